@@ -1,0 +1,54 @@
+"""One class per decision that a caller can take.
+
+They carry where it happened (room, event, file) so that one log line can say it; their text is one plain
+sentence without a token, a key or what somebody said.
+"""
+
+from typing import ClassVar
+
+
+class AircheckError(Exception):
+    """Anything of ours. `exit_code` is the shell's when it ends the program."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, sentence: str, *, room: str | None = None, event: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.room = room
+        self.event = event
+
+
+class ConfigError(AircheckError):
+    """The person has to change a setting, an argument or a password: the sentence names it."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class StartError(AircheckError):
+    """It can't run here and now: port in use, store locked, data of a newer version."""
+
+
+class TryLater(AircheckError):
+    """It may work later: the job is put back. `after_s` is the other side's wish, in seconds."""
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        after_s: float | None = None,
+        room: str | None = None,
+        event: str | None = None,
+    ) -> None:
+        super().__init__(sentence, room=room, event=event)
+        self.after_s = after_s
+
+
+class GiveUp(AircheckError):
+    """It will never work; `reason` is a short code for the ledger (not_found, hash_mismatch, not_audio, …)."""
+
+    def __init__(
+        self, sentence: str, *, reason: str, room: str | None = None, event: str | None = None
+    ) -> None:
+        super().__init__(sentence, room=room, event=event)
+        self.reason = reason

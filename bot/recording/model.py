@@ -1,0 +1,158 @@
+"""What can happen to a recording, and what follows: frozen events and effects. Pure.
+
+Dialects make the events of the room; the worker makes those of the media. Nothing here looks at raw JSON.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from storage.records import (
+    BlobKey,
+    ChunkFacts,
+    ChunkState,
+    DeviceId,
+    DurationMs,
+    EndedBy,
+    EventId,
+    MediaSource,
+    SessionId,
+    UserId,
+)
+
+# ---- what a dialect reads in an event of the room
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastStarted:
+    sender: UserId
+    device_id: DeviceId | None
+    chunk_length_s: int | None
+    sent_at: datetime | None
+
+
+class Change(StrEnum):
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastChanged:
+    broadcast: EventId
+    sender: UserId
+    change: Change
+    last_sequence: int | None  # None: absent, 0 or not a number
+    device_id: DeviceId | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSent:
+    broadcast: EventId
+    sender: UserId
+    sequence: int | None
+    source: MediaSource
+    announced_ms: DurationMs | None
+    announced_bytes: int | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSealed:
+    """Related to a broadcast, but not readable yet."""
+
+    broadcast: EventId
+    sender: UserId
+    session_id: SessionId
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    redacts: EventId
+    sender: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It claims to be part of a broadcast and is not valid. `rule` is a short name, logged once."""
+
+    rule: str
+
+
+RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | Redacted
+
+
+# ---- what the worker and the shell say of a recording
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStored:
+    event_id: EventId
+    blob: BlobKey
+    bytes: int
+    facts: ChunkFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFailed:
+    """`state` is DAMAGED, REFUSED or WAITING_FOR_MEDIA; `reason` a short code."""
+
+    event_id: EventId
+    state: ChunkState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """From outside: left, removed, switched off, restarted."""
+
+    by: EndedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing but the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The audio was made from chunks with this fingerprint."""
+
+    fingerprint: str
+
+
+# ---- effects: they become job rows in the transaction of the state
+
+
+@dataclass(frozen=True, slots=True)
+class FetchChunk:
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Send a Tick at this time."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Join what is there and publish it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the room, once: `what` names the sentence."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Remove audio, feed item and everything kept of it but the tombstone."""
+
+
+Effect = FetchChunk | LookAgain | Finish | Tell | Erase

@@ -1,0 +1,307 @@
+"""The words that everybody shares: ids with their kinds, states, and frozen records. Pure.
+
+Times are aware UTC datetimes. Sound is counted in samples at 48 kHz (`Samples`) wherever it must be exact,
+in milliseconds (`DurationMs`) where people or feeds read it. A `Position` is our own order of a room's
+timeline (the journal's row number): `origin_server_ts` is the sender's word and orders nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+RoomId = NewType("RoomId", str)
+EventId = NewType("EventId", str)
+UserId = NewType("UserId", str)
+DeviceId = NewType("DeviceId", str)
+MxcUri = NewType("MxcUri", str)
+SessionId = NewType("SessionId", str)  # of a Megolm session
+RecordingId = NewType("RecordingId", int)
+JobId = NewType("JobId", int)
+Position = NewType("Position", int)
+DurationMs = NewType("DurationMs", int)
+Samples = NewType("Samples", int)  # at SAMPLE_RATE
+BlobKey = NewType("BlobKey", str)  # lower-case hex SHA-256 of the blob's bytes
+
+SAMPLE_RATE = 48_000
+"""The one rate of everything that is joined, in samples per second."""
+
+Json = Mapping[str, Any]
+
+
+def to_ms(samples: int) -> DurationMs:
+    """Whole milliseconds, rounded to the nearest."""
+    return DurationMs((samples * 1000 + SAMPLE_RATE // 2) // SAMPLE_RATE)
+
+
+def to_samples(ms: int) -> Samples:
+    """Samples at 48 kHz; exact."""
+    return Samples(ms * (SAMPLE_RATE // 1000))
+
+
+class RecordingKind(StrEnum):
+    VOICE_BROADCAST = "voice_broadcast"
+
+
+class RecordingState(StrEnum):
+    LIVE = "live"  # running or paused
+    FINISHING = "finishing"  # ended; waits for late chunks, or is being joined
+    COMPLETE = "complete"  # all of the sound that was sent is in the audio
+    INCOMPLETE = "incomplete"  # something is not; chunks and gaps say what
+    EMPTY = "empty"  # nothing that can be heard and nothing that is waited for
+    DELETED = "deleted"  # a tombstone without content
+
+
+class EndedBy(StrEnum):
+    STOPPED = "stopped"  # the client said so
+    ABANDONED = "abandoned"  # no sign of life for too long
+    RESTARTED = "restarted"  # the same user and device started anew
+    LEFT = "left"  # the speaker left or was removed
+    REMOVED = "removed"  # the bot was
+    SWITCHED_OFF = "switched_off"  # by `record off` or `optout`
+    LIMIT = "limit"  # longer than recording.max_broadcast_s
+
+
+class ChunkState(StrEnum):
+    STORED = "stored"
+    WAITING_FOR_KEY = "waiting_for_key"
+    WAITING_FOR_MEDIA = "waiting_for_media"  # being fetched, or not to be had so far
+    DAMAGED = "damaged"  # no audio, or a hash that does not match
+    MISSING = "missing"  # never seen; stands in the ledger only, never in a row
+    DUPLICATE = "duplicate"  # another chunk with its number is in the audio; told by the ledger
+    REDACTED = "redacted"
+    REFUSED = "refused"  # too large, too long, or not ours to keep
+
+
+class Timing(StrEnum):
+    EXACT = "exact"  # the length is known to the sample
+    ESTIMATED = "estimated"  # the container does not tell its padding
+
+
+class Container(StrEnum):
+    OGG_OPUS = "ogg/opus"
+    OGG_VORBIS = "ogg/vorbis"
+    OGG_FLAC = "ogg/flac"
+    MP4_AAC = "mp4/aac"
+    ADTS_AAC = "adts/aac"
+    MP3 = "mp3"
+    WAV = "wav"
+    CAF = "caf"
+    WEBM = "webm"
+    FLAC = "flac"
+    UNKNOWN = "unknown"
+
+
+class Visibility(StrEnum):
+    PRIVATE = "private"
+    PUBLIC = "public"
+
+
+class HistoryVisibility(StrEnum):
+    """m.room.history_visibility (Client-Server API, room history visibility)."""
+
+    WORLD_READABLE = "world_readable"
+    SHARED = "shared"
+    INVITED = "invited"
+    JOINED = "joined"
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedFile:
+    """An EncryptedFile v2 (Client-Server API, sending encrypted attachments); all base64 without padding."""
+
+    key: str  # 256-bit AES key, URL-safe base64
+    iv: str  # 128-bit counter block
+    sha256: str  # of the encrypted bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSource:
+    """Where a chunk's media is; `file` is None in rooms without encryption."""
+
+    mxc: MxcUri
+    file: EncryptedFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OggFacts:
+    """What the pages of one Ogg Opus chunk prove. Granules are those of the whole run (RFC 7845)."""
+
+    serial: int
+    first_page: int  # number of the first audio page
+    last_page: int
+    start_granule: int  # granule before the first packet; a run begins at 0
+    end_granule: int  # of the last page; below start + packets when the end is trimmed
+    eos: bool
+    pre_skip: Samples
+    packet_samples: Samples  # sum of all packets' durations
+    contiguous: bool  # page numbers run on without a hole inside the chunk
+    head_sha256: str  # of the OpusHead packet: another head, another run
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFacts:
+    """What a look into a stored chunk's bytes gave; the sender's own words are not believed."""
+
+    container: Container
+    timing: Timing
+    samples: Samples  # decoded alone, at 48 kHz (an Ogg Opus chunk: packets less pre-skip less end trim)
+    sample_rate: int  # of the source
+    channels: int
+    ogg: OggFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    event_id: EventId
+    recording_id: RecordingId
+    position: Position
+    sequence: int | None  # None: not yet decrypted, or the client gave none
+    state: ChunkState
+    reason: str | None = None  # a short code: not_found, hash_mismatch, too_large, not_audio, …
+    source: MediaSource | None = None  # None until decrypted, and once nothing is to be fetched any more
+    session_id: SessionId | None = None
+    announced_ms: DurationMs | None = None
+    announced_bytes: int | None = None
+    sent_at: datetime | None = None  # origin_server_ts, the sender's word
+    blob: BlobKey | None = None  # decrypted bytes
+    bytes: int | None = None
+    facts: ChunkFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    id: RecordingId  # 0 before it is stored
+    code: str  # six letters
+    number: int  # from 1 in each room, in the order of the started events
+    room_id: RoomId
+    event_id: EventId  # of the started event: a broadcast's id, never (room, user)
+    kind: RecordingKind
+    broadcaster: UserId
+    device_id: DeviceId | None
+    state: RecordingState
+    position: Position  # of the started event
+    started_at: datetime  # clamped between the room's creation and our clock
+    heard_at: datetime  # last sign of life, by our clock
+    paused: bool = False
+    ended_by: EndedBy | None = None
+    ended_at: datetime | None = None
+    quiet_until: datetime | None = None  # finishing: no more waiting for late chunks after this
+    announced_last: int | None = None  # last_chunk_sequence of the stopped event
+    history_visibility: HistoryVisibility = HistoryVisibility.JOINED  # when it began
+    public: bool = False  # in the room's public feed while the room is public
+    title: str | None = None  # given by people; None: the default title
+    description: str | None = None
+    broadcaster_name: str | None = None  # display name when it began
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """The audio that was made of a recording. Its GUID never changes; the blob does when it heals."""
+
+    recording_id: RecordingId
+    guid: str
+    blob: BlobKey
+    bytes: int
+    samples: Samples
+    made_at: datetime
+    published_at: datetime | None = None  # first listed in a feed; None while it is held
+    fingerprint: str = ""  # of what it was made from: the same fingerprint, the same file
+    announced: bool = False  # the room was told
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    room_id: RoomId
+    key: str  # random; names the room in public addresses
+    podcast_guid: str  # podcast:guid, made once
+    joined: bool  # the bot is in it
+    recording_on: bool
+    visibility: Visibility
+    public_since: Position | None
+    encrypted: bool
+    direct: bool  # is_direct on the invite
+    inviter: UserId | None
+    revision: int  # rises with each change that a feed or page shows
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateEvent:
+    """One entry of a room's current state. `position` is that of the last change of membership for
+    m.room.member, of the event itself for all others."""
+
+    room_id: RoomId
+    type: str
+    state_key: str
+    sender: UserId
+    content: Json
+    position: Position
+    event_id: EventId | None = None
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeardEvent:
+    """An event as it was heard: plain or decrypted JSON, before anything is done about it."""
+
+    room_id: RoomId
+    event_id: EventId
+    event: Json  # type, sender, content, origin_server_ts, state_key or redacts where it has them
+    position: Position = Position(0)  # given by the journal
+    encrypted: bool = False  # it came as m.room.encrypted
+    clear_relation: Json | None = None  # m.relates_to of the m.room.encrypted wrapper
+    session_id: SessionId | None = None  # set: it could not be decrypted; `event` is the wrapper
+    history: bool = False  # met while history was walked
+    received_at: datetime | None = None
+
+
+class JobKind(StrEnum):
+    FETCH = "fetch"  # a chunk: download, decrypt, check; subject: its event id
+    TICK = "tick"  # look at a recording's clocks; subject: recording id
+    FINISH = "finish"  # join and publish; subject: recording id
+    NOTICE = "notice"  # say something in a room
+    DIRECT = "direct"  # send user U the address of room R
+    INVITE = "invite"  # take or leave an invite; subject: room id
+    FORGET = "forget"  # remove blobs that nothing refers to any more
+    COMMAND = "command"  # carry out what somebody asked for in a room; subject: event id
+
+
+class JobState(StrEnum):
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"  # given up; `error` says why
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """`subject` makes a job once-only: a second one of the same kind and subject that is still ready is the same."""
+
+    kind: JobKind
+    subject: str
+    payload: Json
+    run_at: datetime | None = None  # None: now
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    id: JobId
+    kind: JobKind
+    subject: str
+    payload: Json
+    state: JobState
+    run_at: datetime
+    attempts: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who holds a personal address. The token itself is never stored, only its look-up hash."""
+
+    room_id: RoomId
+    user_id: UserId
+    generation: int
+    token_sha256: str

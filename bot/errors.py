@@ -47,8 +47,6 @@ class TryLater(AircheckError):
 class GiveUp(AircheckError):
     """It will never work; `reason` is a short code for the ledger (not_found, hash_mismatch, not_audio, …)."""
 
-    def __init__(
-        self, sentence: str, *, reason: str, room: str | None = None, event: str | None = None
-    ) -> None:
+    def __init__(self, sentence: str, *, reason: str, room: str | None = None, event: str | None = None) -> None:
         super().__init__(sentence, room=room, event=event)
         self.reason = reason

@@ -1,0 +1,36 @@
+"""What one sync brought, in our own words: the session makes it, the intake writes it down."""
+
+from dataclasses import dataclass, field
+
+from storage.records import HeardEvent, Json, RoomId, SessionId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class RoomBatch:
+    """One joined or left room. `before` is the state block (state before `timeline`); `timeline` is in the
+    room's order, with what a gap walk brought in front, state events among the rest. Events are plain or
+    decrypted JSON; those that could not be decrypted carry their session id."""
+
+    room_id: RoomId
+    joined: bool
+    before: tuple[Json, ...] = ()
+    timeline: tuple[HeardEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    room_id: RoomId
+    inviter: UserId
+    direct: bool
+    encrypted: bool
+    stripped_state: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncBatch:
+    next_batch: str
+    rooms: tuple[RoomBatch, ...] = ()
+    invites: tuple[Invite, ...] = ()
+    new_keys: frozenset[SessionId] = field(default_factory=frozenset)  # Megolm sessions that came with it
+    withheld: tuple[tuple[SessionId, str], ...] = ()  # m.room_key.withheld: session, code
+    retracted: tuple[RoomId, ...] = ()  # invites that were taken back or answered elsewhere

@@ -4,13 +4,18 @@ PORT ?= 0
 ONCE ?=
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.stamp-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+LOCKED := $(VENV)/.locked-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
+STAMP := $(VENV)/.installed
 
 .PHONY: setup demo test check bench lock clean
 
 setup: $(STAMP)
 
-$(STAMP): requirements-dev.lock pyproject.toml
+$(STAMP): pyproject.toml $(LOCKED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(LOCKED): requirements-dev.lock
 	@set -e; \
 	for p in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 	  if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then py=$$p; break; fi; \
@@ -19,7 +24,6 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	echo "Building $(VENV) with $$($$py --version) (about 400 MB, a minute or two)"; \
 	rm -rf $(VENV); $$py -m venv $(VENV); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	touch $@
 
 demo: $(STAMP)

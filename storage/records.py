@@ -264,6 +264,7 @@ class JobKind(StrEnum):
     NOTICE = "notice"  # say something in a room
     DIRECT = "direct"  # send user U the address of room R
     INVITE = "invite"  # take or leave an invite; subject: room id
+    END = "end"  # end a recording from outside (record off); subject: recording id; payload: by
     FORGET = "forget"  # remove blobs that nothing refers to any more
     COMMAND = "command"  # carry out what somebody asked for in a room; subject: event id
 
@@ -277,12 +278,14 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """`subject` makes a job once-only: a second one of the same kind and subject that is still ready is the same."""
+    """A second job of the same kind and subject, while the first is still ready, is the same job (the earlier
+    time wins). With `once` it is the same job for ever: what is said or done must not be repeated."""
 
     kind: JobKind
     subject: str
     payload: Json
     run_at: datetime | None = None  # None: now
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,65 @@
+"""Files by the SHA-256 of their bytes: whole or not at all. Folder 0700, files 0600."""
+
+import os
+from pathlib import Path
+
+from storage.errors import DiskFullError
+from storage.records import BlobKey
+
+ENOSPC = 28
+
+
+class Blobs:
+    """One folder of blobs. Nothing here looks into them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "blobs"
+        self.scratch = directory / "tmp"
+
+    def prepare(self) -> None:
+        """Makes the folders and clears what an earlier process left half done."""
+        for folder in (self.directory, self.scratch):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in self.scratch.iterdir():
+            _remove(leftover)
+
+    def path(self, key: BlobKey) -> Path:
+        return self.directory / key[:2] / key
+
+    def relative(self, key: BlobKey) -> str:
+        """The path below the storage directory."""
+        return f"{self.directory.name}/{key[:2]}/{key}"
+
+    def part(self, name: str) -> Path:
+        """Where a file of this name may grow; the name must be ours, never a stranger's."""
+        return self.scratch / name
+
+    def take(self, part: Path, key: BlobKey) -> Path:
+        """Moves a finished, synced file to its place; the same bytes twice are one blob. Blocking, short."""
+        target = self.path(key)
+        try:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            part.chmod(0o600)
+            part.replace(target)
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            if error.errno == ENOSPC:
+                raise DiskFullError("the disk is full: a file could not be stored") from None
+            raise
+        return target
+
+    def remove(self, key: BlobKey) -> None:
+        self.path(key).unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        for below in path.iterdir():
+            _remove(below)
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,94 @@
+"""The one door to SQLite: opening, migrating, and transactions.
+
+One writer at a time (a lock of ours, and BEGIN IMMEDIATE for other processes), readers beside it (WAL).
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection as Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from storage import migrate
+from storage.errors import DiskFullError, StoreError
+
+FILE_NAME = "aircheck.db"
+BUSY_MS = 15_000
+READERS = 4
+
+__all__ = ["FILE_NAME", "Connection", "Database"]
+
+
+def _prepare(engine: AsyncEngine, begin: str) -> None:
+    """Every connection gets our pragmas; every transaction begins as we say, not as the driver guesses."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+
+class Database:
+    """Transactions over one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        url = f"sqlite+aiosqlite:///{path}"
+        self.path = path
+        self.changed = asyncio.Event()  # set after each commit: whoever waits for work looks again
+        self._writer = create_async_engine(url, pool_size=1, max_overflow=0)
+        self._readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS)
+        self._lock = asyncio.Lock()
+        _prepare(self._writer, "BEGIN IMMEDIATE")
+        _prepare(self._readers, "BEGIN")
+
+    @classmethod
+    async def open(cls, directory: Path, *, migrate_first: bool = True) -> "Database":
+        """Opens the database in `directory`, bringing its tables up to date. Raises StoreError."""
+        path = directory / FILE_NAME
+        if migrate_first:
+            await asyncio.to_thread(migrate.upgrade, path)
+        elif not path.exists():
+            raise StoreError(f"there is no database in {directory}")
+        else:
+            await asyncio.to_thread(migrate.refuse_other_version, path)
+        return cls(path)
+
+    async def close(self) -> None:
+        await self._readers.dispose()
+        await self._writer.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        """A transaction for reading: it sees one moment."""
+        async with self._readers.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        """A transaction for writing, committed when the block ends, undone when it raises.
+
+        Raises DiskFullError when there is no room; nothing was written then.
+        """
+        try:
+            async with self._lock, self._writer.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.Error) and "full" in str(error.orig):
+                raise DiskFullError("the disk is full: the database could not be written") from None
+            raise
+        self.changed.set()

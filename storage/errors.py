@@ -1,0 +1,17 @@
+"""What can be wrong with a store; each text is one plain sentence."""
+
+
+class StoreError(Exception):
+    """The store can't be used: the sentence says why."""
+
+
+class StoreLockedError(StoreError):
+    """Another process owns the store."""
+
+
+class StoreTooNewError(StoreError):
+    """The database was written by a newer version."""
+
+
+class DiskFullError(StoreError):
+    """There is no room left."""

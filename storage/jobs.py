@@ -1,0 +1,128 @@
+"""Work that is written down before it is done. A job runs at least once; what it does is safe to repeat."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, and_, case, delete, func, select, text, update
+from sqlalchemy.dialects.sqlite import insert
+
+from storage.database import Connection
+from storage.records import Job, JobId, JobKind, JobState, NewJob
+from storage.rows import record
+from storage.tables import jobs
+
+
+async def add(db: Connection, job: NewJob, now: datetime) -> None:
+    """Writes a job down, unless it stands there already (see NewJob)."""
+    once_key = f"{job.kind}:{job.subject}" if job.once else None
+    if once_key and (await db.execute(select(jobs.c.id).where(jobs.c.once_key == once_key))).first():
+        return
+    run_at = job.run_at or now
+    statement = insert(jobs).values(
+        kind=job.kind,
+        subject=job.subject,
+        payload=dict(job.payload),
+        state=JobState.READY,
+        run_at=run_at,
+        attempts=0,
+        once_key=once_key,
+        changed_at=now,
+    )
+    await db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["kind", "subject"],
+            index_where=text("state = 'ready'"),
+            set_={
+                "run_at": case(
+                    (jobs.c.run_at < statement.excluded.run_at, jobs.c.run_at), else_=statement.excluded.run_at
+                ),
+                "payload": statement.excluded.payload,
+            },
+        )
+    )
+
+
+async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit: int) -> tuple[Job, ...]:
+    """Takes due jobs of these kinds, oldest first; they are running from now on."""
+    due = (
+        select(jobs)
+        .where(jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)))
+        .order_by(jobs.c.run_at, jobs.c.id)
+        .limit(limit)
+    )
+    rows: list[Row[Any]] = list(await db.execute(due))
+    if rows:
+        ids = [row.id for row in rows]
+        claimed = update(jobs).where(jobs.c.id.in_(ids))
+        await db.execute(claimed.values(state=JobState.RUNNING, attempts=jobs.c.attempts + 1, changed_at=now))
+    return tuple(record(Job, row) for row in rows)
+
+
+async def next_due(db: Connection) -> datetime | None:
+    """When the next ready job wants to run."""
+    statement = select(jobs.c.run_at).where(jobs.c.state == JobState.READY).order_by(jobs.c.run_at).limit(1)
+    return (await db.execute(statement)).scalar_one_or_none()
+
+
+async def done(db: Connection, job_id: JobId, now: datetime) -> None:
+    """It is done; what it carried (words, addresses) is not kept."""
+    values = {"state": JobState.DONE, "error": None, "payload": {}, "changed_at": now}
+    await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+async def failed(db: Connection, job_id: JobId, error: str, now: datetime) -> None:
+    """It is given up; `error` is a sentence without secrets."""
+    values = {"state": JobState.FAILED, "error": error, "changed_at": now}
+    await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+async def put_back(db: Connection, job: Job, error: str | None, run_at: datetime, now: datetime) -> None:
+    """It is tried again at `run_at`. When the same job was written down meanwhile, that one stands for both."""
+    twin = await db.execute(
+        select(jobs.c.id).where(jobs.c.kind == job.kind, jobs.c.subject == job.subject, jobs.c.state == JobState.READY)
+    )
+    if twin.first():
+        await done(db, job.id, now)
+        return
+    values = {"state": JobState.READY, "error": error, "run_at": run_at, "changed_at": now}
+    await db.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+
+
+async def recover(db: Connection, now: datetime) -> int:
+    """After a start: what was running when the last process ended runs again. How many."""
+    running = await db.execute(select(jobs).where(jobs.c.state == JobState.RUNNING))
+    found = [record(Job, row) for row in running]
+    for job in found:
+        await put_back(db, job, None, now, now)
+    return len(found)
+
+
+async def hasten(db: Connection, kind: JobKind, subject_prefix: str, now: datetime) -> None:
+    """What it waited for has come: ready jobs whose subject begins so run now."""
+    begins = jobs.c.subject.startswith(subject_prefix, autoescape=True)
+    await db.execute(
+        update(jobs).where(and_(jobs.c.kind == kind, jobs.c.state == JobState.READY, begins)).values(run_at=now)
+    )
+
+
+async def cancel(db: Connection, kind: JobKind, subjects: Collection[str]) -> None:
+    """Takes back ready jobs (a deleted recording wants nothing any more)."""
+    await db.execute(
+        delete(jobs).where(jobs.c.kind == kind, jobs.c.subject.in_(list(subjects)), jobs.c.state == JobState.READY)
+    )
+
+
+async def count(db: Connection, *states: JobState) -> int:
+    found = await db.execute(select(func.count()).select_from(jobs).where(jobs.c.state.in_(states)))
+    return int(found.scalar_one())
+
+
+async def prune(db: Connection, now: datetime, age: timedelta) -> int:
+    """Removes finished jobs that are older than `age` and were not once-only; how many."""
+    result = await db.execute(
+        delete(jobs).where(
+            jobs.c.state.in_((JobState.DONE, JobState.FAILED)), jobs.c.once_key.is_(None), jobs.c.changed_at < now - age
+        )
+    )
+    return int(result.rowcount)

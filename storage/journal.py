@@ -1,0 +1,119 @@
+"""What was heard, before anything is done about it. Its row numbers are the order of everything."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from storage.database import Connection
+from storage.records import EventId, HeardEvent, Position, RoomId, SessionId
+from storage.tables import journal, meta
+
+SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
+
+
+def _heard(row: Row[Any]) -> HeardEvent:
+    return HeardEvent(
+        room_id=RoomId(row.room_id),
+        event_id=EventId(row.event_id),
+        event=row.event,
+        position=Position(row.position),
+        encrypted=row.encrypted,
+        clear_relation=row.clear_relation,
+        session_id=SessionId(row.session_id) if row.session_id else None,
+        history=row.history,
+        received_at=row.received_at,
+    )
+
+
+async def get(db: Connection, key: str) -> str | None:
+    """A value of our own (the sync token, …)."""
+    return (await db.execute(select(meta.c.value).where(meta.c.key == key))).scalar_one_or_none()
+
+
+async def put(db: Connection, key: str, value: str) -> None:
+    statement = insert(meta).values(key=key, value=value)
+    await db.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+
+async def position(db: Connection) -> Position:
+    """The newest position given so far; 0 at the very beginning."""
+    return Position((await db.execute(select(func.max(journal.c.position)))).scalar_one_or_none() or 0)
+
+
+async def add(db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = True) -> Position | None:
+    """Writes an event down once; None when it is there already. Not to `keep` it gives it its position only."""
+    statement = (
+        insert(journal)
+        .values(
+            event_id=heard.event_id,
+            room_id=heard.room_id,
+            event=dict(heard.event) if keep else None,
+            encrypted=heard.encrypted,
+            clear_relation=heard.clear_relation,
+            session_id=heard.session_id,
+            history=heard.history,
+            received_at=now,
+            handled=not keep,
+        )
+        .on_conflict_do_nothing(index_elements=["event_id"])
+        .returning(journal.c.position)
+    )
+    found = (await db.execute(statement)).scalar_one_or_none()
+    return None if found is None else Position(found)
+
+
+async def unhandled(db: Connection, limit: int) -> tuple[HeardEvent, ...]:
+    """What is still to be dealt with, in order."""
+    found = await db.execute(
+        select(journal).where(journal.c.handled.is_(False)).order_by(journal.c.position).limit(limit)
+    )
+    return tuple(_heard(row) for row in found)
+
+
+async def handled(db: Connection, heard: HeardEvent, *, keep: bool = False) -> None:
+    """It is dealt with; what it said is kept only while a key is waited for."""
+    values: dict[str, Any] = {"handled": True} if keep else {"handled": True, "event": None, "clear_relation": None}
+    await db.execute(update(journal).where(journal.c.position == heard.position).values(**values))
+
+
+async def sealed(db: Connection, sessions: Iterable[SessionId] | None = None) -> tuple[HeardEvent, ...]:
+    """Events that wait for their key: of these sessions, or all."""
+    statement = select(journal).where(journal.c.session_id.is_not(None), journal.c.event.is_not(None))
+    if sessions is not None:
+        statement = statement.where(journal.c.session_id.in_(list(sessions)))
+    return tuple(_heard(row) for row in await db.execute(statement.order_by(journal.c.position)))
+
+
+async def unseal(db: Connection, opened: HeardEvent) -> None:
+    """It can be read now: it is dealt with again, in its old place."""
+    await db.execute(
+        update(journal)
+        .where(journal.c.event_id == opened.event_id)
+        .values(
+            event=dict(opened.event),
+            clear_relation=opened.clear_relation,
+            encrypted=True,
+            session_id=None,
+            handled=False,
+        )
+    )
+
+
+async def forget(db: Connection, events: Iterable[EventId]) -> None:
+    """What is kept of these events goes (a recording was deleted); that they were seen stays known."""
+    await db.execute(
+        update(journal)
+        .where(journal.c.event_id.in_(list(events)))
+        .values(event=None, clear_relation=None, session_id=None, handled=True)
+    )
+
+
+async def prune(db: Connection, before: datetime) -> int:
+    """Removes handled rows without content that are older; how many."""
+    result = await db.execute(
+        delete(journal).where(journal.c.handled, journal.c.event.is_(None), journal.c.received_at < before)
+    )
+    return int(result.rowcount)

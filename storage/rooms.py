@@ -1,0 +1,119 @@
+"""Rooms, their current state, and who listens: kept from sync, asked for every right."""
+
+import secrets
+import uuid
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+
+from storage.database import Connection
+from storage.records import Listener, Room, RoomId, StateEvent, UserId, Visibility
+from storage.rows import columns, put, record
+from storage.tables import directs, listeners, room_state, rooms
+
+
+def new_room(room_id: RoomId, now: datetime, *, inviter: UserId | None = None, direct: bool = False) -> Room:
+    """A room that records nothing yet, with a random key for its public addresses."""
+    return Room(
+        room_id=room_id,
+        key=secrets.token_hex(8),
+        podcast_guid=str(uuid.uuid4()),
+        joined=False,
+        recording_on=False,
+        visibility=Visibility.PRIVATE,
+        public_since=None,
+        encrypted=False,
+        direct=direct,
+        inviter=inviter,
+        revision=0,
+        changed_at=now,
+    )
+
+
+async def room(db: Connection, room_id: RoomId) -> Room | None:
+    row = (await db.execute(select(rooms).where(rooms.c.room_id == room_id))).one_or_none()
+    return record(Room, row) if row else None
+
+
+async def room_by_key(db: Connection, key: str) -> Room | None:
+    row = (await db.execute(select(rooms).where(rooms.c.key == key))).one_or_none()
+    return record(Room, row) if row else None
+
+
+async def all_rooms(db: Connection) -> tuple[Room, ...]:
+    """Every room ever followed, in a stable order."""
+    return tuple(record(Room, row) for row in await db.execute(select(rooms).order_by(rooms.c.room_id)))
+
+
+async def save_room(db: Connection, value: Room) -> None:
+    await put(db, rooms, columns(value))
+
+
+async def touch(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Something that the room's feed or pages show has changed."""
+    statement = update(rooms).where(rooms.c.room_id == room_id)
+    await db.execute(statement.values(revision=rooms.c.revision + 1, changed_at=now))
+
+
+async def state(db: Connection, room_id: RoomId, kind: str, state_key: str = "") -> StateEvent | None:
+    """The room's current state event of a type; None when unknown or not set."""
+    found = await db.execute(
+        select(room_state).where(
+            room_state.c.room_id == room_id, room_state.c.type == kind, room_state.c.state_key == state_key
+        )
+    )
+    row = found.one_or_none()
+    return record(StateEvent, row) if row else None
+
+
+async def save_state(db: Connection, event: StateEvent) -> None:
+    await put(db, room_state, columns(event))
+
+
+async def forget_state(db: Connection, room_id: RoomId) -> None:
+    """Once the bot is out of a room, nothing that it knows of it is current."""
+    await db.execute(delete(room_state).where(room_state.c.room_id == room_id))
+
+
+async def members(db: Connection, room_id: RoomId) -> tuple[StateEvent, ...]:
+    """All m.room.member events of the current state."""
+    found = await db.execute(
+        select(room_state).where(room_state.c.room_id == room_id, room_state.c.type == "m.room.member")
+    )
+    return tuple(record(StateEvent, row) for row in found)
+
+
+async def encrypted_rooms(db: Connection) -> frozenset[RoomId]:
+    found = await db.execute(select(rooms.c.room_id).where(rooms.c.encrypted))
+    return frozenset(RoomId(room_id) for room_id in found.scalars())
+
+
+async def listener(db: Connection, room_id: RoomId, user_id: UserId) -> Listener | None:
+    found = await db.execute(select(listeners).where(listeners.c.room_id == room_id, listeners.c.user_id == user_id))
+    row = found.one_or_none()
+    return record(Listener, row) if row else None
+
+
+async def listener_by_hash(db: Connection, token_sha256: str) -> Listener | None:
+    row = (await db.execute(select(listeners).where(listeners.c.token_sha256 == token_sha256))).one_or_none()
+    return record(Listener, row) if row else None
+
+
+async def save_listener(db: Connection, value: Listener) -> None:
+    await put(db, listeners, columns(value))
+
+
+async def direct_room(db: Connection, user_id: UserId) -> tuple[RoomId, datetime] | None:
+    """The one direct chat with a user, and when they were invited to it."""
+    row = (await db.execute(select(directs).where(directs.c.user_id == user_id))).one_or_none()
+    return (RoomId(row.room_id), row.invited_at) if row else None
+
+
+async def direct_user(db: Connection, room_id: RoomId) -> UserId | None:
+    """Whose direct chat a room is."""
+    found = (await db.execute(select(directs.c.user_id).where(directs.c.room_id == room_id))).scalar_one_or_none()
+    return UserId(found) if found else None
+
+
+async def save_direct(db: Connection, user_id: UserId, room_id: RoomId, now: datetime) -> None:
+    await put(db, directs, {"user_id": user_id, "room_id": room_id, "invited_at": now})

@@ -1,0 +1,85 @@
+"""The store as a whole: one folder, one owner, one door to the database and one to the blobs."""
+
+import fcntl
+import os
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from storage.blobs import Blobs
+from storage.database import Connection, Database
+from storage.errors import StoreError, StoreLockedError
+
+LOCK_NAME = "aircheck.lock"
+
+
+class Store:
+    """Opened by `Store.own` (the one process that writes) or `Store.look` (readers beside it)."""
+
+    def __init__(self, directory: Path, database: Database, lock: int | None) -> None:
+        self.directory = directory
+        self.database = database
+        self.blobs = Blobs(directory)
+        self._lock = lock
+
+    @classmethod
+    async def own(cls, directory: Path) -> "Store":
+        """Takes the lock, makes what is missing, upgrades. Raises StoreError (locked, newer, not writable)."""
+        lock = _lock(directory)
+        try:
+            store = cls(directory, await Database.open(directory), lock)
+            store.blobs.prepare()
+        except OSError as error:
+            os.close(lock)
+            raise StoreError(f"storage.directory {directory} can't be written: {error.strerror}") from None
+        except BaseException:
+            os.close(lock)
+            raise
+        return store
+
+    @classmethod
+    async def look(cls, directory: Path) -> "Store":
+        """For reading only, also while another process owns it. Raises StoreError when there is nothing."""
+        return cls(directory, await Database.open(directory, migrate_first=False), None)
+
+    def read(self) -> AbstractAsyncContextManager[Connection]:
+        return self.database.read()
+
+    def write(self) -> AbstractAsyncContextManager[Connection]:
+        return self.database.write()
+
+    async def close(self) -> None:
+        await self.database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _lock(directory: Path) -> int:
+    """Makes the folder (0700) and takes its lock. Raises StoreError."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"storage.directory {directory} can't be written: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StoreLockedError(f"another Aircheck is running on {directory}") from None
+    return lock
+
+
+def is_owned(directory: Path) -> bool:
+    """Whether a process runs on this folder now."""
+    try:
+        lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

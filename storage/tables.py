@@ -1,0 +1,275 @@
+"""The tables. Column names are the fields of `storage.records`, so that a row is a record."""
+
+import dataclasses
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from storage.records import (
+    ChunkFacts,
+    ChunkState,
+    Container,
+    EncryptedFile,
+    EndedBy,
+    HistoryVisibility,
+    JobKind,
+    JobState,
+    MediaSource,
+    MxcUri,
+    OggFacts,
+    RecordingKind,
+    RecordingState,
+    Samples,
+    Timing,
+    Visibility,
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """Aware datetimes, stored in UTC. A naive one is a mistake and raises ValueError."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Word(TypeDecorator[StrEnum]):
+    """A StrEnum, stored as its value."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.kind(value)
+
+
+class Source(TypeDecorator[MediaSource]):
+    """A MediaSource as JSON."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: MediaSource | None, dialect: Dialect) -> Any:
+        return None if value is None else dataclasses.asdict(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> MediaSource | None:
+        if value is None:
+            return None
+        file = value["file"]
+        return MediaSource(MxcUri(value["mxc"]), EncryptedFile(**file) if file else None)
+
+
+class Facts(TypeDecorator[ChunkFacts]):
+    """ChunkFacts as JSON."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: ChunkFacts | None, dialect: Dialect) -> Any:
+        return None if value is None else dataclasses.asdict(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> ChunkFacts | None:
+        if value is None:
+            return None
+        ogg = value["ogg"]
+        return ChunkFacts(
+            container=Container(value["container"]),
+            timing=Timing(value["timing"]),
+            samples=Samples(value["samples"]),
+            sample_rate=value["sample_rate"],
+            channels=value["channels"],
+            ogg=OggFacts(**ogg) if ogg else None,
+        )
+
+
+BIG = BigInteger().with_variant(Integer, "sqlite")
+TREE = JSON(none_as_null=True)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+meta = Table("meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("podcast_guid", String(36), nullable=False),
+    Column("joined", Boolean, nullable=False),
+    Column("recording_on", Boolean, nullable=False),
+    Column("visibility", Word(Visibility), nullable=False),
+    Column("public_since", BIG),
+    Column("encrypted", Boolean, nullable=False),
+    Column("direct", Boolean, nullable=False),
+    Column("inviter", String(255)),
+    Column("revision", Integer, nullable=False),
+    Column("changed_at", Utc, nullable=False),
+)
+
+room_state = Table(
+    "room_state",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("type", String(255), primary_key=True),
+    Column("state_key", String(255), primary_key=True),
+    Column("sender", String(255), nullable=False),
+    Column("content", TREE, nullable=False),
+    Column("position", BIG, nullable=False),
+    Column("event_id", String(255)),
+    Column("sent_at", Utc),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("position", BIG, primary_key=True, autoincrement=True),
+    Column("event_id", String(255), nullable=False, unique=True),
+    Column("room_id", String(255), nullable=False, index=True),
+    Column("event", TREE),  # None once it is handled and nothing waits for it
+    Column("encrypted", Boolean, nullable=False),
+    Column("clear_relation", TREE),
+    Column("session_id", String(255), index=True),
+    Column("history", Boolean, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Column("handled", Boolean, nullable=False, index=True),
+    sqlite_autoincrement=True,
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("code", String(16), nullable=False, unique=True),
+    Column("number", Integer, nullable=False),
+    Column("room_id", String(255), nullable=False, index=True),
+    Column("event_id", String(255), nullable=False, unique=True),
+    Column("kind", Word(RecordingKind), nullable=False),
+    Column("broadcaster", String(255), nullable=False),
+    Column("device_id", String(255)),
+    Column("state", Word(RecordingState), nullable=False, index=True),
+    Column("position", BIG, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("heard_at", Utc, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("ended_by", Word(EndedBy)),
+    Column("ended_at", Utc),
+    Column("quiet_until", Utc),
+    Column("announced_last", Integer),
+    Column("history_visibility", Word(HistoryVisibility), nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("title", Text),
+    Column("description", Text),
+    Column("broadcaster_name", Text),
+    UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
+    sqlite_autoincrement=True,
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("event_id", String(255), primary_key=True),
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("position", BIG, nullable=False),
+    Column("sequence", BIG),
+    Column("state", Word(ChunkState), nullable=False),
+    Column("reason", String(64)),
+    Column("source", Source),
+    Column("session_id", String(255), index=True),
+    Column("announced_ms", BIG),
+    Column("announced_bytes", BIG),
+    Column("sent_at", Utc),
+    Column("blob", String(64), index=True),
+    Column("bytes", BIG),
+    Column("facts", Facts),
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("guid", String(64), nullable=False, unique=True),
+    Column("blob", String(64), nullable=False, index=True),
+    Column("bytes", BIG, nullable=False),
+    Column("samples", BIG, nullable=False),
+    Column("made_at", Utc, nullable=False),
+    Column("published_at", Utc),
+    Column("fingerprint", String(64), nullable=False),
+    Column("announced", Boolean, nullable=False),
+)
+
+listeners = Table(
+    "listeners",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("token_sha256", String(64), nullable=False, unique=True),
+)
+
+directs = Table(
+    "directs",
+    metadata,
+    Column("user_id", String(255), primary_key=True),
+    Column("room_id", String(255), nullable=False, unique=True),
+    Column("invited_at", Utc, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("kind", Word(JobKind), nullable=False),
+    Column("subject", String(512), nullable=False),
+    Column("payload", TREE, nullable=False),
+    Column("state", Word(JobState), nullable=False),
+    Column("run_at", Utc, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("once_key", String(600), unique=True),
+    Column("changed_at", Utc, nullable=False),
+    Index("ix_jobs_due", "state", "run_at"),
+    Index("uq_jobs_ready", "kind", "subject", unique=True, sqlite_where=text("state = 'ready'")),
+    sqlite_autoincrement=True,
+)

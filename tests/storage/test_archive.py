@@ -1,0 +1,173 @@
+"""Records come back as they went in, and in the order that is promised."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from storage import archive, journal, rooms
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkFacts,
+    ChunkState,
+    Container,
+    DeviceId,
+    EncryptedFile,
+    Episode,
+    EventId,
+    HeardEvent,
+    HistoryVisibility,
+    Listener,
+    MediaSource,
+    MxcUri,
+    OggFacts,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+    Samples,
+    SessionId,
+    StateEvent,
+    Timing,
+    UserId,
+)
+from storage.store import Store
+
+NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+ROOM = RoomId("!r:hs")
+
+
+def recording(event: str, at: datetime = NOW) -> Recording:
+    return Recording(
+        id=RecordingId(0),
+        code="",
+        number=0,
+        room_id=ROOM,
+        event_id=EventId(event),
+        kind=RecordingKind.VOICE_BROADCAST,
+        broadcaster=UserId("@a:hs"),
+        device_id=DeviceId("DEV"),
+        state=RecordingState.LIVE,
+        position=Position(1),
+        started_at=at,
+        heard_at=at,
+        history_visibility=HistoryVisibility.SHARED,
+    )
+
+
+async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
+    """Every field, nested facts and keys included, survives storage."""
+    async with store.write() as db:
+        saved = await archive.add_recording(db, recording("$1"))
+        chunk = Chunk(
+            event_id=EventId("$c"),
+            recording_id=saved.id,
+            position=Position(2),
+            sequence=1,
+            state=ChunkState.STORED,
+            source=MediaSource(MxcUri("mxc://hs/x"), EncryptedFile("k", "iv", "hash")),
+            session_id=SessionId("s"),
+            sent_at=NOW,
+            blob=BlobKey("ab"),
+            bytes=5,
+            facts=ChunkFacts(
+                Container.OGG_OPUS,
+                Timing.EXACT,
+                Samples(10),
+                48000,
+                1,
+                OggFacts(1, 2, 3, 0, 10, True, Samples(3840), Samples(10), True, "h"),
+            ),
+        )
+        await archive.save_chunk(db, chunk)
+        await archive.save_chunk(db, replace(chunk, reason="later"))
+    async with store.read() as db:
+        assert await archive.recording(db, saved.id) == saved
+        assert await archive.recording_by_event(db, EventId("$1")) == saved
+        assert await archive.recording_by_code(db, saved.code.upper()) == saved
+        assert await archive.chunks(db, saved.id) == (replace(chunk, reason="later"),)
+    assert len(saved.code) == 6
+
+
+async def test_numbers_count_and_newest_come_first(store: Store) -> None:
+    """A room's recordings are numbered from 1 and listed by when they began."""
+    async with store.write() as db:
+        one = await archive.add_recording(db, recording("$1"))
+        two = await archive.add_recording(db, recording("$2", NOW - timedelta(days=1)))
+        with pytest.raises(IntegrityError):
+            await archive.add_recording(db, recording("$2"))
+    async with store.read() as db:
+        assert [found.number for found in await archive.recordings(db, ROOM)] == [1, 2]
+        assert await archive.recordings(db, ROOM, limit=1) == (one,)
+    assert two.number == 2
+
+
+async def test_only_published_episodes_are_listed(store: Store) -> None:
+    """An item is listed when its file is there and it is not held; a deleted one never."""
+    async with store.write() as db:
+        made = [await archive.add_recording(db, recording(f"${n}")) for n in range(3)]
+        for index, one in enumerate(made):
+            published = None if index == 0 else NOW
+            episode = Episode(one.id, f"guid-{index}", BlobKey(f"{index}"), 9, Samples(9), NOW, published)
+            await archive.save_episode(db, episode)
+        await archive.save_recording(db, replace(made[2], state=RecordingState.DELETED))
+    async with store.read() as db:
+        assert [one.id for one, _ in await archive.published(db, ROOM)] == [made[1].id]
+        assert await archive.referenced(db, [BlobKey("1"), BlobKey("zz")]) == {BlobKey("1")}
+
+
+async def test_an_event_is_heard_once_and_its_words_go_when_it_is_handled(store: Store) -> None:
+    """The journal keeps what recordings need and nothing else."""
+    heard = HeardEvent(ROOM, EventId("$e"), {"content": {"body": "!aircheck help"}})
+    async with store.write() as db:
+        position = await journal.add(db, heard, NOW)
+        assert await journal.add(db, heard, NOW) is None
+        (waiting,) = await journal.unhandled(db, 10)
+        assert waiting.position == position
+        await journal.handled(db, waiting)
+        assert await journal.unhandled(db, 10) == ()
+        assert await journal.add(db, heard, NOW) is None
+        assert await journal.prune(db, NOW + timedelta(days=1)) == 1
+
+
+async def test_a_sealed_event_waits_for_its_key_in_its_place(store: Store) -> None:
+    """It is dealt with again, at its old position, when it can be read."""
+    sealed = HeardEvent(ROOM, EventId("$e"), {"type": "m.room.encrypted"}, session_id=SessionId("s"))
+    async with store.write() as db:
+        await journal.add(db, sealed, NOW)
+        (waiting,) = await journal.unhandled(db, 10)
+        await journal.handled(db, waiting, keep=True)
+        assert await journal.sealed(db, [SessionId("other")]) == ()
+        assert [one.event_id for one in await journal.sealed(db, [SessionId("s")])] == ["$e"]
+        await journal.unseal(db, replace(waiting, event={"type": "m.room.message"}, encrypted=True))
+        (opened,) = await journal.unhandled(db, 10)
+    assert opened.position == waiting.position
+    assert opened.session_id is None
+    assert opened.event == {"type": "m.room.message"}
+
+
+async def test_rooms_state_and_listeners_are_kept(store: Store) -> None:
+    """State replaces state; a listener is found by the hash of the token only."""
+    room = rooms.new_room(ROOM, NOW)
+    async with store.write() as db:
+        await rooms.save_room(db, room)
+        for name in ("old", "new"):
+            event = StateEvent(ROOM, "m.room.name", "", UserId("@a:hs"), {"name": name}, Position(1))
+            await rooms.save_state(db, event)
+        await rooms.save_listener(db, Listener(ROOM, UserId("@b:hs"), 1, "hash"))
+        await rooms.touch(db, ROOM, NOW + timedelta(seconds=1))
+        await rooms.save_direct(db, UserId("@b:hs"), RoomId("!dm"), NOW)
+    async with store.read() as db:
+        named = await rooms.state(db, ROOM, "m.room.name")
+        assert named is not None
+        assert named.content == {"name": "new"}
+        assert await rooms.listener_by_hash(db, "hash") == Listener(ROOM, UserId("@b:hs"), 1, "hash")
+        found = await rooms.room_by_key(db, room.key)
+        assert found is not None
+        assert found.revision == 1
+        assert await rooms.direct_room(db, UserId("@b:hs")) == (RoomId("!dm"), NOW)
+        assert await rooms.direct_user(db, RoomId("!dm")) == "@b:hs"

@@ -1,0 +1,86 @@
+"""Jobs: once, again, later, never lost."""
+
+from datetime import UTC, datetime, timedelta
+
+from storage import jobs
+from storage.records import Job, JobKind, JobState, NewJob
+from storage.store import Store
+
+NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+
+
+async def claim(store: Store, now: datetime = NOW) -> tuple[Job, ...]:
+    async with store.write() as db:
+        return await jobs.claim(db, list(JobKind), now, 10)
+
+
+async def test_the_same_ready_job_is_one_job_and_the_earlier_time_wins(store: Store) -> None:
+    """A second job of the same kind and subject moves the first forward, never back."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.TICK, "1", {}, NOW + timedelta(minutes=5)), NOW)
+        await jobs.add(db, NewJob(JobKind.TICK, "1", {}, NOW + timedelta(minutes=1)), NOW)
+        await jobs.add(db, NewJob(JobKind.TICK, "1", {}, NOW + timedelta(minutes=9)), NOW)
+        assert await jobs.next_due(db) == NOW + timedelta(minutes=1)
+    assert await claim(store) == ()
+    assert [job.subject for job in await claim(store, NOW + timedelta(minutes=2))] == ["1"]
+
+
+async def test_a_job_that_came_while_its_twin_ran_is_done_too(store: Store) -> None:
+    """News that comes during the work makes the work run again."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+    (first,) = await claim(store)
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+        await jobs.done(db, first.id, NOW)
+    assert len(await claim(store)) == 1
+
+
+async def test_a_once_only_job_is_never_written_twice(store: Store) -> None:
+    """What was said stays said."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.NOTICE, "hello", {}, once=True), NOW)
+    (job,) = await claim(store)
+    async with store.write() as db:
+        await jobs.done(db, job.id, NOW)
+        await jobs.add(db, NewJob(JobKind.NOTICE, "hello", {}, once=True), NOW)
+        await jobs.prune(db, NOW + timedelta(days=99), timedelta(days=1))
+        await jobs.add(db, NewJob(JobKind.NOTICE, "hello", {}, once=True), NOW)
+    assert await claim(store) == ()
+
+
+async def test_what_ran_when_the_process_died_runs_again(store: Store) -> None:
+    """A claim that was never finished is ready after a start, also when a twin waits."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FETCH, "a", {}), NOW)
+        await jobs.add(db, NewJob(JobKind.FETCH, "b", {}), NOW)
+    assert len(await claim(store)) == 2
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FETCH, "b", {}), NOW)
+        assert await jobs.recover(db, NOW) == 2
+    again = await claim(store)
+    assert sorted(job.subject for job in again) == ["a", "b"]
+    assert {job.subject: job.attempts for job in again}["a"] == 1
+    async with store.read() as db:
+        assert await jobs.count(db, JobState.RUNNING) == 2
+
+
+async def test_put_back_waits_and_hasten_wakes(store: Store) -> None:
+    """A job that has to wait runs at its time, or when what it waits for has come."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.DIRECT, "@a:hs|!r", {}), NOW)
+    (job,) = await claim(store)
+    async with store.write() as db:
+        await jobs.put_back(db, job, "not joined yet", NOW + timedelta(days=7), NOW)
+    assert await claim(store, NOW + timedelta(days=1)) == ()
+    async with store.write() as db:
+        await jobs.hasten(db, JobKind.DIRECT, "@a:hs|", NOW)
+    assert len(await claim(store)) == 1
+
+
+async def test_cancelled_jobs_do_not_run(store: Store) -> None:
+    """A deleted recording wants nothing any more."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+        await jobs.cancel(db, JobKind.FINISH, ["1"])
+    assert await claim(store) == ()

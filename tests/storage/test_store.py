@@ -1,0 +1,114 @@
+"""The store: ownership, versions, what is written and what is not."""
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from storage import journal, migrate
+from storage.errors import StoreError, StoreLockedError, StoreTooNewError
+from storage.records import BlobKey
+from storage.store import Store, is_owned
+from storage.tables import metadata
+
+
+async def test_the_folder_and_the_database_are_for_the_owner_alone(store: Store) -> None:
+    """Audio of encrypted rooms lies here: 0700 and 0600."""
+    assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
+    for file in store.directory.glob("aircheck.*"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+async def test_a_second_owner_is_refused_and_a_reader_is_not(store: Store) -> None:
+    """One process owns the store; others may look."""
+    with pytest.raises(StoreLockedError, match="another Aircheck"):
+        await Store.own(store.directory)
+    reader = await Store.look(store.directory)
+    async with reader.read() as db:
+        assert await journal.position(db) == 0
+    await reader.close()
+    assert is_owned(store.directory)
+
+
+async def test_the_lock_ends_with_its_owner(tmp_path: Path) -> None:
+    """A store that was closed can be owned again."""
+    first = await Store.own(tmp_path)
+    await first.close()
+    assert not is_owned(tmp_path)
+    second = await Store.own(tmp_path)
+    await second.close()
+
+
+async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """Data of a newer version is not touched."""
+    await (await Store.own(tmp_path)).close()
+    with closing(sqlite3.connect(tmp_path / "aircheck.db")) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.commit()
+    with pytest.raises(StoreTooNewError, match="newer"):
+        await Store.own(tmp_path)
+    with pytest.raises(StoreTooNewError, match="newer"):
+        await Store.look(tmp_path)
+    assert migrate.revision_of(tmp_path / "aircheck.db") == "9999"
+    assert not is_owned(tmp_path)
+
+
+async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    """Bad input gets one sentence."""
+    (tmp_path / "aircheck.db").write_bytes(b"not a database at all, but long enough to be looked at" * 20)
+    with pytest.raises(StoreError, match=r"aircheck\.db is not an Aircheck database"):
+        await Store.own(tmp_path)
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "data").write_text("")
+    with pytest.raises(StoreError, match=r"storage\.directory"):
+        await Store.own(tmp_path / "data")
+
+
+async def test_migrations_lead_to_the_tables(store: Store) -> None:
+    """What the migrations make is what the code expects."""
+    engine = create_engine(f"sqlite:///{store.database.path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+    assert ScriptDirectory.from_config(migrate.configuration(store.database.path)).get_current_head() == migrate.HEAD
+
+
+async def test_a_transaction_that_fails_writes_nothing(store: Store) -> None:
+    """All or nothing."""
+
+    async def fail() -> None:
+        async with store.write() as db:
+            await journal.put(db, "key", "value")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    async with store.read() as db:
+        assert await journal.get(db, "key") is None
+
+
+async def test_blobs_are_whole_or_absent_and_leftovers_go(store: Store) -> None:
+    """A blob appears under its hash; what a killed process left in the scratch folder is cleared."""
+    part = store.blobs.part("one")
+    part.write_bytes(b"sound")
+    path = store.blobs.take(part, BlobKey("ab" * 32))
+    assert path.read_bytes() == b"sound"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert store.directory / store.blobs.relative(BlobKey("ab" * 32)) == path
+    leftover = store.blobs.part("folder")
+    leftover.mkdir()
+    (leftover / "half").write_bytes(b"x")
+    store.blobs.prepare()
+    assert not leftover.exists()
+    store.blobs.remove(BlobKey("ab" * 32))
+    store.blobs.remove(BlobKey("ab" * 32))
+    assert not path.exists()

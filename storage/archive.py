@@ -24,6 +24,7 @@ from storage.rows import columns, put, record
 from storage.tables import chunks as chunk_table
 from storage.tables import episodes
 from storage.tables import recordings as recording_table
+from storage.tables import rooms as room_table
 
 OPEN = (RecordingState.LIVE, RecordingState.FINISHING)
 CODE_LETTERS = 6
@@ -142,10 +143,11 @@ async def published(db: Connection, room_id: RoomId) -> tuple[tuple[Recording, E
 
 
 async def referenced(db: Connection, blobs: list[BlobKey]) -> frozenset[BlobKey]:
-    """Which of these blobs some chunk or episode still needs."""
+    """Which of these blobs some chunk, episode or room still needs."""
     statement = union_all(
         select(chunk_table.c.blob).where(chunk_table.c.blob.in_(blobs)),
         select(episodes.c.blob).where(episodes.c.blob.in_(blobs)),
+        select(room_table.c.cover).where(room_table.c.cover.in_(blobs)),
     )
     return frozenset(BlobKey(key) for key in (await db.execute(statement)).scalars())
 

@@ -52,6 +52,10 @@ class Blobs:
             raise
         return target
 
+    def clear(self, part: Path) -> None:
+        """Removes a scratch file or folder with all that is in it."""
+        _remove(part)
+
     def remove(self, key: BlobKey) -> None:
         self.path(key).unlink(missing_ok=True)
 

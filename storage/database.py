@@ -5,8 +5,8 @@ One writer at a time (a lock of ours, and BEGIN IMMEDIATE for other processes), 
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,35 @@ def _prepare(engine: AsyncEngine, begin: str) -> None:
         connection.exec_driver_sql(begin)
 
 
+class Changes:
+    """Wakes whoever waits for work after each commit. Each waiter has its own event, so none takes another's."""
+
+    def __init__(self) -> None:
+        self._waiters: set[asyncio.Event] = set()
+
+    def tell(self) -> None:
+        for waiter in self._waiters:
+            waiter.set()
+
+    @contextmanager
+    def follow(self) -> Iterator[asyncio.Event]:
+        """An event that is set by each commit from now on; clear it before you look, then wait."""
+        waiter = asyncio.Event()
+        waiter.set()
+        self._waiters.add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._waiters.discard(waiter)
+
+
 class Database:
     """Transactions over one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         url = f"sqlite+aiosqlite:///{path}"
         self.path = path
-        self.changed = asyncio.Event()  # set after each commit: whoever waits for work looks again
+        self.changes = Changes()
         self._writer = create_async_engine(url, pool_size=1, max_overflow=0)
         self._readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS)
         self._lock = asyncio.Lock()
@@ -91,4 +113,4 @@ class Database:
             if isinstance(error.orig, sqlite3.Error) and "full" in str(error.orig):
                 raise DiskFullError("the disk is full: the database could not be written") from None
             raise
-        self.changed.set()
+        self.changes.tell()

@@ -59,9 +59,10 @@ async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit
     return tuple(record(Job, row) for row in rows)
 
 
-async def next_due(db: Connection) -> datetime | None:
-    """When the next ready job wants to run."""
-    statement = select(jobs.c.run_at).where(jobs.c.state == JobState.READY).order_by(jobs.c.run_at).limit(1)
+async def next_due(db: Connection, kinds: Collection[JobKind]) -> datetime | None:
+    """When the next ready job of these kinds wants to run."""
+    ready = select(jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)))
+    statement = ready.order_by(jobs.c.run_at).limit(1)
     return (await db.execute(statement)).scalar_one_or_none()
 
 

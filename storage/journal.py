@@ -65,6 +65,14 @@ async def add(db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = 
     return None if found is None else Position(found)
 
 
+async def pending(db: Connection, event_id: EventId) -> bool:
+    """Whether this event was heard and is not dealt with yet."""
+    found = await db.execute(
+        select(journal.c.position).where(journal.c.event_id == event_id, journal.c.handled.is_(False))
+    )
+    return found.first() is not None
+
+
 async def unhandled(db: Connection, limit: int) -> tuple[HeardEvent, ...]:
     """What is still to be dealt with, in order."""
     found = await db.execute(

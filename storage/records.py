@@ -225,6 +225,8 @@ class Room:
     inviter: UserId | None
     revision: int  # rises with each change that a feed or page shows
     changed_at: datetime
+    cover: BlobKey | None = None  # the picture, a square JPEG; None until it is made
+    cover_of: str | None = None  # what it was made from: an mxc address, or the name that was drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,7 @@ class JobKind(StrEnum):
     FETCH = "fetch"  # a chunk: download, decrypt, check; subject: its event id
     TICK = "tick"  # look at a recording's clocks; subject: recording id
     FINISH = "finish"  # join and publish; subject: recording id
+    COVER = "cover"  # make a room's picture anew; subject: room id
     NOTICE = "notice"  # say something in a room
     DIRECT = "direct"  # send user U the address of room R
     INVITE = "invite"  # take or leave an invite; subject: room id

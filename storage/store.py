@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from storage.blobs import Blobs
-from storage.database import Connection, Database
+from storage.database import Changes, Connection, Database
 from storage.errors import StoreError, StoreLockedError
 
 LOCK_NAME = "aircheck.lock"
@@ -46,6 +46,10 @@ class Store:
 
     def write(self) -> AbstractAsyncContextManager[Connection]:
         return self.database.write()
+
+    @property
+    def changes(self) -> Changes:
+        return self.database.changes
 
     async def close(self) -> None:
         await self.database.close()

@@ -146,6 +146,8 @@ rooms = Table(
     Column("inviter", String(255)),
     Column("revision", Integer, nullable=False),
     Column("changed_at", Utc, nullable=False),
+    Column("cover", String(64)),
+    Column("cover_of", Text),
 )
 
 room_state = Table(

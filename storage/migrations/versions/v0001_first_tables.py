@@ -136,6 +136,8 @@ def upgrade() -> None:
         sa.Column("inviter", sa.String(length=255), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("changed_at", sa.DateTime(), nullable=False),
+        sa.Column("cover", sa.String(length=64), nullable=True),
+        sa.Column("cover_of", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("room_id", name=op.f("pk_rooms")),
         sa.UniqueConstraint("key", name=op.f("uq_rooms_key")),
     )

@@ -1,0 +1,157 @@
+"""Lanes: every job runs, again when it must, and none is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from bot.errors import GiveUp, TryLater
+from bot.worker.lanes import LONGEST_PAUSE_S, Worker, pause_after
+from storage import jobs
+from storage.errors import DiskFullError
+from storage.records import Job, JobKind, JobState, NewJob
+from storage.store import Store
+from tests.clock import Clock
+
+SOON = 5.0
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.own(tmp_path / "data")
+    yield opened
+    await opened.close()
+
+
+async def add(store: Store, clock: Clock, *made: NewJob) -> None:
+    async with store.write() as db:
+        for job in made:
+            await jobs.add(db, job, clock())
+
+
+def all_kinds(handler: Callable[[Job], Awaitable[None]]) -> dict[JobKind, Callable[[Job], Awaitable[None]]]:
+    return dict.fromkeys(JobKind, handler)
+
+
+async def settled(store: Store, state: JobState, number: int) -> None:
+    """Waits until so many jobs are in a state."""
+    with store.changes.follow() as changed:
+        async with asyncio.timeout(SOON):
+            while True:
+                changed.clear()
+                async with store.read() as db:
+                    if await jobs.count(db, state) == number:
+                        return
+                await changed.wait()
+
+
+async def test_jobs_of_one_lane_run_beside_each_other_up_to_its_width(store: Store) -> None:
+    """Eight chunks are fetched at once, never nine."""
+    clock, most, running = Clock(), 0, 0
+    gate, eight = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Job) -> None:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        if running == 8:
+            eight.set()
+        await gate.wait()
+        running -= 1
+
+    worker = Worker(store, all_kinds(handler), clock)
+    await add(store, clock, *(NewJob(JobKind.FETCH, str(n), {}) for n in range(20)))
+    await worker.start()
+    async with asyncio.timeout(SOON):
+        await eight.wait()
+    gate.set()
+    await settled(store, JobState.DONE, 20)
+    assert worker.healthy
+    await worker.stop(1)
+    assert most == 8
+
+
+async def test_a_job_that_can_not_be_done_now_is_done_later(store: Store) -> None:
+    """It is put back with the other side's wish, and runs when its time has come."""
+    clock, tries = Clock(), []
+
+    async def handler(job: Job) -> None:
+        tries.append(job.attempts)
+        if len(tries) == 1:
+            raise TryLater("the homeserver is busy", after_s=30)
+
+    worker = Worker(store, all_kinds(handler), clock)
+    await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
+    await worker.start()
+    await settled(store, JobState.READY, 1)
+    async with store.read() as db:
+        due = await jobs.next_due(db, [JobKind.NOTICE])
+    assert due is not None
+    assert (due - clock()).total_seconds() == 30
+    clock.pass_by(31)
+    store.changes.tell()
+    await settled(store, JobState.DONE, 1)
+    await worker.stop(1)
+    assert tries == [0, 1]
+
+
+async def test_what_will_never_work_is_given_up_with_its_reason(store: Store) -> None:
+    """A failed job keeps a sentence for the person who looks."""
+    clock = Clock()
+
+    async def handler(_: Job) -> None:
+        raise GiveUp("the bot may not speak there", reason="forbidden")
+
+    worker = Worker(store, all_kinds(handler), clock)
+    await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
+    await worker.start()
+    await settled(store, JobState.FAILED, 1)
+    await worker.stop(1)
+
+
+@pytest.mark.parametrize("error", [DiskFullError("the disk is full"), RuntimeError("a mistake")])
+async def test_a_full_disk_or_a_mistake_stops_neither_lane_nor_job(store: Store, error: Exception) -> None:
+    """The job waits; the lane goes on with others."""
+    clock = Clock()
+
+    async def handler(job: Job) -> None:
+        if job.subject == "bad":
+            raise error
+
+    worker = Worker(store, all_kinds(handler), clock)
+    await add(store, clock, NewJob(JobKind.FINISH, "bad", {}), NewJob(JobKind.FINISH, "good", {}))
+    await worker.start()
+    await settled(store, JobState.DONE, 1)
+    await settled(store, JobState.READY, 1)
+    assert worker.healthy
+    await worker.stop(1)
+
+
+async def test_a_job_cut_off_by_the_stop_runs_again_after_a_start(store: Store) -> None:
+    """Those that run get their grace, then they are cancelled; the row still knows of them."""
+    clock, begun, gate = Clock(), asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Job) -> None:
+        begun.set()
+        await gate.wait()
+
+    worker = Worker(store, all_kinds(handler), clock)
+    await add(store, clock, NewJob(JobKind.FETCH, "x", {}))
+    await worker.start()
+    async with asyncio.timeout(SOON):
+        await begun.wait()
+        await worker.stop(0.01)
+    gate.set()
+    again = Worker(store, all_kinds(handler), clock)
+    await again.start()
+    await settled(store, JobState.DONE, 1)
+    await again.stop(1)
+
+
+def test_pauses_grow_and_respect_the_other_side() -> None:
+    """Doubled with jitter up to an hour; never less than what was asked for."""
+    assert 0.7 < pause_after(1) < 1.3
+    assert pause_after(4) > pause_after(1)
+    assert pause_after(60) <= LONGEST_PAUSE_S * 1.25
+    assert pause_after(1, 30) == 30

@@ -68,7 +68,7 @@ async def next_due(db: Connection, kinds: Collection[JobKind]) -> datetime | Non
 
 async def done(db: Connection, job_id: JobId, now: datetime) -> None:
     """It is done; what it carried (words, addresses) is not kept."""
-    values = {"state": JobState.DONE, "error": None, "payload": {}, "changed_at": now}
+    values: dict[str, Any] = {"state": JobState.DONE, "error": None, "payload": {}, "changed_at": now}
     await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 

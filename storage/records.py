@@ -245,6 +245,14 @@ class StateEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomPower:
+    """What power in a room is read from; None: not known, or not there."""
+
+    create: StateEvent | None  # m.room.create
+    power: StateEvent | None  # m.room.power_levels
+
+
+@dataclass(frozen=True, slots=True)
 class HeardEvent:
     """An event as it was heard: plain or decrypted JSON, before anything is done about it."""
 

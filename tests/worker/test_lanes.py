@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -30,18 +31,25 @@ async def add(store: Store, clock: Clock, *made: NewJob) -> None:
             await jobs.add(db, job, clock())
 
 
-def all_kinds(handler: Callable[[Job], Awaitable[None]]) -> dict[JobKind, Callable[[Job], Awaitable[None]]]:
-    return dict.fromkeys(JobKind, handler)
+@asynccontextmanager
+async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], clock: Clock) -> AsyncIterator[Worker]:
+    """A worker that runs, and is stopped whatever happens."""
+    worker = Worker(store, dict.fromkeys(JobKind, handler), clock)
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.stop(1)
 
 
-async def settled(store: Store, state: JobState, number: int) -> None:
-    """Waits until so many jobs are in a state."""
+async def settled(store: Store, state: JobState, number: int, *, after: asyncio.Event | None = None) -> None:
+    """Waits until so many jobs are in a state, and something else has happened before."""
     with store.changes.follow() as changed:
         async with asyncio.timeout(SOON):
             while True:
                 changed.clear()
                 async with store.read() as db:
-                    if await jobs.count(db, state) == number:
+                    if (after is None or after.is_set()) and await jobs.count(db, state) == number:
                         return
                 await changed.wait()
 
@@ -60,39 +68,35 @@ async def test_jobs_of_one_lane_run_beside_each_other_up_to_its_width(store: Sto
         await gate.wait()
         running -= 1
 
-    worker = Worker(store, all_kinds(handler), clock)
     await add(store, clock, *(NewJob(JobKind.FETCH, str(n), {}) for n in range(20)))
-    await worker.start()
-    async with asyncio.timeout(SOON):
+    async with at_work(store, handler, clock) as worker, asyncio.timeout(SOON):
         await eight.wait()
-    gate.set()
-    await settled(store, JobState.DONE, 20)
-    assert worker.healthy
-    await worker.stop(1)
+        gate.set()
+        await settled(store, JobState.DONE, 20)
+        assert worker.healthy
     assert most == 8
 
 
 async def test_a_job_that_can_not_be_done_now_is_done_later(store: Store) -> None:
     """It is put back with the other side's wish, and runs when its time has come."""
-    clock, tries = Clock(), []
+    clock, tries, tried = Clock(), [], asyncio.Event()
 
     async def handler(job: Job) -> None:
         tries.append(job.attempts)
+        tried.set()
         if len(tries) == 1:
             raise TryLater("the homeserver is busy", after_s=30)
 
-    worker = Worker(store, all_kinds(handler), clock)
     await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
-    await worker.start()
-    await settled(store, JobState.READY, 1)
-    async with store.read() as db:
-        due = await jobs.next_due(db, [JobKind.NOTICE])
-    assert due is not None
-    assert (due - clock()).total_seconds() == 30
-    clock.pass_by(31)
-    store.changes.tell()
-    await settled(store, JobState.DONE, 1)
-    await worker.stop(1)
+    async with at_work(store, handler, clock):
+        await settled(store, JobState.READY, 1, after=tried)
+        async with store.read() as db:
+            due = await jobs.next_due(db, [JobKind.NOTICE])
+        assert due is not None
+        assert (due - clock()).total_seconds() == 30
+        clock.pass_by(31)
+        store.changes.tell()
+        await settled(store, JobState.DONE, 1)
     assert tries == [0, 1]
 
 
@@ -103,29 +107,26 @@ async def test_what_will_never_work_is_given_up_with_its_reason(store: Store) ->
     async def handler(_: Job) -> None:
         raise GiveUp("the bot may not speak there", reason="forbidden")
 
-    worker = Worker(store, all_kinds(handler), clock)
     await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
-    await worker.start()
-    await settled(store, JobState.FAILED, 1)
-    await worker.stop(1)
+    async with at_work(store, handler, clock):
+        await settled(store, JobState.FAILED, 1)
 
 
 @pytest.mark.parametrize("error", [DiskFullError("the disk is full"), RuntimeError("a mistake")])
 async def test_a_full_disk_or_a_mistake_stops_neither_lane_nor_job(store: Store, error: Exception) -> None:
     """The job waits; the lane goes on with others."""
-    clock = Clock()
+    clock, failed = Clock(), asyncio.Event()
 
     async def handler(job: Job) -> None:
         if job.subject == "bad":
+            failed.set()
             raise error
 
-    worker = Worker(store, all_kinds(handler), clock)
     await add(store, clock, NewJob(JobKind.FINISH, "bad", {}), NewJob(JobKind.FINISH, "good", {}))
-    await worker.start()
-    await settled(store, JobState.DONE, 1)
-    await settled(store, JobState.READY, 1)
-    assert worker.healthy
-    await worker.stop(1)
+    async with at_work(store, handler, clock) as worker:
+        await settled(store, JobState.DONE, 1)
+        await settled(store, JobState.READY, 1, after=failed)
+        assert worker.healthy
 
 
 async def test_a_job_cut_off_by_the_stop_runs_again_after_a_start(store: Store) -> None:
@@ -136,17 +137,15 @@ async def test_a_job_cut_off_by_the_stop_runs_again_after_a_start(store: Store) 
         begun.set()
         await gate.wait()
 
-    worker = Worker(store, all_kinds(handler), clock)
     await add(store, clock, NewJob(JobKind.FETCH, "x", {}))
+    worker = Worker(store, dict.fromkeys(JobKind, handler), clock)
     await worker.start()
     async with asyncio.timeout(SOON):
         await begun.wait()
         await worker.stop(0.01)
     gate.set()
-    again = Worker(store, all_kinds(handler), clock)
-    await again.start()
-    await settled(store, JobState.DONE, 1)
-    await again.stop(1)
+    async with at_work(store, handler, clock):
+        await settled(store, JobState.DONE, 1)
 
 
 def test_pauses_grow_and_respect_the_other_side() -> None:

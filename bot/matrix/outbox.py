@@ -1,0 +1,137 @@
+"""What leaves for the rooms: notices, personal addresses in direct chats, and answers to invites.
+
+Each is a job; the job's id is the transaction id, so that a repeat after a crash is the same event.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot import rules, words
+from bot.errors import GiveUp, TryLater
+from bot.matrix.sending import Sending
+from storage import rooms
+from storage.records import Job, Json, RoomId, UserId
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+INVITE_WAITS = timedelta(days=7)
+INVITE_AT_MOST_EACH = timedelta(hours=1)
+
+PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
+
+
+class Outbox:
+    """Handles NOTICE, DIRECT and INVITE jobs. `addresses` gives (feed, page) of a room, user and generation."""
+
+    def __init__(
+        self,
+        store: Store,
+        sending: Sending,
+        *,
+        invites: tuple[str, ...],
+        addresses: PersonalAddresses,
+        prefix: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._sending = sending
+        self._invites = invites
+        self._addresses = addresses
+        self._prefix = prefix
+        self._clock = clock
+        self._inviting = asyncio.Lock()
+
+    async def notice(self, job: Job) -> None:
+        """Says something in a room, as an answer to an event or in its thread where the payload names one."""
+        payload = job.payload
+        room_id = RoomId(payload["room_id"])
+        async with self._store.read() as db:
+            room = await rooms.room(db, room_id)
+        if room is None or not room.joined:
+            raise GiveUp("the bot is not in the room", reason="not_joined", room=room_id)
+        content = notice(payload["body"], reply_to=payload.get("reply_to"), thread=payload.get("thread"))
+        await self._sending.send(room_id, "m.room.message", content, txn_id=_transaction(job))
+
+    async def direct(self, job: Job) -> None:
+        """Tells one user something in their direct chat, once they are in it."""
+        user_id = UserId(job.payload["user_id"])
+        async with self._inviting:  # two jobs for one user must not make two chats
+            chat = await self._chat_with(user_id, first_try=job.attempts == 0)
+        body = job.payload.get("body") or await self._address_text(user_id, RoomId(job.payload["room_id"]))
+        await self._sending.send(chat, "m.room.message", notice(body), txn_id=_transaction(job))
+
+    async def invite(self, job: Job) -> None:
+        """Takes an invite by `matrix.invites_from`; one that is refused is left alone."""
+        room_id, inviter = RoomId(job.payload["room_id"]), str(job.payload["inviter"])
+        if not rules.invite_allowed(self._invites, inviter):
+            log.info("an invite is left alone (matrix.invites_from): room=%s inviter=%s", room_id, inviter)
+            return
+        async with self._store.read() as db:
+            room = await rooms.room(db, room_id)
+        if room is not None and room.joined:
+            return
+        await self._sending.join(room_id)
+
+    async def _address_text(self, user_id: UserId, room_id: RoomId) -> str:
+        """Made when it is sent: the generation that counts then. Raises GiveUp when the user may not have it."""
+        async with self._store.read() as db:
+            listener = await rooms.listener(db, room_id, user_id)
+            member = await rooms.state(db, room_id, "m.room.member", user_id)
+            name = await rooms.state(db, room_id, "m.room.name")
+        if listener is None or member is None or rules.membership(member.content) != "join":
+            raise GiveUp("the user is not in that room any more", reason="not_a_member", room=room_id)
+        feed, page = self._addresses(room_id, user_id, listener.generation)
+        given = name.content.get("name") if name else None
+        named = given if isinstance(given, str) and given else "a room"
+        return words.direct_address(room_name=named, feed=feed, page=page, prefix=self._prefix)
+
+    async def _chat_with(self, user_id: UserId, *, first_try: bool) -> RoomId:
+        """The direct chat, with its user in it. Raises TryLater while they have not come; the job is woken then."""
+        now = self._clock()
+        async with self._store.read() as db:
+            known = await rooms.direct_room(db, user_id)
+            room = await rooms.room(db, known[0]) if known else None
+            member = await rooms.state(db, known[0], "m.room.member", user_id) if known else None
+        membership = rules.membership(member.content) if member else None
+        if known is not None and room is not None and room.joined and membership == "join":
+            return known[0]
+        waited = now - known[1] if known else INVITE_WAITS
+        if known is not None and waited < INVITE_AT_MOST_EACH:
+            # Just made, or refused a moment ago: a user is not invited more than once an hour.
+            raise TryLater("the user is not in the direct chat yet", after_s=_seconds(INVITE_AT_MOST_EACH - waited))
+        if known is not None and membership == "invite":
+            if waited < INVITE_WAITS:
+                raise TryLater("the user is not in the direct chat yet", after_s=_seconds(INVITE_WAITS - waited))
+            if not first_try:
+                raise GiveUp("the user did not come to the direct chat", reason="no_answer", room=known[0])
+        chat = await self._sending.create_direct(user_id)
+        async with self._store.write() as db:
+            await rooms.save_direct(db, user_id, chat, now)
+            made = await rooms.room(db, chat) or rooms.new_room(chat, now)
+            await rooms.save_room(db, replace(made, direct=True))
+        raise TryLater("the user was invited to a direct chat", after_s=_seconds(INVITE_WAITS))
+
+
+def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:
+    """An m.notice, threaded or replying (Client-Server API, rich replies and threading)."""
+    content: dict[str, Any] = {"msgtype": "m.notice", "body": body}
+    if reply_to is not None:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
+    if thread is not None:
+        relation = content.setdefault("m.relates_to", {})
+        relation |= {"rel_type": "m.thread", "event_id": thread, "is_falling_back": reply_to is None}
+    return content
+
+
+def _transaction(job: Job) -> str:
+    """The same for each try of a job, another for each job."""
+    return f"aircheck-{job.id}"
+
+
+def _seconds(span: timedelta) -> float:
+    return max(1.0, span.total_seconds())

@@ -1,0 +1,279 @@
+"""The shell around the machine: journal in, state and jobs out, one transaction an event.
+
+Everything that changes a recording goes through `apply`, so there is one order of things and one writer.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from bot import rules, words
+from bot.matrix import dialects
+from bot.matrix.times import sent_at
+from bot.recording import machine
+from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
+    ChunkSealed,
+    ChunkSent,
+    Effect,
+    Ended,
+    Erase,
+    FetchChunk,
+    Finish,
+    LookAgain,
+    RecordingEvent,
+    Redacted,
+    Rejected,
+    RoomEvent,
+    Tell,
+    Tick,
+)
+from bot.recording.policy import Limits
+from storage import archive, jobs, journal, rooms
+from storage.database import Connection
+from storage.records import (
+    EndedBy,
+    EventId,
+    HeardEvent,
+    Job,
+    JobKind,
+    NewJob,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingState,
+    StateEvent,
+    UserId,
+    Visibility,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+
+
+class Recorder:
+    """Follows the journal."""
+
+    def __init__(self, store: Store, limits: Limits, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Deals with what the journal holds until `stop`."""
+        with self._store.changes.follow() as changed:
+            while not self._stopping:
+                changed.clear()
+                while await self.catch_up() and not self._stopping:
+                    pass
+                if not self._stopping:
+                    await changed.wait()
+
+    def stop(self) -> None:
+        """No further event after the one under way."""
+        self._stopping = True
+        self._store.changes.tell()
+
+    async def catch_up(self) -> int:
+        """Deals with the next events of the journal; how many."""
+        async with self._store.read() as db:
+            waiting = await journal.unhandled(db, BATCH)
+        for heard in waiting:
+            if self._stopping:
+                break
+            try:
+                async with self._store.write() as db:
+                    await self._handle(db, heard)
+            except (ValueError, TypeError, KeyError, AttributeError, LookupError):
+                # A mistake of ours about one event must not keep the others waiting.
+                log.exception("an event could not be handled: room=%s event=%s", heard.room_id, heard.event_id)
+                async with self._store.write() as db:
+                    await journal.handled(db, heard, keep=True)
+        return len(waiting)
+
+    async def _handle(self, db: Connection, heard: HeardEvent) -> None:
+        event = dialects.read(heard)
+        match event:
+            case Rejected(rule=rule):
+                log.info("not a valid broadcast event: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
+            case BroadcastStarted():
+                await self._start(db, heard, event)
+            case BroadcastChanged() | ChunkSent() | ChunkSealed():
+                await self._to_recording(db, heard, event)
+            case Redacted():
+                await self._redact(db, heard, event)
+            case None if heard.event.get("type") == "m.room.member":
+                await self._departed(db, heard)
+            case None:
+                await self._command(db, heard)
+        await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
+
+    async def _waits(self, db: Connection, heard: HeardEvent) -> bool:
+        """Whether the wrapper is needed until its key comes."""
+        return await archive.chunk(db, heard.event_id) is not None
+
+    async def _start(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
+        now = self._clock()
+        room = await rooms.room(db, heard.room_id)
+        if room is None or not room.joined or not room.recording_on:
+            log.info("a broadcast is not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
+            return
+        if await archive.recording_by_event(db, heard.event_id) is not None:
+            return
+        for earlier in await archive.live_of_device(db, heard.room_id, event.sender, event.device_id):
+            await self.apply(db, earlier.id, Ended(EndedBy.RESTARTED), position=heard.position)
+        create = await rooms.state(db, heard.room_id, "m.room.create")
+        visibility = await rooms.state(db, heard.room_id, "m.room.history_visibility")
+        member = await rooms.state(db, heard.room_id, "m.room.member", event.sender)
+        public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
+        started = machine.begin(
+            event,
+            room_id=heard.room_id,
+            event_id=heard.event_id,
+            position=heard.position,
+            room_created=create.sent_at if create else None,
+            history_visibility=rules.history_visibility(visibility),
+            broadcaster_name=display_name(member),
+            public=public,
+            now=now,
+        )
+        recording = await archive.add_recording(db, started)
+        await self._effects(db, recording, machine.first_effects(recording, self._limits))
+        await rooms.touch(db, heard.room_id, now)
+        log.info("following a broadcast: recording=%s room=%s event=%s", recording.code, heard.room_id, heard.event_id)
+
+    async def _to_recording(self, db: Connection, heard: HeardEvent, event: RoomEvent) -> None:
+        assert isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed)
+        recording = await archive.recording_by_event(db, event.broadcast)
+        if recording is None or recording.room_id != heard.room_id:
+            log.info("not a followed broadcast: room=%s event=%s", heard.room_id, heard.event_id)
+            return
+        await self.apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+
+    async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
+        recording = await archive.recording_by_event(db, event.redacts)
+        if recording is None:
+            chunk = await archive.chunk(db, event.redacts)
+            recording = await archive.recording(db, chunk.recording_id) if chunk else None
+        if recording is None or recording.room_id != heard.room_id:
+            return
+        await self.apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+
+    async def _departed(self, db: Connection, heard: HeardEvent) -> None:
+        who = UserId(str(heard.event.get("state_key")))
+        for recording in await archive.open_recordings(db, heard.room_id, who):
+            if recording.state is RecordingState.LIVE:
+                await self.apply(db, recording.id, Ended(EndedBy.LEFT), position=heard.position)
+
+    async def _command(self, db: Connection, heard: HeardEvent) -> None:
+        content = heard.event.get("content")
+        body = content.get("body") if isinstance(content, dict) else None
+        relation = heard.clear_relation or (content.get("m.relates_to") if isinstance(content, dict) else None)
+        if not isinstance(body, str):
+            return
+        threaded = isinstance(relation, dict) and relation.get("rel_type") == "m.thread"
+        at = sent_at(heard.event)
+        payload = {
+            "room_id": heard.room_id,
+            "sender": heard.event.get("sender"),
+            "event_id": heard.event_id,
+            "body": body,
+            "position": heard.position,
+            "sent_at": at.isoformat() if at else None,
+            "history": heard.history,
+            "encrypted": heard.encrypted,
+            "msgtype": content.get("msgtype") if isinstance(content, dict) else None,
+            "thread": relation.get("event_id") if threaded and isinstance(relation, dict) else None,
+        }
+        await jobs.add(db, NewJob(JobKind.COMMAND, heard.event_id, payload, once=True), self._clock())
+
+    async def apply(
+        self,
+        db: Connection,
+        recording_id: RecordingId,
+        event: RecordingEvent,
+        *,
+        event_id: EventId | None = None,
+        position: Position | None = None,
+    ) -> None:
+        """One event into one recording: its new state and what follows from it, in the caller's transaction."""
+        recording = await archive.recording(db, recording_id)
+        if recording is None:
+            return
+        now = self._clock()
+        before = await archive.chunks(db, recording_id)
+        outcome = machine.step(
+            recording, before, event, event_id=event_id, position=position, now=now, limits=self._limits
+        )
+        if outcome.ignored:
+            log.info("ignored: rule=%s recording=%s event=%s", outcome.ignored, recording.code, event_id)
+        known = {chunk.event_id: chunk for chunk in before}
+        for chunk in outcome.chunks:
+            if known.get(chunk.event_id) != chunk:
+                await archive.save_chunk(db, chunk)
+        if outcome.recording != recording:
+            await archive.save_recording(db, outcome.recording)
+        if outcome.recording.state is not recording.state:
+            await rooms.touch(db, recording.room_id, now)
+            log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
+        await self._effects(db, outcome.recording, outcome.effects)
+
+    async def _effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
+        now = self._clock()
+        subject = str(recording.id)
+        for effect in effects:
+            match effect:
+                case FetchChunk(event_id=chunk_id):
+                    await jobs.add(db, NewJob(JobKind.FETCH, chunk_id, {"recording": recording.id}), now)
+                case LookAgain(at=at):
+                    await jobs.add(db, NewJob(JobKind.TICK, subject, {}, at), now)
+                case Finish():
+                    await jobs.add(db, NewJob(JobKind.FINISH, subject, {}), now)
+                case Tell(what=what):
+                    body = words.TOLD[what]
+                    payload = {"room_id": recording.room_id, "body": body, "reply_to": recording.event_id}
+                    told = NewJob(JobKind.NOTICE, f"tell:{what}:{recording.event_id}", payload, once=True)
+                    await jobs.add(db, told, now)
+                case Erase():
+                    await self._erase(db, recording)
+
+    async def _erase(self, db: Connection, recording: Recording) -> None:
+        """Nothing stays but the tombstone, which refuses what comes late."""
+        now = self._clock()
+        chunks = await archive.chunks(db, recording.id)
+        episode = await archive.episode(db, recording.id)
+        blobs = [chunk.blob for chunk in chunks if chunk.blob] + ([episode.blob] if episode else [])
+        await archive.delete_episode(db, recording.id)
+        await archive.delete_chunks(db, recording.id)
+        await journal.forget(db, [chunk.event_id for chunk in chunks])
+        await jobs.cancel(db, JobKind.FETCH, [chunk.event_id for chunk in chunks])
+        for kind in (JobKind.FINISH, JobKind.TICK, JobKind.END):
+            await jobs.cancel(db, kind, [str(recording.id)])
+        if blobs:
+            await jobs.add(db, NewJob(JobKind.FORGET, f"erase:{recording.id}", {"blobs": blobs}), now)
+        await archive.save_recording(db, replace(recording, title=None, description=None, broadcaster_name=None))
+        await rooms.touch(db, recording.room_id, now)
+        log.info("erased: recording=%s room=%s", recording.code, recording.room_id)
+
+    # ---- jobs
+
+    async def tick(self, job: Job) -> None:
+        """The time has come to look at a recording's clocks."""
+        async with self._store.write() as db:
+            await self.apply(db, RecordingId(int(job.subject)), Tick())
+
+    async def end(self, job: Job) -> None:
+        """Something outside the broadcast ends it."""
+        async with self._store.write() as db:
+            await self.apply(db, RecordingId(int(job.subject)), Ended(EndedBy(job.payload["by"])))
+
+
+def display_name(member: StateEvent | None) -> str | None:
+    """A member's display name, as they wrote it."""
+    name = member.content.get("displayname") if member else None
+    return name if isinstance(name, str) else None

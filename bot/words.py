@@ -1,0 +1,49 @@
+"""What the bot says of its own accord, as opposed to in answer to a command. Pure; plain, short English."""
+
+from storage.records import DurationMs
+
+
+def welcome(*, records: bool, direct: bool, prefix: str) -> str:
+    """The one notice on joining: what is recorded, for whom, how to stop it."""
+    if direct:
+        return f"Hello. I record nothing here. Say `{prefix} help` to see what I can do."
+    if records:
+        return (
+            "Hello, I am Aircheck. From now on I record the voice broadcasts of this room and publish them as a "
+            f"podcast for its members only. A moderator can stop this with `{prefix} record off` and make the "
+            f"podcast public with `{prefix} publish public`. Say `{prefix} feed` to get your own address."
+        )
+    return (
+        f"Hello, I am Aircheck. I record nothing here yet: a moderator can say `{prefix} record on`, and I will keep "
+        "this room's voice broadcasts and publish them as a podcast for its members."
+    )
+
+
+TOLD = {
+    "limit": "This broadcast is longer than I may record. What comes after this point is not kept.",
+    "room_full": "This room's recordings take all the space they may have. Nothing new is kept until some are deleted.",
+}
+
+
+def published(*, title: str, length: str, missing: DurationMs, complete: bool, address: str | None, prefix: str) -> str:
+    """A recording is there: title, length, what is missing, and where."""
+    unheard = "complete" if complete else "its end may be missing"
+    whole = f"{spoken_gap(missing)} missing" if missing else unheard
+    where = address if address else f"Say `{prefix} feed` to get your own address."
+    return f"{title} ({length}, {whole}) is there: {where}"
+
+
+def spoken_gap(milliseconds: DurationMs) -> str:
+    """`2 min`, `6 s`; never 0."""
+    seconds = max(1, round(milliseconds / 1000))
+    return f"{seconds // 60} min {seconds % 60} s".replace(" 0 s", "") if seconds >= 60 else f"{seconds} s"
+
+
+def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:
+    """A personal address, said in the direct chat only."""
+    return (
+        f"Your own podcast address for {room_name}:\n{feed}\n\n"
+        f"Put it into your podcast app; the same recordings are on {page}\n"
+        "It is yours alone: it works while you are a member of the room. Please don't pass it on; "
+        f"`{prefix} feed renew` in the room makes a new one and ends this one."
+    )

@@ -1,0 +1,161 @@
+"""A chunk's media: downloaded, decrypted, looked into, stored; every outcome stands in the ledger."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.errors import GiveUp, TryLater
+from bot.recording.model import ChunkFailed, ChunkStored, RecordingEvent
+from bot.settings import Settings
+from storage import archive, jobs
+from storage.database import Connection
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkState,
+    Job,
+    JobKind,
+    MediaSource,
+    NewJob,
+    Recording,
+    RecordingId,
+    RecordingState,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+REFUSED = {"too_large", "too_long", "room_full"}  # not ours to keep; all other final reasons mean damage
+ASK_AGAIN = {"not_found", "forbidden"}  # it may turn up: asked for again with growing pauses
+ASK_AGAIN_AFTER = timedelta(minutes=1)
+ASK_AGAIN_AT_MOST = timedelta(hours=6)
+ASK_FOR_SO_LONG = timedelta(days=14)
+
+
+class Fetched(Protocol):
+    """What a download gave: size and SHA-256 (lower-case hex) of the decrypted bytes."""
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+Download = Callable[[MediaSource, Path, int], Awaitable[Fetched]]
+Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
+
+
+class Fetching:
+    """Handles FETCH jobs. `download` streams a source to a file; `apply` is the recorder's."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        ffmpeg: Ffmpeg,
+        *,
+        download: Download,
+        apply: Apply,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._ffmpeg = ffmpeg
+        self._download = download
+        self._apply = apply
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        found = await self._wanted(job)
+        if found is None:
+            return
+        recording, chunk = found
+        part = self._store.blobs.part(f"fetch-{job.id}")
+        try:
+            event = await self._look_into(recording, chunk, part)
+            async with self._store.write() as db:
+                # Inside the transaction: what forgets unreferenced blobs must not come between.
+                if isinstance(event, ChunkStored):
+                    await asyncio.to_thread(self._store.blobs.take, part, event.blob)
+                await self._apply(db, recording.id, event)
+        finally:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+        if isinstance(event, ChunkStored):
+            seconds = event.facts.samples / 48_000
+            log.info("chunk stored: %.1f s recording=%s event=%s", seconds, recording.code, chunk.event_id)
+            return
+        log.info("chunk not stored: reason=%s recording=%s event=%s", event.reason, recording.code, chunk.event_id)
+        if event.state is ChunkState.WAITING_FOR_MEDIA:
+            self._ask_again(job, chunk)
+
+    async def _look_into(self, recording: Recording, chunk: Chunk, part: Path) -> ChunkStored | ChunkFailed:
+        """Downloads the chunk to `part` and says what it is. Raises TryLater."""
+        assert chunk.source is not None
+        try:
+            await self._refuse_when_full(recording)
+            fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
+            facts = await inspect_chunk(
+                part,
+                self._ffmpeg,
+                announced_ms=chunk.announced_ms,
+                max_seconds=self._settings.recording.max_broadcast_s,
+            )
+        except GiveUp as error:
+            return ChunkFailed(chunk.event_id, _state_for(error.reason), error.reason)
+        return ChunkStored(chunk.event_id, BlobKey(fetched.sha256), fetched.bytes, facts)
+
+    async def _wanted(self, job: Job) -> tuple[Recording, Chunk] | None:
+        async with self._store.read() as db:
+            recording = await archive.recording(db, RecordingId(job.payload["recording"]))
+            chunks = await archive.chunks(db, recording.id) if recording else ()
+        chunk = next((one for one in chunks if one.event_id == job.subject), None)
+        if recording is None or chunk is None or recording.state is RecordingState.DELETED:
+            return None
+        wanted = chunk.state is ChunkState.WAITING_FOR_MEDIA and chunk.source is not None
+        return (recording, chunk) if wanted else None
+
+    def _ask_again(self, job: Job, chunk: Chunk) -> None:
+        """Puts the job back with growing pauses, for two weeks."""
+        now = self._clock()
+        if chunk.sent_at is not None and now - chunk.sent_at > ASK_FOR_SO_LONG and job.attempts > 1:
+            return
+        pause = min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(job.attempts, 16))
+        raise TryLater("the media is not there so far", after_s=pause.total_seconds())
+
+    async def _refuse_when_full(self, recording: Recording) -> None:
+        """Raises TryLater when the disk has too little room left, GiveUp when the room has used up its own."""
+        free = await asyncio.to_thread(lambda: shutil.disk_usage(self._store.directory).free)
+        if free < self._settings.storage.min_free_bytes:
+            await self._tell_admins(free)
+            raise TryLater("too little disk space is left", after_s=60)
+        async with self._store.read() as db:
+            used = await archive.bytes_of_room(db, recording.room_id)
+        if used > self._settings.storage.max_bytes_per_room:
+            raise GiveUp("the room has used up its space", reason="room_full", room=recording.room_id)
+
+    async def _tell_admins(self, free: int) -> None:
+        """Each admin once a day, in their direct chat."""
+        now = self._clock()
+        body = (
+            f"Aircheck's disk has only {free // 1024**2} MiB left (storage.min_free_bytes is "
+            f"{self._settings.storage.min_free_bytes // 1024**2} MiB). Nothing new is fetched until there is more."
+        )
+        log.error("too little disk space is left (%d bytes free): nothing new is fetched", free)
+        async with self._store.write() as db:
+            for admin in self._settings.matrix.admins:
+                subject = f"{admin}|disk|{now:%Y-%m-%d}"
+                payload = {"user_id": admin, "body": body}
+                await jobs.add(db, NewJob(JobKind.DIRECT, subject, payload, once=True), now)
+
+
+def _state_for(reason: str) -> ChunkState:
+    if reason in ASK_AGAIN:
+        return ChunkState.WAITING_FOR_MEDIA
+    return ChunkState.REFUSED if reason in REFUSED else ChunkState.DAMAGED

@@ -1,0 +1,224 @@
+"""A recording becomes an episode: joined from its ledger, listed, announced; and again when it heals."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bot import words
+from bot.audio.encode import MadeEpisode, make_episode
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.plan import Piece, Silence, Sound
+from bot.audio.tags import Chapter, EpisodeTags
+from bot.feeds import addresses, titles
+from bot.recording import ledger as ledgers
+from bot.recording.ledger import Ledger
+from bot.recording.model import Joined
+from bot.settings import Settings
+from bot.worker.fetching import Apply
+from storage import archive, jobs, rooms
+from storage.database import Connection
+from storage.records import (
+    BlobKey,
+    Chunk,
+    Episode,
+    Job,
+    JobKind,
+    NewJob,
+    Recording,
+    RecordingId,
+    RecordingState,
+    Room,
+    RoomId,
+    to_ms,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+ENDED = {RecordingState.COMPLETE, RecordingState.INCOMPLETE}
+KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # whoever is downloading it may end
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What one FINISH job is about, read in one moment."""
+
+    room: Room
+    room_name: str | None
+    recording: Recording
+    chunks: tuple[Chunk, ...]
+    ledger: Ledger
+    episode: Episode | None
+    fingerprint: str
+
+
+class Finishing:
+    """Handles FINISH jobs. `cover` gives a room's picture (a blob); `apply` is the recorder's."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        ffmpeg: Ffmpeg,
+        *,
+        cover: Callable[[RoomId], Awaitable[BlobKey]],
+        apply: Apply,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._ffmpeg = ffmpeg
+        self._cover = cover
+        self._apply = apply
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        subject = await self._read(RecordingId(int(job.subject)))
+        if subject is None:
+            return
+        made: MadeEpisode | None = None
+        part = self._store.blobs.part(f"episode-{job.id}")
+        try:
+            if subject.episode is None or subject.episode.fingerprint != subject.fingerprint:
+                work = self._store.blobs.part(f"work-{job.id}")
+                await asyncio.to_thread(work.mkdir, mode=0o700, exist_ok=True)
+                try:
+                    made = await make_episode(
+                        pieces(subject.ledger, subject.chunks, self._store),
+                        part,
+                        tags=await self._tags(subject),
+                        bitrate_kbps=self._settings.audio.mp3_bitrate_kbps,
+                        loudness_lufs=self._settings.audio.loudness_lufs,
+                        ffmpeg=self._ffmpeg,
+                        workdir=work,
+                    )
+                finally:
+                    await asyncio.to_thread(self._store.blobs.clear, work)
+            async with self._store.write() as db:
+                if made is not None:
+                    await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.sha256))
+                await self._publish(db, subject, made)
+        finally:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+
+    async def _read(self, recording_id: RecordingId) -> Subject | None:
+        async with self._store.read() as db:
+            recording = await archive.recording(db, recording_id)
+            if recording is None or recording.state not in ENDED:
+                return None
+            room = await rooms.room(db, recording.room_id)
+            assert room is not None
+            name = await rooms.state(db, room.room_id, "m.room.name")
+            chunks = await archive.chunks(db, recording_id)
+            episode = await archive.episode(db, recording_id)
+        ledger = ledgers.lay_out(recording, chunks)
+        given = name.content.get("name") if name else None
+        return Subject(
+            room=room,
+            room_name=given if isinstance(given, str) else None,
+            recording=recording,
+            chunks=chunks,
+            ledger=ledger,
+            episode=episode,
+            fingerprint=ledgers.fingerprint(ledger),
+        )
+
+    async def _tags(self, subject: Subject) -> EpisodeTags:
+        recording, zone = subject.recording, self._settings.feeds.zone
+        missing = sum(gap.samples for gap in subject.ledger.gaps)
+        picture = self._store.blobs.path(await self._cover(subject.room.room_id))
+        return EpisodeTags(
+            title=titles.episode_title(recording, zone),
+            artist=titles.speaker(recording.broadcaster_name),
+            album=titles.channel_title(subject.room_name, recording.broadcaster_name),
+            date=recording.started_at.astimezone(zone),
+            cover=await asyncio.to_thread(picture.read_bytes),
+            cover_mime="image/jpeg",
+            comment=f"{words.spoken_gap(to_ms(missing))} missing" if missing else None,
+            chapters=tuple(Chapter(to_ms(gap.position), f"Missing ({gap.reason})") for gap in subject.ledger.gaps),
+        )
+
+    async def _publish(self, db: Connection, subject: Subject, made: MadeEpisode | None) -> None:
+        """The row that makes the file an episode, and all that follows from it."""
+        now = self._clock()
+        recording = await archive.recording(db, subject.recording.id)
+        if recording is None or recording.state not in ENDED:
+            return  # deleted or re-opened while it was joined: its own job makes it again
+        episode = _episode(subject, made, now)
+        if episode.published_at is None:
+            held_until = self._held_until(recording, subject.ledger)
+            if held_until is None or held_until <= now:
+                episode = replace(episode, published_at=now)
+            else:
+                await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {}, held_until), now)
+        old = subject.episode
+        if old is not None and old.blob != episode.blob:
+            forget = NewJob(JobKind.FORGET, f"old:{old.blob}", {"blobs": [old.blob]}, now + KEEP_OLD_AUDIO_FOR)
+            await jobs.add(db, forget, now)
+        await self._announce(db, subject, episode, now)
+        await archive.save_episode(db, replace(episode, announced=True))
+        await rooms.touch(db, recording.room_id, now)
+        await self._apply(db, recording.id, Joined(subject.fingerprint))
+        listed = "published" if episode.published_at else "held"
+        log.info("%s: %.1f s recording=%s room=%s", listed, episode.samples / 48_000, recording.code, recording.room_id)
+
+    def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
+        """An incomplete episode that may still heal is not listed before this: apps never fetch an item again."""
+        if recording.state is RecordingState.COMPLETE or not ledger.may_heal or recording.ended_at is None:
+            return None
+        return recording.ended_at + timedelta(seconds=self._settings.feeds.hold_incomplete_s)
+
+    async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
+        """Tells the room once, as a reply to the started event."""
+        recording, room = subject.recording, subject.room
+        if not room.joined:
+            return
+        base = self._settings.web.address
+        public = recording.public and room.visibility == "public"
+        body = words.published(
+            title=titles.episode_title(recording, self._settings.feeds.zone),
+            length=titles.spoken_length(to_ms(episode.samples)),
+            missing=to_ms(sum(gap.samples for gap in subject.ledger.gaps)),
+            complete=recording.state is RecordingState.COMPLETE,
+            address=addresses.episode_page(base, room.key, recording.code) if public else None,
+            prefix=self._settings.commands.prefix,
+        )
+        payload = {"room_id": room.room_id, "body": body, "reply_to": recording.event_id}
+        await jobs.add(db, NewJob(JobKind.NOTICE, f"published:{recording.event_id}", payload, once=True), now)
+
+
+def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episode:
+    """The episode's row: a new one, or the old one with new audio under the same GUID."""
+    if made is None:
+        assert subject.episode is not None
+        return subject.episode
+    if subject.episode is None:
+        guid = f"urn:uuid:{uuid.uuid4()}"
+        blob, recording_id = BlobKey(made.sha256), subject.recording.id
+        return Episode(recording_id, guid, blob, made.bytes, made.samples, now, fingerprint=subject.fingerprint)
+    return replace(
+        subject.episode,
+        blob=BlobKey(made.sha256),
+        bytes=made.bytes,
+        samples=made.samples,
+        made_at=now,
+        fingerprint=subject.fingerprint,
+    )
+
+
+def pieces(ledger: Ledger, chunks: tuple[Chunk, ...], store: Store) -> list[Piece]:
+    """The ledger as files and silences, in the order of the sound."""
+    by_event = {chunk.event_id: chunk for chunk in chunks}
+    made: list[Piece] = []
+    for entry in ledger.entries:
+        if entry.silence:
+            made.append(Silence(entry.samples))
+        elif entry.event_id is not None and entry.audible:
+            chunk = by_event[entry.event_id]
+            assert chunk.blob is not None
+            assert chunk.facts is not None
+            made.append(Sound(store.blobs.path(chunk.blob), chunk.facts.container, entry.continues, entry.samples))
+    return made

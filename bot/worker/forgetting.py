@@ -1,0 +1,27 @@
+"""Removes blobs that nothing refers to any more."""
+
+import asyncio
+import logging
+
+from storage import archive
+from storage.records import BlobKey, Job
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Forgetting:
+    """Handles FORGET jobs: payload `blobs`, a list of keys."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def __call__(self, job: Job) -> None:
+        keys = [BlobKey(key) for key in job.payload["blobs"]]
+        # Inside a write transaction no new reference can appear while the files go.
+        async with self._store.write() as db:
+            needed = await archive.referenced(db, keys)
+            for key in keys:
+                if key not in needed:
+                    await asyncio.to_thread(self._store.blobs.remove, key)
+                    log.info("forgotten: blob=%s", key[:12])

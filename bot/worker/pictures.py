@@ -1,0 +1,98 @@
+"""A room's picture: its avatar where it has one that can be used, else one that is drawn from its name."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from bot.audio.cover import drawn_cover, safe_cover
+from bot.errors import GiveUp
+from bot.feeds import titles
+from bot.worker.fetching import Download
+from storage import archive, jobs, rooms
+from storage.records import BlobKey, Job, JobKind, MediaSource, MxcUri, NewJob, RoomId
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+LARGEST_AVATAR = 8 * 1024 * 1024
+
+
+class Pictures:
+    """Handles COVER jobs, and gives a room's cover to whoever needs it now."""
+
+    def __init__(self, store: Store, *, download: Download, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._download = download
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        """Makes the picture anew when the avatar or the name has changed. Raises TryLater."""
+        room_id = RoomId(job.subject)
+        avatar, name = await self._wanted(room_id)
+        await self._make(room_id, avatar, name)
+
+    async def of(self, room_id: RoomId) -> BlobKey:
+        """The room's cover; drawn on the spot when none was made so far."""
+        async with self._store.read() as db:
+            room = await rooms.room(db, room_id)
+        if room is not None and room.cover is not None and self._store.blobs.path(room.cover).exists():
+            return room.cover
+        _, name = await self._wanted(room_id)
+        return await self._make(room_id, None, name)
+
+    async def _wanted(self, room_id: RoomId) -> tuple[str | None, str]:
+        """The avatar's address and the name that is drawn without one."""
+        async with self._store.read() as db:
+            avatar = await rooms.state(db, room_id, "m.room.avatar")
+            named = await rooms.state(db, room_id, "m.room.name")
+            first = await archive.recordings(db, room_id, limit=1)
+        url = avatar.content.get("url") if avatar else None
+        name = named.content.get("name") if named else None
+        speaker = first[0].broadcaster_name if first else None
+        title = titles.channel_title(name if isinstance(name, str) else None, speaker)
+        return (url if isinstance(url, str) and url else None), title
+
+    async def _make(self, room_id: RoomId, avatar: str | None, name: str) -> BlobKey:
+        async with self._store.read() as db:
+            room = await rooms.room(db, room_id)
+        assert room is not None
+        made_of = avatar or f"drawn: {name}"
+        if room.cover is not None and room.cover_of == made_of and self._store.blobs.path(room.cover).exists():
+            return room.cover
+        picture = await self._avatar(room_id, avatar) if avatar else None
+        if picture is None:
+            picture = await asyncio.to_thread(drawn_cover, name, room.key)
+        key = BlobKey(hashlib.sha256(picture).hexdigest())
+        part = self._store.blobs.part(f"cover-{room.key}-{key[:16]}")
+        await asyncio.to_thread(part.write_bytes, picture)
+        now = self._clock()
+        async with self._store.write() as db:
+            await asyncio.to_thread(self._store.blobs.take, part, key)
+            current = await rooms.room(db, room_id)
+            assert current is not None
+            await rooms.save_room(db, replace(current, cover=key, cover_of=made_of))
+            await rooms.touch(db, room_id, now)
+            if current.cover is not None and current.cover != key:
+                await jobs.add(db, NewJob(JobKind.FORGET, f"cover:{current.cover}", {"blobs": [current.cover]}), now)
+        return key
+
+    async def _avatar(self, room_id: RoomId, url: str) -> bytes | None:
+        """The avatar as a square JPEG; None when it can't be used. Raises TryLater."""
+        part = self._store.blobs.part(f"avatar-{hashlib.sha256(url.encode()).hexdigest()[:16]}")
+        try:
+            with suppress(GiveUp):
+                await self._download(MediaSource(MxcUri(url)), part, LARGEST_AVATAR)
+                return await safe_cover(part)
+        finally:
+            await asyncio.to_thread(_remove, part)
+        log.info("a room's avatar can't be used, a picture is drawn: room=%s", room_id)
+        return None
+
+
+def _remove(part: Path) -> None:
+    part.unlink(missing_ok=True)

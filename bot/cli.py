@@ -1,5 +1,230 @@
-"""Arguments and exit codes."""
+"""The shell: arguments, exit codes, and one plain sentence for whatever goes wrong.
+
+Exit codes: 0 done; 1 it failed at run time; 2 an argument or a setting is wrong. Heavy modules are imported by the
+command that needs them, so that `aircheck --help` answers at once.
+"""
+
+import asyncio
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from bot.errors import AircheckError, ConfigError, StartError
+from storage.errors import StoreError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+app = typer.Typer(
+    help="Keeps what people say in Matrix rooms and publishes it as podcasts.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="The settings (config.yaml in this folder if it is there)."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Log everything, and show tracebacks.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aircheck {version('matrix-aircheck')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        commands = ", ".join(command.callback.__name__ for command in app.registered_commands if command.callback)
+        raise ConfigError(f"name a command: {commands} (`aircheck --help` explains them)")
+
+
+def _settings(config: Path | None, debug: bool) -> "Settings":
+    """The settings, with the log set up as they wish. Raises ConfigError."""
+    from bot import log
+    from bot.sources import load
+
+    settings = load(config)
+    log.configure(settings.log, debug=debug)
+    return settings
+
+
+@app.command()
+def run(config: ConfigFile = None, debug: Debug = False) -> None:
+    """Run the bot and its web server.
+
+    It goes on until it gets SIGTERM or SIGINT, and has written everything 5 s later.
+    """
+    settings = _settings(config, debug)
+    from bot import app as application
+
+    asyncio.run(application.run(settings))
+
+
+@app.command()
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the first finished episode, having checked it.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The web server's port; 0 takes a free one.")] = 0,
+    directory: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep everything there; else in a folder that is removed.")
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Show everything, with nothing configured.
+
+    A homeserver, a room, a broadcast and its podcast, all on this machine and only for it.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("synapse") is None:
+        raise StartError("the demo needs a homeserver of its own: pip install 'matrix-aircheck[demo]'")
+    from rich.console import Console
+
+    from bot.demo.demo import run_demo
+
+    return asyncio.run(run_demo(once=once, port=port, directory=directory, out=Console(highlight=False)))
+
+
+@app.command()
+def init(
+    config: ConfigFile = None,
+    homeserver: Annotated[str | None, typer.Option(metavar="URL", help="The homeserver's address or its name.")] = None,
+    user_id: Annotated[str | None, typer.Option(metavar="MXID", help="The bot's account.")] = None,
+    password_file: Annotated[str | None, typer.Option(metavar="FILE", help="A file that holds its password.")] = None,
+    public_url: Annotated[str | None, typer.Option(metavar="URL", help="Where listeners reach the feeds.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there, without asking.")
+    ] = False,
+    reset_identity: Annotated[
+        bool, typer.Option("--reset-identity", help="Write nothing; replace the account's cross-signing keys.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Write the settings, asking what they need.
+
+    Without a terminal the values come from the options, or from the environment (AIRCHECK_MATRIX__PASSWORD and so on).
+    """
+    from bot import configure
+
+    if reset_identity:
+        settings = _settings(config, debug)
+        if sys.stdin.isatty():
+            typer.confirm(
+                f"Other sessions of {settings.matrix.user_id} will not be verified any more. Go on?", abort=True
+            )
+        asyncio.run(configure.reset_identity(settings))
+        typer.echo(f"{settings.matrix.user_id} has new cross-signing keys, and they sign the bot's device.")
+        return
+    given = configure.Given(homeserver=homeserver, user_id=user_id, password_file=password_file, public_url=public_url)
+    configure.write_settings(config, given, overwrite=overwrite)
+
+
+@app.command()
+def check(config: ConfigFile = None, debug: Debug = False) -> int:
+    """Test the settings and what they name.
+
+    One line each: ok, warn or FAIL. Exit code 1 if there is a FAIL.
+    """
+    settings = _settings(config, debug)
+    from bot import selfcheck
+    from bot.sources import DEFAULT_FILE
+
+    async def every_finding() -> bool:
+        failed = False
+        async for finding in selfcheck.findings(settings, config or DEFAULT_FILE):
+            typer.echo(finding)
+            failed |= finding.level is selfcheck.Level.FAIL
+        return failed
+
+    return int(asyncio.run(every_finding()))
+
+
+@app.command()
+def recordings(
+    config: ConfigFile = None,
+    room: Annotated[str | None, typer.Option(metavar="ROOM", help="Only this room, by its id.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the recordings, newest first.
+
+    With --json: each with its ledger, chunk by chunk.
+    """
+    settings = _settings(config, debug)
+    from bot import listings
+
+    asyncio.run(listings.print_recordings(settings, room_id=room, as_json=as_json))
+
+
+@app.command()
+def rooms(config: ConfigFile = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the rooms and their policies."""
+    settings = _settings(config, debug)
+    from bot import listings
+
+    asyncio.run(listings.print_rooms(settings, as_json=as_json))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """The exit code and the one sentence for whatever ended the program. Never the text of a foreign exception:
+    it may hold anything."""
+    leaves = list(_leaves(error))
+    for leaf in leaves:
+        if isinstance(leaf, AircheckError):
+            return leaf.exit_code, leaf.sentence
+        if isinstance(leaf, StoreError):
+            return 1, str(leaf)
+        if isinstance(leaf, TyperException):
+            return leaf.exit_code, " ".join(leaf.format_message().split())
+        if isinstance(leaf, Abort | KeyboardInterrupt | EOFError):
+            return 130, "stopped"
+    return 1, f"something went wrong ({type(leaves[0]).__name__}): run it again with --debug to see where"
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Carries out one command line and gives its exit code."""
+    try:
+        code = app(args=list(arguments), prog_name="aircheck", standalone_mode=False)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stdout = None  # nothing is left to flush at exit
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        logging.disable()  # what closes late must not write below the sentence
+        if "--debug" in arguments:
+            traceback.print_exc()
+        code, sentence = explain(error)
+        print(sentence, file=sys.stderr, flush=True)
+    return code if isinstance(code, int) else 0
 
 
 def main() -> None:
-    raise SystemExit(0)
+    """The entry point of `aircheck` and `python -m bot`."""
+    sys.exit(call(sys.argv[1:]))

@@ -22,18 +22,23 @@ from bot.recording.model import (
     Erase,
     FetchChunk,
     Finish,
+    Forget,
     LookAgain,
+    Opened,
     RecordingEvent,
     Redacted,
     Rejected,
     RoomEvent,
     Tell,
     Tick,
+    Withdraw,
 )
 from bot.recording.policy import Limits
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
+    BlobKey,
+    ChunkState,
     EndedBy,
     EventId,
     HeardEvent,
@@ -98,6 +103,8 @@ class Recorder:
 
     async def _handle(self, db: Connection, heard: HeardEvent) -> None:
         event = dialects.read(heard)
+        if not isinstance(event, ChunkSent | ChunkSealed):
+            await self._not_a_chunk(db, heard, event)
         match event:
             case Rejected(rule=rule):
                 log.info("not a valid broadcast event: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
@@ -113,6 +120,13 @@ class Recorder:
                 await self._command(db, heard)
         await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
 
+    async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: RoomEvent | Rejected | None) -> None:
+        """What was kept as a sealed chunk of a broadcast can be read at last, and is none."""
+        chunk = await archive.chunk(db, heard.event_id) if heard.encrypted else None
+        if chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY:
+            rule = event.rule if isinstance(event, Rejected) else None
+            await self.apply(db, chunk.recording_id, Opened(heard.event_id, rule), event_id=heard.event_id)
+
     async def _waits(self, db: Connection, heard: HeardEvent) -> bool:
         """Whether the wrapper is needed until its key comes."""
         return await archive.chunk(db, heard.event_id) is not None
@@ -125,8 +139,9 @@ class Recorder:
             return
         if await archive.recording_by_event(db, heard.event_id) is not None:
             return
-        for earlier in await archive.live_of_device(db, heard.room_id, event.sender, event.device_id):
-            await self.apply(db, earlier.id, Ended(EndedBy.RESTARTED), position=heard.position)
+        for earlier in await archive.open_recordings(db, heard.room_id, event.sender):
+            if machine.restarts(event, heard.position, earlier):
+                await self.apply(db, earlier.id, Ended(EndedBy.RESTARTED), position=heard.position)
         create = await rooms.state(db, heard.room_id, "m.room.create")
         visibility = await rooms.state(db, heard.room_id, "m.room.history_visibility")
         member = await rooms.state(db, heard.room_id, "m.room.member", event.sender)
@@ -214,8 +229,10 @@ class Recorder:
             log.info("ignored: rule=%s recording=%s event=%s", outcome.ignored, recording.code, event_id)
         known = {chunk.event_id: chunk for chunk in before}
         for chunk in outcome.chunks:
-            if known.get(chunk.event_id) != chunk:
+            if known.pop(chunk.event_id, None) != chunk:
                 await archive.save_chunk(db, chunk)
+        if known:
+            await archive.delete_chunks(db, recording_id, list(known))
         if outcome.recording != recording:
             await archive.save_recording(db, outcome.recording)
         if outcome.recording.state is not recording.state:
@@ -234,6 +251,10 @@ class Recorder:
                     await jobs.add(db, NewJob(JobKind.TICK, subject, {}, at), now)
                 case Finish():
                     await jobs.add(db, NewJob(JobKind.FINISH, subject, {}), now)
+                case Forget(blob=blob):
+                    await self._forget(db, f"redacted:{blob}", [blob])
+                case Withdraw():
+                    await self._withdraw(db, recording)
                 case Tell(what=what):
                     body = words.TOLD[what]
                     payload = {"room_id": recording.room_id, "body": body, "reply_to": recording.event_id}
@@ -246,19 +267,28 @@ class Recorder:
         """Nothing stays but the tombstone, which refuses what comes late."""
         now = self._clock()
         chunks = await archive.chunks(db, recording.id)
-        episode = await archive.episode(db, recording.id)
-        blobs = [chunk.blob for chunk in chunks if chunk.blob] + ([episode.blob] if episode else [])
-        await archive.delete_episode(db, recording.id)
+        await self._withdraw(db, recording)
+        await self._forget(db, f"erase:{recording.id}", [chunk.blob for chunk in chunks if chunk.blob])
         await archive.delete_chunks(db, recording.id)
         await journal.forget(db, [chunk.event_id for chunk in chunks])
         await jobs.cancel(db, JobKind.FETCH, [chunk.event_id for chunk in chunks])
         for kind in (JobKind.FINISH, JobKind.TICK, JobKind.END):
             await jobs.cancel(db, kind, [str(recording.id)])
-        if blobs:
-            await jobs.add(db, NewJob(JobKind.FORGET, f"erase:{recording.id}", {"blobs": blobs}), now)
         await archive.save_recording(db, replace(recording, title=None, description=None, broadcaster_name=None))
         await rooms.touch(db, recording.room_id, now)
         log.info("erased: recording=%s room=%s", recording.code, recording.room_id)
+
+    async def _withdraw(self, db: Connection, recording: Recording) -> None:
+        """The episode goes, from feeds, pages and disk."""
+        episode = await archive.episode(db, recording.id)
+        if episode is not None:
+            await archive.delete_episode(db, recording.id)
+            await self._forget(db, f"episode:{episode.blob}", [episode.blob])
+            await rooms.touch(db, recording.room_id, self._clock())
+
+    async def _forget(self, db: Connection, subject: str, blobs: list[BlobKey]) -> None:
+        if blobs:
+            await jobs.add(db, NewJob(JobKind.FORGET, subject, {"blobs": blobs}), self._clock())
 
     # ---- jobs
 

@@ -1,23 +1,56 @@
-"""The settings: YAML, then the environment (`AIRCHECK_<SECTION>__<KEY>`, its value read as YAML). Frozen.
+"""The settings as everybody else sees them: frozen, checked, with their defaults. `bot.sources` reads them.
 
 An unknown key is an error that names it. `config.yaml.example` holds every key; a test keeps the two together.
 """
 
-import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bot.errors import ConfigError
 
-ENVIRONMENT_PREFIX = "AIRCHECK_"
-NOT_SETTINGS = {"AIRCHECK_KEYS_PASSPHRASE"}
+DATABASE_FILE = "aircheck.db"
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104  compared with, not bound to
 MIB = 1024 * 1024
+YEAR_S = 366 * 86_400
+
+
+def web_address(value: str) -> str:
+    """An http or https address without a slash at its end. Raises ValueError with the rule that it breaks."""
+    if not value.startswith(("https://", "http://")):
+        raise ValueError("must begin with https:// or http://")
+    if re.search(r"[\s?#@\\]", value):
+        raise ValueError("must be a plain address, without spaces, user name, ? or #")
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is not a complete address, such as https://example.org")
+    return value.rstrip("/")
+
+
+WebAddress = Annotated[str, AfterValidator(web_address)]
+Mxid = Annotated[str, Field(pattern=r"^@[^:\s]+:\S+$")]
+"""A user's id (Matrix spec, appendices, user identifiers); the historical ones with odd characters too."""
+Seconds = Annotated[float, Field(ge=0, le=YEAR_S, allow_inf_nan=False)]
+SomeSeconds = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
+Word = Annotated[str, Field(pattern=r"^\S+$")]
 
 
 class Section(BaseModel):
@@ -25,20 +58,13 @@ class Section(BaseModel):
 
 
 class MatrixSettings(Section):
-    homeserver: str
-    user_id: Annotated[str, Field(pattern=r"^@[^:\s]+:\S+$")]
+    homeserver: WebAddress
+    user_id: Mxid
     password: str | None = Field(default=None, repr=False)
     password_file: str | None = None
-    device_name: str = "Aircheck"
-    admins: tuple[str, ...] = Field(default=(), strict=False)
-    invites_from: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
-
-    @field_validator("homeserver")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("must begin with https:// or http://")
-        return value.rstrip("/")
+    device_name: Annotated[str, Field(min_length=1, max_length=100)] = "Aircheck"
+    admins: Annotated[tuple[Mxid, ...], Field(strict=False)] = ()
+    invites_from: Annotated[tuple[Word, ...] | None, Field(strict=False)] = None
 
     @property
     def server_name(self) -> str:
@@ -59,9 +85,12 @@ class StorageSettings(Section):
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite_only(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("sqlite"):
-            raise ValueError("only SQLite is supported for now (leave it out)")
+    def _the_one_in_the_directory(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            path = Path(info.data.get("directory", "")).expanduser().absolute() / DATABASE_FILE
+            scheme, _, address = value.partition(":///")
+            if scheme not in {"sqlite", "sqlite+aiosqlite"} or Path(address).absolute() != path:
+                raise ValueError("only SQLite in storage.directory is supported for now (leave it out)")
         return value
 
     @property
@@ -72,14 +101,7 @@ class StorageSettings(Section):
 class WebSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8040
-    public_url: str | None = None
-
-    @field_validator("public_url")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "http://")):
-            raise ValueError("must begin with https:// or http://")
-        return value.rstrip("/") if value else value
+    public_url: WebAddress | None = None
 
     @property
     def address(self) -> str:
@@ -91,22 +113,22 @@ class WebSettings(Section):
 
 
 class RecordingSettings(Section):
-    quiet_period_s: Annotated[float, Field(ge=0, strict=False)] = 60
-    abandoned_after_s: Annotated[float, Field(gt=0, strict=False)] = 1800
-    paused_for_s: Annotated[float, Field(gt=0, strict=False)] = 14_400
+    quiet_period_s: Seconds = 60
+    abandoned_after_s: SomeSeconds = 1800
+    paused_for_s: SomeSeconds = 14_400
     max_chunk_bytes: Annotated[int, Field(gt=0)] = 64 * MIB
-    max_broadcast_s: Annotated[float, Field(gt=0, strict=False)] = 6 * 3600
+    max_broadcast_s: SomeSeconds = 6 * 3600
 
 
 class AudioSettings(Section):
     ffmpeg: str | None = None
     mp3_bitrate_kbps: Literal[32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320] = 64
-    loudness_lufs: Annotated[float, Field(ge=-40, le=-5, strict=False)] | None = -16
+    loudness_lufs: Annotated[float, Field(ge=-40, le=-5)] | None = -16
 
 
 class FeedsSettings(Section):
     public_by: Literal["mods", "admins", "nobody"] = "mods"
-    hold_incomplete_s: Annotated[float, Field(ge=0, strict=False)] = 3600
+    hold_incomplete_s: Seconds = 3600
     timezone: str = "UTC"
     language: Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$")] = "en"
     author: str | None = None
@@ -130,7 +152,7 @@ class FeedsSettings(Section):
 
 
 class CommandsSettings(Section):
-    prefix: Annotated[str, Field(pattern=r"^\S+$")] = "!aircheck"
+    prefix: Word = "!aircheck"
 
 
 class LogSettings(Section):
@@ -151,9 +173,9 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _empty_sections(cls, values: Any) -> Any:
-        """`web:` with nothing below it is an empty section, not an error."""
+        """`web:` with nothing below it is an empty section; a missing `matrix` lacks its keys, not itself."""
         if isinstance(values, dict):
-            return {key: {} if value is None else value for key, value in values.items()}
+            return {"matrix": {}} | {str(key): {} if value is None else value for key, value in values.items()}
         return values
 
     def password(self) -> str | None:
@@ -169,71 +191,46 @@ class Settings(Section):
             raise ConfigError(f"matrix.password_file can't be read: {error}") from None
 
 
-def from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The settings among the environment's variables, as a tree. Raises ConfigError naming the variable."""
-    tree: dict[str, dict[str, Any]] = {}
-    for name, text in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
-            continue
-        section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-        if not separator:
-            raise ConfigError(f"{name} is not a setting (they are named AIRCHECK_<SECTION>__<KEY>)")
-        try:
-            tree.setdefault(section, {})[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"{name} is not valid YAML") from None
-    return tree
+PLAIN_WORDS = {
+    "missing": "the setting {key} is missing",
+    "extra_forbidden": "unknown setting {key}",
+    "invalid_key": "unknown setting {key}",
+    "model_type": "{key}: must be a section with its keys below it",
+    "tuple_type": "{key}: must be a list",
+    "string_type": "{key}: must be a text (put it in quotes)",
+    "int_type": "{key}: must be a whole number",
+    "int_from_float": "{key}: must be a whole number",
+    "float_type": "{key}: must be a number",
+    "bool_type": "{key}: must be true or false",
+    "finite_number": "{key}: must be a finite number",
+    "string_too_short": "{key}: must not be empty",
+}
+PATTERNS = {
+    "matrix.user_id": "must be a Matrix user id, such as @aircheck:example.org",
+    "matrix.admins": "must be Matrix user ids, such as @you:example.org",
+    "matrix.invites_from": "must be patterns of Matrix user ids, such as *:example.org",
+    "commands.prefix": "must be one word",
+    "feeds.language": "must be a language code, such as en or pt-BR",
+}
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """A YAML file as a tree. Raises ConfigError."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist (`aircheck init` writes one)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path} is not valid YAML{where}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold sections (matrix:, storage:, …)")
-    return tree
-
-
-def merge(tree: Mapping[str, Any], environment: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The environment's values win, key by key."""
-    merged: dict[str, Any] = dict(tree)
-    for section, values in environment.items():
-        below = merged.get(section)
-        merged[section] = {**(below if isinstance(below, dict) else {}), **values}
-    return merged
+def _sentence(problem: Mapping[str, Any]) -> str:
+    """One plain sentence about one of pydantic's errors. Never holds the value: it may be a password."""
+    key = ".".join(str(part) for part in problem["loc"] if isinstance(part, str))
+    if problem["type"] in PLAIN_WORDS:
+        return PLAIN_WORDS[problem["type"]].format(key=key)
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{key}: {PATTERNS.get(key, 'is not valid')}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{key}: {message[0].lower()}{message[1:]}"
 
 
 def validate(tree: Mapping[str, Any]) -> Settings:
-    """Settings from a tree. Raises ConfigError with one sentence that names the first key that is wrong."""
+    """Settings from a tree. Raises ConfigError with one sentence that names the key that is wrong: an unknown
+    key first (a misspelt one is often why another is missing), then a wrong value, then a missing one."""
     try:
         return Settings.model_validate(dict(tree))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        key = ".".join(str(part) for part in first["loc"] if not isinstance(part, int))
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(f"unknown setting {key}") from None
-        if first["type"] == "missing":
-            raise ConfigError(f"the setting {key} is missing") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{key}: {message[0].lower()}{message[1:]}") from None
-
-
-def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from a file (None: `config.yaml` if it is there) and the environment. Raises ConfigError."""
-    variables = os.environ if environment is None else environment
-    if path is None:
-        default = Path("config.yaml")
-        tree = read_file(default) if default.exists() else {}
-    else:
-        tree = read_file(path)
-    return validate(merge(tree, from_environment(variables)))
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        order = {"extra_forbidden": 0, "invalid_key": 0, "missing": 2}
+        raise ConfigError(_sentence(min(problems, key=lambda problem: order.get(problem["type"], 1)))) from None

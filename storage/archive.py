@@ -11,7 +11,6 @@ from storage.database import Connection
 from storage.records import (
     BlobKey,
     Chunk,
-    DeviceId,
     Episode,
     EventId,
     Recording,
@@ -72,14 +71,6 @@ async def open_recordings(
     return tuple(record(Recording, row) for row in await db.execute(statement))
 
 
-async def live_of_device(
-    db: Connection, room_id: RoomId, broadcaster: UserId, device_id: DeviceId | None
-) -> tuple[Recording, ...]:
-    """What one device is live with: a new start of the same device ends them."""
-    found = await open_recordings(db, room_id, broadcaster)
-    return tuple(one for one in found if one.state is RecordingState.LIVE and one.device_id == device_id)
-
-
 async def add_recording(db: Connection, value: Recording) -> Recording:
     """Stores a new recording and gives it back with its id, code and number."""
     found = await db.execute(
@@ -111,8 +102,10 @@ async def save_chunk(db: Connection, value: Chunk) -> None:
     await put(db, chunk_table, columns(value))
 
 
-async def delete_chunks(db: Connection, recording_id: RecordingId) -> None:
-    await db.execute(delete(chunk_table).where(chunk_table.c.recording_id == recording_id))
+async def delete_chunks(db: Connection, recording_id: RecordingId, events: list[EventId] | None = None) -> None:
+    """These of a recording's chunks, or all."""
+    statement = delete(chunk_table).where(chunk_table.c.recording_id == recording_id)
+    await db.execute(statement if events is None else statement.where(chunk_table.c.event_id.in_(events)))
 
 
 async def episode(db: Connection, recording_id: RecordingId) -> Episode | None:

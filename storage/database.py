@@ -47,9 +47,11 @@ class Changes:
     """Wakes whoever waits for work after each commit. Each waiter has its own event, so none takes another's."""
 
     def __init__(self) -> None:
+        self.number = 0  # of commits so far: the same number, the same content
         self._waiters: set[asyncio.Event] = set()
 
     def tell(self) -> None:
+        self.number += 1
         for waiter in self._waiters:
             waiter.set()
 

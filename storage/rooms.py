@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 
 from storage.database import Connection
-from storage.records import Listener, Room, RoomId, StateEvent, UserId, Visibility
+from storage.records import Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
 from storage.rows import columns, put, record
 from storage.tables import directs, listeners, room_state, rooms
 
@@ -64,6 +64,12 @@ async def state(db: Connection, room_id: RoomId, kind: str, state_key: str = "")
     )
     row = found.one_or_none()
     return record(StateEvent, row) if row else None
+
+
+async def power(db: Connection, room_id: RoomId) -> RoomPower:
+    """What `bot.rules` needs to say who may do what there now."""
+    create = await state(db, room_id, "m.room.create")
+    return RoomPower(create, await state(db, room_id, "m.room.power_levels"))
 
 
 async def save_state(db: Connection, event: StateEvent) -> None:

@@ -67,7 +67,7 @@ class Outbox:
 
     async def invite(self, job: Job) -> None:
         """Takes an invite by `matrix.invites_from`; one that is refused is left alone."""
-        room_id, inviter = RoomId(job.payload["room_id"]), str(job.payload["inviter"])
+        room_id, inviter = RoomId(job.payload["room_id"]), UserId(job.payload["inviter"])
         if not rules.invite_allowed(self._invites, inviter):
             log.info("an invite is left alone (matrix.invites_from): room=%s inviter=%s", room_id, inviter)
             return

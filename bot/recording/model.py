@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from storage.records import (
     BlobKey,
+    Chunk,
     ChunkFacts,
     ChunkState,
     DeviceId,
@@ -16,6 +17,7 @@ from storage.records import (
     EndedBy,
     EventId,
     MediaSource,
+    Recording,
     SessionId,
     UserId,
 )
@@ -82,9 +84,19 @@ class Rejected:
 
 
 RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | Redacted
+"""What `bot.matrix.dialects.read` finds in an event."""
 
 
 # ---- what the worker and the shell say of a recording
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sealed event was decrypted at last and is no chunk. `rule`: what a chunk of it breaks, None: it claims to
+    be none."""
+
+    event_id: EventId
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,12 @@ class Joined:
     fingerprint: str
 
 
+RecordingEvent = (
+    BroadcastChanged | ChunkSent | ChunkSealed | Redacted | Opened | ChunkStored | ChunkFailed | Ended | Tick | Joined
+)
+"""What a recording can be told (a `BroadcastStarted` makes one)."""
+
+
 # ---- effects: they become job rows in the transaction of the state
 
 
@@ -133,14 +151,26 @@ class FetchChunk:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """Send a Tick at this time."""
+    """Send a Tick at this time; one that waits for a later time is brought forward. A Tick too many does no harm."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Join what is there and publish it."""
+    """Join what is there and publish it. The same fingerprint as the episode's: the audio is right already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove this blob, unless something else refers to it: its chunk was redacted."""
+
+    blob: BlobKey
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """A redaction took the last that could be heard: the episode goes, the recording stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,4 +185,14 @@ class Erase:
     """Remove audio, feed item and everything kept of it but the tombstone."""
 
 
-Effect = FetchChunk | LookAgain | Finish | Tell | Erase
+Effect = FetchChunk | LookAgain | Finish | Forget | Withdraw | Tell | Erase
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an event made of a recording."""
+
+    recording: Recording
+    chunks: tuple[Chunk, ...]  # all of them; one that is not among them any more is gone
+    effects: tuple[Effect, ...] = ()
+    ignored: str | None = None  # why the event counted for nothing: a short name, for one log line

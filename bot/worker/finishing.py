@@ -22,7 +22,8 @@ from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
     BlobKey,
-    Chunk,
+    ChunkState,
+    EndedBy,
     Episode,
     Job,
     JobKind,
@@ -49,7 +50,6 @@ class Subject:
     room: Room
     room_name: str | None
     recording: Recording
-    chunks: tuple[Chunk, ...]
     ledger: Ledger
     episode: Episode | None
     fingerprint: str
@@ -87,7 +87,7 @@ class Finishing:
                 await asyncio.to_thread(work.mkdir, mode=0o700, exist_ok=True)
                 try:
                     made = await make_episode(
-                        pieces(subject.ledger, subject.chunks, self._store),
+                        pieces(subject.ledger, self._store),
                         part,
                         tags=await self._tags(subject),
                         bitrate_kbps=self._settings.audio.mp3_bitrate_kbps,
@@ -120,7 +120,6 @@ class Finishing:
             room=room,
             room_name=given if isinstance(given, str) else None,
             recording=recording,
-            chunks=chunks,
             ledger=ledger,
             episode=episode,
             fingerprint=ledgers.fingerprint(ledger),
@@ -167,7 +166,7 @@ class Finishing:
 
     def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
         """An incomplete episode that may still heal is not listed before this: apps never fetch an item again."""
-        if recording.state is RecordingState.COMPLETE or not ledger.may_heal or recording.ended_at is None:
+        if recording.state is RecordingState.COMPLETE or recording.ended_at is None or not may_heal(recording, ledger):
             return None
         return recording.ended_at + timedelta(seconds=self._settings.feeds.hold_incomplete_s)
 
@@ -209,16 +208,19 @@ def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episo
     )
 
 
-def pieces(ledger: Ledger, chunks: tuple[Chunk, ...], store: Store) -> list[Piece]:
+def may_heal(recording: Recording, ledger: Ledger) -> bool:
+    """Whether what is missing may still turn up: a key, media, a chunk never seen, a client that comes back."""
+    never_seen = any(entry.state is ChunkState.MISSING for entry in ledger.entries)
+    return ledger.waiting or never_seen or recording.ended_by is EndedBy.ABANDONED
+
+
+def pieces(ledger: Ledger, store: Store) -> list[Piece]:
     """The ledger as files and silences, in the order of the sound."""
-    by_event = {chunk.event_id: chunk for chunk in chunks}
     made: list[Piece] = []
     for entry in ledger.entries:
-        if entry.silence:
+        if entry.sounds:
+            assert entry.blob is not None
+            made.append(Sound(store.blobs.path(entry.blob), entry.container, entry.continues, entry.samples))
+        elif entry.samples:
             made.append(Silence(entry.samples))
-        elif entry.event_id is not None and entry.audible:
-            chunk = by_event[entry.event_id]
-            assert chunk.blob is not None
-            assert chunk.facts is not None
-            made.append(Sound(store.blobs.path(chunk.blob), chunk.facts.container, entry.continues, entry.samples))
     return made

@@ -1,0 +1,216 @@
+"""Server CPU per request: feed, 304, small and large pieces of an episode; beside nginx where it is installed."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+from bot.settings import validate
+from bot.web.server import WebServer
+from storage import archive, rooms
+from storage.records import (
+    BlobKey,
+    Episode,
+    EventId,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+    UserId,
+    Visibility,
+    to_samples,
+)
+from storage.store import Store
+
+EPISODES = 300  # a feed of about 160 kB
+AUDIO_BYTES = 30_000_000
+CONNECTIONS = 16
+TICKS = os.sysconf("SC_CLK_TCK")
+NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+
+Row = tuple[str, int, float, float]  # what, requests, requests per second, CPU in µs per request
+
+
+async def fill(store: Store) -> tuple[str, str]:
+    """One public room with many episodes; answers with the room's key and the newest episode's code."""
+    audio = os.urandom(AUDIO_BYTES)
+    blob = BlobKey(sha256(audio).hexdigest())
+    part = store.blobs.part(blob)
+    part.write_bytes(audio)
+    store.blobs.take(part, blob)
+    made = rooms.new_room(RoomId("!bench:hs"), NOW)
+    room = replace(made, joined=True, visibility=Visibility.PUBLIC)
+    async with store.write() as db:
+        await rooms.save_room(db, room)
+        for number in range(EPISODES):
+            began = NOW + timedelta(hours=number)
+            recording = await archive.add_recording(
+                db,
+                Recording(
+                    id=RecordingId(0), code="", number=0, room_id=room.room_id, event_id=EventId(f"${number}"),
+                    kind=RecordingKind.VOICE_BROADCAST, broadcaster=UserId("@a:hs"), device_id=None,
+                    state=RecordingState.COMPLETE, position=Position(number), started_at=began, heard_at=began,
+                    public=True, title=f"A talk about many things, part {number}", broadcaster_name="Alice",
+                ),
+            )  # fmt: skip
+            episode = Episode(recording.id, f"guid-{number}", blob, AUDIO_BYTES, to_samples(3_600_000), NOW, NOW)
+            await archive.save_episode(db, episode)
+    return room.key, recording.code
+
+
+async def serve(directory: Path) -> None:
+    """The server's process: says its port and paths, then works until it is ended."""
+    store = await Store.own(directory)
+    key, code = await fill(store)
+    settings = validate({"matrix": {"homeserver": "https://hs", "user_id": "@bot:hs"}, "web": {"port": 0}})
+    server = WebServer(store, settings, lambda: True, version=lambda: 0)
+    await server.start()
+    print(server.port, f"/r/{key}/feed.xml", f"/r/{key}/{code}.mp3", flush=True)
+    await asyncio.Event().wait()
+
+
+async def get(port: int, path: str, headers: dict[str, str], count: int) -> dict[str, str]:
+    """`count` requests one after the other over one connection; the headers of the last answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4 * 1024 * 1024)
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{head}\r\n".encode()
+    found: dict[str, str] = {}
+    for _ in range(count):
+        writer.write(request)
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        found = {"status": lines[0].split()[1]}
+        found |= {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        if found["status"] != "304":
+            await reader.readexactly(int(found["content-length"]))
+    writer.close()
+    return found
+
+
+def cpu_of(process: int) -> float:
+    """Seconds of CPU that a process and its children have taken."""
+    pids = [process]
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        pids += [int(child) for child in children]
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
+
+
+async def measure(process: int, port: int, feed: str, audio: str) -> list[Row]:
+    gzip = {"Accept-Encoding": "gzip"}
+    known = await get(port, feed, gzip, 1)
+    cases = [
+        ("feed", feed, {}, 4000, "200"),
+        ("feed, gzip", feed, gzip, 8000, "200"),
+        ("feed, 304", feed, {**gzip, "If-None-Match": known["etag"]}, 16_000, "304"),
+        ("range 64 KiB", audio, {"Range": "bytes=1000000-1065535"}, 16_000, "206"),
+        ("range 1 MiB", audio, {"Range": "bytes=1000000-2048575"}, 3200, "206"),
+    ]
+    rows = []
+    for name, path, headers, count, status in cases:
+        found = await get(port, path, headers, 50)
+        assert found["status"] == status, (name, found)
+        loop = asyncio.get_running_loop()
+        cpu, began = cpu_of(process), loop.time()
+        await asyncio.gather(*(get(port, path, headers, count // CONNECTIONS) for _ in range(CONNECTIONS)))
+        took, spent = loop.time() - began, cpu_of(process) - cpu
+        rows.append((name, count, count / took, spent / count * 1e6))
+    return rows
+
+
+@contextlib.asynccontextmanager
+async def ours(directory: Path) -> AsyncIterator[tuple[int, int, str, str]]:
+    command = [sys.executable, "-m", "benchmarks.http", str(directory)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        port, feed, audio = (await process.stdout.readline()).decode().split()
+        yield process.pid, int(port), feed, audio
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def nginx(directory: Path, feed: bytes, audio: Path) -> AsyncIterator[tuple[int, int, str, str]]:
+    """One nginx worker over the same bytes, the feed packed beforehand as ours is."""
+    root = directory / "nginx"
+    root.mkdir()
+    (root / "feed.xml").write_bytes(feed)
+    subprocess.run(["gzip", "-k", str(root / "feed.xml")], check=True)  # noqa: ASYNC221  before anything is measured
+    (root / "audio.mp3").symlink_to(audio)
+    port = 18_940
+    config = root / "nginx.conf"
+    config.write_text(
+        f"daemon off; pid {root}/pid; worker_processes 1; error_log {root}/error.log; events {{}}\n"
+        f"http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; gzip_static on;\n"
+        f"server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+    )
+    process = await asyncio.create_subprocess_exec("nginx", "-p", str(root), "-c", str(config))
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                await get(port, "/audio.mp3", {"Range": "bytes=0-0"}, 1)
+                break
+            await asyncio.sleep(0.05)
+        yield process.pid, port, "/feed.xml", "/audio.mp3"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def compare() -> tuple[list[Row], list[Row]]:
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        directory.chmod(0o755)
+        async with ours(directory / "data") as (pid, port, feed, audio):
+            mine = await measure(pid, port, feed, audio)
+            body = await _body(port, feed)
+        if shutil.which("nginx") is None:
+            return mine, []
+        blob = max((directory / "data" / "blobs").rglob("*"), key=lambda path: path.stat().st_size)
+        copy = directory / "audio.bin"  # where nginx's own user may read it
+        shutil.copyfile(blob, copy)
+        async with nginx(directory, body, copy) as (pid, port, feed, audio):
+            return mine, await measure(pid, port, feed, audio)
+
+
+async def _body(port: int, path: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+def table(mine: list[Row], theirs: list[Row], say: Callable[[str], None] = print) -> None:
+    bounds = {"feed": 4, "feed, gzip": 4, "feed, 304": 5, "range 64 KiB": 2, "range 1 MiB": 2.5}
+    say(f"{'HTTP':<16}{'requests/s':>12}{'CPU µs/req':>12}{'x nginx':>10}{'bound':>8}")
+    other = {row[0]: row[3] for row in theirs}
+    for name, _, rate, cpu in mine:
+        ratio = f"{cpu / other[name]:.1f}" if other.get(name) else "-"
+        say(f"{name:<16}{rate:>12.0f}{cpu:>12.0f}{ratio:>10}{bounds[name]:>8}")
+
+
+def main() -> None:
+    table(*asyncio.run(compare()))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        asyncio.run(serve(Path(sys.argv[1])))
+    else:
+        main()

@@ -1,0 +1,228 @@
+"""The composition root: starts everything in order, stops it in reverse.
+
+Web and workers start first, so that feeds are there without the homeserver.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.commands.handle import Commands
+from bot.commands.parse import is_command
+from bot.errors import StartError
+from bot.feeds import addresses
+from bot.keeper import Keeper
+from bot.matrix.intake import Intake
+from bot.matrix.outbox import Outbox
+from bot.matrix.session import Session
+from bot.recorder import Recorder
+from bot.recording.policy import Limits
+from bot.settings import Settings
+from bot.web.server import WebServer
+from bot.worker.fetching import Fetched, Fetching
+from bot.worker.finishing import Finishing
+from bot.worker.forgetting import Forgetting
+from bot.worker.lanes import Handler, Worker
+from bot.worker.pictures import Pictures
+from storage.errors import StoreError
+from storage.records import JobKind, MediaSource, RoomId, UserId
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+DOWNLOADS_GRACE_S = 3.0
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Aircheck:
+    """Everything that runs. `failed` ends with the error that ends the program."""
+
+    store: Store
+    session: Session
+    worker: Worker
+    web: WebServer
+    failed: "asyncio.Future[None]"
+
+    @property
+    def address(self) -> str:
+        """Where the web server listens, as feeds and replies say it."""
+        return self.web.address
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(**settings.recording.model_dump())
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Aircheck]:
+    """All of Aircheck, until the block ends. Raises ConfigError or StartError when it can't start."""
+    settings = with_port(settings)
+    ffmpeg = await asyncio.to_thread(Ffmpeg.find, settings.audio.ffmpeg)
+    async with AsyncExitStack() as stack:
+        store = await _open(settings)
+        stack.push_async_callback(store.close)
+        aircheck = await _assemble(settings, store, ffmpeg, clock, stack)
+        log.info("running: %s", aircheck.address)
+        yield aircheck
+
+
+async def run(settings: Settings) -> None:
+    """`aircheck run`: until SIGTERM or SIGINT. Raises AircheckError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as aircheck:
+        stopped = asyncio.create_task(stop.wait())
+        ends: set[asyncio.Future[Any]] = {stopped, aircheck.failed}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if aircheck.failed.done():
+            await aircheck.failed
+        log.info("stopping")
+
+
+def with_port(settings: Settings) -> Settings:
+    """`web.port: 0` becomes a free port: addresses are built from the settings before the server listens."""
+    if settings.web.port:
+        return settings
+    with socket.create_server((settings.web.host, 0)) as free:
+        port = free.getsockname()[1]
+    return settings.model_copy(update={"web": settings.web.model_copy(update={"port": port})})
+
+
+async def _open(settings: Settings) -> Store:
+    try:
+        return await Store.own(settings.storage.path)
+    except StoreError as error:
+        raise StartError(str(error)) from None
+
+
+async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clock, stack: AsyncExitStack) -> Aircheck:
+    try:
+        secret = await asyncio.to_thread(store.secret)
+    except StoreError as error:
+        raise StartError(str(error)) from None
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    stack.callback(lambda: failed.done() and failed.exception())  # whoever runs us may have no use for it
+    recorder = Recorder(store, limits_of(settings), clock)
+    intake = Intake(
+        store,
+        UserId(settings.matrix.user_id),
+        decrypt=lambda heard: session.keys.open_sealed(heard),
+        is_command=partial(is_command, prefix=settings.commands.prefix),
+        prefix=settings.commands.prefix,
+        clock=clock,
+    )
+    session = Session(settings, settings.storage.path, intake, clock)
+    worker = Worker(store, _handlers(settings, store, ffmpeg, secret, recorder, session, clock), clock)
+    web = WebServer(
+        store,
+        settings,
+        freshness=session.ready.is_set,
+        health=lambda: worker.healthy,
+        version=lambda: store.changes.number,
+    )
+    await web.start()
+    stack.push_async_callback(web.stop)
+    await worker.start()
+    stack.push_async_callback(worker.stop, DOWNLOADS_GRACE_S)
+    keeper = Keeper(store, clock)
+    for part, stop in ((recorder.run(), recorder.stop), (keeper.run(), keeper.stop)):
+        stack.push_async_callback(_end, _watch(part, failed), stop)
+    stack.push_async_callback(_end_session, _watch(_hear(session, intake), failed), session)
+    return Aircheck(store, session, worker, web, failed)
+
+
+def _handlers(
+    settings: Settings,
+    store: Store,
+    ffmpeg: Ffmpeg,
+    secret: bytes,
+    recorder: Recorder,
+    session: Session,
+    clock: Clock,
+) -> dict[JobKind, Handler]:
+    """Who does which kind of job."""
+
+    async def download(source: MediaSource, part: Path, max_bytes: int) -> Fetched:
+        return await session.fetch_media(source, part, max_bytes=max_bytes)
+
+    def personal(room_id: RoomId, user_id: UserId, generation: int) -> tuple[str, str]:
+        token = addresses.token_for(secret, room_id, user_id, generation)
+        base = settings.web.address
+        return addresses.personal_feed(base, token), addresses.personal_page(base, token)
+
+    pictures = Pictures(store, download=download, clock=clock)
+    outbox = Outbox(
+        store,
+        session.sending,
+        invites=settings.matrix.invites,
+        addresses=personal,
+        prefix=settings.commands.prefix,
+        clock=clock,
+    )
+    return {
+        JobKind.FETCH: Fetching(store, settings, ffmpeg, download=download, apply=recorder.apply, clock=clock),
+        JobKind.FINISH: Finishing(store, settings, ffmpeg, cover=pictures.of, apply=recorder.apply, clock=clock),
+        JobKind.COVER: pictures,
+        JobKind.FORGET: Forgetting(store),
+        JobKind.TICK: recorder.tick,
+        JobKind.END: recorder.end,
+        JobKind.NOTICE: outbox.notice,
+        JobKind.DIRECT: outbox.direct,
+        JobKind.INVITE: outbox.invite,
+        JobKind.COMMAND: Commands(store, settings, secret, clock).handle,
+    }
+
+
+async def _hear(session: Session, intake: Intake) -> None:
+    """The session, and once it hears: keys may have come that no kept event was tried with."""
+    opening = asyncio.create_task(_open_kept(session, intake))
+    try:
+        await session.run()
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+
+
+async def _open_kept(session: Session, intake: Intake) -> None:
+    await session.ready.wait()
+    await intake.open_all()
+
+
+def _watch(part: Coroutine[Any, Any, None], failed: "asyncio.Future[None]") -> asyncio.Task[None]:
+    """Runs a part; its error is the program's."""
+    task = asyncio.create_task(part)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and not failed.done():
+            failed.set_exception(task.exception() or RuntimeError())
+
+    task.add_done_callback(ended)
+    return task
+
+
+async def _end(task: asyncio.Task[None], stop: Callable[[], None]) -> None:
+    stop()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _end_session(task: asyncio.Task[None], session: Session) -> None:
+    await session.stop()
+    await asyncio.gather(task, return_exceptions=True)

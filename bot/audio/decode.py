@@ -1,0 +1,188 @@
+"""Pieces into one stream of PCM: each decoded alone, joined without a seam.
+
+Sliced Ogg Opus is rebuilt as a file of its own with the last packets of the chunk before as pre-skip, so that the
+decoder is in the state that it would have had in one piece, and the header's pre-skip counts once per run.
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, end_trim, opus_facts
+from bot.audio.plan import Mismatch, Piece, Silence, Sound, head_skip, pre_roll
+from bot.errors import GiveUp
+from storage.records import SAMPLE_RATE, Container, OggFacts, Samples
+
+Pcm = NDArray[np.float32]
+Report = Callable[[Mismatch], Any]
+
+BLOCK = 1 << 18  # samples
+LOUDEST = 8.0  # full scale is 1; a float file may claim anything
+_MAX_SAMPLES = 1 << 40
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Run:
+    """Where an Ogg Opus run stands after a chunk: what the next one needs to carry on."""
+
+    next_page: int
+    end_granule: int
+    tail: list[bytes] = field(default_factory=list)  # packets, at least the pre-roll if there were as many
+
+
+async def pcm(
+    pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path, *, report: Report | None = None
+) -> AsyncGenerator[Pcm, None]:
+    """All pieces in a row: float32, mono, 48 kHz, in blocks of at most BLOCK samples, exactly as long as the plan.
+
+    A piece that decodes to another length, or not at all, is cut or filled with silence, logged, and told to
+    `report`. Raises TryLater when ffmpeg hangs, OSError when a file is not there.
+    """
+    run: Run | None = None
+    with tempfile.TemporaryDirectory(prefix="decode-", dir=workdir) as folder:
+        for index, piece in enumerate(pieces):
+            if isinstance(piece, Silence):
+                for block in _silence(piece.samples):
+                    yield block
+                continue
+            joint = await asyncio.to_thread(_prepare, piece, run, Path(folder) / "piece.ogg")
+            run = joint.run
+            async with aclosing(_fitted(index, piece, joint, ffmpeg, report or _log)) as blocks:
+                async for block in blocks:
+                    yield block
+
+
+def _log(mismatch: Mismatch) -> None:
+    log.warning(
+        "piece %d decoded to %d samples instead of %d%s",
+        mismatch.piece,
+        mismatch.decoded,
+        mismatch.expected,
+        f" ({mismatch.reason})" if mismatch.reason else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Joint:
+    """What ffmpeg gets for one piece, and the run after it."""
+
+    path: Path | None  # None: nothing to decode
+    run: Run | None
+    trim: int = 0  # samples at the end of what is decoded, beyond the sound
+    reason: str | None = None
+
+
+def _prepare(sound: Sound, run: Run | None, rebuilt: Path) -> _Joint:
+    """Rebuilds sliced Ogg Opus; leaves everything else as it is. Blocking."""
+    if sound.container is not Container.OGG_OPUS:
+        sound.path.stat()
+        return _Joint(sound.path if sound.samples else None, None)
+    try:
+        return _rebuild(sound, run if sound.continues else None, rebuilt)
+    except Chained:
+        return _Joint(sound.path, None)
+    except GiveUp as damage:
+        return _Joint(None, None, reason=damage.reason)
+
+
+def _rebuild(sound: Sound, run: Run | None, rebuilt: Path) -> _Joint:
+    with sound.path.open("rb") as file:
+        facts = opus_facts(file, max_samples=_MAX_SAMPLES).ogg
+        assert facts is not None
+        if not facts.packet_samples:  # a tail that only ends its run
+            return _Joint(None, run)
+        before, skip = _pre_roll(sound, facts, run)
+        tail = list(before)
+        with rebuilt.open("wb") as out:
+            file.seek(0)
+            reader = OpusReader(file)
+            writer: OpusWriter | None = None
+            for _, packets in reader:
+                if writer is None:
+                    writer = _writer(out, reader.head, skip, before)
+                for packet in packets:
+                    writer.put(packet)
+                tail = _last(tail + packets)
+            if writer is not None:
+                writer.close()
+    after = Run(facts.last_page + 1, facts.end_granule, tail)
+    return _Joint(rebuilt if sound.samples else None, after, end_trim(facts))
+
+
+def _writer(out: Any, head: Head | None, skip: int, before: Sequence[bytes]) -> OpusWriter:
+    assert head is not None
+    writer = OpusWriter(out, head, pre_skip=skip)
+    for packet in before:
+        writer.put(packet)
+    return writer
+
+
+def _pre_roll(sound: Sound, facts: OggFacts, run: Run | None) -> tuple[list[bytes], Samples]:
+    """The packets to decode before this chunk, and how many samples to drop. After a hole in the run the decoder
+    begins afresh: what it remembers would be of another time."""
+    if run is not None:
+        hole = facts.first_page > run.next_page or facts.start_granule > run.end_granule
+        before = [] if hole else run.tail
+        return before, Samples(sum(map(duration, before)))
+    decoded = facts.packet_samples
+    if facts.eos:
+        decoded = Samples(min(decoded, max(0, facts.end_granule - facts.start_granule)))
+    skip = head_skip(start_granule=facts.start_granule, decoded=decoded, wanted=sound.samples, pre_skip=facts.pre_skip)
+    return [], skip
+
+
+def _last(packets: list[bytes]) -> list[bytes]:
+    """The packets that a chunk after these needs."""
+    return packets[-pre_roll([duration(packet) for packet in packets]) :]
+
+
+def _silence(samples: int) -> Iterator[Pcm]:
+    for start in range(0, samples, BLOCK):
+        yield np.zeros(min(BLOCK, samples - start), np.float32)
+
+
+async def _fitted(index: int, sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, report: Report) -> AsyncGenerator[Pcm, None]:
+    """One piece in the length of the plan."""
+    decoded, reason = 0, joint.reason
+    if joint.path is not None:
+        try:
+            # One second more than wanted shows that there is more, and bounds what a hostile file can cost.
+            seconds = sound.samples / SAMPLE_RATE + 1
+            async with aclosing(_blocks(ffmpeg, joint.path, sound.container, seconds)) as blocks:
+                async for block in blocks:
+                    wanted = block[: max(0, sound.samples - decoded)]
+                    decoded += len(block)
+                    if len(wanted):
+                        yield wanted
+        except GiveUp as failure:
+            reason = failure.reason
+    for block in _silence(max(0, sound.samples - decoded)):
+        yield block
+    decoded -= min(decoded, joint.trim)
+    if decoded != sound.samples:
+        report(Mismatch(index, sound.samples, Samples(decoded), reason))
+
+
+async def _blocks(ffmpeg: Ffmpeg, path: Path, container: Container, seconds: float) -> AsyncGenerator[Pcm, None]:
+    """Decoded bytes as arrays of finite numbers."""
+    rest = b""
+    async with aclosing(ffmpeg.decode(path, container, max_seconds=seconds)) as stream:
+        async for data in stream:
+            data = rest + data
+            whole = len(data) // 4 * 4
+            rest = data[whole:]
+            block = np.frombuffer(data[:whole], dtype="<f4").astype(np.float32)
+            np.nan_to_num(block, copy=False, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST)
+            np.clip(block, -LOUDEST, LOUDEST, out=block)
+            yield block

@@ -1,0 +1,279 @@
+"""The one door to ffmpeg: what it is, how it is run, and what it may not do.
+
+What strangers send is opened from a file with one demuxer named by us: a playlist or manifest in sound's clothes
+is never looked into, and the file protocol is the only one. Limits are set from outside with prlimit(2) as soon as
+the child has a pid: a function between fork and exec is not safe in a process with threads, a Python in between
+would cost more than most decodings, and in the moment that it takes a child can neither eat memory nor time worth
+speaking of. Children get an empty environment and may write no file (decoders) or one (encoders).
+"""
+
+import asyncio
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import ffmpeg
+import imageio_ffmpeg
+
+from bot.audio.containers import DEMUXERS
+from bot.errors import ConfigError, GiveUp, TryLater
+from storage.records import SAMPLE_RATE, Container
+
+MEMORY_BYTES = 1 << 30
+OPEN_FILES = 64
+BLOCK_BYTES = 1 << 18
+CODECS = (
+    "opus,libopus,vorbis,flac,alac,aac,aac_fixed,mp3,mp3float,"
+    "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
+    "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
+)
+_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: [^\n]*?, (\d{1,7}) Hz, ([^,\n]+)", re.MULTILINE)
+_LAYOUTS = {b"mono": 1, b"stereo": 2, b"2.1": 3, b"3.0": 3, b"quad": 4, b"4.0": 4, b"5.0": 5, b"5.1": 6, b"7.1": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one child may use. `wait_s` counts only the time that we wait for it, not how long others take."""
+
+    cpu_s: int
+    wait_s: float
+    file_bytes: int = 0
+    memory_bytes: int = MEMORY_BYTES
+
+    @classmethod
+    def decoding(cls, seconds: float) -> "Limits":
+        """Measured: 3 s of CPU per 1000 s of sound; ten times that, on a machine that has other work."""
+        return cls(cpu_s=20 + int(seconds * 0.03), wait_s=60 + seconds * 0.1)
+
+    @classmethod
+    def encoding(cls, seconds: float, file_bytes: int) -> "Limits":
+        return cls(cpu_s=60 + int(seconds * 0.1), wait_s=120 + seconds * 0.3, file_bytes=file_bytes)
+
+
+class Child:
+    """One running process. Each wait for it counts against its limit; out of the `async with`, it is gone."""
+
+    def __init__(self, process: asyncio.subprocess.Process, limits: Limits) -> None:
+        self._process = process
+        self._output = process.stdout or process.stderr
+        self._left = limits.wait_s
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(max(0.0, self._left)):
+                yield
+        except TimeoutError:
+            raise TryLater("ffmpeg did not answer in time") from None
+        finally:
+            self._left -= loop.time() - began
+
+    async def read(self, size: int = BLOCK_BYTES) -> bytes:
+        """The next bytes of its output, b"" at the end. Raises TryLater when it hangs."""
+        assert self._output is not None
+        async with self._counted():
+            return await self._output.read(size)
+
+    async def write(self, data: bytes) -> None:
+        """Raises TryLater when it hangs or is gone."""
+        assert self._process.stdin is not None
+        async with self._counted():
+            try:
+                self._process.stdin.write(data)
+                await self._process.stdin.drain()
+            except (BrokenPipeError, ConnectionResetError):
+                raise TryLater("ffmpeg stopped reading") from None
+
+    def close_input(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def end(self) -> int:
+        """Closes its input and waits. The exit code. Raises TryLater when it hangs."""
+        self.close_input()
+        async with self._counted():
+            return await self._process.wait()
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        if self._output is not None:
+            # An unread pipe would keep wait() from ever coming back (https://github.com/python/cpython/issues/119710).
+            while await self._output.read(BLOCK_BYTES):
+                pass
+        await self._process.wait()
+
+
+def limit(pid: int, limits: Limits) -> None:
+    """Binds a running child. Nothing happens if it is over already."""
+    values = (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    )
+    with suppress(ProcessLookupError):
+        for kind, value in values:
+            resource.prlimit(pid, kind, (value, value))
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str], limits: Limits, *, feed: bool = False, hear_errors: bool = False
+) -> AsyncIterator[Child]:
+    """Runs a command with an empty environment. Its output is read, or with `hear_errors` what it says on standard
+    error; the other is thrown away. Killed and reaped however the block is left."""
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=pipe if feed else nothing,
+        stdout=nothing if hear_errors else pipe,
+        stderr=pipe if hear_errors else nothing,
+        env={},
+        cwd="/",
+        limit=BLOCK_BYTES,
+    )
+    limit(process.pid, limits)
+    child = Child(process, limits)
+    try:
+        yield child
+    finally:
+        await asyncio.shield(child.kill())
+
+
+@dataclass(frozen=True, slots=True)
+class Ffmpeg:
+    """A program that was seen to run. At most two children decode and two encode at once: an encoder waits for
+    decoders and never the other way round, so that one common limit could stop both for ever."""
+
+    exe: str
+    version: str = ""
+    _decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2), repr=False, compare=False)
+    _encoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2), repr=False, compare=False)
+
+    @classmethod
+    def find(cls, configured: str | None = None) -> "Ffmpeg":
+        """The configured program, else that of the imageio-ffmpeg wheel. Blocks for some 50 ms.
+
+        Raises ConfigError naming audio.ffmpeg when it is not there, doesn't run, or can't write MP3.
+        """
+        exe = _bundled() if configured is None else shutil.which(Path(configured).expanduser())
+        if exe is None:
+            raise ConfigError(f"audio.ffmpeg: there is no program {configured}")
+        exe = str(Path(exe).absolute())
+        version = _ask(exe, "-version").split(b"\n", 1)[0].decode("ascii", "replace")
+        if not version.startswith("ffmpeg"):
+            raise ConfigError(f"audio.ffmpeg: {exe} is not ffmpeg")
+        if b"libmp3lame" not in _ask(exe, "-encoders"):
+            raise ConfigError(f"audio.ffmpeg: {exe} can't write MP3 (it is built without libmp3lame)")
+        return cls(exe, version)
+
+    async def decode(self, path: Path, container: Container, *, max_seconds: float) -> AsyncGenerator[bytes, None]:
+        """The sound as 32-bit float PCM (little-endian), mono, 48 kHz, streamed; no more than `max_seconds`.
+
+        Raises GiveUp (`undecodable`) at the end when ffmpeg says so, TryLater when it hangs. Its silence proves
+        nothing: damage often passes. Close the iterator if it is left early.
+        """
+        seconds = f"{max_seconds:.3f}"
+        source = self._input(path, container, t=seconds)
+        output = source["a:0"].output(
+            "pipe:1",
+            f="f32le",
+            acodec="pcm_f32le",
+            ac=1,
+            ar=SAMPLE_RATE,
+            t=max_seconds,
+            map_metadata=-1,
+            loglevel="fatal",
+        )
+        async with self._decoding, running(self._command(output), Limits.decoding(max_seconds)) as child:
+            while block := await child.read():
+                yield block
+            if code := await child.end():
+                raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
+
+    async def describe(self, path: Path, container: Container) -> tuple[int, int]:
+        """Sample rate and channels of the source as ffmpeg names them; (0, 0) if it names none."""
+        source = self._input(path, container)
+        output = source["a:0"].output("pipe:1", f="null", t=0, loglevel="info")
+        async with self._decoding, running(self._command(output), Limits.decoding(0), hear_errors=True) as child:
+            said = b""
+            while len(said) < 1 << 16 and (block := await child.read()):
+                said += block
+        found = _STREAM.search(said)
+        if found is None:
+            return 0, 0
+        layout = found[2].strip()
+        counted = re.match(rb"(\d+) channels", layout)
+        return int(found[1]), int(counted[1]) if counted else _LAYOUTS.get(re.split(rb"[ (]", layout)[0], 0)
+
+    async def encode_mp3(self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float) -> None:
+        """Writes PCM as `decode` gives it as bare MP3 frames: mono, 48 kHz, constant rate, no bit reservoir (each
+        frame stands for itself). Raises TryLater when ffmpeg hangs or fails."""
+        source = ffmpeg.input("pipe:0", f="f32le", ac=1, ar=SAMPLE_RATE, protocol_whitelist="pipe")
+        output = source.output(
+            f"file:{out}",
+            f="mp3",
+            acodec="libmp3lame",
+            audio_bitrate=f"{kbps}k",
+            reservoir=0,
+            id3v2_version=0,
+            write_xing=0,
+            map_metadata=-1,
+            loglevel="fatal",
+        )
+        room = int(seconds + 10) * kbps * 250  # twice what it takes
+        async with self._encoding, running(self._command(output), Limits.encoding(seconds, room), feed=True) as child:
+            async for block in blocks:
+                await child.write(block)
+            if code := await child.end():
+                raise TryLater(f"ffmpeg could not write the episode (exit {code})")
+
+    def _input(self, path: Path, container: Container, **options: object) -> "ffmpeg.nodes.FilterableStream":
+        demuxer = DEMUXERS.get(container)
+        if demuxer is None:
+            raise GiveUp("the chunk's container is not known", reason="not_audio")
+        return ffmpeg.input(
+            f"file:{path.absolute()}",
+            f=demuxer,
+            format_whitelist=demuxer,
+            protocol_whitelist="file",
+            codec_whitelist=CODECS,
+            threads=1,
+            **options,
+        )
+
+    def _command(self, output: "ffmpeg.nodes.OutputStream") -> list[str]:
+        command = output.global_args("-nostdin", "-hide_banner", "-nostats").overwrite_output().compile(cmd=self.exe)
+        return [str(part) for part in command]
+
+
+def _bundled() -> str:
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        raise ConfigError("audio.ffmpeg: the wheel's program is not there; name one that is installed") from None
+
+
+def _ask(exe: str, question: str) -> bytes:
+    try:
+        asked = subprocess.run(
+            [exe, "-hide_banner", question],
+            env={},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        raise ConfigError(f"audio.ffmpeg: {exe} doesn't run") from None
+    return asked.stdout

@@ -1,0 +1,133 @@
+"""MPEG audio layer III frames, and the Info/LAME frame that tells an encoder's padding.
+
+The layout of the Info frame: http://gabriel.mp3-tech.org/mp3infotag.html
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_BITRATES = {  # kbit/s by index; MPEG 1 and MPEG 2/2.5
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # by version
+_LAYER_3 = 1
+MAX_ID3_TAGS = 4
+
+FRAME = 1152  # samples of ours
+DELAY = 576  # samples that libmp3lame puts in front; decoders know of the 529 that they add themselves
+_SIDE_INFO = 17  # bytes, MPEG 1 mono
+_INFO_BYTES = 120  # Info, flags, frames, bytes, seek table, quality
+_LAME_BYTES = 36
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    size: int  # bytes with the header
+    samples: int
+    sample_rate: int
+    mono: bool
+    side_info: int  # bytes between the header and what an Info frame says
+
+
+def read_header(data: bytes) -> FrameHeader | None:
+    """A frame's header from its first four bytes; None if they are none (free format counts as none)."""
+    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
+    bitrate, rate, padding = data[2] >> 4, data[2] >> 2 & 3, data[2] >> 1 & 1
+    if version == 1 or layer != _LAYER_3 or bitrate in (0, 15) or rate == 3:
+        return None
+    first = version == 3
+    mono = data[3] >> 6 == 3
+    samples, sample_rate = (1152 if first else 576), _RATES[version][rate]
+    size = samples // 8 * _BITRATES[first][bitrate] * 1000 // sample_rate + padding
+    side_info = (17 if mono else 32) if first else (9 if mono else 17)
+    return FrameHeader(size, samples, sample_rate, mono, side_info)
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the first frame says. `delay` and `padding` in samples of the source rate, None if it tells neither."""
+
+    frames: int | None
+    delay: int | None
+    padding: int | None
+
+
+def after_id3(file: BinaryIO) -> int:
+    """Where the sound begins: behind the ID3v2 tags at the start (ID3v2.4 structure, section 3.1)."""
+    offset = 0
+    for _ in range(MAX_ID3_TAGS):
+        file.seek(offset)
+        head = file.read(10)
+        if len(head) < 10 or not head.startswith(b"ID3"):
+            break
+        size = 0
+        for byte in head[6:10]:
+            size = size << 7 | byte & 0x7F
+        offset += 10 + size + (10 if head[5] & 0x10 else 0)
+    return offset
+
+
+def read_info(file: BinaryIO) -> Info | None:
+    """The Info or Xing frame in front of the sound; None if there is none."""
+    file.seek(after_id3(file))
+    head = file.read(4)
+    header = read_header(head)
+    if header is None:
+        return None
+    body = file.read(header.size - 4)[header.side_info :]
+    if body[:4] not in (b"Info", b"Xing"):
+        return None
+    flags = int.from_bytes(body[4:8], "big")
+    frames = int.from_bytes(body[8:12], "big") if flags & 1 else None
+    tag = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
+    packed = int.from_bytes(body[tag + 21 : tag + 24], "big")
+    if not packed:  # Xing's own encoder and Fraunhofer's write no LAME part
+        return Info(frames, None, None)
+    return Info(frames, packed >> 12, packed & 0xFFF)
+
+
+def frame_size(kbps: int) -> int:
+    """Bytes of one frame of ours (48 kHz, no padding): the same for all of them."""
+    return FRAME // 8 * kbps // 48
+
+
+def info_frame(*, frames: int, kbps: int, samples: int) -> bytes:
+    """The Info frame that belongs in front of `frames` constant-rate frames of `samples` of sound.
+
+    ffmpeg writes one too, but signs it in a way that makes readers such as mutagen pass over the padding.
+    Raises ValueError if so many frames can't be that sound.
+    """
+    padding = frames * FRAME - samples - DELAY
+    if not 0 <= padding <= 3 * FRAME:
+        raise ValueError(f"{frames} frames are not {samples} samples")
+    room = 4 + _SIDE_INFO + _INFO_BYTES + _LAME_BYTES
+    index = next(i for i, rate in enumerate(_BITRATES[True]) if frame_size(rate) >= room)
+    size = frame_size(_BITRATES[True][index])
+    header = bytes([0xFF, 0xFB, index << 4 | 1 << 2, 3 << 6])
+    total = size + frames * frame_size(kbps)
+    seek_table = bytes(place * 256 // 100 for place in range(100))
+    info = b"Info" + struct.pack(">III", 0xF, frames, total) + seek_table + bytes(4)
+    lame = (
+        b"LAME3.100"
+        + bytes([1])  # tag revision 0, constant rate
+        + bytes(10)  # low-pass, peak, replay gain, flags: not told
+        + bytes([min(kbps, 255)])
+        + (DELAY << 12 | padding).to_bytes(3, "big")
+        + bytes(4)  # source, gain, preset: not told
+        + struct.pack(">IH", total, 0)
+    )
+    frame = header + bytes(_SIDE_INFO) + info + lame
+    return (frame + struct.pack(">H", _crc16(frame))).ljust(size, b"\0")
+
+
+def _crc16(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0xA001 if value & 1 else value >> 1
+    return value

@@ -1,0 +1,100 @@
+"""What an episode's file says about itself: an ID3v2.4 tag in front of the sound (https://id3.org/id3v2.4.0-frames,
+chapters: https://id3.org/id3v2-chapters-1.0)."""
+
+import io
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mutagen.id3 import (
+    APIC,
+    CHAP,
+    COMM,
+    CTOC,
+    ID3,
+    TALB,
+    TCON,
+    TDRC,
+    TIT2,
+    TLEN,
+    TPE1,
+    CTOCFlags,
+    Encoding,
+    PictureType,
+)
+
+from storage.records import DurationMs
+
+MAX_CHAPTERS = 255  # a table of contents counts them in one byte
+MAX_TEXT = 1000  # characters
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")  # a NUL would make two values of one
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    start_ms: DurationMs
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeTags:
+    """Names come from strangers: they are cut and cleaned here. `cover` is JPEG or PNG, empty for none."""
+
+    title: str
+    artist: str
+    album: str
+    date: datetime  # aware
+    cover: bytes
+    cover_mime: str
+    comment: str | None = None
+    chapters: tuple[Chapter, ...] = ()
+
+
+def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
+    """The tag as bytes, without padding; the same tags give the same bytes."""
+    tag = ID3()
+    for kind, text in ((TIT2, tags.title), (TPE1, tags.artist), (TALB, tags.album), (TCON, "Podcast")):
+        tag.add(kind(encoding=Encoding.UTF8, text=plain(text)))
+    tag.add(TDRC(encoding=Encoding.UTF8, text=f"{tags.date.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"))
+    tag.add(TLEN(encoding=Encoding.UTF8, text=str(length)))
+    if tags.comment:
+        tag.add(COMM(encoding=Encoding.UTF8, lang="und", desc="", text=plain(tags.comment)))
+    if tags.cover:
+        cover = APIC(
+            encoding=Encoding.LATIN1, mime=tags.cover_mime, type=PictureType.COVER_FRONT, desc="", data=tags.cover
+        )
+        tag.add(cover)
+    _add_chapters(tag, tags.chapters, length)
+    file = io.BytesIO()
+    tag.save(file, v1=0, v2_version=4, padding=lambda _: 0)
+    return file.getvalue()
+
+
+def plain(text: str) -> str:
+    """One line without control characters, at most MAX_TEXT characters."""
+    return _CONTROL.sub(" ", text).strip()[:MAX_TEXT]
+
+
+def _add_chapters(tag: ID3, chapters: tuple[Chapter, ...], length: DurationMs) -> None:
+    """In the order of time; each lasts until the next. Those behind the end are left out."""
+    inside = sorted((chapter for chapter in chapters if 0 <= chapter.start_ms < length), key=lambda c: c.start_ms)
+    inside = inside[:MAX_CHAPTERS]
+    if not inside:
+        return
+    ends = [chapter.start_ms for chapter in inside[1:]] + [length]
+    names = [f"chp{number:03}" for number in range(len(inside))]
+    flags = CTOCFlags.TOP_LEVEL | CTOCFlags.ORDERED
+    tag.add(CTOC(element_id="toc", flags=flags, child_element_ids=names, sub_frames=[]))
+    for name, chapter, end in zip(names, inside, ends, strict=True):
+        title = TIT2(encoding=Encoding.UTF8, text=plain(chapter.title))
+        unused = 0xFFFFFFFF  # byte offsets are not given: the times count
+        tag.add(
+            CHAP(
+                element_id=name,
+                start_time=chapter.start_ms,
+                end_time=end,
+                start_offset=unused,
+                end_offset=unused,
+                sub_frames=[title],
+            )
+        )

@@ -1,0 +1,85 @@
+"""What a command is carried out with: who asked, where, with which rights; and what a verb is.
+
+Rights are read from the room's current state in the same transaction as the change. What isn't known gives none.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot import rules
+from bot.commands.parse import Words
+from bot.commands.replies import Form, person
+from bot.feeds.addresses import Shelf, public_shelf
+from bot.settings import Settings
+from storage import rooms
+from storage.database import Connection
+from storage.records import Position, Room, RoomId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A joined member of the room. `name` can be shown to its members."""
+
+    user_id: UserId
+    name: str
+    mod: bool
+    admin: bool
+
+    @property
+    def moderates(self) -> bool:
+        return self.mod or self.admin
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One command on its way; `db` is a transaction for writing if the verb `changes` something."""
+
+    db: Connection
+    room: Room
+    asker: Asker
+    position: Position
+    settings: Settings
+    secret: bytes
+    now: datetime
+    verbs: "Mapping[str, Verb]"
+
+    @property
+    def prefix(self) -> str:
+        return self.settings.commands.prefix
+
+    @property
+    def public(self) -> Shelf:
+        """The room's public addresses, whether they work now or not."""
+        return public_shelf(self.settings.web.address, self.room.key)
+
+
+Action = Callable[[Asked], Awaitable[str]]
+"""Does what was asked and gives the answer; a refusal is an answer, and nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command. `read` gives the action that its words ask for, None when they don't fit.
+
+    `changes`: it alters something or hands out a secret, so in an encrypted room only encrypted words do it.
+    """
+
+    name: str
+    forms: tuple[Form, ...]
+    read: Callable[[Words], Action | None]
+    changes: bool
+
+
+async def asker_of(db: Connection, room_id: RoomId, user_id: UserId, settings: Settings) -> Asker | None:
+    """The member who asked, with their rights; None for whoever isn't joined by our state."""
+    member = await rooms.state(db, room_id, "m.room.member", user_id)
+    if member is None or rules.membership(member.content) != "join":
+        return None
+    name = member.content.get("displayname")
+    return Asker(
+        user_id=user_id,
+        name=person(name if isinstance(name, str) else None, user_id),
+        mod=rules.is_mod(user_id, await rooms.power(db, room_id)),
+        admin=user_id in settings.matrix.admins,
+    )

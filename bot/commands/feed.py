@@ -1,0 +1,93 @@
+"""`feed`, `feed renew`: how people get at a room's podcast.
+
+A personal address never stands in an answer: a job has it said in the direct chat. In a direct chat that is not
+recorded itself, `feed` means the rooms that the asker and the bot share.
+"""
+
+from bot import rules
+from bot.commands import replies
+from bot.commands.asked import Action, Asked, Verb
+from bot.commands.parse import Words
+from bot.feeds.addresses import look_up_hash, token_for
+from storage import archive, jobs, rooms
+from storage.records import JobKind, Listener, NewJob, Room, RoomId, Visibility
+
+MOST_ROOMS = 20
+"""Addresses said at once in a direct chat: those of the rooms that changed last."""
+
+
+async def _feed(asked: Asked) -> str:
+    if await _is_mere_chat(asked):
+        return await _feeds_of_shared_rooms(asked)
+    if asked.room.visibility is Visibility.PUBLIC:
+        return replies.public_address(asked.public.feed)
+    await _send_address(asked, asked.room.room_id)
+    return replies.address_is_coming(renewed=False)
+
+
+async def _renew(asked: Asked) -> str:
+    if await _is_mere_chat(asked):
+        return replies.renew_in_the_room(asked.prefix)
+    await _send_address(asked, asked.room.room_id, renew=True)
+    return replies.address_is_coming(renewed=True)
+
+
+async def _is_mere_chat(asked: Asked) -> bool:
+    """A direct chat without a podcast of its own; one with `record on` is a room like any other."""
+    room = asked.room
+    direct = room.direct or await rooms.direct_user(asked.db, room.room_id) is not None
+    return direct and not await _has_podcast(asked, room)
+
+
+async def _has_podcast(asked: Asked, room: Room) -> bool:
+    return room.recording_on or bool(await archive.recordings(asked.db, room.room_id, limit=1))
+
+
+async def _feeds_of_shared_rooms(asked: Asked) -> str:
+    found = 0
+    for room in sorted(await rooms.all_rooms(asked.db), key=lambda room: room.changed_at, reverse=True):
+        if found < MOST_ROOMS and room.joined and await _shares(asked, room) and await _has_podcast(asked, room):
+            await _send_address(asked, room.room_id)
+            found += 1
+    return replies.addresses_are_coming(found) if found else replies.NO_SHARED_ROOM
+
+
+async def _shares(asked: Asked, room: Room) -> bool:
+    member = await rooms.state(asked.db, room.room_id, "m.room.member", asked.asker.user_id)
+    return member is not None and rules.membership(member.content) == "join"
+
+
+async def _send_address(asked: Asked, room_id: RoomId, *, renew: bool = False) -> None:
+    """Makes sure that the asker has an address of this room, always the same unless renewed, and sends it."""
+    user_id = asked.asker.user_id
+    known = await rooms.listener(asked.db, room_id, user_id)
+    generation = 1 if known is None else known.generation + renew
+    token = token_for(asked.secret, room_id, user_id, generation)
+    listener = Listener(room_id, user_id, generation, look_up_hash(token))
+    if listener != known:
+        await rooms.save_listener(asked.db, listener)
+    payload = {"user_id": user_id, "room_id": room_id}
+    await jobs.add(asked.db, NewJob(JobKind.DIRECT, f"{user_id}|{room_id}", payload), asked.now)
+
+
+def _read(words: Words) -> Action | None:
+    match [word.lower() for word in words]:
+        case []:
+            return _feed
+        case ["renew"]:
+            return _renew
+        case _:
+            return None
+
+
+VERBS = (
+    Verb(
+        "feed",
+        (
+            replies.Form("feed", "everybody", "the podcast's address; your own one by direct chat while it is private"),
+            replies.Form("feed renew", "everybody", "a new address of your own; the old one ends"),
+        ),
+        _read,
+        changes=True,
+    ),
+)

@@ -1,0 +1,38 @@
+"""Recordings as people name them."""
+
+from collections.abc import Collection
+
+from bot.commands.parse import Code, Last, RecordingName
+from storage import archive
+from storage.database import Connection
+from storage.records import Recording, RecordingState, RoomId
+
+ENDED = frozenset({RecordingState.FINISHING, RecordingState.COMPLETE, RecordingState.INCOMPLETE})
+WITH_SOUND = ENDED | {RecordingState.LIVE}
+
+
+async def find_recording(db: Connection, room_id: RoomId, name: RecordingName) -> Recording | None:
+    """A recording of this room that was not deleted. One of another room is not found: codes tell nothing there."""
+    match name:
+        case Last():
+            return next(iter(await newest(db, room_id, 1, WITH_SOUND)), None)
+        case Code(letters=letters):
+            found = await archive.recording_by_code(db, letters)
+        case event_id:
+            found = await archive.recording_by_event(db, event_id)
+    if found is None or found.room_id != room_id or found.state is RecordingState.DELETED:
+        return None
+    return found
+
+
+async def newest(
+    db: Connection, room_id: RoomId, count: int, states: Collection[RecordingState]
+) -> tuple[Recording, ...]:
+    """The newest `count` recordings in one of these states, newest first."""
+    limit = 2 * count + 10
+    while True:
+        looked_at = await archive.recordings(db, room_id, limit=limit)
+        found = [recording for recording in looked_at if recording.state in states]
+        if len(found) >= count or len(looked_at) < limit:
+            return tuple(found[:count])
+        limit *= 4

@@ -1,0 +1,153 @@
+"""Carries out what was asked for in a room: the change and its answer are written in one transaction.
+
+The answer is a once-only job named after the command. A command that comes a second time (the process died before
+its job was done) finds its answer there, and all that it would have changed is undone with it.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from bot.commands import replies
+from bot.commands.asked import Action, Asked, asker_of
+from bot.commands.parse import ParseError, no_such_command, parse
+from bot.commands.registry import VERBS
+from bot.errors import GiveUp
+from bot.settings import Settings
+from storage import jobs, rooms
+from storage.database import Connection
+from storage.records import EventId, Job, JobKind, JobState, Json, NewJob, Position, RoomId, UserId
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+OLD = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A command as the recorder wrote it down. `sent_at` is the sender's word; None: none that can be believed."""
+
+    room_id: RoomId
+    sender: UserId
+    event_id: EventId
+    body: str
+    position: Position
+    sent_at: datetime | None
+    history: bool
+    encrypted: bool
+    thread: EventId | None
+
+    @classmethod
+    def of(cls, payload: Json) -> "Said":
+        """Raises GiveUp for what no room could have said (a sender that is no text)."""
+        if not all(isinstance(payload.get(name), str) for name in ("room_id", "sender", "event_id", "body")):
+            raise GiveUp("a command without its room, sender, event or words", reason="not_a_command")
+        return cls(
+            room_id=RoomId(payload["room_id"]),
+            sender=UserId(payload["sender"]),
+            event_id=EventId(payload["event_id"]),
+            body=payload["body"],
+            position=Position(payload["position"]),
+            sent_at=datetime.fromisoformat(payload["sent_at"]) if payload["sent_at"] else None,
+            history=payload["history"],
+            encrypted=payload["encrypted"],
+            thread=payload["thread"],
+        )
+
+    def is_old(self, now: datetime) -> bool:
+        return self.history or self.sent_at is None or now - self.sent_at > OLD
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    verb: str  # for the log: of the registry, never what somebody wrote
+    action: Action
+    changes: bool
+
+
+class _AnsweredBefore(Exception):
+    """Undoes the transaction that it is raised in."""
+
+
+class Commands:
+    """Handles COMMAND jobs. `secret` is what personal addresses are made with."""
+
+    def __init__(self, store: Store, settings: Settings, secret: bytes, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+
+    async def handle(self, job: Job) -> None:
+        """Does what was asked and answers, once, however often it is called for the same command."""
+        said = Said.of(job.payload)
+        step = _read(said.body, self._settings.commands.prefix)
+        try:
+            if step.changes:
+                async with self._store.write() as db:
+                    await self._say(db, said, await self._answer(db, said, step))
+                return
+            async with self._store.read() as db:
+                answer = await self._answer(db, said, step)
+            async with self._store.write() as db:
+                await self._say(db, said, answer)
+        except _AnsweredBefore:
+            log.info("answered before: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
+
+    async def _answer(self, db: Connection, said: Said, step: _Step) -> str | None:
+        """Carries it out; None: whoever asked is nobody here and hears nothing."""
+        now = self._clock()
+        room = await rooms.room(db, said.room_id)
+        asker = await asker_of(db, said.room_id, said.sender, self._settings)
+        if room is None or not room.joined or asker is None:
+            log.info("not a member's command: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
+            return None
+        if said.is_old(now):
+            return replies.AWAY
+        if step.changes and room.encrypted and not said.encrypted:
+            return replies.NOT_ENCRYPTED
+        log.info("command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
+        asked = Asked(
+            db=db,
+            room=room,
+            asker=asker,
+            position=said.position,
+            settings=self._settings,
+            secret=self._secret,
+            now=now,
+            verbs=VERBS,
+        )
+        return await step.action(asked)
+
+    async def _say(self, db: Connection, said: Said, answer: str | None) -> None:
+        """Writes the answer down. Raises _AnsweredBefore when it stands there already."""
+        if answer is None:
+            return
+        payload = {"room_id": said.room_id, "body": answer, "reply_to": said.event_id, "thread": said.thread}
+        # A once-only job that is known adds no row: that is how a repetition shows.
+        before = await jobs.count(db, *JobState)
+        await jobs.add(db, NewJob(JobKind.NOTICE, f"answer:{said.event_id}", payload, once=True), self._clock())
+        if await jobs.count(db, *JobState) == before:
+            raise _AnsweredBefore
+
+
+def _read(body: str, prefix: str) -> _Step:
+    """What a body asks for; what it can't be understood as is answered with a sentence."""
+    command = parse(body, prefix)
+    if isinstance(command, ParseError):
+        return _Step("unknown", partial(_sentence, sentence=command.sentence), changes=False)
+    verb = VERBS.get(command.verb)
+    if verb is None:
+        return _Step("unknown", partial(_sentence, sentence=no_such_command(prefix).sentence), changes=False)
+    action = verb.read(command.words)
+    if action is None:
+        wrong = replies.wrong_words(prefix, verb.forms)
+        return _Step(verb.name, partial(_sentence, sentence=wrong), changes=False)
+    return _Step(verb.name, action, verb.changes)
+
+
+async def _sentence(_: Asked, *, sentence: str) -> str:
+    return sentence

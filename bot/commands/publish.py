@@ -1,0 +1,135 @@
+"""`publish public|private`, `publish RECORDING`, `unpublish RECORDING`
+
+Going public is for what begins after the command in the room's timeline, not after the bot read it: recordings
+that began in between are put right in the same transaction, and the same when a room goes private.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from bot.commands import replies
+from bot.commands.asked import Action, Asked, Verb
+from bot.commands.find import find_recording
+from bot.commands.parse import RecordingName, Words, recording_name
+from storage import archive, rooms
+from storage.records import Recording, RecordingState, Visibility
+
+
+async def _publish_room(asked: Asked) -> str:
+    public_by = asked.settings.feeds.public_by
+    if public_by == "nobody":
+        return replies.NOBODY_PUBLISHES
+    if public_by == "admins" and not asked.asker.admin:
+        return replies.ONLY_ADMINS_PUBLISH
+    if not asked.asker.moderates:
+        return replies.ONLY_MODS
+    if asked.room.visibility is Visibility.PUBLIC:
+        return replies.public_already(asked.public.feed)
+    room = replace(asked.room, visibility=Visibility.PUBLIC, public_since=asked.position)
+    await rooms.save_room(asked.db, room)
+    await _set_those_after(asked, public=True)
+    return replies.now_public(asked.asker.name, asked.public.feed, asked.public.page)
+
+
+async def _unpublish_room(asked: Asked) -> str:
+    if not asked.asker.moderates:
+        return replies.ONLY_MODS
+    if asked.room.visibility is Visibility.PRIVATE:
+        return replies.PRIVATE_ALREADY
+    await rooms.save_room(asked.db, replace(asked.room, visibility=Visibility.PRIVATE, public_since=None))
+    await _set_those_after(asked, public=False)
+    return replies.now_private(asked.asker.name)
+
+
+async def _set_those_after(asked: Asked, *, public: bool) -> None:
+    """Recordings that began after the command, though before it was carried out."""
+    for recording in await archive.recordings(asked.db, asked.room.room_id):
+        later = recording.position > asked.position and recording.state is not RecordingState.DELETED
+        if later and recording.public != public:
+            await archive.save_recording(asked.db, replace(recording, public=public))
+    await rooms.touch(asked.db, asked.room.room_id, asked.now)
+
+
+async def _publish(asked: Asked, *, name: RecordingName) -> str:
+    if asked.settings.feeds.public_by == "nobody":
+        return replies.NOBODY_PUBLISHES
+    recording = await find_recording(asked.db, asked.room.room_id, name)
+    if recording is None:
+        return replies.NO_RECORDING
+    if not (asked.asker.admin or asked.asker.user_id == recording.broadcaster):
+        return replies.ONLY_ITS_SPEAKER
+    if asked.room.visibility is Visibility.PRIVATE:
+        return replies.room_is_private(asked.prefix)
+    page = asked.public.episode(recording.code)
+    if recording.public:
+        return replies.recording_public_already(recording.code, page)
+    await _set(asked, recording, public=True)
+    return replies.recording_published(recording.code, asked.asker.name, page)
+
+
+async def _unpublish(asked: Asked, *, name: RecordingName) -> str:
+    recording = await find_recording(asked.db, asked.room.room_id, name)
+    if recording is None:
+        return replies.NO_RECORDING
+    if not (asked.asker.moderates or asked.asker.user_id == recording.broadcaster):
+        return replies.ONLY_ITS_SPEAKER_OR_MODS
+    if not recording.public:
+        return replies.recording_private_already(recording.code)
+    await _set(asked, recording, public=False)
+    return replies.recording_unpublished(recording.code, asked.asker.name)
+
+
+async def _set(asked: Asked, recording: Recording, *, public: bool) -> None:
+    await archive.save_recording(asked.db, replace(recording, public=public))
+    await rooms.touch(asked.db, asked.room.room_id, asked.now)
+
+
+def _read_publish(words: Words) -> Action | None:
+    match [word.lower() for word in words]:
+        case ["public"]:
+            return _publish_room
+        case ["private"]:
+            return _unpublish_room
+        case [_]:
+            name = recording_name(words[0])
+            return partial(_publish, name=name) if name else None
+        case _:
+            return None
+
+
+def _read_unpublish(words: Words) -> Action | None:
+    name = recording_name(words[0]) if len(words) == 1 else None
+    return partial(_unpublish, name=name) if name else None
+
+
+VERBS = (
+    Verb(
+        "publish",
+        (
+            replies.Form(
+                "publish public|private",
+                "moderators, or as the administrator decided",
+                "anybody may hear what is broadcast from now on, or members only",
+            ),
+            replies.Form(
+                "publish RECORDING",
+                "the one who spoke in it, administrators",
+                "puts an older recording (its code, or `last`) into the public podcast",
+            ),
+        ),
+        _read_publish,
+        changes=True,
+    ),
+    Verb(
+        "unpublish",
+        (
+            replies.Form(
+                "unpublish RECORDING",
+                "the one who spoke in it, moderators, administrators",
+                "takes a recording out of the public podcast",
+            ),
+        ),
+        _read_unpublish,
+        changes=True,
+    ),
+)

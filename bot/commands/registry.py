@@ -1,0 +1,12 @@
+"""All commands, in the order of `help`. A new one is a file with VERBS, and its line here."""
+
+from types import MappingProxyType
+
+from bot.commands import feed, manual, overview, publish, record
+
+VERBS = MappingProxyType(
+    {
+        verb.name: verb
+        for verb in (*manual.VERBS, *overview.VERBS, *feed.VERBS, *record.VERBS, *publish.VERBS)
+    }
+)  # fmt: skip

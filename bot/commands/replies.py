@@ -1,0 +1,268 @@
+"""Everything that a command is answered with. Pure; plain, short English, plain text.
+
+Answers are read by the whole room: names and titles that people chose are shortened and made harmless first, and
+a personal address never stands here.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from bot.feeds.text import SOMEBODY, clean_line
+from bot.feeds.titles import date_and_time, episode_title, speaker, spoken_length
+from bot.words import spoken_gap
+from storage.records import ChunkState, DurationMs, EndedBy, Recording, RecordingState, Visibility
+
+SHOWN_CHARACTERS = 80
+"""Of a name or title: fifty of them must fit into one event (Client-Server API, size limits: 65,536 bytes)."""
+
+_DIRECTION_MARKS = dict.fromkeys(map(ord, "\u061c\u200e\u200f"))
+# Push rule .m.rule.roomnotif looks for it in the plain body; a notice of the bot must not wake a whole room.
+_ROOM_PING = re.compile(r"[@＠]+(?=room)", re.IGNORECASE)
+
+AWAY = "I was away, please repeat."
+NOT_ENCRYPTED = (
+    "This room is encrypted and your message was not, so I did nothing. Please say it again from an encrypted session."
+)
+ONLY_MODS = "Only a moderator of this room can do that."
+ONLY_ADMINS_PUBLISH = "Only an administrator of this Aircheck can make a podcast public."
+NOBODY_PUBLISHES = "Public podcasts are switched off on this Aircheck: nobody can make one public."
+ONLY_ITS_SPEAKER = "Only the one who spoke in it, or an administrator of this Aircheck, can do that."
+ONLY_ITS_SPEAKER_OR_MODS = "Only the one who spoke in it, or a moderator of this room, can do that."
+NO_RECORDING = "There is no recording of that name in this room."
+NO_RECORDING_YET = "There is no recording in this room yet."
+NO_SHARED_ROOM = "We are in no room together that I record. Invite me to one first."
+
+
+def shown(text: str, characters: int = SHOWN_CHARACTERS) -> str:
+    """One harmless line of what somebody wrote: no control or direction characters, no MXID, no ping."""
+    return _ROOM_PING.sub("", clean_line(text.translate(_DIRECTION_MARKS), characters))
+
+
+def person(display_name: str | None, user_id: str) -> str:
+    """The display name, or the MXID where there is none that can be shown. For the room's own members only."""
+    name = shown(speaker(display_name.translate(_DIRECTION_MARKS))) if display_name else ""
+    if name and name != SOMEBODY:
+        return name
+    return _ROOM_PING.sub("", "".join(filter(str.isprintable, user_id))[:SHOWN_CHARACTERS])
+
+
+def title_of(recording: Recording, zone: ZoneInfo) -> str:
+    return shown(episode_title(recording, zone))
+
+
+# ---- help
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to use a command: its words, who may, what it does."""
+
+    usage: str
+    who: str
+    about: str
+
+
+def overview(prefix: str, forms: Sequence[Form]) -> str:
+    lines = [f"`{prefix} {form.usage}`: {form.about}" for form in forms]
+    return "\n".join(["I record this room's voice broadcasts and make a podcast of them.", *lines])
+
+
+def details(prefix: str, forms: Sequence[Form]) -> str:
+    return "\n".join(f"`{prefix} {form.usage}` ({form.who}): {form.about}" for form in forms)
+
+
+def wrong_words(prefix: str, forms: Sequence[Form]) -> str:
+    ways = " or ".join(f"`{prefix} {form.usage}`" for form in forms)
+    return f"I don't understand that. Please say {ways}."
+
+
+# ---- record
+
+
+def recording_on(who: str, *, changed: bool) -> str:
+    if not changed:
+        return "Recording is on already."
+    return f"Recording is on: {who} switched it on. I keep the voice broadcasts that begin here from now on."
+
+
+def recording_off(who: str, running: int, *, changed: bool) -> str:
+    if not changed and not running:
+        return "Recording is off already."
+    ended = {0: "", 1: " The broadcast that is running is closed here."}.get(
+        running, f" The {running} broadcasts that are running are closed here."
+    )
+    return f"Recording is off: {who} switched it off.{ended} What was recorded before stays."
+
+
+# ---- feed
+
+
+def public_address(feed: str) -> str:
+    return f"This room's podcast is public. Its address: {feed}"
+
+
+def address_is_coming(*, renewed: bool) -> str:
+    if renewed:
+        return "Your old address has ended. I am sending you the new one in a direct chat; please take my invite to it."
+    return "I am sending you your own address in a direct chat; please take my invite to it."
+
+
+def addresses_are_coming(count: int) -> str:
+    what = "the address of the one room" if count == 1 else f"the addresses of the {count} rooms"
+    return f"I am sending you {what} that I record for you, in our direct chat."
+
+
+def renew_in_the_room(prefix: str) -> str:
+    return f"Please say `{prefix} feed renew` in the room whose address you want to replace."
+
+
+# ---- publish
+
+
+def now_public(who: str, feed: str, page: str) -> str:
+    return (
+        f"This room's podcast is public now: {who} made it so. Anybody can hear the broadcasts that begin here from "
+        f"now on; earlier ones stay private.\nFeed: {feed}\nPage: {page}"
+    )
+
+
+def public_already(feed: str) -> str:
+    return f"This room's podcast is public already. Its address: {feed}"
+
+
+def now_private(who: str) -> str:
+    return (
+        f"This room's podcast is private now: {who} made it so. The public addresses have ended; personal ones go on. "
+        "Copies in people's apps can't be called back."
+    )
+
+
+PRIVATE_ALREADY = "This room's podcast is private already."
+
+
+def room_is_private(prefix: str) -> str:
+    return f"This room's podcast is private. First it has to be made public with `{prefix} publish public`."
+
+
+def recording_published(code: str, who: str, page: str) -> str:
+    return f"{code} is public now: {who} published it. {page}"
+
+
+def recording_public_already(code: str, page: str) -> str:
+    return f"{code} is public already: {page}"
+
+
+def recording_unpublished(code: str, who: str) -> str:
+    return f"{code} is no longer public: {who} took it out. Copies in people's apps can't be called back."
+
+
+def recording_private_already(code: str) -> str:
+    return f"{code} is not public."
+
+
+# ---- status and list
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A recording as it is told in the room. `length` None: not known yet. `missing`: silence that stands for sound;
+    None: nobody looked."""
+
+    recording: Recording
+    length: DurationMs | None
+    missing: DurationMs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """So many chunks of one recording are in a state that somebody should know of."""
+
+    code: str
+    state: ChunkState
+    chunks: int
+
+
+PROBLEMS = {
+    ChunkState.WAITING_FOR_KEY: "can't be read yet: I am waiting for the speaker's keys",
+    ChunkState.WAITING_FOR_MEDIA: "can't be had from the homeserver so far: I keep asking",
+    ChunkState.DAMAGED: "came damaged",
+    ChunkState.REFUSED: "went beyond what I may keep",
+}
+
+
+def problem(found: Problem) -> str:
+    chunks = "1 chunk" if found.chunks == 1 else f"{found.chunks} chunks"
+    return f"{chunks} of {found.code} {PROBLEMS[found.state]}."
+
+
+def what_is_recorded(prefix: str, *, on: bool, visibility: Visibility, feed: str) -> str:
+    public = f"The podcast is public: {feed}"
+    private = f"The podcast is private: members get their address with `{prefix} feed`."
+    told = "Recording is on." if on else f"Recording is off: a moderator can say `{prefix} record on`."
+    return f"{told} {public if visibility is Visibility.PUBLIC else private}"
+
+
+NOTHING_LIVE = "Nothing is live."
+NO_EPISODE = "There is no episode yet."
+NO_PROBLEMS = "There are no problems that I know of."
+STATE_UNKNOWN = "I don't know yet who may do what in this room, so for now nobody counts as a moderator."
+
+
+def live(recording: Recording, now: datetime, zone: ZoneInfo) -> str:
+    who = person(recording.broadcaster_name, recording.broadcaster)
+    lasted = max(now - recording.started_at, timedelta()) // timedelta(milliseconds=1)
+    since = f"since {date_and_time(recording.started_at, zone)} ({spoken_length(lasted)})"
+    return f"Live: {who}, {since}{', paused' if recording.paused else ''}. Code: {recording.code}"
+
+
+def last_episode(heard: Heard, zone: ZoneInfo) -> str:
+    return f"Last episode: {_described(heard, zone)}"
+
+
+def listed(heard: Sequence[Heard], zone: ZoneInfo, *, visibility: Visibility) -> str:
+    lines = []
+    for one in heard:
+        public = " · public" if visibility is Visibility.PUBLIC and one.recording.public else ""
+        lines.append(f"{one.recording.code} · {_described(one, zone)}{public}")
+    return "\n".join(lines)
+
+
+def _described(heard: Heard, zone: ZoneInfo) -> str:
+    parts = [title_of(heard.recording, zone)]
+    if heard.length is not None:
+        parts.append(spoken_length(heard.length))
+    return " · ".join([*parts, _whole(heard)])
+
+
+WHY_NO_END = {
+    EndedBy.ABANDONED: "its end never came",
+    EndedBy.RESTARTED: "its speaker began anew before its end",
+    EndedBy.LEFT: "its speaker left before its end",
+    EndedBy.REMOVED: "I was removed before its end",
+    EndedBy.SWITCHED_OFF: "recording was switched off before its end",
+    EndedBy.LIMIT: "it was longer than I may record",
+}
+
+
+def _whole(heard: Heard) -> str:
+    """Complete, or what is missing, in plain words."""
+    match heard.recording.state:
+        case RecordingState.LIVE:
+            return "live"
+        case RecordingState.FINISHING:
+            return "being finished"
+        case RecordingState.INCOMPLETE:
+            return ", ".join(["incomplete", *_what_is_missing(heard)])
+        case state:
+            return str(state)
+
+
+def _what_is_missing(heard: Heard) -> list[str]:
+    by = heard.recording.ended_by
+    missing = [f"{spoken_gap(heard.missing)} missing"] if heard.missing else []
+    if by in WHY_NO_END:
+        return [*missing, WHY_NO_END[by]]
+    return ["its end is missing"] if heard.missing == 0 else missing

@@ -1,0 +1,212 @@
+"""`aircheck init`: asks for the few values that have no default, and writes the settings (mode 0600).
+
+With `--reset-identity`: new cross-signing keys for the bot's account.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from bot.errors import ConfigError, GiveUp, TryLater
+from bot.matrix.batch import SyncBatch
+from bot.matrix.probe import probing
+from bot.matrix.session import Session
+from bot.settings import Settings, validate
+from bot.sources import DEFAULT_FILE, from_environment, merge
+from storage.records import RoomId
+from storage.store import Store
+
+HEADER = """\
+# Aircheck's settings. Whatever is not here has its default; docs/configuration.md explains every key.
+# This file may hold a password: keep it readable by its owner only.
+"""
+PLACEHOLDERS = {"homeserver": "https://example.org", "user_id": "@aircheck:example.org"}
+"""Values that stand in for those not asked yet, so that one answer can be validated by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line gave."""
+
+    homeserver: str | None = None
+    user_id: str | None = None
+    password_file: str | None = None
+    public_url: str | None = None
+
+    def validate(self) -> None:
+        """Raises ConfigError that names the option."""
+        for key, section in (("homeserver", "matrix"), ("user_id", "matrix"), ("public_url", "web")):
+            value = getattr(self, key)
+            if value is not None and (problem := _problem(section, key, value)):
+                raise ConfigError(problem.replace(f"{section}.{key}", f"--{key.replace('_', '-')}"))
+
+
+def write_settings(file: Path | None, given: Given, *, overwrite: bool) -> None:
+    """Asks at a terminal, else takes options and environment; writes the file. Raises ConfigError."""
+    path = file or DEFAULT_FILE
+    terminal = bool(sys.stdin) and sys.stdin.isatty()
+    given.validate()
+    _may_write(path, terminal=terminal, overwrite=overwrite)
+    environment = from_environment(os.environ)
+    tree = _answers(given) if terminal else _without_terminal(given, environment)
+    settings = validate(merge(tree, environment))
+    settings.password()
+    if not terminal and (warning := asyncio.run(_unreachable(settings.matrix.homeserver))):
+        typer.echo(f"warning: {warning}", err=True)
+    save(path, tree)
+    where = "" if path == DEFAULT_FILE else f" -c {path}"
+    typer.echo(f"{path} is written. Next: `aircheck check{where}`, then `aircheck run{where}`.")
+
+
+def _may_write(path: Path, *, terminal: bool, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise ConfigError(f"--config: there is no folder {path.parent}")
+    if not path.exists() or overwrite:
+        return
+    if not terminal:
+        raise ConfigError(f"{path} is there already (--overwrite replaces it)")
+    if not typer.confirm(f"{path} is there already. Replace it?"):
+        raise typer.Exit(1)
+
+
+def _answers(given: Given) -> dict[str, dict[str, Any]]:
+    """The values, asked for where the command line did not give them; each is asked again until it is valid."""
+    homeserver = given.homeserver or _ask("The homeserver's address, such as https://matrix.example.org", "homeserver")
+    homeserver, warning = asyncio.run(find_homeserver(homeserver))
+    typer.echo(f"  warning: {warning}" if warning else f"  {homeserver} answers.")
+    user_id = given.user_id or _ask("The bot's account, such as @aircheck:example.org", "user_id")
+    matrix: dict[str, Any] = {"homeserver": homeserver, "user_id": user_id}
+    matrix |= {"password_file": given.password_file} if given.password_file else _ask_password()
+    public_url = given.public_url or _ask(
+        "Where listeners will reach the feeds, such as https://radio.example.org (empty: only this machine)",
+        "public_url",
+        section="web",
+    )
+    return {"matrix": matrix} | ({"web": {"public_url": public_url}} if public_url else {})
+
+
+def _ask_password() -> dict[str, str]:
+    password = typer.prompt("Its password (empty: name a file that holds it)", default="", hide_input=True)
+    if password:
+        return {"password": password}
+    return {"password_file": typer.prompt("The file with the password")}
+
+
+def _ask(question: str, key: str, *, section: str = "matrix") -> str:
+    while True:
+        answer = str(typer.prompt(question, default="" if section == "web" else None, show_default=False)).strip()
+        if key == "homeserver" and "://" not in answer:
+            answer = f"https://{answer}"
+        problem = _problem(section, key, answer) if answer else None
+        if problem is None:
+            return answer
+        typer.echo(f"  {problem}")
+
+
+def _problem(section: str, key: str, value: str) -> str | None:
+    """What is wrong with one value by itself; None when it will do."""
+    try:
+        validate(merge({"matrix": PLACEHOLDERS}, {section: {key: value}}))
+    except ConfigError as error:
+        return error.sentence
+    return None
+
+
+def _without_terminal(given: Given, environment: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    matrix = dict(environment.get("matrix", {}))
+    if given.password_file:
+        matrix.pop("password", None)
+    for key in ("homeserver", "user_id", "password_file"):
+        if value := getattr(given, key):
+            matrix[key] = value
+    for key in ("homeserver", "user_id"):
+        if key not in matrix:
+            option = f"--{key.replace('_', '-')}"
+            raise ConfigError(f"there is no terminal to ask at: give {option} or AIRCHECK_MATRIX__{key.upper()}")
+    if not matrix.get("password") and not matrix.get("password_file"):
+        raise ConfigError("there is no terminal to ask at: give --password-file or AIRCHECK_MATRIX__PASSWORD")
+    web = dict(environment.get("web", {})) | ({"public_url": given.public_url} if given.public_url else {})
+    return {"matrix": matrix} | ({"web": web} if web else {})
+
+
+class _NothingHeard:
+    """For a session that is never synced."""
+
+    async def since(self) -> str | None:
+        return None
+
+    async def take(self, batch: SyncBatch) -> None:
+        raise AssertionError("nothing is synced here")
+
+    async def encrypted_rooms(self) -> frozenset[RoomId]:
+        return frozenset()
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Session]:
+    """The bot's session, logged in and with its device published, but not synced; the store is owned meanwhile.
+
+    Raises ConfigError, StartError, TryLater, and StoreError while another process runs on the same data.
+    """
+    store = await Store.own(settings.storage.path)
+    session = Session(settings, settings.storage.path, _NothingHeard(), lambda: datetime.now(UTC))
+    try:
+        await session.connect()
+        yield session
+    finally:
+        await session.close()
+        await store.close()
+
+
+async def reset_identity(settings: Settings) -> None:
+    """Replaces the account's cross-signing keys by new ones that the bot holds, and signs its device with them.
+
+    Raises ConfigError without a password, and as `connected` does.
+    """
+    password = settings.password()
+    if not password:
+        raise ConfigError("matrix.password is needed to replace the account's cross-signing keys")
+    async with connected(settings) as session:
+        await session.identity.reset(password)
+
+
+async def find_homeserver(address: str) -> tuple[str, str | None]:
+    """The homeserver's own address, which may differ from its server name's, and a warning when it doesn't answer."""
+    async with probing(address) as probe:
+        base = await probe.base_address() or address
+    return base, await _unreachable(base)
+
+
+async def _unreachable(homeserver: str) -> str | None:
+    try:
+        async with probing(homeserver) as probe:
+            await probe.versions()
+    except (TryLater, GiveUp) as error:
+        return f"{homeserver}: {error.sentence}"
+    return None
+
+
+def save(path: Path, tree: Mapping[str, Any]) -> None:
+    """Writes the settings whole or not at all, with mode 0600 from the first byte. Raises ConfigError."""
+    text = HEADER + yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from None

@@ -1,0 +1,176 @@
+"""`aircheck demo`: everything on loopback, with nothing configured, and checked at the end."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bot import app
+from bot.audio.ffmpeg import Ffmpeg
+from bot.demo import listener, story
+from bot.demo.broadcaster import Broadcaster
+from bot.demo.stage import Stage, set_stage, settings_for
+from bot.demo.story import Addresses, Narrator
+from bot.demo.verification import Verdict, verify_episode
+from bot.errors import ConfigError, StartError
+from storage.records import SAMPLE_RATE
+from storage.store import Store
+
+SHOWN_PROBLEMS = 5
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+QUICK = 8.0  # times faster than sound, when nobody is meant to listen
+
+
+async def run_demo(*, once: bool, port: int, directory: Path | None, out: Console) -> int:
+    """The exit code: 0 only if the episode was published and is right. Without `once` it goes on until a signal.
+
+    Raises ConfigError for a folder that is not empty, AircheckError when something does not start.
+    """
+    with folder(directory) as at:
+        demo = Demo(at, once=once, port=port, out=out)
+        show = asyncio.ensure_future(demo.play())
+
+        def leave() -> None:
+            if demo.resting.is_set():
+                demo.leaving.set()
+            else:
+                show.cancel()
+
+        with on_signals(leave):
+            try:
+                await asyncio.wait({show})
+            finally:
+                show.cancel()  # it is done, or it is we who are cancelled
+                await asyncio.wait({show})
+        if show.cancelled():
+            out.print("Stopped before the episode was there.")
+            return 1
+        return show.result()
+
+
+class Demo:
+    """One showing. `resting`: all was shown; then it goes on until `leaving`."""
+
+    def __init__(self, directory: Path, *, once: bool, port: int, out: Console) -> None:
+        self.resting = asyncio.Event()
+        self.leaving = asyncio.Event()
+        self._directory = directory
+        self._once = once
+        self._port = port
+        self._out = out
+        self._narrator = Narrator(out)
+
+    async def play(self) -> int:
+        self._narrator.say("starting a homeserver (Synapse) on loopback")
+        async with set_stage(self._directory) as stage:
+            settings = settings_for(stage, self._directory, self._port)
+            async with app.running(settings) as aircheck:
+                show = asyncio.ensure_future(self._show(stage, aircheck))
+                either: set[asyncio.Future[Any]] = {show, aircheck.failed}
+                try:
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                    if aircheck.failed.done():
+                        await aircheck.failed
+                    return await show
+                finally:
+                    show.cancel()
+                    await asyncio.gather(show, return_exceptions=True)
+
+    async def _show(self, stage: Stage, aircheck: app.Aircheck) -> int:
+        self._narrator.say(f"Aircheck is running, its web server is at {aircheck.address}")
+        await story.invite_the_bot(stage, self._narrator)
+        addresses = await story.ask_for_the_feed(stage, self._narrator, aircheck.address)
+        broadcaster = await self._record(stage, aircheck.store)
+        right = await self._check(broadcaster, addresses)
+        self._say_addresses(stage, addresses)
+        if not self._once:
+            self.resting.set()
+            await self.leaving.wait()
+        return 0 if right else 1
+
+    async def _record(self, stage: Stage, store: Store) -> Broadcaster:
+        watch = asyncio.ensure_future(story.Watch(store, self._narrator).until_published())
+        try:
+            broadcaster = await story.broadcast(stage, self._narrator, QUICK if self._once else 1.0)
+            async with asyncio.timeout(story.PATIENCE_S):
+                await watch
+        except TimeoutError:
+            raise StartError("the episode was not published") from None
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        return broadcaster
+
+    async def _check(self, broadcaster: Broadcaster, addresses: Addresses) -> bool:
+        """As a listener has it: from the feed."""
+        listed = await listener.subscribe(addresses.feed)
+        if len(listed) != 1:
+            self._narrator.say(f"WRONG: the feed lists {len(listed)} episodes, not one", style="bold red")
+            return False
+        audio = await listener.listen(listed[0])
+        ffmpeg = await asyncio.to_thread(Ffmpeg.find)
+        verdict = await asyncio.to_thread(verify_episode, audio, broadcaster.truth_ogg(), ffmpeg.exe)
+        for line in described(verdict):
+            self._narrator.say(line, style="bold green" if verdict.ok else "bold red")
+        return verdict.ok
+
+    def _say_addresses(self, stage: Stage, addresses: Addresses) -> None:
+        lines = [
+            "",
+            f"Page, for a browser on this machine:      {addresses.page}",
+            f"Feed, for a podcast app on this machine:  {addresses.feed}",
+        ]
+        if not self._once:
+            login = f"{stage.phone.user_id}, password {stage.password}"
+            lines += [f"Room, for a Matrix client:                {stage.homeserver.address}, {login}", ""]
+            lines += ["It goes on until Ctrl-C."]
+        for line in lines:
+            self._out.print(line, soft_wrap=True, markup=False)
+
+
+def described(verdict: Verdict) -> list[str]:
+    """The verdict in lines for people."""
+    if verdict.ok:
+        length = f"{verdict.found / SAMPLE_RATE:.3f} s, {verdict.found} samples"
+        return [
+            f"checked: the episode is as long as what was broadcast, to the sample ({length}),",
+            f"         and in step with it in all of {len(verdict.places)} places",
+        ]
+    more = len(verdict.problems) - SHOWN_PROBLEMS
+    shown = [f"WRONG: {problem}" for problem in verdict.problems[:SHOWN_PROBLEMS]]
+    return [*shown, f"WRONG: and {more} more"] if more > 0 else shown
+
+
+@contextmanager
+def folder(directory: Path | None) -> Iterator[Path]:
+    """The folder for everything: this one, which must be new or empty and stays, or one that is removed."""
+    if directory is None:
+        with tempfile.TemporaryDirectory(prefix="aircheck-demo-", ignore_cleanup_errors=True) as made:
+            yield Path(made)
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        empty = not any(directory.iterdir())
+    except OSError as error:
+        raise ConfigError(f"--directory {directory} can't be used: {error.strerror}") from None
+    if not empty:
+        raise ConfigError(f"--directory {directory} is not empty: the demo begins with nothing")
+    yield directory.absolute()
+
+
+@contextmanager
+def on_signals(act: Callable[[], None]) -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM do this and nothing else."""
+    loop = asyncio.get_running_loop()
+    for kind in STOPPING:
+        loop.add_signal_handler(kind, act)
+    try:
+        yield
+    finally:
+        for kind in STOPPING:
+            loop.remove_signal_handler(kind)

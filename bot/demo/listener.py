@@ -1,0 +1,67 @@
+"""What somebody with a podcast app does: read the feed, download the episode."""
+
+from dataclasses import dataclass
+
+import aiohttp
+from lxml import etree
+
+from bot.errors import AircheckError
+
+FEED_LIMIT_S = 30
+
+
+class FeedError(AircheckError):
+    """The feed or its episode is not what a podcast app needs; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    url: str
+    length: int  # bytes, as the feed says
+    mimetype: str
+    title: str
+
+
+def enclosures(feed: bytes) -> list[Enclosure]:
+    """Those of an RSS feed, in its order. Raises FeedError."""
+    try:
+        root = etree.fromstring(feed, etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.XMLSyntaxError:
+        raise FeedError("the feed is not XML") from None
+    found = []
+    for item in root.iter("item"):
+        for enclosure in item.iter("enclosure"):
+            try:
+                length = int(enclosure.get("length", ""))
+            except ValueError:
+                raise FeedError("an enclosure of the feed has no length") from None
+            title = item.findtext("title") or ""
+            found.append(Enclosure(enclosure.get("url", ""), length, enclosure.get("type", ""), title))
+    return found
+
+
+async def subscribe(feed_url: str) -> list[Enclosure]:
+    """What the feed at this address lists now. Raises FeedError."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FEED_LIMIT_S)) as http:
+        return enclosures(await _get(http, feed_url))
+
+
+async def listen(enclosure: Enclosure) -> bytes:
+    """The whole episode. Raises FeedError when it is not what the feed announced."""
+    if enclosure.mimetype != "audio/mpeg":
+        raise FeedError(f"the episode is {enclosure.mimetype}, not audio/mpeg")
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FEED_LIMIT_S)) as http:
+        audio = await _get(http, enclosure.url)
+    if len(audio) != enclosure.length:
+        raise FeedError(f"the episode has {len(audio)} bytes, the feed says {enclosure.length}")
+    return audio
+
+
+async def _get(http: aiohttp.ClientSession, url: str) -> bytes:
+    try:
+        async with http.get(url) as answer:
+            if answer.status != 200:
+                raise FeedError(f"the web server answered {answer.status}")
+            return await answer.read()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise FeedError(f"the web server can't be reached ({type(error).__name__})") from None

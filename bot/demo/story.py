@@ -1,0 +1,176 @@
+"""What happens in the demo, told as it happens."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.markup import escape
+
+from bot.demo.broadcaster import Broadcaster
+from bot.demo.people import Person
+from bot.demo.received import Received
+from bot.demo.slicing import PACKET, SPEECH_PARTS, speech
+from bot.demo.stage import ROOM_NAME, Stage
+from bot.errors import StartError
+from storage import archive
+from storage.records import (
+    SAMPLE_RATE,
+    Chunk,
+    ChunkState,
+    Episode,
+    EventId,
+    Recording,
+    RecordingState,
+    to_ms,
+)
+from storage.store import Store
+
+PAUSE_S = 3.0
+LOOK_S = 0.2  # the archive is looked at so often: for the eyes, nothing waits for it to be exact
+PATIENCE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What the listener was given."""
+
+    feed: str
+    page: str
+
+
+class Narrator:
+    """One line each, with the seconds since the beginning."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._began = time.monotonic()
+
+    def say(self, what: str, *, style: str = "") -> None:
+        seconds = f"{time.monotonic() - self._began:6.1f} s"
+        self._out.print(f"[dim]{seconds}[/]  {escape(what)}", style=style, soft_wrap=True)
+
+    def quote(self, text: str) -> None:
+        for line in filter(None, text.splitlines()):
+            self._out.print(f"          [dim]│[/] {escape(line)}", soft_wrap=True)
+
+
+async def invite_the_bot(stage: Stage, narrator: Narrator) -> None:
+    """Until it has joined and said what it does."""
+    await stage.phone.invite(stage.room_id, stage.bot_id)
+    narrator.say(f"Mira invites {stage.bot_id} to the encrypted room “{ROOM_NAME}”")
+    await until(stage.phone, lambda event: event.is_membership("join", stage.bot_id), "the bot did not join")
+    narrator.say("Aircheck joined")
+    hello = await until(stage.phone, lambda event: event.is_notice_of(stage.bot_id), "the bot did not say hello")
+    narrator.quote(hello.body)
+
+
+async def ask_for_the_feed(stage: Stage, narrator: Narrator, web: str) -> Addresses:
+    """As any member does: `feed` in the room, the address in the direct chat."""
+    narrator.say("Mira asks for her personal feed: !aircheck feed")
+    await stage.phone.say(stage.room_id, "!aircheck feed")
+    try:
+        chat = await stage.phone.wait_for_invite(stage.bot_id, PATIENCE_S)
+    except TimeoutError:
+        raise StartError("the bot did not invite to a direct chat") from None
+    await stage.phone.join(chat)
+    told = await until(
+        stage.phone,
+        lambda event: event.room_id == chat and event.sender == stage.bot_id and web in event.body,
+        "the bot did not say the feed's address",
+    )
+    narrator.say("Aircheck sends the address in a direct chat, encrypted")
+    return addresses_in(told.body, web)
+
+
+def addresses_in(text: str, web: str) -> Addresses:
+    """The feed's address and the page's in what the bot said. Raises StartError."""
+    found = re.findall(rf"{re.escape(web)}/\S+", text)
+    feeds = [url for url in found if url.endswith(".xml")]
+    pages = [url for url in found if not url.endswith(".xml")]
+    if not feeds or not pages:
+        raise StartError("the bot's message names no feed or no page")
+    return Addresses(feeds[0], pages[0])
+
+
+async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaster:
+    """Mira speaks from her browser: the shipped speech, with a pause between its parts."""
+    broadcaster = Broadcaster(stage.browser, stage.room_id)
+    await broadcaster.start()
+    narrator.say("Mira goes live from her browser (Element Web's way of speaking, chunks of 5 s)")
+
+    async def wait(seconds: float) -> None:
+        await asyncio.sleep(seconds / pace)
+
+    for part in range(1, SPEECH_PARTS + 1):
+        if part > 1:
+            await broadcaster.pause()
+            narrator.say("Mira pauses")
+            await wait(PAUSE_S)
+            await broadcaster.resume()
+            narrator.say("Mira resumes")
+        packets = speech(part)
+        await broadcaster.speak(packets, wait=wait)
+        await wait((len(packets) * PACKET - broadcaster.runs[-1].samples) / SAMPLE_RATE)  # the rest, sent at its end
+    await broadcaster.stop()
+    narrator.say(f"Mira stops after {len(broadcaster.chunks)} chunks")
+    return broadcaster
+
+
+@dataclass
+class Watch:
+    """Tells what becomes of the room's one recording, from the archive; ends when it is published."""
+
+    store: Store
+    narrator: Narrator
+    _told: set[tuple[EventId, ChunkState]] = field(default_factory=set)
+    _state: RecordingState | None = None
+
+    async def until_published(self) -> tuple[Recording, Episode]:
+        while True:
+            async with self.store.read() as db:
+                found = await archive.recordings(db, limit=1)
+                chunks = await archive.chunks(db, found[0].id) if found else ()
+                episode = await archive.episode(db, found[0].id) if found else None
+            for chunk in chunks:
+                self._tell_chunk(chunk)
+            if found:
+                self._tell_state(found[0])
+                if episode is not None and episode.published_at is not None:
+                    length = to_ms(episode.samples) / 1000
+                    self.narrator.say(f"published: an episode of {length:.1f} s, {episode.bytes // 1000} kB")
+                    return found[0], episode
+            await asyncio.sleep(LOOK_S)
+
+    def _tell_chunk(self, chunk: Chunk) -> None:
+        if (chunk.event_id, chunk.state) in self._told:
+            return
+        self._told.add((chunk.event_id, chunk.state))
+        number = "?" if chunk.sequence is None else chunk.sequence
+        if chunk.state is ChunkState.STORED:
+            self.narrator.say(f"    chunk {number} stored, {seconds_of(chunk):.1f} s", style="green")
+        elif chunk.state is not ChunkState.WAITING_FOR_MEDIA:
+            self.narrator.say(f"    chunk {number} {chunk.state.replace('_', ' ')}", style="yellow")
+
+    def _tell_state(self, recording: Recording) -> None:
+        if recording.state is not self._state:
+            self._state = recording.state
+            self.narrator.say(f"    recording {recording.code}: {recording.state}", style="green")
+
+
+def seconds_of(chunk: Chunk) -> float:
+    """A stored chunk's share of the sound: that of its packets, where it is a slice."""
+    if chunk.facts is None:
+        return 0.0
+    samples = chunk.facts.ogg.packet_samples if chunk.facts.ogg else chunk.facts.samples
+    return to_ms(samples) / 1000
+
+
+async def until(person: Person, predicate: Callable[[Received], object], otherwise: str) -> Received:
+    """An event that must come. Raises StartError with the sentence when it does not."""
+    try:
+        return await person.wait_for(predicate, PATIENCE_S)
+    except TimeoutError:
+        raise StartError(otherwise) from None

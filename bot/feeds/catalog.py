@@ -1,0 +1,118 @@
+"""From records to what a feed says. Pure: who may hear what was decided before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from bot.feeds.addresses import Shelf
+from bot.feeds.categories import Category, find
+from bot.feeds.model import Channel, Item, Paging
+from bot.feeds.titles import channel_title, date_and_time, episode_title, speaker, spoken_length
+from bot.settings import FeedsSettings
+from storage.records import Episode, Recording, RecordingState, Room, to_ms
+
+PAGE_ITEMS = 500
+"""Items on one page of a feed (RFC 5005): more than any app asks for at once, and quickly made."""
+
+Published = tuple[Recording, Episode]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a room shows of itself, as it came from its state."""
+
+    name: str | None
+    topic: str | None
+    first_speaker: str | None  # display name of the first broadcast's speaker
+
+    @property
+    def title(self) -> str:
+        return channel_title(self.name, self.first_speaker)
+
+
+def pages_of(count: int) -> int:
+    """How many pages so many items take; an empty feed has one."""
+    return max(1, -(-count // PAGE_ITEMS))
+
+
+def page_of(published: Sequence[Published], number: int) -> Sequence[Published]:
+    """The items of one page, counted from 1."""
+    return published[(number - 1) * PAGE_ITEMS : number * PAGE_ITEMS]
+
+
+def channel_of(
+    room: Room,
+    face: Face,
+    published: Sequence[Published],
+    settings: FeedsSettings,
+    shelf: Shelf,
+    *,
+    private: bool,
+    cover: str,
+    page: int = 1,
+) -> Channel:
+    """The channel of one page of a room's feed; `cover` is the picture's address."""
+    title = face.title
+    return Channel(
+        title=title,
+        description=face.topic or f"What was said in {title}.",
+        page=shelf.page,
+        address=shelf.feed_page(page),
+        cover=cover,
+        language=settings.language,
+        author=settings.author or title,
+        category=find(settings.category) or Category(settings.category),
+        explicit=settings.explicit,
+        built_at=built_at(room, published),
+        private=private,
+        guid=str(UUID(room.podcast_guid)),
+        email=settings.email,
+        paging=_paging(shelf, page, pages_of(len(published))),
+    )
+
+
+def built_at(room: Room, published: Sequence[Published]) -> datetime:
+    """When what the feed says last changed."""
+    return max((room.changed_at, *(episode.made_at for _, episode in published)))
+
+
+def _paging(shelf: Shelf, page: int, pages: int) -> Paging | None:
+    if pages == 1:
+        return None
+    return Paging(
+        first=shelf.feed_page(1),
+        last=shelf.feed_page(pages),
+        previous=shelf.feed_page(page - 1) if page > 1 else None,
+        # None on the last: gPodder follows a `next` that points at its own page for ever.
+        next=shelf.feed_page(page + 1) if page < pages else None,
+    )
+
+
+def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item:
+    """One recording with its episode as an item."""
+    recording, episode = published
+    return Item(
+        guid=episode.guid,
+        title=episode_title(recording, settings.zone),
+        description=recording.description or described(recording, episode, settings),
+        page=shelf.episode(recording.code),
+        audio=shelf.audio(recording.code),
+        bytes=episode.bytes,
+        seconds=max(1, round(to_ms(episode.samples) / 1000)),
+        started_at=recording.started_at,
+        number=recording.number,
+        speaker=speaker(recording.broadcaster_name),
+        explicit=settings.explicit,
+    )
+
+
+def described(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
+    """What stands where nobody described it: who, when, how long, and whether all of it is there."""
+    who, when = speaker(recording.broadcaster_name), date_and_time(recording.started_at, settings.zone)
+    whole = (
+        "Some of the sound is missing; its page says what."
+        if recording.state is RecordingState.INCOMPLETE
+        else "Complete."
+    )
+    return f"{who}, {when}. {spoken_length(to_ms(episode.samples))}. {whole}"

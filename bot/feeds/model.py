@@ -1,0 +1,51 @@
+"""What a feed says: one channel and its items. Frozen; made of records by `catalog`, written by `rss`. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.feeds.categories import Category
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """RFC 5005 section 3, addresses of the neighbours; None where there is none."""
+
+    first: str
+    last: str
+    previous: str | None = None
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """All texts are plain text as people wrote it; `rss` cleans them. `built_at` moves only with the content."""
+
+    title: str
+    description: str
+    page: str  # address of the web page
+    address: str  # of the feed itself
+    cover: str  # address; ends in .jpg or .png
+    language: str
+    author: str
+    category: Category
+    explicit: bool
+    built_at: datetime
+    private: bool  # for one listener: kept out of every directory
+    guid: str | None = None  # podcast:guid
+    email: str | None = None  # of the owner; never shown in a private feed
+    paging: Paging | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    guid: str
+    title: str
+    description: str
+    page: str
+    audio: str  # address; ends in .mp3
+    bytes: int
+    seconds: int
+    started_at: datetime
+    number: int
+    speaker: str
+    explicit: bool

@@ -1,0 +1,110 @@
+"""The one extension of feedgen: what it can't write, or writes wrongly, of the namespaces that podcasts need.
+
+feedgen 1.0 knows `itunes:explicit` only as yes/no/clean (Apple and PSP-1 want true/false), drops every Atom link
+but `self`, has no podcast namespace, and formats dates by switching the locale of the whole process, which is
+no good in a thread. Elements are appended in one fixed order: the same channel, the same bytes.
+"""
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import feedgen.feed  # before lxml.etree: feedgen.util uses it unimported, and the order of imports decides
+from feedgen.ext.base import BaseEntryExtension, BaseExtension
+from lxml import etree
+
+from bot.feeds.model import Channel, Item
+
+ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
+PODCAST = "https://podcastindex.org/namespace/1.0"
+ATOM = "http://www.w3.org/2005/Atom"
+CONTENT = "http://purl.org/rss/1.0/modules/content/"
+
+__all__ = ["ATOM", "CONTENT", "ITUNES", "PODCAST", "PodcastChannel", "PodcastItem", "feedgen", "rfc_2822"]
+
+
+def rfc_2822(moment: datetime) -> str:
+    """In UTC, English whatever the locale."""
+    return format_datetime(moment.astimezone(UTC))
+
+
+def _add(parent: Any, namespace: str, name: str, content: str | None = None, /, **attributes: str) -> Any:
+    element = etree.SubElement(parent, f"{{{namespace}}}{name}" if namespace else name, attributes)
+    element.text = content
+    return element
+
+
+class PodcastChannel(BaseExtension):
+    """Set all three before the feed is written; the texts are clean already."""
+
+    channel: Channel
+    author: str
+    html: str
+
+    def extend_ns(self) -> dict[str, str]:
+        return {"itunes": ITUNES, "podcast": PODCAST}
+
+    def extend_rss(self, root: Any) -> Any:
+        node, channel = root[0], self.channel
+        node.find("description").text = etree.CDATA(self.html)
+        _add(node, "", "lastBuildDate", rfc_2822(channel.built_at))
+        self._links(node)
+        self._itunes(node)
+        self._podcast(node)
+        return root
+
+    def _links(self, node: Any) -> None:
+        paging = self.channel.paging
+        if paging is None:
+            return
+        for rel in ("first", "previous", "next", "last"):
+            address = getattr(paging, rel)
+            if address is not None:
+                _add(node, ATOM, "link", href=address, rel=rel, type="application/rss+xml")
+
+    def _itunes(self, node: Any) -> None:
+        channel = self.channel
+        _add(node, ITUNES, "author", self.author)
+        _add(node, ITUNES, "type", "episodic")
+        category = _add(node, ITUNES, "category", text=channel.category.name)
+        if channel.category.below:
+            _add(category, ITUNES, "category", text=channel.category.below)
+        _add(node, ITUNES, "explicit", "true" if channel.explicit else "false")
+        _add(node, ITUNES, "image", href=channel.cover)
+        if channel.private:
+            # Only `yes` counts; a directory that is told nothing may list whatever it finds.
+            _add(node, ITUNES, "block", "yes")
+        elif channel.email:
+            owner = _add(node, ITUNES, "owner")
+            _add(owner, ITUNES, "name", self.author)
+            _add(owner, ITUNES, "email", channel.email)
+
+    def _podcast(self, node: Any) -> None:
+        channel = self.channel
+        if channel.guid and not channel.private:
+            # One guid for the feeds of many listeners would let an aggregator take them for one feed.
+            _add(node, PODCAST, "guid", channel.guid)
+        _add(node, PODCAST, "medium", "podcast")
+        owner = {"owner": channel.email} if channel.email and not channel.private else {}
+        _add(node, PODCAST, "locked", "yes", **owner)
+        if channel.private:
+            _add(node, PODCAST, "block", "yes")
+
+
+class PodcastItem(BaseEntryExtension):
+    """Set all three before the feed is written; the name is clean already."""
+
+    item: Item
+    speaker: str
+    published_at: datetime
+
+    def extend_rss(self, node: Any) -> Any:
+        item = self.item
+        _add(node, "", "pubDate", rfc_2822(self.published_at))
+        _add(node, ITUNES, "author", self.speaker)
+        _add(node, ITUNES, "duration", str(item.seconds))
+        _add(node, ITUNES, "episode", str(item.number))
+        _add(node, ITUNES, "episodeType", "full")
+        _add(node, ITUNES, "explicit", "true" if item.explicit else "false")
+        _add(node, PODCAST, "person", self.speaker, role="host")
+        return node

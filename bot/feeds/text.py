@@ -1,0 +1,84 @@
+"""What strangers wrote, made fit for XML, HTML and file names. Pure.
+
+Names, titles and topics come from anybody. Taken out before anything else is done with them: what XML 1.0
+can't hold, what turns the reading direction of the text around it, private-use characters (they mean nothing
+elsewhere, and one of them is our place-holder), and MXIDs, for none may stand in anything public.
+"""
+
+import re
+import unicodedata
+from html import escape
+
+TITLE_CHARACTERS = 255
+"""Most that Apple and PSP-1 take for a title or an author."""
+DESCRIPTION_BYTES = 4000
+"""Most that Apple takes for a description, markup included."""
+
+SOMEBODY = "Somebody"
+_MXID = re.compile(r"@[^\s:@]+:[^\s@/?#<>\"']+")
+_LINE_END = re.compile(r"\r\n?|[\v\f\x85\u2028\u2029]")
+# Embeddings, overrides and isolates: they let a title rewrite how its neighbours read.
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNWANTED = frozenset({"Cc", "Cs", "Co"})  # control, surrogate, private use
+
+
+def _wanted(character: str) -> bool:
+    if character == "\n":
+        return True
+    if unicodedata.category(character) in _UNWANTED or character in _BIDI:
+        return False
+    return not (ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF)  # noncharacters
+
+
+def _fit(text: str) -> str:
+    return "".join(filter(_wanted, _LINE_END.sub("\n", text.replace("\t", " "))))
+
+
+def holds_mxid(text: str) -> bool:
+    """Whether something in it reads as a Matrix user id, also with invisible characters in between."""
+    return _MXID.search(_fit(text)) is not None
+
+
+def clean_text(text: str) -> str:
+    """Text of several lines, each without white space at its ends, with at most one empty line in a row."""
+    plain = _fit(text)
+    while _MXID.search(plain):  # what is left may read as another one
+        plain = _MXID.sub(SOMEBODY, plain)
+    lines = "\n".join(" ".join(line.split()) for line in plain.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", lines).strip()
+
+
+def clean_line(text: str, characters: int = TITLE_CHARACTERS) -> str:
+    """One line of so many characters at most; an ellipsis stands where it was cut."""
+    line = " ".join(clean_text(text).split())
+    return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+
+
+def paragraphs(text: str, budget: int = DESCRIPTION_BYTES) -> str:
+    """HTML paragraphs of plain text, cut at a character so that the bytes of the whole stay in the budget."""
+    html = ""
+    for block in clean_text(text).split("\n\n"):
+        left = budget - len(html.encode())
+        paragraph = _paragraph(block, left)
+        html += paragraph
+        if len(paragraph.encode()) < len(_wrapped(block).encode()):
+            break
+    return html
+
+
+def _wrapped(block: str) -> str:
+    return f"<p>{escape(block).replace(chr(10), '<br>')}</p>" if block else ""
+
+
+def _paragraph(block: str, budget: int) -> str:
+    """The paragraph, or as much of it as fits with an ellipsis; nothing where not one character does."""
+    if len(_wrapped(block).encode()) <= budget:
+        return _wrapped(block)
+    low, high = 0, len(block)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(_wrapped(block[:middle] + "…").encode()) <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    return _wrapped(block[:low].rstrip() + "…") if low else ""

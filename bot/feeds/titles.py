@@ -1,0 +1,63 @@
+"""What things are called when nobody gave them a name. Feeds, pages, tags and notices ask here. Pure."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from bot.feeds.text import SOMEBODY, clean_line, holds_mxid
+from storage.records import Recording
+
+NAMELESS_ROOM = "A room"
+# Not strftime's: that follows the locale of whoever starts the bot.
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+
+def speaker(display_name: str | None) -> str:
+    """The name to show; `Somebody` where there is none or it holds an MXID."""
+    if display_name is None or holds_mxid(display_name):
+        return SOMEBODY
+    name = clean_line(display_name, 100)
+    return name or SOMEBODY
+
+
+def long_date(moment: datetime, zone: ZoneInfo) -> str:
+    """`20 November 2026`"""
+    there = moment.astimezone(zone)
+    return f"{there.day} {MONTHS[there.month - 1]} {there.year}"
+
+
+def date_and_time(moment: datetime, zone: ZoneInfo) -> str:
+    """`20 November 2026, 14:05`"""
+    return f"{long_date(moment, zone)}, {moment.astimezone(zone):%H:%M}"
+
+
+def default_title(display_name: str | None, started: datetime, zone: ZoneInfo) -> str:
+    """`<display name>, 20 November 2026, 14:05`"""
+    return f"{speaker(display_name)}, {date_and_time(started, zone)}"
+
+
+def episode_title(recording: Recording, zone: ZoneInfo) -> str:
+    """The title that people gave, else the default one; at most 255 characters, never empty."""
+    given = clean_line(recording.title) if recording.title else ""
+    return given or default_title(recording.broadcaster_name, recording.started_at, zone)
+
+
+def channel_title(room_name: str | None, first_speaker: str | None) -> str:
+    """The room's name, else `Room of <first speaker>`; `first_speaker` is a display name as it came."""
+    given = clean_line(room_name) if room_name else ""
+    if given:
+        return given
+    return f"Room of {speaker(first_speaker)}" if first_speaker else NAMELESS_ROOM
+
+
+def spoken_length(milliseconds: int) -> str:
+    """`2 h 4 min`, `5 min 12 s`, `41 s`."""
+    seconds = (milliseconds + 500) // 1000
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes:
+        return f"{minutes} min {seconds % 60} s" if seconds % 60 else f"{minutes} min"
+    return f"{seconds} s"

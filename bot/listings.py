@@ -1,0 +1,144 @@
+"""What `aircheck rooms` and `aircheck recordings` print; read from the database, also beside a running bot.
+
+Tables at a terminal; else plain lines, their columns separated by tabs. Names come from strangers: control characters
+are written as escapes.
+"""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bot.errors import ConfigError
+from bot.feeds.titles import episode_title, spoken_length
+from bot.log import one_line
+from bot.recording.ledger import Ledger, lay_out
+from bot.recording.report import recording_json
+from bot.settings import Settings
+from storage import archive
+from storage import rooms as room_rows
+from storage.database import Connection
+from storage.records import Recording, Room, RoomId, to_ms
+from storage.store import Store
+
+ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size")
+RECORDING_COLUMNS = ("code", "room", "number", "started (UTC)", "length", "state", "not there", "title")
+MIB = 1024 * 1024
+
+
+@asynccontextmanager
+async def _reading(settings: Settings) -> AsyncIterator[Connection]:
+    store = await Store.look(settings.storage.path)
+    try:
+        async with store.read() as db:
+            yield db
+    finally:
+        await store.close()
+
+
+async def print_rooms(settings: Settings, *, as_json: bool) -> None:
+    """Every room that was ever followed. Raises StoreError."""
+    async with _reading(settings) as db:
+        entries = [await room_json(db, room) for room in await room_rows.all_rooms(db)]
+    if as_json:
+        _print_json(entries)
+    else:
+        print_table(
+            ROOM_COLUMNS, [_room_row(entry) for entry in entries], nothing="no rooms yet: invite the bot to one"
+        )
+
+
+async def print_recordings(settings: Settings, *, room_id: str | None, as_json: bool) -> None:
+    """Every recording, newest first. Raises StoreError, and ConfigError for a room that is not known."""
+    async with _reading(settings) as db:
+        wanted = RoomId(room_id) if room_id is not None else None
+        if wanted is not None and await room_rows.room(db, wanted) is None:
+            raise ConfigError(f"--room: {room_id} is not a room that Aircheck knows (`aircheck rooms` lists them)")
+        entries, rows = [], []
+        for recording in await archive.recordings(db, wanted):
+            chunks = await archive.chunks(db, recording.id)
+            if as_json:
+                episode = await archive.episode(db, recording.id)
+                entries.append(recording_json(recording, chunks, episode))
+            else:
+                rows.append(_recording_row(recording, lay_out(recording, chunks), settings))
+    if as_json:
+        _print_json(entries)
+    else:
+        print_table(RECORDING_COLUMNS, rows, nothing="no recordings yet")
+
+
+async def room_json(db: Connection, room: Room) -> dict[str, Any]:
+    """A room, its policies, and what it takes."""
+    name = await room_rows.state(db, room.room_id, "m.room.name")
+    given = name.content.get("name") if name else None
+    return {
+        "room_id": room.room_id,
+        "name": given if isinstance(given, str) else None,
+        "joined": room.joined,
+        "encrypted": room.encrypted,
+        "direct": room.direct,
+        "recording": room.recording_on,
+        "podcast": str(room.visibility),
+        "recordings": len(await archive.recordings(db, room.room_id)),
+        "bytes": await archive.bytes_of_room(db, room.room_id),
+    }
+
+
+def _room_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    recording = "on" if entry["recording"] else "off"
+    return (
+        entry["room_id"],
+        entry["name"] or "",
+        recording if entry["joined"] else "left",
+        entry["podcast"],
+        str(entry["recordings"]),
+        f"{entry['bytes'] / MIB:.1f} MiB",
+    )
+
+
+def _recording_row(recording: Recording, ledger: Ledger, settings: Settings) -> tuple[str, ...]:
+    missing = sum(gap.samples for gap in ledger.gaps)
+    return (
+        recording.code,
+        recording.room_id,
+        str(recording.number),
+        _moment(recording.started_at),
+        spoken_length(to_ms(ledger.samples)),
+        str(recording.state),
+        spoken_length(to_ms(missing)) if missing else "",
+        episode_title(recording, settings.feeds.zone),
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _print_json(entries: Sequence[Mapping[str, Any]]) -> None:
+    json.dump(entries, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str) -> None:
+    """A table for people; `nothing` goes to standard error where there are no rows."""
+    if not rows:
+        sys.stderr.write(f"{nothing}\n")
+        return
+    clean = [[one_line(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        sys.stdout.writelines("\t".join(row) + "\n" for row in [list(columns), *clean])
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in clean:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

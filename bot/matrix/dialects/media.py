@@ -1,0 +1,57 @@
+"""Where a chunk's media is: `url` in clear rooms, `file` (EncryptedFile v2) in encrypted ones. Pure."""
+
+import base64
+import binascii
+
+from bot.matrix.dialects.fields import mapping, text
+from bot.recording.model import Rejected
+from storage.records import EncryptedFile, Json, MediaSource, MxcUri
+
+MAX_URI = 1024
+KEY_BYTES = 32
+IV_BYTES = 16
+HASH_BYTES = 32
+
+
+def source(content: Json) -> MediaSource | Rejected:
+    """`Rejected("file")` or `("url")` when it can't be fetched. A key is never taken from another place than `file`."""
+    if content.get("file") is not None:
+        return _encrypted(mapping(content["file"]))
+    mxc = _mxc(content.get("url"))
+    return MediaSource(mxc) if mxc else Rejected("url")
+
+
+def _encrypted(file: Json) -> MediaSource | Rejected:
+    """Client-Server API, "Sending encrypted attachments": version 2, AES-CTR with a 256-bit key."""
+    key = mapping(file.get("key"))
+    mxc = _mxc(file.get("url"))
+    secret = _base64(key.get("k"), KEY_BYTES, url_safe=True)
+    iv = _base64(file.get("iv"), IV_BYTES)
+    digest = _base64(mapping(file.get("hashes")).get("sha256"), HASH_BYTES)
+    if file.get("v") != "v2" or key.get("alg") != "A256CTR" or key.get("kty") != "oct":
+        return Rejected("file")
+    if mxc is None or secret is None or iv is None or digest is None:
+        return Rejected("file")
+    return MediaSource(mxc, EncryptedFile(key=secret, iv=iv, sha256=digest))
+
+
+def _mxc(value: object) -> MxcUri | None:
+    """Looks like a content address. Its parts are checked where a path is built from them."""
+    found = text(value, MAX_URI)
+    return MxcUri(found) if found and found.startswith("mxc://") and len(found) > len("mxc://") else None
+
+
+def _base64(value: object, length: int, *, url_safe: bool = False) -> str | None:
+    """Base64 of exactly so many bytes, in the one form: without padding, in the alphabet that is asked for."""
+    found = text(value)
+    if found is None or not found.isascii():
+        return None
+    bare = found.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        raw = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(raw) != length:
+        return None
+    encoded = base64.urlsafe_b64encode(raw) if url_safe else base64.b64encode(raw)
+    return encoded.decode("ascii").rstrip("=")

@@ -1,0 +1,69 @@
+"""What all dialects share: the info event, and a chunk once its number was found. Pure."""
+
+from collections.abc import Mapping
+
+from bot.matrix.dialects import fields, media
+from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Rejected
+from storage.records import HeardEvent, Json
+
+CHANGES = {
+    "paused": Change.PAUSED,
+    "resumed": Change.RESUMED,
+    "running": Change.RESUMED,  # Element Web until 2022-10-26 and the proposal's first draft
+    "stopped": Change.STOPPED,
+}
+
+
+def info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected | None:
+    """A state event of a broadcast; None once it is redacted.
+
+    State is never encrypted where broadcasts are sent, so one out of an encrypted payload is a forgery: the
+    homeserver checked neither its power level nor its state key.
+    """
+    event = heard.event
+    content = event.get("content")
+    sender = fields.user_id(event.get("sender"))
+    if not isinstance(content, Mapping):
+        return Rejected("content")
+    if heard.encrypted:
+        return Rejected("encrypted_state")
+    if sender is None:
+        return Rejected("sender")
+    if event.get("state_key") != sender:
+        return Rejected("state_key")
+    state = content.get("state")
+    if state is None:
+        return None
+    device = fields.device_id(content.get("device_id"))
+    if state == "started":
+        length = fields.rounded(content.get("chunk_length"), 1, fields.MAX_CHUNK_LENGTH_S)
+        return BroadcastStarted(sender, device, length, fields.sent_at(event))
+    if not isinstance(state, str) or state not in CHANGES:
+        return Rejected("state")
+    broadcast = fields.relation(heard, content)
+    if isinstance(broadcast, Rejected):
+        return broadcast
+    last = fields.sequence(content.get("last_chunk_sequence"))
+    return BroadcastChanged(broadcast, sender, CHANGES[state], last, device, fields.sent_at(event))
+
+
+def chunk(heard: HeardEvent, content: Json, number: object) -> ChunkSent | Rejected:
+    """A chunk, given what stands where its number should."""
+    sender = fields.user_id(heard.event.get("sender"))
+    if sender is None:
+        return Rejected("sender")
+    broadcast = fields.relation(heard, content)
+    if isinstance(broadcast, Rejected):
+        return broadcast
+    source = media.source(content)
+    if isinstance(source, Rejected):
+        return source
+    return ChunkSent(
+        broadcast=broadcast,
+        sender=sender,
+        sequence=fields.sequence(number),
+        source=source,
+        announced_ms=fields.duration_ms(content),
+        announced_bytes=fields.size(content),
+        sent_at=fields.sent_at(heard.event),
+    )

@@ -1,0 +1,25 @@
+"""Encrypted events whose key we don't have (yet): all that can be read is their wrapper. Pure."""
+
+from bot.matrix.dialects import fields
+from bot.recording.model import ChunkSealed, Rejected
+from storage.records import HeardEvent, SessionId
+
+ENCRYPTED = "m.room.encrypted"
+
+
+def sealed(heard: HeardEvent) -> ChunkSealed | Rejected | None:
+    """A reference from a wrapper is the only hint at a chunk; clients themselves go by it.
+
+    None without one: the room's other messages are not ours to keep.
+    """
+    content = fields.mapping(heard.event.get("content"))
+    broadcast = fields.relation(heard, content)
+    if isinstance(broadcast, Rejected):
+        return None
+    sender = fields.user_id(heard.event.get("sender"))
+    if sender is None:
+        return Rejected("sender")
+    session = heard.session_id or fields.text(content.get("session_id"))
+    if session is None:
+        return Rejected("session_id")
+    return ChunkSealed(broadcast, sender, SessionId(session), fields.sent_at(heard.event))

@@ -1,0 +1,308 @@
+"""Room keys: taking them in, reading what they open, and trying again when one comes late.
+
+nio's Olm machine does the cryptography. What it is given is checked before, for a stranger's event must never stop
+the sync, and four of its habits are not ours: it replaces a room key by a later, poorer one of the same session; it
+wants a sender_key, which the specification dropped in 1.3 (Client-Server API, m.megolm.v1.aes-sha2); it takes
+room_id and state_key of a decrypted event from the sender's words; and it asks nobody whose key it was.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nio.crypto.olm_machine import Olm
+from nio.crypto.sessions import InboundGroupSession
+from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
+from nio.exceptions import EncryptionError
+from nio.store import SqliteStore
+
+from bot.errors import ConfigError, StartError, TryLater
+from storage.records import EventId, HeardEvent, Json, RoomId, SessionId, UserId
+
+log = logging.getLogger(__name__)
+
+ENCRYPTED = "m.room.encrypted"
+MEGOLM = "m.megolm.v1.aes-sha2"
+WITHHELD = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
+REMEMBERED_MESSAGES = 100_000
+
+KeyPair = tuple[str, str]  # Curve25519 and Ed25519 of a device: anybody can publish another's one, nobody both
+
+
+class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
+    """nio's SQLite store in WAL mode: a commit is no fsync. `Keys.settle` makes it durable before a token moves on."""
+
+    def _create_database(self) -> Any:
+        database = super()._create_database()
+        pragmas = {"foreign_keys": 1, "secure_delete": 1, "journal_mode": "wal", "synchronous": "normal"}
+        database.init(self.database_path, pragmas=pragmas)
+        return database
+
+
+class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
+    """nio's Olm machine that never trades a room key for a poorer one. `arrived`: sessions that got a key."""
+
+    def __init__(self, user_id: str, device_id: str, store: KeyStore) -> None:
+        self.arrived: set[SessionId] = set()
+        super().__init__(user_id, device_id, store)
+
+    def find(self, room_id: str, session_id: str) -> Any | None:
+        """The room key of this Megolm session, whoever sent it."""
+        for sessions in self.inbound_group_store[room_id].values():
+            if session_id in sessions:
+                return sessions[session_id]
+        return None
+
+    def create_group_session(
+        self, sender_key: str, sender_fp_key: str, room_id: str, session_id: str, session_key: str
+    ) -> None:
+        """Keeps the first owner and the earliest index: a member can send a session that is not theirs again."""
+        known = self.find(room_id, session_id)
+        if known is not None:
+            if known.sender_key != sender_key:
+                log.warning("a room key of somebody else's session was refused: room=%s", room_id)
+                return
+            fresh = InboundGroupSession(session_key, sender_fp_key, sender_key, room_id)
+            if fresh.first_known_index >= known.first_known_index:
+                return
+        super().create_group_session(sender_key, sender_fp_key, room_id, session_id, session_key)
+        if self.find(room_id, session_id) is not None:
+            self.arrived.add(SessionId(session_id))
+
+    def adopt(self, session: Any) -> bool:
+        """A room key from an export; False if there is one at least as good."""
+        known = self.find(session.room_id, session.id)
+        if known is not None and known.first_known_index <= session.first_known_index:
+            return False
+        if known is not None:
+            session.sender_key = known.sender_key
+        self.inbound_group_store[session.room_id][session.sender_key][session.id] = session
+        self.save_inbound_group_session(session)
+        return True
+
+
+class Keys:
+    """The device's keys. Open it before use; closed, everything encrypted counts as not readable yet."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._olm: Any | None = None
+        self._owners: dict[KeyPair, UserId] | None = None  # whose device; None: to be made anew
+        self._said: dict[KeyPair, UserId] = {}  # the same, as the senders of room keys said it inside Olm
+        self._read: OrderedDict[tuple[str, int], str] = OrderedDict()  # (session, message index): event id
+        self._unsettled = False
+
+    # ---- opening and closing
+
+    async def open(self, client: Any) -> None:
+        """Load the client's store; its `olm` is set. Raises StartError when it can't be read."""
+        try:
+            await asyncio.to_thread(self._load, client)
+        except StartError:
+            raise
+        except Exception as error:  # peewee's, sqlite3's and vodozemac's errors have no common base
+            file = Path(client.store_path) / client.config.store_name
+            raise StartError(f"the end-to-end keys in {file} can't be read ({type(error).__name__})") from None
+        self._olm = client.olm
+
+    def _load(self, client: Any) -> None:
+        file = Path(client.store_path) / client.config.store_name
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take its mode over
+        file.chmod(0o600)
+        store = KeyStore(
+            client.user_id, client.device_id, client.store_path, client.config.pickle_key, client.config.store_name
+        )
+        try:
+            client.olm = CarefulOlm(client.user_id, client.device_id, store)
+            client.store = store
+        finally:
+            store.database.close()  # this thread's connection; the loop's opens by itself
+
+    def close(self) -> None:
+        if self._olm is not None:
+            self._olm.store.database.close()
+            self._olm = None
+
+    @property
+    def olm(self) -> Any:
+        """nio's machine. Raises TryLater before `open`."""
+        if self._olm is None:
+            raise TryLater("the bot is not logged in yet")
+        return self._olm
+
+    async def settle(self) -> None:
+        """Keys that came are on the disk when this returns: the sync token may move past them."""
+        if not self._unsettled or self._olm is None:
+            return
+        await asyncio.to_thread(_sync_to_disk, Path(f"{self._olm.store.database_path}-wal"))
+        self._unsettled = False
+
+    # ---- taking keys in
+
+    def take_to_device(self, events: Iterable[Json]) -> tuple[tuple[SessionId, str], ...]:
+        """Take in what was sent to the device; the room keys' sessions stand in `new_sessions` after it.
+
+        Everything but Olm messages and withheld notes is left alone: requests, verification, gossip.
+        """
+        withheld = []
+        for event in events:
+            kind, content = event.get("type"), event.get("content")
+            if not isinstance(content, dict) or not isinstance(kind, str):
+                continue
+            if kind in WITHHELD:
+                session, code = content.get("session_id"), content.get("code")
+                if isinstance(session, str) and isinstance(code, str):
+                    withheld.append((SessionId(session), code))
+            elif kind == ENCRYPTED:
+                self._take_olm(dict(event))
+        return tuple(withheld)
+
+    def _take_olm(self, event: dict[str, Any]) -> None:
+        self._unsettled = True
+        try:
+            parsed = ToDeviceEvent.parse_event(event)
+            opened = self.olm.handle_to_device_event(parsed) if parsed else None
+        except TryLater:
+            raise
+        except Exception as error:  # hostile input reaches nio's and vodozemac's depths; none of it may stop the sync
+            log.warning("an event sent to the device could not be taken in (%s)", type(error).__name__)
+            return
+        if isinstance(opened, RoomKeyEvent) and not isinstance(opened, ForwardedRoomKeyEvent):
+            session = self.olm.find(opened.room_id, opened.session_id)
+            if session is not None and session.sender_key == opened.sender_key:
+                self._said[session.sender_key, session.ed25519] = UserId(opened.sender)
+
+    def new_sessions(self) -> frozenset[SessionId]:
+        """Sessions that got a key since `forget_new`."""
+        return frozenset(self.olm.arrived)
+
+    def forget_new(self, sessions: Iterable[SessionId]) -> None:
+        self.olm.arrived.difference_update(sessions)
+
+    async def import_keys(self, file: Path, passphrase: str) -> frozenset[SessionId]:
+        """Room keys that another client exported (Client-Server API, key exports): the sessions that were new.
+
+        Raises ConfigError when the file can't be read with this passphrase.
+        """
+        try:
+            sessions = await asyncio.to_thread(Olm.import_keys_static, str(file), passphrase)
+        except (EncryptionError, OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(f"{file} can't be read: it is no key export, or the passphrase is another") from None
+        new = set()
+        for start in range(0, len(sessions), 50):
+            with self.olm.store.database.atomic():
+                new |= {SessionId(one.id) for one in sessions[start : start + 50] if self.olm.adopt(one)}
+            await asyncio.sleep(0)
+        self._unsettled = True
+        await self.settle()
+        return frozenset(new)
+
+    # ---- whose key it is
+
+    def devices_changed(self) -> None:
+        """Devices were asked for: whose key is whose is looked up anew."""
+        self._owners = None
+
+    def owner(self, session: Any) -> UserId | None:
+        """The user whose device made this session, None if nobody has said so."""
+        if session.sender_key == self.olm.account.identity_keys["curve25519"]:
+            return UserId(self.olm.user_id)
+        if self._owners is None:
+            self._owners = {(one.curve25519, one.ed25519): UserId(one.user_id) for one in self.olm.device_store}
+        pair = (session.sender_key, session.ed25519)
+        return self._owners.get(pair) or self._said.get(pair)
+
+    # ---- reading
+
+    def hear(self, room_id: RoomId, event: Json, *, history: bool = False) -> HeardEvent | None:
+        """An event of a timeline, decrypted if it can be. None if it has no event id."""
+        event_id = event.get("event_id")
+        if not isinstance(event_id, str) or not event_id:
+            return None
+        heard = HeardEvent(room_id, EventId(event_id), event, history=history, received_at=self._clock())
+        content = event.get("content")
+        if event.get("type") != ENCRYPTED or "state_key" in event or not isinstance(content, dict) or not content:
+            return heard
+        relation = content.get("m.relates_to")
+        session_id = content.get("session_id")
+        sealed = replace(
+            heard,
+            encrypted=True,
+            clear_relation=relation if isinstance(relation, dict) else None,
+            session_id=SessionId(session_id) if isinstance(session_id, str) else SessionId(""),
+        )
+        return self.open_sealed(sealed) or sealed
+
+    def open_sealed(self, sealed: HeardEvent) -> HeardEvent | None:
+        """The same event decrypted, None while it can't be read. Blocks for less than a millisecond."""
+        clear = self._decrypt(sealed) if self._olm is not None and sealed.session_id else None
+        return None if clear is None else replace(sealed, event=clear, session_id=None)
+
+    async def try_decrypt(self, event: Json, room_id: RoomId) -> HeardEvent | None:
+        """A stored wrapper whose key may have come; None while it has not."""
+        heard = self.hear(room_id, event)
+        return heard if heard is not None and heard.session_id is None else None
+
+    def _decrypt(self, sealed: HeardEvent) -> dict[str, Any] | None:
+        wrapper = sealed.event
+        sender, content = wrapper.get("sender"), wrapper["content"]
+        ciphertext, session_id = content.get("ciphertext"), sealed.session_id
+        if content.get("algorithm") != MEGOLM or not isinstance(ciphertext, str) or not isinstance(sender, str):
+            return None
+        session = self.olm.find(sealed.room_id, session_id)
+        owner = self.owner(session) if session is not None else None
+        if owner is None:
+            self.olm.users_for_key_query.add(sender)  # its device: to say whose key it is, to mend a broken session
+        if session is None:
+            return None
+        if owner not in (None, sender):
+            log.warning("an event under somebody else's key: room=%s event=%s", sealed.room_id, sealed.event_id)
+            return None
+        try:
+            plaintext, index = session.decrypt(ciphertext)
+            payload = json.loads(plaintext)
+        except (ValueError, RecursionError):  # vodozemac's errors, bad UTF-8 and bad JSON are all ValueErrors
+            log.info("a key doesn't fit: room=%s event=%s", sealed.room_id, sealed.event_id)
+            return None
+        if self._is_replay(str(session_id), index, sealed.event_id):
+            log.warning("a message was sent again under another id: room=%s event=%s", sealed.room_id, sealed.event_id)
+            return None
+        return _clear_event(wrapper, payload)
+
+    def _is_replay(self, session_id: str, index: int, event_id: str) -> bool:
+        first = self._read.setdefault((session_id, index), event_id)
+        self._read.move_to_end((session_id, index))
+        if len(self._read) > REMEMBERED_MESSAGES:
+            self._read.popitem(last=False)
+        return first != event_id
+
+
+def _clear_event(wrapper: Json, payload: Any) -> dict[str, Any]:
+    """The event as if it had come in clear: type and content are the sender's, all else is the homeserver's."""
+    clear = {key: wrapper[key] for key in ("event_id", "sender", "origin_server_ts", "unsigned") if key in wrapper}
+    inner = payload if isinstance(payload, dict) else {}
+    kind, content = inner.get("type"), inner.get("content")
+    clear["type"] = kind if isinstance(kind, str) else ENCRYPTED
+    clear["content"] = dict(content) if isinstance(content, dict) else {}
+    relation = wrapper["content"].get("m.relates_to")
+    if "m.relates_to" not in clear["content"] and relation is not None:
+        clear["content"]["m.relates_to"] = relation  # Android and iOS take it out of what they encrypt
+    return clear
+
+
+def _sync_to_disk(file: Path) -> None:
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except FileNotFoundError:
+        return  # everything was checkpointed
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

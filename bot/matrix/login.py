@@ -1,0 +1,220 @@
+"""The bot's account, device and token, and what is kept of them: a folder of 0600 files of our own.
+
+simplematrixbotlib would delete a session file that it can't read, log in as a new device and pickle the keys with a
+constant. Here a device is named before it is made, its store has a random key, and nothing is thrown away.
+"""
+
+import json
+import logging
+import os
+import secrets
+import string
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import simplematrixbotlib as botlib
+from nio import AsyncClient, AsyncClientConfig
+
+from bot.errors import ConfigError, StartError, TryLater
+from bot.matrix.wire import Refused, Wire, path
+from bot.settings import Settings
+from storage.records import DeviceId, UserId
+
+log = logging.getLogger(__name__)
+
+SESSION_FILE = "session.json"
+KEY_FILE = "store.key"
+DATABASE_FILE = "keys.db"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """`access_token` is None before the first login and after the token was revoked."""
+
+    user_id: UserId
+    device_id: DeviceId
+    access_token: str | None = None
+
+
+def matrix_folder(directory: Path) -> Path:
+    """Where keys and session lie below the storage directory; made 0700."""
+    folder = directory / "matrix"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """The file whole or not at all, mode 0600, on the disk when this returns."""
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_session(directory: Path) -> StoredSession | None:
+    """The device that was made here, None before the first start. Raises StartError for a file that can't be read."""
+    file = directory / "matrix" / SESSION_FILE
+    try:
+        entry = json.loads(file.read_bytes())
+        token = entry["access_token"]
+        return StoredSession(UserId(str(entry["user_id"])), DeviceId(str(entry["device_id"])), token and str(token))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StartError(
+            f"{file} can't be read: restore it, or move the folder away to begin as a new device"
+        ) from None
+
+
+def new_device_id() -> DeviceId:
+    """Named by us and kept before it is made, so that a start that breaks off leaves no second device behind."""
+    return DeviceId("".join(secrets.choice(string.ascii_uppercase) for _ in range(10)))
+
+
+class Credentials(botlib.Creds):
+    """Who the bot is. Its parent derives a key from the password to hide the token beside it; we keep a 0600 file."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self.homeserver = settings.matrix.homeserver
+        self.username = settings.matrix.user_id
+        self.device_name = settings.matrix.device_name
+        self.password = None  # read when it is needed, never kept
+        self.login_token = None
+        self.access_token: str | None = None
+        self.device_id: str = ""
+        self._directory = directory
+
+    def session_read_file(self) -> None:
+        """Raises ConfigError when the data belong to another account, StartError when they can't be read."""
+        stored = read_session(self._directory)
+        if stored is None:
+            self.device_id = new_device_id()
+            self.session_write_file()
+            return
+        if stored.user_id != self.username:
+            raise ConfigError(
+                f"matrix.user_id: the data in {self._directory} belong to {stored.user_id}, not to {self.username}"
+            )
+        self.device_id, self.access_token = stored.device_id, stored.access_token
+        if stored.access_token is not None and not (matrix_folder(self._directory) / DATABASE_FILE).exists():
+            log.warning("the end-to-end keys are gone: the bot logs in as a new device")
+            self.device_id, self.access_token = new_device_id(), None
+            self.session_write_file()
+
+    def session_write_file(self) -> None:
+        session = StoredSession(UserId(self.username), DeviceId(self.device_id), self.access_token)
+        write_private(matrix_folder(self._directory) / SESSION_FILE, json.dumps(asdict(session)).encode())
+
+
+def store_key(directory: Path) -> str:
+    """The random key that the end-to-end keys are pickled with; made at the first start."""
+    folder = matrix_folder(directory)
+    file = folder / KEY_FILE
+    if file.exists():
+        return file.read_text(encoding="ascii").strip()
+    if (folder / DATABASE_FILE).exists():
+        raise StartError(f"{file} is gone, and {DATABASE_FILE} can't be read without it: restore it from a copy")
+    key = secrets.token_urlsafe(32)
+    write_private(file, key.encode())
+    return key
+
+
+class Api(botlib.Api):
+    """The library's Api with a login of our own: own store key, own device name, no prints, no retries inside."""
+
+    def __init__(self, creds: Credentials, config: botlib.Config, *, settings: Settings, directory: Path, wire: Wire):
+        super().__init__(creds, config)
+        self._settings = settings
+        self._directory = directory
+        self._wire = wire
+
+    def make_client(self) -> AsyncClient:
+        """A nio client for the device, without a connection; its HTTP is ours."""
+        nio_config = AsyncClientConfig(
+            max_limit_exceeded=0,
+            max_timeouts=0,
+            store_sync_tokens=False,
+            encryption_enabled=True,
+            store_name=DATABASE_FILE,
+            pickle_key=store_key(self._directory),
+        )
+        self.async_client = AsyncClient(
+            self.creds.homeserver,
+            self.creds.username,
+            device_id=self.creds.device_id,
+            store_path=str(matrix_folder(self._directory)),
+            config=nio_config,
+        )
+        self.async_client.user_id = self.creds.username
+        return self.async_client
+
+    async def login(self) -> bool:
+        """Use the stored token, or log in by password: True if that made a new token.
+
+        Raises ConfigError (wrong or no password, no homeserver there), TryLater.
+        """
+        if self.creds.access_token is not None:
+            self._wire.token = self.creds.access_token
+            return False
+        await self._greet()
+        password = self._settings.password()
+        if not password:
+            raise ConfigError("matrix.password is needed: the bot has no session yet, or its session has ended")
+        answer = await self._ask(password)
+        user_id, token = answer.get("user_id"), answer.get("access_token")
+        if not isinstance(token, str) or answer.get("device_id") != self.creds.device_id:
+            raise TryLater("the homeserver's answer to the login makes no sense")
+        if user_id != self.creds.username:
+            raise ConfigError(f"matrix.user_id: the homeserver logs in {self.creds.username} under another id")
+        self.creds.access_token = self._wire.token = token
+        self.creds.session_write_file()
+        return True
+
+    def forget_token(self) -> None:
+        """The next login is by password, as the same device."""
+        self.creds.access_token = self._wire.token = None
+        self.creds.session_write_file()
+
+    async def _greet(self) -> None:
+        """Is there a homeserver at all? Raises ConfigError when something else answers for sure."""
+        try:
+            answer = await self._wire.call("GET", "/_matrix/client/versions", auth=False, timeout_s=15)
+        except Refused:
+            answer = {}
+        if not isinstance(answer.get("versions"), list):
+            raise ConfigError(f"matrix.homeserver: no Matrix homeserver answers at {self.creds.homeserver}")
+
+    async def _ask(self, password: str) -> dict[str, Any]:
+        body = {
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.user", "user": self.creds.username},
+            "password": password,
+            "device_id": self.creds.device_id,
+            "initial_device_display_name": self.creds.device_name,
+        }
+        try:
+            return await self._wire.call("POST", path("login"), body=body, auth=False)
+        except Refused as refused:
+            if refused.errcode == "M_USER_DEACTIVATED":
+                raise ConfigError(f"matrix.user_id: the account {self.creds.username} is deactivated") from None
+            if refused.status == 403:
+                raise ConfigError(
+                    f"matrix.password: the homeserver doesn't accept it for {self.creds.username}"
+                ) from None
+            raise ConfigError(
+                f"matrix.user_id: {self.creds.username} can't log in by password here: {refused}"
+            ) from None

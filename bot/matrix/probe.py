@@ -1,0 +1,117 @@
+"""Questions to a homeserver that change nothing there: for `check` and `init`, also beside a running bot.
+
+They fail as all of `bot.matrix` does: TryLater when it can't be reached or makes no sense, TokenRevoked, Refused.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bot.errors import GiveUp, TryLater
+from bot.matrix.identity import Published
+from bot.matrix.wire import Wire, path
+from storage.records import DeviceId, UserId
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Whoami:
+    user_id: UserId
+    device_id: DeviceId | None
+
+
+class Signing(StrEnum):
+    """What everybody can see of a device's cross-signing."""
+
+    SIGNED = "signed"  # by the self-signing key of its user, which is signed by the master key
+    UNSIGNED = "unsigned"  # the user has cross-signing keys and they did not sign this device
+    NO_KEYS = "no_keys"  # the user has no cross-signing keys
+    NO_DEVICE = "no_device"  # the device has published no keys
+
+
+class Probe:
+    """Asks one homeserver. Made by `probing`."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def versions(self) -> tuple[str, ...]:
+        """The versions of the specification that it speaks (Client-Server API, /versions)."""
+        answer = await self._wire.call("GET", "/_matrix/client/versions", auth=False, timeout_s=TIMEOUT_S)
+        versions = answer.get("versions")
+        if not isinstance(versions, list):
+            raise TryLater("what answers there is not a Matrix homeserver")
+        return tuple(str(version) for version in versions)
+
+    async def base_address(self) -> str | None:
+        """Where the homeserver of a server name is (Client-Server API, .well-known); None if it doesn't say."""
+        try:
+            answer = await self._wire.call("GET", "/.well-known/matrix/client", auth=False, timeout_s=TIMEOUT_S)
+        except (TryLater, GiveUp):
+            return None
+        address = (_section(answer, "m.homeserver") or {}).get("base_url")
+        return address.rstrip("/") if isinstance(address, str) and address.startswith(("https://", "http://")) else None
+
+    async def whoami(self, token: str) -> Whoami:
+        """Whose session a token is. Raises TokenRevoked when it has ended."""
+        self._wire.token = token
+        answer = await self._wire.call("GET", path("account", "whoami"), timeout_s=TIMEOUT_S)
+        device = answer.get("device_id")
+        return Whoami(UserId(str(answer.get("user_id"))), DeviceId(device) if isinstance(device, str) else None)
+
+    async def try_password(self, user_id: str, password: str) -> None:
+        """Logs in and out again, which leaves no device behind. Raises Refused (M_FORBIDDEN) on a wrong password."""
+        login = {
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.user", "user": user_id},
+            "password": password,
+            "initial_device_display_name": "Aircheck (check)",
+        }
+        answer = await self._wire.call("POST", path("login"), body=login, auth=False, timeout_s=TIMEOUT_S)
+        token = answer.get("access_token")
+        if not isinstance(token, str):
+            raise TryLater("the homeserver's answer to the login makes no sense")
+        self._wire.token = token
+        await self._wire.call("POST", path("logout"), body={}, timeout_s=TIMEOUT_S)
+
+    async def signing(self, token: str, user_id: str, device_id: str) -> Signing:
+        """Whether a device is cross-signed, as its own user sees it (Client-Server API, /keys/query)."""
+        self._wire.token = token
+        every_device: list[str] = []
+        query = {"device_keys": {user_id: every_device}}
+        answer = await self._wire.call("POST", path("keys", "query"), body=query, timeout_s=TIMEOUT_S)
+        published = Published(
+            user_id=user_id,
+            device_id=device_id,
+            master=_section(answer, "master_keys", user_id),
+            self_signing=_section(answer, "self_signing_keys", user_id),
+            device=_section(_section(answer, "device_keys", user_id) or {}, device_id),
+        )
+        if published.master is None or published.self_signing is None:
+            return Signing.NO_KEYS
+        if published.device is None:
+            return Signing.NO_DEVICE
+        return Signing.SIGNED if published.is_signed() else Signing.UNSIGNED
+
+
+@asynccontextmanager
+async def probing(homeserver: str) -> AsyncIterator[Probe]:
+    """A Probe for the homeserver at this address."""
+    wire = Wire(homeserver)
+    try:
+        yield Probe(wire)
+    finally:
+        await wire.close()
+
+
+def _section(tree: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
+    """An object below an object; None where there is none."""
+    for name in names:
+        below = tree.get(name)
+        if not isinstance(below, dict):
+            return None
+        tree = below
+    return tree

@@ -1,0 +1,156 @@
+"""What the bot does in rooms: send, join, leave, open a direct chat, look at state and events."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bot.errors import TryLater
+from bot.matrix.keys import ENCRYPTED, Keys
+from bot.matrix.sync import objects, section
+from bot.matrix.upkeep import Upkeep
+from bot.matrix.wire import Refused, Wire, path
+from storage.records import EventId, HeardEvent, Json, RoomId, UserId
+
+log = logging.getLogger(__name__)
+
+MEGOLM_STATE = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+NOT_ENCRYPTED = frozenset({"m.reaction"})  # clients and homeservers read reactions in clear
+
+
+class Sending:
+    """All methods raise TryLater, or GiveUp with its reason (forbidden, not_found, …)."""
+
+    def __init__(
+        self, wire: Wire, keys: Keys, upkeep: Upkeep, encrypted_rooms: Callable[[], Awaitable[frozenset[RoomId]]]
+    ) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._upkeep = upkeep
+        self._encrypted_rooms = encrypted_rooms
+        self._known_encrypted: set[RoomId] = set()
+        self._sharing = asyncio.Lock()
+
+    async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
+        """One event, encrypted where the room is. A repeat with the same txn_id is the same event."""
+        body: dict[str, Any] = dict(content)
+        if kind not in NOT_ENCRYPTED and await self._is_encrypted(room_id):
+            kind, body = ENCRYPTED, await self._encrypt(room_id, kind, body)
+        answer = await self._wire.call("PUT", path("rooms", room_id, "send", kind, txn_id), body=body)
+        return EventId(_text(answer, "event_id"))
+
+    async def join(self, room_id: RoomId) -> None:
+        await self._wire.call("POST", path("join", room_id), body={}, timeout_s=180)
+
+    async def leave(self, room_id: RoomId) -> None:
+        """Leaves the room, or refuses its invite."""
+        await self._wire.call("POST", path("rooms", room_id, "leave"), body={})
+
+    async def joined_members(self, room_id: RoomId) -> frozenset[UserId]:
+        answer = await self._wire.call("GET", path("rooms", room_id, "joined_members"))
+        return frozenset(UserId(user) for user in section(answer, "joined"))
+
+    async def create_direct(self, user_id: UserId) -> RoomId:
+        """An encrypted direct chat, the user invited and written into m.direct.
+
+        Nobody else can be invited, and nobody reads what was said before they came: addresses are told there.
+        """
+        body = {
+            "preset": "private_chat",
+            "is_direct": True,
+            "invite": [user_id],
+            "initial_state": [
+                MEGOLM_STATE,
+                {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}},
+                {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},
+            ],
+            "power_level_content_override": {"invite": 100},
+        }
+        answer = await self._wire.call("POST", path("createRoom"), body=body)
+        room_id = RoomId(_text(answer, "room_id"))
+        self._known_encrypted.add(room_id)
+        try:
+            await self._note_direct(user_id, room_id)
+        except (TryLater, Refused) as error:  # the room is there all the same; another one would be worse
+            log.warning("m.direct could not be written: room=%s (%s)", room_id, error)
+        return room_id
+
+    async def room_state(self, room_id: RoomId) -> list[Json]:
+        """The room's current state, whole events."""
+        return list(objects(await self._wire.call_any("GET", path("rooms", room_id, "state"))))
+
+    async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        """One event, decrypted if it can be."""
+        raw = await self._wire.call("GET", path("rooms", room_id, "event", event_id))
+        heard = self._keys.hear(room_id, raw, history=True)
+        if heard is None:
+            raise TryLater("the homeserver's answer is no event", room=room_id, event=event_id)
+        return heard
+
+    # ---- inside
+
+    async def _note_direct(self, user_id: UserId, room_id: RoomId) -> None:
+        where = path("user", self._keys.olm.user_id, "account_data", "m.direct")
+        try:
+            chats = await self._wire.call("GET", where)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            chats = {}
+        known = chats.get(user_id)
+        rooms = [room for room in known if isinstance(room, str)] if isinstance(known, list) else []
+        await self._wire.call("PUT", where, body={**chats, user_id: [*rooms, room_id]})
+
+    async def _is_encrypted(self, room_id: RoomId) -> bool:
+        """By our own state; where that knows nothing the homeserver is asked, for nothing may leave in clear."""
+        if room_id in self._known_encrypted:
+            return True
+        encrypted = room_id in await self._encrypted_rooms()
+        if not encrypted:
+            try:
+                await self._wire.call("GET", path("rooms", room_id, "state", "m.room.encryption") + "/")
+                encrypted = True
+            except Refused as refused:
+                if refused.status != 404:
+                    raise
+        if encrypted:
+            self._known_encrypted.add(room_id)  # encryption is never taken back
+        return encrypted
+
+    async def _encrypt(self, room_id: RoomId, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+        """The event's wrapper, its key being with all devices of all members. Relations stay in clear."""
+        members = await self.joined_members(room_id)
+        async with self._sharing:
+            await self._share(room_id, members)
+            wrapper: dict[str, Any] = self._keys.olm.group_encrypt(room_id, {"type": kind, "content": content})
+        if "m.relates_to" in content:
+            wrapper["m.relates_to"] = content["m.relates_to"]
+        return wrapper
+
+    async def _share(self, room_id: RoomId, members: frozenset[UserId]) -> None:
+        olm = self._keys.olm
+        unknown = (members - olm.tracked_users) | (members & olm.users_for_key_query)
+        if unknown:
+            await self._upkeep.query(unknown)
+        missing = olm.get_missing_sessions(sorted(members))
+        if missing:
+            await self._upkeep.claim(missing)
+        devices = {(user, device.id) for user in members for device in olm.device_store.active_user_devices(user)}
+        session = olm.outbound_group_sessions.get(room_id)
+        if session is not None and (session.expired or not session.users_shared_with <= devices):
+            del olm.outbound_group_sessions[room_id]  # who has left must not read on
+            session = None
+        if session is not None:
+            session.shared = False  # else nio would begin a new one for each new device
+        shares = olm.share_group_session_parallel(room_id, sorted(members), ignore_unverified_devices=True)
+        for receivers, body in shares:
+            await self._upkeep.send_to_device(ENCRYPTED, body)
+            olm.outbound_group_sessions[room_id].users_shared_with.update(receivers)
+        olm.outbound_group_sessions[room_id].shared = True
+
+
+def _text(answer: Json, key: str) -> str:
+    value = answer.get(key)
+    if not isinstance(value, str):
+        raise TryLater("the homeserver's answer makes no sense")
+    return value

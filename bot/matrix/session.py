@@ -1,0 +1,321 @@
+"""The bot's one session with its homeserver: log in, hear everything once, hand it on, stop at once.
+
+The library's loop syncs before it listens, dies of the first connection error, spins on a revoked token and loses a
+batch when a listener fails. Here the token is the sink's, written in one transaction with what came under it: what
+is not written comes again. Only after that are our keys looked after, beside the next long poll.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import simplematrixbotlib as botlib
+
+from bot.errors import AircheckError, ConfigError, StartError, TryLater
+from bot.matrix import sync
+from bot.matrix.batch import RoomBatch, SyncBatch
+from bot.matrix.history import History
+from bot.matrix.identity import Identity, IdentityState
+from bot.matrix.keys import Keys
+from bot.matrix.login import Api, Credentials
+from bot.matrix.media import FetchedMedia, Media
+from bot.matrix.sending import Sending
+from bot.matrix.upkeep import Upkeep
+from bot.matrix.wire import Backoff, TokenRevoked, Wire, path, pause
+from bot.settings import Settings
+from storage.records import EventId, HeardEvent, Json, MediaSource, RoomId, UserId
+
+log = logging.getLogger(__name__)
+
+LONG_POLL_S = 30
+ANSWER_S = 60  # more than the long poll; a first sync of many rooms takes its time
+FIRST_ANSWER_S = 600
+RELOGIN_AGAIN_S = 600  # a token that ends sooner than this after a new login is taken from us on purpose
+IDENTITY_AGAIN_S = 300
+
+T = TypeVar("T")
+
+
+class Sink(Protocol):
+    """Where what was heard goes."""
+
+    async def since(self) -> str | None: ...
+
+    async def take(self, batch: SyncBatch) -> None:
+        """Writes the batch and its token in one transaction."""
+
+    async def encrypted_rooms(self) -> frozenset[RoomId]: ...
+
+
+class Stopped(Exception):
+    """The session was asked to stop."""
+
+
+class Session(botlib.Bot):
+    """`run` until `stop`. `ready` is set when the first sync of this process is written."""
+
+    def __init__(self, settings: Settings, directory: Path, sink: Sink, clock: Callable[[], datetime]) -> None:
+        config = botlib.Config()
+        config.encryption_enabled = True
+        super().__init__(Credentials(settings, directory), config)
+        self.user_id = UserId(settings.matrix.user_id)
+        self.ready = asyncio.Event()
+        self.wire = Wire(settings.matrix.homeserver)
+        self.keys = Keys(clock)
+        self.upkeep = Upkeep(self.wire, self.keys)
+        self.identity = Identity(self.wire, self.keys, directory)
+        self.history = History(self.wire)
+        self.sending = Sending(self.wire, self.keys, self.upkeep, sink.encrypted_rooms)
+        self.media = Media(self.wire)
+        self.api = Api(self.creds, config, settings=settings, directory=directory, wire=self.wire)
+        self._settings = settings
+        self._sink = sink
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
+        self._away = False
+        self._relogin_at: float | None = None
+        self._identity_at = 0.0
+        self._chores: asyncio.Task[None] | None = None
+
+    # ---- life
+
+    async def run(self) -> None:
+        """Until `stop`; waits for a homeserver that is not there. Raises ConfigError or StartError."""
+        self._ended.clear()
+        try:
+            await self.main()
+        except Stopped:
+            log.info("the Matrix session has ended")
+        finally:
+            await self.close()
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Ends `run`: a batch that is being written is written, everything else is dropped."""
+        self._stopping.set()
+        await self._ended.wait()
+
+    async def connect(self) -> None:
+        """Log in once and look at the device's identity, without a sync: for commands while no bot runs.
+
+        Raises ConfigError, StartError, TryLater. `close` after it.
+        """
+        await self._open()
+        await self._log_in()
+
+    async def close(self) -> None:
+        """Connections and key store; also after `connect`."""
+        if self._chores is not None:
+            self._chores.cancel()
+            await asyncio.gather(self._chores, return_exceptions=True)
+            self._chores = None
+        await self.wire.close()
+        self.keys.close()
+
+    @property
+    def identity_state(self) -> IdentityState:
+        return self.identity.state
+
+    async def main(self) -> None:
+        """The library's name for the loop."""
+        await self._open()
+        await self._persist(self._log_in)
+        since = await self._sink.since()
+        while True:
+            since = await self._persist(partial(self._next, since))
+            self.ready.set()
+            self._begin_chores()
+
+    async def _open(self) -> None:
+        await asyncio.to_thread(self.creds.session_read_file)
+        self.async_client = await asyncio.to_thread(self.api.make_client)
+        await self.keys.open(self.async_client)
+
+    # ---- logging in
+
+    async def _log_in(self) -> None:
+        """A token that works as far as we know, and a device that others can reach."""
+        if await self.api.login():
+            self.upkeep.publish_anew()
+            log.info("logged in: user=%s device=%s", self.user_id, self.creds.device_id)
+        await self.upkeep.upload_keys()
+        await self._look_at_identity()
+
+    async def _look_at_identity(self) -> None:
+        self._identity_at = asyncio.get_running_loop().time()
+        try:
+            await self.identity.ensure(await asyncio.to_thread(self._settings.password))
+        except ConfigError as error:  # a password file that is gone is no reason to be silent
+            log.warning("the device's cross-signing is not looked at: %s", error.sentence)
+
+    async def _log_in_again(self, revoked: TokenRevoked) -> None:
+        """Once, as the same device. Raises ConfigError when the new token is taken from us too."""
+        now = asyncio.get_running_loop().time()
+        if self._relogin_at is not None and now - self._relogin_at < RELOGIN_AGAIN_S:
+            raise ConfigError(
+                f"the homeserver keeps ending the session of {self.user_id}: "
+                "is another Aircheck running with a copy of its data?"
+            )
+        self._relogin_at = now
+        log.warning("the homeserver has ended the session%s: logging in again", " for now" if revoked.soft else "")
+        await asyncio.to_thread(self.api.forget_token)
+        if not await asyncio.to_thread(self._settings.password):
+            raise ConfigError(f"the homeserver has ended the session of {self.user_id}: matrix.password is needed")
+        await self._persist(self._log_in)
+
+    # ---- keeping on
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The attempt's result, tried again for as long as it may come. Raises Stopped, ConfigError, StartError."""
+        backoff = Backoff()
+        while True:
+            self._check_stop()
+            try:
+                result = await attempt()
+            except TokenRevoked as revoked:
+                await self._log_in_again(revoked)
+                continue
+            except TryLater as error:
+                self._gone(error.sentence)
+                await pause(backoff.next(error.after_s), self._stopping)
+                continue
+            except (ConfigError, StartError, Stopped):
+                raise
+            except AircheckError as error:  # refused: nothing that waiting for would be certain to mend, or to not
+                self._gone(error.sentence)
+                await pause(backoff.next(), self._stopping)
+                continue
+            self._back()
+            return result
+
+    def _gone(self, why: str) -> None:
+        if not self._away:
+            self._away = True
+            log.warning("no news from the homeserver, trying on: %s", why)
+
+    def _back(self) -> None:
+        if self._away:
+            self._away = False
+            log.info("the homeserver is back")
+
+    def _check_stop(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped
+
+    async def _unless_stopped(self, work: Awaitable[T]) -> T:
+        """The work's result; cancelled at once when the session stops."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Stopped
+            return task.result()
+        finally:
+            stop.cancel()
+            task.cancel()
+            await asyncio.gather(stop, task, return_exceptions=True)
+
+    # ---- one sync
+
+    async def _next(self, since: str | None) -> str:
+        """Hear one batch and have it written; the token after it. Failing, nothing has moved on."""
+        answer, gaps = await self._unless_stopped(self._ask(since))
+        batch = self._batch(answer, gaps)
+        await self.keys.settle()
+        try:
+            await self._sink.take(batch)
+        except AircheckError:
+            raise
+        except Exception as error:  # whatever the store's trouble is, the batch comes again with the same token
+            log.error("what was heard could not be written (%s)", type(error).__name__, exc_info=error)
+            raise TryLater("what was heard could not be written") from None
+        self.keys.forget_new(batch.new_keys)
+        return batch.next_batch
+
+    async def _ask(self, since: str | None) -> tuple[dict[str, Any], dict[RoomId, tuple[dict[str, Any], ...]]]:
+        """The answer to /sync, and what its limited timelines left out."""
+        limit = sync.LIVE_LIMIT if since else sync.FIRST_LIMIT
+        query = {"filter": json.dumps(sync.sync_filter(limit), separators=(",", ":")), "set_presence": "offline"}
+        # The first sync of a process answers at once, so that `ready` waits for nobody.
+        query["timeout"] = str(LONG_POLL_S * 1000 if self.ready.is_set() else 0)
+        query |= {"since": since} if since else {}
+        timeout_s = ANSWER_S if since else FIRST_ANSWER_S
+        answer = await self.wire.call("GET", path("sync"), query=query, timeout_s=timeout_s)
+        if not isinstance(answer.get("next_batch"), str):
+            raise TryLater("the homeserver's answer is no sync")
+        self._back()
+        gaps = {}
+        for room in sync.rooms(answer, self.user_id):
+            if room.gap_from is not None and since:
+                gaps[room.room_id] = await self.history.gap(room.room_id, room.gap_from, since)
+        return answer, gaps
+
+    def _batch(self, answer: Json, gaps: dict[RoomId, tuple[dict[str, Any], ...]]) -> SyncBatch:
+        """Keys first, then what they open."""
+        self.upkeep.note(answer)
+        withheld = self.keys.take_to_device(sync.to_device(answer))
+        rooms = []
+        for room in sync.rooms(answer, self.user_id):
+            timeline = [self.keys.hear(room.room_id, event, history=True) for event in gaps.get(room.room_id, ())]
+            timeline += [self.keys.hear(room.room_id, event) for event in room.timeline]
+            heard = tuple(one for one in timeline if one is not None)
+            rooms.append(RoomBatch(room.room_id, room.joined, room.state, heard))
+        return SyncBatch(
+            next_batch=str(answer["next_batch"]),
+            rooms=tuple(rooms),
+            invites=sync.invites(answer, self.user_id),
+            new_keys=self.keys.new_sessions(),
+            withheld=withheld,
+            retracted=sync.retracted(answer, self.user_id),
+        )
+
+    # ---- beside the long poll
+
+    def _begin_chores(self) -> None:
+        if self._chores is None or self._chores.done():
+            self._chores = asyncio.create_task(self._do_chores())
+
+    async def _do_chores(self) -> None:
+        try:
+            await self.upkeep.after_sync()
+            now = asyncio.get_running_loop().time()
+            if self.identity.state is IdentityState.UNKNOWN and now - self._identity_at > IDENTITY_AGAIN_S:
+                await self._look_at_identity()
+        except AircheckError as error:
+            log.debug("key upkeep waits for the next sync: %s", error.sentence)
+
+    # ---- what others ask of the session
+
+    async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
+        return await self.sending.send(room_id, kind, content, txn_id=txn_id)
+
+    async def join(self, room_id: RoomId) -> None:
+        await self.sending.join(room_id)
+
+    async def leave(self, room_id: RoomId) -> None:
+        await self.sending.leave(room_id)
+
+    async def joined_members(self, room_id: RoomId) -> frozenset[UserId]:
+        return await self.sending.joined_members(room_id)
+
+    async def create_direct(self, user_id: UserId) -> RoomId:
+        return await self.sending.create_direct(user_id)
+
+    async def room_state(self, room_id: RoomId) -> list[Json]:
+        return await self.sending.room_state(room_id)
+
+    async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        return await self.sending.get_event(room_id, event_id)
+
+    async def fetch_media(self, source: MediaSource, part: Path, *, max_bytes: int) -> FetchedMedia:
+        return await self.media.fetch_media(source, part, max_bytes=max_bytes)
+
+    async def try_decrypt(self, event: Json, room_id: RoomId) -> HeardEvent | None:
+        return await self.keys.try_decrypt(event, room_id)

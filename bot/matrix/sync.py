@@ -1,0 +1,111 @@
+"""The JSON of one /sync, taken apart with care: what rooms, invites and devices it brings. Pure.
+
+The answer is read as it came, not as nio makes of it: nio drops the clear part of what it decrypts, hands the state
+block to nobody, and refuses the whole answer where one room of it is malformed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bot.matrix.batch import Invite
+from storage.records import Json, RoomId, UserId
+
+LIVE_LIMIT = 50
+FIRST_LIMIT = 10
+_NOTHING = {"not_types": ["*"]}
+
+
+def sync_filter(limit: int) -> dict[str, Any]:
+    """Client-Server API, filtering: rooms with their members and this many events; nothing else."""
+    return {
+        "room": {
+            "timeline": {"limit": limit, "lazy_load_members": False},
+            "state": {"lazy_load_members": False},
+            "ephemeral": _NOTHING,
+            "account_data": _NOTHING,
+        },
+        "presence": _NOTHING,
+        "account_data": _NOTHING,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RawRoom:
+    """One joined or left room of a sync, its events as they came."""
+
+    room_id: RoomId
+    joined: bool
+    state: tuple[dict[str, Any], ...]
+    timeline: tuple[dict[str, Any], ...]
+    gap_from: str | None  # prev_batch of a limited timeline
+
+
+def objects(value: Any) -> tuple[dict[str, Any], ...]:
+    """The JSON objects in a list; of anything else nothing."""
+    return tuple(one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
+
+
+def section(tree: Any, *names: str) -> Mapping[str, Any]:
+    """A part of a JSON tree; empty where it is no object."""
+    for name in names:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, dict) else {}
+
+
+def _rooms(sync: Json, kind: str) -> Iterator[tuple[RoomId, Mapping[str, Any]]]:
+    for room_id, room in section(sync, "rooms", kind).items():
+        if room_id.startswith("!") and isinstance(room, dict):
+            yield RoomId(room_id), room
+
+
+def rooms(sync: Json, user_id: UserId) -> tuple[RawRoom, ...]:
+    """Joined rooms and those that the bot is out of; invites that ended are in `retracted`."""
+    gone = set(retracted(sync, user_id))
+    found = []
+    for kind in ("join", "leave"):
+        for room_id, room in _rooms(sync, kind):
+            if room_id in gone:
+                continue
+            timeline = section(room, "timeline")
+            before = timeline.get("prev_batch")
+            gap = timeline.get("limited") is True and isinstance(before, str)
+            state = objects(section(room, "state").get("events"))
+            events = objects(timeline.get("events"))
+            found.append(RawRoom(room_id, kind == "join", state, events, before if gap else None))
+    return tuple(found)
+
+
+def invites(sync: Json, user_id: UserId) -> tuple[Invite, ...]:
+    """What the bot is invited to (Client-Server API, stripped state)."""
+    found = []
+    for room_id, room in _rooms(sync, "invite"):
+        state = objects(section(room, "invite_state").get("events"))
+        own = next((event for event in reversed(state) if _is_own_membership(event, user_id)), None)
+        inviter = own.get("sender") if own else None
+        if own is None or not isinstance(inviter, str):
+            continue
+        direct = section(own, "content").get("is_direct") is True
+        encrypted = any(event.get("type") == "m.room.encryption" for event in state)
+        found.append(Invite(room_id, UserId(inviter), direct, encrypted, state))
+    return tuple(found)
+
+
+def retracted(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
+    """Rooms where the bot was invited and now is not: taken back, or answered elsewhere."""
+    found = []
+    for room_id, room in _rooms(sync, "leave"):
+        events = [*objects(section(room, "state").get("events")), *objects(section(room, "timeline").get("events"))]
+        own = next((event for event in reversed(events) if _is_own_membership(event, user_id)), None)
+        before = section(own, "unsigned", "prev_content") or section(own, "prev_content")
+        if before.get("membership") in ("invite", "knock"):
+            found.append(room_id)
+    return tuple(found)
+
+
+def to_device(sync: Json) -> tuple[dict[str, Any], ...]:
+    return objects(section(sync, "to_device").get("events"))
+
+
+def _is_own_membership(event: Json, user_id: UserId) -> bool:
+    return event.get("type") == "m.room.member" and event.get("state_key") == user_id

@@ -1,0 +1,191 @@
+"""What keeps the device reachable: one-time and fallback keys, other people's devices, broken Olm sessions.
+
+The requests are ours and nio's machine gets their answers piece by piece, each checked: one malformed device of one
+member would else fail the query for a whole room.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import vodozemac
+from nio.responses import KeysClaimResponse, KeysQueryResponse
+
+from bot.matrix.keys import Keys
+from bot.matrix.wire import Refused, Wire, path
+from storage.records import Json
+
+log = logging.getLogger(__name__)
+
+SIGNED_CURVE = "signed_curve25519"
+REMOTE_MS = 10_000  # how long the homeserver may wait for others
+USERS_AT_ONCE = 200
+
+
+class Upkeep:
+    """Chores of one device. Every method raises TryLater or Refused, and is safe to repeat."""
+
+    def __init__(self, wire: Wire, keys: Keys) -> None:
+        self._wire = wire
+        self._keys = keys
+        self._wants_fallback = False
+        self._lock = asyncio.Lock()  # the account's unpublished keys are one set
+
+    def note(self, sync: Json) -> None:
+        """Remember what a sync says of our keys and of others' devices (Client-Server API, extensions to /sync)."""
+        olm = self._keys.olm
+        counts = sync.get("device_one_time_keys_count")
+        if isinstance(counts, dict):
+            count = counts.get(SIGNED_CURVE, 0)
+            olm.uploaded_key_count = count if isinstance(count, int) else 0
+        unused = sync.get(
+            "device_unused_fallback_key_types", sync.get("org.matrix.msc2732.device_unused_fallback_key_types")
+        )
+        if isinstance(unused, list):
+            self._wants_fallback = SIGNED_CURVE not in unused
+        lists = sync.get("device_lists")
+        for name in ("changed", "left"):
+            for user in _strings(lists.get(name) if isinstance(lists, dict) else None):
+                olm.tracked_users.discard(user)
+                if name == "changed" and user in olm.device_store.users:
+                    olm.users_for_key_query.add(user)
+
+    async def after_sync(self) -> None:
+        """Everything that is due."""
+        olm = self._keys.olm
+        await self.upload_keys()
+        if olm.users_for_key_query:
+            await self.query(olm.users_for_key_query)
+        broken: dict[str, list[str]] = {}
+        for device in [*olm.wedged_devices, *olm.key_request_devices_no_session]:
+            broken.setdefault(device.user_id, []).append(device.id)
+        if broken:
+            await self.claim(broken)
+            olm.wedged_devices.clear()  # those that have no key left are tried again when they fail again
+            olm.key_request_devices_no_session.clear()
+        for message in list(olm.outgoing_to_device_messages):
+            await self.send_to_device(message.type, message.as_dict())
+            olm.outgoing_to_device_messages.remove(message)
+
+    # ---- our keys
+
+    async def upload_keys(self, *, fallback: bool = False) -> None:
+        """Device, one-time and fallback keys, as far as the homeserver lacks them."""
+        async with self._lock:
+            olm = self._keys.olm
+            body: dict[str, Any] = olm.share_keys() if olm.should_upload_keys else {}
+            if fallback or self._wants_fallback or not olm.account.shared:
+                body["fallback_keys"] = self._fallback_key()
+            if not body:
+                return
+            # Saved before they are sent: a key that the homeserver hands out must be one that we still have.
+            olm.save_account()
+            try:
+                answer = await self._wire.call("POST", path("keys", "upload"), body=body)
+            except Refused as refused:
+                if refused.status != 400:
+                    raise
+                log.warning("the homeserver refused one-time keys (%s): new ones follow", refused.errcode)
+                olm.mark_keys_as_published()
+                olm.save_account()
+                return
+            counts = answer.get("one_time_key_counts")
+            olm.uploaded_key_count = counts.get(SIGNED_CURVE, 0) if isinstance(counts, dict) else None
+            olm.account.shared = True
+            olm.mark_keys_as_published()
+            olm.save_account()
+            self._wants_fallback = False
+
+    def publish_anew(self) -> None:
+        """After a new login the homeserver may have forgotten the device: all its keys are uploaded again."""
+        self._keys.olm.account.shared = False
+        self._keys.olm.uploaded_key_count = None
+
+    def _fallback_key(self) -> dict[str, Any]:
+        """A new fallback key, signed (Client-Server API, one-time and fallback keys); the one before still works."""
+        olm = self._keys.olm
+        account = olm.account._account  # nio knows no fallback keys
+        if not account.fallback_key:
+            account.generate_fallback_key()
+        signed = {}
+        for key_id, key in account.fallback_key.items():
+            entry: dict[str, Any] = {"key": key.to_base64(), "fallback": True}
+            signature = olm.sign_json(entry)
+            entry["signatures"] = {olm.user_id: {f"ed25519:{olm.device_id}": signature}}
+            signed[f"{SIGNED_CURVE}:{key_id}"] = entry
+        return signed
+
+    # ---- other people's devices
+
+    async def query(self, users: Iterable[str]) -> None:
+        """Ask for the devices of these users. Whose homeserver doesn't answer is asked again at the next need."""
+        everybody = sorted(set(users))
+        for start in range(0, len(everybody), USERS_AT_ONCE):
+            asked = everybody[start : start + USERS_AT_ONCE]
+            every_device: list[str] = []
+            body = {"device_keys": dict.fromkeys(asked, every_device), "timeout": REMOTE_MS}
+            answer = await self._wire.call("POST", path("keys", "query"), body=body)
+            found = answer.get("device_keys")
+            for user in asked:
+                self._keys.olm.users_for_key_query.discard(user)
+                devices = found.get(user) if isinstance(found, dict) else None
+                if isinstance(devices, dict):
+                    self._take_devices(user, devices)
+                await asyncio.sleep(0)
+            self._keys.devices_changed()
+
+    def _take_devices(self, user: str, devices: Mapping[str, Any]) -> None:
+        sane = {name: dict(device) for name, device in devices.items() if _is_sane(user, name, device)}
+        try:
+            self._keys.olm.handle_response(KeysQueryResponse({user: sane}, {}))
+        except Exception as error:  # nio raises many kinds for a device that its owner made up
+            log.warning("the devices of %s can't be taken in (%s)", user, type(error).__name__)
+            return
+        for name in sane:
+            device = self._keys.olm.device_store[user].get(name)
+            if device is not None and device.deleted:
+                device.deleted = False  # it came back after a new login; nio would leave it out for good
+
+    async def claim(self, devices: Mapping[str, Iterable[str]]) -> None:
+        """Start Olm sessions with these devices, as far as they have a key left."""
+        wanted = {user: dict.fromkeys(names, SIGNED_CURVE) for user, names in devices.items()}
+        body = {"one_time_keys": wanted, "timeout": REMOTE_MS}
+        answer = await self._wire.call("POST", path("keys", "claim"), body=body)
+        claimed = answer.get("one_time_keys")
+        for user, names in wanted.items():
+            given = claimed.get(user) if isinstance(claimed, dict) else None
+            for name in names:
+                key = given.get(name) if isinstance(given, dict) else None
+                if key:
+                    self._take_claimed(user, name, key)
+
+    def _take_claimed(self, user: str, device: str, key: Any) -> None:
+        try:
+            self._keys.olm.handle_response(KeysClaimResponse({user: {device: key}}, {}))
+        except Exception as error:  # as above: the key is whatever its owner uploaded
+            log.warning("a one-time key of %s can't be used (%s)", user, type(error).__name__)
+
+    async def send_to_device(self, kind: str, body: Json) -> None:
+        await self._wire.call("PUT", path("sendToDevice", kind, uuid.uuid4().hex), body=body)
+
+
+def _is_sane(user: str, device: str, payload: Any) -> bool:
+    """Whether nio can look at a device's keys without stumbling."""
+    if not isinstance(payload, dict) or (payload.get("user_id"), payload.get("device_id")) != (user, device):
+        return False
+    keys, signatures = payload.get("keys"), payload.get("signatures")
+    if not isinstance(keys, dict) or not isinstance(signatures, dict) or not isinstance(signatures.get(user), dict):
+        return False
+    try:
+        vodozemac.Curve25519PublicKey.from_base64(keys[f"curve25519:{device}"])
+        vodozemac.Ed25519PublicKey.from_base64(keys[f"ed25519:{device}"])
+        vodozemac.Ed25519Signature.from_base64(signatures[user][f"ed25519:{device}"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return isinstance(payload.get("unsigned", {}), dict)
+
+
+def _strings(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

@@ -1,0 +1,166 @@
+"""What events do to the chunks of a recording. Pure; the rules stand at the top of `machine`."""
+
+from dataclasses import replace
+
+from bot.recording.model import (
+    ChunkFailed,
+    ChunkSealed,
+    ChunkSent,
+    ChunkStored,
+    FetchChunk,
+    Forget,
+    Opened,
+    Outcome,
+    Redacted,
+    Tell,
+)
+from bot.recording.policy import MAX_CHUNKS, Limits
+from storage.records import BlobKey, Chunk, ChunkState, EndedBy, EventId, Position, RecordingId
+
+FETCHABLE = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED})
+FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED})
+TOO_LARGE = "too_large"
+TOO_LONG = "too_long"
+LIMIT = "limit"  # the sentence for the room
+
+
+def arrived(it: Outcome, event: ChunkSent | ChunkSealed, event_id: EventId, position: Position) -> Outcome:
+    """A chunk's event: new, known, or a sealed one that can be read now; that one keeps its place in the timeline."""
+    known = _find(it.chunks, event_id)
+    if known is None:
+        return _new(it, _waiting(event, it.recording.id, event_id, position))
+    if known.state is not ChunkState.WAITING_FOR_KEY or isinstance(event, ChunkSealed):
+        return it
+    return _fetched(it, _waiting(event, it.recording.id, event_id, known.position))
+
+
+def _new(it: Outcome, chunk: Chunk) -> Outcome:
+    if it.recording.ended_by is EndedBy.SWITCHED_OFF:
+        return replace(it, ignored="switched_off")
+    if len(it.chunks) >= MAX_CHUNKS:
+        return replace(it, ignored="too_many_chunks")
+    if it.recording.ended_by is EndedBy.LIMIT:
+        return replace(it, chunks=_with(it.chunks, _given_up(chunk, ChunkState.REFUSED, TOO_LONG)))
+    return _fetched(it, chunk)
+
+
+def _fetched(it: Outcome, chunk: Chunk) -> Outcome:
+    effects = (FetchChunk(chunk.event_id),) if chunk.state is ChunkState.WAITING_FOR_MEDIA else ()
+    return replace(it, chunks=_with(it.chunks, chunk), effects=effects)
+
+
+def _waiting(event: ChunkSent | ChunkSealed, recording: RecordingId, event_id: EventId, position: Position) -> Chunk:
+    if isinstance(event, ChunkSealed):
+        return Chunk(
+            event_id=event_id,
+            recording_id=recording,
+            position=position,
+            sequence=None,
+            state=ChunkState.WAITING_FOR_KEY,
+            session_id=event.session_id,
+            sent_at=event.sent_at,
+        )
+    return Chunk(
+        event_id=event_id,
+        recording_id=recording,
+        position=position,
+        sequence=event.sequence,
+        state=ChunkState.WAITING_FOR_MEDIA,
+        source=event.source,
+        announced_ms=event.announced_ms,
+        announced_bytes=event.announced_bytes,
+        sent_at=event.sent_at,
+    )
+
+
+def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
+    """Its media is there. What is not wanted any more must not stay: its blob is forgotten."""
+    chunk = _find(it.chunks, event.event_id)
+    if chunk is not None and chunk.state is ChunkState.STORED and chunk.blob == event.blob:
+        return it
+    if chunk is None or chunk.state not in FETCHABLE:
+        return replace(it, effects=(Forget(event.blob),), ignored=_unfit(chunk))
+    if event.bytes > limits.max_chunk_bytes:
+        return _refused(it, chunk, event.blob, TOO_LARGE)
+    if _samples(it.chunks, event.blob) + event.facts.samples > limits.max_samples:
+        told = ended_by_limit(it)
+        refused = _refused(it, chunk, event.blob, TOO_LONG)
+        return refused if told else replace(refused, effects=(*refused.effects, Tell(LIMIT)))
+    kept = replace(
+        chunk,
+        state=ChunkState.STORED,
+        reason=None,
+        source=None,
+        blob=event.blob,
+        bytes=event.bytes,
+        facts=event.facts,
+    )
+    return replace(it, chunks=_with(it.chunks, kept))
+
+
+def ended_by_limit(it: Outcome) -> bool:
+    """The broadcast went beyond what is recorded."""
+    return any(chunk.reason == TOO_LONG and chunk.state is ChunkState.REFUSED for chunk in it.chunks)
+
+
+def _refused(it: Outcome, chunk: Chunk, blob: BlobKey, reason: str) -> Outcome:
+    refused = _given_up(chunk, ChunkState.REFUSED, reason)
+    return replace(it, chunks=_with(it.chunks, refused), effects=(Forget(blob),))
+
+
+def failed(it: Outcome, event: ChunkFailed) -> Outcome:
+    """Its media is not to be had so far, or never. What is stored stays stored."""
+    if event.state not in FAILURES:
+        raise ValueError(f"{event.state} is no failure")
+    chunk = _find(it.chunks, event.event_id)
+    if chunk is None or chunk.state is not ChunkState.WAITING_FOR_MEDIA:
+        return replace(it, ignored=_unfit(chunk))
+    if event.state is ChunkState.WAITING_FOR_MEDIA:
+        return replace(it, chunks=_with(it.chunks, replace(chunk, reason=event.reason)))
+    return replace(it, chunks=_with(it.chunks, _given_up(chunk, event.state, event.reason)))
+
+
+def opened(it: Outcome, event: Opened) -> Outcome:
+    """A sealed event was no chunk after all: it leaves the ledger, unless it meant to be one."""
+    chunk = _find(it.chunks, event.event_id)
+    if chunk is None or chunk.state is not ChunkState.WAITING_FOR_KEY:
+        return replace(it, ignored=_unfit(chunk))
+    if event.rule is not None:
+        return replace(it, chunks=_with(it.chunks, _given_up(chunk, ChunkState.DAMAGED, event.rule)))
+    return replace(it, chunks=tuple(other for other in it.chunks if other is not chunk))
+
+
+def redacted(it: Outcome, event: Redacted) -> Outcome:
+    """Its sound goes; number and length stay, so that what comes after keeps its place."""
+    chunk = _find(it.chunks, event.redacts)
+    if chunk is None:
+        return replace(it, ignored="unknown_event")
+    if chunk.state is ChunkState.REDACTED:
+        return it
+    gone = replace(_given_up(chunk, ChunkState.REDACTED, "redacted"), blob=None, bytes=None, announced_bytes=None)
+    effects = (Forget(chunk.blob),) if chunk.blob else ()
+    return replace(it, chunks=_with(it.chunks, gone), effects=effects)
+
+
+def _given_up(chunk: Chunk, state: ChunkState, reason: str) -> Chunk:
+    return replace(chunk, state=state, reason=reason, source=None, session_id=None)
+
+
+def _unfit(chunk: Chunk | None) -> str:
+    return f"chunk_{chunk.state}" if chunk else "unknown_chunk"
+
+
+def _find(chunks: tuple[Chunk, ...], event_id: EventId) -> Chunk | None:
+    return next((chunk for chunk in chunks if chunk.event_id == event_id), None)
+
+
+def _with(chunks: tuple[Chunk, ...], new: Chunk) -> tuple[Chunk, ...]:
+    """In the timeline's order."""
+    others = [chunk for chunk in chunks if chunk.event_id != new.event_id]
+    return tuple(sorted([*others, new], key=lambda chunk: chunk.position))
+
+
+def _samples(chunks: tuple[Chunk, ...], but: BlobKey) -> int:
+    """Of all other media that are stored; the same media sent twice count once."""
+    lengths = {chunk.blob: chunk.facts.samples for chunk in chunks if chunk.facts and chunk.blob not in (None, but)}
+    return sum(lengths.values())

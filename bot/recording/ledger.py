@@ -1,0 +1,266 @@
+"""The ledger of a recording: every chunk in the order of the sound, every gap in its true length. Pure.
+
+- Runs stand by their lowest number, then by the timeline; if a chunk has no number, all by the timeline (as Element Web
+  plays them). Inside a run page numbers decide: clients number a chunk when its upload ends, so one slow upload swaps
+  two numbers, and the pages tell the truth.
+- What is not there goes where its number says; if pages are missing in a run, into that hole. An event that can't be
+  decrypted has no number: it stands for one that is absent, by its place in the timeline.
+- A hole in the middle is silence: as long as the granules say, else as its event announced, else as the median chunk.
+  After the last sound there is none: nobody can know that there was more to hear.
+- A run's head pays the pre-skip, once. If the head is missing the first chunk that is there pays, so that it stands
+  where it will stand when the head turns up.
+- All of this is in strangers' hands, so what is invented is bounded: silence here, absent numbers in `places`.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median_low
+
+from bot.recording.places import Layout, Place, arrange
+from bot.recording.runs import Run, audible, pages, sort
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkState,
+    Container,
+    EndedBy,
+    EventId,
+    OggFacts,
+    Recording,
+    Samples,
+    Timing,
+    to_samples,
+)
+
+MAX_SILENCE = 6 * 3600 * 48_000
+"""Samples in one recording; a number that jumps must not become days of silence."""
+
+WAITING = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.WAITING_FOR_MEDIA})
+OF_NO_USE = frozenset({ChunkState.STORED, ChunkState.DAMAGED})  # once another chunk with the number is heard
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One chunk, or the place of one, in the order of the sound. `samples` is what it takes up there."""
+
+    event_id: EventId | None  # None: never seen
+    sequence: int | None
+    state: ChunkState  # with MISSING and DUPLICATE
+    position: Samples
+    samples: Samples
+    timing: Timing
+    continues: bool = False  # carries on the Ogg run of the nearest sound before it
+    silence: bool = False  # nothing of it is heard: it is silence of `samples`, which may be 0
+    blob: BlobKey | None = None
+    container: Container = Container.UNKNOWN
+
+    @property
+    def sounds(self) -> bool:
+        """It is in the audio."""
+        return not self.silence and self.samples > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of silence with one reason: the state of the chunks that should be there."""
+
+    position: Samples
+    samples: Samples
+    reason: ChunkState
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    entries: tuple[Entry, ...]
+    gaps: tuple[Gap, ...]
+    samples: Samples
+    proved: bool  # the pages show that nothing is missing
+    complete: bool  # all that was sent is in the audio, as far as it can be known once nothing more comes
+    certain: bool  # complete, and there is no need to wait for more
+    waiting: bool  # a key or media may still turn up
+
+    @property
+    def sounds(self) -> bool:
+        """Something can be heard."""
+        return any(entry.sounds for entry in self.entries)
+
+
+def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
+    """Where every chunk stands and what is missing. The order in which the chunks come doesn't matter."""
+    chunks = tuple(chunks)
+    found = sort(chunks)
+    layout = arrange(found.runs, recording.announced_last)
+    heard = tuple(_entries(layout.places))
+    waiting = any(chunk.state in WAITING for chunk in chunks)
+    spared = any(chunk.state in WAITING for chunk, _ in found.spares)
+    proved, complete, certain = _judged(recording, found.runs, layout, heard, lost=spared)
+    return Ledger(
+        entries=tuple(_with_spares(heard, found.spares)),
+        gaps=tuple(_gaps(heard)),
+        samples=Samples(sum(entry.samples for entry in heard)),
+        proved=proved,
+        complete=complete,
+        certain=certain,
+        waiting=waiting,
+    )
+
+
+def fingerprint(ledger: Ledger) -> str:
+    """Of what the audio is made from: the same fingerprint, the same sound."""
+    pieces: list[tuple[str, bool, int]] = []
+    for entry in ledger.entries:
+        if entry.sounds:
+            pieces.append((entry.blob or "", entry.continues, entry.samples))
+        elif entry.samples and pieces and not pieces[-1][0]:
+            pieces[-1] = ("", False, pieces[-1][2] + entry.samples)
+        elif entry.samples:
+            pieces.append(("", False, int(entry.samples)))
+    return hashlib.sha256(repr(pieces).encode()).hexdigest()
+
+
+# ---- lengths
+
+
+def _entries(places: Sequence[Place]) -> Iterator[Entry]:
+    sounds = tuple(_sounds(places))
+    lengths = [length for length, _ in sounds if length]
+    median = median_low(lengths) if lengths else 0
+    last = max((index for index, (length, _) in enumerate(sounds) if length), default=-1)
+    position, silence_left = 0, MAX_SILENCE
+    for index, (place, (length, continues)) in enumerate(zip(places, sounds, strict=True)):
+        if length is None:
+            wanted, timing = _absence(place, median)
+            samples = min(wanted, silence_left) if index < last else 0
+            silence_left -= samples
+        else:
+            samples, timing = length, _timing(place)
+        yield _entry(place, position, samples, timing, continues=continues, silence=length is None)
+        position += samples
+
+
+def _entry(place: Place, position: int, samples: int, timing: Timing, *, continues: bool, silence: bool) -> Entry:
+    chunk = place.chunk
+    facts = chunk.facts if chunk and not silence else None
+    return Entry(
+        event_id=chunk.event_id if chunk else None,
+        sequence=chunk.sequence if chunk else place.number,
+        state=chunk.state if chunk else ChunkState.MISSING,
+        position=Samples(position),
+        samples=Samples(samples),
+        timing=timing,
+        continues=continues,
+        silence=silence,
+        blob=chunk.blob if chunk and not silence else None,
+        container=facts.container if facts else Container.UNKNOWN,
+    )
+
+
+def _timing(place: Place) -> Timing:
+    return place.chunk.facts.timing if place.chunk and place.chunk.facts else Timing.ESTIMATED
+
+
+def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
+    """For each place the length of its sound (None: there is none), and whether it carries on the sound before it."""
+    begun: set[int] = set()  # runs that paid their pre-skip
+    nearest: Run | None = None
+    for place in places:
+        chunk = place.chunk
+        if chunk is None or chunk.state is not ChunkState.STORED or chunk.facts is None:
+            yield None, False
+            continue
+        ogg = chunk.facts.ogg
+        if place.run is None or ogg is None:
+            yield chunk.facts.samples, False
+        elif id(place.run) in begun:
+            yield _packets(ogg), nearest is place.run
+        else:
+            yield max(0, _packets(ogg) - ogg.pre_skip), False
+            if not ogg.packet_samples:
+                continue
+            begun.add(id(place.run))
+        nearest = place.run
+
+
+def _packets(ogg: OggFacts) -> int:
+    """Samples in all packets, less what the last page cuts off at its end (RFC 7845, section 4.4)."""
+    cut = ogg.start_granule + ogg.packet_samples - ogg.end_granule if ogg.eos else 0
+    return ogg.packet_samples - cut if 0 <= cut <= ogg.packet_samples else ogg.packet_samples
+
+
+def _absence(place: Place, median: int) -> tuple[int, Timing]:
+    """How long the silence in a place is, if sound comes after it."""
+    chunk = place.chunk
+    facts = chunk.facts if chunk else None
+    if place.room is not None:
+        return place.room, Timing.EXACT
+    if place.empty:
+        return 0, Timing.EXACT
+    if facts is not None and facts.ogg is not None and place.run is not None:
+        return _packets(facts.ogg), Timing.EXACT
+    if facts is not None:
+        return facts.samples, facts.timing
+    if chunk is not None and chunk.announced_ms is not None:
+        return to_samples(chunk.announced_ms), Timing.ESTIMATED
+    return median, Timing.ESTIMATED
+
+
+def _gaps(entries: Iterable[Entry]) -> list[Gap]:
+    """Silences that follow one another for the same reason are one gap."""
+    gaps: list[Gap] = []
+    for entry in entries:
+        if not entry.silence or not entry.samples:
+            continue
+        if gaps and gaps[-1].reason is entry.state and gaps[-1].position + gaps[-1].samples == entry.position:
+            gaps[-1] = replace(gaps[-1], samples=Samples(gaps[-1].samples + entry.samples))
+        else:
+            gaps.append(Gap(entry.position, entry.samples, entry.state))
+    return gaps
+
+
+def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, EventId]]) -> Iterator[Entry]:
+    """Each chunk that another one stands for, behind that one."""
+    behind: dict[EventId | None, list[Chunk]] = defaultdict(list)
+    for chunk, winner in spares:
+        behind[winner].append(chunk)
+    for entry in entries:
+        yield entry
+        for chunk in behind[entry.event_id]:
+            heard = entry.state is ChunkState.STORED
+            state = ChunkState.DUPLICATE if heard and chunk.state in OF_NO_USE else chunk.state
+            place = Place(replace(chunk, state=state), chunk.sequence)
+            yield _entry(place, entry.position, 0, _timing(place), continues=False, silence=True)
+
+
+# ---- is it whole?
+
+
+def _judged(
+    recording: Recording, runs: Iterable[Run], layout: Layout, entries: Sequence[Entry], *, lost: bool
+) -> tuple[bool, bool, bool]:
+    """proved, complete, certain. `lost`: a chunk that another one stands for may hold other sound, and isn't there."""
+    last = max((index for index, entry in enumerate(entries) if entry.sounds), default=-1)
+    if last < 0 or lost or any(entry.state not in (ChunkState.STORED, ChunkState.MISSING) for entry in entries):
+        return False, False, False
+    absent = [index for index, entry in enumerate(entries) if entry.state is ChunkState.MISSING]
+    if any(index < last and not layout.places[index].empty for index in absent):
+        return False, False, False
+    proofs = [_proved(run) for run in runs if any(map(audible, run.chunks))]
+    proved = all(proofs)
+    numbered = layout.numbered and not absent
+    complete = proved or (numbered and recording.ended_by is EndedBy.STOPPED)
+    # A container that proves nothing needs the sender's word for its end.
+    sure = all(proof is not False for proof in proofs) and (proved or recording.announced_last is not None)
+    return proved, complete, complete and numbered and sure
+
+
+def _proved(run: Run) -> bool | None:
+    """Pages from the first to one that ends the stream, without a hole (RFC 3533); None: the container has no pages."""
+    facts = [ogg for chunk in run.chunks if (ogg := pages(chunk))]
+    if not facts:
+        return None
+    begins = facts[0].first_page <= 2 or facts[0].start_granule == 0
+    runs_on = all(after.first_page == before.last_page + 1 for before, after in pairwise(facts))
+    return begins and runs_on and all(ogg.contiguous for ogg in facts) and facts[-1].eos

@@ -1,0 +1,353 @@
+"""The life of a recording: a state and an event in, the new state and what follows out. Pure; the clock is passed in.
+
+    live ──end──▶ finishing ──decided──▶ complete | incomplete | empty ──late chunk──▶ finishing …
+      └────────────────── the started event is redacted ──▶ deleted
+
+What is hard to see in the code:
+
+- `stopped` is not the end of the data. Android and iOS send it before the last chunk, Element Web while an upload may
+  be under way, and `last_chunk_sequence` may be absent, 0, too high or too low. So an ended recording is decided at
+  once only where the ledger is certain; else when it was quiet for `quiet_period_s`.
+- A decided recording is never closed. A late chunk, a key, media that come at last re-open it; then the quiet period
+  is over already, and it is decided as soon as nothing is being fetched. A Tick decides in any case: a download that
+  hangs must not keep back an episode.
+- Clients have no time-out: who crashed stays live for ever in room state. Ours counts from the last sign of life by our
+  clock, and only a Tick ends: whatever else arrives is a sign of life, even after a long outage of the bot.
+- `abandoned` is our guess, so a later `stopped` corrects it. Every other end is a fact and stays; a broadcast never
+  becomes live again.
+- After `switched_off` nothing new is taken: that person said no. After `limit` new chunks are listed as refused.
+- Redacting the started event deletes everything, in every state, and what comes late meets the tombstone: servers don't
+  redact what comes after a deletion (https://github.com/matrix-org/synapse/issues/14231). Redacting a chunk takes its
+  sound; its length stays, as silence. Redacting `paused`, `resumed` or `stopped` changes nothing: what it said was
+  true, and a broadcast that ended can't go on because somebody tidied up.
+- Only events of the started event's sender count; Element Web itself doesn't check that. Who may redact, the
+  homeserver has decided.
+- The same event twice changes nothing: a chunk is its event id, and a state is only ever moved forward.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from bot.recording import chunks as on_chunks
+from bot.recording.ledger import Ledger, fingerprint, lay_out
+from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
+    Change,
+    ChunkFailed,
+    ChunkSealed,
+    ChunkSent,
+    ChunkStored,
+    Effect,
+    Ended,
+    Erase,
+    Finish,
+    Forget,
+    Joined,
+    LookAgain,
+    Opened,
+    Outcome,
+    RecordingEvent,
+    Redacted,
+    Tick,
+    Withdraw,
+)
+from bot.recording.policy import Limits
+from storage.records import (
+    Chunk,
+    ChunkState,
+    EndedBy,
+    EventId,
+    HistoryVisibility,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+)
+
+DECIDED = frozenset({RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY})
+
+
+def begin(
+    event: BroadcastStarted,
+    *,
+    room_id: RoomId,
+    event_id: EventId,
+    position: Position,
+    now: datetime,
+    room_created: datetime | None = None,
+    history_visibility: HistoryVisibility = HistoryVisibility.JOINED,
+    broadcaster_name: str | None = None,
+    public: bool = False,
+) -> Recording:
+    """The recording of a broadcast that starts; storage gives it its id, code and number."""
+    return Recording(
+        id=RecordingId(0),
+        code="",
+        number=0,
+        room_id=room_id,
+        event_id=event_id,
+        kind=RecordingKind.VOICE_BROADCAST,
+        broadcaster=event.sender,
+        device_id=event.device_id,
+        state=RecordingState.LIVE,
+        position=position,
+        started_at=_clamped(event.sent_at, room_created, now),
+        heard_at=now,
+        history_visibility=history_visibility,
+        public=public,
+        broadcaster_name=broadcaster_name,
+    )
+
+
+def first_effects(recording: Recording, limits: Limits) -> tuple[Effect, ...]:
+    """What follows from its being there."""
+    return (LookAgain(_patience_ends(recording, limits)),)
+
+
+def restarts(event: BroadcastStarted, position: Position, earlier: Recording) -> bool:
+    """Whether this start ends an earlier broadcast: of the same user and device, who can't speak twice at once.
+
+    Two devices of one user can (both press "Go live"), and they share a state key.
+    """
+    return (
+        earlier.state is RecordingState.LIVE
+        and earlier.broadcaster == event.sender
+        and earlier.device_id is not None
+        and earlier.device_id == event.device_id
+        and earlier.position < position
+    )
+
+
+def step(
+    recording: Recording,
+    chunks: tuple[Chunk, ...],
+    event: RecordingEvent,
+    *,
+    now: datetime,
+    limits: Limits,
+    event_id: EventId | None = None,
+    position: Position | None = None,
+) -> Outcome:
+    """What an event makes of a recording. `event_id` and `position` are the event's own; a chunk's has them always."""
+    before = Outcome(recording, chunks)
+    ignored = _refusal(before, event)
+    if ignored:
+        # Media that were under way to a deleted recording must not stay.
+        unwanted = (Forget(event.blob),) if isinstance(event, ChunkStored) else ()
+        return replace(before, effects=unwanted, ignored=ignored)
+    after = _told(before, event, event_id, position, now, limits)
+    if after.ignored or after.recording.state is RecordingState.DELETED:
+        return after
+    if after.recording.state is RecordingState.LIVE:
+        return _watched(before, after, event, now, limits)
+    return _settled(before, after, event, now, limits)
+
+
+def _refusal(it: Outcome, event: RecordingEvent) -> str | None:
+    if it.recording.state is RecordingState.DELETED:
+        return "deleted"
+    if not isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed):
+        return None
+    if event.broadcast != it.recording.event_id:
+        return "other_broadcast"
+    return None if event.sender == it.recording.broadcaster else "foreign_sender"
+
+
+def _told(
+    it: Outcome,
+    event: RecordingEvent,
+    event_id: EventId | None,
+    position: Position | None,
+    now: datetime,
+    limits: Limits,
+) -> Outcome:
+    """What the event itself changes."""
+    match event:
+        case BroadcastChanged():
+            return _changed(it, event, now, limits)
+        case ChunkSent() | ChunkSealed():
+            assert event_id is not None
+            assert position is not None
+            return _alive(it, on_chunks.arrived(it, event, event_id, position), now)
+        case ChunkStored():
+            return _within_limit(it, on_chunks.stored(it, event, limits), now, limits)
+        case ChunkFailed():
+            return on_chunks.failed(it, event)
+        case Opened():
+            return on_chunks.opened(it, event)
+        case Redacted() if event.redacts == it.recording.event_id:
+            return Outcome(_tombstone(it.recording, now), (), (Erase(),))
+        case Redacted():
+            return on_chunks.redacted(it, event)
+        case Ended(by=by) if it.recording.state is RecordingState.LIVE:
+            return replace(it, recording=_ended(it.recording, by, now, now, limits))
+    return it
+
+
+def _alive(before: Outcome, after: Outcome, now: datetime) -> Outcome:
+    """A new chunk is a sign of life; one that was known already is none."""
+    if after.ignored or len(after.chunks) == len(before.chunks):
+        return after
+    return replace(after, recording=replace(after.recording, heard_at=max(after.recording.heard_at, now)))
+
+
+def _within_limit(before: Outcome, after: Outcome, now: datetime, limits: Limits) -> Outcome:
+    """The chunk that goes beyond the limit ends the broadcast."""
+    if before.recording.state is not RecordingState.LIVE or not on_chunks.ended_by_limit(after):
+        return after
+    return replace(after, recording=_ended(after.recording, EndedBy.LIMIT, now, now, limits))
+
+
+# ---- info events
+
+
+def _paused(recording: Recording, _: BroadcastChanged, now: datetime, __: Limits) -> Recording:
+    return replace(recording, paused=True, heard_at=max(recording.heard_at, now))
+
+
+def _resumed(recording: Recording, _: BroadcastChanged, now: datetime, __: Limits) -> Recording:
+    return replace(recording, paused=False, heard_at=max(recording.heard_at, now))
+
+
+def _stopped(recording: Recording, event: BroadcastChanged, now: datetime, limits: Limits) -> Recording:
+    at = _clamped(event.sent_at, recording.started_at, now)
+    return _announced(_ended(recording, EndedBy.STOPPED, at, now, limits), event)
+
+
+def _stopped_again(recording: Recording, event: BroadcastChanged, now: datetime, limits: Limits) -> Recording:
+    if recording.ended_by is EndedBy.ABANDONED:
+        return _stopped(recording, event, now, limits)
+    return _announced(recording, event)
+
+
+CHANGES: Mapping[tuple[bool, Change], Callable[[Recording, BroadcastChanged, datetime, Limits], Recording]] = {
+    (True, Change.PAUSED): _paused,
+    (True, Change.RESUMED): _resumed,
+    (True, Change.STOPPED): _stopped,
+    (False, Change.STOPPED): _stopped_again,
+}
+"""By whether the recording is live; what is not here counts for nothing."""
+
+
+def _changed(it: Outcome, event: BroadcastChanged, now: datetime, limits: Limits) -> Outcome:
+    change = CHANGES.get((it.recording.state is RecordingState.LIVE, event.change))
+    if change is None:
+        return replace(it, ignored="over")
+    return replace(it, recording=change(it.recording, event, now, limits))
+
+
+def _announced(recording: Recording, event: BroadcastChanged) -> Recording:
+    """Of several `stopped` the highest number: a client that was restarted sends one without."""
+    numbers = [number for number in (recording.announced_last, event.last_sequence) if number is not None]
+    return replace(recording, announced_last=max(numbers, default=None))
+
+
+def _ended(recording: Recording, by: EndedBy, at: datetime, now: datetime, limits: Limits) -> Recording:
+    return replace(
+        recording,
+        state=RecordingState.FINISHING,
+        paused=False,
+        ended_by=by,
+        ended_at=at,
+        quiet_until=now + limits.quiet_period,
+    )
+
+
+def _tombstone(recording: Recording, now: datetime) -> Recording:
+    return replace(
+        recording,
+        state=RecordingState.DELETED,
+        paused=False,
+        ended_at=recording.ended_at or now,
+        quiet_until=None,
+        title=None,
+        description=None,
+        broadcaster_name=None,
+    )
+
+
+# ---- what the time says
+
+
+def _watched(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
+    """A live recording: abandoned when a Tick finds no sign of life, else looked at again when that may be so."""
+    ends = _patience_ends(after.recording, limits)
+    if not isinstance(event, Tick):
+        sooner = ends < _patience_ends(before.recording, limits)
+        return _and(after, LookAgain(ends)) if sooner else after
+    if now < ends:
+        return _and(after, LookAgain(ends))
+    recording = _ended(after.recording, EndedBy.ABANDONED, after.recording.heard_at, now, limits)
+    return _settled(before, replace(after, recording=recording), event, now, limits)
+
+
+def _settled(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
+    """An ended recording: decided, or looked at again when the quiet period is over."""
+    was_decided = before.recording.state in DECIDED
+    unchanged = after.recording == before.recording and after.chunks == before.chunks
+    if unchanged and (was_decided or not isinstance(event, Tick)):
+        return _joined(after, event) if was_decided and isinstance(event, Joined) else after
+    ledger = lay_out(after.recording, after.chunks)
+    if not _is_time(after, ledger, event, now, was_decided=was_decided):
+        return _reopened(after, now, limits)
+    decided = replace(after, recording=replace(after.recording, state=_verdict(ledger)))
+    same_sound = was_decided and fingerprint(ledger) == fingerprint(lay_out(before.recording, before.chunks))
+    if same_sound and decided.recording.state is before.recording.state:
+        return decided
+    if ledger.sounds:
+        return _and(decided, Finish())
+    taken = any(chunk.state is ChunkState.REDACTED for chunk in after.chunks)
+    return _and(decided, Withdraw()) if taken else decided
+
+
+def _joined(it: Outcome, event: Joined) -> Outcome:
+    """While the audio was made, something may have come that belongs into it, or gone that must not stay in it."""
+    ledger = lay_out(it.recording, it.chunks)
+    if fingerprint(ledger) == event.fingerprint:
+        return it
+    return _and(it, Finish() if ledger.sounds else Withdraw())
+
+
+def _is_time(it: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, *, was_decided: bool) -> bool:
+    if ledger.certain:
+        return True
+    if was_decided and isinstance(event, Redacted):
+        return True  # the sound of what was redacted is published at this moment
+    if it.recording.quiet_until is not None and now < it.recording.quiet_until:
+        return False
+    fetching = any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in it.chunks)
+    return not fetching or isinstance(event, Tick | Redacted)
+
+
+def _reopened(it: Outcome, now: datetime, limits: Limits) -> Outcome:
+    quiet_until = it.recording.quiet_until
+    look_at = quiet_until if quiet_until and now < quiet_until else now + limits.quiet_period
+    return _and(replace(it, recording=replace(it.recording, state=RecordingState.FINISHING)), LookAgain(look_at))
+
+
+def _verdict(ledger: Ledger) -> RecordingState:
+    if ledger.complete:
+        return RecordingState.COMPLETE
+    return RecordingState.INCOMPLETE if ledger.sounds or ledger.waiting else RecordingState.EMPTY
+
+
+def _patience_ends(recording: Recording, limits: Limits) -> datetime:
+    return recording.heard_at + limits.patience(paused=recording.paused)
+
+
+# ---- small things
+
+
+def _and(it: Outcome, effect: Effect) -> Outcome:
+    return replace(it, effects=(*it.effects, effect))
+
+
+def _clamped(at: datetime | None, earliest: datetime | None, now: datetime) -> datetime:
+    """The sender's word for a time, kept between what is possible; our clock where there is none."""
+    if at is None:
+        return now
+    return min(max(at, earliest) if earliest else at, now)

@@ -1,0 +1,214 @@
+"""What stands where: runs, and what is missing between and inside them, in the order of the sound. Pure.
+
+The rules and their reasons stand at the top of `ledger`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from bot.recording.runs import Run, pages
+from storage.records import Chunk, ChunkState
+
+MAX_JUMP = 1000
+"""Numbers. A larger step between two chunks is no loss but a client that counts otherwise (or means mischief)."""
+
+NEAR = 2
+"""Numbers. How far a slow upload may have moved a chunk from where its pages belong."""
+
+# Their number is inside what can't be read (any more).
+UNNUMBERED = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.REDACTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    chunk: Chunk | None  # None: never seen
+    number: int | None
+    run: Run | None = None  # whose pages it belongs to
+    room: int | None = None  # samples of the hole in the pages that it stands in
+    empty: bool = False  # no sound is missing here, only a number
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    places: tuple[Place, ...]  # in the order of the sound
+    numbered: bool  # every chunk has a number, so numbers say what is missing
+
+
+def arrange(runs: Sequence[Run], announced_last: int | None) -> Layout:
+    """Everything that is there and everything that is not."""
+    chunks = [chunk for run in runs for chunk in run.chunks]
+    numbered = all(chunk.sequence is not None or _unreadable(chunk) for chunk in chunks)
+    stretches = [run for run in runs if _stretches(run)]
+    pool = [Place(run.chunks[0], run.chunks[0].sequence) for run in runs if not _stretches(run)]
+    if numbered:
+        pool = _numbered(pool, chunks, announced_last)
+    order = _by_number if numbered else _by_timeline
+    blocks: list[tuple[tuple[float, float], list[Place]]] = []
+    longest = max((facts.packet_samples for chunk in chunks if (facts := pages(chunk))), default=0)
+    pool.sort(key=order)
+    for run in sorted(stretches, key=lambda run: min(map(order, _members(run)))):
+        first = min(order(place)[0] for place in _members(run)), order(_members(run)[0])[1]
+        blocks.append((first, list(_filled(run, pool, numbered=numbered, longest=longest))))
+    spans = [_span(run) for run in stretches]
+    blocks += [(order(place), [_judged(place, spans)]) for place in pool]
+    blocks.sort(key=lambda block: block[0])
+    return Layout(tuple(place for _, block in blocks for place in block), numbered)
+
+
+def _stretches(run: Run) -> bool:
+    """It keeps its own order inside, and may have holes; every other chunk goes where its number says."""
+    return run.sliced or _hole(None, run.chunks[0])[0]
+
+
+def _members(run: Run) -> list[Place]:
+    return [Place(chunk, chunk.sequence, run) for chunk in run.chunks]
+
+
+def _by_number(place: Place) -> tuple[float, float]:
+    return place.number or 0, place.chunk.position if place.chunk else float("inf")
+
+
+def _by_timeline(place: Place) -> tuple[float, float]:
+    return place.chunk.position if place.chunk else float("inf"), 0
+
+
+def _unreadable(chunk: Chunk) -> bool:
+    return chunk.state in UNNUMBERED and not pages(chunk)
+
+
+# ---- numbers
+
+
+def _numbered(pool: Sequence[Place], chunks: Sequence[Chunk], announced_last: int | None) -> list[Place]:
+    """The pool with a number for each place, and the numbers that nobody saw.
+
+    A chunk without a number takes the first absent one after those that stand before it in the timeline, else any
+    absent one, else the next at the end.
+    """
+    seen = sorted((chunk.position, chunk.sequence) for chunk in chunks if chunk.sequence is not None)
+    known = {number for _, number in seen}
+    losses = dict(_absent(sorted(known), announced_last))
+    absent = list(losses)
+    last = max(announced_last or 0, max(known, default=0))
+    numbered = [place for place in pool if place.number is not None]
+    reached = index = 0
+    for place in sorted((place for place in pool if place.number is None), key=_by_timeline):
+        while index < len(seen) and place.chunk and seen[index][0] < place.chunk.position:
+            reached = max(reached, seen[index][1])
+            index += 1
+        if absent:
+            number = absent.pop(bisect_right(absent, reached) % len(absent))
+        else:
+            last = number = last + 1
+        numbered.append(replace(place, number=number, empty=losses.get(number, False)))
+    return numbered + [Place(None, number, empty=losses[number]) for number in absent]
+
+
+def _absent(seen: Sequence[int], announced_last: int | None) -> Iterator[tuple[int, bool]]:
+    """The numbers from 1 on that are not there; of a jump that is not believed only the first, as no loss."""
+    before = 0
+    for number in [*seen, (announced_last or 0) + 1]:
+        if number - before > MAX_JUMP:
+            yield before + 1, True
+        else:
+            yield from ((missing, False) for missing in range(before + 1, number))
+        before = max(before, number)
+
+
+def _span(run: Run) -> tuple[int, int]:
+    numbers = [chunk.sequence for chunk in run.chunks if chunk.sequence is not None]
+    return min(numbers, default=0), max(numbers, default=0)
+
+
+def _judged(place: Place, spans: Sequence[tuple[int, int]]) -> Place:
+    """A number that is absent within a run whose pages have no hole for it: nothing to hear is missing."""
+    if (place.chunk and place.chunk.sequence is not None) or place.number is None:
+        return place
+    inside = any(lowest < place.number < highest for lowest, highest in spans)
+    return replace(place, empty=place.empty or inside)
+
+
+# ---- holes
+
+
+def _hole(before: Chunk | None, after: Chunk) -> tuple[bool, int | None]:
+    """Whether pages are missing in front of a chunk of a run, and of how many samples if the granules say it."""
+    there = pages(after)
+    if there is None:
+        return False, None
+    sound = there.packet_samples > 0  # else there is no granule
+    if before is None:
+        # Headers of more than one page move the first page of sound, but not its granule.
+        missing = there.first_page > 2 and (there.start_granule > 0 or not sound)
+        return missing, there.start_granule if missing and sound else None
+    here = pages(before)
+    assert here is not None
+    if there.first_page == here.last_page + 1:
+        return False, None
+    samples = there.start_granule - here.start_granule - here.packet_samples
+    return True, samples if sound and here.packet_samples > 0 and samples >= 0 else None
+
+
+def _filled(run: Run, pool: list[Place], *, numbered: bool, longest: int) -> Iterator[Place]:
+    """The run's chunks, with what belongs into its holes taken out of the pool."""
+    before: Chunk | None = None
+    for chunk in run.chunks:
+        missing, samples = _hole(before, chunk)
+        if missing:
+            count = max(1, round(samples / longest)) if samples and longest else 1
+            fillers = _between(before, chunk, pool, numbered=numbered)
+            if numbered and not fillers:
+                fillers = (_ahead(chunk, pool, count) if before is None else []) or _near(before, chunk, pool)
+            for filler in fillers:
+                pool.remove(filler)
+            yield from _shared(fillers or [Place(None, None)], samples)
+        yield Place(chunk, chunk.sequence, run)
+        before = chunk
+
+
+def _between(before: Chunk | None, after: Chunk, pool: Sequence[Place], *, numbered: bool) -> list[Place]:
+    """What stands between the two by number (or timeline)."""
+    if before is None:
+        return []
+    if not numbered:
+        return [place for place in pool if place.chunk and before.position < place.chunk.position < after.position]
+    low, high = sorted((before.sequence or 0, after.sequence or 0))
+    return [place for place in pool if low < (place.number or 0) < high]
+
+
+def _ahead(chunk: Chunk, pool: Sequence[Place], count: int) -> list[Place]:
+    """The numbers right in front of a run's first chunk, as many as fit."""
+    silent = {place.number: place for place in pool if not _sounds(place)}
+    found: list[Place] = []
+    number = (chunk.sequence or 0) - 1
+    while number in silent and len(found) < count:
+        found.append(silent[number])
+        number -= 1
+    return found[::-1]
+
+
+def _near(before: Chunk | None, after: Chunk, pool: Sequence[Place]) -> list[Place]:
+    """The one that a slow upload numbered out of its place."""
+    numbers = [chunk.sequence for chunk in (before, after) if chunk and chunk.sequence is not None]
+    distances = [
+        (min(abs(place.number - number) for number in numbers), place.number, index)
+        for index, place in enumerate(pool)
+        if place.number is not None and numbers and not _sounds(place)
+    ]
+    distance, _, index = min(distances, default=(NEAR + 1, 0, 0))
+    return [pool[index]] if distance <= NEAR else []
+
+
+def _sounds(place: Place) -> bool:
+    return place.chunk is not None and place.chunk.state is ChunkState.STORED
+
+
+def _shared(fillers: Sequence[Place], samples: int | None) -> Iterator[Place]:
+    """The hole's samples in equal parts; where a chunk that can be heard stands in the hole, the hole is closed."""
+    if samples is None or any(map(_sounds, fillers)):
+        yield from (replace(filler, empty=any(map(_sounds, fillers)) and not filler.chunk) for filler in fillers)
+        return
+    part, rest = divmod(samples, len(fillers))
+    for index, filler in enumerate(fillers):
+        yield replace(filler, room=part + (rest if index == len(fillers) - 1 else 0), empty=False)

@@ -1,0 +1,33 @@
+"""The numbers that a recording goes by. Pure."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from storage.records import SAMPLE_RATE, Samples
+
+MIB = 1024 * 1024
+MAX_CHUNKS = 5_000
+"""Of one recording: six hours in chunks of 4.3 s. More is no broadcast but an attempt to fill the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The section `recording` of the settings; seconds and bytes."""
+
+    quiet_period_s: float = 60
+    abandoned_after_s: float = 1800
+    paused_for_s: float = 14_400
+    max_broadcast_s: float = 6 * 3600
+    max_chunk_bytes: int = 64 * MIB
+
+    @property
+    def quiet_period(self) -> timedelta:
+        return timedelta(seconds=self.quiet_period_s)
+
+    @property
+    def max_samples(self) -> Samples:
+        return Samples(round(self.max_broadcast_s * SAMPLE_RATE))
+
+    def patience(self, *, paused: bool) -> timedelta:
+        """How long a broadcast may give no sign of life before it counts as abandoned."""
+        return timedelta(seconds=self.paused_for_s if paused else self.abandoned_after_s)

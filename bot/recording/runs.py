@@ -1,0 +1,147 @@
+"""Which chunks are one stretch of sound, and which of two with the same number is heard. Pure.
+
+Element Web cuts one Ogg stream into chunks. They share a serial number and an OpusHead, and their page numbers run on:
+that is a run, and it can't be forged by a slow upload as the numbers can. Everything else (MP4, WAV, an Ogg file of its
+own) is a run of one chunk.
+
+Of two chunks with one number the audible one is heard, else the one that stands first in the timeline. Two runs of
+several chunks each are both heard, whatever their numbers: a homeserver merged two `started` of one user then
+(https://github.com/element-hq/element-web/issues/23973).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from storage.records import Chunk, ChunkState, EventId, OggFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Chunks that follow one another without a seam, in the order of the sound; pages may be missing between them."""
+
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def sliced(self) -> bool:
+        """Page numbers go on over several chunks."""
+        return len(self.chunks) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """`spares` are the chunks that another one stands for, with that one's event id."""
+
+    runs: tuple[Run, ...]
+    spares: tuple[tuple[Chunk, EventId], ...]
+
+
+def pages(chunk: Chunk) -> OggFacts | None:
+    """What an Ogg Opus chunk's pages prove; also of one that is not kept any more."""
+    return chunk.facts.ogg if chunk.facts else None
+
+
+def audible(chunk: Chunk) -> bool:
+    """There is something of it to be heard."""
+    if chunk.state is not ChunkState.STORED or chunk.facts is None:
+        return False
+    return chunk.facts.samples > 0 or (chunk.facts.ogg is not None and chunk.facts.ogg.packet_samples > 0)
+
+
+def sort(chunks: Iterable[Chunk]) -> Sorted:
+    """All chunks in runs, in no order yet; the result doesn't hang on the order in which they come."""
+    standing = sorted(chunks, key=lambda chunk: chunk.position)
+    runs, spares = _strands([chunk for chunk in standing if pages(chunk)])
+    runs += [Run((chunk,)) for chunk in standing if not pages(chunk)]
+    lost = _contested(runs)
+    spares.update(lost)
+    kept = (Run(tuple(chunk for chunk in run.chunks if chunk.event_id not in lost)) for run in runs)
+    return Sorted(
+        runs=tuple(run for run in kept if run.chunks),
+        spares=tuple((chunk, _heard(chunk.event_id, spares)) for chunk in standing if chunk.event_id in spares),
+    )
+
+
+def _heard(spare: EventId, spares: dict[EventId, EventId]) -> EventId:
+    """The one that is heard in the end: it may itself have lost to a third."""
+    seen = {spare}
+    winner = spares[spare]
+    while winner in spares and winner not in seen:
+        seen.add(winner)
+        winner = spares[winner]
+    return winner
+
+
+def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[EventId, EventId]]:
+    """Chunks of one serial and head whose pages don't overlap are one strand; and the chunks sent twice.
+
+    Files that each begin at page 2 (an Ogg file of its own each time, with the serial the same) overlap, and so
+    become a strand each.
+    """
+    by_stream: dict[tuple[int, str], list[list[Chunk]]] = defaultdict(list)
+    spares: dict[EventId, EventId] = {}
+    for chunk in sorted(paged, key=lambda chunk: (not audible(chunk), _number(chunk), chunk.position)):
+        facts = pages(chunk)
+        assert facts is not None
+        strands = by_stream[facts.serial, facts.head_sha256]
+        twin = next((member for strand in strands for member in strand if _same(member, chunk)), None)
+        if twin is not None:
+            spares[chunk.event_id] = twin.event_id
+            continue
+        for strand in strands:
+            if not any(_overlap(member, chunk) for member in strand):
+                strand.append(chunk)
+                break
+        else:
+            strands.append([chunk])
+    runs = [
+        Run(tuple(sorted(strand, key=lambda chunk: _page(chunk))))
+        for strands in by_stream.values()
+        for strand in strands
+    ]
+    return runs, spares
+
+
+def _number(chunk: Chunk) -> float:
+    return float("inf") if chunk.sequence is None else chunk.sequence
+
+
+def _page(chunk: Chunk) -> int:
+    facts = pages(chunk)
+    assert facts is not None
+    return facts.first_page
+
+
+def _overlap(one: Chunk, other: Chunk) -> bool:
+    a, b = pages(one), pages(other)
+    assert a is not None
+    assert b is not None
+    return a.first_page <= b.last_page and b.first_page <= a.last_page
+
+
+def _same(one: Chunk, other: Chunk) -> bool:
+    """The same piece of the same stream, sent twice: under the same number, or as the same bytes of a slice."""
+    if not _overlap(one, other):
+        return False
+    if one.sequence is not None and one.sequence == other.sequence:
+        return True
+    facts = pages(other)
+    assert facts is not None
+    whole = facts.eos and (facts.first_page <= 2 or facts.start_granule == 0)
+    return one.blob is not None and one.blob == other.blob and not whole
+
+
+def _contested(runs: Sequence[Run]) -> dict[EventId, EventId]:
+    """Chunks that lose their number to another one, each with the winner."""
+    claims: dict[int, list[tuple[Run, Chunk]]] = defaultdict(list)
+    for run in runs:
+        for chunk in run.chunks:
+            if chunk.sequence is not None:
+                claims[chunk.sequence].append((run, chunk))
+    lost: dict[EventId, EventId] = {}
+    for claimants in claims.values():
+        first = min(claimants, key=lambda claim: (not audible(claim[1]), claim[1].position))
+        for run, chunk in claimants:
+            if chunk is not first[1] and not (run.sliced and first[0].sliced):
+                lost[chunk.event_id] = first[1].event_id
+    return lost

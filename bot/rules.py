@@ -1,0 +1,113 @@
+"""Who may do what, and who may hear what: read from raw room state, as the spec says it. Pure.
+
+Whatever can't be read fails closed: junk gives nobody power, and history under an unknown rule is for those who
+were there.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from storage.records import HistoryVisibility, Position, RoomPower, StateEvent, UserId
+
+CREATOR = 1 << 53
+"""The power of a room version 12 creator: above every level that an event can hold."""
+
+MOD = 50
+CREATORS_RULE_SINCE = 12  # room versions; before, a creator's power is that of the levels
+SENDER_CREATES_SINCE = 11  # before, `content.creator` names the creator
+INTEGERS_SINCE = 10  # before, levels may be strings
+
+# Room versions 1 to 9, "Deprecated event content formats": a base 10 integer with white space around it.
+_LEVEL = re.compile(r"[\t\n\v\f\r ]*([+-]?[0-9]{1,16})[\t\n\v\f\r ]*", re.ASCII)
+
+
+def membership(content: object) -> str | None:
+    """What an m.room.member event says, if it says anything."""
+    found = content.get("membership") if isinstance(content, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def power_of(user: UserId, room: RoomPower) -> int:
+    """A user's power level, or CREATOR (Client-Server API, m.room.power_levels; room version 12).
+
+    Without power levels the creator has 100 and everybody else 0. Where the room's create event is not known,
+    neither is its version: nobody has any power.
+    """
+    if room.create is None:
+        return 0
+    version = _version(room.create)
+    if version >= CREATORS_RULE_SINCE and user in _creators(room.create):
+        return CREATOR
+    if room.power is None:
+        return 100 if user == _creator(room.create, version) else 0
+    users = room.power.content.get("users", {})
+    if not isinstance(users, Mapping):
+        return 0
+    given = users[user] if user in users else room.power.content.get("users_default", 0)
+    level = _level(given, version)
+    return 0 if level is None else level
+
+
+def is_mod(user: UserId, room: RoomPower) -> bool:
+    """Power of at least 50, and at least what state events need."""
+    return power_of(user, room) >= max(MOD, _state_default(room))
+
+
+def may_hear(visibility: HistoryVisibility, started: Position, member: StateEvent | None) -> bool:
+    """Whether a listener hears what began at `started` under this history visibility. Only while they are joined:
+    all of it where members read the past, else what began since their last join."""
+    if member is None or membership(member.content) != "join":
+        return False
+    if visibility in (HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE):
+        return True
+    return member.position < started
+
+
+def history_visibility(state: StateEvent | None) -> HistoryVisibility:
+    """Of a room with this m.room.history_visibility: `shared` without one (the spec's default), `joined` for junk."""
+    if state is None:
+        return HistoryVisibility.SHARED
+    said = state.content.get("history_visibility")
+    known = {visibility.value: visibility for visibility in HistoryVisibility}
+    return known.get(said, HistoryVisibility.JOINED) if isinstance(said, str) else HistoryVisibility.JOINED
+
+
+def invite_allowed(patterns: Iterable[str], user: UserId) -> bool:
+    """Whether one of the patterns names the user. `*` and `?` are wild, brackets are themselves, case counts."""
+    return any(fnmatchcase(user, pattern.replace("[", "[[]")) for pattern in patterns)
+
+
+def _version(create: StateEvent) -> int:
+    """The room version's number; 1 where the event says none, 0 for one that is not in the spec."""
+    said = create.content.get("room_version", "1")
+    return int(said) if isinstance(said, str) and re.fullmatch(r"[1-9][0-9]{0,3}", said, re.ASCII) else 0
+
+
+def _creator(create: StateEvent, version: int) -> object:
+    return create.sender if version >= SENDER_CREATES_SINCE else create.content.get("creator")
+
+
+def _creators(create: StateEvent) -> frozenset[str]:
+    """Room version 12: the sender of the create event and those whom it names."""
+    named = create.content.get("additional_creators", [])
+    more = named if isinstance(named, list | tuple) else []
+    return frozenset({create.sender, *(name for name in more if isinstance(name, str))})
+
+
+def _level(value: object, version: int) -> int | None:
+    """A power level; None for what is none in a room of this version."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < CREATOR else None
+    if isinstance(value, str) and 0 < version < INTEGERS_SINCE and (found := _LEVEL.fullmatch(value)):
+        return int(found[1])
+    return None
+
+
+def _state_default(room: RoomPower) -> int:
+    """50 where power levels don't say, 0 without power levels, out of reach when they can't be read."""
+    if room.power is None or room.create is None:
+        return 0
+    level = _level(room.power.content.get("state_default", MOD), _version(room.create))
+    # A creator of room version 12 is above every level, also above one that can't be read.
+    return CREATOR if level is None else level

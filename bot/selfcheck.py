@@ -1,0 +1,238 @@
+"""What `aircheck check` asks: one finding for each thing that Aircheck needs, in plain words.
+
+Nothing is changed by asking, and a running bot is not disturbed: its session is asked with its own token, read from
+its file; its database is opened beside it. Only where no session is stored yet is the password tried, by logging in
+and out again, which leaves no device behind.
+"""
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.errors import AircheckError, ConfigError, GiveUp, StartError, TryLater
+from bot.matrix.login import StoredSession, read_session
+from bot.matrix.probe import Probe, Signing, probing
+from bot.matrix.wire import Refused, TokenRevoked
+from bot.settings import WILDCARDS, Settings
+from storage import migrate
+from storage.database import FILE_NAME
+from storage.errors import StoreError
+from storage.rooms import all_rooms
+from storage.store import Store, is_owned
+
+GIB = 1024**3
+HEALTH_TIMEOUT_S = 10
+WIDTH = len("device cross-signed")
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"  # it works, but not as it should
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: Level
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level:<4}  {self.subject:<{WIDTH}}  {self.text}"
+
+
+async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
+    """All findings, in the order of the contract."""
+    yield of_settings(settings, config)
+    async with probing(settings.matrix.homeserver) as probe:
+        homeserver = await of_homeserver(probe, settings)
+        yield homeserver
+        if homeserver.level is Level.OK:
+            session, finding = await of_login(probe, settings)
+            yield finding
+            yield await of_signing(probe, session)
+        else:
+            yield Finding(Level.FAIL, "login", "can't be tried without the homeserver")
+            yield Finding(Level.WARN, "device cross-signed", "can't be asked without the homeserver")
+    yield await of_ffmpeg(settings)
+    yield await of_database(settings)
+    yield of_disk(settings)
+    yield await of_address(settings)
+
+
+def of_settings(settings: Settings, config: Path) -> Finding:
+    """They are valid, or we would not be here; a password that others can read is worth a word."""
+    if not config.exists():
+        return Finding(Level.OK, "settings", "from the environment")
+    if settings.matrix.password and stat.S_IMODE(config.stat().st_mode) & 0o077:
+        return Finding(Level.WARN, "settings", f"{config} holds a password and others may read it: chmod 600 {config}")
+    return Finding(Level.OK, "settings", str(config))
+
+
+async def of_homeserver(probe: Probe, settings: Settings) -> Finding:
+    """Does a Matrix homeserver answer at the address?"""
+    try:
+        versions = await probe.versions()
+    except (TryLater, GiveUp) as error:
+        return Finding(Level.FAIL, "homeserver", f"matrix.homeserver {settings.matrix.homeserver}: {error.sentence}")
+    newest = versions[-1] if versions else "nothing"
+    return Finding(Level.OK, "homeserver", f"{settings.matrix.homeserver} speaks Matrix up to {newest}")
+
+
+async def of_login(probe: Probe, settings: Settings) -> tuple[StoredSession | None, Finding]:
+    """Is the stored session alive; if there is none, is the password right? Gives the session if it is alive."""
+    try:
+        session = await asyncio.to_thread(read_session, settings.storage.path)
+        password = settings.password()
+        if session and session.user_id != settings.matrix.user_id:
+            text = f"matrix.user_id: the data in {settings.storage.path} belong to {session.user_id}"
+            return None, Finding(Level.FAIL, "login", text)
+        if session and session.access_token:
+            return await _of_session(probe, session, session.access_token, password)
+        return None, await _of_password(probe, settings, password)
+    except (StartError, ConfigError, TryLater, GiveUp) as error:
+        return None, Finding(Level.FAIL, "login", error.sentence)
+
+
+async def _of_session(
+    probe: Probe, session: StoredSession, token: str, password: str | None
+) -> tuple[StoredSession | None, Finding]:
+    try:
+        who = await probe.whoami(token)
+    except TokenRevoked:
+        if password:
+            text = "the stored session has ended; `aircheck run` will log in again by password"
+            return None, Finding(Level.WARN, "login", text)
+        text = "the stored session has ended and matrix.password is not set to log in again"
+        return None, Finding(Level.FAIL, "login", text)
+    if who.user_id != session.user_id:
+        return None, Finding(Level.FAIL, "login", f"the stored session belongs to {who.user_id}")
+    return session, Finding(Level.OK, "login", f"{who.user_id}, device {session.device_id}")
+
+
+async def _of_password(probe: Probe, settings: Settings, password: str | None) -> Finding:
+    if not password:
+        return Finding(Level.FAIL, "login", "matrix.password is not set, and there is no session yet")
+    try:
+        await probe.try_password(settings.matrix.user_id, password)
+    except Refused as error:
+        key = "matrix.password" if error.errcode == "M_FORBIDDEN" else "matrix.user_id"
+        return Finding(Level.FAIL, "login", f"{key}: {error.sentence}")
+    return Finding(Level.OK, "login", f"the password of {settings.matrix.user_id} is right (logged in and out again)")
+
+
+async def of_signing(probe: Probe, session: StoredSession | None) -> Finding:
+    """Will strict clients give the bot their room keys?"""
+    subject = "device cross-signed"
+    if session is None or session.access_token is None:
+        return Finding(Level.WARN, subject, "not known before the first `aircheck run`")
+    try:
+        signing = await probe.signing(session.access_token, session.user_id, session.device_id)
+    except (TryLater, GiveUp) as error:
+        return Finding(Level.WARN, subject, error.sentence)
+    if signing is Signing.SIGNED:
+        return Finding(Level.OK, subject, "by the account's own keys")
+    if signing is Signing.NO_DEVICE:
+        return Finding(Level.FAIL, subject, "the device has published no keys yet: start `aircheck run`")
+    if signing is Signing.NO_KEYS:
+        return Finding(Level.FAIL, subject, "the account has no cross-signing keys yet: `aircheck run` makes them")
+    return Finding(
+        Level.FAIL,
+        subject,
+        "the account's cross-signing keys were made elsewhere, so strict clients give the bot no keys: "
+        "`aircheck init --reset-identity` replaces them",
+    )
+
+
+async def of_ffmpeg(settings: Settings) -> Finding:
+    """Does ffmpeg run, and can it write MP3?"""
+    try:
+        found = await asyncio.to_thread(Ffmpeg.find, settings.audio.ffmpeg)
+    except AircheckError as error:
+        return Finding(Level.FAIL, "ffmpeg", error.sentence)
+    version = " ".join(found.version.split()[:3]) or "runs"
+    return Finding(
+        Level.OK, "ffmpeg", f"{version} ({'the one that came along' if settings.audio.ffmpeg is None else found.exe})"
+    )
+
+
+async def of_database(settings: Settings) -> Finding:
+    """Can the store be opened by this version?"""
+    directory = settings.storage.path
+    path = directory / FILE_NAME
+    if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
+        return Finding(Level.FAIL, "database", f"storage.directory {directory} can't be written")
+    if not path.exists():
+        return Finding(Level.OK, "database", f"will be made in {directory} at the first start")
+    try:
+        revision = await asyncio.to_thread(migrate.revision_of, path)
+        if revision is None or revision < migrate.HEAD:
+            return Finding(Level.OK, "database", f"{path}, of an older version: `aircheck run` upgrades it")
+        store = await Store.look(directory)
+        try:
+            async with store.read() as db:
+                rooms = await all_rooms(db)
+        finally:
+            await store.close()
+    except (StoreError, OSError) as error:
+        return Finding(Level.FAIL, "database", str(error))
+    running = ", in use by a running Aircheck" if is_owned(directory) else ""
+    return Finding(Level.OK, "database", f"{path}, {len(rooms)} rooms{running}")
+
+
+def of_disk(settings: Settings) -> Finding:
+    """Is there space for more?"""
+    directory = settings.storage.path
+    there = next((folder for folder in (directory, *directory.parents) if folder.is_dir()), Path("/"))
+    free = shutil.disk_usage(there).free
+    text = f"{free / GIB:.1f} GiB free in {there}"
+    least = settings.storage.min_free_bytes
+    if free < least:
+        return Finding(Level.FAIL, "disk space", f"{text}: below storage.min_free_bytes nothing new is fetched")
+    if free < 2 * least:
+        return Finding(Level.WARN, "disk space", f"{text}: not far above storage.min_free_bytes")
+    return Finding(Level.OK, "disk space", text)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def of_address(settings: Settings) -> Finding:
+    """Can listeners reach the feeds, and nobody on the way read their addresses?"""
+    subject, web = "public address", settings.web
+    if web.public_url is None and web.host in WILDCARDS:
+        text = f"web.public_url is not set, so feeds say {web.address}, which only this machine reaches"
+        return Finding(Level.WARN, subject, text)
+    parts = urlsplit(web.address)
+    local = is_loopback(parts.hostname or "")
+    if parts.scheme == "http" and not local:
+        text = f"{web.address} is plain http: everybody on the way can read the listeners' private addresses"
+        return Finding(Level.WARN, subject, text)
+    if is_owned(settings.storage.path) and not await _answers(web.address):
+        return Finding(Level.WARN, subject, f"{web.address} does not lead to the running Aircheck (asked for /healthz)")
+    return Finding(Level.OK, subject, f"{web.address} (only this machine reaches it)" if local else web.address)
+
+
+async def _answers(address: str) -> bool:
+    timeout = aiohttp.ClientTimeout(total=HEALTH_TIMEOUT_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{address}/healthz") as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False

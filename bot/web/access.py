@@ -1,0 +1,86 @@
+"""The one check: who may see what. Every request asks here and nowhere else.
+
+`decide` and `may_hear_it` are pure functions of records. Nothing is remembered of an answer: leaving, a kick, a
+ban or `publish private` close an address with the next request, rejoining opens it again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.rules import may_hear, membership
+from storage.records import Chunk, ChunkState, Listener, Recording, RecordingState, Room, StateEvent, Visibility
+
+
+class Family(StrEnum):
+    PUBLIC = "public"  # /r/<room key>/
+    PERSONAL = "personal"  # /p/<token>/
+
+
+class Verdict(StrEnum):
+    OPEN = "open"
+    CLOSED = "closed"  # 404: the same answer for what never was, what ended and what one may not have
+    LATER = "later"  # 503: nobody can say yet
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an address turned out to name, as the archive has it."""
+
+    family: Family
+    room: Room | None
+    listener: Listener | None = None  # of a personal address
+    member: StateEvent | None = None  # the listener's m.room.member in that room
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    verdict: Verdict
+    claim: Claim
+
+    @property
+    def room(self) -> Room:
+        """Of an open access."""
+        assert self.claim.room is not None
+        return self.claim.room
+
+
+def decide(claim: Claim, *, fresh: bool) -> Access:
+    """Whether the address is open. `fresh`: the rooms' state was read since this process began."""
+    return Access(_public(claim) if claim.family is Family.PUBLIC else _personal(claim, fresh=fresh), claim)
+
+
+def _public(claim: Claim) -> Verdict:
+    return Verdict.OPEN if claim.room and claim.room.visibility is Visibility.PUBLIC else Verdict.CLOSED
+
+
+def _personal(claim: Claim, *, fresh: bool) -> Verdict:
+    if claim.listener is None or claim.room is None:
+        return Verdict.CLOSED
+    if not fresh:
+        # The member may have been banned while we were away: what we knew then opens nothing.
+        return Verdict.LATER
+    joined = claim.member is not None and membership(claim.member.content) == "join"
+    return Verdict.OPEN if joined and claim.room.joined else Verdict.CLOSED
+
+
+def may_hear_it(access: Access, recording: Recording) -> bool:
+    """Whether this recording is within what an open access reaches."""
+    if access.verdict is not Verdict.OPEN or recording.room_id != access.room.room_id:
+        return False
+    if recording.state in (RecordingState.DELETED, RecordingState.EMPTY):
+        return False
+    if access.claim.family is Family.PUBLIC:
+        return recording.public
+    return may_hear(recording.history_visibility, recording.position, access.claim.member)
+
+
+def audio_holds(recording: Recording, chunks: Sequence[Chunk]) -> bool:
+    """Whether the audio that was made may still be heard.
+
+    While a late chunk is joined in, the audio so far goes on being served: an enclosure that is gone for a minute
+    is an error page kept for ever by some apps. While a redacted chunk is cut out it is not.
+    """
+    if recording.state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE):
+        return True
+    return not any(chunk.state is ChunkState.REDACTED for chunk in chunks)

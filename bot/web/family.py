@@ -1,0 +1,95 @@
+"""The two families of addresses: one room's page, feed, episodes and picture, behind the one check."""
+
+import asyncio
+import re
+
+from aiohttp import web
+
+from bot.feeds.addresses import CODE, ROOM_KEY, TOKEN
+from bot.web import respond
+from bot.web.access import Access, Family, Verdict
+from bot.web.covers import Covers
+from bot.web.feeds import Feeds
+from bot.web.library import Library
+from bot.web.media import Media
+from bot.web.pages import Pages
+
+_FEED = re.compile(r"feed(?:-([1-9][0-9]{0,4}))?\.xml")
+_PAGE = re.compile(r"[1-9][0-9]{0,4}")
+
+
+class Families:
+    def __init__(self, library: Library, feeds: Feeds, media: Media, pages: Pages, covers: Covers) -> None:
+        self._library = library
+        self._feeds = feeds
+        self._media = media
+        self._pages = pages
+        self._covers = covers
+
+    async def public(self, request: web.Request) -> web.StreamResponse:
+        key = request.match_info["key"]
+        if not ROOM_KEY.fullmatch(key):
+            return respond.not_found()
+        return await self._answer(request, await self._library.public(key), None)
+
+    async def personal(self, request: web.Request) -> web.StreamResponse:
+        token = request.match_info["token"]
+        if not TOKEN.fullmatch(token):
+            return respond.not_found()
+        return await self._answer(request, await self._library.personal(token), token)
+
+    async def _answer(self, request: web.Request, access: Access, token: str | None) -> web.StreamResponse:
+        if access.verdict is Verdict.LATER:
+            return respond.later()
+        if access.verdict is Verdict.CLOSED:
+            return respond.not_found()
+        name = request.match_info["name"]
+        if name.endswith(".mp3"):
+            answer = await self._audio(request, access, name.removesuffix(".mp3"))
+        elif feed := _FEED.fullmatch(name):
+            view = await self._library.view(access)
+            answer = await self._feeds.feed(request, view, int(feed[1] or 1), token)
+        elif name == "":
+            answer = await self._room(request, access, token)
+        elif CODE.fullmatch(name):
+            answer = await self._episode(request, access, name, token)
+        else:
+            answer = await self._cover(request, access, name)
+        return answer if answer is not None else respond.not_found()
+
+    async def _audio(self, request: web.Request, access: Access, code: str) -> web.StreamResponse | None:
+        published = await self._library.published(access, code) if CODE.fullmatch(code) else None
+        return None if published is None else await self._media.audio(request, access.claim.family, published)
+
+    async def _room(self, request: web.Request, access: Access, token: str | None) -> web.Response | None:
+        asked = request.query.get("page", "1")
+        if not _PAGE.fullmatch(asked):
+            return None
+        view = await self._library.view(access)
+        live = await self._library.live(access)
+        return self._pages.room(view, live, int(asked), self._covers.name(view), token)
+
+    async def _episode(self, request: web.Request, access: Access, code: str, token: str | None) -> web.Response | None:
+        published = await self._library.published(access, code)
+        if published is None:
+            return None
+        view = await self._library.view(access)
+        chunks = await self._library.chunks(published[0])
+        cover = self._covers.name(view)
+        # Laying out the ledger of thousands of chunks takes longer than the loop may stand.
+        return await asyncio.to_thread(self._pages.episode, view, published, chunks, cover, token)
+
+    async def _cover(self, request: web.Request, access: Access, name: str) -> web.Response | None:
+        if not name.startswith("cover-"):
+            return None
+        view = await self._library.view(access)
+        if name != self._covers.name(view):
+            return None
+        scope = "public" if access.claim.family is Family.PUBLIC else "private"
+        headers = {
+            **respond.OF_FAMILY[access.claim.family],
+            "Content-Type": "image/jpeg",
+            "Cache-Control": f"{scope}, {respond.KEPT_FOR_EVER}",
+            "ETag": f'"{name}"',
+        }
+        return web.Response(headers=headers, body=await self._covers.picture(view))

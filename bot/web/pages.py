@@ -1,0 +1,215 @@
+"""The pages people look at: a room with its episodes, one episode with what is missing of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bot.feeds.addresses import Shelf, personal_shelf, public_shelf
+from bot.feeds.catalog import Published
+from bot.feeds.text import clean_text
+from bot.feeds.titles import date_and_time, episode_title, speaker, spoken_length
+from bot.recording.ledger import Gap, Ledger, lay_out
+from bot.settings import Settings
+from bot.web.access import Family
+from bot.web.library import View
+from bot.web.respond import KEPT_FOR_EVER, OF_FAMILY, PAGE, SAFE
+from storage.records import Chunk, ChunkState, Recording, RecordingState, to_ms
+
+HERE = Path(__file__).parent
+EPISODES_ON_PAGE = 50
+GAPS_ON_PAGE = 100
+KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+
+REASONS = {
+    ChunkState.MISSING: "never arrived",
+    ChunkState.WAITING_FOR_KEY: "can't be decrypted yet",
+    ChunkState.WAITING_FOR_MEDIA: "can't be fetched yet",
+    ChunkState.DAMAGED: "arrived damaged",
+    ChunkState.REDACTED: "was removed by its sender or a moderator",
+    ChunkState.REFUSED: "was too large or too long",
+}
+OTHER_REASON = "is not there"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An episode in words."""
+
+    code: str
+    title: str
+    moment: str  # RFC 3339
+    date: str
+    length: str
+    size: str
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    at: str
+    length: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    name: str
+    address: str
+
+
+class Pages:
+    def __init__(self, settings: Settings, base: Callable[[], str]) -> None:
+        self._settings = settings
+        self._zone = settings.feeds.zone
+        self._base = base
+        self._files = _named_by_content(HERE / "static")
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+        )
+
+    def welcome(self) -> web.Response:
+        return web.Response(
+            text=self._render("welcome.html", prefix=self._settings.commands.prefix),
+            content_type="text/html",
+            headers={**SAFE, **PAGE},
+        )
+
+    def static(self, name: str) -> web.Response | None:
+        body = self._files.get(name)
+        if body is None:
+            return None
+        headers = {**SAFE, "Cache-Control": f"public, {KEPT_FOR_EVER}", "Content-Type": KINDS[Path(name).suffix]}
+        return web.Response(body=body, headers=headers)
+
+    def room(
+        self, view: View, live: Sequence[Recording], number: int, cover: str, token: str | None
+    ) -> web.Response | None:
+        """A room's page; `number` counts its pages of episodes from 1. None when there is no such page."""
+        first = (number - 1) * EPISODES_ON_PAGE
+        if number > 1 and first >= len(view.shown):
+            return None
+        shelf = self._shelf(view, token)
+        return self._page(
+            "room.html",
+            view,
+            cover,
+            shelf,
+            page_address=shelf.page,
+            feed_address=shelf.feed,
+            topic=clean_text(view.face.topic or ""),
+            live=[speaker(one.broadcaster_name) for one in live],
+            episodes=[self._row(one) for one in view.shown[first : first + EPISODES_ON_PAGE]],
+            newer=number - 1,
+            older=number + 1 if first + EPISODES_ON_PAGE < len(view.shown) else 0,
+            apps=_apps(shelf.feed),
+            prefix=self._settings.commands.prefix,
+        )
+
+    def episode(
+        self, view: View, published: Published, chunks: Sequence[Chunk], cover: str, token: str | None
+    ) -> web.Response:
+        recording, shelf = published[0], self._shelf(view, token)
+        ledger = lay_out(recording, chunks)
+        return self._page(
+            "episode.html",
+            view,
+            cover,
+            shelf,
+            page_address=shelf.episode(recording.code),
+            audio_address=shelf.audio(recording.code),
+            episode=self._row(published),
+            description=clean_text(recording.description).split("\n\n") if recording.description else [],
+            verdict=_verdict(recording, ledger),
+            gaps=[_gap_row(gap) for gap in ledger.gaps[:GAPS_ON_PAGE]],
+            more_gaps=max(0, len(ledger.gaps) - GAPS_ON_PAGE),
+        )
+
+    def _shelf(self, view: View, token: str | None) -> Shelf:
+        if token is not None:
+            return personal_shelf(self._base(), token)
+        return public_shelf(self._base(), view.catalog.room.key)
+
+    def _page(self, template: str, view: View, cover: str, shelf: Shelf, **values: object) -> web.Response:
+        private = view.family is Family.PERSONAL
+        shared = {"private": private, "title": view.face.title, "cover": cover, "cover_address": shelf.cover(cover)}
+        return web.Response(
+            text=self._render(template, **shared, **values),
+            content_type="text/html",
+            headers={**OF_FAMILY[view.family], **PAGE},
+        )
+
+    def _render(self, template: str, **values: object) -> str:
+        return self._templates.get_template(template).render(css=self._named(".css"), js=self._named(".js"), **values)
+
+    def _named(self, suffix: str) -> str:
+        return next(name for name in self._files if name.endswith(suffix))
+
+    def _row(self, published: Published) -> Row:
+        recording, episode = published
+        return Row(
+            code=recording.code,
+            title=episode_title(recording, self._zone),
+            moment=recording.started_at.isoformat(timespec="seconds"),
+            date=date_and_time(recording.started_at, self._zone),
+            length=spoken_length(to_ms(episode.samples)),
+            size=_megabytes(episode.bytes),
+            complete=recording.state is not RecordingState.INCOMPLETE,
+        )
+
+
+def _gap_row(gap: Gap) -> GapRow:
+    reason = REASONS.get(gap.reason, OTHER_REASON)
+    return GapRow(_clock(to_ms(gap.position)), spoken_length(to_ms(gap.samples)), reason)
+
+
+def _named_by_content(folder: Path) -> dict[str, bytes]:
+    """The static files under names that change with them, so that browsers may keep them for ever."""
+    named = {}
+    for path in sorted(folder.iterdir()):
+        body = path.read_bytes()
+        named[f"{path.stem}-{sha256(body).hexdigest()[:12]}{path.suffix}"] = body
+    return named
+
+
+def _apps(feed: str) -> list[App]:
+    """Links that open a feed in an app on this device; none goes through somebody else's server."""
+    bare = feed.partition("://")[2]
+    return [
+        App("Apple Podcasts", f"podcast://{bare}"),
+        App("AntennaPod", f"antennapod-subscribe://{bare}"),
+        App("Overcast", f"overcast://x-callback-url/add?url={quote(feed, safe='')}"),
+        App("Pocket Casts", f"pktc://subscribe/{bare}"),
+    ]
+
+
+def _verdict(recording: Recording, ledger: Ledger) -> str:
+    if recording.state is RecordingState.COMPLETE:
+        return "Complete: all of the sound that was sent is here."
+    if recording.state is not RecordingState.INCOMPLETE:
+        return "More sound has arrived and is being joined in."
+    if not ledger.gaps:
+        lost = any(not entry.sounds and entry.state is not ChunkState.DUPLICATE for entry in ledger.entries)
+        return "Its end is missing." if lost else "It may have gone on: all that came is here, but no end was seen."
+    where = "one place" if len(ledger.gaps) == 1 else f"{len(ledger.gaps)} places"
+    return f"Sound is missing in {where}. If it turns up, it is put where it belongs."
+
+
+def _clock(milliseconds: int) -> str:
+    """`1:02:03` or `2:03`"""
+    seconds = milliseconds // 1000
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{max(1, count // 1000)} kB"

@@ -1,0 +1,59 @@
+"""The headers that every answer carries, and the short answers."""
+
+from datetime import datetime
+from email.utils import format_datetime
+
+from aiohttp import web
+
+from bot.web.access import Family
+
+SAFE = {
+    "Server": "Aircheck",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # a personal address is a password: no other site may learn it by a click
+}
+# Content may be gone with the next request (redaction, ban, `private`): whoever keeps a copy asks before each use.
+OF_FAMILY = {
+    Family.PUBLIC: {
+        **SAFE,
+        "Cache-Control": "public, no-cache",
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "Accept-Ranges, Content-Length, Content-Range, ETag",
+    },
+    Family.PERSONAL: {
+        **SAFE,
+        "Cache-Control": "private, no-cache",
+        "X-Robots-Tag": "noindex, nofollow",
+    },
+}
+PAGE = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+KEPT_FOR_EVER = "max-age=31536000, immutable"
+RETRY_AFTER_S = 30
+
+
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+def short(status: int, text: str, **headers: str) -> web.Response:
+    """An answer of one line: some apps keep the body of an error as the episode, so there is next to none."""
+    return web.Response(
+        status=status,
+        text=f"{text}\n",
+        headers={**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex", **headers},
+    )
+
+
+def not_found() -> web.Response:
+    return short(404, "Not found")
+
+
+def later() -> web.Response:
+    return short(503, "Not yet", **{"Retry-After": str(RETRY_AFTER_S)})

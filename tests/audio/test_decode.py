@@ -1,0 +1,210 @@
+"""Joining: what comes out is what was recorded, to the sample."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.audio.decode import pcm
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.audio.plan import Mismatch, Piece, Silence, Sound, head_skip, length, pre_roll
+from storage.records import Container, Samples
+from tests.audio.sounds import FLAC, M4A, MP3, OPUS, WAV, Captured, Pcm, Studio, captured, lag, signal, without_headers
+
+STEP = 1 / 32_768  # of 16-bit sound
+
+
+async def joined(pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path) -> tuple[Pcm, list[Mismatch]]:
+    mismatches: list[Mismatch] = []
+    blocks = [block async for block in pcm(pieces, ffmpeg, workdir, report=mismatches.append)]
+    return np.concatenate(blocks), mismatches
+
+
+def sounds(chunks: Sequence[Captured]) -> list[Sound]:
+    """As the ledger plans them: a run's head pays the pre-skip, the others carry on."""
+    pieces = []
+    for before, chunk in zip([None, *chunks], chunks, strict=False):
+        continues = before is not None and before.serial == chunk.serial
+        assert chunk.facts.ogg is not None
+        samples = chunk.facts.ogg.packet_samples if continues else chunk.facts.samples
+        pieces.append(Sound(chunk.path, chunk.facts.container, continues, samples))
+    return pieces
+
+
+def as_recorded(chunks: Sequence[Captured], studio: Studio) -> Pcm:
+    """Each run as its encoder wrote it, in one piece, decoded once by plain ffmpeg."""
+    runs: dict[int, bytes] = {}
+    for chunk in chunks:
+        data = chunk.path.read_bytes()
+        runs[chunk.serial] = runs[chunk.serial] + without_headers(data) if chunk.serial in runs else data
+    heard = []
+    for serial, data in runs.items():
+        path = studio.folder / f"{serial}.ogg"
+        path.write_bytes(data)
+        heard.append(studio.hear(path))
+    return np.concatenate(heard)
+
+
+@pytest.mark.parametrize("name", ["plain", "pauses", "slowstop", "encrypted", "kill"])
+async def test_captures(name: str, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """The chunks of a real Element Web join to what each run is when decoded in one piece."""
+    chunks = captured(name)
+    wanted = as_recorded(chunks, studio)
+    heard, mismatches = await joined(sounds(chunks), ffmpeg, tmp_path)
+    assert mismatches == []
+    assert len(heard) == len(wanted)
+    assert np.abs(heard - wanted).max() < STEP
+
+
+@pytest.mark.parametrize(("form", "slack"), [(OPUS, 0), (M4A, 0), (WAV, 0), (FLAC, 0), (MP3, 36)])
+async def test_seams(form: tuple[str, ...], slack: int, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """Files of their own join without losing or adding a sample at any seam (MP3: at most 36 in all)."""
+    sound = signal(300_011)
+    cuts = [0, 100_003, 177_777, 300_011]
+    pieces: list[Piece] = []
+    for number, (start, end) in enumerate(pairwise(cuts)):
+        path = studio.record(f"{number}.bin", sound[start:end], form)
+        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=60)
+        assert 0 <= facts.samples - (end - start) <= slack
+        pieces.append(Sound(path, facts.container, False, facts.samples))
+    heard, mismatches = await joined(pieces, ffmpeg, tmp_path)
+    assert mismatches == []
+    assert 0 <= len(heard) - len(sound) <= slack
+    for place in [10_000, *(cut + side for cut in cuts[1:-1] for side in (-12_000, 2000)), 285_000]:
+        assert 0 <= lag(sound, heard, place) <= slack
+
+
+async def test_mixed(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """Chunks of any container, rate and channels, and silence, stand where the plan says."""
+    sound = signal(240_000)
+    first = studio.record("a.ogg", sound[:96_000], OPUS)
+    last = studio.record("b.m4a", sound[144_000:], M4A, "-ar", "44100", "-ac", "2")
+    pieces: list[Piece] = [
+        Sound(first, Container.OGG_OPUS, False, Samples(96_000)),
+        Silence(Samples(48_000)),
+        Sound(last, Container.MP4_AAC, False, Samples(96_000)),
+    ]
+    heard, _ = await joined(pieces, ffmpeg, tmp_path)
+    assert len(heard) == length(pieces) == 240_000
+    assert not heard[96_000:144_000].any()
+    assert abs(lag(sound, heard, 80_000)) == 0
+    assert abs(lag(sound, heard, 146_000)) <= 1
+    assert abs(lag(sound, heard, 225_000)) <= 1
+
+
+async def test_lost_chunk(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """With a chunk lost from the middle of a run everything else stays where it was."""
+    first, lost, third = sounds(captured("plain")[:3])
+    wanted = as_recorded(captured("plain")[:3], studio)
+    heard, mismatches = await joined([first, Silence(lost.samples), third], ffmpeg, tmp_path)
+    assert (len(heard), mismatches) == (len(wanted), [])
+    end = first.samples + lost.samples
+    assert np.abs(heard[: first.samples] - wanted[: first.samples]).max() < STEP
+    assert not heard[first.samples : end].any()
+    assert np.abs(heard[end + 24_000 :] - wanted[end + 24_000 :]).max() < 0.01  # a fresh decoder has settled
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_lost_head(whole: bool, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """With the head of a run lost the next chunk stands where it belongs, whether or not it pays the pre-skip."""
+    head, second, _ = captured("plain")[:3]
+    assert second.facts.ogg is not None
+    wanted = as_recorded([head, second], studio)
+    samples = second.facts.ogg.packet_samples if whole else second.facts.samples
+    gap = Silence(Samples(len(wanted) - samples))
+    heard, mismatches = await joined([gap, Sound(second.path, Container.OGG_OPUS, False, samples)], ffmpeg, tmp_path)
+    assert (len(heard), mismatches) == (len(wanted), [])
+    assert not heard[: gap.samples].any()
+    assert np.abs(heard - wanted)[gap.samples + 24_000 :].max() < 0.01  # a fresh decoder has settled
+
+
+async def test_tail_without_sound(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """An empty tail adds nothing and breaks nothing."""
+    pieces = sounds(captured("kill"))
+    data = pieces[0].path.read_bytes()
+    second = data.index(b"OggS", 4)
+    tail = tmp_path / "tail"
+    tail.write_bytes(data[: data.index(b"OggS", second + 4)])
+    empty = Sound(tail, Container.OGG_OPUS, False, Samples(0))
+    heard, _ = await joined(pieces, ffmpeg, tmp_path)
+    again, mismatches = await joined([*pieces, empty], ffmpeg, tmp_path)
+    assert (heard == again).all()
+    assert mismatches == []
+
+
+async def test_short_chunks(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """Where the chunk before is shorter than the pre-roll, the ones before it help."""
+    chunk = captured("plain")[0]
+    data = chunk.path.read_bytes()
+    starts = [at for at in range(len(data)) if data.startswith(b"OggS", at)]
+    headers, ends = data[: starts[2]], [*starts[3:], len(data)]
+    pieces: list[Piece] = []
+    for number, (start, end) in enumerate(zip(starts[2:], ends, strict=True)):
+        path = tmp_path / f"{number}.ogg"
+        path.write_bytes(headers + data[start:end])
+        pieces.append(Sound(path, Container.OGG_OPUS, number > 0, Samples(38_400 - (0 if number else 3840))))
+    heard, mismatches = await joined(pieces, ffmpeg, tmp_path)
+    assert mismatches == []
+    assert np.abs(heard - studio.hear(chunk.path)).max() < STEP
+
+
+@pytest.mark.parametrize("surplus", [-5000, 5000])
+async def test_other_length(surplus: int, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """A chunk that is not as long as the ledger says is cut or filled, and told."""
+    path = studio.record("a.wav", signal(50_000 + surplus), WAV)
+    heard, mismatches = await joined([Sound(path, Container.WAV, False, Samples(50_000))], ffmpeg, tmp_path)
+    assert len(heard) == 50_000
+    assert mismatches == [Mismatch(0, Samples(50_000), Samples(50_000 + surplus))]
+
+
+async def test_damaged(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A chunk that can't be decoded any more is silence of its length, and told with the reason."""
+    broken = tmp_path / "broken"
+    broken.write_bytes(captured("kill")[0].path.read_bytes()[:-100])
+    for container, reason in ((Container.OGG_OPUS, "truncated"), (Container.FLAC, "undecodable")):
+        heard, mismatches = await joined([Sound(broken, container, False, Samples(9000))], ffmpeg, tmp_path)
+        assert len(heard) == 9000
+        assert not heard.any()
+        assert mismatches == [Mismatch(0, Samples(9000), Samples(0), reason)]
+
+
+async def test_missing_file(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A file that is gone is the disk's failure, not silence."""
+    for container in (Container.WAV, Container.OGG_OPUS):
+        with pytest.raises(FileNotFoundError):
+            await joined([Sound(tmp_path / "gone", container, False, Samples(9000))], ffmpeg, tmp_path)
+
+
+async def test_numbers_that_are_none(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """Float samples may be anything in a stranger's file; what comes out is finite."""
+    wild = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.5] * 1000, np.float32)
+    path = studio.record("wild.wav", wild, ("-c:a", "pcm_f32le", "-f", "wav"))
+    heard, _ = await joined([Sound(path, Container.WAV, False, Samples(6000))], ffmpeg, tmp_path)
+    assert np.isfinite(heard).all()
+    assert np.abs(heard).max() <= 8
+
+
+def left_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_leaves_nothing_behind(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Left in the middle, the work folder is empty again."""
+    blocks = pcm(sounds(captured("plain")), ffmpeg, tmp_path)
+    await anext(blocks)
+    await blocks.aclose()
+    assert left_in(tmp_path) == []
+
+
+def test_planning() -> None:
+    """The pre-roll takes as many packets as it needs and no more; a run's head pays its pre-skip."""
+    assert pre_roll([960] * 100) == 20
+    assert pre_roll([960] * 5) == 5
+    assert pre_roll([]) == 0
+    assert head_skip(start_granule=0, decoded=9600, wanted=9600, pre_skip=312) == 312
+    assert head_skip(start_granule=960, decoded=9600, wanted=9600, pre_skip=312) == 0
+    assert head_skip(start_granule=960, decoded=9600, wanted=9288, pre_skip=312) == 312
+    assert head_skip(start_granule=960, decoded=9600, wanted=1000, pre_skip=312) == 312

@@ -1,0 +1,249 @@
+"""How ffmpeg is found, run, and held."""
+
+import asyncio
+import os
+import resource
+import stat
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from bot.audio.ffmpeg import Ffmpeg, Limits, running
+from bot.errors import ConfigError, GiveUp, TryLater
+from storage.records import Container
+from tests.audio.sounds import MP3, OPUS, WAV, Studio, captured, signal
+
+LIMITS = Limits(cpu_s=5, wait_s=20)
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(stat.S_IRWXU)
+    return str(path)
+
+
+async def size(blocks: AsyncIterator[bytes]) -> int:
+    return sum([len(block) async for block in blocks])
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_found_in_the_wheel() -> None:
+    """Without a setting it is the wheel's own program."""
+    found = Ffmpeg.find(None)
+    assert "imageio_ffmpeg" in found.exe
+    assert found.version.startswith("ffmpeg version")
+
+
+def test_found_by_setting(ffmpeg: Ffmpeg) -> None:
+    """A setting names another program."""
+    assert Ffmpeg.find(ffmpeg.exe).exe == ffmpeg.exe
+
+
+def test_not_usable(tmp_path: Path) -> None:
+    """A program that is not there, doesn't run, is another one or can't write MP3 is an error that names the key."""
+    broken = script(tmp_path / "broken", "exit 1")
+    other = script(tmp_path / "other", "echo hello")
+    silent = script(tmp_path / "silent", '[ "$2" = -version ] && echo ffmpeg version 9 || echo aac')
+    (tmp_path / "data").write_bytes(b"\0")
+    for configured in (str(tmp_path / "absent"), str(tmp_path / "data"), broken, other, silent):
+        with pytest.raises(ConfigError, match=r"^audio\.ffmpeg: "):
+            Ffmpeg.find(configured)
+
+
+async def test_file_names_are_names(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A file name that looks like an option or an address is read as what it is."""
+    for name in ("-i", "http:a", "concat:a|b", "%d", "a b'c"):
+        path = tmp_path / name
+        path.write_bytes(studio.record("plain", signal(4800), WAV).read_bytes())
+        assert await size(ffmpeg.decode(path, Container.WAV, max_seconds=1)) == 4800 * 4
+
+
+async def test_decoding_ends_at_the_bound(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """No more than asked for is decoded."""
+    path = studio.record("a", signal(96_000), WAV)
+    assert await size(ffmpeg.decode(path, Container.WAV, max_seconds=0.5)) == 24_000 * 4
+
+
+async def test_refused_by_ffmpeg(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """What ffmpeg can't read is given up, not tried again."""
+    path = tmp_path / "a"
+    path.write_bytes(bytes(1000))
+    with pytest.raises(GiveUp) as caught:
+        await size(ffmpeg.decode(path, Container.MP4_AAC, max_seconds=1))
+    assert caught.value.reason == "undecodable"
+
+
+async def wait_for_nothing(pids: list[int]) -> None:
+    async with running(["/bin/sh", "-c", "echo $$; exec sleep 600"], Limits(cpu_s=5, wait_s=0.5)) as child:
+        pids.append(int(await child.read()))
+        await child.read()
+
+
+async def test_hanging_child() -> None:
+    """A child that neither speaks nor ends is killed when its time is up."""
+    pids: list[int] = []
+    with pytest.raises(TryLater):
+        await wait_for_nothing(pids)
+    assert gone(pids[0])
+
+
+async def feed(command: str, wait_s: float) -> None:
+    async with running(["/bin/sh", "-c", command], Limits(cpu_s=5, wait_s=wait_s), feed=True) as child:
+        while True:
+            await child.write(bytes(1 << 16))
+
+
+async def test_child_that_does_not_read() -> None:
+    """A child that takes nothing is killed when its time is up, and one that is gone is no crash."""
+    with pytest.raises(TryLater):
+        await feed("exec sleep 600", wait_s=0.5)
+    with pytest.raises(TryLater):
+        await feed("exit 0", wait_s=20)
+
+
+async def test_cancelled() -> None:
+    """Cancelled, or left in the middle, no child stays behind, however much it has still to say."""
+    pids: asyncio.Queue[int] = asyncio.Queue()
+
+    async def listen() -> None:
+        async with running(["/bin/sh", "-c", "echo $$; exec cat /dev/zero"], LIMITS) as child:
+            pids.put_nowait(int((await child.read()).split(b"\n")[0]))
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(listen())
+    pid = await pids.get()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert gone(pid)
+
+
+async def test_limits_are_set() -> None:
+    """A child has its limits, an empty environment, and no way to write a file."""
+    command = ["/bin/sh", "-c", "read go; ulimit -v; ulimit -t; ulimit -f; ulimit -n; ulimit -c; /usr/bin/env; pwd"]
+    limits = Limits(cpu_s=7, wait_s=20)
+    async with running(command, limits, feed=True) as child:
+        await child.write(b"go\n")
+        child.close_input()
+        said = (await child.read()).decode().split()
+        while block := await child.read():
+            said += block.decode().split()
+    assert said[:5] == [str(limits.memory_bytes // 1024), "7", "0", "64", "0"]
+    assert {line.split("=")[0] for line in said[5:]} <= {"PWD", "OLDPWD", "SHLVL", "_", "/"}
+    assert resource.getrlimit(resource.RLIMIT_CPU)[0] != 7
+
+
+async def test_few_at_once(tmp_path: Path) -> None:
+    """However many want to decode, two do so at a time."""
+    now, gate = tmp_path / "now", tmp_path / "gate"
+    now.mkdir()
+    os.mkfifo(gate)
+    text = f"mkdir {now}/$$; ls {now} | wc -l; read line < {gate}; rmdir {now}/$$"
+    ffmpeg = Ffmpeg(script(tmp_path / "slow", text))
+    counts: asyncio.Queue[int] = asyncio.Queue()
+
+    async def decode() -> None:
+        async for said in ffmpeg.decode(tmp_path / "x", Container.WAV, max_seconds=1):
+            counts.put_nowait(int(said))
+
+    opened = os.open(gate, os.O_RDWR)
+    try:
+        tasks = [asyncio.create_task(decode()) for _ in range(6)]
+        seen = [await counts.get(), await counts.get()]
+        os.write(opened, b"go\n" * 6)
+        await asyncio.gather(*tasks)
+    finally:
+        os.close(opened)
+    seen += [counts.get_nowait() for _ in range(4)]
+    assert max(seen) == 2
+
+
+async def test_described(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Rate and channels are those of the sound, whatever the tags say."""
+    path = studio.record(
+        "a.mp3", signal(48_000), MP3, "-ar", "44100", "-ac", "2", "-metadata", "title=Audio: x, 5 Hz, mono"
+    )
+    assert await ffmpeg.describe(path, Container.MP3) == (44_100, 2)
+    path.write_bytes(b"")
+    assert await ffmpeg.describe(path, Container.MP3) == (0, 0)
+
+
+# ---- attacks that were seen to work on plain calls
+
+INNER = "inner.wav"
+HLS = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{INNER}\n#EXT-X-ENDLIST\n"
+CONCAT = f"ffconcat version 1.0\nfile {INNER}\n"
+DASH = f"""<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S">
+<Period><AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1"><BaseURL>{INNER}</BaseURL>
+</Representation></AdaptationSet></Period></MPD>"""
+
+
+@pytest.mark.parametrize("text", [HLS, CONCAT, DASH])
+@pytest.mark.parametrize("container", [c for c in Container if c is not Container.UNKNOWN])
+async def test_playlists_are_not_followed(
+    text: str, container: Container, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    """A playlist or manifest in sound's clothes never makes ffmpeg read another file."""
+    studio.record(INNER, signal(48_000), WAV)
+    path = tmp_path / "chunk.m3u8"
+    path.write_text(text)
+    heard: list[bytes] = []
+    with pytest.raises(GiveUp):
+        await hear(ffmpeg, path, container, heard)
+    assert heard == []
+
+
+async def hear(ffmpeg: Ffmpeg, path: Path, container: Container, heard: list[bytes]) -> None:
+    async with aclosing(ffmpeg.decode(path, container, max_seconds=10)) as blocks:
+        async for block in blocks:
+            heard.append(block)  # noqa: PERF401  what came before the error counts too
+
+
+async def test_matroska_that_holds_more_than_sound(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Only codecs of sound that broadcasts use are decoded."""
+    path = studio.record("a.mka", signal(48_000), ("-c:a", "wmav2", "-f", "matroska"))
+    with pytest.raises(GiveUp):
+        await size(ffmpeg.decode(path, Container.WEBM, max_seconds=10))
+
+
+async def test_hours_in_a_small_file(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Hours of silence in a small file cost no more than what was asked for."""
+    command = (
+        "-f",
+        "lavfi",
+        "-i",
+        "anullsrc=r=48000:cl=mono",
+        "-map",
+        "1:a",
+        "-t",
+        "7200",
+        "-c:a",
+        "flac",
+        "-f",
+        "flac",
+    )
+    path = studio.record("bomb", signal(100), command)
+    assert path.stat().st_size < 3_000_000
+    assert await size(ffmpeg.decode(path, Container.FLAC, max_seconds=60)) == 60 * 48_000 * 4
+
+
+async def test_real_chunk_under_all_limits(ffmpeg: Ffmpeg, studio: Studio) -> None:
+    """Healthy sound passes unchanged."""
+    chunk = captured("plain")[0].path
+    assert await size(ffmpeg.decode(chunk, Container.OGG_OPUS, max_seconds=60)) == studio.hear(chunk).nbytes
+    vorbis = studio.record("v", signal(10_000), ("-c:a", "libvorbis", *OPUS[-2:]))
+    assert await size(ffmpeg.decode(vorbis, Container.OGG_VORBIS, max_seconds=60)) == 40_000

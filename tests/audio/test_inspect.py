@@ -1,0 +1,156 @@
+"""What is found in a chunk's bytes."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.errors import GiveUp
+from storage.records import ChunkFacts, Container, Timing
+from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Studio, captured, signal
+from tests.audio.test_opus import MS20, headers, page
+
+LENGTH = 100_003  # samples; no multiple of any frame
+EXACT, ESTIMATED = Timing.EXACT, Timing.ESTIMATED
+SLACK = {ESTIMATED: 3000, EXACT: 0}
+
+
+async def look(path: Path, ffmpeg: Ffmpeg, announced_ms: int | None = None, max_seconds: float = 3600) -> ChunkFacts:
+    return await inspect_chunk(path, ffmpeg, announced_ms=announced_ms, max_seconds=max_seconds)
+
+
+async def reason(path: Path, ffmpeg: Ffmpeg, announced_ms: int | None = None, max_seconds: float = 3600) -> str:
+    with pytest.raises(GiveUp) as caught:
+        await look(path, ffmpeg, announced_ms, max_seconds)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("form", "container", "timing"),
+    [
+        (OPUS, Container.OGG_OPUS, EXACT),
+        (("-c:a", "libvorbis", "-f", "ogg"), Container.OGG_VORBIS, EXACT),
+        (("-c:a", "flac", "-f", "ogg"), Container.OGG_FLAC, EXACT),
+        (M4A, Container.MP4_AAC, EXACT),
+        ((*M4A, "-use_editlist", "0"), Container.MP4_AAC, ESTIMATED),
+        ((*M4A, "-movflags", "frag_keyframe+empty_moov"), Container.MP4_AAC, ESTIMATED),
+        (ADTS, Container.ADTS_AAC, ESTIMATED),
+        ((*MP3, "-write_xing", "0"), Container.MP3, ESTIMATED),
+        ((*MP3, "-write_xing", "0", "-id3v2_version", "0"), Container.MP3, ESTIMATED),
+        (WAV, Container.WAV, EXACT),
+        (FLAC, Container.FLAC, EXACT),
+        (CAF, Container.CAF, EXACT),
+        (WEBM, Container.WEBM, EXACT),
+    ],
+)
+async def test_containers(
+    studio: Studio, ffmpeg: Ffmpeg, form: tuple[str, ...], container: Container, timing: Timing
+) -> None:
+    """Each container is known by its bytes, whatever its name says, and its length is told as well as it can be."""
+    facts = await look(studio.record("video.txt", signal(LENGTH), form), ffmpeg)
+    assert (facts.container, facts.timing) == (container, timing)
+    assert abs(facts.samples - LENGTH) <= SLACK[timing]
+    assert (facts.sample_rate, facts.channels) == (48_000, 1)
+
+
+async def test_mp3_with_a_tag(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """An MP3 whose encoder told its padding is exact; decoders leave at most 36 samples of it."""
+    facts = await look(studio.record("a.mp3", signal(LENGTH), MP3), ffmpeg)
+    assert facts.timing is EXACT
+    assert 0 <= facts.samples - LENGTH <= 36
+
+
+async def test_other_rate(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Rate and channels are the source's; the length is counted at 48 kHz."""
+    path = studio.record("a.wav", signal(LENGTH), WAV, "-ar", "22050", "-ac", "2")
+    facts = await look(path, ffmpeg)
+    assert (facts.sample_rate, facts.channels) == (22_050, 2)
+    assert abs(facts.samples - LENGTH) <= 4
+
+
+async def test_real_chunk(ffmpeg: Ffmpeg) -> None:
+    """A chunk of a real Element Web gives the facts of its pages."""
+    chunk = captured("plain")[0]
+    assert await look(chunk.path, ffmpeg, chunk.announced_ms) == chunk.facts
+
+
+async def test_empty_tail(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """Element Web's tail without sound is no damage."""
+    path = tmp_path / "tail"
+    path.write_bytes(headers() + page([], 9, -1, flags=4))
+    assert (await look(path, ffmpeg, 0)).samples == 0
+
+
+async def test_whole_files_chained(tmp_path: Path, studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Several whole Ogg files in one are no slice; they are counted by decoding, and only roughly."""
+    one, two = (studio.record(f"{seed}.ogg", signal(LENGTH, seed), OPUS).read_bytes() for seed in (1, 2))
+    path = tmp_path / "chained"
+    path.write_bytes(one + two)
+    facts = await look(path, ffmpeg)
+    assert (facts.container, facts.timing, facts.ogg) == (Container.OGG_OPUS, ESTIMATED, None)
+    assert facts.samples > LENGTH
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "empty"),
+        (bytes(5000), "not_audio"),
+        (b"<!doctype html><title>502 Bad Gateway</title>", "not_audio"),
+        (b'{"errcode":"M_NOT_FOUND"}', "not_audio"),
+        (np.random.default_rng(1).bytes(20_000), "not_audio"),
+        (headers(), "empty"),
+        (page([MS20], 2, 960), "headers_missing"),
+        (headers() + page([MS20], 2, 960)[:-1], "truncated"),
+        (headers() + bytes(4096) + page([MS20], 2, 960), "bad_checksum"),
+        (page([b"Speex   1.2"], 0, 0, flags=2), "not_audio"),
+        (b"OggS" + bytes(3), "headers_missing"),
+        (b"\0\0\0\x18ftypM4A " + bytes(12) + b"\0\0\x10\0mdat" + bytes(4088), "truncated"),
+        (b"\0\0\0\x18ftypM4A " + bytes(12) + b"\0\0\0\x10moov\0\0\0\x08trak", "undecodable"),
+        (b"fLaC" + bytes(400), "undecodable"),
+        (b"RIFF\xff\xff\xff\xffWAVEfmt ", "truncated"),
+        (b"ID3\x04\0\0\0\0\0\0", "not_audio"),
+    ],
+)
+async def test_refused(tmp_path: Path, ffmpeg: Ffmpeg, data: bytes, expected: str) -> None:
+    """What holds no sound, or not all of it, is refused by name."""
+    path = tmp_path / "chunk.ogg"
+    path.write_bytes(data)
+    assert await reason(path, ffmpeg) == expected
+
+
+@pytest.mark.parametrize("form", [OPUS, M4A, WAV])
+async def test_cut_off(studio: Studio, ffmpeg: Ffmpeg, form: tuple[str, ...]) -> None:
+    """A file of which the end is missing is told as truncated, though ffmpeg would be content with some."""
+    path = studio.record("a", signal(LENGTH), form)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    assert await reason(path, ffmpeg) == "truncated"
+
+
+async def test_much_longer_than_announced(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """More than ten times what the event says is refused; a client that is a little wrong is believed."""
+    path = studio.record("a.wav", signal(LENGTH), WAV)
+    assert await reason(path, ffmpeg, announced_ms=LENGTH // 48 // 11) == "too_long"
+    assert (await look(path, ffmpeg, announced_ms=LENGTH // 48 // 9)).samples == LENGTH
+    assert (await look(path, ffmpeg, announced_ms=0)).samples == LENGTH
+
+
+async def test_longer_than_a_broadcast(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """No chunk is longer than a broadcast may be, whatever its container."""
+    for form in (WAV, OPUS):
+        path = studio.record("a", signal(LENGTH), form)
+        assert await reason(path, ffmpeg, max_seconds=2) == "too_long"
+
+
+async def test_a_wave_file_of_a_million_seconds(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """One megabyte at one sample per second is refused after as little as it takes to see that."""
+    data = bytes(1 << 20)
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 1, 1, 1, 8)
+    path = tmp_path / "bomb"
+    path.write_bytes(
+        struct.pack("<4sI4s", b"RIFF", len(data) + 36, b"WAVE") + form + struct.pack("<4sI", b"data", len(data)) + data
+    )
+    assert await reason(path, ffmpeg, announced_ms=120_000) in {"too_long", "undecodable"}

@@ -1,0 +1,87 @@
+"""The meter against known values and against ffmpeg's own."""
+
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.audio.loudness import Meter
+from tests.audio.sounds import Pcm, Studio, signal
+
+
+def metered(sound: Pcm, block: int = 50_000) -> Meter:
+    meter = Meter()
+    for start in range(0, len(sound), block):
+        meter.add(sound[start : start + block])
+    return meter
+
+
+def tone(frequency: float, level_db: float, seconds: float = 10, phase: float = 0.0) -> Pcm:
+    time = np.arange(int(seconds * 48_000)) / 48_000
+    return (10 ** (level_db / 20) * np.sin(2 * np.pi * frequency * time + phase)).astype(np.float32)
+
+
+@pytest.mark.parametrize("level", [-3, -23, -33])
+def test_calibration(level: float) -> None:
+    """A 997 Hz tone on both channels of a level in dBFS has the same in LUFS (BS.1770-4, section 2)."""
+    loudness = metered(tone(997, level)).integrated()
+    assert loudness is not None
+    assert loudness == pytest.approx(level, abs=0.05)
+
+
+def test_against_ffmpeg(studio: Studio) -> None:
+    """Integrated loudness with pauses, and true peak, are those of ffmpeg's ebur128."""
+    sound = signal(48_000 * 20)
+    sound[48_000 * 5 : 48_000 * 9] *= 0.001
+    sound[48_000 * 12 : 48_000 * 15] *= 0.2
+    source = ("-f", "f32le", "-ar", "48000", "-ac", "1", "-i", "pipe:")
+    command = [studio.exe, *source, "-af", "ebur128=peak=true:dualmono=true", "-f", "null", "-"]
+    asked = subprocess.run(command, input=sound.tobytes(), capture_output=True, check=True)
+    summary = asked.stderr.decode().rpartition("Summary:")[2]
+    integrated, peak = (re.search(rf"{name}:\s+(-?[\d.]+)", summary) for name in ("I", "Peak"))
+    assert integrated is not None
+    assert peak is not None
+    meter = metered(sound)
+    assert meter.integrated() == pytest.approx(float(integrated[1]), abs=0.06)
+    assert meter.true_peak() == pytest.approx(float(peak[1]), abs=0.15)
+
+
+@pytest.mark.parametrize("phase", [0.0, np.pi / 4, 1.0])
+def test_peak_between_samples(phase: float) -> None:
+    """A peak that falls between two samples is found (a quarter of the rate, samples 3 dB below the peak)."""
+    swelling = tone(12_000, -6, 1, phase) * np.minimum(1, np.arange(48_000) / 4800).astype(np.float32)
+    assert metered(swelling).true_peak() == pytest.approx(-6, abs=0.15)
+
+
+def test_silence() -> None:
+    """Silence has no loudness and no peak."""
+    meter = metered(np.zeros(100_000, np.float32))
+    assert meter.integrated() is None
+    assert meter.true_peak() == -np.inf
+    assert Meter().integrated() is None
+
+
+def test_short_sound() -> None:
+    """A sound shorter than a gating block is measured as far as it goes."""
+    loudness = metered(tone(997, -20, 0.25)).integrated()
+    assert loudness is not None
+    assert loudness == pytest.approx(-20, abs=1)
+
+
+SOUND = np.concatenate([signal(60_000), np.zeros(9000, np.float32), 0.1 * signal(30_000, 3)])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, len(SOUND)), max_size=8))
+def test_blocks_do_not_matter(cuts: list[int]) -> None:
+    """The same sound in blocks of any length measures the same."""
+    meter = Meter()
+    for part in np.split(SOUND, sorted(cuts)):
+        meter.add(part)
+    whole = Meter()
+    whole.add(SOUND)
+    assert meter.integrated() == pytest.approx(whole.integrated(), abs=1e-4)
+    assert meter.true_peak() == pytest.approx(whole.true_peak(), abs=1e-4)

@@ -1,0 +1,62 @@
+"""MP3 frames and the frame that tells the padding."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.audio.mp3 import Info, after_id3, frame_size, info_frame, read_header, read_info
+from tests.audio.sounds import MP3, Studio, signal
+
+RATES = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
+
+
+@pytest.mark.parametrize("kbps", RATES)
+def test_own_frame(kbps: int) -> None:
+    """Our Info frame is a valid frame at every rate and says what it was told."""
+    frame = info_frame(frames=1001, kbps=kbps, samples=1000 * 1152)
+    header = read_header(frame)
+    assert header is not None
+    assert (header.size, header.mono, header.sample_rate) == (len(frame), True, 48_000)
+    assert read_info(io.BytesIO(frame)) == Info(1001, 576, 576)
+    own = read_header(bytes([0xFF, 0xFB, (RATES.index(kbps) + 1) << 4 | 4, 0xC0]))
+    assert own is not None
+    assert own.size == frame_size(kbps)
+
+
+@pytest.mark.parametrize("frames", [0, 900, 1005])
+def test_impossible_length(frames: int) -> None:
+    """Frames that can't hold just this sound are refused."""
+    with pytest.raises(ValueError, match="are not"):
+        info_frame(frames=frames, kbps=64, samples=1000 * 1152)
+
+
+def test_frame_of_ffmpeg(studio: Studio) -> None:
+    """What LAME's users write is read: frames, delay and padding add up to the sound."""
+    for rate, samples in ((48_000, 100_003), (22_050, 45_940)):
+        path = studio.record("a.mp3", signal(100_003), MP3, "-ar", str(rate), "-b:a", "64k")
+        with path.open("rb") as file:
+            info = read_info(file)
+            frame = 1152 if rate == 48_000 else 576
+        assert info is not None
+        assert info.frames is not None
+        assert info.delay is not None
+        assert info.padding is not None
+        assert abs(info.frames * frame - info.delay - info.padding - samples) <= 1
+
+
+def test_no_tag(studio: Studio) -> None:
+    """Without such a frame nothing is told."""
+    path = studio.record("a.mp3", signal(9000), MP3, "-write_xing", "0")
+    with path.open("rb") as file:
+        assert read_info(file) is None
+        assert after_id3(file) > 0
+
+
+@given(st.binary(max_size=300))
+def test_hostile(data: bytes) -> None:
+    """Any bytes are read without a crash."""
+    for start in (b"", b"ID3", b"\xff\xfb\x54\xc4" + bytes(17) + b"Info"):
+        info = read_info(io.BytesIO(start + data))
+        assert info is None or info.delay is None or 0 <= info.delay < 4096

@@ -1,0 +1,31 @@
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from storage.store import Store
+from tests.commands.stage import Stage
+
+
+@pytest.fixture(scope="session")
+async def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store's folder with nothing in it, made once: most of the time of these tests went into its tables."""
+    directory = tmp_path_factory.mktemp("commands") / "data"
+    await (await Store.own(directory)).close()
+    return directory
+
+
+@pytest.fixture
+async def bare(empty_store: Path, tmp_path: Path) -> AsyncIterator[Stage]:
+    """A stage without a room."""
+    store = await Store.own(shutil.copytree(empty_store, tmp_path / "data"))
+    yield Stage(store)
+    await store.close()
+
+
+@pytest.fixture
+async def stage(bare: Stage) -> Stage:
+    """A private room of version 12 that records."""
+    await bare.open()
+    return bare

@@ -1,0 +1,186 @@
+"""A room by hand: members with their powers, recordings, and commands said in it."""
+
+import itertools
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from bot.commands.handle import Commands
+from bot.settings import FeedsSettings, MatrixSettings, Settings, WebSettings
+from storage import archive, jobs, rooms
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkState,
+    DeviceId,
+    Episode,
+    EventId,
+    HistoryVisibility,
+    Job,
+    JobId,
+    JobKind,
+    JobState,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    Room,
+    RoomId,
+    StateEvent,
+    UserId,
+    to_samples,
+)
+from storage.store import Store
+from tests.clock import Clock
+
+ROOM = RoomId("!r:hs")
+BOT = UserId("@bot:hs")
+ADMIN = UserId("@admin:hs")
+CREATOR = UserId("@creator:hs")  # of a version 12 room: stands in no power levels
+MOD = UserId("@mod:hs")
+MEMBER = UserId("@member:hs")
+SPEAKER = UserId("@speaker:hs")  # an ordinary member who spoke
+STRANGER = UserId("@stranger:hs")
+BANNED = UserId("@banned:hs")  # was a moderator
+SECRET = b"s" * 32
+BASE = "https://pod.example"
+
+
+class Stage:
+    """`say` a command and get its answer; `jobs` gives what else was written down."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock = Clock()
+        self.feeds = FeedsSettings()
+        self._count = itertools.count(100)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            matrix=MatrixSettings(homeserver="https://hs", user_id=BOT, admins=(ADMIN,)),
+            web=WebSettings(public_url=BASE),
+            feeds=self.feeds,
+        )
+
+    async def open(self, *, room_id: RoomId = ROOM, version: str = "12", **fields: Any) -> None:
+        """A room with everybody in it, whose power levels know the moderator alone."""
+        async with self.store.write() as db:
+            fresh = rooms.new_room(room_id, self.clock())
+            await rooms.save_room(db, replace(fresh, **({"joined": True, "recording_on": True} | fields)))
+        await self.state("m.room.create", {"room_version": version}, sender=CREATOR, room_id=room_id)
+        await self.state("m.room.power_levels", {"users": {MOD: 50, BANNED: 100}}, sender=CREATOR, room_id=room_id)
+        for user in (BOT, ADMIN, CREATOR, MOD, MEMBER, SPEAKER):
+            await self.member(user, room_id=room_id)
+        await self.member(BANNED, "ban", room_id=room_id)
+
+    async def state(
+        self,
+        kind: str,
+        content: dict[str, Any],
+        *,
+        key: str = "",
+        sender: UserId = MOD,
+        room_id: RoomId = ROOM,
+    ) -> None:
+        async with self.store.write() as db:
+            position = Position(next(self._count))
+            await rooms.save_state(db, StateEvent(room_id, kind, key, sender, content, position))
+
+    async def member(self, user: UserId, membership: str = "join", *, room_id: RoomId = ROOM, name: Any = None) -> None:
+        content = {"membership": membership} | ({} if name is None else {"displayname": name})
+        await self.state("m.room.member", content, key=user, sender=user, room_id=room_id)
+
+    async def forget_state(self) -> None:
+        """What is known right after the bot joined: who asked is a member, and nothing else."""
+        async with self.store.write() as db:
+            await rooms.forget_state(db, ROOM)
+        for user in (ADMIN, MOD, CREATOR, MEMBER):
+            await self.member(user)
+
+    async def recording(self, *, length_ms: int | None = 61_000, **fields: Any) -> Recording:
+        """A recording of the speaker, with an episode unless `length_ms` is None."""
+        count = next(self._count)
+        fresh = Recording(
+            id=RecordingId(0),
+            code="",
+            number=0,
+            room_id=ROOM,
+            event_id=EventId(f"$started{count}"),
+            kind=RecordingKind.VOICE_BROADCAST,
+            broadcaster=SPEAKER,
+            device_id=DeviceId("DEV"),
+            state=RecordingState.COMPLETE,
+            position=Position(count),
+            started_at=self.clock(),
+            heard_at=self.clock(),
+            history_visibility=HistoryVisibility.SHARED,
+            broadcaster_name="Mira",
+        )
+        async with self.store.write() as db:
+            saved = await archive.add_recording(db, replace(fresh, **fields))
+            if length_ms is not None:
+                blob, samples = BlobKey(f"{count:064x}"), to_samples(length_ms)
+                await archive.save_episode(db, Episode(saved.id, saved.event_id, blob, 9, samples, self.clock()))
+        return saved
+
+    async def chunk(self, recording: Recording, state: ChunkState, **fields: Any) -> None:
+        count = next(self._count)
+        async with self.store.write() as db:
+            fresh = Chunk(EventId(f"$chunk{count}"), recording.id, Position(count), None, state)
+            await archive.save_chunk(db, replace(fresh, **fields))
+
+    def command(self, sender: UserId, body: str, **fields: Any) -> Job:
+        """The job that the recorder writes for `body` said now."""
+        count = next(self._count)
+        payload = {
+            "room_id": ROOM,
+            "sender": sender,
+            "event_id": f"$command{count}",
+            "body": body,
+            "position": count,
+            "sent_at": self.clock().isoformat(),
+            "history": False,
+            "encrypted": False,
+            "msgtype": "m.text",
+            "thread": None,
+        } | fields
+        return Job(JobId(count), JobKind.COMMAND, f"$command{count}", payload, JobState.RUNNING, self.clock(), 1)
+
+    async def handle(self, job: Job) -> None:
+        await Commands(self.store, self.settings, SECRET, self.clock).handle(job)
+
+    async def say(self, sender: UserId, body: str, **fields: Any) -> str | None:
+        """The body of the answer; None when there was none."""
+        job = self.command(sender, body, **fields)
+        await self.handle(job)
+        found = await self.take(JobKind.NOTICE)
+        assert len(found) <= 1
+        if not found:
+            return None
+        payload = found[0].payload
+        assert found[0].subject == f"answer:{job.subject}"
+        assert (payload["room_id"], payload["reply_to"]) == (job.payload["room_id"], job.subject)
+        return str(payload["body"])
+
+    async def take(self, kind: JobKind) -> tuple[Job, ...]:
+        """What was written down to be done, and now counts as done."""
+        async with self.store.write() as db:
+            found = await jobs.claim(db, [kind], datetime.max.replace(tzinfo=self.clock().tzinfo), 100)
+            for job in found:
+                await jobs.done(db, job.id, self.clock())
+        return found
+
+    async def room(self, room_id: RoomId = ROOM) -> Room:
+        async with self.store.read() as db:
+            found = await rooms.room(db, room_id)
+        assert found is not None
+        return found
+
+    async def look(self, recording: Recording) -> Recording:
+        """The recording as it stands now."""
+        async with self.store.read() as db:
+            found = await archive.recording(db, recording.id)
+        assert found is not None
+        return found

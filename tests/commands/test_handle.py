@@ -1,0 +1,175 @@
+"""When a command is carried out, and how often."""
+
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+
+from bot.commands import replies
+from bot.errors import GiveUp
+from storage import rooms
+from storage.records import JobKind, RecordingState, RoomId
+from tests.commands.stage import BASE, MEMBER, MOD, ROOM, SPEAKER, Stage
+
+CHANGING = ["record off", "publish public", "feed", "feed renew", "publish last", "unpublish last", "publish private"]
+READING = ["help", "status", "list"]
+
+
+@pytest.mark.parametrize("command", CHANGING + READING)
+async def test_old_commands_are_not_carried_out(stage: Stage, command: str) -> None:
+    """More than ten minutes old, met in history, or without a time that can be believed: please repeat."""
+    await stage.recording(broadcaster=MOD)
+    before = await stage.room()
+    said = stage.clock().isoformat()
+    stage.clock.pass_by(601)
+    assert await stage.say(MOD, f"!aircheck {command}", sent_at=said) == "I was away, please repeat."
+    assert await stage.say(MOD, f"!aircheck {command}", history=True) == "I was away, please repeat."
+    assert await stage.say(MOD, f"!aircheck {command}", sent_at=None) == "I was away, please repeat."
+    assert await stage.room() == before
+    assert await stage.take(JobKind.DIRECT) == ()
+
+
+async def test_ten_minutes_is_young_enough(stage: Stage) -> None:
+    """The bound is more than ten minutes; a clock that is ahead is none of our business."""
+    said = stage.clock().isoformat()
+    stage.clock.pass_by(600)
+    assert await stage.say(MOD, "!aircheck record off", sent_at=said) != replies.AWAY
+    stage.clock.pass_by(-900)
+    assert await stage.say(MOD, "!aircheck record on", sent_at=said) != replies.AWAY
+    assert (await stage.room()).recording_on
+
+
+@pytest.mark.parametrize("command", CHANGING)
+async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: Stage, command: str) -> None:
+    """Whoever runs a homeserver can forge them: no switch, no address, no recording in the open."""
+    await bare.open(encrypted=True)
+    await bare.recording(broadcaster=MOD)
+    before = await bare.room()
+    assert await bare.say(MOD, f"!aircheck {command}") == replies.NOT_ENCRYPTED
+    assert await bare.room() == before
+    assert await bare.take(JobKind.DIRECT) == ()
+    assert await bare.say(MOD, f"!aircheck {command}", encrypted=True) != replies.NOT_ENCRYPTED
+
+
+@pytest.mark.parametrize("command", READING)
+async def test_unencrypted_words_may_ask(bare: Stage, command: str) -> None:
+    """What is only read is answered, into the encrypted room."""
+    await bare.open(encrypted=True)
+    assert await bare.say(MEMBER, f"!aircheck {command}") not in (None, replies.NOT_ENCRYPTED)
+
+
+async def test_a_command_that_comes_twice_is_one_change_and_one_answer(stage: Stage) -> None:
+    """The process died before the job was done: what was written stands, and nothing is done again."""
+    renew = stage.command(MEMBER, "!aircheck feed renew")
+    on = stage.command(MOD, "!aircheck record on")
+    await stage.handle(renew)
+    await stage.handle(on)
+    assert len(await stage.take(JobKind.NOTICE)) == 2
+    assert len(await stage.take(JobKind.DIRECT)) == 1
+    assert await stage.say(MOD, "!aircheck record off") is not None
+    await stage.handle(renew)
+    await stage.handle(on)
+    assert await stage.take(JobKind.NOTICE) == ()
+    assert await stage.take(JobKind.DIRECT) == ()
+    assert not (await stage.room()).recording_on
+    async with stage.store.read() as db:
+        listener = await rooms.listener(db, ROOM, MEMBER)
+    assert listener is not None
+    assert listener.generation == 1
+
+
+async def test_a_command_that_fails_changes_nothing(stage: Stage) -> None:
+    """The answer can't be written: the change is not there either, and the job may run again."""
+    broken = stage.command(MOD, "!aircheck record off", thread=object())
+    with pytest.raises(Exception, match="JSON"):
+        await stage.handle(broken)
+    assert (await stage.room()).recording_on
+
+
+@pytest.mark.parametrize("field", ["sender", "body"])
+async def test_a_job_that_is_no_command_is_given_up(stage: Stage, field: str) -> None:
+    """A homeserver may send anything; it is never tried again."""
+    with pytest.raises(GiveUp):
+        job = stage.command(MOD, "!aircheck help")
+        await stage.handle(replace(job, payload={**job.payload, field: ["junk"]}))
+    assert await stage.take(JobKind.NOTICE) == ()
+
+
+async def test_answers_stay_in_their_thread(stage: Stage) -> None:
+    """The notice carries the thread's root."""
+    await stage.handle(stage.command(MEMBER, "!aircheck help", thread="$root"))
+    (notice,) = await stage.take(JobKind.NOTICE)
+    assert notice.payload["thread"] == "$root"
+
+
+NOT_BUILT = ["title", "describe", "delete", "optout", "optin", "backfill", "retention", "check", "yes"]
+
+
+@pytest.mark.parametrize("verb", [*NOT_BUILT, "dance", "@room", "рecord"])
+async def test_what_is_not_built_does_not_exist(stage: Stage, verb: str) -> None:
+    """It is answered so, and stands neither in help nor in help on it."""
+    answer = await stage.say(MOD, f"!aircheck {verb} kfmtra")
+    assert answer == "There is no such command. `!aircheck help` lists those that there are."
+    assert await stage.say(MOD, f"!aircheck help {verb}") == answer
+    assert f"`!aircheck {verb}" not in (await stage.say(MOD, "!aircheck help") or "")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("record", "`!aircheck record on|off`"),
+        ("record maybe", "`!aircheck record on|off`"),
+        ("record on please", "`!aircheck record on|off`"),
+        ("list 0", "`!aircheck list [n]`"),
+        ("list 51", "`!aircheck list [n]`"),
+        ("list many", "`!aircheck list [n]`"),
+        ("status now", "`!aircheck status`"),
+        ("feed me", "`!aircheck feed renew`"),
+        ("publish", "`!aircheck publish public|private`"),
+        ("publish everything", "`!aircheck publish RECORDING`"),
+        ("publish public now", "`!aircheck publish RECORDING`"),
+        ("unpublish", "`!aircheck unpublish RECORDING`"),
+        ("unpublish kfmtra kfmtrb", "`!aircheck unpublish RECORDING`"),
+    ],
+)
+async def test_wrong_words_are_answered_with_the_right_ones(stage: Stage, words: str, hint: str) -> None:
+    """One line that says how to say it; nothing changes."""
+    before = await stage.room()
+    answer = await stage.say(MOD, f"!aircheck {words}")
+    assert answer is not None
+    assert hint in answer
+    assert "\n" not in answer
+    assert await stage.room() == before
+
+
+async def test_help_names_every_command_with_the_prefix_that_is_set(stage: Stage) -> None:
+    """One line each; help on one says who may."""
+    overview = await stage.say(MEMBER, "!aircheck") or ""
+    for usage in ("help [command]", "status", "list [n]", "feed renew", "record on|off", "publish RECORDING"):
+        assert f"`!aircheck {usage}`: " in overview
+    assert await stage.say(MEMBER, "!aircheck help RECORD") == (
+        "`!aircheck record on|off` (moderators): record this room's broadcasts, or stop it"
+    )
+
+
+async def test_a_room_that_the_bot_left_gets_no_answer(bare: Stage) -> None:
+    """Nor does one that was never known."""
+    await bare.open(joined=False)
+    assert await bare.say(MOD, "!aircheck help") is None
+    assert await bare.say(MOD, "!aircheck help", room_id=RoomId("!other:hs")) is None
+
+
+async def test_the_log_holds_no_words_and_no_secrets(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Verb, room and event are enough; addresses are told by nobody but the direct chat."""
+    caplog.set_level(logging.DEBUG, logger="bot")
+    await stage.recording(state=RecordingState.LIVE)
+    bodies = [
+        await stage.say(user, f"!aircheck {words}")
+        for user in (SPEAKER, MOD)
+        for words in ("feed", "feed renew", "sesame opens", "record sesame", "status", "publish last", "list")
+    ]
+    written = caplog.text + json.dumps(bodies) + repr(await stage.take(JobKind.DIRECT))
+    assert "command=feed" in caplog.text
+    assert f"{BASE}/p/" not in written
+    assert "sesame" not in written

@@ -1,0 +1,136 @@
+"""`status` and `list [n]`"""
+
+from storage.records import (
+    BlobKey,
+    ChunkFacts,
+    ChunkState,
+    Container,
+    DurationMs,
+    EndedBy,
+    RecordingState,
+    Timing,
+    to_samples,
+)
+from tests.commands.stage import BASE, MEMBER, MOD, SPEAKER, Stage
+
+
+async def status(stage: Stage) -> list[str]:
+    return (await stage.say(MEMBER, "!aircheck status") or "").split("\n")
+
+
+async def test_a_quiet_room_says_so(stage: Stage) -> None:
+    """Four lines: what is recorded, what is live, the last episode, problems."""
+    assert await status(stage) == [
+        "Recording is on. The podcast is private: members get their address with `!aircheck feed`.",
+        "Nothing is live.",
+        "There is no episode yet.",
+        "There are no problems that I know of.",
+    ]
+    await stage.say(MOD, "!aircheck publish public")
+    await stage.say(MOD, "!aircheck record off")
+    assert (await status(stage))[0] == (
+        "Recording is off: a moderator can say `!aircheck record on`. "
+        f"The podcast is public: {BASE}/r/{(await stage.room()).key}/feed.xml"
+    )
+
+
+async def test_what_is_live_is_told_with_who_since_when_and_how_long(stage: Stage) -> None:
+    """Each live broadcast has its line; a paused one says so."""
+    first = await stage.recording(state=RecordingState.LIVE, length_ms=None)
+    stage.clock.pass_by(600)
+    second = await stage.recording(state=RecordingState.LIVE, length_ms=None, paused=True, broadcaster_name=None)
+    stage.clock.pass_by(130)
+    assert (await status(stage))[1:3] == [
+        f"Live: Mira, since 20 November 2026, 14:05 (12 min 10 s). Code: {first.code}",
+        f"Live: @speaker:hs, since 20 November 2026, 14:15 (2 min 10 s), paused. Code: {second.code}",
+    ]
+
+
+async def test_the_last_episode_is_told_with_its_length(stage: Stage) -> None:
+    """The newest that ended; empty and deleted ones are none."""
+    await stage.recording(length_ms=9_000)
+    stage.clock.pass_by(60)
+    await stage.recording(length_ms=61_000)
+    stage.clock.pass_by(60)
+    await stage.recording(state=RecordingState.EMPTY, length_ms=None)
+    await stage.recording(state=RecordingState.DELETED, length_ms=None)
+    assert (await status(stage))[2] == "Last episode: Mira, 20 November 2026, 14:06 · 1 min 1 s · complete"
+    stage.clock.pass_by(60)
+    await stage.recording(state=RecordingState.FINISHING, length_ms=None)
+    assert (await status(stage))[2] == "Last episode: Mira, 20 November 2026, 14:08 · being finished"
+
+
+async def test_silence_that_stands_for_sound_is_told(stage: Stage) -> None:
+    """What a damaged chunk in the middle leaves missing, in its announced length."""
+    recording = await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
+    facts = ChunkFacts(Container.WAV, Timing.EXACT, to_samples(5000), 48_000, 1)
+    for sequence in (1, 3):
+        await stage.chunk(recording, ChunkState.STORED, sequence=sequence, blob=BlobKey("ab"), bytes=9, facts=facts)
+    await stage.chunk(recording, ChunkState.DAMAGED, sequence=2, announced_ms=DurationMs(5600))
+    assert (await status(stage))[2].endswith("· 1 min 1 s · incomplete, 6 s missing")
+
+
+async def test_an_end_that_is_missing_is_told(stage: Stage) -> None:
+    """Nobody knows how long it was, so no length is invented; why it is missing is said where it is known."""
+    recording = await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
+    await stage.chunk(recording, ChunkState.DAMAGED, sequence=1, announced_ms=DurationMs(5600))
+    assert (await status(stage))[2].endswith("· 1 min 1 s · incomplete, its end is missing")
+    stage.clock.pass_by(1)
+    await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.ABANDONED)
+    assert (await status(stage))[2].endswith("· incomplete, its end never came")
+
+
+async def test_problems_are_plain_sentences(stage: Stage) -> None:
+    """Keys, media, damage and refusals of the newest recordings; a first download is no problem."""
+    recording = await stage.recording(state=RecordingState.LIVE, length_ms=None)
+    await stage.chunk(recording, ChunkState.WAITING_FOR_MEDIA)
+    assert (await status(stage))[-1] == "There are no problems that I know of."
+    await stage.chunk(recording, ChunkState.WAITING_FOR_MEDIA, reason="not_found")
+    for _ in range(3):
+        await stage.chunk(recording, ChunkState.WAITING_FOR_KEY)
+    await stage.chunk(recording, ChunkState.DAMAGED, reason="hash_mismatch")
+    await stage.chunk(recording, ChunkState.REFUSED, reason="too_large")
+    code = recording.code
+    assert (await status(stage))[3:] == [
+        f"3 chunks of {code} can't be read yet: I am waiting for the speaker's keys.",
+        f"1 chunk of {code} can't be had from the homeserver so far: I keep asking.",
+        f"1 chunk of {code} came damaged.",
+        f"1 chunk of {code} went beyond what I may keep.",
+    ]
+
+
+async def test_problems_of_long_ago_are_not_told(stage: Stage) -> None:
+    """Five newer recordings, and it is history."""
+    recording = await stage.recording(state=RecordingState.INCOMPLETE)
+    await stage.chunk(recording, ChunkState.DAMAGED)
+    for _ in range(4):
+        stage.clock.pass_by(60)
+        await stage.recording()
+    assert (await status(stage))[-1] == f"1 chunk of {recording.code} came damaged."
+    stage.clock.pass_by(60)
+    await stage.recording()
+    assert (await status(stage))[-1] == "There are no problems that I know of."
+
+
+async def test_list_shows_the_newest_first(stage: Stage) -> None:
+    """Five unless asked for more; code, title, length, what became of it."""
+    assert await stage.say(MEMBER, "!aircheck list") == "There is no recording in this room yet."
+    made = []
+    for minute in range(7):
+        made.append(await stage.recording(length_ms=minute * 60_000, title=f"Talk {minute}"))
+        stage.clock.pass_by(60)
+    await stage.recording(state=RecordingState.DELETED)
+    lines = (await stage.say(MEMBER, "!aircheck list") or "").split("\n")
+    assert lines == [f"{made[n].code} · Talk {n} · {n} min · complete" for n in (6, 5, 4, 3, 2)]
+    assert len((await stage.say(MEMBER, "!aircheck list 50") or "").split("\n")) == 7
+    assert len((await stage.say(MEMBER, "!aircheck list 1") or "").split("\n")) == 1
+
+
+async def test_list_marks_what_is_public_while_the_room_is(stage: Stage) -> None:
+    """In a private room nothing is."""
+    live = await stage.recording(state=RecordingState.LIVE, length_ms=None, title="Now")
+    await stage.say(MOD, "!aircheck publish public")
+    await stage.say(SPEAKER, "!aircheck publish last")
+    assert await stage.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live · public"
+    await stage.say(MOD, "!aircheck publish private")
+    assert await stage.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live"

@@ -1,0 +1,48 @@
+"""`record on|off`"""
+
+from storage.records import JobKind, RecordingState, RoomId
+from tests.commands.stage import MOD, Stage
+
+
+async def test_off_ends_what_is_live_and_says_who_did_it(stage: Stage) -> None:
+    """A job for each live recording of this room; one that is finishing has its own end already."""
+    live = [await stage.recording(state=RecordingState.LIVE, length_ms=None) for _ in range(2)]
+    await stage.recording(state=RecordingState.FINISHING, length_ms=None)
+    await stage.recording(state=RecordingState.LIVE, room_id=RoomId("!other:hs"))
+    await stage.member(MOD, name="Mo")
+    answer = await stage.say(MOD, "!aircheck record off")
+    assert answer == (
+        "Recording is off: Mo switched it off. The 2 broadcasts that are running are closed here. "
+        "What was recorded before stays."
+    )
+    assert not (await stage.room()).recording_on
+    ends = await stage.take(JobKind.END)
+    assert {(job.subject, job.payload["by"]) for job in ends} == {(str(one.id), "switched_off") for one in live}
+
+
+async def test_on_is_on_again(stage: Stage) -> None:
+    """Off and on; who has no display name is named by their id."""
+    await stage.say(MOD, "!aircheck record OFF")
+    answer = await stage.say(MOD, "!aircheck record On")
+    assert answer is not None
+    assert "@mod:hs switched it on" in answer
+    assert (await stage.room()).recording_on
+
+
+async def test_what_is_so_already_is_said(stage: Stage) -> None:
+    """The same again changes nothing."""
+    before = await stage.room()
+    stage.clock.pass_by(60)
+    assert await stage.say(MOD, "!aircheck record on") == "Recording is on already."
+    assert await stage.room() == before
+    await stage.say(MOD, "!aircheck record off")
+    assert await stage.say(MOD, "!aircheck record off") == "Recording is off already."
+
+
+async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_switch(stage: Stage) -> None:
+    """Recording is never off with a broadcast that goes on unasked."""
+    await stage.recording(state=RecordingState.LIVE, length_ms=None)
+    job = stage.command(MOD, "!aircheck record off")
+    await stage.handle(job)
+    await stage.handle(job)
+    assert len(await stage.take(JobKind.END)) == 1

@@ -1,0 +1,33 @@
+"""Fixtures for all tests. The homeserver is a real one, started once for a whole run when the first test asks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.demo.synapse import Homeserver
+from tests.lab import Cast
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for the homeserver gets the marker `synapse`."""
+    for item in items:
+        if "homeserver" in getattr(item, "fixturenames", ()):
+            item.add_marker("synapse")
+
+
+@pytest.fixture(scope="session")
+def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]:
+    """Synapse. A test may restart it, and must leave it running."""
+    started = asyncio.run(Homeserver.start(tmp_path_factory.mktemp("homeserver")))
+    yield started
+    asyncio.run(started.stop())
+
+
+@pytest.fixture
+async def person(homeserver: Homeserver, tmp_path: Path) -> AsyncIterator[Cast]:
+    """`await person("alice")` makes somebody new, whose name no other test has."""
+    cast = Cast(homeserver, tmp_path / "people")
+    yield cast
+    await cast.close()

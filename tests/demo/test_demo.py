@@ -1,0 +1,103 @@
+"""`aircheck demo` from the beginning to the end."""
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bot import app
+from bot.demo import demo
+from bot.demo.demo import described, folder, run_demo
+from bot.demo.verification import Place, Verdict
+from bot.errors import ConfigError, StartError
+from bot.settings import Settings
+from storage.store import Store
+
+
+def console() -> tuple[Console, StringIO]:
+    written = StringIO()
+    return Console(file=written, width=200), written
+
+
+@pytest.mark.synapse
+async def test_the_demo_publishes_an_episode_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --once it plays its story, checks the episode against what was broadcast, says the addresses and ends
+    with 0; what it made stays in the folder that was named."""
+    monkeypatch.setattr(demo, "QUICK", 1000.0)
+    out, written = console()
+    assert await run_demo(once=True, port=0, directory=tmp_path / "kept", out=out) == 0
+    told = written.getvalue()
+    for words in ("Aircheck joined", "chunk 11 stored", "published: an episode of 56.5 s", "2712960 samples"):
+        assert words in told
+    assert "/feed.xml" in told
+    assert (tmp_path / "kept" / "aircheck").is_dir()
+
+
+@dataclass
+class FailingAircheck:
+    """Stands for one whose parts end at once."""
+
+    store: Store
+    failed: "asyncio.Future[None]"
+    address: str = "http://127.0.0.1:1"
+
+
+@pytest.mark.synapse
+async def test_the_demo_ends_with_the_bots_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a part of the bot fails, the demo ends with its sentence and waits for nothing more."""
+
+    @asynccontextmanager
+    async def running(settings: Settings) -> AsyncIterator[FailingAircheck]:
+        store = await Store.own(settings.storage.path)
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        failed.set_exception(StartError("the bot can't go on"))
+        yield FailingAircheck(store, failed)
+        await store.close()
+
+    monkeypatch.setattr(app, "running", running)
+    with pytest.raises(StartError, match="the bot can't go on"):
+        await run_demo(once=True, port=0, directory=tmp_path / "kept", out=console()[0])
+
+
+@pytest.mark.synapse
+async def test_the_demo_can_be_stopped_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while it still starts ends it with 1, for there is no episode."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    out, written = console()
+    asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGINT)
+    assert await run_demo(once=False, port=0, directory=None, out=out) == 1
+    assert "Stopped before the episode was there." in written.getvalue()
+    assert os.listdir(tmp_path) == []  # noqa: PTH208  it blocks nobody here
+
+
+def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    """A named folder must be new or empty, and a file can't be one; the sentence names the argument."""
+    with folder(tmp_path / "new" / "one") as made:
+        (made / "something").touch()
+    with pytest.raises(ConfigError, match=r"--directory \S+ is not empty"), folder(made):
+        pass
+    with pytest.raises(ConfigError, match=r"--directory \S+ can't be used"), folder(made / "something"):
+        pass
+
+
+def test_a_folder_of_its_own_is_removed() -> None:
+    """Without a name the folder is gone at the end."""
+    with folder(None) as made:
+        assert made.is_dir()
+    assert not made.exists()
+
+
+def test_the_verdict_in_words() -> None:
+    """A right episode is said to be as long as what was broadcast; of many problems the first are told."""
+    places = (Place(0.0, 0, 1.0),) * 3
+    assert "1.000 s, 48000 samples" in described(Verdict(48_000, 48_000, places, ()))[0]
+    assert described(Verdict(1, 2, places, ("it is too long",))) == ["WRONG: it is too long"]
+    assert described(Verdict(1, 2, places, ("x",) * 7))[-1] == "WRONG: and 2 more"

@@ -1,0 +1,49 @@
+"""Channels and items that are right in every respect, for tests to change in one."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.feeds.categories import Category
+from bot.feeds.model import Channel, Item
+
+NOW = datetime(2026, 11, 20, 14, 5, 7, tzinfo=UTC)
+BASE = "https://pods.example.org"
+
+
+def channel(**changes: Any) -> Channel:
+    """A public channel."""
+    public = Channel(
+        title="Kitchen radio",
+        description="What was said in the kitchen.\n\nEvery Friday.",
+        page=f"{BASE}/r/0123456789abcdef/",
+        address=f"{BASE}/r/0123456789abcdef/feed.xml",
+        cover=f"{BASE}/r/0123456789abcdef/cover-abc.jpg",
+        language="en",
+        author="The cooks",
+        category=Category("Arts", "Food"),
+        explicit=False,
+        built_at=NOW,
+        private=False,
+        guid="9b024349-ccf0-5f69-a609-6b82873eab3c",
+        email="cooks@example.org",
+    )
+    return replace(public, **changes)
+
+
+def item(number: int = 1, **changes: Any) -> Item:
+    """An episode; each number began an hour after the one before."""
+    whole = Item(
+        guid=f"00000000-0000-4000-8000-{number:012}",
+        title=f"Soup, part {number}",
+        description="Stock first.",
+        page=f"{BASE}/r/0123456789abcdef/abcdef",
+        audio=f"{BASE}/r/0123456789abcdef/abcdef.mp3",
+        bytes=1_472_000,
+        seconds=184,
+        started_at=NOW + timedelta(hours=number),
+        number=number,
+        speaker="Alice",
+        explicit=False,
+    )
+    return replace(whole, **changes)

@@ -1,0 +1,70 @@
+"""Personal tokens and the addresses that are given out."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.feeds import addresses
+from storage.records import RoomId, UserId
+
+SECRET = bytes(range(32))
+ROOM, USER = RoomId("!room:example.org"), UserId("@alice:example.org")
+
+
+def test_token_is_always_the_same() -> None:
+    """One member of one room has one token per generation, with nothing stored; a release can't change it."""
+    token = addresses.token_for(SECRET, ROOM, USER, 0)
+    assert token == "oblhwxnwnmdu7gpxulu3tm755ixzjmkhz7mucg3pyepgttgue3tq"
+    assert addresses.TOKEN.fullmatch(token)
+    assert len(token) * math.log2(32) >= 128
+
+
+def test_token_hangs_on_everything() -> None:
+    """Another secret, room, user or generation gives another token."""
+    tokens = {
+        addresses.token_for(SECRET, ROOM, USER, 0),
+        addresses.token_for(bytes(32), ROOM, USER, 0),
+        addresses.token_for(SECRET, RoomId("!other:example.org"), USER, 0),
+        addresses.token_for(SECRET, ROOM, UserId("@bob:example.org"), 0),
+        addresses.token_for(SECRET, ROOM, USER, 1),
+    }
+    assert len(tokens) == 5
+
+
+ids = st.text("ab:0\0|1", max_size=6)
+
+
+@given(ids, ids, st.integers(0, 20), ids, ids, st.integers(0, 20))
+def test_no_two_listeners_share_a_token(r1: str, u1: str, g1: int, r2: str, u2: str, g2: int) -> None:
+    """Ids can't be cut so that two listeners' tokens are one."""
+    first = addresses.token_for(SECRET, RoomId(r1), UserId(u1), g1)
+    second = addresses.token_for(SECRET, RoomId(r2), UserId(u2), g2)
+    assert (first == second) == ((r1, u1, g1) == (r2, u2, g2))
+
+
+def test_short_secret_is_refused() -> None:
+    """A secret of less than 256 bits makes no tokens."""
+    with pytest.raises(ValueError, match="32 bytes"):
+        addresses.token_for(b"short", ROOM, USER, 0)
+
+
+def test_look_up_hash_does_not_hold_the_token() -> None:
+    """What is stored is the SHA-256 of a token."""
+    token = addresses.token_for(SECRET, ROOM, USER, 0)
+    digest = addresses.look_up_hash(token)
+    assert len(digest) == 64
+    assert token not in digest
+
+
+def test_addresses_of_both_families() -> None:
+    """Everything of a room stands below its own root, and an episode's file ends in .mp3."""
+    base = "https://h.example/pods"
+    assert addresses.public_feed(base, "k3y") == "https://h.example/pods/r/k3y/feed.xml"
+    assert addresses.public_page(base, "k3y") == "https://h.example/pods/r/k3y/"
+    assert addresses.episode_page(base, "k3y", "abcdef") == "https://h.example/pods/r/k3y/abcdef"
+    assert addresses.personal_feed(base, "t0k") == "https://h.example/pods/p/t0k/feed.xml"
+    shelf = addresses.personal_shelf(base, "t0k")
+    assert shelf.audio("abcdef") == "https://h.example/pods/p/t0k/abcdef.mp3"
+    assert shelf.feed_page(2) == "https://h.example/pods/p/t0k/feed-2.xml"

@@ -1,0 +1,45 @@
+"""What things are called when nobody named them."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot.feeds.titles import channel_title, default_title, speaker, spoken_length
+
+BEGAN = datetime(2026, 11, 20, 13, 5, 59, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def test_default_title_is_name_and_local_time() -> None:
+    """An unnamed episode is called after its speaker and when it began, in the feeds' zone."""
+    assert default_title("Alice", BEGAN, BERLIN) == "Alice, 20 November 2026, 14:05"
+
+
+@pytest.mark.parametrize("name", [None, "", " \u202e\x00 ", "@alice:example.org", "Alice (@alice:example.org)"])
+def test_nobody_is_named_by_an_mxid(name: str | None) -> None:
+    """Without a name that can be shown, a speaker is Somebody."""
+    assert default_title(name, BEGAN, ZoneInfo("UTC")) == "Somebody, 20 November 2026, 13:05"
+
+
+def test_a_name_is_itself() -> None:
+    """A display name is kept as it is, also one that begins like ours for nobody."""
+    assert speaker("Somebody Else") == "Somebody Else"
+
+
+def test_room_is_called_by_its_name_or_first_speaker() -> None:
+    """A channel has the room's name, else that of who spoke first, never an MXID."""
+    assert channel_title("Kitchen", "Alice") == "Kitchen"
+    assert channel_title(" \n", "Alice") == "Room of Alice"
+    assert channel_title(None, "@alice:example.org") == "Room of Somebody"
+    assert channel_title(None, None) == "A room"
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [(0, "0 s"), (41_400, "41 s"), (59_600, "1 min"), (312_000, "5 min 12 s"), (7_440_000, "2 h 4 min"),
+     (3_600_000, "1 h")],
+)  # fmt: skip
+def test_lengths_are_words(milliseconds: int, words: str) -> None:
+    """A length is said as people say it, rounded to the second."""
+    assert spoken_length(milliseconds) == words

@@ -1,0 +1,61 @@
+"""What tests with a real homeserver and a real ffmpeg share."""
+
+import itertools
+import os
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.demo.people import Person
+from bot.demo.synapse import Homeserver
+
+DATA = Path(__file__).parent / "data"
+PASSWORD = "correct horse"
+
+_numbers = itertools.count(1)
+
+
+class Cast:
+    """Makes people on one homeserver, with names that no other test has, and closes them at the end."""
+
+    def __init__(self, homeserver: Homeserver, directory: Path) -> None:
+        self.homeserver = homeserver
+        self._directory = directory
+        self._people: list[Person] = []
+
+    async def __call__(self, name: str = "alice", *, account: str | None = None) -> Person:
+        """A new account with one device; with `account` another device of that one (a user id)."""
+        number = next(_numbers)
+        if account is None:
+            account = await self.homeserver.register(f"{name}{number}-{os.getpid()}", PASSWORD)
+        directory = self._directory / f"{name}{number}"
+        person = await Person.log_in(self.homeserver.address, account, PASSWORD, directory, device_name=name)
+        self._people.append(person)
+        return person
+
+    async def close(self) -> None:
+        for person in self._people:
+            await person.close()
+
+
+def decode(data: bytes) -> NDArray[np.float32]:
+    """All sound of a file as mono 48 kHz floats, by the ffmpeg of the wheel."""
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-i",
+        "-",
+        "-f",
+        "f32le",
+        "-ac",
+        "1",
+        "-ar",
+        "48000",
+        "-",
+    ]
+    done = subprocess.run(command, input=data, capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.float32)

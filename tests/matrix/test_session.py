@@ -1,0 +1,186 @@
+"""The session against a real homeserver."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from bot.demo.synapse import Homeserver
+from bot.errors import ConfigError
+from bot.matrix.identity import IdentityState
+from storage.records import RoomId
+from tests.lab import Cast
+from tests.matrix.conftest import Bots
+from tests.matrix.running import Running, make_settings, meet
+
+LOGOUT = "/_matrix/client/v3/logout"
+
+
+async def test_hears_plain_and_encrypted(bots: Bots, person: Cast) -> None:
+    """What is said in a room comes decrypted, and says that it was encrypted and what it relates to in clear."""
+    bot, alice = await bots(), await person("alice")
+    room_id = await meet(alice, bot, encrypted=True)
+    relation = {"rel_type": "m.reference", "event_id": await alice.say(room_id, "started")}
+    await alice.send(room_id, "m.room.message", {"msgtype": "m.text", "body": "sealed", "m.relates_to": relation})
+    heard = await bot.sink.until_body(room_id, "sealed")
+    assert (heard.encrypted, heard.session_id, heard.history) == (True, None, False)
+    assert heard.clear_relation == relation
+    assert heard.event["sender"] == alice.user_id
+    assert heard.event["type"] == "m.room.message"
+    await alice.send(room_id, "m.room.message", {"msgtype": "m.text", "body": "clear"}, encrypt=False)
+    plain = await bot.sink.until_body(room_id, "clear")
+    assert not plain.encrypted
+    assert plain.clear_relation is None
+
+
+async def test_wrong_password_ends_with_a_sentence(homeserver: Homeserver, bots: Bots, tmp_path: Path) -> None:
+    """A wrong password is a configuration error that names the setting and not the password."""
+    running = Running(make_settings(homeserver.address, await bots.account(), "hunter2"), tmp_path)
+    with pytest.raises(ConfigError, match=r"matrix\.password") as caught:
+        await running.task
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_no_password_ends_with_a_sentence(homeserver: Homeserver, bots: Bots, tmp_path: Path) -> None:
+    """Without a session and without a password the setting is named."""
+    running = Running(make_settings(homeserver.address, await bots.account(), None), tmp_path)
+    with pytest.raises(ConfigError, match=r"matrix\.password"):
+        await running.task
+
+
+async def test_data_of_another_account_are_refused(homeserver: Homeserver, bots: Bots) -> None:
+    """A changed matrix.user_id does not take over the other account's device."""
+    first = await bots()
+    await first.stop()
+    running = Running(make_settings(homeserver.address, await bots.account()), first.directory)
+    with pytest.raises(ConfigError, match=r"matrix\.user_id"):
+        await running.task
+
+
+async def test_stops_at_once(bots: Bots) -> None:
+    """A stop in the middle of a long poll takes less than a second, and files are private."""
+    bot = await bots()
+    began = time.monotonic()
+    await bot.stop()
+    assert time.monotonic() - began < 1
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (bot.directory / "matrix").iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert (bot.directory / "matrix").stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_gap_is_walked_in_order(bots: Bots, person: Cast) -> None:
+    """More events than a sync carries come all, once and in the room's order, the older ones marked as history."""
+    bot, alice = await bots(), await person("alice")
+    room_id = await meet(alice, bot, encrypted=True)
+    await alice.say(room_id, "before")
+    await bot.sink.until_body(room_id, "before")
+    await bot.stop()
+    said = [f"message {number}" for number in range(70)]
+    for text in said:
+        await alice.say(room_id, text)
+    again = await bots(again=bot)
+    await again.sink.until_body(room_id, said[-1])
+    assert again.sink.bodies(room_id) == ["before", *said]
+    assert sum(one.history for one in again.sink.heard(room_id)) >= 20
+
+
+async def test_invites_while_the_bot_was_down(bots: Bots, person: Cast) -> None:
+    """An invite that came while the bot was down is there after it, with who invites and whether it is direct."""
+    bot, alice = await bots(), await person("alice")
+    await bot.stop()
+    direct = await alice.create_room(invite=[bot.session.user_id], direct=True, encrypted=True)
+    other = await alice.create_room(invite=[bot.session.user_id])
+    again = await bots(again=bot)
+    invites = {invite.room_id: invite for invite in again.sink.invites()}
+    assert set(invites) == {direct, other}
+    assert (invites[RoomId(direct)].direct, invites[RoomId(direct)].encrypted) == (True, True)
+    assert (invites[RoomId(other)].direct, invites[RoomId(other)].encrypted) == (False, False)
+    assert invites[RoomId(direct)].inviter == alice.user_id
+
+
+async def test_a_retracted_invite(bots: Bots, person: Cast) -> None:
+    """An invite that is taken back is told as such, not as a room that was left."""
+    bot, alice = await bots(), await person("alice")
+    room_id = await alice.create_room(invite=[bot.session.user_id])
+    await bot.sink.until(lambda: bot.sink.invites())
+    await alice.kick(room_id, bot.session.user_id)
+    await bot.sink.until(lambda: [one for batch in bot.sink.batches for one in batch.retracted if one == room_id])
+    assert not [room for batch in bot.sink.batches for room in batch.rooms]
+
+
+async def test_a_left_room(bots: Bots, person: Cast) -> None:
+    """A room that the bot was removed from comes as not joined."""
+    bot, alice = await bots(), await person("alice")
+    room_id = await meet(alice, bot)
+    await alice.kick(room_id, bot.session.user_id)
+    await bot.sink.until(
+        lambda: [r for b in bot.sink.batches for r in b.rooms if r.room_id == room_id and not r.joined]
+    )
+
+
+async def test_a_batch_that_was_not_written_comes_again(bots: Bots, person: Cast) -> None:
+    """When the sink fails the same events come again, decrypted, with the keys that came with them."""
+    bot, alice = await bots(), await person("alice")
+    room_id = await meet(alice, bot, encrypted=True)
+    bot.sink.failures = 2
+    await alice.say(room_id, "twice")
+    heard = await bot.sink.until_body(room_id, "twice")
+    assert len(bot.sink.refused) == 2
+    assert bot.sink.bodies(room_id) == ["twice"]
+    wrapper = await bot.session.wire.call("GET", f"/_matrix/client/v3/rooms/{room_id}/event/{heard.event_id}")
+    keys = [batch.new_keys for batch in bot.sink.batches if batch.new_keys]
+    assert wrapper["content"]["session_id"] in frozenset().union(*keys)
+
+
+async def test_a_revoked_token_is_replaced_once(bots: Bots, person: Cast) -> None:
+    """When the token is revoked the bot logs in again as the same device and reads on; the second time it ends."""
+    bot, alice = await bots(), await person("alice")
+    room_id = await meet(alice, bot, encrypted=True)
+    device, token = bot.session.creds.device_id, bot.session.wire.token
+    await bot.session.wire.call("POST", LOGOUT, body={})
+    await bot.sink.until(lambda: bot.session.wire.token not in (None, token))
+    bob = await person("bob")  # nio never uses a device again that was away once: somebody who has not seen it go
+    await alice.invite(room_id, bob.user_id)
+    await bob.join(room_id)
+    await bob.say(room_id, "after the new login")
+    await bot.sink.until_body(room_id, "after the new login")
+    assert bot.session.creds.device_id == device
+    assert bot.session.identity_state is IdentityState.OK
+    stored = json.loads((bot.directory / "matrix" / "session.json").read_text())
+    assert stored["access_token"] == bot.session.wire.token
+    await bot.session.wire.call("POST", LOGOUT, body={})
+    with pytest.raises(ConfigError, match="keeps ending the session"):
+        async with asyncio.timeout(20):
+            await bot.task
+
+
+async def test_waits_for_a_homeserver_and_survives_its_restart(
+    homeserver: Homeserver, bots: Bots, person: Cast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A homeserver that is away is waited for, before the login and in the middle, with one line each way."""
+    caplog.set_level("INFO", "bot")
+    user_id, alice = await bots.account(), await person("alice")
+    await homeserver.stop()
+    starting = asyncio.create_task(bots(user_id=user_id))
+    while not [one for one in caplog.messages if "no news from the homeserver" in one]:
+        await asyncio.wait({starting}, timeout=0.05)
+    assert not starting.done()
+    await homeserver.restart()
+    bot = await starting
+    room_id = await meet(alice, bot)
+    await homeserver.restart()
+    await alice.say(room_id, "after the restart")
+    await bot.sink.until_body(room_id, "after the restart")
+    assert len([one for one in caplog.messages if "no news from the homeserver" in one]) == 2
+    assert len([one for one in caplog.messages if "the homeserver is back" in one]) == 2
+
+
+async def test_stop_while_waiting_for_the_homeserver(tmp_path: Path) -> None:
+    """A stop ends the waiting for a homeserver that isn't there."""
+    running = Running(make_settings("http://127.0.0.1:9", "@bot:localhost"), tmp_path)
+    while not running.session._away:
+        await asyncio.wait({running.task}, timeout=0.02)
+    async with asyncio.timeout(1):
+        await running.stop()

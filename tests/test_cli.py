@@ -1,0 +1,206 @@
+"""The shell as its users meet it: exit codes, one plain sentence, no traceback."""
+
+import os
+import stat
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bot import cli
+from bot.errors import ConfigError, StartError, TryLater
+from storage.errors import StoreLockedError
+
+MATRIX = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open sesame"}
+
+
+def aircheck(
+    *arguments: str, cwd: Path, environment: dict[str, str] | None = None, typed: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m bot` as a user would, without a terminal and without this machine's settings."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRCHECK_")}
+    return subprocess.run(
+        [sys.executable, "-m", "bot", *arguments],
+        cwd=cwd,
+        env={**clean, **(environment or {})},
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def settings_file(folder: Path, **sections: object) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump({"matrix": MATRIX, "storage": {"directory": str(folder / "data")}} | sections))
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "name a command: run, demo, init, check, "),
+        (("backfil",), "'backfil'"),
+        (("run", "--loudly"), "--loudly"),
+        (("run", "now"), "now"),
+        (("check", "-c"), "-c"),
+        (("demo", "--port", "http"), "--port"),
+        (("demo", "--port", "70000"), "--port"),
+        (("run", "-c", "nowhere.yaml"), "nowhere.yaml does not exist"),
+        (("run",), "matrix.homeserver"),
+        (("check",), "matrix.homeserver"),
+        (("rooms",), "matrix.homeserver"),
+        (("recordings", "--json"), "matrix.homeserver"),
+        (("init",), "--homeserver"),
+        (("init", "--homeserver", "example.org"), "--homeserver: must begin with https://"),
+    ],
+)
+def test_a_wrong_call_ends_with_one_sentence_and_2(arguments: tuple[str, ...], named: str, tmp_path: Path) -> None:
+    """A wrong argument or setting: exit code 2, nothing on standard output, one line that names it."""
+    done = aircheck(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert named in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "check", "rooms", "recordings"])
+def test_an_unknown_key_is_named_by_every_command(command: str, tmp_path: Path) -> None:
+    """Each command that reads the settings names the key that it doesn't know and ends with 2."""
+    settings_file(tmp_path, recording={"quiet_period": 3})
+    done = aircheck(command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "unknown setting recording.quiet_period\n"
+
+
+def test_a_wrong_variable_of_the_environment_is_named(tmp_path: Path) -> None:
+    """The environment is held to the same rules as the file."""
+    settings_file(tmp_path)
+    done = aircheck("run", cwd=tmp_path, environment={"AIRCHECK_WEB__PRT": "1"})
+    assert done.returncode == 2
+    assert done.stderr == "unknown setting web.prt (AIRCHECK_WEB__PRT in the environment)\n"
+
+
+def test_version_and_help_are_answers(tmp_path: Path) -> None:
+    """`--version` and `--help` print to standard output and end with 0; help names every command."""
+    assert aircheck("--version", cwd=tmp_path).stdout == f"aircheck {version('matrix-aircheck')}\n"
+    done = aircheck("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for command in ("run", "demo", "init", "check", "rooms", "recordings"):
+        assert f"  {command} " in done.stdout
+
+
+def test_help_needs_none_of_the_heavy_modules() -> None:
+    """The shell itself imports neither nio, SQLAlchemy, aiohttp nor numpy."""
+    probe = (
+        "import sys, bot.cli; print(sorted({'nio', 'sqlalchemy', 'aiohttp', 'numpy', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_failure_at_run_time_ends_with_1(tmp_path: Path) -> None:
+    """Where there is no database yet, listing recordings fails with one sentence and 1."""
+    settings_file(tmp_path)
+    done = aircheck("recordings", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"there is no database in {tmp_path / 'data'}\n"
+
+
+def test_debug_shows_the_traceback_and_the_sentence_last(tmp_path: Path) -> None:
+    """With --debug, before or behind the command, the traceback is shown and the sentence is still the last line."""
+    for arguments in (("--debug", "run"), ("run", "--debug")):
+        done = aircheck(*arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "Traceback" in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("the setting matrix.homeserver is missing")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (ConfigError("matrix.password: wrong"), 2, "matrix.password: wrong"),
+        (StartError("web.port 80 is in use"), 1, "web.port 80 is in use"),
+        (StoreLockedError("another Aircheck is running"), 1, "another Aircheck is running"),
+        (ExceptionGroup("tasks", [ValueError("x"), ConfigError("named")]), 2, "named"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (TryLater("later"), 1, "later"),
+    ],
+)
+def test_every_error_of_ours_is_its_own_sentence(error: BaseException, code: int, sentence: str) -> None:
+    """What ends the program is told in its own words, also out of a group of tasks."""
+    assert cli.explain(error) == (code, sentence)
+
+
+def test_an_unexpected_error_tells_its_kind_and_nothing_more() -> None:
+    """The text of a foreign exception is not shown: it may hold anything."""
+    code, sentence = cli.explain(RuntimeError("token syt_secret"))
+    assert code == 1
+    assert "syt_secret" not in sentence
+    assert "RuntimeError" in sentence
+    assert "--debug" in sentence
+
+
+def test_init_writes_a_private_file_that_works(tmp_path: Path) -> None:
+    """Without a terminal init takes options and environment; the file has mode 0600 and is accepted."""
+    done = aircheck(
+        "init",
+        "--homeserver",
+        "http://127.0.0.1:1",
+        "--user-id",
+        "@bot:hs.example",
+        "--public-url",
+        "https://radio.example",
+        cwd=tmp_path,
+        environment={"AIRCHECK_MATRIX__PASSWORD": "open: #sesame"},
+    )
+    file = tmp_path / "config.yaml"
+    assert done.returncode == 0, done.stderr
+    assert "sesame" not in done.stdout + done.stderr
+    assert "can't be reached" in done.stderr
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert yaml.safe_load(file.read_text()) == {
+        "matrix": {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open: #sesame"},
+        "web": {"public_url": "https://radio.example"},
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_init_does_not_overwrite_unasked(tmp_path: Path) -> None:
+    """A file that is there stays as it is unless --overwrite is given."""
+    file = settings_file(tmp_path)
+    before = file.read_text()
+    options = ("--homeserver", "http://127.0.0.1:1", "--user-id", "@new:hs.example", "--password-file", __file__)
+    done = aircheck("init", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "config.yaml is there already" in done.stderr
+    assert file.read_text() == before
+    assert aircheck("init", *options, "--overwrite", cwd=tmp_path).returncode == 0
+    assert yaml.safe_load(file.read_text())["matrix"]["user_id"] == "@new:hs.example"
+
+
+def test_check_without_a_homeserver_fails_with_1(tmp_path: Path) -> None:
+    """With valid settings and no homeserver, check prints all its lines, a FAIL among them, and ends with 1."""
+    settings_file(tmp_path, web={"host": "0.0.0.0"})  # noqa: S104
+    done = aircheck("check", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    lines = {line[6:].split("  ")[0]: line.split()[0] for line in done.stdout.splitlines()}
+    assert lines == {
+        "settings": "ok",
+        "homeserver": "FAIL",
+        "login": "FAIL",
+        "device cross-signed": "warn",
+        "ffmpeg": "ok",
+        "database": "ok",
+        "disk space": "ok",
+        "public address": "warn",
+    }
+    assert "sesame" not in done.stdout
+    assert not (tmp_path / "data").exists()

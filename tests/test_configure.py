@@ -1,0 +1,120 @@
+"""`aircheck init` at a terminal: it asks, asks again, and writes."""
+
+import os
+import pty
+import select
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+import pytest
+import yaml
+
+from bot import configure
+from bot.errors import ConfigError
+
+PATIENCE_S = 30
+
+
+class Terminal:
+    """A program at a terminal of its own; `answer` waits for a question and types."""
+
+    def __init__(self, *arguments: str, cwd: Path) -> None:
+        self._ours, theirs = pty.openpty()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRCHECK_")}
+        command = [sys.executable, "-m", "bot", *arguments]
+        self._process = subprocess.Popen(
+            command, cwd=cwd, env=clean, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        self.seen = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._ours)
+
+    def answer(self, question: str, text: str) -> None:
+        asked = self._read_until(question)
+        assert question in asked, asked
+        os.write(self._ours, f"{text}\n".encode())
+
+    def interrupt(self, question: str) -> None:
+        self._read_until(question)
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        self._read_until(None)
+        return self._process.wait(timeout=PATIENCE_S)
+
+    def _read_until(self, text: str | None) -> str:
+        heard = ""
+        while text is None or text not in heard:
+            assert select.select([self._ours], [], [], PATIENCE_S)[0], heard
+            try:
+                piece = os.read(self._ours, 4096)
+            except OSError:  # Linux's way of saying that the other side has closed the terminal
+                break
+            if not piece:
+                break
+            heard += piece.decode()
+        self.seen += heard
+        return heard
+
+
+def test_questions_are_asked_again_until_the_answer_will_do(tmp_path: Path) -> None:
+    """A wrong answer is told and asked again; the password is not shown; the file is private and holds the answers."""
+    with Terminal("init", cwd=tmp_path) as terminal:
+        terminal.answer("homeserver's address", "http://127.0.0.1:1")
+        terminal.answer("bot's account", "bot")
+        terminal.answer("bot's account", "@bot:hs.example")
+        terminal.answer("Its password", "open sesame")
+        terminal.answer("Where listeners", "radio.example")
+        terminal.answer("Where listeners", "https://radio.example")
+        code = terminal.end()
+    assert code == 0, terminal.seen
+    assert "matrix.user_id: must be a Matrix user id" in terminal.seen
+    assert "web.public_url: must begin with https://" in terminal.seen
+    assert "warning: http://127.0.0.1:1: the homeserver can't be reached" in terminal.seen
+    assert "sesame" not in terminal.seen
+    file = tmp_path / "config.yaml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert yaml.safe_load(file.read_text()) == {
+        "matrix": {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open sesame"},
+        "web": {"public_url": "https://radio.example"},
+    }
+
+
+def test_a_file_that_is_there_is_kept_unless_one_says_yes(tmp_path: Path) -> None:
+    """Asked whether to replace the file, no is the default: exit code 1, and the file is as it was."""
+    file = tmp_path / "config.yaml"
+    file.write_text("mine")
+    with Terminal("init", cwd=tmp_path) as terminal:
+        terminal.answer("Replace it?", "")
+        assert terminal.end() == 1
+    assert file.read_text() == "mine"
+
+
+def test_leaving_at_a_question_writes_nothing(tmp_path: Path) -> None:
+    """Ctrl-C at a question ends with 130 and one word, and no file is there."""
+    with Terminal("init", cwd=tmp_path) as terminal:
+        terminal.answer("homeserver's address", "http://127.0.0.1:1")
+        terminal.interrupt("bot's account")
+        code = terminal.end()
+    assert (code, "Traceback" in terminal.seen) == (130, False), terminal.seen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Where the file can't be written, the sentence names it and nothing is left behind."""
+    target = tmp_path / "config.yaml"
+    target.mkdir()
+    with pytest.raises(ConfigError, match=r"config\.yaml can't be written"):
+        configure.save(target, {"matrix": {}})
+    assert list(tmp_path.iterdir()) == [target]

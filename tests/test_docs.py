@@ -1,0 +1,131 @@
+"""What is written for people is held against the code: keys, defaults, commands, dependencies, links."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bot import cli
+from bot.commands.registry import VERBS
+from bot.settings import Settings, validate
+from bot.sources import from_environment
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLE = ROOT / "config.yaml.example"
+NO_DEFAULT = {"matrix.homeserver", "matrix.user_id"}
+
+
+def keys() -> dict[str, Any]:
+    """Every key of the settings with its default."""
+    return {
+        f"{section}.{name}": field.get_default()
+        for section, found in Settings.model_fields.items()
+        for name, field in found.annotation.model_fields.items()  # type: ignore[union-attr]
+    }
+
+
+def example() -> dict[str, Any]:
+    tree = yaml.safe_load(EXAMPLE.read_text())
+    return {f"{section}.{name}": value for section, below in tree.items() for name, value in below.items()}
+
+
+def test_the_example_holds_every_key_with_its_default() -> None:
+    """config.yaml.example has all keys and no other, each with the default of the code."""
+    values = example()
+    assert list(values) == list(keys())
+    for key, default in keys().items():
+        if key not in NO_DEFAULT:
+            assert values[key] == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_the_example_is_valid() -> None:
+    """The example itself is accepted as settings."""
+    assert validate(yaml.safe_load(EXAMPLE.read_text())).matrix.user_id == "@aircheck:example.org"
+
+
+def test_the_example_explains_every_key_in_one_line() -> None:
+    """Above each key of the example stands exactly one line that explains it."""
+    lines = EXAMPLE.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"  [a-z_0-9]+:", line):
+            assert re.match(r"  # \S.*[.]$", lines[number - 1]), line
+            assert not lines[number - 2].startswith("  #"), line
+
+
+def spelled(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, tuple):
+        return f"`{list(default)}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def test_the_page_on_configuration_has_every_key_with_its_default() -> None:
+    """docs/configuration.md has a row for each key and no other, in order, beginning with its default."""
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| (.*?) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
+    assert [key for key, _ in rows] == list(keys())
+    for key, shown in rows:
+        default = "none" if key in NO_DEFAULT else spelled(keys()[key])
+        assert shown.startswith(default), key
+
+
+def test_every_shell_command_is_in_the_docs() -> None:
+    """Each command of the shell is named somewhere for its users, and no other is."""
+    commands = {info.callback.__name__ for info in cli.app.registered_commands if info.callback}
+    text = "\n".join(page.read_text() for page in [*PAGES, ROOT / "CHANGELOG.md"])
+    named = set(re.findall(r"`(?:\S*/)?aircheck (\w+)", text)) | set(re.findall(r"bin/aircheck (\w+)", text))
+    assert commands - named == {"demo"}  # it is called by make
+    assert "make demo" in text
+    assert named - commands == set()
+
+
+def test_every_room_command_is_in_the_docs() -> None:
+    """docs/hosts.md names each command of the room, and none that doesn't exist."""
+    table = re.findall(r"^\| (`!aircheck .*?) \|", (ROOT / "docs/hosts.md").read_text(), re.MULTILINE)
+    named = {name.split()[0] for row in table for name in re.findall(r"`(?:!aircheck )?([^`]+)`", row)}
+    assert named == set(VERBS)
+
+
+def test_every_dependency_is_explained() -> None:
+    """docs/dependencies.md has each library that pyproject.toml names."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    text = (ROOT / "docs/dependencies.md").read_text().lower()
+    missing = [name for entry in wanted if (name := re.split(r"[\[><=,]", entry)[0].lower()) not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: str(page.name))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file of ours leads to one that is there."""
+    for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_index() -> None:
+    """Each page of the docs is reached from docs/index.md."""
+    index = (ROOT / "docs/index.md").read_text()
+    assert [page.name for page in PAGES[1:] if page.name != "index.md" and f"({page.name})" not in index] == []
+
+
+def test_the_images_settings_exist() -> None:
+    """What the Dockerfile sets in the environment is known to the settings."""
+    found = dict(re.findall(r"(AIRCHECK_\w+)=(\S+)", (ROOT / "Dockerfile").read_text()))
+    assert from_environment(found) == {
+        "storage": {"directory": "/data"},
+        "web": {"host": "0.0.0.0", "port": 8040},  # noqa: S104
+    }
+
+
+def test_the_changelog_knows_this_version() -> None:
+    """The version in pyproject.toml has its section in CHANGELOG.md."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()

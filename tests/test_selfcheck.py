@@ -1,0 +1,208 @@
+"""`aircheck check` against a real homeserver: what it finds, and that it leaves nothing behind."""
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import configure, selfcheck
+from bot.demo.synapse import Homeserver
+from bot.matrix.login import SESSION_FILE, read_session
+from bot.matrix.wire import Wire
+from bot.selfcheck import Level
+from bot.settings import Settings, validate
+from storage.records import UserId
+from storage.store import Store
+
+PASSWORD = "correct horse"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def account(homeserver: Homeserver) -> UserId:
+    return UserId(await homeserver.register(f"checked{next(_numbers)}-{os.getpid()}", PASSWORD))
+
+
+def settings_for(homeserver: Homeserver, account: str, directory: Path, **matrix: Any) -> Settings:
+    keys = {"homeserver": homeserver.address, "user_id": account, "password": PASSWORD} | matrix
+    return validate({"matrix": keys, "storage": {"directory": str(directory)}})
+
+
+async def found(settings: Settings) -> dict[str, selfcheck.Finding]:
+    return {one.subject: one async for one in selfcheck.findings(settings, Path("no such file"))}
+
+
+async def devices(homeserver: Homeserver, account: str) -> list[str]:
+    """The account's devices, but for the one that asks."""
+    wire = Wire(homeserver.address)
+    identifier = {"type": "m.id.user", "user": account}
+    login = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+    answer = await wire.call("POST", "/_matrix/client/v3/login", body=login, auth=False)
+    wire.token = answer["access_token"]
+    listed = await wire.call("GET", "/_matrix/client/v3/devices")
+    await wire.call("POST", "/_matrix/client/v3/logout", body={})
+    await wire.close()
+    return [device["device_id"] for device in listed["devices"] if device["device_id"] != answer["device_id"]]
+
+
+async def test_a_right_password_leaves_no_device(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:
+    """Before the first start the password is tried, and afterwards the account has no device more than before."""
+    before = await devices(homeserver, account)
+    findings = await found(settings_for(homeserver, account, tmp_path / "data"))
+    assert findings["homeserver"].level is Level.OK
+    assert findings["login"].level is Level.OK
+    assert findings["device cross-signed"].level is Level.WARN
+    assert await devices(homeserver, account) == before
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("matrix", "key"),
+    [({"password": "wrong"}, "matrix.password"), ({"password": None}, "matrix.password is not set")],
+)
+async def test_a_wrong_password_names_its_key(
+    homeserver: Homeserver, account: UserId, tmp_path: Path, matrix: dict[str, Any], key: str
+) -> None:
+    """A password that is wrong or missing is a FAIL that names the key and not the value."""
+    login = (await found(settings_for(homeserver, account, tmp_path, **matrix)))["login"]
+    assert login.level is Level.FAIL
+    assert key in login.text
+    assert "wrong" not in login.text
+
+
+async def test_the_stored_session_is_asked_and_lives_on(
+    homeserver: Homeserver, account: UserId, tmp_path: Path
+) -> None:
+    """With a session stored, check asks with its token, needs no password, makes no device, and finds it signed."""
+    await _first_start(settings_for(homeserver, account, tmp_path))
+    before = await devices(homeserver, account)
+    findings = await found(settings_for(homeserver, account, tmp_path, password=None))
+    assert findings["login"].level is Level.OK
+    assert findings["device cross-signed"].level is Level.OK
+    assert await devices(homeserver, account) == before
+
+
+async def test_a_session_ended_from_outside(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:
+    """A revoked session is a warning while the password is there to log in again, else a FAIL."""
+    await _first_start(settings_for(homeserver, account, tmp_path))
+    session = read_session(tmp_path)
+    assert session is not None
+    wire = Wire(homeserver.address)
+    wire.token = session.access_token
+    await wire.call("POST", "/_matrix/client/v3/logout", body={})
+    await wire.close()
+    assert (await found(settings_for(homeserver, account, tmp_path)))["login"].level is Level.WARN
+    assert (await found(settings_for(homeserver, account, tmp_path, password=None)))["login"].level is Level.FAIL
+
+
+async def test_foreign_keys_fail_until_they_are_reset(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:
+    """Cross-signing keys made elsewhere are a FAIL that names the way out, and `init --reset-identity` is it."""
+    await _first_start(settings_for(homeserver, account, tmp_path / "elsewhere"))
+    settings = settings_for(homeserver, account, tmp_path / "here")
+    await _first_start(settings)
+    signed = (await found(settings))["device cross-signed"]
+    assert signed.level is Level.FAIL
+    assert "init --reset-identity" in signed.text
+    await configure.reset_identity(settings)
+    assert (await found(settings))["device cross-signed"].level is Level.OK
+
+
+async def test_data_of_another_account(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:
+    """A folder that belongs to another account is a FAIL that names the setting."""
+    await _first_start(settings_for(homeserver, account, tmp_path))
+    login = (await found(settings_for(homeserver, "@other:example.org", tmp_path)))["login"]
+    assert login.level is Level.FAIL
+    assert "matrix.user_id" in login.text
+
+
+async def test_a_session_file_that_is_junk(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:
+    """A damaged session file is a FAIL that names the file, and the file stays."""
+    file = tmp_path / "matrix" / SESSION_FILE
+    file.parent.mkdir()
+    file.write_text("{")
+    login = (await found(settings_for(homeserver, account, tmp_path)))["login"]
+    assert login.level is Level.FAIL
+    assert SESSION_FILE in login.text
+    assert file.read_text() == "{"
+
+
+async def _first_start(settings: Settings) -> None:
+    """Logs in as `aircheck run` does at its first start, without a sync."""
+    async with configure.connected(settings):
+        pass
+
+
+WEB = [
+    ({}, Level.OK, "only this machine"),
+    ({"host": "0.0.0.0"}, Level.WARN, "web.public_url is not set"),  # noqa: S104
+    ({"host": "::"}, Level.WARN, "web.public_url is not set"),
+    ({"host": "192.0.2.1"}, Level.WARN, "plain http"),
+    ({"public_url": "http://radio.example"}, Level.WARN, "plain http"),
+    ({"public_url": "http://[::1]:8040"}, Level.OK, "only this machine"),
+    ({"public_url": "https://radio.example"}, Level.OK, "https://radio.example"),
+]
+
+
+def local_settings(directory: Path, **sections: Any) -> Settings:
+    matrix = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example"}
+    return validate({"matrix": matrix, "storage": {"directory": str(directory)}} | sections)
+
+
+@pytest.mark.parametrize(("web", "level", "text"), WEB)
+async def test_the_public_address(web: dict[str, Any], level: Level, text: str, tmp_path: Path) -> None:
+    """Plain http that is not loopback, and a wildcard host without public_url, are warnings."""
+    finding = await selfcheck.of_address(local_settings(tmp_path, web=web))
+    assert (finding.level, text in finding.text) == (level, True), finding
+
+
+async def test_a_public_address_that_leads_elsewhere(tmp_path: Path) -> None:
+    """While Aircheck runs, its public address is asked, and a warning says when it leads elsewhere."""
+    store = await Store.own(tmp_path / "data")
+    try:
+        web = {"public_url": "http://127.0.0.1:1"}
+        finding = await selfcheck.of_address(local_settings(tmp_path / "data", web=web))
+    finally:
+        await store.close()
+    assert finding.level is Level.WARN
+    assert "does not lead to the running Aircheck" in finding.text
+
+
+async def test_the_database_beside_a_running_bot(tmp_path: Path) -> None:
+    """The database is opened beside the process that owns it; junk in its place is a FAIL."""
+    store = await Store.own(tmp_path / "data")
+    try:
+        finding = await selfcheck.of_database(local_settings(tmp_path / "data"))
+    finally:
+        await store.close()
+    assert finding.level is Level.OK
+    assert "running" in finding.text
+    (tmp_path / "aircheck.db").write_bytes(b"no database at all" * 100)
+    assert (await selfcheck.of_database(local_settings(tmp_path))).level is Level.FAIL
+
+
+def test_the_disk(tmp_path: Path) -> None:
+    """Free space below storage.min_free_bytes is a FAIL that names it; the folder need not be there yet."""
+    plenty = local_settings(tmp_path / "not" / "yet", storage={"directory": str(tmp_path / "x"), "min_free_bytes": 0})
+    assert selfcheck.of_disk(plenty).level is Level.OK
+    full = local_settings(tmp_path, storage={"directory": str(tmp_path), "min_free_bytes": 1 << 60})
+    assert selfcheck.of_disk(full).level is Level.FAIL
+    assert "storage.min_free_bytes" in selfcheck.of_disk(full).text
+
+
+async def test_ffmpeg_that_is_not_there(tmp_path: Path) -> None:
+    """A configured ffmpeg that doesn't exist is a FAIL that names the key."""
+    finding = await selfcheck.of_ffmpeg(local_settings(tmp_path, audio={"ffmpeg": str(tmp_path / "ffmpeg")}))
+    assert finding.level is Level.FAIL
+    assert "audio.ffmpeg" in finding.text
+
+
+def test_a_password_that_others_can_read(tmp_path: Path) -> None:
+    """A settings file with a password in it and mode 0644 is a warning."""
+    file = tmp_path / "config.yaml"
+    file.touch(mode=0o644)
+    settings = validate({"matrix": {"homeserver": "https://h.example", "user_id": "@b:h.example", "password": "x"}})
+    assert selfcheck.of_settings(settings, file).level is Level.WARN
+    file.chmod(0o600)
+    assert selfcheck.of_settings(settings, file).level is Level.OK

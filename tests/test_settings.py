@@ -1,0 +1,195 @@
+"""The settings: what is read, what is refused, and how it is said."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.errors import ConfigError
+from bot.settings import validate
+from bot.sources import from_environment, load, merge
+from storage.database import FILE_NAME
+
+MATRIX = {"homeserver": "https://hs.example", "user_id": "@bot:hs.example"}
+
+
+def with_keys(section: str, **keys: Any) -> dict[str, Any]:
+    return {"matrix": MATRIX} | {section: ({**MATRIX, **keys} if section == "matrix" else keys)}
+
+
+def test_defaults_need_only_an_address_and_an_account() -> None:
+    """With an address and an account every other key has the default of the contract."""
+    settings = validate({"matrix": MATRIX})
+    assert settings.matrix.invites == ("*:hs.example",)
+    assert settings.web.address == "http://127.0.0.1:8040"
+    assert settings.recording.max_broadcast_s == 6 * 3600
+    assert settings.audio.loudness_lufs == -16
+    assert settings.feeds.category == "Society & Culture"
+    assert settings.password() is None
+
+
+@pytest.mark.parametrize(
+    ("tree", "sentence"),
+    [
+        ({}, "the setting matrix.homeserver is missing"),
+        ({"matrix": {"homeserver": "https://hs.example"}}, "the setting matrix.user_id is missing"),
+        ({"matrx": {}}, "unknown setting matrx"),
+        ({"matrix": {"homserver": "https://hs.example"}}, "unknown setting matrix.homserver"),
+        (with_keys("web", prot=80), "unknown setting web.prot"),
+        ({"matrix": MATRIX, "web": 80}, "web: must be a section with its keys below it"),
+        (with_keys("web", port="http"), "web.port: must be a whole number"),
+        (with_keys("web", port=70_000), "web.port: must be less than or equal to 65535"),
+        (with_keys("web", public_url="radio.example"), "web.public_url: must begin with https:// or http://"),
+        (with_keys("web", public_url="https://"), "web.public_url: is not a complete address"),
+        (with_keys("web", public_url="https://a.example/?x=1"), "web.public_url: must be a plain address"),
+        (with_keys("matrix", homeserver="https://h.example:port"), "matrix.homeserver: is not a complete address"),
+        (with_keys("matrix", user_id="bot"), "matrix.user_id: must be a Matrix user id"),
+        (with_keys("matrix", admins="@a:hs.example"), "matrix.admins: must be a list"),
+        (with_keys("matrix", admins=["a"]), "matrix.admins: must be Matrix user ids"),
+        (with_keys("matrix", invites_from=["* *"]), "matrix.invites_from: must be patterns"),
+        (with_keys("matrix", password=123), "matrix.password: must be a text"),
+        (with_keys("storage", database_url="postgresql://db/aircheck"), "storage.database_url: "),
+        (with_keys("storage", database_url="sqlite:////tmp/elsewhere.db"), "storage.database_url: "),
+        (with_keys("recording", quiet_period_s=float("inf")), "recording.quiet_period_s: must be a finite number"),
+        (with_keys("recording", paused_for_s=-1), "recording.paused_for_s: "),
+        (with_keys("recording", max_chunk_bytes=1.5), "recording.max_chunk_bytes: must be a whole number"),
+        (with_keys("audio", mp3_bitrate_kbps=65), "audio.mp3_bitrate_kbps: must be 32, 40, "),
+        (with_keys("audio", loudness_lufs=3), "audio.loudness_lufs: "),
+        (with_keys("feeds", timezone="Mars/Base"), "feeds.timezone: is not the name of a time zone"),
+        (with_keys("feeds", timezone="/etc/passwd"), "feeds.timezone: is not the name of a time zone"),
+        (with_keys("feeds", language="english please"), "feeds.language: must be a language code"),
+        (with_keys("feeds", explicit="yes"), "feeds.explicit: must be true or false"),
+        (with_keys("commands", prefix="hey bot"), "commands.prefix: must be one word"),
+        (with_keys("log", level="loud"), "log.level: must be 'debug'"),
+    ],
+)
+def test_a_wrong_key_is_named_in_one_sentence(tree: dict[str, Any], sentence: str) -> None:
+    """Whatever is wrong is said in one sentence that begins with the key or names it."""
+    with pytest.raises(ConfigError) as caught:
+        validate(tree)
+    assert caught.value.sentence.startswith(sentence)
+    assert "\n" not in caught.value.sentence
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_key_is_told_before_a_missing_one() -> None:
+    """A misspelt key is named itself, not the one that is missing because of it."""
+    with pytest.raises(ConfigError, match=r"unknown setting matrix\.user"):
+        validate({"matrix": {"homeserver": "https://hs.example", "user": "@bot:hs.example"}})
+
+
+def test_a_wrong_password_value_is_never_repeated() -> None:
+    """The sentence about a password that is no text does not hold it, nor does the settings' repr."""
+    with pytest.raises(ConfigError) as caught:
+        validate(with_keys("matrix", password=271828))
+    assert "271828" not in caught.value.sentence
+    assert "sesame" not in repr(validate(with_keys("matrix", password="sesame")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "path", "value"),
+    [
+        ("AIRCHECK_MATRIX__USER_ID", "@other:hs.example", "matrix.user_id", "@other:hs.example"),
+        ("AIRCHECK_MATRIX__PASSWORD", "007 #1: no, really", "matrix.password", "007 #1: no, really"),
+        ("AIRCHECK_MATRIX__PASSWORD", "'quoted'", "matrix.password", "quoted"),
+        ("AIRCHECK_MATRIX__ADMINS", '["@a:hs.example"]', "matrix.admins", ("@a:hs.example",)),
+        ("AIRCHECK_WEB__PORT", "8080", "web.port", 8080),
+        ("AIRCHECK_WEB__PUBLIC_URL", "https://radio.example/", "web.public_url", "https://radio.example"),
+        ("AIRCHECK_WEB__PUBLIC_URL", "null", "web.public_url", None),
+        ("AIRCHECK_AUDIO__LOUDNESS_LUFS", "null", "audio.loudness_lufs", None),
+        ("AIRCHECK_RECORDING__QUIET_PERIOD_S", "0.5", "recording.quiet_period_s", 0.5),
+        ("AIRCHECK_FEEDS__EXPLICIT", "true", "feeds.explicit", True),
+        ("AIRCHECK_COMMANDS__PREFIX", "!radio", "commands.prefix", "!radio"),
+    ],
+)
+def test_the_environment_wins(name: str, text: str, path: str, value: Any) -> None:
+    """A variable is read as YAML, a text needs no quotes, and it wins over the file's key alone."""
+    file = {"matrix": {**MATRIX, "password": "from the file"}, "web": {"port": 1, "host": "::1"}}
+    settings = validate(merge(file, from_environment({name: text})))
+    section, key = path.split(".")
+    assert getattr(getattr(settings, section), key) == value
+    assert settings.web.host == "::1"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("AIRCHECK_WEB", "1", "AIRCHECK_WEB is not a setting"),
+        ("AIRCHECK_WEB__PROT", "1", "unknown setting web.prot (AIRCHECK_WEB__PROT in the environment)"),
+        ("AIRCHECK_MATRIX__ADMINS", "@a:hs.example", "AIRCHECK_MATRIX__ADMINS is not valid YAML"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, text: str, sentence: str) -> None:
+    """A variable that is no setting or no YAML is named."""
+    with pytest.raises(ConfigError) as caught:
+        from_environment({name: text})
+    assert caught.value.sentence.startswith(sentence)
+
+
+def test_other_variables_are_left_alone() -> None:
+    """Variables of other programs, and the pass phrase for keys, are no settings."""
+    assert from_environment({"PATH": "/bin", "AIRCHECK_KEYS_PASSPHRASE": "x", "AIRCHECKS": "1"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8040"),  # noqa: S104
+        ("::", "http://127.0.0.1:8040"),
+        ("::1", "http://[::1]:8040"),
+        ("radio.lan", "http://radio.lan:8040"),
+    ],
+)
+def test_the_address_follows_the_host(host: str, address: str) -> None:
+    """Without a public_url the address is the host's, with 127.0.0.1 for a wildcard."""
+    assert validate(with_keys("web", host=host)).web.address == address
+
+
+def test_the_password_file_wins_and_is_stripped(tmp_path: Path) -> None:
+    """The password comes from its file, without the line's end."""
+    secret = tmp_path / "password"
+    secret.write_text("open sesame\n")
+    assert validate(with_keys("matrix", password="x", password_file=str(secret))).password() == "open sesame"
+    with pytest.raises(ConfigError, match=r"matrix\.password_file can't be read"):
+        validate(with_keys("matrix", password_file=str(tmp_path / "gone"))).password()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("matrix: [", "is not valid YAML in line 1"),
+        ("just words", "must hold sections"),
+        ("\x00", "is not valid YAML"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    """A file that is no YAML or holds no sections is named in one sentence."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file, {})
+    assert str(file) in caught.value.sentence
+    assert sentence in caught.value.sentence
+
+
+def test_without_any_file_the_environment_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no config.yaml the environment alone will do; with neither, `aircheck init` is named."""
+    monkeypatch.chdir(tmp_path)
+    variables = {f"AIRCHECK_MATRIX__{key.upper()}": value for key, value in MATRIX.items()}
+    assert load(None, variables).matrix.user_id == "@bot:hs.example"
+    with pytest.raises(ConfigError, match="aircheck init"):
+        load(None, {})
+
+
+def test_the_database_is_where_the_address_says(tmp_path: Path) -> None:
+    """The one database address that is accepted is that of the file which the store opens."""
+    url = f"sqlite:///{tmp_path / FILE_NAME}"
+    settings = validate(with_keys("storage", directory=str(tmp_path), database_url=url))
+    assert settings.storage.database_url == url
+
+
+def test_an_empty_section_is_no_error(tmp_path: Path) -> None:
+    """`web:` with nothing below it, as in a file with all its keys commented out, means the defaults."""
+    file = tmp_path / "config.yaml"
+    file.write_text("matrix: {homeserver: 'https://hs.example', user_id: '@bot:hs.example'}\nweb:\n")
+    assert load(file, {}).web.port == 8040

@@ -1,0 +1,216 @@
+"""The pages people look at."""
+
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from io import BytesIO
+
+import pytest
+from aiohttp import ClientSession
+from PIL import Image
+
+from bot.web import pages
+from storage.records import ChunkState, RecordingState, Room, Visibility
+from tests.web.world import ALICE, NOW, World
+
+
+class Reader(HTMLParser):
+    """The texts and the addresses of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("href", "src") and value]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def page(client: ClientSession, address: str) -> Reader:
+    async with client.get(address) as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/html"
+        return Reader((await answer.read()).decode())
+
+
+@pytest.fixture
+async def room(world: World) -> Room:
+    return await world.room(visibility=Visibility.PUBLIC)
+
+
+async def test_room_page_lists_what_can_be_heard(world: World, client: ClientSession, room: Room) -> None:
+    """A room's page has its name, its feed's address, and each episode with title, date, length and state."""
+    await world.state(room, "m.room.topic", {"topic": "All about soup"})
+    await world.episode(await world.recording(room, title="First"), b"1")
+    await world.episode(await world.recording(room, state=RecordingState.INCOMPLETE), b"2")
+    found = await page(client, f"/r/{room.key}/")
+    for words in ("Kitchen radio", "All about soup", "First", "3 min 4 s", "complete", "some sound is missing"):
+        assert words in found.text
+    assert "Alice, 20 November 2026" in found.text
+    assert "feed.xml" in found.addresses
+    assert found.tags.count("audio") == 2
+
+
+async def test_held_episode_is_on_its_page_at_once(world: World, client: ClientSession, room: Room) -> None:
+    """An incomplete episode that no feed lists yet is on the room's page, on its own, and can be heard."""
+    recording = await world.recording(room, state=RecordingState.INCOMPLETE, title="Still held")
+    await world.episode(recording, published_at=None)
+    assert "Still held" in (await page(client, f"/r/{room.key}/")).text
+    assert "Still held" in (await page(client, f"/r/{room.key}/{recording.code}")).text
+    async with client.get(f"/r/{room.key}/{recording.code}.mp3") as answer:
+        assert answer.status == 200
+
+
+async def test_live_is_said(world: World, client: ClientSession, room: Room) -> None:
+    """While somebody speaks, the page says who; of what the public may not hear it says nothing."""
+    await world.recording(room, state=RecordingState.LIVE, broadcaster_name="Carol")
+    await world.recording(room, state=RecordingState.LIVE, broadcaster_name="Dave", public=False)
+    found = await page(client, f"/r/{room.key}/")
+    assert "Live now: Carol" in found.text
+    assert "Dave" not in found.text
+
+
+async def test_episode_page_says_what_is_missing(world: World, client: ClientSession, room: Room) -> None:
+    """An incomplete episode's page says in plain words how whole it is."""
+    recording = await world.recording(room, state=RecordingState.INCOMPLETE, description="One.\n\nTwo <b>.")
+    await world.chunk(recording, 1, ChunkState.DAMAGED)
+    await world.episode(recording)
+    found = await page(client, f"/r/{room.key}/{recording.code}")
+    assert "missing" in found.text
+    assert "Two <b>." in found.text
+
+
+async def test_complete_episode_says_so(world: World, client: ClientSession, room: Room) -> None:
+    """A complete episode's page says that all of it is there."""
+    recording = await world.recording(room)
+    await world.episode(recording)
+    found = await page(client, f"/r/{room.key}/{recording.code}")
+    assert "all of the sound that was sent is here" in found.text
+
+
+async def test_every_link_of_our_own_leads_somewhere(world: World, client: ClientSession, room: Room) -> None:
+    """Whatever a page links or loads of this server is there, and nothing is loaded from another one."""
+    recording = await world.recording(room)
+    await world.episode(recording)
+    for address in (f"/r/{room.key}/", f"/r/{room.key}/{recording.code}"):
+        async with client.get(address) as answer:
+            base = answer.url
+            found = Reader((await answer.read()).decode())
+        ours = [link for link in found.addresses if "://" not in link]
+        assert len(ours) >= 4
+        for link in ours:
+            async with client.get(base.join(type(base)(link))) as answer:
+                assert answer.status == 200, link
+        schemes = {link.partition("://")[0] for link in found.addresses if "://" in link}
+        assert schemes <= {"podcast", "antennapod-subscribe", "overcast", "pktc"}
+
+
+async def test_pages_may_run_and_load_our_own_things_only(world: World, client: ClientSession, room: Room) -> None:
+    """Pages forbid inline scripts, other hosts, frames and referrers."""
+    async with client.get(f"/r/{room.key}/") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        html = (await answer.read()).decode()
+    assert "style=" not in html
+    assert "onclick" not in html
+
+
+async def test_strangers_words_are_no_markup(world: World, client: ClientSession) -> None:
+    """Names and titles are shown as they are, never run."""
+    evil = '<script>alert(1)</script>"><img src=x>'
+    room = await world.room(name=evil, visibility=Visibility.PUBLIC)
+    recording = await world.recording(room, title=evil, description=evil, broadcaster_name=evil)
+    await world.episode(recording)
+    await world.recording(room, state=RecordingState.LIVE, broadcaster_name=evil)
+    for address in (f"/r/{room.key}/", f"/r/{room.key}/{recording.code}"):
+        async with client.get(address) as answer:
+            html = (await answer.read()).decode()
+        assert "<script>alert" not in html
+        assert "<img src=x>" not in html
+        assert "&lt;script&gt;alert(1)" in html
+
+
+async def test_personal_page_is_for_one(world: World, client: ClientSession, room: Room) -> None:
+    """A personal page shows its own feed address, asks to be found by nobody, and never names the public address."""
+    await world.member(room, ALICE)
+    token = await world.listener(room, ALICE)
+    recording = await world.recording(room)
+    await world.episode(recording)
+    for name in ("", recording.code):
+        async with client.get(f"/p/{token}/{name}") as answer:
+            assert "noindex" in answer.headers["X-Robots-Tag"]
+            assert answer.headers["Cache-Control"].startswith("private")
+            html = (await answer.read()).decode()
+        assert room.key not in html
+        assert "og:url" not in html
+        assert (f"/p/{token}/feed.xml" in html) == (name == "")
+
+
+async def test_episodes_come_in_pages(
+    world: World, client: ClientSession, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long list goes on over several pages, newest first; there is no page behind the last."""
+    monkeypatch.setattr(pages, "EPISODES_ON_PAGE", 2)
+    for number in (1, 2, 3):
+        began = NOW + timedelta(days=number)
+        await world.episode(await world.recording(room, title=f"Part {number}", started_at=began), bytes([number]))
+    first, second = await page(client, f"/r/{room.key}/"), await page(client, f"/r/{room.key}/?page=2")
+    assert "Part 3" in first.text
+    assert "Part 1" not in first.text
+    assert "Part 1" in second.text
+    assert "./?page=2" in first.addresses
+    assert "./" in second.addresses
+    for asked in ("3", "0", "-1", "x", "99999999999"):
+        async with client.get(f"/r/{room.key}/?page={asked}") as answer:
+            assert answer.status == 404
+
+
+async def test_cover_is_what_apple_takes(world: World, client: ClientSession, room: Room) -> None:
+    """The cover is a square JPEG of 1400 pixels in RGB, below 512 kB, kept for ever, with HEAD."""
+    html = (await page(client, f"/r/{room.key}/")).addresses
+    name = next(address for address in html if address.startswith("cover-"))
+    async with client.get(f"/r/{room.key}/{name}") as answer:
+        body = await answer.read()
+        assert answer.content_type == "image/jpeg"
+        assert "immutable" in answer.headers["Cache-Control"]
+    with Image.open(BytesIO(body)) as picture:
+        assert (picture.format, picture.size, picture.mode) == ("JPEG", (1400, 1400), "RGB")
+    assert len(body) < 512_000
+    async with client.head(f"/r/{room.key}/{name}") as answer:
+        assert answer.headers["Content-Length"] == str(len(body))
+    async with client.get(f"/r/{room.key}/cover-0000000000000000.jpg") as answer:
+        assert answer.status == 404
+
+
+async def test_cover_moves_with_the_name(world: World, client: ClientSession, room: Room) -> None:
+    """A room with a new name has a new picture at a new address."""
+
+    async def cover() -> str:
+        found = (await page(client, f"/r/{room.key}/")).addresses
+        return next(address for address in found if address.startswith("cover-"))
+
+    before = await cover()
+    await world.state(room, "m.room.name", {"name": "日本語ラジオ"})
+    await world.change(room)
+    after = await cover()
+    assert before != after
+    async with client.get(f"/r/{room.key}/{after}") as answer:
+        assert answer.status == 200
+
+
+async def test_late_sound_is_said(world: World, client: ClientSession, room: Room) -> None:
+    """While more sound is joined in, the episode stays and its page says so."""
+    recording = await world.recording(room)
+    await world.episode(recording)
+    await world.save(replace(recording, state=RecordingState.FINISHING))
+    assert "being joined in" in (await page(client, f"/r/{room.key}/{recording.code}")).text

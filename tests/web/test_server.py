@@ -1,0 +1,169 @@
+"""Starting, stopping, the fixed paths, and what the log never holds."""
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from PIL import Image
+
+from bot.errors import ConfigError, StartError
+from bot.web.library import Library
+from bot.web.server import WebServer
+from storage.records import Visibility
+from storage.store import Store
+from tests.web.world import ALICE, World, settings_with, world_of
+
+
+async def test_health(world: World, client: ClientSession) -> None:
+    """/healthz is 200 while the program works, with nothing read from the homeserver, and 503 else."""
+    world.fresh = False
+    async with client.get("/healthz") as answer:
+        assert answer.status == 200
+    world.healthy = False
+    async with client.get("/healthz") as answer:
+        assert answer.status == 503
+    async with client.head("/healthz") as answer:
+        assert answer.status == 503
+
+
+async def test_robots_stay_out_of_personal_addresses(client: ClientSession) -> None:
+    """robots.txt closes the personal family."""
+    async with client.get("/robots.txt") as answer:
+        assert await answer.text() == "User-agent: *\nDisallow: /p/\n"
+
+
+async def test_front_door_says_what_this_is(client: ClientSession) -> None:
+    """The root says how to get an address and lists no room."""
+    async with client.get("/") as answer:
+        assert answer.status == 200
+        assert "!aircheck feed" in await answer.text()
+
+
+async def test_missing_slash_is_put_there(world: World, client: ClientSession) -> None:
+    """A room's address without its last slash leads to the one with it, also where there is no such room."""
+    room = await world.room(visibility=Visibility.PUBLIC)
+    async with client.get(f"/r/{room.key}") as answer:
+        assert answer.status == 200
+        assert str(answer.url).endswith(f"/r/{room.key}/")
+    async with client.get("/r/unknown", allow_redirects=False) as answer:
+        assert answer.headers["Location"] == "unknown/"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/x", "/r/", "/p/", "/p/short/feed.xml", "/r/%2e%2e%2f/feed.xml", "/static/../server.py",
+     "/static/%2e%2e%2fserver.py", "/r/k/..%2f..%2faircheck.db", "/favicon.ico", "/r/%00/", "/p/" + "a" * 5000 + "/"],
+)  # fmt: skip
+async def test_what_is_not_there_is_a_short_404(client: ClientSession, path: str) -> None:
+    """Whatever we did not give out is 404 with next to no body and our headers."""
+    async with client.get(path, allow_redirects=False) as answer:
+        assert answer.status == 404
+        assert len(await answer.read()) < 32
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Server"] == "Aircheck"
+
+
+async def test_other_methods_are_refused(world: World, client: ClientSession) -> None:
+    """Nothing can be changed over HTTP."""
+    room = await world.room(visibility=Visibility.PUBLIC)
+    for method in ("POST", "PUT", "DELETE"):
+        async with client.request(method, f"/r/{room.key}/feed.xml") as answer:
+            assert answer.status == 405
+
+
+async def test_web_players_may_ask_for_pieces(world: World, client: ClientSession) -> None:
+    """A preflight for a range of a public address is allowed, of a personal one not."""
+    headers = {"Origin": "https://player.example", "Access-Control-Request-Method": "GET"}
+    async with client.options("/r/any/abcdef.mp3", headers=headers) as answer:
+        assert answer.status == 204
+        assert "Range" in answer.headers["Access-Control-Allow-Headers"]
+    async with client.options(f"/p/{'a' * 52}/abcdef.mp3", headers=headers) as answer:
+        assert answer.status == 405
+
+
+async def test_port_in_use_is_named(tmp_path: Path) -> None:
+    """When the port is taken, starting ends with one sentence that names the setting."""
+    store = await Store.own(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = WebServer(store, settings_with(web={"port": port}), lambda: True)
+        with pytest.raises(StartError, match=rf"^web\.port {port} is in use by another program$"):
+            await server.start()
+    await server.stop()
+    await store.close()
+
+
+async def test_address_is_the_setting_or_where_it_listens(world: World, tmp_path: Path) -> None:
+    """Feeds are built from web.public_url, else from where the server really listens."""
+    assert world.server.port > 0
+    assert world.server.address == f"http://127.0.0.1:{world.server.port}"
+    public = {"port": 0, "public_url": "https://pods.example/radio"}
+    async with world_of(tmp_path / "other", web=public) as (other, client):
+        room = await other.room(visibility=Visibility.PUBLIC)
+        async with client.get(f"/r/{room.key}/feed.xml", headers={"Accept-Encoding": "identity"}) as answer:
+            assert f"https://pods.example/radio/r/{room.key}/feed.xml".encode() in await answer.read()
+
+
+async def test_stop_does_not_wait_for_listeners(tmp_path: Path) -> None:
+    """Stopping ends within seconds though a listener holds a download open without reading it."""
+    async with world_of(tmp_path / "data") as (world, _):
+        room = await world.room(visibility=Visibility.PUBLIC)
+        recording = await world.recording(room)
+        await world.episode(recording, bytes(32 * 1024 * 1024))
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
+        writer.write(f"GET /r/{room.key}/{recording.code}.mp3 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        async with asyncio.timeout(4):
+            await world.server.stop()
+        writer.close()
+
+
+async def test_log_never_holds_a_token(
+    world: World, client: ClientSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a request, nor one that can't be read, nor a failure of ours writes a token or a message."""
+    caplog.set_level(logging.DEBUG)
+    room = await world.room()
+    await world.member(room, ALICE)
+    token = await world.listener(room, ALICE)
+    async with client.get(f"/p/{token}/feed.xml") as answer:
+        assert answer.status == 200
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
+    writer.write(f"GE\x01T /p/{token}/feed.xml HTTP/1.1\r\n\r\n".encode())
+    assert b" 400 " in await reader.readline()
+    writer.close()
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError(f"a secret: {token}")
+
+    monkeypatch.setattr(Library, "view", fail)
+    async with client.get(f"/p/{token}/feed.xml") as answer:
+        assert answer.status == 500
+        assert len(await answer.read()) < 32
+    assert "a request failed: RuntimeError" in caplog.text
+    assert token not in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_operators_picture_is_every_rooms_cover(tmp_path: Path) -> None:
+    """feeds.image is served as a square JPEG, whatever its format and shape."""
+    Image.new("RGBA", (900, 500), "red").save(tmp_path / "own.png")
+    async with world_of(tmp_path / "data", feeds={"image": str(tmp_path / "own.png")}) as (world, client):
+        room = await world.room(visibility=Visibility.PUBLIC)
+        async with client.get(f"/r/{room.key}/") as answer:
+            html = (await answer.read()).decode()
+        name = html.split('<img src="')[1].split('"')[0]
+        async with client.get(f"/r/{room.key}/{name}") as answer:
+            assert (await answer.read()).startswith(b"\xff\xd8\xff")
+
+
+async def test_picture_that_is_none_is_named(tmp_path: Path) -> None:
+    """A feeds.image that is no picture ends the start with a sentence that names the setting."""
+    (tmp_path / "own.png").write_text("no picture")
+    store = await Store.own(tmp_path / "data")
+    with pytest.raises(ConfigError, match=r"^feeds\.image .* it is no picture$"):
+        WebServer(store, settings_with(feeds={"image": str(tmp_path / "own.png")}), lambda: True)
+    await store.close()

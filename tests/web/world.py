@@ -1,0 +1,170 @@
+"""A store with rooms, people and episodes in it, and the real server over it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession
+
+from bot.feeds.addresses import look_up_hash, token_for
+from bot.settings import Settings, validate
+from bot.web.server import WebServer
+from storage import archive, rooms
+from storage.database import Connection
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkState,
+    Episode,
+    EventId,
+    HistoryVisibility,
+    Listener,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    Room,
+    RoomId,
+    StateEvent,
+    UserId,
+    Visibility,
+    to_samples,
+)
+from storage.store import Store
+
+NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+SECRET = bytes(32)
+ALICE, BOB = UserId("@alice:hs"), UserId("@bob:hs")
+
+
+class World:
+    """`fresh` and `healthy` are what the rest of the program says; each write raises `writes`."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store = store
+        self.settings = settings
+        self.fresh = True
+        self.healthy = True
+        self.writes = 0
+        self.events = 0
+        self.server = WebServer(
+            store, settings, lambda: self.fresh, health=lambda: self.healthy, version=lambda: self.writes
+        )
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        async with self.store.write() as db:
+            yield db
+        self.writes += 1
+
+    async def room(self, name: str | None = "Kitchen radio", **changes: Any) -> Room:
+        self.events += 1
+        made = rooms.new_room(RoomId(f"!room{self.events}:hs"), NOW)
+        room = replace(made, joined=True, recording_on=True, **changes)
+        async with self.write() as db:
+            await rooms.save_room(db, room)
+        if name is not None:
+            await self.state(room, "m.room.name", {"name": name})
+        return room
+
+    async def change(self, room: Room, **changes: Any) -> Room:
+        """Changes a room as a command would."""
+        async with self.write() as db:
+            now = await rooms.room(db, room.room_id)
+            assert now is not None
+            changed = replace(now, **changes)
+            await rooms.save_room(db, changed)
+            await rooms.touch(db, room.room_id, NOW)
+        return changed
+
+    async def state(self, room: Room, kind: str, content: dict[str, Any], key: str = "", at: int = 0) -> None:
+        event = StateEvent(room.room_id, kind, key, UserId("@mod:hs"), content, Position(at))
+        async with self.write() as db:
+            await rooms.save_state(db, event)
+
+    async def member(self, room: Room, user: UserId, membership: str = "join", at: int = 0) -> None:
+        await self.state(room, "m.room.member", {"membership": membership}, user, at)
+
+    async def listener(self, room: Room, user: UserId, generation: int = 0) -> str:
+        """Gives a personal address to a user and answers with its token."""
+        token = token_for(SECRET, room.room_id, user, generation)
+        async with self.write() as db:
+            await rooms.save_listener(db, Listener(room.room_id, user, generation, look_up_hash(token)))
+        return token
+
+    async def recording(self, room: Room, **changes: Any) -> Recording:
+        self.events += 1
+        began = NOW + timedelta(hours=self.events)
+        recording = Recording(
+            id=RecordingId(0),
+            code="",
+            number=0,
+            room_id=room.room_id,
+            event_id=EventId(f"$event{self.events}"),
+            kind=RecordingKind.VOICE_BROADCAST,
+            broadcaster=ALICE,
+            device_id=None,
+            state=RecordingState.COMPLETE,
+            position=Position(self.events),
+            started_at=began,
+            heard_at=began,
+            history_visibility=HistoryVisibility.SHARED,
+            public=room.visibility is Visibility.PUBLIC,
+            broadcaster_name="Alice",
+        )
+        async with self.write() as db:
+            return await archive.add_recording(db, replace(recording, **changes))
+
+    async def episode(self, recording: Recording, audio: bytes = b"ID3 sound", **changes: Any) -> Episode:
+        blob = BlobKey(sha256(audio).hexdigest())
+        part = self.store.blobs.part(blob)
+        part.write_bytes(audio)
+        self.store.blobs.take(part, blob)
+        episode = Episode(
+            recording_id=recording.id,
+            guid=f"guid-{recording.id}",
+            blob=blob,
+            bytes=len(audio),
+            samples=to_samples(184_000),
+            made_at=NOW + timedelta(days=1),
+            published_at=NOW + timedelta(days=1),
+        )
+        async with self.write() as db:
+            await archive.save_episode(db, replace(episode, **changes))
+            await rooms.touch(db, recording.room_id, NOW)
+        return replace(episode, **changes)
+
+    async def save(self, recording: Recording) -> None:
+        async with self.write() as db:
+            await archive.save_recording(db, recording)
+            await rooms.touch(db, recording.room_id, NOW)
+
+    async def chunk(self, recording: Recording, sequence: int, state: ChunkState) -> None:
+        self.events += 1
+        event = EventId(f"$chunk{self.events}")
+        async with self.write() as db:
+            await archive.save_chunk(db, Chunk(event, recording.id, Position(self.events), sequence, state))
+
+
+def settings_with(**sections: dict[str, Any]) -> Settings:
+    matrix = {"homeserver": "https://hs", "user_id": "@bot:hs"}
+    return validate({"matrix": matrix, "web": {"port": 0}, **sections})
+
+
+@asynccontextmanager
+async def world_of(directory: Path, **sections: dict[str, Any]) -> AsyncIterator[tuple[World, ClientSession]]:
+    """The world and a client whose addresses begin at the server."""
+    store = await Store.own(directory)
+    world = World(store, settings_with(**sections))
+    await world.server.start()
+    try:
+        async with ClientSession(f"http://127.0.0.1:{world.server.port}", auto_decompress=False) as client:
+            yield world, client
+    finally:
+        await world.server.stop()
+        await store.close()

@@ -136,7 +136,6 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         settings,
         freshness=session.ready.is_set,
         health=lambda: worker.healthy,
-        version=lambda: store.changes.number,
     )
     await web.start()
     stack.push_async_callback(web.stop)

@@ -124,17 +124,19 @@ def init(
 
     Without a terminal the values come from the options, or from the environment (AIRCHECK_MATRIX__PASSWORD and so on).
     """
-    from bot import configure
-
     if reset_identity:
         settings = _settings(config, debug)
+        from bot import reset
+
         if sys.stdin.isatty():
             typer.confirm(
                 f"Other sessions of {settings.matrix.user_id} will not be verified any more. Go on?", abort=True
             )
-        asyncio.run(configure.reset_identity(settings))
+        asyncio.run(reset.reset_identity(settings))
         typer.echo(f"{settings.matrix.user_id} has new cross-signing keys, and they sign the bot's device.")
         return
+    from bot import configure
+
     given = configure.Given(homeserver=homeserver, user_id=user_id, password_file=password_file, public_url=public_url)
     configure.write_settings(config, given, overwrite=overwrite)
 

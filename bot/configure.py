@@ -1,16 +1,11 @@
-"""`aircheck init`: asks for the few values that have no default, and writes the settings (mode 0600).
-
-With `--reset-identity`: new cross-signing keys for the bot's account.
-"""
+"""`aircheck init`: asks for the few values that have no default, and writes the settings (mode 0600)."""
 
 import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +13,9 @@ import typer
 import yaml
 
 from bot.errors import ConfigError, GiveUp, TryLater
-from bot.matrix.batch import SyncBatch
 from bot.matrix.probe import probing
-from bot.matrix.session import Session
-from bot.settings import Settings, validate
+from bot.settings import validate
 from bot.sources import DEFAULT_FILE, from_environment, merge
-from storage.records import RoomId
-from storage.store import Store
 
 HEADER = """\
 # Aircheck's settings. Whatever is not here has its default; docs/configuration.md explains every key.
@@ -137,47 +128,6 @@ def _without_terminal(given: Given, environment: Mapping[str, Mapping[str, Any]]
         raise ConfigError("there is no terminal to ask at: give --password-file or AIRCHECK_MATRIX__PASSWORD")
     web = dict(environment.get("web", {})) | ({"public_url": given.public_url} if given.public_url else {})
     return {"matrix": matrix} | ({"web": web} if web else {})
-
-
-class _NothingHeard:
-    """For a session that is never synced."""
-
-    async def since(self) -> str | None:
-        return None
-
-    async def take(self, batch: SyncBatch) -> None:
-        raise AssertionError("nothing is synced here")
-
-    async def encrypted_rooms(self) -> frozenset[RoomId]:
-        return frozenset()
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Session]:
-    """The bot's session, logged in and with its device published, but not synced; the store is owned meanwhile.
-
-    Raises ConfigError, StartError, TryLater, and StoreError while another process runs on the same data.
-    """
-    store = await Store.own(settings.storage.path)
-    session = Session(settings, settings.storage.path, _NothingHeard(), lambda: datetime.now(UTC))
-    try:
-        await session.connect()
-        yield session
-    finally:
-        await session.close()
-        await store.close()
-
-
-async def reset_identity(settings: Settings) -> None:
-    """Replaces the account's cross-signing keys by new ones that the bot holds, and signs its device with them.
-
-    Raises ConfigError without a password, and as `connected` does.
-    """
-    password = settings.password()
-    if not password:
-        raise ConfigError("matrix.password is needed to replace the account's cross-signing keys")
-    async with connected(settings) as session:
-        await session.identity.reset(password)
 
 
 async def find_homeserver(address: str) -> tuple[str, str | None]:

@@ -34,18 +34,18 @@ MIB = 1024 * 1024
 
 
 @asynccontextmanager
-async def _reading(settings: Settings) -> AsyncIterator[Connection]:
+async def _reading(settings: Settings) -> AsyncIterator[tuple[Store, Connection]]:
     store = await Store.look(settings.storage.path)
     try:
         async with store.read() as db:
-            yield db
+            yield store, db
     finally:
         await store.close()
 
 
 async def print_rooms(settings: Settings, *, as_json: bool) -> None:
     """Every room that was ever followed. Raises StoreError."""
-    async with _reading(settings) as db:
+    async with _reading(settings) as (_, db):
         entries = [await room_json(db, room) for room in await room_rows.all_rooms(db)]
     if as_json:
         _print_json(entries)
@@ -57,7 +57,7 @@ async def print_rooms(settings: Settings, *, as_json: bool) -> None:
 
 async def print_recordings(settings: Settings, *, room_id: str | None, as_json: bool) -> None:
     """Every recording, newest first. Raises StoreError, and ConfigError for a room that is not known."""
-    async with _reading(settings) as db:
+    async with _reading(settings) as (store, db):
         wanted = RoomId(room_id) if room_id is not None else None
         if wanted is not None and await room_rows.room(db, wanted) is None:
             raise ConfigError(f"--room: {room_id} is not a room that Aircheck knows (`aircheck rooms` lists them)")
@@ -66,7 +66,9 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
             chunks = await archive.chunks(db, recording.id)
             if as_json:
                 episode = await archive.episode(db, recording.id)
-                entries.append(recording_json(recording, chunks, episode))
+                path = store.blobs.relative(episode.blob) if episode else None
+                title = episode_title(recording, settings.feeds.zone)
+                entries.append(recording_json(recording, chunks, episode, title=title, path=path))
             else:
                 rows.append(_recording_row(recording, lay_out(recording, chunks), settings))
     if as_json:

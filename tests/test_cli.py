@@ -1,9 +1,17 @@
 """The shell as its users meet it: exit codes, one plain sentence, no traceback."""
 
+import asyncio
+import io
+import logging
 import os
+import signal
+import socket
 import stat
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,21 +19,25 @@ import pytest
 import yaml
 
 from bot import cli
+from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError, StartError, TryLater
 from storage.errors import StoreLockedError
 
 MATRIX = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open sesame"}
 
 
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AIRCHECK_")}
+
+
 def aircheck(
     *arguments: str, cwd: Path, environment: dict[str, str] | None = None, typed: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m bot` as a user would, without a terminal and without this machine's settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRCHECK_")}
     return subprocess.run(
         [sys.executable, "-m", "bot", *arguments],
         cwd=cwd,
-        env={**clean, **(environment or {})},
+        env={**clean_environment(), **(environment or {})},
         input=typed,
         capture_output=True,
         text=True,
@@ -39,6 +51,17 @@ def settings_file(folder: Path, **sections: object) -> Path:
     file.write_text(yaml.safe_dump({"matrix": MATRIX, "storage": {"directory": str(folder / "data")}} | sections))
     file.chmod(0o600)
     return file
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The shell called in this process, in a folder of its own, without a terminal and this machine's settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    for name in [name for name in os.environ if name.startswith("AIRCHECK_")]:
+        monkeypatch.delenv(name)
+    yield tmp_path
+    logging.disable(logging.NOTSET)  # the last sentence of a process is followed by nothing; this one goes on
 
 
 @pytest.mark.parametrize(
@@ -60,23 +83,29 @@ def settings_file(folder: Path, **sections: object) -> Path:
         (("init", "--homeserver", "example.org"), "--homeserver: must begin with https://"),
     ],
 )
-def test_a_wrong_call_ends_with_one_sentence_and_2(arguments: tuple[str, ...], named: str, tmp_path: Path) -> None:
+def test_a_wrong_call_ends_with_one_sentence_and_2(
+    arguments: tuple[str, ...], named: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A wrong argument or setting: exit code 2, nothing on standard output, one line that names it."""
-    done = aircheck(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert named in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
+    assert cli.call(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert named in printed.err
+    assert printed.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["run", "check", "rooms", "recordings"])
-def test_an_unknown_key_is_named_by_every_command(command: str, tmp_path: Path) -> None:
+def test_an_unknown_key_is_named_by_every_command(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command that reads the settings names the key that it doesn't know and ends with 2."""
-    settings_file(tmp_path, recording={"quiet_period": 3})
-    done = aircheck(command, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == "unknown setting recording.quiet_period\n"
+    settings_file(here, recording={"quiet_period": 3})
+    assert cli.call([command]) == 2
+    assert capsys.readouterr().err == "unknown setting recording.quiet_period\n"
+
+
+def test_the_process_ends_with_the_code_and_the_sentence(tmp_path: Path) -> None:
+    """As a process of its own too: `python -m bot` ends with 2, and standard error is that one line."""
+    done = aircheck("run", "--loudly", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "No such option: --loudly\n")
 
 
 def test_a_wrong_variable_of_the_environment_is_named(tmp_path: Path) -> None:
@@ -204,3 +233,65 @@ def test_check_without_a_homeserver_fails_with_1(tmp_path: Path) -> None:
     }
     assert "sesame" not in done.stdout
     assert not (tmp_path / "data").exists()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`aircheck run`, from the line that says it runs; gone when the block is left."""
+    command = [sys.executable, "-m", "bot", "run"]
+    with subprocess.Popen(command, cwd=folder, env=clean_environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            assert any("bot.app: running" in line for line in process.stderr), f"it ended with {process.wait()}"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_run_ends_cleanly_when_told_to(number: signal.Signals, tmp_path: Path) -> None:
+    """Without a homeserver too, run serves /healthz, and SIGTERM and SIGINT end it with 0 within 5 s."""
+    port = free_port()
+    settings_file(tmp_path, web={"port": port})
+    with running(tmp_path) as process:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(number)
+        _, said = process.communicate(timeout=5)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+
+
+def test_two_on_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    """A second run on the same data ends with 1 and a sentence without a time stamp as its last line."""
+    settings_file(tmp_path, web={"port": free_port()})
+    with running(tmp_path):
+        done = aircheck("run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"another Aircheck is running on {tmp_path / 'data'}"
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    """Where the web server can't listen, run ends with 1 and names web.port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings_file(tmp_path, web={"port": taken.getsockname()[1]})
+        done = aircheck("run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("web.port")
+
+
+def test_a_wrong_password_ends_run_with_2(homeserver: Homeserver, tmp_path: Path) -> None:
+    """A password that the homeserver refuses is a wrong setting: exit code 2, and the last line names the key."""
+    account = asyncio.run(homeserver.register(f"shell-{os.getpid()}", "correct horse"))
+    matrix = {"homeserver": homeserver.address, "user_id": account, "password": "open sesame"}
+    settings_file(tmp_path, matrix=matrix, web={"port": free_port()})
+    done = aircheck("run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("matrix.password")
+    assert "sesame" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import configure, selfcheck
+from bot import reset, selfcheck
 from bot.demo.synapse import Homeserver
 from bot.matrix.login import SESSION_FILE, read_session
 from bot.matrix.wire import Wire
@@ -105,7 +105,7 @@ async def test_foreign_keys_fail_until_they_are_reset(homeserver: Homeserver, ac
     signed = (await found(settings))["device cross-signed"]
     assert signed.level is Level.FAIL
     assert "init --reset-identity" in signed.text
-    await configure.reset_identity(settings)
+    await reset.reset_identity(settings)
     assert (await found(settings))["device cross-signed"].level is Level.OK
 
 
@@ -130,7 +130,7 @@ async def test_a_session_file_that_is_junk(homeserver: Homeserver, account: User
 
 async def _first_start(settings: Settings) -> None:
     """Logs in as `aircheck run` does at its first start, without a sync."""
-    async with configure.connected(settings):
+    async with reset.connected(settings):
         pass
 
 

@@ -191,8 +191,9 @@ class Ffmpeg:
             acodec="pcm_f32le",
             ac=1,
             ar=SAMPLE_RATE,
-            t=max_seconds,
+            t=seconds,
             map_metadata=-1,
+            flush_packets=0,  # in blocks of 32 KiB instead of one packet each: half the cost of the pipe
             loglevel="fatal",
         )
         async with self._decoding, running(self._command(output), Limits.decoding(max_seconds)) as child:

@@ -105,9 +105,10 @@ def public_address(feed: str) -> str:
 
 
 def address_is_coming(*, renewed: bool) -> str:
+    where = "in our direct chat. If there is none yet, please take my invite to it."
     if renewed:
-        return "Your old address has ended. I am sending you the new one in a direct chat; please take my invite to it."
-    return "I am sending you your own address in a direct chat; please take my invite to it."
+        return f"Your old address has ended. I am sending you the new one {where}"
+    return f"I am sending you your own address {where}"
 
 
 def addresses_are_coming(count: int) -> str:

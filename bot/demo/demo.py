@@ -85,7 +85,9 @@ class Demo:
         self._narrator.say(f"Aircheck is running, its web server is at {aircheck.address}")
         await story.invite_the_bot(stage, self._narrator)
         addresses = await story.ask_for_the_feed(stage, self._narrator, aircheck.address)
+        self._narrator.quote(f"The page fills while Mira speaks: {addresses.page}")
         broadcaster = await self._record(stage, aircheck.store)
+        await story.hear_the_announcement(stage, self._narrator, broadcaster.broadcast_id)
         right = await self._check(broadcaster, addresses)
         self._say_addresses(stage, addresses)
         if not self._once:

@@ -95,6 +95,18 @@ def addresses_in(text: str, web: str) -> Addresses:
     return Addresses(feeds[0], pages[0])
 
 
+async def hear_the_announcement(stage: Stage, narrator: Narrator, broadcast_id: str) -> None:
+    """The bot's reply to the broadcast, once it is published."""
+
+    def is_the_reply(event: Received) -> bool:
+        replied_to = event.content.get("m.relates_to", {}).get("m.in_reply_to", {}).get("event_id")
+        return event.is_notice_of(stage.bot_id) and replied_to == broadcast_id
+
+    told = await until(stage.phone, is_the_reply, "the bot did not announce the episode")
+    narrator.say("Aircheck says so in the room")
+    narrator.quote(told.body)
+
+
 async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaster:
     """Mira speaks from her browser: the shipped speech, with a pause between its parts."""
     broadcaster = Broadcaster(stage.browser, stage.room_id)

@@ -12,9 +12,6 @@ from bot.feeds.titles import channel_title, date_and_time, episode_title, speake
 from bot.settings import FeedsSettings
 from storage.records import Episode, Recording, RecordingState, Room, to_ms
 
-PAGE_ITEMS = 500
-"""Items on one page of a feed (RFC 5005): more than any app asks for at once, and quickly made."""
-
 Published = tuple[Recording, Episode]
 
 
@@ -31,16 +28,6 @@ class Face:
         return channel_title(self.name, self.first_speaker)
 
 
-def pages_of(count: int) -> int:
-    """How many pages so many items take; an empty feed has one."""
-    return max(1, -(-count // PAGE_ITEMS))
-
-
-def page_of(published: Sequence[Published], number: int) -> Sequence[Published]:
-    """The items of one page, counted from 1."""
-    return published[(number - 1) * PAGE_ITEMS : number * PAGE_ITEMS]
-
-
 def channel_of(
     room: Room,
     face: Face,
@@ -51,8 +38,10 @@ def channel_of(
     private: bool,
     cover: str,
     page: int = 1,
+    more: bool = False,
 ) -> Channel:
-    """The channel of one page of a room's feed; `cover` is the picture's address."""
+    """The channel of one page of a room's feed, with the episodes of that page; `cover` is the picture's address,
+    `more` whether another page follows."""
     title = face.title
     return Channel(
         title=title,
@@ -68,7 +57,7 @@ def channel_of(
         private=private,
         guid=str(UUID(room.podcast_guid)),
         email=settings.email,
-        paging=_paging(shelf, page, pages_of(len(published))),
+        paging=_paging(shelf, page, more),
     )
 
 
@@ -77,15 +66,14 @@ def built_at(room: Room, published: Sequence[Published]) -> datetime:
     return max((room.changed_at, *(episode.made_at for _, episode in published)))
 
 
-def _paging(shelf: Shelf, page: int, pages: int) -> Paging | None:
-    if pages == 1:
+def _paging(shelf: Shelf, page: int, more: bool) -> Paging | None:
+    if page == 1 and not more:
         return None
     return Paging(
         first=shelf.feed_page(1),
-        last=shelf.feed_page(pages),
         previous=shelf.feed_page(page - 1) if page > 1 else None,
         # None on the last: gPodder follows a `next` that points at its own page for ever.
-        next=shelf.feed_page(page + 1) if page < pages else None,
+        next=shelf.feed_page(page + 1) if more else None,
     )
 
 

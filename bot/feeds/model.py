@@ -8,10 +8,10 @@ from bot.feeds.categories import Category
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """RFC 5005 section 3, addresses of the neighbours; None where there is none."""
+    """RFC 5005 section 3, addresses of the neighbours; None where there is none. Where the last page is nobody
+    needs to know, and counting is dear."""
 
     first: str
-    last: str
     previous: str | None = None
     next: str | None = None
 

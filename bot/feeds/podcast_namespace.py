@@ -57,7 +57,7 @@ class PodcastChannel(BaseExtension):
         paging = self.channel.paging
         if paging is None:
             return
-        for rel in ("first", "previous", "next", "last"):
+        for rel in ("first", "previous", "next"):
             address = getattr(paging, rel)
             if address is not None:
                 _add(node, ATOM, "link", href=address, rel=rel, type="application/rss+xml")

@@ -6,7 +6,6 @@ elsewhere, and one of them is our place-holder), and MXIDs, for none may stand i
 """
 
 import re
-import unicodedata
 from html import escape
 
 TITLE_CHARACTERS = 255
@@ -18,20 +17,16 @@ SOMEBODY = "Somebody"
 _MXID = re.compile(r"@[^\s:@]+:[^\s@/?#<>\"']+")
 _LINE_END = re.compile(r"\r\n?|[\v\f\x85\u2028\u2029]")
 # Embeddings, overrides and isolates: they let a title rewrite how its neighbours read.
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_UNWANTED = frozenset({"Cc", "Cs", "Co"})  # control, surrogate, private use
-
-
-def _wanted(character: str) -> bool:
-    if character == "\n":
-        return True
-    if unicodedata.category(character) in _UNWANTED or character in _BIDI:
-        return False
-    return not (ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF)  # noncharacters
+_BIDI = "\u202a-\u202e\u2066-\u2069"
+_CONTROLS = "\x00-\x09\x0b-\x1f\x7f-\x9f"
+_SURROGATES = "\ud800-\udfff"
+_PRIVATE_USE = "\ue000-\uf8ff\U000f0000-\U0010ffff"
+_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+_UNWANTED = re.compile(f"[{_BIDI}{_CONTROLS}{_SURROGATES}{_PRIVATE_USE}{_NONCHARACTERS}]+")
 
 
 def _fit(text: str) -> str:
-    return "".join(filter(_wanted, _LINE_END.sub("\n", text.replace("\t", " "))))
+    return _UNWANTED.sub("", _LINE_END.sub("\n", text.replace("\t", " ")))
 
 
 def holds_mxid(text: str) -> bool:

@@ -25,6 +25,7 @@ from storage.records import Json
 log = logging.getLogger(__name__)
 
 SEEDS_FILE = "cross-signing.json"
+NEW_SEEDS_FILE = "cross-signing.new.json"  # during a reset: which of the two holds, the homeserver knows
 USAGES = ("master", "self_signing", "user_signing")
 
 
@@ -71,14 +72,15 @@ class Identity:
         self._wire = wire
         self._keys = keys
         self._file = matrix_folder(directory) / SEEDS_FILE
+        self._new_file = matrix_folder(directory) / NEW_SEEDS_FILE
 
     async def ensure(self, password: str | None) -> IdentityState:
         """Make keys where the account has none, sign the device where the keys are ours. Raises TryLater, StartError.
 
         The device's own keys must be uploaded before.
         """
-        seeds = Seeds.read(self._file)
         published = await self._published()
+        seeds = self._seeds_of(published)
         if published.master is None:
             if seeds is None:
                 seeds = Seeds.generate()
@@ -100,16 +102,23 @@ class Identity:
 
     async def reset(self, password: str) -> None:
         """Replace the account's cross-signing keys by new ones of ours. Raises ConfigError, TryLater."""
-        before = Seeds.read(self._file) if self._file.exists() else None
         seeds = Seeds.generate()
-        seeds.write(self._file)
+        seeds.write(self._new_file)
         self.state = await self._publish(seeds, password)
         if self.state is not IdentityState.OK:
-            if before is not None:
-                before.write(self._file)
+            self._new_file.unlink()
             raise ConfigError(
-                "the homeserver doesn't take new cross-signing keys by password: reset them in another client"
+                "matrix.password: the homeserver doesn't take new cross-signing keys with it "
+                "(another client may be able to reset them)"
             )
+        self._new_file.replace(self._file)
+
+    def _seeds_of(self, published: "Published") -> Seeds | None:
+        """Our seeds; those of a reset that broke off, if the homeserver took their keys."""
+        fresh = Seeds.read(self._new_file)
+        if fresh is not None and published.is_of(fresh):
+            self._new_file.replace(self._file)
+        return Seeds.read(self._file)
 
     async def _published(self) -> "Published":
         olm = self._keys.olm

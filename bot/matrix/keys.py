@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ ENCRYPTED = "m.room.encrypted"
 MEGOLM = "m.megolm.v1.aes-sha2"
 WITHHELD = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
 REMEMBERED_MESSAGES = 100_000
+HEARD_AT_ONCE = 50  # events read before others have their turn: a few milliseconds
 
 KeyPair = tuple[str, str]  # Curve25519 and Ed25519 of a device: anybody can publish another's one, nobody both
 
@@ -146,7 +147,7 @@ class Keys:
 
     # ---- taking keys in
 
-    def take_to_device(self, events: Iterable[Json]) -> tuple[tuple[SessionId, str], ...]:
+    async def take_to_device(self, events: Iterable[Json]) -> tuple[tuple[SessionId, str], ...]:
         """Take in what was sent to the device; the room keys' sessions stand in `new_sessions` after it.
 
         Everything but Olm messages and withheld notes is left alone: requests, verification, gossip.
@@ -162,6 +163,7 @@ class Keys:
                     withheld.append((SessionId(session), code))
             elif kind == ENCRYPTED:
                 self._take_olm(dict(event))
+                await asyncio.sleep(0)  # a commit each
         return tuple(withheld)
 
     def _take_olm(self, event: dict[str, Any]) -> None:
@@ -239,6 +241,19 @@ class Keys:
             session_id=SessionId(session_id) if isinstance(session_id, str) else SessionId(""),
         )
         return self.open_sealed(sealed) or sealed
+
+    async def hear_all(
+        self, room_id: RoomId, events: Sequence[Json], *, history: bool = False
+    ) -> tuple[HeardEvent, ...]:
+        """Many events, in their order, without holding the loop up."""
+        heard = []
+        for number, event in enumerate(events):
+            one = self.hear(room_id, event, history=history)
+            if one is not None:
+                heard.append(one)
+            if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        return tuple(heard)
 
     def open_sealed(self, sealed: HeardEvent) -> HeardEvent | None:
         """The same event decrypted, None while it can't be read. Blocks for less than a millisecond."""

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 INVITE_WAITS = timedelta(days=7)
 INVITE_AT_MOST_EACH = timedelta(hours=1)
+LOOK_AGAIN_S = 1.0
 
 PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
 
@@ -100,21 +101,28 @@ class Outbox:
         membership = rules.membership(member.content) if member else None
         if known is not None and room is not None and room.joined and membership == "join":
             return known[0]
-        waited = now - known[1] if known else INVITE_WAITS
-        if known is not None and waited < INVITE_AT_MOST_EACH:
-            # Just made, or refused a moment ago: a user is not invited more than once an hour.
-            raise TryLater("the user is not in the direct chat yet", after_s=_seconds(INVITE_AT_MOST_EACH - waited))
-        if known is not None and membership == "invite":
-            if waited < INVITE_WAITS:
-                raise TryLater("the user is not in the direct chat yet", after_s=_seconds(INVITE_WAITS - waited))
-            if not first_try:
-                raise GiveUp("the user did not come to the direct chat", reason="no_answer", room=known[0])
+        if known is not None:
+            self._check_waiting(known[1], now, declined=membership in ("leave", "ban"), first_try=first_try)
         chat = await self._sending.create_direct(user_id)
         async with self._store.write() as db:
             await rooms.save_direct(db, user_id, chat, now)
             made = await rooms.room(db, chat) or rooms.new_room(chat, now)
             await rooms.save_room(db, replace(made, direct=True))
-        raise TryLater("the user was invited to a direct chat", after_s=_seconds(INVITE_WAITS))
+        raise TryLater("the user was invited to a direct chat", after_s=LOOK_AGAIN_S)
+
+    def _check_waiting(self, invited_at: datetime, now: datetime, *, declined: bool, first_try: bool) -> None:
+        """Raises TryLater or GiveUp, or lets the user be invited anew.
+
+        The job is woken when the user joins; that it also looks by itself covers a join while it runs.
+        """
+        waited = now - invited_at
+        if declined and waited < INVITE_AT_MOST_EACH:
+            raise TryLater("the user left the direct chat", after_s=_seconds(INVITE_AT_MOST_EACH - waited))
+        if not declined and waited < INVITE_WAITS:
+            pause = max(LOOK_AGAIN_S, waited.total_seconds() / 2)
+            raise TryLater("the user is not in the direct chat yet", after_s=pause)
+        if not declined and not first_try:
+            raise GiveUp("the user did not come to the direct chat", reason="no_answer")
 
 
 def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:

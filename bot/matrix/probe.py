@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Any
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix.identity import Published
 from bot.matrix.wire import Wire, path
 from storage.records import DeviceId, UserId
 
@@ -79,6 +78,8 @@ class Probe:
 
     async def signing(self, token: str, user_id: str, device_id: str) -> Signing:
         """Whether a device is cross-signed, as its own user sees it (Client-Server API, /keys/query)."""
+        from bot.matrix.identity import Published  # brings nio, a second of start that `init` has no use for
+
         self._wire.token = token
         every_device: list[str] = []
         query = {"device_keys": {user_id: every_device}}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ class Sending:
         self._upkeep = upkeep
         self._encrypted_rooms = encrypted_rooms
         self._known_encrypted: set[RoomId] = set()
-        self._sharing = asyncio.Lock()
+        self._sharing: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
         """One event, encrypted where the room is. A repeat with the same txn_id is the same event."""
@@ -120,7 +121,7 @@ class Sending:
     async def _encrypt(self, room_id: RoomId, kind: str, content: dict[str, Any]) -> dict[str, Any]:
         """The event's wrapper, its key being with all devices of all members. Relations stay in clear."""
         members = await self.joined_members(room_id)
-        async with self._sharing:
+        async with self._sharing[room_id]:
             await self._share(room_id, members)
             wrapper: dict[str, Any] = self._keys.olm.group_encrypt(room_id, {"type": kind, "content": content})
         if "m.relates_to" in content:

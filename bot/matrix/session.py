@@ -6,9 +6,10 @@ is not written comes again. Only after that are our keys looked after, beside th
 """
 
 import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,8 @@ from storage.records import EventId, HeardEvent, Json, MediaSource, RoomId, User
 log = logging.getLogger(__name__)
 
 LONG_POLL_S = 30
-ANSWER_S = 60  # more than the long poll; a first sync of many rooms takes its time
-FIRST_ANSWER_S = 600
+ANSWER_S = 90  # well more than the long poll
+FIRST_ANSWER_S = 600  # of a process: what a long absence left behind takes its time
 RELOGIN_AGAIN_S = 600  # a token that ends sooner than this after a new login is taken from us on purpose
 IDENTITY_AGAIN_S = 300
 
@@ -82,6 +83,7 @@ class Session(botlib.Bot):
         self._relogin_at: float | None = None
         self._identity_at = 0.0
         self._chores: asyncio.Task[None] | None = None
+        self._chore_trouble = ""
 
     # ---- life
 
@@ -107,7 +109,11 @@ class Session(botlib.Bot):
         Raises ConfigError, StartError, TryLater. `close` after it.
         """
         await self._open()
-        await self._log_in()
+        try:
+            await self._log_in()
+        except TokenRevoked:
+            await asyncio.to_thread(self.api.forget_token)
+            await self._log_in()
 
     async def close(self) -> None:
         """Connections and key store; also after `connect`."""
@@ -125,7 +131,7 @@ class Session(botlib.Bot):
     async def main(self) -> None:
         """The library's name for the loop."""
         await self._open()
-        await self._persist(self._log_in)
+        await self._persist(lambda: self._unless_stopped(self._log_in()))
         since = await self._sink.since()
         while True:
             since = await self._persist(partial(self._next, since))
@@ -148,11 +154,14 @@ class Session(botlib.Bot):
         await self._look_at_identity()
 
     async def _look_at_identity(self) -> None:
+        """Without a signature the bot hears less, without a session nothing: trouble here is told, and no more."""
         self._identity_at = asyncio.get_running_loop().time()
         try:
             await self.identity.ensure(await asyncio.to_thread(self._settings.password))
-        except ConfigError as error:  # a password file that is gone is no reason to be silent
-            log.warning("the device's cross-signing is not looked at: %s", error.sentence)
+        except TokenRevoked:
+            raise
+        except AircheckError as error:
+            log.warning("the device could not be cross-signed: %s", error.sentence)
 
     async def _log_in_again(self, revoked: TokenRevoked) -> None:
         """Once, as the same device. Raises ConfigError when the new token is taken from us too."""
@@ -167,7 +176,7 @@ class Session(botlib.Bot):
         await asyncio.to_thread(self.api.forget_token)
         if not await asyncio.to_thread(self._settings.password):
             raise ConfigError(f"the homeserver has ended the session of {self.user_id}: matrix.password is needed")
-        await self._persist(self._log_in)
+        await self._persist(lambda: self._unless_stopped(self._log_in()))
 
     # ---- keeping on
 
@@ -175,7 +184,8 @@ class Session(botlib.Bot):
         """The attempt's result, tried again for as long as it may come. Raises Stopped, ConfigError, StartError."""
         backoff = Backoff()
         while True:
-            self._check_stop()
+            if self._stopping.is_set():
+                raise Stopped
             try:
                 result = await attempt()
             except TokenRevoked as revoked:
@@ -204,10 +214,6 @@ class Session(botlib.Bot):
             self._away = False
             log.info("the homeserver is back")
 
-    def _check_stop(self) -> None:
-        if self._stopping.is_set():
-            raise Stopped
-
     async def _unless_stopped(self, work: Awaitable[T]) -> T:
         """The work's result; cancelled at once when the session stops."""
         task = asyncio.ensure_future(work)
@@ -226,18 +232,21 @@ class Session(botlib.Bot):
 
     async def _next(self, since: str | None) -> str:
         """Hear one batch and have it written; the token after it. Failing, nothing has moved on."""
-        answer, gaps = await self._unless_stopped(self._ask(since))
-        batch = self._batch(answer, gaps)
-        await self.keys.settle()
+        batch = await self._unless_stopped(self._hear(since))
         try:
             await self._sink.take(batch)
         except AircheckError:
             raise
         except Exception as error:  # whatever the store's trouble is, the batch comes again with the same token
-            log.error("what was heard could not be written (%s)", type(error).__name__, exc_info=error)
+            log.error("what was heard could not be written (%s)", type(error).__name__)  # its text may hold words
             raise TryLater("what was heard could not be written") from None
         self.keys.forget_new(batch.new_keys)
         return batch.next_batch
+
+    async def _hear(self, since: str | None) -> SyncBatch:
+        batch = await self._batch(*await self._ask(since))
+        await self.keys.settle()
+        return batch
 
     async def _ask(self, since: str | None) -> tuple[dict[str, Any], dict[RoomId, tuple[dict[str, Any], ...]]]:
         """The answer to /sync, and what its limited timelines left out."""
@@ -246,7 +255,7 @@ class Session(botlib.Bot):
         # The first sync of a process answers at once, so that `ready` waits for nobody.
         query["timeout"] = str(LONG_POLL_S * 1000 if self.ready.is_set() else 0)
         query |= {"since": since} if since else {}
-        timeout_s = ANSWER_S if since else FIRST_ANSWER_S
+        timeout_s = ANSWER_S if self.ready.is_set() else FIRST_ANSWER_S
         answer = await self.wire.call("GET", path("sync"), query=query, timeout_s=timeout_s)
         if not isinstance(answer.get("next_batch"), str):
             raise TryLater("the homeserver's answer is no sync")
@@ -257,16 +266,15 @@ class Session(botlib.Bot):
                 gaps[room.room_id] = await self.history.gap(room.room_id, room.gap_from, since)
         return answer, gaps
 
-    def _batch(self, answer: Json, gaps: dict[RoomId, tuple[dict[str, Any], ...]]) -> SyncBatch:
+    async def _batch(self, answer: Json, gaps: dict[RoomId, tuple[dict[str, Any], ...]]) -> SyncBatch:
         """Keys first, then what they open."""
         self.upkeep.note(answer)
-        withheld = self.keys.take_to_device(sync.to_device(answer))
+        withheld = await self.keys.take_to_device(sync.to_device(answer))
         rooms = []
         for room in sync.rooms(answer, self.user_id):
-            timeline = [self.keys.hear(room.room_id, event, history=True) for event in gaps.get(room.room_id, ())]
-            timeline += [self.keys.hear(room.room_id, event) for event in room.timeline]
-            heard = tuple(one for one in timeline if one is not None)
-            rooms.append(RoomBatch(room.room_id, room.joined, room.state, heard))
+            past = await self.keys.hear_all(room.room_id, gaps.get(room.room_id, ()), history=True)
+            present = await self.keys.hear_all(room.room_id, room.timeline)
+            rooms.append(RoomBatch(room.room_id, room.joined, room.state, past + present))
         return SyncBatch(
             next_batch=str(answer["next_batch"]),
             rooms=tuple(rooms),
@@ -285,11 +293,16 @@ class Session(botlib.Bot):
     async def _do_chores(self) -> None:
         try:
             await self.upkeep.after_sync()
-            now = asyncio.get_running_loop().time()
-            if self.identity.state is IdentityState.UNKNOWN and now - self._identity_at > IDENTITY_AGAIN_S:
-                await self._look_at_identity()
+            self._chore_trouble = ""
         except AircheckError as error:
-            log.debug("key upkeep waits for the next sync: %s", error.sentence)
+            if error.sentence != self._chore_trouble:
+                log.warning("the keys' upkeep waits for the next sync: %s", error.sentence)
+            self._chore_trouble = error.sentence
+            return
+        now = asyncio.get_running_loop().time()
+        if self.identity.state is IdentityState.UNKNOWN and now - self._identity_at > IDENTITY_AGAIN_S:
+            with contextlib.suppress(TokenRevoked):  # the next sync finds out too, and acts on it
+                await self._look_at_identity()
 
     # ---- what others ask of the session
 
@@ -313,6 +326,13 @@ class Session(botlib.Bot):
 
     async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         return await self.sending.get_event(room_id, event_id)
+
+    async def walk(
+        self, room_id: RoomId, start: str | None = None, stop: str | None = None
+    ) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        """The room's history backwards in pages, newest event first, decrypted where it can be."""
+        async for page in self.history.walk(room_id, start, stop):
+            yield await self.keys.hear_all(room_id, page, history=True)
 
     async def fetch_media(self, source: MediaSource, part: Path, *, max_bytes: int) -> FetchedMedia:
         return await self.media.fetch_media(source, part, max_bytes=max_bytes)

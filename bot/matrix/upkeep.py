@@ -6,6 +6,7 @@ member would else fail the query for a whole room.
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,6 +23,24 @@ log = logging.getLogger(__name__)
 SIGNED_CURVE = "signed_curve25519"
 REMOTE_MS = 10_000  # how long the homeserver may wait for others
 USERS_AT_ONCE = 200
+SILENT_FOR_S = 600.0  # users whose homeserver didn't answer, and devices without a key left, are left alone so long
+
+
+class Silent:
+    """Who was asked in vain a short while ago: one dead server of one member must not slow every message down."""
+
+    def __init__(self, for_s: float) -> None:
+        self._for_s = for_s
+        self._until: dict[str, float] = {}
+
+    def note(self, name: str) -> None:
+        self._until[name] = time.monotonic() + self._for_s
+
+    def forget(self, name: str) -> None:
+        self._until.pop(name, None)
+
+    def __contains__(self, name: str) -> bool:
+        return self._until.get(name, 0.0) > time.monotonic()
 
 
 class Upkeep:
@@ -32,6 +51,7 @@ class Upkeep:
         self._keys = keys
         self._wants_fallback = False
         self._lock = asyncio.Lock()  # the account's unpublished keys are one set
+        self._silent = Silent(SILENT_FOR_S)
 
     def note(self, sync: Json) -> None:
         """Remember what a sync says of our keys and of others' devices (Client-Server API, extensions to /sync)."""
@@ -49,6 +69,7 @@ class Upkeep:
         for name in ("changed", "left"):
             for user in _strings(lists.get(name) if isinstance(lists, dict) else None):
                 olm.tracked_users.discard(user)
+                self._silent.forget(user)
                 if name == "changed" and user in olm.device_store.users:
                     olm.users_for_key_query.add(user)
 
@@ -56,8 +77,9 @@ class Upkeep:
         """Everything that is due."""
         olm = self._keys.olm
         await self.upload_keys()
-        if olm.users_for_key_query:
-            await self.query(olm.users_for_key_query)
+        if users := set(olm.users_for_key_query):
+            await self.query(users)
+            olm.users_for_key_query -= users  # who was silent is asked again when something of theirs comes
         broken: dict[str, list[str]] = {}
         for device in [*olm.wedged_devices, *olm.key_request_devices_no_session]:
             broken.setdefault(device.user_id, []).append(device.id)
@@ -121,7 +143,7 @@ class Upkeep:
 
     async def query(self, users: Iterable[str]) -> None:
         """Ask for the devices of these users. Whose homeserver doesn't answer is asked again at the next need."""
-        everybody = sorted(set(users))
+        everybody = sorted(user for user in set(users) if user not in self._silent)
         for start in range(0, len(everybody), USERS_AT_ONCE):
             asked = everybody[start : start + USERS_AT_ONCE]
             every_device: list[str] = []
@@ -133,6 +155,8 @@ class Upkeep:
                 devices = found.get(user) if isinstance(found, dict) else None
                 if isinstance(devices, dict):
                     self._take_devices(user, devices)
+                else:
+                    self._silent.note(user)
                 await asyncio.sleep(0)
             self._keys.devices_changed()
 
@@ -150,7 +174,12 @@ class Upkeep:
 
     async def claim(self, devices: Mapping[str, Iterable[str]]) -> None:
         """Start Olm sessions with these devices, as far as they have a key left."""
-        wanted = {user: dict.fromkeys(names, SIGNED_CURVE) for user, names in devices.items()}
+        asked = {
+            user: [name for name in names if f"{user} {name}" not in self._silent] for user, names in devices.items()
+        }
+        wanted = {user: dict.fromkeys(names, SIGNED_CURVE) for user, names in asked.items() if names}
+        if not wanted:
+            return
         body = {"one_time_keys": wanted, "timeout": REMOTE_MS}
         answer = await self._wire.call("POST", path("keys", "claim"), body=body)
         claimed = answer.get("one_time_keys")
@@ -160,6 +189,8 @@ class Upkeep:
                 key = given.get(name) if isinstance(given, dict) else None
                 if key:
                     self._take_claimed(user, name, key)
+                else:
+                    self._silent.note(f"{user} {name}")
 
     def _take_claimed(self, user: str, device: str, key: Any) -> None:
         try:

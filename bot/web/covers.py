@@ -41,7 +41,7 @@ class Covers:
         """The file name, which changes with the picture."""
         if self._own is not None:
             return f"cover-{sha256(self._own).hexdigest()[:16]}.jpg"
-        seed = f"{DRAWING}\0{view.face.title}\0{view.catalog.room.podcast_guid}"
+        seed = f"{DRAWING}\0{view.face.title}\0{view.room.podcast_guid}"
         return f"cover-{sha256(seed.encode()).hexdigest()[:16]}.jpg"
 
     async def picture(self, view: View) -> bytes:
@@ -52,7 +52,7 @@ class Covers:
         async with self._lock:  # one at a time: drawing takes a core for a moment
             known = self._drawn.get(name)
             if known is None:
-                known = await asyncio.to_thread(draw, view.face.title, view.catalog.room.podcast_guid)
+                known = await asyncio.to_thread(draw, view.face.title, view.room.podcast_guid)
                 self._drawn.put(name, known)
             return known
 

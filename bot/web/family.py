@@ -12,7 +12,7 @@ from bot.web.covers import Covers
 from bot.web.feeds import Feeds
 from bot.web.library import Library
 from bot.web.media import Media
-from bot.web.pages import Pages
+from bot.web.pages import EPISODES_ON_PAGE, Pages
 
 _FEED = re.compile(r"feed(?:-([1-9][0-9]{0,4}))?\.xml")
 _PAGE = re.compile(r"[1-9][0-9]{0,4}")
@@ -47,8 +47,7 @@ class Families:
         if name.endswith(".mp3"):
             answer = await self._audio(request, access, name.removesuffix(".mp3"))
         elif feed := _FEED.fullmatch(name):
-            view = await self._library.view(access)
-            answer = await self._feeds.feed(request, view, int(feed[1] or 1), token)
+            answer = await self._feed(request, access, int(feed[1] or 1), token)
         elif name == "":
             answer = await self._room(request, access, token)
         elif CODE.fullmatch(name):
@@ -61,13 +60,20 @@ class Families:
         published = await self._library.published(access, code) if CODE.fullmatch(code) else None
         return None if published is None else await self._media.audio(request, access.claim.family, published)
 
+    async def _feed(self, request: web.Request, access: Access, number: int, token: str | None) -> web.Response | None:
+        page = await self._library.feed_page(access, number)
+        return None if page is None else await self._feeds.feed(request, await self._library.view(access), page, token)
+
     async def _room(self, request: web.Request, access: Access, token: str | None) -> web.Response | None:
         asked = request.query.get("page", "1")
         if not _PAGE.fullmatch(asked):
             return None
+        page = await self._library.shown_page(access, int(asked), EPISODES_ON_PAGE)
+        if page is None:
+            return None
         view = await self._library.view(access)
         live = await self._library.live(access)
-        return self._pages.room(view, live, int(asked), self._covers.name(view), token)
+        return self._pages.room(view, page, live, self._covers.name(view), token)
 
     async def _episode(self, request: web.Request, access: Access, code: str, token: str | None) -> web.Response | None:
         published = await self._library.published(access, code)

@@ -1,55 +1,58 @@
 """What the web reads of the archive: the claim behind an address, and what a room shows to whom."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 
 from bot.feeds.addresses import look_up_hash
 from bot.feeds.catalog import Face, Published
+from bot.feeds.titles import NAMELESS_ROOM, channel_title
 from bot.web.access import Access, Claim, Family, audio_holds, decide, may_hear_it
-from bot.web.memo import Memo, Recent, Version
+from bot.web.memo import Memo, Recent
 from storage import archive, rooms
 from storage.database import Connection
 from storage.records import Chunk, Recording, RecordingState, Room
 from storage.store import Store
 
+FEED_ITEMS = 300
+"""On one page of a feed (RFC 5005): what Apple reads of one, and quickly made."""
 HELD_WITHIN = 100
 """How many of a room's newest recordings are searched for episodes that no feed lists yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Catalog:
-    """All of one room that has audio, newest first: what its feeds list, and what they still hold back."""
-
-    room: Room
-    name: str | None
-    topic: str | None
-    listed: tuple[Published, ...]
-    held: tuple[Published, ...]
+BATCH = 100
+"""Rows that are made into records at once: the loop stands still for that long."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A catalog as one family, or one listener, may have it. Two views with one fingerprint say the same."""
+    """One room as one family, or one listener, may have it. Two with the same key show the same."""
 
-    catalog: Catalog
+    room: Room
     family: Family
     face: Face
-    listed: tuple[Published, ...]
-    shown: tuple[Published, ...]  # on pages: with what is held
-    fingerprint: str
+    key: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of what can be heard, newest first; `more` whether there is older."""
+
+    number: int  # from 1
+    published: tuple[Published, ...]
+    more: bool
 
 
 class Library:
-    def __init__(self, store: Store, freshness: Callable[[], bool], version: Version) -> None:
+    def __init__(self, store: Store, freshness: Callable[[], bool]) -> None:
         self._store = store
         self._freshness = freshness
-        self._claims: Memo[tuple[Family, str], Claim] = Memo(version)
-        self._published: Memo[str, Published | None] = Memo(version)
-        self._catalogs: Recent[str, Catalog] = Recent(64)
+        self._claims: Memo[tuple[Family, str], Claim] = Memo(self._commits)
+        self._published: Memo[str, Published | None] = Memo(self._commits)
         self._views: Recent[tuple[object, ...], View] = Recent(512)
+        self._pages: Recent[tuple[object, ...], Page] = Recent(20_000, lambda page: 1 + len(page.published))
+
+    def _commits(self) -> int:
+        return self._store.database.changes.number
 
     async def public(self, key: str) -> Access:
         """By the key in a public address."""
@@ -89,23 +92,31 @@ class Library:
             return recording, episode
 
     async def view(self, access: Access) -> View:
-        """What an open access shows."""
-        claim, room = access.claim, access.room
-        since = claim.member.position if claim.member else None
-        key = (room.room_id, _state_of(room), claim.family, since)
+        """What an open access shows besides its episodes."""
+        key = _key(access)
         view = self._views.get(key)
         if view is None:
-            view = _view(await self._catalog(room), access)
+            async with self._store.read() as db:
+                view = View(access.room, access.claim.family, await _face(db, access), key)
             self._views.put(key, view)
         return view
 
-    async def _catalog(self, room: Room) -> Catalog:
-        catalog = self._catalogs.get(room.room_id)
-        if catalog is None or _state_of(catalog.room) != _state_of(room):
+    async def feed_page(self, access: Access, number: int) -> Page | None:
+        """One page of what feeds list; None when there is no such page."""
+        return await self._page(access, number, FEED_ITEMS, held=False)
+
+    async def shown_page(self, access: Access, number: int, size: int) -> Page | None:
+        """One page of what people see: with what is still held back from the feeds."""
+        return await self._page(access, number, size, held=True)
+
+    async def _page(self, access: Access, number: int, size: int, *, held: bool) -> Page | None:
+        key = (*_key(access), number, size, held)
+        page = self._pages.get(key)
+        if page is None:
             async with self._store.read() as db:
-                catalog = await _read_catalog(db, room)
-            self._catalogs.put(room.room_id, catalog)
-        return catalog
+                page = await _read_page(db, access, number, size, held=held)
+            self._pages.put(key, page)
+        return page if page.published or number == 1 else None
 
     async def live(self, access: Access) -> tuple[Recording, ...]:
         """What runs now and is within reach, newest first."""
@@ -129,43 +140,68 @@ async def _holds(db: Connection, recording: Recording) -> bool:
     return audio_holds(recording, await archive.chunks(db, recording.id))
 
 
-async def _read_catalog(db: Connection, room: Room) -> Catalog:
-    listed = await archive.published(db, room.room_id)
-    in_feed = {recording.id for recording, _ in listed}
+def _key(access: Access) -> tuple[object, ...]:
+    member = access.claim.member
+    return access.room.room_id, *_state_of(access.room), access.claim.family, member.position if member else None
+
+
+async def _read_page(db: Connection, access: Access, number: int, size: int, *, held: bool) -> Page:
+    end = number * size
+    # One more than the page has, to know whether there is older.
+    found = [one async for one in _within(_listed(db, access), end + 1)]
+    if held:
+        found = sorted(found + await _held(db, access), key=_age, reverse=True)
+    return Page(number, tuple(found[end - size : end]), len(found) > end)
+
+
+async def _listed(db: Connection, access: Access) -> AsyncIterator[Published]:
+    """What feeds list for this access, newest first."""
+    offset = 0
+    while batch := await _batch(db, access.room, offset):
+        for published in batch:
+            if may_hear_it(access, published[0]) and await _holds(db, published[0]):
+                yield published
+        offset += len(batch)
+
+
+async def _batch(db: Connection, room: Room, offset: int) -> tuple[Published, ...]:
+    return (await archive.published(db, room.room_id))[offset:]
+
+
+async def _within(source: AsyncIterator[Published], count: int) -> AsyncIterator[Published]:
+    async for one in source:
+        yield one
+        count -= 1
+        if not count:
+            return
+
+
+async def _held(db: Connection, access: Access) -> list[Published]:
+    """Incomplete ones that may still heal: on their pages at once, in the feed later."""
     held = []
-    for recording in await archive.recordings(db, room.room_id, HELD_WITHIN):
-        if recording.state is RecordingState.INCOMPLETE and recording.id not in in_feed:
+    for recording in await archive.recordings(db, access.room.room_id, HELD_WITHIN):
+        if recording.state is RecordingState.INCOMPLETE and may_hear_it(access, recording):
             episode = await archive.episode(db, recording.id)
-            if episode is not None:
+            if episode is not None and episode.published_at is None:
                 held.append((recording, episode))
-    return Catalog(
-        room=room,
-        name=await _text(db, room, "m.room.name", "name"),
-        topic=await _text(db, room, "m.room.topic", "topic"),
-        listed=tuple([pair for pair in listed if await _holds(db, pair[0])]),
-        held=tuple(held),
-    )
+    return held
+
+
+def _age(published: Published) -> tuple[datetime, int]:
+    return published[0].started_at, published[0].number
+
+
+async def _face(db: Connection, access: Access) -> Face:
+    name = await _text(db, access.room, "m.room.name", "name")
+    first = None
+    if channel_title(name, None) == NAMELESS_ROOM:
+        # Of those that this one may hear: the name of an earlier speaker is not public with the room.
+        async for recording, _ in _listed(db, access):
+            first = recording.broadcaster_name
+    return Face(name, await _text(db, access.room, "m.room.topic", "topic"), first)
 
 
 async def _text(db: Connection, room: Room, kind: str, key: str) -> str | None:
     event = await rooms.state(db, room.room_id, kind)
     text = event.content.get(key) if event else None
     return text if isinstance(text, str) and text.strip() else None
-
-
-def _view(catalog: Catalog, access: Access) -> View:
-    listed = tuple(pair for pair in catalog.listed if may_hear_it(access, pair[0]))
-    held = tuple(pair for pair in catalog.held if may_hear_it(access, pair[0]))
-    shown = tuple(sorted(listed + held, key=lambda pair: (pair[0].started_at, pair[0].number), reverse=True))
-    # Of those that this one may hear: the name of an earlier speaker is not public with the room.
-    first = shown[-1][0].broadcaster_name if shown else None
-    heard = [(recording.id, episode.blob) for recording, episode in listed]
-    content = (catalog.room.room_id, _state_of(catalog.room), access.claim.family, first, heard)
-    return View(
-        catalog=catalog,
-        family=access.claim.family,
-        face=Face(catalog.name, catalog.topic, first),
-        listed=listed,
-        shown=shown,
-        fingerprint=sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest(),
-    )

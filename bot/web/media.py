@@ -1,7 +1,6 @@
 """Episodes over HTTP: HEAD, ranges, validators, and no byte of another file among those of this one."""
 
 import logging
-from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import web
@@ -13,8 +12,8 @@ from bot.settings import Settings
 from bot.web import files
 from bot.web.access import Family
 from bot.web.conditions import Plan, Representation, plan
+from bot.web.memo import Recent
 from bot.web.respond import OF_FAMILY, http_date, not_found
-from storage.records import BlobKey
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -28,12 +27,13 @@ class Media:
         self._store = store
         self._zone = settings.feeds.zone
         self._files = open_files
+        self._known: Recent[tuple[object, ...], dict[str, str]] = Recent(1024)
 
     async def audio(self, request: web.Request, family: Family, published: Published) -> web.StreamResponse:
         """One episode's file, or the piece of it that is asked for."""
         recording, episode = published
         try:
-            file = await self._files.open(self._path(episode.blob))
+            file = await self._files.open(self._store.blobs.path(episode.blob))
         except OSError as error:
             log.error("the audio of recording %s can't be opened: %s", recording.code, error.strerror)
             return not_found()
@@ -41,31 +41,32 @@ class Media:
             # The blob's name is the SHA-256 of its bytes: a strong tag, and a healed episode has another one.
             now = Representation(episode.blob, file.size, episode.made_at.replace(microsecond=0))
             what = plan(request.method, request.headers, now)
-            headers = self._headers(family, published, now, what)
-            return await _answer(request, file, what, headers)
+            return await _answer(request, file, what, {**self._headers(family, published), **_range(what, file.size)})
         finally:
             self._files.done(file)
 
-    def _path(self, blob: BlobKey) -> Path:
-        return self._store.blobs.path(blob)
-
-    def _headers(self, family: Family, published: Published, file: Representation, what: Plan) -> dict[str, str]:
-        headers = {
-            **OF_FAMILY[family],
-            "ETag": f'"{file.tag}"',
-            "Last-Modified": http_date(file.modified),
-            "Accept-Ranges": "bytes",
-        }
-        if what.status in (200, 206):
-            headers["Content-Type"] = AUDIO  # of a piece too: Apple plays nothing without
-            headers["Content-Disposition"] = disposition(
-                episode_title(published[0], self._zone), f"{published[0].code}.mp3"
-            )
-        if what.status == 206:
-            headers["Content-Range"] = f"bytes {what.start}-{what.start + what.count - 1}/{file.size}"
-        elif what.status == 416:
-            headers["Content-Range"] = f"bytes */{file.size}"
+    def _headers(self, family: Family, published: Published) -> dict[str, str]:
+        """What every answer about this file has; the same for each of the many pieces that an app asks for."""
+        recording, episode = published
+        key = (family, recording.code, recording.title, recording.broadcaster_name, episode.blob, episode.made_at)
+        headers = self._known.get(key)
+        if headers is None:
+            headers = {
+                **OF_FAMILY[family],
+                "ETag": f'"{episode.blob}"',
+                "Last-Modified": http_date(episode.made_at),
+                "Accept-Ranges": "bytes",
+                "Content-Type": AUDIO,  # of a piece too: Apple plays nothing without
+                "Content-Disposition": disposition(episode_title(recording, self._zone), f"{recording.code}.mp3"),
+            }
+            self._known.put(key, headers)
         return headers
+
+
+def _range(what: Plan, size: int) -> dict[str, str]:
+    if what.status == 206:
+        return {"Content-Range": f"bytes {what.start}-{what.start + what.count - 1}/{size}"}
+    return {"Content-Range": f"bytes */{size}"} if what.status == 416 else {}
 
 
 async def _answer(

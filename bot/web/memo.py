@@ -6,31 +6,26 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-Version = Callable[[], int | None]
-"""A number that is another one after each commit; None: unknown, so nothing is kept."""
-
 
 class Memo(Generic[Key, Value]):
-    """Kept as long as the store's version is the one that they were read at, `most` at a time."""
+    """Kept until something is written: `commits` counts that. `most` at a time."""
 
-    def __init__(self, version: Version, most: int = 4096) -> None:
-        self._version = version
+    def __init__(self, commits: Callable[[], int], most: int = 4096) -> None:
+        self._commits = commits
         self._most = most
         self._kept: dict[Key, Value] = {}
         self._read_at: int | None = None
 
     async def get(self, key: Key, load: Callable[[], Awaitable[Value]]) -> Value:
         """The kept value, or what `load` reads."""
-        now = self._version()
-        if now is None:
-            return await load()
+        now = self._commits()
         if now != self._read_at:
             self._kept.clear()
             self._read_at = now
         elif key in self._kept:
             return self._kept[key]
         value = await load()
-        if self._read_at == now == self._version():  # nothing was written while it was read
+        if self._read_at == now == self._commits():  # nothing was written while it was read
             if len(self._kept) >= self._most:
                 self._kept.clear()
             self._kept[key] = value

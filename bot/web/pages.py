@@ -16,7 +16,7 @@ from bot.feeds.titles import date_and_time, episode_title, speaker, spoken_lengt
 from bot.recording.ledger import Gap, Ledger, lay_out
 from bot.settings import Settings
 from bot.web.access import Family
-from bot.web.library import View
+from bot.web.library import Page, View
 from bot.web.respond import KEPT_FOR_EVER, OF_FAMILY, PAGE, SAFE
 from storage.records import Chunk, ChunkState, Recording, RecordingState, to_ms
 
@@ -91,13 +91,8 @@ class Pages:
         headers = {**SAFE, "Cache-Control": f"public, {KEPT_FOR_EVER}", "Content-Type": KINDS[Path(name).suffix]}
         return web.Response(body=body, headers=headers)
 
-    def room(
-        self, view: View, live: Sequence[Recording], number: int, cover: str, token: str | None
-    ) -> web.Response | None:
-        """A room's page; `number` counts its pages of episodes from 1. None when there is no such page."""
-        first = (number - 1) * EPISODES_ON_PAGE
-        if number > 1 and first >= len(view.shown):
-            return None
+    def room(self, view: View, page: Page, live: Sequence[Recording], cover: str, token: str | None) -> web.Response:
+        """A room's page with one page of its episodes."""
         shelf = self._shelf(view, token)
         return self._page(
             "room.html",
@@ -108,9 +103,9 @@ class Pages:
             feed_address=shelf.feed,
             topic=clean_text(view.face.topic or ""),
             live=[speaker(one.broadcaster_name) for one in live],
-            episodes=[self._row(one) for one in view.shown[first : first + EPISODES_ON_PAGE]],
-            newer=number - 1,
-            older=number + 1 if first + EPISODES_ON_PAGE < len(view.shown) else 0,
+            episodes=[self._row(one) for one in page.published],
+            newer=page.number - 1,
+            older=page.number + 1 if page.more else 0,
             apps=_apps(shelf.feed),
             prefix=self._settings.commands.prefix,
         )
@@ -137,7 +132,7 @@ class Pages:
     def _shelf(self, view: View, token: str | None) -> Shelf:
         if token is not None:
             return personal_shelf(self._base(), token)
-        return public_shelf(self._base(), view.catalog.room.key)
+        return public_shelf(self._base(), view.room.key)
 
     def _page(self, template: str, view: View, cover: str, shelf: Shelf, **values: object) -> web.Response:
         private = view.family is Family.PERSONAL
@@ -201,7 +196,8 @@ def _verdict(recording: Recording, ledger: Ledger) -> str:
         lost = any(not entry.sounds and entry.state is not ChunkState.DUPLICATE for entry in ledger.entries)
         return "Its end is missing." if lost else "It may have gone on: all that came is here, but no end was seen."
     where = "one place" if len(ledger.gaps) == 1 else f"{len(ledger.gaps)} places"
-    return f"Sound is missing in {where}. If it turns up, it is put where it belongs."
+    hope = " What is still awaited is put where it belongs when it comes." if ledger.waiting else ""
+    return f"Sound is missing in {where}.{hope}"
 
 
 def _clock(milliseconds: int) -> str:

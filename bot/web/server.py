@@ -19,7 +19,6 @@ from bot.web.feeds import Feeds
 from bot.web.files import Files
 from bot.web.library import Library
 from bot.web.media import Media
-from bot.web.memo import Version
 from bot.web.pages import Pages
 from storage.store import Store
 
@@ -34,7 +33,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 class WebServer:
     """Serves what the store holds. `freshness`: rooms' state was read since this process began; `health`: the
-    rest of the program works; `version`: another number after each commit (None: nothing is kept in memory)."""
+    rest of the program works."""
 
     def __init__(
         self,
@@ -42,13 +41,12 @@ class WebServer:
         settings: Settings,
         freshness: Callable[[], bool],
         health: Callable[[], bool] = lambda: True,
-        version: Version = lambda: None,
     ) -> None:
         self._settings = settings
         self._health = health
         self._files = Files()
         covers = Covers(settings.feeds)
-        library = Library(store, freshness, version)
+        library = Library(store, freshness)
         self._pages = Pages(settings, lambda: self.address)
         feeds = Feeds(settings, lambda: self.address, covers.name)
         self._families = Families(library, feeds, Media(store, settings, self._files), self._pages, covers)

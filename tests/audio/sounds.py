@@ -54,13 +54,12 @@ class Studio:
         subprocess.run([*command, "-y", str(path)], input=sound.tobytes(), check=True)
         return path
 
-    def hear(self, path: Path, *before: str) -> Pcm:
+    def hear(self, path: Path) -> Pcm:
         """What plain ffmpeg makes of a file."""
         command = [
             self.exe,
             "-v",
             "error",
-            *before,
             "-i",
             str(path),
             "-f",

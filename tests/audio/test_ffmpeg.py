@@ -13,7 +13,7 @@ import pytest
 from bot.audio.ffmpeg import Ffmpeg, Limits, running
 from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import Container
-from tests.audio.sounds import MP3, OPUS, WAV, Studio, captured, signal
+from tests.audio.sounds import MP3, WAV, Studio, captured, signal
 
 LIMITS = Limits(cpu_s=5, wait_s=20)
 
@@ -26,10 +26,6 @@ def script(path: Path, text: str) -> str:
 
 async def size(blocks: AsyncIterator[bytes]) -> int:
     return sum([len(block) async for block in blocks])
-
-
-def size_of(path: Path) -> int:
-    return path.stat().st_size
 
 
 def gone(pid: int) -> bool:
@@ -220,30 +216,14 @@ async def test_matroska_that_holds_more_than_sound(studio: Studio, ffmpeg: Ffmpe
         await size(ffmpeg.decode(path, Container.WEBM, max_seconds=10))
 
 
-async def test_hours_in_a_small_file(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """Hours of silence in a small file cost no more than what was asked for."""
-    command = (
-        "-f",
-        "lavfi",
-        "-i",
-        "anullsrc=r=48000:cl=mono",
-        "-map",
-        "1:a",
-        "-t",
-        "7200",
-        "-c:a",
-        "flac",
-        "-f",
-        "flac",
-    )
-    path = studio.record("bomb", signal(100), command)
-    assert path.stat().st_size < 3_000_000
-    assert await size(ffmpeg.decode(path, Container.FLAC, max_seconds=60)) == 60 * 48_000 * 4
+async def test_much_in_a_small_file(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Long silence in a small file costs no more than what was asked for."""
+    pad = ("-af", "apad=whole_dur=1000", "-ar", "8000", "-c:a", "flac", "-f", "flac")
+    path = studio.record("bomb", signal(100), pad)
+    assert await size(ffmpeg.decode(path, Container.FLAC, max_seconds=20)) == 20 * 48_000 * 4
 
 
 async def test_real_chunk_under_all_limits(ffmpeg: Ffmpeg, studio: Studio) -> None:
     """Healthy sound passes unchanged."""
     chunk = captured("plain")[0].path
     assert await size(ffmpeg.decode(chunk, Container.OGG_OPUS, max_seconds=60)) == studio.hear(chunk).nbytes
-    vorbis = studio.record("v", signal(10_000), ("-c:a", "libvorbis", *OPUS[-2:]))
-    assert await size(ffmpeg.decode(vorbis, Container.OGG_VORBIS, max_seconds=60)) == 40_000

@@ -8,6 +8,7 @@ from typing import Any
 from bot.commands.handle import Commands
 from bot.settings import FeedsSettings, MatrixSettings, Settings, WebSettings
 from storage import archive, jobs, rooms
+from storage.database import Connection
 from storage.records import (
     BlobKey,
     Chunk,
@@ -20,6 +21,7 @@ from storage.records import (
     JobId,
     JobKind,
     JobState,
+    Json,
     Position,
     Recording,
     RecordingId,
@@ -66,34 +68,34 @@ class Stage:
 
     async def open(self, *, room_id: RoomId = ROOM, version: str = "12", **fields: Any) -> None:
         """A room with everybody in it, whose power levels know the moderator alone."""
+        levels = {"users": {MOD: 50, BANNED: 100}}
+        joined = (BOT, ADMIN, CREATOR, MOD, MEMBER, SPEAKER)
         async with self.store.write() as db:
             fresh = rooms.new_room(room_id, self.clock())
             await rooms.save_room(db, replace(fresh, **({"joined": True, "recording_on": True} | fields)))
-        await self.state("m.room.create", {"room_version": version}, sender=CREATOR, room_id=room_id)
-        await self.state("m.room.power_levels", {"users": {MOD: 50, BANNED: 100}}, sender=CREATOR, room_id=room_id)
-        for user in (BOT, ADMIN, CREATOR, MOD, MEMBER, SPEAKER):
-            await self.member(user, room_id=room_id)
-        await self.member(BANNED, "ban", room_id=room_id)
+            await self._set(db, room_id, "m.room.create", {"room_version": version}, sender=CREATOR)
+            await self._set(db, room_id, "m.room.power_levels", levels)
+            for user in joined:
+                await self._set(db, room_id, "m.room.member", {"membership": "join"}, key=user, sender=user)
+            await self._set(db, room_id, "m.room.member", {"membership": "ban"}, key=BANNED)
 
-    async def state(
-        self,
-        kind: str,
-        content: dict[str, Any],
-        *,
-        key: str = "",
-        sender: UserId = MOD,
-        room_id: RoomId = ROOM,
+    async def _set(
+        self, db: Connection, room_id: RoomId, kind: str, content: Json, *, key: str = "", sender: UserId = MOD
     ) -> None:
-        async with self.store.write() as db:
-            position = Position(next(self._count))
-            await rooms.save_state(db, StateEvent(room_id, kind, key, sender, content, position))
+        event = StateEvent(room_id, kind, key, sender, content, Position(next(self._count)))
+        await rooms.save_state(db, event)
 
-    async def member(self, user: UserId, membership: str = "join", *, room_id: RoomId = ROOM, name: Any = None) -> None:
+    async def power_levels(self, content: Json) -> None:
+        async with self.store.write() as db:
+            await self._set(db, ROOM, "m.room.power_levels", content)
+
+    async def member(self, user: UserId, membership: Any = "join", *, room_id: RoomId = ROOM, name: Any = None) -> None:
         content = {"membership": membership} | ({} if name is None else {"displayname": name})
-        await self.state("m.room.member", content, key=user, sender=user, room_id=room_id)
+        async with self.store.write() as db:
+            await self._set(db, room_id, "m.room.member", content, key=user, sender=user)
 
     async def forget_state(self) -> None:
-        """What is known right after the bot joined: who asked is a member, and nothing else."""
+        """What is known right after the bot joined: who is a member, and nothing else."""
         async with self.store.write() as db:
             await rooms.forget_state(db, ROOM)
         for user in (ADMIN, MOD, CREATOR, MEMBER):

@@ -90,9 +90,10 @@ async def test_a_command_that_fails_changes_nothing(stage: Stage) -> None:
 @pytest.mark.parametrize("field", ["sender", "body"])
 async def test_a_job_that_is_no_command_is_given_up(stage: Stage, field: str) -> None:
     """A homeserver may send anything; it is never tried again."""
+    job = stage.command(MOD, "!aircheck help")
+    broken = replace(job, payload={**job.payload, field: ["junk"]})
     with pytest.raises(GiveUp):
-        job = stage.command(MOD, "!aircheck help")
-        await stage.handle(replace(job, payload={**job.payload, field: ["junk"]}))
+        await stage.handle(broken)
     assert await stage.take(JobKind.NOTICE) == ()
 
 

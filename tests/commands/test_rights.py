@@ -69,18 +69,26 @@ async def test_an_admin_too_has_to_be_joined(stage: Stage, membership: Any) -> N
 
 async def test_a_moderator_who_was_demoted_is_none(stage: Stage) -> None:
     """The room's current power levels count, not those of yesterday."""
-    await stage.state("m.room.power_levels", {"users": {MOD: 49}})
+    await stage.power_levels({"users": {MOD: 49}})
     assert await stage.say(MOD, "!aircheck record off") == replies.ONLY_MODS
-    await stage.state("m.room.power_levels", {"users": {}})
+    await stage.power_levels({"users": {}})
     assert await stage.say(MOD, "!aircheck record off") == replies.ONLY_MODS
     assert (await stage.room()).recording_on
 
 
 async def test_a_room_that_asks_more_of_its_moderators_gets_it(stage: Stage) -> None:
     """Power 50 is not enough where state needs 75."""
-    await stage.state("m.room.power_levels", {"users": {MOD: 50, MEMBER: 75}, "state_default": 75})
+    await stage.power_levels({"users": {MOD: 50, MEMBER: 75}, "state_default": 75})
     assert await stage.say(MOD, "!aircheck record off") == replies.ONLY_MODS
     assert await stage.say(MEMBER, "!aircheck record off") != replies.ONLY_MODS
+
+
+async def test_in_older_rooms_the_creator_has_the_power_that_is_written(bare: Stage) -> None:
+    """Only room version 12 puts its creators above the levels."""
+    await bare.open(version="11")
+    assert await bare.say(CREATOR, "!aircheck record off") == replies.ONLY_MODS
+    await bare.power_levels({"users": {CREATOR: 100}})
+    assert await bare.say(CREATOR, "!aircheck record off") != replies.ONLY_MODS
 
 
 async def test_where_the_state_is_not_known_nobody_moderates(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from html import unescape
 from typing import Any
 from xml.etree import ElementTree
 
@@ -164,10 +165,10 @@ def test_rendering_leaves_the_locale_alone(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_pages_are_linked_and_the_homepage_stays() -> None:
     """A paged feed links its neighbours, and the channel's link is still its web page."""
-    paging = Paging(first=FEED, last=f"{FEED}3", previous=None, next=f"{FEED}2")
+    paging = Paging(first=FEED, previous=None, next=f"{FEED}2")
     tree = parsed(render(channel(paging=paging), [item()]))
     links = {node.get("rel"): node.get("href") for node in tree.findall("atom:link", NAMES)}
-    assert links == {"self": FEED, "first": FEED, "next": f"{FEED}2", "last": f"{FEED}3"}
+    assert links == {"self": FEED, "first": FEED, "next": f"{FEED}2"}
     assert tree.findtext("link") == f"{BASE}/r/0123456789abcdef/"
 
 
@@ -207,7 +208,8 @@ def test_hostile_words_stay_well_formed(title: str, description: str, author: st
         assert 0 < len(node.findtext("title")) <= 255
         assert len(node.findtext("description").encode()) <= 4000
     assert len(tree.findall(".//enclosure")) == 1
-    assert not holds_mxid("".join(text for text in tree.itertext() if "cooks@" not in text))
+    texts = [unescape(text.replace("<br>", "\n")) for text in tree.itertext()]
+    assert not any(holds_mxid(text) for text in texts)
     assert "\ue000" not in xml.decode()
 
 

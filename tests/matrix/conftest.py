@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from bot.demo.synapse import Homeserver
 from tests.lab import PASSWORD
 from tests.matrix.running import MemorySink, Running, make_settings
+from tests.matrix.stub import Stub
 
 _numbers = itertools.count(1)
 
@@ -46,3 +48,17 @@ async def bots(homeserver: Homeserver, tmp_path: Path) -> AsyncIterator[Bots]:
     yield made
     await made.close()
 
+
+@pytest.fixture
+async def stub() -> AsyncIterator[Stub]:
+    made = Stub()
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", made.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    made.address = f"http://127.0.0.1:{port}"
+    yield made
+    await runner.cleanup()

@@ -1,5 +1,8 @@
 """What the bot does in rooms, as others see it."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 
 from bot.errors import GiveUp, TryLater
@@ -122,10 +125,10 @@ async def test_refusals_say_why(bots: Bots, person: Cast) -> None:
     await alice.wait_until(lambda: alice.membership(room_id, bot.session.user_id) == "leave" or None)
 
 
-async def test_before_the_login_all_waits(tmp_path: object) -> None:
+async def test_before_the_login_all_waits(tmp_path: Path) -> None:
     """What is asked of a session that is not logged in yet is a matter of time."""
     session = Session(
-        make_settings("http://127.0.0.1:9", "@bot:localhost"), tmp_path, MemorySink(), clock=lambda: None
+        make_settings("http://127.0.0.1:9", "@bot:localhost"), tmp_path, MemorySink(), clock=lambda: datetime.now(UTC)
     )
     with pytest.raises(TryLater):
         await session.join(RoomId("!room"))

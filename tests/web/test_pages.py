@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 from PIL import Image
 
-from bot.web import pages
+from bot.web import family
 from storage.records import ChunkState, RecordingState, Room, Visibility
 from tests.web.world import ALICE, NOW, World
 
@@ -160,7 +160,7 @@ async def test_episodes_come_in_pages(
     world: World, client: ClientSession, room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long list goes on over several pages, newest first; there is no page behind the last."""
-    monkeypatch.setattr(pages, "EPISODES_ON_PAGE", 2)
+    monkeypatch.setattr(family, "EPISODES_ON_PAGE", 2)
     for number in (1, 2, 3):
         began = NOW + timedelta(days=number)
         await world.episode(await world.recording(room, title=f"Part {number}", started_at=began), bytes([number]))

@@ -14,7 +14,6 @@ from bot.feeds.addresses import look_up_hash, token_for
 from bot.settings import Settings, validate
 from bot.web.server import WebServer
 from storage import archive, rooms
-from storage.database import Connection
 from storage.records import (
     BlobKey,
     Chunk,
@@ -43,30 +42,21 @@ ALICE, BOB = UserId("@alice:hs"), UserId("@bob:hs")
 
 
 class World:
-    """`fresh` and `healthy` are what the rest of the program says; each write raises `writes`."""
+    """`fresh` and `healthy` are what the rest of the program says."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
         self.settings = settings
         self.fresh = True
         self.healthy = True
-        self.writes = 0
         self.events = 0
-        self.server = WebServer(
-            store, settings, lambda: self.fresh, health=lambda: self.healthy, version=lambda: self.writes
-        )
-
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[Connection]:
-        async with self.store.write() as db:
-            yield db
-        self.writes += 1
+        self.server = WebServer(store, settings, lambda: self.fresh, lambda: self.healthy)
 
     async def room(self, name: str | None = "Kitchen radio", **changes: Any) -> Room:
         self.events += 1
         made = rooms.new_room(RoomId(f"!room{self.events}:hs"), NOW)
         room = replace(made, joined=True, recording_on=True, **changes)
-        async with self.write() as db:
+        async with self.store.write() as db:
             await rooms.save_room(db, room)
         if name is not None:
             await self.state(room, "m.room.name", {"name": name})
@@ -74,7 +64,7 @@ class World:
 
     async def change(self, room: Room, **changes: Any) -> Room:
         """Changes a room as a command would."""
-        async with self.write() as db:
+        async with self.store.write() as db:
             now = await rooms.room(db, room.room_id)
             assert now is not None
             changed = replace(now, **changes)
@@ -84,7 +74,7 @@ class World:
 
     async def state(self, room: Room, kind: str, content: dict[str, Any], key: str = "", at: int = 0) -> None:
         event = StateEvent(room.room_id, kind, key, UserId("@mod:hs"), content, Position(at))
-        async with self.write() as db:
+        async with self.store.write() as db:
             await rooms.save_state(db, event)
 
     async def member(self, room: Room, user: UserId, membership: str = "join", at: int = 0) -> None:
@@ -93,7 +83,7 @@ class World:
     async def listener(self, room: Room, user: UserId, generation: int = 0) -> str:
         """Gives a personal address to a user and answers with its token."""
         token = token_for(SECRET, room.room_id, user, generation)
-        async with self.write() as db:
+        async with self.store.write() as db:
             await rooms.save_listener(db, Listener(room.room_id, user, generation, look_up_hash(token)))
         return token
 
@@ -117,7 +107,7 @@ class World:
             public=room.visibility is Visibility.PUBLIC,
             broadcaster_name="Alice",
         )
-        async with self.write() as db:
+        async with self.store.write() as db:
             return await archive.add_recording(db, replace(recording, **changes))
 
     async def episode(self, recording: Recording, audio: bytes = b"ID3 sound", **changes: Any) -> Episode:
@@ -134,20 +124,20 @@ class World:
             made_at=NOW + timedelta(days=1),
             published_at=NOW + timedelta(days=1),
         )
-        async with self.write() as db:
+        async with self.store.write() as db:
             await archive.save_episode(db, replace(episode, **changes))
             await rooms.touch(db, recording.room_id, NOW)
         return replace(episode, **changes)
 
     async def save(self, recording: Recording) -> None:
-        async with self.write() as db:
+        async with self.store.write() as db:
             await archive.save_recording(db, recording)
             await rooms.touch(db, recording.room_id, NOW)
 
     async def chunk(self, recording: Recording, sequence: int, state: ChunkState) -> None:
         self.events += 1
         event = EventId(f"$chunk{self.events}")
-        async with self.write() as db:
+        async with self.store.write() as db:
             await archive.save_chunk(db, Chunk(event, recording.id, Position(self.events), sequence, state))
 
 

@@ -1,0 +1,143 @@
+"""Joining chunks into an episode: seam errors, time to finish, CPU; beside ffmpeg's own concat filter.
+
+Errors are samples at 48 kHz: the largest shift of the sound beside any seam, and of the whole length.
+"""
+
+import asyncio
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+from bot.audio.encode import make_episode
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.audio.plan import Piece, Sound
+from bot.audio.tags import EpisodeTags
+from storage.records import SAMPLE_RATE, Samples
+from tests.audio.sounds import FLAC, M4A, MP3, OPUS, WAV, Pcm, Studio, lag, signal
+
+SECONDS = 300
+CUTS = (0, 3_600_001, 7_321_123, 10_987_654, SECONDS * SAMPLE_RATE)  # no multiples of any frame
+KBPS = 64
+TAGS = EpisodeTags("Benchmark", "Nobody", "Benchmarks", datetime(2026, 11, 20, tzinfo=UTC), b"", "")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Chunks, what they should sound like in one piece, and where the seams are."""
+
+    name: str
+    pieces: Sequence[Piece]
+    wanted: Pcm
+    seams: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Result:
+    seam: int
+    total: int
+    seconds: float
+    cpu_per_hour: float
+
+
+async def whole_files(studio: Studio, ffmpeg: Ffmpeg, name: str, sound: Pcm, form: tuple[str, ...]) -> Case:
+    """Each chunk a file of its own."""
+    pieces: list[Piece] = []
+    for number, (start, end) in enumerate(pairwise(CUTS)):
+        path = studio.record(f"{name}.{number}", sound[start:end], form)
+        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=3600)
+        pieces.append(Sound(path, facts.container, False, facts.samples))
+    return Case(name, pieces, sound, CUTS[1:-1])
+
+
+async def slices(studio: Studio, ffmpeg: Ffmpeg, sound: Pcm) -> Case:
+    """One Opus stream cut at pages of 0.8 s, each chunk with the two header pages in front, as Element Web does."""
+    form = ("-c:a", "libopus", "-b:a", "24k", "-application", "voip", "-page_duration", "800000", "-f", "ogg")
+    whole = studio.record("whole.ogg", sound, form)
+    data = whole.read_bytes()
+    starts = [at for at in range(len(data)) if data.startswith(b"OggS", at)] + [len(data)]
+    cuts = [*range(2, len(starts) - 1, 94), len(starts) - 1]
+    pieces: list[Piece] = []
+    for number, (first, last) in enumerate(pairwise(cuts)):
+        path = studio.folder / f"slice.{number}.ogg"
+        path.write_bytes(data[: starts[2]] + data[starts[first] : starts[last]])
+        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=3600)
+        assert facts.ogg is not None
+        trimmed = facts.samples + facts.ogg.pre_skip
+        pieces.append(Sound(path, facts.container, number > 0, Samples(trimmed if number else facts.samples)))
+    seams = [sum(piece.samples for piece in pieces[:count]) for count in range(1, len(pieces))]
+    return Case("Element Web slices", pieces, studio.hear(whole), seams)
+
+
+async def ours(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
+    await make_episode(
+        case.pieces, out, tags=TAGS, bitrate_kbps=KBPS, loudness_lufs=-16, ffmpeg=ffmpeg, workdir=out.parent
+    )
+
+
+async def concat(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
+    """What one would type: decode all, concatenate, encode; no level, no tags."""
+    paths = [str(piece.path) for piece in case.pieces if isinstance(piece, Sound)]
+    command = [ffmpeg.exe, "-v", "error", "-nostdin", "-y", *(word for path in paths for word in ("-i", path))]
+    command += ["-filter_complex", f"concat=n={len(paths)}:v=0:a=1", "-c:a", "libmp3lame", "-b:a", f"{KBPS}k", str(out)]
+    await asyncio.to_thread(subprocess.run, command, check=True)
+
+
+def cpu_seconds() -> float:
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
+
+
+async def measure(
+    case: Case, way: Callable[[Case, Ffmpeg, Path], Awaitable[None]], ffmpeg: Ffmpeg, studio: Studio
+) -> Result:
+    out = studio.folder / "out.mp3"
+    began, cpu = time.monotonic(), cpu_seconds()
+    await way(case, ffmpeg, out)
+    seconds, cpu = time.monotonic() - began, cpu_seconds() - cpu
+    heard = await asyncio.to_thread(studio.hear, out)
+    places = [place for seam in case.seams for place in (seam - 24_000, seam + 12_000)]
+    shifts = [abs(lag(case.wanted, heard, place, most=24_000)) for place in places]
+    return Result(max(shifts), len(heard) - len(case.wanted), seconds, cpu * 3600 / SECONDS)
+
+
+async def compare() -> list[tuple[str, Result, Result]]:
+    ffmpeg = Ffmpeg.find()
+    sound = signal(SECONDS * SAMPLE_RATE)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        studio = Studio(ffmpeg.exe, Path(folder))
+        cases = [await slices(studio, ffmpeg, sound)]
+        forms = {"Ogg Opus files": OPUS, "M4A": M4A, "MP3": MP3, "WAV": WAV, "FLAC": FLAC}
+        cases += [await whole_files(studio, ffmpeg, name, sound, form) for name, form in forms.items()]
+        for case in cases:
+            mine = await measure(case, ours, ffmpeg, studio)
+            rows.append((case.name, mine, await measure(case, concat, ffmpeg, studio)))
+    return rows
+
+
+def table(rows: Sequence[tuple[str, Result, Result]]) -> None:
+    print(f"Joining {SECONDS} s in 4 or 5 chunks into an MP3 (ours: measured, levelled and tagged)")
+    print(f"{'':22}{'seam error':>20}{'length error':>20}{'finish, s':>20}{'CPU s per hour':>20}")
+    print(f"{'':22}" + f"{'ours':>10}{'concat':>10}" * 4)
+    for name, mine, theirs in rows:
+        print(
+            f"{name:22}{mine.seam:10}{theirs.seam:10}{mine.total:10}{theirs.total:10}"
+            f"{mine.seconds:10.1f}{theirs.seconds:10.1f}{mine.cpu_per_hour:10.1f}{theirs.cpu_per_hour:10.1f}"
+        )
+
+
+def main() -> None:
+    table(asyncio.run(compare()))
+
+
+if __name__ == "__main__":
+    main()

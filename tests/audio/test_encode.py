@@ -1,0 +1,199 @@
+"""Episodes: exact, level, tagged, whole or not there."""
+
+import asyncio
+import hashlib
+import re
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import mutagen.mp3
+import numpy as np
+import pytest
+
+from bot.audio.cover import drawn_cover
+from bot.audio.encode import MadeEpisode, make_episode
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.plan import Piece, Silence, Sound
+from bot.audio.tags import MAX_CHAPTERS, Chapter, EpisodeTags, id3
+from bot.errors import GiveUp, TryLater
+from storage.records import Container, DurationMs, Samples
+from tests.audio.sounds import WAV, Pcm, Studio, captured, lag, signal
+from tests.audio.test_decode import sounds
+from tests.audio.test_ffmpeg import script
+
+TAGS = EpisodeTags(
+    title="Ada, 20 November 2026, 14:05",
+    artist="Ada",
+    album="Räume & Träume",
+    date=datetime(2026, 11, 20, 14, 5, tzinfo=UTC),
+    cover=b"",
+    cover_mime="image/jpeg",
+)
+
+
+async def make(
+    pieces: Sequence[Piece],
+    ffmpeg: Ffmpeg,
+    folder: Path,
+    *,
+    tags: EpisodeTags = TAGS,
+    kbps: int = 64,
+    lufs: float | None = None,
+) -> tuple[MadeEpisode, Path]:
+    out = folder / "episode.mp3"
+    work = folder / "work"
+    await asyncio.to_thread(work.mkdir, exist_ok=True)
+    made = await make_episode(
+        pieces, out, tags=tags, bitrate_kbps=kbps, loudness_lufs=lufs, ffmpeg=ffmpeg, workdir=work
+    )
+    assert names(work) == []
+    return made, out
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def wav(studio: Studio, sound: Pcm, name: str = "a.wav") -> list[Piece]:
+    path = studio.record(name, sound, ("-c:a", "pcm_f32le", "-f", "wav"))
+    return [Sound(path, Container.WAV, False, Samples(len(sound)))]
+
+
+def heard_as(studio: Studio, path: Path) -> tuple[float, float]:
+    """Integrated loudness as dual mono in LUFS and true peak in dBTP, by ffmpeg."""
+    command = [studio.exe, "-i", str(path), "-af", "ebur128=peak=true:dualmono=true", "-f", "null", "-"]
+    said = subprocess.run(command, capture_output=True, check=True).stderr.decode().rpartition("Summary:")[2]
+    loudness, peak = (re.search(rf"{name}:\s+(-?[\d.]+)", said) for name in ("I", "Peak"))
+    assert loudness is not None
+    assert peak is not None
+    return float(loudness[1]), float(peak[1])
+
+
+@pytest.mark.parametrize("samples", [1, 575, 1152, 48_000, 100_003])
+@pytest.mark.parametrize("kbps", [32, 64, 320])
+async def test_length(samples: int, kbps: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """An episode decodes to just as many samples as were joined, at any rate and length."""
+    sound = signal(100_003)
+    made, out = await make(wav(studio, sound[:samples]), ffmpeg, tmp_path, kbps=kbps)
+    heard = studio.hear(out)
+    assert len(heard) == made.samples == samples
+    assert mutagen.mp3.MP3(out).info.length == pytest.approx(samples / 48_000, abs=1e-4)
+    assert mutagen.mp3.MP3(out).info.bitrate == kbps * 1000
+    if samples > 50_000:
+        assert lag(sound, heard, 30_000) == 0
+        assert lag(sound, heard, 85_000) == 0
+
+
+@pytest.mark.parametrize("name", ["plain", "kill"])
+async def test_real_broadcast(name: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A real broadcast becomes an episode of its exact length and of the right level."""
+    pieces = sounds(captured(name))
+    made, out = await make(pieces, ffmpeg, tmp_path, lufs=-16)
+    assert made.mismatches == ()
+    assert len(studio.hear(out)) == made.samples == sum(piece.samples for piece in pieces)
+    loudness, peak = heard_as(studio, out)
+    assert loudness == pytest.approx(-16, abs=0.5)
+    assert peak <= -1
+
+
+async def test_what_is_told_is_what_is_there(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Size and hash are those of the file, nothing else is in its folder, and nobody else may read it."""
+    made, out = await make(wav(studio, signal(20_000)), ffmpeg, tmp_path)
+    data = out.read_bytes()
+    assert (made.bytes, made.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert names(tmp_path) == ["a.wav", "episode.mp3", "work"]
+    assert out.stat().st_mode & 0o077 == 0
+
+
+async def test_the_same_again(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """The same pieces give the same bytes."""
+    pieces: list[Piece] = [*wav(studio, signal(60_000)), Silence(Samples(1000))]
+    first, _ = await make(pieces, ffmpeg, tmp_path, lufs=-16)
+    assert await make(pieces, ffmpeg, tmp_path, lufs=-16) == (first, tmp_path / "episode.mp3")
+
+
+async def test_level_is_left_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Without a target nothing is louder or softer than it was."""
+    sound = 0.2 * signal(96_000)
+    made, out = await make(wav(studio, sound), ffmpeg, tmp_path, kbps=320)
+    assert made.gain_db == 0
+    heard = studio.hear(out)
+    assert np.sqrt(np.mean(heard**2)) == pytest.approx(np.sqrt(np.mean(sound**2)), rel=0.01)
+
+
+async def test_silence_stays_silence(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """What has no loudness is not raised."""
+    made, out = await make([Silence(Samples(48_000))], ffmpeg, tmp_path, lufs=-16)
+    assert made.gain_db == 0
+    assert np.abs(studio.hear(out)).max() < 1e-4
+
+
+async def test_nothing_to_join(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Without sound there is no episode."""
+    with pytest.raises(GiveUp) as caught:
+        await make([], ffmpeg, tmp_path)
+    assert caught.value.reason == "empty"
+    assert "episode.mp3" not in names(tmp_path)
+
+
+async def test_failure_leaves_the_old_one(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """When the encoder fails or writes too little, the episode that is there stays as it is."""
+    pieces = wav(studio, signal(100_000))
+    out = tmp_path / "episode.mp3"
+    out.write_bytes(b"the old one")
+    decode = f'case "$*" in *pipe:0*) {{}};; *) exec {ffmpeg.exe} "$@";; esac'
+    empty = "cat >/dev/null; for out; do :; done; : > ${out#file:}"
+    for number, does in enumerate(("exit 3", empty, "exec cat >/dev/null")):
+        broken = Ffmpeg(script(tmp_path / f"broken{number}", decode.replace("{}", does)))
+        with pytest.raises((TryLater, FileNotFoundError)):
+            await make(pieces, broken, tmp_path)
+    assert out.read_bytes() == b"the old one"
+    assert not [name for name in names(tmp_path) if name.startswith(".")]
+
+
+async def test_tags(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Title, names, date, cover, length and chapters are in the file as other programs read them."""
+    chapters = (Chapter(DurationMs(1000), "missing"), Chapter(DurationMs(0), "Ada"), Chapter(DurationMs(9999), "never"))
+    cover = drawn_cover("Räume", "key")
+    tags = EpisodeTags(TAGS.title, "Ada", TAGS.album, TAGS.date, cover, "image/jpeg", "A comment", chapters)
+    _, out = await make(wav(studio, signal(96_000)), ffmpeg, tmp_path, tags=tags)
+    read = mutagen.mp3.MP3(out).tags
+    assert read.version == (2, 4, 0)
+    assert [str(read[name]) for name in ("TIT2", "TPE1", "TALB", "TDRC", "TLEN")] == [
+        TAGS.title,
+        "Ada",
+        "Räume & Träume",
+        "2026-11-20 14:05:00",
+        "2000",
+    ]
+    assert (read["APIC:"].data, read["APIC:"].mime) == (cover, "image/jpeg")
+    times = [(c.start_time, c.end_time, str(c.sub_frames["TIT2"])) for c in read.getall("CHAP")]
+    assert sorted(times) == [(0, 1000, "Ada"), (1000, 2000, "missing")]
+    assert read["CTOC:toc"].child_element_ids == ["chp000", "chp001"]
+    assert len(studio.hear(out)) == 96_000
+
+
+def test_hostile_names() -> None:
+    """Names of strangers are one line, without control characters, and of bearable length."""
+    tags = EpisodeTags("a\0b\nc\ud800", "\x1b[31m", "x" * 5000, TAGS.date, b"", "", "\u2028")
+    tag = id3(tags, DurationMs(1000))
+    assert b"a b c" in tag
+    assert b"\x1b" not in tag
+    assert len(tag) < 1500
+
+
+def test_many_chapters() -> None:
+    """A table of contents holds as many chapters as its count can tell."""
+    chapters = tuple(Chapter(DurationMs(n), "x") for n in range(300))
+    tag = id3(EpisodeTags("t", "a", "a", TAGS.date, b"", "", None, chapters), DurationMs(1000))
+    assert tag.count(b"CHAP") == MAX_CHAPTERS
+
+
+async def test_stereo_is_heard_as_mono(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """An episode is mono at 48 kHz, whatever came in."""
+    path = studio.record("s.wav", signal(44_100), WAV, "-ac", "2", "-ar", "44100")
+    _, out = await make([Sound(path, Container.WAV, False, Samples(44_100))], ffmpeg, tmp_path)
+    info = mutagen.mp3.MP3(out).info
+    assert (info.channels, info.sample_rate) == (1, 48_000)

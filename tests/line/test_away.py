@@ -1,0 +1,126 @@
+"""What happens while the bot, or the homeserver, is not there."""
+
+import pytest
+
+from bot.demo.broadcaster import Broadcaster
+from bot.demo.slicing import speech
+from storage.records import RecordingState
+from tests.lab import Cast
+from tests.line.conftest import Houses
+from tests.line.house import answers, assert_exact, live_with, move_in, newest_episode, personal_feed, recorded
+
+SPEECH = speech(1)[:1400]  # 28 s
+
+
+@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+async def test_a_whole_broadcast_while_the_bot_was_stopped_is_recorded(
+    house: Houses, person: Cast, encrypted: bool
+) -> None:
+    """Nothing was heard live, and nothing is missing."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running():
+        room = await move_in(bot, alice, encrypted=encrypted)
+        feed, _ = await personal_feed(bot, alice, room)
+    speaker = Broadcaster(alice, room)
+    started = await speaker.start()
+    await speaker.speak(SPEECH)
+    await speaker.stop()
+    async with bot.running() as aircheck:
+        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is there" in event.body)
+        await assert_exact(await newest_episode(feed), speaker)
+
+
+async def test_a_gap_in_the_sync_is_walked(house: Houses, person: Cast) -> None:
+    """Between what the bot heard last and what a sync brings lie hundreds of events, and a broadcast among them."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running():
+        room = await move_in(bot, alice, encrypted=True)
+    for number in range(65):
+        await alice.say(room, f"before {number}")
+    speaker = Broadcaster(alice, room)
+    started = await speaker.start()
+    await speaker.speak(SPEECH)
+    await alice.say(room, "!aircheck record off")
+    await speaker.stop()
+    for number in range(65):
+        await alice.say(room, f"after {number}")
+    async with bot.running() as aircheck:
+        _, ledger = await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        assert ledger.samples == speaker.samples
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "away" in event.body)
+        status = await alice.say(room, "!aircheck status")
+        told = await alice.wait_for(
+            lambda event: (
+                event.is_notice_of(bot.user_id) and event.content["m.relates_to"]["m.in_reply_to"]["event_id"] == status
+            )
+        )
+        assert "recording is on" in told.body.lower(), "an old command was carried out"
+
+
+async def test_an_invite_that_came_while_the_bot_was_down_is_taken(house: Houses, person: Cast) -> None:
+    """It joins when it is back, and records because a moderator asked it to come."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running():
+        pass
+    room = await alice.create_room("late", encrypted=True, invite=[bot.user_id])
+    async with bot.running() as aircheck:
+        await alice.wait_for(lambda event: event.room_id == room and event.is_notice_of(bot.user_id))
+        speaker = Broadcaster(alice, room)
+        started = await speaker.start()
+        await speaker.speak(SPEECH[:600])
+        await speaker.stop()
+        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+
+
+async def test_a_refused_invite_is_left_alone(house: Houses, person: Cast) -> None:
+    """`matrix.invites_from` says whose invites are taken; one after the refused one is."""
+    alice, mallory = await person("alice"), await person("mallory")
+    bot = await house(matrix={"invites_from": [alice.user_id]})
+    async with bot.running():
+        refused = await mallory.create_room("trap", encrypted=False, invite=[bot.user_id])
+        await move_in(bot, alice, encrypted=False)
+        await mallory.sync_once()
+        assert mallory.membership(refused, bot.user_id) == "invite"
+
+
+async def test_a_homeserver_that_restarts_in_the_middle_costs_nothing(house: Houses, person: Cast) -> None:
+    """The broadcast goes on after it; feeds answer all the time."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running() as aircheck:
+        room = await move_in(bot, alice, encrypted=True)
+        feed, _ = await personal_feed(bot, alice, room)
+        speaker = Broadcaster(alice, room)
+        started = await speaker.start()
+        pieces = speaker.cut(SPEECH)
+        for piece in pieces[:2]:
+            await speaker.send_chunk(piece)
+        await live_with(aircheck.store, started, 2)
+        await bot.homeserver.stop()
+        assert await answers(feed) == 200
+        assert await answers(f"{bot.web}/healthz") == 200
+        await bot.homeserver.restart()
+        for piece in pieces[2:]:
+            await speaker.send_chunk(piece)
+        await speaker.stop()
+        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await assert_exact(await newest_episode(feed), speaker)
+
+
+async def test_after_a_start_personal_addresses_wait_for_the_rooms_state(house: Houses, person: Cast) -> None:
+    """Who may hear is not taken from yesterday: without the homeserver a personal address says "not now"."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running():
+        room = await move_in(bot, alice, encrypted=False)
+        feed, _ = await personal_feed(bot, alice, room)
+        assert await answers(feed) == 200
+    away = await house()
+    away.directory, away.tree = bot.directory, {**bot.tree, "matrix": {**bot.tree["matrix"], "homeserver": NOWHERE}}
+    async with away.starting():
+        assert await answers(feed) == 503
+        assert await answers(f"{bot.web}/healthz") == 200
+    async with bot.running():
+        assert await answers(feed) == 200
+
+
+NOWHERE = "http://127.0.0.1:9"

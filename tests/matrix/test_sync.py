@@ -1,0 +1,68 @@
+"""Reading one /sync, whatever stands in it."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.matrix import sync
+from storage.records import RoomId, UserId
+
+BOT = UserId("@bot:hs")
+
+leaf = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.sampled_from(["!r", BOT, "m.room.member"])
+)
+NAMES = (
+    "rooms join leave invite !r timeline state events invite_state to_device type "
+    "prev_batch limited content sender state_key unsigned prev_content membership"
+)
+names = st.sampled_from(NAMES.split())
+json_tree: st.SearchStrategy[Any] = st.recursive(
+    leaf, lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(names, below, max_size=4)), max_leaves=30
+)
+
+
+@given(st.dictionaries(names, json_tree, max_size=4), json_tree)
+def test_no_answer_is_stumbled_over(answer: dict[str, Any], inner: Any) -> None:
+    """Whatever the homeserver answers, reading it raises nothing and gives events that are objects."""
+    for tree in (answer, {"rooms": {kind: {"!r": inner} for kind in ("join", "leave", "invite")}}):
+        for room in sync.rooms(tree, BOT):
+            assert all(isinstance(event, dict) for event in (*room.state, *room.timeline))
+        assert all(invite.room_id == "!r" for invite in sync.invites(tree, BOT))
+        assert set(sync.retracted(tree, BOT)) <= {RoomId("!r")}
+        assert all(isinstance(event, dict) for event in sync.to_device(tree))
+
+
+def member(membership: str, **more: Any) -> dict[str, Any]:
+    content = {"membership": membership, **more}
+    return {"type": "m.room.member", "state_key": BOT, "sender": "@alice:hs", "content": content}
+
+
+def test_an_invite_is_the_bots_own() -> None:
+    """Who invites, and whether it is direct, is said by the bot's own member event alone."""
+    others = {**member("invite", is_direct=True), "state_key": "@other:hs", "sender": "@other:hs"}
+    encryption = {"type": "m.room.encryption", "state_key": "", "sender": "@alice:hs", "content": {}}
+    events = [others, member("invite", is_direct="yes"), encryption]
+    (invite,) = sync.invites({"rooms": {"invite": {"!r": {"invite_state": {"events": events}}}}}, BOT)
+    assert (invite.inviter, invite.direct, invite.encrypted) == ("@alice:hs", False, True)
+    assert invite.stripped_state == tuple(events)
+    assert sync.invites({"rooms": {"invite": {"!r": {"invite_state": {"events": [others]}}}}}, BOT) == ()
+
+
+def test_left_or_retracted() -> None:
+    """A leave after an invite is an invite that ended; after a membership it is a room that was left."""
+    for before, is_retracted in (("invite", True), ("knock", True), ("join", False)):
+        event = {**member("leave"), "unsigned": {"prev_content": {"membership": before}}}
+        answer = {"rooms": {"leave": {"!r": {"timeline": {"events": [event]}}}}}
+        assert (sync.retracted(answer, BOT) == (RoomId("!r"),)) is is_retracted
+        assert (sync.rooms(answer, BOT) == ()) is is_retracted
+
+
+def test_a_gap_needs_a_token() -> None:
+    """A timeline has a gap when it is limited and says where it begins."""
+    for limited, token, gap in ((True, "t1", "t1"), (True, None, None), (False, "t1", None), ("yes", "t1", None)):
+        answer: dict[str, Any] = {
+            "rooms": {"join": {"!r": {"timeline": {"limited": limited, "prev_batch": token, "events": []}}}}
+        }
+        assert sync.rooms(answer, BOT)[0].gap_from == gap

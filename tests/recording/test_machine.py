@@ -1,0 +1,723 @@
+"""What happens to a recording, event by event."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.recording import machine
+from bot.recording.ledger import fingerprint
+from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
+    Change,
+    ChunkFailed,
+    ChunkSealed,
+    Ended,
+    Erase,
+    FetchChunk,
+    Finish,
+    Forget,
+    Joined,
+    LookAgain,
+    Opened,
+    Redacted,
+    Tell,
+    Tick,
+    Withdraw,
+)
+from bot.recording.policy import MAX_CHUNKS, Limits
+from storage.records import (
+    ChunkState,
+    DeviceId,
+    EndedBy,
+    EventId,
+    Position,
+    RecordingState,
+    SessionId,
+    UserId,
+)
+from tests.recording.stage import (
+    ALICE,
+    DEVICE,
+    NOON,
+    PAGE,
+    PRE_SKIP,
+    ROOM,
+    START,
+    Stage,
+    absent,
+    blob,
+    captured,
+    mp4,
+    recording,
+    replayed,
+    seconds,
+    sent,
+    shape,
+    slices,
+    started,
+)
+
+BOB = UserId("@bob:hs")
+COMPLETE, INCOMPLETE, EMPTY = RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY
+LIVE, FINISHING, DELETED = RecordingState.LIVE, RecordingState.FINISHING, RecordingState.DELETED
+
+
+# ---- beginning
+
+
+def test_a_start_makes_a_live_recording() -> None:
+    """A broadcast that starts is live, and looked at when it might be abandoned."""
+    begun = recording()
+    assert (begun.state, begun.event_id, begun.broadcaster, begun.device_id) == (LIVE, START, ALICE, DEVICE)
+    assert machine.first_effects(begun, Limits()) == (LookAgain(NOON + seconds(1800)),)
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(-3600, -60), (-30, -30), (3600, 0), (None, 0)])
+def test_the_beginning_is_kept_in_possible_bounds(ahead: int | None, expected: int) -> None:
+    """The sender's time is kept between the room's creation and our clock."""
+    event = replace(started(), sent_at=None if ahead is None else NOON + seconds(ahead))
+    begun = machine.begin(
+        event, room_id=ROOM, event_id=START, position=Position(1), now=NOON, room_created=NOON - seconds(60)
+    )
+    assert begun.started_at == NOON + seconds(expected)
+
+
+@pytest.mark.parametrize(
+    ("event", "position", "expected"),
+    [
+        (started(), 5, True),
+        (started(device=DeviceId("OTHER")), 5, False),
+        (started(device=None), 5, False),
+        (started(sender=BOB), 5, False),
+        (started(), 0, False),
+    ],
+)
+def test_only_the_same_user_and_device_start_anew(event: BroadcastStarted, position: int, *, expected: bool) -> None:
+    """A later start ends a broadcast of the same user and device, and no other."""
+    assert machine.restarts(event, Position(position), recording()) is expected
+
+
+# ---- who speaks
+
+
+def test_foreign_events_count_for_nothing() -> None:
+    """What anybody but the broadcaster sends changes nothing and is named for the log."""
+    stage = Stage()
+    assert stage.send("$1", 1, sender=BOB).ignored == "foreign_sender"
+    assert stage.change(Change.STOPPED, sender=BOB).ignored == "foreign_sender"
+    assert stage.tell(ChunkSealed(START, BOB, SessionId("s"), None)).ignored == "foreign_sender"
+    assert (stage.recording, stage.chunks) == (recording(), ())
+
+
+def test_events_of_another_broadcast() -> None:
+    """An event that refers to another broadcast of the same user is not for this one."""
+    stage = Stage()
+    other = BroadcastChanged(EventId("$other"), ALICE, Change.STOPPED, 3, DEVICE, None)
+    assert stage.tell(other).ignored == "other_broadcast"
+    assert stage.recording.state is LIVE
+
+
+def test_two_devices_of_one_user() -> None:
+    """Two broadcasts of one user on two devices go on side by side: a stop ends its own only."""
+    first, second = Stage(), Stage(replace(recording(), event_id=EventId("$second"), device_id=DeviceId("TWO")))
+    stop = BroadcastChanged(START, ALICE, Change.STOPPED, 1, DEVICE, NOON)
+    first.tell(stop)
+    assert second.tell(stop).ignored == "other_broadcast"
+    assert (first.recording.state, second.recording.state) == (FINISHING, LIVE)
+
+
+# ---- chunks
+
+
+def test_a_chunk_is_fetched_and_stored() -> None:
+    """A chunk's event asks for its media once; the media make it stored, and its key is not kept."""
+    stage = Stage()
+    stage.send("$1", 1)
+    assert stage.effects == [FetchChunk(EventId("$1"))]
+    assert stage.chunk("$1").state is ChunkState.WAITING_FOR_MEDIA
+    stage.store("$1", mp4())
+    assert stage.chunk("$1").state is ChunkState.STORED
+    assert stage.chunk("$1").source is None
+
+
+def test_the_same_events_again_change_nothing() -> None:
+    """Each event a second time leaves everything as it is and asks for nothing."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.stop(1)
+    before = (stage.recording, stage.chunks)
+    for outcome in (stage.send("$1", 1), stage.store("$1", mp4()), stage.stop(1), stage.seal("$1")):
+        assert outcome.effects == ()
+    assert (stage.recording, stage.chunks) == before
+
+
+def test_a_key_that_comes_opens_a_chunk_in_its_place() -> None:
+    """A sealed chunk is fetched when it can be read, and keeps its place in the timeline."""
+    stage = Stage()
+    stage.seal("$1")
+    place = stage.chunk("$1").position
+    assert (stage.chunk("$1").state, stage.effects) == (ChunkState.WAITING_FOR_KEY, [])
+    stage.send("$2", 2)
+    stage.send("$1", 1, position=999)
+    assert stage.effects == [FetchChunk(EventId("$1"))]
+    assert (stage.chunk("$1").position, stage.chunk("$1").sequence, stage.chunk("$1").session_id) == (place, 1, None)
+
+
+def test_a_sealed_event_that_is_no_chunk_leaves() -> None:
+    """What turns out to be something else is in the ledger no more; a broken chunk stays as damaged."""
+    stage = Stage()
+    stage.seal("$poll")
+    stage.seal("$broken")
+    stage.tell(Opened(EventId("$poll")))
+    stage.tell(Opened(EventId("$broken"), "file"))
+    assert [(chunk.event_id, chunk.state, chunk.reason) for chunk in stage.chunks] == [
+        ("$broken", ChunkState.DAMAGED, "file")
+    ]
+
+
+@pytest.mark.parametrize("state", [ChunkState.DAMAGED, ChunkState.REFUSED])
+def test_media_that_will_never_do(state: ChunkState) -> None:
+    """A chunk is given up with its reason."""
+    stage = Stage()
+    stage.send("$1", 1)
+    stage.fail("$1", state, "hash_mismatch")
+    assert (stage.chunk("$1").state, stage.chunk("$1").reason) == (state, "hash_mismatch")
+    assert stage.chunk("$1").source is None
+
+
+def test_media_that_may_come_later() -> None:
+    """A chunk whose media are not to be had yet waits with the reason, and is stored when they come."""
+    stage = Stage()
+    stage.send("$1", 1)
+    stage.fail("$1", ChunkState.WAITING_FOR_MEDIA)
+    assert (stage.chunk("$1").reason, stage.chunk("$1").source is None) == ("not_found", False)
+    stage.store("$1", mp4())
+    assert (stage.chunk("$1").state, stage.chunk("$1").reason) == (ChunkState.STORED, None)
+
+
+def test_what_is_stored_stays_stored() -> None:
+    """A failure that comes after the success changes nothing."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    assert stage.fail("$1", ChunkState.DAMAGED).ignored == "chunk_stored"
+    assert stage.fail("$2", ChunkState.DAMAGED).ignored == "unknown_chunk"
+
+
+def test_a_state_that_is_no_failure() -> None:
+    """Telling the machine nonsense is our own mistake, and says so."""
+    with pytest.raises(ValueError, match="stored is no failure"):
+        Stage().tell(ChunkFailed(EventId("$1"), ChunkState.STORED, ""))
+
+
+def test_media_beyond_the_size_limit() -> None:
+    """Media larger than the setting are refused and forgotten."""
+    stage = Stage(limits=Limits(max_chunk_bytes=999))
+    stage.say("$1", 1, mp4())
+    assert (stage.chunk("$1").state, stage.chunk("$1").reason) == (ChunkState.REFUSED, "too_large")
+    assert stage.effects == [Forget(blob("$1"))]
+    assert stage.recording.state is LIVE
+
+
+def test_too_many_chunks() -> None:
+    """A flood of chunk events ends in nothing."""
+    flood = tuple(absent(f"${number}", number, ChunkState.DAMAGED) for number in range(1, MAX_CHUNKS + 1))
+    stage = Stage(chunks=flood)
+    assert stage.send("$more", 1).ignored == "too_many_chunks"
+    assert len(stage.chunks) == MAX_CHUNKS
+
+
+# ---- the end
+
+
+def test_proved_at_the_stop_is_complete_at_once() -> None:
+    """If the pages prove all chunks when `stopped` comes, the recording is complete without waiting."""
+    stage = Stage()
+    stage.speak(slices([7, 7, 3]))
+    stage.stop(3)
+    assert (stage.recording.state, stage.recording.ended_by, stage.effects) == (COMPLETE, EndedBy.STOPPED, [Finish()])
+
+
+def test_last_chunk_after_the_stop() -> None:
+    """If `stopped` comes before the last chunk (Android, iOS), the chunk makes it complete."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.stop(2)
+    assert (stage.recording.state, stage.effects) == (FINISHING, [LookAgain(NOON + seconds(60))])
+    stage.send("$2", 2)
+    stage.store("$2", mp4())
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+@pytest.mark.parametrize("last", [None, 1, 2])
+def test_last_number_absent_or_too_low(last: int | None) -> None:
+    """A slice after the stop, with a number beyond the announced one, is waited for and heard."""
+    stage = Stage()
+    facts = slices([7, 7, 3])
+    stage.speak(facts[:2])
+    stage.stop(last)
+    assert stage.recording.state is FINISHING
+    stage.say("$3", 3, facts[2])
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+def test_last_number_too_high() -> None:
+    """One more was announced than exists: proved runs are complete when the quiet period is over."""
+    stage = Stage()
+    stage.speak(slices([7, 3]))
+    stage.stop(3)
+    assert stage.recording.state is FINISHING
+    stage.wait(59)
+    assert stage.recording.state is FINISHING
+    stage.wait(1)
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+    assert shape(stage.ledger)[-1] == (None, 3, "missing")
+
+
+def test_last_number_too_high_without_pages() -> None:
+    """In other containers an announced number that nobody saw leaves the recording incomplete, without a gap."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.stop(2)
+    stage.wait(60)
+    assert (stage.recording.state, stage.ledger.gaps) == (INCOMPLETE, ())
+
+
+@pytest.mark.parametrize("last", [None, 2])
+def test_stopped_without_a_proof(last: int | None) -> None:
+    """Without a proof it waits; then every number up to the last is enough after a `stopped`."""
+    stage = Stage()
+    stage.speak(slices([7, 7], eos=False))
+    stage.stop(last)
+    assert stage.recording.state is FINISHING
+    stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+def test_missing_in_the_middle_is_incomplete() -> None:
+    """A chunk that never came leaves a gap, which heals when it comes after all."""
+    stage = Stage()
+    facts = slices([7, 7, 3])
+    stage.say("$1", 1, facts[0])
+    stage.say("$3", 3, facts[2])
+    stage.stop(3)
+    stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (INCOMPLETE, [Finish()])
+    assert [gap.samples for gap in stage.ledger.gaps] == [7 * PAGE]
+    stage.now += timedelta(hours=5)
+    stage.send("$2", 2)
+    assert stage.recording.state is FINISHING
+    assert stage.effects == [FetchChunk(EventId("$2")), LookAgain(stage.now + seconds(60))]
+    stage.store("$2", facts[1])
+    assert (stage.recording.state, stage.effects, stage.ledger.gaps) == (COMPLETE, [Finish()], ())
+
+
+def test_a_download_that_hangs_holds_nothing_back() -> None:
+    """When the quiet period is over what is there is published; the rest heals it later."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.send("$2", 2)
+    stage.stop(2)
+    stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (INCOMPLETE, [Finish()])
+    stage.fail("$2", ChunkState.WAITING_FOR_MEDIA)
+    assert (stage.recording.state, stage.effects) == (INCOMPLETE, [])
+    stage.store("$2", mp4())
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+def test_several_late_chunks_are_joined_once() -> None:
+    """Of several chunks that come late only the last one's media decide."""
+    stage = Stage()
+    facts = slices([2, 2, 2, 2])
+    stage.say("$1", 1, facts[0])
+    stage.stop(4)
+    stage.wait(60)
+    for number in (2, 3, 4):
+        stage.send(f"${number}", number)
+    for number in (2, 3):
+        stage.store(f"${number}", facts[number - 1])
+        assert (stage.recording.state, Finish() in stage.effects) == (FINISHING, False)
+    stage.store("$4", facts[3])
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+def test_a_late_chunk_that_never_arrives() -> None:
+    """A late chunk whose download hangs doesn't leave the recording open for ever."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.stop(1)
+    assert stage.recording.state is COMPLETE
+    stage.now += seconds(600)
+    stage.send("$2", 2)
+    assert stage.recording.state is FINISHING
+    stage.wait(60)
+    assert stage.recording.state is INCOMPLETE
+
+
+def test_a_late_key_heals() -> None:
+    """A chunk that could not be decrypted leaves a gap; its key, later, closes it."""
+    stage = Stage()
+    facts = slices([7, 7, 3])
+    stage.say("$1", 1, facts[0])
+    stage.seal("$2")
+    stage.say("$3", 3, facts[2])
+    stage.stop(3)
+    stage.wait(60)
+    assert stage.recording.state is INCOMPLETE
+    assert [gap.reason for gap in stage.ledger.gaps] == ["waiting_for_key"]
+    stage.send("$2", 2)
+    stage.store("$2", facts[1])
+    assert (stage.recording.state, stage.effects, stage.ledger.gaps) == (COMPLETE, [Finish()], ())
+
+
+def test_a_sealed_event_after_the_end() -> None:
+    """A sealed event that comes late makes a complete recording incomplete, and a poll gives it back."""
+    stage = Stage()
+    stage.speak(slices([7, 3]))
+    stage.stop(2)
+    stage.now += seconds(3600)
+    stage.seal("$s")
+    assert stage.recording.state is INCOMPLETE
+    stage.tell(Opened(EventId("$s")))
+    assert stage.recording.state is COMPLETE
+
+
+def test_nothing_to_hear_is_empty() -> None:
+    """A broadcast without a chunk is empty after the quiet period, and nobody is told."""
+    stage = Stage()
+    stage.stop()
+    assert stage.recording.state is FINISHING
+    stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (EMPTY, [])
+
+
+def test_empty_until_something_comes() -> None:
+    """An empty recording is filled by a late chunk."""
+    stage = Stage()
+    stage.stop()
+    stage.wait(60)
+    stage.say("$1", 1, slices([3])[0])
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+def test_only_damaged_is_empty_and_only_waiting_is_not() -> None:
+    """Nothing to hear and nothing that is waited for is empty; what may still come is incomplete."""
+    for state, expected in ((ChunkState.DAMAGED, EMPTY), (ChunkState.WAITING_FOR_MEDIA, INCOMPLETE)):
+        stage = Stage()
+        stage.send("$1", 1)
+        stage.fail("$1", state)
+        stage.stop(1)
+        stage.wait(60)
+        assert (stage.recording.state, stage.effects) == (expected, [])
+
+
+def test_the_end_is_when_the_sender_says_within_reason() -> None:
+    """The end is the sender's word, kept between the beginning and our clock."""
+    for said, expected in ((-50, 0), (50, 50), (5000, 100), (None, 100)):
+        stage = Stage(now=NOON + seconds(100))
+        at = None if said is None else NOON + seconds(said)
+        stage.tell(BroadcastChanged(START, ALICE, Change.STOPPED, None, DEVICE, at))
+        assert stage.recording.ended_at == NOON + seconds(expected)
+
+
+@pytest.mark.parametrize("by", [EndedBy.LEFT, EndedBy.REMOVED, EndedBy.SWITCHED_OFF, EndedBy.RESTARTED])
+def test_ended_from_outside(by: EndedBy) -> None:
+    """Whatever ends it from outside is kept, and nothing that follows changes it."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.tell(Ended(by))
+    assert (stage.recording.state, stage.recording.ended_by) == (FINISHING, by)
+    stage.stop(1)
+    stage.tell(Ended(EndedBy.LEFT))
+    stage.wait(60)
+    assert (stage.recording.state, stage.recording.ended_by, stage.ledger.gaps) == (INCOMPLETE, by, ())
+
+
+def test_nothing_is_taken_after_switching_off() -> None:
+    """After `record off` or `optout` no new chunk is taken; one that is under way is."""
+    stage = Stage()
+    stage.send("$1", 1)
+    stage.tell(Ended(EndedBy.SWITCHED_OFF))
+    assert stage.send("$2", 2).ignored == "switched_off"
+    assert stage.seal("$3").ignored == "switched_off"
+    stage.store("$1", slices([7])[0])
+    assert [chunk.event_id for chunk in stage.chunks] == ["$1"]
+
+
+# ---- no sign of life
+
+
+def test_a_live_broadcast_is_abandoned() -> None:
+    """A running broadcast without a sign of life is ended; its end is the last sign."""
+    stage = Stage()
+    stage.speak(slices([7, 7], eos=False))
+    stage.wait(1799)
+    assert (stage.recording.state, stage.effects) == (LIVE, [LookAgain(NOON + seconds(1800))])
+    stage.wait(1)
+    assert (stage.recording.state, stage.recording.ended_by) == (FINISHING, EndedBy.ABANDONED)
+    assert (stage.recording.ended_at, stage.effects) == (NOON, [LookAgain(NOON + seconds(1860))])
+    stage.wait(60)
+    assert (stage.recording.state, stage.ledger.gaps) == (INCOMPLETE, ())
+
+
+def test_chunks_are_signs_of_life() -> None:
+    """Each chunk's event moves the time at which a broadcast counts as abandoned."""
+    stage = Stage()
+    for number in (1, 2, 3):
+        stage.now += seconds(1000)
+        stage.send(f"${number}", number)
+    stage.wait(1799)
+    assert stage.recording.state is LIVE
+
+
+def test_a_paused_broadcast_has_more_time() -> None:
+    """A paused broadcast is abandoned after the longer time; resuming shortens it again, and is looked at in time."""
+    stage = Stage()
+    stage.change(Change.PAUSED)
+    stage.wait(14_399)
+    assert stage.recording.state is LIVE
+    stage.change(Change.RESUMED)
+    stage.wait(1799)
+    assert stage.recording.state is LIVE
+    stage.change(Change.RESUMED)
+    stage.wait(1800)
+    assert stage.recording.ended_by is EndedBy.ABANDONED
+
+
+def test_resuming_brings_the_look_forward() -> None:
+    """When a pause ends soon the look that was planned for its end comes too late, so another is asked for."""
+    stage = Stage()
+    stage.change(Change.PAUSED)
+    stage.now += seconds(10)
+    stage.change(Change.RESUMED)
+    assert stage.effects == [LookAgain(NOON + seconds(1810))]
+
+
+def test_an_abandoned_run_that_is_proved_is_complete() -> None:
+    """Who pauses and never comes back leaves a proved run: complete."""
+    stage = Stage()
+    stage.speak(slices([7, 3]))
+    stage.change(Change.PAUSED)
+    stage.wait(14_400)
+    assert (stage.recording.state, stage.recording.ended_by) == (COMPLETE, EndedBy.ABANDONED)
+
+
+@pytest.mark.parametrize("last", [None, 2])
+def test_a_later_stop_replaces_abandoned(last: int | None) -> None:
+    """A client that comes back and stops corrects our guess; the recording is complete then."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.say("$2", 2, mp4())
+    stage.wait(1800)
+    stage.wait(60)
+    assert stage.recording.state is INCOMPLETE
+    stage.stop(last)
+    stage.wait(60)
+    assert (stage.recording.state, stage.recording.ended_by) == (COMPLETE, EndedBy.STOPPED)
+
+
+def test_resuming_after_the_end_is_over() -> None:
+    """A broadcast never becomes live again."""
+    stage = Stage()
+    stage.wait(1800)
+    assert stage.change(Change.RESUMED).ignored == "over"
+    assert stage.change(Change.PAUSED).ignored == "over"
+    assert not stage.recording.paused
+
+
+def test_a_tick_too_many_does_no_harm() -> None:
+    """Ticks that come early or late change nothing in a decided recording."""
+    stage = Stage()
+    stage.speak(slices([7]))
+    stage.stop(1)
+    before = (stage.recording, stage.chunks)
+    for _ in range(3):
+        assert stage.tell(Tick()).effects == ()
+    assert (stage.recording, stage.chunks) == before
+
+
+# ---- too long
+
+
+def test_what_goes_beyond_the_limit_is_refused() -> None:
+    """Audio beyond the limit is refused, the broadcast ended, the room told once; what fits stays."""
+    stage = Stage(limits=Limits(max_broadcast_s=12))
+    stage.say("$1", 1, mp4(5))
+    stage.say("$2", 2, mp4(5))
+    stage.send("$3", 3)
+    stage.send("$4", 4)
+    stage.store("$3", mp4(5))
+    assert (stage.recording.ended_by, stage.recording.state) == (EndedBy.LIMIT, FINISHING)
+    assert stage.effects[:2] == [Forget(blob("$3")), Tell("limit")]
+    stage.store("$4", mp4(5))
+    assert Tell("limit") not in stage.effects
+    stage.send("$5", 5)
+    assert stage.effects == [LookAgain(NOON + seconds(60))]
+    assert [chunk.state for chunk in stage.chunks[2:]] == [ChunkState.REFUSED] * 3
+    assert {chunk.reason for chunk in stage.chunks[2:]} == {"too_long"}
+    stage.stop(5)
+    stage.wait(60)
+    assert (stage.recording.state, stage.recording.ended_by) == (INCOMPLETE, EndedBy.LIMIT)
+    assert (stage.ledger.samples, stage.ledger.gaps) == (10 * 48_000, ())
+
+
+def test_the_same_media_twice_count_once_for_the_limit() -> None:
+    """Chunks that were sent again don't use up the limit."""
+    stage = Stage(limits=Limits(max_broadcast_s=12))
+    for again in range(5):
+        stage.say(f"${again}", 1, mp4(5), media="same")
+    assert stage.recording.state is LIVE
+
+
+# ---- redactions
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_redacting_the_start_deletes_everything(*, ended: bool) -> None:
+    """A redacted start leaves a tombstone without content, live or not."""
+    stage = Stage(replace(recording(), title="My talk", broadcaster_name="Alice"))
+    stage.speak(slices([7, 3]))
+    if ended:
+        stage.stop(2)
+    stage.redact(START)
+    assert (stage.recording.state, stage.chunks, stage.effects) == (DELETED, (), [Erase()])
+    assert (stage.recording.title, stage.recording.broadcaster_name) == (None, None)
+
+
+def test_nothing_reaches_a_tombstone() -> None:
+    """What comes after the deletion is ignored, and media that were under way are forgotten."""
+    stage = Stage()
+    stage.send("$1", 1)
+    stage.redact(START)
+    grave = stage.recording
+    assert stage.store("$1", mp4()).effects == (Forget(blob("$1")),)
+    for outcome in (stage.send("$2", 2), stage.stop(2), stage.seal("$3"), stage.redact(START), stage.wait(99_999)):
+        assert (outcome.ignored, outcome.effects, outcome.chunks) == ("deleted", (), ())
+    assert stage.recording == grave
+
+
+def test_redacting_a_chunk_takes_its_sound() -> None:
+    """A redacted chunk is silence of its length; the audio is made anew and the blob forgotten."""
+    stage = Stage()
+    stage.speak(slices([7, 7, 3]))
+    stage.stop(3)
+    length = stage.ledger.samples
+    stage.redact("$2")
+    assert stage.effects == [Forget(blob("$2")), Finish()]
+    assert (stage.recording.state, stage.ledger.samples) == (INCOMPLETE, length)
+    assert (stage.chunk("$2").state, stage.chunk("$2").blob) == (ChunkState.REDACTED, None)
+    assert [gap.reason for gap in stage.ledger.gaps] == ["redacted"]
+
+
+def test_redacting_a_chunk_does_not_wait() -> None:
+    """A published recording is made anew at once after a redaction, even while another chunk is being fetched."""
+    stage = Stage()
+    stage.speak(slices([7, 7, 3]))
+    stage.stop(3)
+    stage.redact("$1")
+    assert Finish() in stage.effects
+    stage.send("$9", 4)
+    assert stage.recording.state is FINISHING
+    stage.now += seconds(60)
+    stage.redact("$2")
+    assert Finish() in stage.effects
+
+
+def test_redacting_the_last_sound_withdraws_the_episode() -> None:
+    """When nothing can be heard any more the episode goes and the recording is empty."""
+    stage = Stage()
+    stage.speak(slices([7]))
+    stage.stop(1)
+    stage.redact("$1")
+    assert (stage.recording.state, stage.effects) == (EMPTY, [Forget(blob("$1")), Withdraw()])
+
+
+def test_media_of_a_redacted_chunk_are_forgotten() -> None:
+    """A chunk that is redacted while it is fetched is not stored when the media come."""
+    stage = Stage()
+    stage.send("$1", 1)
+    stage.redact("$1")
+    outcome = stage.store("$1", mp4())
+    assert (outcome.ignored, outcome.effects) == ("chunk_redacted", (Forget(blob("$1")),))
+    assert stage.send("$1", 1).effects == ()
+
+
+def test_redacting_anything_else_changes_nothing() -> None:
+    """Redacting a stopped event, or one nobody knows, leaves the recording as it is."""
+    stage = Stage()
+    stage.speak(slices([7]))
+    stage.stop(1)
+    before = (stage.recording, stage.chunks)
+    assert stage.tell(Redacted(EventId("$stopped"), BOB)).ignored == "unknown_event"
+    assert (stage.recording, stage.chunks) == before
+
+
+# ---- joined
+
+
+def test_audio_of_what_is_there() -> None:
+    """Audio that was made of just these chunks is left alone; of others, it is made anew."""
+    stage = Stage()
+    stage.speak(slices([7, 3]))
+    stage.stop(2)
+    assert stage.tell(Joined(fingerprint(stage.ledger))).effects == ()
+    assert stage.tell(Joined("of other chunks")).effects == (Finish(),)
+    stage.redact("$1")
+    stage.redact("$2")
+    assert stage.tell(Joined("of what was redacted")).effects == (Withdraw(),)
+
+
+# ---- a real Element Web
+
+
+def test_slowstop() -> None:
+    """Stopped with number 1, then a chunk with number 2 that is heard first: waited for, and complete at once then."""
+    heard, media = captured("slowstop")
+    stage = replayed("slowstop")
+    assert (stage.recording.state, stage.recording.announced_last) == (COMPLETE, 1)
+    assert [entry.event_id for entry in stage.ledger.entries] == [heard[-1].event_id, heard[-3].event_id]
+    assert stage.ledger.samples == 363 * 960 - PRE_SKIP
+    assert len(media) == 2
+
+
+def test_slowstop_before_the_slow_chunk_came() -> None:
+    """While the slow upload is under way, the pages show that the head is missing: nothing is published."""
+    _, media = captured("slowstop")
+    stage = Stage()
+    name, tail = next((name, each) for name, each in media.items() if each.facts.ogg and each.facts.ogg.eos)
+    stage.say(name, 1, tail.facts)
+    stage.stop(1)
+    assert (stage.recording.state, stage.ledger.certain) == (FINISHING, False)
+    stage.wait(60)
+    assert (stage.recording.state, [gap.samples for gap in stage.ledger.gaps]) == (INCOMPLETE, [280 * 960])
+
+
+@pytest.mark.parametrize("name", ["plain", "encrypted", "pauses"])
+def test_captures_are_complete_at_their_stop(name: str) -> None:
+    """A broadcast with pauses is complete the moment its stop is read."""
+    stage = replayed(name)
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+def test_kill() -> None:
+    """A browser that was killed: live until it counts as abandoned, then incomplete without a gap."""
+    stage = replayed("kill")
+    assert stage.recording.state is LIVE
+    stage.wait(1800)
+    stage.wait(60)
+    assert (stage.recording.state, stage.recording.ended_by) == (INCOMPLETE, EndedBy.ABANDONED)
+    assert (stage.ledger.gaps, stage.ledger.samples) == ((), 560 * 960 - PRE_SKIP)
+
+
+def test_first_two_swapped() -> None:
+    """One slow upload swaps the numbers 1 and 2: the sound stays in order, and it is complete."""
+    facts = slices([7, 7, 3])
+    stage = Stage()
+    for name, number, each in (("$b", 1, facts[1]), ("$c", 2, facts[2]), ("$a", 3, facts[0])):
+        stage.tell(sent(name, number), name)
+        stage.store(name, each)
+    stage.stop(3)
+    assert stage.recording.state is COMPLETE
+    assert [entry.event_id for entry in stage.ledger.entries] == ["$a", "$b", "$c"]

@@ -1,0 +1,166 @@
+"""`aircheck rooms` and `aircheck recordings`, for people and for machines."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot import listings
+from bot.errors import ConfigError
+from bot.settings import Settings, validate
+from storage import archive, rooms
+from storage.errors import StoreError
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkFacts,
+    ChunkState,
+    Container,
+    Episode,
+    EventId,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+    Samples,
+    StateEvent,
+    Timing,
+    UserId,
+    to_samples,
+)
+from storage.store import Store
+
+NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+ROOM = RoomId("!studio:hs.example")
+ALICE = UserId("@alice:hs.example")
+BLOB = BlobKey("ab" * 32)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    matrix = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example"}
+    return validate({"matrix": matrix, "storage": {"directory": str(tmp_path / "data")}})
+
+
+def recording(event: str, started: datetime) -> Recording:
+    return Recording(
+        id=RecordingId(0),
+        code="",
+        number=0,
+        room_id=ROOM,
+        event_id=EventId(event),
+        kind=RecordingKind.VOICE_BROADCAST,
+        broadcaster=ALICE,
+        device_id=None,
+        state=RecordingState.COMPLETE,
+        position=Position(1),
+        started_at=started,
+        heard_at=started,
+        broadcaster_name="Alice",
+    )
+
+
+async def filled(settings: Settings, *, room_name: str = "The Studio") -> None:
+    """One room with two recordings; the newer one has a chunk and an episode."""
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        await rooms.save_room(db, replace(rooms.new_room(ROOM, NOW), joined=True, recording_on=True))
+        name = StateEvent(ROOM, "m.room.name", "", ALICE, {"name": room_name}, Position(1))
+        await rooms.save_state(db, name)
+        await archive.add_recording(db, recording("$old", NOW - timedelta(days=1)))
+        newer = await archive.add_recording(db, recording("$new", NOW))
+        facts = ChunkFacts(Container.WAV, Timing.EXACT, to_samples(72_000), sample_rate=48_000, channels=1)
+        chunk = Chunk(EventId("$c1"), newer.id, Position(2), 1, ChunkState.STORED, blob=BLOB, bytes=99, facts=facts)
+        await archive.save_chunk(db, chunk)
+        episode = Episode(newer.id, "guid-1", BLOB, 1_000_000, Samples(48_000), NOW, published_at=NOW)
+        await archive.save_episode(db, episode)
+    await store.close()
+
+
+async def test_recordings_for_machines(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json is an array, newest first, each with its ledger and the path of its episode."""
+    await filled(settings)
+    await listings.print_recordings(settings, room_id=None, as_json=True)
+    newest, oldest = json.loads(capsys.readouterr().out)
+    assert (newest["id"], oldest["id"]) == ("$new", "$old")
+    assert newest["chunks"][0]["state"] == "stored"
+    assert newest["duration_ms"] == 72_000
+    assert newest["episode"]["title"] == "Alice, 20 November 2026, 14:05"
+    assert newest["episode"]["path"] == f"blobs/ab/{BLOB}"
+    assert oldest["episode"] is None
+
+
+async def test_recordings_for_people(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal there is a line for each recording, its columns separated by tabs."""
+    await filled(settings)
+    await listings.print_recordings(settings, room_id=ROOM, as_json=False)
+    heads, first, *_ = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    shown = dict(zip(heads, first, strict=True))
+    assert len(shown["code"]) == 6
+    assert shown["started (UTC)"] == "2026-11-20 14:05"
+    assert shown["length"] == "1 min 12 s"
+    assert shown["title"] == "Alice, 20 November 2026, 14:05"
+
+
+async def test_a_room_that_is_not_known_is_named(settings: Settings) -> None:
+    """--room with a room that was never followed is an error of the argument."""
+    await filled(settings)
+    with pytest.raises(ConfigError, match="--room: !other:hs"):
+        await listings.print_recordings(settings, room_id="!other:hs", as_json=True)
+
+
+async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json has each room with its policies and what it takes."""
+    await filled(settings)
+    await listings.print_rooms(settings, as_json=True)
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry == {
+        "room_id": ROOM,
+        "name": "The Studio",
+        "joined": True,
+        "encrypted": False,
+        "direct": False,
+        "recording": True,
+        "podcast": "private",
+        "recordings": 2,
+        "bytes": 1_000_099,
+    }
+
+
+async def test_a_hostile_room_name_stays_in_its_cell(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Line breaks, tabs and terminal escapes in a name are written as escapes."""
+    await filled(settings, room_name="a\nb\t\x1b[2J[bold]c")
+    await listings.print_rooms(settings, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].split("\t")[1] == r"a\nb\t\x1b[2J[bold]c"
+
+
+async def test_an_empty_archive(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new store gives `[]` to machines; people read a sentence on standard error."""
+    await (await Store.own(settings.storage.path)).close()
+    await listings.print_rooms(settings, as_json=True)
+    assert json.loads(capsys.readouterr().out) == []
+    await listings.print_recordings(settings, room_id=None, as_json=False)
+    assert capsys.readouterr() == ("", "no recordings yet\n")
+
+
+async def test_they_read_beside_the_owner(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """While another process owns the store, the listings work all the same."""
+    await filled(settings)
+    owner = await Store.own(settings.storage.path)
+    try:
+        await listings.print_recordings(settings, room_id=None, as_json=True)
+    finally:
+        await owner.close()
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+async def test_without_a_store_there_is_one_sentence(settings: Settings) -> None:
+    """Before the first start there is nothing to list, and the sentence says where it looked."""
+    with pytest.raises(StoreError, match="there is no database in"):
+        await listings.print_rooms(settings, as_json=True)

@@ -100,8 +100,11 @@ def demo(
         raise StartError("the demo needs a homeserver of its own: pip install 'matrix-aircheck[demo]'")
     from rich.console import Console
 
+    from bot import log
     from bot.demo.demo import run_demo
+    from bot.settings import LogSettings
 
+    log.configure(LogSettings(level="warning"), debug=debug)
     return asyncio.run(run_demo(once=once, port=port, directory=directory, out=Console(highlight=False)))
 
 

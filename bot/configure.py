@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +34,25 @@ class Given:
     password_file: str | None = None
     public_url: str | None = None
 
-    def validate(self) -> None:
-        """Raises ConfigError that names the option."""
+    def checked(self) -> "Given":
+        """The same, the homeserver's name made an address. Raises ConfigError that names the option."""
+        given = replace(self, homeserver=_with_scheme(self.homeserver)) if self.homeserver else self
         for key, section in (("homeserver", "matrix"), ("user_id", "matrix"), ("public_url", "web")):
-            value = getattr(self, key)
+            value = getattr(given, key)
             if value is not None and (problem := _problem(section, key, value)):
                 raise ConfigError(problem.replace(f"{section}.{key}", f"--{key.replace('_', '-')}"))
+        return given
 
 
 def write_settings(file: Path | None, given: Given, *, overwrite: bool) -> None:
     """Asks at a terminal, else takes options and environment; writes the file. Raises ConfigError."""
     path = file or DEFAULT_FILE
     terminal = bool(sys.stdin) and sys.stdin.isatty()
-    given.validate()
+    given = given.checked()
     _may_write(path, terminal=terminal, overwrite=overwrite)
     environment = from_environment(os.environ)
     tree = _answers(given) if terminal else _without_terminal(given, environment)
-    settings = validate(merge(tree, environment))
-    settings.password()
-    if not terminal and (warning := asyncio.run(_unreachable(settings.matrix.homeserver))):
-        typer.echo(f"warning: {warning}", err=True)
+    validate(merge(tree, environment)).password()
     save(path, tree)
     where = "" if path == DEFAULT_FILE else f" -c {path}"
     typer.echo(f"{path} is written. Next: `aircheck check{where}`, then `aircheck run{where}`.")
@@ -73,8 +72,8 @@ def _may_write(path: Path, *, terminal: bool, overwrite: bool) -> None:
 def _answers(given: Given) -> dict[str, dict[str, Any]]:
     """The values, asked for where the command line did not give them; each is asked again until it is valid."""
     homeserver = given.homeserver or _ask("The homeserver's address, such as https://matrix.example.org", "homeserver")
-    homeserver, warning = asyncio.run(find_homeserver(homeserver))
-    typer.echo(f"  warning: {warning}" if warning else f"  {homeserver} answers.")
+    homeserver = _found(homeserver)
+    typer.echo(f"  The homeserver is {homeserver}.")
     user_id = given.user_id or _ask("The bot's account, such as @aircheck:example.org", "user_id")
     matrix: dict[str, Any] = {"homeserver": homeserver, "user_id": user_id}
     matrix |= {"password_file": given.password_file} if given.password_file else _ask_password()
@@ -87,21 +86,31 @@ def _answers(given: Given) -> dict[str, dict[str, Any]]:
 
 
 def _ask_password() -> dict[str, str]:
-    password = typer.prompt("Its password (empty: name a file that holds it)", default="", hide_input=True)
-    if password:
+    question = "Its password (empty: name a file that holds it)"
+    if password := str(typer.prompt(question, default="", hide_input=True, show_default=False)):
         return {"password": password}
-    return {"password_file": typer.prompt("The file with the password")}
+    while True:
+        file = str(typer.prompt("The file with the password"))
+        try:
+            validate({"matrix": PLACEHOLDERS | {"password_file": file}}).password()
+        except ConfigError as error:
+            typer.echo(f"  {error.sentence}")
+        else:
+            return {"password_file": file}
 
 
 def _ask(question: str, key: str, *, section: str = "matrix") -> str:
     while True:
         answer = str(typer.prompt(question, default="" if section == "web" else None, show_default=False)).strip()
-        if key == "homeserver" and "://" not in answer:
-            answer = f"https://{answer}"
+        answer = _with_scheme(answer) if key == "homeserver" else answer
         problem = _problem(section, key, answer) if answer else None
         if problem is None:
             return answer
         typer.echo(f"  {problem}")
+
+
+def _with_scheme(homeserver: str) -> str:
+    return homeserver if "://" in homeserver else f"https://{homeserver}"
 
 
 def _problem(section: str, key: str, value: str) -> str | None:
@@ -126,23 +135,40 @@ def _without_terminal(given: Given, environment: Mapping[str, Mapping[str, Any]]
             raise ConfigError(f"there is no terminal to ask at: give {option} or AIRCHECK_MATRIX__{key.upper()}")
     if not matrix.get("password") and not matrix.get("password_file"):
         raise ConfigError("there is no terminal to ask at: give --password-file or AIRCHECK_MATRIX__PASSWORD")
+    matrix["homeserver"] = _found(str(matrix["homeserver"]))
     web = dict(environment.get("web", {})) | ({"public_url": given.public_url} if given.public_url else {})
     return {"matrix": matrix} | ({"web": web} if web else {})
 
 
+def _found(address: str) -> str:
+    """The homeserver's address, with a warning when nothing answers."""
+    found, warning = asyncio.run(find_homeserver(address))
+    if warning:
+        typer.echo(f"warning: {found}: {warning}", err=True)
+    return found
+
+
 async def find_homeserver(address: str) -> tuple[str, str | None]:
-    """The homeserver's own address, which may differ from its server name's, and a warning when it doesn't answer."""
+    """The address if a homeserver answers there, else the one that it points to; and what is wrong if none answers.
+
+    An address that answers is believed: it may be a way inside that the homeserver doesn't tell the world.
+    """
+    wrong = await _wrong_with(address)
+    if wrong is None:
+        return address, None
     async with probing(address) as probe:
-        base = await probe.base_address() or address
-    return base, await _unreachable(base)
+        base = await probe.base_address()
+    if base is not None and await _wrong_with(base) is None:
+        return base, None
+    return address, wrong
 
 
-async def _unreachable(homeserver: str) -> str | None:
+async def _wrong_with(homeserver: str) -> str | None:
     try:
         async with probing(homeserver) as probe:
             await probe.versions()
     except (TryLater, GiveUp) as error:
-        return f"{homeserver}: {error.sentence}"
+        return error.sentence
     return None
 
 

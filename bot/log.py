@@ -23,6 +23,7 @@ CAPPED = {
 
 SECRETS = (
     re.compile(r"(?<=/p/)[^/\s\"']+"),  # a listener's token in a personal address
+    re.compile(r"\b[a-z2-7]{52}\b"),  # the same, wherever it stands
     re.compile(r"\b(?:syt|syr|syl|mat|mct|mcr)_[\w-]{8,}"),  # tokens of Synapse and its authentication service
     re.compile(r"(?<=Bearer )[^\s\"']+", re.IGNORECASE),
     re.compile(r"(?<=access_token=)[^&\s\"']+"),

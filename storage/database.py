@@ -74,8 +74,8 @@ class Database:
         url = f"sqlite+aiosqlite:///{path}"
         self.path = path
         self.changes = Changes()
-        self._writer = create_async_engine(url, pool_size=1, max_overflow=0)
-        self._readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS)
+        self._writer = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+        self._readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS, hide_parameters=True)
         self._lock = asyncio.Lock()
         _prepare(self._writer, "BEGIN IMMEDIATE")
         _prepare(self._readers, "BEGIN")

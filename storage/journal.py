@@ -43,6 +43,12 @@ async def position(db: Connection) -> Position:
     return Position((await db.execute(select(func.max(journal.c.position)))).scalar_one_or_none() or 0)
 
 
+async def position_of(db: Connection, event_id: EventId) -> Position | None:
+    """Where an event stands; None when it was never heard, or long ago."""
+    found = (await db.execute(select(journal.c.position).where(journal.c.event_id == event_id))).scalar_one_or_none()
+    return None if found is None else Position(found)
+
+
 async def add(db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = True) -> Position | None:
     """Writes an event down once; None when it is there already. Not to `keep` it gives it its position only."""
     statement = (

@@ -80,7 +80,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (("rooms",), "matrix.homeserver"),
         (("recordings", "--json"), "matrix.homeserver"),
         (("init",), "--homeserver"),
-        (("init", "--homeserver", "example.org"), "--homeserver: must begin with https://"),
+        (("init", "--user-id", "bot"), "--user-id: must be a Matrix user id"),
+        (("init", "--homeserver", "http://127.0.0.1:1"), "--user-id"),
     ],
 )
 def test_a_wrong_call_ends_with_one_sentence_and_2(

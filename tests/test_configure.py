@@ -12,6 +12,7 @@ from typing import Self
 
 import pytest
 import yaml
+from aiohttp import web
 
 from bot import configure
 from bot.errors import ConfigError
@@ -74,7 +75,7 @@ def test_questions_are_asked_again_until_the_answer_will_do(tmp_path: Path) -> N
         terminal.answer("homeserver's address", "http://127.0.0.1:1")
         terminal.answer("bot's account", "bot")
         terminal.answer("bot's account", "@bot:hs.example")
-        terminal.answer("Its password", "open sesame")
+        terminal.answer("a file that holds it): ", "open sesame")  # the space comes once nothing is shown any more
         terminal.answer("Where listeners", "radio.example")
         terminal.answer("Where listeners", "https://radio.example")
         code = terminal.end()
@@ -109,6 +110,55 @@ def test_leaving_at_a_question_writes_nothing(tmp_path: Path) -> None:
         code = terminal.end()
     assert (code, "Traceback" in terminal.seen) == (130, False), terminal.seen
     assert list(tmp_path.iterdir()) == []
+
+
+class Somewhere:
+    """Serves one JSON answer for each path on loopback, 404 for all others."""
+
+    def __init__(self, answers: dict[str, object]) -> None:
+        self.answers = answers
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/{rest:.*}", self._answer)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.address = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        answer = self.answers.get(request.path)
+        return web.json_response(answer, status=404 if answer is None else 200)
+
+
+async def test_a_server_name_leads_to_its_homeserver() -> None:
+    """Where no homeserver answers at the address itself, the one that it points to is taken."""
+    async with Somewhere({"/_matrix/client/versions": {"versions": ["v1.11"]}}) as homeserver:
+        pointer = {"m.homeserver": {"base_url": f"{homeserver.address}/"}}
+        async with Somewhere({"/.well-known/matrix/client": pointer}) as name:
+            assert await configure.find_homeserver(name.address) == (homeserver.address, None)
+
+
+async def test_an_address_that_answers_is_believed() -> None:
+    """A homeserver that answers is taken as it was named, whatever it tells the world of its address."""
+    pointer = {"m.homeserver": {"base_url": "https://elsewhere.example"}}
+    answers = {"/_matrix/client/versions": {"versions": ["v1.11"]}, "/.well-known/matrix/client": pointer}
+    async with Somewhere(answers) as homeserver:
+        assert await configure.find_homeserver(homeserver.address) == (homeserver.address, None)
+
+
+@pytest.mark.parametrize("pointer", [None, [], {"m.homeserver": "x"}, {"m.homeserver": {"base_url": "file:///etc"}}])
+async def test_what_is_no_homeserver_is_told(pointer: object) -> None:
+    """Where something else answers, the address stays and the warning says so."""
+    async with Somewhere({"/_matrix/client/versions": {"hello": 1}, "/.well-known/matrix/client": pointer}) as web_site:
+        address, wrong = await configure.find_homeserver(web_site.address)
+    assert address == web_site.address
+    assert wrong == "what answers there is not a Matrix homeserver"
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_every_line_of_json_is_one_valid_record() -> None:
     ("line", "secret"),
     [
         ("GET /p/mfrggzdfmztwq2lk/feed.xml", "mfrggzdfmztwq2lk"),
+        ("the address of mfrggzdfmztwq2lkmfrggzdfmztwq2lkmfrggzdfmztwq2lkmfrg", "mfrggzdfmztwq2lk"),
         ("token syt_Ym90_QmJzZXRhc2Rm_1a2b3c", "QmJzZXRhc2Rm"),
         ("https://hs/x?access_token=abcdef&y=1", "abcdef"),
         ("Authorization: Bearer abcdef", "abcdef"),

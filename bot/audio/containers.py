@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from bot.audio.mp3 import after_id3, read_header, read_info
 from bot.errors import GiveUp
-from storage.records import Container, Timing
+from storage.records import SAMPLE_RATE, Container, Timing
 
 DEMUXERS = {
     Container.OGG_OPUS: "ogg",
@@ -96,6 +96,15 @@ def _adts_size(head: bytes) -> int:
     return size if size >= 7 else 0
 
 
+def mp3_samples(file: BinaryIO) -> int | None:
+    """What an MP3's Info frame says of its length, at 48 kHz; decoders leave some of the padding in."""
+    info = read_info(file)
+    samples = info.samples() if info else None
+    if info is None or samples is None:
+        return None
+    return -(-samples * SAMPLE_RATE // info.header.sample_rate)
+
+
 def timing(file: BinaryIO, container: Container) -> Timing:
     """Exact where the container tells its padding or has none."""
     exact = {
@@ -134,8 +143,7 @@ def _is_webm_opus(file: BinaryIO) -> bool:
 
 
 def _has_lame_tag(file: BinaryIO) -> bool:
-    info = read_info(file)
-    return info is not None and info.delay is not None
+    return mp3_samples(file) is not None
 
 
 def _has_edit_list(file: BinaryIO) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.mp3 import MP3_REST
 from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, end_trim, opus_facts
 from bot.audio.plan import Mismatch, Piece, Silence, Sound, head_skip, pre_roll
 from bot.errors import GiveUp
@@ -170,6 +171,8 @@ async def _fitted(index: int, sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, repor
     for block in _silence(max(0, sound.samples - decoded)):
         yield block
     decoded -= min(decoded, joint.trim)
+    if sound.container is Container.MP3 and 0 <= decoded - sound.samples <= MP3_REST:
+        decoded = int(sound.samples)
     if decoded != sound.samples:
         report(Mismatch(index, sound.samples, Samples(decoded), reason))
 
@@ -182,7 +185,11 @@ async def _blocks(ffmpeg: Ffmpeg, path: Path, container: Container, seconds: flo
             data = rest + data
             whole = len(data) // 4 * 4
             rest = data[whole:]
-            block = np.frombuffer(data[:whole], dtype="<f4").astype(np.float32)
-            np.nan_to_num(block, copy=False, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST)
-            np.clip(block, -LOUDEST, LOUDEST, out=block)
-            yield block
+            yield _tamed(np.frombuffer(data[:whole], dtype="<f4"))
+
+
+def _tamed(block: Pcm) -> Pcm:
+    """As it is, if all is finite and of bearable size."""
+    if not len(block) or (block.min() >= -LOUDEST and block.max() <= LOUDEST):
+        return block
+    return np.clip(np.nan_to_num(block, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST), -LOUDEST, LOUDEST)

@@ -14,6 +14,8 @@ import numpy as np
 
 from bot.audio.decode import BLOCK, Pcm, pcm
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.level import CEILING_DBTP, Level, level_for
+from bot.audio.limiter import Limiter
 from bot.audio.loudness import Meter
 from bot.audio.mp3 import frame_size, info_frame
 from bot.audio.plan import Mismatch, Piece, length
@@ -21,7 +23,6 @@ from bot.audio.tags import EpisodeTags, id3
 from bot.errors import GiveUp, TryLater
 from storage.records import SAMPLE_RATE, Samples, to_ms
 
-CEILING_DBTP = -1.0  # what players and podcast directories ask for
 _COPY = 1 << 20
 
 
@@ -52,29 +53,27 @@ async def make_episode(
     if not samples:
         raise GiveUp("there is nothing to join", reason="empty")
     mismatches: list[Mismatch] = []
-    gain_db = 0.0
+    level = Level()
     if loudness_lufs is not None:
-        gain_db = await _measured_gain(pieces, loudness_lufs, ffmpeg, workdir)
+        level = await _measured(pieces, loudness_lufs, ffmpeg, workdir)
     with tempfile.TemporaryDirectory(prefix="episode-", dir=workdir) as folder:
         frames = Path(folder) / "frames.mp3"
         joined = pcm(pieces, ffmpeg, workdir, report=mismatches.append)
-        async with aclosing(joined), aclosing(_amplified(joined, gain_db)) as louder:
-            await ffmpeg.encode_mp3(louder, frames, kbps=bitrate_kbps, seconds=samples / SAMPLE_RATE)
+        blocks = _gathered(joined)
+        async with aclosing(joined), aclosing(blocks), aclosing(_levelled(blocks, level)) as levelled:
+            await ffmpeg.encode_mp3(levelled, frames, kbps=bitrate_kbps, seconds=samples / SAMPLE_RATE)
         size, sha256 = await asyncio.to_thread(_put_together, frames, samples, bitrate_kbps, tags, out)
-    return MadeEpisode(size, sha256, samples, gain_db, tuple(mismatches))
+    return MadeEpisode(size, sha256, samples, level.gain_db, tuple(mismatches))
 
 
-async def _measured_gain(pieces: Sequence[Piece], target: float, ffmpeg: Ffmpeg, workdir: Path) -> float:
-    """What brings the whole to `target` LUFS without its true peak going above the ceiling, in dB."""
+async def _measured(pieces: Sequence[Piece], target: float, ffmpeg: Ffmpeg, workdir: Path) -> Level:
+    """What brings the whole to `target` LUFS."""
     meter = Meter()
     joined = pcm(pieces, ffmpeg, workdir, report=_told_later)
     async with aclosing(joined), aclosing(_gathered(joined)) as blocks:
         async for block in blocks:
             await asyncio.to_thread(meter.add, block)
-    loudness = await asyncio.to_thread(meter.integrated)
-    if loudness is None:
-        return 0.0
-    return min(target - loudness, CEILING_DBTP - meter.true_peak())
+    return await asyncio.to_thread(level_for, meter, target)
 
 
 def _told_later(_: Mismatch) -> None:
@@ -95,10 +94,17 @@ async def _gathered(blocks: AsyncIterator[Pcm]) -> AsyncGenerator[Pcm, None]:
         yield np.concatenate(waiting)
 
 
-async def _amplified(blocks: AsyncIterator[Pcm], gain_db: float) -> AsyncGenerator[bytes, None]:
-    factor = np.float32(10 ** (gain_db / 20))
+async def _levelled(blocks: AsyncIterator[Pcm], level: Level) -> AsyncGenerator[bytes, None]:
+    """The same number of samples, as bytes."""
+    if level.limited:
+        limiter = Limiter(gain_db=level.gain_db, ceiling_db=CEILING_DBTP)
+        async for block in blocks:
+            yield (await asyncio.to_thread(limiter.push, block)).tobytes()
+        yield limiter.flush().tobytes()
+        return
+    factor = np.float32(10 ** (level.gain_db / 20))
     async for block in blocks:
-        yield (block * factor).tobytes() if gain_db else block.tobytes()
+        yield (block * factor if level.gain_db else block).tobytes()
 
 
 def _put_together(frames: Path, samples: Samples, kbps: int, tags: EpisodeTags, out: Path) -> tuple[int, str]:

@@ -4,8 +4,9 @@ import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
-from bot.audio.containers import refuse_truncated, sniff, timing
+from bot.audio.containers import mp3_samples, refuse_truncated, sniff, timing
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.mp3 import MP3_REST
 from bot.audio.opus import Chained, opus_facts
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
@@ -23,27 +24,29 @@ async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, announced_ms: int | None,
     found = await asyncio.to_thread(_look, path, max_seconds)
     if isinstance(found, ChunkFacts):
         return found
-    container, exact = found
+    container, exact, told = found
     bound = max_seconds
     if announced_ms is not None and announced_ms > 0 and container is not Container.OGG_OPUS:
         bound = min(max_seconds, announced_ms / 1000 * ANNOUNCED_TIMES)
     samples = await _decoded(path, container, ffmpeg, bound)
+    if told is not None and 0 <= samples - told <= MP3_REST:
+        samples = Samples(told)
     rate, channels = await ffmpeg.describe(path, container)
     return ChunkFacts(container, exact, samples, sample_rate=rate, channels=channels)
 
 
-def _look(path: Path, max_seconds: float) -> ChunkFacts | tuple[Container, Timing]:
-    """Everything that can be told without decoding."""
+def _look(path: Path, max_seconds: float) -> ChunkFacts | tuple[Container, Timing, int | None]:
+    """Everything that can be told without decoding: the facts, or container, timing and the length that an MP3 says."""
     with path.open("rb") as file:
         container = sniff(file)
         if container is not Container.OGG_OPUS:
             refuse_truncated(file, container)
-            return container, timing(file, container)
+            return container, timing(file, container), mp3_samples(file) if container is Container.MP3 else None
         file.seek(0)
         try:
             return opus_facts(file, max_samples=int(max_seconds * SAMPLE_RATE))
         except Chained:
-            return container, Timing.ESTIMATED
+            return container, Timing.ESTIMATED, None
 
 
 async def _decoded(path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float) -> Samples:

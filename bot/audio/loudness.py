@@ -1,8 +1,7 @@
 """Loudness and true peak of a mono stream as heard on two channels (ITU-R BS.1770-4), block by block.
 
-The K-weighting is two recursive filters; their impulse response has fallen below 1e-7 after 4096 samples, so that
-one FFT convolution does the same, vectorised. The true peak is looked for only where the samples come near enough
-to the highest one so far, since the interpolation can raise a peak by no more than its coefficients' sum.
+The K-weighting is two recursive filters; their impulse response has fallen below 1e-7 after 4096 samples, so that one
+FFT convolution does the same, vectorised.
 """
 
 import math
@@ -10,9 +9,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.audio.peaks import SPAN, Pcm, true_peaks
 from storage.records import SAMPLE_RATE
-
-Pcm = NDArray[np.float32]
 
 DUAL_MONO_LU = 10 * math.log10(2)  # one channel played on two is this much louder
 _HOP = SAMPLE_RATE // 10  # gating blocks of 400 ms begin every 100 ms
@@ -20,7 +18,8 @@ _TAPS = 4096
 _FFT = 1 << 14
 _STEP = _FFT - _TAPS + 1
 _ABSOLUTE_GATE = 10 ** ((-70 + 0.691) / 10)
-_PHASES, _SPAN = 4, 8  # oversampling, and how many samples the interpolation looks to each side
+_SLOT = 240  # samples: 5 ms, of which the peak is kept for predictions
+_SLOTS = _HOP // _SLOT
 _PART = 256  # samples that are looked at or passed over together
 
 # BS.1770-4, tables 1 and 2, at 48 kHz: b0 b1 b2, a1 a2.
@@ -45,19 +44,7 @@ def _k_weighting() -> NDArray[np.complex64]:
     return spectrum
 
 
-def _interpolation() -> NDArray[np.float32]:
-    """Rows of a windowed sinc, one for each place between two samples."""
-    offsets = np.arange(-_SPAN + 1, _SPAN + 1)
-    places = np.arange(1, _PHASES)[:, None] / _PHASES - offsets[None, :]
-    window = np.cos(np.pi * places / (2 * (_SPAN + 1))) ** 2
-    rows = np.sinc(places) * window
-    normal: NDArray[np.float32] = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normal
-
-
 _SPECTRUM = _k_weighting()
-_ROWS = _interpolation()
-_RISE = float(np.abs(_ROWS).sum(axis=1).max())  # a true peak is at most so many times the samples around it
 
 
 class Meter:
@@ -70,13 +57,16 @@ class Meter:
         self._rest: NDArray[np.float64] = np.zeros(0)  # squares of the K-weighted samples of an unfinished hop
         self._hops: list[NDArray[np.float64]] = []
         self._peak = 0.0
-        self._edge: Pcm = np.zeros(_SPAN * 2, np.float32)
+        self._slots: list[Pcm] = []  # highest sample of each slot
+        self._unslotted: Pcm = np.zeros(0, np.float32)
+        self._edge: Pcm = np.zeros(SPAN * 2, np.float32)
 
     def add(self, block: Pcm) -> None:
         """About 1 ms of work per second of sound; long blocks belong in a thread."""
         if not len(block):
             return
         self._find_peak(block)
+        self._keep_slots(block)
         self._waiting.append(block)
         self._count += len(block)
         if self._count >= _STEP:
@@ -102,41 +92,55 @@ class Meter:
         self._rest = squares[hops * _HOP :]
 
     def _find_peak(self, block: Pcm) -> None:
-        """True peak by interpolation in four (BS.1770-4, annex 2), only of the parts that could be the highest."""
         samples = np.concatenate([self._edge, block])
-        self._edge = samples[-2 * _SPAN :]
-        parts = -(-(len(samples) - 2 * _SPAN) // _PART)
-        padded = np.zeros(parts * _PART + 2 * _SPAN, np.float32)
+        self._edge = samples[-2 * SPAN :]
+        self._peak = max(self._peak, float(np.abs(block).max()))
+        parts = -(-(len(samples) - 2 * SPAN) // _PART)
+        padded = np.zeros(parts * _PART + 2 * SPAN, np.float32)
         padded[: len(samples)] = samples
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _PART + 2 * _SPAN)[::_PART]
-        loudest = np.maximum(windows.max(axis=1), -windows.min(axis=1))
-        self._peak = max(self._peak, float(loudest.max(initial=0.0)))
-        if parts:
-            self._interpolate(windows[loudest.argmax()][None, :])
-        self._interpolate(windows[loudest * _RISE > self._peak])
+        self._peak = max(self._peak, float(true_peaks(padded, _PART, self._peak).max()))
 
-    def _interpolate(self, windows: Pcm) -> None:
-        for row in _ROWS:
-            between = np.zeros((len(windows), _PART + 1), np.float32)
-            for tap, weight in enumerate(row):
-                between += weight * windows[:, tap : tap + _PART + 1]
-            self._peak = max(self._peak, float(np.abs(between).max(initial=0.0)))
+    def _keep_slots(self, block: Pcm) -> None:
+        samples = np.concatenate([self._unslotted, block])
+        whole = len(samples) // _SLOT * _SLOT
+        self._slots.append(np.abs(samples[:whole]).reshape(-1, _SLOT).max(axis=1))
+        self._unslotted = samples[whole:]
 
     def integrated(self) -> float | None:
         """Integrated loudness in LUFS as dual mono, gated; None where there is nothing above the gate."""
+        return _gated(self._energies())
+
+    def limited(self, gain_db: float, ceiling_db: float) -> float | None:
+        """What `integrated` would be with a gain, and its peaks limited to a ceiling; within some 0.2 LU."""
+        energies = self._energies()
+        slots = np.concatenate([*self._slots, np.zeros(_SLOTS)])[: len(energies) * _SLOTS]
+        gain, ceiling = 10 ** (gain_db / 20), 10 ** (ceiling_db / 20)
+        asked = np.minimum(1.0, ceiling / np.maximum(slots * gain, ceiling))
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(asked, 4, constant_values=1.0), 9)
+        held = (gain * around.min(axis=1)).reshape(-1, _SLOTS)
+        # The loud parts of a hop hold its energy, and they are the ones that are turned down.
+        weights = slots.reshape(-1, _SLOTS) ** 2 + 1e-20
+        return _gated(energies * (held**2 * weights).sum(axis=1) / weights.sum(axis=1))
+
+    def _energies(self) -> NDArray[np.float64]:
+        """Mean squares of the K-weighted sound, one per 100 ms."""
         if self._count:
             self._weigh(np.concatenate(self._waiting), all_of_it=True)
-        hops = np.concatenate(self._hops) if self._hops else np.zeros(0)
-        if len(hops) < 4:  # shorter than one gating block: what there is, as if it were one
-            powers = np.array([hops.mean()]) if len(hops) else np.zeros(0)
-        else:
-            powers = (hops[:-3] + hops[1:-2] + hops[2:-1] + hops[3:]) / 4
-        powers = powers[powers > _ABSOLUTE_GATE]
-        if not len(powers):
-            return None
-        powers = powers[powers > powers.mean() / 10]
-        return float(-0.691 + 10 * np.log10(powers.mean()) + DUAL_MONO_LU)
+        return np.concatenate([np.zeros(0), *self._hops])
 
     def true_peak(self) -> float:
         """In dBTP; minus infinity for silence."""
         return 20 * math.log10(self._peak) if self._peak else -math.inf
+
+
+def _gated(hops: NDArray[np.float64]) -> float | None:
+    """BS.1770-4, section 2.5: absolute gate at -70 LUFS, relative gate 10 LU below what is left."""
+    if len(hops) < 4:  # shorter than one gating block: what there is, as if it were one
+        powers = hops.mean(keepdims=True) if len(hops) else hops
+    else:
+        powers = (hops[:-3] + hops[1:-2] + hops[2:-1] + hops[3:]) / 4
+    powers = powers[powers > _ABSOLUTE_GATE]
+    if not len(powers):
+        return None
+    powers = powers[powers > powers.mean() / 10]
+    return float(-0.691 + 10 * np.log10(powers.mean()) + DUAL_MONO_LU)

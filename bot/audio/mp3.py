@@ -17,6 +17,7 @@ MAX_ID3_TAGS = 4
 
 FRAME = 1152  # samples of ours
 DELAY = 576  # samples that libmp3lame puts in front; decoders know of the 529 that they add themselves
+MP3_REST = 3200  # samples at 48 kHz: padding that decoders leave in (529 of the source's, at 8 kHz and more)
 _SIDE_INFO = 17  # bytes, MPEG 1 mono
 _INFO_BYTES = 120  # Info, flags, frames, bytes, seek table, quality
 _LAME_BYTES = 36
@@ -54,6 +55,13 @@ class Info:
     frames: int | None
     delay: int | None
     padding: int | None
+    header: FrameHeader
+
+    def samples(self) -> int | None:
+        """The length of the sound at the source rate, if the frame tells it."""
+        if self.frames is None or self.delay is None or self.padding is None:
+            return None
+        return max(0, self.frames * self.header.samples - self.delay - self.padding)
 
 
 def after_id3(file: BinaryIO) -> int:
@@ -86,8 +94,8 @@ def read_info(file: BinaryIO) -> Info | None:
     tag = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
     packed = int.from_bytes(body[tag + 21 : tag + 24], "big")
     if not packed:  # Xing's own encoder and Fraunhofer's write no LAME part
-        return Info(frames, None, None)
-    return Info(frames, packed >> 12, packed & 0xFFF)
+        return Info(frames, None, None, header)
+    return Info(frames, packed >> 12, packed & 0xFFF, header)
 
 
 def frame_size(kbps: int) -> int:

@@ -140,7 +140,10 @@ class Intake:
         if not keep and not held:
             return
         position = await journal.add(db, heard, now, keep=keep)
-        if position is not None and held:
+        if held:
+            # Also when it was heard before: a room that was just joined comes twice, its older state in front.
+            position = position or await journal.position_of(db, heard.event_id)
+            assert position is not None
             await self._apply_state(db, heard.room_id, heard.event, position, now)
 
     async def _is_wanted(self, db: Connection, heard: HeardEvent, now: datetime) -> bool:

@@ -156,6 +156,7 @@ class Media:
     async def _download(self, server: str, media_id: str) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer that carries the bytes. Authenticated media first, the way before it on old homeservers."""
         async with AsyncExitStack() as stack:
+            http = await stack.enter_async_context(self._wire.using())
             for where in (
                 path("download", server, media_id, api="client/v1/media"),
                 path("download", server, media_id, api="media/v3"),
@@ -163,7 +164,7 @@ class Media:
                 url = URL(self._wire.homeserver + where, encoded=True)
                 headers = {**self._wire.authorization(), "Accept-Encoding": "identity"}
                 response = await stack.enter_async_context(
-                    self._wire.http.get(url, headers=headers, timeout=_timeout(), allow_redirects=False)
+                    http.get(url, headers=headers, timeout=_timeout(), allow_redirects=False)
                 )
                 if response.status in REDIRECTS:
                     response = await self._redirected(stack, url, response)

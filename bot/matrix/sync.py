@@ -61,7 +61,7 @@ def _rooms(sync: Json, kind: str) -> Iterator[tuple[RoomId, Mapping[str, Any]]]:
 
 def rooms(sync: Json, user_id: UserId) -> tuple[RawRoom, ...]:
     """Joined rooms and those that the bot is out of; invites that ended are in `retracted`."""
-    gone = set(retracted(sync, user_id))
+    gone = set(_ended_invites(sync, user_id))
     found = []
     for kind in ("join", "leave"):
         for room_id, room in _rooms(sync, kind):
@@ -93,6 +93,11 @@ def invites(sync: Json, user_id: UserId) -> tuple[Invite, ...]:
 
 def retracted(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
     """Rooms where the bot was invited and now is not: taken back, or answered elsewhere."""
+    again = {*section(sync, "rooms", "invite"), *section(sync, "rooms", "join")}  # since then, in the same sync
+    return tuple(room_id for room_id in _ended_invites(sync, user_id) if room_id not in again)
+
+
+def _ended_invites(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
     found = []
     for room_id, room in _rooms(sync, "leave"):
         events = [*objects(section(room, "state").get("events")), *objects(section(room, "timeline").get("events"))]

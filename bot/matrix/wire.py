@@ -4,7 +4,8 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -71,18 +72,33 @@ class Wire:
         self.homeserver = homeserver.rstrip("/")
         self.token: str | None = None
         self._http: aiohttp.ClientSession | None = None
+        self._exchanges = 0
+        self._closing = False
 
-    @property
-    def http(self) -> aiohttp.ClientSession:
-        if self._http is None or self._http.closed:
+    @asynccontextmanager
+    async def using(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """The pool, for one exchange. Raises TryLater once the wire is closing."""
+        if self._closing:
+            raise TryLater("the Matrix session has ended")
+        if self._http is None:
             timeout = aiohttp.ClientTimeout(total=60, sock_connect=CONNECT_S)
             self._http = aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT})
-        return self._http
+        self._exchanges += 1
+        try:
+            yield self._http
+        finally:
+            self._exchanges -= 1
+            await self._close_when_idle()
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.close()
-            self._http = None
+        """Nothing new begins. What runs may end (downloads have their own grace); the last one closes the pool."""
+        self._closing = True
+        await self._close_when_idle()
+
+    async def _close_when_idle(self) -> None:
+        if self._closing and not self._exchanges and self._http is not None:
+            http, self._http = self._http, None
+            await http.close()
 
     def authorization(self) -> dict[str, str]:
         """The header with the token. Raises TryLater before the first login."""
@@ -123,9 +139,12 @@ class Wire:
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         headers = self.authorization() if auth else {}
         try:
-            async with self.http.request(
-                method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
+            async with (
+                self.using() as http,
+                http.request(
+                    method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
+                ) as response,
+            ):
                 raw = await read_body(response, MAX_BODY_BYTES)
                 if response.status == 200:
                     return parse_json(raw)

@@ -180,7 +180,7 @@ def _told(
         case Opened():
             return on_chunks.opened(it, event)
         case Redacted() if event.redacts == it.recording.event_id:
-            return Outcome(_tombstone(it.recording, now), (), (Erase(),))
+            return replace(it, recording=_tombstone(it.recording, now), effects=(Erase(),))
         case Redacted():
             return on_chunks.redacted(it, event)
         case Ended(by=by) if it.recording.state is RecordingState.LIVE:

@@ -182,7 +182,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """Remove audio, feed item and everything kept of it but the tombstone."""
+    """Remove audio, feed item, all chunks with their blobs, everything kept of it but the tombstone."""
 
 
 Effect = FetchChunk | LookAgain | Finish | Forget | Withdraw | Tell | Erase
@@ -193,6 +193,6 @@ class Outcome:
     """What an event made of a recording."""
 
     recording: Recording
-    chunks: tuple[Chunk, ...]  # all of them; one that is not among them any more is gone
+    chunks: tuple[Chunk, ...]  # all of them; one that is not among them any more was none
     effects: tuple[Effect, ...] = ()
     ignored: str | None = None  # why the event counted for nothing: a short name, for one log line

@@ -3,15 +3,19 @@
 The rules and their reasons stand at the top of `ledger`.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from bot.recording.runs import Run, pages
 from storage.records import Chunk, ChunkState
 
 MAX_JUMP = 1000
 """Numbers. A larger step between two chunks is no loss but a client that counts otherwise (or means mischief)."""
+
+MAX_ABSENT = 5_000
+"""Numbers that are listed in all. Who leaves more of them out is incomplete as it is."""
 
 NEAR = 2
 """Numbers. How far a slow upload may have moved a chunk from where its pages belong."""
@@ -29,6 +33,9 @@ class Place:
     empty: bool = False  # no sound is missing here, only a number
 
 
+Order = Callable[[Place], tuple[float, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     places: tuple[Place, ...]  # in the order of the sound
@@ -44,14 +51,13 @@ def arrange(runs: Sequence[Run], announced_last: int | None) -> Layout:
     if numbered:
         pool = _numbered(pool, chunks, announced_last)
     order = _by_number if numbered else _by_timeline
-    blocks: list[tuple[tuple[float, float], list[Place]]] = []
     longest = max((facts.packet_samples for chunk in chunks if (facts := pages(chunk))), default=0)
-    pool.sort(key=order)
-    for run in sorted(stretches, key=lambda run: min(map(order, _members(run)))):
-        first = min(order(place)[0] for place in _members(run)), order(_members(run)[0])[1]
-        blocks.append((first, list(_filled(run, pool, numbered=numbered, longest=longest))))
+    free = _Pool(pool, order)
+    blocks: list[tuple[tuple[float, float], list[Place]]] = []
+    for key, run in sorted(((_run_key(run, order), run) for run in stretches), key=lambda keyed: keyed[0]):
+        blocks.append((key, list(_filled(run, free, numbered=numbered, longest=longest))))
     spans = [_span(run) for run in stretches]
-    blocks += [(order(place), [_judged(place, spans)]) for place in pool]
+    blocks += [(order(place), [_judged(place, spans)]) for place in free.places]
     blocks.sort(key=lambda block: block[0])
     return Layout(tuple(place for _, block in blocks for place in block), numbered)
 
@@ -61,8 +67,10 @@ def _stretches(run: Run) -> bool:
     return run.sliced or _hole(None, run.chunks[0])[0]
 
 
-def _members(run: Run) -> list[Place]:
-    return [Place(chunk, chunk.sequence, run) for chunk in run.chunks]
+def _run_key(run: Run, order: Order) -> tuple[float, float]:
+    """By the lowest of its chunks; of two runs with the same, by where the first of each stands in the timeline."""
+    keys = [order(Place(chunk, chunk.sequence, run)) for chunk in run.chunks]
+    return min(keys)[0], keys[0][1]
 
 
 def _by_number(place: Place) -> tuple[float, float]:
@@ -88,7 +96,7 @@ def _numbered(pool: Sequence[Place], chunks: Sequence[Chunk], announced_last: in
     """
     seen = sorted((chunk.position, chunk.sequence) for chunk in chunks if chunk.sequence is not None)
     known = {number for _, number in seen}
-    losses = dict(_absent(sorted(known), announced_last))
+    losses = dict(islice(_absent(sorted(known), announced_last), MAX_ABSENT))
     absent = list(losses)
     last = max(announced_last or 0, max(known, default=0))
     numbered = [place for place in pool if place.number is not None]
@@ -150,54 +158,68 @@ def _hole(before: Chunk | None, after: Chunk) -> tuple[bool, int | None]:
     return True, samples if sound and here.packet_samples > 0 and samples >= 0 else None
 
 
-def _filled(run: Run, pool: list[Place], *, numbered: bool, longest: int) -> Iterator[Place]:
-    """The run's chunks, with what belongs into its holes taken out of the pool."""
+class _Pool:
+    """Places that are free to go into a hole, by number or by timeline."""
+
+    def __init__(self, places: Iterable[Place], order: Order) -> None:
+        self.places = sorted(places, key=order)
+        self._ranks = [order(place)[0] for place in self.places]
+
+    def take(self, low: float, high: float) -> list[Place]:
+        """Those between the two, which are not free any more."""
+        begin, end = bisect_right(self._ranks, low), bisect_left(self._ranks, high)
+        return self._taken(begin, max(begin, end))
+
+    def take_silent_at(self, number: int) -> list[Place]:
+        """The one with this number, if it can't be heard."""
+        index = bisect_left(self._ranks, number)
+        there = index < len(self.places) and self._ranks[index] == number
+        return self._taken(index, index + 1) if there and not _sounds(self.places[index]) else []
+
+    def _taken(self, begin: int, end: int) -> list[Place]:
+        taken = self.places[begin:end]
+        del self.places[begin:end], self._ranks[begin:end]
+        return taken
+
+
+def _filled(run: Run, free: _Pool, *, numbered: bool, longest: int) -> Iterator[Place]:
+    """The run's chunks, with what belongs into its holes taken out of what is free."""
     before: Chunk | None = None
     for chunk in run.chunks:
         missing, samples = _hole(before, chunk)
         if missing:
             count = max(1, round(samples / longest)) if samples and longest else 1
-            fillers = _between(before, chunk, pool, numbered=numbered)
-            if numbered and not fillers:
-                fillers = (_ahead(chunk, pool, count) if before is None else []) or _near(before, chunk, pool)
-            for filler in fillers:
-                pool.remove(filler)
+            fillers = _fillers(before, chunk, free, numbered=numbered, count=count)
             yield from _shared(fillers or [Place(None, None)], samples)
         yield Place(chunk, chunk.sequence, run)
         before = chunk
 
 
-def _between(before: Chunk | None, after: Chunk, pool: Sequence[Place], *, numbered: bool) -> list[Place]:
-    """What stands between the two by number (or timeline)."""
-    if before is None:
-        return []
+def _fillers(before: Chunk | None, after: Chunk, free: _Pool, *, numbered: bool, count: int) -> list[Place]:
+    """What stands between the two; in front of a head as many numbers as fit; else what a slow upload misplaced."""
     if not numbered:
-        return [place for place in pool if place.chunk and before.position < place.chunk.position < after.position]
-    low, high = sorted((before.sequence or 0, after.sequence or 0))
-    return [place for place in pool if low < (place.number or 0) < high]
+        return free.take(before.position, after.position) if before else []
+    last = after.sequence or 0
+    if before is None:
+        return _ahead(last, free, count) or _near([last], free)
+    first = before.sequence or 0
+    return free.take(min(first, last), max(first, last)) or _near([first, last], free)
 
 
-def _ahead(chunk: Chunk, pool: Sequence[Place], count: int) -> list[Place]:
-    """The numbers right in front of a run's first chunk, as many as fit."""
-    silent = {place.number: place for place in pool if not _sounds(place)}
+def _ahead(number: int, free: _Pool, count: int) -> list[Place]:
     found: list[Place] = []
-    number = (chunk.sequence or 0) - 1
-    while number in silent and len(found) < count:
-        found.append(silent[number])
-        number -= 1
-    return found[::-1]
+    while len(found) < count and (one := free.take_silent_at(number - 1 - len(found))):
+        found = one + found
+    return found
 
 
-def _near(before: Chunk | None, after: Chunk, pool: Sequence[Place]) -> list[Place]:
-    """The one that a slow upload numbered out of its place."""
-    numbers = [chunk.sequence for chunk in (before, after) if chunk and chunk.sequence is not None]
-    distances = [
-        (min(abs(place.number - number) for number in numbers), place.number, index)
-        for index, place in enumerate(pool)
-        if place.number is not None and numbers and not _sounds(place)
-    ]
-    distance, _, index = min(distances, default=(NEAR + 1, 0, 0))
-    return [pool[index]] if distance <= NEAR else []
+def _near(numbers: Sequence[int], free: _Pool) -> list[Place]:
+    for distance in range(1, NEAR + 1):
+        for number in numbers:
+            found = free.take_silent_at(number - distance) or free.take_silent_at(number + distance)
+            if found:
+                return found
+    return []
 
 
 def _sounds(place: Place) -> bool:

@@ -9,11 +9,16 @@ several chunks each are both heard, whatever their numbers: a homeserver merged 
 (https://github.com/element-hq/element-web/issues/23973).
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from storage.records import Chunk, ChunkState, EventId, OggFacts
+
+# Nobody sends more; who tries finds chunks in runs of their own.
+MOST_STRANDS = 4
+MOST_TWINS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,51 +83,54 @@ def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[EventId, EventId]]
     Files that each begin at page 2 (an Ogg file of its own each time, with the serial the same) overlap, and so
     become a strand each.
     """
-    by_stream: dict[tuple[int, str], list[list[Chunk]]] = defaultdict(list)
+    by_stream: dict[tuple[int, str], list[_Strand]] = defaultdict(list)
     spares: dict[EventId, EventId] = {}
     for chunk in sorted(paged, key=lambda chunk: (not audible(chunk), _number(chunk), chunk.position)):
         facts = pages(chunk)
         assert facts is not None
         strands = by_stream[facts.serial, facts.head_sha256]
-        twin = next((member for strand in strands for member in strand if _same(member, chunk)), None)
+        overlaps = [strand.overlap(facts) for strand in strands[-MOST_STRANDS:]]
+        twin = next((member for members in overlaps for member in members if _same(member, chunk)), None)
         if twin is not None:
             spares[chunk.event_id] = twin.event_id
             continue
-        for strand in strands:
-            if not any(_overlap(member, chunk) for member in strand):
-                strand.append(chunk)
-                break
-        else:
-            strands.append([chunk])
-    runs = [
-        Run(tuple(sorted(strand, key=lambda chunk: _page(chunk))))
-        for strands in by_stream.values()
-        for strand in strands
-    ]
+        free = next(
+            (strand for strand, members in zip(strands[-MOST_STRANDS:], overlaps, strict=True) if not members), None
+        )
+        if free is None:
+            free = _Strand()
+            strands.append(free)
+        free.add(chunk, facts)
+    runs = [Run(tuple(strand.chunks)) for strands in by_stream.values() for strand in strands]
     return runs, spares
+
+
+class _Strand:
+    """Chunks in the order of their pages, which don't overlap."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def overlap(self, facts: OggFacts) -> list[Chunk]:
+        """The chunks that have pages of the same numbers, a few of them."""
+        begin, end = bisect_left(self._lasts, facts.first_page), bisect_right(self._firsts, facts.last_page)
+        return self.chunks[begin : min(end, begin + MOST_TWINS)]
+
+    def add(self, chunk: Chunk, facts: OggFacts) -> None:
+        index = bisect_left(self._firsts, facts.first_page)
+        self.chunks.insert(index, chunk)
+        self._firsts.insert(index, facts.first_page)
+        self._lasts.insert(index, facts.last_page)
 
 
 def _number(chunk: Chunk) -> float:
     return float("inf") if chunk.sequence is None else chunk.sequence
 
 
-def _page(chunk: Chunk) -> int:
-    facts = pages(chunk)
-    assert facts is not None
-    return facts.first_page
-
-
-def _overlap(one: Chunk, other: Chunk) -> bool:
-    a, b = pages(one), pages(other)
-    assert a is not None
-    assert b is not None
-    return a.first_page <= b.last_page and b.first_page <= a.last_page
-
-
 def _same(one: Chunk, other: Chunk) -> bool:
-    """The same piece of the same stream, sent twice: under the same number, or as the same bytes of a slice."""
-    if not _overlap(one, other):
-        return False
+    """Of two with the same pages: the same piece sent twice, under the same number or as the same bytes of a slice."""
     if one.sequence is not None and one.sequence == other.sequence:
         return True
     facts = pages(other)

@@ -8,8 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.recording.ledger import fingerprint, lay_out
 from bot.rules import may_hear, membership
-from storage.records import Chunk, ChunkState, Listener, Recording, RecordingState, Room, StateEvent, Visibility
+from storage.records import (
+    Chunk,
+    ChunkState,
+    Episode,
+    Listener,
+    Recording,
+    RecordingState,
+    Room,
+    StateEvent,
+    Visibility,
+)
 
 
 class Family(StrEnum):
@@ -75,12 +86,12 @@ def may_hear_it(access: Access, recording: Recording) -> bool:
     return may_hear(recording.history_visibility, recording.position, access.claim.member)
 
 
-def audio_holds(recording: Recording, chunks: Sequence[Chunk]) -> bool:
+def audio_holds(recording: Recording, episode: Episode, chunks: Sequence[Chunk]) -> bool:
     """Whether the audio that was made may still be heard.
 
     While a late chunk is joined in, the audio so far goes on being served: an enclosure that is gone for a minute
-    is an error page kept for ever by some apps. While a redacted chunk is cut out it is not.
+    is an error page kept for ever by some apps. With a redacted chunk it is served only if it was made without it.
     """
-    if recording.state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE):
+    if not any(chunk.state is ChunkState.REDACTED for chunk in chunks):
         return True
-    return not any(chunk.state is ChunkState.REDACTED for chunk in chunks)
+    return episode.fingerprint == fingerprint(lay_out(recording, chunks))

@@ -26,24 +26,23 @@ class Families:
         self._pages = pages
         self._covers = covers
 
-    async def public(self, request: web.Request) -> web.StreamResponse:
-        key = request.match_info["key"]
+    async def public(self, request: web.BaseRequest, key: str, name: str) -> web.StreamResponse:
         if not ROOM_KEY.fullmatch(key):
             return respond.not_found()
-        return await self._answer(request, await self._library.public(key), None)
+        return await self._answer(request, name, await self._library.public(key), None)
 
-    async def personal(self, request: web.Request) -> web.StreamResponse:
-        token = request.match_info["token"]
+    async def personal(self, request: web.BaseRequest, token: str, name: str) -> web.StreamResponse:
         if not TOKEN.fullmatch(token):
             return respond.not_found()
-        return await self._answer(request, await self._library.personal(token), token)
+        return await self._answer(request, name, await self._library.personal(token), token)
 
-    async def _answer(self, request: web.Request, access: Access, token: str | None) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.BaseRequest, name: str, access: Access, token: str | None
+    ) -> web.StreamResponse:
         if access.verdict is Verdict.LATER:
             return respond.later()
         if access.verdict is Verdict.CLOSED:
             return respond.not_found()
-        name = request.match_info["name"]
         if name.endswith(".mp3"):
             answer = await self._audio(request, access, name.removesuffix(".mp3"))
         elif feed := _FEED.fullmatch(name):
@@ -56,15 +55,17 @@ class Families:
             answer = await self._cover(request, access, name)
         return answer if answer is not None else respond.not_found()
 
-    async def _audio(self, request: web.Request, access: Access, code: str) -> web.StreamResponse | None:
+    async def _audio(self, request: web.BaseRequest, access: Access, code: str) -> web.StreamResponse | None:
         published = await self._library.published(access, code) if CODE.fullmatch(code) else None
         return None if published is None else await self._media.audio(request, access.claim.family, published)
 
-    async def _feed(self, request: web.Request, access: Access, number: int, token: str | None) -> web.Response | None:
+    async def _feed(
+        self, request: web.BaseRequest, access: Access, number: int, token: str | None
+    ) -> web.Response | None:
         page = await self._library.feed_page(access, number)
         return None if page is None else await self._feeds.feed(request, await self._library.view(access), page, token)
 
-    async def _room(self, request: web.Request, access: Access, token: str | None) -> web.Response | None:
+    async def _room(self, request: web.BaseRequest, access: Access, token: str | None) -> web.Response | None:
         asked = request.query.get("page", "1")
         if not _PAGE.fullmatch(asked):
             return None
@@ -75,7 +76,9 @@ class Families:
         live = await self._library.live(access)
         return self._pages.room(view, page, live, self._covers.name(view), token)
 
-    async def _episode(self, request: web.Request, access: Access, code: str, token: str | None) -> web.Response | None:
+    async def _episode(
+        self, request: web.BaseRequest, access: Access, code: str, token: str | None
+    ) -> web.Response | None:
         published = await self._library.published(access, code)
         if published is None:
             return None
@@ -85,11 +88,14 @@ class Families:
         # Laying out the ledger of thousands of chunks takes longer than the loop may stand.
         return await asyncio.to_thread(self._pages.episode, view, published, chunks, cover, token)
 
-    async def _cover(self, request: web.Request, access: Access, name: str) -> web.Response | None:
+    async def _cover(self, request: web.BaseRequest, access: Access, name: str) -> web.Response | None:
         if not name.startswith("cover-"):
             return None
         view = await self._library.view(access)
         if name != self._covers.name(view):
+            return None
+        picture = await self._covers.picture(view)
+        if picture is None:
             return None
         scope = "public" if access.claim.family is Family.PUBLIC else "private"
         headers = {
@@ -98,4 +104,4 @@ class Families:
             "Cache-Control": f"{scope}, {respond.KEPT_FOR_EVER}",
             "ETag": f'"{name}"',
         }
-        return web.Response(headers=headers, body=await self._covers.picture(view))
+        return web.Response(headers=headers, body=picture)

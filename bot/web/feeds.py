@@ -5,6 +5,7 @@ import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache, partial
 from hashlib import sha256
 
 from aiohttp import web
@@ -16,11 +17,11 @@ from bot.settings import Settings
 from bot.web.access import Family
 from bot.web.conditions import Representation, plan
 from bot.web.library import Page, View
-from bot.web.memo import Recent
+from bot.web.memo import Made
 from bot.web.respond import OF_FAMILY, http_date
 
 RSS = "application/rss+xml; charset=utf-8"
-CACHE_BYTES = 32 * 1024 * 1024
+CACHE_BYTES = 16 * 1024 * 1024
 COMPRESSION = 6
 
 
@@ -48,10 +49,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A feed with the place-holder where the token goes."""
+    """A feed as it was rendered; in a personal one the place-holder stands where the token goes."""
 
     xml: bytes
-    body: Body  # as it is: what a public feed sends
+    built_at: datetime
 
 
 class Feeds:
@@ -61,11 +62,10 @@ class Feeds:
         self._settings = settings
         self._base = base
         self._cover = cover
-        self._templates: Recent[tuple[object, ...], Template] = Recent(CACHE_BYTES, lambda one: one.body.weight)
-        self._bodies: Recent[tuple[object, ...], Body] = Recent(CACHE_BYTES, lambda one: one.weight)
-        self._making: dict[tuple[object, ...], asyncio.Task[Body]] = {}
+        self._templates: Made[tuple[object, ...], Template] = Made(CACHE_BYTES, lambda one: len(one.xml))
+        self._bodies: Made[tuple[object, ...], Body] = Made(CACHE_BYTES, lambda one: one.weight)
 
-    async def feed(self, request: web.Request, view: View, page: Page, token: str | None) -> web.Response:
+    async def feed(self, request: web.BaseRequest, view: View, page: Page, token: str | None) -> web.Response:
         """One page of the feed; `token` is the listener's."""
         body = await self.body(view, page, token)
         encoded = body.packed if _takes_gzip(request.headers.get("Accept-Encoding", "")) else body.plain
@@ -75,30 +75,15 @@ class Feeds:
         return web.Response(headers={**encoded.headers, **encoded.kind}, body=encoded.content)
 
     async def body(self, view: View, page: Page, token: str | None) -> Body:
-        """Made once, however many ask for it at the same time."""
-        key = (view.key, page.number, token)
-        known = self._bodies.get(key)
-        if known is not None:
-            return known
-        task = self._making.get(key)
-        if task is None:
-            task = asyncio.create_task(self._make(view, page, token))
-            self._making[key] = task
-            task.add_done_callback(lambda _: self._making.pop(key))
-        # One listener who hangs up must not undo what the others wait for.
-        body = await asyncio.shield(task)
-        self._bodies.put(key, body)
-        return body
+        """The feed for one listener, or for everybody."""
+        return await self._bodies.get((view.key, page.number, token), partial(self._body, view, page, token))
 
-    async def _make(self, view: View, page: Page, token: str | None) -> Body:
-        key = (view.key, page.number)
-        template = self._templates.get(key)
-        if template is None:
-            template = await asyncio.to_thread(self._render, view, page)
-            self._templates.put(key, template)
-        if token is None:
-            return template.body
-        return await asyncio.to_thread(_personal, template, token)
+    async def _body(self, view: View, page: Page, token: str | None) -> Body:
+        template = await self._templates.get((view.key, page.number), partial(self._template, view, page))
+        return await asyncio.to_thread(_encode, template, view.family, token)
+
+    async def _template(self, view: View, page: Page) -> Template:
+        return await asyncio.to_thread(self._render, view, page)
 
     def _render(self, view: View, page: Page) -> Template:
         settings, shelf = self._settings.feeds, self._shelf(view)
@@ -114,8 +99,7 @@ class Feeds:
             page=page.number,
             more=page.more,
         )
-        xml = render(channel, items)
-        return Template(xml, _body(xml, channel.built_at, view.family))
+        return Template(render(channel, items), channel.built_at)
 
     def _shelf(self, view: View) -> Shelf:
         if view.family is Family.PUBLIC:
@@ -123,13 +107,9 @@ class Feeds:
         return personal_shelf(self._base(), PLACEHOLDER)
 
 
-def _personal(template: Template, token: str) -> Body:
-    xml = template.xml.replace(PLACEHOLDER.encode(), token.encode())
-    return _body(xml, template.body.plain.file.modified, Family.PERSONAL)
-
-
-def _body(xml: bytes, built_at: datetime, family: Family) -> Body:
-    moment = built_at.replace(microsecond=0)
+def _encode(template: Template, family: Family, token: str | None) -> Body:
+    xml = template.xml if token is None else template.xml.replace(PLACEHOLDER.encode(), token.encode())
+    moment = template.built_at.replace(microsecond=0)
     tag = sha256(xml).hexdigest()
     packed_tag = f"{tag}-gz"
     packed = gzip.compress(xml, COMPRESSION, mtime=0)
@@ -154,6 +134,7 @@ def _encoded(content: bytes, file: Representation, family: Family, encoding: dic
     return Encoded(content, file, headers, {"Content-Type": RSS, **encoding})
 
 
+@lru_cache(maxsize=256)  # there are as many of these as there are kinds of clients
 def _takes_gzip(accepted: str) -> bool:
     """Whether `Accept-Encoding` has gzip with a weight above 0 (RFC 9110 section 12.5.3)."""
     weights = {}

@@ -1,10 +1,16 @@
 """Stored files on their way out: small pieces from the page cache, large ones by sendfile."""
 
 import asyncio
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
+
+from storage.records import BlobKey
+
+log = logging.getLogger(__name__)
 
 SMALL = 256 * 1024
 """Up to here a piece is read and sent at once; above, the kernel copies it without us."""
@@ -25,21 +31,22 @@ class OpenFile:
 class Files:
     """A few open files; opening costs a thread hop, and a listener's app asks for one file again and again."""
 
-    def __init__(self) -> None:
-        self._open: dict[Path, OpenFile] = {}
+    def __init__(self, path: Callable[[BlobKey], Path]) -> None:
+        self._path = path
+        self._open: dict[BlobKey, OpenFile] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def open(self, path: Path) -> OpenFile:
+    async def open(self, blob: BlobKey) -> OpenFile:
         """Raises OSError. Give it back with `done`."""
         loop = asyncio.get_running_loop()
-        file = self._open.get(path)
+        file = self._open.get(blob)
         if file is None:
-            descriptor, size = await asyncio.to_thread(_open, path)
-            if path in self._open:  # somebody was faster
+            descriptor, size = await asyncio.to_thread(_open, self._path(blob))
+            if blob in self._open:  # somebody was faster
                 os.close(descriptor)
             else:
-                self._open[path] = OpenFile(descriptor, size, loop.time())
-            file = self._open[path]
+                self._open[blob] = OpenFile(descriptor, size, loop.time())
+            file = self._open[blob]
         file.used_at = loop.time()
         file.users += 1
         if self._sweep is None:
@@ -55,13 +62,13 @@ class Files:
         """A deleted recording's bytes leave the disk only when nobody has them open."""
         self._sweep = None
         loop = asyncio.get_running_loop()
-        for path, file in list(self._open.items()):
+        for blob, file in list(self._open.items()):
             if not file.users and loop.time() - file.used_at >= IDLE_S:
-                self._close((path, file))
+                self._close((blob, file))
         if self._open:
             self._sweep = loop.call_later(IDLE_S, self._close_idle)
 
-    def _close(self, entry: tuple[Path, OpenFile] | None) -> None:
+    def _close(self, entry: tuple[BlobKey, OpenFile] | None) -> None:
         if entry is not None:
             del self._open[entry[0]]
             os.close(entry[1].descriptor)
@@ -75,7 +82,7 @@ class Files:
             self._close(entry)
 
 
-def _age(entry: tuple[Path, OpenFile]) -> float:
+def _age(entry: tuple[BlobKey, OpenFile]) -> float:
     return entry[1].used_at
 
 
@@ -111,12 +118,21 @@ def _read_rest(descriptor: int, into: memoryview, start: int) -> int:
     return got
 
 
-async def send(request: web.Request, response: web.StreamResponse, file: OpenFile, start: int, count: int) -> None:
-    """Sends a prepared response's body. Raises ConnectionError when the other side is gone, or OSError."""
-    loop = asyncio.get_running_loop()
+async def send(request: web.BaseRequest, response: web.StreamResponse, file: OpenFile, start: int, count: int) -> None:
+    """Sends a prepared response's body. A client that hangs up half way is nobody's error. Raises OSError."""
     transport = request.transport
     if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client is gone")
+        return
+    try:
+        await _send(transport, response, file, start, count)
+    except ConnectionError:
+        log.debug("a listener hung up")
+
+
+async def _send(
+    transport: asyncio.Transport, response: web.StreamResponse, file: OpenFile, start: int, count: int
+) -> None:
+    loop = asyncio.get_running_loop()
     with open(os.dup(file.descriptor), "rb", buffering=0) as own:  # noqa: ASYNC230, PTH123  a descriptor, no path
         try:
             await loop.sendfile(transport, own, start, count, fallback=False)

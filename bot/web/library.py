@@ -1,5 +1,6 @@
 """What the web reads of the archive: the claim behind an address, and what a room shows to whom."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,13 +13,14 @@ from bot.web.access import Access, Claim, Family, audio_holds, decide, may_hear_
 from bot.web.memo import Memo, Recent
 from storage import archive, rooms
 from storage.database import Connection
-from storage.records import Chunk, Recording, RecordingState, Room
+from storage.records import Chunk, Episode, Recording, RecordingState, Room
 from storage.store import Store
 
 FEED_ITEMS = 300
 """On one page of a feed (RFC 5005): what Apple reads of one, and quickly made."""
 HELD_WITHIN = 100
 """How many of a room's newest recordings are searched for episodes that no feed lists yet."""
+DECIDED = (RecordingState.COMPLETE, RecordingState.INCOMPLETE)
 BATCH = 100
 """Rows that are made into records at once: the loop stands still for that long."""
 
@@ -87,7 +89,7 @@ class Library:
         async with self._store.read() as db:
             recording = await archive.recording_by_code(db, code)
             episode = await archive.episode(db, recording.id) if recording else None
-            if recording is None or episode is None or not await _holds(db, recording):
+            if recording is None or episode is None or not await _holds(db, recording, episode):
                 return None
             return recording, episode
 
@@ -134,10 +136,9 @@ def _state_of(room: Room) -> tuple[int, datetime]:
     return room.revision, room.changed_at
 
 
-async def _holds(db: Connection, recording: Recording) -> bool:
-    if recording.state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE):
-        return True
-    return audio_holds(recording, await archive.chunks(db, recording.id))
+async def _holds(db: Connection, recording: Recording, episode: Episode) -> bool:
+    chunks = await archive.chunks(db, recording.id)
+    return await asyncio.to_thread(audio_holds, recording, episode, chunks)
 
 
 def _key(access: Access) -> tuple[object, ...]:
@@ -159,7 +160,10 @@ async def _listed(db: Connection, access: Access) -> AsyncIterator[Published]:
     offset = 0
     while batch := await _batch(db, access.room, offset):
         for published in batch:
-            if may_hear_it(access, published[0]) and await _holds(db, published[0]):
+            recording, episode = published
+            if not may_hear_it(access, recording):
+                continue
+            if recording.state in DECIDED or await _holds(db, recording, episode):
                 yield published
         offset += len(batch)
 

@@ -14,7 +14,6 @@ from bot.web.access import Family
 from bot.web.conditions import Plan, Representation, plan
 from bot.web.memo import Recent
 from bot.web.respond import OF_FAMILY, http_date, not_found
-from storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +22,16 @@ FILE_NAME_CHARACTERS = 100
 
 
 class Media:
-    def __init__(self, store: Store, settings: Settings, open_files: files.Files) -> None:
-        self._store = store
+    def __init__(self, settings: Settings, open_files: files.Files) -> None:
         self._zone = settings.feeds.zone
         self._files = open_files
         self._known: Recent[tuple[object, ...], dict[str, str]] = Recent(1024)
 
-    async def audio(self, request: web.Request, family: Family, published: Published) -> web.StreamResponse:
+    async def audio(self, request: web.BaseRequest, family: Family, published: Published) -> web.StreamResponse:
         """One episode's file, or the piece of it that is asked for."""
         recording, episode = published
         try:
-            file = await self._files.open(self._store.blobs.path(episode.blob))
+            file = await self._files.open(episode.blob)
         except OSError as error:
             log.error("the audio of recording %s can't be opened: %s", recording.code, error.strerror)
             return not_found()
@@ -70,7 +68,7 @@ def _range(what: Plan, size: int) -> dict[str, str]:
 
 
 async def _answer(
-    request: web.Request, file: files.OpenFile, what: Plan, headers: dict[str, str]
+    request: web.BaseRequest, file: files.OpenFile, what: Plan, headers: dict[str, str]
 ) -> web.StreamResponse:
     if what.status not in (200, 206):
         return web.Response(status=what.status, headers=headers)

@@ -1,7 +1,8 @@
 """Answers kept while nothing is written: a burst of requests costs the archive one look."""
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -53,3 +54,28 @@ class Recent(Generic[Key, Value]):
         self._kept[key] = value
         while self._weight > self._budget and len(self._kept) > 1:
             self._weight -= self._weigh(self._kept.pop(next(iter(self._kept))))
+
+
+class Made(Generic[Key, Value]):
+    """What is dear to make: made once, however many ask for it at the same time, and kept by `Recent`."""
+
+    def __init__(self, budget: int, weigh: Callable[[Value], int] = lambda value: 1) -> None:
+        self._kept: Recent[Key, Value] = Recent(budget, weigh)
+        self._making: dict[Key, asyncio.Task[Value]] = {}
+
+    async def get(self, key: Key, make: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
+        """The kept value, or what `make` gives. Raises what that raises, and keeps nothing then."""
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(make())
+            task.add_done_callback(lambda done: self._made(key, done))
+        # One who hangs up must not undo what the others wait for.
+        return await asyncio.shield(task)
+
+    def _made(self, key: Key, done: "asyncio.Task[Value]") -> None:
+        del self._making[key]
+        if not done.cancelled() and done.exception() is None:
+            self._kept.put(key, done.result())

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from email.utils import format_datetime
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -48,6 +49,29 @@ def short(status: int, text: str, **headers: str) -> web.Response:
         status=status,
         text=f"{text}\n",
         headers={**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex", **headers},
+    )
+
+
+def moved(location: str) -> web.Response:
+    """A relative one, so that it holds below a proxy's path too."""
+    return short(308, "Moved", Location=quote(location, safe="/"))
+
+
+def not_allowed() -> web.Response:
+    return short(405, "Not allowed", Allow="GET, HEAD")
+
+
+def preflight() -> web.Response:
+    """Players in web pages may ask for pieces of public episodes."""
+    return web.Response(
+        status=204,
+        headers={
+            **SAFE,
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Allow-Methods": "GET, HEAD",
+            "Access-Control-Allow-Headers": "Range, If-Range, If-None-Match, If-Modified-Since",
+            "Access-Control-Max-Age": "86400",
+        },
     )
 
 

@@ -181,6 +181,29 @@ async def test_a_cancelled_download_leaves_nothing(stub: Stub, media: Media, tmp
     assert not (tmp_path / "x").exists()
 
 
+async def test_a_download_outlives_the_session(stub: Stub, media: Media, tmp_path: Path) -> None:
+    """What is being fetched when the session ends may be fetched to its end; nothing new begins."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        begun.set()
+        await go_on.wait()
+        await response.write(b"sound")
+        return response
+
+    stub.answers[PATH] = slow
+    task = asyncio.create_task(media.fetch_media(SOURCE, tmp_path / "x", max_bytes=MIB))
+    await begun.wait()
+    await media._wire.close()
+    with pytest.raises(TryLater, match="ended"):
+        await media.fetch_media(SOURCE, tmp_path / "y", max_bytes=MIB)
+    go_on.set()
+    assert (await task).bytes == 5
+    assert media._wire._http is None
+
+
 async def test_a_redirect_is_followed_without_the_token(stub: Stub, media: Media, tmp_path: Path) -> None:
     """A redirect on the homeserver's own host is followed once, and the token stays behind."""
     stub.says(PATH, 307, Location="/cdn/abc?sig=1")

@@ -59,6 +59,16 @@ def test_left_or_retracted() -> None:
         assert (sync.rooms(answer, BOT) == ()) is is_retracted
 
 
+def test_invited_again_in_the_same_sync() -> None:
+    """An invite that ended and was made anew before the next sync is an invite, not a retracted one."""
+    ended = {**member("leave"), "unsigned": {"prev_content": {"membership": "invite"}}}
+    left = {"!r": {"timeline": {"events": [ended]}}}
+    answer = {"rooms": {"leave": left, "invite": {"!r": {"invite_state": {"events": [member("invite")]}}}}}
+    assert sync.retracted(answer, BOT) == ()
+    assert sync.rooms(answer, BOT) == ()
+    assert [invite.room_id for invite in sync.invites(answer, BOT)] == ["!r"]
+
+
 def test_a_gap_needs_a_token() -> None:
     """A timeline has a gap when it is limited and says where it begins."""
     for limited, token, gap in ((True, "t1", "t1"), (True, None, None), (False, "t1", None), ("yes", "t1", None)):

@@ -20,6 +20,7 @@ from bot.recording.model import (
     ChunkSent,
     ChunkStored,
     Effect,
+    Erase,
     FetchChunk,
     Outcome,
     RecordingEvent,
@@ -177,7 +178,8 @@ class Stage:
             event_id=EventId(event_id),
             position=Position(position if position is not None else self.position),
         )
-        self.recording, self.chunks, self.effects = outcome.recording, outcome.chunks, list(outcome.effects)
+        self.recording, self.effects = outcome.recording, list(outcome.effects)
+        self.chunks = () if Erase() in outcome.effects else outcome.chunks
         return outcome
 
     def wait(self, length_s: float) -> Outcome:

@@ -137,6 +137,24 @@ def test_missing_head_of_a_run() -> None:
     assert lost.gaps == (Gap(Samples(0), Samples(7 * PAGE), ChunkState.MISSING),)
 
 
+def test_several_missing_in_front_of_a_run() -> None:
+    """If the first chunks of a run are lost, all their numbers stand in the one hole at its head."""
+    facts = slices([7, 7, 7, 3])
+    ledger = lay_out(OVER, [stored("$3", 3, facts[2]), stored("$4", 4, facts[3])])
+    assert [number for _, number, _ in shape(ledger)] == [1, 2, 3, 4]
+    assert (ledger.samples, [gap.samples for gap in ledger.gaps]) == (24 * PAGE - PRE_SKIP, [14 * PAGE])
+
+
+def test_head_of_the_second_run_leaves_the_tail_of_the_first() -> None:
+    """Of two absent numbers between two runs only as many go into the hole of the second as fit."""
+    first, second = slices([7, 7], serial=1, eos=False), slices([7, 3], serial=2)
+    chunks = [stored("$1", 1, first[0]), stored("$2", 2, first[1]), stored("$5", 5, second[1])]
+    ledger = lay_out(OVER, chunks)
+    assert [number for _, number, _ in shape(ledger)] == [1, 2, 3, 4, 5]
+    assert [entry.timing for entry in ledger.entries[2:4]] == [Timing.ESTIMATED, Timing.EXACT]
+    assert ledger.entries[3].samples == 7 * PAGE
+
+
 def test_several_missing_share_the_hole() -> None:
     """Two lost chunks in one hole make one gap of the right length."""
     facts = slices([7, 6, 5, 3])
@@ -168,6 +186,8 @@ def test_pages_run_on_so_nothing_is_missing() -> None:
     ledger = lay_out(OVER, chunks)
     assert (None, 3, "missing") in shape(ledger)
     assert (ledger.gaps, ledger.complete, ledger.certain) == ((), True, False)
+    more = lay_out(OVER, [*chunks, stored("$5", 5, slices([4], serial=8)[0])])
+    assert (more.gaps, more.complete) == ((), True)
 
 
 def test_announced_length_of_a_chunk_that_is_waited_for() -> None:
@@ -232,6 +252,17 @@ def test_sealed_event_stands_for_the_absent_number() -> None:
     ledger = lay_out(OVER, chunks)
     assert shape(ledger) == [("$1", 1, "stored"), ("$s", None, "waiting_for_key"), ("$3", 3, "stored")]
     assert [gap.samples for gap in ledger.gaps] == [5 * SECOND]
+
+
+def test_sealed_event_takes_the_number_after_those_before_it() -> None:
+    """Of two absent numbers a sealed event takes the one that fits its place in the timeline."""
+    chunks = [
+        stored("$1", 1, mp4(5), position=11),
+        stored("$3", 3, mp4(5), position=13),
+        absent("$s", None, ChunkState.WAITING_FOR_KEY, position=14),
+        stored("$5", 5, mp4(5), position=15),
+    ]
+    assert [event for event, _, _ in shape(lay_out(OVER, chunks))] == ["$1", None, "$3", "$s", "$5"]
 
 
 def test_sealed_event_in_a_hole_of_pages() -> None:
@@ -309,6 +340,7 @@ def test_file_that_came_before_the_slice_with_its_number() -> None:
         ("$3", 3, "stored"),
     ]
     assert ledger.gaps == ()
+    assert [entry.continues for entry in ledger.entries] == [False] * 4
 
 
 @pytest.mark.parametrize("bad", [mp4(0), None])
@@ -340,6 +372,18 @@ def test_two_runs_with_the_same_numbers() -> None:
     assert {entry.state for entry in ledger.entries} == {ChunkState.STORED}
     assert ledger.samples == 26 * PAGE - 2 * PRE_SKIP
     assert ledger.certain
+
+
+def test_of_two_merged_runs_the_one_whose_first_chunk_came_first() -> None:
+    """What counts is the first chunk of each run by its pages, not the one with the lowest number."""
+    first, second = slices([7, 3], serial=1), slices([7, 3], serial=2)
+    chunks = [
+        stored("$a1", 1, first[0], position=20),
+        stored("$a2", 2, first[1], position=30),
+        stored("$b1", 2, second[0], position=15),
+        stored("$b2", 1, second[1], position=25),
+    ]
+    assert [entry.event_id for entry in lay_out(OVER, chunks).entries] == ["$b1", "$b2", "$a1", "$a2"]
 
 
 def test_independent_files_with_one_serial() -> None:

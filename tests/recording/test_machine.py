@@ -97,6 +97,8 @@ def test_the_beginning_is_kept_in_possible_bounds(ahead: int | None, expected: i
 def test_only_the_same_user_and_device_start_anew(event: BroadcastStarted, position: int, *, expected: bool) -> None:
     """A later start ends a broadcast of the same user and device, and no other."""
     assert machine.restarts(event, Position(position), recording()) is expected
+    assert not machine.restarts(event, Position(position), replace(recording(), device_id=None))
+    assert not machine.restarts(event, Position(position), replace(recording(), state=COMPLETE))
 
 
 # ---- who speaks
@@ -260,6 +262,16 @@ def test_last_number_absent_or_too_low(last: int | None) -> None:
     assert stage.recording.state is FINISHING
     stage.say("$3", 3, facts[2])
     assert (stage.recording.state, stage.effects) == (COMPLETE, [Finish()])
+
+
+def test_a_second_stop_without_a_number() -> None:
+    """A client that was restarted says `stopped` again without a number: the first one's number stays."""
+    stage = Stage()
+    stage.stop(3)
+    stage.stop(None)
+    assert stage.recording.announced_last == 3
+    stage.stop(4)
+    assert stage.recording.announced_last == 4
 
 
 def test_last_number_too_high() -> None:
@@ -565,7 +577,7 @@ def test_what_goes_beyond_the_limit_is_refused() -> None:
 
 def test_the_same_media_twice_count_once_for_the_limit() -> None:
     """Chunks that were sent again don't use up the limit."""
-    stage = Stage(limits=Limits(max_broadcast_s=12))
+    stage = Stage(limits=Limits(max_broadcast_s=9))
     for again in range(5):
         stage.say(f"${again}", 1, mp4(5), media="same")
     assert stage.recording.state is LIVE

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from aiohttp import ClientSession
 
+from bot.recording.ledger import fingerprint, lay_out
 from bot.web.access import Access, Claim, Family, Verdict, decide, may_hear_it
-from storage import rooms
+from storage import archive, rooms
 from storage.records import (
     ChunkState,
     HistoryVisibility,
@@ -185,7 +186,7 @@ async def test_another_rooms_episode_is_not_here(world: World, client: ClientSes
 
 
 async def test_redacted_sound_is_closed_until_it_is_cut_out(world: World, client: ClientSession) -> None:
-    """While a late chunk is joined in, the audio so far goes on; while a redacted one is cut out, it does not."""
+    """While a late chunk is joined in, the audio so far goes on; with a redacted one in it, it does not."""
     room = await world.room(visibility=Visibility.PUBLIC)
     recording = await world.recording(room)
     await world.episode(recording)
@@ -200,3 +201,12 @@ async def test_redacted_sound_is_closed_until_it_is_cut_out(world: World, client
             assert answer.status == 404
     async with client.get(f"/r/{room.key}/feed.xml", headers=PLAIN) as answer:
         assert recording.code.encode() not in await answer.read()
+    for state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE):
+        await world.save(replace(recording, state=state))
+        async with client.get(address) as answer:
+            assert answer.status == 404
+    async with world.store.read() as db:
+        chunks = await archive.chunks(db, recording.id)
+    await world.episode(recording, b"without it", fingerprint=fingerprint(lay_out(recording, chunks)))
+    async with client.get(address) as answer:
+        assert await answer.read() == b"without it"

@@ -208,6 +208,17 @@ async def test_cover_moves_with_the_name(world: World, client: ClientSession, ro
         assert answer.status == 200
 
 
+async def test_cover_that_was_made_is_served(world: World, client: ClientSession, room: Room) -> None:
+    """A room whose picture was made of its avatar shows that one, at an address of its own."""
+    recording = await world.recording(room)
+    episode = await world.episode(recording, b"\xff\xd8\xff picture")  # any blob will do
+    await world.change(room, cover=episode.blob)
+    name = f"cover-{episode.blob[:16]}.jpg"
+    assert name in (await page(client, f"/r/{room.key}/")).addresses
+    async with client.get(f"/r/{room.key}/{name}") as answer:
+        assert await answer.read() == b"\xff\xd8\xff picture"
+
+
 async def test_late_sound_is_said(world: World, client: ClientSession, room: Room) -> None:
     """While more sound is joined in, the episode stays and its page says so."""
     recording = await world.recording(room)

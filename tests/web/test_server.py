@@ -74,6 +74,18 @@ async def test_other_methods_are_refused(world: World, client: ClientSession) ->
             assert answer.status == 405
 
 
+async def test_strange_requests_are_answered(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Request lines that no browser sends get a short refusal, and are no failure of ours."""
+    for line in ("OPTIONS * HTTP/1.1", "GET http://evil.example/r/x/ HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1",
+                 "GET //evil.example/%2f.. HTTP/1.1", "GET /r/%ff%00/feed.xml HTTP/1.1"):  # fmt: skip
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
+        writer.write(f"{line}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        status = int((await reader.readline()).split()[1])
+        assert status in (400, 404, 405), line
+        writer.close()
+    assert "failed" not in caplog.text
+
+
 async def test_web_players_may_ask_for_pieces(world: World, client: ClientSession) -> None:
     """A preflight for a range of a public address is allowed, of a personal one not."""
     headers = {"Origin": "https://player.example", "Access-Control-Request-Method": "GET"}
@@ -121,6 +133,22 @@ async def test_stop_does_not_wait_for_listeners(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_listener_who_hangs_up_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A download that its listener breaks off is not logged as an error, and others are served on."""
+    async with world_of(tmp_path / "data") as (world, client):
+        room = await world.room(visibility=Visibility.PUBLIC)
+        recording = await world.recording(room)
+        await world.episode(recording, bytes(32 * 1024 * 1024))
+        address = f"/r/{room.key}/{recording.code}.mp3"
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
+        writer.write(f"GET {address} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readexactly(100_000)
+        writer.transport.abort()
+        async with client.get(address) as answer:
+            assert len(await answer.read()) == 32 * 1024 * 1024
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_log_never_holds_a_token(
     world: World, client: ClientSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,5 +193,5 @@ async def test_picture_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "own.png").write_text("no picture")
     store = await Store.own(tmp_path / "data")
     with pytest.raises(ConfigError, match=r"^feeds\.image .* it is no picture$"):
-        WebServer(store, settings_with(feeds={"image": str(tmp_path / "own.png")}), lambda: True)
+        await WebServer(store, settings_with(feeds={"image": str(tmp_path / "own.png")}), lambda: True).start()
     await store.close()

@@ -1,0 +1,99 @@
+"""A recording as the contract shows it."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+from bot.recording.report import recording_json
+from storage.records import BlobKey, ChunkState, Episode, RecordingId, RecordingState, Samples
+from tests.recording.stage import NOON, Stage, absent, blob, mp4, recording, slices
+
+
+def episode() -> Episode:
+    made = NOON + timedelta(minutes=1)
+    return Episode(RecordingId(1), "urn:uuid:x", BlobKey("ab"), 1_472_000, Samples(0), made, published_at=made)
+
+
+def test_a_complete_recording() -> None:
+    """Every field of the contract is there, in its form."""
+    stage = Stage()
+    facts = slices([7, 7])
+    stage.say("$1", 1, facts[0])
+    stage.say("$2", 2, facts[1])
+    stage.stop(2)
+    shown = recording_json(stage.recording, stage.chunks, episode(), title="Alice, today", path="blobs/ab/ab")
+    assert json.loads(json.dumps(shown)) == {
+        "id": "$start",
+        "code": "kfmtra",
+        "number": 1,
+        "room_id": "!room:hs",
+        "kind": "voice_broadcast",
+        "broadcaster": "@alice:hs",
+        "state": "complete",
+        "ended_by": "stopped",
+        "started_at": "2026-11-20T12:00:00.000+00:00",
+        "ended_at": "2026-11-20T12:00:00.000+00:00",
+        "duration_ms": 11_120,
+        "chunks": [
+            {
+                "sequence": 1,
+                "event_id": "$1",
+                "state": "stored",
+                "position_ms": 0,
+                "duration_ms": 5520,
+                "timing": "exact",
+                "bytes": 1000,
+                "sha256": blob("$1"),
+                "container": "ogg/opus",
+            },
+            {
+                "sequence": 2,
+                "event_id": "$2",
+                "state": "stored",
+                "position_ms": 5520,
+                "duration_ms": 5600,
+                "timing": "exact",
+                "bytes": 1000,
+                "sha256": blob("$2"),
+                "container": "ogg/opus",
+            },
+        ],
+        "gaps": [],
+        "episode": {
+            "guid": "urn:uuid:x",
+            "title": "Alice, today",
+            "path": "blobs/ab/ab",
+            "bytes": 1_472_000,
+            "mime": "audio/mpeg",
+            "published_at": "2026-11-20T12:01:00.000+00:00",
+        },
+    }
+
+
+def test_what_is_missing() -> None:
+    """A chunk that was never seen has no event, one that waits for its key no number; both are gaps."""
+    stage = Stage()
+    stage.say("$1", 1, mp4(5))
+    stage.seal("$s")
+    stage.say("$4", 4, mp4(5))
+    shown = recording_json(stage.recording, stage.chunks, None, title="", path=None)
+    assert [(chunk["sequence"], chunk["event_id"], chunk["state"]) for chunk in shown["chunks"]] == [
+        (1, "$1", "stored"),
+        (None, "$s", "waiting_for_key"),
+        (3, None, "missing"),
+        (4, "$4", "stored"),
+    ]
+    assert shown["chunks"][2]["bytes"] is None
+    assert shown["gaps"] == [
+        {"position_ms": 5000, "duration_ms": 5000, "reason": "waiting_for_key"},
+        {"position_ms": 10_000, "duration_ms": 5000, "reason": "missing"},
+    ]
+    assert (shown["state"], shown["ended_by"], shown["ended_at"], shown["episode"]) == ("live", None, None, None)
+
+
+def test_a_tombstone_shows_nothing() -> None:
+    """A deleted recording shows neither chunks nor an episode, even if rows were left."""
+    gone = replace(recording(), state=RecordingState.DELETED)
+    shown = recording_json(gone, [absent("$1", 1, ChunkState.DAMAGED)], episode(), title="Secret", path="blobs/x")
+    assert (shown["chunks"], shown["gaps"], shown["episode"], shown["duration_ms"]) == ([], [], None, 0)
+    assert "Secret" not in json.dumps(shown)

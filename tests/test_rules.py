@@ -1,0 +1,187 @@
+"""Who may do what, and who may hear what."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.rules import CREATOR, history_visibility, invite_allowed, is_mod, may_hear, membership, power_of
+from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
+
+ALICE, BOB, CAROL = UserId("@alice:hs"), UserId("@bob:hs"), UserId("@carol:hs")
+
+
+def state(kind: str, content: Any, *, sender: UserId = ALICE, position: int = 1, key: str = "") -> StateEvent:
+    return StateEvent(RoomId("!r:hs"), kind, key, sender, content, Position(position))
+
+
+def create(version: str | None = "10", **content: Any) -> StateEvent:
+    known = {} if version is None else {"room_version": version}
+    return state("m.room.create", {**known, **content})
+
+
+def power(version: str | None = "10", creation: dict[str, Any] | None = None, **content: Any) -> RoomPower:
+    return RoomPower(create(version, **(creation or {})), state("m.room.power_levels", content))
+
+
+@pytest.mark.parametrize(
+    ("room", "user", "level", "mod"),
+    [
+        # what the levels say
+        (power(users={BOB: 50}), BOB, 50, True),
+        (power(users={BOB: 49}), BOB, 49, False),
+        (power(users={BOB: 100}, state_default=100), BOB, 100, True),
+        (power(users={BOB: 75}, state_default=80), BOB, 75, False),
+        (power(users={BOB: 50}, state_default=0), BOB, 50, True),
+        (power(users={BOB: 10}, state_default=0), BOB, 10, False),
+        (power(users={}, users_default=50), BOB, 50, True),
+        (power(users={BOB: 0}, users_default=50), BOB, 0, False),
+        (power(users={ALICE: 100}), BOB, 0, False),
+        (power(users={}), ALICE, 0, False),  # with levels, who made the room has no more than they say
+        (power(), BOB, 0, False),
+        (power(users={BOB: -5}), BOB, -5, False),
+        # no levels at all
+        (RoomPower(create("10", creator=ALICE), None), ALICE, 100, True),
+        (RoomPower(create("10", creator=ALICE), None), BOB, 0, False),
+        (RoomPower(create("11"), None), ALICE, 100, True),
+        (RoomPower(create("11", creator=BOB), None), BOB, 0, False),
+        (RoomPower(create(None, creator=ALICE), None), ALICE, 100, True),
+        # state that is not known
+        (RoomPower(None, None), ALICE, 0, False),
+        (RoomPower(None, state("m.room.power_levels", {"users": {BOB: 100}})), BOB, 0, False),
+        # room version 12: creators above all
+        (power("12", users={BOB: 100}), ALICE, CREATOR, True),
+        (power("12", users={ALICE: 0}, state_default=100), ALICE, CREATOR, True),
+        (power("12", creation={"additional_creators": [BOB]}), BOB, CREATOR, True),
+        (power("12", creation={"additional_creators": [BOB]}), CAROL, 0, False),
+        (power("12", creation={"additional_creators": BOB}), BOB, 0, False),
+        (power("12", creation={"additional_creators": [None, {"a": 1}, [BOB]]}), BOB, 0, False),
+        (power("11", creation={"additional_creators": [BOB]}), BOB, 0, False),
+        (power("13"), ALICE, CREATOR, True),
+        (RoomPower(create("12"), None), ALICE, CREATOR, True),
+        (RoomPower(create("12"), None), BOB, 0, False),
+        # room versions that are not in the spec
+        (power("org.example.experiment"), ALICE, 0, False),
+        (power("org.example.experiment", users={BOB: 50}), BOB, 50, True),
+        (RoomPower(create(None, room_version=12), None), ALICE, 0, False),
+        # levels as strings, in old rooms only
+        (power("9", users={BOB: "50"}), BOB, 50, True),
+        (power("1", users={BOB: " +50 "}), BOB, 50, True),
+        (power("9", users={BOB: "-50"}), BOB, -50, False),
+        (power("9", users={BOB: "5e1"}), BOB, 0, False),
+        (power("9", users={BOB: "５０"}), BOB, 0, False),
+        (power("9", users={BOB: "1" * 400}), BOB, 0, False),
+        (power("9", users={BOB: 60}, state_default="70"), BOB, 60, False),
+        (power("10", users={BOB: "50"}), BOB, 0, False),
+        (power("org.example.experiment", users={BOB: "50"}), BOB, 0, False),
+        # junk
+        (power(users={BOB: True}), BOB, 0, False),
+        (power(users={BOB: 100.0}), BOB, 0, False),
+        (power(users={BOB: None}, users_default=100), BOB, 0, False),
+        (power(users={BOB: 10**30}), BOB, 0, False),
+        (power(users=[BOB]), BOB, 0, False),
+        (power(users="@bob:hs"), BOB, 0, False),
+        (power(users_default={}), BOB, 0, False),
+        (power(users={BOB: 100}, state_default="high"), BOB, 100, False),
+        (power(users={BOB: 100}, state_default=None), BOB, 100, False),
+    ],
+)
+def test_power(room: RoomPower, user: UserId, level: int, *, mod: bool) -> None:
+    """Power levels are read as the spec says them, and what can't be read gives none."""
+    assert power_of(user, room) == level
+    assert is_mod(user, room) is mod
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([ALICE, BOB]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([ALICE, BOB, "x"]), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    levels=st.dictionaries(st.sampled_from(["users", "users_default", "state_default"]), JUNK),
+    creation=st.dictionaries(st.sampled_from(["room_version", "creator", "additional_creators"]), JUNK),
+)
+def test_junk_never_makes_a_stranger_a_mod(levels: dict[str, Any], creation: dict[str, Any]) -> None:
+    """Whatever room state holds, nothing raises, and who is named nowhere is a mod only by `users_default`."""
+    room = RoomPower(state("m.room.create", creation), state("m.room.power_levels", levels))
+    default = levels.get("users_default", 0)
+    if is_mod(CAROL, room):
+        assert int(default) >= 50
+
+
+@pytest.mark.parametrize("visibility", list(HistoryVisibility))
+@pytest.mark.parametrize(
+    ("member", "early", "late"),
+    [
+        ("join", False, True),
+        ("leave", False, False),
+        ("ban", False, False),
+        ("invite", False, False),
+        (None, False, False),
+    ],
+)
+def test_who_may_hear(visibility: HistoryVisibility, member: str | None, *, early: bool, late: bool) -> None:
+    """Members hear everything where history is shared, else what began since their last join; others nothing."""
+    content = {} if member is None else {"membership": member}
+    event = state("m.room.member", content, position=50, key=BOB)
+    shared = visibility in (HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE)
+    assert may_hear(visibility, Position(10), event) is (early or (shared and member == "join"))
+    assert may_hear(visibility, Position(60), event) is late
+    assert may_hear(visibility, Position(60), None) is False
+
+
+@pytest.mark.parametrize("junk", [None, 5, ["join"], {"membership": ["join"]}, {"membership": None}, "join"])
+def test_membership_of_junk(junk: object) -> None:
+    """A member event that says no membership says none."""
+    assert membership(junk) is None
+    assert membership({"membership": "join"}) == "join"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"history_visibility": "world_readable"}, HistoryVisibility.WORLD_READABLE),
+        ({"history_visibility": "shared"}, HistoryVisibility.SHARED),
+        ({"history_visibility": "invited"}, HistoryVisibility.INVITED),
+        ({"history_visibility": "joined"}, HistoryVisibility.JOINED),
+        ({"history_visibility": "everybody"}, HistoryVisibility.JOINED),
+        ({"history_visibility": ["shared"]}, HistoryVisibility.JOINED),
+        ({}, HistoryVisibility.JOINED),
+    ],
+)
+def test_history_visibility(content: dict[str, Any], expected: HistoryVisibility) -> None:
+    """What the event says; junk counts as the closest rule."""
+    assert history_visibility(state("m.room.history_visibility", content)) is expected
+
+
+def test_history_is_shared_by_default() -> None:
+    """A room without the event has shared history, as the spec says."""
+    assert history_visibility(None) is HistoryVisibility.SHARED
+
+
+@pytest.mark.parametrize(
+    ("pattern", "user", "allowed"),
+    [
+        ("*:hs", "@bob:hs", True),
+        ("*:hs", "@bob:hs.evil.org", False),
+        ("*:hs", "@bob:HS", False),
+        ("@bob:*", "@bob:anywhere.org", True),
+        ("@bob:hs", "@bob:hs", True),
+        ("@bob:hs", "@bobby:hs", False),
+        ("@b?b:hs", "@bxb:hs", True),
+        ("@b?b:hs", "@bb:hs", False),
+        ("@[ab]*:hs", "@alice:hs", False),
+        ("@[ab]*:hs", "@[ab]c:hs", True),
+        ("@[!x]:hs", "@[!x]:hs", True),
+        ("@*]:hs", "@a]:hs", True),
+        ("*", "@bob:hs", True),
+        ("", "@bob:hs", False),
+    ],
+)
+def test_invites(pattern: str, user: str, *, allowed: bool) -> None:
+    """Patterns are whole, case counts, only `*` and `?` are wild."""
+    assert invite_allowed(["@nobody:nowhere", pattern], UserId(user)) is allowed
+    assert invite_allowed([], UserId(user)) is False

@@ -1,0 +1,46 @@
+"""Ranges and conditions, whatever a client writes into them."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.web.conditions import Plan, Representation, plan
+
+FILE = Representation("abc", 1000, datetime(2026, 11, 20, 14, 5, tzinfo=UTC))
+numbers = st.one_of(st.just(""), st.integers(0, 2000).map(str), st.text("0123456789", max_size=30))
+ranges = st.one_of(
+    st.tuples(numbers, numbers).map(lambda pair: f"bytes={pair[0]}-{pair[1]}"),
+    st.text(max_size=30),
+    st.text("bytes=0123456789-, \t", max_size=40),
+)
+conditions = st.dictionaries(
+    st.sampled_from(["If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"]),
+    st.one_of(st.text(max_size=40), st.sampled_from(['"abc"', 'W/"abc"', "*", "Fri, 20 Nov 2026 14:05:00 GMT",
+                                                     "Fri, 99 Nov 99999 14:05:00 GMT"])),
+)  # fmt: skip
+
+
+@given(ranges, conditions)
+def test_any_request_gets_a_piece_of_the_file_or_none(asked: str, headers: dict[str, str]) -> None:
+    """Whatever stands in the headers, what is sent lies within the file, and only 200 is all of it."""
+    found = plan("GET", {"Range": asked, **headers}, FILE)
+    if found.status == 206:
+        assert 0 <= found.start < found.start + found.count <= FILE.size
+    elif found.status == 200:
+        assert found == Plan(200, 0, FILE.size)
+    else:
+        assert found.status in (304, 412, 416)
+        assert found.count == 0
+
+
+@given(st.integers(0, 999), st.integers(0, 2000))
+def test_a_range_inside_the_file_is_met(first: int, length: int) -> None:
+    """A range that begins inside the file is answered from there to its last byte or the file's."""
+    found = plan("GET", {"Range": f"bytes={first}-{first + length}"}, FILE)
+    assert found == Plan(206, first, min(length + 1, FILE.size - first))
+
+
+def test_head_has_no_ranges() -> None:
+    """Ranges are defined for GET only: HEAD says how long the whole file is."""
+    assert plan("HEAD", {"Range": "bytes=0-1"}, FILE) == Plan(200, 0, 1000)

@@ -1,0 +1,113 @@
+"""What is kept in memory, and for how long."""
+
+import asyncio
+
+import pytest
+
+from bot.web.memo import Made, Memo, Recent
+
+
+class Shelf:
+    """Something that can be read and written; it counts both."""
+
+    def __init__(self) -> None:
+        self.value = "old"
+        self.writes = 0
+        self.reads = 0
+        self.written_while_read: str | None = None
+
+    def write(self, value: str) -> None:
+        self.value = value
+        self.writes += 1
+
+    async def read(self) -> str:
+        self.reads += 1
+        found = self.value
+        if self.written_while_read is not None:
+            self.write(self.written_while_read)
+            self.written_while_read = None
+        return found
+
+
+async def test_kept_until_something_is_written() -> None:
+    """A value is read once, until anything at all is written."""
+    shelf = Shelf()
+    memo: Memo[str, str] = Memo(lambda: shelf.writes)
+    assert [await memo.get("k", shelf.read) for _ in range(3)] == ["old"] * 3
+    assert shelf.reads == 1
+    shelf.write("new")
+    assert await memo.get("k", shelf.read) == "new"
+
+
+async def test_value_read_during_a_write_is_not_kept() -> None:
+    """What was read while something was written may be stale: the next one reads again."""
+    shelf = Shelf()
+    memo: Memo[str, str] = Memo(lambda: shelf.writes)
+    shelf.written_while_read = "new"
+    assert await memo.get("k", shelf.read) == "old"
+    assert await memo.get("k", shelf.read) == "new"
+
+
+async def test_memory_is_bounded() -> None:
+    """Requests for ever new things never fill the memory."""
+    memo: Memo[int, str] = Memo(lambda: 0, most=10)
+    shelf = Shelf()
+    for number in range(100):
+        await memo.get(number, shelf.read)
+    assert len(memo._kept) <= 10
+
+
+def test_the_least_used_goes_first() -> None:
+    """Above the budget the one that was not used for the longest goes."""
+    recent: Recent[str, bytes] = Recent(10, len)
+    recent.put("a", b"aaaa")
+    recent.put("b", b"bbbb")
+    assert recent.get("a") == b"aaaa"
+    recent.put("c", b"cccc")
+    assert recent.get("b") is None
+    assert recent.get("a") == b"aaaa"
+    recent.put("a", b"a")
+    recent.put("d", b"ddddd")
+    assert recent.get("c") == b"cccc"
+
+
+class Workshop:
+    """Makes things while the door is open; it counts them."""
+
+    def __init__(self) -> None:
+        self.door = asyncio.Event()
+        self.made = 0
+        self.broken = False
+
+    async def make(self) -> int:
+        self.made += 1
+        await self.door.wait()
+        if self.broken:
+            raise RuntimeError("broken")
+        return self.made
+
+
+async def test_many_who_ask_at_once_get_one_making() -> None:
+    """What is dear is made once for all who wait, also when the first of them goes away."""
+    workshop = Workshop()
+    things: Made[str, int] = Made(10)
+    waiting = [asyncio.create_task(things.get("k", workshop.make)) for _ in range(5)]
+    await asyncio.wait(waiting, timeout=0)
+    waiting[0].cancel()
+    workshop.door.set()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert found[1:] == [1] * 4
+    assert await things.get("k", workshop.make) == 1
+
+
+async def test_what_fails_is_made_again() -> None:
+    """A failure reaches who asked and is not kept."""
+    workshop = Workshop()
+    workshop.door.set()
+    workshop.broken = True
+    things: Made[str, int] = Made(10)
+    with pytest.raises(RuntimeError):
+        await things.get("k", workshop.make)
+    workshop.broken = False
+    assert await things.get("k", workshop.make) == 2

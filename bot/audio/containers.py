@@ -30,6 +30,7 @@ _OGG_CODECS = (
 )
 _MAX_BOXES = 10_000
 _MAX_PAGES = 16
+_MAX_TRACKS = 16
 Box = tuple[bytes, int, int]  # type, where its content begins and ends
 
 
@@ -154,7 +155,10 @@ def _has_edit_list(file: BinaryIO) -> bool:
         return False
     inside = [box for box in boxes if box[0] == b"moov"]
     for name in (b"trak", b"edts", b"elst"):
-        inside = [box for _, start, end in inside for box in _boxes(file, start, end) if box[0] == name]
+        # A few of each: a hostile file may nest thousands.
+        parents, inside = inside[:_MAX_TRACKS], []
+        for _, start, end in parents:
+            inside += [(kind, at, min(to, end)) for kind, at, to in _boxes(file, start, end) if kind == name]
     return any(_media_time(file, start) > 0 for _, start, _ in inside)
 
 

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 class Run:
     """Where an Ogg Opus run stands after a chunk: what the next one needs to carry on."""
 
+    serial: int
     next_page: int
     end_granule: int
     tail: list[bytes] = field(default_factory=list)  # packets, at least the pre-roll if there were as many
@@ -51,7 +52,7 @@ async def pcm(
     `report`. Raises TryLater when ffmpeg hangs, OSError when a file is not there.
     """
     run: Run | None = None
-    with tempfile.TemporaryDirectory(prefix="decode-", dir=workdir) as folder:
+    with tempfile.TemporaryDirectory(prefix="decode-", dir=workdir, ignore_cleanup_errors=True) as folder:
         for index, piece in enumerate(pieces):
             if isinstance(piece, Silence):
                 for block in _silence(piece.samples):
@@ -117,7 +118,7 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path) -> _Joint:
                 tail = _last(tail + packets)
             if writer is not None:
                 writer.close()
-    after = Run(facts.last_page + 1, facts.end_granule, tail)
+    after = Run(facts.serial, facts.last_page + 1, facts.end_granule, tail)
     return _Joint(rebuilt if sound.samples else None, after, end_trim(facts))
 
 
@@ -132,7 +133,7 @@ def _writer(out: Any, head: Head | None, skip: int, before: Sequence[bytes]) -> 
 def _pre_roll(sound: Sound, facts: OggFacts, run: Run | None) -> tuple[list[bytes], Samples]:
     """The packets to decode before this chunk, and how many samples to drop. After a hole in the run the decoder
     begins afresh: what it remembers would be of another time."""
-    if run is not None:
+    if run is not None and run.serial == facts.serial:
         hole = facts.first_page > run.next_page or facts.start_granule > run.end_granule
         before = [] if hole else run.tail
         return before, Samples(sum(map(duration, before)))

@@ -56,7 +56,7 @@ async def make_episode(
     level = Level()
     if loudness_lufs is not None:
         level = await _measured(pieces, loudness_lufs, ffmpeg, workdir)
-    with tempfile.TemporaryDirectory(prefix="episode-", dir=workdir) as folder:
+    with tempfile.TemporaryDirectory(prefix="episode-", dir=workdir, ignore_cleanup_errors=True) as folder:
         frames = Path(folder) / "frames.mp3"
         joined = pcm(pieces, ffmpeg, workdir, report=mismatches.append)
         blocks = _gathered(joined)

@@ -8,9 +8,11 @@ speaking of. Children get an empty environment and may write no file (decoders) 
 """
 
 import asyncio
+import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -103,8 +105,9 @@ class Child:
 
     async def kill(self) -> None:
         if self._process.returncode is None:
+            # Its own kill() asks for the exit code first, and takes it from the event loop, which waits for it too.
             with suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
         if self._output is not None:
             # An unread pipe would keep wait() from ever coming back (https://github.com/python/cpython/issues/119710).
             while await self._output.read(BLOCK_BYTES):
@@ -208,8 +211,9 @@ class Ffmpeg:
         output = source["a:0"].output("pipe:1", f="null", t=0, loglevel="info")
         async with self._decoding, running(self._command(output), Limits.decoding(0), hear_errors=True) as child:
             said = b""
-            while len(said) < 1 << 16 and (block := await child.read()):
-                said += block
+            while block := await child.read():
+                said = (said + block)[: 1 << 16]
+            await child.end()
         found = _STREAM.search(said)
         if found is None:
             return 0, 0

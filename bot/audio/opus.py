@@ -28,7 +28,7 @@ from storage.records import SAMPLE_RATE, ChunkFacts, Container, OggFacts, Sample
 
 _FRAMES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4  # RFC 6716, table 2
 MAX_DURATION = 5760  # samples: 120 ms, RFC 6716, section 3.2.5
-MAX_TAGS_PAGES = 1024
+MAX_HEADER_PAGES = 1024
 PACKETS_PER_PAGE = 50
 _TAGS = b"OpusTags" + struct.pack("<I8sI", 8, b"aircheck", 0)
 
@@ -79,46 +79,44 @@ class OpusReader:
     def __init__(self, file: BinaryIO) -> None:
         self.head: Head | None = None
         self._file = file
-        self._tags: set[int] = set()  # serials whose next packet is OpusTags
+        self._untagged: set[int] = set()  # serials whose OpusTags has not ended yet
         self._foreign: set[int] = set()  # serials of other codecs
 
     def __iter__(self) -> Iterator[tuple[Page, list[bytes]]]:
         """Raises GiveUp (as read_pages, `headers_missing`, `undecodable`) and Chained."""
-        readers: dict[int, PacketReader] = {}
+        packets = PacketReader()
         sound: int | None = None  # the serial
-        header_pages = 0
+        headers = 0
         for page in read_pages(self._file):
-            packets = readers.setdefault(page.serial, PacketReader()).feed(page)
-            if self._is_header(page, packets):
-                header_pages += 1
-                if sound is not None:
-                    raise Chained
-                if header_pages > MAX_TAGS_PAGES:
+            if self._is_header(page):
+                headers += 1
+                if headers > MAX_HEADER_PAGES:
                     raise GiveUp("the headers of the chunk do not end", reason="headers_missing")
-                continue
-            if self.head is None:
-                raise GiveUp("the Ogg headers of the chunk are missing", reason="headers_missing")
-            if sound not in (None, page.serial):
-                raise Chained
-            sound = page.serial
-            yield page, packets
+                if sound is not None and page.serial not in self._foreign:
+                    raise Chained
+            elif page.serial not in self._foreign:
+                if self.head is None:
+                    raise GiveUp("the Ogg headers of the chunk are missing", reason="headers_missing")
+                if sound not in (None, page.serial):
+                    raise Chained
+                sound = page.serial
+                yield page, packets.feed(page)
 
-    def _is_header(self, page: Page, packets: list[bytes]) -> bool:
+    def _is_header(self, page: Page) -> bool:
+        """The first page of any stream, and the pages of an OpusTags (which may hold a large picture)."""
         if page.begins:
-            if packets and packets[0].startswith(b"OpusHead"):
-                self.head = read_head(packets[0])
-                self._tags.add(page.serial)
+            if page.body.startswith(b"OpusHead"):
+                self.head = read_head(page.body)
+                self._untagged.add(page.serial)
             else:
                 self._foreign.add(page.serial)
             return True
-        if page.serial in self._foreign:
-            return True
-        if page.serial not in self._tags:
+        if page.serial not in self._untagged:
             return False
-        if packets:
-            self._tags.discard(page.serial)
-            return packets[0].startswith(b"OpusTags")
-        return not page.ends
+        tags = page.continued or page.body.startswith(b"OpusTags")
+        if not tags or min(page.lacing, default=0) < 255:
+            self._untagged.discard(page.serial)
+        return tags
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bot.feeds.model import Channel, Item
 from bot.feeds.podcast_namespace import PodcastChannel, PodcastItem, feedgen
-from bot.feeds.text import clean_line, paragraphs
+from bot.feeds.text import clean_line, escaped, paragraphs
 from bot.feeds.titles import NAMELESS_ROOM, speaker
 
 GENERATOR = "Aircheck"
@@ -32,7 +32,8 @@ def render(channel: Channel, items: Sequence[Item]) -> bytes:
     setattr(feed, "_FeedGenerator__rss_lastBuildDate", None)  # noqa: B010  mypy knows no mangled names
     feed.podcast.channel = channel
     feed.podcast.author = clean_line(channel.author) or title
-    feed.podcast.html = paragraphs(channel.description) or paragraphs(title)
+    # Without markup: most apps show a channel's description as it stands.
+    feed.podcast.html = escaped(channel.description) or escaped(title)
     for item, published_at in dated(items):
         _add_item(feed.add_entry(order="append"), item, published_at)
     written: bytes = feed.rss_str(pretty=False)

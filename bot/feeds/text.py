@@ -6,6 +6,7 @@ elsewhere, and one of them is our place-holder), and MXIDs, for none may stand i
 """
 
 import re
+from collections.abc import Callable
 from html import escape
 
 TITLE_CHARACTERS = 255
@@ -49,31 +50,36 @@ def clean_line(text: str, characters: int = TITLE_CHARACTERS) -> str:
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
 
 
+def escaped(text: str, budget: int = DESCRIPTION_BYTES) -> str:
+    """Text without markup that may stand where HTML is read, cut so that its bytes stay in the budget."""
+    return _cut(clean_text(text), escape, budget)
+
+
 def paragraphs(text: str, budget: int = DESCRIPTION_BYTES) -> str:
     """HTML paragraphs of plain text, cut at a character so that the bytes of the whole stay in the budget."""
     html = ""
     for block in clean_text(text).split("\n\n"):
-        left = budget - len(html.encode())
-        paragraph = _paragraph(block, left)
+        paragraph = _cut(block, _paragraph, budget - len(html.encode()))
         html += paragraph
-        if len(paragraph.encode()) < len(_wrapped(block).encode()):
+        if paragraph != _paragraph(block):
             break
     return html
 
 
-def _wrapped(block: str) -> str:
+def _paragraph(block: str) -> str:
     return f"<p>{escape(block).replace(chr(10), '<br>')}</p>" if block else ""
 
 
-def _paragraph(block: str, budget: int) -> str:
-    """The paragraph, or as much of it as fits with an ellipsis; nothing where not one character does."""
-    if len(_wrapped(block).encode()) <= budget:
-        return _wrapped(block)
-    low, high = 0, len(block)
+def _cut(text: str, write: Callable[[str], str], budget: int) -> str:
+    """The text as it is written, or as much of it as fits with an ellipsis; nothing where not one character does."""
+
+    def fits(characters: int) -> bool:
+        return len(write(text[:characters] + "…").encode()) <= budget
+
+    if len(write(text).encode()) <= budget:
+        return write(text)
+    low, high = 0, min(len(text), budget)
     while low < high:
         middle = (low + high + 1) // 2
-        if len(_wrapped(block[:middle] + "…").encode()) <= budget:
-            low = middle
-        else:
-            high = middle - 1
-    return _wrapped(block[:low].rstrip() + "…") if low else ""
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return write(text[:low].rstrip() + "…") if low else ""

@@ -30,7 +30,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.recording import chunks as on_chunks
-from bot.recording.ledger import Ledger, fingerprint, lay_out
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,
@@ -42,21 +41,18 @@ from bot.recording.model import (
     Effect,
     Ended,
     Erase,
-    Finish,
     Forget,
-    Joined,
     LookAgain,
     Opened,
     Outcome,
     RecordingEvent,
     Redacted,
     Tick,
-    Withdraw,
 )
 from bot.recording.policy import Limits
+from bot.recording.settling import settled
 from storage.records import (
     Chunk,
-    ChunkState,
     EndedBy,
     EventId,
     HistoryVisibility,
@@ -67,8 +63,6 @@ from storage.records import (
     RecordingState,
     RoomId,
 )
-
-DECIDED = frozenset({RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY})
 
 
 def begin(
@@ -144,7 +138,7 @@ def step(
         return after
     if after.recording.state is RecordingState.LIVE:
         return _watched(before, after, event, now, limits)
-    return _settled(before, after, event, now, limits)
+    return settled(before, after, event, now, limits)
 
 
 def _refusal(it: Outcome, event: RecordingEvent) -> str | None:
@@ -270,7 +264,7 @@ def _tombstone(recording: Recording, now: datetime) -> Recording:
     )
 
 
-# ---- what the time says
+# ---- the clock
 
 
 def _watched(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
@@ -278,61 +272,11 @@ def _watched(before: Outcome, after: Outcome, event: RecordingEvent, now: dateti
     ends = _patience_ends(after.recording, limits)
     if not isinstance(event, Tick):
         sooner = ends < _patience_ends(before.recording, limits)
-        return _and(after, LookAgain(ends)) if sooner else after
+        return after.also(LookAgain(ends)) if sooner else after
     if now < ends:
-        return _and(after, LookAgain(ends))
+        return after.also(LookAgain(ends))
     recording = _ended(after.recording, EndedBy.ABANDONED, after.recording.heard_at, now, limits)
-    return _settled(before, replace(after, recording=recording), event, now, limits)
-
-
-def _settled(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
-    """An ended recording: decided, or looked at again when the quiet period is over."""
-    was_decided = before.recording.state in DECIDED
-    unchanged = after.recording == before.recording and after.chunks == before.chunks
-    if unchanged and (was_decided or not isinstance(event, Tick)):
-        return _joined(after, event) if was_decided and isinstance(event, Joined) else after
-    ledger = lay_out(after.recording, after.chunks)
-    if not _is_time(after, ledger, event, now, was_decided=was_decided):
-        return _reopened(after, now, limits)
-    decided = replace(after, recording=replace(after.recording, state=_verdict(ledger)))
-    same_sound = was_decided and fingerprint(ledger) == fingerprint(lay_out(before.recording, before.chunks))
-    if same_sound and decided.recording.state is before.recording.state:
-        return decided
-    if ledger.sounds:
-        return _and(decided, Finish())
-    taken = any(chunk.state is ChunkState.REDACTED for chunk in after.chunks)
-    return _and(decided, Withdraw()) if taken else decided
-
-
-def _joined(it: Outcome, event: Joined) -> Outcome:
-    """While the audio was made, something may have come that belongs into it, or gone that must not stay in it."""
-    ledger = lay_out(it.recording, it.chunks)
-    if fingerprint(ledger) == event.fingerprint:
-        return it
-    return _and(it, Finish() if ledger.sounds else Withdraw())
-
-
-def _is_time(it: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, *, was_decided: bool) -> bool:
-    if ledger.certain:
-        return True
-    if was_decided and isinstance(event, Redacted):
-        return True  # the sound of what was redacted is published at this moment
-    if it.recording.quiet_until is not None and now < it.recording.quiet_until:
-        return False
-    fetching = any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in it.chunks)
-    return not fetching or isinstance(event, Tick | Redacted)
-
-
-def _reopened(it: Outcome, now: datetime, limits: Limits) -> Outcome:
-    quiet_until = it.recording.quiet_until
-    look_at = quiet_until if quiet_until and now < quiet_until else now + limits.quiet_period
-    return _and(replace(it, recording=replace(it.recording, state=RecordingState.FINISHING)), LookAgain(look_at))
-
-
-def _verdict(ledger: Ledger) -> RecordingState:
-    if ledger.complete:
-        return RecordingState.COMPLETE
-    return RecordingState.INCOMPLETE if ledger.sounds or ledger.waiting else RecordingState.EMPTY
+    return settled(before, replace(after, recording=recording), event, now, limits)
 
 
 def _patience_ends(recording: Recording, limits: Limits) -> datetime:
@@ -340,10 +284,6 @@ def _patience_ends(recording: Recording, limits: Limits) -> datetime:
 
 
 # ---- small things
-
-
-def _and(it: Outcome, effect: Effect) -> Outcome:
-    return replace(it, effects=(*it.effects, effect))
 
 
 def _clamped(at: datetime | None, earliest: datetime | None, now: datetime) -> datetime:

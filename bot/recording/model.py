@@ -3,7 +3,7 @@
 Dialects make the events of the room; the worker makes those of the media. Nothing here looks at raw JSON.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -196,3 +196,7 @@ class Outcome:
     chunks: tuple[Chunk, ...]  # all of them; one that is not among them any more was none
     effects: tuple[Effect, ...] = ()
     ignored: str | None = None  # why the event counted for nothing: a short name, for one log line
+
+    def also(self, effect: Effect) -> "Outcome":
+        """The same with one more effect."""
+        return replace(self, effects=(*self.effects, effect))

@@ -8,6 +8,7 @@ from aiohttp import web
 from bot.feeds.addresses import CODE, ROOM_KEY, TOKEN
 from bot.web import respond
 from bot.web.access import Access, Family, Verdict
+from bot.web.conditions import Representation
 from bot.web.covers import Covers
 from bot.web.feeds import Feeds
 from bot.web.library import Library
@@ -98,10 +99,6 @@ class Families:
         if picture is None:
             return None
         scope = "public" if access.claim.family is Family.PUBLIC else "private"
-        headers = {
-            **respond.OF_FAMILY[access.claim.family],
-            "Content-Type": "image/jpeg",
-            "Cache-Control": f"{scope}, {respond.KEPT_FOR_EVER}",
-            "ETag": f'"{name}"',
-        }
-        return web.Response(headers=headers, body=picture)
+        headers = {**respond.OF_FAMILY[access.claim.family], "Cache-Control": f"{scope}, {respond.KEPT_FOR_EVER}"}
+        file = Representation(name, len(picture), view.room.changed_at.replace(microsecond=0))
+        return respond.content(request, picture, file, headers, {"Content-Type": "image/jpeg"})

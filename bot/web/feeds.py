@@ -15,10 +15,10 @@ from bot.feeds.catalog import channel_of, item_of
 from bot.feeds.rss import render
 from bot.settings import Settings
 from bot.web.access import Family
-from bot.web.conditions import Representation, plan
+from bot.web.conditions import Representation
 from bot.web.library import Page, View
 from bot.web.memo import Made
-from bot.web.respond import OF_FAMILY, http_date
+from bot.web.respond import OF_FAMILY, content
 
 RSS = "application/rss+xml; charset=utf-8"
 CACHE_BYTES = 16 * 1024 * 1024
@@ -27,12 +27,12 @@ COMPRESSION = 6
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A feed in one encoding, with its headers as a 304 has them."""
+    """A feed in one encoding, with its headers."""
 
     content: bytes
     file: Representation
     headers: dict[str, str]
-    kind: dict[str, str]  # what a 200 has besides
+    kind: dict[str, str]  # those that only a body has
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +69,19 @@ class Feeds:
         """One page of the feed; `token` is the listener's."""
         body = await self.body(view, page, token)
         encoded = body.packed if _takes_gzip(request.headers.get("Accept-Encoding", "")) else body.plain
-        what = plan("HEAD", request.headers, encoded.file)  # a feed is never sent in pieces
-        if what.status != 200:
-            return web.Response(status=what.status, headers=encoded.headers)
-        return web.Response(headers={**encoded.headers, **encoded.kind}, body=encoded.content)
+        return content(request, encoded.content, encoded.file, encoded.headers, encoded.kind)
 
     async def body(self, view: View, page: Page, token: str | None) -> Body:
         """The feed for one listener, or for everybody."""
         return await self._bodies.get((view.key, page.number, token), partial(self._body, view, page, token))
 
     async def _body(self, view: View, page: Page, token: str | None) -> Body:
-        template = await self._templates.get((view.key, page.number), partial(self._template, view, page))
+        # By what it says, not by who asks: many listeners hear the same and differ in their tokens only.
+        heard = tuple((recording.id, episode.blob) for recording, episode in page.published)
+        said = (view.room.room_id, view.room.revision, view.room.changed_at, view.family, view.face)
+        template = await self._templates.get(
+            (*said, page.number, page.more, heard), partial(self._template, view, page)
+        )
         return await asyncio.to_thread(_encode, template, view.family, token)
 
     async def _template(self, view: View, page: Page) -> Template:
@@ -124,14 +126,9 @@ def _encode(template: Template, family: Family, token: str | None) -> Body:
     )
 
 
-def _encoded(content: bytes, file: Representation, family: Family, encoding: dict[str, str]) -> Encoded:
-    headers = {
-        **OF_FAMILY[family],
-        "ETag": f'"{file.tag}"',
-        "Last-Modified": http_date(file.modified),
-        "Vary": "Accept-Encoding",
-    }
-    return Encoded(content, file, headers, {"Content-Type": RSS, **encoding})
+def _encoded(xml: bytes, file: Representation, family: Family, encoding: dict[str, str]) -> Encoded:
+    headers = {**OF_FAMILY[family], "Vary": "Accept-Encoding"}
+    return Encoded(xml, file, headers, {"Content-Type": RSS, **encoding})
 
 
 @lru_cache(maxsize=256)  # there are as many of these as there are kinds of clients

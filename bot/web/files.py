@@ -91,7 +91,7 @@ def _open(path: Path) -> tuple[int, int]:
     return descriptor, os.fstat(descriptor).st_size
 
 
-async def read(file: OpenFile, start: int, count: int) -> bytes:
+async def read(file: OpenFile, start: int, count: int) -> bytearray:
     """Bytes of a file: on the loop when the kernel has them in memory, else in a thread.
 
     Raises OSError, also when the file is shorter than that.
@@ -105,7 +105,7 @@ async def read(file: OpenFile, start: int, count: int) -> bytes:
         got += await asyncio.to_thread(_read_rest, file.descriptor, memoryview(piece)[got:], start + got)
     if got < count:
         raise OSError("the file is shorter than it was")
-    return bytes(piece)
+    return piece
 
 
 def _read_rest(descriptor: int, into: memoryview, start: int) -> int:

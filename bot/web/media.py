@@ -13,7 +13,7 @@ from bot.web import files
 from bot.web.access import Family
 from bot.web.conditions import Plan, Representation, plan
 from bot.web.memo import Recent
-from bot.web.respond import OF_FAMILY, http_date, not_found
+from bot.web.respond import OF_FAMILY, http_date, not_found, part_of
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Media:
             # The blob's name is the SHA-256 of its bytes: a strong tag, and a healed episode has another one.
             now = Representation(episode.blob, file.size, episode.made_at.replace(microsecond=0))
             what = plan(request.method, request.headers, now)
-            return await _answer(request, file, what, {**self._headers(family, published), **_range(what, file.size)})
+            return await _answer(request, file, what, {**self._headers(family, published), **part_of(what, file.size)})
         finally:
             self._files.done(file)
 
@@ -59,12 +59,6 @@ class Media:
             }
             self._known.put(key, headers)
         return headers
-
-
-def _range(what: Plan, size: int) -> dict[str, str]:
-    if what.status == 206:
-        return {"Content-Range": f"bytes {what.start}-{what.start + what.count - 1}/{size}"}
-    return {"Content-Range": f"bytes */{size}"} if what.status == 416 else {}
 
 
 async def _answer(

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from bot.web.access import Family
+from bot.web.conditions import Plan, Representation, plan
 
 SAFE = {
     "Server": "Aircheck",
@@ -41,6 +42,25 @@ RETRY_AFTER_S = 30
 
 def http_date(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
+
+
+def content(
+    request: web.BaseRequest, body: bytes, file: Representation, headers: dict[str, str], kind: dict[str, str]
+) -> web.Response:
+    """Something that is in memory, whole or in pieces. `kind` are the headers that only a body has."""
+    what = plan(request.method, request.headers, file)
+    shared = {**headers, "ETag": f'"{file.tag}"', "Last-Modified": http_date(file.modified), "Accept-Ranges": "bytes"}
+    if what.status not in (200, 206):
+        return web.Response(status=what.status, headers={**shared, **part_of(what, file.size)})
+    piece = body[what.start : what.start + what.count]
+    return web.Response(status=what.status, headers={**shared, **kind, **part_of(what, file.size)}, body=piece)
+
+
+def part_of(what: Plan, size: int) -> dict[str, str]:
+    """The Content-Range of a piece, and of none."""
+    if what.status == 206:
+        return {"Content-Range": f"bytes {what.start}-{what.start + what.count - 1}/{size}"}
+    return {"Content-Range": f"bytes */{size}"} if what.status == 416 else {}
 
 
 def short(status: int, text: str, **headers: str) -> web.Response:

@@ -103,7 +103,7 @@ class WebServer:
             return respond.short(500, "Something went wrong")
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        """All paths have two parts at most behind the family: one split is the whole routing."""
+        """No path of ours has more than three parts: one split is the whole routing."""
         parts = request.path.split("/", 3)[1:]
         if request.method not in ("GET", "HEAD"):
             asked = request.method == "OPTIONS" and parts[:1] == ["r"]

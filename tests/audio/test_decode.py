@@ -187,6 +187,16 @@ async def test_numbers_that_are_none(ffmpeg: Ffmpeg, studio: Studio, tmp_path: P
     assert np.abs(heard).max() <= 8
 
 
+async def test_other_run(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A chunk that is said to carry on gets nothing of a run that is not its own."""
+    first, second = captured("pauses")[:2]
+    alone, _ = await joined(sounds([second]), ffmpeg, tmp_path)
+    wrong = Sound(second.path, Container.OGG_OPUS, True, second.facts.samples)
+    heard, mismatches = await joined([*sounds([first]), wrong], ffmpeg, tmp_path)
+    assert mismatches == []
+    assert (heard[first.facts.samples :] == alone).all()
+
+
 def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 

@@ -155,6 +155,31 @@ def test_two_streams() -> None:
         facts(whole + headers(serial=6) + page([MS20], 2, 960, flags=4, serial=6))
 
 
+def test_picture_in_the_tags() -> None:
+    """Tags that go over several pages, as a cover makes them, are no sound."""
+    tags = b"OpusTags" + bytes(100_000)
+    first = write_page(Page(0, -1, 5, 1, b"\xff" * 255, tags[: 255 * 255]))
+    rest = tags[255 * 255 :]
+    second = write_page(Page(1, 0, 5, 2, lacing_of(rest), rest))
+    found = facts(page([HEAD], 0, 0, flags=2) + first + second + page([MS20] * 10, 3, 9600)).ogg
+    assert found is not None
+    assert (found.first_page, found.packet_samples) == (3, 9600)
+
+
+def test_other_streams_beside_it() -> None:
+    """Pages of other codecs in the same file are passed over."""
+    video = [page([b"video"], 0, 0, flags=2, serial=9), page([bytes(9000)], 1, 5, serial=9)]
+    sound = [page([MS20] * 10, 2, 9600), page([MS20] * 10, 3, 19_200)]
+    found = facts(video[0] + headers() + sound[0] + video[1] + sound[1]).ogg
+    assert found is not None
+    assert (found.serial, found.packet_samples, found.contiguous) == (5, 19_200, True)
+
+
+def test_endless_headers() -> None:
+    """Headers without end are refused."""
+    assert reason(b"".join(page([HEAD], 0, 0, flags=2, serial=n) for n in range(1100))) == "headers_missing"
+
+
 def test_slices_are_the_stream() -> None:
     """The facts of slices add up to those of the stream that they were cut from."""
     chunks = captured("plain")[:3]

@@ -36,7 +36,7 @@ def parsed(xml: bytes) -> Any:
 CHANNEL_ROWS = {
     "title": ("title", None, "Kitchen radio"),
     "link": ("link", None, f"{BASE}/r/0123456789abcdef/"),
-    "description": ("description", None, "<p>What was said in the kitchen.</p><p>Every Friday.</p>"),
+    "description": ("description", None, "What was said in the kitchen.\n\nEvery Friday."),
     "language": ("language", None, "en"),
     "image": ("itunes:image", "href", f"{BASE}/r/0123456789abcdef/cover-abc.jpg"),
     "category": ("itunes:category", "text", "Arts"),
@@ -100,9 +100,9 @@ def test_explicit_is_said_of_the_channel_and_of_each_item() -> None:
 
 
 def test_descriptions_are_html_in_cdata() -> None:
-    """Descriptions are wrapped in CDATA and can't break out of it."""
+    """Descriptions are wrapped in CDATA and can't break out of it; a channel's has no markup."""
     xml = render(channel(description="a ]]> b <script>"), [item(description="c ]]> d")])
-    assert b"<description><![CDATA[<p>a ]]&gt; b &lt;script&gt;</p>]]></description>" in xml
+    assert b"<description><![CDATA[a ]]&gt; b &lt;script&gt;]]></description>" in xml
     assert b"<description><![CDATA[<p>c ]]&gt; d</p>]]></description>" in xml
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.feeds.text import clean_line, clean_text, holds_mxid, paragraphs
+from bot.feeds.text import clean_line, clean_text, escaped, holds_mxid, paragraphs
 
 LINES = {
     "white space": ("  two \t words\n here ", "two words here"),
@@ -47,6 +47,7 @@ def test_paragraphs_stay_in_their_budget(text: str, budget: int) -> None:
     html = paragraphs(text, budget)
     assert len(html.encode()) <= budget
     assert html == "" or (html.startswith("<p>") and html.endswith("</p>"))
+    assert len(escaped(text, budget).encode()) <= budget
 
 
 @given(st.text(st.characters(codec=None), max_size=60))

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
@@ -9,7 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from aiohttp import ClientSession
 
+import bot.web.feeds
 import bot.web.library
+from bot.feeds.model import Channel, Item
+from bot.feeds.rss import render
 from storage.records import RecordingState, Room, Visibility
 from tests.web.world import ALICE, BOB, World
 
@@ -95,6 +99,21 @@ async def test_head_of_a_feed(client: ClientSession, room: Room) -> None:
         assert head.headers["ETag"] == got.headers["ETag"]
 
 
+async def test_feed_in_pieces(client: ClientSession, room: Room) -> None:
+    """A piece of a feed can be had too, of the encoding that is asked for, as long as it is the same feed."""
+    address = f"/r/{room.key}/feed.xml"
+    for encoding in (PLAIN, GZIP):
+        async with client.get(address, headers=encoding) as answer:
+            whole, tag = await answer.read(), answer.headers["ETag"]
+        headers = {**encoding, "Range": "bytes=10-19"}
+        async with client.get(address, headers={**headers, "If-Range": tag}) as answer:
+            assert answer.status == 206
+            assert await answer.read() == whole[10:20]
+        async with client.get(address, headers={**headers, "If-Range": '"other"'}) as answer:
+            assert answer.status == 200
+            assert await answer.read() == whole
+
+
 async def test_tag_moves_with_the_content_only(world: World, client: ClientSession, room: Room) -> None:
     """The tag is the same until something that the feed shows changes, then it is another."""
     address = f"/r/{room.key}/feed.xml"
@@ -122,6 +141,25 @@ async def test_each_listener_has_their_own_addresses(world: World, client: Clien
         assert "\ue000" not in xml
         assert len(enclosures(xml)) == 2
         assert all(f"/p/{token}/" in address for address in enclosures(xml))
+
+
+async def test_feed_is_rendered_once_for_all_who_hear_the_same(
+    world: World, client: ClientSession, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listeners who joined at different times and hear the same cost one rendering, though they ask at once."""
+    rendered = []
+
+    def counted(channel: Channel, items: Sequence[Item]) -> bytes:
+        rendered.append(channel)
+        return render(channel, items)
+
+    monkeypatch.setattr(bot.web.feeds, "render", counted)
+    tokens = []
+    for number, user in enumerate((ALICE, BOB)):
+        await world.member(room, user, at=number)
+        tokens.append(await world.listener(room, user))
+    await asyncio.gather(*(xml_of(client, f"/p/{token}/feed.xml") for token in tokens * 3))
+    assert len(rendered) == 1
 
 
 async def test_personal_feed_is_for_nobody_else(world: World, client: ClientSession, room: Room) -> None:

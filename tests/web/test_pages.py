@@ -26,6 +26,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.text += " " if tag == "td" else ""
         self.addresses += [value for name, value in attrs if name in ("href", "src") and value]
 
     def handle_data(self, data: str) -> None:
@@ -77,13 +78,17 @@ async def test_live_is_said(world: World, client: ClientSession, room: Room) -> 
 
 
 async def test_episode_page_says_what_is_missing(world: World, client: ClientSession, room: Room) -> None:
-    """An incomplete episode's page says in plain words how whole it is."""
+    """An incomplete episode's page says in plain words what is missing: where, how much of it, and why."""
     recording = await world.recording(room, state=RecordingState.INCOMPLETE, description="One.\n\nTwo <b>.")
-    await world.chunk(recording, 1, ChunkState.DAMAGED)
+    for sequence, state in enumerate(("stored", "damaged", "stored", "waiting_for_key", "stored"), 1):
+        await world.chunk(recording, sequence, ChunkState(state), seconds=70)
     await world.episode(recording)
     found = await page(client, f"/r/{room.key}/{recording.code}")
-    assert "missing" in found.text
-    assert "Two <b>." in found.text
+    words = " ".join(found.text.split())
+    assert "Sound is missing in 2 places. What is still awaited is put where it belongs when it comes." in words
+    assert "1:10 1 min 10 s arrived damaged" in words
+    assert "3:30 1 min 10 s can't be decrypted yet" in words
+    assert "Two <b>." in words
 
 
 async def test_complete_episode_says_so(world: World, client: ClientSession, room: Room) -> None:
@@ -188,6 +193,9 @@ async def test_cover_is_what_apple_takes(world: World, client: ClientSession, ro
     assert len(body) < 512_000
     async with client.head(f"/r/{room.key}/{name}") as answer:
         assert answer.headers["Content-Length"] == str(len(body))
+        tag = answer.headers["ETag"]
+    async with client.get(f"/r/{room.key}/{name}", headers={"If-None-Match": tag}) as answer:
+        assert answer.status == 304
     async with client.get(f"/r/{room.key}/cover-0000000000000000.jpg") as answer:
         assert answer.status == 404
 

@@ -17,7 +17,10 @@ from storage import archive, rooms
 from storage.records import (
     BlobKey,
     Chunk,
+    ChunkFacts,
     ChunkState,
+    Container,
+    DurationMs,
     Episode,
     EventId,
     HistoryVisibility,
@@ -30,6 +33,7 @@ from storage.records import (
     Room,
     RoomId,
     StateEvent,
+    Timing,
     UserId,
     Visibility,
     to_samples,
@@ -134,11 +138,22 @@ class World:
             await archive.save_recording(db, recording)
             await rooms.touch(db, recording.room_id, NOW)
 
-    async def chunk(self, recording: Recording, sequence: int, state: ChunkState) -> None:
+    async def chunk(self, recording: Recording, sequence: int, state: ChunkState, seconds: int = 60) -> None:
+        """A chunk that is announced to be so long, and is when it is stored."""
         self.events += 1
-        event = EventId(f"$chunk{self.events}")
+        stored = state is ChunkState.STORED
+        chunk = Chunk(
+            event_id=EventId(f"$chunk{self.events}"),
+            recording_id=recording.id,
+            position=Position(self.events),
+            sequence=sequence,
+            state=state,
+            announced_ms=DurationMs(seconds * 1000),
+            blob=BlobKey(f"{self.events:064}") if stored else None,
+            facts=ChunkFacts(Container.WAV, Timing.EXACT, to_samples(seconds * 1000), 48_000, 1) if stored else None,
+        )
         async with self.store.write() as db:
-            await archive.save_chunk(db, Chunk(event, recording.id, Position(self.events), sequence, state))
+            await archive.save_chunk(db, chunk)
 
 
 def settings_with(**sections: dict[str, Any]) -> Settings:

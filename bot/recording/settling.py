@@ -1,0 +1,61 @@
+"""When an ended recording is decided, and as what. Pure; the rules stand at the top of `machine`."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from bot.recording.ledger import Ledger, fingerprint, lay_out
+from bot.recording.model import Finish, Joined, LookAgain, Outcome, RecordingEvent, Redacted, Tick, Withdraw
+from bot.recording.policy import Limits
+from storage.records import ChunkState, RecordingState
+
+DECIDED = frozenset({RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY})
+
+
+def settled(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
+    """An ended recording: decided, or looked at again when the quiet period is over."""
+    was_decided = before.recording.state in DECIDED
+    unchanged = after.recording == before.recording and after.chunks == before.chunks
+    if unchanged and (was_decided or not isinstance(event, Tick)):
+        return _joined(after, event) if was_decided and isinstance(event, Joined) else after
+    ledger = lay_out(after.recording, after.chunks)
+    if not _is_time(after, ledger, event, now, was_decided=was_decided):
+        return _reopened(after, now, limits)
+    decided = replace(after, recording=replace(after.recording, state=_verdict(ledger)))
+    same_sound = was_decided and fingerprint(ledger) == fingerprint(lay_out(before.recording, before.chunks))
+    if same_sound and decided.recording.state is before.recording.state:
+        return decided
+    if ledger.sounds:
+        return decided.also(Finish())
+    taken = any(chunk.state is ChunkState.REDACTED for chunk in after.chunks)
+    return decided.also(Withdraw()) if taken else decided
+
+
+def _joined(it: Outcome, event: Joined) -> Outcome:
+    """While the audio was made, something may have come that belongs into it, or gone that must not stay in it."""
+    ledger = lay_out(it.recording, it.chunks)
+    if fingerprint(ledger) == event.fingerprint:
+        return it
+    return it.also(Finish() if ledger.sounds else Withdraw())
+
+
+def _is_time(it: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, *, was_decided: bool) -> bool:
+    if ledger.certain:
+        return True
+    if was_decided and isinstance(event, Redacted):
+        return True  # the sound of what was redacted is published at this moment
+    if it.recording.quiet_until is not None and now < it.recording.quiet_until:
+        return False
+    fetching = any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in it.chunks)
+    return not fetching or isinstance(event, Tick | Redacted)
+
+
+def _reopened(it: Outcome, now: datetime, limits: Limits) -> Outcome:
+    quiet_until = it.recording.quiet_until
+    look_at = quiet_until if quiet_until and now < quiet_until else now + limits.quiet_period
+    return replace(it, recording=replace(it.recording, state=RecordingState.FINISHING)).also(LookAgain(look_at))
+
+
+def _verdict(ledger: Ledger) -> RecordingState:
+    if ledger.complete:
+        return RecordingState.COMPLETE
+    return RecordingState.INCOMPLETE if ledger.sounds or ledger.waiting else RecordingState.EMPTY

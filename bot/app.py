@@ -120,7 +120,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         raise StartError(str(error)) from None
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     stack.callback(lambda: failed.done() and failed.exception())  # whoever runs us may have no use for it
-    recorder = Recorder(store, limits_of(settings), clock)
+    recorder = Recorder(store, limits_of(settings), clock, hears=lambda: session.ready.is_set())
     intake = Intake(
         store,
         UserId(settings.matrix.user_id),
@@ -130,7 +130,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         clock=clock,
     )
     session = Session(settings, settings.storage.path, intake, clock)
-    worker = Worker(store, _handlers(settings, store, ffmpeg, secret, recorder, session, clock), clock)
+    worker = Worker(store, _handlers(settings, store, ffmpeg, secret, recorder, session, intake, clock), clock)
     web = WebServer(
         store,
         settings,
@@ -155,6 +155,7 @@ def _handlers(
     secret: bytes,
     recorder: Recorder,
     session: Session,
+    intake: Intake,
     clock: Clock,
 ) -> dict[JobKind, Handler]:
     """Who does which kind of job."""
@@ -173,6 +174,7 @@ def _handlers(
         session.sending,
         invites=settings.matrix.invites,
         addresses=personal,
+        take_state=intake.refresh,
         prefix=settings.commands.prefix,
         clock=clock,
     )
@@ -186,13 +188,14 @@ def _handlers(
         JobKind.NOTICE: outbox.notice,
         JobKind.DIRECT: outbox.direct,
         JobKind.INVITE: outbox.invite,
+        JobKind.REFRESH: outbox.refresh,
         JobKind.COMMAND: Commands(store, settings, secret, clock).handle,
     }
 
 
 async def _hear(session: Session, intake: Intake) -> None:
-    """The session, and once it hears: keys may have come that no kept event was tried with."""
-    opening = asyncio.create_task(_open_kept(session, intake))
+    """The session, and once it hears: state is read anew, and kept events are tried with keys that came."""
+    opening = asyncio.create_task(_catch_up(session, intake))
     try:
         await session.run()
     finally:
@@ -200,8 +203,9 @@ async def _hear(session: Session, intake: Intake) -> None:
         await asyncio.gather(opening, return_exceptions=True)
 
 
-async def _open_kept(session: Session, intake: Intake) -> None:
+async def _catch_up(session: Session, intake: Intake) -> None:
     await session.ready.wait()
+    await intake.ask_for_state()
     await intake.open_all()
 
 

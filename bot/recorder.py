@@ -3,12 +3,15 @@
 Everything that changes a recording goes through `apply`, so there is one order of things and one writer.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from bot import rules, words
+from bot.errors import TryLater
 from bot.matrix import dialects
 from bot.matrix.times import sent_at
 from bot.recording import machine
@@ -58,15 +61,19 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 BATCH = 100
+LONG = 300  # chunks; more take longer than the event loop may be held
 
 
 class Recorder:
-    """Follows the journal."""
+    """Follows the journal. `hears`: the first sync of this process is written."""
 
-    def __init__(self, store: Store, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, limits: Limits, clock: Callable[[], datetime], *, hears: Callable[[], bool] = lambda: True
+    ) -> None:
         self._store = store
         self._limits = limits
         self._clock = clock
+        self._hears = hears
         self._stopping = False
 
     async def run(self) -> None:
@@ -222,9 +229,10 @@ class Recorder:
             return
         now = self._clock()
         before = await archive.chunks(db, recording_id)
-        outcome = machine.step(
-            recording, before, event, event_id=event_id, position=position, now=now, limits=self._limits
+        step = partial(
+            machine.step, recording, before, event, event_id=event_id, position=position, now=now, limits=self._limits
         )
+        outcome = await asyncio.to_thread(step) if len(before) > LONG else step()
         if outcome.ignored:
             log.info("ignored: rule=%s recording=%s event=%s", outcome.ignored, recording.code, event_id)
         known = {chunk.event_id: chunk for chunk in before}
@@ -294,8 +302,14 @@ class Recorder:
 
     async def tick(self, job: Job) -> None:
         """The time has come to look at a recording's clocks."""
+        recording_id = RecordingId(int(job.subject))
+        async with self._store.read() as db:
+            recording = await archive.recording(db, recording_id)
+        if recording is not None and recording.state is RecordingState.LIVE and not self._hears():
+            # Signs of life may lie on the homeserver: nothing is abandoned before they were read.
+            raise TryLater("the first sync is waited for", after_s=5)
         async with self._store.write() as db:
-            await self.apply(db, RecordingId(int(job.subject)), Tick())
+            await self.apply(db, recording_id, Tick())
 
     async def end(self, job: Job) -> None:
         """Something outside the broadcast ends it."""

@@ -121,18 +121,23 @@ async def delete_episode(db: Connection, recording_id: RecordingId) -> None:
     await db.execute(delete(episodes).where(episodes.c.recording_id == recording_id))
 
 
-async def published(db: Connection, room_id: RoomId) -> tuple[tuple[Recording, Episode], ...]:
+async def published(
+    db: Connection, room_id: RoomId, limit: int | None = None, offset: int = 0
+) -> tuple[tuple[Recording, Episode], ...]:
     """What a room's feeds may list, newest first: audio is there, and it is whole or no longer held."""
     listed = (recording_table.c.room_id == room_id) & (recording_table.c.state != RecordingState.DELETED)
-    published_episodes = (
-        select(episodes)
-        .join(recording_table, episodes.c.recording_id == recording_table.c.id)
+    statement = (
+        select(recording_table)
+        .join(episodes, episodes.c.recording_id == recording_table.c.id)
         .where(listed, episodes.c.published_at.is_not(None))
+        .order_by(recording_table.c.started_at.desc(), recording_table.c.id.desc())
+        .offset(offset)
     )
-    by_id = {row.recording_id: record(Episode, row) for row in await db.execute(published_episodes)}
-    newest_first = (recording_table.c.started_at.desc(), recording_table.c.id.desc())
-    rows = await db.execute(select(recording_table).where(listed).order_by(*newest_first))
-    return tuple((record(Recording, row), by_id[row.id]) for row in rows if row.id in by_id)
+    rows = await db.execute(statement if limit is None else statement.limit(limit))
+    found = [record(Recording, row) for row in rows]
+    wanted = select(episodes).where(episodes.c.recording_id.in_([one.id for one in found]))
+    by_id = {row.recording_id: record(Episode, row) for row in await db.execute(wanted)}
+    return tuple((one, by_id[one.id]) for one in found)
 
 
 async def referenced(db: Connection, blobs: list[BlobKey]) -> frozenset[BlobKey]:

@@ -13,11 +13,11 @@ from storage.rows import record
 from storage.tables import jobs
 
 
-async def add(db: Connection, job: NewJob, now: datetime) -> None:
-    """Writes a job down, unless it stands there already (see NewJob)."""
+async def add(db: Connection, job: NewJob, now: datetime) -> bool:
+    """Writes a job down; False when a once-only one was written before (see NewJob)."""
     once_key = f"{job.kind}:{job.subject}" if job.once else None
     if once_key and (await db.execute(select(jobs.c.id).where(jobs.c.once_key == once_key))).first():
-        return
+        return False
     run_at = job.run_at or now
     statement = insert(jobs).values(
         kind=job.kind,
@@ -41,6 +41,7 @@ async def add(db: Connection, job: NewJob, now: datetime) -> None:
             },
         )
     )
+    return True
 
 
 async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit: int) -> tuple[Job, ...]:

@@ -272,6 +272,7 @@ class JobKind(StrEnum):
     TICK = "tick"  # look at a recording's clocks; subject: recording id
     FINISH = "finish"  # join and publish; subject: recording id
     COVER = "cover"  # make a room's picture anew; subject: room id
+    REFRESH = "refresh"  # read a room's current state from the homeserver; subject: room id
     NOTICE = "notice"  # say something in a room
     DIRECT = "direct"  # send user U the address of room R
     INVITE = "invite"  # take or leave an invite; subject: room id

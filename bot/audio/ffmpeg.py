@@ -126,7 +126,9 @@ def limit(pid: int, limits: Limits) -> None:
     )
     with suppress(ProcessLookupError):
         for kind, value in values:
-            resource.prlimit(pid, kind, (value, value))
+            _, hard = resource.prlimit(pid, kind)
+            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.prlimit(pid, kind, (bound, bound))
 
 
 @asynccontextmanager
@@ -145,9 +147,9 @@ async def running(
         cwd="/",
         limit=BLOCK_BYTES,
     )
-    limit(process.pid, limits)
     child = Child(process, limits)
     try:
+        limit(process.pid, limits)
         yield child
     finally:
         await asyncio.shield(child.kill())

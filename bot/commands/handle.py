@@ -18,7 +18,7 @@ from bot.errors import GiveUp
 from bot.settings import Settings
 from storage import jobs, rooms
 from storage.database import Connection
-from storage.records import EventId, Job, JobKind, JobState, Json, NewJob, Position, RoomId, UserId
+from storage.records import EventId, Job, JobKind, Json, NewJob, Position, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -127,10 +127,8 @@ class Commands:
         if answer is None:
             return
         payload = {"room_id": said.room_id, "body": answer, "reply_to": said.event_id, "thread": said.thread}
-        # A once-only job that is known adds no row: that is how a repetition shows.
-        before = await jobs.count(db, *JobState)
-        await jobs.add(db, NewJob(JobKind.NOTICE, f"answer:{said.event_id}", payload, once=True), self._clock())
-        if await jobs.count(db, *JobState) == before:
+        notice = NewJob(JobKind.NOTICE, f"answer:{said.event_id}", payload, once=True)
+        if not await jobs.add(db, notice, self._clock()):
             raise _AnsweredBefore
 
 

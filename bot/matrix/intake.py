@@ -5,7 +5,7 @@ be read is kept as its wrapper, and only where it may belong to a broadcast. Roo
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -121,7 +121,9 @@ class Intake:
             if heard.history:
                 await self._heard(db, heard, now)
         at = await journal.position(db)
+        behind = False
         for event in batch.before:
+            behind = behind or (room.joined and await self._is_behind(db, batch.room_id, event))
             await self._apply_state(db, batch.room_id, event, at, now)
         for heard in batch.timeline:
             if not heard.history:
@@ -130,6 +132,40 @@ class Intake:
             await self._joined(db, batch.room_id, now)
         elif not batch.joined and (room.joined or known is None):
             await self._removed(db, batch.room_id, now)
+        elif behind:
+            await jobs.add(db, NewJob(JobKind.REFRESH, batch.room_id, {}), now)
+
+    async def _is_behind(self, db: Connection, room_id: RoomId, event: Json) -> bool:
+        """Whether a state block takes back what was heard later: homeservers do so around a join, and when
+        state is resolved anew. Which of the two it is only a look at the room's state can tell."""
+        kind, key, event_id = (event.get(name) for name in ("type", "state_key", "event_id"))
+        if not (isinstance(kind, str) and isinstance(key, str) and isinstance(event_id, str)):
+            return False
+        current = await rooms.state(db, room_id, kind, key)
+        if current is None or current.event_id is None or current.event_id == event_id:
+            return False
+        heard_at = await journal.position_of(db, EventId(event_id))
+        return heard_at is not None and heard_at < current.position
+
+    async def refresh(self, room_id: RoomId, events: Iterable[Json]) -> None:
+        """Takes the whole of a room's current state, as the homeserver has it now."""
+        now = self._clock()
+        async with self._store.write() as db:
+            room = await rooms.room(db, room_id)
+            if room is None or not room.joined:
+                return
+            at = await journal.position(db)
+            for event in events:
+                await self._apply_state(db, room_id, event, at, now)
+
+    async def ask_for_state(self) -> None:
+        """After a start: every room's state is read anew, those with something live first."""
+        now = self._clock()
+        async with self._store.write() as db:
+            live = {recording.room_id for recording in await archive.open_recordings(db)}
+            joined = [room.room_id for room in await rooms.all_rooms(db) if room.joined]
+            for room_id in sorted(joined, key=lambda room_id: (room_id not in live, room_id)):
+                await jobs.add(db, NewJob(JobKind.REFRESH, room_id, {}), now)
 
     async def _heard(self, db: Connection, heard: HeardEvent, now: datetime) -> None:
         kind = heard.event.get("type")
@@ -167,6 +203,8 @@ class Intake:
             old = await rooms.state(db, room_id, kind, key)
             if old is not None and rules.membership(old.content) == rules.membership(content):
                 at = old.position
+            elif isinstance(event_id, str):
+                at = await journal.position_of(db, EventId(event_id)) or at
             content = {name: content[name] for name in ("membership", "displayname") if name in content}
         await rooms.save_state(
             db,

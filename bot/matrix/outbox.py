@@ -1,11 +1,11 @@
-"""What leaves for the rooms: notices, personal addresses in direct chats, and answers to invites.
+"""What is asked of the homeserver outside the sync: notices, personal addresses, answers to invites, room state.
 
 Each is a job; the job's id is the transaction id, so that a repeat after a crash is the same event.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,10 +24,12 @@ INVITE_AT_MOST_EACH = timedelta(hours=1)
 LOOK_AGAIN_S = 1.0
 
 PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
+TakeState = Callable[[RoomId, list[Json]], Awaitable[None]]
 
 
 class Outbox:
-    """Handles NOTICE, DIRECT and INVITE jobs. `addresses` gives (feed, page) of a room, user and generation."""
+    """Handles NOTICE, DIRECT, INVITE and REFRESH jobs. `addresses` gives (feed, page) of a room, user and
+    generation; `take_state` is the intake's."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class Outbox:
         *,
         invites: tuple[str, ...],
         addresses: PersonalAddresses,
+        take_state: TakeState,
         prefix: str,
         clock: Callable[[], datetime],
     ) -> None:
@@ -43,6 +46,7 @@ class Outbox:
         self._sending = sending
         self._invites = invites
         self._addresses = addresses
+        self._take_state = take_state
         self._prefix = prefix
         self._clock = clock
         self._inviting = asyncio.Lock()
@@ -77,6 +81,11 @@ class Outbox:
         if room is not None and room.joined:
             return
         await self._sending.join(room_id)
+
+    async def refresh(self, job: Job) -> None:
+        """Reads a room's current state from the homeserver."""
+        room_id = RoomId(job.subject)
+        await self._take_state(room_id, await self._sending.room_state(room_id))
 
     async def _address_text(self, user_id: UserId, room_id: RoomId) -> str:
         """Made when it is sent: the generation that counts then. Raises GiveUp when the user may not have it."""
@@ -127,7 +136,7 @@ class Outbox:
 
 def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:
     """An m.notice, threaded or replying (Client-Server API, rich replies and threading)."""
-    content: dict[str, Any] = {"msgtype": "m.notice", "body": body}
+    content: dict[str, Any] = {"msgtype": "m.notice", "body": body, "m.mentions": {}}
     if reply_to is not None:
         content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
     if thread is not None:

@@ -169,7 +169,7 @@ async def _listed(db: Connection, access: Access) -> AsyncIterator[Published]:
 
 
 async def _batch(db: Connection, room: Room, offset: int) -> tuple[Published, ...]:
-    return (await archive.published(db, room.room_id))[offset:]
+    return await archive.published(db, room.room_id, limit=BATCH, offset=offset)
 
 
 async def _within(source: AsyncIterator[Published], count: int) -> AsyncIterator[Published]:

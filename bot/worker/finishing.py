@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from bot import words
 from bot.audio.encode import MadeEpisode, make_episode
@@ -98,9 +99,7 @@ class Finishing:
                 finally:
                     await asyncio.to_thread(self._store.blobs.clear, work)
             async with self._store.write() as db:
-                if made is not None:
-                    await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.sha256))
-                await self._publish(db, subject, made)
+                await self._publish(db, subject, made, part)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
 
@@ -140,12 +139,15 @@ class Finishing:
             chapters=tuple(Chapter(to_ms(gap.position), f"Missing ({gap.reason})") for gap in subject.ledger.gaps),
         )
 
-    async def _publish(self, db: Connection, subject: Subject, made: MadeEpisode | None) -> None:
+    async def _publish(self, db: Connection, subject: Subject, made: MadeEpisode | None, part: Path) -> None:
         """The row that makes the file an episode, and all that follows from it."""
         now = self._clock()
         recording = await archive.recording(db, subject.recording.id)
         if recording is None or recording.state not in ENDED:
             return  # deleted or re-opened while it was joined: its own job makes it again
+        if made is not None:
+            # Inside the transaction: what forgets unreferenced blobs must not come between.
+            await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.sha256))
         episode = _episode(subject, made, now)
         if episode.published_at is None:
             held_until = self._held_until(recording, subject.ledger)

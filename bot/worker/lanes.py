@@ -41,6 +41,7 @@ class Lane:
 LANES = (
     Lane("fetch", (JobKind.FETCH,), 8),
     Lane("sound", (JobKind.FINISH, JobKind.COVER), 2),
+    Lane("look", (JobKind.REFRESH,), 2),
     Lane("talk", (JobKind.NOTICE, JobKind.DIRECT, JobKind.INVITE), 4),
     Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET), 1),
 )

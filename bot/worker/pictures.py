@@ -13,7 +13,7 @@ from bot.audio.cover import drawn_cover, safe_cover
 from bot.errors import GiveUp
 from bot.feeds import titles
 from bot.worker.fetching import Download
-from storage import archive, jobs, rooms
+from storage import jobs, rooms
 from storage.records import BlobKey, Job, JobKind, MediaSource, MxcUri, NewJob, RoomId
 from storage.store import Store
 
@@ -50,11 +50,10 @@ class Pictures:
         async with self._store.read() as db:
             avatar = await rooms.state(db, room_id, "m.room.avatar")
             named = await rooms.state(db, room_id, "m.room.name")
-            first = await archive.recordings(db, room_id, limit=1)
         url = avatar.content.get("url") if avatar else None
         name = named.content.get("name") if named else None
-        speaker = first[0].broadcaster_name if first else None
-        title = titles.channel_title(name if isinstance(name, str) else None, speaker)
+        # Nobody's name stands on the picture of a nameless room: it may be shown to the public.
+        title = titles.channel_title(name if isinstance(name, str) else None, None)
         return (url if isinstance(url, str) and url else None), title
 
     async def _make(self, room_id: RoomId, avatar: str | None, name: str) -> BlobKey:

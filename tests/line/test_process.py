@@ -1,0 +1,182 @@
+"""`aircheck run` as a process: killed in the middle, told to stop, and what it leaves in its log."""
+
+import asyncio
+import json
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import yaml
+
+from bot.demo.broadcaster import Broadcaster
+from bot.demo.people import Person
+from bot.demo.slicing import speech
+from tests.lab import PASSWORD, Cast
+from tests.line.conftest import Houses
+from tests.line.house import House, answers, assert_exact, move_in, newest_episode, personal_feed
+
+STOP_S = 5.0
+START_S = 60.0
+LOOK_S = 0.05
+SPEECH = speech(1)[:1400]  # 28 s
+
+
+class Process:
+    """One `python -m bot run`; its log goes to a file that is added to."""
+
+    def __init__(self, house: House, log: Path) -> None:
+        self.house = house
+        self.log = log
+        self._config = log.with_suffix(".yaml")
+        self._config.write_text(yaml.safe_dump(house.tree))
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Until `/healthz` answers."""
+        with self.log.open("ab") as log:
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bot", "run", "-c", str(self._config), stderr=log, stdout=log
+            )
+        async with asyncio.timeout(START_S):
+            while not await self._healthy():
+                assert self._child.returncode is None, self.log.read_text()
+                await asyncio.sleep(LOOK_S)
+
+    async def _healthy(self) -> bool:
+        try:
+            return await answers(f"{self.house.web}/healthz") == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def end(self, number: signal.Signals) -> int:
+        """Sends a signal and gives the exit code."""
+        assert self._child is not None
+        self._child.send_signal(number)
+        return await self._child.wait()
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.returncode is None
+
+
+@asynccontextmanager
+async def process(house: House, log: Path) -> AsyncIterator[Process]:
+    made = Process(house, log)
+    await made.start()
+    try:
+        yield made
+    finally:
+        if made.running:
+            await made.end(signal.SIGKILL)
+
+
+async def recordings(house: House, log: Path) -> list[dict[str, object]]:
+    """`aircheck recordings --json`, while the bot runs or not."""
+    config = log.with_suffix(".yaml")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "recordings", "--json", "-c", str(config), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await child.communicate()
+    assert child.returncode == 0
+    found = json.loads(out)
+    assert isinstance(found, list)
+    return found
+
+
+async def published(house: House, listener: Person) -> None:
+    await listener.wait_for(lambda event: event.is_notice_of(house.user_id) and "is there" in event.body, 60)
+
+
+async def test_kill_9_in_the_middle_loses_nothing(house: Houses, person: Cast, tmp_path: Path) -> None:
+    """Killed while chunks come, killed again while it ends, and the episode is whole; the room is told once."""
+    bot, alice = await house(), await person("alice")
+    log = tmp_path / "log"
+    async with process(bot, log) as running:
+        room = await move_in(bot, alice, encrypted=True)
+        feed, _ = await personal_feed(bot, alice, room)
+        speaker = Broadcaster(alice, room)
+        await speaker.start()
+        pieces = speaker.cut(SPEECH)
+        for piece in pieces[:2]:
+            await speaker.send_chunk(piece)
+        await running.end(signal.SIGKILL)
+        await speaker.send_chunk(pieces[2])
+        await running.start()
+        for piece in pieces[3:]:
+            await speaker.send_chunk(piece)
+        await speaker.stop()
+        await running.end(signal.SIGKILL)
+        await running.start()
+        await published(bot, alice)
+        await assert_exact(await newest_episode(feed), speaker)
+        (found,) = await recordings(bot, log)
+        assert (found["state"], found["ended_by"]) == ("complete", "stopped")
+        assert await running.end(signal.SIGTERM) == 0
+    await alice.sync_once()
+    told = [event for event in alice.received if event.is_notice_of(bot.user_id) and "is there" in event.body]
+    assert len({event.event_id for event in told}) == 1
+
+
+async def test_a_stop_is_clean_and_in_time(house: Houses, person: Cast, tmp_path: Path) -> None:
+    """SIGTERM during a broadcast: exit 0 within five seconds, and nothing is left half done."""
+    bot, alice = await house(), await person("alice")
+    async with process(bot, tmp_path / "log") as running:
+        room = await move_in(bot, alice, encrypted=True)
+        speaker = Broadcaster(alice, room)
+        await speaker.start()
+        for piece in speaker.cut(SPEECH)[:2]:
+            await speaker.send_chunk(piece)
+        async with asyncio.timeout(STOP_S):
+            assert await running.end(signal.SIGTERM) == 0
+        assert not list((bot.directory / "tmp").glob("*.part"))
+
+
+async def test_the_log_of_a_whole_run_tells_no_secret(house: Houses, person: Cast, tmp_path: Path) -> None:
+    """No token, key, password, address or word that somebody said, at the most talkative level."""
+    bot = await house(log={"level": "debug", "format": "json"})
+    alice, bob = await person("alice"), await person("bob")
+    log = tmp_path / "log"
+    async with process(bot, log) as running:
+        room = await move_in(bot, alice, encrypted=True)
+        await alice.invite(room, bob.user_id)
+        await bob.wait_for_invite(alice.user_id)
+        await bob.join(room)
+        feed, page = await personal_feed(bot, bob, room)
+        await alice.say(room, "the-secret-of-the-kitchen")
+        await alice.say(room, "!aircheck the-secret-of-the-command")
+        speaker = Broadcaster(alice, room)
+        await speaker.start()
+        alice.keys.hold_back([bot.user_id])
+        pieces = speaker.cut(SPEECH)
+        await speaker.send_chunk(pieces[0])
+        await alice.keys.release(room)
+        for piece in pieces[1:]:
+            await speaker.send_chunk(piece)
+        await speaker.stop()
+        await published(bot, bob)
+        await newest_episode(feed)
+        assert await answers(f"{page}nothing-here") == 404
+        async with aiohttp.ClientSession() as http, http.get(page) as shown:
+            assert shown.status == 200
+        assert await running.end(signal.SIGTERM) == 0
+    text = log.read_text()
+    entries = [json.loads(line) for line in text.splitlines()]
+    assert len(entries) > 20, "the run said next to nothing: the test shows nothing"
+    session = json.loads((bot.directory / "matrix" / "session.json").read_text())
+    token = feed.split("/p/")[1].split("/")[0]
+    secrets = {
+        "password": PASSWORD,
+        "access token": session["access_token"],
+        "personal token": token,
+        "speech": "the-secret-of-the-kitchen",
+        "command": "the-secret-of-the-command",
+        "room name": "Kitchen Table",
+        "key file": (bot.directory / "matrix" / "store.key").read_text().strip(),
+    }
+    found = [what for what, secret in secrets.items() if secret in text]
+    assert found == []
+    assert not re.search(r"syt_|Bearer |\"k\":|\"iv\":|mxc://\S+\?", text)

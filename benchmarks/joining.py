@@ -4,7 +4,6 @@ Errors are samples at 48 kHz: the largest shift of the sound beside any seam, an
 """
 
 import asyncio
-import resource
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.figures import Figure
+from benchmarks.usage import cpu_seconds
 from bot.audio.encode import make_episode
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
@@ -121,13 +122,6 @@ async def concat(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
     await asyncio.to_thread(subprocess.run, command, check=True)
 
 
-def cpu_seconds() -> float:
-    return sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    )
-
-
 async def measure(
     case: Case, way: Callable[[Case, Ffmpeg, Path], Awaitable[None]], ffmpeg: Ffmpeg, studio: Studio
 ) -> Result:
@@ -165,6 +159,18 @@ def table(rows: Sequence[tuple[str, Result, Result]]) -> None:
             f"{name:22}{mine.seam:10}{theirs.seam:10}{mine.total:10}{theirs.total:10}"
             f"{mine.seconds:10.1f}{theirs.seconds:10.1f}{mine.cpu_per_hour:10.1f}{theirs.cpu_per_hour:10.1f}"
         )
+
+
+def figures() -> list[Figure]:
+    """Seam errors against their budget; the whole comparison is `python -m benchmarks.joining`."""
+    found = []
+    for name, mine, theirs in asyncio.run(compare()):
+        bound = 36 if name.startswith("MP3") else 0
+        what = f"seam error: {name}"
+        measured = f"{mine.seam} samples (ffmpeg's concat {theirs.seam})"
+        within = mine.seam <= bound and abs(mine.total) <= bound
+        found.append(Figure(what, f"≤ {bound} samples", measured, within))
+    return found
 
 
 def main() -> None:

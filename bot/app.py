@@ -22,12 +22,15 @@ from bot.errors import StartError
 from bot.feeds import addresses
 from bot.keeper import Keeper
 from bot.matrix.intake import Intake
+from bot.matrix.keyfile import KeyImport
 from bot.matrix.outbox import Outbox
+from bot.matrix.past import Past
 from bot.matrix.session import Session
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
 from bot.settings import Settings
 from bot.web.server import WebServer
+from bot.worker.backfilling import Backfilling
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
@@ -40,6 +43,7 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 DOWNLOADS_GRACE_S = 3.0
+STORE_AGAIN_S = 60.0
 
 Clock = Callable[[], datetime]
 
@@ -101,8 +105,11 @@ def with_port(settings: Settings) -> Settings:
     """`web.port: 0` becomes a free port: addresses are built from the settings before the server listens."""
     if settings.web.port:
         return settings
-    with socket.create_server((settings.web.host, 0)) as free:
-        port = free.getsockname()[1]
+    try:
+        with socket.create_server((settings.web.host, 0)) as free:
+            port = free.getsockname()[1]
+    except OSError as error:
+        raise StartError(f"web.host {settings.web.host} can't be listened on: {error.strerror}") from None
     return settings.model_copy(update={"web": settings.web.model_copy(update={"port": port})})
 
 
@@ -142,6 +149,8 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     await worker.start()
     stack.push_async_callback(worker.stop, DOWNLOADS_GRACE_S)
     keeper = Keeper(store, clock)
+    listening = asyncio.create_task(store.database.listen())
+    stack.push_async_callback(_cancel, listening)
     for part, stop in ((recorder.run(), recorder.stop), (keeper.run(), keeper.stop)):
         stack.push_async_callback(_end, _watch(part, failed), stop)
     stack.push_async_callback(_end_session, _watch(_hear(session, intake), failed), session)
@@ -168,6 +177,7 @@ def _handlers(
         base = settings.web.address
         return addresses.personal_feed(base, token), addresses.personal_page(base, token)
 
+    backfilling = Backfilling(store, Past(session), adopt=recorder.adopt, clock=clock)
     pictures = Pictures(store, download=download, clock=clock)
     outbox = Outbox(
         store,
@@ -182,6 +192,8 @@ def _handlers(
         JobKind.FETCH: Fetching(store, settings, ffmpeg, download=download, apply=recorder.apply, clock=clock),
         JobKind.FINISH: Finishing(store, settings, ffmpeg, cover=pictures.of, apply=recorder.apply, clock=clock),
         JobKind.COVER: pictures,
+        JobKind.BACKFILL: backfilling,
+        JobKind.KEYS: KeyImport(session, open_all=intake.open_all),
         JobKind.FORGET: Forgetting(store),
         JobKind.TICK: recorder.tick,
         JobKind.END: recorder.end,
@@ -205,8 +217,14 @@ async def _hear(session: Session, intake: Intake) -> None:
 
 async def _catch_up(session: Session, intake: Intake) -> None:
     await session.ready.wait()
-    await intake.ask_for_state()
-    await intake.open_all()
+    for step in (intake.ask_for_state, intake.open_all):
+        while True:
+            try:
+                await step()
+                break
+            except StoreError as error:
+                log.error("the store is waited for: %s", error)
+                await asyncio.sleep(STORE_AGAIN_S)
 
 
 def _watch(part: Coroutine[Any, Any, None], failed: "asyncio.Future[None]") -> asyncio.Task[None]:
@@ -228,4 +246,9 @@ async def _end(task: asyncio.Task[None], stop: Callable[[], None]) -> None:
 
 async def _end_session(task: asyncio.Task[None], session: Session) -> None:
     await session.stop()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -6,9 +6,11 @@ command that needs them, so that `aircheck --help` answers at once.
 
 import asyncio
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -162,6 +164,50 @@ def check(config: ConfigFile = None, debug: Debug = False) -> int:
         return failed
 
     return int(asyncio.run(every_finding()))
+
+
+@app.command()
+def backfill(
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="The room, by its id.")],
+    since: Annotated[
+        datetime | None, typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="Nothing that began before.")
+    ] = None,
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Find past broadcasts in a room's history and record them.
+
+    The bot that runs does it; with none running, this command does.
+    """
+    settings = _settings(config, debug)
+    from bot import following
+
+    began = since.replace(tzinfo=settings.feeds.zone) if since else None
+    typer.echo(asyncio.run(following.backfill(settings, room, began)))
+
+
+keys = typer.Typer(help="Room keys of the bot.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("import")
+def import_keys(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Room keys exported by another client.")],
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Take in room keys that another client exported; recordings that waited for them heal.
+
+    The passphrase is asked for, or taken from AIRCHECK_KEYS_PASSPHRASE.
+    """
+    settings = _settings(config, debug)
+    passphrase = os.environ.get("AIRCHECK_KEYS_PASSPHRASE")
+    if passphrase is None and not sys.stdin.isatty():
+        raise ConfigError("the passphrase is needed: set AIRCHECK_KEYS_PASSPHRASE")
+    from bot import following
+
+    given = passphrase if passphrase is not None else typer.prompt("Passphrase", hide_input=True)
+    asyncio.run(following.import_keys(settings, file, given))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Keeps the house: what was dealt with long ago is removed."""
+"""Keeps the house: what was dealt with long ago is removed, and files that no row knows of."""
 
 import asyncio
 import logging
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from storage import jobs, journal
+from storage import archive, jobs, journal
+from storage.errors import StoreError
+from storage.records import BlobKey, JobKind, NewJob
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
+FEW = 50  # files that a few deaths may leave behind
 KEEP_HANDLED_EVENTS = timedelta(days=30)  # only that they were seen, so that none is dealt with twice
 KEEP_FINISHED_JOBS = timedelta(days=7)
 
@@ -26,7 +29,11 @@ class Keeper:
 
     async def run(self) -> None:
         while not self._stopping.is_set():
-            await self.tidy()
+            try:
+                await self.tidy()
+                await self.sweep()
+            except (StoreError, OSError) as error:
+                log.error("the house can't be kept for now: %s", error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), EVERY_S)
 
@@ -40,3 +47,25 @@ class Keeper:
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:
             log.debug("tidied up: %d events, %d jobs", events, done)
+
+    async def sweep(self) -> None:
+        """A process that dies between a file and its row leaves a file that may be what was redacted since.
+
+        It is only looked for here; whoever removes it looks again, with nobody writing.
+        """
+        folders = self._store.blobs.folders()
+        known, lost = 0, set[BlobKey]()
+        while (keys := await asyncio.to_thread(next, folders, None)) is not None:
+            async with self._store.read() as db:
+                needed = await archive.referenced(db, keys) if keys else frozenset()
+            known, lost = known + len(needed), lost | (set(keys) - needed)
+        async with self._store.read() as db:
+            for payload in await jobs.payloads(db, JobKind.FORGET) if lost else ():
+                lost -= set(payload["blobs"])  # they have their own time
+        if len(lost) > max(known, FEW):
+            log.error("%d files stand in no row, %d do: is this the right database? None is removed", len(lost), known)
+        elif lost:
+            log.warning("%d files that no row knows of are removed", len(lost))
+            forget = NewJob(JobKind.FORGET, f"lost:{min(lost)}", {"blobs": sorted(lost)})
+            async with self._store.write() as db:
+                await jobs.add(db, forget, self._clock())

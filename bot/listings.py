@@ -44,9 +44,13 @@ async def _reading(settings: Settings) -> AsyncIterator[tuple[Store, Connection]
 
 
 async def print_rooms(settings: Settings, *, as_json: bool) -> None:
-    """Every room that was ever followed. Raises StoreError."""
+    """Every room that is or was followed; a mere direct chat, where people get their addresses, is none.
+
+    Raises StoreError.
+    """
     async with _reading(settings) as (_, db):
-        entries = [await room_json(db, room) for room in await room_rows.all_rooms(db)]
+        every = [await room_json(db, room) for room in await room_rows.all_rooms(db)]
+    entries = [entry for entry in every if entry["recording"] or entry["recordings"] or not entry["direct"]]
     if as_json:
         _print_json(entries)
     else:

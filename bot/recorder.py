@@ -5,7 +5,8 @@ Everything that changes a recording goes through `apply`, so there is one order 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -28,6 +29,7 @@ from bot.recording.model import (
     Forget,
     LookAgain,
     Opened,
+    Outcome,
     RecordingEvent,
     Redacted,
     Rejected,
@@ -37,14 +39,16 @@ from bot.recording.model import (
     Withdraw,
 )
 from bot.recording.policy import Limits
-from storage import archive, jobs, journal, rooms
+from storage import archive, jobs, journal, past, rooms
 from storage.database import Connection
+from storage.errors import StoreError
 from storage.records import (
     BlobKey,
     ChunkState,
     EndedBy,
     EventId,
     HeardEvent,
+    HistoryVisibility,
     Job,
     JobKind,
     NewJob,
@@ -62,6 +66,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 LONG = 300  # chunks; more take longer than the event loop may be held
+STORE_TROUBLE_PAUSE_S = 60.0
 
 
 class Recorder:
@@ -79,12 +84,32 @@ class Recorder:
     async def run(self) -> None:
         """Deals with what the journal holds until `stop`."""
         with self._store.changes.follow() as changed:
+            begun = False
             while not self._stopping:
                 changed.clear()
-                while await self.catch_up() and not self._stopping:
-                    pass
+                try:
+                    if not begun:
+                        await self._begin()
+                        begun = True
+                    while await self.catch_up() and not self._stopping:
+                        pass
+                except StoreError as error:
+                    log.error("the journal waits: %s", error)
+                    await self._rest(changed, STORE_TROUBLE_PAUSE_S)
+                    continue
                 if not self._stopping:
                     await changed.wait()
+
+    async def _begin(self) -> None:
+        """What a mistake of an earlier version's kept from being dealt with gets another chance."""
+        async with self._store.write() as db:
+            await journal.try_again(db)
+
+    async def _rest(self, changed: asyncio.Event, seconds: float) -> None:
+        """So long, or until something could be written."""
+        if not self._stopping:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), seconds)
 
     def stop(self) -> None:
         """No further event after the one under way."""
@@ -92,7 +117,7 @@ class Recorder:
         self._store.changes.tell()
 
     async def catch_up(self) -> int:
-        """Deals with the next events of the journal; how many."""
+        """Deals with the next events of the journal; how many. Raises StoreError."""
         async with self._store.read() as db:
             waiting = await journal.unhandled(db, BATCH)
         for heard in waiting:
@@ -100,9 +125,14 @@ class Recorder:
                 break
             try:
                 async with self._store.write() as db:
-                    await self._handle(db, heard)
-            except (ValueError, TypeError, KeyError, AttributeError, LookupError):
-                # A mistake of ours about one event must not keep the others waiting.
+                    # As it is now: its key may have come since it was read.
+                    now = await journal.waiting_at(db, heard.position)
+                    if now is not None:
+                        await self._handle(db, now)
+            except StoreError:
+                raise
+            except Exception:
+                # A mistake of ours about one event must not keep the others waiting; it is tried again after a start.
                 log.exception("an event could not be handled: room=%s event=%s", heard.room_id, heard.event_id)
                 async with self._store.write() as db:
                     await journal.handled(db, heard, keep=True)
@@ -139,35 +169,85 @@ class Recorder:
         return await archive.chunk(db, heard.event_id) is not None
 
     async def _start(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
-        now = self._clock()
         room = await rooms.room(db, heard.room_id)
         if room is None or not room.joined or not room.recording_on:
             log.info("a broadcast is not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
             return
         if await archive.recording_by_event(db, heard.event_id) is not None:
             return
+        visibility = rules.history_visibility(await rooms.state(db, heard.room_id, "m.room.history_visibility"))
+        public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
+        recording = await self._begin_recording(db, heard, event, visibility, public=public)
+        await self._effects(db, recording, machine.first_effects(recording, self._limits))
+        log.info("following a broadcast: recording=%s room=%s event=%s", recording.code, heard.room_id, heard.event_id)
+
+    async def _begin_recording(
+        self, db: Connection, heard: HeardEvent, event: BroadcastStarted, visibility: HistoryVisibility, *, public: bool
+    ) -> Recording:
+        """The row of a broadcast that starts; what the same device was live with ends."""
+        now = self._clock()
         for earlier in await archive.open_recordings(db, heard.room_id, event.sender):
             if machine.restarts(event, heard.position, earlier):
                 await self.apply(db, earlier.id, Ended(EndedBy.RESTARTED), position=heard.position)
         create = await rooms.state(db, heard.room_id, "m.room.create")
-        visibility = await rooms.state(db, heard.room_id, "m.room.history_visibility")
         member = await rooms.state(db, heard.room_id, "m.room.member", event.sender)
-        public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
         started = machine.begin(
             event,
             room_id=heard.room_id,
             event_id=heard.event_id,
             position=heard.position,
             room_created=create.sent_at if create else None,
-            history_visibility=rules.history_visibility(visibility),
+            history_visibility=visibility,
             broadcaster_name=display_name(member),
             public=public,
             now=now,
         )
-        recording = await archive.add_recording(db, started)
-        await self._effects(db, recording, machine.first_effects(recording, self._limits))
         await rooms.touch(db, heard.room_id, now)
-        log.info("following a broadcast: recording=%s room=%s event=%s", recording.code, heard.room_id, heard.event_id)
+        return await archive.add_recording(db, started)
+
+    async def adopt(self, db: Connection, events: Sequence[HeardEvent]) -> Recording | None:
+        """A whole broadcast of the past, its started event first, into a recording, in the caller's transaction.
+
+        None when it is not one. It is never public by itself, and nobody is told of it alone.
+        """
+        now = self._clock()
+        placed = await past.add(db, events, now)
+        started = dialects.read(placed[0])
+        if not isinstance(started, BroadcastStarted):
+            return None
+        state = await rooms.state(db, placed[0].room_id, "m.room.history_visibility")
+        # What was said before the bot came it can read only where newcomers may; of the rest that is not known.
+        came_before = placed[0].position < past.BEFORE_ALL
+        visibility = rules.history_visibility(state) if came_before else HistoryVisibility.JOINED
+        recording = await self._begin_recording(db, placed[0], started, visibility, public=False)
+        outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
+        await archive.save_recording(db, outcome.recording)
+        for chunk in outcome.chunks:
+            await archive.save_chunk(db, chunk)
+        await self._effects(db, outcome.recording, outcome.effects)
+        await past.renumber(db, recording.room_id)
+        return outcome.recording
+
+    def _retell(self, recording: Recording, events: Sequence[HeardEvent], now: datetime) -> Outcome:
+        """All that a past broadcast said, one after the other. One that gave no sign of life for long has ended."""
+        told = Outcome(recording, (), machine.first_effects(recording, self._limits))
+        last = recording.started_at
+        for heard in events:
+            event = dialects.read(heard)
+            if isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed) and event.broadcast == recording.event_id:
+                last = max(last, event.sent_at or last)
+                told = self._then(told, event, now, heard)
+        running = told.recording.state is RecordingState.LIVE
+        if running and now - last > self._limits.patience(paused=told.recording.paused):
+            told = self._then(told, Ended(EndedBy.ABANDONED), now)
+        return replace(told, effects=tuple(dict.fromkeys(told.effects)))
+
+    def _then(self, told: Outcome, event: RecordingEvent, now: datetime, heard: HeardEvent | None = None) -> Outcome:
+        event_id, position = (heard.event_id, heard.position) if heard else (None, None)
+        following = machine.step(
+            told.recording, told.chunks, event, event_id=event_id, position=position, now=now, limits=self._limits
+        )
+        return replace(following, effects=told.effects + following.effects)
 
     async def _to_recording(self, db: Connection, heard: HeardEvent, event: RoomEvent) -> None:
         assert isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed)
@@ -185,6 +265,7 @@ class Recorder:
         if recording is None or recording.room_id != heard.room_id:
             return
         await self.apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+        await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
 
     async def _departed(self, db: Connection, heard: HeardEvent) -> None:
         who = UserId(str(heard.event.get("state_key")))
@@ -282,6 +363,7 @@ class Recorder:
         await jobs.cancel(db, JobKind.FETCH, [chunk.event_id for chunk in chunks])
         for kind in (JobKind.FINISH, JobKind.TICK, JobKind.END):
             await jobs.cancel(db, kind, [str(recording.id)])
+        await jobs.cancel(db, JobKind.NOTICE, [f"published:{recording.event_id}"])
         await archive.save_recording(db, replace(recording, title=None, description=None, broadcaster_name=None))
         await rooms.touch(db, recording.room_id, now)
         log.info("erased: recording=%s room=%s", recording.code, recording.room_id)
@@ -320,4 +402,9 @@ class Recorder:
 def display_name(member: StateEvent | None) -> str | None:
     """A member's display name, as they wrote it."""
     name = member.content.get("displayname") if member else None
-    return name if isinstance(name, str) else None
+    return storable(name) if isinstance(name, str) else None
+
+
+def storable(text: str) -> str:
+    """Without lone surrogates, which JSON can hold and no database."""
+    return text.encode("utf-8", "replace").decode()

@@ -20,6 +20,7 @@ import aiohttp
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import AircheckError, ConfigError, GiveUp, StartError, TryLater
+from bot.feeds import categories
 from bot.matrix.login import StoredSession, read_session
 from bot.matrix.probe import Probe, Signing, probing
 from bot.matrix.wire import Refused, TokenRevoked
@@ -71,7 +72,11 @@ async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
 
 
 def of_settings(settings: Settings, config: Path) -> Finding:
-    """They are valid, or we would not be here; a password that others can read is worth a word."""
+    """They are valid, or we would not be here; a password that others can read is worth a word, and a category that
+    podcast directories refuse."""
+    category = settings.feeds.category
+    if categories.find(category) is None:
+        return Finding(Level.WARN, "settings", f"feeds.category: Apple knows no category {category!r}")
     if not config.exists():
         return Finding(Level.OK, "settings", "from the environment")
     if settings.matrix.password and stat.S_IMODE(config.stat().st_mode) & 0o077:
@@ -170,7 +175,8 @@ async def of_database(settings: Settings) -> Finding:
     """Can the store be opened by this version?"""
     directory = settings.storage.path
     path = directory / FILE_NAME
-    if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
+    there = _nearest(directory)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         return Finding(Level.FAIL, "database", f"storage.directory {directory} can't be written")
     if not path.exists():
         return Finding(Level.OK, "database", f"will be made in {directory} at the first start")
@@ -190,10 +196,15 @@ async def of_database(settings: Settings) -> Finding:
     return Finding(Level.OK, "database", f"{path}, {len(rooms)} rooms{running}")
 
 
+def _nearest(directory: Path) -> Path:
+    """The folder, or the one above it in which it would be made."""
+    return next(there for there in (directory, *directory.parents) if there.exists())
+
+
 def of_disk(settings: Settings) -> Finding:
     """Is there space for more?"""
     directory = settings.storage.path
-    there = next((folder for folder in (directory, *directory.parents) if folder.is_dir()), Path("/"))
+    there = _nearest(directory)
     free = shutil.disk_usage(there).free
     text = f"{free / GIB:.1f} GiB free in {there}"
     least = settings.storage.min_free_bytes

@@ -29,8 +29,8 @@ def published(*, title: str, length: str, missing: DurationMs, complete: bool, a
     """A recording is there: title, length, what is missing, and where."""
     unheard = "complete" if complete else "its end may be missing"
     whole = f"{spoken_gap(missing)} missing" if missing else unheard
-    where = address if address else f"Say `{prefix} feed` to get your own address."
-    return f"{title} ({length}, {whole}) is there: {where}"
+    where = f": {address}" if address else f". Say `{prefix} feed` to get your own address."
+    return f"{title} ({length}, {whole}) is there{where}"
 
 
 def spoken_gap(milliseconds: DurationMs) -> str:
@@ -47,3 +47,14 @@ def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:
         "It is yours alone: it works while you are a member of the room. Please don't pass it on; "
         f"`{prefix} feed renew` in the room makes a new one and ends this one."
     )
+
+
+def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known: int) -> str:
+    """What became of a room's past broadcasts."""
+    if not found:
+        return "I found no past broadcasts in this room's history."
+    parts = [f"{complete} recorded whole"] if complete else []
+    parts += [f"{incomplete} incomplete (`status` and their pages say what is missing)"] if incomplete else []
+    parts += [f"{empty} without sound"] if empty else []
+    parts += [f"{known} already there"] if known else []
+    return f"I found {found} past broadcast{'s' if found > 1 else ''}: {', '.join(parts)}."

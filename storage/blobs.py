@@ -1,6 +1,7 @@
 """Files by the SHA-256 of their bytes: whole or not at all. Folder 0700, files 0600."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from storage.errors import DiskFullError
@@ -38,19 +39,22 @@ class Blobs:
         """Moves a finished, synced file to its place; the same bytes twice are one blob. Blocking, short."""
         target = self.path(key)
         try:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
+            if not target.parent.exists():
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                _sync(self.directory)
             part.chmod(0o600)
             part.replace(target)
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _sync(target.parent)
         except OSError as error:
             if error.errno == ENOSPC:
                 raise DiskFullError("the disk is full: a file could not be stored") from None
             raise
         return target
+
+    def folders(self) -> Iterator[list[BlobKey]]:
+        """All that lie here, folder by folder. Blocking, short each."""
+        for folder in sorted(self.directory.iterdir()):
+            yield [BlobKey(file.name) for file in folder.iterdir()] if folder.is_dir() else []
 
     def clear(self, part: Path) -> None:
         """Removes a scratch file or folder with all that is in it."""
@@ -58,6 +62,15 @@ class Blobs:
 
     def remove(self, key: BlobKey) -> None:
         self.path(key).unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Names in it outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -4,25 +4,25 @@ One writer at a time (a lock of ours, and BEGIN IMMEDIATE for other processes), 
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage import migrate
-from storage.errors import DiskFullError, StoreError
+from storage.errors import DiskFullError, StoreBusyError, StoreError
 
 FILE_NAME = "aircheck.db"
 BUSY_MS = 15_000
 READERS = 4
+LISTEN_EVERY_S = 1.0
 
-__all__ = ["FILE_NAME", "Connection", "Database"]
+__all__ = ["FILE_NAME", "Connection", "Database", "apart", "is_trouble"]
 
 
 def _prepare(engine: AsyncEngine, begin: str) -> None:
@@ -96,23 +96,55 @@ class Database:
         await self._readers.dispose()
         await self._writer.dispose()
 
+    async def listen(self) -> None:
+        """Tells of what other processes commit (a job that the shell hands over), within a second; until cancelled."""
+        async with self._readers.connect() as connection:
+            seen = None
+            while True:
+                version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
+                await connection.rollback()
+                if seen is not None and version != seen:
+                    self.changes.tell()
+                seen = version
+                await asyncio.sleep(LISTEN_EVERY_S)
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """A transaction for reading: it sees one moment."""
-        async with self._readers.begin() as connection:
-            yield connection
+        """A transaction for reading: it sees one moment. Raises StoreBusyError."""
+        try:
+            async with self._readers.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise _trouble(error) from None
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
         """A transaction for writing, committed when the block ends, undone when it raises.
 
-        Raises DiskFullError when there is no room; nothing was written then.
+        Raises DiskFullError when there is no room, StoreBusyError when it can't be now; nothing was written then.
         """
         try:
             async with self._lock, self._writer.begin() as connection:
                 yield connection
-        except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.Error) and "full" in str(error.orig):
-                raise DiskFullError("the disk is full: the database could not be written") from None
-            raise
+        except OperationalError as error:
+            raise _trouble(error) from None
         self.changes.tell()
+
+
+@asynccontextmanager
+async def apart(db: Connection) -> AsyncIterator[None]:
+    """A part of a transaction that is undone alone when it raises."""
+    async with db.begin_nested():
+        yield
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether an error inside a transaction is the database's state, which concerns all of the transaction."""
+    return isinstance(error, OperationalError | StoreError)
+
+
+def _trouble(error: OperationalError) -> StoreError:
+    """What the surroundings did to us, as opposed to a mistake of ours; SQLite's own words name no values."""
+    if "full" in str(error.orig):
+        return DiskFullError("the disk is full: the database could not be written")
+    return StoreBusyError(f"the database can't be used now: {error.orig}")

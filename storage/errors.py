@@ -13,5 +13,9 @@ class StoreTooNewError(StoreError):
     """The database was written by a newer version."""
 
 
+class StoreBusyError(StoreError):
+    """The database can't be used at this moment: another process holds it, or the disk fails."""
+
+
 class DiskFullError(StoreError):
     """There is no room left."""

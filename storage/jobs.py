@@ -4,11 +4,11 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, case, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
-from storage.records import Job, JobId, JobKind, JobState, NewJob
+from storage.records import Job, JobId, JobKind, JobState, Json, NewJob
 from storage.rows import record
 from storage.tables import jobs
 
@@ -44,11 +44,18 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
     return True
 
 
+def _free() -> ColumnElement[bool]:
+    """The same job doesn't run: two at once of one recording would make two episodes of it."""
+    running = jobs.alias("running")
+    same = and_(running.c.kind == jobs.c.kind, running.c.subject == jobs.c.subject)
+    return ~exists().where(running.c.state == JobState.RUNNING, same)
+
+
 async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit: int) -> tuple[Job, ...]:
     """Takes due jobs of these kinds, oldest first; they are running from now on."""
     due = (
         select(jobs)
-        .where(jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)))
+        .where(jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)), _free())
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(limit)
     )
@@ -61,8 +68,8 @@ async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit
 
 
 async def next_due(db: Connection, kinds: Collection[JobKind]) -> datetime | None:
-    """When the next ready job of these kinds wants to run."""
-    ready = select(jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)))
+    """When the next ready job of these kinds wants to run; one whose twin runs waits for its end."""
+    ready = select(jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)), _free())
     statement = ready.order_by(jobs.c.run_at).limit(1)
     return (await db.execute(statement)).scalar_one_or_none()
 
@@ -74,21 +81,39 @@ async def done(db: Connection, job_id: JobId, now: datetime) -> None:
 
 
 async def failed(db: Connection, job_id: JobId, error: str, now: datetime) -> None:
-    """It is given up; `error` is a sentence without secrets."""
-    values = {"state": JobState.FAILED, "error": error, "changed_at": now}
+    """It is given up; `error` is a sentence without secrets. What it carried is not kept."""
+    values: dict[str, Any] = {"state": JobState.FAILED, "error": error, "payload": {}, "changed_at": now}
     await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
 async def put_back(db: Connection, job: Job, error: str | None, run_at: datetime, now: datetime) -> None:
-    """It is tried again at `run_at`. When the same job was written down meanwhile, that one stands for both."""
-    twin = await db.execute(
-        select(jobs.c.id).where(jobs.c.kind == job.kind, jobs.c.subject == job.subject, jobs.c.state == JobState.READY)
-    )
-    if twin.first():
+    """It is tried again at `run_at`. When the same job was written down meanwhile, that one stands for both, at the
+    earlier time of the two."""
+    twin = and_(jobs.c.kind == job.kind, jobs.c.subject == job.subject, jobs.c.state == JobState.READY)
+    earlier = case((jobs.c.run_at < run_at, jobs.c.run_at), else_=run_at)
+    if (await db.execute(update(jobs).where(twin).values(run_at=earlier))).rowcount:
         await done(db, job.id, now)
         return
     values = {"state": JobState.READY, "error": error, "run_at": run_at, "changed_at": now}
     await db.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+
+
+async def note(db: Connection, job_id: JobId, payload: Json, now: datetime) -> None:
+    """Writes down how far a job has come: a try after this one goes on from there."""
+    await db.execute(update(jobs).where(jobs.c.id == job_id).values(payload=dict(payload), changed_at=now))
+
+
+async def find(db: Connection, kind: JobKind, subject: str) -> Job | None:
+    """The newest job of a kind about a subject, whatever became of it."""
+    statement = select(jobs).where(jobs.c.kind == kind, jobs.c.subject == subject).order_by(jobs.c.id.desc()).limit(1)
+    row = (await db.execute(statement)).one_or_none()
+    return record(Job, row) if row else None
+
+
+async def payloads(db: Connection, kind: JobKind) -> tuple[Json, ...]:
+    """What the jobs of a kind carry that are not done yet."""
+    unfinished = jobs.c.state.in_((JobState.READY, JobState.RUNNING))
+    return tuple((await db.execute(select(jobs.c.payload).where(jobs.c.kind == kind, unfinished))).scalars())
 
 
 async def recover(db: Connection, now: datetime) -> int:

@@ -12,6 +12,7 @@ from storage.records import EventId, HeardEvent, Position, RoomId, SessionId
 from storage.tables import journal, meta
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
+NEWEST = "newest_position"  # when rows were last removed: positions never begin anew
 
 
 def _heard(row: Row[Any]) -> HeardEvent:
@@ -40,13 +41,20 @@ async def put(db: Connection, key: str, value: str) -> None:
 
 async def position(db: Connection) -> Position:
     """The newest position given so far; 0 at the very beginning."""
-    return Position((await db.execute(select(func.max(journal.c.position)))).scalar_one_or_none() or 0)
+    newest = (await db.execute(select(func.max(journal.c.position)))).scalar_one_or_none()
+    return Position(newest if newest is not None else int(await get(db, NEWEST) or 0))
 
 
 async def position_of(db: Connection, event_id: EventId) -> Position | None:
     """Where an event stands; None when it was never heard, or long ago."""
     found = (await db.execute(select(journal.c.position).where(journal.c.event_id == event_id))).scalar_one_or_none()
     return None if found is None else Position(found)
+
+
+async def positions_of(db: Connection, events: Iterable[EventId]) -> dict[EventId, Position]:
+    """Where these events stand, as far as they were heard."""
+    statement = select(journal.c.event_id, journal.c.position).where(journal.c.event_id.in_(list(events)))
+    return {EventId(row.event_id): Position(row.position) for row in await db.execute(statement)}
 
 
 async def add(db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = True) -> Position | None:
@@ -87,10 +95,23 @@ async def unhandled(db: Connection, limit: int) -> tuple[HeardEvent, ...]:
     return tuple(_heard(row) for row in found)
 
 
+async def waiting_at(db: Connection, position: Position) -> HeardEvent | None:
+    """The event at a position as it is now; None when it was dealt with."""
+    found = await db.execute(select(journal).where(journal.c.position == position, journal.c.handled.is_(False)))
+    row = found.one_or_none()
+    return _heard(row) if row else None
+
+
 async def handled(db: Connection, heard: HeardEvent, *, keep: bool = False) -> None:
-    """It is dealt with; what it said is kept only while a key is waited for."""
+    """It is dealt with; what it said is kept only while a key is waited for, or it has to be tried again."""
     values: dict[str, Any] = {"handled": True} if keep else {"handled": True, "event": None, "clear_relation": None}
     await db.execute(update(journal).where(journal.c.position == heard.position).values(**values))
+
+
+async def try_again(db: Connection) -> int:
+    """What could not be handled because of a mistake of ours is dealt with anew; how many."""
+    failed = (journal.c.handled, journal.c.event.is_not(None), journal.c.session_id.is_(None))
+    return int((await db.execute(update(journal).where(*failed).values(handled=False))).rowcount)
 
 
 async def sealed(db: Connection, sessions: Iterable[SessionId] | None = None) -> tuple[HeardEvent, ...]:
@@ -102,10 +123,10 @@ async def sealed(db: Connection, sessions: Iterable[SessionId] | None = None) ->
 
 
 async def unseal(db: Connection, opened: HeardEvent) -> None:
-    """It can be read now: it is dealt with again, in its old place."""
+    """It can be read now: it is dealt with again, in its old place; unless it was forgotten meanwhile."""
     await db.execute(
         update(journal)
-        .where(journal.c.event_id == opened.event_id)
+        .where(journal.c.event_id == opened.event_id, journal.c.session_id.is_not(None))
         .values(
             event=dict(opened.event),
             clear_relation=opened.clear_relation,
@@ -126,8 +147,8 @@ async def forget(db: Connection, events: Iterable[EventId]) -> None:
 
 
 async def prune(db: Connection, before: datetime) -> int:
-    """Removes handled rows without content that are older; how many."""
-    result = await db.execute(
-        delete(journal).where(journal.c.handled, journal.c.event.is_(None), journal.c.received_at < before)
-    )
+    """Removes handled rows that are older, but those that wait for a key; how many."""
+    await put(db, NEWEST, str(await position(db)))
+    of_no_use = journal.c.event.is_(None) | journal.c.session_id.is_(None)
+    result = await db.execute(delete(journal).where(journal.c.handled, of_no_use, journal.c.received_at < before))
     return int(result.rowcount)

@@ -8,6 +8,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
+from sqlalchemy.exc import OperationalError
 
 from storage.errors import StoreError, StoreTooNewError
 
@@ -66,3 +67,5 @@ def upgrade(path: Path) -> None:
         raise StoreError(f"{path} can't be written: {error.strerror}") from None
     except CommandError as error:
         raise StoreError(f"{path} could not be upgraded: {error}") from None
+    except OperationalError as error:
+        raise StoreError(f"{path} can't be written: {error.orig} (is the disk full?)") from None

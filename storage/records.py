@@ -278,6 +278,8 @@ class JobKind(StrEnum):
     INVITE = "invite"  # take or leave an invite; subject: room id
     END = "end"  # end a recording from outside (record off); subject: recording id; payload: by
     FORGET = "forget"  # remove blobs that nothing refers to any more
+    BACKFILL = "backfill"  # find and record a room's past broadcasts; subject: room id
+    KEYS = "keys"  # take in room keys that another client exported; payload: file, passphrase
     COMMAND = "command"  # carry out what somebody asked for in a room; subject: event id
 
 

@@ -2,13 +2,14 @@
 
 import secrets
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
 
 from storage.database import Connection
 from storage.records import Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
-from storage.rows import columns, put, record
+from storage.rows import columns, put, put_all, record
 from storage.tables import directs, listeners, room_state, rooms
 
 
@@ -74,6 +75,23 @@ async def power(db: Connection, room_id: RoomId) -> RoomPower:
 
 async def save_state(db: Connection, event: StateEvent) -> None:
     await put(db, room_state, columns(event))
+
+
+async def member_states(db: Connection, room_id: RoomId, users: Collection[str]) -> dict[str, StateEvent]:
+    """The m.room.member events of these users, by user."""
+    found = await db.execute(
+        select(room_state).where(
+            room_state.c.room_id == room_id,
+            room_state.c.type == "m.room.member",
+            room_state.c.state_key.in_(list(users)),
+        )
+    )
+    return {row.state_key: record(StateEvent, row) for row in found}
+
+
+async def save_states(db: Connection, events: Collection[StateEvent]) -> None:
+    """Many at once, no two of them for one place."""
+    await put_all(db, room_state, [columns(event) for event in events])
 
 
 async def forget_state(db: Connection, room_id: RoomId) -> None:

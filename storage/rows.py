@@ -1,10 +1,11 @@
 """Rows to records and back: a column is a field."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from sqlalchemy import Row, Table
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from storage.database import Connection
 
@@ -24,7 +25,17 @@ def record(kind: type[Record], row: Row[Any]) -> Record:
 
 async def put(db: Connection, table: Table, values: dict[str, Any]) -> None:
     """Insert, or replace every other column of the row with the same primary key."""
+    await db.execute(_upsert(table, values).values(**values))
+
+
+async def put_all(db: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """As `put`, for many rows with the same columns, no two of them with one primary key."""
+    if rows:
+        await db.execute(_upsert(table, rows[0]), rows)
+
+
+def _upsert(table: Table, names: Iterable[str]) -> Insert:
     keys = [column.name for column in table.primary_key]
-    statement = insert(table).values(**values)
-    changed = {name: statement.excluded[name] for name in values if name not in keys}
-    await db.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+    statement = insert(table)
+    changed = {name: statement.excluded[name] for name in names if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)

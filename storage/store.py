@@ -41,7 +41,7 @@ class Store:
 
     @classmethod
     async def look(cls, directory: Path) -> "Store":
-        """For reading only, also while another process owns it. Raises StoreError when there is nothing."""
+        """For reading, and for handing jobs to the process that owns it. Raises StoreError when there is nothing."""
         return cls(directory, await Database.open(directory, migrate_first=False), None)
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
@@ -61,7 +61,10 @@ class Store:
             if not file.exists():
                 part = self.blobs.part(SECRET_NAME)
                 part.touch(mode=0o600)
-                part.write_bytes(secrets.token_bytes(SECRET_BYTES))
+                with part.open("wb") as out:
+                    out.write(secrets.token_bytes(SECRET_BYTES))
+                    out.flush()
+                    os.fsync(out.fileno())
                 part.replace(file)
             found = file.read_bytes()
         except OSError as error:

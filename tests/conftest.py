@@ -1,13 +1,21 @@
 """Fixtures for all tests. The homeserver is a real one, started once for a whole run when the first test asks."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bot.demo.synapse import Homeserver
 from tests.lab import Cast
+
+# A busy machine is no failure, and continuous integration tries the same examples each time.
+settings.register_profile(
+    "aircheck", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("aircheck")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -182,6 +182,15 @@ async def test_the_database_beside_a_running_bot(tmp_path: Path) -> None:
     assert (await selfcheck.of_database(local_settings(tmp_path))).level is Level.FAIL
 
 
+async def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
+    """A data folder that is a file, or would have to be made below one, is a FAIL that names the setting."""
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "file", tmp_path / "file" / "data"):
+        finding = await selfcheck.of_database(local_settings(directory))
+        assert finding.level is Level.FAIL
+        assert "storage.directory" in finding.text
+
+
 def test_the_disk(tmp_path: Path) -> None:
     """Free space below storage.min_free_bytes is a FAIL that names it; the folder need not be there yet."""
     plenty = local_settings(tmp_path / "not" / "yet", storage={"directory": str(tmp_path / "x"), "min_free_bytes": 0})
@@ -206,3 +215,11 @@ def test_a_password_that_others_can_read(tmp_path: Path) -> None:
     assert selfcheck.of_settings(settings, file).level is Level.WARN
     file.chmod(0o600)
     assert selfcheck.of_settings(settings, file).level is Level.OK
+
+
+def test_a_category_that_directories_refuse(tmp_path: Path) -> None:
+    """A category that Apple doesn't have is a warning that names the key and the category."""
+    settings = local_settings(tmp_path, feeds={"category": "Gossip"})
+    finding = selfcheck.of_settings(settings, tmp_path / "none.yaml")
+    assert finding.level is Level.WARN
+    assert finding.text == "feeds.category: Apple knows no category 'Gossip'"

@@ -25,7 +25,7 @@ def square(source: BinaryIO) -> bytes:
         upright = ImageOps.exif_transpose(image) or image
         fitted = ImageOps.fit(_opaque(upright), (SIDE, SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    fitted.save(file, "JPEG", quality=88, optimize=True)
+    fitted.save(file, "JPEG", quality=88, optimize=True, dpi=(72, 72))
     return file.getvalue()
 
 

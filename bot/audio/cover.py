@@ -55,7 +55,7 @@ def drawn_cover(name: str, key: str) -> bytes:
     _draw_wave(image, digest)
     _draw_name(image, _printable(name))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=90, optimize=True)
+    image.save(file, "JPEG", quality=90, optimize=True, dpi=(72, 72))
     return file.getvalue()
 
 

@@ -32,7 +32,9 @@ async def _status(asked: Asked) -> str:
     lines += [replies.live(recording, asked.now, zone) for recording in running] or [replies.NOTHING_LIVE]
     last = next(iter(await newest(asked.db, room.room_id, 1, ENDED)), None)
     lines.append(replies.last_episode(await _looked_into(asked, last), zone) if last else replies.NO_EPISODE)
-    return "\n".join(lines + (await _problems(asked) or [replies.NO_PROBLEMS]))
+    problems = await _problems(asked)
+    told = last is not None and last.state is RecordingState.INCOMPLETE
+    return "\n".join(lines + (problems or ([] if told else [replies.NO_PROBLEMS])))
 
 
 async def _looked_into(asked: Asked, recording: Recording) -> Heard:

@@ -2,11 +2,11 @@
 
 from types import MappingProxyType
 
-from bot.commands import feed, manual, overview, publish, record
+from bot.commands import backfill, feed, manual, overview, publish, record
 
 VERBS = MappingProxyType(
     {
         verb.name: verb
-        for verb in (*manual.VERBS, *overview.VERBS, *feed.VERBS, *record.VERBS, *publish.VERBS)
+        for verb in (*manual.VERBS, *overview.VERBS, *feed.VERBS, *record.VERBS, *publish.VERBS, *backfill.VERBS)
     }
 )  # fmt: skip

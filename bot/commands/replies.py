@@ -79,6 +79,12 @@ def wrong_words(prefix: str, forms: Sequence[Form]) -> str:
     return f"I don't understand that. Please say {ways}."
 
 
+# ---- backfill
+
+BACKFILL_BEGINS = "I am looking through this room's history for past broadcasts, and will say what I found."
+BACKFILL_UNDER_WAY = "I am looking through this room's history already, and will say what I found."
+
+
 # ---- record
 
 

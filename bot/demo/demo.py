@@ -16,6 +16,7 @@ from bot.demo import listener, story
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.stage import Stage, set_stage, settings_for
 from bot.demo.story import Addresses, Narrator
+from bot.demo.synapse import port_is_free
 from bot.demo.verification import Verdict, verify_episode
 from bot.errors import ConfigError, StartError
 from storage.records import SAMPLE_RATE
@@ -31,6 +32,8 @@ async def run_demo(*, once: bool, port: int, directory: Path | None, out: Consol
 
     Raises ConfigError for a folder that is not empty, AircheckError when something does not start.
     """
+    if not port_is_free(port):
+        raise StartError(f"--port {port} can't be listened on: another program does, or this user may not")
     with folder(directory) as at:
         demo = Demo(at, once=once, port=port, out=out)
         show = asyncio.ensure_future(demo.play())

@@ -98,9 +98,5 @@ def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item
 def described(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
     """What stands where nobody described it: who, when, how long, and whether all of it is there."""
     who, when = speaker(recording.broadcaster_name), date_and_time(recording.started_at, settings.zone)
-    whole = (
-        "Some of the sound is missing; its page says what."
-        if recording.state is RecordingState.INCOMPLETE
-        else "Complete."
-    )
+    whole = "Incomplete: its page says why." if recording.state is RecordingState.INCOMPLETE else "Complete."
     return f"{who}, {when}. {spoken_length(to_ms(episode.samples))}. {whole}"

@@ -1,6 +1,7 @@
 """What things are called when nobody gave them a name. Feeds, pages, tags and notices ask here. Pure."""
 
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from bot.feeds.text import SOMEBODY, clean_line, holds_mxid
@@ -14,6 +15,7 @@ MONTHS = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=256)  # one page of a feed asks some three times for each of its items
 def speaker(display_name: str | None) -> str:
     """The name to show; `Somebody` where there is none or it holds an MXID."""
     if display_name is None or holds_mxid(display_name):

@@ -1,16 +1,18 @@
 """History, walked page by page: what a sync left out, and what was said before."""
 
+import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from bot.matrix.sync import objects
 from bot.matrix.wire import Refused, Wire, path
-from storage.records import RoomId
+from storage.records import EventId, Json, RoomId
 
 log = logging.getLogger(__name__)
 
 PAGE = 500
+RELATIONS_PAGE = 50
 MOST_PAGES = 10_000
 
 
@@ -25,24 +27,54 @@ class History:
     ) -> AsyncIterator[tuple[dict[str, Any], ...]]:
         """Pages from `start` (None: now) backwards, newest event first, until `stop`, or the room's beginning.
 
-        It ends for every homeserver: at a token that came before, and after 10,000 pages. Raises TryLater, Refused.
+        Raises TryLater, Refused.
         """
-        token, seen = start, {start}
+        async for events, _ in self.pages(room_id, start, stop):
+            yield events
+
+    async def pages(
+        self, room_id: RoomId, start: str | None = None, stop: str | None = None, types: Sequence[str] = ()
+    ) -> AsyncIterator[tuple[tuple[dict[str, Any], ...], str | None]]:
+        """The same, only of these types if there are any, each with the token of the page after it (None: no more)."""
+        query = {"dir": "b", "limit": str(PAGE)}
+        query |= {"to": stop} if stop else {}
+        query |= {"filter": json.dumps({"types": list(types)})} if types else {}
+        async for answer, following in self._answers(path("rooms", room_id, "messages"), query, "end", start):
+            reached = following in (stop, "")
+            yield objects(answer.get("chunk")), None if reached else following
+            if reached:
+                return
+
+    async def relations(self, room_id: RoomId, event_id: EventId) -> tuple[dict[str, Any], ...]:
+        """All events that refer to one by m.reference, oldest first (Client-Server API, aggregations of child
+        events). Not filtered by type: in an encrypted room the types can't be seen. Raises TryLater, Refused."""
+        where = path("rooms", room_id, "relations", event_id, "m.reference", api="client/v1")
+        query = {"dir": "f", "limit": str(RELATIONS_PAGE)}
+        found: list[dict[str, Any]] = []
+        async for answer, _ in self._answers(where, query, "next_batch", None):
+            found += objects(answer.get("chunk"))
+        return tuple(found)
+
+    async def _answers(
+        self, where: str, query: Mapping[str, str], following_key: str, token: str | None
+    ) -> AsyncIterator[tuple[Json, str | None]]:
+        """Pages of an endpoint with the token of the next. It ends for every homeserver: at a token that came
+        before, and after 10,000 pages."""
+        seen = {token}
         for _ in range(MOST_PAGES):
-            query = {"dir": "b", "limit": str(PAGE)}
-            query |= {"from": token} if token else {}
-            query |= {"to": stop} if stop else {}
-            answer = await self._wire.call("GET", path("rooms", room_id, "messages"), query=query)
-            yield objects(answer.get("chunk"))
-            following = answer.get("end")
-            if not isinstance(following, str) or following in (stop, ""):
+            answer = await self._wire.call("GET", where, query={**query, **({"from": token} if token else {})})
+            following = answer.get(following_key)
+            if not isinstance(following, str):
+                yield answer, None
                 return
             if following in seen:
-                log.warning("the homeserver's history goes in circles: room=%s", room_id)
+                log.warning("the homeserver's history goes in circles: %s", where)
+                yield answer, None
                 return
+            yield answer, following
             token = following
             seen.add(following)
-        log.warning("the homeserver's history has no end: room=%s", room_id)
+        log.warning("the homeserver's history has no end: %s", where)
 
     async def gap(self, room_id: RoomId, start: str, since: str) -> tuple[dict[str, Any], ...]:
         """What lies between a sync token and the timeline that came after it, oldest first.

@@ -170,10 +170,10 @@ class Api(botlib.Api):
         if self.creds.access_token is not None:
             self._wire.token = self.creds.access_token
             return False
-        await self._greet()
         password = self._settings.password()
         if not password:
             raise ConfigError("matrix.password is needed: the bot has no session yet, or its session has ended")
+        await self._greet()
         answer = await self._ask(password)
         user_id, token = answer.get("user_id"), answer.get("access_token")
         if not isinstance(token, str) or answer.get("device_id") != self.creds.device_id:

@@ -7,6 +7,7 @@ homeserver's own host: the address that was checked is the one that is connected
 import asyncio
 import base64
 import binascii
+import errno
 import hashlib
 import hmac
 import ipaddress
@@ -25,6 +26,7 @@ from yarl import URL
 from bot.errors import GiveUp, TryLater
 from bot.matrix.address import parse_mxc
 from bot.matrix.wire import CONNECT_S, USER_AGENT, Refused, Wire, failure, path, read_body
+from storage.errors import DiskFullError
 from storage.records import EncryptedFile, MediaSource
 
 PIECE = 64 * 1024
@@ -132,7 +134,7 @@ class Media:
     async def fetch_media(self, source: MediaSource, part: Path, *, max_bytes: int) -> FetchedMedia:
         """Into `part` (0600, on the disk when this returns; removed on any failure).
 
-        Raises TryLater, or GiveUp: not_found, too_large, hash_mismatch, bad_address, forbidden, bad_key.
+        Raises TryLater, DiskFullError, or GiveUp: not_found, too_large, hash_mismatch, bad_address, forbidden, bad_key.
         """
         server, media_id = parse_mxc(source.mxc)
         decryption = Decryption(source.file)
@@ -148,6 +150,8 @@ class Media:
                 raise GiveUp("the media's redirect leads into a private network", reason="forbidden") from None
             if isinstance(error, aiohttp.ClientError | TimeoutError):
                 raise TryLater(f"the media's download broke off ({type(error).__name__})") from None
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise DiskFullError("the disk is full: media could not be stored") from None
             if isinstance(error, OSError):
                 raise TryLater(f"the media can't be written ({error.strerror})") from None
             raise

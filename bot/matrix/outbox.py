@@ -13,8 +13,8 @@ from typing import Any
 from bot import rules, words
 from bot.errors import GiveUp, TryLater
 from bot.matrix.sending import Sending
-from storage import rooms
-from storage.records import Job, Json, RoomId, UserId
+from storage import journal, rooms
+from storage.records import Job, Json, Position, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -22,9 +22,10 @@ log = logging.getLogger(__name__)
 INVITE_WAITS = timedelta(days=7)
 INVITE_AT_MOST_EACH = timedelta(hours=1)
 LOOK_AGAIN_S = 1.0
+LEFT_BEFORE = "the user left the direct chat"  # before they asked for something: invited anew, once
 
 PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
-TakeState = Callable[[RoomId, list[Json]], Awaitable[None]]
+TakeState = Callable[[RoomId, list[Json], Position], Awaitable[None]]
 
 
 class Outbox:
@@ -66,7 +67,7 @@ class Outbox:
         """Tells one user something in their direct chat, once they are in it."""
         user_id = UserId(job.payload["user_id"])
         async with self._inviting:  # two jobs for one user must not make two chats
-            chat = await self._chat_with(user_id, first_try=job.attempts == 0)
+            chat = await self._chat_with(user_id, job)
         body = job.payload.get("body") or await self._address_text(user_id, RoomId(job.payload["room_id"]))
         await self._sending.send(chat, "m.room.message", notice(body), txn_id=_transaction(job))
 
@@ -85,7 +86,9 @@ class Outbox:
     async def refresh(self, job: Job) -> None:
         """Reads a room's current state from the homeserver."""
         room_id = RoomId(job.subject)
-        await self._take_state(room_id, await self._sending.room_state(room_id))
+        async with self._store.read() as db:
+            asked_at = await journal.position(db)
+        await self._take_state(room_id, await self._sending.room_state(room_id), asked_at)
 
     async def _address_text(self, user_id: UserId, room_id: RoomId) -> str:
         """Made when it is sent: the generation that counts then. Raises GiveUp when the user may not have it."""
@@ -100,7 +103,7 @@ class Outbox:
         named = given if isinstance(given, str) and given else "a room"
         return words.direct_address(room_name=named, feed=feed, page=page, prefix=self._prefix)
 
-    async def _chat_with(self, user_id: UserId, *, first_try: bool) -> RoomId:
+    async def _chat_with(self, user_id: UserId, job: Job) -> RoomId:
         """The direct chat, with its user in it. Raises TryLater while they have not come; the job is woken then."""
         now = self._clock()
         async with self._store.read() as db:
@@ -111,7 +114,7 @@ class Outbox:
         if known is not None and room is not None and room.joined and membership == "join":
             return known[0]
         if known is not None:
-            self._check_waiting(known[1], now, declined=membership in ("leave", "ban"), first_try=first_try)
+            self._check_waiting(known[1], now, job, declined=membership in ("leave", "ban"))
         chat = await self._sending.create_direct(user_id)
         async with self._store.write() as db:
             await rooms.save_direct(db, user_id, chat, now)
@@ -119,14 +122,17 @@ class Outbox:
             await rooms.save_room(db, replace(made, direct=True))
         raise TryLater("the user was invited to a direct chat", after_s=LOOK_AGAIN_S)
 
-    def _check_waiting(self, invited_at: datetime, now: datetime, *, declined: bool, first_try: bool) -> None:
+    def _check_waiting(self, invited_at: datetime, now: datetime, job: Job, *, declined: bool) -> None:
         """Raises TryLater or GiveUp, or lets the user be invited anew.
 
         The job is woken when the user joins; that it also looks by itself covers a join while it runs.
         """
         waited = now - invited_at
+        first_try = job.attempts == 0
+        if declined and not first_try and job.error != LEFT_BEFORE:
+            raise GiveUp("the user declined the direct chat", reason="declined")
         if declined and waited < INVITE_AT_MOST_EACH:
-            raise TryLater("the user left the direct chat", after_s=_seconds(INVITE_AT_MOST_EACH - waited))
+            raise TryLater(LEFT_BEFORE, after_s=_seconds(INVITE_AT_MOST_EACH - waited))
         if not declined and waited < INVITE_WAITS:
             pause = max(LOOK_AGAIN_S, waited.total_seconds() / 2)
             raise TryLater("the user is not in the direct chat yet", after_s=pause)

@@ -20,7 +20,7 @@ from storage.records import BlobKey, Chunk, ChunkState, EndedBy, EventId, Positi
 FETCHABLE = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED})
 FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED})
 TOO_LARGE = "too_large"
-TOO_LONG = "too_long"
+BEYOND_LIMIT = "beyond_limit"  # of the broadcast; a single chunk that is `too_long` ends nothing
 LIMIT = "limit"  # the sentence for the room
 
 
@@ -40,7 +40,7 @@ def _new(it: Outcome, chunk: Chunk) -> Outcome:
     if len(it.chunks) >= MAX_CHUNKS:
         return replace(it, ignored="too_many_chunks")
     if it.recording.ended_by is EndedBy.LIMIT:
-        return replace(it, chunks=_with(it.chunks, _given_up(chunk, ChunkState.REFUSED, TOO_LONG)))
+        return replace(it, chunks=_with(it.chunks, _given_up(chunk, ChunkState.REFUSED, BEYOND_LIMIT)))
     return _fetched(it, chunk)
 
 
@@ -84,7 +84,7 @@ def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
         return _refused(it, chunk, event.blob, TOO_LARGE)
     if _samples(it.chunks, event.blob) + event.facts.samples > limits.max_samples:
         told = ended_by_limit(it)
-        refused = _refused(it, chunk, event.blob, TOO_LONG)
+        refused = _refused(it, chunk, event.blob, BEYOND_LIMIT)
         return refused if told else replace(refused, effects=(*refused.effects, Tell(LIMIT)))
     kept = replace(
         chunk,
@@ -100,7 +100,7 @@ def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
 
 def ended_by_limit(it: Outcome) -> bool:
     """The broadcast went beyond what is recorded."""
-    return any(chunk.reason == TOO_LONG and chunk.state is ChunkState.REFUSED for chunk in it.chunks)
+    return any(chunk.reason == BEYOND_LIMIT and chunk.state is ChunkState.REFUSED for chunk in it.chunks)
 
 
 def _refused(it: Outcome, chunk: Chunk, blob: BlobKey, reason: str) -> Outcome:

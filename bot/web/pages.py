@@ -43,7 +43,7 @@ class Row:
     code: str
     title: str
     moment: str  # RFC 3339
-    date: str
+    date: str  # empty where the title says it already
     length: str
     size: str
     complete: bool
@@ -106,7 +106,7 @@ class Pages:
             episodes=[self._row(one) for one in page.published],
             newer=page.number - 1,
             older=page.number + 1 if page.more else 0,
-            apps=_apps(shelf.feed),
+            apps=_apps(shelf.feed, private=token is not None),
             prefix=self._settings.commands.prefix,
         )
 
@@ -151,11 +151,12 @@ class Pages:
 
     def _row(self, published: Published) -> Row:
         recording, episode = published
+        title, date = episode_title(recording, self._zone), date_and_time(recording.started_at, self._zone)
         return Row(
             code=recording.code,
-            title=episode_title(recording, self._zone),
+            title=title,
             moment=recording.started_at.isoformat(timespec="seconds"),
-            date=date_and_time(recording.started_at, self._zone),
+            date="" if title.endswith(date) else date,
             length=spoken_length(to_ms(episode.samples)),
             size=_megabytes(episode.bytes),
             complete=recording.state is not RecordingState.INCOMPLETE,
@@ -176,12 +177,15 @@ def _named_by_content(folder: Path) -> dict[str, bytes]:
     return named
 
 
-def _apps(feed: str) -> list[App]:
-    """Links that open a feed in an app on this device; none goes through somebody else's server."""
+def _apps(feed: str, *, private: bool) -> list[App]:
+    """Links that open a feed in an app on this device. A personal address is offered only to apps that fetch feeds
+    themselves: the others' servers would learn it, and have put such addresses into a public directory."""
     bare = feed.partition("://")[2]
+    own = [App("Apple Podcasts", f"podcast://{bare}"), App("AntennaPod", f"antennapod-subscribe://{bare}")]
+    if private:
+        return own
     return [
-        App("Apple Podcasts", f"podcast://{bare}"),
-        App("AntennaPod", f"antennapod-subscribe://{bare}"),
+        *own,
         App("Overcast", f"overcast://x-callback-url/add?url={quote(feed, safe='')}"),
         App("Pocket Casts", f"pktc://subscribe/{bare}"),
     ]

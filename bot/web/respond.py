@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from aiohttp import web
@@ -40,6 +41,7 @@ KEPT_FOR_EVER = "max-age=31536000, immutable"
 RETRY_AFTER_S = 30
 
 
+@lru_cache(maxsize=1024)  # the same few moments with every request
 def http_date(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
 

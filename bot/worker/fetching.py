@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from bot import words
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, TryLater
@@ -19,6 +20,7 @@ from storage.records import (
     BlobKey,
     Chunk,
     ChunkState,
+    EventId,
     Job,
     JobKind,
     MediaSource,
@@ -34,8 +36,8 @@ log = logging.getLogger(__name__)
 REFUSED = {"too_large", "too_long", "room_full"}  # not ours to keep; all other final reasons mean damage
 ASK_AGAIN = {"not_found", "forbidden"}  # it may turn up: asked for again with growing pauses
 ASK_AGAIN_AFTER = timedelta(minutes=1)
-ASK_AGAIN_AT_MOST = timedelta(hours=6)
-ASK_FOR_SO_LONG = timedelta(days=14)
+ASK_AGAIN_AT_MOST = timedelta(days=1)  # and for ever: it is what the ledger waits for
+ROOM_FULL = "room_full"
 
 
 class Fetched(Protocol):
@@ -85,6 +87,8 @@ class Fetching:
                 if isinstance(event, ChunkStored):
                     await asyncio.to_thread(self._store.blobs.take, part, event.blob)
                 await self._apply(db, recording.id, event)
+                if isinstance(event, ChunkFailed) and event.reason == ROOM_FULL:
+                    await self._tell_room(db, recording)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
         if isinstance(event, ChunkStored):
@@ -93,7 +97,8 @@ class Fetching:
             return
         log.info("chunk not stored: reason=%s recording=%s event=%s", event.reason, recording.code, chunk.event_id)
         if event.state is ChunkState.WAITING_FOR_MEDIA:
-            self._ask_again(job, chunk)
+            pause = min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(job.attempts, 16))
+            raise TryLater("the media is not there so far", after_s=pause.total_seconds())
 
     async def _look_into(self, recording: Recording, chunk: Chunk, part: Path) -> ChunkStored | ChunkFailed:
         """Downloads the chunk to `part` and says what it is. Raises TryLater."""
@@ -114,20 +119,11 @@ class Fetching:
     async def _wanted(self, job: Job) -> tuple[Recording, Chunk] | None:
         async with self._store.read() as db:
             recording = await archive.recording(db, RecordingId(job.payload["recording"]))
-            chunks = await archive.chunks(db, recording.id) if recording else ()
-        chunk = next((one for one in chunks if one.event_id == job.subject), None)
+            chunk = await archive.chunk(db, EventId(job.subject))
         if recording is None or chunk is None or recording.state is RecordingState.DELETED:
             return None
         wanted = chunk.state is ChunkState.WAITING_FOR_MEDIA and chunk.source is not None
         return (recording, chunk) if wanted else None
-
-    def _ask_again(self, job: Job, chunk: Chunk) -> None:
-        """Puts the job back with growing pauses, for two weeks."""
-        now = self._clock()
-        if chunk.sent_at is not None and now - chunk.sent_at > ASK_FOR_SO_LONG and job.attempts > 1:
-            return
-        pause = min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(job.attempts, 16))
-        raise TryLater("the media is not there so far", after_s=pause.total_seconds())
 
     async def _refuse_when_full(self, recording: Recording) -> None:
         """Raises TryLater when the disk has too little room left, GiveUp when the room has used up its own."""
@@ -138,7 +134,13 @@ class Fetching:
         async with self._store.read() as db:
             used = await archive.bytes_of_room(db, recording.room_id)
         if used > self._settings.storage.max_bytes_per_room:
-            raise GiveUp("the room has used up its space", reason="room_full", room=recording.room_id)
+            raise GiveUp("the room has used up its space", reason=ROOM_FULL, room=recording.room_id)
+
+    async def _tell_room(self, db: Connection, recording: Recording) -> None:
+        """Once in each broadcast that meets the limit."""
+        payload = {"room_id": recording.room_id, "body": words.TOLD[ROOM_FULL], "reply_to": recording.event_id}
+        told = NewJob(JobKind.NOTICE, f"tell:{ROOM_FULL}:{recording.event_id}", payload, once=True)
+        await jobs.add(db, told, self._clock())
 
     async def _tell_admins(self, free: int) -> None:
         """Each admin once a day, in their direct chat."""

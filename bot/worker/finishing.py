@@ -19,7 +19,7 @@ from bot.recording.ledger import Ledger
 from bot.recording.model import Joined
 from bot.settings import Settings
 from bot.worker.fetching import Apply
-from storage import archive, jobs, rooms
+from storage import archive, jobs, past, rooms
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -113,7 +113,7 @@ class Finishing:
             name = await rooms.state(db, room.room_id, "m.room.name")
             chunks = await archive.chunks(db, recording_id)
             episode = await archive.episode(db, recording_id)
-        ledger = ledgers.lay_out(recording, chunks)
+        ledger = await asyncio.to_thread(ledgers.lay_out, recording, chunks)
         given = name.content.get("name") if name else None
         return Subject(
             room=room,
@@ -145,6 +145,13 @@ class Finishing:
         recording = await archive.recording(db, subject.recording.id)
         if recording is None or recording.state not in ENDED:
             return  # deleted or re-opened while it was joined: its own job makes it again
+        # As it is now: what was published while this was joined keeps its GUID.
+        subject = replace(subject, episode=await archive.episode(db, recording.id))
+        if made is None and subject.episode is None:
+            await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {}), now)
+            return  # withdrawn meanwhile
+        for mismatch in made.mismatches if made is not None else ():
+            log.warning("a chunk sounds for another time than it should: recording=%s %s", recording.code, mismatch)
         if made is not None:
             # Inside the transaction: what forgets unreferenced blobs must not come between.
             await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.sha256))
@@ -157,26 +164,33 @@ class Finishing:
                 await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {}, held_until), now)
         old = subject.episode
         if old is not None and old.blob != episode.blob:
-            forget = NewJob(JobKind.FORGET, f"old:{old.blob}", {"blobs": [old.blob]}, now + KEEP_OLD_AUDIO_FOR)
-            await jobs.add(db, forget, now)
-        await self._announce(db, subject, episode, now)
-        await archive.save_episode(db, replace(episode, announced=True))
+            redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
+            forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
+            await jobs.add(db, NewJob(JobKind.FORGET, f"old:{old.blob}", {"blobs": [old.blob]}, forget_at), now)
+        if subject.room.joined and recording.position > past.BEFORE_ALL:  # past broadcasts are told of together
+            await self._announce(db, subject, episode, now)
+            episode = replace(episode, announced=True)
+        await archive.save_episode(db, episode)
         await rooms.touch(db, recording.room_id, now)
         await self._apply(db, recording.id, Joined(subject.fingerprint))
         listed = "published" if episode.published_at else "held"
         log.info("%s: %.1f s recording=%s room=%s", listed, episode.samples / 48_000, recording.code, recording.room_id)
 
     def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
-        """An incomplete episode that may still heal is not listed before this: apps never fetch an item again."""
-        if recording.state is RecordingState.COMPLETE or recording.ended_at is None or not may_heal(recording, ledger):
+        """An incomplete episode that may still heal is not listed before this: apps never fetch an item again.
+
+        From its end by our clock, from which the quiet period counts: `ended_at` is the sender's word.
+        """
+        if recording.state is RecordingState.COMPLETE or not may_heal(recording, ledger):
             return None
-        return recording.ended_at + timedelta(seconds=self._settings.feeds.hold_incomplete_s)
+        if recording.quiet_until is None:
+            return None
+        held_s = self._settings.feeds.hold_incomplete_s - self._settings.recording.quiet_period_s
+        return recording.quiet_until + timedelta(seconds=held_s)
 
     async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
         """Tells the room once, as a reply to the started event."""
         recording, room = subject.recording, subject.room
-        if not room.joined:
-            return
         base = self._settings.web.address
         public = recording.public and room.visibility == "public"
         body = words.published(

@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from bot.errors import AircheckError, GiveUp, TryLater
 from storage import jobs
-from storage.errors import DiskFullError
+from storage.database import Connection
+from storage.errors import StoreError
 from storage.records import Job, JobKind
 from storage.store import Store
 
@@ -23,9 +25,13 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Job], Awaitable[None]]
 
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 3600.0
-DISK_FULL_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 300.0  # so long may something wait that could go on, as when the homeserver is back
+STORE_TROUBLE_PAUSE_S = 60.0
+LONGEST_WISH_S = 7 * 86_400.0
 TRIES_AFTER_A_MISTAKE = 5
+TRIES_BEFORE_A_WARNING = 10
+NEVER_GIVEN_UP = frozenset({JobKind.FETCH, JobKind.FINISH, JobKind.TICK, JobKind.END, JobKind.FORGET})
+"""After a mistake of ours: what would be lost, or stay, may still come right with the next version."""
 LOOK_AT_LEAST_EVERY_S = 60.0
 
 
@@ -41,16 +47,16 @@ class Lane:
 LANES = (
     Lane("fetch", (JobKind.FETCH,), 8),
     Lane("sound", (JobKind.FINISH, JobKind.COVER), 2),
-    Lane("look", (JobKind.REFRESH,), 2),
+    Lane("look", (JobKind.REFRESH, JobKind.BACKFILL), 2),
     Lane("talk", (JobKind.NOTICE, JobKind.DIRECT, JobKind.INVITE), 4),
-    Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET), 1),
+    Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET, JobKind.KEYS), 1),
 )
 
 
 def pause_after(attempts: int, wished_s: float | None = None) -> float:
     """Seconds to wait before the next try: doubled each time, with jitter, never less than the other side's wish."""
     pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 20))
-    return max(wished_s or 0.0, pause * random.uniform(0.75, 1.25))
+    return max(min(wished_s or 0.0, LONGEST_WISH_S), pause * random.uniform(0.75, 1.25))
 
 
 class Worker:
@@ -99,12 +105,16 @@ class Worker:
 
             while not self._stopping.is_set():
                 changed.clear()
-                for job in await self._claim(lane, lane.width - len(running)):
-                    task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.subject}")
-                    running.add(task)
-                    self._running.add(task)
-                    task.add_done_callback(ended)
-                await self._wait(lane, changed, full=len(running) >= lane.width)
+                try:
+                    for job in await self._claim(lane, lane.width - len(running)):
+                        task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.subject}")
+                        running.add(task)
+                        self._running.add(task)
+                        task.add_done_callback(ended)
+                    await self._wait(lane, changed, full=len(running) >= lane.width)
+                except StoreError as error:
+                    log.error("no new work in the lane %s for now: %s", lane.name, error)
+                    await self._rest()
 
     async def _claim(self, lane: Lane, limit: int) -> tuple[Job, ...]:
         now = self._clock()
@@ -127,37 +137,53 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), pause)
 
+    async def _rest(self) -> None:
+        """A short while, or until the stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), STORE_TROUBLE_PAUSE_S)
+
     async def _run(self, job: Job) -> None:
+        """Does the job and writes down how it ended, however long that takes: a row that says running is nobody's."""
+        end = await self._end_of(job)
+        while True:
+            try:
+                async with self._store.write() as db:
+                    await end(db)
+                return
+            except StoreError as error:
+                log.error("the end of %s %s can't be written: %s", job.kind, job.subject, error)
+                if self._stopping.is_set():
+                    return  # the next start takes it up
+                await self._rest()
+
+    async def _end_of(self, job: Job) -> Callable[[Connection], Awaitable[None]]:
+        """Does the job; gives what is to be written about its end. When it is cancelled its row still says running:
+        the next start takes it up."""
         try:
             await self._handlers[job.kind](job)
-        except asyncio.CancelledError:
-            raise  # the row still says running: the next start takes it up
         except TryLater as error:
-            await self._put_back(job, error.sentence, pause_after(job.attempts + 1, error.after_s))
-        except DiskFullError as error:
-            log.error("%s: %s %s waits", error, job.kind, job.subject)
-            await self._put_back(job, str(error), DISK_FULL_PAUSE_S)
+            return self._put_back(job, error.sentence, pause_after(job.attempts + 1, error.after_s))
+        except (StoreError, OSError) as error:  # the disk's trouble, not the job's
+            sentence = str(error) if isinstance(error, StoreError) else f"the disk: {error.strerror}"
+            log.error("%s: %s %s waits", sentence, job.kind, job.subject)
+            return self._put_back(job, sentence, pause_after(job.attempts + 1, STORE_TROUBLE_PAUSE_S))
         except GiveUp as error:
-            await self._give_up(job, f"{error.reason}: {error.sentence}")
+            return self._give_up(job, f"{error.reason}: {error.sentence}")
         except AircheckError as error:
-            await self._give_up(job, error.sentence)
+            return self._give_up(job, error.sentence)
         except Exception as error:
             log.exception("a mistake of ours in %s %s", job.kind, job.subject)
-            if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE:
-                await self._give_up(job, type(error).__name__)
-            else:
-                await self._put_back(job, type(error).__name__, pause_after(job.attempts + 1))
-        else:
-            async with self._store.write() as db:
-                await jobs.done(db, job.id, self._clock())
+            if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE and job.kind not in NEVER_GIVEN_UP:
+                return self._give_up(job, type(error).__name__)
+            return self._put_back(job, type(error).__name__, pause_after(job.attempts + 1))
+        return partial(jobs.done, job_id=job.id, now=self._clock())
 
-    async def _put_back(self, job: Job, error: str, pause_s: float) -> None:
+    def _put_back(self, job: Job, error: str, pause_s: float) -> Callable[[Connection], Awaitable[None]]:
         now = self._clock()
-        log.debug("later: %s %s in %.0f s: %s", job.kind, job.subject, pause_s, error)
-        async with self._store.write() as db:
-            await jobs.put_back(db, job, error, now + timedelta(seconds=pause_s), now)
+        level = logging.WARNING if job.attempts + 1 == TRIES_BEFORE_A_WARNING else logging.DEBUG
+        log.log(level, "later: %s %s in %.0f s: %s", job.kind, job.subject, pause_s, error)
+        return partial(jobs.put_back, job=job, error=error, run_at=now + timedelta(seconds=pause_s), now=now)
 
-    async def _give_up(self, job: Job, error: str) -> None:
+    def _give_up(self, job: Job, error: str) -> Callable[[Connection], Awaitable[None]]:
         log.warning("given up: %s %s: %s", job.kind, job.subject, error)
-        async with self._store.write() as db:
-            await jobs.failed(db, job.id, error, self._clock())
+        return partial(jobs.failed, job_id=job.id, error=error, now=self._clock())

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import logging
+import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -67,8 +69,8 @@ class Pictures:
         if picture is None:
             picture = await asyncio.to_thread(drawn_cover, name, room.key)
         key = BlobKey(hashlib.sha256(picture).hexdigest())
-        part = self._store.blobs.part(f"cover-{room.key}-{key[:16]}")
-        await asyncio.to_thread(part.write_bytes, picture)
+        part = self._store.blobs.part(f"cover-{secrets.token_hex(8)}")  # two may make the same one at once
+        await asyncio.to_thread(_write, part, picture)
         now = self._clock()
         async with self._store.write() as db:
             await asyncio.to_thread(self._store.blobs.take, part, key)
@@ -91,6 +93,13 @@ class Pictures:
             await asyncio.to_thread(_remove, part)
         log.info("a room's avatar can't be used, a picture is drawn: room=%s", room_id)
         return None
+
+
+def _write(part: Path, picture: bytes) -> None:
+    with part.open("wb") as out:
+        out.write(picture)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _remove(part: Path) -> None:

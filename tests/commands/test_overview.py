@@ -67,7 +67,16 @@ async def test_silence_that_stands_for_sound_is_told(stage: Stage) -> None:
     for sequence in (1, 3):
         await stage.chunk(recording, ChunkState.STORED, sequence=sequence, blob=BlobKey("ab"), bytes=9, facts=facts)
     await stage.chunk(recording, ChunkState.DAMAGED, sequence=2, announced_ms=DurationMs(5600))
-    assert (await status(stage))[2].endswith("· 1 min 1 s · incomplete, 6 s missing")
+    told = await status(stage)
+    assert told[2].endswith("· 1 min 1 s · incomplete, 6 s missing")
+    assert told[3:] == [f"1 chunk of {recording.code} came damaged."]
+
+
+async def test_what_is_missing_is_not_no_problem(stage: Stage) -> None:
+    """Where the last episode is incomplete, nobody is told in the next line that there are no problems."""
+    await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.ABANDONED)
+    told = await status(stage)
+    assert told[-1].endswith("· incomplete, its end never came")
 
 
 async def test_an_end_that_is_missing_is_told(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,6 +77,16 @@ async def test_the_demo_can_be_stopped_at_any_time(tmp_path: Path, monkeypatch: 
     assert await run_demo(once=False, port=0, directory=None, out=out) == 1
     assert "Stopped before the episode was there." in written.getvalue()
     assert os.listdir(tmp_path) == []  # noqa: PTH208  it blocks nobody here
+
+
+async def test_a_port_that_is_taken() -> None:
+    """A port that somebody else listens on is said at once, and the sentence names the argument."""
+    out, written = console()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"--port {port} "):
+            await run_demo(once=True, port=port, directory=None, out=out)
+    assert written.getvalue() == ""
 
 
 def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:

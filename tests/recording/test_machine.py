@@ -568,7 +568,7 @@ def test_what_goes_beyond_the_limit_is_refused() -> None:
     stage.send("$5", 5)
     assert stage.effects == [LookAgain(NOON + seconds(60))]
     assert [chunk.state for chunk in stage.chunks[2:]] == [ChunkState.REFUSED] * 3
-    assert {chunk.reason for chunk in stage.chunks[2:]} == {"too_long"}
+    assert {chunk.reason for chunk in stage.chunks[2:]} == {"beyond_limit"}
     stage.stop(5)
     stage.wait(60)
     assert (stage.recording.state, stage.recording.ended_by) == (INCOMPLETE, EndedBy.LIMIT)

@@ -84,3 +84,40 @@ async def test_cancelled_jobs_do_not_run(store: Store) -> None:
         await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
         await jobs.cancel(db, JobKind.FINISH, ["1"])
     assert await claim(store) == ()
+
+
+async def test_a_job_waits_while_its_twin_runs(store: Store) -> None:
+    """Two at once about one recording would make two episodes of it; nobody spins over the one that waits."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+    (first,) = await claim(store)
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+        assert await jobs.next_due(db, list(JobKind)) is None
+    assert await claim(store) == ()
+    async with store.write() as db:
+        await jobs.done(db, first.id, NOW)
+    assert len(await claim(store)) == 1
+
+
+async def test_of_a_job_that_is_put_back_and_its_twin_the_earlier_time_counts(store: Store) -> None:
+    """What has to be tried again in a second does not wait for what was planned in an hour."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+    (first,) = await claim(store)
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}, NOW + timedelta(hours=1)), NOW)
+        await jobs.put_back(db, first, "later", NOW + timedelta(seconds=1), NOW)
+        assert await jobs.next_due(db, list(JobKind)) == NOW + timedelta(seconds=1)
+
+
+async def test_what_a_failed_job_carried_is_not_kept(store: Store) -> None:
+    """Words and addresses go, also when they could not be said."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.NOTICE, "n", {"body": "words"}), NOW)
+    (job,) = await claim(store)
+    async with store.write() as db:
+        await jobs.failed(db, job.id, "forbidden", NOW)
+        found = await jobs.find(db, JobKind.NOTICE, "n")
+    assert found is not None
+    assert (found.state, found.payload) == (JobState.FAILED, {})

@@ -51,7 +51,7 @@ async def test_room_page_lists_what_can_be_heard(world: World, client: ClientSes
     await world.episode(await world.recording(room, title="First"), b"1")
     await world.episode(await world.recording(room, state=RecordingState.INCOMPLETE), b"2")
     found = await page(client, f"/r/{room.key}/")
-    for words in ("Kitchen radio", "All about soup", "First", "3 min 4 s", "complete", "some sound is missing"):
+    for words in ("Kitchen radio", "All about soup", "First", "3 min 4 s", "complete", "incomplete"):
         assert words in found.text
     assert "Alice, 20 November 2026" in found.text
     assert "feed.xml" in found.addresses
@@ -159,6 +159,30 @@ async def test_personal_page_is_for_one(world: World, client: ClientSession, roo
         assert room.key not in html
         assert "og:url" not in html
         assert (f"/p/{token}/feed.xml" in html) == (name == "")
+
+
+async def test_personal_address_is_offered_to_apps_that_keep_it(
+    world: World, client: ClientSession, room: Room
+) -> None:
+    """A personal page opens no app whose server would fetch the feed and learn the address; a public one may."""
+    await world.member(room, ALICE)
+    token = await world.listener(room, ALICE)
+    offered = {}
+    for root in (f"/p/{token}/", f"/r/{room.key}/"):
+        found = await page(client, root)
+        offered[root[1]] = {link.partition("://")[0] for link in found.addresses if "://" in link}
+    assert offered == {
+        "p": {"podcast", "antennapod-subscribe"},
+        "r": {"podcast", "antennapod-subscribe", "overcast", "pktc"},
+    }
+
+
+async def test_date_is_said_once(world: World, client: ClientSession, room: Room) -> None:
+    """A title that people gave stands beside the date; the default one holds it."""
+    await world.episode(await world.recording(room, title="First"), b"1")
+    assert (await page(client, f"/r/{room.key}/")).text.count("20 November 2026") == 1
+    await world.episode(await world.recording(room), b"2")
+    assert (await page(client, f"/r/{room.key}/")).text.count("20 November 2026") == 2
 
 
 async def test_episodes_come_in_pages(

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from bot.errors import GiveUp, TryLater
-from bot.worker.lanes import LONGEST_PAUSE_S, Worker, pause_after
+from bot.worker import lanes
+from bot.worker.lanes import LONGEST_PAUSE_S, TRIES_AFTER_A_MISTAKE, Worker, pause_after
 from storage import jobs
+from storage.database import Connection
 from storage.errors import DiskFullError
-from storage.records import Job, JobKind, JobState, NewJob
+from storage.records import Job, JobId, JobKind, JobState, NewJob
 from storage.store import Store
 from tests.clock import Clock
 
@@ -112,7 +115,9 @@ async def test_what_will_never_work_is_given_up_with_its_reason(store: Store) ->
         await settled(store, JobState.FAILED, 1)
 
 
-@pytest.mark.parametrize("error", [DiskFullError("the disk is full"), RuntimeError("a mistake")])
+@pytest.mark.parametrize(
+    "error", [DiskFullError("the disk is full"), OSError(28, "No space left on device"), RuntimeError("a mistake")]
+)
 async def test_a_full_disk_or_a_mistake_stops_neither_lane_nor_job(store: Store, error: Exception) -> None:
     """The job waits; the lane goes on with others."""
     clock, failed = Clock(), asyncio.Event()
@@ -146,6 +151,46 @@ async def test_a_job_cut_off_by_the_stop_runs_again_after_a_start(store: Store) 
     gate.set()
     async with at_work(store, handler, clock):
         await settled(store, JobState.DONE, 1)
+
+
+async def test_what_would_be_lost_is_not_given_up_for_a_mistake_of_ours(store: Store) -> None:
+    """The next version may do it; an answer that can't be made is given up."""
+    clock = Clock()
+
+    async def handler(_: Job) -> None:
+        raise RuntimeError("a mistake")
+
+    await add(store, clock, NewJob(JobKind.FINISH, "1", {}), NewJob(JobKind.COMMAND, "$c", {}))
+    for _ in range(TRIES_AFTER_A_MISTAKE - 1):
+        async with store.write() as db:
+            for job in await jobs.claim(db, list(JobKind), clock(), 9):
+                await jobs.put_back(db, job, "a mistake", clock(), clock())
+    async with at_work(store, handler, clock):
+        await settled(store, JobState.FAILED, 1)
+        await settled(store, JobState.READY, 1)
+
+
+async def test_how_a_job_ended_is_written_when_the_store_can_be_written_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that says running would be nobody's until the next start."""
+    clock, write, refused = Clock(), jobs.done, asyncio.Event()
+
+    async def handler(_: Job) -> None:
+        return
+
+    async def full_once(db: Connection, job_id: JobId, now: datetime) -> None:
+        if not refused.is_set():
+            refused.set()
+            raise DiskFullError("the disk is full")
+        await write(db, job_id, now)
+
+    monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(jobs, "done", full_once)
+    await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
+    async with at_work(store, handler, clock) as worker:
+        await settled(store, JobState.DONE, 1, after=refused)
+        assert worker.healthy
 
 
 def test_pauses_grow_and_respect_the_other_side() -> None:

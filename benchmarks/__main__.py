@@ -1,0 +1,59 @@
+"""`python -m benchmarks`: every benchmark in a process of its own, and one table with the budgets beside the figures.
+
+Names of groups run those alone; `--long` adds the broadcast of four hours.
+"""
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from benchmarks import download, finishing, http, joining, large, live
+from benchmarks.figures import Figure, rows
+
+HOUR = 3600
+
+Benchmark = Callable[[], list[Figure]]
+
+GROUPS: dict[str, tuple[Benchmark, ...]] = {
+    "joining": (joining.figures,),
+    "finishing": tuple(partial(finishing.figures, seconds) for seconds in (HOUR // 4, HOUR, 2 * HOUR)),
+    "short": (finishing.short_chunks,),
+    "live": (live.figures,),
+    "download": (download.figures,),
+    "large": (large.figures,),
+    "http": (http.figures,),
+}
+LONG = partial(finishing.figures, 4 * HOUR)
+
+
+def alone(benchmark: Benchmark) -> list[Figure]:
+    """In a fresh process: what another one left in memory or used of the CPU is not counted."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(benchmark).result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"only these: {', '.join(GROUPS)}")
+    parser.add_argument("--long", action="store_true", help="a broadcast of four hours too (some minutes more)")
+    asked = parser.parse_args()
+    if unknown := set(asked.groups) - set(GROUPS):
+        parser.error(f"there is no group {', '.join(sorted(unknown))}")
+    benchmarks: list[Benchmark] = [one for name in asked.groups or GROUPS for one in GROUPS[name]]
+    if asked.long:
+        benchmarks.append(LONG)
+    found: list[Figure] = []
+    for benchmark in benchmarks:
+        began = time.monotonic()
+        measured = alone(benchmark)
+        found += measured
+        print(f"[{time.monotonic() - began:.0f} s] {measured[0].what}", flush=True)
+    print()
+    print("\n".join(rows(found)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The line without a homeserver: events are put into the journal, media lie in a folder, everything between is real."""
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain, cycle, islice
+from pathlib import Path
+from typing import TypeVar
+
+from bot import app  # with all that it imports: the memory that is measured is that of the whole program
+from bot.audio.ffmpeg import Ffmpeg
+from bot.demo.slicing import PACKET, Run, Slice, speech
+from bot.recorder import Recorder
+from bot.settings import Settings, validate
+from bot.web.server import WebServer
+from bot.worker.fetching import Fetching
+from bot.worker.finishing import Finishing
+from bot.worker.lanes import Handler, Worker
+from bot.worker.pictures import Pictures
+from storage import archive, journal, rooms
+from storage.records import (
+    SAMPLE_RATE,
+    DurationMs,
+    Episode,
+    EventId,
+    HeardEvent,
+    Job,
+    JobKind,
+    Json,
+    MediaSource,
+    RoomId,
+)
+from storage.store import Store
+
+INFO_TYPE = "io.element.voice_broadcast_info"
+SPEAKER = "@alice:bench"
+WAIT_S = 900
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    mxc: str
+    duration_ms: DurationMs
+    bytes: int
+
+
+class Media:
+    """The homeserver's media: files that are copied instead of downloaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, data: bytes) -> str:
+        """The mxc address."""
+        (self._folder / name).write_bytes(data)
+        return f"mxc://bench/{name}"
+
+    async def fetch(self, source: MediaSource, part: Path, max_bytes: int) -> Fetched:
+        return await asyncio.to_thread(self._copy, source, part)
+
+    def _copy(self, source: MediaSource, part: Path) -> Fetched:
+        shutil.copyfile(self._folder / source.mxc.rpartition("/")[2], part)
+        data = part.read_bytes()
+        return Fetched(len(data), hashlib.sha256(data).hexdigest())
+
+
+class Broadcast:
+    """One broadcast in a room of its own, as Element Web sends it."""
+
+    def __init__(self, line: "Line", name: str) -> None:
+        self.room_id = RoomId(f"!{name}:bench")
+        self.id = EventId(f"${name}")
+        self.sequence = 0  # of the last chunk that was announced
+        self.uploads = 0
+        self._line = line
+        self._name = name
+        self._relation = {"rel_type": "m.reference", "event_id": self.id}
+
+    async def start(self, chunk_seconds: int) -> None:
+        """The room and the started event."""
+        now = datetime.now(UTC)
+        async with self._line.store.write() as db:
+            await rooms.save_room(db, replace(rooms.new_room(self.room_id, now), joined=True, recording_on=True))
+        content = {"device_id": "D", "state": "started", "chunk_length": chunk_seconds}
+        await self._hear(self.id, INFO_TYPE, content, SPEAKER)
+
+    async def send(self, piece: Slice) -> None:
+        """Uploads a chunk and says so."""
+        await self.announce(self.upload(piece))
+
+    def upload(self, piece: Slice) -> Uploaded:
+        """A chunk's media alone."""
+        self.uploads += 1
+        mxc = self._line.media.put(f"{self._name}-{self.uploads}", piece.data)
+        return Uploaded(mxc, piece.duration_ms, len(piece.data))
+
+    async def announce(self, media: Uploaded) -> None:
+        """The event of the next chunk."""
+        self.sequence += 1
+        content = {
+            "msgtype": "m.audio",
+            "body": "Voice message",
+            "url": media.mxc,
+            "info": {"duration": media.duration_ms, "mimetype": "audio/ogg", "size": media.bytes},
+            "m.relates_to": self._relation,
+            "io.element.voice_broadcast_chunk": {"sequence": self.sequence},
+        }
+        await self._hear(EventId(f"{self.id}-{self.sequence}"), "m.room.message", content)
+
+    async def stop(self) -> None:
+        content = {
+            "device_id": "D",
+            "state": "stopped",
+            "last_chunk_sequence": self.sequence,
+            "m.relates_to": self._relation,
+        }
+        await self._hear(EventId(f"{self.id}-stopped"), INFO_TYPE, content, SPEAKER)
+
+    async def published(self) -> Episode:
+        """The episode, when a feed may list it."""
+
+        async def check() -> Episode | None:
+            async with self._line.store.read() as db:
+                recording = await archive.recording_by_event(db, self.id)
+                episode = await archive.episode(db, recording.id) if recording else None
+            return episode if episode is not None and episode.published_at is not None else None
+
+        return await self._line.until(check)
+
+    async def _hear(self, event_id: EventId, kind: str, content: Json, state_key: str | None = None) -> None:
+        now = datetime.now(UTC)
+        event = {
+            "type": kind,
+            "event_id": event_id,
+            "sender": SPEAKER,
+            "content": content,
+            "origin_server_ts": int(now.timestamp() * 1000),
+        }
+        if state_key is not None:
+            event["state_key"] = state_key
+        async with self._line.store.write() as db:
+            await journal.add(db, HeardEvent(self.room_id, event_id, event), now)
+
+
+class Line:
+    """Recorder and workers over one store, with the web server beside them."""
+
+    def __init__(self, store: Store, media: Media, pictures: Pictures) -> None:
+        self.store = store
+        self.media = media
+        self.pictures = pictures
+        self._taken_in = 0
+        self._news = asyncio.Condition()
+
+    async def took_in(self) -> None:
+        """A FETCH job is done. It is counted here, for looks into the store would be measured too."""
+        async with self._news:
+            self._taken_in += 1
+            self._news.notify_all()
+
+    async def until_taken_in(self, chunks: int) -> None:
+        """Returns when so many chunks of all broadcasts are dealt with."""
+        async with asyncio.timeout(WAIT_S), self._news:
+            await self._news.wait_for(lambda: self._taken_in >= chunks)
+
+    def broadcast(self, name: str) -> Broadcast:
+        return Broadcast(self, name)
+
+    async def until(self, check: Callable[[], Awaitable[T | None]]) -> T:
+        """What the check gives as soon as it gives something; it is made again after each commit."""
+        with self.store.changes.follow() as changed:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    changed.clear()
+                    if (found := await check()) is not None:
+                        return found
+                    await changed.wait()
+
+
+def settings_for(directory: Path) -> Settings:
+    return validate(
+        {
+            "matrix": {"homeserver": "http://bench", "user_id": "@bot:bench"},
+            "storage": {"directory": str(directory), "min_free_bytes": 0},
+            "web": {"port": 0},
+        }
+    )
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[Line]:
+    """The line over an empty store in `directory`."""
+    settings, clock = settings_for(directory / "data"), app.utc_now
+    ffmpeg = await asyncio.to_thread(Ffmpeg.find)
+    folder = directory / "media"
+    folder.mkdir()
+    async with AsyncExitStack() as stack:
+        store = await Store.own(settings.storage.path)
+        stack.push_async_callback(store.close)
+        media = Media(folder)
+        recorder = Recorder(store, app.limits_of(settings), clock)
+        pictures = Pictures(store, download=media.fetch, clock=clock)
+        apply = recorder.apply
+        line = Line(store, media, pictures)
+        fetching = Fetching(store, settings, ffmpeg, download=media.fetch, apply=apply, clock=clock)
+
+        async def fetch(job: Job) -> None:
+            await fetching(job)
+            await line.took_in()
+
+        handlers: dict[JobKind, Handler] = {
+            JobKind.FETCH: fetch,
+            JobKind.FINISH: Finishing(store, settings, ffmpeg, cover=pictures.of, apply=apply, clock=clock),
+            JobKind.COVER: pictures,
+            JobKind.TICK: recorder.tick,
+            JobKind.NOTICE: _say_nothing,
+        }
+        worker = Worker(store, handlers, clock)
+        server = WebServer(store, settings, lambda: True)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        await worker.start()
+        stack.push_async_callback(worker.stop, 1)
+        following = asyncio.create_task(recorder.run())
+        stack.push_async_callback(_end, recorder, following)
+        yield line
+
+
+async def _say_nothing(job: Job) -> None:
+    """There is no room to say it in."""
+
+
+async def _end(recorder: Recorder, following: "asyncio.Task[None]") -> None:
+    recorder.stop()
+    await following
+
+
+def slices(seconds: float, chunk_seconds: int, serial: int = 1) -> list[Slice]:
+    """So much of the shipped speech, over and over, cut as Element Web cuts it; the last one ends the run."""
+    run = Run(serial, chunk_seconds)
+    packets = islice(cycle(chain(speech(1), speech(2))), round(seconds * SAMPLE_RATE / PACKET))
+    return [*run.feed(list(packets)), run.end()]

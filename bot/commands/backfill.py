@@ -1,0 +1,48 @@
+"""`backfill [since]`"""
+
+from datetime import date, datetime, time
+from functools import partial
+
+from bot.commands import replies
+from bot.commands.asked import Action, Asked, Verb
+from bot.commands.parse import Words
+from storage import jobs
+from storage.records import JobKind, JobState, NewJob
+
+UNDER_WAY = {JobState.READY, JobState.RUNNING}
+
+
+async def _backfill(asked: Asked, *, since: date | None) -> str:
+    """Begins to look; the one notice at its end says what came of it."""
+    if not asked.asker.moderates:
+        return replies.ONLY_MODS
+    earlier = await jobs.find(asked.db, JobKind.BACKFILL, asked.room.room_id)
+    if earlier is not None and earlier.state in UNDER_WAY:
+        return replies.BACKFILL_UNDER_WAY
+    began = datetime.combine(since, time(), asked.settings.feeds.zone).isoformat() if since else None
+    payload = {"room_id": asked.room.room_id, "since": began}
+    await jobs.add(asked.db, NewJob(JobKind.BACKFILL, asked.room.room_id, payload), asked.now)
+    return replies.BACKFILL_BEGINS
+
+
+def _read(words: Words) -> Action | None:
+    match words:
+        case []:
+            return partial(_backfill, since=None)
+        case [word]:
+            try:
+                return partial(_backfill, since=date.fromisoformat(word))
+            except ValueError:
+                return None
+        case _:
+            return None
+
+
+VERBS = (
+    Verb(
+        "backfill",
+        (replies.Form("backfill [since]", "moderators", "find past broadcasts; since is a date such as 2026-01-31"),),
+        _read,
+        changes=True,
+    ),
+)

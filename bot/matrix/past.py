@@ -1,0 +1,42 @@
+"""Broadcasts in a room's history: found by their info events, which are never encrypted, completed by relations."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bot.matrix import dialects
+from bot.matrix.dialects import element, msc3888
+from bot.matrix.session import Session
+from bot.recording.model import BroadcastStarted
+from storage.records import EventId, HeardEvent, RoomId
+
+MOST_RELATED = 10_000
+"""Events of one broadcast; more is no broadcast."""
+INFO_TYPES = (element.INFO, *msc3888.INFOS)
+
+
+@dataclass(frozen=True, slots=True)
+class PastPage:
+    """Broadcasts that began in one page of history, newest first; `cursor` is where the next page begins."""
+
+    started: tuple[HeardEvent, ...]
+    cursor: str | None  # None: the room's beginning is reached
+
+
+class Past:
+    """Reads history through the session. Raises TryLater, or GiveUp where the homeserver refuses."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[PastPage]:
+        """From `cursor` (None: now) back to the beginning."""
+        history = self._session.history
+        async for events, following in history.pages(room_id, cursor, types=INFO_TYPES):
+            heard = await self._session.keys.hear_all(room_id, events, history=True)
+            started = tuple(one for one in heard if isinstance(dialects.read(one), BroadcastStarted))
+            yield PastPage(started, following)
+
+    async def related(self, room_id: RoomId, started: EventId) -> tuple[HeardEvent, ...]:
+        """Everything that refers to a broadcast, oldest first, decrypted where it can be."""
+        events = await self._session.history.relations(room_id, started)
+        return await self._session.keys.hear_all(room_id, events[:MOST_RELATED], history=True)

@@ -1,0 +1,144 @@
+"""Past broadcasts of a room: found page by page, each taken over whole in one transaction, reported at the end.
+
+How far it came is written down after each page and each broadcast: whatever stops it, it goes on from there.
+Nothing that was said to the bot in the past is carried out, for only broadcasts and what refers to them is read.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol, Self
+
+from bot import words
+from bot.errors import TryLater
+from bot.matrix.times import sent_at
+from storage import archive, jobs, journal
+from storage.database import Connection
+from storage.records import (
+    EventId,
+    HeardEvent,
+    Job,
+    JobKind,
+    NewJob,
+    Recording,
+    RecordingState,
+    RoomId,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN_S = 1.0
+OPEN = {RecordingState.LIVE, RecordingState.FINISHING}
+
+
+class Page(Protocol):
+    """Broadcasts that began in one page of history, newest first, and where the next page begins."""
+
+    @property
+    def started(self) -> tuple[HeardEvent, ...]: ...
+
+    @property
+    def cursor(self) -> str | None: ...
+
+
+class Past(Protocol):
+    def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[Page]: ...
+
+    async def related(self, room_id: RoomId, started: EventId) -> tuple[HeardEvent, ...]: ...
+
+
+Adopt = Callable[[Connection, Sequence[HeardEvent]], Awaitable[Recording | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A job's payload: what is asked for, and how far it has come."""
+
+    room_id: RoomId
+    since: str | None = None  # RFC 3339: nothing that began before
+    reply_to: str | None = None
+    cursor: str | None = None
+    walked: bool = False
+    known: int = 0
+    adopted: tuple[str, ...] = ()  # started events
+
+    @classmethod
+    def of(cls, payload: Mapping[str, Any]) -> Self:
+        return cls(**{**payload, "adopted": tuple(payload.get("adopted", ()))})
+
+    def is_before(self, sent_at: datetime | None) -> bool:
+        return self.since is not None and sent_at is not None and sent_at < datetime.fromisoformat(self.since)
+
+
+class Backfilling:
+    """Handles BACKFILL jobs. `adopt` is the recorder's: a whole broadcast into a recording."""
+
+    def __init__(self, store: Store, past: Past, *, adopt: Adopt, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._past = past
+        self._adopt = adopt
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        progress = Progress.of(job.payload)
+        if not progress.walked:
+            progress = await self._walk(job, progress)
+        found = await self._recordings(progress)
+        if any(one.state in OPEN for one in found):
+            raise TryLater("the last chunks are still fetched", after_s=LOOK_AGAIN_S)
+        await self._report(job, progress, found)
+
+    async def _walk(self, job: Job, progress: Progress) -> Progress:
+        """Takes over what it finds, newest first, until the beginning or `since`."""
+        async for page in self._past.pages(progress.room_id, progress.cursor):
+            for started in page.started:
+                if progress.is_before(sent_at(started.event)):
+                    return await self._note(job, replace(progress, walked=True))
+                progress = await self._take_over(job, progress, started)
+            progress = await self._note(job, replace(progress, cursor=page.cursor))
+        return await self._note(job, replace(progress, walked=True))
+
+    async def _take_over(self, job: Job, progress: Progress, started: HeardEvent) -> Progress:
+        async with self._store.read() as db:
+            known = await archive.recording_by_event(db, started.event_id)
+        if known is not None:
+            again = started.event_id in progress.adopted  # the page is walked anew after a stop
+            return progress if again else replace(progress, known=progress.known + 1)
+        related = await self._past.related(progress.room_id, started.event_id)
+        async with self._store.write() as db:
+            recording = await self._adopt(db, (started, *related))
+            if recording is None:
+                return progress
+            progress = replace(progress, adopted=(*progress.adopted, started.event_id))
+            await jobs.note(db, job.id, asdict(progress), self._clock())
+        log.info("a past broadcast: recording=%s room=%s event=%s", recording.code, recording.room_id, started.event_id)
+        return progress
+
+    async def _note(self, job: Job, progress: Progress) -> Progress:
+        async with self._store.write() as db:
+            await jobs.note(db, job.id, asdict(progress), self._clock())
+        return progress
+
+    async def _recordings(self, progress: Progress) -> tuple[Recording, ...]:
+        async with self._store.read() as db:
+            found = [await archive.recording_by_event(db, EventId(event)) for event in progress.adopted]
+        return tuple(one for one in found if one is not None)
+
+    async def _report(self, job: Job, progress: Progress, found: tuple[Recording, ...]) -> None:
+        """One notice: found, recorded, incomplete, already there."""
+        states = Counter(one.state for one in found)
+        body = words.backfilled(
+            found=len(found) + progress.known,
+            complete=states[RecordingState.COMPLETE],
+            incomplete=states[RecordingState.INCOMPLETE],
+            empty=states[RecordingState.EMPTY],
+            known=progress.known,
+        )
+        log.info("backfilled: room=%s found=%d known=%d", progress.room_id, len(found), progress.known)
+        payload = {"room_id": progress.room_id, "body": body, "reply_to": progress.reply_to}
+        async with self._store.write() as db:
+            await jobs.add(db, NewJob(JobKind.NOTICE, f"backfilled:{job.id}", payload, once=True), self._clock())
+            await journal.put(db, f"backfilled:{job.id}", body)  # for the shell, which may have asked

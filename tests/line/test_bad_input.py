@@ -1,0 +1,543 @@
+"""Bad input through the whole line: it is named once, told in plain words, and disturbs nothing beside it."""
+
+import asyncio
+import errno
+import itertools
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bot import app
+from bot.errors import StartError
+from bot.settings import Settings, StorageSettings
+from bot.worker import lanes
+from storage.database import FILE_NAME, Connection
+from storage.errors import DiskFullError
+from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState
+from storage.store import Store
+from tests.line.replay import ALICE, INFO, Capture, Line, address_of, assert_heard_whole, encoded, line
+
+QUIET_S = 60
+CHUNK = "io.element.voice_broadcast_chunk"
+CAROL = "@carol:lab.local"
+DAY_S = 24 * 3600
+LONGEST_PAUSE_S = lanes.LONGEST_PAUSE_S * 1.25  # with its jitter
+WAV = ("-f", "wav", "-c:a", "pcm_s16le")
+
+_numbers = itertools.count(1)
+
+
+class Speaker:
+    """Makes the events of a member who broadcasts beside the capture, field by field."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.capture = capture
+        self.began = self.info("started", device_id="CAROLSPHONE", chunk_length=5)
+        self.broadcast = self.began.event_id
+
+    def says(self, kind: Any, content: Any, **fields: Any) -> HeardEvent:
+        event_id = EventId(f"$by-carol-{next(_numbers):04}")
+        at = self.capture.broadcast[0].event["origin_server_ts"]
+        event = {"type": kind, "sender": CAROL, "content": content, "origin_server_ts": at, "event_id": event_id}
+        return HeardEvent(self.capture.room, event_id, {**event, **fields})
+
+    def info(self, state: Any, *, related: bool = False, **content: Any) -> HeardEvent:
+        relation = {"m.relates_to": self.relation} if related else {}
+        return self.says(INFO, {"state": state, **relation, **content}, state_key=CAROL)
+
+    def chunk(self, sequence: Any, mxc: Any, **content: Any) -> HeardEvent:
+        told = {"msgtype": "m.audio", "body": "Voice message", CHUNK: {"sequence": sequence}, "url": mxc}
+        return self.says("m.room.message", {**told, "m.relates_to": self.relation, **content})
+
+    def stop(self, last: Any) -> HeardEvent:
+        return self.info("stopped", related=True, last_chunk_sequence=last)
+
+    @property
+    def relation(self) -> Mapping[str, Any]:
+        return {"rel_type": "m.reference", "event_id": self.broadcast}
+
+
+def media(name: str) -> str:
+    return f"mxc://lab.local/{name}"
+
+
+@pytest.fixture
+async def it(tmp_path: Path) -> AsyncIterator[Line]:
+    async with line(tmp_path / "data", changed={"recording": {"max_chunk_bytes": 1_000_000}}) as made:
+        yield made
+
+
+@pytest.fixture
+def good() -> Capture:
+    """The broadcast beside the bad one."""
+    return Capture("plain")
+
+
+@pytest.fixture(autouse=True)
+def _all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def lines_about(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
+    """What the log says with all of these words in it."""
+    ours = [record.getMessage() for record in caplog.records if record.name.partition(".")[0] in ("bot", "storage")]
+    return [message for message in ours if all(word in message for word in words)]
+
+
+def no_mistakes_of_ours(caplog: pytest.LogCaptureFixture) -> bool:
+    """Nothing was logged with a traceback."""
+    return not [record for record in caplog.records if record.exc_info]
+
+
+async def with_the_good_one(it: Line, good: Capture, bad: list[HeardEvent]) -> None:
+    """The bad events come among those of the good broadcast."""
+    await it.tell(good.room, [*good.broadcast[:2], *bad[:1]])
+    await it.tell(good.room, [*bad[1:], *good.broadcast[2:]])
+
+
+async def assert_good(it: Line, good: Capture, folder: Path) -> None:
+    """The good broadcast is an episode, whole."""
+    assert (await it.recording(good.started)).state is RecordingState.COMPLETE
+    await assert_heard_whole(await it.audio(good.started), good.files, folder)
+
+
+# ---- events
+
+
+NESTED: dict[str, Any] = {"a": [{"b": [[{"c": [None, True, -1, {}]}]]}]}
+HUGE = 10**300
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    7,
+    -1,
+    HUGE,
+    float("nan"),
+    float("inf"),
+    "",
+    "x" * 10_000,
+    "\0\ud800",
+    [],
+    [[]],
+    NESTED,
+)
+
+
+def senseless(carol: Speaker) -> Iterator[tuple[str, HeardEvent]]:
+    """Events that claim to be part of a broadcast and can't be, each with the rule that it breaks."""
+    for junk in JUNK:
+        if not isinstance(junk, dict):
+            yield "content", carol.says(INFO, junk, state_key=CAROL)
+        if junk is not None:
+            yield "state", carol.info(junk)
+        if isinstance(junk, str):
+            yield "state_key", carol.says(INFO, {"state": "started"}, state_key=junk)
+        yield "relation", carol.info("stopped", **{"m.relates_to": junk})
+        yield "relation", carol.chunk(1, media("x"), **{"m.relates_to": junk})
+        yield "relation", carol.chunk(1, media("x"), **{"m.relates_to": {**carol.relation, "event_id": junk}})
+        yield "msgtype", carol.chunk(1, media("x"), msgtype=junk)
+        yield "url", carol.chunk(1, junk)
+        if junk is not None and not isinstance(junk, dict):
+            yield "marker", carol.chunk(1, media("x"), **{CHUNK: junk})
+        if junk is not None:
+            yield "file", carol.chunk(1, media("x"), file=junk)
+        for key in ("v", "key", "iv", "hashes", "url"):
+            yield "file", carol.chunk(1, None, file={**encrypted_file(), key: junk})
+
+
+def encrypted_file() -> dict[str, Any]:
+    content: dict[str, Any] = Capture("encrypted").broadcast[1].event["content"]
+    return dict(content["file"])
+
+
+async def test_events_of_wrong_types_count_for_nothing(
+    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Each is named in one line with its rule, room and event; no one else's broadcast, nor their own, minds."""
+    carol = Speaker(good)
+    bad = list(senseless(carol))
+    await it.move_in(good)
+    await with_the_good_one(it, good, [carol.began, *(event for _, event in bad)])
+    await it.tell(good.room, [carol.chunk(1, next(iter(good.uploads))), carol.stop(1)])
+    for rule, event in bad:
+        (said,) = lines_about(caplog, f"event={event.event_id}") or ["nothing"]
+        assert f"rule={rule} room={good.room}" in said, event.event
+    assert no_mistakes_of_ours(caplog)
+    assert len(await it.chunks(carol.broadcast)) == 1
+    await assert_good(it, good, tmp_path)
+
+
+async def test_hints_that_make_no_sense_are_none(
+    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Numbers, sizes, lengths and times of any type: after the quiet period the Ogg pages alone tell what was said."""
+    junk = itertools.cycle([True, HUGE, -1, "3", 1.5, [1], {"sequence": 1}, float("nan"), 0])
+    spoiled = []
+    for one in good.broadcast:
+        content = dict(one.event["content"])
+        if CHUNK in content:
+            content[CHUNK] = {"sequence": next(junk)}
+            content["info"] = next(junk)
+            content["org.matrix.msc1767.audio"] = {"duration": next(junk)}
+        elif content["state"] == "started":
+            content |= {"chunk_length": next(junk), "device_id": next(junk)}
+        else:
+            content["last_chunk_sequence"] = next(junk)
+        spoiled.append(replace(one, event={**one.event, "content": content, "origin_server_ts": next(junk)}))
+    await it.move_in(good)
+    await it.tell(good.room, spoiled)
+    await it.pass_by(QUIET_S)
+    assert {chunk.sequence for chunk in (await it.chunks(good.started)).values()} == {None}
+    await assert_good(it, good, tmp_path)
+    assert no_mistakes_of_ours(caplog)
+
+
+async def test_an_event_that_cannot_be_written_down_keeps_no_other_waiting(
+    it: Line, good: Capture, tmp_path: Path
+) -> None:
+    """It is left out, or written as well as can be; what came with it is heard."""
+    carol = Speaker(good)
+    bad = [
+        *(carol.chunk(1, media("x"), junk=nested(depth)) for depth in range(900, 990, 10)),
+        carol.says(["m.room.name"], {}, state_key=""),
+        carol.says("m.room.name", {}, state_key="\ud800"),
+        carol.says("m.room.name", {"name": "\ud800"}, state_key=""),
+    ]
+    await it.move_in(good)
+    await with_the_good_one(it, good, [carol.began, *bad])
+    await assert_good(it, good, tmp_path)
+
+
+def nested(depth: int) -> Any:
+    """JSON that Python's parser takes, and that goes so deep."""
+    found: Any = 1
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+# ---- media
+
+
+HTML = b"<!DOCTYPE html><html><body>Sign in to see this file</body></html>"
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
+
+
+async def test_media_that_are_no_sound_are_damaged(
+    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Nothing looks into them any further; the room reads how many came damaged, and nothing of them is kept."""
+    carol = Speaker(good)
+    data: dict[str, bytes] = {
+        media("html"): HTML,
+        media("m3u8"): PLAYLIST,
+        media("concat"): CONCAT,
+        media("zeros"): bytes(5000),
+    }
+    it.serves({**data, media("empty"): b""})
+    bad = [carol.chunk(number, mxc) for number, mxc in enumerate([*data, media("empty")], start=1)]
+    await it.move_in(good)
+    await with_the_good_one(it, good, [carol.began, *bad, carol.stop(5)])
+    await it.pass_by(QUIET_S)
+    recording = await it.recording(carol.broadcast)
+    assert (recording.state, await it.episode(carol.broadcast)) == (RecordingState.EMPTY, None)
+    chunks = await it.chunks(carol.broadcast)
+    assert [chunk.state for chunk in chunks.values()] == [ChunkState.DAMAGED] * 5
+    assert [chunk.reason for chunk in chunks.values()] == ["not_audio"] * 4 + ["empty"]
+    for one in bad:
+        (said,) = lines_about(caplog, f"event={one.event_id}")
+        assert f"reason={chunks[one.event_id].reason} recording={recording.code}" in said
+    assert f"5 chunks of {recording.code} came damaged." in await it.ask(good.room, "!aircheck status")
+    assert len(await it.audio_left()) == len(good.files) + 1
+    assert no_mistakes_of_ours(caplog)
+    await assert_good(it, good, tmp_path)
+
+
+async def test_a_damaged_chunk_in_the_middle_is_silence_of_its_length(
+    it: Line, good: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes after it stays where it was said; the room reads what is wrong, in one sentence."""
+    mxc = list(good.uploads)[1]
+    await it.move_in(good)
+    it.serves({mxc: HTML})
+    await it.tell(good.room, good.broadcast)
+    await it.pass_by(QUIET_S)
+    recording = await it.recording(good.started)
+    assert recording.state is RecordingState.INCOMPLETE
+    ledger = await it.ledger(good.started)
+    assert [(gap.samples, gap.reason) for gap in ledger.gaps] == [(268_800, ChunkState.DAMAGED)]  # 5.6 s
+    assert f"1 chunk of {recording.code} came damaged." in await it.ask(good.room, "!aircheck status")
+    assert "6 s missing" in next(said for said in it.said if "is there" in said)
+    assert len(lines_about(caplog, "reason=not_audio")) == 1
+
+
+async def test_announced_sizes_are_hints(it: Line, good: Capture, tmp_path: Path) -> None:
+    """Chunks of ten times the bytes and the length that their events say are taken as they are."""
+    told = []
+    for one in good.broadcast:
+        content = dict(one.event["content"])
+        if CHUNK in content:
+            info = content["info"]
+            content["info"] = {**info, "size": info["size"] // 10, "duration": info["duration"] // 10}
+            content["org.matrix.msc1767.audio"] = {"duration": info["duration"] // 10}
+        told.append(replace(one, event={**one.event, "content": content}))
+    await it.move_in(good)
+    await it.tell(good.room, told)
+    await assert_good(it, good, tmp_path)
+
+
+async def test_a_chunk_that_is_refused_ends_no_broadcast(
+    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """One has more bytes than are taken, one is ten times as long as its event says: they are refused, what comes
+    after them is recorded, and the room reads why."""
+    sound = await encoded(good.files[0], *WAV)
+    carol = Speaker(good)
+    large, long, fine = (
+        carol.chunk(1, media("large"), info={"duration": 5600}),
+        carol.chunk(2, media("long"), info={"duration": 300}),
+        carol.chunk(3, media("fine"), info={"duration": 5600}),
+    )
+    it.serves({media("large"): bytes(1_000_001), media("long"): sound, media("fine"): sound})
+    await it.move_in(good)
+    await it.tell(good.room, [carol.began, large])
+    await it.tell(good.room, [long])
+    await it.tell(good.room, [fine])
+    recording = await it.recording(carol.broadcast)
+    assert (recording.state, recording.ended_by) == (RecordingState.LIVE, None)
+    await with_the_good_one(it, good, [carol.stop(3)])
+    await it.pass_by(QUIET_S)
+    chunks = await it.chunks(carol.broadcast)
+    assert [(chunk.state, chunk.reason) for chunk in chunks.values()] == [
+        (ChunkState.REFUSED, "too_large"),
+        (ChunkState.REFUSED, "too_long"),
+        (ChunkState.STORED, None),
+    ]
+    assert (await it.recording(carol.broadcast)).ended_by is EndedBy.STOPPED
+    assert f"2 chunks of {recording.code} went beyond what I may keep." in await it.ask(good.room, "!aircheck status")
+    for one in (large, long):
+        assert len(lines_about(caplog, f"event={one.event_id}")) == 1
+    await assert_good(it, good, tmp_path)
+
+
+async def test_a_hash_that_does_not_match_is_damage(it: Line, caplog: pytest.LogCaptureFixture) -> None:
+    """One bit of the upload was changed on its way: that chunk is not heard, the others are, each in its place."""
+    good = Capture("encrypted")
+    mxc, upload = list(good.uploads.items())[1]
+    await it.move_in(good)
+    it.serves({mxc: bytes([upload[0] ^ 1]) + upload[1:]})
+    await it.tell(good.room, good.broadcast)
+    await it.pass_by(QUIET_S)
+    states = [(chunk.state, chunk.reason) for chunk in (await it.chunks(good.started)).values()]
+    assert states == [
+        (ChunkState.STORED, None),
+        (ChunkState.DAMAGED, "hash_mismatch"),
+        *[(ChunkState.STORED, None)] * 3,
+    ]
+    assert [gap.samples for gap in (await it.ledger(good.started)).gaps] == [268_800]
+    assert len(await it.audio_left()) == 4 + 1
+    assert len(lines_about(caplog, "reason=hash_mismatch")) == 1
+
+
+async def test_media_that_come_late_heal_the_episode(it: Line, good: Capture, tmp_path: Path) -> None:
+    """Not found at first, they are asked for again; then the episode is whole, with the same GUID."""
+    mxc, upload = list(good.uploads.items())[1]
+    await it.move_in(good)
+    it.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
+    await it.tell(good.room, good.broadcast)
+    await it.pass_by(QUIET_S)
+    first = await it.episode(good.started)
+    recording = await it.recording(good.started)
+    assert first is not None
+    assert (recording.state, first.published_at) == (RecordingState.INCOMPLETE, None)
+    problem = f"1 chunk of {recording.code} can't be had from the homeserver so far: I keep asking."
+    assert problem in await it.ask(good.room, "!aircheck status")
+    it.serves({mxc: upload})
+    await it.pass_by(600)
+    healed = await it.episode(good.started)
+    assert healed is not None
+    assert (healed.guid, healed.published_at) == (first.guid, it.clock())
+    assert "no problems" in await it.ask(good.room, "!aircheck status")
+    await assert_good(it, good, tmp_path)
+
+
+async def test_media_that_are_gone_are_asked_for_once_a_day(it: Line, good: Capture, tmp_path: Path) -> None:
+    """The others are an episode, listed after an hour; whenever the media turn up it heals, under the same GUID."""
+    mxc, upload = list(good.uploads.items())[1]
+    await it.move_in(good)
+    it.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
+    await it.tell(good.room, good.broadcast)
+    await it.pass_by(QUIET_S)
+    await it.pass_by(3600)
+    episode = await it.episode(good.started)
+    assert episode is not None
+    assert episode.published_at is not None
+    for _ in range(30 * 4):
+        await it.pass_by(DAY_S / 4)
+    assert 30 <= [path for path, _ in it.homeserver.asked].count(address_of(mxc)) <= 50
+    it.serves({mxc: upload})
+    await it.pass_by(DAY_S)
+    healed = await it.episode(good.started)
+    assert healed is not None
+    assert (healed.guid, healed.published_at) == (episode.guid, episode.published_at)
+    await assert_good(it, good, tmp_path)
+
+
+async def test_a_room_that_has_used_up_its_space_is_told_once(good: Capture, tmp_path: Path) -> None:
+    """Above storage.max_bytes_per_room nothing more is kept of it, what is there stays, and the room reads why."""
+    async with line(tmp_path / "data", changed={"storage": {"max_bytes_per_room": 20_000}}) as it:
+        await it.move_in(good)
+        for one in good.broadcast:
+            await it.tell(good.room, [one])
+        await it.pass_by(QUIET_S)
+        states = [(chunk.state, chunk.reason) for chunk in (await it.chunks(good.started)).values()]
+        assert states == [(ChunkState.STORED, None)] * 2 + [(ChunkState.REFUSED, "room_full")] * 3
+        assert sum("space" in said for said in it.said) == 1
+        assert (await it.recording(good.started)).state is RecordingState.INCOMPLETE
+
+
+async def test_too_little_space_is_told_to_the_admins(good: Capture, tmp_path: Path) -> None:
+    """Below storage.min_free_bytes nothing is fetched and nothing is lost; each admin reads it, once a day."""
+    async with line(tmp_path / "data", changed={"storage": {"min_free_bytes": 1 << 60}}) as it:
+        await it.move_in(good)
+        await it.tell(good.room, good.broadcast)
+        await it.pass_by(3600)
+        assert it.homeserver.asked == []
+        assert {chunk.state for chunk in (await it.chunks(good.started)).values()} == {ChunkState.WAITING_FOR_MEDIA}
+        assert [who for who, _ in it.written] == [ALICE]
+        assert "storage.min_free_bytes" in it.written[0][1]
+
+
+# ---- the disk
+
+
+class Disk:
+    """`full`, no file can be brought to it: the kernel often says so only when it is asked to sync."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self.refused = 0
+        self._sync = os.fsync
+        monkeypatch.setattr(os, "fsync", self._fsync)
+
+    def _fsync(self, descriptor: int) -> None:
+        if self.full:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._sync(descriptor)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+async def test_a_disk_that_is_full_while_chunks_come_loses_none(
+    it: Line, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Each download waits, which is said once for each try; with room again the episode is whole."""
+    await it.move_in(good)
+    disk.full = True
+    await it.tell(good.room, good.broadcast)
+    assert disk.refused == len(good.files)
+    lines = lines_about(caplog, "the disk is full")
+    assert len(lines) == len(set(lines)) == len(good.files)
+    assert list(it.store.blobs.scratch.iterdir()) == []
+    disk.full = False
+    await it.pass_by(QUIET_S)
+    await assert_good(it, good, tmp_path)
+    assert no_mistakes_of_ours(caplog)
+
+
+async def test_a_disk_that_is_full_while_an_episode_is_made_loses_nothing(
+    it: Line, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """However long it lasts, it is tried again, and with room again the episode is whole."""
+    *before, stopped = good.broadcast
+    await it.move_in(good)
+    await it.tell(good.room, before)
+    disk.full = True
+    await it.tell(good.room, [stopped])
+    for _ in range(6):
+        await it.pass_by(LONGEST_PAUSE_S)
+    assert len(lines_about(caplog, "disk", "finish")) == 7
+    assert await it.episode(good.started) is None
+    disk.full = False
+    await it.pass_by(LONGEST_PAUSE_S)
+    await assert_good(it, good, tmp_path)
+    assert no_mistakes_of_ours(caplog)
+
+
+async def test_a_database_without_room_stops_nothing_for_good(
+    it: Line, good: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No transaction can be written while chunks come: the lanes go on, and with room again the episode is whole."""
+    monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)  # of the real clock
+    write, full, refused, begun = it.store.write, asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def writing() -> AsyncIterator[Connection]:
+        async with write() as db:
+            yield db
+            if full.is_set():
+                refused.set()
+                raise DiskFullError("the disk is full: the database could not be written")
+
+    async def late(_: web.Request) -> web.Response:
+        await begun.wait()
+        return web.Response(body=upload)
+
+    monkeypatch.setattr(it.store, "write", writing)
+    await it.move_in(good)
+    mxc, upload = next(iter(good.uploads.items()))
+    it.homeserver.answers[address_of(mxc)] = late
+    await it.hear(good.room, good.broadcast)
+    full.set()
+    begun.set()
+    await asyncio.wait_for(refused.wait(), 10)
+    assert it.worker.healthy
+    full.clear()
+    await it.settled()
+    await it.pass_by(QUIET_S)
+    assert it.worker.healthy
+    await assert_good(it, good, tmp_path)
+
+
+# ---- at the start
+
+
+def elsewhere(it: Line, tmp_path: Path, folder: str) -> Settings:
+    (tmp_path / "a file").write_text("in the way")
+    return it.settings.model_copy(update={"storage": StorageSettings(directory=str(tmp_path / folder))})
+
+
+async def test_a_data_folder_that_cannot_be_made_ends_the_start(it: Line, tmp_path: Path) -> None:
+    """One sentence that names the setting and the folder."""
+    settings = elsewhere(it, tmp_path, "a file/data")
+    with pytest.raises(StartError, match=r"^storage.directory .*a file/data can't be written: Not a directory$"):
+        async with app.running(settings):
+            raise AssertionError("it runs")
+
+
+async def test_a_newer_database_ends_the_start(it: Line, tmp_path: Path) -> None:
+    """One sentence that says to update the program, and the database stays as it is."""
+    settings = elsewhere(it, tmp_path, "newer")
+    await (await Store.own(settings.storage.path)).close()
+    file = settings.storage.path / FILE_NAME
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.commit()
+    before = file.read_bytes()
+    with pytest.raises(StartError, match=r"was written by a newer Aircheck: update the program$"):
+        async with app.running(settings):
+            raise AssertionError("it runs")
+    assert file.read_bytes() == before

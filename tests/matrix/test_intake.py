@@ -1,0 +1,231 @@
+"""What is written down of a sync: all that recordings need, in one transaction, and nothing else."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import rules
+from bot.matrix.batch import Invite
+from storage import archive, jobs, journal, rooms
+from storage.errors import StoreBusyError
+from storage.records import EventId, HeardEvent, JobKind, NewJob, Position, SessionId, StateEvent, UserId
+from tests.shell import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, sealed, shell, state
+
+MALLORY = UserId("@mallory:hs")
+C1 = EventId("$c1")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with shell(tmp_path / "data") as made:
+        yield made
+
+
+async def current(stage: Shell, kind: str, key: str = "") -> StateEvent | None:
+    async with stage.store.read() as db:
+        return await rooms.state(db, ROOM, kind, key)
+
+
+async def journaled(stage: Shell) -> list[str]:
+    async with stage.store.read() as db:
+        return [one.event_id for one in await journal.unhandled(db, 100)]
+
+
+async def position(stage: Shell) -> Position:
+    async with stage.store.read() as db:
+        return await journal.position(db)
+
+
+def membership(user: UserId, what: str, event_id: str) -> HeardEvent:
+    return heard(event_id, "m.room.member", {"membership": what}, state_key=user)
+
+
+def bottomless() -> Any:
+    """JSON that can be read and not written: it goes deeper than anybody looks."""
+    tree: Any = {}
+    for _ in range(100_000):
+        tree = {"a": tree}
+    return tree
+
+
+async def test_an_event_that_can_not_be_written_silences_nobody(stage: Shell) -> None:
+    """It is left out; everything beside it is kept, and the sync goes on."""
+    await stage.intake.take(batch(before=room_state()))
+    poison = heard("$p", "io.element.voice_broadcast_info", bottomless() | {"state": "started"}, state_key=ALICE)
+    await stage.intake.take(batch(info(START, "started"), poison, chunk(C1, 1), token="after"))
+    assert await journaled(stage) == [START, C1]
+    assert await stage.intake.since() == "after"
+
+
+async def test_state_that_can_not_be_written_costs_no_room(stage: Shell) -> None:
+    """The rest of the state block counts, the members among it."""
+    poison = state("m.room.name", bottomless())
+    await stage.intake.take(batch(info(START, "started"), before=room_state(poison)))
+    assert await journaled(stage) == [START]
+    assert await current(stage, "m.room.member", ALICE) is not None
+    assert await current(stage, "m.room.name") is None
+
+
+async def test_a_store_in_trouble_takes_nothing_and_keeps_the_token(
+    stage: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same batch comes again, whole."""
+
+    async def busy(*_: Any, **__: Any) -> None:
+        raise StoreBusyError("the database can't be used now")
+
+    await stage.intake.take(batch(before=room_state(), token="before"))
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "add", busy)
+        with pytest.raises(StoreBusyError):
+            await stage.intake.take(batch(info(START, "started"), token="after"))
+    assert await stage.intake.since() == "before"
+    await stage.intake.take(batch(info(START, "started"), token="after"))
+    assert await journaled(stage) == [START]
+
+
+async def test_many_members_are_all_known(stage: Shell) -> None:
+    """A state block of a large room is taken in slices, and nobody falls between two of them."""
+    users = [f"@u{number}:hs" for number in range(450)]
+    members = [state("m.room.member", {"membership": "join", "displayname": user}, user) for user in users]
+    await stage.intake.take(batch(before=room_state(*members)))
+    async with stage.store.read() as db:
+        found = await rooms.members(db, ROOM)
+    assert {one.state_key for one in found} == {*users, ALICE, BOT}
+
+
+async def test_a_member_keeps_the_place_of_the_last_change_of_membership(stage: Shell) -> None:
+    """A new name moves nobody; leaving and coming back does, also in one state block."""
+    await stage.intake.take(batch(membership(ALICE, "join", "$j1"), before=room_state()))
+    joined = await current(stage, "m.room.member", ALICE)
+    named = state("m.room.member", {"membership": "join", "displayname": "A"}, ALICE, event_id="$j2")
+    await stage.intake.take(batch(heard("$e", "m.room.name", {"name": "N"}, state_key=""), before=(named,)))
+    renamed = await current(stage, "m.room.member", ALICE)
+    assert joined is not None
+    assert renamed is not None
+    assert (renamed.position, renamed.content["displayname"]) == (joined.position, "A")
+    await stage.intake.take(batch(membership(ALICE, "leave", "$l"), membership(ALICE, "join", "$j3")))
+    back = await current(stage, "m.room.member", ALICE)
+    assert back is not None
+    assert back.position > joined.position
+
+
+async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(stage: Shell) -> None:
+    """A moderator who lost their power while the homeserver answered does not get it back by the answer."""
+    mods = heard("$p1", "m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}}, state_key="")
+    await stage.intake.take(batch(mods, membership(MALLORY, "join", "$m1"), before=room_state()))
+    answer = [
+        state("m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}}, event_id="$p1"),
+        state("m.room.member", {"membership": "join"}, MALLORY, event_id="$m1"),
+        state("m.room.name", {"name": "Radio"}, event_id="$n"),
+    ]
+    asked_at = await position(stage)
+    demoted = heard("$p2", "m.room.power_levels", {"users": {ALICE: 100}}, state_key="")
+    await stage.intake.take(batch(demoted, membership(MALLORY, "ban", "$m2")))
+    await stage.intake.refresh(ROOM, answer, asked_at)
+    power, mallory, name = [
+        await current(stage, *one) for one in (("m.room.power_levels",), ("m.room.member", MALLORY), ("m.room.name",))
+    ]
+    assert power is not None
+    assert MALLORY not in power.content["users"]
+    assert mallory is not None
+    assert rules.membership(mallory.content) == "ban"
+    assert name is not None
+
+
+async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(stage: Shell) -> None:
+    """Neither when it is removed, nor when it is banned after that."""
+    await stage.intake.take(batch(before=room_state()))
+    await stage.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
+    await stage.intake.take(batch(membership(BOT, "ban", "$b"), joined=False, before=room_state()))
+    async with stage.store.read() as db:
+        assert await rooms.members(db, ROOM) == ()
+        assert (await rooms.power(db, ROOM)).create is None
+
+
+async def test_a_direct_chat_that_the_bot_makes_is_no_room_to_welcome(stage: Shell) -> None:
+    """It may be heard of before it is written down that it was made."""
+    await stage.intake.take(batch(before=room_state(creator=BOT)))
+    assert await stage.waiting(JobKind.NOTICE) == []
+    async with stage.store.read() as db:
+        room = await rooms.room(db, ROOM)
+    assert room is not None
+    assert room.direct
+
+
+async def test_whoever_joins_their_direct_chat_is_told_at_once(stage: Shell) -> None:
+    """Their joining another room wakes nothing."""
+    later = stage.clock().replace(year=2027)
+    async with stage.store.write() as db:
+        await jobs.add(db, NewJob(JobKind.DIRECT, f"{ALICE}|x", {}, later), stage.clock())
+    await stage.intake.take(batch(before=room_state()))
+    async with stage.store.write() as db:
+        assert await jobs.next_due(db, [JobKind.DIRECT]) == later
+        await rooms.save_direct(db, ALICE, ROOM, stage.clock())
+    await stage.intake.take(batch(membership(ALICE, "join", "$j9")))
+    async with stage.store.read() as db:
+        assert await jobs.next_due(db, [JobKind.DIRECT]) == stage.clock()
+
+
+async def test_words_that_were_sealed_are_never_kept_nor_answered(stage: Shell) -> None:
+    """What turns out to be a message, even a command, leaves the ledger without a trace."""
+    await stage.join()
+    await stage.hear(info(START, "started"), sealed("$s"))
+
+    def opened(wrapper: HeardEvent) -> HeardEvent:
+        said = heard(wrapper.event_id, "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"})
+        return replace(said, encrypted=True, clear_relation=wrapper.clear_relation)
+
+    stage.opens = opened
+    await stage.intake.take(batch(new_keys=frozenset({SessionId("session")})))
+    async with stage.store.read() as db:
+        (waiting,) = await journal.unhandled(db, 10)
+    assert waiting.event["content"] == {}
+    await stage.settle()
+    assert await stage.waiting(JobKind.COMMAND) == []
+    async with stage.store.read() as db:
+        assert await archive.chunk(db, EventId("$s")) is None
+
+
+async def test_a_key_opens_what_was_kept_after_a_start_too(stage: Shell) -> None:
+    """Keys may have come that no event was tried with."""
+    await stage.join()
+    await stage.hear(info(START, "started"), sealed(C1))
+    stage.opens = lambda wrapper: replace(chunk(wrapper.event_id, 1), encrypted=True)
+    await stage.intake.open_all()
+    await stage.settle()
+    assert len(await stage.waiting(JobKind.FETCH)) == 1
+
+
+async def test_a_message_that_nobody_needs_is_not_written_down(stage: Shell) -> None:
+    """Neither in clear nor sealed, unless it may belong to a broadcast; a command is."""
+    await stage.intake.take(
+        batch(
+            heard("$talk", "m.room.message", {"msgtype": "m.text", "body": "secret"}),
+            sealed("$sealed"),
+            heard("$command", "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"}),
+            before=room_state(),
+        )
+    )
+    assert await journaled(stage) == ["$command"]
+
+
+async def test_an_invite_that_is_taken_back_is_not_answered(stage: Shell) -> None:
+    """The room is known, and nothing is done about it."""
+    await stage.intake.take(batch(invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    assert len(await stage.waiting(JobKind.INVITE)) == 1
+    await stage.intake.take(batch(retracted=(ROOM,)))
+    assert await stage.waiting(JobKind.INVITE) == []
+
+
+async def test_positions_never_begin_anew(stage: Shell) -> None:
+    """A month without a word does not put who joins then in front of everything that was ever said."""
+    await stage.intake.take(batch(membership(ALICE, "join", "$j"), before=room_state()))
+    before = await position(stage)
+    async with stage.store.write() as db:
+        assert await journal.prune(db, stage.clock().replace(year=2028)) > 0
+    assert before > 0
+    assert await position(stage) == before

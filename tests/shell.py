@@ -1,0 +1,276 @@
+"""The core without homeserver and web: what a room says goes in, and all that follows is done, or dies on the way."""
+
+import asyncio
+import hashlib
+import io
+import wave
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.keeper import Keeper
+from bot.matrix.batch import RoomBatch, SyncBatch
+from bot.matrix.intake import Intake
+from bot.matrix.media import FetchedMedia
+from bot.recorder import Recorder
+from bot.recording.policy import Limits
+from bot.settings import Settings, validate
+from bot.worker.fetching import Fetching
+from bot.worker.finishing import Finishing
+from bot.worker.forgetting import Forgetting
+from bot.worker.lanes import Handler
+from bot.worker.pictures import Pictures
+from storage import archive, jobs, rooms
+from storage.database import Connection
+from storage.records import (
+    BlobKey,
+    EventId,
+    HeardEvent,
+    Job,
+    JobKind,
+    Json,
+    MediaSource,
+    Recording,
+    RoomId,
+    SessionId,
+    UserId,
+)
+from storage.store import Store
+from tests.clock import Clock
+
+ROOM = RoomId("!room:hs")
+BOT = UserId("@bot:hs")
+ALICE = UserId("@alice:hs")
+START = EventId("$start")
+INFO = "io.element.voice_broadcast_info"
+PREFIX = "!aircheck"
+DONE_HERE = (JobKind.FETCH, JobKind.FINISH, JobKind.COVER, JobKind.FORGET, JobKind.TICK, JobKind.END)
+
+
+def heard(event_id: str, kind: str, content: Any, **more: Any) -> HeardEvent:
+    """An event of Alice's; a state event with `state_key`."""
+    event = {"type": kind, "sender": ALICE, "event_id": event_id, "origin_server_ts": 1, "content": content}
+    return HeardEvent(ROOM, EventId(event_id), event | more)
+
+
+def info(event_id: str, state: str, **content: Any) -> HeardEvent:
+    relation = {} if state == "started" else {"m.relates_to": {"rel_type": "m.reference", "event_id": START}}
+    said = {"state": state, "device_id": "D", "chunk_length": 120}
+    return heard(event_id, INFO, said | relation | content, state_key=ALICE)
+
+
+def chunk(event_id: str, sequence: int) -> HeardEvent:
+    content = {
+        "msgtype": "m.audio",
+        "url": f"mxc://hs/{event_id[1:]}",
+        "m.relates_to": {"rel_type": "m.reference", "event_id": START},
+        "io.element.voice_broadcast_chunk": {"sequence": sequence},
+    }
+    return heard(event_id, "m.room.message", content)
+
+
+def sealed(event_id: str, session: str = "session") -> HeardEvent:
+    """A chunk, or whatever it is, whose key has not come."""
+    relation = {"rel_type": "m.reference", "event_id": START}
+    content = {"ciphertext": "…", "m.relates_to": relation}
+    event = heard(event_id, "m.room.encrypted", content).event
+    return HeardEvent(
+        ROOM, EventId(event_id), event, encrypted=True, clear_relation=relation, session_id=SessionId(session)
+    )
+
+
+def state(kind: str, content: Json, key: str = "", sender: str = ALICE, event_id: str | None = None) -> dict[str, Any]:
+    name = event_id or f"${kind}{key}"
+    return {"type": kind, "state_key": key, "sender": sender, "content": content, "event_id": name}
+
+
+def room_state(*more: Json, creator: str = ALICE) -> tuple[Json, ...]:
+    """A room of Alice's, the bot in it."""
+    return (
+        state("m.room.create", {"room_version": "11"}, sender=creator),
+        state("m.room.power_levels", {"users": {creator: 100}}),
+        state("m.room.member", {"membership": "join", "displayname": "Alice"}, ALICE),
+        state("m.room.member", {"membership": "join"}, BOT, BOT),
+        *more,
+    )
+
+
+def batch(*timeline: HeardEvent, before: tuple[Json, ...] = (), **more: Any) -> SyncBatch:
+    joined, token = more.pop("joined", True), more.pop("token", "t")
+    return SyncBatch(token, (RoomBatch(ROOM, joined, before, timeline),), **more)
+
+
+def media_of(source: MediaSource) -> bytes:
+    """A second of sound that no other address has."""
+    number = int(hashlib.sha256(source.mxc.encode()).hexdigest()[:4], 16)
+    tone = np.sin(np.arange(48_000) * 2 * np.pi * (200 + number % 1000) / 48_000)
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes((tone * 9000).astype("<i2").tobytes())
+    return out.getvalue()
+
+
+async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+    """A homeserver that has all media. Raises what a test puts in its place."""
+    data = media_of(source)
+    assert len(data) <= max_bytes
+    await asyncio.to_thread(part.write_bytes, data)
+    return FetchedMedia(len(data), hashlib.sha256(data).hexdigest())
+
+
+def settings_for(directory: Path, **sections: Any) -> Settings:
+    matrix = {"homeserver": "http://hs", "user_id": BOT, "password": "x", "admins": ["@admin:hs"]}
+    return validate({"matrix": matrix, "storage": {"directory": str(directory)}} | sections)
+
+
+Download = Callable[[MediaSource, Path, int], Awaitable[FetchedMedia]]
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+class Mortal(Store):
+    """A store that dies at its n-th write from `die_at`: before anything of it is done, or after its commit."""
+
+    left: int | None = None
+    after_commit = False
+
+    def die_at(self, number: int, *, after_commit: bool) -> None:
+        self.left, self.after_commit = number, after_commit
+
+    def _dies(self) -> bool:
+        if self.left is not None:
+            self.left -= 1
+        return self.left == 0
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        dies = self._dies()
+        async with super().write() as db:
+            yield db
+            if dies and not self.after_commit:
+                raise Killed
+        if dies:
+            raise Killed
+
+
+find_ffmpeg = cache(Ffmpeg.find)
+
+
+class Shell:
+    """Intake, recorder and those workers that need no homeserver, over one store."""
+
+    def __init__(self, store: Mortal, settings: Settings, clock: Clock | None = None) -> None:
+        self.store = store
+        self.settings = settings
+        self.clock = clock or Clock()
+        self.download: Download = download
+        self.opens: Callable[[HeardEvent], HeardEvent | None] = lambda _: None
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new process over the same store."""
+        store, clock, settings, ffmpeg = self.store, self.clock, self.settings, find_ffmpeg()
+        self.recorder = Recorder(store, Limits(quiet_period_s=60), clock)
+        self.keeper = Keeper(store, clock)
+        self.intake = Intake(
+            store,
+            BOT,
+            decrypt=lambda wrapper: self.opens(wrapper),
+            is_command=lambda event: str(event.get("content", {}).get("body", "")).startswith(PREFIX),
+            prefix=PREFIX,
+            clock=clock,
+        )
+
+        async def fetch(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+            return await self.download(source, part, max_bytes)
+
+        apply = self.recorder.apply
+        pictures = Pictures(store, download=fetch, clock=clock)
+        self.handlers: dict[JobKind, Handler] = {
+            JobKind.FETCH: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),
+            JobKind.FINISH: Finishing(store, settings, ffmpeg, cover=pictures.of, apply=apply, clock=clock),
+            JobKind.COVER: pictures,
+            JobKind.FORGET: Forgetting(store),
+            JobKind.TICK: self.recorder.tick,
+            JobKind.END: self.recorder.end,
+        }
+
+    async def join(self) -> None:
+        """The bot comes into Alice's room and records there."""
+        await self.intake.take(batch(before=room_state()))
+        async with self.store.write() as db:
+            room = await rooms.room(db, ROOM)
+            assert room is not None
+            await rooms.save_room(db, replace(room, recording_on=True))
+
+    async def hear(self, *timeline: HeardEvent, **more: Any) -> None:
+        """Told and dealt with, but for the jobs."""
+        await self.intake.take(batch(*timeline, **more))
+        await self.settle()
+
+    async def settle(self) -> None:
+        while await self.recorder.catch_up():
+            pass
+
+    async def work(self) -> None:
+        """All that is due, one after the other, until nothing is."""
+        await self.settle()
+        while found := await self._claim():
+            for job in found:
+                await self.handlers[job.kind](job)
+                async with self.store.write() as db:
+                    await jobs.done(db, job.id, self.clock())
+                await self.settle()
+
+    async def _claim(self) -> tuple[Job, ...]:
+        async with self.store.read() as db:
+            due = await jobs.next_due(db, DONE_HERE)
+        if due is None or due > self.clock():
+            return ()
+        async with self.store.write() as db:
+            return await jobs.claim(db, DONE_HERE, self.clock(), 1)
+
+    async def rise_again(self) -> None:
+        """What a start does after a death."""
+        self.store.left = None
+        self.store.blobs.prepare()
+        self._begin()
+        async with self.store.write() as db:
+            await jobs.recover(db, self.clock())
+
+    async def waiting(self, kind: JobKind) -> list[Json]:
+        """What the jobs of a kind carry that wait to be done."""
+        async with self.store.read() as db:
+            return list(await jobs.payloads(db, kind))
+
+    async def recording(self) -> Recording:
+        async with self.store.read() as db:
+            found = await archive.recording_by_event(db, START)
+        assert found is not None
+        return found
+
+    def files(self) -> Counter[BlobKey]:
+        return Counter(key for folder in self.store.blobs.folders() for key in folder)
+
+
+@asynccontextmanager
+async def shell(directory: Path, **sections: Any) -> AsyncIterator[Shell]:
+    store = await Mortal.own(directory)
+    assert isinstance(store, Mortal)
+    sections = {"storage": {"directory": str(directory), "min_free_bytes": 0}} | sections
+    try:
+        yield Shell(store, settings_for(directory, **sections))
+    finally:
+        await store.close()

@@ -1,0 +1,136 @@
+"""The shell around the machine: the journal in, recordings and jobs out."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.recording import machine
+from storage import archive, jobs, journal
+from storage.database import Connection
+from storage.errors import StoreBusyError
+from storage.records import ChunkState, EventId, HeardEvent, JobKind, NewJob, RecordingState, RoomId, SessionId
+from tests.shell import ALICE, START, Shell, batch, chunk, heard, info, sealed, shell, state
+
+C1 = EventId("$c1")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with shell(tmp_path / "data") as made:
+        await made.join()
+        yield made
+
+
+def opened(wrapper: HeardEvent) -> HeardEvent:
+    """The wrapper's chunk, as a key shows it."""
+    return replace(chunk(wrapper.event_id, 1), encrypted=True, clear_relation=wrapper.clear_relation)
+
+
+async def chunk_state(stage: Shell, event_id: EventId = C1) -> ChunkState | None:
+    async with stage.store.read() as db:
+        found = await archive.chunk(db, event_id)
+    return found.state if found else None
+
+
+async def kept(stage: Shell, event_id: EventId) -> Any:
+    """What the journal still holds of an event."""
+    async with stage.store.read() as db:
+        every = [*await journal.sealed(db), *await journal.unhandled(db, 100)]
+    return [one.event for one in every if one.event_id == event_id]
+
+
+async def test_a_broadcast_is_followed_and_its_chunks_are_fetched(stage: Shell) -> None:
+    """A started event makes a recording, a chunk makes a fetch."""
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    assert (await stage.recording()).state is RecordingState.LIVE
+    assert await stage.waiting(JobKind.FETCH) == [{"recording": 1}]
+
+
+async def test_a_key_that_comes_while_the_wrapper_is_dealt_with_opens_it(
+    stage: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event counts as it is when it is dealt with, not as it was when it was read."""
+    await stage.hear(info(START, "started"))
+    read = journal.unhandled
+
+    async def slowly(db: Connection, limit: int) -> tuple[HeardEvent, ...]:
+        found = await read(db, limit)
+        if found:
+            await stage.intake.take(batch(new_keys=frozenset({SessionId("session")})))
+        return found
+
+    await stage.intake.take(batch(sealed(C1)))
+    stage.opens = opened
+    monkeypatch.setattr(journal, "unhandled", slowly)
+    await stage.recorder.catch_up()
+    monkeypatch.setattr(journal, "unhandled", read)
+    await stage.settle()
+    assert await chunk_state(stage) is ChunkState.WAITING_FOR_MEDIA
+    assert await kept(stage, C1) == []
+
+
+async def test_a_mistake_about_one_event_keeps_no_other_waiting_and_is_mended_by_a_start(
+    stage: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be dealt with stays written down, and the next version deals with it."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a mistake")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(machine, "begin", broken)
+        await stage.hear(info(START, "started"), heard("$m", "m.room.message", {"body": "!aircheck help"}))
+    assert len(await stage.waiting(JobKind.COMMAND)) == 1
+    async with stage.store.write() as db:
+        assert await archive.recordings(db) == ()
+        assert await journal.try_again(db) == 1
+    await stage.settle()
+    assert (await stage.recording()).state is RecordingState.LIVE
+
+
+async def test_a_store_in_trouble_loses_no_event(stage: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is no mistake about the event: it is dealt with when there is room."""
+
+    async def busy(*_: Any) -> None:
+        raise StoreBusyError("the database can't be used now")
+
+    await stage.intake.take(batch(info(START, "started")))
+    with monkeypatch.context() as patched:
+        patched.setattr(archive, "add_recording", busy)
+        with pytest.raises(StoreBusyError):
+            await stage.recorder.catch_up()
+    await stage.settle()
+    assert (await stage.recording()).state is RecordingState.LIVE
+
+
+async def test_a_redacted_chunk_waits_for_no_key(stage: Shell) -> None:
+    """Its wrapper goes: what nobody may hear is not kept in case that it can be read."""
+    await stage.hear(info(START, "started"), sealed(C1))
+    assert await chunk_state(stage) is ChunkState.WAITING_FOR_KEY
+    assert len(await kept(stage, C1)) == 1
+    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=C1))
+    assert await chunk_state(stage) is ChunkState.REDACTED
+    assert await kept(stage, C1) == []
+
+
+async def test_a_deleted_recording_is_not_announced(stage: Shell) -> None:
+    """What was going to be said of it is taken back."""
+    await stage.hear(info(START, "started"))
+    async with stage.store.write() as db:
+        told = NewJob(JobKind.NOTICE, f"published:{START}", {"room_id": RoomId("!room:hs"), "body": "…"}, once=True)
+        await jobs.add(db, told, stage.clock())
+    before = len(await stage.waiting(JobKind.NOTICE))
+    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=START))
+    assert (await stage.recording()).state is RecordingState.DELETED
+    assert len(await stage.waiting(JobKind.NOTICE)) == before - 1
+
+
+async def test_a_name_that_no_database_holds_is_cleaned(stage: Shell) -> None:
+    """A lone surrogate in a display name costs nobody their recording."""
+    joined = state("m.room.member", {"membership": "join", "displayname": "A\ud800"}, ALICE, event_id="$j")
+    await stage.hear(before=(joined,))
+    await stage.hear(info(START, "started"))
+    assert (await stage.recording()).broadcaster_name == "A?"

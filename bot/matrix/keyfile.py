@@ -35,8 +35,8 @@ def reseal(export: Path, passphrase: str, folder: Path) -> Sealed:
     except (ValueError, KeyError, TypeError):
         raise ConfigError(f"{export} can't be read: it is no key export, or the passphrase is another") from None
     sealed = Sealed(folder / f"keys-{secrets.token_hex(8)}", secrets.token_urlsafe(32))
-    sealed.file.touch(mode=0o600)
     encrypt_and_save(data, str(sealed.file), sealed.passphrase, count=ROUNDS)
+    sealed.file.chmod(0o600)
     return sealed
 
 

@@ -4,13 +4,19 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, select, text, update
+from sqlalchemy import Row, and_, case, delete, exists, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
 from storage.records import Job, JobId, JobKind, JobState, Json, NewJob
 from storage.rows import record
 from storage.tables import jobs
+
+_running = jobs.alias("running")
+_FREE = ~exists().where(
+    _running.c.state == JobState.RUNNING, _running.c.kind == jobs.c.kind, _running.c.subject == jobs.c.subject
+)
+"""The same job doesn't run: two at once of one recording would make two episodes of it."""
 
 
 async def add(db: Connection, job: NewJob, now: datetime) -> bool:
@@ -44,18 +50,11 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
     return True
 
 
-def _free() -> ColumnElement[bool]:
-    """The same job doesn't run: two at once of one recording would make two episodes of it."""
-    running = jobs.alias("running")
-    same = and_(running.c.kind == jobs.c.kind, running.c.subject == jobs.c.subject)
-    return ~exists().where(running.c.state == JobState.RUNNING, same)
-
-
 async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit: int) -> tuple[Job, ...]:
     """Takes due jobs of these kinds, oldest first; they are running from now on."""
     due = (
         select(jobs)
-        .where(jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)), _free())
+        .where(jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)), _FREE)
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(limit)
     )
@@ -69,7 +68,7 @@ async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit
 
 async def next_due(db: Connection, kinds: Collection[JobKind]) -> datetime | None:
     """When the next ready job of these kinds wants to run; one whose twin runs waits for its end."""
-    ready = select(jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)), _free())
+    ready = select(jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)), _FREE)
     statement = ready.order_by(jobs.c.run_at).limit(1)
     return (await db.execute(statement)).scalar_one_or_none()
 

@@ -1,10 +1,10 @@
 """Rows to records and back: a column is a field."""
 
 import dataclasses
-from collections.abc import Iterable
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, Table
+from sqlalchemy import Row, Table, bindparam
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from storage.database import Connection
@@ -25,17 +25,18 @@ def record(kind: type[Record], row: Row[Any]) -> Record:
 
 async def put(db: Connection, table: Table, values: dict[str, Any]) -> None:
     """Insert, or replace every other column of the row with the same primary key."""
-    await db.execute(_upsert(table, values).values(**values))
+    await db.execute(_upsert(table, tuple(values)), values)
 
 
 async def put_all(db: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """As `put`, for many rows with the same columns, no two of them with one primary key."""
     if rows:
-        await db.execute(_upsert(table, rows[0]), rows)
+        await db.execute(_upsert(table, tuple(rows[0])), rows)
 
 
-def _upsert(table: Table, names: Iterable[str]) -> Insert:
+@cache
+def _upsert(table: Table, names: tuple[str, ...]) -> Insert:
     keys = [column.name for column in table.primary_key]
-    statement = insert(table)
+    statement = insert(table).values({name: bindparam(name) for name in names})
     changed = {name: statement.excluded[name] for name in names if name not in keys}
     return statement.on_conflict_do_update(index_elements=keys, set_=changed)

@@ -185,7 +185,7 @@ recordings = Table(
     Column("id", BIG, primary_key=True, autoincrement=True),
     Column("code", String(16), nullable=False, unique=True),
     Column("number", Integer, nullable=False),
-    Column("room_id", String(255), nullable=False, index=True),
+    Column("room_id", String(255), nullable=False),
     Column("event_id", String(255), nullable=False, unique=True),
     Column("kind", Word(RecordingKind), nullable=False),
     Column("broadcaster", String(255), nullable=False),
@@ -205,6 +205,7 @@ recordings = Table(
     Column("description", Text),
     Column("broadcaster_name", Text),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
+    Index("ix_recordings_newest", "room_id", "started_at", "id"),
     sqlite_autoincrement=True,
 )
 

@@ -76,6 +76,7 @@ def test_the_page_on_configuration_has_every_key_with_its_default() -> None:
 def test_every_shell_command_is_in_the_docs() -> None:
     """Each command of the shell is named somewhere for its users, and no other is."""
     commands = {info.callback.__name__ for info in cli.app.registered_commands if info.callback}
+    commands |= {group.name for group in cli.app.registered_groups if group.name}
     text = "\n".join(page.read_text() for page in [*PAGES, ROOT / "CHANGELOG.md"])
     named = set(re.findall(r"`(?:\S*/)?aircheck (\w+)", text)) | set(re.findall(r"bin/aircheck (\w+)", text))
     assert commands - named == {"demo"}  # it is called by make

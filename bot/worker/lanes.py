@@ -106,33 +106,32 @@ class Worker:
             while not self._stopping.is_set():
                 changed.clear()
                 try:
+                    due = await self._due(lane) if len(running) < lane.width else None
+                    if due is None or due > self._clock():
+                        await self._wait(changed, due)
+                        continue
                     for job in await self._claim(lane, lane.width - len(running)):
                         task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.subject}")
                         running.add(task)
                         self._running.add(task)
                         task.add_done_callback(ended)
-                    await self._wait(lane, changed, full=len(running) >= lane.width)
                 except StoreError as error:
                     log.error("no new work in the lane %s for now: %s", lane.name, error)
                     await self._rest()
 
-    async def _claim(self, lane: Lane, limit: int) -> tuple[Job, ...]:
-        now = self._clock()
+    async def _due(self, lane: Lane) -> datetime | None:
         async with self._store.read() as db:
-            due = await jobs.next_due(db, lane.kinds)
-        if due is None or due > now or limit < 1:
-            return ()
-        async with self._store.write() as db:
-            return await jobs.claim(db, lane.kinds, now, limit)
+            return await jobs.next_due(db, lane.kinds)
 
-    async def _wait(self, lane: Lane, changed: asyncio.Event, *, full: bool) -> None:
-        """Until something was committed, a job ended, or the next one is due and there is room for it."""
+    async def _claim(self, lane: Lane, limit: int) -> tuple[Job, ...]:
+        async with self._store.write() as db:
+            return await jobs.claim(db, lane.kinds, self._clock(), limit)
+
+    async def _wait(self, changed: asyncio.Event, due: datetime | None) -> None:
+        """Until something was committed, a job ended, or the next one is due."""
         pause = LOOK_AT_LEAST_EVERY_S
-        if not full:
-            async with self._store.read() as db:
-                due = await jobs.next_due(db, lane.kinds)
-            if due is not None:
-                pause = min(pause, max(0.0, (due - self._clock()).total_seconds()))
+        if due is not None:
+            pause = min(pause, max(0.0, (due - self._clock()).total_seconds()))
         if not self._stopping.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), pause)

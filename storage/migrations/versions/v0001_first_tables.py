@@ -107,7 +107,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("recordings", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_recordings_room_id"), ["room_id"], unique=False)
+        batch_op.create_index("ix_recordings_newest", ["room_id", "started_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_recordings_state"), ["state"], unique=False)
 
     op.create_table(

@@ -11,8 +11,8 @@ def welcome(*, records: bool, direct: bool, prefix: str) -> str:
         return (
             "Hello, I am Aircheck. From now on I record the voice broadcasts of this room and publish them as a "
             f"podcast for its members only. A moderator can stop this with `{prefix} record off` and make the "
-            f"podcast public with `{prefix} publish public`. Say `{prefix} feed` to get your own address. Broadcasts from "
-            f"before I came are found by `{prefix} backfill`."
+            f"podcast public with `{prefix} publish public`. Say `{prefix} feed` to get your own address. "
+            f"Broadcasts from before I came are found by `{prefix} backfill`."
         )
     return (
         f"Hello, I am Aircheck. I record nothing here yet: a moderator can say `{prefix} record on`, and I will keep "

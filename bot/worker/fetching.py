@@ -17,6 +17,7 @@ from bot.settings import Settings
 from storage import archive, jobs
 from storage.database import Connection
 from storage.records import (
+    SAMPLE_RATE,
     BlobKey,
     Chunk,
     ChunkState,
@@ -91,11 +92,11 @@ class Fetching:
                     await self._tell_room(db, recording)
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
+        where = f"recording={recording.code} room={recording.room_id} event={chunk.event_id}"
         if isinstance(event, ChunkStored):
-            seconds = event.facts.samples / 48_000
-            log.info("chunk stored: %.1f s recording=%s event=%s", seconds, recording.code, chunk.event_id)
+            log.info("chunk stored: %.1f s %s", event.facts.samples / SAMPLE_RATE, where)
             return
-        log.info("chunk not stored: reason=%s recording=%s event=%s", event.reason, recording.code, chunk.event_id)
+        log.info("chunk not stored: reason=%s %s", event.reason, where)
         if event.state is ChunkState.WAITING_FOR_MEDIA:
             pause = min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(job.attempts, 16))
             raise TryLater("the media is not there so far", after_s=pause.total_seconds())

@@ -1,0 +1,79 @@
+"""A broadcast of the past, found whole in a room's history, becomes a recording at once."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bot import rules
+from bot.matrix import dialects
+from bot.recorder.applying import Applying
+from bot.recorder.starting import Starting
+from bot.recording import machine
+from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
+    ChunkSealed,
+    ChunkSent,
+    Ended,
+    Outcome,
+    RecordingEvent,
+)
+from bot.recording.policy import Limits
+from storage import archive, past, rooms
+from storage.database import Connection
+from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, RecordingState
+
+
+class Adopting:
+    """Takes over what was said before it was followed."""
+
+    def __init__(self, applying: Applying, starting: Starting, limits: Limits, clock: Callable[[], datetime]) -> None:
+        self._effects = applying.effects
+        self._begin = starting.begin
+        self._limits = limits
+        self._clock = clock
+
+    async def adopt(self, db: Connection, events: Sequence[HeardEvent]) -> Recording | None:
+        """A whole broadcast of the past, its started event first, into a recording, in the caller's transaction.
+
+        None when it is not one. It is never public by itself, and nobody is told of it alone.
+        """
+        now = self._clock()
+        placed = await past.add(db, events, now)
+        started = dialects.read(placed[0])
+        if not isinstance(started, BroadcastStarted):
+            return None
+        state = await rooms.state(db, placed[0].room_id, "m.room.history_visibility")
+        # What was said before the bot came it can read only where newcomers may; of the rest that is not known.
+        came_before = placed[0].position < past.BEFORE_ALL
+        visibility = rules.history_visibility(state) if came_before else HistoryVisibility.JOINED
+        recording = await self._begin(db, placed[0], started, visibility, public=False)
+        outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
+        await archive.save_recording(db, outcome.recording)
+        for chunk in outcome.chunks:
+            await archive.save_chunk(db, chunk)
+        await self._effects(db, outcome.recording, outcome.effects)
+        await past.renumber(db, recording.room_id)
+        return outcome.recording
+
+    def _retell(self, recording: Recording, events: Sequence[HeardEvent], now: datetime) -> Outcome:
+        """All that a past broadcast said, one after the other. One that gave no sign of life for long has ended."""
+        told = Outcome(recording, (), machine.first_effects(recording, self._limits))
+        last = recording.started_at
+        for heard in events:
+            event = dialects.read(heard)
+            if isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed) and event.broadcast == recording.event_id:
+                last = max(last, event.sent_at or last)
+                told = self._then(told, event, now, heard)
+        running = told.recording.state is RecordingState.LIVE
+        if running and now - last > self._limits.patience(paused=told.recording.paused):
+            told = self._then(told, Ended(EndedBy.ABANDONED), now)
+        return replace(told, effects=tuple(dict.fromkeys(told.effects)))
+
+    def _then(self, told: Outcome, event: RecordingEvent, now: datetime, heard: HeardEvent | None = None) -> Outcome:
+        event_id, position = (heard.event_id, heard.position) if heard else (None, None)
+        following = machine.step(
+            told.recording, told.chunks, event, event_id=event_id, position=position, now=now, limits=self._limits
+        )
+        return replace(following, effects=told.effects + following.effects)

@@ -1,0 +1,99 @@
+"""One event into one recording: its new state, and the jobs that its effects become.
+
+Everything that changes a recording goes through `apply`, so there is one order of things and one writer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from bot import words
+from bot.recorder.erasing import erase, forget, withdraw
+from bot.recording import machine
+from bot.recording.model import (
+    Effect,
+    Erase,
+    FetchChunk,
+    Finish,
+    Forget,
+    LookAgain,
+    RecordingEvent,
+    Tell,
+    Withdraw,
+)
+from bot.recording.policy import Limits
+from storage import archive, jobs, rooms
+from storage.database import Connection
+from storage.records import EventId, JobKind, NewJob, Position, Recording, RecordingId
+
+log = logging.getLogger(__name__)
+
+LONG = 300  # chunks; more take longer than the event loop may be held
+
+
+class Applying:
+    """Writes what the machine says, in the caller's transaction."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], datetime]) -> None:
+        self._limits = limits
+        self._clock = clock
+
+    async def apply(
+        self,
+        db: Connection,
+        recording_id: RecordingId,
+        event: RecordingEvent,
+        *,
+        event_id: EventId | None = None,
+        position: Position | None = None,
+    ) -> None:
+        """One event into one recording: its new state and what follows from it, in the caller's transaction."""
+        recording = await archive.recording(db, recording_id)
+        if recording is None:
+            return
+        now = self._clock()
+        before = await archive.chunks(db, recording_id)
+        step = partial(
+            machine.step, recording, before, event, event_id=event_id, position=position, now=now, limits=self._limits
+        )
+        outcome = await asyncio.to_thread(step) if len(before) > LONG else step()
+        if outcome.ignored:
+            log.info("ignored: rule=%s recording=%s event=%s", outcome.ignored, recording.code, event_id)
+        known = {chunk.event_id: chunk for chunk in before}
+        for chunk in outcome.chunks:
+            if known.pop(chunk.event_id, None) != chunk:
+                await archive.save_chunk(db, chunk)
+        if known:
+            await archive.delete_chunks(db, recording_id, list(known))
+        if outcome.recording != recording:
+            await archive.save_recording(db, outcome.recording)
+        if outcome.recording.state is not recording.state:
+            await rooms.touch(db, recording.room_id, now)
+            log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
+        await self.effects(db, outcome.recording, outcome.effects)
+
+    async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
+        """What follows, written down as jobs; what must be gone with this transaction is gone."""
+        now = self._clock()
+        subject = str(recording.id)
+        for effect in effects:
+            match effect:
+                case FetchChunk(event_id=chunk_id):
+                    await jobs.add(db, NewJob(JobKind.FETCH, chunk_id, {"recording": recording.id}), now)
+                case LookAgain(at=at):
+                    await jobs.add(db, NewJob(JobKind.TICK, subject, {}, at), now)
+                case Finish():
+                    await jobs.add(db, NewJob(JobKind.FINISH, subject, {}), now)
+                case Forget(blob=blob):
+                    await forget(db, f"redacted:{blob}", [blob], now)
+                case Withdraw():
+                    await withdraw(db, recording, now)
+                case Tell(what=what):
+                    body = words.TOLD[what]
+                    payload = {"room_id": recording.room_id, "body": body, "reply_to": recording.event_id}
+                    told = NewJob(JobKind.NOTICE, f"tell:{what}:{recording.event_id}", payload, once=True)
+                    await jobs.add(db, told, now)
+                case Erase():
+                    await erase(db, recording, now)

@@ -1,0 +1,112 @@
+"""What each event of the journal means: to a recording, to those who run, or as a command."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from bot.matrix import dialects
+from bot.matrix.times import sent_at
+from bot.recorder.applying import Applying
+from bot.recorder.starting import Starting
+from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
+    ChunkSealed,
+    ChunkSent,
+    Ended,
+    Opened,
+    Redacted,
+    Rejected,
+    RoomEvent,
+)
+from storage import archive, jobs, journal
+from storage.database import Connection
+from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, UserId
+
+log = logging.getLogger(__name__)
+
+
+class Hearing:
+    """Deals with one event of the journal at a time, in the caller's transaction."""
+
+    def __init__(self, applying: Applying, starting: Starting, clock: Callable[[], datetime]) -> None:
+        self._apply = applying.apply
+        self._start = starting.start
+        self._clock = clock
+
+    async def hear(self, db: Connection, heard: HeardEvent) -> None:
+        """Does what the event asks for, and notes that it is dealt with."""
+        event = dialects.read(heard)
+        if not isinstance(event, ChunkSent | ChunkSealed):
+            await self._not_a_chunk(db, heard, event)
+        match event:
+            case Rejected(rule=rule):
+                log.info("not a valid broadcast event: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
+            case BroadcastStarted():
+                await self._start(db, heard, event)
+            case BroadcastChanged() | ChunkSent() | ChunkSealed():
+                await self._to_recording(db, heard, event)
+            case Redacted():
+                await self._redact(db, heard, event)
+            case None if heard.event.get("type") == "m.room.member":
+                await self._departed(db, heard)
+            case None:
+                await self._command(db, heard)
+        await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
+
+    async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: RoomEvent | Rejected | None) -> None:
+        """What was kept as a sealed chunk of a broadcast can be read at last, and is none."""
+        chunk = await archive.chunk(db, heard.event_id) if heard.encrypted else None
+        if chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY:
+            rule = event.rule if isinstance(event, Rejected) else None
+            await self._apply(db, chunk.recording_id, Opened(heard.event_id, rule), event_id=heard.event_id)
+
+    async def _waits(self, db: Connection, heard: HeardEvent) -> bool:
+        """Whether the wrapper is needed until its key comes."""
+        return await archive.chunk(db, heard.event_id) is not None
+
+    async def _to_recording(self, db: Connection, heard: HeardEvent, event: RoomEvent) -> None:
+        assert isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed)
+        recording = await archive.recording_by_event(db, event.broadcast)
+        if recording is None or recording.room_id != heard.room_id:
+            log.info("not a followed broadcast: room=%s event=%s", heard.room_id, heard.event_id)
+            return
+        await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+
+    async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
+        recording = await archive.recording_by_event(db, event.redacts)
+        if recording is None:
+            chunk = await archive.chunk(db, event.redacts)
+            recording = await archive.recording(db, chunk.recording_id) if chunk else None
+        if recording is None or recording.room_id != heard.room_id:
+            return
+        await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+        await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
+
+    async def _departed(self, db: Connection, heard: HeardEvent) -> None:
+        who = UserId(str(heard.event.get("state_key")))
+        for recording in await archive.open_recordings(db, heard.room_id, who):
+            if recording.state is RecordingState.LIVE:
+                await self._apply(db, recording.id, Ended(EndedBy.LEFT), position=heard.position)
+
+    async def _command(self, db: Connection, heard: HeardEvent) -> None:
+        content = heard.event.get("content")
+        body = content.get("body") if isinstance(content, dict) else None
+        relation = heard.clear_relation or (content.get("m.relates_to") if isinstance(content, dict) else None)
+        if not isinstance(body, str):
+            return
+        threaded = isinstance(relation, dict) and relation.get("rel_type") == "m.thread"
+        at = sent_at(heard.event)
+        payload = {
+            "room_id": heard.room_id,
+            "sender": heard.event.get("sender"),
+            "event_id": heard.event_id,
+            "body": body,
+            "position": heard.position,
+            "sent_at": at.isoformat() if at else None,
+            "history": heard.history,
+            "encrypted": heard.encrypted,
+            "msgtype": content.get("msgtype") if isinstance(content, dict) else None,
+            "thread": relation.get("event_id") if threaded and isinstance(relation, dict) else None,
+        }
+        await jobs.add(db, NewJob(JobKind.COMMAND, heard.event_id, payload, once=True), self._clock())

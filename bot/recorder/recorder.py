@@ -1,0 +1,118 @@
+"""The recorder: it follows the journal, one transaction an event, and looks at clocks when their time has come."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from bot.errors import TryLater
+from bot.recorder.adopting import Adopting
+from bot.recorder.applying import Applying
+from bot.recorder.hearing import Hearing
+from bot.recorder.starting import Starting
+from bot.recording.model import Ended, Tick
+from bot.recording.policy import Limits
+from storage import archive, journal
+from storage.errors import StoreError
+from storage.records import EndedBy, Job, RecordingId, RecordingState
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+STORE_TROUBLE_PAUSE_S = 60.0
+
+
+class Recorder:
+    """Follows the journal. `hears`: the first sync of this process is written.
+
+    `apply` puts one event into one recording, `adopt` takes a whole broadcast of the past.
+    """
+
+    def __init__(
+        self, store: Store, limits: Limits, clock: Callable[[], datetime], *, hears: Callable[[], bool] = lambda: True
+    ) -> None:
+        applying = Applying(limits, clock)
+        starting = Starting(applying, limits, clock)
+        self._store = store
+        self._hears = hears
+        self._hearing = Hearing(applying, starting, clock)
+        self._stopping = False
+        self.apply = applying.apply
+        self.adopt = Adopting(applying, starting, limits, clock).adopt
+
+    async def run(self) -> None:
+        """Deals with what the journal holds until `stop`."""
+        with self._store.changes.follow() as changed:
+            begun = False
+            while not self._stopping:
+                changed.clear()
+                try:
+                    if not begun:
+                        await self._begin()
+                        begun = True
+                    while await self.catch_up() and not self._stopping:
+                        pass
+                except StoreError as error:
+                    log.error("the journal waits: %s", error)
+                    await self._rest(changed, STORE_TROUBLE_PAUSE_S)
+                    continue
+                if not self._stopping:
+                    await changed.wait()
+
+    async def _begin(self) -> None:
+        """What a mistake of an earlier version's kept from being dealt with gets another chance."""
+        async with self._store.write() as db:
+            await journal.try_again(db)
+
+    async def _rest(self, changed: asyncio.Event, seconds: float) -> None:
+        """So long, or until something could be written."""
+        if not self._stopping:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), seconds)
+
+    def stop(self) -> None:
+        """No further event after the one under way."""
+        self._stopping = True
+        self._store.changes.tell()
+
+    async def catch_up(self) -> int:
+        """Deals with the next events of the journal; how many. Raises StoreError."""
+        async with self._store.read() as db:
+            waiting = await journal.unhandled(db, BATCH)
+        for heard in waiting:
+            if self._stopping:
+                break
+            try:
+                async with self._store.write() as db:
+                    # As it is now: its key may have come since it was read.
+                    now = await journal.waiting_at(db, heard.position)
+                    if now is not None:
+                        await self._hearing.hear(db, now)
+            except StoreError:
+                raise
+            except Exception:
+                # A mistake of ours about one event must not keep the others waiting; it is tried again after a start.
+                log.exception("an event could not be handled: room=%s event=%s", heard.room_id, heard.event_id)
+                async with self._store.write() as db:
+                    await journal.handled(db, heard, keep=True)
+        return len(waiting)
+
+    # ---- jobs
+
+    async def tick(self, job: Job) -> None:
+        """The time has come to look at a recording's clocks."""
+        recording_id = RecordingId(int(job.subject))
+        async with self._store.read() as db:
+            recording = await archive.recording(db, recording_id)
+        if recording is not None and recording.state is RecordingState.LIVE and not self._hears():
+            # Signs of life may lie on the homeserver: nothing is abandoned before they were read.
+            raise TryLater("the first sync is waited for", after_s=5)
+        async with self._store.write() as db:
+            await self.apply(db, recording_id, Tick())
+
+    async def end(self, job: Job) -> None:
+        """Something outside the broadcast ends it."""
+        async with self._store.write() as db:
+            await self.apply(db, RecordingId(int(job.subject)), Ended(EndedBy(job.payload["by"])))

@@ -1,0 +1,74 @@
+"""A broadcast starts: whether it is recorded, and its row."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from bot import rules
+from bot.recorder.applying import Applying
+from bot.recording import machine
+from bot.recording.model import BroadcastStarted, Ended
+from bot.recording.policy import Limits
+from storage import archive, rooms
+from storage.database import Connection
+from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, StateEvent, Visibility
+
+log = logging.getLogger(__name__)
+
+
+class Starting:
+    """Begins recordings, in the caller's transaction."""
+
+    def __init__(self, applying: Applying, limits: Limits, clock: Callable[[], datetime]) -> None:
+        self._applying = applying
+        self._limits = limits
+        self._clock = clock
+
+    async def start(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
+        """Follows a broadcast from now on, where its room is recorded and it is not yet followed."""
+        room = await rooms.room(db, heard.room_id)
+        if room is None or not room.joined or not room.recording_on:
+            log.info("a broadcast is not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
+            return
+        if await archive.recording_by_event(db, heard.event_id) is not None:
+            return
+        visibility = rules.history_visibility(await rooms.state(db, heard.room_id, "m.room.history_visibility"))
+        public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
+        recording = await self.begin(db, heard, event, visibility, public=public)
+        await self._applying.effects(db, recording, machine.first_effects(recording, self._limits))
+        log.info("following a broadcast: recording=%s room=%s event=%s", recording.code, heard.room_id, heard.event_id)
+
+    async def begin(
+        self, db: Connection, heard: HeardEvent, event: BroadcastStarted, visibility: HistoryVisibility, *, public: bool
+    ) -> Recording:
+        """The row of a broadcast that starts; what the same device was live with ends."""
+        now = self._clock()
+        for earlier in await archive.open_recordings(db, heard.room_id, event.sender):
+            if machine.restarts(event, heard.position, earlier):
+                await self._applying.apply(db, earlier.id, Ended(EndedBy.RESTARTED), position=heard.position)
+        create = await rooms.state(db, heard.room_id, "m.room.create")
+        member = await rooms.state(db, heard.room_id, "m.room.member", event.sender)
+        started = machine.begin(
+            event,
+            room_id=heard.room_id,
+            event_id=heard.event_id,
+            position=heard.position,
+            room_created=create.sent_at if create else None,
+            history_visibility=visibility,
+            broadcaster_name=display_name(member),
+            public=public,
+            now=now,
+        )
+        await rooms.touch(db, heard.room_id, now)
+        return await archive.add_recording(db, started)
+
+
+def display_name(member: StateEvent | None) -> str | None:
+    """A member's display name, as they wrote it."""
+    name = member.content.get("displayname") if member else None
+    return storable(name) if isinstance(name, str) else None
+
+
+def storable(text: str) -> str:
+    """Without lone surrogates, which JSON can hold and no database."""
+    return text.encode("utf-8", "replace").decode()

@@ -50,6 +50,9 @@ def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:
     )
 
 
+HISTORY_REFUSED = "The homeserver does not let me read this room's history."
+
+
 def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known: int) -> str:
     """What became of a room's past broadcasts."""
     if not found:

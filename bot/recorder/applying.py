@@ -1,6 +1,6 @@
 """One event into one recording: its new state, and the jobs that its effects become.
 
-Everything that changes a recording goes through `apply`, so there is one order of things and one writer.
+Everything that happens to a followed recording goes through `apply`, so there is one order of things and one writer.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol, Self
 
 from bot import words
-from bot.errors import TryLater
+from bot.errors import GiveUp, TryLater
 from bot.matrix.times import sent_at
 from storage import archive, jobs, journal
 from storage.database import Connection
@@ -85,7 +85,11 @@ class Backfilling:
     async def __call__(self, job: Job) -> None:
         progress = Progress.of(job.payload)
         if not progress.walked:
-            progress = await self._walk(job, progress)
+            try:
+                progress = await self._walk(job, progress)
+            except GiveUp:
+                await self._tell(job, progress, words.HISTORY_REFUSED)
+                raise
         found = await self._recordings(progress)
         if any(one.state in OPEN for one in found):
             raise TryLater("the last chunks are still fetched", after_s=LOOK_AGAIN_S)
@@ -138,6 +142,9 @@ class Backfilling:
             known=progress.known,
         )
         log.info("backfilled: room=%s found=%d known=%d", progress.room_id, len(found), progress.known)
+        await self._tell(job, progress, body)
+
+    async def _tell(self, job: Job, progress: Progress, body: str) -> None:
         payload = {"room_id": progress.room_id, "body": body, "reply_to": progress.reply_to}
         async with self._store.write() as db:
             await jobs.add(db, NewJob(JobKind.NOTICE, f"backfilled:{job.id}", payload, once=True), self._clock())

@@ -3,7 +3,16 @@ from pathlib import Path
 
 import pytest
 
+from storage.store import Store
 from tests.shell import Shell, shell
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty one."""
+    opened = await Store.own(tmp_path / "data")
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

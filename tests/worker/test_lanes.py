@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +18,6 @@ from storage.store import Store
 from tests.clock import Clock
 
 SOON = 5.0
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.own(tmp_path / "data")
-    yield opened
-    await opened.close()
 
 
 async def add(store: Store, clock: Clock, *made: NewJob) -> None:

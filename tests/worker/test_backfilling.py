@@ -1,0 +1,126 @@
+"""The search of a room's history: resumed where it stopped, told of once, also when it may not be made."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from bot.errors import GiveUp, TryLater
+from bot.worker.backfilling import Backfilling
+from bot.worker.lanes import Handler
+from storage import archive, jobs
+from storage.database import Connection
+from storage.records import (
+    EventId,
+    HeardEvent,
+    HistoryVisibility,
+    Job,
+    JobKind,
+    NewJob,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+    UserId,
+)
+from storage.store import Store
+from tests.clock import Clock
+
+ROOM = RoomId("!r:hs")
+
+
+@dataclass(frozen=True)
+class Page:
+    started: tuple[HeardEvent, ...]
+    cursor: str | None
+
+
+class History:
+    """Three pages of two broadcasts each; `fails_at` raises once at that page."""
+
+    def __init__(self, error: Exception | None = None, fails_at: int = -1) -> None:
+        self.error, self.fails_at = error, fails_at
+        self.read: list[int] = []
+
+    async def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[Page]:
+        for number in range(int(cursor or 0), 3):
+            if number == self.fails_at and self.error is not None:
+                error, self.error = self.error, None
+                raise error
+            self.read.append(number)
+            started = tuple(heard(f"${number}{letter}") for letter in "ab")
+            yield Page(started, str(number + 1) if number < 2 else None)
+
+    async def related(self, room_id: RoomId, started: EventId) -> tuple[HeardEvent, ...]:
+        return ()
+
+
+def heard(event_id: str) -> HeardEvent:
+    return HeardEvent(ROOM, EventId(event_id), {"origin_server_ts": 0})
+
+
+class Adopter:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    async def __call__(self, db: Connection, events: Sequence[HeardEvent]) -> Recording | None:
+        recording = Recording(
+            id=RecordingId(0),
+            code="",
+            number=0,
+            room_id=ROOM,
+            event_id=events[0].event_id,
+            kind=RecordingKind.VOICE_BROADCAST,
+            broadcaster=UserId("@a:hs"),
+            device_id=None,
+            state=RecordingState.EMPTY,
+            position=Position(-1),
+            started_at=self.clock(),
+            heard_at=self.clock(),
+            history_visibility=HistoryVisibility.SHARED,
+        )
+        return await archive.add_recording(db, recording)
+
+
+async def claimed(store: Store, clock: Clock) -> Job:
+    async with store.write() as db:
+        (job,) = await jobs.claim(db, [JobKind.BACKFILL], clock(), 1)
+    return job
+
+
+async def notices(store: Store) -> list[str]:
+    async with store.read() as db:
+        return [payload["body"] for payload in await jobs.payloads(db, JobKind.NOTICE)]
+
+
+async def begin(store: Store, clock: Clock) -> Job:
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.BACKFILL, ROOM, {"room_id": ROOM}), clock())
+    return await claimed(store, clock)
+
+
+async def test_a_search_that_was_cut_off_goes_on_where_it_was(store: Store) -> None:
+    """What was taken over stays, no page that was done is read again, and the room is told once of all."""
+    clock, past = Clock(), History(TryLater("the homeserver is away"), fails_at=2)
+    search: Handler = Backfilling(store, past, adopt=Adopter(clock), clock=clock)
+    job = await begin(store, clock)
+    with pytest.raises(TryLater):
+        await search(job)
+    async with store.write() as db:
+        await jobs.put_back(db, job, None, clock(), clock())
+    await search(await claimed(store, clock))
+    assert past.read == [0, 1, 2]
+    assert await notices(store) == ["I found 6 past broadcasts: 6 without sound."]
+    async with store.read() as db:
+        assert len(await archive.recordings(db, ROOM)) == 6
+
+
+async def test_a_history_that_may_not_be_read_is_said_so(store: Store) -> None:
+    """The job is given up, and whoever asked knows why."""
+    clock = Clock()
+    search = Backfilling(store, History(GiveUp("no", reason="forbidden"), 0), adopt=Adopter(clock), clock=clock)
+    with pytest.raises(GiveUp):
+        await search(await begin(store, clock))
+    assert await notices(store) == ["The homeserver does not let me read this room's history."]

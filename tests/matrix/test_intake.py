@@ -229,3 +229,29 @@ async def test_positions_never_begin_anew(stage: Shell) -> None:
         assert await journal.prune(db, stage.clock().replace(year=2028)) > 0
     assert before > 0
     assert await position(stage) == before
+
+
+def said(event_id: str, body: str) -> HeardEvent:
+    return heard(event_id, "m.room.message", {"msgtype": "m.text", "body": body})
+
+
+async def test_what_was_said_before_the_bot_came_asks_for_nothing(stage: Shell) -> None:
+    """The timeline of a room that was just joined reaches back: its state counts, its commands and broadcasts don't,
+    also when the same timeline comes a second time; what follows the bot's own join does."""
+    joined = membership(BOT, "join", "$joined")
+    name = heard("$name", "m.room.name", {"name": "Kitchen"}, state_key="")
+    timeline = (name, said("$old", "!aircheck record off"), info(EventId("$past"), "started"), joined)
+    for _ in range(2):
+        await stage.intake.take(batch(*timeline, said("$new", "!aircheck help"), info(START, "started")))
+    assert await journaled(stage) == ["$new", START]
+    named = await current(stage, "m.room.name")
+    assert named is not None
+    assert named.content == {"name": "Kitchen"}
+
+
+async def test_a_new_name_of_the_bot_hides_nothing_that_was_said_before_it(stage: Shell) -> None:
+    """A membership event of its own that is no arrival cuts nothing off."""
+    await stage.intake.take(batch(before=room_state()))
+    renamed = heard("$renamed", "m.room.member", {"membership": "join", "displayname": "Air"}, state_key=BOT)
+    await stage.intake.take(batch(info(START, "started"), chunk(C1, 1), renamed))
+    assert await journaled(stage) == [START, C1]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from storage import archive, jobs, journal
+from storage import archive, jobs, journal, withheld
 from storage.errors import StoreError
 from storage.records import BlobKey, JobKind, NewJob
 from storage.store import Store
@@ -44,6 +44,7 @@ class Keeper:
         now = self._clock()
         async with self._store.write() as db:
             events = await journal.prune(db, now - KEEP_HANDLED_EVENTS)
+            await withheld.prune(db, now - KEEP_HANDLED_EVENTS)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:
             log.debug("tidied up: %d events, %d jobs", events, done)

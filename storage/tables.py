@@ -242,6 +242,14 @@ episodes = Table(
     Column("announced", Boolean, nullable=False),
 )
 
+withheld = Table(
+    "withheld",
+    metadata,
+    Column("session_id", String(255), primary_key=True),
+    Column("code", String(64), nullable=False),
+    Column("noted_at", Utc, nullable=False),
+)
+
 listeners = Table(
     "listeners",
     metadata,

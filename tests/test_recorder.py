@@ -12,7 +12,7 @@ from storage import archive, jobs, journal
 from storage.database import Connection
 from storage.errors import StoreBusyError
 from storage.records import ChunkState, EventId, HeardEvent, JobKind, NewJob, RecordingState, RoomId, SessionId
-from tests.shell import ALICE, START, Shell, batch, chunk, heard, info, sealed, shell, state
+from tests.shell import ALICE, ROOM, START, Shell, batch, chunk, heard, info, sealed, shell, state
 
 C1 = EventId("$c1")
 
@@ -134,3 +134,26 @@ async def test_a_name_that_no_database_holds_is_cleaned(stage: Shell) -> None:
     await stage.hear(before=(joined,))
     await stage.hear(info(START, "started"))
     assert (await stage.recording()).broadcaster_name == "A?"
+
+
+async def reasons(stage: Shell) -> dict[str, str | None]:
+    async with stage.store.read() as db:
+        (recording,) = await archive.recordings(db, ROOM)
+        return {str(chunk.event_id): chunk.reason for chunk in await archive.chunks(db, recording.id)}
+
+
+async def test_a_chunk_whose_key_is_withheld_says_why_until_the_key_comes(stage: Shell) -> None:
+    """The client's note counts for the chunk before it and for the one after it; junk notes count for none."""
+    await stage.intake.take(batch(info(START, "started"), sealed("$before")))
+    await stage.recorder.catch_up()
+    session = SessionId("session")
+    notes = ((session, "m.unverified"), (SessionId("x" * 300), "m.unverified"), (SessionId("other"), "no code\n"))
+    await stage.intake.take(batch(withheld=notes))
+    await stage.intake.take(batch(sealed("$after"), sealed("$other", "other")))
+    await stage.recorder.catch_up()
+    said = "withheld:m.unverified"
+    assert await reasons(stage) == {"$before": said, "$after": said, "$other": None}
+    stage.opens = opened
+    await stage.intake.take(batch(new_keys=frozenset({session})))
+    await stage.recorder.catch_up()
+    assert await reasons(stage) == {"$before": None, "$after": None, "$other": None}

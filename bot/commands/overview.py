@@ -13,6 +13,7 @@ from bot.commands.replies import Heard, Problem
 from bot.recording.ledger import lay_out
 from storage import archive, rooms
 from storage.records import Chunk, ChunkState, Recording, RecordingState, to_ms
+from storage.withheld import PREFIX
 
 LIST_COUNT = 5
 LIST_MOST = 50
@@ -64,8 +65,19 @@ async def _problems(asked: Asked) -> list[str]:
 
 
 def _problems_of(recording: Recording, chunks: Iterable[Chunk]) -> list[Problem]:
-    counted = Counter(chunk.state for chunk in chunks if not _is_on_its_way(chunk))
-    return [Problem(recording.code, state, counted[state]) for state in replies.PROBLEMS if counted[state]]
+    counted = Counter((chunk.state, _withheld(chunk)) for chunk in chunks if not _is_on_its_way(chunk))
+    return [
+        Problem(recording.code, state, number, withheld)
+        for known in replies.PROBLEMS
+        for (state, withheld), number in counted.items()
+        if state is known
+    ]
+
+
+def _withheld(chunk: Chunk) -> str | None:
+    """The code by which the speaker's client refuses the key."""
+    waits = chunk.state is ChunkState.WAITING_FOR_KEY and chunk.reason is not None
+    return chunk.reason.removeprefix(PREFIX) if waits and chunk.reason else None
 
 
 def _is_on_its_way(chunk: Chunk) -> bool:

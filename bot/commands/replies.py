@@ -190,6 +190,7 @@ class Problem:
     code: str
     state: ChunkState
     chunks: int
+    withheld: str | None = None  # the code, where the speaker's client said that it gives no key
 
 
 PROBLEMS = {
@@ -200,8 +201,19 @@ PROBLEMS = {
 }
 
 
+WITHHELD = {
+    "m.unverified": "the speaker's client gives keys to verified devices only: the speaker can verify me, or allow it",
+    "m.blacklisted": "the speaker has blocked me: they can unblock me in their client",
+    "m.unauthorised": "the speaker's client says that I may not have the keys",
+    "m.unavailable": "the speaker's client does not have the keys any more",
+}
+
+
 def problem(found: Problem) -> str:
     chunks = "1 chunk" if found.chunks == 1 else f"{found.chunks} chunks"
+    if found.withheld is not None:
+        why = WITHHELD.get(found.withheld, "the speaker's client does not give me the keys")
+        return f"{chunks} of {found.code} can't be read: {why}."
     return f"{chunks} of {found.code} {PROBLEMS[found.state]}."
 
 

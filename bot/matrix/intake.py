@@ -16,7 +16,7 @@ from bot.matrix import arrival, dialects, roomstate
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.piecewise import Part, as_piece, as_whole
 from bot.recording.model import ChunkSealed
-from storage import archive, jobs, journal, rooms
+from storage import archive, jobs, journal, rooms, withheld
 from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, RoomId, UserId
@@ -82,6 +82,7 @@ class Intake:
             for room in batch.rooms:
                 async with part(db, room.room_id, None):
                     await self._room(db, room, now, part)
+            await withheld.note(db, batch.withheld, now)
             if batch.new_keys:
                 await self._open(db, await journal.sealed(db, batch.new_keys), part)
             await journal.put(db, journal.SYNC_TOKEN, batch.next_batch)

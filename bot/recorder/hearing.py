@@ -19,7 +19,7 @@ from bot.recording.model import (
     Rejected,
     RoomEvent,
 )
-from storage import archive, jobs, journal
+from storage import archive, jobs, journal, withheld
 from storage.database import Connection
 from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, UserId
 
@@ -72,6 +72,8 @@ class Hearing:
             log.info("not a followed broadcast: room=%s event=%s", heard.room_id, heard.event_id)
             return
         await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+        if isinstance(event, ChunkSealed):
+            await withheld.mark(db, event.session_id)
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         recording = await archive.recording_by_event(db, event.redacts)

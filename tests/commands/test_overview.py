@@ -108,6 +108,18 @@ async def test_problems_are_plain_sentences(stage: Stage) -> None:
     ]
 
 
+async def test_a_withheld_key_says_what_the_speaker_can_do(stage: Stage) -> None:
+    """Each code in plain words, unknown ones too, beside chunks that only wait."""
+    recording = await stage.recording(state=RecordingState.LIVE, length_ms=None)
+    for code in ("m.unverified", "m.unverified", "m.blacklisted", "org.example.mood"):
+        await stage.chunk(recording, ChunkState.WAITING_FOR_KEY, reason=f"withheld:{code}")
+    await stage.chunk(recording, ChunkState.WAITING_FOR_KEY)
+    said = (await status(stage))[3:]
+    assert [line.split(" of ")[0] for line in said] == ["2 chunks", "1 chunk", "1 chunk", "1 chunk"]
+    for line, words in zip(said, ("verify me", "unblock me", "does not give me", "waiting for"), strict=True):
+        assert words in line
+
+
 async def test_problems_of_long_ago_are_not_told(stage: Stage) -> None:
     """Five newer recordings, and it is history."""
     recording = await stage.recording(state=RecordingState.INCOMPLETE)

@@ -62,6 +62,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_journal_session_id"), ["session_id"], unique=False)
 
     op.create_table(
+        "withheld",
+        sa.Column("session_id", sa.String(length=255), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("noted_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_withheld")),
+    )
+    op.create_table(
         "listeners",
         sa.Column("room_id", sa.String(length=255), nullable=False),
         sa.Column("user_id", sa.String(length=255), nullable=False),

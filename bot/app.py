@@ -212,7 +212,9 @@ async def _hear(session: Session, intake: Intake) -> None:
         await session.run()
     finally:
         opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        (ended,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(ended, Exception):
+            log.error("what follows the first sync was not done (%s)", type(ended).__name__, exc_info=ended)
 
 
 async def _catch_up(session: Session, intake: Intake) -> None:

@@ -41,9 +41,14 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
 
 
 async def follow(store: Store, job: NewJob) -> AsyncIterator[Job]:
-    """Adds the job and gives its row as it comes along, until it ends. Raises AircheckError when it failed."""
+    """Adds the job, unless it is under way already, and gives its row as it comes along, until it ends.
+
+    Raises AircheckError when it failed.
+    """
     async with store.write() as db:
-        await jobs.add(db, job, datetime.now(UTC))
+        earlier = await jobs.find(db, job.kind, job.subject)
+        if earlier is None or earlier.state in ENDED:  # one that was cut off goes on where it was
+            await jobs.add(db, job, datetime.now(UTC))
     while True:
         async with store.read() as db:
             found = await jobs.find(db, job.kind, job.subject)

@@ -5,7 +5,7 @@ One writer at a time (a lock of ours, and BEGIN IMMEDIATE for other processes), 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,12 @@ class Database:
         async with self._readers.connect() as connection:
             seen = None
             while True:
-                version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
-                await connection.rollback()
-                if seen is not None and version != seen:
-                    self.changes.tell()
-                seen = version
+                with suppress(OperationalError):  # whoever needs the database then says what ails it
+                    version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
+                    await connection.rollback()
+                    if seen is not None and version != seen:
+                        self.changes.tell()
+                    seen = version
                 await asyncio.sleep(LISTEN_EVERY_S)
 
     @asynccontextmanager

@@ -25,8 +25,7 @@ async def add(db: Connection, events: Sequence[HeardEvent], now: datetime) -> tu
         )
     )
     places = {row.event_id: Position(row.position) for row in heard_before}
-    lowest = (await db.execute(select(func.min(journal.c.position)))).scalar_one_or_none() or BEFORE_ALL
-    following = min(lowest, BEFORE_ALL) - sum(heard.event_id not in places for heard in events)
+    following = await _lowest(db) - sum(heard.event_id not in places for heard in events)
     placed = []
     for heard in events:
         position = places.get(heard.event_id)
@@ -35,6 +34,15 @@ async def add(db: Connection, events: Sequence[HeardEvent], now: datetime) -> tu
         placed.append(replace(heard, position=position))
         await _write(db, placed[-1], now)
     return tuple(placed)
+
+
+async def _lowest(db: Connection) -> Position:
+    """Below everything that was placed so far, also where the journal was pruned: a recording's started event is the
+    first of its broadcast."""
+    found = [
+        (await db.execute(select(func.min(table.c.position)))).scalar_one_or_none() for table in (journal, recordings)
+    ]
+    return Position(min([BEFORE_ALL, *(position for position in found if position is not None)]))
 
 
 async def _write(db: Connection, heard: HeardEvent, now: datetime) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nio.crypto.key_export import decrypt_and_read, encrypt_and_save
 
-from bot.errors import ConfigError, GiveUp
+from bot.errors import ConfigError, GiveUp, TryLater
 from bot.matrix.session import Session
 from storage.records import Job
 
@@ -50,8 +50,10 @@ class KeyImport:
     async def __call__(self, job: Job) -> None:
         file = Path(job.payload["file"])
         if not await asyncio.to_thread(file.exists):
-            return  # it was taken in before a stop
-        await self._session.ready.wait()  # the key store is open from then on
+            # A start clears what waits there. Keys that were taken in twice do no harm; a false success would.
+            raise GiveUp("the bot was restarted meanwhile: import the keys again", reason="interrupted")
+        if not self._session.ready.is_set():  # the key store is open from then on
+            raise TryLater("the first sync is waited for", after_s=1)
         try:
             await self._session.keys.import_keys(file, job.payload["passphrase"])
         except ConfigError as error:

@@ -1,0 +1,56 @@
+"""Shell commands that hand their work to the bot."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot import following
+from bot.errors import AircheckError
+from storage import jobs
+from storage.records import Job, JobKind, NewJob
+from storage.store import Store
+
+ROOM = "!r:hs"
+
+
+async def test_work_that_is_under_way_is_followed_and_not_begun_anew(tmp_path: Path) -> None:
+    """How far it has come stays written down; once it has ended, the next call begins anew."""
+    store = await Store.own(tmp_path / "data")
+    now = datetime.now(UTC)
+    begun = NewJob(JobKind.BACKFILL, ROOM, {"room_id": ROOM})
+    async with store.write() as db:
+        await jobs.add(db, begun, now)
+        found = await jobs.find(db, JobKind.BACKFILL, ROOM)
+        assert found is not None
+        await jobs.note(db, found.id, {"room_id": ROOM, "cursor": "t7"}, now)
+
+    async def end(job: Job) -> None:
+        async with store.write() as db:
+            await jobs.done(db, job.id, now)
+
+    seen = []
+    async for state in following.follow(store, begun):
+        seen.append(state)
+        await end(state)
+    assert seen[0].id == found.id
+    assert seen[0].payload["cursor"] == "t7"
+    async for state in following.follow(store, begun):
+        assert state.id != found.id
+        await end(state)
+    await store.close()
+
+
+async def test_work_that_was_given_up_says_why(tmp_path: Path) -> None:
+    """Its sentence is the command's."""
+    store = await Store.own(tmp_path / "data")
+    now = datetime.now(UTC)
+
+    async def give_up() -> None:
+        async for state in following.follow(store, NewJob(JobKind.BACKFILL, ROOM, {"room_id": ROOM})):
+            async with store.write() as db:
+                await jobs.failed(db, state.id, "the homeserver says no", now)
+
+    with pytest.raises(AircheckError, match="the homeserver says no"):
+        await give_up()
+    await store.close()

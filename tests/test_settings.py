@@ -49,7 +49,7 @@ def test_defaults_need_only_an_address_and_an_account() -> None:
         (with_keys("matrix", invites_from=["* *"]), "matrix.invites_from: must be patterns"),
         (with_keys("matrix", password=123), "matrix.password: must be a text"),
         (with_keys("storage", database_url="postgresql://db/aircheck"), "storage.database_url: "),
-        (with_keys("storage", database_url="sqlite:////tmp/elsewhere.db"), "storage.database_url: "),
+        (with_keys("storage", database_url="sqlite:////srv/elsewhere.db"), "storage.database_url: "),
         (with_keys("recording", quiet_period_s=float("inf")), "recording.quiet_period_s: must be a finite number"),
         (with_keys("recording", paused_for_s=-1), "recording.paused_for_s: "),
         (with_keys("recording", max_chunk_bytes=1.5), "recording.max_chunk_bytes: must be a whole number"),

@@ -212,6 +212,43 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """The frames that a recording becomes, as far as they are made."""
+
+    recording_id: RecordingId
+    channels: int
+    kbps: int  # of a channel
+    target_lufs: float | None
+    start_db: float | None  # the gain it began with; None: found by its first piece
+    generation: int  # rises when frames that were there already have changed
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One piece of a track, a chunk or a gap, and what was decided of it. `gains` is None until that is decided."""
+
+    ordinal: int
+    key: str  # of its samples before the gain: the same key, the same samples
+    samples: Samples
+    blob: BlobKey | None  # None: silence
+    container: Container
+    continues: bool
+    gains: bytes | None = None  # int16, hundredths of a dB at the borders of 100 ms hops
+    level: str | None = None  # what it hands on to the next
+    off_by: Samples = Samples(0)  # decoded so many more than the ledger gave it; cut or filled
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Some frames of a track and the blob that holds them."""
+
+    first: int
+    frames: int
+    blob: BlobKey
+    offset: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     room_id: RoomId
     key: str  # random; names the room in public addresses
@@ -270,6 +307,7 @@ class HeardEvent:
 class JobKind(StrEnum):
     FETCH = "fetch"  # a chunk: download, decrypt, check; subject: its event id
     TICK = "tick"  # look at a recording's clocks; subject: recording id
+    ENCODE = "encode"  # bring the track of a running recording up to its chunks; subject: recording id
     FINISH = "finish"  # join and publish; subject: recording id
     COVER = "cover"  # make a room's picture anew; subject: room id
     REFRESH = "refresh"  # read a room's current state from the homeserver; subject: room id

@@ -12,9 +12,11 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -240,6 +242,43 @@ episodes = Table(
     Column("published_at", Utc),
     Column("fingerprint", String(64), nullable=False),
     Column("announced", Boolean, nullable=False),
+)
+
+tracks = Table(
+    "tracks",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("channels", Integer, nullable=False),
+    Column("kbps", Integer, nullable=False),
+    Column("target_lufs", Float),
+    Column("start_db", Float),
+    Column("generation", Integer, nullable=False),
+)
+
+cuts = Table(
+    "cuts",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("tracks.recording_id", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("samples", BIG, nullable=False),
+    Column("blob", String(64)),
+    Column("container", Word(Container), nullable=False),
+    Column("continues", Boolean, nullable=False),
+    Column("gains", LargeBinary),
+    Column("level", Text),
+    Column("off_by", BIG, nullable=False),
+    Column("peaks", LargeBinary),  # of 10 ms each
+)
+
+extents = Table(
+    "extents",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("tracks.recording_id", ondelete="CASCADE"), primary_key=True),
+    Column("first", BIG, primary_key=True),
+    Column("frames", BIG, nullable=False),
+    Column("blob", String(64), nullable=False, index=True),
+    Column("offset", BIG, nullable=False),
 )
 
 withheld = Table(

@@ -5,6 +5,7 @@ decoder is in the state that it would have had in one piece, and the header's pr
 """
 
 import asyncio
+import io
 import logging
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.mp3 import MP3_REST
 from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, end_trim, opus_facts
-from bot.audio.plan import Mismatch, Piece, Silence, Sound, head_skip, pre_roll
+from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, OggFacts, Samples
 
@@ -44,25 +45,51 @@ class Run:
 
 
 async def pcm(
-    pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path, *, report: Report | None = None
+    pieces: Sequence[Piece],
+    ffmpeg: Ffmpeg,
+    workdir: Path,
+    *,
+    first: int = 0,
+    channels: int = 1,
+    report: Report | None = None,
 ) -> AsyncGenerator[Pcm, None]:
-    """All pieces in a row: float32, mono, 48 kHz, in blocks of at most BLOCK samples, exactly as long as the plan.
+    """All pieces from `first` on in a row: float32, 48 kHz, (samples, channels), in blocks of at most BLOCK samples,
+    exactly as long as the plan. A piece sounds the same wherever one begins: what is before `first` gives the run.
 
     A piece that decodes to another length, or not at all, is cut or filled with silence, logged, and told to
     `report`. Raises TryLater when ffmpeg hangs, OSError when a file is not there.
     """
-    run: Run | None = None
+    run = await asyncio.to_thread(_run_before, pieces, first)
     with tempfile.TemporaryDirectory(prefix="decode-", dir=workdir, ignore_cleanup_errors=True) as folder:
-        for index, piece in enumerate(pieces):
+        for index, piece in enumerate(pieces[first:], start=first):
             if isinstance(piece, Silence):
-                for block in _silence(piece.samples):
+                for block in _silence(piece.samples, channels):
                     yield block
                 continue
             joint = await asyncio.to_thread(_prepare, piece, run, Path(folder) / "piece.ogg")
             run = joint.run
-            async with aclosing(_fitted(index, piece, joint, ffmpeg, report or _log)) as blocks:
+            async with aclosing(_fitted(index, piece, joint, ffmpeg, channels, report or _log)) as blocks:
                 async for block in blocks:
                     yield block
+
+
+def _run_before(pieces: Sequence[Piece], first: int) -> Run | None:
+    """Where the run stands that the first sound from here on carries on. Blocking."""
+    following = next((piece for piece in pieces[first:] if isinstance(piece, Sound)), None)
+    if following is None or not following.continues:
+        return None
+    needed: list[Sound] = []
+    heard = 0
+    for piece in reversed(pieces[:first]):
+        if isinstance(piece, Sound):
+            needed.append(piece)
+            heard += piece.samples
+            if not piece.continues or heard >= PRE_ROLL:
+                break
+    run: Run | None = None
+    for sound in reversed(needed):
+        run = _prepare(sound, run, None).run
+    return run
 
 
 def _log(mismatch: Mismatch) -> None:
@@ -85,8 +112,8 @@ class _Joint:
     reason: str | None = None
 
 
-def _prepare(sound: Sound, run: Run | None, rebuilt: Path) -> _Joint:
-    """Rebuilds sliced Ogg Opus; leaves everything else as it is. Blocking."""
+def _prepare(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
+    """Rebuilds sliced Ogg Opus (None: only the run after it is wanted); leaves everything else as it is. Blocking."""
     if sound.container is not Container.OGG_OPUS:
         sound.path.stat()
         return _Joint(sound.path if sound.samples else None, None)
@@ -98,7 +125,7 @@ def _prepare(sound: Sound, run: Run | None, rebuilt: Path) -> _Joint:
         return _Joint(None, None, reason=damage.reason)
 
 
-def _rebuild(sound: Sound, run: Run | None, rebuilt: Path) -> _Joint:
+def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
     with sound.path.open("rb") as file:
         facts = opus_facts(file, max_samples=_MAX_SAMPLES).ogg
         assert facts is not None
@@ -106,7 +133,7 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path) -> _Joint:
             return _Joint(None, run)
         before, skip = _pre_roll(sound, facts, run)
         tail = list(before)
-        with rebuilt.open("wb") as out:
+        with rebuilt.open("wb") if rebuilt else io.BytesIO() as out:
             file.seek(0)
             reader = OpusReader(file)
             writer: OpusWriter | None = None
@@ -149,44 +176,68 @@ def _last(packets: list[bytes]) -> list[bytes]:
     return packets[-pre_roll([duration(packet) for packet in packets]) :]
 
 
-def _silence(samples: int) -> Iterator[Pcm]:
+def _silence(samples: int, channels: int) -> Iterator[Pcm]:
     for start in range(0, samples, BLOCK):
-        yield np.zeros(min(BLOCK, samples - start), np.float32)
+        yield np.zeros((min(BLOCK, samples - start), channels), np.float32)
 
 
-async def _fitted(index: int, sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, report: Report) -> AsyncGenerator[Pcm, None]:
-    """One piece in the length of the plan."""
-    decoded, reason = 0, joint.reason
+async def _fitted(
+    index: int, sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, channels: int, report: Report
+) -> AsyncGenerator[Pcm, None]:
+    """One piece in the length of the plan. What is wrong with it is told before its last block."""
+    found = _Found(reason=joint.reason)
+    waiting: Pcm | None = None
+    async with aclosing(_measured(sound, joint, ffmpeg, channels, found)) as blocks:
+        async for block in blocks:
+            if waiting is not None:
+                yield waiting
+            waiting = block
+    found.samples -= min(found.samples, joint.trim)
+    if sound.container is Container.MP3 and 0 <= found.samples - sound.samples <= MP3_REST:
+        found.samples = int(sound.samples)
+    if found.samples != sound.samples:
+        report(Mismatch(index, sound.samples, Samples(found.samples), found.reason))
+    if waiting is not None:
+        yield waiting
+
+
+@dataclass(slots=True)
+class _Found:
+    samples: int = 0
+    reason: str | None = None
+
+
+async def _measured(
+    sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, channels: int, found: _Found
+) -> AsyncGenerator[Pcm, None]:
+    """What is decoded, cut or filled; how much there was stands in `found`."""
     if joint.path is not None:
         try:
             # One second more than wanted shows that there is more, and bounds what a hostile file can cost.
             seconds = sound.samples / SAMPLE_RATE + 1
-            async with aclosing(_blocks(ffmpeg, joint.path, sound.container, seconds)) as blocks:
+            async with aclosing(_blocks(ffmpeg, joint.path, sound.container, seconds, channels)) as blocks:
                 async for block in blocks:
-                    wanted = block[: max(0, sound.samples - decoded)]
-                    decoded += len(block)
+                    wanted = block[: max(0, sound.samples - found.samples)]
+                    found.samples += len(block)
                     if len(wanted):
                         yield wanted
         except GiveUp as failure:
-            reason = failure.reason
-    for block in _silence(max(0, sound.samples - decoded)):
+            found.reason = failure.reason
+    for block in _silence(max(0, sound.samples - found.samples), channels):
         yield block
-    decoded -= min(decoded, joint.trim)
-    if sound.container is Container.MP3 and 0 <= decoded - sound.samples <= MP3_REST:
-        decoded = int(sound.samples)
-    if decoded != sound.samples:
-        report(Mismatch(index, sound.samples, Samples(decoded), reason))
 
 
-async def _blocks(ffmpeg: Ffmpeg, path: Path, container: Container, seconds: float) -> AsyncGenerator[Pcm, None]:
+async def _blocks(
+    ffmpeg: Ffmpeg, path: Path, container: Container, seconds: float, channels: int
+) -> AsyncGenerator[Pcm, None]:
     """Decoded bytes as arrays of finite numbers."""
-    rest = b""
-    async with aclosing(ffmpeg.decode(path, container, max_seconds=seconds)) as stream:
+    rest, size = b"", 4 * channels
+    async with aclosing(ffmpeg.decode(path, container, max_seconds=seconds, channels=channels)) as stream:
         async for data in stream:
             data = rest + data
-            whole = len(data) // 4 * 4
+            whole = len(data) // size * size
             rest = data[whole:]
-            yield _tamed(np.frombuffer(data[:whole], dtype="<f4"))
+            yield _tamed(np.frombuffer(data[:whole], dtype="<f4").reshape(-1, channels))
 
 
 def _tamed(block: Pcm) -> Pcm:

@@ -1,0 +1,32 @@
+"""From the ledger to what is joined: files and silences in the order of the sound."""
+
+from collections.abc import Iterable, Iterator
+
+from bot.audio.plan import Piece, Silence, Sound
+from bot.recording.ledger import Entry
+from storage.records import BlobKey, Chunk, Cut
+from storage.store import Store
+
+
+def pieces_of(entries: Iterable[Entry], store: Store) -> Iterator[Piece]:
+    """What of these takes time."""
+    for entry in entries:
+        if entry.sounds:
+            assert entry.blob is not None
+            yield Sound(store.blobs.path(entry.blob), entry.container, entry.continues, entry.samples)
+        elif entry.samples:
+            yield Silence(entry.samples)
+
+
+def piece_of(cut: Cut, store: Store) -> Piece:
+    """The piece that a cut was made of."""
+    if cut.blob is None:
+        return Silence(cut.samples)
+    return Sound(store.blobs.path(cut.blob), cut.container, cut.continues, cut.samples)
+
+
+def channels_of(entries: Iterable[Entry], chunks: Iterable[Chunk]) -> int:
+    """2 where everything that is heard was recorded in stereo, else 1."""
+    stereo = {chunk.blob for chunk in chunks if chunk.facts is not None and chunk.facts.channels == 2}
+    heard: set[BlobKey | None] = {entry.blob for entry in entries if entry.sounds}
+    return 2 if heard and heard <= stereo else 1

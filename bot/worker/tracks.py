@@ -1,0 +1,311 @@
+"""Tracks: the frames of recordings, made while the sound comes in, each piece once.
+
+What is stored are places: which blob holds which frames. So nothing is copied or made again when a late chunk moves
+everything behind it by whole frames, and whatever this process dies of, the frames that were written down are there.
+While a recording is live its track only grows; what came late is put in its place when the recording has ended.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import accumulate
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.leveller import LevelState
+from bot.audio.mp3 import FRAME
+from bot.audio.plan import Piece, Silence
+from bot.audio.render import Form, Rendered, Rendering, Warm, keys
+from bot.audio.track import Span, Taken, holes, placed, settled, taken
+from bot.errors import TryLater
+from bot.settings import Settings
+from storage import archive, jobs, tracks
+from storage.database import Connection
+from storage.records import (
+    SAMPLE_RATE,
+    BlobKey,
+    Container,
+    Cut,
+    Extent,
+    JobKind,
+    NewJob,
+    Recording,
+    RecordingId,
+    Track,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 240 * SAMPLE_RATE  # samples that are made before it is written down how far it came
+WARM_TRACKS = 128  # of the newest, the end of the sound is kept in memory: 0.2 MB each
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A track as it stands: the layout, and where its frames are."""
+
+    track: Track
+    cuts: tuple[Cut, ...]
+    extents: tuple[Extent, ...]
+
+    @property
+    def form(self) -> Form:
+        return form_of(self.track)
+
+    @property
+    def spans(self) -> list[Span]:
+        return [Span(extent.first, extent.frames) for extent in self.extents]
+
+    @property
+    def frames(self) -> int:
+        """How many there are without a hole from the beginning."""
+        reached = 0
+        for extent in self.extents:
+            if extent.first > reached:
+                break
+            reached = max(reached, extent.first + extent.frames)
+        return reached
+
+
+def form_of(track: Track) -> Form:
+    return Form(track.channels, track.kbps, track.target_lufs)
+
+
+class Tracks:
+    """The one maker of frames. Nobody else writes tracks."""
+
+    def __init__(self, store: Store, settings: Settings, ffmpeg: Ffmpeg, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._audio = settings.audio
+        self._ffmpeg = ffmpeg
+        self._clock = clock
+        self._warm: OrderedDict[RecordingId, Warm] = OrderedDict()
+        self._locks: WeakValueDictionary[RecordingId, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def alone(self, recording_id: RecordingId) -> AsyncIterator[None]:
+        """Nobody else works on this recording's track meanwhile."""
+        lock = self._locks.setdefault(recording_id, asyncio.Lock())
+        async with lock:
+            yield
+
+    async def read(self, recording_id: RecordingId) -> Whole | None:
+        async with self._store.read() as db:
+            return await read(db, recording_id)
+
+    async def advance(self, recording: Recording, pieces: Sequence[Piece], channels: int) -> Whole:
+        """Makes every frame of this layout that no later sound can change. `alone` must be held.
+
+        Raises TryLater when ffmpeg fails or hangs, StoreError, OSError for the disk's.
+        """
+        whole = await self._laid_out(recording, pieces, channels)
+        wanted = settled(sum(piece.samples for piece in pieces))
+        for hole in holes(whole.spans, wanted):
+            first = hole.first
+            while first < hole.end:
+                frames = _some(whole.cuts, first, hole.end)
+                whole = await self._make(recording.id, whole, pieces, first, frames)
+                first += frames
+        return whole
+
+    async def last_frames(
+        self, recording_id: RecordingId, whole: Whole, pieces: Sequence[Piece], out: Path
+    ) -> Rendered:
+        """The frames behind those that are settled, to the end of the sound."""
+        rendering = self._rendering(whole, pieces)
+        first = settled(sum(piece.samples for piece in pieces))
+        return await rendering.make(first, None, out, self._warm.get(recording_id))
+
+    def _rendering(self, whole: Whole, pieces: Sequence[Piece]) -> Rendering:
+        return Rendering(
+            pieces,
+            whole.cuts,
+            whole.form,
+            start_db=whole.track.start_db,
+            ffmpeg=self._ffmpeg,
+            workdir=self._store.blobs.scratch,
+        )
+
+    async def _make(
+        self, recording_id: RecordingId, whole: Whole, pieces: Sequence[Piece], first: int, frames: int
+    ) -> Whole:
+        """Some frames of a hole, written down."""
+        part = self._store.blobs.part(f"frames-{recording_id}-{first}")
+        try:
+            rendering = self._rendering(whole, pieces)
+            made = await rendering.make(first, frames, part, self._warm.get(recording_id))
+            extent = Extent(first, made.frames, BlobKey(made.sha256), 0)
+            decided = sorted(rendering.decided.items())
+            async with self._store.write() as db:
+                # Inside the transaction: what forgets unreferenced blobs must not come between.
+                await asyncio.to_thread(self._store.blobs.take, part, extent.blob)
+                await tracks.add_extent(db, recording_id, extent)
+                await tracks.decide(db, recording_id, [(one.cut, one.peaks) for _, one in decided])
+        finally:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+        if rendering.warm is not None:
+            self._keep_warm(recording_id, rendering.warm)
+        cuts = list(whole.cuts)
+        for index, one in decided:
+            cuts[index] = one.cut
+            if one.cut.off_by:
+                log.warning(
+                    "a piece is %d samples longer than it should be: recording=%s piece=%d",
+                    one.cut.off_by,
+                    recording_id,
+                    index,
+                )
+        extents = sorted([*whole.extents, extent], key=lambda one: one.first)
+        return replace(whole, cuts=tuple(cuts), extents=tuple(extents))
+
+    def _keep_warm(self, recording_id: RecordingId, warm: Warm) -> None:
+        self._warm[recording_id] = warm
+        self._warm.move_to_end(recording_id)
+        while len(self._warm) > WARM_TRACKS:
+            self._warm.popitem(last=False)
+
+    # ---- layouts
+
+    async def _laid_out(self, recording: Recording, pieces: Sequence[Piece], channels: int) -> Whole:
+        """The stored track with this layout, and all of its frames that are right there too."""
+        now = self._clock()
+        async with self._store.write() as db:
+            old = await read(db, recording.id)
+            form = Form(channels, self._audio.mp3_bitrate_kbps, self._audio.loudness_lufs)
+            if old is None or old.form != form:
+                old = await self._anew(db, recording, form, old, now)
+            named = zip(keys(pieces, form), pieces, strict=True)
+            new = [_cut(ordinal, key, piece) for ordinal, (key, piece) in enumerate(named)]
+            if _same(old.cuts, new[: len(old.cuts)]) and len(new) >= len(old.cuts):
+                added = new[len(old.cuts) :]
+                await tracks.add_cuts(db, recording.id, added)
+                return replace(old, cuts=(*old.cuts, *added))
+            return await self._moved(db, recording, old, new, now)
+
+    async def _anew(self, db: Connection, recording: Recording, form: Form, old: Whole | None, now: datetime) -> Whole:
+        gone = await tracks.forget(db, recording.id) if old else frozenset()
+        await forget(db, recording.id, gone, now)
+        level = await tracks.last_level(db, recording.room_id, recording.id, form.target_lufs)
+        start_db = LevelState.from_json(level).gain / 100 if level else None
+        generation = old.track.generation + 1 if old else 0
+        track = Track(recording.id, form.channels, form.kbps, form.target_lufs, start_db, generation)
+        await tracks.save(db, track)
+        return Whole(track, (), ())
+
+    async def _moved(
+        self, db: Connection, recording: Recording, old: Whole, new: Sequence[Cut], now: datetime
+    ) -> Whole:
+        """Another row of pieces. What was decided of a piece stays decided, and frames that are right are kept."""
+        kept = _matched(old.cuts, new)
+        cuts = [
+            replace(cut, gains=old.cuts[kept[cut.ordinal]].gains, level=old.cuts[kept[cut.ordinal]].level)
+            if cut.ordinal in kept
+            else cut
+            for cut in new
+        ]
+        found = taken(placed(old.cuts), old.spans, placed(cuts))
+        episode = await archive.episode(db, recording.id)
+        finished = episode.blob if episode else None  # goes as a whole when the next one is made
+        extents = [
+            place if place.blob == finished else await asyncio.to_thread(self._own, old, place)
+            for one in found
+            for place in _places(old.extents, one, old.form.frame_bytes)
+        ]
+        await tracks.replace_cuts(db, recording.id, cuts, kept)
+        gone = await tracks.replace_extents(db, recording.id, extents)
+        await forget(db, recording.id, gone - {finished}, now)
+        track = replace(old.track, generation=old.track.generation + 1)
+        await tracks.save(db, track)
+        return Whole(track, tuple(cuts), tuple(extents))
+
+    def _own(self, old: Whole, extent: Extent) -> Extent:
+        """Frames that are part of a larger blob as a blob of their own: what was cut out of the sound must not stay on
+        the disk for the sake of its neighbours. Blocking."""
+        if any(
+            (one.blob, one.offset, one.frames) == (extent.blob, extent.offset, extent.frames) for one in old.extents
+        ):
+            return extent
+        size = extent.frames * old.form.frame_bytes
+        with self._store.blobs.path(extent.blob).open("rb") as file:
+            file.seek(extent.offset)
+            data = file.read(size)
+        if len(data) != size:
+            raise TryLater("a file of frames is shorter than it was")
+        part = self._store.blobs.part(f"frames-{extent.blob}-{extent.offset}")
+        with part.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        key = BlobKey(hashlib.sha256(data).hexdigest())
+        self._store.blobs.take(part, key)
+        return replace(extent, blob=key, offset=0)
+
+
+async def read(db: Connection, recording_id: RecordingId) -> Whole | None:
+    """A track as it is stored."""
+    track = await tracks.track(db, recording_id)
+    if track is None:
+        return None
+    return Whole(track, await tracks.cuts(db, recording_id), await tracks.extents(db, recording_id))
+
+
+async def forget(db: Connection, recording_id: RecordingId, blobs: Collection[BlobKey], now: datetime) -> None:
+    """A job that takes frames off the disk that no track needs."""
+    if blobs:
+        await jobs.add(db, NewJob(JobKind.FORGET, f"frames:{recording_id}:{min(blobs)}", {"blobs": sorted(blobs)}), now)
+
+
+def _cut(ordinal: int, key: str, piece: Piece) -> Cut:
+    """A piece that nothing was decided of."""
+    if isinstance(piece, Silence):
+        return Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
+    return Cut(ordinal, key, piece.samples, BlobKey(piece.path.name), piece.container, piece.continues)
+
+
+def _same(old: Sequence[Cut], new: Sequence[Cut]) -> bool:
+    return [cut.key for cut in old] == [cut.key for cut in new]
+
+
+def _matched(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
+    """Which of the new pieces were there, each with its old place: behind its old neighbour first, else the first."""
+    places: dict[str, list[int]] = {}
+    for cut in old:
+        places.setdefault(cut.key, []).append(cut.ordinal)
+    found: dict[int, int] = {}
+    behind = 0
+    for cut in new:
+        there = places.get(cut.key)
+        if there:
+            found[cut.ordinal] = behind if behind in there else there[0]
+            behind = found[cut.ordinal] + 1
+    return found
+
+
+def _places(old: Sequence[Extent], wanted: Taken, size: int) -> list[Extent]:
+    """Where frames that are taken over lie."""
+    found = []
+    shift = wanted.first - wanted.origin
+    for extent in old:
+        first = max(wanted.origin, extent.first)
+        end = min(wanted.origin + wanted.frames, extent.first + extent.frames)
+        if first < end:
+            offset = extent.offset + (first - extent.first) * size
+            found.append(Extent(first + shift, end - first, extent.blob, offset))
+    return found
+
+
+def _some(cuts: Sequence[Cut], first: int, end: int) -> int:
+    """How many frames of a hole to make at once: whole pieces, some minutes of them."""
+    for border in accumulate(cut.samples for cut in cuts):
+        reached = settled(border)
+        if (reached - first) * FRAME >= AT_ONCE:
+            return min(reached, end) - first
+    return end - first

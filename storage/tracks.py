@@ -1,0 +1,105 @@
+"""What recordings become: their tracks of frames, what was decided of each piece, and where the frames lie."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import delete, select, update
+
+from storage.database import Connection
+from storage.records import BlobKey, Cut, Extent, RecordingId, RoomId, Track
+from storage.rows import columns, put, put_all, record
+from storage.tables import cuts as cut_table
+from storage.tables import extents as extent_table
+from storage.tables import recordings
+from storage.tables import tracks as track_table
+
+
+async def track(db: Connection, recording_id: RecordingId) -> Track | None:
+    row = (await db.execute(select(track_table).where(track_table.c.recording_id == recording_id))).one_or_none()
+    return record(Track, row) if row else None
+
+
+async def save(db: Connection, value: Track) -> None:
+    await put(db, track_table, columns(value))
+
+
+async def cuts(db: Connection, recording_id: RecordingId) -> tuple[Cut, ...]:
+    """All pieces of a track in the order of the sound."""
+    wanted = [column for column in cut_table.c if column.name not in ("recording_id", "peaks")]
+    statement = select(*wanted).where(cut_table.c.recording_id == recording_id).order_by(cut_table.c.ordinal)
+    return tuple(record(Cut, row) for row in await db.execute(statement))
+
+
+async def add_cuts(db: Connection, recording_id: RecordingId, pieces: Collection[Cut]) -> None:
+    """Pieces behind those that are there."""
+    await put_all(db, cut_table, [{"recording_id": recording_id, **columns(piece)} for piece in pieces])
+
+
+async def replace_cuts(
+    db: Connection, recording_id: RecordingId, pieces: Sequence[Cut], kept: Mapping[int, int]
+) -> None:
+    """Another row of pieces. `kept`: new ordinals of pieces that were there, with their old ones; their peaks stay."""
+    statement = select(cut_table.c.ordinal, cut_table.c.peaks).where(cut_table.c.recording_id == recording_id)
+    peaks = {row.ordinal: row.peaks for row in await db.execute(statement)}
+    await db.execute(delete(cut_table).where(cut_table.c.recording_id == recording_id))
+    rows = [
+        {"recording_id": recording_id, **columns(piece), "peaks": peaks.get(kept.get(piece.ordinal, -1))}
+        for piece in pieces
+    ]
+    await put_all(db, cut_table, rows)
+
+
+async def decide(db: Connection, recording_id: RecordingId, decided: Collection[tuple[Cut, bytes]]) -> None:
+    """What was decided of these pieces, each with its peaks."""
+    for piece, peaks in decided:
+        statement = update(cut_table).where(
+            cut_table.c.recording_id == recording_id, cut_table.c.ordinal == piece.ordinal, cut_table.c.key == piece.key
+        )
+        await db.execute(statement.values(gains=piece.gains, level=piece.level, off_by=piece.off_by, peaks=peaks))
+
+
+async def peaks(db: Connection, recording_id: RecordingId) -> tuple[bytes | None, ...]:
+    """The peaks of each piece in the order of the sound; None where it was not worked on yet."""
+    statement = select(cut_table.c.peaks).where(cut_table.c.recording_id == recording_id).order_by(cut_table.c.ordinal)
+    return tuple((await db.execute(statement)).scalars())
+
+
+async def extents(db: Connection, recording_id: RecordingId) -> tuple[Extent, ...]:
+    """Where the frames lie, in their order."""
+    statement = select(extent_table).where(extent_table.c.recording_id == recording_id).order_by(extent_table.c.first)
+    return tuple(record(Extent, row) for row in await db.execute(statement))
+
+
+async def add_extent(db: Connection, recording_id: RecordingId, extent: Extent) -> None:
+    await put(db, extent_table, {"recording_id": recording_id, **columns(extent)})
+
+
+async def replace_extents(db: Connection, recording_id: RecordingId, new: Sequence[Extent]) -> frozenset[BlobKey]:
+    """Other places for the frames; the blobs that this track needs no longer."""
+    before = {extent.blob for extent in await extents(db, recording_id)}
+    await db.execute(delete(extent_table).where(extent_table.c.recording_id == recording_id))
+    await put_all(db, extent_table, [{"recording_id": recording_id, **columns(extent)} for extent in new])
+    return frozenset(before - {extent.blob for extent in new})
+
+
+async def forget(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey]:
+    """Nothing is left of a track; the blobs that it needed."""
+    gone = await replace_extents(db, recording_id, ())
+    await db.execute(delete(cut_table).where(cut_table.c.recording_id == recording_id))
+    await db.execute(delete(track_table).where(track_table.c.recording_id == recording_id))
+    return gone
+
+
+async def last_level(db: Connection, room_id: RoomId, but: RecordingId, target_lufs: float | None) -> str | None:
+    """What the last piece of the room's newest other track with this target handed on."""
+    if target_lufs is None:
+        return None
+    statement = (
+        select(cut_table.c.level)
+        .join(recordings, recordings.c.id == cut_table.c.recording_id)
+        .join(track_table, track_table.c.recording_id == cut_table.c.recording_id)
+        .where(recordings.c.room_id == room_id, recordings.c.id != but)
+        .where(track_table.c.target_lufs == target_lufs, cut_table.c.level.is_not(None))
+        .order_by(recordings.c.position.desc(), cut_table.c.ordinal.desc())
+        .limit(1)
+    )
+    return (await db.execute(statement)).scalar_one_or_none()

@@ -17,10 +17,12 @@ from bot.demo.slicing import PACKET, Run, Slice, speech
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
 from bot.web.server import WebServer
+from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
+from bot.worker.tracks import Tracks
 from storage import archive, journal, rooms
 from storage.records import (
     SAMPLE_RATE,
@@ -212,6 +214,7 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         media = Media(folder)
         recorder = Recorder(store, app.limits_of(settings), clock)
         pictures = Pictures(store, download=media.fetch, clock=clock)
+        tracks = Tracks(store, settings, ffmpeg, clock)
         apply = recorder.apply
         line = Line(store, media, pictures)
         fetching = Fetching(store, settings, ffmpeg, download=media.fetch, apply=apply, clock=clock)
@@ -222,7 +225,8 @@ async def running(directory: Path) -> AsyncIterator[Line]:
 
         handlers: dict[JobKind, Handler] = {
             JobKind.FETCH: fetch,
-            JobKind.FINISH: Finishing(store, settings, ffmpeg, cover=pictures.of, apply=apply, clock=clock),
+            JobKind.ENCODE: Encoding(store, tracks, clock),
+            JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
             JobKind.COVER: pictures,
             JobKind.TICK: recorder.tick,
             JobKind.NOTICE: _say_nothing,

@@ -31,11 +31,13 @@ from bot.recording.policy import Limits
 from bot.settings import Settings
 from bot.web.server import WebServer
 from bot.worker.backfilling import Backfilling
+from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
+from bot.worker.tracks import Tracks
 from storage.errors import StoreError
 from storage.records import JobKind, MediaSource, RoomId, UserId
 from storage.store import Store
@@ -179,6 +181,7 @@ def _handlers(
 
     backfilling = Backfilling(store, Past(session), adopt=recorder.adopt, clock=clock)
     pictures = Pictures(store, download=download, clock=clock)
+    tracks = Tracks(store, settings, ffmpeg, clock)
     outbox = Outbox(
         store,
         session.sending,
@@ -190,7 +193,8 @@ def _handlers(
     )
     return {
         JobKind.FETCH: Fetching(store, settings, ffmpeg, download=download, apply=recorder.apply, clock=clock),
-        JobKind.FINISH: Finishing(store, settings, ffmpeg, cover=pictures.of, apply=recorder.apply, clock=clock),
+        JobKind.ENCODE: Encoding(store, tracks, clock),
+        JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
         JobKind.COVER: pictures,
         JobKind.BACKFILL: backfilling,
         JobKind.KEYS: KeyImport(session, open_all=intake.open_all),

@@ -21,7 +21,7 @@ from storage.records import (
 )
 from storage.rows import columns, put, record
 from storage.tables import chunks as chunk_table
-from storage.tables import episodes
+from storage.tables import episodes, extents
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
 
@@ -141,10 +141,11 @@ async def published(
 
 
 async def referenced(db: Connection, blobs: list[BlobKey]) -> frozenset[BlobKey]:
-    """Which of these blobs some chunk, episode or room still needs."""
+    """Which of these blobs some chunk, track, episode or room still needs."""
     statement = union_all(
         select(chunk_table.c.blob).where(chunk_table.c.blob.in_(blobs)),
         select(episodes.c.blob).where(episodes.c.blob.in_(blobs)),
+        select(extents.c.blob).where(extents.c.blob.in_(blobs)),
         select(room_table.c.cover).where(room_table.c.cover.in_(blobs)),
     )
     return frozenset(BlobKey(key) for key in (await db.execute(statement)).scalars())

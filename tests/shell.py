@@ -22,11 +22,13 @@ from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
 from bot.settings import Settings, validate
+from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler
 from bot.worker.pictures import Pictures
+from bot.worker.tracks import Tracks
 from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
@@ -51,7 +53,7 @@ ALICE = UserId("@alice:hs")
 START = EventId("$start")
 INFO = "io.element.voice_broadcast_info"
 PREFIX = "!aircheck"
-DONE_HERE = (JobKind.FETCH, JobKind.FINISH, JobKind.COVER, JobKind.FORGET, JobKind.TICK, JobKind.END)
+DONE_HERE = (JobKind.FETCH, JobKind.ENCODE, JobKind.FINISH, JobKind.COVER, JobKind.FORGET, JobKind.TICK, JobKind.END)
 
 
 def heard(event_id: str, kind: str, content: Any, **more: Any) -> HeardEvent:
@@ -198,9 +200,11 @@ class Shell:
 
         apply = self.recorder.apply
         pictures = Pictures(store, download=fetch, clock=clock)
+        tracks = Tracks(store, settings, ffmpeg, clock)
         self.handlers: dict[JobKind, Handler] = {
             JobKind.FETCH: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),
-            JobKind.FINISH: Finishing(store, settings, ffmpeg, cover=pictures.of, apply=apply, clock=clock),
+            JobKind.ENCODE: Encoding(store, tracks, clock),
+            JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
             JobKind.COVER: pictures,
             JobKind.FORGET: Forgetting(store),
             JobKind.TICK: self.recorder.tick,

@@ -18,7 +18,8 @@ MAX_ID3_TAGS = 4
 FRAME = 1152  # samples of ours
 DELAY = 576  # samples that libmp3lame puts in front; decoders know of the 529 that they add themselves
 MP3_REST = 3200  # samples at 48 kHz: padding that decoders leave in (529 of the source's, at 8 kHz and more)
-_SIDE_INFO = 17  # bytes, MPEG 1 mono
+_SIDE_INFO = {1: 17, 2: 32}  # bytes, MPEG 1, by channels
+_MODE = {1: 3 << 6, 2: 1 << 6}  # mono, joint stereo
 _INFO_BYTES = 120  # Info, flags, frames, bytes, seek table, quality
 _LAME_BYTES = 36
 
@@ -103,7 +104,7 @@ def frame_size(kbps: int) -> int:
     return FRAME // 8 * kbps // 48
 
 
-def info_frame(*, frames: int, kbps: int, samples: int) -> bytes:
+def info_frame(*, frames: int, kbps: int, samples: int, channels: int = 1) -> bytes:
     """The Info frame that belongs in front of `frames` constant-rate frames of `samples` of sound.
 
     ffmpeg writes one too, but signs it in a way that makes readers such as mutagen pass over the padding.
@@ -112,10 +113,10 @@ def info_frame(*, frames: int, kbps: int, samples: int) -> bytes:
     padding = frames * FRAME - samples - DELAY
     if not 0 <= padding <= 3 * FRAME:
         raise ValueError(f"{frames} frames are not {samples} samples")
-    room = 4 + _SIDE_INFO + _INFO_BYTES + _LAME_BYTES
+    room = 4 + _SIDE_INFO[channels] + _INFO_BYTES + _LAME_BYTES
     index = next(i for i, rate in enumerate(_BITRATES[True]) if frame_size(rate) >= room)
     size = frame_size(_BITRATES[True][index])
-    header = bytes([0xFF, 0xFB, index << 4 | 1 << 2, 3 << 6])
+    header = bytes([0xFF, 0xFB, index << 4 | 1 << 2, _MODE[channels]])
     total = size + frames * frame_size(kbps)
     seek_table = bytes(place * 256 // 100 for place in range(100))
     info = b"Info" + struct.pack(">III", 0xF, frames, total) + seek_table + bytes(4)
@@ -128,7 +129,7 @@ def info_frame(*, frames: int, kbps: int, samples: int) -> bytes:
         + bytes(4)  # source, gain, preset: not told
         + struct.pack(">IH", total, 0)
     )
-    frame = header + bytes(_SIDE_INFO) + info + lame
+    frame = header + bytes(_SIDE_INFO[channels]) + info + lame
     return (frame + struct.pack(">H", _crc16(frame))).ljust(size, b"\0")
 
 

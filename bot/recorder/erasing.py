@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from storage import archive, jobs, journal, rooms
+from storage import archive, jobs, journal, rooms, tracks
 from storage.database import Connection
 from storage.records import BlobKey, JobKind, NewJob, Recording
 
@@ -19,7 +19,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     await archive.delete_chunks(db, recording.id)
     await journal.forget(db, [chunk.event_id for chunk in chunks])
     await jobs.cancel(db, JobKind.FETCH, [chunk.event_id for chunk in chunks])
-    for kind in (JobKind.FINISH, JobKind.TICK, JobKind.END):
+    for kind in (JobKind.ENCODE, JobKind.FINISH, JobKind.TICK, JobKind.END):
         await jobs.cancel(db, kind, [str(recording.id)])
     await jobs.cancel(db, JobKind.NOTICE, [f"published:{recording.event_id}"])
     await archive.save_recording(db, replace(recording, title=None, description=None, broadcaster_name=None))
@@ -28,7 +28,9 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
 
 
 async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
-    """The episode goes, from feeds, pages and disk."""
+    """The episode goes, from feeds, pages and disk, and all frames with it."""
+    frames = await tracks.forget(db, recording.id)
+    await forget(db, f"frames:{recording.id}", sorted(frames), now)
     episode = await archive.episode(db, recording.id)
     if episode is not None:
         await archive.delete_episode(db, recording.id)

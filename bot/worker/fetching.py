@@ -88,6 +88,8 @@ class Fetching:
                 if isinstance(event, ChunkStored):
                     await asyncio.to_thread(self._store.blobs.take, part, event.blob)
                 await self._apply(db, recording.id, event)
+                if isinstance(event, ChunkStored):
+                    await jobs.add(db, NewJob(JobKind.ENCODE, str(recording.id), {}), self._clock())
                 if isinstance(event, ChunkFailed) and event.reason == ROOM_FULL:
                     await self._tell_room(db, recording)
         finally:

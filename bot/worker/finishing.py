@@ -9,23 +9,25 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot import words
-from bot.audio.encode import MadeEpisode, make_episode
-from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.plan import Piece, Silence, Sound
+from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.tags import Chapter, EpisodeTags
 from bot.feeds import addresses, titles
 from bot.recording import ledger as ledgers
 from bot.recording.ledger import Ledger
 from bot.recording.model import Joined
 from bot.settings import Settings
+from bot.worker import tracks as stored_tracks
 from bot.worker.fetching import Apply
-from storage import archive, jobs, past, rooms
+from bot.worker.pieces import channels_of, pieces_of
+from bot.worker.tracks import Tracks, Whole
+from storage import archive, jobs, past, rooms, tracks
 from storage.database import Connection
 from storage.records import (
     BlobKey,
     ChunkState,
     EndedBy,
     Episode,
+    Extent,
     Job,
     JobKind,
     NewJob,
@@ -41,6 +43,7 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 ENDED = {RecordingState.COMPLETE, RecordingState.INCOMPLETE}
+ANEW = "anew"  # in a job's payload: also where the audio is right already
 KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # whoever is downloading it may end
 
 
@@ -54,6 +57,15 @@ class Subject:
     ledger: Ledger
     episode: Episode | None
     fingerprint: str
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A file that may become the episode, and the track that it was made of."""
+
+    file: MadeEpisode
+    whole: Whole
 
 
 class Finishing:
@@ -63,7 +75,7 @@ class Finishing:
         self,
         store: Store,
         settings: Settings,
-        ffmpeg: Ffmpeg,
+        tracks: Tracks,
         *,
         cover: Callable[[RoomId], Awaitable[BlobKey]],
         apply: Apply,
@@ -71,37 +83,62 @@ class Finishing:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._ffmpeg = ffmpeg
+        self._tracks = tracks
         self._cover = cover
         self._apply = apply
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        subject = await self._read(RecordingId(int(job.subject)))
-        if subject is None:
-            return
-        made: MadeEpisode | None = None
-        part = self._store.blobs.part(f"episode-{job.id}")
+        recording_id = RecordingId(int(job.subject))
+        async with self._tracks.alone(recording_id):
+            subject = await self._read(recording_id)
+            if subject is None:
+                return
+            made: Made | None = None
+            part = self._store.blobs.part(f"episode-{job.id}")
+            try:
+                if (
+                    subject.episode is None
+                    or subject.episode.fingerprint != subject.fingerprint
+                    or job.payload.get(ANEW)
+                ):
+                    made = await self._make(subject, part, anew=bool(job.payload.get(ANEW)))
+                async with self._store.write() as db:
+                    await self._publish(db, subject, made, part)
+            finally:
+                await asyncio.to_thread(part.unlink, missing_ok=True)
+
+    async def _make(self, subject: Subject, part: Path, *, anew: bool) -> Made:
+        """The episode's file: frames that are there, those that are not, and the last ones."""
+        recording, blobs = subject.recording, self._store.blobs
+        pieces = list(pieces_of(subject.ledger.entries, self._store))
+        if anew:
+            await self._tracks.drop_frames(recording.id)
+        whole = await self._tracks.advance(recording, pieces, subject.channels)
+        last = blobs.part(f"last-{recording.id}")
         try:
-            if subject.episode is None or subject.episode.fingerprint != subject.fingerprint:
-                work = self._store.blobs.part(f"work-{job.id}")
-                await asyncio.to_thread(work.mkdir, mode=0o700, exist_ok=True)
-                try:
-                    made = await make_episode(
-                        pieces(subject.ledger, self._store),
-                        part,
-                        tags=await self._tags(subject),
-                        bitrate_kbps=self._settings.audio.mp3_bitrate_kbps,
-                        loudness_lufs=self._settings.audio.loudness_lufs,
-                        ffmpeg=self._ffmpeg,
-                        workdir=work,
-                    )
-                finally:
-                    await asyncio.to_thread(self._store.blobs.clear, work)
-            async with self._store.write() as db:
-                await self._publish(db, subject, made, part)
+            end = await self._tracks.last_frames(recording.id, whole, pieces, last)
+            frames = [
+                *(
+                    Stretch(blobs.path(extent.blob), extent.offset, extent.frames * whole.form.frame_bytes)
+                    for extent in whole.extents
+                ),
+                Stretch(last, 0, end.bytes),
+            ]
+            tags = await self._tags(subject)
+            form = whole.form
+            made = await asyncio.to_thread(
+                put_together,
+                frames,
+                part,
+                samples=subject.ledger.samples,
+                bitrate=form.bitrate,
+                channels=form.channels,
+                tags=tags,
+            )
         finally:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
+            await asyncio.to_thread(last.unlink, missing_ok=True)
+        return Made(made, whole)
 
     async def _read(self, recording_id: RecordingId) -> Subject | None:
         async with self._store.read() as db:
@@ -122,6 +159,7 @@ class Finishing:
             ledger=ledger,
             episode=episode,
             fingerprint=ledgers.fingerprint(ledger),
+            channels=channels_of(ledger.entries, chunks),
         )
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
@@ -139,7 +177,7 @@ class Finishing:
             chapters=tuple(Chapter(to_ms(gap.position), f"Missing ({gap.reason})") for gap in subject.ledger.gaps),
         )
 
-    async def _publish(self, db: Connection, subject: Subject, made: MadeEpisode | None, part: Path) -> None:
+    async def _publish(self, db: Connection, subject: Subject, made: Made | None, part: Path) -> None:
         """The row that makes the file an episode, and all that follows from it."""
         now = self._clock()
         recording = await archive.recording(db, subject.recording.id)
@@ -150,12 +188,11 @@ class Finishing:
         if made is None and subject.episode is None:
             await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {}), now)
             return  # withdrawn meanwhile
-        for mismatch in made.mismatches if made is not None else ():
-            log.warning("a chunk sounds for another time than it should: recording=%s %s", recording.code, mismatch)
         if made is not None:
             # Inside the transaction: what forgets unreferenced blobs must not come between.
-            await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.sha256))
-        episode = _episode(subject, made, now)
+            await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.file.sha256))
+            await self._move_into(db, recording, made, now)
+        episode = _episode(subject, made.file if made else None, now)
         if episode.published_at is None:
             held_until = self._held_until(recording, subject.ledger)
             if held_until is None or held_until <= now:
@@ -175,6 +212,12 @@ class Finishing:
         await self._apply(db, recording.id, Joined(subject.fingerprint))
         listed = "published" if episode.published_at else "held"
         log.info("%s: %.1f s recording=%s room=%s", listed, episode.samples / 48_000, recording.code, recording.room_id)
+
+    async def _move_into(self, db: Connection, recording: Recording, made: Made, now: datetime) -> None:
+        """From now on the track's frames are those in the episode's file: there is no second copy of them."""
+        place = Extent(0, made.whole.frames, BlobKey(made.file.sha256), made.file.head)
+        gone = await tracks.replace_extents(db, recording.id, [place] if place.frames else [])
+        await stored_tracks.forget(db, recording.id, gone, now)
 
     def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
         """An incomplete episode that may still heal is not listed before this: apps never fetch an item again.
@@ -228,15 +271,3 @@ def may_heal(recording: Recording, ledger: Ledger) -> bool:
     """Whether what is missing may still turn up: a key, media, a chunk never seen, a client that comes back."""
     never_seen = any(entry.state is ChunkState.MISSING for entry in ledger.entries)
     return ledger.waiting or never_seen or recording.ended_by is EndedBy.ABANDONED
-
-
-def pieces(ledger: Ledger, store: Store) -> list[Piece]:
-    """The ledger as files and silences, in the order of the sound."""
-    made: list[Piece] = []
-    for entry in ledger.entries:
-        if entry.sounds:
-            assert entry.blob is not None
-            made.append(Sound(store.blobs.path(entry.blob), entry.container, entry.continues, entry.samples))
-        elif entry.samples:
-            made.append(Silence(entry.samples))
-    return made

@@ -30,7 +30,7 @@ STORE_TROUBLE_PAUSE_S = 60.0
 LONGEST_WISH_S = 7 * 86_400.0
 TRIES_AFTER_A_MISTAKE = 5
 TRIES_BEFORE_A_WARNING = 10
-NEVER_GIVEN_UP = frozenset({JobKind.FETCH, JobKind.FINISH, JobKind.TICK, JobKind.END, JobKind.FORGET})
+NEVER_GIVEN_UP = frozenset({JobKind.FETCH, JobKind.ENCODE, JobKind.FINISH, JobKind.TICK, JobKind.END, JobKind.FORGET})
 """After a mistake of ours: what would be lost, or stay, may still come right with the next version."""
 LOOK_AT_LEAST_EVERY_S = 60.0
 
@@ -46,7 +46,8 @@ class Lane:
 
 LANES = (
     Lane("fetch", (JobKind.FETCH,), 8),
-    Lane("sound", (JobKind.FINISH, JobKind.COVER), 2),
+    Lane("sound", (JobKind.ENCODE,), 2),
+    Lane("finish", (JobKind.FINISH, JobKind.COVER), 2),
     Lane("look", (JobKind.REFRESH, JobKind.BACKFILL), 2),
     Lane("talk", (JobKind.NOTICE, JobKind.DIRECT, JobKind.INVITE), 4),
     Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET, JobKind.KEYS), 1),

@@ -116,6 +116,12 @@ class Tracks:
                 first += frames
         return whole
 
+    async def drop_frames(self, recording_id: RecordingId) -> None:
+        """All frames are to be made again, as they were: what was decided of each piece stays."""
+        async with self._store.write() as db:
+            gone = await tracks.replace_extents(db, recording_id, ())
+            await forget(db, recording_id, gone, self._clock())
+
     async def last_frames(
         self, recording_id: RecordingId, whole: Whole, pieces: Sequence[Piece], out: Path
     ) -> Rendered:
@@ -221,7 +227,7 @@ class Tracks:
         ]
         await tracks.replace_cuts(db, recording.id, cuts, kept)
         gone = await tracks.replace_extents(db, recording.id, extents)
-        await forget(db, recording.id, gone - {finished}, now)
+        await forget(db, recording.id, gone, now)
         track = replace(old.track, generation=old.track.generation + 1)
         await tracks.save(db, track)
         return Whole(track, tuple(cuts), tuple(extents))

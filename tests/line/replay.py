@@ -32,11 +32,13 @@ from bot.recorder import Recorder
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.policy import Limits
 from bot.settings import Settings, validate
+from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
+from bot.worker.tracks import Tracks
 from storage import archive, jobs
 from storage.records import (
     SAMPLE_RATE,
@@ -216,9 +218,11 @@ class Line:
         pictures = Pictures(self.store, download=self._download, clock=self.clock)
         apply, clock = self.recorder.apply, self.clock
         fetching = Fetching(self.store, self.settings, ffmpeg, download=self._download, apply=apply, clock=clock)
-        finishing = Finishing(self.store, self.settings, ffmpeg, cover=pictures.of, apply=apply, clock=clock)
+        tracks = Tracks(self.store, self.settings, ffmpeg, clock)
+        finishing = Finishing(self.store, self.settings, tracks, cover=pictures.of, apply=apply, clock=clock)
         return {
             JobKind.FETCH: fetching,
+            JobKind.ENCODE: Encoding(self.store, tracks, clock),
             JobKind.FINISH: finishing,
             JobKind.COVER: pictures,
             JobKind.FORGET: Forgetting(self.store),

@@ -1,0 +1,86 @@
+"""Frames into an episode: tag, Info frame, frames; whole under its name or not there at all."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.audio.mp3 import frame_size, info_frame
+from bot.audio.tags import EpisodeTags, id3
+from bot.errors import TryLater
+from storage.records import Samples, to_ms
+
+_COPY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some bytes of a file."""
+
+    path: Path
+    offset: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MadeEpisode:
+    bytes: int
+    sha256: str  # lower-case hex
+    samples: Samples  # what a decoder that reads the Info frame gives, exactly
+    head: int  # bytes in front of the first frame of sound
+
+
+def put_together(
+    frames: Sequence[Stretch], out: Path, *, samples: Samples, bitrate: int, channels: int, tags: EpisodeTags
+) -> MadeEpisode:
+    """`out` is replaced at once, and only by a whole file. Its folder must be there. Blocking.
+
+    Raises TryLater when the frames are not this sound, OSError for the disk's.
+    """
+    count, rest = divmod(sum(stretch.bytes for stretch in frames), frame_size(bitrate))
+    try:
+        info = info_frame(frames=count, kbps=bitrate, samples=samples, channels=channels)
+    except ValueError:
+        raise TryLater("the frames of an episode have the wrong length") from None
+    if rest:
+        raise TryLater("the frames of an episode are of another form than was asked for")
+    head = id3(tags, to_ms(samples)) + info
+    with tempfile.NamedTemporaryFile(prefix=f".{out.name}.", dir=out.parent, delete=False) as target:
+        temporary = Path(target.name)
+        try:
+            digest, size = hashlib.sha256(), 0
+            for block in _blocks(head, frames):
+                digest.update(block)
+                size += target.write(block)
+            target.flush()
+            os.fsync(target.fileno())
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+    _sync_folder(out.parent)
+    return MadeEpisode(size, digest.hexdigest(), samples, len(head))
+
+
+def _blocks(head: bytes, frames: Iterable[Stretch]) -> Iterator[bytes]:
+    yield head
+    for stretch in frames:
+        left = stretch.bytes
+        with stretch.path.open("rb") as file:
+            file.seek(stretch.offset)
+            while left:
+                block = file.read(min(left, _COPY))
+                if not block:
+                    raise TryLater("a file of frames is shorter than it was")
+                left -= len(block)
+                yield block
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name is on the disk too."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

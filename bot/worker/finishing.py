@@ -14,12 +14,14 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.plan import Piece, Silence, Sound
 from bot.audio.tags import Chapter, EpisodeTags
 from bot.feeds import addresses, titles
+from bot.recording import account, chapters
 from bot.recording import ledger as ledgers
 from bot.recording.ledger import Ledger
+from bot.recording.lengths import spoken_length
 from bot.recording.model import Joined
 from bot.settings import Settings
 from bot.worker.fetching import Apply
-from storage import archive, jobs, past, rooms
+from storage import archive, heirs, jobs, past, rooms
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -126,7 +128,6 @@ class Finishing:
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
         recording, zone = subject.recording, self._settings.feeds.zone
-        missing = sum(gap.samples for gap in subject.ledger.gaps)
         picture = self._store.blobs.path(await self._cover(subject.room.room_id))
         return EpisodeTags(
             title=titles.episode_title(recording, zone),
@@ -135,8 +136,8 @@ class Finishing:
             date=recording.started_at.astimezone(zone),
             cover=await asyncio.to_thread(picture.read_bytes),
             cover_mime="image/jpeg",
-            comment=f"{words.spoken_gap(to_ms(missing))} missing" if missing else None,
-            chapters=tuple(Chapter(to_ms(gap.position), f"Missing ({gap.reason})") for gap in subject.ledger.gaps),
+            comment=account.silences(account.loss_of(subject.ledger)),
+            chapters=tuple(Chapter(mark.at, mark.title) for mark in chapters.marks(subject.ledger)),
         )
 
     async def _publish(self, db: Connection, subject: Subject, made: MadeEpisode | None, part: Path) -> None:
@@ -155,7 +156,7 @@ class Finishing:
         if made is not None:
             # Inside the transaction: what forgets unreferenced blobs must not come between.
             await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.sha256))
-        episode = _episode(subject, made, now)
+        episode = replace(_episode(subject, made, now), loss=account.loss_of(subject.ledger))
         if episode.published_at is None:
             held_until = self._held_until(recording, subject.ledger)
             if held_until is None or held_until <= now:
@@ -192,13 +193,13 @@ class Finishing:
         """Tells the room once, as a reply to the started event."""
         recording, room = subject.recording, subject.room
         base = self._settings.web.address
-        public = recording.public and room.visibility == "public"
+        podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
+        public = recording.public and podcast.visibility == "public"
         body = words.published(
             title=titles.episode_title(recording, self._settings.feeds.zone),
-            length=titles.spoken_length(to_ms(episode.samples)),
-            missing=to_ms(sum(gap.samples for gap in subject.ledger.gaps)),
-            complete=recording.state is RecordingState.COMPLETE,
-            address=addresses.episode_page(base, room.key, recording.code) if public else None,
+            length=spoken_length(to_ms(episode.samples)),
+            whole=account.whole(recording, episode.loss),
+            address=addresses.episode_page(base, podcast.key, recording.code) if public else None,
             prefix=self._settings.commands.prefix,
         )
         payload = {"room_id": room.room_id, "body": body, "reply_to": recording.event_id}

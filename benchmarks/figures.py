@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """`within` is None where there is no budget, or nothing to compare with on this machine."""
+    """`within` is None where there is no budget, or nothing to compare with on this machine. `vital`: to miss it is a
+    failure of the run, not a slow machine."""
 
     what: str
     bound: str
     measured: str
     within: bool | None = None
+    vital: bool = False
 
 
 def at_most(what: str, value: float, bound: float, unit: str, more: str = "") -> Figure:
@@ -37,3 +39,8 @@ def rows(figures: Iterable[Figure]) -> list[str]:
     padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
     padded.insert(1, ["-" * width for width in widths])
     return ["| " + " | ".join(row) + " |" for row in padded]
+
+
+def failed(figures: Iterable[Figure]) -> bool:
+    """Something vital was missed."""
+    return any(one.vital and one.within is False for one in figures)

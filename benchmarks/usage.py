@@ -1,6 +1,7 @@
 """What a process has used, as the kernel counts it."""
 
 import contextlib
+import os
 import re
 import resource
 from pathlib import Path
@@ -23,6 +24,12 @@ def cpu_of(process: int) -> float:
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
+def all_cpu_of(process: int) -> float:
+    """Seconds of CPU of another process since it began, with those of its children that have ended (proc(5), stat)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def forget_peak() -> None:
     """The highest memory is counted from now on (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
@@ -30,6 +37,11 @@ def forget_peak() -> None:
 
 def peak_mib() -> float:
     """Highest resident memory of this process alone; getrusage's would hold what the parent had at the fork."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return memory_of("self", "VmHWM")
+
+
+def memory_of(process: int | str, field: str) -> float:
+    """One of the kernel's figures of a process's memory, in MiB (proc(5), status)."""
+    found = re.search(rf"{field}:\s*(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024

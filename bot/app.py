@@ -37,6 +37,7 @@ from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
+from bot.worker.rereading import Rereading
 from bot.worker.tracks import Tracks
 from storage.errors import StoreError
 from storage.records import JobKind, MediaSource, RoomId, UserId
@@ -135,6 +136,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         UserId(settings.matrix.user_id),
         decrypt=lambda heard: session.keys.open_sealed(heard),
         is_command=partial(is_command, prefix=settings.commands.prefix),
+        publishes=partial(settings.may_publish, mod=True),
         prefix=settings.commands.prefix,
         clock=clock,
     )
@@ -196,6 +198,7 @@ def _handlers(
         JobKind.ENCODE: Encoding(store, tracks, clock),
         JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
         JobKind.COVER: pictures,
+        JobKind.FOLLOW: Rereading(store, Past(session), clock=clock),
         JobKind.BACKFILL: backfilling,
         JobKind.KEYS: KeyImport(session, open_all=intake.open_all),
         JobKind.FORGET: Forgetting(store),

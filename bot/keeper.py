@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from storage import archive, jobs, journal, withheld
+from storage import archive, candidates, jobs, journal, redacted, withheld
 from storage.errors import StoreError
 from storage.records import BlobKey, JobKind, NewJob
 from storage.store import Store
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 3600.0
 FEW = 50  # files that a few deaths may leave behind
 KEEP_HANDLED_EVENTS = timedelta(days=30)  # only that they were seen, so that none is dealt with twice
+KEEP_CANDIDATES = timedelta(days=1)  # after the end of their broadcast
 KEEP_FINISHED_JOBS = timedelta(days=7)
 
 
@@ -45,6 +46,8 @@ class Keeper:
         async with self._store.write() as db:
             events = await journal.prune(db, now - KEEP_HANDLED_EVENTS)
             await withheld.prune(db, now - KEEP_HANDLED_EVENTS)
+            await candidates.prune(db, now - KEEP_CANDIDATES)
+            await redacted.prune(db, now - KEEP_HANDLED_EVENTS)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:
             log.debug("tidied up: %d events, %d jobs", events, done)

@@ -17,18 +17,19 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.errors import ConfigError
-from bot.feeds.titles import episode_title, spoken_length
+from bot.feeds.titles import episode_title
 from bot.log import one_line
 from bot.recording.ledger import Ledger, lay_out
+from bot.recording.lengths import spoken_length
 from bot.recording.report import recording_json
 from bot.settings import Settings
-from storage import archive
+from storage import archive, heirs
 from storage import rooms as room_rows
 from storage.database import Connection
 from storage.records import Recording, Room, RoomId, to_ms
 from storage.store import Store
 
-ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size")
+ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "goes on in")
 RECORDING_COLUMNS = ("code", "room", "number", "started (UTC)", "length", "state", "not there", "title")
 MIB = 1024 * 1024
 
@@ -85,6 +86,7 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
     """A room, its policies, and what it takes."""
     name = await room_rows.state(db, room.room_id, "m.room.name")
     given = name.content.get("name") if name else None
+    line = await heirs.line(db, room.room_id)
     return {
         "room_id": room.room_id,
         "name": given if isinstance(given, str) else None,
@@ -92,7 +94,8 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
         "encrypted": room.encrypted,
         "direct": room.direct,
         "recording": room.recording_on,
-        "podcast": str(room.visibility),
+        "podcast": str((await heirs.podcast(db, line)).visibility),
+        "heir": next(iter(line[line.index(room.room_id) + 1 :]), None),
         "recordings": len(await archive.recordings(db, room.room_id)),
         "bytes": await archive.bytes_of_room(db, room.room_id),
     }
@@ -107,6 +110,7 @@ def _room_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         entry["podcast"],
         str(entry["recordings"]),
         f"{entry['bytes'] / MIB:.1f} MiB",
+        entry["heir"] or "",
     )
 
 

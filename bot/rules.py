@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from storage.records import HistoryVisibility, Position, RoomPower, StateEvent, UserId
+from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
 
 CREATOR = 1 << 53
 """The power of a room version 12 creator: above every level that an event can hold."""
@@ -17,6 +17,7 @@ MOD = 50
 CREATORS_RULE_SINCE = 12  # room versions; before, a creator's power is that of the levels
 SENDER_CREATES_SINCE = 11  # before, `content.creator` names the creator
 INTEGERS_SINCE = 10  # before, levels may be strings
+LONGEST_ID = 255  # Client-Server API, size limits
 
 # Room versions 1 to 9, "Deprecated event content formats": a base 10 integer with white space around it.
 _LEVEL = re.compile(r"[\t\n\v\f\r ]*([+-]?[0-9]{1,16})[\t\n\v\f\r ]*", re.ASCII)
@@ -54,14 +55,29 @@ def is_mod(user: UserId, room: RoomPower) -> bool:
     return power_of(user, room) >= max(MOD, _state_default(room))
 
 
+def may_redact(user: UserId, sender: UserId, room: RoomPower) -> bool:
+    """Whether a redaction by `user` counts for an event of `sender`: of one's own always, of others' with the level
+    `redact`, 50 unless it is said (Client-Server API, redactions). Level unreadable, or room unknown: nobody."""
+    if user == sender:
+        return True
+    if room.create is None:
+        return False
+    said = room.power.content.get("redact", MOD) if room.power else MOD
+    level = _level(said, _version(room.create))
+    return power_of(user, room) >= (CREATOR if level is None else level)
+
+
 def may_hear(visibility: HistoryVisibility, started: Position, member: StateEvent | None) -> bool:
     """Whether a listener hears what began at `started` under this history visibility. Only while they are joined:
     all of it where members read the past, else what began since their last join."""
     if member is None or membership(member.content) != "join":
         return False
-    if visibility in (HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE):
-        return True
-    return member.position < started
+    return shows_the_past(visibility) or member.position < started
+
+
+def shows_the_past(visibility: HistoryVisibility) -> bool:
+    """Whether whoever joins may read what was said before."""
+    return visibility in (HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE)
 
 
 def history_visibility(state: StateEvent | None) -> HistoryVisibility:
@@ -71,6 +87,16 @@ def history_visibility(state: StateEvent | None) -> HistoryVisibility:
     said = state.content.get("history_visibility")
     known = {visibility.value: visibility for visibility in HistoryVisibility}
     return known.get(said, HistoryVisibility.JOINED) if isinstance(said, str) else HistoryVisibility.JOINED
+
+
+def predecessor(create: StateEvent | None) -> RoomId | None:
+    """The room that this m.room.create says to go on from (Client-Server API, room upgrades). Anybody can make a
+    room that says so of any other."""
+    said = create.content.get("predecessor") if create else None
+    room_id = said.get("room_id") if isinstance(said, Mapping) else None
+    if not isinstance(room_id, str) or not room_id.startswith("!") or len(room_id) > LONGEST_ID:
+        return None
+    return RoomId(room_id) if room_id.isprintable() else None
 
 
 def invite_allowed(patterns: Iterable[str], user: UserId) -> bool:

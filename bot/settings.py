@@ -178,6 +178,11 @@ class Settings(Section):
             return {"matrix": {}} | {str(key): {} if value is None else value for key, value in values.items()}
         return values
 
+    def may_publish(self, user_id: str, *, mod: bool) -> bool:
+        """Whether somebody, a moderator of the room or not, may make its podcast public (`feeds.public_by`)."""
+        admin = user_id in self.matrix.admins
+        return {"mods": mod or admin, "admins": admin, "nobody": False}[self.feeds.public_by]
+
     def password(self) -> str | None:
         """The account's password, from whichever of the two keys is set.
 

@@ -1,12 +1,35 @@
 """What the bot says of its own accord, as opposed to in answer to a command. Pure; plain, short English."""
 
-from storage.records import DurationMs
+GOES_ON_ELSEWHERE = (
+    "This room was upgraded, and its podcast goes on in the room that replaced it: I record nothing new here, and "
+    "take commands there."
+)
 
 
-def welcome(*, records: bool, direct: bool, prefix: str) -> str:
+def continues_podcast(*, public: bool) -> str:
+    """Of a room that is the heir of one that was upgraded."""
+    who = "it is public: anybody can hear what begins here" if public else "it is for the members of this room only"
+    return f"This room continues the podcast of the room that it replaces, under the same addresses; {who}."
+
+
+def welcome(*, records: bool, direct: bool, public: bool, continues: bool, prefix: str) -> str:
     """The one notice on joining: what is recorded, for whom, how to stop it."""
     if direct:
         return f"Hello. I record nothing here. Say `{prefix} help` to see what I can do."
+    if continues:
+        what = "From now on I record its voice broadcasts" if records else "I record nothing here yet"
+        switch = f"`{prefix} record off`" if records else f"`{prefix} record on`"
+        other = f"`{prefix} publish private`" if public else f"`{prefix} publish public`"
+        return (
+            f"Hello, I am Aircheck. {continues_podcast(public=public)} {what}. A moderator can change this with "
+            f"{switch} and {other}. Say `{prefix} feed` to get the podcast's address."
+        )
+    if records and public:
+        return (
+            "Hello, I am Aircheck. From now on I record the voice broadcasts of this room for its public podcast, "
+            f"which anybody can hear. A moderator can stop this with `{prefix} record off` and make the podcast "
+            f"private with `{prefix} publish private`. Say `{prefix} feed` to get its address."
+        )
     if records:
         return (
             "Hello, I am Aircheck. From now on I record the voice broadcasts of this room and publish them as a "
@@ -21,23 +44,17 @@ def welcome(*, records: bool, direct: bool, prefix: str) -> str:
 
 
 TOLD = {
+    "empty": "There is nothing to hear in this broadcast: no sound came, or none that can be played. If some still "
+    "comes, it is published as usual.",
     "limit": "This broadcast is longer than I may record. What comes after this point is not kept.",
     "room_full": "This room's recordings take all the space they may have. Nothing new is kept until some are deleted.",
 }
 
 
-def published(*, title: str, length: str, missing: DurationMs, complete: bool, address: str | None, prefix: str) -> str:
-    """A recording is there: title, length, what is missing, and where."""
-    unheard = "complete" if complete else "its end may be missing"
-    whole = f"{spoken_gap(missing)} missing" if missing else unheard
+def published(*, title: str, length: str, whole: str, address: str | None, prefix: str) -> str:
+    """A recording is there: title, length, complete or what is missing, and where."""
     where = f": {address}" if address else f". Say `{prefix} feed` to get your own address."
     return f"{title} ({length}, {whole}) is there{where}"
-
-
-def spoken_gap(milliseconds: DurationMs) -> str:
-    """`2 min`, `6 s`; never 0."""
-    seconds = max(1, round(milliseconds / 1000))
-    return f"{seconds // 60} min {seconds % 60} s".replace(" 0 s", "") if seconds >= 60 else f"{seconds} s"
 
 
 def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:

@@ -2,10 +2,11 @@
 
 import secrets
 import string
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, or_, select, union_all
+from sqlalchemy import CompoundSelect, Select, delete, func, select, union_all
 
 from storage.database import Connection
 from storage.records import (
@@ -50,22 +51,38 @@ async def recording_by_code(db: Connection, code: str) -> Recording | None:
     return record(Recording, row) if row else None
 
 
-async def recordings(db: Connection, room_id: RoomId | None = None, limit: int | None = None) -> tuple[Recording, ...]:
-    """Newest first by `started_at`, then by number; of all rooms when `room_id` is None."""
-    statement = select(recording_table).order_by(recording_table.c.started_at.desc(), recording_table.c.id.desc())
-    if room_id is not None:
-        statement = statement.where(recording_table.c.room_id == room_id)
-    found = await db.execute(statement.limit(limit) if limit is not None else statement)
+def _rooms(where: RoomId | Sequence[RoomId]) -> Sequence[RoomId]:
+    """A room, or the rooms of one podcast (`storage.heirs`)."""
+    return [RoomId(where)] if isinstance(where, str) else where
+
+
+def _newest_first(
+    statement: Select[Any], where: RoomId | Sequence[RoomId] | None, limit: int | None, offset: int = 0
+) -> Select[Any] | CompoundSelect[Any]:
+    """A select of recordings, with its order; of all rooms when `where` is None."""
+    every: Select[Any] | CompoundSelect[Any] = statement
+    if where is not None:
+        # With IN all of them would be sorted; this way each room is read in its index's order, and merged.
+        every = union_all(*(statement.where(recording_table.c.room_id == room_id) for room_id in _rooms(where)))
+    columns = every.selected_columns
+    return every.order_by(columns.started_at.desc(), columns.id.desc()).limit(limit).offset(offset)
+
+
+async def recordings(
+    db: Connection, room_id: RoomId | Sequence[RoomId] | None = None, limit: int | None = None
+) -> tuple[Recording, ...]:
+    """Newest first by `started_at`, then by id; of all rooms when `room_id` is None."""
+    found = await db.execute(_newest_first(select(recording_table), room_id, limit))
     return tuple(record(Recording, row) for row in found)
 
 
 async def open_recordings(
-    db: Connection, room_id: RoomId | None = None, broadcaster: UserId | None = None
+    db: Connection, room_id: RoomId | Sequence[RoomId] | None = None, broadcaster: UserId | None = None
 ) -> tuple[Recording, ...]:
     """Those that are live or finishing, oldest first."""
     statement = select(recording_table).where(recording_table.c.state.in_(OPEN)).order_by(recording_table.c.position)
     if room_id is not None:
-        statement = statement.where(recording_table.c.room_id == room_id)
+        statement = statement.where(recording_table.c.room_id.in_(_rooms(room_id)))
     if broadcaster is not None:
         statement = statement.where(recording_table.c.broadcaster == broadcaster)
     return tuple(record(Recording, row) for row in await db.execute(statement))
@@ -122,18 +139,13 @@ async def delete_episode(db: Connection, recording_id: RecordingId) -> None:
 
 
 async def published(
-    db: Connection, room_id: RoomId, limit: int | None = None, offset: int = 0
+    db: Connection, room_id: RoomId | Sequence[RoomId], limit: int | None = None, offset: int = 0
 ) -> tuple[tuple[Recording, Episode], ...]:
-    """What a room's feeds may list, newest first: audio is there, and it is whole or no longer held."""
-    listed = (recording_table.c.room_id == room_id) & (recording_table.c.state != RecordingState.DELETED)
-    statement = (
-        select(recording_table)
-        .join(episodes, episodes.c.recording_id == recording_table.c.id)
-        .where(listed, episodes.c.published_at.is_not(None))
-        .order_by(recording_table.c.started_at.desc(), recording_table.c.id.desc())
-        .offset(offset)
-    )
-    rows = await db.execute(statement if limit is None else statement.limit(limit))
+    """What the feeds of a room, or of those of one podcast, may list, newest first: audio is there, and it is whole or
+    no longer held."""
+    listed = (recording_table.c.state != RecordingState.DELETED) & episodes.c.published_at.is_not(None)
+    statement = select(recording_table).join(episodes, episodes.c.recording_id == recording_table.c.id).where(listed)
+    rows = await db.execute(_newest_first(statement, room_id, limit, offset))
     found = [record(Recording, row) for row in rows]
     wanted = select(episodes).where(episodes.c.recording_id.in_([one.id for one in found]))
     by_id = {row.recording_id: record(Episode, row) for row in await db.execute(wanted)}
@@ -159,17 +171,3 @@ async def bytes_of_room(db: Connection, room_id: RoomId) -> int:
         found = await db.execute(select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(of_room)))
         total += int(found.scalar_one_or_none() or 0)
     return total
-
-
-async def expects_keys(db: Connection, room_id: RoomId, sender: UserId, broadcast: EventId, since: datetime) -> bool:
-    """Whether an unreadable event of `sender` may belong to that broadcast: it is open, or ended after `since`."""
-    found = await db.execute(
-        select(recording_table.c.id).where(
-            recording_table.c.room_id == room_id,
-            recording_table.c.event_id == broadcast,
-            recording_table.c.broadcaster == sender,
-            recording_table.c.state != RecordingState.DELETED,
-            or_(recording_table.c.ended_at.is_(None), recording_table.c.ended_at > since),
-        )
-    )
-    return found.first() is not None

@@ -124,6 +124,20 @@ async def recover(db: Connection, now: datetime) -> int:
     return len(found)
 
 
+async def last_change(db: Connection) -> datetime | None:
+    """When a job was last written, by the clock of then."""
+    return (await db.execute(select(func.max(jobs.c.changed_at)))).scalar_one_or_none()
+
+
+async def set_back(db: Connection, before: datetime, now: datetime) -> None:
+    """The clock said `before` and says `now`, which is earlier: what waits waits no longer than it would have."""
+    later = await db.execute(select(jobs.c.id, jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.run_at > now))
+    for row in later.all():
+        run_at = max(now, row.run_at - (before - now))
+        await db.execute(update(jobs).where(jobs.c.id == row.id).values(run_at=run_at))
+    await db.execute(update(jobs).where(jobs.c.changed_at > now).values(changed_at=now))
+
+
 async def hasten(db: Connection, kind: JobKind, subject_prefix: str, now: datetime) -> None:
     """What it waited for has come: ready jobs whose subject begins so run now."""
     begins = jobs.c.subject.startswith(subject_prefix, autoescape=True)

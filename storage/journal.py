@@ -80,12 +80,28 @@ async def add(db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = 
     return None if found is None else Position(found)
 
 
-async def pending(db: Connection, event_id: EventId) -> bool:
-    """Whether this event was heard and is not dealt with yet."""
-    found = await db.execute(
-        select(journal.c.position).where(journal.c.event_id == event_id, journal.c.handled.is_(False))
-    )
-    return found.first() is not None
+async def retell(db: Connection, heard: HeardEvent, now: datetime) -> None:
+    """It is to be dealt with (again), in its place where it has one. What waits to be dealt with, or for its key,
+    stays as it is."""
+    content = {
+        "event": dict(heard.event),
+        "encrypted": heard.encrypted,
+        "clear_relation": heard.clear_relation,
+        "session_id": heard.session_id,
+        "history": heard.history,
+        "received_at": now,
+        "handled": False,
+    }
+    statement = insert(journal).values(event_id=heard.event_id, room_id=heard.room_id, **content)
+    only_its_place = journal.c.handled & journal.c.event.is_(None)
+    await db.execute(statement.on_conflict_do_update(index_elements=["event_id"], set_=content, where=only_its_place))
+
+
+async def pending(db: Connection, event_id: EventId) -> HeardEvent | None:
+    """This event, if it was heard and is not dealt with yet."""
+    found = await db.execute(select(journal).where(journal.c.event_id == event_id, journal.c.handled.is_(False)))
+    row = found.one_or_none()
+    return _heard(row) if row else None
 
 
 async def unhandled(db: Connection, limit: int) -> tuple[HeardEvent, ...]:

@@ -40,6 +40,10 @@ def to_samples(ms: int) -> Samples:
     return Samples(ms * (SAMPLE_RATE // 1000))
 
 
+KEY_WITHHELD = "withheld:"
+"""Of the reason of a chunk whose key its speaker's client says not to give; the client's code follows."""
+
+
 class RecordingKind(StrEnum):
     VOICE_BROADCAST = "voice_broadcast"
 
@@ -72,6 +76,7 @@ class ChunkState(StrEnum):
     DUPLICATE = "duplicate"  # another chunk with its number is in the audio; told by the ledger
     REDACTED = "redacted"
     REFUSED = "refused"  # too large, too long, or not ours to keep
+    CANDIDATE = "candidate"  # a voice message of the speaker that may be a lost chunk; the ledger knows nothing of it
 
 
 class Timing(StrEnum):
@@ -168,6 +173,7 @@ class Chunk:
     blob: BlobKey | None = None  # decrypted bytes
     bytes: int | None = None
     facts: ChunkFacts | None = None
+    adopted: bool = False  # came as a plain voice message; its sound proved that it is a chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,26 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """What an episode lacks, in short."""
+
+    samples: Samples = Samples(0)  # silence that stands for sound
+    gaps: int = 0
+    first: tuple[tuple[Samples, Samples], ...] = ()  # position and length of the first few gaps
+    end: bool = False  # something is missing after the last sound: nobody can know how much
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A client said that it gives no key of a Megolm session (Client-Server API, m.room_key.withheld). Nothing
+    proves that the session is the sender's."""
+
+    session_id: SessionId
+    sender: UserId
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class Episode:
     """The audio that was made of a recording. Its GUID never changes; the blob does when it heals."""
 
@@ -209,6 +235,7 @@ class Episode:
     published_at: datetime | None = None  # first listed in a feed; None while it is held
     fingerprint: str = ""  # of what it was made from: the same fingerprint, the same file
     announced: bool = False  # the room was told
+    loss: Loss = Loss()
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +343,7 @@ class JobKind(StrEnum):
     INVITE = "invite"  # take or leave an invite; subject: room id
     END = "end"  # end a recording from outside (record off); subject: recording id; payload: by
     FORGET = "forget"  # remove blobs that nothing refers to any more
+    FOLLOW = "follow"  # read of a broadcast what the sync did not show; subject: its started event; payload: room_id
     BACKFILL = "backfill"  # find and record a room's past broadcasts; subject: room id
     KEYS = "keys"  # take in room keys that another client exported; payload: file, passphrase
     COMMAND = "command"  # carry out what somebody asked for in a room; subject: event id

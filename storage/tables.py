@@ -35,6 +35,7 @@ from storage.records import (
     HistoryVisibility,
     JobKind,
     JobState,
+    Loss,
     MediaSource,
     MxcUri,
     OggFacts,
@@ -117,6 +118,22 @@ class Facts(TypeDecorator[ChunkFacts]):
             channels=value["channels"],
             ogg=OggFacts(**ogg) if ogg else None,
         )
+
+
+class Lost(TypeDecorator[Loss]):
+    """A Loss as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Loss | None, dialect: Dialect) -> Any:
+        return None if value is None else dataclasses.asdict(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Loss | None:
+        if value is None:
+            return None
+        first = tuple((Samples(position), Samples(samples)) for position, samples in value["first"])
+        return Loss(Samples(value["samples"]), value["gaps"], first, value["end"])
 
 
 BIG = BigInteger().with_variant(Integer, "sqlite")
@@ -228,6 +245,8 @@ chunks = Table(
     Column("blob", String(64), index=True),
     Column("bytes", BIG),
     Column("facts", Facts),
+    Column("adopted", Boolean, nullable=False),
+    Index("ix_chunks_candidates", "recording_id", sqlite_where=text("state = 'candidate'")),
 )
 
 episodes = Table(
@@ -242,6 +261,7 @@ episodes = Table(
     Column("published_at", Utc),
     Column("fingerprint", String(64), nullable=False),
     Column("announced", Boolean, nullable=False),
+    Column("loss", Lost, nullable=False),
 )
 
 tracks = Table(
@@ -285,8 +305,28 @@ withheld = Table(
     "withheld",
     metadata,
     Column("session_id", String(255), primary_key=True),
+    Column("sender", String(255), primary_key=True),
     Column("code", String(64), nullable=False),
     Column("noted_at", Utc, nullable=False),
+)
+
+heirs = Table(
+    "heirs",
+    metadata,
+    Column("room_id", String(255), ForeignKey("rooms.room_id"), primary_key=True),
+    Column("heir", String(255), ForeignKey("rooms.room_id"), nullable=False, unique=True),
+)
+
+redacted = Table(
+    "redacted",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("room_id", String(255), nullable=False),
+    Column("event_id", String(255), nullable=False),
+    Column("sender", String(255), nullable=False),
+    Column("noted_at", Utc, nullable=False),
+    UniqueConstraint("event_id", "sender", "room_id"),
+    Index("ix_redacted_newest", "room_id", "id"),
 )
 
 listeners = Table(

@@ -5,10 +5,10 @@ import hashlib
 import io
 import wave
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
-from bot.worker.lanes import Handler
+from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
 from bot.worker.tracks import Tracks
 from storage import archive, jobs, rooms
@@ -170,6 +170,13 @@ class Mortal(Store):
 find_ffmpeg = cache(Ffmpeg.find)
 
 
+class OneByOne(Worker):
+    """The lanes' way to end a job, without the lanes."""
+
+    async def end(self, job: Job) -> None:
+        await self._run(job)
+
+
 class Shell:
     """Intake, recorder and those workers that need no homeserver, over one store."""
 
@@ -177,13 +184,14 @@ class Shell:
         self.store = store
         self.settings = settings
         self.clock = clock or Clock()
+        self.ffmpeg = find_ffmpeg()
         self.download: Download = download
         self.opens: Callable[[HeardEvent], HeardEvent | None] = lambda _: None
         self._begin()
 
     def _begin(self) -> None:
         """A new process over the same store."""
-        store, clock, settings, ffmpeg = self.store, self.clock, self.settings, find_ffmpeg()
+        store, clock, settings, ffmpeg = self.store, self.clock, self.settings, self.ffmpeg
         self.recorder = Recorder(store, Limits(quiet_period_s=60), clock)
         self.keeper = Keeper(store, clock)
         self.intake = Intake(
@@ -191,6 +199,7 @@ class Shell:
             BOT,
             decrypt=lambda wrapper: self.opens(wrapper),
             is_command=lambda event: str(event.get("content", {}).get("body", "")).startswith(PREFIX),
+            publishes=partial(settings.may_publish, mod=True),
             prefix=PREFIX,
             clock=clock,
         )
@@ -245,6 +254,19 @@ class Shell:
             return ()
         async with self.store.write() as db:
             return await jobs.claim(db, DONE_HERE, self.clock(), 1)
+
+    def use(self, ffmpeg: Ffmpeg) -> None:
+        """Another decoder from now on."""
+        self.ffmpeg = ffmpeg
+        self._begin()
+
+    async def work_one(self, kinds: Collection[JobKind]) -> bool:
+        """The next due job of these kinds, to whatever end the lanes give it; False when none is due."""
+        async with self.store.write() as db:
+            claimed = await jobs.claim(db, kinds, self.clock(), 1)
+        for job in claimed:
+            await OneByOne(self.store, self.handlers, self.clock).end(job)
+        return bool(claimed)
 
     async def rise_again(self) -> None:
         """What a start does after a death."""

@@ -142,6 +142,7 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "direct": False,
         "recording": True,
         "podcast": "private",
+        "heir": None,
         "recordings": 2,
         "bytes": 1_000_099,
     }

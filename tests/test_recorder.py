@@ -7,12 +7,27 @@ from typing import Any
 
 import pytest
 
+from bot.errors import GiveUp
+from bot.matrix.media import FetchedMedia
 from bot.recording import machine
 from storage import archive, jobs, journal
 from storage.database import Connection
 from storage.errors import StoreBusyError
-from storage.records import ChunkState, EventId, HeardEvent, JobKind, NewJob, RecordingState, RoomId, SessionId
-from tests.shell import ALICE, ROOM, START, Shell, batch, chunk, heard, info, sealed, shell, state
+from storage.records import (
+    ChunkState,
+    EventId,
+    HeardEvent,
+    JobKind,
+    Json,
+    MediaSource,
+    NewJob,
+    RecordingState,
+    RoomId,
+    SessionId,
+    UserId,
+    Withheld,
+)
+from tests.shell import ALICE, ROOM, START, Shell, batch, chunk, download, heard, info, sealed, shell, state
 
 C1 = EventId("$c1")
 
@@ -147,7 +162,11 @@ async def test_a_chunk_whose_key_is_withheld_says_why_until_the_key_comes(stage:
     await stage.intake.take(batch(info(START, "started"), sealed("$before")))
     await stage.recorder.catch_up()
     session = SessionId("session")
-    notes = ((session, "m.unverified"), (SessionId("x" * 300), "m.unverified"), (SessionId("other"), "no code\n"))
+    notes = (
+        Withheld(session, ALICE, "m.unverified"),
+        Withheld(SessionId("x" * 300), ALICE, "m.unverified"),
+        Withheld(SessionId("other"), ALICE, "no code\n"),
+    )
     await stage.intake.take(batch(withheld=notes))
     await stage.intake.take(batch(sealed("$after"), sealed("$other", "other")))
     await stage.recorder.catch_up()
@@ -157,3 +176,63 @@ async def test_a_chunk_whose_key_is_withheld_says_why_until_the_key_comes(stage:
     await stage.intake.take(batch(new_keys=frozenset({session})))
     await stage.recorder.catch_up()
     assert await reasons(stage) == {"$before": None, "$after": None, "$other": None}
+
+
+async def test_a_key_is_withheld_by_its_speaker_alone(stage: Shell) -> None:
+    """What another member says of the speaker's session counts for nothing, before the speaker's own word and after."""
+    session, mallory = SessionId("session"), UserId("@mallory:hs")
+    await stage.hear(withheld=(Withheld(session, mallory, "m.blacklisted"),))
+    await stage.hear(info(START, "started"), sealed("$before"))
+    await stage.hear(withheld=(Withheld(session, mallory, "m.unauthorised"),))
+    assert await reasons(stage) == {"$before": None}
+    notes = [Withheld(SessionId(f"s{number}"), mallory, "m.blacklisted") for number in range(200)]
+    await stage.hear(withheld=(*notes, Withheld(session, ALICE, "m.unverified")))
+    await stage.hear(sealed("$after"), withheld=(Withheld(session, mallory, "m.blacklisted"),))
+    assert await reasons(stage) == {"$before": "withheld:m.unverified", "$after": "withheld:m.unverified"}
+
+
+async def refuse(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+    """Media that are no sound."""
+    raise GiveUp("no sound", reason="not_audio")
+
+
+async def tell_of(stage: Shell) -> list[Json]:
+    """What the room is told in reply to the broadcast."""
+    return [one for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]
+
+
+async def test_nothing_to_hear_is_told_once(stage: Shell) -> None:
+    """A broadcast without sound is told to its room as a reply, also after a restart once only; sound that comes late
+    makes an episode of it."""
+    await stage.hear(info(START, "started"), info("$stop", "stopped"))
+    stage.clock.pass_by(61)
+    await stage.work()
+    assert (await stage.recording()).state is RecordingState.EMPTY
+    (told,) = await tell_of(stage)
+    assert "nothing to hear" in told["body"]
+    async with stage.store.write() as db:
+        for job in await jobs.claim(db, [JobKind.NOTICE], stage.clock(), 10):
+            await jobs.done(db, job.id, stage.clock())
+    await stage.rise_again()
+    stage.download = refuse
+    await stage.hear(chunk("$c9", 9))
+    await stage.work()
+    assert (await stage.recording()).state is RecordingState.EMPTY
+    assert await tell_of(stage) == []
+    stage.download = download
+    await stage.hear(chunk(C1, 1))
+    await stage.work()
+    assert (await stage.recording()).state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE)
+    (published,) = await tell_of(stage)
+    assert "is there" in published["body"]
+
+
+async def test_a_past_broadcast_without_sound_is_not_told_alone(stage: Shell) -> None:
+    """What a search of the history found is told of together, whatever became of it."""
+    async with stage.store.write() as db:
+        found = await stage.recorder.adopt(db, (info(START, "started"), info("$stop", "stopped")))
+    assert found is not None
+    stage.clock.pass_by(61)
+    await stage.work()
+    assert (await stage.recording()).state is RecordingState.EMPTY
+    assert await tell_of(stage) == []

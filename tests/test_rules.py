@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.rules import CREATOR, history_visibility, invite_allowed, is_mod, may_hear, membership, power_of
+from bot.rules import (
+    CREATOR,
+    history_visibility,
+    invite_allowed,
+    is_mod,
+    may_hear,
+    may_redact,
+    membership,
+    power_of,
+)
 from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
 
 ALICE, BOB, CAROL = UserId("@alice:hs"), UserId("@bob:hs"), UserId("@carol:hs")
@@ -185,3 +194,32 @@ def test_invites(pattern: str, user: str, *, allowed: bool) -> None:
     """Patterns are whole, case counts, only `*` and `?` are wild."""
     assert invite_allowed(["@nobody:nowhere", pattern], UserId(user)) is allowed
     assert invite_allowed([], UserId(user)) is False
+
+
+@pytest.mark.parametrize(
+    ("room", "may"),
+    [
+        (power(users={BOB: 50}), True),
+        (power(users={BOB: 49}), False),
+        (power(users={BOB: 50}, redact=51), False),
+        (power(users={BOB: 10}, redact=10), True),
+        (power(redact=0), True),
+        (power("9", users={BOB: 50}, redact="50"), True),
+        (power("10", users={BOB: 100}, redact="50"), False),
+        (power(users={BOB: 100}, redact=None), False),
+        (power("12", creation={"additional_creators": [BOB]}, redact="junk"), True),
+        (RoomPower(create("10", creator=BOB), None), True),
+        (RoomPower(create("10", creator=ALICE), None), False),
+        (RoomPower(None, state("m.room.power_levels", {"redact": 0})), False),
+        (RoomPower(None, None), False),
+    ],
+)
+def test_who_may_redact_what_others_say(room: RoomPower, *, may: bool) -> None:
+    """By the level `redact`, 50 where it is not said; nobody where it can't be read or the room is not known."""
+    assert may_redact(BOB, ALICE, room) is may
+
+
+@pytest.mark.parametrize("room", [power(redact=100), RoomPower(None, None)])
+def test_everybody_may_redact_what_they_said(room: RoomPower) -> None:
+    """Whatever their power."""
+    assert may_redact(BOB, BOB, room)

@@ -1,8 +1,10 @@
-"""A look-ahead limiter: what one gain for the whole would drive over the ceiling is turned down, gently.
+"""A look-ahead limiter: what a gain would drive over the ceiling is turned down, gently.
 
-Speech peaks some 20 dB above its loudness, so no single gain brings it to the level that podcasts have. The gain is
-worked out once per millisecond: what each millisecond's true peak asks for, the lowest of all around it, smoothed by a
-window no wider than that. So it has come down before the peak is there, and never bends a wave.
+Speech peaks some 20 dB above its loudness, so no gain that follows its loudness brings it to the level that podcasts
+have. What is turned down is worked out once per millisecond: what each millisecond's true peak asks for, the lowest of
+all around it, smoothed by a window no wider than that. So it has come down before the peak is there, and never bends a
+wave. The milliseconds are those of the whole sound, and all sums are taken element by element in one order: any part
+of a long sound can be worked on alone, with CONTEXT around it, and comes out the same to the bit.
 """
 
 import numpy as np
@@ -13,52 +15,82 @@ from bot.audio.peaks import SPAN, Pcm, true_peaks
 
 HOP = 48  # samples
 REACH = 20  # hops in which the gain comes down, and comes back
-CONTEXT = (REACH + 2) * HOP  # samples on each side that have a say in a sample's gain
+CONTEXT = (REACH + 2) * HOP  # samples on each side that have a say in a sample
+_MARGIN = CONTEXT // HOP
+_BLOCK = 2000 * HOP  # worked on together: what fits the cache
 
 
-def _window() -> NDArray[np.float64]:
+def _window() -> NDArray[np.float32]:
     raised = np.hanning(REACH + 2)[1:-1]
-    weights: NDArray[np.float64] = raised / raised.sum()
+    weights: NDArray[np.float32] = (raised / raised.sum()).astype(np.float32)
     return weights
 
 
 _WINDOW = _window()
+_BETWEEN = (np.arange(HOP) / HOP).astype(np.float32)
+
+
+def limited(pcm: Pcm, ceiling_db: float, *, first: int = 0) -> Pcm:
+    """The same sound with no true peak above the ceiling in dBTP; all channels are turned down together. `first` is
+    the place of the first sample in the whole sound, of which only its rest by HOP matters. What begins or ends here
+    is taken to have silence around it. 0.5 ms of work per second of loud sound and channel."""
+    ceiling = 10 ** (ceiling_db / 20)
+    lead = first % HOP + CONTEXT
+    trail = -(lead + len(pcm)) % HOP + CONTEXT
+    padded = np.pad(pcm, ((lead, trail), (0, 0)))
+    parts = []
+    for start in range(0, len(padded) - 2 * CONTEXT, _BLOCK):
+        block = padded[start : start + _BLOCK + 2 * CONTEXT]
+        parts.append(_limited(block, ceiling))
+    return np.concatenate(parts)[first % HOP :][: len(pcm)] if parts else pcm
+
+
+def _limited(block: Pcm, ceiling: float) -> Pcm:
+    """Whole hops, given back without the CONTEXT on both sides."""
+    inner = block[CONTEXT:-CONTEXT]
+    peaks = true_peaks(np.pad(block, ((SPAN, SPAN), (0, 0))), HOP, ceiling)
+    if peaks.max() <= ceiling:
+        return inner
+    borders = _gains(peaks, ceiling)
+    turned = ((borders[:-1] < 1) | (borders[1:] < 1)).nonzero()[0]
+    first, last = borders[turned], borders[turned + 1]
+    curve = first[:, None] + (last - first)[:, None] * _BETWEEN
+    result = inner.copy()
+    hops = result.reshape(-1, HOP, block.shape[1])
+    hops[turned] *= curve[:, :, None]
+    return result
+
+
+def _gains(peaks: NDArray[np.float32], ceiling: float) -> NDArray[np.float32]:
+    """At the borders of the hops that are not CONTEXT: the mean of minima that all look at both hops of a border."""
+    excess = 1 - np.float32(ceiling) / np.maximum(peaks, np.float32(ceiling))
+    highest = sliding_window_view(excess[_MARGIN - REACH : REACH - _MARGIN], REACH + 1).max(axis=1)
+    borders = len(peaks) - 2 * _MARGIN + 1
+    taken = np.zeros(borders, np.float32)
+    for place, weight in enumerate(_WINDOW):
+        taken += weight * highest[place : place + borders]
+    gains: NDArray[np.float32] = 1 - taken
+    return gains
 
 
 class Limiter:
-    """Blocks in, the same samples out with the gain, CONTEXT samples later; `flush` gives the rest. How the sound is
-    cut into blocks makes no difference."""
+    """Blocks of any length in, the same samples out, CONTEXT or a little more later; `flush` gives the rest."""
 
-    def __init__(self, *, gain_db: float, ceiling_db: float) -> None:
-        self._gain = 10 ** (gain_db / 20)
-        self._ceiling = 10 ** (ceiling_db / 20)
-        self._buffer: Pcm = np.zeros(CONTEXT, np.float32)  # begins CONTEXT before the next sample to give
+    def __init__(self, *, ceiling_db: float) -> None:
+        self._ceiling_db = ceiling_db
+        self._buffer: Pcm | None = None  # begins CONTEXT before the next sample to give
 
     def push(self, block: Pcm) -> Pcm:
-        """What can be given by now; about 1 ms of work per second of sound."""
+        """What can be given by now."""
+        if self._buffer is None:
+            self._buffer = np.zeros((CONTEXT, block.shape[1]), np.float32)
         buffer = np.concatenate([self._buffer, block])
         ready = max(0, len(buffer) - 2 * CONTEXT) // HOP * HOP
         self._buffer = buffer[ready:]
-        if not ready:
-            return np.zeros(0, np.float32)
-        return buffer[CONTEXT : CONTEXT + ready] * self._curve(buffer)[CONTEXT : CONTEXT + ready]
+        return limited(buffer[: ready + 2 * CONTEXT], self._ceiling_db)[CONTEXT : CONTEXT + ready]
 
     def flush(self) -> Pcm:
         """What is left at the end."""
-        left = len(self._buffer) - CONTEXT
-        return self.push(np.zeros(CONTEXT + HOP, np.float32))[:left]
-
-    def _curve(self, samples: Pcm) -> Pcm:
-        """The gain of each sample; right but for the first and last CONTEXT."""
-        around = np.pad(samples[: len(samples) // HOP * HOP], SPAN)
-        peaks = true_peaks(around, HOP, self._ceiling / self._gain) * self._gain
-        asked = np.minimum(1.0, self._ceiling / np.maximum(peaks, self._ceiling))
-        if asked.min() == 1.0:
-            return np.full(len(samples), self._gain, np.float32)
-        # At the border of two hops: the mean of minima that all look at both of them.
-        padded = np.pad(asked, REACH, constant_values=1.0)
-        lowest = sliding_window_view(padded, REACH + 1).min(axis=1)
-        borders = np.convolve(lowest, _WINDOW, "valid")
-        at = np.arange(len(samples)) / HOP
-        curve: Pcm = (self._gain * np.interp(at, np.arange(len(borders)), borders)).astype(np.float32)
-        return curve
+        if self._buffer is None:
+            return np.zeros((0, 1), np.float32)
+        return limited(self._buffer, self._ceiling_db)[CONTEXT:]

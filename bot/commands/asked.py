@@ -33,10 +33,14 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One command on its way; `db` is a transaction for writing if the verb `changes` something."""
+    """One command on its way; `db` is a transaction for writing if the verb `changes` something.
+
+    `podcast` is what the room's podcast shows of itself (`storage.heirs`): to be looked at, never to be saved.
+    """
 
     db: Connection
     room: Room
+    podcast: Room
     asker: Asker
     position: Position
     settings: Settings
@@ -50,8 +54,8 @@ class Asked:
 
     @property
     def public(self) -> Shelf:
-        """The room's public addresses, whether they work now or not."""
-        return public_shelf(self.settings.web.address, self.room.key)
+        """The podcast's public addresses, whether they work now or not."""
+        return public_shelf(self.settings.web.address, self.podcast.key)
 
 
 Action = Callable[[Asked], Awaitable[str]]
@@ -63,12 +67,14 @@ class Verb:
     """One command. `read` gives the action that its words ask for, None when they don't fit.
 
     `changes`: it alters something or hands out a secret, so in an encrypted room only encrypted words do it.
+    `everywhere`: it is carried out too in a room whose podcast has gone on to another (`storage.heirs`).
     """
 
     name: str
     forms: tuple[Form, ...]
     read: Callable[[Words], Action | None]
     changes: bool
+    everywhere: bool = False
 
 
 async def asker_of(db: Connection, room_id: RoomId, user_id: UserId, settings: Settings) -> Asker | None:

@@ -9,7 +9,7 @@ from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
 from bot.commands.parse import Words
 from bot.feeds.addresses import look_up_hash, token_for
-from storage import archive, jobs, rooms
+from storage import archive, heirs, jobs, rooms
 from storage.records import JobKind, Listener, NewJob, Room, RoomId, Visibility
 
 MOST_ROOMS = 20
@@ -40,34 +40,49 @@ async def _is_mere_chat(asked: Asked) -> bool:
 
 
 async def _has_podcast(asked: Asked, room: Room) -> bool:
-    return room.recording_on or bool(await archive.recordings(asked.db, room.room_id, limit=1))
+    line = await heirs.line(asked.db, room.room_id)
+    return room.recording_on or bool(await archive.recordings(asked.db, line, limit=1))
 
 
 async def _feeds_of_shared_rooms(asked: Asked) -> str:
     found = 0
     for room in sorted(await rooms.all_rooms(asked.db), key=lambda room: room.changed_at, reverse=True):
-        if found < MOST_ROOMS and room.joined and await _shares(asked, room) and await _has_podcast(asked, room):
+        if found < MOST_ROOMS and await _shares(asked, room) and await _has_podcast(asked, room):
             await _send_address(asked, room.room_id)
             found += 1
     return replies.addresses_are_coming(found) if found else replies.NO_SHARED_ROOM
 
 
 async def _shares(asked: Asked, room: Room) -> bool:
+    """Whether both are in it, and it is the present room of its podcast."""
+    if not room.joined or await heirs.present(asked.db, room.room_id) != room.room_id:
+        return False
     member = await rooms.state(asked.db, room.room_id, "m.room.member", asked.asker.user_id)
     return member is not None and rules.membership(member.content) == "join"
 
 
 async def _send_address(asked: Asked, room_id: RoomId, *, renew: bool = False) -> None:
-    """Makes sure that the asker has an address of this room, always the same unless renewed, and sends it."""
+    """Makes sure that the asker has an address of this room's podcast, always the same unless renewed, and sends it.
+
+    It is named after the first room of the line, and outlives its upgrades. A later one may have had its own before
+    it became the heir: renewing ends that too.
+    """
+    line = await heirs.line(asked.db, room_id)
+    for one in line:
+        known = await rooms.listener(asked.db, one, asked.asker.user_id)
+        if one == line[0] or (renew and known is not None):
+            await _save_address(asked, one, known, renew=renew)
+    payload = {"user_id": asked.asker.user_id, "room_id": line[0]}
+    await jobs.add(asked.db, NewJob(JobKind.DIRECT, f"{asked.asker.user_id}|{line[0]}", payload), asked.now)
+
+
+async def _save_address(asked: Asked, room_id: RoomId, known: Listener | None, *, renew: bool) -> None:
     user_id = asked.asker.user_id
-    known = await rooms.listener(asked.db, room_id, user_id)
     generation = 1 if known is None else known.generation + renew
     token = token_for(asked.secret, room_id, user_id, generation)
     listener = Listener(room_id, user_id, generation, look_up_hash(token))
     if listener != known:
         await rooms.save_listener(asked.db, listener)
-    payload = {"user_id": user_id, "room_id": room_id}
-    await jobs.add(asked.db, NewJob(JobKind.DIRECT, f"{user_id}|{room_id}", payload), asked.now)
 
 
 def _read(words: Words) -> Action | None:

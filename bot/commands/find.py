@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from bot.commands.parse import Code, Last, RecordingName
-from storage import archive
+from storage import archive, heirs
 from storage.database import Connection
 from storage.records import Recording, RecordingState, RoomId
 
@@ -12,7 +12,7 @@ WITH_SOUND = ENDED | {RecordingState.LIVE}
 
 
 async def find_recording(db: Connection, room_id: RoomId, name: RecordingName) -> Recording | None:
-    """A recording of this room that was not deleted. One of another room is not found: codes tell nothing there."""
+    """A recording of this room's podcast that was not deleted; of another none: codes tell nothing there."""
     match name:
         case Last():
             return next(iter(await newest(db, room_id, 1, WITH_SOUND)), None)
@@ -20,7 +20,7 @@ async def find_recording(db: Connection, room_id: RoomId, name: RecordingName) -
             found = await archive.recording_by_code(db, letters)
         case event_id:
             found = await archive.recording_by_event(db, event_id)
-    if found is None or found.room_id != room_id or found.state is RecordingState.DELETED:
+    if found is None or found.state is RecordingState.DELETED or found.room_id not in await heirs.line(db, room_id):
         return None
     return found
 
@@ -28,10 +28,11 @@ async def find_recording(db: Connection, room_id: RoomId, name: RecordingName) -
 async def newest(
     db: Connection, room_id: RoomId, count: int, states: Collection[RecordingState]
 ) -> tuple[Recording, ...]:
-    """The newest `count` recordings in one of these states, newest first."""
+    """The newest `count` recordings of this room's podcast in one of these states, newest first."""
+    line = await heirs.line(db, room_id)
     limit = 2 * count + 10
     while True:
-        looked_at = await archive.recordings(db, room_id, limit=limit)
+        looked_at = await archive.recordings(db, line, limit=limit)
         found = [recording for recording in looked_at if recording.state in states]
         if len(found) >= count or len(looked_at) < limit:
             return tuple(found[:count])

@@ -16,7 +16,8 @@ from bot.commands.parse import ParseError, no_such_command, parse
 from bot.commands.registry import VERBS
 from bot.errors import GiveUp
 from bot.settings import Settings
-from storage import jobs, rooms
+from bot.words import GOES_ON_ELSEWHERE
+from storage import heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import EventId, Job, JobKind, Json, NewJob, Position, RoomId, UserId
 from storage.store import Store
@@ -66,6 +67,7 @@ class _Step:
     verb: str  # for the log: of the registry, never what somebody wrote
     action: Action
     changes: bool
+    everywhere: bool = True
 
 
 class _AnsweredBefore(Exception):
@@ -109,10 +111,14 @@ class Commands:
             return replies.AWAY
         if step.changes and room.encrypted and not said.encrypted:
             return replies.NOT_ENCRYPTED
+        podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
+        if podcast.room_id != room.room_id and not step.everywhere:
+            return GOES_ON_ELSEWHERE
         log.info("command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
         asked = Asked(
             db=db,
             room=room,
+            podcast=podcast,
             asker=asker,
             position=said.position,
             settings=self._settings,
@@ -144,7 +150,7 @@ def _read(body: str, prefix: str) -> _Step:
     if action is None:
         wrong = replies.wrong_words(prefix, verb.forms)
         return _Step(verb.name, partial(_sentence, sentence=wrong), changes=False)
-    return _Step(verb.name, action, verb.changes)
+    return _Step(verb.name, action, verb.changes, verb.everywhere)
 
 
 async def _sentence(_: Asked, *, sentence: str) -> str:

@@ -22,5 +22,11 @@ def _read(words: Words) -> Action | None:
 
 
 VERBS = (
-    Verb("help", (replies.Form("help [command]", "everybody", "what I can do"),), _read, changes=False),
-)  # fmt: skip
+    Verb(
+        "help",
+        (replies.Form("help [command]", "everybody", "what I can do"),),
+        _read,
+        changes=False,
+        everywhere=True,
+    ),
+)

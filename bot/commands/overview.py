@@ -1,19 +1,18 @@
 """`status` and `list [n]`: what there is, read only."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
 from bot.commands.find import ENDED, WITH_SOUND, newest
 from bot.commands.parse import Words, number
-from bot.commands.replies import Heard, Problem
-from bot.recording.ledger import lay_out
-from storage import archive, rooms
-from storage.records import Chunk, ChunkState, Recording, RecordingState, to_ms
-from storage.withheld import PREFIX
+from bot.commands.replies import Heard
+from bot.recording import account
+from bot.recording.ledger import Ledger, lay_out
+from storage import archive, candidates, heirs, rooms
+from storage.records import Loss, Recording, RecordingState, to_ms
 
 LIST_COUNT = 5
 LIST_MOST = 50
@@ -28,7 +27,7 @@ async def _status(asked: Asked) -> str:
     lines = [
         replies.what_is_recorded(asked.prefix, on=room.recording_on, visibility=room.visibility, feed=asked.public.feed)
     ]
-    open_ones = await archive.open_recordings(asked.db, room.room_id)
+    open_ones = await archive.open_recordings(asked.db, await heirs.line(asked.db, room.room_id))
     running = [recording for recording in open_ones if recording.state is RecordingState.LIVE]
     lines += [replies.live(recording, asked.now, zone) for recording in running] or [replies.NOTHING_LIVE]
     last = next(iter(await newest(asked.db, room.room_id, 1, ENDED)), None)
@@ -39,17 +38,23 @@ async def _status(asked: Asked) -> str:
 
 
 async def _looked_into(asked: Asked, recording: Recording) -> Heard:
-    """With what is missing, from the ledger (a long one takes its time, so it is made beside the loop)."""
+    """With what is missing as it is known now; an episode's row knows what its file was made without."""
     heard = await _heard(asked, recording)
     if recording.state is not RecordingState.INCOMPLETE:
         return heard
-    ledger = await asyncio.to_thread(lay_out, recording, await archive.chunks(asked.db, recording.id))
-    return Heard(recording, heard.length, to_ms(sum(gap.samples for gap in ledger.gaps)))
+    return replace(heard, loss=account.loss_of(await _ledger(asked, recording)))
 
 
 async def _heard(asked: Asked, recording: Recording) -> Heard:
     episode = await archive.episode(asked.db, recording.id)
-    return Heard(recording, to_ms(episode.samples) if episode else None)
+    if episode is None:
+        return Heard(recording, None, Loss())
+    return Heard(recording, to_ms(episode.samples), episode.loss)
+
+
+async def _ledger(asked: Asked, recording: Recording) -> Ledger:
+    """A long one takes its time, so it is made beside the loop."""
+    return await asyncio.to_thread(lay_out, recording, await archive.chunks(asked.db, recording.id))
 
 
 async def _problems(asked: Asked) -> list[str]:
@@ -59,30 +64,18 @@ async def _problems(asked: Asked) -> list[str]:
         found.append(replies.STATE_UNKNOWN)
     for recording in await newest(asked.db, asked.room.room_id, LOOKED_AT, KEPT):
         if recording.state is not RecordingState.COMPLETE:
-            chunks = await archive.chunks(asked.db, recording.id)
-            found += [replies.problem(problem) for problem in _problems_of(recording, chunks)]
+            troubles = account.troubles(await _ledger(asked, recording))
+            found += [replies.trouble(recording.code, why, chunks) for why, chunks in troubles]
+            found += await _candidates(asked, recording)
     return found[:MOST_PROBLEMS]
 
 
-def _problems_of(recording: Recording, chunks: Iterable[Chunk]) -> list[Problem]:
-    counted = Counter((chunk.state, _withheld(chunk)) for chunk in chunks if not _is_on_its_way(chunk))
-    return [
-        Problem(recording.code, state, number, withheld)
-        for known in replies.PROBLEMS
-        for (state, withheld), number in counted.items()
-        if state is known
-    ]
-
-
-def _withheld(chunk: Chunk) -> str | None:
-    """The code by which the speaker's client refuses the key."""
-    waits = chunk.state is ChunkState.WAITING_FOR_KEY and chunk.reason is not None
-    return chunk.reason.removeprefix(PREFIX) if waits and chunk.reason else None
-
-
-def _is_on_its_way(chunk: Chunk) -> bool:
-    """Being fetched for the first time is no problem; a reason is there once that failed."""
-    return chunk.state is ChunkState.WAITING_FOR_MEDIA and chunk.reason is None
+async def _candidates(asked: Asked, recording: Recording) -> list[str]:
+    """Voice messages that are not put in because nothing proves that they belong there."""
+    looked_into = [one for one in await candidates.of(asked.db, recording.id) if one.facts or one.reason]
+    times = [min(max(one.sent_at, recording.started_at), asked.now) for one in looked_into if one.sent_at]
+    zone = asked.settings.feeds.zone
+    return [replies.candidates(recording.code, len(looked_into), times, zone)] if looked_into else []
 
 
 async def _list(asked: Asked, *, count: int) -> str:

@@ -14,15 +14,16 @@ from bot.commands.parse import RecordingName, Words, recording_name
 from storage import archive, rooms
 from storage.records import Recording, RecordingState, Visibility
 
+_REFUSALS = {
+    "nobody": replies.NOBODY_PUBLISHES,
+    "admins": replies.ONLY_ADMINS_PUBLISH,
+    "mods": replies.ONLY_MODS,
+}
+
 
 async def _publish_room(asked: Asked) -> str:
-    public_by = asked.settings.feeds.public_by
-    if public_by == "nobody":
-        return replies.NOBODY_PUBLISHES
-    if public_by == "admins" and not asked.asker.admin:
-        return replies.ONLY_ADMINS_PUBLISH
-    if not asked.asker.moderates:
-        return replies.ONLY_MODS
+    if not asked.settings.may_publish(asked.asker.user_id, mod=asked.asker.mod):
+        return _REFUSALS[asked.settings.feeds.public_by]
     if asked.room.visibility is Visibility.PUBLIC:
         return replies.public_already(asked.public.feed)
     room = replace(asked.room, visibility=Visibility.PUBLIC, public_since=asked.position)

@@ -6,26 +6,37 @@ from functools import partial
 from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
 from bot.commands.parse import Words
-from storage import archive, jobs, rooms
-from storage.records import EndedBy, JobKind, NewJob, RecordingState
+from bot.matrix.succession import succeed
+from bot.words import continues_podcast
+from storage import archive, heirs, jobs, rooms
+from storage.records import EndedBy, JobKind, NewJob, RecordingState, Room, Visibility
 
 
 async def _switch(asked: Asked, *, on: bool) -> str:
     if not asked.asker.moderates:
         return replies.ONLY_MODS
     changed = asked.room.recording_on != on
-    if changed:
-        await rooms.save_room(asked.db, replace(asked.room, recording_on=on, changed_at=asked.now))
+    heir = await _heir(asked) if on else None
+    if changed or heir:
+        await rooms.save_room(asked.db, replace(heir or asked.room, recording_on=on, changed_at=asked.now))
     if on:
-        return replies.recording_on(asked.asker.name, changed=changed)
+        answer = replies.recording_on(asked.asker.name, changed=changed)
+        public = heir is not None and heir.visibility is Visibility.PUBLIC
+        return f"{answer} {continues_podcast(public=public)}" if heir else answer
     return replies.recording_off(asked.asker.name, await _end_what_runs(asked), changed=changed)
+
+
+async def _heir(asked: Asked) -> Room | None:
+    """Who moderates this room and the one that it was upgraded from lets the bot in with these words."""
+    publishes = partial(asked.settings.may_publish, mod=True)
+    return await succeed(asked.db, asked.room, asked.asker.user_id, asked.now, publishes=publishes)
 
 
 async def _end_what_runs(asked: Asked) -> int:
     """How many are ended. One that is finishing has ended already, by what it was ended by."""
     running = [
         recording
-        for recording in await archive.open_recordings(asked.db, asked.room.room_id)
+        for recording in await archive.open_recordings(asked.db, await heirs.line(asked.db, asked.room.room_id))
         if recording.state is RecordingState.LIVE
     ]
     for recording in running:

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bot.feeds.text import SOMEBODY, clean_line
-from bot.feeds.titles import date_and_time, episode_title, speaker, spoken_length
-from bot.words import spoken_gap
-from storage.records import ChunkState, DurationMs, EndedBy, Recording, RecordingState, Visibility
+from bot.feeds.titles import date_and_time, episode_title, speaker
+from bot.recording import account
+from bot.recording.lengths import spoken_length
+from storage.records import DurationMs, Loss, Recording, Visibility
 
 SHOWN_CHARACTERS = 80
 """Of a name or title: fifty of them must fit into one event (Client-Server API, size limits: 65,536 bytes)."""
@@ -175,46 +176,30 @@ def recording_private_already(code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A recording as it is told in the room. `length` None: not known yet. `missing`: silence that stands for sound;
-    None: nobody looked."""
+    """A recording as it is told in the room. `length` None: not known yet."""
 
     recording: Recording
     length: DurationMs | None
-    missing: DurationMs | None = None
+    loss: Loss
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """So many chunks of one recording are in a state that somebody should know of."""
-
-    code: str
-    state: ChunkState
-    chunks: int
-    withheld: str | None = None  # the code, where the speaker's client said that it gives no key
+def trouble(code: str, why: str, chunks: int) -> str:
+    """So many chunks of one recording are not there, and why."""
+    return f"{'1 chunk' if chunks == 1 else f'{chunks} chunks'} of {code} {why}."
 
 
-PROBLEMS = {
-    ChunkState.WAITING_FOR_KEY: "can't be read yet: I am waiting for the speaker's keys",
-    ChunkState.WAITING_FOR_MEDIA: "can't be had from the homeserver so far: I keep asking",
-    ChunkState.DAMAGED: "came damaged",
-    ChunkState.REFUSED: "went beyond what I may keep",
-}
+MOST_TIMES = 5
 
 
-WITHHELD = {
-    "m.unverified": "the speaker's client gives keys to verified devices only: the speaker can verify me, or allow it",
-    "m.blacklisted": "the speaker has blocked me: they can unblock me in their client",
-    "m.unauthorised": "the speaker's client says that I may not have the keys",
-    "m.unavailable": "the speaker's client does not have the keys any more",
-}
-
-
-def problem(found: Problem) -> str:
-    chunks = "1 chunk" if found.chunks == 1 else f"{found.chunks} chunks"
-    if found.withheld is not None:
-        why = WITHHELD.get(found.withheld, "the speaker's client does not give me the keys")
-        return f"{chunks} of {found.code} can't be read: {why}."
-    return f"{chunks} of {found.code} {PROBLEMS[found.state]}."
+def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo) -> str:
+    """Voice messages that may belong into a recording, with the times of those whose time is known."""
+    spoken = [f"{moment.astimezone(zone):%H:%M}" for moment in times[:MOST_TIMES]] + ["…"] * (len(times) > MOST_TIMES)
+    sent = f" (sent {', '.join(spoken)})" if spoken else ""
+    if count == 1:
+        may_be, so = "1 voice message of its speaker may be a missing part of it", "so it is not in it"
+    else:
+        may_be, so = f"{count} voice messages of its speaker may be missing parts of it", "so they are not in it"
+    return f"{code}: {may_be}{sent}; I can't be certain, {so}."
 
 
 def what_is_recorded(prefix: str, *, on: bool, visibility: Visibility, feed: str) -> str:
@@ -253,35 +238,4 @@ def _described(heard: Heard, zone: ZoneInfo) -> str:
     parts = [title_of(heard.recording, zone)]
     if heard.length is not None:
         parts.append(spoken_length(heard.length))
-    return " · ".join([*parts, _whole(heard)])
-
-
-WHY_NO_END = {
-    EndedBy.ABANDONED: "its end never came",
-    EndedBy.RESTARTED: "its speaker began anew before its end",
-    EndedBy.LEFT: "its speaker left before its end",
-    EndedBy.REMOVED: "I was removed before its end",
-    EndedBy.SWITCHED_OFF: "recording was switched off before its end",
-    EndedBy.LIMIT: "it was longer than I may record",
-}
-
-
-def _whole(heard: Heard) -> str:
-    """Complete, or what is missing, in plain words."""
-    match heard.recording.state:
-        case RecordingState.LIVE:
-            return "live"
-        case RecordingState.FINISHING:
-            return "being finished"
-        case RecordingState.INCOMPLETE:
-            return ", ".join(["incomplete", *_what_is_missing(heard)])
-        case state:
-            return str(state)
-
-
-def _what_is_missing(heard: Heard) -> list[str]:
-    by = heard.recording.ended_by
-    missing = [f"{spoken_gap(heard.missing)} missing"] if heard.missing else []
-    if by in WHY_NO_END:
-        return [*missing, WHY_NO_END[by]]
-    return ["its end is missing"] if heard.missing == 0 else missing
+    return " · ".join([*parts, account.whole(heard.recording, heard.loss)])

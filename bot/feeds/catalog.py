@@ -8,7 +8,9 @@ from uuid import UUID
 from bot.feeds.addresses import Shelf
 from bot.feeds.categories import Category, find
 from bot.feeds.model import Channel, Item, Paging
-from bot.feeds.titles import channel_title, date_and_time, episode_title, speaker, spoken_length
+from bot.feeds.titles import channel_title, date_and_time, episode_title, speaker
+from bot.recording.account import first_line
+from bot.recording.lengths import spoken_length
 from bot.settings import FeedsSettings
 from storage.records import Episode, Recording, RecordingState, Room, to_ms
 
@@ -83,7 +85,7 @@ def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item
     return Item(
         guid=episode.guid,
         title=episode_title(recording, settings.zone),
-        description=recording.description or described(recording, episode, settings),
+        description=show_notes(recording, episode, settings),
         page=shelf.episode(recording.code),
         audio=shelf.audio(recording.code),
         bytes=episode.bytes,
@@ -95,8 +97,15 @@ def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item
     )
 
 
+def show_notes(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
+    """What is missing of the file that is served, if anything, as the first line; then the description."""
+    missing = first_line(recording, episode.loss)
+    description = recording.description or described(recording, episode, settings)
+    return f"{missing}\n\n{description}" if missing else description
+
+
 def described(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
     """What stands where nobody described it: who, when, how long, and whether all of it is there."""
     who, when = speaker(recording.broadcaster_name), date_and_time(recording.started_at, settings.zone)
-    whole = "Incomplete: its page says why." if recording.state is RecordingState.INCOMPLETE else "Complete."
+    whole = "Complete." if recording.state is RecordingState.COMPLETE else "Its page says more."
     return f"{who}, {when}. {spoken_length(to_ms(episode.samples))}. {whole}"

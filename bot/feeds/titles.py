@@ -52,14 +52,3 @@ def channel_title(room_name: str | None, first_speaker: str | None) -> str:
     if given:
         return given
     return f"Room of {speaker(first_speaker)}" if first_speaker else NAMELESS_ROOM
-
-
-def spoken_length(milliseconds: int) -> str:
-    """`2 h 4 min`, `5 min 12 s`, `41 s`."""
-    seconds = (milliseconds + 500) // 1000
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    if minutes:
-        return f"{minutes} min {seconds % 60} s" if seconds % 60 else f"{minutes} min"
-    return f"{seconds} s"

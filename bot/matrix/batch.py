@@ -1,8 +1,17 @@
 """What one sync brought, in our own words: the session makes it, the intake writes it down."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
-from storage.records import HeardEvent, Json, RoomId, SessionId, UserId
+from storage.records import HeardEvent, Json, RoomId, SessionId, UserId, Withheld
+
+
+class Gap(Enum):
+    """What lies between the timeline and what was heard before (Client-Server API, `limited` timelines)."""
+
+    NONE = "none"
+    WALKED = "walked"  # it is in the timeline
+    LOST = "lost"  # the homeserver gave none or not all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +24,7 @@ class RoomBatch:
     joined: bool
     before: tuple[Json, ...] = ()
     timeline: tuple[HeardEvent, ...] = ()
+    gap: Gap = Gap.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +42,5 @@ class SyncBatch:
     rooms: tuple[RoomBatch, ...] = ()
     invites: tuple[Invite, ...] = ()
     new_keys: frozenset[SessionId] = field(default_factory=frozenset)  # Megolm sessions that came with it
-    withheld: tuple[tuple[SessionId, str], ...] = ()  # m.room_key.withheld: session, code
+    withheld: tuple[Withheld, ...] = ()
     retracted: tuple[RoomId, ...] = ()  # invites that were taken back or answered elsewhere

@@ -9,14 +9,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bot import rules
-from bot.matrix import arrival, dialects, roomstate
-from bot.matrix.batch import RoomBatch, SyncBatch
+from bot.matrix import arrival, dialects, missed, roomstate
+from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.matrix.claims import Claims
 from bot.matrix.piecewise import Part, as_piece, as_whole
-from bot.recording.model import ChunkSealed
-from storage import archive, jobs, journal, rooms, withheld
+from bot.matrix.succession import Publishes
+from bot.recording.model import ChunkSealed, ChunkSent, Rejected, VoiceMessage
+from storage import candidates, jobs, journal, rooms, withheld
 from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, RoomId, UserId
@@ -24,7 +26,6 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-KEYS_MAY_COME_FOR = timedelta(days=1)
 TRIED_AT_ONCE = 50  # sealed events before others have their turn
 
 Decrypt = Callable[[HeardEvent], HeardEvent | None]
@@ -32,7 +33,8 @@ IsCommand = Callable[[Json], bool]
 
 
 class Intake:
-    """The session's sink. `decrypt` tries a kept wrapper again; `is_command` knows the prefix."""
+    """The session's sink. `decrypt` tries a kept wrapper again; `is_command` knows the prefix; `publishes` who of a
+    room's moderators may make it public."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class Intake:
         *,
         decrypt: Decrypt,
         is_command: IsCommand,
+        publishes: Publishes,
         prefix: str,
         clock: Callable[[], datetime],
     ) -> None:
@@ -48,8 +51,10 @@ class Intake:
         self._user_id = user_id
         self._decrypt = decrypt
         self._is_command = is_command
+        self._publishes = publishes
         self._prefix = prefix
         self._clock = clock
+        self._claims = Claims(clock())
 
     async def since(self) -> str | None:
         async with self._store.read() as db:
@@ -74,6 +79,7 @@ class Intake:
 
     async def _take(self, batch: SyncBatch, part: Part) -> None:
         now = self._clock()
+        self._claims = Claims(now)
         async with self._store.write() as db:
             for invite in batch.invites:
                 async with part(db, invite.room_id, None):
@@ -86,6 +92,7 @@ class Intake:
             if batch.new_keys:
                 await self._open(db, await journal.sealed(db, batch.new_keys), part)
             await journal.put(db, journal.SYNC_TOKEN, batch.next_batch)
+        self._claims.tell()
 
     async def open_all(self) -> None:
         """After a start: keys may have come that no event was tried with. Raises StoreError."""
@@ -110,21 +117,27 @@ class Intake:
         before_us = await self._before_us(db, batch)
         # What a gap walk brought is older than the state block, the block older than the rest.
         await self._timeline(db, [heard for heard in batch.timeline if heard.history], before_us, now, part)
-        at = await journal.position(db)
+        if batch.joined:
+            await missed.look(db, room, batch.before, now, part)
         behind = False
         if room.joined:
             for event in batch.before:
                 behind = behind or await roomstate.is_behind(db, batch.room_id, event)
+        at = await journal.position(db)
         await roomstate.apply_block(db, batch.room_id, batch.before, at, now, part)
         await self._timeline(db, [heard for heard in batch.timeline if not heard.history], before_us, now, part)
         if batch.joined and not room.joined:
-            await arrival.joined(db, batch.room_id, now, us=self._user_id, prefix=self._prefix)
+            await arrival.joined(
+                db, batch.room_id, now, us=self._user_id, prefix=self._prefix, publishes=self._publishes
+            )
         elif not batch.joined and (room.joined or known is None):
             await arrival.removed(db, batch.room_id, now)
         elif not batch.joined:
             await rooms.forget_state(db, batch.room_id)  # removed before, and now banned, for example
-        elif behind:
+        elif behind or batch.gap is not Gap.NONE:
             await jobs.add(db, NewJob(JobKind.REFRESH, batch.room_id, {}), now)
+        if batch.joined and room.joined and batch.gap is Gap.LOST:
+            await missed.look_again(db, batch.room_id, now)
 
     async def _before_us(self, db: Connection, batch: RoomBatch) -> frozenset[EventId]:
         """What the timeline of a room that is being joined holds from before: it was said to nobody who records,
@@ -164,7 +177,7 @@ class Intake:
         kind = heard.event.get("type")
         is_state = isinstance(heard.event.get("state_key"), str) and not heard.encrypted
         departs = kind == "m.room.member" and is_state and rules.membership(heard.event.get("content")) != "join"
-        keep = not before_us and (departs or await self._is_wanted(db, heard, now))
+        keep = not before_us and (departs or await self._is_wanted(db, heard))
         held = is_state and kind in roomstate.KEPT_STATE
         if not keep and not held:
             return
@@ -177,13 +190,15 @@ class Intake:
             if rules.membership(heard.event.get("content")) == "join":
                 await roomstate.hasten(db, heard.room_id, {str(heard.event["state_key"])}, now)
 
-    async def _is_wanted(self, db: Connection, heard: HeardEvent, now: datetime) -> bool:
+    async def _is_wanted(self, db: Connection, heard: HeardEvent) -> bool:
         read = dialects.read(heard)
-        if isinstance(read, ChunkSealed):
-            expected = await archive.expects_keys(
-                db, heard.room_id, read.sender, read.broadcast, now - KEYS_MAY_COME_FOR
-            )
-            return expected or await journal.pending(db, read.broadcast)
+        if isinstance(read, ChunkSent | ChunkSealed):
+            return await self._claims.holds(db, heard.room_id, read)
+        if isinstance(read, Rejected):
+            self._claims.reject(heard.room_id, read)
+            return False
+        if isinstance(read, VoiceMessage):
+            return await candidates.wanted(db, heard.room_id, read.sender, dialects.INFOS)
         return read is not None or (heard.session_id is None and self._is_command(heard.event))
 
 

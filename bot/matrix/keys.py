@@ -24,7 +24,7 @@ from nio.exceptions import EncryptionError
 from nio.store import SqliteStore
 
 from bot.errors import ConfigError, StartError, TryLater
-from storage.records import EventId, HeardEvent, Json, RoomId, SessionId, UserId
+from storage.records import EventId, HeardEvent, Json, RoomId, SessionId, UserId, Withheld
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class Keys:
 
     # ---- taking keys in
 
-    async def take_to_device(self, events: Iterable[Json]) -> tuple[tuple[SessionId, str], ...]:
+    async def take_to_device(self, events: Iterable[Json]) -> tuple[Withheld, ...]:
         """Take in what was sent to the device; the room keys' sessions stand in `new_sessions` after it.
 
         Everything but Olm messages and withheld notes is left alone: requests, verification, gossip.
@@ -158,9 +158,9 @@ class Keys:
             if not isinstance(content, dict) or not isinstance(kind, str):
                 continue
             if kind in WITHHELD:
-                session, code = content.get("session_id"), content.get("code")
-                if isinstance(session, str) and isinstance(code, str):
-                    withheld.append((SessionId(session), code))
+                session, sender, code = content.get("session_id"), event.get("sender"), content.get("code")
+                if isinstance(session, str) and isinstance(sender, str) and isinstance(code, str):
+                    withheld.append(Withheld(SessionId(session), UserId(sender), code))
             elif kind == ENCRYPTED:
                 self._take_olm(dict(event))
                 await asyncio.sleep(0)  # a commit each

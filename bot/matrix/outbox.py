@@ -13,7 +13,7 @@ from typing import Any
 from bot import rules, words
 from bot.errors import GiveUp, TryLater
 from bot.matrix.sending import Sending
-from storage import journal, rooms
+from storage import heirs, journal, rooms
 from storage.records import Job, Json, Position, RoomId, UserId
 from storage.store import Store
 
@@ -94,8 +94,9 @@ class Outbox:
         """Made when it is sent: the generation that counts then. Raises GiveUp when the user may not have it."""
         async with self._store.read() as db:
             listener = await rooms.listener(db, room_id, user_id)
-            member = await rooms.state(db, room_id, "m.room.member", user_id)
-            name = await rooms.state(db, room_id, "m.room.name")
+            present = await heirs.present(db, room_id)
+            member = await rooms.state(db, present, "m.room.member", user_id)
+            name = await rooms.state(db, present, "m.room.name")
         if listener is None or member is None or rules.membership(member.content) != "join":
             raise GiveUp("the user is not in that room any more", reason="not_a_member", room=room_id)
         feed, page = self._addresses(room_id, user_id, listener.generation)

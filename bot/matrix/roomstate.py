@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules
+from bot.matrix import dialects, missed
 from bot.matrix.piecewise import Part, as_piece
 from bot.matrix.times import sent_at
 from storage import archive, jobs, journal, rooms
@@ -24,6 +25,7 @@ KEPT_STATE = frozenset(
         "m.room.avatar",
         "m.room.encryption",
         "m.room.history_visibility",
+        *dialects.INFOS,
     }
 )
 SHOWN_STATE = frozenset({"m.room.name", "m.room.avatar"})  # a feed or page changes with them
@@ -125,6 +127,7 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
+    await missed.look(db, room, events, now, as_piece, newest=asked_at)
     await apply_block(db, room_id, events, asked_at, now, as_piece, newest=asked_at)
 
 
@@ -156,6 +159,11 @@ def state_of(room_id: RoomId, event: Json, at: Position) -> StateEvent | None:
         return None
     if not isinstance(content, dict) or len(key) > 255 or len(sender) > 255:
         return None
+    if kind in dialects.INFOS:
+        if key != sender:
+            return None  # one of each user, whatever somebody thinks of
+        broadcast = missed.broadcast_of(room_id, event)
+        content = {missed.BROADCAST: broadcast} if broadcast else {}
     event_id = event.get("event_id")
     return StateEvent(
         room_id=room_id,

@@ -19,8 +19,8 @@ import simplematrixbotlib as botlib
 
 from bot.errors import AircheckError, ConfigError, StartError, TryLater
 from bot.matrix import sync
-from bot.matrix.batch import RoomBatch, SyncBatch
-from bot.matrix.history import History
+from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.matrix.history import History, Walked
 from bot.matrix.identity import Identity, IdentityState
 from bot.matrix.keys import Keys
 from bot.matrix.login import Api, Credentials
@@ -57,6 +57,10 @@ class Stopped(Exception):
     """The session was asked to stop."""
 
 
+class NotWritten(TryLater):
+    """What was heard could not be written down: it comes again. That is no news of the homeserver."""
+
+
 class Session(botlib.Bot):
     """`run` until `stop`. `ready` is set when the first sync of this process is written."""
 
@@ -80,6 +84,7 @@ class Session(botlib.Bot):
         self._ended = asyncio.Event()
         self._ended.set()
         self._away = False
+        self._unwritten: type[Exception] | None = None
         self._relogin_at: float | None = None
         self._identity_at = 0.0
         self._chores: asyncio.Task[None] | None = None
@@ -191,6 +196,9 @@ class Session(botlib.Bot):
             except TokenRevoked as revoked:
                 await self._log_in_again(revoked)
                 continue
+            except NotWritten:
+                await pause(backoff.next(), self._stopping)
+                continue
             except TryLater as error:
                 self._gone(error.sentence)
                 await pause(backoff.next(error.after_s), self._stopping)
@@ -238,8 +246,11 @@ class Session(botlib.Bot):
         except AircheckError:
             raise
         except Exception as error:  # whatever the store's trouble is, the batch comes again with the same token
-            log.error("what was heard could not be written (%s)", type(error).__name__)  # its text may hold words
-            raise TryLater("what was heard could not be written") from None
+            if type(error) is not self._unwritten:
+                log.error("what was heard could not be written (%s)", type(error).__name__)  # its text may hold words
+            self._unwritten = type(error)
+            raise NotWritten("what was heard could not be written") from None
+        self._unwritten = None
         self.keys.forget_new(batch.new_keys)
         return batch.next_batch
 
@@ -248,7 +259,7 @@ class Session(botlib.Bot):
         await self.keys.settle()
         return batch
 
-    async def _ask(self, since: str | None) -> tuple[dict[str, Any], dict[RoomId, tuple[dict[str, Any], ...]]]:
+    async def _ask(self, since: str | None) -> tuple[dict[str, Any], dict[RoomId, Walked]]:
         """The answer to /sync, and what its limited timelines left out."""
         limit = sync.LIVE_LIMIT if since else sync.FIRST_LIMIT
         query = {"filter": json.dumps(sync.sync_filter(limit), separators=(",", ":")), "set_presence": "offline"}
@@ -266,15 +277,17 @@ class Session(botlib.Bot):
                 gaps[room.room_id] = await self.history.gap(room.room_id, room.gap_from, since)
         return answer, gaps
 
-    async def _batch(self, answer: Json, gaps: dict[RoomId, tuple[dict[str, Any], ...]]) -> SyncBatch:
+    async def _batch(self, answer: Json, gaps: dict[RoomId, Walked]) -> SyncBatch:
         """Keys first, then what they open."""
         self.upkeep.note(answer)
         withheld = await self.keys.take_to_device(sync.to_device(answer))
         rooms = []
         for room in sync.rooms(answer, self.user_id):
-            past = await self.keys.hear_all(room.room_id, gaps.get(room.room_id, ()), history=True)
+            walked = gaps.get(room.room_id)
+            gap = Gap.NONE if walked is None else Gap.WALKED if walked.whole else Gap.LOST
+            past = await self.keys.hear_all(room.room_id, walked.events if walked else (), history=True)
             present = await self.keys.hear_all(room.room_id, room.timeline)
-            rooms.append(RoomBatch(room.room_id, room.joined, room.state, past + present))
+            rooms.append(RoomBatch(room.room_id, room.joined, room.state, past + present, gap))
         return SyncBatch(
             next_batch=str(answer["next_batch"]),
             rooms=tuple(rooms),

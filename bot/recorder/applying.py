@@ -24,7 +24,7 @@ from bot.recording.model import (
     Withdraw,
 )
 from bot.recording.policy import Limits
-from storage import archive, jobs, rooms
+from storage import archive, candidates, jobs, past, rooms
 from storage.database import Connection
 from storage.records import EventId, JobKind, NewJob, Position, Recording, RecordingId
 
@@ -54,7 +54,7 @@ class Applying:
         if recording is None:
             return
         now = self._clock()
-        before = await archive.chunks(db, recording_id)
+        before = (*await archive.chunks(db, recording_id), *await candidates.elsewhere(db, recording))
         step = partial(
             machine.step, recording, before, event, event_id=event_id, position=position, now=now, limits=self._limits
         )
@@ -71,6 +71,7 @@ class Applying:
             await archive.save_recording(db, outcome.recording)
         if outcome.recording.state is not recording.state:
             await rooms.touch(db, recording.room_id, now)
+            await candidates.settle(db, outcome.recording)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
 
@@ -90,7 +91,7 @@ class Applying:
                     await forget(db, f"redacted:{blob}", [blob], now)
                 case Withdraw():
                     await withdraw(db, recording, now)
-                case Tell(what=what):
+                case Tell(what=what) if recording.position > past.BEFORE_ALL:  # past ones are told of together
                     body = words.TOLD[what]
                     payload = {"room_id": recording.room_id, "body": body, "reply_to": recording.event_id}
                     told = NewJob(JobKind.NOTICE, f"tell:{what}:{recording.event_id}", payload, once=True)

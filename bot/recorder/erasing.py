@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
+from bot import words
 from storage import archive, jobs, journal, rooms, tracks
 from storage.database import Connection
 from storage.records import BlobKey, JobKind, NewJob, Recording
@@ -21,7 +22,9 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     await jobs.cancel(db, JobKind.FETCH, [chunk.event_id for chunk in chunks])
     for kind in (JobKind.ENCODE, JobKind.FINISH, JobKind.TICK, JobKind.END):
         await jobs.cancel(db, kind, [str(recording.id)])
-    await jobs.cancel(db, JobKind.NOTICE, [f"published:{recording.event_id}"])
+    await jobs.cancel(db, JobKind.FOLLOW, [recording.event_id])
+    told = [f"tell:{what}:{recording.event_id}" for what in words.TOLD]
+    await jobs.cancel(db, JobKind.NOTICE, [f"published:{recording.event_id}", *told])
     await archive.save_recording(db, replace(recording, title=None, description=None, broadcaster_name=None))
     await rooms.touch(db, recording.room_id, now)
     log.info("erased: recording=%s room=%s", recording.code, recording.room_id)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
+from bot import rules
 from bot.matrix import dialects
 from bot.matrix.times import sent_at
 from bot.recorder.applying import Applying
@@ -18,8 +19,9 @@ from bot.recording.model import (
     Redacted,
     Rejected,
     RoomEvent,
+    VoiceMessage,
 )
-from storage import archive, jobs, journal, withheld
+from storage import archive, jobs, journal, redacted, rooms, withheld
 from storage.database import Connection
 from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, UserId
 
@@ -43,9 +45,11 @@ class Hearing:
             case Rejected(rule=rule):
                 log.info("not a valid broadcast event: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
             case BroadcastStarted():
-                await self._start(db, heard, event)
-            case BroadcastChanged() | ChunkSent() | ChunkSealed():
+                await self._begin(db, heard, event)
+            case BroadcastChanged():
                 await self._to_recording(db, heard, event)
+            case ChunkSent() | ChunkSealed() | VoiceMessage():
+                await self._sound(db, heard, event)
             case Redacted():
                 await self._redact(db, heard, event)
             case None if heard.event.get("type") == "m.room.member":
@@ -63,27 +67,62 @@ class Hearing:
 
     async def _waits(self, db: Connection, heard: HeardEvent) -> bool:
         """Whether the wrapper is needed until its key comes."""
-        return await archive.chunk(db, heard.event_id) is not None
+        chunk = await archive.chunk(db, heard.event_id)
+        return chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY
 
-    async def _to_recording(self, db: Connection, heard: HeardEvent, event: RoomEvent) -> None:
-        assert isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed)
+    async def _begin(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
+        if await self._redacted_by(db, heard, event.sender) is None:
+            await self._start(db, heard, event)
+        else:
+            log.info("a broadcast is not recorded: it is redacted: room=%s event=%s", heard.room_id, heard.event_id)
+
+    async def _sound(self, db: Connection, heard: HeardEvent, event: ChunkSent | ChunkSealed | VoiceMessage) -> None:
+        if isinstance(event, VoiceMessage):
+            await self._suspect(db, heard, event)
+        else:
+            await self._to_recording(db, heard, event)
+        redactor = await self._redacted_by(db, heard, event.sender)
+        if redactor is not None:  # the ledger knows of it, and nobody hears it
+            await self._redact(db, heard, Redacted(heard.event_id, redactor))
+
+    async def _to_recording(
+        self, db: Connection, heard: HeardEvent, event: BroadcastChanged | ChunkSent | ChunkSealed
+    ) -> None:
         recording = await archive.recording_by_event(db, event.broadcast)
         if recording is None or recording.room_id != heard.room_id:
             log.info("not a followed broadcast: room=%s event=%s", heard.room_id, heard.event_id)
             return
+        if recording.broadcaster != event.sender:  # the machine's own rule, but it would be given all chunks first
+            log.info("ignored: rule=foreign_sender recording=%s event=%s", recording.code, heard.event_id)
+            return
         await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
         if isinstance(event, ChunkSealed):
-            await withheld.mark(db, event.session_id)
+            await withheld.mark(db, event.session_id, event.sender)
+
+    async def _redacted_by(self, db: Connection, heard: HeardEvent, sender: UserId) -> UserId | None:
+        """Who redacted this event before it came, and may."""
+        found = await redacted.by(db, heard.room_id, heard.event_id)
+        if not found:
+            return None
+        power = await rooms.power(db, heard.room_id)
+        return next((user for user in sorted(found) if rules.may_redact(user, sender, power)), None)
+
+    async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
+        """It lies with the newest broadcast of its speaker that is open; the others look at it there."""
+        for recording in (await archive.open_recordings(db, heard.room_id, event.sender))[-1:]:
+            await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         recording = await archive.recording_by_event(db, event.redacts)
         if recording is None:
             chunk = await archive.chunk(db, event.redacts)
             recording = await archive.recording(db, chunk.recording_id) if chunk else None
-        if recording is None or recording.room_id != heard.room_id:
-            return
-        await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
-        await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
+        if recording is None:
+            await redacted.note(db, heard.room_id, event.redacts, event.sender, self._clock())
+        elif recording.room_id == heard.room_id:
+            await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+            await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
+            await jobs.cancel(db, JobKind.FETCH, [event.redacts])
 
     async def _departed(self, db: Connection, heard: HeardEvent) -> None:
         who = UserId(str(heard.event.get("state_key")))

@@ -45,7 +45,7 @@ class Recorder:
     async def run(self) -> None:
         """Deals with what the journal holds until `stop`."""
         with self._store.changes.follow() as changed:
-            begun = False
+            begun, trouble = False, ""
             while not self._stopping:
                 changed.clear()
                 try:
@@ -54,8 +54,11 @@ class Recorder:
                         begun = True
                     while await self.catch_up() and not self._stopping:
                         pass
+                    trouble = ""
                 except StoreError as error:
-                    log.error("the journal waits: %s", error)
+                    if str(error) != trouble:
+                        log.error("the journal waits: %s", error)
+                    trouble = str(error)
                     await self._rest(changed, STORE_TROUBLE_PAUSE_S)
                     continue
                 if not self._stopping:

@@ -13,9 +13,11 @@ from bot.recording.model import (
     Outcome,
     Redacted,
     Tell,
+    VoiceMessage,
 )
+from bot.recording.orphans import MAX_CANDIDATES, is_candidate
 from bot.recording.policy import MAX_CHUNKS, Limits
-from storage.records import BlobKey, Chunk, ChunkState, EndedBy, EventId, Position, RecordingId
+from storage.records import BlobKey, Chunk, ChunkFacts, ChunkState, EndedBy, EventId, Position, RecordingId
 
 FETCHABLE = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED})
 FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED})
@@ -73,9 +75,39 @@ def _waiting(event: ChunkSent | ChunkSealed, recording: RecordingId, event_id: E
     )
 
 
+def suspected(it: Outcome, event: VoiceMessage, event_id: EventId, position: Position) -> Outcome:
+    """A voice message of the speaker becomes a candidate; its media is only looked into."""
+    if _find(it.chunks, event_id) is not None:
+        return it
+    if it.recording.ended_by in (EndedBy.SWITCHED_OFF, EndedBy.LIMIT):
+        return replace(it, ignored=str(it.recording.ended_by))
+    if sum(map(is_candidate, it.chunks)) >= MAX_CANDIDATES:
+        return replace(it, ignored="too_many_candidates")
+    candidate = Chunk(
+        event_id=event_id,
+        recording_id=it.recording.id,
+        position=position,
+        sequence=None,
+        state=ChunkState.CANDIDATE,
+        source=event.source,
+        announced_ms=event.announced_ms,
+        announced_bytes=event.announced_bytes,
+        sent_at=event.sent_at,
+    )
+    return replace(it, chunks=_with(it.chunks, candidate), effects=(FetchChunk(event_id),))
+
+
+def _looked_into(chunk: Chunk, facts: ChunkFacts) -> Chunk:
+    """A candidate whose sound is known. One that can never be proved needs its media, and the key to it, no more."""
+    return replace(chunk, facts=facts, reason=None, source=chunk.source if facts.ogg else None)
+
+
 def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
-    """Its media is there. What is not wanted any more must not stay: its blob is forgotten."""
+    """Its media is there. What is not wanted any more must not stay: its blob is forgotten. A candidate's never was
+    kept."""
     chunk = _find(it.chunks, event.event_id)
+    if chunk is not None and is_candidate(chunk):
+        return replace(it, chunks=_with(it.chunks, _looked_into(chunk, event.facts)))
     if chunk is not None and chunk.state is ChunkState.STORED and chunk.blob == event.blob:
         return it
     if chunk is None or chunk.state not in FETCHABLE:
@@ -113,11 +145,12 @@ def failed(it: Outcome, event: ChunkFailed) -> Outcome:
     if event.state not in FAILURES:
         raise ValueError(f"{event.state} is no failure")
     chunk = _find(it.chunks, event.event_id)
-    if chunk is None or chunk.state is not ChunkState.WAITING_FOR_MEDIA:
+    if chunk is None or not (is_candidate(chunk) or chunk.state is ChunkState.WAITING_FOR_MEDIA):
         return replace(it, ignored=_unfit(chunk))
     if event.state is ChunkState.WAITING_FOR_MEDIA:
         return replace(it, chunks=_with(it.chunks, replace(chunk, reason=event.reason)))
-    return replace(it, chunks=_with(it.chunks, _given_up(chunk, event.state, event.reason)))
+    state = chunk.state if is_candidate(chunk) else event.state
+    return replace(it, chunks=_with(it.chunks, _given_up(chunk, state, event.reason)))
 
 
 def opened(it: Outcome, event: Opened) -> Outcome:
@@ -131,12 +164,15 @@ def opened(it: Outcome, event: Opened) -> Outcome:
 
 
 def redacted(it: Outcome, event: Redacted) -> Outcome:
-    """Its sound goes; number and length stay, so that what comes after keeps its place."""
+    """Its sound goes; number and length stay, so that what comes after keeps its place. Of a candidate nothing
+    stays."""
     chunk = _find(it.chunks, event.redacts)
     if chunk is None:
         return replace(it, ignored="unknown_event")
     if chunk.state is ChunkState.REDACTED:
         return it
+    if is_candidate(chunk):
+        return replace(it, chunks=tuple(other for other in it.chunks if other is not chunk))
     gone = replace(_given_up(chunk, ChunkState.REDACTED, "redacted"), blob=None, bytes=None, announced_bytes=None)
     effects = (Forget(chunk.blob),) if chunk.blob else ()
     return replace(it, chunks=_with(it.chunks, gone), effects=effects)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median_low
 
+from bot.recording.orphans import numbered, ordinary
 from bot.recording.places import Layout, Place, arrange
 from bot.recording.runs import Run, audible, pages, sort
 from storage.records import (
@@ -56,6 +57,7 @@ class Entry:
     silence: bool = False  # nothing of it is heard: it is silence of `samples`, which may be 0
     blob: BlobKey | None = None
     container: Container = Container.UNKNOWN
+    reason: str | None = None  # the chunk's: a short code
 
     @property
     def sounds(self) -> bool:
@@ -90,7 +92,7 @@ class Ledger:
 
 def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
     """Where every chunk stands and what is missing. The order in which the chunks come doesn't matter."""
-    chunks = tuple(chunks)
+    chunks = numbered(ordinary(chunks))
     found = sort(chunks)
     layout = arrange(found.runs, recording.announced_last)
     heard = tuple(_entries(layout.places))
@@ -155,6 +157,7 @@ def _entry(place: Place, position: int, samples: int, timing: Timing, *, continu
         silence=silence,
         blob=chunk.blob if chunk and not silence else None,
         container=facts.container if facts else Container.UNKNOWN,
+        reason=chunk.reason if chunk else None,
     )
 
 

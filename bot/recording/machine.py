@@ -22,6 +22,9 @@ What is hard to see in the code:
   true, and a broadcast that ended can't go on because somebody tidied up.
 - Only events of the started event's sender count; Element Web itself doesn't check that. Who may redact, the
   homeserver has decided.
+- A plain voice message of the speaker may be a chunk that lost its relation: until that is proved it is a candidate,
+  which changes nothing of the recording (`orphans`). Whatever happens, it is looked at again: its neighbour may have
+  come. What is proved is an ordinary chunk from then on, and heals a decided recording as any late one.
 - The same event twice changes nothing: a chunk is its event id, and a state is only ever moved forward.
 """
 
@@ -30,6 +33,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.recording import chunks as on_chunks
+from bot.recording import orphans
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,
@@ -42,12 +46,14 @@ from bot.recording.model import (
     Ended,
     Erase,
     Forget,
+    Joined,
     LookAgain,
     Opened,
     Outcome,
     RecordingEvent,
     Redacted,
     Tick,
+    VoiceMessage,
 )
 from bot.recording.policy import Limits
 from bot.recording.settling import settled
@@ -62,6 +68,7 @@ from storage.records import (
     RecordingKind,
     RecordingState,
     RoomId,
+    UserId,
 )
 
 
@@ -127,7 +134,7 @@ def step(
     position: Position | None = None,
 ) -> Outcome:
     """What an event makes of a recording. `event_id` and `position` are the event's own; a chunk's has them always."""
-    before = Outcome(recording, chunks)
+    before = Outcome(_by_this_clock(recording, now, limits), chunks)
     ignored = _refusal(before, event)
     if ignored:
         # Media that were under way to a deleted recording must not stay.
@@ -136,19 +143,39 @@ def step(
     after = _told(before, event, event_id, position, now, limits)
     if after.ignored or after.recording.state is RecordingState.DELETED:
         return after
+    after = orphans.adopted(after)
+    if _only_candidates(before, after) and not isinstance(event, Tick | Joined):
+        return after
     if after.recording.state is RecordingState.LIVE:
         return _watched(before, after, event, now, limits)
     return settled(before, after, event, now, limits)
 
 
+def _only_candidates(before: Outcome, after: Outcome) -> bool:
+    return after.recording == before.recording and orphans.ordinary(after.chunks) == orphans.ordinary(before.chunks)
+
+
+def _by_this_clock(recording: Recording, now: datetime, limits: Limits) -> Recording:
+    """What a clock wrote that was ahead, and was set back since, keeps nothing waiting for so long."""
+    quiet_until = recording.quiet_until and min(recording.quiet_until, now + limits.quiet_period)
+    return replace(recording, heard_at=min(recording.heard_at, now), quiet_until=quiet_until)
+
+
 def _refusal(it: Outcome, event: RecordingEvent) -> str | None:
     if it.recording.state is RecordingState.DELETED:
         return "deleted"
+    if isinstance(event, VoiceMessage):
+        is_open = it.recording.state in (RecordingState.LIVE, RecordingState.FINISHING)
+        return _foreign(it, event.sender) if is_open else "over"
     if not isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed):
         return None
     if event.broadcast != it.recording.event_id:
         return "other_broadcast"
-    return None if event.sender == it.recording.broadcaster else "foreign_sender"
+    return _foreign(it, event.sender)
+
+
+def _foreign(it: Outcome, sender: UserId) -> str | None:
+    return None if sender == it.recording.broadcaster else "foreign_sender"
 
 
 def _told(
@@ -167,6 +194,10 @@ def _told(
             assert event_id is not None
             assert position is not None
             return _alive(it, on_chunks.arrived(it, event, event_id, position), now)
+        case VoiceMessage():
+            assert event_id is not None
+            assert position is not None
+            return on_chunks.suspected(it, event, event_id, position)
         case ChunkStored():
             return _within_limit(it, on_chunks.stored(it, event, limits), now, limits)
         case ChunkFailed():

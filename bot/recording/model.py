@@ -71,6 +71,18 @@ class ChunkSealed:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceMessage:
+    """An ordinary voice message. Nobody's business, unless its sender's broadcast is open: then it may be a chunk that
+    lost its relation (`orphans`)."""
+
+    sender: UserId
+    source: MediaSource
+    announced_ms: DurationMs | None
+    announced_bytes: int | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Redacted:
     redacts: EventId
     sender: UserId
@@ -83,7 +95,7 @@ class Rejected:
     rule: str
 
 
-RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | Redacted
+RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | VoiceMessage | Redacted
 """What `bot.matrix.dialects.read` finds in an event."""
 
 
@@ -136,7 +148,17 @@ class Joined:
 
 
 RecordingEvent = (
-    BroadcastChanged | ChunkSent | ChunkSealed | Redacted | Opened | ChunkStored | ChunkFailed | Ended | Tick | Joined
+    BroadcastChanged
+    | ChunkSent
+    | ChunkSealed
+    | VoiceMessage
+    | Redacted
+    | Opened
+    | ChunkStored
+    | ChunkFailed
+    | Ended
+    | Tick
+    | Joined
 )
 """What a recording can be told (a `BroadcastStarted` makes one)."""
 

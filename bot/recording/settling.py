@@ -3,12 +3,16 @@
 from dataclasses import replace
 from datetime import datetime
 
+from bot.recording.account import loss_of
 from bot.recording.ledger import Ledger, fingerprint, lay_out
-from bot.recording.model import Finish, Joined, LookAgain, Outcome, RecordingEvent, Redacted, Tick, Withdraw
+from bot.recording.model import Finish, Joined, LookAgain, Outcome, RecordingEvent, Redacted, Tell, Tick, Withdraw
 from bot.recording.policy import Limits
-from storage.records import ChunkState, RecordingState
+from storage.records import ChunkState, EndedBy, RecordingState
 
 DECIDED = frozenset({RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY})
+EMPTY = "empty"  # the sentence for the room
+# They said that nothing is to be recorded, or would not hear it.
+NOT_TOLD = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 
 def settled(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
@@ -21,13 +25,23 @@ def settled(before: Outcome, after: Outcome, event: RecordingEvent, now: datetim
     if not _is_time(after, ledger, event, now, was_decided=was_decided):
         return _reopened(after, now, limits)
     decided = replace(after, recording=replace(after.recording, state=_verdict(ledger)))
-    same_sound = was_decided and fingerprint(ledger) == fingerprint(lay_out(before.recording, before.chunks))
-    if same_sound and decided.recording.state is before.recording.state:
+    if was_decided and decided.recording.state is before.recording.state and _says_the_same(ledger, before):
         return decided
-    if ledger.sounds:
-        return decided.also(Finish())
-    taken = any(chunk.state is ChunkState.REDACTED for chunk in after.chunks)
-    return decided.also(Withdraw()) if taken else decided
+    return decided.also(Finish()) if ledger.sounds else _silent(decided)
+
+
+def _says_the_same(ledger: Ledger, before: Outcome) -> bool:
+    """To whoever listens, and to whoever reads what is missing."""
+    earlier = lay_out(before.recording, before.chunks)
+    return fingerprint(ledger) == fingerprint(earlier) and loss_of(ledger) == loss_of(earlier)
+
+
+def _silent(it: Outcome) -> Outcome:
+    """Nothing can be heard: the room is told, unless that is somebody's will."""
+    if any(chunk.state is ChunkState.REDACTED for chunk in it.chunks):
+        return it.also(Withdraw())
+    told = it.recording.state is RecordingState.EMPTY and it.recording.ended_by not in NOT_TOLD
+    return it.also(Tell(EMPTY)) if told else it
 
 
 def _joined(it: Outcome, event: Joined) -> Outcome:

@@ -4,20 +4,22 @@
 ban or `publish private` close an address with the next request, rejoining opens it again.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.recording.ledger import fingerprint, lay_out
-from bot.rules import may_hear, membership
+from bot.rules import may_hear, membership, shows_the_past
 from storage.records import (
     Chunk,
     ChunkState,
     Episode,
     Listener,
+    Position,
     Recording,
     RecordingState,
     Room,
+    RoomId,
     StateEvent,
     Visibility,
 )
@@ -36,12 +38,20 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What an address turned out to name, as the archive has it."""
+    """What an address turned out to name, as the archive has it: a room, which may be the heir of others that were
+    upgraded. It alone gives the rights; the address may be one of theirs."""
 
     family: Family
-    room: Room | None
+    room: Room | None  # as `storage.heirs.podcast` gives it
     listener: Listener | None = None  # of a personal address
     member: StateEvent | None = None  # the listener's m.room.member in that room
+    before: Mapping[RoomId, StateEvent | None] = field(default_factory=dict)  # and in those that it continues
+
+    @property
+    def came(self) -> tuple[Position | None, ...]:
+        """When the listener came into each of the rooms; None: they are not in. Two with the same hear the same."""
+        members = (self.member, *self.before.values())
+        return tuple(member.position if member and _joined(member) else None for member in members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +81,26 @@ def _personal(claim: Claim, *, fresh: bool) -> Verdict:
     if not fresh:
         # The member may have been banned while we were away: what we knew then opens nothing.
         return Verdict.LATER
-    joined = claim.member is not None and membership(claim.member.content) == "join"
-    return Verdict.OPEN if joined and claim.room.joined else Verdict.CLOSED
+    return Verdict.OPEN if _joined(claim.member) and claim.room.joined else Verdict.CLOSED
+
+
+def _joined(member: StateEvent | None) -> bool:
+    return member is not None and membership(member.content) == "join"
 
 
 def may_hear_it(access: Access, recording: Recording) -> bool:
     """Whether this recording is within what an open access reaches."""
-    if access.verdict is not Verdict.OPEN or recording.room_id != access.room.room_id:
+    claim, where = access.claim, recording.room_id
+    if access.verdict is not Verdict.OPEN or not (where == access.room.room_id or where in claim.before):
         return False
     if recording.state in (RecordingState.DELETED, RecordingState.EMPTY):
         return False
-    if access.claim.family is Family.PUBLIC:
+    if claim.family is Family.PUBLIC:
         return recording.public
-    return may_hear(recording.history_visibility, recording.position, access.claim.member)
+    # What every newcomer may read is for the members of the heir; the rest for those who were there, and still are.
+    asks_here = where == access.room.room_id or shows_the_past(recording.history_visibility)
+    member = claim.member if asks_here else claim.before[where]
+    return may_hear(recording.history_visibility, recording.position, member)
 
 
 def audio_holds(recording: Recording, episode: Episode, chunks: Sequence[Chunk]) -> bool:

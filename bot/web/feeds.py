@@ -78,10 +78,8 @@ class Feeds:
     async def _body(self, view: View, page: Page, token: str | None) -> Body:
         # By what it says, not by who asks: many listeners hear the same and differ in their tokens only.
         heard = tuple((recording.id, episode.blob) for recording, episode in page.published)
-        said = (view.room.room_id, view.room.revision, view.room.changed_at, view.family, view.face)
-        template = await self._templates.get(
-            (*said, page.number, page.more, heard), partial(self._template, view, page)
-        )
+        said = (view.room, view.family, view.face, page.number, page.more, heard)
+        template = await self._templates.get(said, partial(self._template, view, page))
         return await asyncio.to_thread(_encode, template, view.family, token)
 
     async def _template(self, view: View, page: Page) -> Template:

@@ -11,9 +11,9 @@ from bot.feeds.catalog import Face, Published
 from bot.feeds.titles import NAMELESS_ROOM, channel_title
 from bot.web.access import Access, Claim, Family, audio_holds, decide, may_hear_it
 from bot.web.memo import Memo, Recent
-from storage import archive, rooms
+from storage import archive, heirs, rooms
 from storage.database import Connection
-from storage.records import Chunk, Episode, Recording, RecordingState, Room
+from storage.records import Chunk, Episode, Recording, RecordingState, Room, RoomId
 from storage.store import Store
 
 FEED_ITEMS = 300
@@ -69,16 +69,24 @@ class Library:
 
     async def _public_claim(self, key: str) -> Claim:
         async with self._store.read() as db:
-            return Claim(Family.PUBLIC, await rooms.room_by_key(db, key))
+            named = await rooms.room_by_key(db, key)
+            if named is None:
+                return Claim(Family.PUBLIC, None)
+            line = await heirs.line(db, named.room_id)
+            return Claim(Family.PUBLIC, await heirs.podcast(db, line, named), before=dict.fromkeys(line[:-1]))
 
     async def _personal_claim(self, digest: str) -> Claim:
         async with self._store.read() as db:
             listener = await rooms.listener_by_hash(db, digest)
             if listener is None:
                 return Claim(Family.PERSONAL, None)
-            room = await rooms.room(db, listener.room_id)
-            member = await rooms.state(db, listener.room_id, "m.room.member", listener.user_id)
-            return Claim(Family.PERSONAL, room, listener, member)
+            named = await rooms.room(db, listener.room_id)
+            if named is None:
+                return Claim(Family.PERSONAL, None, listener)
+            line = await heirs.line(db, named.room_id)
+            *before, member = [await rooms.state(db, one, "m.room.member", listener.user_id) for one in line]
+            podcast = await heirs.podcast(db, line, named)
+            return Claim(Family.PERSONAL, podcast, listener, member, dict(zip(line[:-1], before, strict=True)))
 
     async def published(self, access: Access, code: str) -> Published | None:
         """The recording of this code with its audio, if this access reaches it now."""
@@ -123,17 +131,12 @@ class Library:
     async def live(self, access: Access) -> tuple[Recording, ...]:
         """What runs now and is within reach, newest first."""
         async with self._store.read() as db:
-            running = await archive.open_recordings(db, access.room.room_id)
+            running = await archive.open_recordings(db, _rooms(access))
         return tuple(one for one in reversed(running) if one.state is RecordingState.LIVE and may_hear_it(access, one))
 
     async def chunks(self, recording: Recording) -> tuple[Chunk, ...]:
         async with self._store.read() as db:
             return await archive.chunks(db, recording.id)
-
-
-def _state_of(room: Room) -> tuple[int, datetime]:
-    """Another one after each change that a feed or page shows."""
-    return room.revision, room.changed_at
 
 
 async def _holds(db: Connection, recording: Recording, episode: Episode) -> bool:
@@ -142,8 +145,13 @@ async def _holds(db: Connection, recording: Recording, episode: Episode) -> bool
 
 
 def _key(access: Access) -> tuple[object, ...]:
-    member = access.claim.member
-    return access.room.room_id, *_state_of(access.room), access.claim.family, member.position if member else None
+    """Another one after each change that a feed or page shows (the room's revision is in it)."""
+    return access.room, access.claim.family, access.claim.came
+
+
+def _rooms(access: Access) -> tuple[RoomId, ...]:
+    """Where the recordings of an open access were spoken."""
+    return access.room.room_id, *access.claim.before
 
 
 async def _read_page(db: Connection, access: Access, number: int, size: int, *, held: bool) -> Page:
@@ -158,7 +166,7 @@ async def _read_page(db: Connection, access: Access, number: int, size: int, *, 
 async def _listed(db: Connection, access: Access) -> AsyncIterator[Published]:
     """What feeds list for this access, newest first."""
     offset = 0
-    while batch := await _batch(db, access.room, offset):
+    while batch := await archive.published(db, _rooms(access), limit=BATCH, offset=offset):
         for published in batch:
             recording, episode = published
             if not may_hear_it(access, recording):
@@ -166,10 +174,6 @@ async def _listed(db: Connection, access: Access) -> AsyncIterator[Published]:
             if recording.state in DECIDED or await _holds(db, recording, episode):
                 yield published
         offset += len(batch)
-
-
-async def _batch(db: Connection, room: Room, offset: int) -> tuple[Published, ...]:
-    return await archive.published(db, room.room_id, limit=BATCH, offset=offset)
 
 
 async def _within(source: AsyncIterator[Published], count: int) -> AsyncIterator[Published]:
@@ -183,7 +187,7 @@ async def _within(source: AsyncIterator[Published], count: int) -> AsyncIterator
 async def _held(db: Connection, access: Access) -> list[Published]:
     """Incomplete ones that may still heal: on their pages at once, in the feed later."""
     held = []
-    for recording in await archive.recordings(db, access.room.room_id, HELD_WITHIN):
+    for recording in await archive.recordings(db, _rooms(access), HELD_WITHIN):
         if recording.state is RecordingState.INCOMPLETE and may_hear_it(access, recording):
             episode = await archive.episode(db, recording.id)
             if episode is not None and episode.published_at is None:
@@ -192,7 +196,7 @@ async def _held(db: Connection, access: Access) -> list[Published]:
 
 
 def _age(published: Published) -> tuple[datetime, int]:
-    return published[0].started_at, published[0].number
+    return published[0].started_at, published[0].id
 
 
 async def _face(db: Connection, access: Access) -> Face:

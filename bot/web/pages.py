@@ -10,35 +10,26 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bot.feeds.addresses import Shelf, personal_shelf, public_shelf
-from bot.feeds.catalog import Published
 from bot.feeds.text import clean_text
-from bot.feeds.titles import date_and_time, episode_title, speaker, spoken_length
-from bot.recording.ledger import Gap, Ledger, lay_out
+from bot.feeds.titles import date_and_time, episode_title, speaker
+from bot.recording import account
+from bot.recording.ledger import lay_out
+from bot.recording.lengths import spoken_length
 from bot.settings import Settings
 from bot.web.access import Family
 from bot.web.library import Page, View
 from bot.web.respond import KEPT_FOR_EVER, OF_FAMILY, PAGE, SAFE
-from storage.records import Chunk, ChunkState, Recording, RecordingState, to_ms
+from bot.web.rows import rows_of
+from storage.records import Chunk, Episode, Recording, to_ms
 
 HERE = Path(__file__).parent
 EPISODES_ON_PAGE = 50
-GAPS_ON_PAGE = 100
 KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-
-REASONS = {
-    ChunkState.MISSING: "never arrived",
-    ChunkState.WAITING_FOR_KEY: "can't be decrypted yet",
-    ChunkState.WAITING_FOR_MEDIA: "can't be fetched yet",
-    ChunkState.DAMAGED: "arrived damaged",
-    ChunkState.REDACTED: "was removed by its sender or a moderator",
-    ChunkState.REFUSED: "was too large or too long",
-}
-OTHER_REASON = "is not there"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An episode in words."""
+    """A recording in words; `length` and `size` are empty while it has no audio."""
 
     code: str
     title: str
@@ -46,14 +37,7 @@ class Row:
     date: str  # empty where the title says it already
     length: str
     size: str
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GapRow:
-    at: str
-    length: str
-    reason: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +87,7 @@ class Pages:
             feed_address=shelf.feed,
             topic=clean_text(view.face.topic or ""),
             live=[speaker(one.broadcaster_name) for one in live],
-            episodes=[self._row(one) for one in page.published],
+            episodes=[self._row(*one) for one in page.published],
             newer=page.number - 1,
             older=page.number + 1 if page.more else 0,
             apps=_apps(shelf.feed, private=token is not None),
@@ -111,9 +95,15 @@ class Pages:
         )
 
     def episode(
-        self, view: View, published: Published, chunks: Sequence[Chunk], cover: str, token: str | None
+        self,
+        view: View,
+        published: tuple[Recording, Episode | None],
+        chunks: Sequence[Chunk],
+        cover: str,
+        token: str | None,
     ) -> web.Response:
-        recording, shelf = published[0], self._shelf(view, token)
+        """A recording's page with its whole ledger, also before there is audio. Slow: make it beside the loop."""
+        (recording, episode), shelf = published, self._shelf(view, token)
         ledger = lay_out(recording, chunks)
         return self._page(
             "episode.html",
@@ -121,12 +111,12 @@ class Pages:
             cover,
             shelf,
             page_address=shelf.episode(recording.code),
-            audio_address=shelf.audio(recording.code),
-            episode=self._row(published),
+            audio_address=shelf.audio(recording.code) if episode else None,
+            episode=self._row(recording, episode),
+            missing=account.first_line(recording, account.loss_of(ledger)),
             description=clean_text(recording.description).split("\n\n") if recording.description else [],
-            verdict=_verdict(recording, ledger),
-            gaps=[_gap_row(gap) for gap in ledger.gaps[:GAPS_ON_PAGE]],
-            more_gaps=max(0, len(ledger.gaps) - GAPS_ON_PAGE),
+            verdict=account.verdict(recording, ledger),
+            rows=rows_of(ledger),
         )
 
     def _shelf(self, view: View, token: str | None) -> Shelf:
@@ -149,23 +139,17 @@ class Pages:
     def _named(self, suffix: str) -> str:
         return next(name for name in self._files if name.endswith(suffix))
 
-    def _row(self, published: Published) -> Row:
-        recording, episode = published
+    def _row(self, recording: Recording, episode: Episode | None) -> Row:
         title, date = episode_title(recording, self._zone), date_and_time(recording.started_at, self._zone)
         return Row(
             code=recording.code,
             title=title,
             moment=recording.started_at.isoformat(timespec="seconds"),
             date="" if title.endswith(date) else date,
-            length=spoken_length(to_ms(episode.samples)),
-            size=_megabytes(episode.bytes),
-            complete=recording.state is not RecordingState.INCOMPLETE,
+            length=spoken_length(to_ms(episode.samples)) if episode else "",
+            size=_megabytes(episode.bytes) if episode else "",
+            state=str(recording.state),
         )
-
-
-def _gap_row(gap: Gap) -> GapRow:
-    reason = REASONS.get(gap.reason, OTHER_REASON)
-    return GapRow(_clock(to_ms(gap.position)), spoken_length(to_ms(gap.samples)), reason)
 
 
 def _named_by_content(folder: Path) -> dict[str, bytes]:
@@ -189,26 +173,6 @@ def _apps(feed: str, *, private: bool) -> list[App]:
         App("Overcast", f"overcast://x-callback-url/add?url={quote(feed, safe='')}"),
         App("Pocket Casts", f"pktc://subscribe/{bare}"),
     ]
-
-
-def _verdict(recording: Recording, ledger: Ledger) -> str:
-    if recording.state is RecordingState.COMPLETE:
-        return "Complete: all of the sound that was sent is here."
-    if recording.state is not RecordingState.INCOMPLETE:
-        return "More sound has arrived and is being joined in."
-    if not ledger.gaps:
-        lost = any(not entry.sounds and entry.state is not ChunkState.DUPLICATE for entry in ledger.entries)
-        return "Its end is missing." if lost else "It may have gone on: all that came is here, but no end was seen."
-    where = "one place" if len(ledger.gaps) == 1 else f"{len(ledger.gaps)} places"
-    hope = " What is still awaited is put where it belongs when it comes." if ledger.waiting else ""
-    return f"Sound is missing in {where}.{hope}"
-
-
-def _clock(milliseconds: int) -> str:
-    """`1:02:03` or `2:03`"""
-    seconds = milliseconds // 1000
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
 
 
 def _megabytes(count: int) -> str:

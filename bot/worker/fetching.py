@@ -13,6 +13,7 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, TryLater
 from bot.recording.model import ChunkFailed, ChunkStored, RecordingEvent
+from bot.recording.orphans import is_candidate
 from bot.settings import Settings
 from storage import archive, jobs
 from storage.database import Connection
@@ -38,6 +39,7 @@ REFUSED = {"too_large", "too_long", "room_full"}  # not ours to keep; all other 
 ASK_AGAIN = {"not_found", "forbidden"}  # it may turn up: asked for again with growing pauses
 ASK_AGAIN_AFTER = timedelta(minutes=1)
 ASK_AGAIN_AT_MOST = timedelta(days=1)  # and for ever: it is what the ledger waits for
+ANSWERS = "not_there"  # in the job's payload: how often the homeserver said so
 ROOM_FULL = "room_full"
 
 
@@ -85,7 +87,7 @@ class Fetching:
             event = await self._look_into(recording, chunk, part)
             async with self._store.write() as db:
                 # Inside the transaction: what forgets unreferenced blobs must not come between.
-                if isinstance(event, ChunkStored):
+                if isinstance(event, ChunkStored) and not is_candidate(chunk):
                     await asyncio.to_thread(self._store.blobs.take, part, event.blob)
                 await self._apply(db, recording.id, event)
                 if isinstance(event, ChunkStored):
@@ -96,12 +98,12 @@ class Fetching:
             await asyncio.to_thread(part.unlink, missing_ok=True)
         where = f"recording={recording.code} room={recording.room_id} event={chunk.event_id}"
         if isinstance(event, ChunkStored):
-            log.info("chunk stored: %.1f s %s", event.facts.samples / SAMPLE_RATE, where)
+            what = "a voice message was looked into" if is_candidate(chunk) else "chunk stored"
+            log.info("%s: %.1f s %s", what, event.facts.samples / SAMPLE_RATE, where)
             return
         log.info("chunk not stored: reason=%s %s", event.reason, where)
-        if event.state is ChunkState.WAITING_FOR_MEDIA:
-            pause = min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(job.attempts, 16))
-            raise TryLater("the media is not there so far", after_s=pause.total_seconds())
+        if event.state is ChunkState.WAITING_FOR_MEDIA and await self._wanted(job) is not None:
+            raise TryLater("the media is not there so far", after_s=await self._pause_after_no(job))
 
     async def _look_into(self, recording: Recording, chunk: Chunk, part: Path) -> ChunkStored | ChunkFailed:
         """Downloads the chunk to `part` and says what it is. Raises TryLater."""
@@ -125,8 +127,17 @@ class Fetching:
             chunk = await archive.chunk(db, EventId(job.subject))
         if recording is None or chunk is None or recording.state is RecordingState.DELETED:
             return None
-        wanted = chunk.state is ChunkState.WAITING_FOR_MEDIA and chunk.source is not None
+        unknown = is_candidate(chunk) and chunk.facts is None
+        wanted = (unknown or chunk.state is ChunkState.WAITING_FOR_MEDIA) and chunk.source is not None
         return (recording, chunk) if wanted else None
+
+    async def _pause_after_no(self, job: Job) -> float:
+        """Seconds, doubled with each answer that the media is not there. Tries that found no homeserver don't count:
+        after an outage one such answer would mean hours."""
+        answers = int(job.payload.get(ANSWERS, 0))
+        async with self._store.write() as db:
+            await jobs.note(db, job.id, {**job.payload, ANSWERS: answers + 1}, self._clock())
+        return min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(answers, 16)).total_seconds()
 
     async def _refuse_when_full(self, recording: Recording) -> None:
         """Raises TryLater when the disk has too little room left, GiveUp when the room has used up its own."""

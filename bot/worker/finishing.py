@@ -12,15 +12,17 @@ from bot import words
 from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.tags import Chapter, EpisodeTags
 from bot.feeds import addresses, titles
+from bot.recording import account, chapters
 from bot.recording import ledger as ledgers
 from bot.recording.ledger import Ledger
+from bot.recording.lengths import spoken_length
 from bot.recording.model import Joined
 from bot.settings import Settings
 from bot.worker import tracks as stored_tracks
 from bot.worker.fetching import Apply
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.tracks import Tracks, Whole
-from storage import archive, jobs, past, rooms, tracks
+from storage import archive, heirs, jobs, past, rooms, tracks
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -164,7 +166,6 @@ class Finishing:
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
         recording, zone = subject.recording, self._settings.feeds.zone
-        missing = sum(gap.samples for gap in subject.ledger.gaps)
         picture = self._store.blobs.path(await self._cover(subject.room.room_id))
         return EpisodeTags(
             title=titles.episode_title(recording, zone),
@@ -173,8 +174,8 @@ class Finishing:
             date=recording.started_at.astimezone(zone),
             cover=await asyncio.to_thread(picture.read_bytes),
             cover_mime="image/jpeg",
-            comment=f"{words.spoken_gap(to_ms(missing))} missing" if missing else None,
-            chapters=tuple(Chapter(to_ms(gap.position), f"Missing ({gap.reason})") for gap in subject.ledger.gaps),
+            comment=account.silences(account.loss_of(subject.ledger)),
+            chapters=tuple(Chapter(mark.at, mark.title) for mark in chapters.marks(subject.ledger)),
         )
 
     async def _publish(self, db: Connection, subject: Subject, made: Made | None, part: Path) -> None:
@@ -192,7 +193,8 @@ class Finishing:
             # Inside the transaction: what forgets unreferenced blobs must not come between.
             await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.file.sha256))
             await self._move_into(db, recording, made, now)
-        episode = _episode(subject, made.file if made else None, now)
+        file = made.file if made is not None else None
+        episode = replace(_episode(subject, file, now), loss=account.loss_of(subject.ledger))
         if episode.published_at is None:
             held_until = self._held_until(recording, subject.ledger)
             if held_until is None or held_until <= now:
@@ -235,13 +237,13 @@ class Finishing:
         """Tells the room once, as a reply to the started event."""
         recording, room = subject.recording, subject.room
         base = self._settings.web.address
-        public = recording.public and room.visibility == "public"
+        podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
+        public = recording.public and podcast.visibility == "public"
         body = words.published(
             title=titles.episode_title(recording, self._settings.feeds.zone),
-            length=titles.spoken_length(to_ms(episode.samples)),
-            missing=to_ms(sum(gap.samples for gap in subject.ledger.gaps)),
-            complete=recording.state is RecordingState.COMPLETE,
-            address=addresses.episode_page(base, room.key, recording.code) if public else None,
+            length=spoken_length(to_ms(episode.samples)),
+            whole=account.whole(recording, episode.loss),
+            address=addresses.episode_page(base, podcast.key, recording.code) if public else None,
             prefix=self._settings.commands.prefix,
         )
         payload = {"room_id": room.room_id, "body": body, "reply_to": recording.event_id}

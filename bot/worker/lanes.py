@@ -30,9 +30,12 @@ STORE_TROUBLE_PAUSE_S = 60.0
 LONGEST_WISH_S = 7 * 86_400.0
 TRIES_AFTER_A_MISTAKE = 5
 TRIES_BEFORE_A_WARNING = 10
-NEVER_GIVEN_UP = frozenset({JobKind.FETCH, JobKind.ENCODE, JobKind.FINISH, JobKind.TICK, JobKind.END, JobKind.FORGET})
+NEVER_GIVEN_UP = frozenset(
+    {JobKind.FETCH, JobKind.FOLLOW, JobKind.ENCODE, JobKind.FINISH, JobKind.TICK, JobKind.END, JobKind.FORGET}
+)
 """After a mistake of ours: what would be lost, or stay, may still come right with the next version."""
 LOOK_AT_LEAST_EVERY_S = 60.0
+CLOCK_STEP = timedelta(seconds=5)  # backwards; less is how clocks are kept right
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ LANES = (
     Lane("fetch", (JobKind.FETCH,), 8),
     Lane("sound", (JobKind.ENCODE,), 2),
     Lane("finish", (JobKind.FINISH, JobKind.COVER), 2),
+    Lane("follow", (JobKind.FOLLOW,), 2),
     Lane("look", (JobKind.REFRESH, JobKind.BACKFILL), 2),
     Lane("talk", (JobKind.NOTICE, JobKind.DIRECT, JobKind.INVITE), 4),
     Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET, JobKind.KEYS), 1),
@@ -69,6 +73,7 @@ class Worker:
         self._clock = clock
         self._lanes: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._latest = clock()
         self._stopping = asyncio.Event()
 
     @property
@@ -79,6 +84,7 @@ class Worker:
     async def start(self) -> None:
         """Takes up what an earlier process left, then runs the lanes until `stop`."""
         async with self._store.write() as db:
+            self._latest = await jobs.last_change(db) or self._latest
             left = await jobs.recover(db, self._clock())
         if left:
             log.info("taking up %d jobs that were under way", left)
@@ -97,6 +103,7 @@ class Worker:
 
     async def _lane(self, lane: Lane) -> None:
         running: set[asyncio.Task[None]] = set()
+        trouble = ""
         with self._store.changes.follow() as changed:
 
             def ended(task: asyncio.Task[None]) -> None:
@@ -116,11 +123,24 @@ class Worker:
                         running.add(task)
                         self._running.add(task)
                         task.add_done_callback(ended)
+                    trouble = ""
                 except StoreError as error:
-                    log.error("no new work in the lane %s for now: %s", lane.name, error)
+                    if str(error) != trouble:
+                        log.error("no new work in the lane %s for now: %s", lane.name, error)
+                    trouble = str(error)
                     await self._rest()
 
+    async def _heed_the_clock(self) -> None:
+        """Set back (it was wrong until the network told the time), it must not keep everything waiting for so long."""
+        before, now = self._latest, self._clock()
+        self._latest = now
+        if before - now > CLOCK_STEP:
+            log.warning("the clock was set back by %.0f s", (before - now).total_seconds())
+            async with self._store.write() as db:
+                await jobs.set_back(db, before, now)
+
     async def _due(self, lane: Lane) -> datetime | None:
+        await self._heed_the_clock()
         async with self._store.read() as db:
             return await jobs.next_due(db, lane.kinds)
 
@@ -145,13 +165,16 @@ class Worker:
     async def _run(self, job: Job) -> None:
         """Does the job and writes down how it ended, however long that takes: a row that says running is nobody's."""
         end = await self._end_of(job)
+        trouble = ""
         while True:
             try:
                 async with self._store.write() as db:
                     await end(db)
                 return
             except StoreError as error:
-                log.error("the end of %s %s can't be written: %s", job.kind, job.subject, error)
+                if str(error) != trouble:
+                    log.error("the end of %s %s can't be written: %s", job.kind, job.subject, error)
+                trouble = str(error)
                 if self._stopping.is_set():
                     return  # the next start takes it up
                 await self._rest()

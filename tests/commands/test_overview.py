@@ -1,5 +1,8 @@
 """`status` and `list [n]`"""
 
+from datetime import timedelta
+
+from bot.settings import FeedsSettings
 from storage.records import (
     BlobKey,
     ChunkFacts,
@@ -68,7 +71,7 @@ async def test_silence_that_stands_for_sound_is_told(stage: Stage) -> None:
         await stage.chunk(recording, ChunkState.STORED, sequence=sequence, blob=BlobKey("ab"), bytes=9, facts=facts)
     await stage.chunk(recording, ChunkState.DAMAGED, sequence=2, announced_ms=DurationMs(5600))
     told = await status(stage)
-    assert told[2].endswith("· 1 min 1 s · incomplete, 6 s missing")
+    assert told[2].endswith("· 1 min 1 s · incomplete, 6 s missing at 0:05")
     assert told[3:] == [f"1 chunk of {recording.code} came damaged."]
 
 
@@ -101,10 +104,10 @@ async def test_problems_are_plain_sentences(stage: Stage) -> None:
     await stage.chunk(recording, ChunkState.REFUSED, reason="too_large")
     code = recording.code
     assert (await status(stage))[3:] == [
-        f"3 chunks of {code} can't be read yet: I am waiting for the speaker's keys.",
-        f"1 chunk of {code} can't be had from the homeserver so far: I keep asking.",
+        f"3 chunks of {code} can't be read yet: the speaker's key has not come.",
+        f"1 chunk of {code} can't be had from the homeserver so far: it is asked again and again.",
         f"1 chunk of {code} came damaged.",
-        f"1 chunk of {code} went beyond what I may keep.",
+        f"1 chunk of {code} went beyond what may be kept.",
     ]
 
 
@@ -116,8 +119,32 @@ async def test_a_withheld_key_says_what_the_speaker_can_do(stage: Stage) -> None
     await stage.chunk(recording, ChunkState.WAITING_FOR_KEY)
     said = (await status(stage))[3:]
     assert [line.split(" of ")[0] for line in said] == ["2 chunks", "1 chunk", "1 chunk", "1 chunk"]
-    for line, words in zip(said, ("verify me", "unblock me", "does not give me", "waiting for"), strict=True):
+    for line, words in zip(said, ("verify this bot", "unblock it", "does not give", "has not come"), strict=True):
         assert words in line
+
+
+async def test_voice_messages_that_may_be_lost_chunks_are_named_with_their_times(stage: Stage) -> None:
+    """In the feeds' time zone, kept between the start and now, at most five; what is not looked into yet is none."""
+    stage.feeds = FeedsSettings(timezone="Europe/Berlin")
+    recording = await stage.recording(state=RecordingState.LIVE, length_ms=None)
+    begun = stage.clock()
+    stage.clock.pass_by(3600)
+    await stage.chunk(recording, ChunkState.CANDIDATE)
+    assert (await status(stage))[-1] == "There are no problems that I know of."
+    await stage.chunk(recording, ChunkState.CANDIDATE, reason="not_found")
+    begins = f"{recording.code}: 1 voice message of its speaker may be a missing part of it"
+    assert (await status(stage))[-1] == f"{begins}; I can't be certain, so it is not in it."
+    facts = ChunkFacts(Container.MP4_AAC, Timing.ESTIMATED, to_samples(5000), 48_000, 1)
+    for minutes in (2, 4, -90, 900):
+        sent = begun + timedelta(minutes=minutes)
+        await stage.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=sent)
+    assert (await status(stage))[-1] == (
+        f"{recording.code}: 5 voice messages of its speaker may be missing parts of it "
+        "(sent 15:07, 15:09, 15:05, 16:05); I can't be certain, so they are not in it."
+    )
+    for _ in range(2):
+        await stage.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=begun)
+    assert "16:05, 15:05, …);" in (await status(stage))[-1]
 
 
 async def test_problems_of_long_ago_are_not_told(stage: Stage) -> None:

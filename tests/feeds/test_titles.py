@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.feeds.titles import channel_title, default_title, speaker, spoken_length
+from bot.feeds.titles import channel_title, default_title, speaker
+from bot.recording.lengths import spoken_length
 
 BEGAN = datetime(2026, 11, 20, 13, 5, 59, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -208,6 +208,7 @@ class Line:
             BOT,
             decrypt=lambda sealed: self.clear.get(sealed.event_id),
             is_command=partial(is_command, prefix=prefix),
+            publishes=partial(settings.may_publish, mod=True),
             prefix=prefix,
             clock=self.clock,
         )

@@ -323,7 +323,7 @@ async def test_a_chunk_that_is_refused_ends_no_broadcast(
         (ChunkState.STORED, None),
     ]
     assert (await it.recording(carol.broadcast)).ended_by is EndedBy.STOPPED
-    assert f"2 chunks of {recording.code} went beyond what I may keep." in await it.ask(good.room, "!aircheck status")
+    assert f"2 chunks of {recording.code} went beyond what may be kept." in await it.ask(good.room, "!aircheck status")
     for one in (large, long):
         assert len(lines_about(caplog, f"event={one.event_id}")) == 1
     await assert_good(it, good, tmp_path)
@@ -359,7 +359,7 @@ async def test_media_that_come_late_heal_the_episode(it: Line, good: Capture, tm
     recording = await it.recording(good.started)
     assert first is not None
     assert (recording.state, first.published_at) == (RecordingState.INCOMPLETE, None)
-    problem = f"1 chunk of {recording.code} can't be had from the homeserver so far: I keep asking."
+    problem = f"1 chunk of {recording.code} can't be had from the homeserver so far: it is asked again and again."
     assert problem in await it.ask(good.room, "!aircheck status")
     it.serves({mxc: upload})
     await it.pass_by(600)

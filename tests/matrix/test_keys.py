@@ -9,7 +9,7 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.matrix.keys import Keys
-from storage.records import HeardEvent, RoomId, SessionId
+from storage.records import HeardEvent, RoomId, SessionId, UserId, Withheld
 from tests.lab import Cast
 from tests.matrix.conftest import Bots
 from tests.matrix.running import Running, meet
@@ -170,14 +170,14 @@ async def test_a_strange_event_to_the_device(bots: Bots, event: dict[str, Any]) 
 
 
 async def test_withheld_keys_are_told(bots: Bots, person: Cast) -> None:
-    """That somebody withholds a key is in the batch, with the code."""
+    """That somebody withholds a key is in the batch, with the code and who said it."""
     bot, alice = await bots(), await person("alice")
     await meet(alice, bot, encrypted=True)
     content = {"session_id": "session", "code": "m.unverified", "algorithm": "m.megolm.v1.aes-sha2"}
     body = {"messages": {bot.session.user_id: {bot.session.creds.device_id: content}}}
     await alice.api.call("PUT", "/_matrix/client/v3/sendToDevice/m.room_key.withheld/1", body)
     found = await bot.sink.until(lambda: [pair for batch in bot.sink.batches for pair in batch.withheld])
-    assert found == [(SessionId("session"), "m.unverified")]
+    assert found == [Withheld(SessionId("session"), UserId(alice.user_id), "m.unverified")]
 
 
 async def test_keys_of_another_client_are_imported(bots: Bots, person: Cast, tmp_path: Path) -> None:

@@ -397,12 +397,38 @@ def test_a_sealed_event_after_the_end() -> None:
 
 
 def test_nothing_to_hear_is_empty() -> None:
-    """A broadcast without a chunk is empty after the quiet period, and nobody is told."""
+    """A broadcast without a chunk is empty after the quiet period, and the room is told once."""
     stage = Stage()
     stage.stop()
     assert stage.recording.state is FINISHING
     stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (EMPTY, [Tell("empty")])
+    stage.wait(60)
     assert (stage.recording.state, stage.effects) == (EMPTY, [])
+
+
+@pytest.mark.parametrize("by", [EndedBy.SWITCHED_OFF, EndedBy.REMOVED])
+def test_nothing_to_hear_is_not_told_to_whoever_wanted_that(by: EndedBy) -> None:
+    """Where recording was switched off or the bot was removed before the first chunk, nobody is told."""
+    stage = Stage()
+    stage.tell(Ended(by))
+    stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (EMPTY, [])
+
+
+def test_an_end_that_is_missing_no_more_is_published_anew() -> None:
+    """What is said of a file changes also where its sound does not."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.send("$2", 2)
+    stage.fail("$2", ChunkState.WAITING_FOR_MEDIA)
+    stage.say("$3", 3, mp4())
+    stage.seal("$4")
+    stage.stop(3)
+    stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (INCOMPLETE, [Finish()])
+    stage.tell(Opened(EventId("$4")))
+    assert (stage.recording.state, stage.effects) == (INCOMPLETE, [Finish()])
 
 
 def test_empty_until_something_comes() -> None:
@@ -416,13 +442,14 @@ def test_empty_until_something_comes() -> None:
 
 def test_only_damaged_is_empty_and_only_waiting_is_not() -> None:
     """Nothing to hear and nothing that is waited for is empty; what may still come is incomplete."""
-    for state, expected in ((ChunkState.DAMAGED, EMPTY), (ChunkState.WAITING_FOR_MEDIA, INCOMPLETE)):
+    cases = ((ChunkState.DAMAGED, EMPTY, [Tell("empty")]), (ChunkState.WAITING_FOR_MEDIA, INCOMPLETE, []))
+    for state, expected, effects in cases:
         stage = Stage()
         stage.send("$1", 1)
         stage.fail("$1", state)
         stage.stop(1)
         stage.wait(60)
-        assert (stage.recording.state, stage.effects) == (expected, [])
+        assert (stage.recording.state, stage.effects) == (expected, effects)
 
 
 def test_the_end_is_when_the_sender_says_within_reason() -> None:

@@ -182,7 +182,9 @@ ANY_PAGES = st.builds(
 ANY_FACTS = st.one_of(ANY_PAGES.map(with_pages), st.floats(0, 300).map(mp4), st.just(ogg(2, 5, 0, eos=True)))
 NUMBERS = st.none() | st.integers(1, 6) | st.sampled_from([MAX_JUMP, 99_999, 100_000])
 WITHOUT_SOUND = [
-    state for state in ChunkState if state not in (ChunkState.MISSING, ChunkState.DUPLICATE, ChunkState.STORED)
+    state
+    for state in ChunkState
+    if state not in (ChunkState.MISSING, ChunkState.DUPLICATE, ChunkState.STORED, ChunkState.CANDIDATE)
 ]
 
 

@@ -9,8 +9,14 @@ import pytest
 from aiohttp import ClientSession
 from PIL import Image
 
+from bot.feeds.catalog import Face
 from bot.web import family
+from bot.web.access import Family
+from bot.web.library import View
+from bot.web.pages import Pages
+from storage import archive
 from storage.records import ChunkState, RecordingState, Room, Visibility
+from tests.recording.stage import absent, mp4, stored
 from tests.web.world import ALICE, NOW, World
 
 
@@ -85,10 +91,14 @@ async def test_episode_page_says_what_is_missing(world: World, client: ClientSes
     await world.episode(recording)
     found = await page(client, f"/r/{room.key}/{recording.code}")
     words = " ".join(found.text.split())
-    assert "Sound is missing in 2 places. What is still awaited is put where it belongs when it comes." in words
-    assert "1:10 1 min 10 s arrived damaged" in words
-    assert "3:30 1 min 10 s can't be decrypted yet" in words
-    assert "Two <b>." in words
+    told = "1 min 10 s missing at 1:10 and 1 min 10 s at 3:30"
+    assert words.index(told) < words.index("One.") < words.index("Two <b>.")
+    assert (
+        "not all of the sound that was sent is here. What is still awaited is put where it belongs when it comes."
+        in words
+    )
+    assert "1:10 1 min 10 s came damaged" in words
+    assert "3:30 1 min 10 s can't be read yet: the speaker's key has not come" in words
 
 
 async def test_complete_episode_says_so(world: World, client: ClientSession, room: Room) -> None:
@@ -257,3 +267,50 @@ async def test_late_sound_is_said(world: World, client: ClientSession, room: Roo
     await world.episode(recording)
     await world.save(replace(recording, state=RecordingState.FINISHING))
     assert "being joined in" in (await page(client, f"/r/{room.key}/{recording.code}")).text
+
+
+async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: ClientSession, room: Room) -> None:
+    """Five thousand chunks, every second one damaged, are cut; as many whole ones are one row."""
+    recording = await world.recording(room, state=RecordingState.INCOMPLETE)
+    await world.episode(recording)
+    async with world.store.write() as db:
+        for sequence in range(1, 5001):
+            chunk = stored(f"$c{sequence}", sequence, mp4())
+            state = ChunkState.DAMAGED if sequence % 2 else ChunkState.STORED
+            await archive.save_chunk(db, replace(chunk, recording_id=recording.id, state=state))
+    async with client.get(f"/r/{room.key}/{recording.code}") as answer:
+        cut = await answer.read()
+    assert len(cut) < 200_000
+    assert b"And 4500 more." in cut
+    async with world.store.write() as db:
+        for sequence in range(1, 5001):
+            chunk = stored(f"$c{sequence}", sequence, mp4())
+            await archive.save_chunk(db, replace(chunk, recording_id=recording.id))
+    whole = (await page(client, f"/r/{room.key}/{recording.code}")).text
+    assert "1–5000" in whole
+    assert len(whole) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (RecordingState.LIVE, "Live: this is what has come so far."),
+        (RecordingState.FINISHING, "What came last is being joined in."),
+        (RecordingState.INCOMPLETE, "not all of the sound that was sent is here"),
+    ],
+)
+async def test_page_before_there_is_audio_shows_the_ledger(
+    world: World, room: Room, state: RecordingState, words: str
+) -> None:
+    """It has no player and no download; what has come and what is waited for is there."""
+    recording = replace(await world.recording(room), state=state)
+    view = View(room, Family.PUBLIC, Face("Kitchen radio", None, None), ())
+    sealed = absent("$2", None, ChunkState.WAITING_FOR_KEY, position=20)
+    pages = Pages(world.settings, lambda: "http://here")
+    answer = pages.episode(view, (recording, None), [stored("$1", 1, mp4()), sealed], "cover.jpg", None)
+    html = answer.text or ""
+    assert words in html
+    assert "<audio" not in html
+    assert ".mp3" not in html
+    told = " ".join(Reader(html).text.split())
+    assert "1 0:00 about 5 s stored no number yet 0:05 0 s waiting for key" in told

@@ -41,6 +41,16 @@ def refusing(error: Exception) -> Download:
     return download
 
 
+async def pause_of(stage: Shell, job: Job) -> float | None:
+    """What a try asks for that ends with TryLater; the job is as it was written down by then."""
+    async with stage.store.read() as db:
+        written = await jobs.find(db, JobKind.FETCH, job.subject)
+    assert written is not None
+    with pytest.raises(TryLater) as later:
+        await stage.handlers[JobKind.FETCH](replace(job, payload=written.payload))
+    return later.value.after_s
+
+
 async def test_what_is_stored_is_not_fetched_again(stage: Shell) -> None:
     """Nothing is kept of where it was, nor of its key, and a second job finds nothing to do."""
     job = await claimed(stage)
@@ -59,14 +69,22 @@ async def test_media_that_are_not_there_are_asked_for_with_growing_pauses_for_ev
     """However old its sender says that the chunk is, and however often it was asked for."""
     stage.download = refusing(GiveUp("not there", reason="not_found"))
     job = await claimed(stage)
-    pauses = []
-    for attempts in (0, 1, 2, 30):
-        with pytest.raises(TryLater) as later:
-            await stage.handlers[JobKind.FETCH](replace(job, attempts=attempts))
-        pauses.append(later.value.after_s)
-    assert pauses == [60, 120, 240, 86_400]
+    pauses = [await pause_of(stage, job) for _ in range(14)]
+    assert pauses[:3] == [60, 120, 240]
+    assert pauses[-2:] == [86_400, 86_400]
     found = await the_chunk(stage)
     assert (found.state, found.reason) == (ChunkState.WAITING_FOR_MEDIA, "not_found")
+
+
+async def test_an_outage_does_not_lengthen_the_pause_of_media_that_are_not_there(stage: Shell) -> None:
+    """Only what the homeserver answered counts, not how often it could not be reached before."""
+    job = await claimed(stage)
+    stage.download = refusing(GiveUp("not there", reason="not_found"))
+    assert await pause_of(stage, replace(job, attempts=12)) == 60
+    stage.download = refusing(TryLater("away"))
+    assert await pause_of(stage, replace(job, attempts=13)) is None
+    stage.download = refusing(GiveUp("not there", reason="not_found"))
+    assert await pause_of(stage, replace(job, attempts=14)) == 120
 
 
 @pytest.mark.parametrize(

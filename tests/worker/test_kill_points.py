@@ -1,41 +1,23 @@
-"""The process may die at each write: what comes of it after a start is what would have come of it anyway."""
+"""The process may die at each write and each step between: what comes of it after a start is what would have come
+of it anyway."""
 
 import asyncio
-import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.audio.encode import MadeEpisode
-from bot.audio.plan import Piece, length
-from bot.worker import fetching, finishing, pictures
+from bot.matrix.media import FetchedMedia
 from storage import archive
-from storage.records import ChunkFacts, Container, EventId, JobKind, Samples, Timing
+from storage.blobs import Blobs
+from storage.records import EventId, JobKind, MediaSource
+from tests import shell as there
 from tests.shell import START, Killed, Shell, chunk, heard, info, shell
+from tests.worker.quick import without_ffmpeg
 
 C1, C2, C3 = EventId("$c1"), EventId("$c2"), EventId("$c3")
-
-
-async def quick_look(part: Path, *_: Any, **__: Any) -> ChunkFacts:
-    return ChunkFacts(Container.WAV, Timing.EXACT, Samples(48_000), 48_000, 1)
-
-
-async def quick_episode(pieces: Sequence[Piece], out: Path, **_: Any) -> MadeEpisode:
-    """As many bytes as there are pieces, that no other pieces give."""
-    data = repr([(type(one).__name__, one.samples, getattr(one, "path", Path()).name) for one in pieces]).encode()
-    await asyncio.to_thread(out.write_bytes, data)
-    return MadeEpisode(len(data), hashlib.sha256(data).hexdigest(), length(pieces), 0.0)
-
-
-@pytest.fixture(autouse=True)
-def without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried here is the order of writes, some hundred times over."""
-    monkeypatch.setattr(fetching, "inspect_chunk", quick_look)
-    monkeypatch.setattr(finishing, "make_episode", quick_episode)
-    monkeypatch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
 
 
 async def story(stage: Shell) -> None:
@@ -84,8 +66,11 @@ async def undisturbed(directory: Path) -> tuple[dict[str, Any], int]:
 
 
 @pytest.mark.parametrize("after_commit", [False, True], ids=["before", "after"])
-async def test_whatever_the_process_died_at_nothing_is_lost_or_doubled(tmp_path: Path, after_commit: bool) -> None:
+async def test_whatever_the_process_died_at_nothing_is_lost_or_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_commit: bool
+) -> None:
     """Killed at each write in turn, or after every fourth commit, the same recording, files and notices are there."""
+    without_ffmpeg(monkeypatch)
     begun = tmp_path / "begun"
     async with shell(begun) as stage:
         await stage.join()
@@ -100,3 +85,93 @@ async def test_whatever_the_process_died_at_nothing_is_lost_or_doubled(tmp_path:
             await stage.work()
             await story(stage)  # what the homeserver tells again, it being in doubt
             assert await outcome(stage) == expected, f"died at write {number}"
+
+
+# ---- between the writes
+
+
+class Deaths:
+    """The process dies at the n-th thing that is done to files, and from then on does nothing more, tidying neither."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self._at: int | None = None
+        self._dead = False
+
+    def live(self, until: int | None = None) -> None:
+        self.seen, self._at, self._dead = [], until, False
+
+    def step(self, what: str) -> None:
+        self.seen.append(what)
+        if self._dead or len(self.seen) == self._at:
+            self._dead = True
+            raise Killed
+
+    def around(self, what: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        """Two steps: before the act and after it."""
+
+        def acting(*args: Any, **kwargs: Any) -> Any:
+            self.step(f"before {what}")
+            done = act(*args, **kwargs)
+            self.step(f"after {what}")
+            return done
+
+        return acting
+
+    async def download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        await asyncio.to_thread(part.write_bytes, b"half")
+        self.step("half downloaded")
+        fetched = await there.download(source, part, max_bytes)
+        self.step("downloaded")
+        return fetched
+
+
+STEPS = {
+    "half downloaded",
+    "downloaded",
+    "looked into",
+    "half encoded",
+    "encoded",
+    *(f"{when} {what}" for when in ("before", "after") for what in ("take", "tidy", "clear", "remove")),
+}
+
+
+@pytest.fixture
+def deaths(monkeypatch: pytest.MonkeyPatch) -> Deaths:
+    made, unlink = Deaths(), Path.unlink
+    without_ffmpeg(monkeypatch, made.step)
+    for name in ("take", "clear", "remove"):
+        monkeypatch.setattr(Blobs, name, made.around(name, getattr(Blobs, name)))
+    tidied = made.around("tidy", unlink)
+
+    def unlinking(path: Path, missing_ok: bool = False) -> None:
+        (tidied if path.name.startswith(("fetch-", "episode-")) else unlink)(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlinking)
+    return made
+
+
+async def test_a_death_between_two_writes_loses_and_doubles_nothing(tmp_path: Path, deaths: Deaths) -> None:
+    """Killed at each step of a download, a look, a joining, a move into the archive and a removal, in turn: the same
+    recording, files and notices are there, and no half of a file."""
+    begun = tmp_path / "begun"
+    async with shell(begun) as stage:
+        await stage.join()
+    deaths.live()
+    async with shell(shutil.copytree(begun, tmp_path / "undisturbed")) as stage:
+        stage.download = deaths.download
+        await story(stage)
+        steps = list(deaths.seen)
+        expected = await outcome(stage)
+    assert set(steps) == STEPS
+    for number, step in enumerate(steps, start=1):
+        async with shell(shutil.copytree(begun, tmp_path / str(number))) as stage:
+            stage.download = deaths.download
+            deaths.live(until=number)
+            with pytest.raises(Killed):
+                await story(stage)
+            deaths.live()
+            await stage.rise_again()
+            await stage.work()
+            await story(stage)
+            assert await outcome(stage) == expected, f"died {step}, step {number}"

@@ -11,6 +11,9 @@ from storage.records import HeardEvent
 
 Reader = Callable[[HeardEvent], RoomEvent | Rejected | None]
 
+INFOS = (element.INFO, *msc3888.INFOS)
+"""Types of info events: state, never encrypted."""
+
 READERS: Mapping[str, Reader] = {
     element.INFO: element.info,
     element.MESSAGE: element.message,

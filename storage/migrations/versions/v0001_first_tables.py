@@ -64,10 +64,24 @@ def upgrade() -> None:
     op.create_table(
         "withheld",
         sa.Column("session_id", sa.String(length=255), nullable=False),
+        sa.Column("sender", sa.String(length=255), nullable=False),
         sa.Column("code", sa.String(length=64), nullable=False),
         sa.Column("noted_at", sa.DateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_withheld")),
+        sa.PrimaryKeyConstraint("session_id", "sender", name=op.f("pk_withheld")),
     )
+    op.create_table(
+        "redacted",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("room_id", sa.String(length=255), nullable=False),
+        sa.Column("event_id", sa.String(length=255), nullable=False),
+        sa.Column("sender", sa.String(length=255), nullable=False),
+        sa.Column("noted_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_redacted")),
+        sa.UniqueConstraint("event_id", "sender", "room_id", name=op.f("uq_redacted_event_id")),
+    )
+    with op.batch_alter_table("redacted", schema=None) as batch_op:
+        batch_op.create_index("ix_redacted_newest", ["room_id", "id"], unique=False)
+
     op.create_table(
         "listeners",
         sa.Column("room_id", sa.String(length=255), nullable=False),
@@ -149,6 +163,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_rooms_key")),
     )
     op.create_table(
+        "heirs",
+        sa.Column("room_id", sa.String(length=255), nullable=False),
+        sa.Column("heir", sa.String(length=255), nullable=False),
+        sa.ForeignKeyConstraint(["heir"], ["rooms.room_id"], name=op.f("fk_heirs_heir")),
+        sa.ForeignKeyConstraint(["room_id"], ["rooms.room_id"], name=op.f("fk_heirs_room_id")),
+        sa.PrimaryKeyConstraint("room_id", name=op.f("pk_heirs")),
+        sa.UniqueConstraint("heir", name=op.f("uq_heirs_heir")),
+    )
+    op.create_table(
         "chunks",
         sa.Column("event_id", sa.String(length=255), nullable=False),
         sa.Column("recording_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -164,6 +187,7 @@ def upgrade() -> None:
         sa.Column("blob", sa.String(length=64), nullable=True),
         sa.Column("bytes", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("facts", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("adopted", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["recording_id"], ["recordings.id"], name=op.f("fk_chunks_recording_id"), ondelete="CASCADE"
         ),
@@ -171,6 +195,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("chunks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_chunks_blob"), ["blob"], unique=False)
+        batch_op.create_index(
+            "ix_chunks_candidates", ["recording_id"], unique=False, sqlite_where=sa.text("state = 'candidate'")
+        )
         batch_op.create_index(batch_op.f("ix_chunks_recording_id"), ["recording_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_chunks_session_id"), ["session_id"], unique=False)
 
@@ -187,6 +214,7 @@ def upgrade() -> None:
         sa.Column("published_at", sa.DateTime(), nullable=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("announced", sa.Boolean(), nullable=False),
+        sa.Column("loss", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["recording_id"], ["recordings.id"], name=op.f("fk_episodes_recording_id"), ondelete="CASCADE"
         ),

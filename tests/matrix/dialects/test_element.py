@@ -1,13 +1,22 @@
 """What Element Web, Android and iOS send is read as it was meant."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from bot.matrix.dialects import read
-from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Redacted, Rejected
+from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
+    Change,
+    ChunkSent,
+    Redacted,
+    Rejected,
+    VoiceMessage,
+)
 from storage.records import EventId, HeardEvent, RoomId
 from tests.recording.stage import DATA, captured
 
@@ -231,10 +240,7 @@ def test_encrypted_state_is_a_forgery() -> None:
     "event",
     [
         {"type": "m.room.message", "content": {"msgtype": "m.text", "body": "hello"}},
-        {
-            "type": "m.room.message",
-            "content": {"msgtype": "m.audio", "url": "mxc://hs/id", "org.matrix.msc3245.voice": {}},
-        },
+        {"type": "m.room.message", "content": {"msgtype": "m.audio", "url": "mxc://hs/id"}},
         {"type": "m.room.message", "content": {}},
         {"type": "m.room.message", "content": "junk"},
         {"type": "m.room.message"},
@@ -245,8 +251,52 @@ def test_encrypted_state_is_a_forgery() -> None:
     ],
 )
 def test_what_is_not_about_broadcasts(event: dict[str, Any]) -> None:
-    """Messages, voice messages, calls, and broadcast events that were redacted say nothing."""
+    """Messages, audio files, calls, and broadcast events that were redacted say nothing."""
     assert read(heard(event)) is None
+
+
+def voice(content: dict[str, Any] | None = None, *, without: tuple[str, ...] = (), **how: Any) -> HeardEvent:
+    """A chunk that a client sent again: marker and relation are gone."""
+    gone = ("io.element.voice_broadcast_chunk", "m.relates_to", *without)
+    kept = {name: value for name, value in EXAMPLES["web_chunk_plain"]["content"].items() if name not in gone}
+    return heard({"type": "m.room.message", "content": kept | (content or {})}, **how)
+
+
+@pytest.mark.parametrize("marker", ["org.matrix.msc3245.voice", "m.voice"])
+def test_a_voice_message_is_told_as_what_it_is(marker: str) -> None:
+    """It has a sender and media, and belongs to no broadcast: in clear and in an encrypted room."""
+    event = read(voice({marker: {}}, without=("org.matrix.msc3245.voice",)))
+    assert isinstance(event, VoiceMessage)
+    assert (event.sender, event.source.mxc, event.source.file) == (ALICE, "mxc://hs/id", None)
+    assert (event.announced_ms, event.announced_bytes) == (120_000, 392_000)
+    assert event.sent_at == datetime(2026, 11, 20, 9, 40, 51, 847_000, UTC)
+    sealed = read(voice({"file": FILE, marker: {}}, without=("url", "org.matrix.msc3245.voice"), encrypted=True))
+    assert isinstance(sealed, VoiceMessage)
+    assert sealed.source.file is not None
+    assert sealed.source.file.key == KEY
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        voice({"m.relates_to": {"m.in_reply_to": {"event_id": "$e"}}}),
+        voice({"m.relates_to": {"rel_type": "m.thread", "event_id": "$e"}}),
+        voice({"m.relates_to": {"rel_type": "m.replace", "event_id": "$e"}}),
+        voice({"m.relates_to": {"rel_type": "m.reference", "event_id": "$e"}}),
+        voice(encrypted=True, clear_relation={"rel_type": "m.thread", "event_id": "$e"}),
+        voice(without=("org.matrix.msc3245.voice",)),
+        voice({"msgtype": "m.file"}),
+        voice({"msgtype": "m.video"}),
+        voice({"msgtype": ["m.audio"]}),
+        voice(without=("url",)),
+        voice({"url": "https://hs/id"}),
+        voice({"file": {"v": "v1"}}),
+        replace(voice(), event={**voice().event, "sender": 7}),
+    ],
+)
+def test_what_is_no_voice_message_by_itself(event: HeardEvent) -> None:
+    """An answer, an edit, a part of a thread, an audio file, or one that can't be fetched says nothing."""
+    assert read(event) is None
 
 
 def test_keys_come_in_one_form() -> None:

@@ -1,0 +1,86 @@
+"""What the sync did not show: broadcasts that a room's state names and no timeline brought, and what a gap hid.
+
+The state holds the newest info event of each user only. That is enough: a job reads everything else by the
+broadcast's id. What stood there when the bot came, or was said while recording was off, is known and not missed.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.matrix import dialects
+from bot.matrix.piecewise import Part
+from bot.recording.model import BroadcastChanged, BroadcastStarted
+from storage import archive, jobs, journal, rooms
+from storage.database import Connection
+from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, RecordingState, Room, RoomId
+
+BROADCAST = "broadcast"
+"""All that the kept state holds of an info event's content: the broadcast that it is about."""
+MOST_RECORDINGS = 200  # of a room, looked at again after a gap that stays
+
+
+def broadcast_of(room_id: RoomId, event: Json) -> EventId | None:
+    """The broadcast that an info event is about; None for one that is redacted or not valid."""
+    event_id = event.get("event_id")
+    if not isinstance(event_id, str):
+        return None
+    match dialects.read(HeardEvent(room_id, EventId(event_id), event)):
+        case BroadcastStarted():
+            return EventId(event_id)
+        case BroadcastChanged(broadcast=broadcast):
+            return broadcast
+        case _:
+            return None
+
+
+async def look(
+    db: Connection, room: Room, events: Sequence[Json], now: datetime, part: Part, *, newest: Position | None = None
+) -> None:
+    """Has every broadcast read that this state, which is not taken yet, shows to have been missed; while the room is
+    not recorded it is only noted. With `newest`, what was heard after it is newer than the state."""
+    for event in events:
+        if event.get("type") not in dialects.INFOS:
+            continue
+        async with part(db, room.room_id, None):
+            broadcast = await _unheard(db, room, event, newest)
+            if broadcast is not None and await _is_wanted(db, room, broadcast, now):
+                await _follow(db, room.room_id, broadcast, now)
+
+
+async def look_again(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """After a gap that stays: has those read that are open, and the newest 200, for what was said of them."""
+    recordings = [*await archive.open_recordings(db, room_id), *await archive.recordings(db, room_id, MOST_RECORDINGS)]
+    for recording in dict.fromkeys(recordings):
+        if recording.state is not RecordingState.DELETED:
+            await _follow(db, room_id, recording.event_id, now)
+
+
+async def _unheard(db: Connection, room: Room, event: Json, newest: Position | None) -> EventId | None:
+    """The broadcast of an info event that no timeline brought, where the kept state does not name that one too."""
+    broadcast = broadcast_of(room.room_id, event)
+    if broadcast is None:
+        return None
+    event_id = EventId(event["event_id"])
+    kept = await rooms.state(db, room.room_id, event["type"], event["state_key"])
+    if kept is not None and (kept.event_id == event_id or (newest is not None and kept.position > newest)):
+        return None
+    if await journal.position_of(db, event_id) is not None:
+        return None  # it was heard, and the state went back to it
+    if kept is None or broadcast not in (kept.event_id, kept.content.get(BROADCAST)):
+        return broadcast
+    return broadcast if await archive.recording_by_event(db, broadcast) is not None else None
+
+
+async def _is_wanted(db: Connection, room: Room, broadcast: EventId, now: datetime) -> bool:
+    """Whether it is followed, or is to be. One that is met for the first time gets its place in the timeline: after
+    all that was heard before, in front of what follows the gap."""
+    recording = await archive.recording_by_event(db, broadcast)
+    if recording is not None:
+        return recording.room_id == room.room_id and recording.state is not RecordingState.DELETED
+    place = await journal.add(db, HeardEvent(room.room_id, broadcast, {}), now, keep=False)
+    new = place is not None or await journal.pending(db, broadcast) is not None
+    return new and room.joined and room.recording_on
+
+
+async def _follow(db: Connection, room_id: RoomId, broadcast: EventId, now: datetime) -> None:
+    await jobs.add(db, NewJob(JobKind.FOLLOW, broadcast, {"room_id": room_id}), now)

@@ -1,0 +1,182 @@
+"""What is missing of a recording, in words. Pure. Show notes, tags, notices, `status` and pages all ask here.
+
+A place is told as the position in the audio, as a player shows it: `14:05` is fourteen minutes in. That is what a
+listener can seek to. An hour of the day would be right in one time zone only, and wrong after each pause, for pauses
+are cut out. Places stay right when something heals: a gap is silence of its true length.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bot.recording.ledger import Entry, Ledger
+from bot.recording.lengths import player_clock, spoken_gap
+from storage.records import (
+    KEY_WITHHELD,
+    ChunkState,
+    DurationMs,
+    EndedBy,
+    Loss,
+    Recording,
+    RecordingState,
+    Samples,
+    to_ms,
+)
+
+TOLD_SINGLY = 3
+"""Gaps; of more only the sum and the first place are said."""
+
+WHY = {
+    ChunkState.WAITING_FOR_KEY: "can't be read yet: the speaker's key has not come",
+    ChunkState.WAITING_FOR_MEDIA: "can't be had from the homeserver so far: it is asked again and again",
+    ChunkState.DAMAGED: "came damaged",
+    ChunkState.REFUSED: "went beyond what may be kept",
+    ChunkState.MISSING: "did not come",
+    ChunkState.REDACTED: "can't be heard any more: removed by the speaker or a moderator",
+}
+"""Said of one chunk or of many."""
+ON_ITS_WAY = "on its way"
+NO_KEY = {
+    "m.unverified": "the speaker's client gives keys to verified devices only: the speaker can verify this bot, "
+    "or let their client give keys to unverified ones too",
+    "m.blacklisted": "the speaker has blocked this bot: they can unblock it in their client",
+    "m.unauthorised": "the speaker's client says that this bot may not have the key",
+    "m.unavailable": "the speaker's client does not have the key any more",
+}
+NO_KEY_AT_ALL = "the speaker's client does not give the key"
+
+WHY_NO_END = {
+    EndedBy.ABANDONED: "its end never came",
+    EndedBy.RESTARTED: "its speaker began anew before its end",
+    EndedBy.LEFT: "its speaker left before its end",
+    EndedBy.REMOVED: "the bot was removed before its end",
+    EndedBy.SWITCHED_OFF: "recording was switched off before its end",
+    EndedBy.LIMIT: "it was longer than may be recorded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A gap as people read of it."""
+
+    position: DurationMs
+    length: DurationMs
+    why: str
+
+
+def loss_of(ledger: Ledger) -> Loss:
+    """The ledger's gaps in short, as an episode's row keeps them."""
+    gaps = ledger.gaps
+    return Loss(
+        samples=Samples(sum(gap.samples for gap in gaps)),
+        gaps=len(gaps),
+        first=tuple((gap.position, gap.samples) for gap in gaps[:TOLD_SINGLY]),
+        end=not ledger.complete and _lacks_end(ledger),
+    )
+
+
+def _lacks_end(ledger: Ledger) -> bool:
+    last = max((index for index, entry in enumerate(ledger.entries) if entry.sounds), default=-1)
+    return any(_is_absent(entry) for entry in ledger.entries[last + 1 :])
+
+
+def _is_absent(entry: Entry) -> bool:
+    return entry.state not in (ChunkState.STORED, ChunkState.DUPLICATE)
+
+
+# ---- the whole of it
+
+
+def silences(loss: Loss) -> str | None:
+    """`2 min missing at 14:05`. It depends on the audio alone, so it may stand in the file itself."""
+    if not loss.gaps:
+        return None
+    places = [player_clock(to_ms(position)) for position, _ in loss.first]
+    if loss.gaps > len(places):
+        return f"{spoken_gap(to_ms(loss.samples))} missing in {loss.gaps} places, the first at {places[0]}"
+    lengths = [spoken_gap(to_ms(samples)) for _, samples in loss.first]
+    told = [f"{lengths[0]} missing at {places[0]}"]
+    told += [f"{length} at {place}" for length, place in zip(lengths[1:], places[1:], strict=True)]
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+
+
+def missing(recording: Recording, loss: Loss) -> str | None:
+    """Gaps, and an end that may be missing; None where nothing is."""
+    parts = [part for part in (silences(loss), _end(recording, loss)) if part]
+    return ", ".join(parts) or None
+
+
+def _end(recording: Recording, loss: Loss) -> str | None:
+    if recording.state is not RecordingState.INCOMPLETE:
+        return None
+    if recording.ended_by in WHY_NO_END:
+        return WHY_NO_END[recording.ended_by]
+    if loss.end:
+        return "its end is missing"
+    return None if loss.gaps else "some of it may be missing"
+
+
+def first_line(recording: Recording, loss: Loss) -> str | None:
+    """What show notes begin with, where something is missing."""
+    told = missing(recording, loss)
+    return told[0].upper() + told[1:] if told else None
+
+
+def whole(recording: Recording, loss: Loss) -> str:
+    """`complete`, `incomplete, 2 min missing at 14:05`, `live` …"""
+    match recording.state:
+        case RecordingState.FINISHING:
+            return "being finished"
+        case RecordingState.INCOMPLETE:
+            return f"incomplete, {missing(recording, loss)}"
+        case state:
+            return str(state)
+
+
+def verdict(recording: Recording, ledger: Ledger) -> str:
+    """Whether all of it is there, in whole sentences; what is missing stands beside it."""
+    match recording.state:
+        case RecordingState.COMPLETE:
+            return "Complete: all of the sound that was sent is here."
+        case RecordingState.LIVE:
+            return "Live: this is what has come so far."
+        case RecordingState.FINISHING:
+            return "It has ended. What came last is being joined in."
+        case RecordingState.INCOMPLETE:
+            hope = " What is still awaited is put where it belongs when it comes." if ledger.waiting else ""
+            return f"Incomplete: not all of the sound that was sent is here.{hope}"
+        case _:
+            return "Nothing of it can be heard."
+
+
+# ---- one by one
+
+
+def why(entry: Entry) -> str | None:
+    """Why a chunk is not in the audio; None for one that is, or whose double is."""
+    reason = entry.reason or ""
+    if entry.state is ChunkState.WAITING_FOR_KEY and reason.startswith(KEY_WITHHELD):
+        return f"can't be read: {NO_KEY.get(reason.removeprefix(KEY_WITHHELD), NO_KEY_AT_ALL)}"
+    if entry.state is ChunkState.WAITING_FOR_MEDIA and not reason:
+        return ON_ITS_WAY
+    return WHY.get(entry.state)
+
+
+def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
+    """How many chunks are not there for each reason; what is on its way for the first time is no trouble."""
+    states = list(WHY)
+    absent = sorted(filter(_is_absent, ledger.entries), key=lambda entry: states.index(entry.state))
+    counted = Counter(said for entry in absent if (said := why(entry)) != ON_ITS_WAY)
+    return tuple((said, count) for said, count in counted.items() if said)
+
+
+def gaps(ledger: Ledger) -> Iterator[Silence]:
+    """Each gap of the ledger, with all the reasons that its chunks give."""
+    silent = iter([entry for entry in ledger.entries if entry.silence and entry.samples])
+    entry = next(silent, None)
+    for gap in ledger.gaps:
+        said: dict[str, None] = {}
+        while entry is not None and entry.position < gap.position + gap.samples:
+            said[why(entry) or ""] = None
+            entry = next(silent, None)
+        yield Silence(to_ms(gap.position), to_ms(gap.samples), "; ".join(said))

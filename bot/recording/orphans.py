@@ -1,0 +1,172 @@
+"""Chunks that a client sent again as plain voice messages, without relation and number. Pure.
+
+https://github.com/element-hq/element-ios/issues/7261
+
+- A voice message of the speaker that comes while their broadcast is open is a candidate, and nothing else: it is no
+  sign of life (people send voice messages), no part of the ledger, and its sound is looked into but not kept.
+- It is a chunk when its sound proves it: Ogg Opus pages of the same stream (serial and OpusHead) that follow a chunk
+  of the recording, or go before one, without a gap in page numbers and granules, where nothing is yet. A serial is 32
+  random bits, new for each stream, so nothing else fits. Other containers prove nothing: they are never guessed.
+- Pages that are there already (or were redacted) are a piece sent twice: no candidate.
+- The client's number is lost. What counts for the number of such a chunk is made out anew each time, from those that
+  its pages touch, and is never written down: so the chunk that really has the number can still come, and is heard.
+  Where every number is there (the client never counted the lost one), it shares its neighbour's: within one stream
+  pages are the order, not numbers.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from bot.recording.model import FetchChunk, Outcome
+from bot.recording.places import NEAR
+from bot.recording.runs import pages
+from storage.records import Chunk, ChunkState, EventId, OggFacts
+
+MAX_CANDIDATES = 50
+"""Of one recording. Nobody loses more in one broadcast; people do send many voice messages."""
+
+Stream = tuple[int, str]
+
+
+def is_candidate(chunk: Chunk) -> bool:
+    return chunk.state is ChunkState.CANDIDATE
+
+
+def ordinary(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
+    """All but candidates: what the ledger is made from."""
+    return tuple(chunk for chunk in chunks if not is_candidate(chunk))
+
+
+def adopted(it: Outcome) -> Outcome:
+    """The same with every candidate that is proved now as an ordinary chunk, which is to be fetched again."""
+    waiting = [chunk for chunk in it.chunks if is_candidate(chunk) and pages(chunk)]
+    if not waiting:
+        return it
+    there = _streams(ordinary(it.chunks))
+    proved: dict[EventId, Chunk] = {}
+    known: set[EventId] = set()
+    rising = sorted(waiting, key=_first_page)
+    for chunk in (*rising, *reversed(rising)):  # one may prove the next, on either side
+        facts = pages(chunk)
+        if facts is None or chunk.event_id in proved or chunk.event_id in known:
+            continue
+        beside = _beside(facts, there[_stream(facts)])
+        if any(each.first_page <= facts.first_page and facts.last_page <= each.last_page for each in beside):
+            known.add(chunk.event_id)
+        elif _fits(facts, beside):
+            proved[chunk.event_id] = _taken(chunk, it)
+            there[_stream(facts)].append(chunk)
+    return replace(
+        it,
+        chunks=tuple(proved.get(chunk.event_id, chunk) for chunk in it.chunks if chunk.event_id not in known),
+        effects=(*it.effects, *map(FetchChunk, proved)),
+    )
+
+
+def _taken(chunk: Chunk, it: Outcome) -> Chunk:
+    return replace(chunk, recording_id=it.recording.id, state=ChunkState.WAITING_FOR_MEDIA, reason=None, adopted=True)
+
+
+def _beside(facts: OggFacts, stream: Iterable[Chunk]) -> list[OggFacts]:
+    """The pages that these overlap or touch."""
+    low, high = facts.first_page - 1, facts.last_page + 1
+    every = (each for chunk in stream if (each := pages(chunk)))
+    return [each for each in every if each.first_page <= high and each.last_page >= low]
+
+
+def _fits(facts: OggFacts, beside: Sequence[OggFacts]) -> bool:
+    """It touches what is there without a gap, and lies over nothing."""
+    if not facts.contiguous or not beside:
+        return False
+    return all(_follows(each, facts) or _follows(facts, each) for each in beside)
+
+
+def _follows(before: OggFacts, after: OggFacts) -> bool:
+    """No page and no sample lies between the two. A tail without packets has no granule."""
+    if before.eos or not before.packet_samples or after.first_page != before.last_page + 1:
+        return False
+    return not after.packet_samples or before.end_granule == after.start_granule
+
+
+# ---- numbers
+
+
+def numbered(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+    """The same, where a number is given to each that was adopted, by those that its pages touch."""
+    bare = {_stream(facts) for chunk in chunks if chunk.adopted and (facts := pages(chunk))}
+    if not bare:
+        return tuple(chunks)
+    taken = {chunk.sequence for chunk in chunks if chunk.sequence is not None}
+    given: dict[EventId, int] = {}
+    streams = _streams(chunks)
+    for stream in sorted(bare):
+        given |= _given(sorted(streams[stream], key=_rank), taken)
+    return tuple(
+        replace(chunk, sequence=given[chunk.event_id]) if chunk.event_id in given else chunk for chunk in chunks
+    )
+
+
+def _given(run: Sequence[Chunk], taken: set[int]) -> dict[EventId, int]:
+    """Numbers for those of a stream, in the order of its pages; they are added to `taken`."""
+    numbers = {chunk.event_id: chunk.sequence for chunk in run if chunk.sequence is not None}
+    span = (min(numbers.values(), default=0), max(numbers.values(), default=0))
+    given: dict[EventId, int] = {}
+    for chunk, beside, step in _pairs(run):
+        neighbour = numbers.get(beside.event_id)
+        if not chunk.adopted or chunk.event_id in numbers or neighbour is None:
+            continue
+        number = neighbour if step == 0 else _free(neighbour + step, span, taken) or neighbour
+        numbers[chunk.event_id] = given[chunk.event_id] = number
+        taken.add(number)
+    return given
+
+
+def _pairs(run: Sequence[Chunk]) -> Iterator[tuple[Chunk, Chunk, int]]:
+    """Each chunk with one that it touches, and how far its number is from that one's."""
+    for index in range(1, len(run)):
+        before, after = pages(run[index - 1]), pages(run[index])
+        assert before is not None
+        assert after is not None
+        if (before.first_page, before.last_page) == (after.first_page, after.last_page):
+            yield run[index], run[index - 1], 0  # the same piece, sent twice
+        elif _follows(before, after):
+            yield run[index], run[index - 1], 1
+    for index in range(len(run) - 1, 0, -1):
+        before, after = pages(run[index - 1]), pages(run[index])
+        assert before is not None
+        assert after is not None
+        if _follows(before, after):
+            yield run[index - 1], run[index], -1
+
+
+def _free(wanted: int, span: tuple[int, int], taken: set[int]) -> int | None:
+    """The number that should stand here; else one that is absent nearby, where a slow upload swapped some."""
+    if wanted > 0 and wanted not in taken:
+        return wanted
+    near = (wanted + sign * distance for distance in range(1, NEAR + 1) for sign in (-1, 1))
+    return next((number for number in near if span[0] < number < span[1] and number not in taken), None)
+
+
+# ---- streams
+
+
+def _stream(facts: OggFacts) -> Stream:
+    return facts.serial, facts.head_sha256
+
+
+def _streams(chunks: Iterable[Chunk]) -> defaultdict[Stream, list[Chunk]]:
+    found: defaultdict[Stream, list[Chunk]] = defaultdict(list)
+    for chunk in chunks:
+        if facts := pages(chunk):
+            found[_stream(facts)].append(chunk)
+    return found
+
+
+def _first_page(chunk: Chunk) -> int:
+    facts = pages(chunk)
+    return facts.first_page if facts else 0
+
+
+def _rank(chunk: Chunk) -> tuple[int, bool, int]:
+    return _first_page(chunk), chunk.sequence is None, chunk.position

@@ -1,0 +1,69 @@
+"""Voice messages of a speaker that may be lost chunks (`bot.recording.orphans`): rows beside the chunks, for a while.
+
+Each lies with one recording, and is a candidate of every open one of that speaker in the room: two devices of one user
+can be live at once.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import delete, select, text
+
+from storage import archive
+from storage.database import Connection
+from storage.records import Chunk, Recording, RecordingId, RecordingState, RoomId, UserId
+from storage.rows import record
+from storage.tables import chunks, journal, recordings
+
+IS_CANDIDATE = text("chunks.state = 'candidate'")
+"""Spelled out, as in the index of the few that there are."""
+
+
+async def wanted(db: Connection, room_id: RoomId, sender: UserId, infos: Collection[str]) -> bool:
+    """Whether a broadcast of this speaker is open in the room, or its start was heard and not dealt with yet.
+    `infos`: the types of events that start one."""
+    if await archive.open_recordings(db, room_id, sender):
+        return True
+    starts = select(journal.c.position).where(
+        journal.c.handled.is_(False),
+        journal.c.room_id == room_id,
+        journal.c.event["type"].as_string().in_(infos),
+        journal.c.event["sender"].as_string() == sender,
+    )
+    return (await db.execute(starts.limit(1))).first() is not None
+
+
+async def of(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
+    """Those that lie with this recording, in the room's order."""
+    mine = select(chunks).where(IS_CANDIDATE, chunks.c.recording_id == recording_id)
+    return tuple(record(Chunk, row) for row in await db.execute(mine.order_by(chunks.c.position)))
+
+
+async def elsewhere(db: Connection, recording: Recording) -> tuple[Chunk, ...]:
+    """Those of its speaker in its room that lie with another recording."""
+    others = select(recordings.c.id).where(
+        recordings.c.room_id == recording.room_id,
+        recordings.c.broadcaster == recording.broadcaster,
+        recordings.c.id != recording.id,
+    )
+    found = select(chunks).where(IS_CANDIDATE, chunks.c.recording_id.in_(others)).order_by(chunks.c.position)
+    return tuple(record(Chunk, row) for row in await db.execute(found))
+
+
+async def settle(db: Connection, recording: Recording) -> None:
+    """Where nothing is missing nothing is looked for: those of complete recordings go, once none of its speaker in
+    its room is open."""
+    if await archive.open_recordings(db, recording.room_id, recording.broadcaster):
+        return
+    complete = select(recordings.c.id).where(
+        recordings.c.room_id == recording.room_id,
+        recordings.c.broadcaster == recording.broadcaster,
+        recordings.c.state == RecordingState.COMPLETE,
+    )
+    await db.execute(delete(chunks).where(IS_CANDIDATE, chunks.c.recording_id.in_(complete)))
+
+
+async def prune(db: Connection, before: datetime) -> None:
+    """Those of recordings that ended earlier go: their sources hold keys of media that nobody meant for us."""
+    ended = select(recordings.c.id).where(recordings.c.ended_at < before)
+    await db.execute(delete(chunks).where(IS_CANDIDATE, chunks.c.recording_id.in_(ended)))

@@ -1,0 +1,35 @@
+"""Redactions of events that were not known when they came: federation keeps no order, and the event may follow.
+
+Anybody can send one. Whether it counts is asked when its event comes (`bot.rules.may_redact`), and a room's share is
+bounded.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.sqlite import insert
+
+from storage.database import Connection
+from storage.records import EventId, RoomId, UserId
+from storage.tables import redacted
+
+MOST_OF_A_ROOM = 10_000
+
+
+async def note(db: Connection, room_id: RoomId, event_id: EventId, sender: UserId, now: datetime) -> None:
+    """Remembers that `sender` redacts an event; of a room the newest 10,000."""
+    statement = insert(redacted).values(room_id=room_id, event_id=event_id, sender=sender, noted_at=now)
+    await db.execute(statement.on_conflict_do_nothing())
+    of_room = redacted.c.room_id == room_id
+    beyond = select(redacted.c.id).where(of_room).order_by(redacted.c.id.desc()).offset(MOST_OF_A_ROOM).limit(1)
+    await db.execute(delete(redacted).where(of_room, redacted.c.id <= beyond.scalar_subquery()))
+
+
+async def by(db: Connection, room_id: RoomId, event_id: EventId) -> frozenset[UserId]:
+    """Who has redacted an event before it came."""
+    found = select(redacted.c.sender).where(redacted.c.event_id == event_id, redacted.c.room_id == room_id)
+    return frozenset(UserId(sender) for sender in (await db.execute(found)).scalars())
+
+
+async def prune(db: Connection, before: datetime) -> None:
+    await db.execute(delete(redacted).where(redacted.c.noted_at < before))

@@ -1,0 +1,35 @@
+"""A small soak: what the large one asks, in a minute."""
+
+from pathlib import Path
+
+from benchmarks.figures import failed
+from benchmarks.soak import table
+from benchmarks.soaking.course import Shape, Soak
+from benchmarks.soaking.faults import Fault
+from bot.demo.synapse import Homeserver
+
+SMALL = Shape(
+    rooms=5,
+    encrypted=2,
+    chunks=5,
+    pace=3.0,
+    faults={Fault.KILL: 1, Fault.BROKEN: 1, Fault.LIMITED: 1, Fault.CUT: 1},
+    at_the_end={Fault.KILL: 1},
+    ending_s=4.0,
+    quiet_period_s=2,
+    patience_s=240.0,
+    look_s=1.0,
+)
+
+
+async def test_a_small_soak_loses_nothing(homeserver: Homeserver, tmp_path: Path) -> None:
+    """Five rooms live at once, the bot killed twice, a line that refuses and breaks off: everything is there, once."""
+    outcome = await Soak(homeserver, tmp_path, SMALL).run()
+    assert outcome.verdict.problems == []
+    assert (outcome.verdict.lost, outcome.verdict.chunks) == (0, 5 * SMALL.chunks)
+    assert len(outcome.finish_s) == 5
+    assert (outcome.bot.starts, outcome.exit_code, outcome.bot.mistakes()) == (3, 0, 0)
+    assert sum(outcome.met.values()) > 0, "no request met a fault: the run shows nothing"
+    figures = table(SMALL, outcome)
+    assert all(figure.within is not False for figure in figures), figures
+    assert not failed(figures)

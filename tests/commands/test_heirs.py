@@ -1,0 +1,159 @@
+"""Commands in a room that was upgraded, and in the one that replaced it."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.feeds.addresses import look_up_hash, token_for
+from bot.words import GOES_ON_ELSEWHERE
+from storage import heirs, rooms
+from storage.records import (
+    BlobKey,
+    JobKind,
+    Listener,
+    Position,
+    RecordingState,
+    RoomId,
+    StateEvent,
+    UserId,
+    Visibility,
+)
+from tests.commands.stage import ADMIN, BANNED, BASE, CREATOR, MEMBER, MOD, ROOM, SECRET, SPEAKER, Stage
+
+NEW = RoomId("!new:hs")
+
+
+async def replaced(stage: Stage, creator: UserId = CREATOR) -> None:
+    """A second room with the same people, that says it goes on from the first."""
+    await stage.open(room_id=NEW, recording_on=False)
+    content = {"room_version": "12", "predecessor": {"room_id": ROOM, "event_id": "$tombstone"}}
+    async with stage.store.write() as db:
+        await rooms.save_state(db, StateEvent(NEW, "m.room.create", "", creator, content, Position(1)))
+
+
+async def inherited(stage: Stage) -> None:
+    await replaced(stage)
+    await stage.say(MOD, "!aircheck record on", room_id=NEW)
+    assert await line(stage) == (ROOM, NEW)
+
+
+async def line(stage: Stage) -> tuple[RoomId, ...]:
+    async with stage.store.read() as db:
+        return await heirs.line(db, ROOM)
+
+
+async def listeners(stage: Stage) -> list[Listener | None]:
+    async with stage.store.read() as db:
+        return [await rooms.listener(db, room_id, MEMBER) for room_id in (ROOM, NEW)]
+
+
+def listener(room_id: RoomId, generation: int) -> Listener:
+    return Listener(room_id, MEMBER, generation, look_up_hash(token_for(SECRET, room_id, MEMBER, generation)))
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["recorded before", "silent before"])
+async def test_record_on_by_a_mod_of_both_makes_an_heir(stage: Stage, on: bool) -> None:
+    """Whoever invited the bot: these words let it in. The answer says what goes on, and for whom."""
+    await replaced(stage)
+    async with stage.store.write() as db:
+        room = await rooms.room(db, NEW)
+        assert room is not None
+        await rooms.save_room(db, replace(room, recording_on=on, cover=BlobKey("cd" * 32)))
+        old = await rooms.room(db, ROOM)
+        assert old is not None
+        await rooms.save_room(db, replace(old, cover=BlobKey("ab" * 32)))
+    answer = await stage.say(MOD, "!aircheck record on", room_id=NEW)
+    assert answer is not None
+    assert "continues the podcast" in answer
+    assert "members of this room only" in answer
+    assert await line(stage) == (ROOM, NEW)
+    assert (await stage.room(NEW)).recording_on
+    assert not (await stage.room()).recording_on
+    assert (await stage.room(NEW)).cover == BlobKey("ab" * 32)
+    assert [job.payload["blobs"] for job in await stage.take(JobKind.FORGET)] == [["cd" * 32]]
+
+
+@pytest.mark.parametrize("who", [MEMBER, BANNED, ADMIN])
+async def test_nobody_else_lets_the_podcast_in(stage: Stage, who: UserId) -> None:
+    """Not a member, nor one who was a moderator of the old room, nor an administrator who is neither's moderator."""
+    await replaced(stage)
+    await stage.member(BANNED, room_id=NEW)
+    answer = await stage.say(who, "!aircheck record on", room_id=NEW)
+    assert "continues" not in (answer or "")
+    assert await line(stage) == (ROOM,)
+
+
+async def test_until_then_the_new_room_has_nothing_of_the_old_one(stage: Stage) -> None:
+    """Neither its recordings in any command, nor its addresses."""
+    recording = await stage.recording()
+    await replaced(stage)
+    assert recording.code not in (await stage.say(MEMBER, "!aircheck list", room_id=NEW) or "")
+    assert recording.code in (await stage.say(MEMBER, "!aircheck list") or "")
+    await stage.say(MEMBER, "!aircheck feed", room_id=NEW)
+    assert await listeners(stage) == [None, listener(NEW, 1)]
+
+
+async def test_commands_of_the_heir_are_about_the_whole_podcast(stage: Stage) -> None:
+    """`list`, `status` and whatever names a recording know those of both rooms, the newest first."""
+    old = await stage.recording()
+    await inherited(stage)
+    stage.clock.pass_by(60)
+    new = await stage.recording(room_id=NEW, number=0)
+    listed = await stage.say(MEMBER, "!aircheck list", room_id=NEW)
+    assert listed is not None
+    assert [one.split(" ")[0] for one in listed.splitlines()] == [new.code, old.code]
+    running = await stage.recording(state=RecordingState.LIVE, length_ms=None)
+    assert running.code in (await stage.say(MEMBER, "!aircheck status", room_id=NEW) or "")
+    await stage.say(MOD, "!aircheck publish public", room_id=NEW)
+    told = await stage.say(SPEAKER, f"!aircheck publish {old.code}", room_id=NEW)
+    assert f"{BASE}/r/{(await stage.room()).key}/{old.code}" in (told or "")
+    assert (await stage.look(old)).public
+    await stage.say(MOD, "!aircheck record off", room_id=NEW)
+    assert [job.subject for job in await stage.take(JobKind.END)] == [str(running.id)]
+
+
+async def test_the_old_room_takes_commands_no_more(stage: Stage) -> None:
+    """Its moderators decide about nothing, its members learn nothing, but `help` helps."""
+    recording = await stage.recording()
+    await inherited(stage)
+    before = await stage.room()
+    for words in ("record on", "publish public", "list", "status", "feed", f"unpublish {recording.code}"):
+        assert await stage.say(MOD, f"!aircheck {words}") == GOES_ON_ELSEWHERE
+    assert "record" in (await stage.say(MOD, "!aircheck help") or "")
+    assert await stage.room() == before
+    assert await stage.take(JobKind.DIRECT) == ()
+
+
+async def test_the_address_stays_what_it_was(stage: Stage) -> None:
+    """Asked in the heir, `feed` gives the address that was given in the old room; so does the direct chat."""
+    await stage.say(MEMBER, "!aircheck feed")
+    await stage.take(JobKind.DIRECT)
+    await inherited(stage)
+    chat = RoomId("!chat:hs")
+    await stage.open(room_id=chat, direct=True, recording_on=False)
+    for where in (NEW, chat):
+        await stage.say(MEMBER, "!aircheck feed", room_id=where)
+        assert [job.payload["room_id"] for job in await stage.take(JobKind.DIRECT)] == [ROOM]
+    assert await listeners(stage) == [listener(ROOM, 1), None]
+
+
+async def test_renewing_ends_every_address_of_the_podcast(stage: Stage) -> None:
+    """Also the one that the new room had of its own before it was the heir."""
+    await stage.say(MEMBER, "!aircheck feed")
+    await replaced(stage)
+    await stage.say(MEMBER, "!aircheck feed", room_id=NEW)
+    await stage.say(MOD, "!aircheck record on", room_id=NEW)
+    assert await listeners(stage) == [listener(ROOM, 1), listener(NEW, 1)]
+    await stage.say(MEMBER, "!aircheck feed renew", room_id=NEW)
+    assert await listeners(stage) == [listener(ROOM, 2), listener(NEW, 2)]
+
+
+async def test_a_public_podcast_is_told_of_under_its_old_address(stage: Stage) -> None:
+    """`feed` in the heir names the key of the room that the podcast began in."""
+    await stage.say(MOD, "!aircheck publish public")
+    key = (await stage.room()).key
+    await replaced(stage)
+    answer = await stage.say(MOD, "!aircheck record on", room_id=NEW)
+    assert "it is public" in (answer or "")
+    assert (await stage.room(NEW)).visibility is Visibility.PUBLIC
+    assert f"{BASE}/r/{key}/feed.xml" in (await stage.say(MEMBER, "!aircheck feed", room_id=NEW) or "")

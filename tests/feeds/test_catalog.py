@@ -1,0 +1,54 @@
+"""From records to what a feed says."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.feeds.addresses import public_shelf
+from bot.feeds.catalog import item_of
+from bot.feeds.rss import render
+from bot.settings import FeedsSettings
+from storage.records import BlobKey, EndedBy, Episode, Loss, RecordingId, RecordingState, Samples, to_samples
+from tests.feeds.samples import BASE, channel
+from tests.recording.stage import NOON, recording
+
+TWO_MINUTES = Loss(to_samples(120_000), 1, ((to_samples(845_000), to_samples(120_000)),))
+
+
+def notes(state: RecordingState, loss: Loss, description: str | None = None) -> str:
+    """The show notes of an episode that was made with this loss."""
+    made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, to_samples(900_000), NOON, loss=loss)
+    said = replace(recording(), state=state, ended_by=EndedBy.STOPPED, description=description)
+    return item_of((said, made), FeedsSettings(), public_shelf(BASE, "key")).description
+
+
+def test_what_is_missing_is_the_first_line() -> None:
+    """Then comes what people wrote, or who spoke when."""
+    told = notes(RecordingState.INCOMPLETE, TWO_MINUTES, "About soup.\nAnd bread.")
+    assert told == "2 min missing at 14:05\n\nAbout soup.\nAnd bread."
+    assert notes(RecordingState.INCOMPLETE, TWO_MINUTES).splitlines()[0] == "2 min missing at 14:05"
+
+
+def test_a_long_description_does_not_push_it_out() -> None:
+    """However much people write, the first line is in the feed."""
+    told = notes(RecordingState.INCOMPLETE, TWO_MINUTES, "ä" * 9000)
+    one = item_of(
+        (recording(), Episode(RecordingId(1), "guid", BlobKey("ab"), 9, Samples(1), NOON)),
+        FeedsSettings(),
+        public_shelf(BASE, "key"),
+    )
+    assert b"<![CDATA[<p>2 min missing at 14:05</p><p>" in render(channel(), [replace(one, description=told)])
+
+
+def test_a_whole_one_says_nothing_of_it() -> None:
+    """Nothing is missing, so nothing is said but that it is complete."""
+    assert notes(RecordingState.COMPLETE, Loss(), "About soup.") == "About soup."
+    assert notes(RecordingState.COMPLETE, Loss()).endswith("Complete.")
+
+
+@pytest.mark.parametrize("loss", [TWO_MINUTES, Loss()])
+def test_while_late_sound_is_joined_in_the_notes_are_those_of_the_file(loss: Loss) -> None:
+    """The file that is served is the one from before, and nobody calls it complete."""
+    told = notes(RecordingState.FINISHING, loss)
+    assert told.startswith("2 min missing at 14:05\n") is bool(loss.gaps)
+    assert "Complete" not in told

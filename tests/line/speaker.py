@@ -1,0 +1,94 @@
+"""Somebody who broadcasts in a captured room, event by event, with media that the homeserver has or has not."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.demo.slicing import Run, speech
+from storage.records import EventId, HeardEvent, UserId
+from tests.line.replay import ALICE, INFO, Capture
+
+CHUNK = "io.element.voice_broadcast_chunk"
+SECOND = 50  # packets
+
+_numbers = itertools.count(1)
+
+
+def sliced(*seconds: float, begin: int = 0) -> list[bytes]:
+    """One run of Element Web's recorder, cut into slices of at least so many seconds each; the rest of a page goes
+    with the slice before."""
+    packets = list(speech(1)[begin * SECOND :])
+    run = Run(next(_numbers), 0.1)
+    made = []
+    for length in seconds:
+        count = round(length * SECOND / 40) * 40
+        made.append([piece.data for piece in run.feed(packets[:count])])
+        packets = packets[count:]
+    last = run.end().data
+    return [*(_joined(pieces) for pieces in made[:-1]), _joined([*made[-1], last])]
+
+
+def _joined(pieces: Sequence[bytes]) -> bytes:
+    """Slices of one run as one: its headers once, then all pages."""
+    first, *others = pieces
+    heads = _headers(first)
+    return first + b"".join(piece[heads:] for piece in others)
+
+
+def _headers(piece: bytes) -> int:
+    """The length of the two pages in front."""
+    return piece.index(b"OggS", piece.index(b"OpusTags"))
+
+
+@dataclass
+class Speaker:
+    """One broadcast of a member on one device."""
+
+    capture: Capture
+    user: UserId = ALICE
+    device: str = "PHONE"
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    broadcast: EventId = EventId("")
+    at_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self.at_ms = self.at_ms or int(self.capture.broadcast[0].event["origin_server_ts"])
+
+    def starts(self, **fields: Any) -> HeardEvent:
+        content = {"state": "started", "device_id": self.device, "chunk_length": 5}
+        heard = self.says(INFO, content, state_key=self.user, **fields)
+        self.broadcast = heard.event_id
+        return heard
+
+    def tells(self, state: str, last: int | None = None, **fields: Any) -> HeardEvent:
+        """Paused, resumed or stopped; without `last` it says no number."""
+        number = {} if last is None else {"last_chunk_sequence": last}
+        content = {"state": state, "device_id": self.device, "m.relates_to": self.relation, **number}
+        return self.says(INFO, content, **{"state_key": self.user, **fields})
+
+    def sends(self, data: bytes, number: int | None, *, mxc: str | None = None, **fields: Any) -> HeardEvent:
+        """A chunk; its media is uploaded, or lies at `mxc` already."""
+        where = mxc or f"mxc://lab.local/by-hand-{next(_numbers)}"
+        if mxc is None:
+            self.uploads[where] = data
+        marker: Mapping[str, Any] = {} if number is None else {"sequence": number}
+        content = {"msgtype": "m.audio", "body": "Voice message", "url": where, CHUNK: marker}
+        return self.says("m.room.message", {**content, "m.relates_to": self.relation}, **fields)
+
+    def says(self, kind: str, content: Mapping[str, Any], **fields: Any) -> HeardEvent:
+        """One second after what was said before."""
+        self.at_ms += 1000
+        event_id = EventId(f"$by-hand-{next(_numbers):05}")
+        event = {"type": kind, "sender": self.user, "content": content, "origin_server_ts": self.at_ms}
+        return HeardEvent(self.capture.room, event_id, {**event, "event_id": event_id, **fields})
+
+    @property
+    def relation(self) -> Mapping[str, Any]:
+        return {"rel_type": "m.reference", "event_id": self.broadcast}
+
+
+def whole(speaker: Speaker, media: Sequence[bytes]) -> list[HeardEvent]:
+    """Started, a chunk for each of these files, stopped with the right number."""
+    chunks = [speaker.sends(data, number) for number, data in enumerate(media, start=1)]
+    return [*chunks, speaker.tells("stopped", len(media))]

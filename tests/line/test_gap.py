@@ -1,0 +1,120 @@
+"""A gap in the sync that the homeserver does not let the bot walk: the room's state and the broadcasts tell of it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot.demo.broadcaster import Broadcaster
+from bot.demo.people import Person
+from bot.demo.slicing import speech
+from bot.matrix.history import History
+from bot.matrix.wire import Refused
+from storage.records import ChunkState, RecordingState
+from tests.lab import Cast
+from tests.line.conftest import Houses
+from tests.line.house import (
+    House,
+    assert_exact,
+    live_with,
+    look,
+    move_in,
+    newest_episode,
+    personal_feed,
+    recorded,
+    until,
+)
+
+SPEECH = speech(1)[:1400]  # 28 s
+MORE_THAN_A_SYNC = 60  # events
+
+
+async def refused(*_: Any, **__: Any) -> AsyncIterator[Any]:
+    raise Refused("the homeserver refused: 403", reason="forbidden", status=403, errcode="M_FORBIDDEN", body={})
+    yield ()
+
+
+@pytest.fixture
+def no_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The homeserver gives no page of any room's history."""
+    monkeypatch.setattr(History, "pages", refused)
+
+
+async def chatter(alice: Person, room: str) -> None:
+    for number in range(MORE_THAN_A_SYNC):
+        await alice.say(room, f"chatter {number}", encrypt=False)
+
+
+@pytest.mark.usefixtures("no_history")
+@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
+    house: Houses, person: Cast, caplog: pytest.LogCaptureFixture, *, encrypted: bool
+) -> None:
+    """It began and went on while the bot was away, behind more events than a sync brings; it ends in its presence."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running():
+        room = await move_in(bot, alice, encrypted=encrypted)
+        feed, _ = await personal_feed(bot, alice, room)
+    speaker = Broadcaster(alice, room)
+    started = await speaker.start()
+    pieces = speaker.cut(SPEECH)
+    for piece in pieces[:-1]:
+        await speaker.send_chunk(piece)
+    await chatter(alice, room)
+    async with bot.running() as aircheck:
+        await live_with(aircheck.store, started, len(pieces) - 1)
+        assert [one for one in caplog.messages if f"can't be walked: room={room}" in one]
+        await speaker.send_chunk(pieces[-1])
+        await speaker.stop()
+        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is there" in event.body)
+        await assert_exact(await newest_episode(feed), speaker)
+
+
+@pytest.mark.usefixtures("no_history")
+async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(house: Houses, person: Cast) -> None:
+    """Chunks that were sent, one that was redacted, and its end: all of it was said behind the gap."""
+    bot, alice = await house(), await person("alice")
+    speaker, pieces, first, started = await half_of_it(bot, alice)
+    for piece in pieces[2:]:
+        await speaker.send_chunk(piece)
+    await speaker.stop()
+    await alice.redact(speaker.room_id, first)
+    await chatter(alice, speaker.room_id)
+    async with bot.running() as aircheck:
+        recording, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
+        assert recording.ended_by == "stopped"
+        states = {entry.event_id: entry.state for entry in ledger.entries}
+        assert states.pop(first) is ChunkState.REDACTED  # type: ignore[call-overload]  # ids of a real homeserver
+        assert set(states.values()) == {ChunkState.STORED}
+        assert ledger.samples == speaker.samples
+
+
+@pytest.mark.usefixtures("no_history")
+async def test_a_broadcast_that_was_redacted_in_a_gap_is_deleted(house: Houses, person: Cast) -> None:
+    """The redaction was never heard."""
+    bot, alice = await house(), await person("alice")
+    speaker, _, _, started = await half_of_it(bot, alice)
+    await alice.redact(speaker.room_id, started)
+    await chatter(alice, speaker.room_id)
+    async with bot.running() as aircheck:
+
+        async def gone() -> bool | None:
+            found = await look(aircheck.store, started)
+            assert found is not None
+            return True if found[0].state is RecordingState.DELETED and found[1] == () else None
+
+        await until(aircheck.store, gone)
+
+
+async def half_of_it(bot: House, alice: Person) -> tuple[Broadcaster, list[Any], str, str]:
+    """A broadcast of which the bot has heard two chunks before it went away: its pieces, the first chunk, its id."""
+    async with bot.running() as aircheck:
+        room = await move_in(bot, alice, encrypted=False)
+        speaker = Broadcaster(alice, room)
+        started = await speaker.start()
+        pieces = speaker.cut(SPEECH)
+        first = await speaker.send_chunk(pieces[0])
+        await speaker.send_chunk(pieces[1])
+        await live_with(aircheck.store, started, 2)
+    return speaker, pieces, first, started

@@ -1,0 +1,260 @@
+"""Chunks of a real Element Web that come back as plain voice messages, through the whole line.
+
+https://github.com/element-hq/element-ios/issues/7261
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from bot.keeper import Keeper
+from storage import candidates, journal
+from storage.records import Chunk, ChunkState, EventId, HeardEvent, RecordingState
+from storage.tables import chunks
+from storage.tables import journal as journal_rows
+from tests.line.replay import ALICE, INFO, Capture, Line, address_of, assert_heard_whole, encoded, line
+
+QUIET_S = 60  # the default
+DAY_S = 24 * 3600
+CHUNK = "io.element.voice_broadcast_chunk"
+VOICE = EventId("$voice")
+MXC = "mxc://lab.local/voice"
+
+
+def orphaned(heard: HeardEvent, event_id: EventId = VOICE, **content: Any) -> HeardEvent:
+    """A chunk as a client sends it again after a failure: an ordinary voice message."""
+    said = {**heard.event["content"], **content}
+    kept = {name: said[name] for name in said if name not in (CHUNK, "m.relates_to")}
+    event = {**heard.event, "event_id": event_id, "content": kept}
+    return replace(heard, event_id=event_id, event=event, clear_relation=None)
+
+
+def parts(capture: Capture) -> list[HeardEvent]:
+    return [one for one in capture.broadcast if one.event["type"] == "m.room.message"]
+
+
+def with_orphan(capture: Capture, number: int) -> list[HeardEvent]:
+    """The broadcast, one of its chunks orphaned."""
+    lost = parts(capture)[number - 1]
+    return [orphaned(one) if one is lost else one for one in capture.broadcast]
+
+
+def without(capture: Capture, number: int) -> list[HeardEvent]:
+    lost = parts(capture)[number - 1]
+    return [one for one in capture.broadcast if one is not lost]
+
+
+async def told(it: Line, capture: Capture, *batches: Iterable[HeardEvent]) -> None:
+    await it.move_in(capture)
+    for batch in batches:
+        await it.tell(capture.room, batch)
+
+
+async def rows(it: Line, event_id: EventId = VOICE) -> tuple[int, int]:
+    """How often an event stands in the journal, and among the chunks."""
+    async with it.store.read() as db:
+        heard = select(func.count()).select_from(journal_rows).where(journal_rows.c.event_id == event_id)
+        known = select(func.count()).select_from(chunks).where(chunks.c.event_id == event_id)
+        return (await db.execute(heard)).scalar_one(), (await db.execute(known)).scalar_one()
+
+
+def downloads(it: Line) -> int:
+    """How often the voice message's media was asked for."""
+    return sum(path == address_of(MXC) for path, _ in it.homeserver.asked)
+
+
+async def found(it: Line, capture: Capture) -> tuple[Chunk, ...]:
+    recording = await it.recording(capture.started)
+    async with it.store.read() as db:
+        return await candidates.of(db, recording.id)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+@pytest.mark.parametrize("name", ["plain", "encrypted"])
+async def test_an_orphan_is_in_the_episode_to_the_sample(name: str, number: int, tmp_path: Path) -> None:
+    """Its pages prove where it belongs: at the head of a run, in it and at its end the episode is whole."""
+    capture = Capture(name)
+    heard = with_orphan(capture, number)
+    async with line(tmp_path / "data") as it:
+        await told(it, capture, *([one] for one in heard))
+        recording = await it.recording(capture.started)
+        assert recording.state is RecordingState.COMPLETE
+        ledger = await it.ledger(capture.started)
+        assert (ledger.proved, ledger.gaps) == (True, ())
+        assert sorted(entry.sequence or 0 for entry in ledger.entries) == [1, 2, 3, 4, 5]
+        chunk = (await it.chunks(capture.started))[VOICE]
+        assert (chunk.state, chunk.adopted, chunk.source) == (ChunkState.STORED, True, None)
+        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        assert "There are no problems that I know of." in await it.ask(capture.room, "!aircheck status")
+
+
+async def test_an_orphan_after_the_stop_is_waited_for_as_any_chunk(tmp_path: Path) -> None:
+    """It is sent again when the client is back, while the quiet period still runs."""
+    capture = Capture("plain")
+    async with line(tmp_path / "data") as it:
+        await told(it, capture, without(capture, 2))
+        assert (await it.recording(capture.started)).state is RecordingState.FINISHING
+        await it.tell(capture.room, [orphaned(parts(capture)[1])])
+        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
+        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+
+
+async def test_an_orphan_that_is_looked_into_late_heals_the_episode(tmp_path: Path) -> None:
+    """Its media could not be had until the recording was decided: then it heals under the same GUID."""
+    capture = Capture("plain")
+    lost = parts(capture)[1]
+    mxc = lost.event["content"]["url"]
+    async with line(tmp_path / "data") as it:
+        await it.move_in(capture)
+        await it.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
+        await it.pass_by(QUIET_S)
+        first = await it.episode(capture.started)
+        assert first is not None
+        assert (await it.recording(capture.started)).state is RecordingState.INCOMPLETE
+        it.serves({MXC: capture.uploads[mxc]})
+        await it.pass_by(3600)
+        healed = await it.episode(capture.started)
+        assert healed is not None
+        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
+        assert (healed.guid, await found(it, capture)) == (first.guid, ())
+        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["m4a", "ogg"])
+async def test_what_proves_nothing_is_named_and_not_put_in(kind: str, tmp_path: Path) -> None:
+    """A lost piece as M4A, or an ordinary voice message: the gap stays, `status` says so, no sound of it is kept."""
+    capture = Capture("plain")
+    options = {
+        "m4a": ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4"),
+        "ogg": ("-c:a", "libopus", "-f", "ogg"),
+    }
+    media = await encoded(capture.files[1], *options[kind])
+    lost = parts(capture)[1]
+    async with line(tmp_path / "data", changed={"feeds": {"timezone": "Europe/Berlin"}}) as it:
+        await it.move_in(capture)
+        it.serves({MXC: media})
+        await it.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
+        await it.pass_by(QUIET_S)
+        recording = await it.recording(capture.started)
+        assert recording.state is RecordingState.INCOMPLETE
+        (gap,) = (await it.ledger(capture.started)).gaps
+        assert gap.reason is ChunkState.MISSING
+        (candidate,) = await found(it, capture)
+        assert (candidate.facts is not None, candidate.blob, candidate.bytes) == (True, None, None)
+        assert (candidate.source is None) == (kind == "m4a")
+        kept = {chunk.blob for chunk in (await it.chunks(capture.started)).values() if chunk.blob}
+        assert len(kept) == 4
+        assert len(await it.audio_left()) == 4 + 1
+        assert candidate.sent_at is not None
+        sent = candidate.sent_at + timedelta(hours=1)  # Berlin in winter
+        said = await it.ask(capture.room, "!aircheck status")
+        assert said.split("\n")[-1] == (
+            f"{recording.code}: 1 voice message of its speaker may be a missing part of it (sent {sent:%H:%M}); "
+            "I can't be certain, so it is not in it."
+        )
+
+
+async def test_a_voice_message_beside_a_whole_broadcast_leaves_no_trace(tmp_path: Path) -> None:
+    """Nothing is missing, so nothing is looked for: the row goes, its sound was never kept."""
+    capture = Capture("plain")
+    media = await encoded(capture.files[0], "-c:a", "libopus", "-f", "ogg")
+    started, first, *rest = capture.broadcast
+    async with line(tmp_path / "data") as it:
+        await it.move_in(capture)
+        it.serves({MXC: media})
+        await it.tell(capture.room, [started, first, orphaned(first, url=MXC)])
+        assert [chunk.event_id for chunk in await found(it, capture)] == [VOICE]
+        await it.tell(capture.room, rest)
+        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
+        assert await found(it, capture) == ()
+        assert len(await it.audio_left()) == 5 + 1
+
+
+async def test_a_voice_message_outside_a_broadcast_is_not_even_written_down(tmp_path: Path) -> None:
+    """Before it, after it, or of somebody else: no row in the journal, no download."""
+    capture = Capture("plain")
+    first = parts(capture)[0]
+    async with line(tmp_path / "data") as it:
+        await it.move_in(capture)
+        it.serves({MXC: b"private"})
+        before = orphaned(first, EventId("$before"), url=MXC)
+        await it.tell(capture.room, [before])
+        *most, stopped = capture.broadcast
+        await it.tell(capture.room, most)
+        foreign = orphaned(first, EventId("$foreign"), url=MXC)
+        await it.tell(capture.room, [replace(foreign, event={**foreign.event, "sender": "@carol:lab.local"})])
+        await it.tell(capture.room, [stopped])
+        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
+        await it.tell(capture.room, [orphaned(first, EventId("$after"), url=MXC)])
+        for name in ("$before", "$foreign", "$after"):
+            assert await rows(it, EventId(name)) == (0, 0)
+        assert downloads(it) == 0
+
+
+async def test_the_words_of_a_candidate_are_not_kept_in_the_journal(tmp_path: Path) -> None:
+    """That it was heard is known, and nothing of what it said."""
+    capture = Capture("plain")
+    async with line(tmp_path / "data") as it:
+        await told(it, capture, capture.broadcast[:2], [orphaned(parts(capture)[0], url=MXC)])
+        assert await rows(it) == (1, 1)
+        async with it.store.read() as db:
+            kept = await db.execute(select(journal_rows.c.event).where(journal_rows.c.event_id == VOICE))
+            assert kept.scalar_one() is None
+            assert await journal.unhandled(db, 10) == ()
+
+
+@pytest.mark.parametrize("what", ["voice", "start"])
+async def test_a_redaction_takes_a_candidate(what: str, tmp_path: Path) -> None:
+    """Of the voice message itself, or of the broadcast."""
+    capture = Capture("plain")
+    started, first, *_ = capture.broadcast
+    async with line(tmp_path / "data") as it:
+        await told(it, capture, [started, first], [orphaned(first, url=MXC)])
+        assert await rows(it) == (1, 1)
+        target = VOICE if what == "voice" else capture.started
+        event = {"type": "m.room.redaction", "sender": ALICE, "event_id": "$r", "redacts": target, "content": {}}
+        await it.tell(capture.room, [HeardEvent(capture.room, EventId("$r"), event)])
+        assert (await rows(it))[1] == 0
+        assert downloads(it) == 1
+        it.serves({MXC: capture.files[0]})
+        await it.pass_by(DAY_S)
+        assert downloads(it) == 1
+
+
+async def test_a_candidate_is_forgotten_a_day_after_the_end(tmp_path: Path) -> None:
+    """Its source holds a key: nobody can say by then that it was a chunk."""
+    capture = Capture("plain")
+    lost = parts(capture)[1]
+    async with line(tmp_path / "data") as it:
+        media = await encoded(capture.files[1], "-c:a", "libopus", "-f", "ogg")
+        await it.move_in(capture)
+        it.serves({MXC: media})
+        await it.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
+        await it.pass_by(DAY_S - 60)
+        keeper = Keeper(it.store, it.clock)
+        await keeper.tidy()
+        assert len(await found(it, capture)) == 1
+        await it.pass_by(61)
+        await keeper.tidy()
+        assert await found(it, capture) == ()
+
+
+async def test_of_two_broadcasts_the_one_that_it_fits_takes_it(tmp_path: Path) -> None:
+    """One speaker, live on two devices: the older one's orphan lies with the newer one until its sound is known."""
+    capture = Capture("plain")
+    started = capture.broadcast[0]
+    other = {**started.event, "event_id": "$other", "content": {**started.event["content"], "device_id": "OTHER"}}
+    second = replace(started, event_id=EventId("$other"), event=other)
+    assert other["type"] == INFO
+    heard = with_orphan(capture, 2)
+    async with line(tmp_path / "data") as it:
+        await told(it, capture, [heard[0], second], *([one] for one in heard[1:]))
+        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
+        assert (await it.recording(EventId("$other"))).state is RecordingState.LIVE
+        assert await it.chunks(EventId("$other")) == {}
+        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)

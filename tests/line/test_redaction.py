@@ -1,0 +1,191 @@
+"""What a redaction takes with it on a real homeserver, and how soon."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.demo.broadcaster import Broadcaster, Info
+from bot.demo.client_api import room_path
+from bot.demo.listener import subscribe
+from bot.demo.slicing import speech
+from bot.demo.synapse import Homeserver
+from storage.records import ChunkState, RecordingState
+from storage.store import Store
+from tests.lab import PASSWORD, Cast
+from tests.line.conftest import Houses
+from tests.line.house import House, answers, live_with, look, move_in, newest_episode, personal_feed, recorded, until
+
+SPEECH = speech(1)[:900]  # 18 s
+WITHIN_S = 10.0
+
+
+async def gone(store: Store, *urls: str) -> None:
+    """Waits until nobody finds these any more. TimeoutError after ten seconds."""
+
+    async def check() -> bool | None:
+        return True if {await answers(url) for url in urls} == {404} else None
+
+    await until(store, check, WITHIN_S)
+
+
+async def blobs_gone(house: House, store: Store, keys: set[str]) -> None:
+    async def check() -> bool | None:
+        left = {path.name for path in (house.directory / "blobs").rglob("*") if path.is_file()}
+        return True if not keys & left else None
+
+    await until(store, check, WITHIN_S)
+
+
+@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+async def test_a_published_broadcast_is_gone_ten_seconds_after_its_redaction(
+    house: Houses, person: Cast, *, encrypted: bool
+) -> None:
+    """Page, enclosure, feed item, and every file of it."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running() as aircheck:
+        room = await move_in(bot, alice, encrypted=encrypted)
+        feed, page = await personal_feed(bot, alice, room)
+        speaker = Broadcaster(alice, room)
+        started = await speaker.start()
+        await speaker.speak(SPEECH)
+        await speaker.stop()
+        recording, _ = await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is there" in event.body)
+        (enclosure,) = await subscribe(feed)
+        assert {await answers(page + recording.code), await answers(enclosure.url)} == {200}
+        found = await look(aircheck.store, started)
+        assert found is not None
+        keys = {str(chunk.blob) for chunk in found[1]} | {str(found[2].blob) if found[2] else ""}
+        began = time.monotonic()
+        await alice.redact(room, started)
+        await gone(aircheck.store, page + recording.code, enclosure.url)
+        assert list(await subscribe(feed)) == []
+        await blobs_gone(bot, aircheck.store, keys)
+        assert time.monotonic() - began < WITHIN_S
+
+
+async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(house: Houses, person: Cast) -> None:
+    """A tombstone without content stays, and the chunk that the client sends after it is refused."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running() as aircheck:
+        room = await move_in(bot, alice, encrypted=True)
+        _, page = await personal_feed(bot, alice, room)
+        speaker = Broadcaster(alice, room)
+        started = await speaker.start()
+        pieces = speaker.cut(SPEECH)
+        for piece in pieces[:2]:
+            await speaker.send_chunk(piece)
+        await live_with(aircheck.store, started, 2)
+        found = await look(aircheck.store, started)
+        assert found is not None
+        keys = {str(chunk.blob) for chunk in found[1]}
+        began = time.monotonic()
+        await alice.redact(room, started)
+        await gone(aircheck.store, page + found[0].code)
+        await blobs_gone(bot, aircheck.store, keys)
+        assert time.monotonic() - began < WITHIN_S
+        await speaker.send_chunk(pieces[2])
+        await speaker.tell(Info.STOPPED)
+        after = Broadcaster(alice, room)
+        again = await after.start()
+        await after.speak(SPEECH[:400])
+        await after.stop()
+        await recorded(aircheck.store, again, RecordingState.COMPLETE)  # the late chunk was heard before
+        found = await look(aircheck.store, started)
+        assert found is not None
+        assert (found[0].state, found[0].broadcaster_name, found[1:]) == (RecordingState.DELETED, None, ((), None))
+
+
+async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(house: Houses, person: Cast) -> None:
+    """The same length, another file; the old one and the chunk's are gone, and the redacted end changes nothing."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running() as aircheck:
+        room = await move_in(bot, alice, encrypted=False)
+        feed, _ = await personal_feed(bot, alice, room)
+        speaker = Broadcaster(alice, room)
+        started = await speaker.start()
+        pieces = speaker.cut(SPEECH)
+        events = [await speaker.send_chunk(piece) for piece in pieces]
+        await speaker.stop()
+        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        before = await newest_episode(feed)
+        found = await look(aircheck.store, started)
+        assert found is not None
+        assert found[2] is not None
+        keys = {str(chunk.blob) for chunk in found[1] if chunk.event_id == events[1]} | {str(found[2].blob)}
+        await alice.redact(room, events[1])
+        _, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
+        await blobs_gone(bot, aircheck.store, keys)
+        assert ledger.samples == speaker.samples
+        assert [entry.state for entry in ledger.entries if entry.event_id == events[1]] == [ChunkState.REDACTED]
+        assert [gap.reason for gap in ledger.gaps] == [ChunkState.REDACTED]
+        after = await newest_episode(feed)
+        assert after != before
+
+
+class WithRelations(Homeserver):
+    """A homeserver that redacts what refers to an event with it (MSC3912)."""
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "experimental_features": {"msc3912_enabled": True}}
+
+
+@pytest.fixture
+async def redacting_homeserver(tmp_path: Path) -> AsyncIterator[Homeserver]:
+    started = await WithRelations.start(tmp_path / "homeserver")
+    yield started
+    await started.stop()
+
+
+async def test_a_redaction_with_all_that_refers_to_it_is_one_deletion(
+    redacting_homeserver: Homeserver, tmp_path: Path
+) -> None:
+    """The homeserver redacts start, chunks and end, each by an event of its own (MSC3912): the broadcast is gone,
+    also for a bot that was away; the next one is recorded."""
+    homeserver = redacting_homeserver
+    bot = House(homeserver, await homeserver.register("aircheck", PASSWORD), tmp_path / "bot", {})
+    cast = Cast(homeserver, tmp_path / "people")
+    alice = await cast("alice")
+    try:
+        async with bot.running() as aircheck:
+            room = await move_in(bot, alice, encrypted=True)
+            broadcasts = [await spoken(aircheck.store, Broadcaster(alice, room)) for _ in range(2)]
+            await redact_all(alice, room, broadcasts[0])
+            await deleted(aircheck.store, broadcasts[0])
+        await redact_all(alice, room, broadcasts[1])
+        async with bot.running() as aircheck:
+            await deleted(aircheck.store, broadcasts[1])
+            await spoken(aircheck.store, Broadcaster(alice, room))
+    finally:
+        await cast.close()
+
+
+async def spoken(store: Store, speaker: Broadcaster) -> Broadcaster:
+    await speaker.start()
+    await speaker.speak(SPEECH)
+    await speaker.stop()
+    await recorded(store, speaker.broadcast_id, RecordingState.COMPLETE)
+    return speaker
+
+
+async def redact_all(alice: Any, room: str, speaker: Broadcaster) -> None:
+    """As Element does where the homeserver announces it, until the homeserver has done it."""
+    path = room_path(room, "redact", speaker.broadcast_id, uuid.uuid4().hex)
+    await alice.api.call("PUT", path, {"org.matrix.msc3912.with_relations": ["m.reference"]})
+    waiting = {speaker.broadcast_id, *speaker.chunks}
+    while waiting:
+        redaction = await alice.wait_for(lambda event: event.type == "m.room.redaction")
+        waiting.discard(redaction.event.get("redacts") or redaction.content.get("redacts"))
+
+
+async def deleted(store: Store, speaker: Broadcaster) -> None:
+    async def check() -> bool | None:
+        found = await look(store, speaker.broadcast_id)
+        assert found is not None
+        return True if found[0].state is RecordingState.DELETED and found[1:] == ((), None) else None
+
+    await until(store, check)

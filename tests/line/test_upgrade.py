@@ -1,0 +1,82 @@
+"""A room is upgraded on a real homeserver: the podcast goes on, and an impostor's room gets nothing of it."""
+
+import pytest
+
+from bot.demo.broadcaster import Broadcaster
+from bot.demo.client_api import CLIENT, room_path
+from bot.demo.listener import listen, subscribe
+from bot.demo.people import Person
+from bot.demo.slicing import speech
+from storage.records import RecordingState
+from storage.store import Store
+from tests.lab import Cast
+from tests.line.conftest import Houses
+from tests.line.house import House, answers, assert_exact, personal_feed, recorded
+
+SPEECH = speech(1)[:600]  # 12 s
+
+
+async def broadcast(store: Store, host: Person, room: str) -> Broadcaster:
+    """One that is recorded whole."""
+    speaker = Broadcaster(host, room)
+    started = await speaker.start()
+    await speaker.speak(SPEECH)
+    await speaker.stop()
+    await recorded(store, started, RecordingState.COMPLETE)
+    return speaker
+
+
+async def come_in(person: Person, host: Person, room: str) -> None:
+    await host.invite(room, person.user_id)
+    await person.wait_until(lambda: room in person.invites or None)
+    await person.join(room)
+
+
+async def told(house: House, person: Person, room: str) -> str:
+    """What the bot said in a room next."""
+    found = await person.wait_for(lambda event: event.room_id == room and event.is_notice_of(house.user_id))
+    return found.body
+
+
+@pytest.mark.parametrize("version", ["11", "12"], ids="from version {}".format)
+async def test_an_upgraded_rooms_podcast_goes_on(house: Houses, person: Cast, version: str) -> None:
+    """A subscriber's address of before has the broadcasts of both rooms, for who is in the new one; a room that
+    only names the old one as its predecessor has none."""
+    bot, alice, bob, mallory = await house(), await person("alice"), await person("bob"), await person("mallory")
+    async with bot.running() as aircheck:
+        old = await alice.create_room("The Kitchen Table", version=version, invite=[bot.user_id])
+        await told(bot, alice, old)
+        for guest in (bob, mallory):
+            await come_in(guest, alice, old)
+        bobs, _ = await personal_feed(bot, bob, old)
+        mallorys, _ = await personal_feed(bot, mallory, old)
+        before = await broadcast(aircheck.store, alice, old)
+        (first,) = await subscribe(bobs)
+        assert await answers(mallorys) == 200
+        await told(bot, alice, old)  # that it is there
+
+        claim = {"predecessor": {"room_id": old, "event_id": "$tombstone"}}
+        body = {"preset": "private_chat", "creation_content": claim, "invite": [bot.user_id]}
+        impostor = str((await mallory.api.call("POST", f"{CLIENT}/createRoom", body))["room_id"])
+        assert "continues" not in await told(bot, mallory, impostor)
+        await mallory.say(impostor, "!aircheck record on")
+        assert "continues" not in await told(bot, mallory, impostor)
+        await mallory.say(impostor, "!aircheck list")
+        assert "no recording" in await told(bot, mallory, impostor)
+
+        upgrade = await alice.api.call("POST", room_path(old, "upgrade"), {"new_version": "12"})
+        new = str(upgrade["replacement_room"])
+        await alice.invite(new, bot.user_id)
+        assert "continues the podcast" in await told(bot, alice, new)
+        assert await answers(bobs) == 404, "the archive is under the new room's rules, and Bob is not in it yet"
+        await come_in(bob, alice, new)
+        after = await broadcast(aircheck.store, alice, new)
+        second, again = await subscribe(bobs)
+        assert again == first, "what is known of an episode has changed"
+        await assert_exact(await listen(second), after)
+        await assert_exact(await listen(again), before)
+        assert await answers(mallorys) == 404
+
+        await bob.say(new, "!aircheck feed")
+        sent = await bob.wait_for(lambda event: event.sender == bot.user_id and f"{bot.web}/p/" in event.body)
+        assert bobs in sent.body.split()

@@ -1,0 +1,162 @@
+"""What is missing, in words, and the chapters that mark it."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.recording import account
+from bot.recording.chapters import marks
+from bot.recording.ledger import lay_out
+from bot.recording.lengths import player_clock, spoken_gap
+from storage.records import Chunk, ChunkState, EndedBy, Recording, RecordingState, to_ms
+from tests.recording.stage import absent, mp4, recording, stored
+
+HERE, DAMAGED, WAITING = ChunkState.STORED, ChunkState.DAMAGED, ChunkState.WAITING_FOR_KEY
+
+
+def over(state: RecordingState = RecordingState.INCOMPLETE, by: EndedBy = EndedBy.STOPPED) -> Recording:
+    return replace(recording(), state=state, ended_by=by)
+
+
+def said(*states: ChunkState, length_s: int = 60) -> tuple[Chunk, ...]:
+    """Chunk after chunk, each a minute long."""
+    return tuple(
+        stored(f"${number}", number, mp4(length_s))
+        if state is HERE
+        else absent(f"${number}", number, state, announced_ms=length_s * 1000)
+        for number, state in enumerate(states, start=1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "gap", "clock"),
+    [(1, "1 s", "0:00"), (59_400, "59 s", "0:59"), (120_000, "2 min", "2:00"), (845_900, "14 min 6 s", "14:05"),
+     (3_723_000, "1 h 2 min", "1:02:03")],
+)  # fmt: skip
+def test_lengths_and_places(milliseconds: int, gap: str, clock: str) -> None:
+    """A gap is never nothing, and a place is what a player shows: it has begun, so it isn't rounded up."""
+    assert (spoken_gap(milliseconds), player_clock(milliseconds)) == (gap, clock)
+
+
+@pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        ([HERE, HERE, DAMAGED, DAMAGED, HERE], "2 min missing at 2:00"),
+        ([DAMAGED, HERE], "1 min missing at 0:00"),
+        ([HERE, DAMAGED, WAITING, HERE], "1 min missing at 1:00 and 1 min at 2:00"),
+        ([HERE, DAMAGED] * 3 + [HERE], "1 min missing at 1:00, 1 min at 3:00 and 1 min at 5:00"),
+        ([HERE, DAMAGED] * 4 + [HERE], "4 min missing in 4 places, the first at 1:00"),
+        ([HERE, DAMAGED], "its end is missing"),
+        ([HERE, DAMAGED, HERE, WAITING], "1 min missing at 1:00, its end is missing"),
+    ],
+)
+def test_what_is_missing_is_one_line(states: list[ChunkState], told: str) -> None:
+    """Few gaps are told singly, many together; how much of an end is missing nobody can know."""
+    recorded = over()
+    loss = account.loss_of(lay_out(recorded, said(*states)))
+    assert account.missing(recorded, loss) == told
+    assert account.whole(recorded, loss) == f"incomplete, {told}"
+    assert account.first_line(recorded, loss) == told[0].upper() + told[1:]
+
+
+@pytest.mark.parametrize("by", list(account.WHY_NO_END))
+def test_an_end_that_was_not_seen_is_told_with_its_reason(by: EndedBy) -> None:
+    """Ended by anything but `stopped`, and nothing missing in between."""
+    recorded = over(by=by)
+    loss = account.loss_of(lay_out(recorded, said(HERE)))
+    assert account.missing(recorded, loss) == account.WHY_NO_END[by]
+    gapped = account.loss_of(lay_out(recorded, said(HERE, DAMAGED, HERE)))
+    assert account.missing(recorded, gapped) == f"1 min missing at 1:00, {account.WHY_NO_END[by]}"
+
+
+def test_every_end_has_its_words() -> None:
+    """No way to end is left out, but the one that a client announces."""
+    assert set(account.WHY_NO_END) == set(EndedBy) - {EndedBy.STOPPED}
+
+
+def test_every_loss_has_its_words() -> None:
+    """Each state that a chunk can have outside of the audio is explained."""
+    heard = {HERE, ChunkState.DUPLICATE}
+    assert set(account.WHY) >= {entry.state for entry in lay_out(over(), said(*account.WHY)).entries} - heard
+    assert not heard & set(account.WHY)
+
+
+def test_nothing_is_missing_of_what_is_whole() -> None:
+    """A complete recording has no first line, no chapters and no troubles."""
+    recorded = over(RecordingState.COMPLETE)
+    ledger = lay_out(recorded, said(HERE, HERE))
+    loss = account.loss_of(ledger)
+    assert account.first_line(recorded, loss) is None
+    assert account.whole(recorded, loss) == "complete"
+    assert (account.silences(loss), marks(ledger), account.troubles(ledger), list(account.gaps(ledger))) == (
+        None, (), (), [],
+    )  # fmt: skip
+
+
+def test_what_runs_is_told_as_it_is() -> None:
+    """While it is live or being finished nobody speaks of an end."""
+    for state, told in ((RecordingState.LIVE, "live"), (RecordingState.FINISHING, "being finished")):
+        recorded = replace(over(), state=state)
+        loss = account.loss_of(lay_out(recorded, said(HERE, DAMAGED)))
+        assert account.whole(recorded, loss) == told
+        assert account.first_line(recorded, loss) is None
+
+
+def withheld(number: int, code: str | None) -> Chunk:
+    chunk = absent(f"${number}", None, WAITING, position=10 + number)
+    return replace(chunk, reason=f"withheld:{code}") if code else chunk
+
+
+def test_each_chunk_says_why() -> None:
+    """A gap gives every reason that its chunks have, once; the speaker reads what to do about a key."""
+    chunks = [*said(HERE), withheld(2, "m.unverified"), withheld(3, "m.unverified"), withheld(4, None),
+              withheld(5, "org.example.mood"), stored("$6", 6, mp4(60))]  # fmt: skip
+    ledger = lay_out(over(), chunks)
+    (gap,) = account.gaps(ledger)
+    assert (gap.position, gap.length) == (60_000, 240_000)
+    unverified, waits, other = gap.why.split("; ")
+    assert "can verify this bot" in unverified
+    assert waits == account.WHY[WAITING]
+    assert other == f"can't be read: {account.NO_KEY_AT_ALL}"
+    assert account.troubles(ledger) == ((unverified, 2), (waits, 1), (other, 1))
+
+
+def test_what_is_fetched_for_the_first_time_is_no_trouble() -> None:
+    """It is on its way; it is trouble once that failed."""
+    fetched = absent("$2", 2, ChunkState.WAITING_FOR_MEDIA)
+    for chunk, troubles in ((fetched, 0), (replace(fetched, reason="not_found"), 1)):
+        ledger = lay_out(over(), [*said(HERE), chunk])
+        assert len(account.troubles(ledger)) == troubles
+        assert (account.why(ledger.entries[1]) == account.ON_ITS_WAY) is not bool(troubles)
+
+
+def test_a_double_is_no_loss() -> None:
+    """Of two chunks with one number the one that is not heard is listed, and nothing is missing for it."""
+    ledger = lay_out(over(), [*said(HERE, HERE), stored("$twin", 2, mp4(60), position=50)])
+    assert [str(entry.state) for entry in ledger.entries] == ["stored", "stored", "duplicate"]
+    assert account.troubles(ledger) == ()
+    assert not account.loss_of(ledger).end
+
+
+@pytest.mark.parametrize(
+    ("states", "chapters"),
+    [
+        ([HERE, DAMAGED, HERE], [(0, "Beginning"), (60, "1 min missing"), (120, "Goes on")]),
+        ([DAMAGED, HERE], [(0, "1 min missing"), (60, "Goes on")]),
+        ([HERE, DAMAGED, WAITING, HERE],
+         [(0, "Beginning"), (60, "1 min missing"), (120, "1 min missing"), (180, "Goes on")]),
+        ([HERE, DAMAGED], []),
+    ],
+)  # fmt: skip
+def test_chapters_stand_where_something_is_missing(states: list[ChunkState], chapters: list[tuple[int, str]]) -> None:
+    """The beginning, each gap, and where the sound goes on; an end that is missing marks nothing in the audio."""
+    ledger = lay_out(over(), said(*states))
+    assert [(mark.at, mark.title) for mark in marks(ledger)] == [(at * 1000, title) for at, title in chapters]
+
+
+def test_gaps_are_those_of_the_ledger() -> None:
+    """As many, at the same places, of the same lengths."""
+    ledger = lay_out(over(), said(*([HERE, DAMAGED, WAITING, ChunkState.REDACTED] * 20), HERE))
+    told = [(gap.position, gap.length) for gap in account.gaps(ledger)]
+    assert told == [(to_ms(gap.position), to_ms(gap.samples)) for gap in ledger.gaps]
+    assert all(gap.why for gap in account.gaps(ledger))

@@ -1,0 +1,164 @@
+"""Somebody else holds the database's write lock: the bot waits, says so once, and loses nothing."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from sqlalchemy.exc import OperationalError
+
+from bot.recorder import recorder
+from bot.worker import lanes
+from storage import database, journal
+from storage.errors import StoreBusyError, StoreError
+from storage.records import RecordingState
+from storage.store import Store
+from tests.line.replay import Capture, Line, address_of, assert_heard_whole, line
+
+HOLD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@asynccontextmanager
+async def locked(store: Store) -> AsyncIterator[None]:
+    """Another process writes to the database, and does not come to an end before the block does."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLD, str(store.database.path)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert await child.stdout.readline() == b"held\n"
+    try:
+        yield
+    finally:
+        child.stdin.close()
+        await child.wait()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes seconds takes a moment."""
+    monkeypatch.setattr(database, "BUSY_MS", 20)
+    monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(recorder, "STORE_TROUBLE_PAUSE_S", 0.01)
+
+
+async def put(store: Store, value: str) -> None:
+    async with store.write() as db:
+        await journal.put(db, "key", value)
+
+
+async def test_a_write_waits_for_somebody_elses_to_end(store: Store) -> None:
+    """A backup or another command is waited for, and readers are not kept waiting meanwhile."""
+    await put(store, "before")
+    async with locked(store):
+        writing = asyncio.create_task(put(store, "mine"))
+        async with store.read() as db:
+            assert await journal.get(db, "key") == "before"
+        assert not writing.done()
+    async with asyncio.timeout(10):
+        await writing
+    async with store.read() as db:
+        assert await journal.get(db, "key") == "mine"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_lock_that_does_not_end_is_trouble_and_not_for_ever(store: Store) -> None:
+    """Nothing is written then, it is said in one sentence without what was to be written, and later it works."""
+    async with locked(store):
+        with pytest.raises(StoreBusyError, match=r"^the database can't be used now: database is locked$"):
+            await put(store, "mine")
+    await put(store, "again")
+    async with store.read() as db:
+        assert await journal.get(db, "key") == "again"
+
+
+@pytest.fixture
+async def it(tmp_path: Path, impatient: None) -> AsyncIterator[Line]:
+    async with line(tmp_path / "data") as made:
+        yield made
+
+
+@pytest.fixture
+def good() -> Capture:
+    return Capture("plain")
+
+
+async def assert_whole(it: Line, good: Capture, folder: Path) -> None:
+    assert (await it.recording(good.started)).state is RecordingState.COMPLETE
+    assert it.worker.healthy
+    await assert_heard_whole(await it.audio(good.started), good.files, folder)
+
+
+async def test_what_can_not_be_written_down_comes_again(it: Line, good: Capture, tmp_path: Path) -> None:
+    """A sync that meets the lock is refused as a whole, with its token; the same one is taken afterwards."""
+    await it.move_in(good)
+    async with locked(it.store):
+        with pytest.raises(StoreBusyError):
+            await it.hear(good.room, good.broadcast)
+    assert await it.intake.since() == "s2"  # of moving in
+    await it.tell(good.room, good.broadcast)
+    await assert_whole(it, good, tmp_path)
+
+
+async def test_a_lock_while_chunks_are_fetched_loses_none_and_is_said_once(
+    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Downloads end and can't be written down; each lane says so once, however long it lasts."""
+    caplog.set_level(logging.INFO)
+    here = asyncio.Event()
+
+    async def gated(_: web.Request) -> web.Response:
+        await here.wait()
+        return web.Response(body=upload)
+
+    await it.move_in(good)
+    mxc, upload = next(iter(good.uploads.items()))
+    it.homeserver.answers[address_of(mxc)] = gated
+    await it.hear(good.room, good.broadcast)
+    async with locked(it.store):
+        here.set()
+        it.store.changes.tell()
+        refused = counted(monkeypatch)
+        async with asyncio.timeout(20):
+            await refused(10)
+        said = trouble(caplog)
+        assert len(said) == len(set(said)), said
+    await it.settled()
+    await it.pass_by(60)
+    await assert_whole(it, good, tmp_path)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Awaitable[None]]:
+    """Waits until so many writes were refused."""
+    number, news, named = 0, asyncio.Event(), database._trouble
+
+    def noted(error: OperationalError) -> StoreError:
+        nonlocal number
+        number += 1
+        news.set()
+        return named(error)
+
+    async def until(wanted: int) -> None:
+        while number < wanted:
+            news.clear()
+            await news.wait()
+
+    monkeypatch.setattr(database, "_trouble", noted)
+    return until
+
+
+def trouble(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "database is locked" in record.getMessage()]

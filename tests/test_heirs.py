@@ -1,0 +1,252 @@
+"""A room was upgraded: the new one goes on with its podcast if a moderator of both lets the bot in, else with nothing."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.matrix.batch import Invite, RoomBatch, SyncBatch
+from storage import archive, heirs, rooms
+from storage.records import (
+    BlobKey,
+    EventId,
+    HeardEvent,
+    JobKind,
+    Json,
+    Position,
+    RecordingState,
+    Room,
+    RoomId,
+    UserId,
+    Visibility,
+)
+from tests.shell import ALICE, BOT, ROOM, START, Shell, chunk, heard, info, shell, state
+
+NEW = RoomId("!new:hs")
+MALLORY = UserId("@mallory:hs")
+ADMIN = UserId("@admin:hs")
+UPGRADED = {"room_id": ROOM, "event_id": "$tombstone"}
+LATER = EventId("$later")
+INVITED_BY_THE_MOD: dict[str, Any] = {"host": ALICE, "mods": (ALICE,), "predecessor": UPGRADED}
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+    """Alice's room, recorded and private; Mallory is a member."""
+    async with shell(tmp_path / "data") as made:
+        await made.join()
+        await made.hear(heard("$m", "m.room.member", {"membership": "join"}, state_key=MALLORY))
+        yield made
+
+
+async def room(stage: Shell, room_id: RoomId = NEW) -> Room:
+    async with stage.store.read() as db:
+        found = await rooms.room(db, room_id)
+    assert found is not None
+    return found
+
+
+async def change(stage: Shell, room_id: RoomId, **changes: Any) -> None:
+    async with stage.store.write() as db:
+        found = await rooms.room(db, room_id)
+        assert found is not None
+        await rooms.save_room(db, replace(found, **changes))
+
+
+async def line(stage: Shell) -> tuple[RoomId, ...]:
+    async with stage.store.read() as db:
+        return await heirs.line(db, ROOM)
+
+
+def there(event: HeardEvent) -> HeardEvent:
+    """The same in the new room."""
+    return replace(event, room_id=NEW)
+
+
+async def come(
+    stage: Shell,
+    *timeline: HeardEvent,
+    host: UserId,
+    mods: tuple[UserId, ...],
+    predecessor: Any,
+    direct: bool = False,
+) -> None:
+    """The bot takes the host's invite to a new room."""
+    await stage.intake.take(SyncBatch("invited", invites=(Invite(NEW, host, direct=direct, encrypted=False),)))
+    await stage.intake.take(SyncBatch("joined", (RoomBatch(NEW, True, new_state(host, mods, predecessor), timeline),)))
+    await stage.settle()
+
+
+def new_state(host: UserId, mods: tuple[UserId, ...], predecessor: Any) -> tuple[Json, ...]:
+    create = {"room_version": "11"} | ({} if predecessor is None else {"predecessor": predecessor})
+    return (
+        state("m.room.create", create, sender=host),
+        state("m.room.power_levels", {"users": dict.fromkeys(mods, 50)}, sender=host),
+        state("m.room.member", {"membership": "join"}, host, host),
+        state("m.room.member", {"membership": "join"}, BOT, BOT),
+    )
+
+
+async def welcome(stage: Shell) -> str:
+    (found,) = [payload for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == NEW]
+    return str(found["body"])
+
+
+async def test_a_mod_of_both_who_invites_makes_an_heir(stage: Shell) -> None:
+    """The new room records for the same podcast, which stays private, and is told so; the old one's time is over."""
+    await change(stage, ROOM, cover=BlobKey("ab" * 32), cover_of="drawn: Kitchen")
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM, NEW)
+    old, new = await room(stage, ROOM), await room(stage)
+    assert (new.recording_on, new.visibility, new.public_since) == (True, Visibility.PRIVATE, None)
+    assert (new.cover, new.cover_of) == (old.cover, old.cover_of)
+    assert not old.recording_on
+    said = await welcome(stage)
+    for words in ("continues the podcast", "members of this room only", "!aircheck record off"):
+        assert words in said
+
+
+async def test_a_room_that_was_not_recorded_is_not_recorded_after_its_upgrade(stage: Shell) -> None:
+    """The heir is what its moderators made of the old one, and the notice says how to change it."""
+    await change(stage, ROOM, recording_on=False)
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM, NEW)
+    assert not (await room(stage)).recording_on
+    assert "!aircheck record on" in await welcome(stage)
+
+
+async def test_a_public_podcast_stays_public_for_what_begins_from_now_on(stage: Shell) -> None:
+    """What began before the heir was told of it is not in the public feed; what begins then is."""
+    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    joined = there(heard("$joined", "m.room.member", {"membership": "join"}, state_key=BOT, sender=BOT))
+    await come(stage, joined, there(info(START, "started")), **INVITED_BY_THE_MOD)
+    later = replace(there(info(LATER, "started", device_id="E")), event_id=LATER)
+    await stage.intake.take(SyncBatch("later", (RoomBatch(NEW, True, (), (later,)),)))
+    await stage.settle()
+    async with stage.store.read() as db:
+        found = [await archive.recording_by_event(db, event) for event in (START, LATER)]
+    assert [one and (one.room_id, one.public) for one in found] == [(NEW, False), (NEW, True)]
+    said = await welcome(stage)
+    assert "it is public" in said
+    assert "!aircheck publish private" in said
+
+
+@pytest.mark.parametrize(
+    ("public_by", "host", "visibility"),
+    [
+        ("mods", ALICE, Visibility.PUBLIC),
+        ("admins", ALICE, Visibility.PRIVATE),
+        ("admins", ADMIN, Visibility.PUBLIC),
+        ("nobody", ADMIN, Visibility.PRIVATE),
+    ],
+)
+async def test_who_may_not_publish_makes_no_public_heir(
+    tmp_path: Path, public_by: str, host: UserId, visibility: Visibility
+) -> None:
+    """`feeds.public_by` counts for an upgrade too: the podcast is private until somebody who may publishes it."""
+    async with shell(tmp_path / "data", feeds={"public_by": public_by}) as stage:
+        await stage.join()
+        powers = heard("$p", "m.room.power_levels", {"users": {ALICE: 100, ADMIN: 100}}, state_key="")
+        await stage.hear(powers, heard("$a", "m.room.member", {"membership": "join"}, state_key=ADMIN))
+        await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+        await come(stage, host=host, mods=(ALICE, ADMIN), predecessor=UPGRADED)
+        assert await line(stage) == (ROOM, NEW)
+        assert (await room(stage)).visibility is visibility
+
+
+IMPOSTORS: dict[str, dict[str, Any]] = {
+    "a mod of the new room only": {"host": MALLORY, "mods": (MALLORY,)},
+    "a mod of the old room only": {"mods": (MALLORY,)},
+    "a mod of both, invited by another": {"host": MALLORY, "mods": (MALLORY, ALICE)},
+    "no predecessor": {"predecessor": None},
+    "another predecessor": {"predecessor": UPGRADED | {"room_id": "!unknown:hs"}},
+    "itself": {"predecessor": UPGRADED | {"room_id": NEW}},
+    "a text": {"predecessor": ROOM},
+    "no text": {"predecessor": UPGRADED | {"room_id": [ROOM]}},
+    "what can't be stored": {"predecessor": UPGRADED | {"room_id": "!\ud800:hs"}},
+    "what is too long": {"predecessor": UPGRADED | {"room_id": "!" + "a" * 300}},
+    "a direct chat": {"direct": True},
+}
+
+
+@pytest.mark.parametrize("case", IMPOSTORS)
+async def test_who_only_says_so_gets_nothing(stage: Shell, case: str) -> None:
+    """Such a room is one like any other, and the old one stays as it was."""
+    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    old = await room(stage, ROOM)
+    await come(stage, **(INVITED_BY_THE_MOD | IMPOSTORS[case]))
+    assert await line(stage) == (ROOM,)
+    assert await room(stage, ROOM) == old
+    new = await room(stage)
+    assert new.joined
+    assert new.visibility is Visibility.PRIVATE
+    assert "continues" not in await welcome(stage)
+
+
+@pytest.mark.parametrize("membership", ["leave", "ban"])
+async def test_a_mod_who_is_out_of_the_old_room_lets_nobody_in(stage: Shell, membership: str) -> None:
+    """Their level stands in its power levels still, and they can't use it."""
+    await stage.hear(heard("$out", "m.room.member", {"membership": membership}, state_key=ALICE))
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM,)
+
+
+async def test_of_a_room_that_the_bot_has_left_nobody_is_a_mod(stage: Shell) -> None:
+    """Who had power there is not known any more, so its podcast goes to nobody."""
+    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM,)
+
+
+async def test_the_second_claimant_gets_nothing(stage: Shell) -> None:
+    """A room has one heir, whoever asks for another."""
+    other = RoomId("!other:hs")
+    async with stage.store.write() as db:
+        await rooms.save_room(db, rooms.new_room(other, stage.clock()))
+        assert await heirs.inherit(db, ROOM, other)
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM, other)
+    assert "continues" not in await welcome(stage)
+
+
+async def test_what_is_live_in_the_old_room_goes_on_there(stage: Shell) -> None:
+    """Its chunks are kept to its end; what begins in the old room after that is not recorded."""
+    await stage.hear(info(START, "started"), chunk("$c1", 1))
+    await come(stage, **INVITED_BY_THE_MOD)
+    await stage.hear(chunk("$c2", 2), info("$stop", "stopped"), replace(info(LATER, "started"), event_id=LATER))
+    recording = await stage.recording()
+    assert recording.state is RecordingState.FINISHING
+    async with stage.store.read() as db:
+        assert [one.sequence for one in await archive.chunks(db, recording.id)] == [1, 2]
+        assert await archive.recording_by_event(db, LATER) is None
+
+
+async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(stage: Shell) -> None:
+    """Nor does its coming back: the old room records nothing, and hears where its podcast is."""
+    await come(stage, **INVITED_BY_THE_MOD)
+    heir = await room(stage)
+    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    assert (await line(stage), await room(stage)) == ((ROOM, NEW), heir)
+    await stage.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    back = replace(
+        RoomBatch(NEW, True, new_state(ALICE, (ALICE,), None)),
+        room_id=ROOM,
+        timeline=(heard("$back", "m.room.member", {"membership": "join"}, state_key=BOT),),
+    )
+    await stage.intake.take(SyncBatch("back", (back,)))
+    old = await room(stage, ROOM)
+    assert (old.joined, old.recording_on) == (True, False)
+    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == ROOM]
+    assert "goes on in the room that replaced it" in said[-1]
+
+
+async def test_the_heir_stays_one_when_the_bot_comes_back_to_it(stage: Shell) -> None:
+    """By a stranger's invite it records nothing, and the podcast is the same."""
+    await come(stage, **INVITED_BY_THE_MOD)
+    out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
+    await stage.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
+    await come(stage, host=MALLORY, mods=(ALICE,), predecessor=UPGRADED)
+    assert await line(stage) == (ROOM, NEW)
+    assert not (await room(stage)).recording_on

@@ -1,0 +1,432 @@
+"""What the sync did not show: found in the room's state, read from the homeserver, told like everything else."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import rules
+from bot.errors import GiveUp, TryLater
+from bot.matrix import missed
+from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.worker.rereading import Rereading
+from storage import archive, jobs, journal, rooms
+from storage.records import (
+    ChunkState,
+    EventId,
+    HeardEvent,
+    HistoryVisibility,
+    JobKind,
+    JobState,
+    Json,
+    Position,
+    RecordingState,
+    RoomId,
+    UserId,
+    Visibility,
+)
+from tests.shell import ALICE, BOT, ROOM, START, Killed, Shell, batch, chunk, heard, info, room_state, shell, state
+
+BOB = UserId("@bob:hs")
+OFF = EventId("$off")
+"""Started while recording was off."""
+
+
+class Memory:
+    """What a homeserver has of a room. A redacted event has lost its content and refers to nothing."""
+
+    def __init__(self) -> None:
+        self.events: dict[EventId, HeardEvent] = {}
+        self.error: Exception | None = None  # raised once
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None  # happens while relations are read
+
+    def has(self, *events: HeardEvent) -> None:
+        self.events |= {event.event_id: event for event in events}
+
+    def redacts(self, event_id: EventId, *, says_why: bool = True) -> None:
+        old = self.events[event_id]
+        because = {"type": "m.room.redaction", "sender": BOB, "event_id": "$redaction", "redacts": event_id}
+        unsigned = {"unsigned": {"redacted_because": because}} if says_why else {}
+        self.events[event_id] = replace(old, event={**old.event, "content": {}, **unsigned})
+
+    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        if event_id not in self.events:
+            raise GiveUp("the homeserver refused: 404 M_NOT_FOUND", reason="not_found")
+        return self.events[event_id]
+
+    async def related(self, room_id: RoomId, started: EventId, sender: UserId | None = None) -> tuple[HeardEvent, ...]:
+        relation = {"rel_type": "m.reference", "event_id": started}
+        found = tuple(
+            one
+            for one in self.events.values()
+            if one.event["content"].get("m.relates_to") == relation and sender in (None, one.event["sender"])
+        )
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return found
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with shell(tmp_path / "data") as made:
+        await made.join()
+        yield made
+
+
+def gap(*timeline: HeardEvent, before: tuple[Json, ...] = (), kind: Gap = Gap.LOST) -> SyncBatch:
+    """A sync with a limited timeline; the state block tells what changed in the gap."""
+    return SyncBatch("t", (RoomBatch(ROOM, True, before, timeline, kind),))
+
+
+async def follow(stage: Shell, memory: Memory) -> None:
+    """All that was asked to be read anew, as far as it is due."""
+    stage.handlers[JobKind.FOLLOW] = Rereading(stage.store, memory, clock=stage.clock)
+    while await stage.work_one([JobKind.FOLLOW]):
+        await stage.settle()
+
+
+async def chunks(stage: Shell) -> dict[str, ChunkState]:
+    async with stage.store.read() as db:
+        recording = await archive.recording_by_event(db, START)
+        return {one.event_id: one.state for one in await archive.chunks(db, recording.id)} if recording else {}
+
+
+async def is_followed(stage: Shell, event_id: EventId = START) -> bool:
+    async with stage.store.read() as db:
+        return await archive.recording_by_event(db, event_id) is not None
+
+
+async def position(stage: Shell) -> Position:
+    async with stage.store.read() as db:
+        return await journal.position(db)
+
+
+async def switch(stage: Shell, **changed: Any) -> None:
+    async with stage.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, **changed))
+
+
+def broadcast(*numbers: int, ends: bool = False) -> Memory:
+    """A homeserver that has Alice's broadcast with these chunks."""
+    memory = Memory()
+    memory.has(info(START, "started"), *(chunk(f"$c{number}", number) for number in numbers))
+    if ends:
+        memory.has(info("$stop", "stopped", last_chunk_sequence=max(numbers)))
+    return memory
+
+
+WAITING = ChunkState.WAITING_FOR_MEDIA
+
+
+# ---- broadcasts that nobody heard begin
+
+
+async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(stage: Shell) -> None:
+    """The state after the gap names it; what the gap hid is read, what comes after is heard, and all is there once."""
+    await stage.intake.take(gap(chunk("$c3", 3), before=(info(START, "started").event,)))
+    await stage.settle()
+    assert not await is_followed(stage)
+    assert await stage.waiting(JobKind.FOLLOW) == [{"room_id": ROOM}]
+    assert len(await stage.waiting(JobKind.REFRESH)) == 1
+    await follow(stage, broadcast(1, 2, 3))
+    await stage.hear(chunk("$c4", 4))
+    assert (await stage.recording()).state is RecordingState.LIVE
+    assert await chunks(stage) == dict.fromkeys(("$c1", "$c2", "$c3", "$c4"), WAITING)
+    assert len(await stage.waiting(JobKind.FETCH)) == 4
+
+
+async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(stage: Shell) -> None:
+    """The state holds `stopped` only, which names its broadcast."""
+    end = info("$stop", "stopped", last_chunk_sequence=2)
+    await stage.intake.take(gap(before=(end.event,), kind=Gap.WALKED))
+    await follow(stage, broadcast(1, 2, ends=True))
+    recording = await stage.recording()
+    assert (recording.state, recording.announced_last) == (RecordingState.FINISHING, 2)
+    assert set(await chunks(stage)) == {"$c1", "$c2"}
+
+
+async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody(stage: Shell) -> None:
+    """It was heard; only the room's state is looked at anew."""
+    walked = [replace(one, history=True) for one in (info(START, "started"), chunk("$c1", 1))]
+    await stage.intake.take(gap(*walked, before=(walked[0].event,), kind=Gap.WALKED))
+    await stage.settle()
+    assert set(await chunks(stage)) == {"$c1"}
+    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert len(await stage.waiting(JobKind.REFRESH)) == 1
+
+
+async def test_a_start_finds_in_the_state_what_no_sync_brought(stage: Shell) -> None:
+    """Once: the second look at the same state finds nothing new."""
+    fresh = [*room_state(), info(START, "started").event]
+    for _ in range(2):
+        await stage.intake.refresh(ROOM, fresh, await position(stage))
+        await follow(stage, broadcast(1))
+    assert set(await chunks(stage)) == {"$c1"}
+    async with stage.store.read() as db:
+        assert await jobs.count(db, JobState.DONE) == 1
+
+
+async def test_what_was_live_when_the_bot_came_is_not_followed(stage: Shell) -> None:
+    """Neither its start, nor its end in a gap: it began before anybody was told that it would be recorded."""
+    other = RoomId("!other:hs")
+    started = info(START, "started")
+    came = SyncBatch("t", (RoomBatch(other, True, (*room_state(), started.event)),))
+    await stage.intake.take(came)
+    async with stage.store.write() as db:
+        room = await rooms.room(db, other)
+        assert room is not None
+        await rooms.save_room(db, replace(room, recording_on=True))
+    await stage.intake.refresh(other, [*room_state(), started.event], await position(stage))
+    end = info("$stop", "stopped").event
+    await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, (end,), (), Gap.LOST),)))
+    await stage.intake.refresh(other, [*room_state(), end], await position(stage))
+    assert await stage.waiting(JobKind.FOLLOW) == []
+
+
+async def test_what_was_said_while_recording_was_off_is_not_followed_later(stage: Shell) -> None:
+    """Heard, or shown by the state after a gap: that it runs on when recording is on again changes nothing."""
+    await switch(stage, recording_on=False)
+    await stage.hear(info(START, "started"))
+    await stage.intake.take(gap(before=(info(OFF, "started", device_id="E").event,)))
+    await switch(stage, recording_on=True)
+    for event in (info("$p", "paused"), info(OFF, "started"), info(START, "started"), info("$q", "resumed")):
+        await stage.intake.take(gap(before=(event.event,)))
+        await stage.intake.refresh(ROOM, [*room_state(), event.event], await position(stage))
+    assert await stage.waiting(JobKind.FOLLOW) == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        info(START, "started").event | {"state_key": "@mallory:hs"},
+        info(START, "started").event | {"content": {}},
+        info("$p", "paused", **{"m.relates_to": {"event_id": ["$x"], "rel_type": "m.reference"}}).event,
+        {"type": "io.element.voice_broadcast_info"},
+        info(START, "started").event | {"event_id": "$\ud800"},
+    ],
+    ids=["of somebody else", "redacted", "relation", "nothing", "no name"],
+)
+async def test_state_that_makes_no_sense_is_followed_by_nobody_and_costs_no_other(stage: Shell, event: Json) -> None:
+    """The rest of the state counts, a broadcast among it."""
+    other = heard("$b", "io.element.voice_broadcast_info", {"state": "started"}, state_key=BOB, sender=BOB)
+    await stage.intake.refresh(ROOM, [event, *room_state(), other.event], await position(stage))
+    async with stage.store.read() as db:
+        assert await jobs.find(db, JobKind.FOLLOW, "$b") is not None
+        assert await jobs.find(db, JobKind.FOLLOW, START) is None
+
+
+# ---- its place in the timeline
+
+
+async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(stage: Shell) -> None:
+    """It was said after the moderator's word."""
+    await stage.hear(heard("$n", "m.room.name", {"name": "N"}, state_key=""))
+    await switch(stage, visibility=Visibility.PUBLIC, public_since=await position(stage))
+    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await follow(stage, broadcast(1))
+    assert (await stage.recording()).public
+
+
+async def test_a_room_that_is_made_public_after_the_gap_does_not_publish_what_began_in_it(stage: Shell) -> None:
+    """However late it is read, its place is where the gap was."""
+    words = heard("$publish", "m.room.message", {"msgtype": "m.text", "body": "!aircheck publish public"})
+    await stage.intake.take(gap(words, before=(info(START, "started").event,)))
+    async with stage.store.read() as db:
+        said_at = await journal.position_of(db, EventId("$publish"))
+    await switch(stage, visibility=Visibility.PUBLIC, public_since=said_at)
+    await follow(stage, broadcast(1))
+    assert not (await stage.recording()).public
+
+
+async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(stage: Shell) -> None:
+    """In a room without a history for newcomers: which of the two was first, nobody knows."""
+    before = (
+        state("m.room.history_visibility", {"history_visibility": "joined"}, event_id="$h"),
+        state("m.room.member", {"membership": "join"}, BOB, BOB),
+        info(START, "started").event,
+    )
+    await stage.intake.take(gap(before=before))
+    await follow(stage, broadcast(1))
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        members = {one.state_key: one for one in await rooms.members(db, ROOM)}
+    assert recording.history_visibility is HistoryVisibility.JOINED
+    assert rules.may_hear(recording.history_visibility, recording.position, members[ALICE])
+    assert not rules.may_hear(recording.history_visibility, recording.position, members[BOB])
+
+
+# ---- what is read
+
+
+async def test_what_is_said_while_it_is_read_is_there_once(stage: Shell) -> None:
+    """A chunk that is heard between the homeserver's answer and our writing it down is neither lost nor doubled."""
+    memory = broadcast(1)
+
+    async def meanwhile() -> None:
+        await stage.hear(chunk("$c1", 1), chunk("$c2", 2))
+
+    memory.meanwhile = meanwhile
+    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await follow(stage, memory)
+    assert await chunks(stage) == {"$c1": WAITING, "$c2": WAITING}
+
+
+async def test_what_others_refer_to_it_with_is_not_told(stage: Shell) -> None:
+    """Neither a stranger's chunk, nor what is no part of a broadcast."""
+    memory = broadcast(1)
+    memory.has(replace(chunk("$m", 2), event=chunk("$m", 2).event | {"sender": BOB}))
+    relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": START}}
+    memory.has(heard("$t", "m.room.message", {"msgtype": "m.text", "body": "!aircheck record off"} | relation))
+    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await follow(stage, memory)
+    assert set(await chunks(stage)) == {"$c1"}
+    assert await stage.waiting(JobKind.COMMAND) == []
+    async with stage.store.read() as db:
+        assert await journal.position_of(db, EventId("$m")) is None
+
+
+async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_not(stage: Shell) -> None:
+    """Being away costs time; a refusal ends it, and nothing is recorded."""
+    memory = broadcast(1)
+    memory.error = TryLater("the homeserver can't be reached")
+    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await follow(stage, memory)
+    assert not await is_followed(stage)
+    assert len(await stage.waiting(JobKind.FOLLOW)) == 1
+    memory.error = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
+    stage.clock.pass_by(600)
+    await follow(stage, memory)
+    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert not await is_followed(stage)
+
+
+async def test_another_event_than_was_asked_for_is_not_believed(stage: Shell) -> None:
+    """It is asked for again."""
+    memory = broadcast(1)
+    memory.events[START] = info("$other", "started")
+    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await follow(stage, memory)
+    assert not await is_followed(stage, EventId("$other"))
+    assert len(await stage.waiting(JobKind.FOLLOW)) == 1
+
+
+@pytest.mark.parametrize("after_commit", [True, False])
+async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -> None:
+    """Whichever write is the last of a process, the next one has the whole broadcast, once."""
+    for death in range(1, 30):
+        async with shell(tmp_path / f"data{death}") as stage:
+            await stage.join()
+            await stage.intake.take(gap(before=(info(START, "started").event,)))
+            memory = broadcast(1, 2, 3, ends=True)
+            stage.store.die_at(death, after_commit=after_commit)
+            died = False
+            try:
+                await follow(stage, memory)
+            except Killed:
+                died = True
+            await stage.rise_again()
+            await follow(stage, memory)
+            await stage.settle()
+            assert (await stage.recording()).state is RecordingState.FINISHING
+            assert await chunks(stage) == dict.fromkeys(("$c1", "$c2", "$c3"), WAITING)
+        if not died:
+            assert death > 5
+            return
+    raise AssertionError("it never lived")
+
+
+# ---- what was said of a broadcast that is followed
+
+
+async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(stage: Shell) -> None:
+    """Chunks and the end that fell into the gap are read; what was heard is not told again."""
+    await stage.hear(info(START, "started"), chunk("$c1", 1))
+    await stage.intake.take(gap(chunk("$c4", 4)))
+    await follow(stage, broadcast(1, 2, 3, 4, ends=True))
+    assert (await stage.recording()).state is RecordingState.FINISHING
+    assert set(await chunks(stage)) == {"$c1", "$c2", "$c3", "$c4"}
+    assert len(await stage.waiting(JobKind.FETCH)) == 4
+
+
+@pytest.mark.parametrize("says_why", [True, False], ids=["with its redaction", "without content"])
+async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(stage: Shell, *, says_why: bool) -> None:
+    """The homeserver shows what became of it, whatever it says of why."""
+    await stage.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped"))
+    memory = broadcast(1, ends=True)
+    memory.redacts(START, says_why=says_why)
+    await stage.intake.take(gap())
+    await follow(stage, memory)
+    assert (await stage.recording()).state is RecordingState.DELETED
+    assert await chunks(stage) == {}
+
+
+async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(stage: Shell) -> None:
+    """It refers to nothing any more, so it is looked for by its own id; one that can't be shown stays what it is."""
+    await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
+    memory = broadcast(1, 2)
+    memory.redacts(EventId("$c2"))
+    await stage.intake.take(gap())
+    await follow(stage, memory)
+    assert await chunks(stage) == {"$c1": WAITING, "$c2": ChunkState.REDACTED, "$c3": WAITING}
+    assert len(await stage.waiting(JobKind.FETCH)) == 2
+
+
+async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(stage: Shell) -> None:
+    """Its `paused` is still in the room's state."""
+    memory = broadcast(1)
+    memory.redacts(START)
+    await stage.intake.take(gap(before=(info("$p", "paused").event,)))
+    await follow(stage, memory)
+    assert not await is_followed(stage)
+
+
+async def test_a_deleted_recording_is_not_read_again(stage: Shell) -> None:
+    """Neither after a gap, nor because the state still names it."""
+    await stage.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
+    await stage.intake.take(gap(before=(info("$p", "paused").event,)))
+    assert await stage.waiting(JobKind.FOLLOW) == []
+
+
+async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many a room has, the work is bounded; a live one is never left out."""
+    monkeypatch.setattr(missed, "MOST_RECORDINGS", 2)
+    names = [f"$s{number}" for number in range(5)]
+    for number, name in enumerate(names):
+        start = info(name, "started", device_id=f"D{number}")
+        await stage.hear(replace(start, event=start.event | {"origin_server_ts": 1_000_000_000_000 + number}))
+        if number:
+            relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": name}}
+            await stage.hear(info(f"$e{number}", "stopped", **relation))
+            stage.clock.pass_by(100)
+            await stage.work_one([JobKind.TICK])
+    await stage.intake.take(gap())
+    async with stage.store.read() as db:
+        followed = [name for name in names if await jobs.find(db, JobKind.FOLLOW, name)]
+        still_open = [str(one.event_id) for one in await archive.open_recordings(db)]
+    assert followed == sorted({*still_open, "$s3", "$s4"})
+    assert "$s0" in still_open
+    assert len(followed) < 5
+
+
+async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(stage: Shell) -> None:
+    """Its first timeline is always limited, and what lies before it is not ours."""
+    other = RoomId("!other:hs")
+    before = (*room_state(), state("m.room.member", {"membership": "join"}, BOT, BOT, event_id="$in"))
+    await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), Gap.LOST),)))
+    assert await stage.waiting(JobKind.REFRESH) == []
+    assert await stage.waiting(JobKind.FOLLOW) == []
+
+
+async def test_a_plain_sync_asks_for_nothing(stage: Shell) -> None:
+    """Without a gap the homeserver has shown all."""
+    await stage.intake.take(batch(info(START, "started"), chunk("$c1", 1)))
+    assert await stage.waiting(JobKind.REFRESH) == []
+    assert await stage.waiting(JobKind.FOLLOW) == []

@@ -1,0 +1,216 @@
+"""Redactions: of what is not known yet, of what is under way, and of all that a broadcast left behind."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.errors import GiveUp
+from bot.keeper import KEEP_HANDLED_EVENTS
+from bot.matrix.media import FetchedMedia
+from storage import archive, jobs, journal, redacted, rooms
+from storage.records import (
+    Chunk,
+    ChunkState,
+    EventId,
+    HeardEvent,
+    Job,
+    JobKind,
+    JobState,
+    MediaSource,
+    NewJob,
+    Recording,
+    RecordingState,
+    RoomId,
+    UserId,
+)
+from tests.shell import ALICE, ROOM, START, Shell, chunk, download, heard, info, sealed, shell
+
+MALLORY = UserId("@mallory:hs")
+MODERATOR = UserId("@moderator:hs")
+C1 = EventId("$c1")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with shell(tmp_path / "data") as made:
+        await made.join()
+        levels = {"users": {ALICE: 100, MODERATOR: 50, MALLORY: 49}}
+        await made.hear(heard("$levels", "m.room.power_levels", levels, state_key=""))
+        yield made
+
+
+def redaction(of: str, by: UserId = ALICE) -> HeardEvent:
+    return heard(f"$redaction{of}{by}", "m.room.redaction", {}, redacts=of, sender=by)
+
+
+async def recordings(stage: Shell) -> tuple[Recording, ...]:
+    async with stage.store.read() as db:
+        return await archive.recordings(db)
+
+
+async def chunk_of(stage: Shell, event_id: EventId = C1) -> Chunk | None:
+    async with stage.store.read() as db:
+        return await archive.chunk(db, event_id)
+
+
+# ---- a redaction that comes before what it redacts
+
+
+@pytest.mark.parametrize("who", [ALICE, MODERATOR])
+async def test_a_broadcast_that_was_redacted_before_it_came_is_not_recorded(stage: Shell, who: UserId) -> None:
+    """By its speaker or by a moderator; its chunks are nobody's."""
+    await stage.hear(redaction(START, who))
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    assert await recordings(stage) == ()
+    assert await stage.waiting(JobKind.FETCH) == []
+
+
+async def test_a_member_can_not_redact_what_somebody_else_is_going_to_say(stage: Shell) -> None:
+    """Anybody can send a redaction of a name that does not exist yet; it counts with the power for it only."""
+    await stage.hear(redaction(START, MALLORY), redaction(C1, MALLORY))
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    assert (await stage.recording()).state is RecordingState.LIVE
+    found = await chunk_of(stage)
+    assert found is not None
+    assert found.state is ChunkState.WAITING_FOR_MEDIA
+
+
+@pytest.mark.parametrize("kind", [chunk, sealed], ids=["clear", "sealed"])
+async def test_a_chunk_that_was_redacted_before_it_came_is_listed_as_such(
+    stage: Shell, kind: type[HeardEvent] | None
+) -> None:
+    """The ledger knows its place; nothing of it is fetched or kept for its key."""
+    arrives = chunk(C1, 1) if kind is chunk else sealed(C1)
+    await stage.hear(info(START, "started"), redaction(C1))
+    await stage.hear(arrives, chunk("$c2", 2))
+    found = await chunk_of(stage)
+    assert found is not None
+    assert (found.state, found.source, found.session_id) == (ChunkState.REDACTED, None, None)
+    assert len(await stage.waiting(JobKind.FETCH)) == 1
+    async with stage.store.read() as db:
+        assert await journal.sealed(db) == ()
+
+
+async def test_a_redaction_counts_in_its_own_room_only(stage: Shell) -> None:
+    """Moderators of one room have no say in another."""
+    elsewhere = RoomId("!elsewhere:hs")
+    async with stage.store.write() as db:
+        await redacted.note(db, elsewhere, START, ALICE, stage.clock())
+    await stage.hear(info(START, "started"))
+    assert (await stage.recording()).state is RecordingState.LIVE
+
+
+async def test_a_rooms_redactions_are_remembered_up_to_a_number_and_for_a_time(
+    stage: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest stay, another room's are not touched, and after thirty days all are forgotten."""
+    monkeypatch.setattr(redacted, "MOST_OF_A_ROOM", 3)
+    other = RoomId("!other:hs")
+    async with stage.store.write() as db:
+        await redacted.note(db, other, EventId("$0"), ALICE, stage.clock())
+        for number in range(6):
+            await redacted.note(db, ROOM, EventId(f"${number}"), ALICE, stage.clock())
+        await redacted.note(db, ROOM, EventId("$5"), ALICE, stage.clock())
+    assert await remembered(stage) == ["$3", "$4", "$5"]
+    assert await remembered(stage, other) == ["$0"]
+    stage.clock.pass_by((KEEP_HANDLED_EVENTS + timedelta(days=1)).total_seconds())
+    await stage.keeper.tidy()
+    assert await remembered(stage) == []
+
+
+async def remembered(stage: Shell, room_id: RoomId = ROOM) -> list[str]:
+    async with stage.store.read() as db:
+        return [f"${number}" for number in range(6) if await redacted.by(db, room_id, EventId(f"${number}"))]
+
+
+async def test_children_and_start_may_be_redacted_in_any_order(stage: Shell) -> None:
+    """A homeserver that redacts a broadcast with all that refers to it (MSC3912) sends one redaction for each; what
+    is redacted after the start was deleted, or never was ours, disturbs nothing."""
+    await stage.hear(info(START, "started"), chunk(C1, 1), chunk("$c2", 2), info("$stop", "stopped"))
+    await stage.hear(redaction("$stop"), redaction("$c2"), redaction(START), redaction(C1), redaction("$late"))
+    await stage.hear(chunk("$late", 3), info("$again", "resumed"))
+    recording = await stage.recording()
+    assert (recording.state, recording.broadcaster_name) == (RecordingState.DELETED, None)
+    assert [await chunk_of(stage, EventId(name)) for name in ("$c1", "$c2", "$late")] == [None] * 3
+
+
+async def test_a_redacted_stop_makes_nothing_live_again(stage: Shell) -> None:
+    """What it said was true."""
+    await stage.hear(info(START, "started"), chunk(C1, 1), info("$stop", "stopped"))
+    before = await stage.recording()
+    await stage.hear(redaction("$stop"))
+    assert await stage.recording() == before
+
+
+async def test_a_redacted_chunk_is_not_fetched_any_more(stage: Shell) -> None:
+    """Its job goes with it; the others stay."""
+    await stage.hear(info(START, "started"), chunk(C1, 1), chunk("$c2", 2))
+    await stage.hear(redaction(C1, MODERATOR))
+    async with stage.store.read() as db:
+        assert await jobs.find(db, JobKind.FETCH, C1) is None
+        assert await jobs.find(db, JobKind.FETCH, "$c2") is not None
+
+
+# ---- a redaction while everything is under way
+
+
+async def test_a_start_that_is_redacted_while_live_leaves_nothing_behind(stage: Shell) -> None:
+    """With jobs of every kind waiting and a download under way: no row but the tombstone, no file, no job."""
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    await stage.work()
+    recording = await stage.recording()
+    await stage.hear(chunk("$c2", 2), chunk("$c3", 3))
+    async with stage.store.write() as db:
+        for kind in (JobKind.FINISH, JobKind.TICK, JobKind.END):
+            await jobs.add(db, NewJob(kind, str(recording.id), {"by": "left"}, later(stage)), stage.clock())
+        await jobs.add(db, NewJob(JobKind.FOLLOW, START, {"room_id": ROOM}, later(stage)), stage.clock())
+        for subject in (f"published:{START}", f"tell:limit:{START}", f"tell:room_full:{START}"):
+            notice = NewJob(JobKind.NOTICE, subject, {"room_id": ROOM, "body": "…"}, later(stage), once=True)
+            await jobs.add(db, notice, stage.clock())
+
+    async def redacted_meanwhile(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        fetched = await download(source, part, max_bytes)
+        await stage.hear(redaction(START))
+        return fetched
+
+    stage.download = redacted_meanwhile
+    assert await stage.work_one([JobKind.FETCH])
+    assert await unfinished(stage) <= {JobKind.FORGET, JobKind.NOTICE, JobKind.COVER}
+    assert [payload for payload in await stage.waiting(JobKind.NOTICE) if payload["body"] == "…"] == []
+    await stage.work()
+    async with stage.store.read() as db:
+        room = await rooms.room(db, ROOM)
+        assert await archive.chunks(db, recording.id) == ()
+        assert await archive.episode(db, recording.id) is None
+        assert await archive.published(db, ROOM) == ()
+    assert room is not None
+    assert set(stage.files()) <= {room.cover}
+    tombstone = await stage.recording()
+    assert (tombstone.state, tombstone.broadcaster_name, tombstone.title) == (RecordingState.DELETED, None, None)
+
+
+async def test_media_that_could_not_be_had_are_not_asked_for_after_a_deletion(stage: Shell) -> None:
+    """A download that fails while its broadcast is deleted is not put back for an hour."""
+
+    async def redacted_meanwhile(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        await stage.hear(redaction(START))
+        raise GiveUp("the homeserver has no such media", reason="not_found")
+
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    stage.download = redacted_meanwhile
+    assert await stage.work_one([JobKind.FETCH])
+    async with stage.store.read() as db:
+        job = await jobs.find(db, JobKind.FETCH, C1)
+    assert isinstance(job, Job)
+    assert job.state is JobState.DONE
+
+
+def later(stage: Shell) -> datetime:
+    return stage.clock() + timedelta(hours=1)
+
+
+async def unfinished(stage: Shell) -> set[JobKind]:
+    async with stage.store.read() as db:
+        return {kind for kind in JobKind if await jobs.payloads(db, kind)}

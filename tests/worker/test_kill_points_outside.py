@@ -1,0 +1,367 @@
+"""The process may die while it speaks with the homeserver: what was asked for is done, and is said once.
+
+Notices, direct chats, invites, commands, the search of the history, imported keys and the reading of room state, from
+the first invite on, over a homeserver that knows a transaction that it has seen (Client-Server API, transaction ids).
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bot.commands.handle import Commands
+from bot.errors import GiveUp, TryLater
+from bot.matrix.batch import Invite, SyncBatch
+from bot.matrix.keyfile import KeyImport
+from bot.matrix.outbox import Outbox
+from bot.matrix.sending import Sending
+from bot.matrix.session import Session
+from bot.worker.backfilling import Backfilling
+from storage import archive, jobs, rooms
+from storage.records import (
+    EndedBy,
+    EventId,
+    HeardEvent,
+    Job,
+    JobKind,
+    Json,
+    NewJob,
+    RecordingState,
+    RoomId,
+    UserId,
+)
+from tests.shell import (
+    ALICE,
+    BOT,
+    INFO,
+    PREFIX,
+    ROOM,
+    START,
+    Killed,
+    Mortal,
+    Shell,
+    batch,
+    chunk,
+    heard,
+    info,
+    room_state,
+    sealed,
+    settings_for,
+    state,
+)
+from tests.worker.quick import without_ffmpeg
+
+SEALED = EventId("$sealed")
+
+
+@dataclass(frozen=True)
+class Page:
+    started: tuple[HeardEvent, ...]
+    cursor: str | None
+
+
+class Homeserver:
+    """What it has taken. The process dies at the n-th request: before it is taken, or before its answer is read."""
+
+    def __init__(self) -> None:
+        self.said: dict[tuple[RoomId, str], str] = {}  # by room and transaction: the same one is the same event
+        self.joined: set[RoomId] = set()
+        self.chats: list[RoomId] = []
+        self.asked: list[str] = []
+        self.left: int | None = None
+        self.taken = False
+
+    @asynccontextmanager
+    async def request(self, what: str) -> AsyncIterator[None]:
+        self.asked.append(what)
+        dies = len(self.asked) == self.left
+        if dies and not self.taken:
+            raise Killed
+        yield
+        if dies:
+            raise Killed
+
+    async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
+        async with self.request("send"):
+            self.said.setdefault((room_id, txn_id), content["body"])
+        return EventId(f"${txn_id}")
+
+    async def join(self, room_id: RoomId) -> None:
+        async with self.request("join"):
+            self.joined.add(room_id)
+
+    async def create_direct(self, user_id: UserId) -> RoomId:
+        async with self.request("create"):
+            self.chats.append(RoomId(f"!chat{len(self.chats)}:hs"))
+        return self.chats[-1]
+
+    async def room_state(self, room_id: RoomId) -> list[Json]:
+        async with self.request("state"):
+            return list(room_state() if room_id == ROOM else chat_state("join"))
+
+    async def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[Page]:
+        for number in range(int(cursor or 0), 2):
+            async with self.request("page"):
+                found = past(number)[0]
+            yield Page((found,), str(number + 1) if number == 0 else None)
+
+    async def related(self, room_id: RoomId, started: EventId) -> tuple[HeardEvent, ...]:
+        async with self.request("relations"):
+            return past(int(started[-1]))[1:]
+
+
+def past(number: int) -> tuple[HeardEvent, ...]:
+    """A broadcast of one chunk from before the bot's time; the later one is found first."""
+    name = f"$past{number}"
+    relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": name}}
+    spoken = chunk(f"{name}c", 1).event["content"] | relation
+    stopped = {"state": "stopped", "last_chunk_sequence": 1} | relation
+    return (
+        heard(name, INFO, {"state": "started", "device_id": "OLD"}, state_key=ALICE),
+        heard(f"{name}c", "m.room.message", spoken),
+        heard(f"{name}s", INFO, stopped, state_key=ALICE),
+    )
+
+
+def chat_state(membership: str) -> tuple[Json, ...]:
+    member = state("m.room.member", {"membership": membership}, ALICE, event_id=f"${membership}")
+    return (*room_state(creator=BOT), member)
+
+
+class Town(Shell):
+    """The shell with everything that speaks to the homeserver, over one that outlives it."""
+
+    def __init__(self, store: Mortal, homeserver: Homeserver) -> None:
+        self.homeserver = homeserver
+        super().__init__(store, settings_for(store.directory, storage={"directory": str(store.directory), **ROOMY}))
+
+    def _begin(self) -> None:
+        super()._begin()
+        store, clock, homeserver = self.store, self.clock, self.homeserver
+        outbox = Outbox(
+            store,
+            cast("Sending", homeserver),
+            invites=("*:hs",),
+            addresses=lambda room_id, user_id, generation: (f"feed{generation}", "page"),
+            take_state=self.intake.refresh,
+            prefix=PREFIX,
+            clock=clock,
+        )
+        self.handlers |= {
+            JobKind.NOTICE: outbox.notice,
+            JobKind.DIRECT: outbox.direct,
+            JobKind.INVITE: outbox.invite,
+            JobKind.REFRESH: outbox.refresh,
+            JobKind.COMMAND: Commands(store, self.settings, b"s" * 32, clock).handle,
+            JobKind.BACKFILL: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
+            JobKind.KEYS: KeyImport(cast("Session", self._session()), open_all=self.intake.open_all),
+        }
+
+    def _session(self) -> SimpleNamespace:
+        """As much of one as an import of keys needs. What was imported is on the disk: it outlives the process."""
+
+        async def import_keys(file: Path, passphrase: str) -> None:
+            async with self.homeserver.request("keys"):
+                self.opens = opened
+
+        return SimpleNamespace(
+            ready=SimpleNamespace(is_set=lambda: True), keys=SimpleNamespace(import_keys=import_keys)
+        )
+
+    async def work(self) -> None:
+        """All that is due, as the lanes do it, until nothing is; what has to wait gets a few seconds."""
+        await self.settle()
+        until = self.clock() + timedelta(seconds=10)
+        while True:
+            async with self.store.write() as db:
+                found = await jobs.claim(db, list(self.handlers), self.clock(), 1)
+            if not found:
+                async with self.store.read() as db:
+                    due = await jobs.next_due(db, [JobKind.DIRECT, JobKind.BACKFILL, JobKind.NOTICE])
+                if due is None or due > until:
+                    return
+                self.clock.now = max(self.clock.now, due)
+            for job in found:
+                await self._do(job)
+                await self.settle()
+
+    async def _do(self, job: Job) -> None:
+        now = self.clock()
+        try:
+            await self.handlers[job.kind](job)
+        except TryLater as later:
+            async with self.store.write() as db:
+                run_at = now + timedelta(seconds=later.after_s or 1)
+                await jobs.put_back(db, job, later.sentence, run_at, now)
+        except GiveUp as error:
+            async with self.store.write() as db:
+                await jobs.failed(db, job.id, error.reason, now)
+        else:
+            async with self.store.write() as db:
+                await jobs.done(db, job.id, now)
+
+
+ROOMY = {"min_free_bytes": 0}
+
+
+def opened(wrapper: HeardEvent) -> HeardEvent:
+    return replace(chunk(wrapper.event_id, 2), encrypted=True, clear_relation=wrapper.clear_relation)
+
+
+@asynccontextmanager
+async def town(directory: Path, homeserver: Homeserver) -> AsyncIterator[Town]:
+    store = await Mortal.own(directory)
+    assert isinstance(store, Mortal)
+    try:
+        yield Town(store, homeserver)
+    finally:
+        await store.close()
+
+
+def said(stage: Town, name: str, words: str) -> HeardEvent:
+    """A command of Alice's, said just now."""
+    content = {"msgtype": "m.text", "body": f"{PREFIX} {words}"}
+    return heard(name, "m.room.message", content, origin_server_ts=round(stage.clock().timestamp() * 1000))
+
+
+async def story(stage: Town) -> None:
+    """The bot is invited, sends an address, records what it can read, gets keys, finds the past, and is switched off.
+
+    Told a second time it is what the homeserver tells again, being in doubt.
+    """
+    if not stage.homeserver.joined:
+        await stage.intake.take(SyncBatch("t", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await stage.work()
+    if ROOM in stage.homeserver.joined:
+        await stage.intake.take(batch(before=room_state()))
+    await stage.intake.ask_for_state()
+    await stage.work()
+    await stage.hear(said(stage, "$feed", "feed"))
+    await stage.work()
+    for chat in stage.homeserver.chats:
+        brought = batch(before=chat_state("join"))
+        await stage.intake.take(replace(brought, rooms=(replace(brought.rooms[0], room_id=chat),)))
+    await stage.work()
+    await stage.hear(info(START, "started"), chunk("$c1", 1), sealed(SEALED))
+    await stage.work()
+    await import_keys(stage)
+    await stage.work()
+    await stage.hear(said(stage, "$backfill", "backfill"))
+    await stage.work()
+    await stage.hear(said(stage, "$off", "record off"))
+    await stage.work()
+    stage.clock.pass_by(61)
+    await stage.work()
+
+
+async def import_keys(stage: Town) -> None:
+    """Somebody does so, and again whenever it was interrupted."""
+    async with stage.store.read() as db:
+        before = await archive.chunk(db, SEALED)
+    if before is not None and before.session_id is None:
+        return
+    file = stage.store.blobs.part("keys-x")
+    file.write_bytes(b"sealed anew")
+    async with stage.store.write() as db:
+        payload = {"file": str(file), "passphrase": "of one use"}
+        await jobs.add(db, NewJob(JobKind.KEYS, file.name, payload), stage.clock())
+
+
+async def outcome(stage: Town) -> dict[str, Any]:
+    async with stage.store.read() as db:
+        recordings = sorted(await archive.recordings(db), key=lambda one: one.number)
+        room = await rooms.room(db, ROOM)
+        waits = [kind for kind in stage.handlers for _ in await jobs.payloads(db, kind) if kind is not JobKind.FORGET]
+    assert room is not None
+    return {
+        "said": Counter(stage.homeserver.said.values()),
+        "joined": stage.homeserver.joined,
+        "recordings": [(one.event_id, one.number, one.state, one.ended_by) for one in recordings],
+        "recording": room.recording_on,
+        "waits": waits,
+        "scratch": list(stage.store.blobs.scratch.iterdir()),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ffmpeg(monkeypatch)
+
+
+@pytest.fixture
+async def begun(tmp_path: Path) -> Path:
+    """A store that was opened once."""
+    await (await Mortal.own(tmp_path / "begun")).close()
+    return tmp_path / "begun"
+
+
+async def undisturbed(begun: Path) -> tuple[dict[str, Any], int, list[str]]:
+    """What comes of the story when nothing happens, its writes and its requests."""
+    homeserver = Homeserver()
+    async with town(shutil.copytree(begun, begun.with_name("undisturbed")), homeserver) as stage:
+        stage.store.die_at(-1, after_commit=False)
+        await story(stage)
+        assert stage.store.left is not None
+        writes, asked = -1 - stage.store.left, list(homeserver.asked)
+        return await outcome(stage), writes, asked
+
+
+async def once_more(begun: Path, name: str, dies: Callable[[Town], None]) -> tuple[dict[str, Any], Homeserver]:
+    """The story, cut off by a death, a start, and the story as it is told again."""
+    homeserver = Homeserver()
+    async with town(shutil.copytree(begun, begun.with_name(name)), homeserver) as stage:
+        dies(stage)
+        with pytest.raises(Killed):
+            await story(stage)
+        homeserver.left = None
+        await stage.rise_again()
+        await story(stage)
+        return await outcome(stage), homeserver
+
+
+async def test_the_story_is_what_it_says(begun: Path) -> None:
+    """All kinds of requests are made, each thing is said once, and three broadcasts are recorded in their order."""
+    found, _, asked = await undisturbed(begun)
+    assert set(asked) == {"join", "send", "create", "state", "page", "relations", "keys"}
+    assert found["recordings"] == [
+        ("$past1", 1, RecordingState.COMPLETE, EndedBy.STOPPED),
+        ("$past0", 2, RecordingState.COMPLETE, EndedBy.STOPPED),
+        (START, 3, RecordingState.INCOMPLETE, EndedBy.SWITCHED_OFF),
+    ]
+    assert len(found["said"]) == sum(found["said"].values()) == 7
+    assert (found["waits"], found["recording"]) == ([], False)
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])
+async def test_a_death_at_a_request_says_and_does_nothing_twice(begun: Path, taken: bool) -> None:
+    """Killed at each request in turn, before the homeserver took it or before its answer was read: everything is said
+    once. Only a direct chat that was made and not written down is made again: such a request has no transaction."""
+    expected, _, asked = await undisturbed(begun)
+    for number, what in enumerate(asked, start=1):
+
+        def dies(stage: Town, number: int = number) -> None:
+            stage.homeserver.left, stage.homeserver.taken = number, taken
+
+        found, homeserver = await once_more(begun, str(number), dies)
+        assert found == expected, f"died at request {number}, {what}"
+        assert len(homeserver.chats) == (2 if taken and what == "create" else 1)
+
+
+@pytest.mark.parametrize("rest", range(3))
+async def test_a_death_at_a_write_says_and_does_nothing_twice(begun: Path, rest: int) -> None:
+    """Killed at each write in turn: everything is said once, no command is carried out twice, and no page of the
+    history is lost."""
+    expected, writes, _ = await undisturbed(begun)
+    for number in range(1 + rest, writes + 1, 3):
+        found, homeserver = await once_more(
+            begun, str(number), lambda stage, at=number: stage.store.die_at(at, after_commit=False)
+        )
+        assert found == expected, f"died at write {number}"
+        assert len(homeserver.chats) in (1, 2)

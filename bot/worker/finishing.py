@@ -192,7 +192,7 @@ class Finishing:
         if made is not None:
             # Inside the transaction: what forgets unreferenced blobs must not come between.
             await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.file.sha256))
-            await self._move_into(db, recording, made, now)
+            await self._move_into(db, recording, made, subject.episode, now)
         file = made.file if made is not None else None
         episode = replace(_episode(subject, file, now), loss=account.loss_of(subject.ledger))
         if episode.published_at is None:
@@ -215,11 +215,14 @@ class Finishing:
         listed = "published" if episode.published_at else "held"
         log.info("%s: %.1f s recording=%s room=%s", listed, episode.samples / 48_000, recording.code, recording.room_id)
 
-    async def _move_into(self, db: Connection, recording: Recording, made: Made, now: datetime) -> None:
-        """From now on the track's frames are those in the episode's file: there is no second copy of them."""
+    async def _move_into(
+        self, db: Connection, recording: Recording, made: Made, old: Episode | None, now: datetime
+    ) -> None:
+        """From now on the track's frames are those in the episode's file: there is no second copy of them. The old
+        file has its own time."""
         place = Extent(0, made.whole.frames, BlobKey(made.file.sha256), made.file.head)
         gone = await tracks.replace_extents(db, recording.id, [place] if place.frames else [])
-        await stored_tracks.forget(db, recording.id, gone, now)
+        await stored_tracks.forget(db, recording.id, gone - {old.blob if old else None}, now)
 
     def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
         """An incomplete episode that may still heal is not listed before this: apps never fetch an item again.

@@ -227,7 +227,7 @@ class Tracks:
         ]
         await tracks.replace_cuts(db, recording.id, cuts, kept)
         gone = await tracks.replace_extents(db, recording.id, extents)
-        await forget(db, recording.id, gone, now)
+        await forget(db, recording.id, gone - {finished}, now)
         track = replace(old.track, generation=old.track.generation + 1)
         await tracks.save(db, track)
         return Whole(track, tuple(cuts), tuple(extents))

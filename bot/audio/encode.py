@@ -14,10 +14,12 @@ import numpy as np
 
 from bot.audio.decode import BLOCK, Pcm, pcm
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.level import CEILING_DBTP, Level, level_for
+from bot.audio.level import Level, level_for
+from bot.audio.leveller import CEILING_DBTP
 from bot.audio.limiter import Limiter
 from bot.audio.loudness import Meter
 from bot.audio.mp3 import frame_size, info_frame
+from bot.audio.peaks import PeakMeter
 from bot.audio.plan import Mismatch, Piece, length
 from bot.audio.tags import EpisodeTags, id3
 from bot.errors import GiveUp, TryLater
@@ -68,12 +70,13 @@ async def make_episode(
 
 async def _measured(pieces: Sequence[Piece], target: float, ffmpeg: Ffmpeg, workdir: Path) -> Level:
     """What brings the whole to `target` LUFS."""
-    meter = Meter()
+    meter, peak = Meter(), PeakMeter()
     joined = pcm(pieces, ffmpeg, workdir, report=_told_later)
     async with aclosing(joined), aclosing(_gathered(joined)) as blocks:
         async for block in blocks:
-            await asyncio.to_thread(meter.add, block)
-    return await asyncio.to_thread(level_for, meter, target)
+            await asyncio.to_thread(meter.add, block[:, None])
+            await asyncio.to_thread(peak.add, block[:, None])
+    return await asyncio.to_thread(level_for, meter, peak, target)
 
 
 def _told_later(_: Mismatch) -> None:
@@ -96,13 +99,13 @@ async def _gathered(blocks: AsyncIterator[Pcm]) -> AsyncGenerator[Pcm, None]:
 
 async def _levelled(blocks: AsyncIterator[Pcm], level: Level) -> AsyncGenerator[bytes, None]:
     """The same number of samples, as bytes."""
+    factor = np.float32(10 ** (level.gain_db / 20))
     if level.limited:
-        limiter = Limiter(gain_db=level.gain_db, ceiling_db=CEILING_DBTP)
+        limiter = Limiter(ceiling_db=CEILING_DBTP)
         async for block in blocks:
-            yield (await asyncio.to_thread(limiter.push, block)).tobytes()
+            yield (await asyncio.to_thread(limiter.push, (block * factor)[:, None])).tobytes()
         yield limiter.flush().tobytes()
         return
-    factor = np.float32(10 ** (level.gain_db / 20))
     async for block in blocks:
         yield (block * factor if level.gain_db else block).tobytes()
 

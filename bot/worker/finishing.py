@@ -21,7 +21,7 @@ from bot.recording.lengths import spoken_length
 from bot.recording.model import Joined
 from bot.settings import Settings
 from bot.worker.fetching import Apply
-from storage import archive, heirs, jobs, past, rooms
+from storage import archive, heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -116,6 +116,8 @@ class Finishing:
             chunks = await archive.chunks(db, recording_id)
             episode = await archive.episode(db, recording_id)
         ledger = await asyncio.to_thread(ledgers.lay_out, recording, chunks)
+        if not ledger.sounds:
+            return None  # the last sound was redacted before it was joined: what there was of an episode went with it
         given = name.content.get("name") if name else None
         return Subject(
             room=room,
@@ -168,7 +170,7 @@ class Finishing:
             redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
             forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
             await jobs.add(db, NewJob(JobKind.FORGET, f"old:{old.blob}", {"blobs": [old.blob]}, forget_at), now)
-        if subject.room.joined and recording.position > past.BEFORE_ALL:  # past broadcasts are told of together
+        if subject.room.joined and not recording.past:
             await self._announce(db, subject, episode, now)
             episode = replace(episode, announced=True)
         await archive.save_episode(db, episode)

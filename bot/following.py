@@ -78,6 +78,9 @@ async def backfill(settings: Settings, room_id: str, since: datetime | None) -> 
         ) as shown:
             task = shown.add_task("looking through the history")
             async for state in follow(store, job):
+                done = state
+                if state.state in ENDED:
+                    continue  # what it carried is gone
                 found = len(state.payload.get("adopted", ())) + state.payload.get("known", 0)
                 what = "recording what was found" if state.payload.get("walked") else "looking through the history"
                 shown.update(task, description=f"{what}: {found} broadcasts")

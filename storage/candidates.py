@@ -7,7 +7,7 @@ can be live at once.
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import ColumnElement, delete, exists, select, text
 
 from storage import archive
 from storage.database import Connection
@@ -41,29 +41,27 @@ async def of(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
 
 async def elsewhere(db: Connection, recording: Recording) -> tuple[Chunk, ...]:
     """Those of its speaker in its room that lie with another recording."""
-    others = select(recordings.c.id).where(
-        recordings.c.room_id == recording.room_id,
-        recordings.c.broadcaster == recording.broadcaster,
-        recordings.c.id != recording.id,
-    )
-    found = select(chunks).where(IS_CANDIDATE, chunks.c.recording_id.in_(others)).order_by(chunks.c.position)
-    return tuple(record(Chunk, row) for row in await db.execute(found))
+    others = _lies_with(*_of_its_speaker(recording), recordings.c.id != recording.id)
+    found = await db.execute(select(chunks).where(IS_CANDIDATE, others).order_by(chunks.c.position))
+    return tuple(record(Chunk, row) for row in found)
 
 
 async def settle(db: Connection, recording: Recording) -> None:
     """Where nothing is missing nothing is looked for: those of complete recordings go, once none of its speaker in
     its room is open."""
-    if await archive.open_recordings(db, recording.room_id, recording.broadcaster):
-        return
-    complete = select(recordings.c.id).where(
-        recordings.c.room_id == recording.room_id,
-        recordings.c.broadcaster == recording.broadcaster,
-        recordings.c.state == RecordingState.COMPLETE,
-    )
-    await db.execute(delete(chunks).where(IS_CANDIDATE, chunks.c.recording_id.in_(complete)))
+    if not await archive.open_recordings(db, recording.room_id, recording.broadcaster):
+        complete = _lies_with(*_of_its_speaker(recording), recordings.c.state == RecordingState.COMPLETE)
+        await db.execute(delete(chunks).where(IS_CANDIDATE, complete))
 
 
 async def prune(db: Connection, before: datetime) -> None:
     """Those of recordings that ended earlier go: their sources hold keys of media that nobody meant for us."""
-    ended = select(recordings.c.id).where(recordings.c.ended_at < before)
-    await db.execute(delete(chunks).where(IS_CANDIDATE, chunks.c.recording_id.in_(ended)))
+    await db.execute(delete(chunks).where(IS_CANDIDATE, _lies_with(recordings.c.ended_at < before)))
+
+
+def _of_its_speaker(recording: Recording) -> tuple[ColumnElement[bool], ...]:
+    return recordings.c.room_id == recording.room_id, recordings.c.broadcaster == recording.broadcaster
+
+
+def _lies_with(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(recordings.c.id == chunks.c.recording_id, *conditions)

@@ -126,13 +126,15 @@ async def recover(db: Connection, now: datetime) -> int:
 
 async def last_change(db: Connection) -> datetime | None:
     """When a job was last written, by the clock of then."""
-    return (await db.execute(select(func.max(jobs.c.changed_at)))).scalar_one_or_none()
+    newest = select(jobs.c.changed_at).order_by(jobs.c.changed_at.desc()).limit(1)
+    found: datetime | None = (await db.execute(newest)).scalar_one_or_none()
+    return found
 
 
 async def set_back(db: Connection, before: datetime, now: datetime) -> None:
     """The clock said `before` and says `now`, which is earlier: what waits waits no longer than it would have."""
-    later = await db.execute(select(jobs.c.id, jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.run_at > now))
-    for row in later.all():
+    later = (jobs.c.state == JobState.READY, jobs.c.run_at > now)
+    for row in (await db.execute(select(jobs.c.id, jobs.c.run_at).where(*later))).all():
         run_at = max(now, row.run_at - (before - now))
         await db.execute(update(jobs).where(jobs.c.id == row.id).values(run_at=run_at))
     await db.execute(update(jobs).where(jobs.c.changed_at > now).values(changed_at=now))

@@ -112,6 +112,12 @@ async def unhandled(db: Connection, limit: int) -> tuple[HeardEvent, ...]:
     return tuple(_heard(row) for row in found)
 
 
+async def waits_in(db: Connection, room_id: RoomId) -> bool:
+    """Whether something of a room was heard and is not dealt with yet."""
+    waiting = select(journal.c.position).where(journal.c.room_id == room_id, journal.c.handled.is_(False)).limit(1)
+    return (await db.execute(waiting)).one_or_none() is not None
+
+
 async def waiting_at(db: Connection, position: Position) -> HeardEvent | None:
     """The event at a position as it is now; None when it was dealt with."""
     found = await db.execute(select(journal).where(journal.c.position == position, journal.c.handled.is_(False)))

@@ -197,6 +197,7 @@ class Recording:
     announced_last: int | None = None  # last_chunk_sequence of the stopped event
     history_visibility: HistoryVisibility = HistoryVisibility.JOINED  # when it began
     public: bool = False  # in the room's public feed while the room is public
+    past: bool = False  # found by a search of the history: the room is told of all that was found together
     title: str | None = None  # given by people; None: the default title
     description: str | None = None
     broadcaster_name: str | None = None  # display name when it began
@@ -343,7 +344,7 @@ class JobKind(StrEnum):
     INVITE = "invite"  # take or leave an invite; subject: room id
     END = "end"  # end a recording from outside (record off); subject: recording id; payload: by
     FORGET = "forget"  # remove blobs that nothing refers to any more
-    FOLLOW = "follow"  # read of a broadcast what the sync did not show; subject: its started event; payload: room_id
+    FOLLOW = "follow"  # read of a broadcast what the sync did not show; subject: its started event
     BACKFILL = "backfill"  # find and record a room's past broadcasts; subject: room id
     KEYS = "keys"  # take in room keys that another client exported; payload: file, passphrase
     COMMAND = "command"  # carry out what somebody asked for in a room; subject: event id

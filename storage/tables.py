@@ -220,6 +220,7 @@ recordings = Table(
     Column("announced_last", Integer),
     Column("history_visibility", Word(HistoryVisibility), nullable=False),
     Column("public", Boolean, nullable=False),
+    Column("past", Boolean, nullable=False),
     Column("title", Text),
     Column("description", Text),
     Column("broadcaster_name", Text),
@@ -246,7 +247,7 @@ chunks = Table(
     Column("bytes", BIG),
     Column("facts", Facts),
     Column("adopted", Boolean, nullable=False),
-    Index("ix_chunks_candidates", "recording_id", sqlite_where=text("state = 'candidate'")),
+    Index("ix_chunks_candidates", "state", sqlite_where=text("state = 'candidate'")),
 )
 
 episodes = Table(

@@ -1,4 +1,4 @@
-"""A room was upgraded: the new one goes on with its podcast if a moderator of both lets the bot in, else with nothing."""
+"""A room was upgraded: the new one has its podcast if a moderator of both lets the bot in, else nothing of it."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -221,6 +221,33 @@ async def test_what_is_live_in_the_old_room_goes_on_there(stage: Shell) -> None:
     async with stage.store.read() as db:
         assert [one.sequence for one in await archive.chunks(db, recording.id)] == [1, 2]
         assert await archive.recording_by_event(db, LATER) is None
+
+
+async def test_an_episode_is_announced_at_the_podcasts_address(stage: Shell) -> None:
+    """A public one of the new room by the key of the old one; one that ran in the old room when its heir became
+    private by none."""
+    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    running = replace(info(LATER, "started", device_id="E"), event_id=LATER)
+    ended = {"m.relates_to": {"rel_type": "m.reference", "event_id": LATER}}
+    part = heard("$c2", "m.room.message", dict(chunk("$c2", 1).event["content"]) | ended)
+    await stage.hear(running, part)
+    await come(stage, **INVITED_BY_THE_MOD)
+    said = [there(one) for one in (info(START, "started"), chunk("$c1", 1), info("$stop", "stopped"))]
+    await stage.intake.take(SyncBatch("said", (RoomBatch(NEW, True, (), tuple(said)),)))
+    await stage.work()
+    stage.clock.pass_by(61)
+    await stage.work()
+    recording = await stage.recording()
+    page = f"/r/{(await room(stage, ROOM)).key}/{recording.code}"
+    (told,) = [one["body"] for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]
+    assert page in told
+    await change(stage, NEW, visibility=Visibility.PRIVATE)
+    await stage.hear(info("$stop2", "stopped", last_chunk_sequence=1, **ended))
+    await stage.work()
+    stage.clock.pass_by(61)
+    await stage.work()
+    (told,) = [one["body"] for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == LATER]
+    assert "http" not in told
 
 
 async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(stage: Shell) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bot import listings
 from bot.errors import ConfigError
 from bot.settings import Settings, validate
-from storage import archive, rooms
+from storage import archive, heirs, rooms
 from storage.errors import StoreError
 from storage.records import (
     BlobKey,
@@ -30,6 +30,7 @@ from storage.records import (
     StateEvent,
     Timing,
     UserId,
+    Visibility,
     to_samples,
 )
 from storage.store import Store
@@ -146,6 +147,28 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "recordings": 2,
         "bytes": 1_000_099,
     }
+
+
+async def test_a_room_that_was_upgraded_names_its_heir(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the podcast as it is now; what was spoken in it stays listed under it."""
+    await filled(settings)
+    new = RoomId("!zoo:hs.example")
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        heir = replace(rooms.new_room(new, NOW), joined=True, recording_on=True, visibility=Visibility.PUBLIC)
+        await rooms.save_room(db, heir)
+        assert await heirs.inherit(db, ROOM, new)
+    await store.close()
+    await listings.print_rooms(settings, as_json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert [(one["room_id"], one["heir"], one["podcast"], one["recordings"]) for one in listed] == [
+        (ROOM, new, "public", 2),
+        (new, None, "public", 0),
+    ]
+    await listings.print_rooms(settings, as_json=False)
+    assert capsys.readouterr().out.splitlines()[1].endswith(f"\t{new}")
+    await listings.print_recordings(settings, room_id=ROOM, as_json=True)
+    assert len(json.loads(capsys.readouterr().out)) == 2
 
 
 async def test_a_hostile_room_name_stays_in_its_cell(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

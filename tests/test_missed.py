@@ -84,6 +84,10 @@ def gap(*timeline: HeardEvent, before: tuple[Json, ...] = (), kind: Gap = Gap.LO
     return SyncBatch("t", (RoomBatch(ROOM, True, before, timeline, kind),))
 
 
+def changed(event: HeardEvent, **fields: Any) -> HeardEvent:
+    return replace(event, event={**event.event, **fields})
+
+
 async def follow(stage: Shell, memory: Memory) -> None:
     """All that was asked to be read anew, as far as it is due."""
     stage.handlers[JobKind.FOLLOW] = Rereading(stage.store, memory, clock=stage.clock)
@@ -134,7 +138,7 @@ async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(
     await stage.intake.take(gap(chunk("$c3", 3), before=(info(START, "started").event,)))
     await stage.settle()
     assert not await is_followed(stage)
-    assert await stage.waiting(JobKind.FOLLOW) == [{"room_id": ROOM}]
+    assert await stage.waiting(JobKind.FOLLOW) == [{"room_id": ROOM, "sender": ALICE}]
     assert len(await stage.waiting(JobKind.REFRESH)) == 1
     await follow(stage, broadcast(1, 2, 3))
     await stage.hear(chunk("$c4", 4))
@@ -161,6 +165,28 @@ async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody
     assert set(await chunks(stage)) == {"$c1"}
     assert await stage.waiting(JobKind.FOLLOW) == []
     assert len(await stage.waiting(JobKind.REFRESH)) == 1
+
+
+async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(stage: Shell) -> None:
+    """The newer part was walked: it and the state know of the broadcast by its end only, which was heard."""
+    end = replace(info("$stop", "stopped", last_chunk_sequence=2), history=True)
+    second = replace(chunk("$c2", 2), history=True)
+    await stage.intake.take(gap(second, end, before=(end.event,)))
+    await stage.settle()
+    assert not await is_followed(stage)
+    await follow(stage, broadcast(1, 2, ends=True))
+    recording = await stage.recording()
+    assert recording.state is RecordingState.FINISHING
+    assert set(await chunks(stage)) == {"$c1", "$c2"}
+
+
+async def test_nobody_has_somebody_elses_broadcast_recorded(stage: Shell) -> None:
+    """An info event that names a broadcast of somebody else is no word of theirs."""
+    foreign = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key=BOB)
+    await stage.intake.take(gap(before=(changed(foreign, sender=BOB).event,)))
+    await follow(stage, broadcast(1))
+    assert not await is_followed(stage)
+    assert await stage.waiting(JobKind.FOLLOW) == []
 
 
 async def test_a_start_finds_in_the_state_what_no_sync_brought(stage: Shell) -> None:
@@ -206,11 +232,11 @@ async def test_what_was_said_while_recording_was_off_is_not_followed_later(stage
 @pytest.mark.parametrize(
     "event",
     [
-        info(START, "started").event | {"state_key": "@mallory:hs"},
-        info(START, "started").event | {"content": {}},
+        changed(info(START, "started"), state_key="@mallory:hs").event,
+        changed(info(START, "started"), content={}).event,
         info("$p", "paused", **{"m.relates_to": {"event_id": ["$x"], "rel_type": "m.reference"}}).event,
         {"type": "io.element.voice_broadcast_info"},
-        info(START, "started").event | {"event_id": "$\ud800"},
+        changed(info(START, "started"), event_id="$\ud800").event,
     ],
     ids=["of somebody else", "redacted", "relation", "nothing", "no name"],
 )
@@ -282,7 +308,7 @@ async def test_what_is_said_while_it_is_read_is_there_once(stage: Shell) -> None
 async def test_what_others_refer_to_it_with_is_not_told(stage: Shell) -> None:
     """Neither a stranger's chunk, nor what is no part of a broadcast."""
     memory = broadcast(1)
-    memory.has(replace(chunk("$m", 2), event=chunk("$m", 2).event | {"sender": BOB}))
+    memory.has(changed(chunk("$m", 2), sender=BOB))
     relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": START}}
     memory.has(heard("$t", "m.room.message", {"msgtype": "m.text", "body": "!aircheck record off"} | relation))
     await stage.intake.take(gap(before=(info(START, "started").event,)))
@@ -401,7 +427,7 @@ async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, m
     names = [f"$s{number}" for number in range(5)]
     for number, name in enumerate(names):
         start = info(name, "started", device_id=f"D{number}")
-        await stage.hear(replace(start, event=start.event | {"origin_server_ts": 1_000_000_000_000 + number}))
+        await stage.hear(changed(start, origin_server_ts=1_000_000_000_000 + number))
         if number:
             relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": name}}
             await stage.hear(info(f"$e{number}", "stopped", **relation))

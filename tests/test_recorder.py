@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.errors import GiveUp
+from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
 from bot.recording import machine
 from storage import archive, jobs, journal
@@ -236,3 +236,27 @@ async def test_a_past_broadcast_without_sound_is_not_told_alone(stage: Shell) ->
     await stage.work()
     assert (await stage.recording()).state is RecordingState.EMPTY
     assert await tell_of(stage) == []
+
+
+async def test_nobody_is_abandoned_whose_words_are_not_read_yet(stage: Shell) -> None:
+    """After an outage all patience is over at once: a clock looks only when the journal's words were dealt with."""
+    await stage.hear(info(START, "started"))
+    stage.clock.pass_by(3600)
+    await stage.intake.take(batch(chunk(C1, 1)))
+    async with stage.store.write() as db:
+        (job,) = await jobs.claim(db, [JobKind.TICK], stage.clock(), 10)
+    with pytest.raises(TryLater):
+        await stage.recorder.tick(job)
+    await stage.settle()
+    await stage.recorder.tick(job)
+    assert await state_of(stage, START) is RecordingState.LIVE
+    stage.clock.pass_by(3600)
+    await stage.recorder.tick(job)
+    assert await state_of(stage, START) is not RecordingState.LIVE
+
+
+async def state_of(stage: Shell, broadcast: EventId) -> RecordingState:
+    async with stage.store.read() as db:
+        recording = await archive.recording_by_event(db, broadcast)
+    assert recording is not None
+    return recording.state

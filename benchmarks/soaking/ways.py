@@ -45,7 +45,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What the contract promises: state, how it ended, whether there is an episode (and so an announcement)."""
+    """What the contract promises: state, how it ended, whether there is an episode (and so an announcement).
+
+    Without one there need not be a recording either: what is redacted before the bot hears it was never followed.
+    """
 
     state: str
     ended_by: str | None

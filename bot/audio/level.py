@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from bot.audio.loudness import Meter
+import numpy as np
 
-CEILING_DBTP = -2.0  # directories ask for -1; MP3 at speech rates puts up to 1 dB on top
+from bot.audio.leveller import CEILING_DBTP
+from bot.audio.loudness import Meter, gated, limited
+from bot.audio.peaks import PeakMeter
+
 MAX_GAIN_DB = 30.0  # what is further down is noise for the most part
 MAX_MAKE_UP_DB = 6.0  # for what the limiter takes; more would only bend the sound
 _ROUNDS = 8
@@ -16,17 +19,18 @@ class Level:
     limited: bool = False  # there are peaks that go over the ceiling with it
 
 
-def level_for(meter: Meter, target: float) -> Level:
+def level_for(meter: Meter, peak: PeakMeter, target: float) -> Level:
     """What brings the measured sound to `target` LUFS. Sound without loudness is left alone."""
-    loudness = meter.integrated()
+    energies, slots = meter.hops()
+    loudness = gated(energies)
     if loudness is None:
         return Level()
     plain = min(target - loudness, MAX_GAIN_DB)
     gain_db = plain
-    if meter.true_peak() + plain <= CEILING_DBTP:
+    if peak.dbtp() + plain <= CEILING_DBTP:
         return Level(plain)
     for _ in range(_ROUNDS):
-        heard = meter.limited(gain_db, CEILING_DBTP)
+        heard = gated(limited(energies, slots, np.full(len(energies), 10 ** (gain_db / 20)), CEILING_DBTP))
         if heard is None:
             break
         gain_db = min(max(gain_db + target - heard, plain), plain + MAX_MAKE_UP_DB, MAX_GAIN_DB)

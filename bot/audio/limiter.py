@@ -17,7 +17,7 @@ HOP = 48  # samples
 REACH = 20  # hops in which the gain comes down, and comes back
 CONTEXT = (REACH + 2) * HOP  # samples on each side that have a say in a sample
 _MARGIN = CONTEXT // HOP
-_BLOCK = 2000 * HOP  # worked on together: what fits the cache
+_BLOCK = 1000 * HOP  # worked on together: what fits the cache
 
 
 def _window() -> NDArray[np.float32]:
@@ -35,19 +35,26 @@ def limited(pcm: Pcm, ceiling_db: float, *, first: int = 0) -> Pcm:
     the place of the first sample in the whole sound, of which only its rest by HOP matters. What begins or ends here
     is taken to have silence around it. 0.5 ms of work per second of loud sound and channel."""
     ceiling = 10 ** (ceiling_db / 20)
-    lead = first % HOP + CONTEXT
-    trail = -(lead + len(pcm)) % HOP + CONTEXT
-    padded = np.pad(pcm, ((lead, trail), (0, 0)))
-    parts = []
-    for start in range(0, len(padded) - 2 * CONTEXT, _BLOCK):
-        block = padded[start : start + _BLOCK + 2 * CONTEXT]
-        parts.append(_limited(block, ceiling))
-    return np.concatenate(parts)[first % HOP :][: len(pcm)] if parts else pcm
+    result = np.empty_like(pcm)
+    for start in range(-(first % HOP), len(pcm), _BLOCK):
+        stop = min(start + _BLOCK, len(pcm) + -(first + len(pcm)) % HOP)
+        done = _limited(_cut(pcm, start - CONTEXT, stop + CONTEXT), ceiling)
+        begin = max(start, 0)
+        result[begin:stop] = done[begin - start :][: len(pcm) - begin]
+    return result
+
+
+def _cut(pcm: Pcm, start: int, stop: int) -> Pcm:
+    """A part, with silence for what is before the beginning or behind the end."""
+    part = pcm[max(start, 0) : stop]
+    before = max(-start, 0)
+    return part if len(part) == stop - start else np.pad(part, ((before, stop - start - before - len(part)), (0, 0)))
 
 
 def _limited(block: Pcm, ceiling: float) -> Pcm:
     """Whole hops, given back without the CONTEXT on both sides."""
     inner = block[CONTEXT:-CONTEXT]
+    # The outermost hops have no say, so that it doesn't matter that they lack neighbours.
     peaks = true_peaks(np.pad(block, ((SPAN, SPAN), (0, 0))), HOP, ceiling)
     if peaks.max() <= ceiling:
         return inner

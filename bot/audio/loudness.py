@@ -20,7 +20,7 @@ _SLOT = HOP // SLOTS
 _TAPS = 1985
 _STEP = 3 * HOP
 _FFT = _STEP + _TAPS - 1  # 2 ** 14
-_STEPS = 8  # at once: what fits the cache
+_AT_ONCE = 8 * _STEP  # what fits the cache
 _ABSOLUTE_GATE = 10 ** ((-70 + REFERENCE_DB) / 10)
 
 Energies = NDArray[np.float64]  # mean squares of the K-weighted sound, all channels together, one per hop
@@ -65,15 +65,15 @@ class Meter:
         """Less than 1 ms of work per second of sound and channel; long blocks belong in a thread."""
         if not self._waiting:
             self._waiting.append(np.zeros((_TAPS - 1, block.shape[1]), np.float32))
-        self._waiting.append(block)
-        self._count += len(block)
-        if self._count < _STEPS * _STEP:
-            return
-        samples = np.concatenate(self._waiting)
-        done = self._count // (_STEPS * _STEP) * _STEPS * _STEP
-        for start in range(0, done, _STEPS * _STEP):
-            self._keep(samples[start : start + _STEPS * _STEP + _TAPS - 1])
-        self._waiting, self._count = [samples[done:]], self._count - done
+        done = 0
+        while self._count + len(block) - done >= _AT_ONCE:
+            taken = block[done : done + _AT_ONCE - self._count]
+            samples = np.concatenate([*self._waiting, taken])
+            self._keep(samples)
+            self._waiting, self._count = [samples[_AT_ONCE:]], 0
+            done += len(taken)
+        self._waiting.append(block[done:].copy())
+        self._count += len(block) - done
 
     def _keep(self, samples: Pcm) -> None:
         energies, slots = _measured(samples)

@@ -21,11 +21,12 @@ from bot.audio import leveller, waveform
 from bot.audio.decode import Pcm, pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.leveller import Gains, LevelState
+from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
 from bot.audio.mp3 import FRAME, frame_size
 from bot.audio.plan import PRE_ROLL as DECODER_REMEMBERS
 from bot.audio.plan import Mismatch, Piece, Silence, Sound
-from bot.audio.track import AHEAD, LIMITER_REACH, PRE_ROLL, identity
+from bot.audio.track import AHEAD, PRE_ROLL, identity
 from bot.errors import TryLater
 from storage.records import SAMPLE_RATE, Cut, Samples
 
@@ -33,7 +34,6 @@ PART = 120 * SAMPLE_RATE  # samples whose gain is decided together
 AT_ONCE = SAMPLE_RATE  # samples that are limited together
 WARM = (PRE_ROLL + AHEAD + 2) * FRAME + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
 COPY = 1 << 20  # bytes
-CEILING_DBTP = -2.0  # in front of the encoder, which adds up to 1 dB
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Rendering:
     def _limited(self, buffer: Pcm, at: int, given: int, ready: int) -> bytes:
         """The samples from `given` to `ready` of a buffer that begins at `at`."""
         if self._form.target_lufs is not None:
-            buffer = limited(buffer, CEILING_DBTP, first=at)
+            buffer = limited(buffer, leveller.CEILING_DBTP, first=at)
         return buffer[given - at : ready - at].tobytes()
 
     async def _levelled(self, start: int, stop: int, warm: Warm | None) -> AsyncGenerator[Pcm, None]:

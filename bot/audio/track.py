@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.mp3 import FRAME
 from storage.records import Cut, Samples
 
 PRE_ROLL = 40  # frames; 2 give the same sound, 40 the same bytes
 AHEAD = 2  # frames
-LIMITER_REACH = 1056  # samples on each side that have a say in one sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from datetime import datetime, timedelta
 
-from bot.recording.model import ChunkSealed, ChunkSent, Rejected
+from bot.recording.model import ChunkSealed, ChunkSent
 from storage import archive, journal
 from storage.database import Connection
 from storage.records import EventId, Recording, RecordingState, RoomId
@@ -41,10 +41,6 @@ class Claims:
         if not holds:
             self._left_out[room_id, rule] += 1
         return holds
-
-    def reject(self, room_id: RoomId, rejected: Rejected) -> None:
-        """It claims to be part of a broadcast and is not valid."""
-        self._left_out[room_id, rejected.rule] += 1
 
     def tell(self) -> None:
         """One line for each room and reason."""

@@ -21,12 +21,13 @@ from bot.recording.model import ChunkSealed, ChunkSent, Rejected, VoiceMessage
 from storage import candidates, jobs, journal, rooms, withheld
 from storage.database import Connection
 from storage.errors import StoreError
-from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, RoomId, UserId
+from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, Room, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 TRIED_AT_ONCE = 50  # sealed events before others have their turn
+HEARD_AT_ONCE = 50  # events of a timeline
 
 Decrypt = Callable[[HeardEvent], HeardEvent | None]
 IsCommand = Callable[[Json], bool]
@@ -115,6 +116,8 @@ class Intake:
         if known is None:
             await rooms.save_room(db, room)
         before_us = await self._before_us(db, batch)
+        if room.joined and batch.joined and batch.gap is not Gap.NONE:
+            await self._after_gap(db, room, batch, now, part)
         # What a gap walk brought is older than the state block, the block older than the rest.
         await self._timeline(db, [heard for heard in batch.timeline if heard.history], before_us, now, part)
         if batch.joined:
@@ -134,10 +137,15 @@ class Intake:
             await arrival.removed(db, batch.room_id, now)
         elif not batch.joined:
             await rooms.forget_state(db, batch.room_id)  # removed before, and now banned, for example
-        elif behind or batch.gap is not Gap.NONE:
+        elif behind:
             await jobs.add(db, NewJob(JobKind.REFRESH, batch.room_id, {}), now)
-        if batch.joined and room.joined and batch.gap is Gap.LOST:
-            await missed.look_again(db, batch.room_id, now)
+
+    async def _after_gap(self, db: Connection, room: Room, batch: RoomBatch, now: datetime, part: Part) -> None:
+        """Has all read that the gap may hide; before anything of the batch is heard, for it was said before."""
+        await jobs.add(db, NewJob(JobKind.REFRESH, room.room_id, {}), now)
+        if batch.gap is Gap.LOST:
+            await missed.look_again(db, room.room_id, now)
+            await missed.look(db, room, missed.hints(room.room_id, batch.timeline), now, part)
 
     async def _before_us(self, db: Connection, batch: RoomBatch) -> frozenset[EventId]:
         """What the timeline of a room that is being joined holds from before: it was said to nobody who records,
@@ -151,14 +159,18 @@ class Intake:
             again = known is not None and known.event_id == heard.event_id  # a room just joined may come twice
             if rules.membership(heard.event.get("content")) == "join" and (again or not was_in):
                 return frozenset(earlier.event_id for earlier in batch.timeline[:index])
-        return frozenset()
+        # Out before and out after it (a ban was lifted): what was said meanwhile is none of the bot's business.
+        unheard = () if batch.joined or was_in else batch.timeline
+        return frozenset(heard.event_id for heard in unheard)
 
     async def _timeline(
         self, db: Connection, events: Sequence[HeardEvent], before_us: frozenset[EventId], now: datetime, part: Part
     ) -> None:
-        for heard in events:
+        for number, heard in enumerate(events):
             async with part(db, heard.room_id, heard.event_id):
                 await self._heard(db, heard, now, before_us=heard.event_id in before_us)
+            if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
+                await asyncio.sleep(0)  # what is left out waits for nothing else
 
     async def refresh(self, room_id: RoomId, events: Sequence[Json], asked_at: Position) -> None:
         """Takes the whole of a room's current state, as the homeserver had it when the journal stood at `asked_at`.
@@ -181,7 +193,9 @@ class Intake:
         held = is_state and kind in roomstate.KEPT_STATE
         if not keep and not held:
             return
-        position = await journal.add(db, heard, now, keep=keep)
+        # What a broadcast of before the bot's time says gets no place: a search of the history gives it one in front.
+        place = journal.position(db) if before_us and kind in dialects.INFOS else journal.add(db, heard, now, keep=keep)
+        position = await place
         if held:
             # Also when it was heard before: a room that was just joined comes twice, its older state in front.
             position = position or await journal.position_of(db, heard.event_id)
@@ -195,7 +209,8 @@ class Intake:
         if isinstance(read, ChunkSent | ChunkSealed):
             return await self._claims.holds(db, heard.room_id, read)
         if isinstance(read, Rejected):
-            self._claims.reject(heard.room_id, read)
+            said = "not a valid broadcast event: rule=%s room=%s event=%s"
+            log.info(said, read.rule, heard.room_id, heard.event_id)
             return False
         if isinstance(read, VoiceMessage):
             return await candidates.wanted(db, heard.room_id, read.sender, dialects.INFOS)

@@ -12,7 +12,7 @@ from bot.matrix.piecewise import Part
 from bot.recording.model import BroadcastChanged, BroadcastStarted
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, RecordingState, Room, RoomId
+from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, RecordingState, Room, RoomId, UserId
 
 BROADCAST = "broadcast"
 """All that the kept state holds of an info event's content: the broadcast that it is about."""
@@ -33,6 +33,13 @@ def broadcast_of(room_id: RoomId, event: Json) -> EventId | None:
             return None
 
 
+def hints(room_id: RoomId, timeline: Sequence[HeardEvent]) -> list[Json]:
+    """Info events whose broadcasts began in front of this timeline: where a part of a gap is lost, in that part."""
+    heard: set[EventId | None] = {None, *(one.event_id for one in timeline)}
+    info = [one.event for one in timeline if one.event.get("type") in dialects.INFOS and not one.encrypted]
+    return [event for event in info if broadcast_of(room_id, event) not in heard]
+
+
 async def look(
     db: Connection, room: Room, events: Sequence[Json], now: datetime, part: Part, *, newest: Position | None = None
 ) -> None:
@@ -43,8 +50,9 @@ async def look(
             continue
         async with part(db, room.room_id, None):
             broadcast = await _unheard(db, room, event, newest)
-            if broadcast is not None and await _is_wanted(db, room, broadcast, now):
-                await _follow(db, room.room_id, broadcast, now)
+            sender = UserId(str(event.get("sender")))
+            if broadcast is not None and await _is_wanted(db, room, broadcast, sender, now):
+                await _follow(db, room.room_id, broadcast, sender, now)
 
 
 async def look_again(db: Connection, room_id: RoomId, now: datetime) -> None:
@@ -52,7 +60,7 @@ async def look_again(db: Connection, room_id: RoomId, now: datetime) -> None:
     recordings = [*await archive.open_recordings(db, room_id), *await archive.recordings(db, room_id, MOST_RECORDINGS)]
     for recording in dict.fromkeys(recordings):
         if recording.state is not RecordingState.DELETED:
-            await _follow(db, room_id, recording.event_id, now)
+            await _follow(db, room_id, recording.event_id, recording.broadcaster, now)
 
 
 async def _unheard(db: Connection, room: Room, event: Json, newest: Position | None) -> EventId | None:
@@ -71,16 +79,19 @@ async def _unheard(db: Connection, room: Room, event: Json, newest: Position | N
     return broadcast if await archive.recording_by_event(db, broadcast) is not None else None
 
 
-async def _is_wanted(db: Connection, room: Room, broadcast: EventId, now: datetime) -> bool:
-    """Whether it is followed, or is to be. One that is met for the first time gets its place in the timeline: after
-    all that was heard before, in front of what follows the gap."""
+async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: UserId, now: datetime) -> bool:
+    """Whether it is the sender's and followed, or is to be. One that is met for the first time gets its place in the
+    timeline: after all that was heard before, in front of what follows the gap."""
     recording = await archive.recording_by_event(db, broadcast)
     if recording is not None:
-        return recording.room_id == room.room_id and recording.state is not RecordingState.DELETED
+        theirs = recording.room_id == room.room_id and recording.broadcaster == sender
+        return theirs and recording.state is not RecordingState.DELETED
+    if not room.joined:
+        return False  # a search of the history gives it its place, in front
     place = await journal.add(db, HeardEvent(room.room_id, broadcast, {}), now, keep=False)
     new = place is not None or await journal.pending(db, broadcast) is not None
-    return new and room.joined and room.recording_on
+    return new and room.recording_on
 
 
-async def _follow(db: Connection, room_id: RoomId, broadcast: EventId, now: datetime) -> None:
-    await jobs.add(db, NewJob(JobKind.FOLLOW, broadcast, {"room_id": room_id}), now)
+async def _follow(db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime) -> None:
+    await jobs.add(db, NewJob(JobKind.FOLLOW, broadcast, {"room_id": room_id, "sender": sender}), now)

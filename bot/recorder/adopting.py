@@ -48,7 +48,7 @@ class Adopting:
         # What was said before the bot came it can read only where newcomers may; of the rest that is not known.
         came_before = placed[0].position < past.BEFORE_ALL
         visibility = rules.history_visibility(state) if came_before else HistoryVisibility.JOINED
-        recording = await self._begin(db, placed[0], started, visibility, public=False)
+        recording = replace(await self._begin(db, placed[0], started, visibility, public=False), past=True)
         outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
         await archive.save_recording(db, outcome.recording)
         for chunk in outcome.chunks:

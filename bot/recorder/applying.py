@@ -24,7 +24,7 @@ from bot.recording.model import (
     Withdraw,
 )
 from bot.recording.policy import Limits
-from storage import archive, candidates, jobs, past, rooms
+from storage import archive, candidates, jobs, rooms
 from storage.database import Connection
 from storage.records import EventId, JobKind, NewJob, Position, Recording, RecordingId
 
@@ -91,7 +91,7 @@ class Applying:
                     await forget(db, f"redacted:{blob}", [blob], now)
                 case Withdraw():
                     await withdraw(db, recording, now)
-                case Tell(what=what) if recording.position > past.BEFORE_ALL:  # past ones are told of together
+                case Tell(what=what) if not recording.past:
                     body = words.TOLD[what]
                     payload = {"room_id": recording.room_id, "body": body, "reply_to": recording.event_id}
                     told = NewJob(JobKind.NOTICE, f"tell:{what}:{recording.event_id}", payload, once=True)

@@ -109,9 +109,10 @@ class Recorder:
         recording_id = RecordingId(int(job.subject))
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
-        if recording is not None and recording.state is RecordingState.LIVE and not self._hears():
-            # Signs of life may lie on the homeserver: nothing is abandoned before they were read.
-            raise TryLater("the first sync is waited for", after_s=5)
+            unread = recording is not None and await journal.waits_in(db, recording.room_id)
+        if recording is not None and recording.state is RecordingState.LIVE and (unread or not self._hears()):
+            # Signs of life may lie on the homeserver or in the journal: nothing is abandoned before they were read.
+            raise TryLater("what was said meanwhile is waited for", after_s=5)
         async with self._store.write() as db:
             await self.apply(db, recording_id, Tick())
 

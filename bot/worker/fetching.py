@@ -15,7 +15,7 @@ from bot.errors import GiveUp, TryLater
 from bot.recording.model import ChunkFailed, ChunkStored, RecordingEvent
 from bot.recording.orphans import is_candidate
 from bot.settings import Settings
-from storage import archive, jobs
+from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
     SAMPLE_RATE,
@@ -36,7 +36,8 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 REFUSED = {"too_large", "too_long", "room_full"}  # not ours to keep; all other final reasons mean damage
-ASK_AGAIN = {"not_found", "forbidden"}  # it may turn up: asked for again with growing pauses
+NOT_JOINED = "not_joined"
+ASK_AGAIN = {"not_found", "forbidden", NOT_JOINED}  # it may turn up: asked for again with growing pauses
 ASK_AGAIN_AFTER = timedelta(minutes=1)
 ASK_AGAIN_AT_MOST = timedelta(days=1)  # and for ever: it is what the ledger waits for
 ANSWERS = "not_there"  # in the job's payload: how often the homeserver said so
@@ -109,6 +110,7 @@ class Fetching:
         """Downloads the chunk to `part` and says what it is. Raises TryLater."""
         assert chunk.source is not None
         try:
+            await self._refuse_when_out(recording)
             await self._refuse_when_full(recording)
             fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
             facts = await inspect_chunk(
@@ -138,6 +140,13 @@ class Fetching:
         async with self._store.write() as db:
             await jobs.note(db, job.id, {**job.payload, ANSWERS: answers + 1}, self._clock())
         return min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(answers, 16)).total_seconds()
+
+    async def _refuse_when_out(self, recording: Recording) -> None:
+        """Raises GiveUp: who was thrown out of a room has no business with its media, until they are asked back."""
+        async with self._store.read() as db:
+            room = await rooms.room(db, recording.room_id)
+        if room is None or not room.joined:
+            raise GiveUp("the bot is not in the room", reason=NOT_JOINED, room=recording.room_id)
 
     async def _refuse_when_full(self, recording: Recording) -> None:
         """Raises TryLater when the disk has too little room left, GiveUp when the room has used up its own."""

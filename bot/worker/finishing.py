@@ -22,7 +22,7 @@ from bot.worker import tracks as stored_tracks
 from bot.worker.fetching import Apply
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.tracks import Tracks, Whole
-from storage import archive, heirs, jobs, past, rooms, tracks
+from storage import archive, heirs, jobs, rooms, tracks
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -153,6 +153,8 @@ class Finishing:
             chunks = await archive.chunks(db, recording_id)
             episode = await archive.episode(db, recording_id)
         ledger = await asyncio.to_thread(ledgers.lay_out, recording, chunks)
+        if not ledger.sounds:
+            return None  # the last sound was redacted before it was joined: what there was of an episode went with it
         given = name.content.get("name") if name else None
         return Subject(
             room=room,
@@ -206,7 +208,7 @@ class Finishing:
             redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
             forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
             await jobs.add(db, NewJob(JobKind.FORGET, f"old:{old.blob}", {"blobs": [old.blob]}, forget_at), now)
-        if subject.room.joined and recording.position > past.BEFORE_ALL:  # past broadcasts are told of together
+        if subject.room.joined and not recording.past:
             await self._announce(db, subject, episode, now)
             episode = replace(episode, announced=True)
         await archive.save_episode(db, episode)

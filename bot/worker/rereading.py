@@ -5,6 +5,7 @@ told before the rest is read, so that what is said meanwhile is taken as it come
 same is asked: what was said and not heard, and what was redacted, of which a homeserver says no more than that.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -30,7 +31,8 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 100  # events in one transaction
+Part = BroadcastChanged | ChunkSent | ChunkSealed
+AT_ONCE = 100  # events in one transaction, or read before others have their turn
 
 
 class Past(Protocol):
@@ -44,7 +46,7 @@ class Past(Protocol):
 
 
 class Rereading:
-    """Handles FOLLOW jobs: the subject is a started event, the payload names its room."""
+    """Handles FOLLOW jobs: the subject is a started event, the payload names its room and its speaker."""
 
     def __init__(self, store: Store, past: Past, *, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -61,13 +63,13 @@ class Rereading:
             await self._tell([redaction])
             return
         event = dialects.read(started)
-        if not isinstance(event, BroadcastStarted):
-            raise GiveUp("that is no broadcast", reason="not_a_broadcast", room=room_id, event=broadcast)
+        if not isinstance(event, BroadcastStarted) or event.sender != job.payload["sender"]:
+            raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
         if await self._recording(broadcast) is None:
             await self._tell([started])
         related = await self._past.related(room_id, broadcast, event.sender)
         chunks = await self._chunks(broadcast)
-        unheard = [one for one in related if one.event_id not in chunks and _is_part(one, broadcast, event.sender)]
+        unheard = await _parts([one for one in related if one.event_id not in chunks], broadcast, event.sender)
         told = [*unheard, *await self._redactions(room_id, chunks, {one.event_id for one in related})]
         await self._tell(told)
         log.info("read anew: room=%s event=%s told=%d", room_id, broadcast, len(told))
@@ -139,11 +141,13 @@ def redaction_of(heard: HeardEvent) -> HeardEvent | None:
     return HeardEvent(heard.room_id, EventId(f"redaction:{heard.event_id}"), said, history=True)
 
 
-def _is_part(heard: HeardEvent, broadcast: EventId, sender: UserId) -> bool:
-    """Of this broadcast and its speaker's; everything else that refers to it says nothing."""
-    event = dialects.read(heard)
-    return (
-        isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed)
-        and event.broadcast == broadcast
-        and event.sender == sender
-    )
+async def _parts(events: Sequence[HeardEvent], broadcast: EventId, sender: UserId) -> list[HeardEvent]:
+    """What is of this broadcast and its speaker's; everything else that refers to it says nothing."""
+    found = []
+    for number, heard in enumerate(events):
+        event = dialects.read(heard)
+        if isinstance(event, Part) and (event.broadcast, event.sender) == (broadcast, sender):
+            found.append(heard)
+        if number % AT_ONCE == AT_ONCE - 1:
+            await asyncio.sleep(0)
+    return found

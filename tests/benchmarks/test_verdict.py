@@ -36,8 +36,11 @@ def test_a_whole_archive_is_good() -> None:
     redacted = [chunk("aa"), chunk(None, "redacted"), chunk("cc")]
     found = judge([truth(Way.CHUNK_REDACTED)], [recording(state="incomplete", chunks=redacted, gaps=[{}])])
     assert (found.good, found.chunks, found.lost) == (True, 2, 0)
+    unheard = [chunk("aa"), chunk(None, "missing"), chunk("cc")]
+    assert judge([truth(Way.CHUNK_REDACTED)], [recording(state="incomplete", chunks=unheard, gaps=[{}])]).good
     gone = recording(state="deleted", ended_by=None, chunks=[], episode=None)
     assert judge([truth(Way.REDACTED)], [gone]).good
+    assert judge([truth(Way.REDACTED)], []).good, "it was redacted before it was heard"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tests.line.replay import ALICE, INFO, Capture
 
 CHUNK = "io.element.voice_broadcast_chunk"
 SECOND = 50  # packets
+NOT_STARTED = EventId("")
 
 _numbers = itertools.count(1)
 
@@ -49,7 +50,7 @@ class Speaker:
     user: UserId = ALICE
     device: str = "PHONE"
     uploads: dict[str, bytes] = field(default_factory=dict)
-    broadcast: EventId = EventId("")
+    broadcast: EventId = NOT_STARTED
     at_ms: int = 0
 
     def __post_init__(self) -> None:

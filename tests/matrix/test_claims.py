@@ -40,7 +40,7 @@ def malformed(event_id: str, number: int) -> HeardEvent:
     return replace(event, event={**event.event, "content": {**event.event["content"], "url": "nonsense"}})
 
 
-@pytest.mark.parametrize("kind", [clear, unreadable, malformed])
+@pytest.mark.parametrize("kind", [clear, unreadable])
 async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
     stage: Shell, kind: Chunks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -68,6 +68,16 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
         assert await journal.position(db) == before + 1
     await stage.settle()
     assert len(await stage.waiting(JobKind.FETCH)) == 2
+
+
+async def test_what_is_not_valid_is_named_and_not_written_down(stage: Shell, caplog: pytest.LogCaptureFixture) -> None:
+    """One line each, with the rule that it breaks, and no work for the recorder."""
+    caplog.set_level(logging.INFO, "bot")
+    await stage.hear(info(START, "started"))
+    await stage.intake.take(batch(malformed("$1", 1), of_mallory(malformed("$2", 2))))
+    assert len([line for line in caplog.messages if "rule=url" in line]) == 2
+    async with stage.store.read() as db:
+        assert await journal.unhandled(db, 10) == ()
 
 
 async def test_a_strangers_chunk_loads_none_of_the_recordings(stage: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from bot.errors import GiveUp, TryLater
+from bot.matrix.batch import SyncBatch
 from bot.matrix.outbox import Outbox, notice
 from bot.matrix.sending import Sending
-from storage import rooms
-from storage.records import Job, JobId, JobKind, JobState, Json, RoomId, UserId
+from storage import heirs, rooms
+from storage.records import Job, JobId, JobKind, JobState, Json, Listener, RoomId, UserId
 from tests.clock import Clock
 from tests.shell import ALICE, BOT, ROOM, Shell, batch, heard, room_state, shell, state
 
@@ -166,6 +167,26 @@ async def test_an_address_is_for_members_only_when_it_is_sent(post: Post) -> Non
     with pytest.raises(GiveUp):
         await post.outbox.direct(wanted)
     assert post.homeserver.sent == []
+
+
+async def test_an_upgraded_rooms_address_is_for_members_of_the_new_one(post: Post) -> None:
+    """Who is only in the old room is told nothing; the address is still the old one's."""
+    new = RoomId("!new:hs")
+    with pytest.raises(TryLater):
+        await post.outbox.direct(direct(post))
+    await post.chat_says("join")
+    async with post.stage.store.write() as db:
+        await rooms.save_listener(db, Listener(ROOM, ALICE, 3, "hash"))
+        await rooms.save_room(db, rooms.new_room(new, post.clock()))
+        assert await heirs.inherit(db, ROOM, new)
+    asked = job(JobKind.DIRECT, {"user_id": ALICE, "room_id": ROOM}, post.clock)
+    with pytest.raises(GiveUp):
+        await post.outbox.direct(asked)
+    (brought,) = batch(before=room_state(state("m.room.name", {"name": "New kitchen"}))).rooms
+    await post.stage.intake.take(SyncBatch("joined", (replace(brought, room_id=new),)))
+    await post.outbox.direct(asked)
+    ((_, _, content),) = post.homeserver.sent
+    assert "New kitchen:\nfeed3" in content["body"]
 
 
 @pytest.mark.parametrize(("inviter", "joined"), [("@alice:hs", ["!new:hs"]), ("@eve:elsewhere", [])])

@@ -9,6 +9,7 @@ import pytest
 
 from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError
+from bot.matrix.batch import Gap
 from bot.matrix.identity import IdentityState
 from storage.records import RoomId
 from tests.lab import Cast
@@ -84,6 +85,8 @@ async def test_a_gap_is_walked_in_order(bots: Bots, person: Cast) -> None:
     await again.sink.until_body(room_id, said[-1])
     assert again.sink.bodies(room_id) == ["before", *said]
     assert sum(one.history for one in again.sink.heard(room_id)) >= 20
+    gaps = [room.gap for batch in again.sink.batches for room in batch.rooms if room.room_id == room_id]
+    assert [gap for gap in gaps if gap is not Gap.NONE][-1:] == [Gap.WALKED]
 
 
 async def test_invites_while_the_bot_was_down(bots: Bots, person: Cast) -> None:

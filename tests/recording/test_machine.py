@@ -13,6 +13,7 @@ from bot.recording.model import (
     Change,
     ChunkFailed,
     ChunkSealed,
+    Effect,
     Ended,
     Erase,
     FetchChunk,
@@ -442,7 +443,10 @@ def test_empty_until_something_comes() -> None:
 
 def test_only_damaged_is_empty_and_only_waiting_is_not() -> None:
     """Nothing to hear and nothing that is waited for is empty; what may still come is incomplete."""
-    cases = ((ChunkState.DAMAGED, EMPTY, [Tell("empty")]), (ChunkState.WAITING_FOR_MEDIA, INCOMPLETE, []))
+    cases: tuple[tuple[ChunkState, RecordingState, list[Effect]], ...] = (
+        (ChunkState.DAMAGED, EMPTY, [Tell("empty")]),
+        (ChunkState.WAITING_FOR_MEDIA, INCOMPLETE, []),
+    )
     for state, expected, effects in cases:
         stage = Stage()
         stage.send("$1", 1)

@@ -184,17 +184,16 @@ def test_the_chunk_itself_comes_too() -> None:
     assert stage.ledger.gaps == ()
 
 
-def test_what_is_put_back_can_be_decided_at_once_where_the_pages_prove_the_rest() -> None:
-    """A recording that was decided heals under its own sound, as by any late chunk."""
+def test_what_is_proved_late_re_opens_a_decided_recording() -> None:
+    """It heals as by any late chunk: at once where nothing else is missing."""
     pieces = slices([7, 7, 3])
     stage = spoken({0: 1, 2: 3}, pieces)
     stage.stop(3)
     stage.tell(voice(), VOICE)
     stage.wait(60)
-    before = fingerprint(stage.ledger)
-    assert stage.recording.state is RecordingState.INCOMPLETE
+    before, decided = fingerprint(stage.ledger), stage.recording
     stage.store(VOICE, pieces[1])
-    assert stage.recording.state is RecordingState.FINISHING
+    assert [each.state for each in (decided, stage.recording)] == [RecordingState.INCOMPLETE, RecordingState.FINISHING]
     assert FetchChunk(EventId(VOICE)) in stage.effects
     stage.store(VOICE, pieces[1])
     assert (stage.recording.state, stage.effects) == (RecordingState.COMPLETE, [Finish()])

@@ -20,6 +20,7 @@ from storage.records import (
     HeardEvent,
     HistoryVisibility,
     Listener,
+    Loss,
     MediaSource,
     MxcUri,
     OggFacts,
@@ -118,6 +119,17 @@ async def test_only_published_episodes_are_listed(store: Store) -> None:
     async with store.read() as db:
         assert [one.id for one, _ in await archive.published(db, ROOM)] == [made[1].id]
         assert await archive.referenced(db, [BlobKey("1"), BlobKey("zz")]) == {BlobKey("1")}
+
+
+async def test_an_episode_comes_back_with_what_it_lacks(store: Store) -> None:
+    """Gaps in short, and whether its end is there."""
+    loss = Loss(Samples(90), 4, ((Samples(10), Samples(20)), (Samples(50), Samples(30))), end=True)
+    async with store.write() as db:
+        one = await archive.add_recording(db, recording("$e"))
+        lacking = Episode(one.id, "guid", BlobKey("1"), 9, Samples(900), NOW, loss=loss)
+        for made in (lacking, replace(lacking, loss=Loss())):
+            await archive.save_episode(db, made)
+            assert await archive.episode(db, one.id) == made
 
 
 async def test_an_event_is_heard_once_and_its_words_go_when_it_is_handled(store: Store) -> None:

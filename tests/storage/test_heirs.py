@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -60,7 +61,7 @@ async def test_a_line_has_an_end(store: Store) -> None:
     """However often a room is upgraded, a look at its podcast takes a bounded number of steps."""
     many = [RoomId(f"!{number}:hs") for number in range(heirs.MOST_ROOMS + 1)]
     await know(store, *many)
-    given = await inherit(store, *zip(many, many[1:], strict=False))
+    given = await inherit(store, *pairwise(many))
     assert given == [True] * (heirs.MOST_ROOMS - 1) + [False]
 
 

@@ -9,7 +9,7 @@ from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
 from storage import archive, jobs
 from storage.records import BlobKey, Episode, EventId, Job, JobId, JobKind, JobState, MediaSource, RecordingState
-from tests.shell import START, Shell, chunk, download, heard, info
+from tests.shell import START, Shell, chunk, download, heard, info, sealed
 
 C1, C2 = EventId("$c1"), EventId("$c2")
 
@@ -141,5 +141,21 @@ async def test_chunks_whose_media_is_not_there_don_t_keep_back_the_rest(stage: S
     await stage.work()
     assert (await stage.recording()).state is RecordingState.INCOMPLETE
     assert (await made(stage)).samples == 48_000
+    async with stage.store.read() as db:
+        assert await jobs.count(db, JobState.FAILED) == 0
+
+
+async def test_what_loses_its_last_sound_before_it_is_joined_becomes_no_episode(stage: Shell) -> None:
+    """A key that is still waited for keeps the recording; nothing is joined, and no job fails."""
+    await stage.hear(info(START, "started"), chunk(C1, 1), sealed(C2))
+    await stage.work()
+    await stage.hear(info("$stop", "stopped", last_chunk_sequence=2))
+    stage.clock.pass_by(61)
+    await stage.handlers[JobKind.TICK](replace(finish(), kind=JobKind.TICK))
+    assert len(await stage.waiting(JobKind.FINISH)) == 1
+    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=C1))
+    await stage.work()
+    assert (await stage.recording()).state is RecordingState.INCOMPLETE
+    assert await episode(stage) is None
     async with stage.store.read() as db:
         assert await jobs.count(db, JobState.FAILED) == 0

@@ -43,6 +43,7 @@ async def outcome(stage: Shell) -> dict[str, Any]:
         chunks = await archive.chunks(db, recording.id)
         episode = await archive.episode(db, recording.id)
     assert episode is not None
+    assert {one.blob for one in chunks if one.blob} <= set(stage.files()), "a chunk's file is lost"
     return {
         "state": recording.state,
         "chunks": [(one.event_id, one.state, one.blob, one.source) for one in chunks],

@@ -360,8 +360,10 @@ async def test_a_death_at_a_write_says_and_does_nothing_twice(begun: Path, rest:
     history is lost."""
     expected, writes, _ = await undisturbed(begun)
     for number in range(1 + rest, writes + 1, 3):
-        found, homeserver = await once_more(
-            begun, str(number), lambda stage, at=number: stage.store.die_at(at, after_commit=False)
-        )
+
+        def dies(stage: Town, number: int = number) -> None:
+            stage.store.die_at(number, after_commit=False)
+
+        found, homeserver = await once_more(begun, str(number), dies)
         assert found == expected, f"died at write {number}"
         assert len(homeserver.chats) in (1, 2)

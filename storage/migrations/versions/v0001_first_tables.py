@@ -118,6 +118,7 @@ def upgrade() -> None:
         sa.Column("announced_last", sa.Integer(), nullable=True),
         sa.Column("history_visibility", sa.String(length=32), nullable=False),
         sa.Column("public", sa.Boolean(), nullable=False),
+        sa.Column("past", sa.Boolean(), nullable=False),
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("broadcaster_name", sa.Text(), nullable=True),
@@ -196,7 +197,7 @@ def upgrade() -> None:
     with op.batch_alter_table("chunks", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_chunks_blob"), ["blob"], unique=False)
         batch_op.create_index(
-            "ix_chunks_candidates", ["recording_id"], unique=False, sqlite_where=sa.text("state = 'candidate'")
+            "ix_chunks_candidates", ["state"], unique=False, sqlite_where=sa.text("state = 'candidate'")
         )
         batch_op.create_index(batch_op.f("ix_chunks_recording_id"), ["recording_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_chunks_session_id"), ["session_id"], unique=False)

@@ -1,0 +1,68 @@
+"""The picture of a sound: peaks of 10 ms each, joined of its pieces, and drawn with as many bars as one likes.
+
+A peak is one byte: the highest sample of any channel in 255ths of full scale, rounded. What is below -54 dBFS is 0.
+"""
+
+import base64
+from collections.abc import Iterable
+
+import numpy as np
+
+from bot.audio.peaks import Pcm
+from storage.records import SAMPLE_RATE, Samples
+
+SLOT = SAMPLE_RATE // 100  # samples
+_FEWEST, _MOST = 30, 120
+
+
+def peaks(pcm: Pcm) -> bytes:
+    """One byte for each 10 ms that the piece begins."""
+    whole = len(pcm) // SLOT * SLOT
+    slots = np.ascontiguousarray(pcm[:whole]).reshape(-1, SLOT * pcm.shape[1])
+    highest = np.maximum(slots.max(axis=1), -slots.min(axis=1))
+    if whole < len(pcm):
+        highest = np.append(highest, np.abs(pcm[whole:]).max())
+    return bytes(np.rint(np.minimum(highest, 1) * 255).astype(np.uint8))
+
+
+def joined(pieces: Iterable[tuple[Samples, bytes]]) -> bytes:
+    """The peaks of pieces in a row, given with their lengths: one byte for each 10 ms that their sum begins. A piece
+    that begins within a slot is put to the nearer border, so that no error adds up. Raises ValueError for peaks that
+    are not of that length."""
+    row = bytearray()
+    begins = 0
+    for samples, some in pieces:
+        if len(some) != _slots(samples):
+            raise ValueError(f"{len(some)} peaks are not those of {samples} samples")
+        place = (begins + SLOT // 2) // SLOT  # never behind the end of the row
+        common = min(len(row) - place, len(some))
+        row[place : place + common] = map(max, row[place:], some[:common])
+        row += some[common:]
+        begins += samples
+    return bytes(row[: _slots(begins)].ljust(_slots(begins), b"\0"))
+
+
+def _slots(samples: int) -> int:
+    return -(-samples // SLOT)
+
+
+def msc3246(row: bytes) -> list[int]:
+    """A bar a second, but no fewer and no more than the proposal wants, of 0 to 1024: the range that it had first and
+    that clients draw, https://github.com/matrix-org/matrix-spec-proposals/pull/3246."""
+    return _bars(row, min(max(len(row) * SLOT // SAMPLE_RATE, _FEWEST), _MOST), 1024)
+
+
+def compact(row: bytes, count: int = 400) -> str:
+    """So many bars of one byte each, in base64."""
+    return base64.b64encode(bytes(_bars(row, count, 255))).decode("ascii")
+
+
+def _bars(row: bytes, count: int, full: int) -> list[int]:
+    """Each bar is the mean of its peaks, for in every minute there is something loud; the highest is full. Fewer
+    peaks than bars are drawn out."""
+    if not any(row):
+        return [0] * count
+    sums = np.concatenate([np.zeros(1), np.cumsum(np.frombuffer(row, np.uint8), dtype=np.float64)])
+    means = np.diff(np.interp(np.linspace(0, len(row), count + 1), np.arange(len(sums)), sums))
+    heights: list[int] = np.rint(means / means.max() * full).astype(int).tolist()
+    return heights

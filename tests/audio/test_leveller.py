@@ -1,0 +1,236 @@
+"""The leveller: what speech, music, pauses and silence sound like behind it, measured by the BS.1770 meter."""
+
+import re
+import subprocess
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.audio.leveller import HIGHEST_DB, LOWEST_DB, LevelState, apply, begin, bridge, curve, decided
+from bot.audio.loudness import HOP, Meter
+from bot.audio.peaks import Pcm
+from storage.records import SAMPLE_RATE
+from tests.audio.sounds import Studio, signal
+from tests.audio.voices import TARGET, at, conversation, in_room, lasting, levelled, measured, music, peaky, room, voice
+
+PIECES = pytest.mark.parametrize("piece_s", [5, 120])
+
+
+@PIECES
+@pytest.mark.parametrize("lufs", [-44.0, -31.0, -19.0, -8.0])
+def test_steady_speaker(lufs: float, piece_s: float) -> None:
+    """Somebody who speaks for ten minutes is heard at the target from the first seconds on;
+    others of other loudness too."""
+    speech = in_room(lufs - 35, lasting(600 if lufs == -31 else 90, at(lufs, voice(1))))
+    heard, gains = levelled(speech, piece_s)
+    assert measured(heard) == pytest.approx(TARGET, abs=0.3)
+    assert measured(heard[: 10 * SAMPLE_RATE]) == pytest.approx(TARGET, abs=1.0)
+    assert gains.std() < 0.8
+
+
+@PIECES
+def test_limited_speaker(piece_s: float) -> None:
+    """What the limiter takes from a voice of high peaks is made up for."""
+    heard, _ = levelled(lasting(120, peaky(voice(2))), piece_s)
+    assert measured(heard) == pytest.approx(TARGET, abs=0.5)
+
+
+@PIECES
+@pytest.mark.parametrize("turn_s", [5, 7.3, 20, 60])
+def test_two_speakers(turn_s: float, piece_s: float) -> None:
+    """Of two speakers 15 dB apart each is near the target in every turn but for its first 1.5 s, and the whole is."""
+    talk, turns = conversation((at(-20, voice(1)), at(-35, voice(2))), turn_s, 130)
+    heard, _ = levelled(in_room(-65, talk), piece_s)
+    assert measured(heard) == pytest.approx(TARGET, abs=1.0)
+    for _, turn in turns:
+        after = heard[turn.start + SAMPLE_RATE * 3 // 2 : turn.stop]
+        assert measured(after) == pytest.approx(TARGET, abs=3.0)
+
+
+@PIECES
+@pytest.mark.parametrize("below", [20, 30, 40])
+def test_pauses_stay_pauses(below: float, piece_s: float) -> None:
+    """The noise of a room in pauses of a minute is not pulled up, whether it is far below the voice or not so far."""
+    turn = np.concatenate([at(-25, voice(1))[: 20 * SAMPLE_RATE], np.zeros((60 * SAMPLE_RATE, 1), np.float32)])
+    _, gains = levelled(in_room(-25 - below, np.concatenate([turn, turn, turn])), piece_s)
+    for start in (200, 1000, 1800):
+        pause = gains[start + 20 : start + 580]
+        assert pause.max() - pause.min() < 0.5
+        assert pause.max() < gains[start - 150 : start].max() + 0.5
+
+
+def test_minutes_of_nothing() -> None:
+    """However long a pause with noise is, the voice behind it is met at its gain."""
+    speech = at(-25, voice(1))
+    sound = in_room(-60, np.concatenate([speech, np.zeros((300 * SAMPLE_RATE, 1), np.float32), speech]))
+    _, gains = levelled(sound, 120)
+    pause = gains[len(speech) // HOP + 10 : -len(speech) // HOP - 10]
+    assert pause.max() - pause.min() < 0.5
+    assert gains[-100:].mean() == pytest.approx(gains[:200].mean(), abs=1.5)
+
+
+@PIECES
+@pytest.mark.parametrize("lufs", [-30.0, -10.0])
+def test_music_does_not_pump(lufs: float, piece_s: float) -> None:
+    """The gain takes no part in the beat and the dying away of music: from beat to beat it moves by some 0.2 dB."""
+    heard, gains = levelled(at(lufs, music(120)), piece_s)
+    assert measured(heard) == pytest.approx(TARGET, abs=1.0)
+    assert np.abs(gains[6:] - gains[:-6]).max() < 0.8
+    assert np.abs(gains[6:] - gains[:-6]).mean() < 0.25
+    assert gains[100:].std() < 0.5
+
+
+@pytest.mark.parametrize("start_db", [None, 12.0])
+def test_silence_and_noise_hold(start_db: float | None) -> None:
+    """Where nobody speaks the gain stays what it was, and nothing is made louder that was never heard."""
+    for sound in (np.zeros((20 * SAMPLE_RATE, 1), np.float32), room(-50)):
+        _, gains = levelled(sound, 5, start_db=start_db)
+        assert (gains == (start_db or 0)).all()
+
+
+def test_noise_before_the_first_word() -> None:
+    """A broadcast that begins with the noise of a room begins softly, and its first words are at the target."""
+    sound = np.concatenate([room(-50)[: 7 * SAMPLE_RATE], at(-30, voice(1))])
+    heard, gains = levelled(sound, 5)
+    assert gains[:50].max() == 0
+    assert measured(heard[int(7.5 * SAMPLE_RATE) : 11 * SAMPLE_RATE]) == pytest.approx(TARGET, abs=2)
+
+
+@pytest.mark.parametrize("off", [-12.0, 12.0])
+def test_start_from_the_rooms_last_episodes(off: float) -> None:
+    """The gain begins where the room's last episodes had it, and a speaker of another loudness is met in 3 s."""
+    heard, gains = levelled(lasting(60, at(-25, voice(1))), 5, start_db=9 + off)
+    assert gains[0] == 9 + off
+    assert measured(heard[3 * SAMPLE_RATE : 10 * SAMPLE_RATE]) == pytest.approx(TARGET, abs=1.5)
+
+
+def test_bounds() -> None:
+    """What is next to nothing or far too loud is brought nearer, no further than the bounds."""
+    assert levelled(lasting(30, at(-55, voice(1))), 5)[1].max() == HIGHEST_DB
+    assert levelled(lasting(30, at(8, voice(1))), 5)[1].min() == LOWEST_DB
+
+
+def test_stereo_is_led_as_one() -> None:
+    """Both channels get the same gains; two equal ones are as loud as one that is played on both."""
+    mono = at(-30, voice(1))
+    alone, _ = levelled(mono, 5)
+    both, _ = levelled(np.repeat(mono, 2, axis=1), 5)
+    assert np.allclose(both, alone, atol=1e-6)
+    lopsided = np.concatenate([mono, 0.25 * mono], axis=1)
+    heard, _ = levelled(lopsided, 5)
+    assert np.allclose(heard[:, 0] * 0.25, heard[:, 1], atol=1e-6)
+    assert measured(heard) == pytest.approx(TARGET, abs=0.5)
+
+
+def test_joins_without_a_step() -> None:
+    """A curve has one gain for each border of a hop and begins where the piece before ended."""
+    state = begin(3.0)
+    end = 300
+    for samples in (HOP * 50, 1, HOP, HOP * 20 + 1, 0, HOP * 33 - 1):
+        gains, state = curve(at(-30, voice(1))[:samples], state, TARGET)
+        assert len(gains) == -(-samples // HOP) + 1
+        assert gains.dtype == np.int16
+        assert gains[0] == end
+        end = int(gains[-1])
+        assert state.gain == end
+
+
+def test_state_is_small_and_comes_back() -> None:
+    """What one piece hands to the next is less than 1 kB of JSON and loses nothing."""
+    state = begin(None)
+    assert LevelState.from_json(state.to_json()) == state
+    for piece in np.array_split(at(-40, voice(2)), 6):
+        _, state = curve(piece, state, TARGET)
+        assert LevelState.from_json(state.to_json()) == state
+        assert len(state.to_json()) < 300
+
+
+def test_same_again() -> None:
+    """The same piece after the same state has the same gains, also when it was measured in blocks."""
+    sound = at(-30, voice(1))
+    first = curve(sound, begin(2.0), TARGET)
+    again = curve(sound.copy(), begin(2.0), TARGET)
+    meter = Meter()
+    for part in np.array_split(sound, 7):
+        meter.add(part)
+    blocks = decided(meter, len(sound), begin(2.0), TARGET)
+    for other in (again, blocks):
+        assert (first[0] == other[0]).all()
+        assert first[1] == other[1]
+
+
+def test_no_target() -> None:
+    """Without a target the samples stay as they are."""
+    sound = voice(1)[:100_000]
+    gains, state = curve(sound, begin(None), None)
+    assert not gains.any()
+    assert state == begin(None)
+    assert apply(sound, gains, 0) is sound
+
+
+def test_bridge() -> None:
+    """A bent curve is the old one but for its last second and ends as told; a short one is bent as a whole."""
+    gains = np.arange(0, 500, 10).astype(np.int16)
+    bent = bridge(gains, -3.0)
+    assert (bent[:-10] == gains[:-10]).all()
+    assert bent[-1] == -300
+    assert np.abs(np.diff(bent)).max() <= 70
+    assert bridge(gains[:4], 1.0).tolist() == [0, 33, 67, 100]
+    assert bridge(gains[:1], 1.0).tolist() == [100]
+    assert gains[-1] == 490
+
+
+SOUND: Pcm = np.stack([signal(5 * HOP - 77), signal(5 * HOP - 77, 3)], axis=1)
+GAINS = np.array([0, 300, -150, -150, 2999, 2990], np.int16)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, len(SOUND)), max_size=6))
+def test_parts_do_not_matter(cuts: list[int]) -> None:
+    """A piece in parts of any length has the same samples to the bit."""
+    borders = [0, *sorted(cuts), len(SOUND)]
+    parts = [apply(SOUND[a:b], GAINS, a) for a, b in pairwise(borders)]
+    assert (np.concatenate(parts) == apply(SOUND, GAINS, 0)).all()
+
+
+def test_gain_runs_evenly() -> None:
+    """Between two borders the gain runs evenly in dB."""
+    heard = apply(np.ones((2 * HOP, 1), np.float32), np.array([0, 600, -600], np.int16), 0)[:, 0]
+    assert 20 * np.log10(heard[[0, HOP // 2, HOP, HOP * 3 // 2]]) == pytest.approx([0, 3, 6, 0], abs=1e-4)
+
+
+def as_mp3(studio: Studio, sound: Pcm, kbps: int) -> tuple[float, float]:
+    """Integrated loudness and true peak of the sound as MP3, by ffmpeg."""
+    source = ("-f", "f32le", "-ar", "48000", "-ac", "1", "-i", "pipe:")
+    path = studio.folder / "a.mp3"
+    form = ("-c:a", "libmp3lame", "-b:a", f"{kbps}k", "-reservoir", "0", "-y")
+    subprocess.run([studio.exe, "-v", "error", *source, *form, str(path)], input=sound.tobytes(), check=True)
+    command = [studio.exe, "-i", str(path), "-af", "ebur128=peak=true:dualmono=true", "-f", "null", "-"]
+    said = subprocess.run(command, capture_output=True, check=True).stderr.decode().rpartition("Summary:")[2]
+    loudness, peak = (re.search(rf"{name}:\s+(-?[\d.]+)", said) for name in ("I", "Peak"))
+    assert loudness is not None
+    assert peak is not None
+    return float(loudness[1]), float(peak[1])
+
+
+def bursts(seconds: int) -> Pcm:
+    """The worst for an encoder of few bits: noise in syllables of very different height."""
+    random = np.random.default_rng(4)
+    heights = random.lognormal(0, 0.8, seconds * 5)
+    heights[::7] = 0
+    noise = np.convolve(random.standard_normal(seconds * SAMPLE_RATE), np.hanning(9) / 4, "same")
+    return (0.05 * noise * np.repeat(heights, HOP * 2)).astype(np.float32)[:, None]
+
+
+@pytest.mark.parametrize("kbps", [64, 96])
+@pytest.mark.parametrize("kind", ["speech", "peaky", "music", "noise"])
+def test_after_mp3(kind: str, kbps: int, studio: Studio) -> None:
+    """As MP3 too no true peak is above -1 dBTP, and it is as loud as it should be."""
+    sounds = {"speech": voice(2), "peaky": peaky(voice(1)), "music": music(30), "noise": bursts(30)}
+    heard, _ = levelled(at(-20, sounds[kind]), 10)
+    loudness, peak = as_mp3(studio, heard, kbps)
+    assert peak <= -1
+    assert loudness == pytest.approx(TARGET, abs=1.0)

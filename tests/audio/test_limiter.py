@@ -1,0 +1,91 @@
+"""The limiter: what is too loud is turned down, and how the sound is cut makes no difference."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.audio.limiter import CONTEXT, Limiter, limited
+from bot.audio.peaks import Pcm
+from tests.audio.sounds import signal
+from tests.audio.test_loudness import tone, true_peak
+
+
+def peaky(samples: int = 480_000) -> Pcm:
+    """Like speech: syllables of very different height, with pauses."""
+    heights = np.random.default_rng(5).lognormal(0, 0.8, samples // 9600 + 1)
+    heights[::7] = 0
+    return (signal(samples) * 0.02 * np.repeat(heights, 9600)[:samples]).astype(np.float32)[:, None]
+
+
+@pytest.mark.parametrize("factor", [1, 4, 16])
+def test_peaks_stay_below_the_ceiling(factor: float) -> None:
+    """However much too loud it is, no true peak goes over the ceiling, and the length stays the same."""
+    sound = peaky() * np.float32(factor)
+    heard = limited(sound, -2)
+    assert heard.shape == sound.shape
+    assert true_peak(heard) <= -2 + 0.1
+
+
+def test_untouched_where_nothing_is_too_loud() -> None:
+    """Below the ceiling no bit changes, also a little aside of what is too loud."""
+    sound = 0.2 * signal(200_000)[:, None]
+    sound[100_000:100_100] *= 20
+    heard = limited(sound, -2)
+    assert (heard[: 100_000 - CONTEXT] == sound[: 100_000 - CONTEXT]).all()
+    assert (heard[100_100 + CONTEXT :] == sound[100_100 + CONTEXT :]).all()
+    assert (heard[100_000:100_100] != sound[100_000:100_100]).any()
+
+
+def test_bends_no_wave() -> None:
+    """What is turned down keeps its form: a loud tone stays a tone."""
+    heard = limited(tone(440, 6, 1), -2)[9600:-9600, 0]
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
+    around = int(np.argmax(spectrum))
+    rest = np.concatenate([spectrum[: around - 10], spectrum[around + 10 :]])
+    assert rest.max() < spectrum[around] / 1000
+
+
+def test_channels_go_together() -> None:
+    """The loudest channel decides for both, so that nothing moves from side to side."""
+    loud = peaky(60_000) * 16
+    heard = limited(np.concatenate([loud, 0.125 * loud], axis=1), -2)
+    assert (heard[:, 0] * np.float32(0.125) == heard[:, 1]).all()
+    assert (heard[:, :1] == limited(loud, -2)).all()
+
+
+LONG = np.concatenate([peaky(30_000) * 250, np.repeat(np.float32(0.9), 4000)[:, None], peaky(16_000) * 100])
+WIDE = np.concatenate([LONG, LONG[::-1]], axis=1)
+WHOLE, WIDE_WHOLE = limited(LONG, -2), limited(WIDE, -2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, len(LONG)), st.integers(0, len(LONG)), st.booleans())
+def test_any_part_alone(one: int, other: int, wide: bool) -> None:
+    """Any part, worked on alone with CONTEXT around it, comes out the same to the bit."""
+    first, last = sorted((one, other))
+    begin, end = max(0, first - CONTEXT), min(len(LONG), last + CONTEXT)
+    sound, whole = (WIDE, WIDE_WHOLE) if wide else (LONG, WHOLE)
+    alone = limited(sound[begin:end], -2, first=begin)[first - begin : last - begin]
+    assert (alone == whole[first:last]).all()
+
+
+def test_the_whole_is_limited() -> None:
+    """The sound that these tests cut is one that the limiter works on all along."""
+    assert 0.3 < np.mean(WHOLE != LONG) < 0.99
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 20_000), st.lists(st.integers(0, 20_000), max_size=6))
+def test_blocks_do_not_matter(samples: int, cuts: list[int]) -> None:
+    """However a stream is cut into blocks, each sample comes out once and the same."""
+    sound = LONG[:samples]
+    limiter = Limiter(ceiling_db=-2)
+    parts = [limiter.push(part) for part in np.split(sound, sorted(min(cut, samples) for cut in cuts))]
+    assert (np.concatenate([*parts, limiter.flush()]) == limited(sound, -2)).all()
+
+
+def test_nothing() -> None:
+    """Nothing in, nothing out."""
+    assert limited(np.zeros((0, 2), np.float32), -2).shape == (0, 2)
+    assert len(Limiter(ceiling_db=-2).flush()) == 0

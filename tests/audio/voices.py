@@ -1,0 +1,118 @@
+"""Sounds to be levelled: the shipped speech, music, the noise of a room, and turns that two speakers take."""
+
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import bot.demo
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.leveller import CEILING_DBTP, LevelState, apply, begin, curve
+from bot.audio.limiter import limited
+from bot.audio.loudness import Meter
+from bot.audio.peaks import Pcm
+from storage.records import SAMPLE_RATE
+
+TARGET = -16.0
+
+
+def measured(sound: Pcm) -> float:
+    """Integrated loudness in LUFS."""
+    meter = Meter()
+    meter.add(sound)
+    loudness = meter.integrated()
+    assert loudness is not None
+    return loudness
+
+
+def at(lufs: float, sound: Pcm) -> Pcm:
+    """The sound at this loudness."""
+    return sound * np.float32(10 ** ((lufs - measured(sound)) / 20))
+
+
+@cache
+def voice(part: int) -> Pcm:
+    """One of the demo's two voices, half a minute of it, mono."""
+    path = Path(bot.demo.__file__).parent / "speech" / f"part{part}.ogg"
+    form = ("-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1", "pipe:")
+    command = [Ffmpeg.find().exe, "-v", "error", "-i", str(path), *form]
+    heard = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(heard, np.float32)[:, None].copy()
+
+
+def lasting(seconds: float, sound: Pcm) -> Pcm:
+    """The sound over and over."""
+    return np.resize(sound, (int(seconds * SAMPLE_RATE), sound.shape[1]))
+
+
+def peaky(sound: Pcm) -> Pcm:
+    """Louder where it is loud: 6 dB more between peaks and loudness, as in a voice that nothing has compressed."""
+    power = np.convolve(sound[:, 0] ** 2, np.ones(480, np.float32) / 480, "same")
+    weights: Pcm = (power / power.max())[:, None].astype(np.float32) ** np.float32(0.35)
+    return sound * weights
+
+
+@cache
+def room(lufs: float) -> Pcm:
+    """A minute of the soft, steady noise of a room."""
+    noise = np.convolve(np.random.default_rng(1).standard_normal(60 * SAMPLE_RATE), np.hanning(60), "same")
+    return at(lufs, noise.astype(np.float32)[:, None])
+
+
+def in_room(lufs: float, sound: Pcm) -> Pcm:
+    return sound + np.resize(room(lufs), sound.shape)
+
+
+@cache
+def music(seconds: int) -> Pcm:
+    """A chord that dies away every four beats, and a drum on each."""
+    random = np.random.default_rng(3)
+    beat = SAMPLE_RATE * 60 // 100
+    bar, stroke = np.arange(4 * beat) / SAMPLE_RATE, np.arange(beat // 3) / SAMPLE_RATE
+    drum = np.sin(2 * np.pi * 60 * stroke) * np.exp(-30 * stroke)
+    drum += 0.3 * random.standard_normal(len(stroke)) * np.exp(-80 * stroke)
+    bars: list[NDArray[np.float64]] = []
+    while len(bars) * len(bar) < seconds * SAMPLE_RATE:
+        root = 110 * 2 ** (int(random.integers(12)) / 12)
+        notes = (np.sin(2 * np.pi * root * step * bar) / k for k, step in enumerate((1, 1.26, 1.5, 2, 3), 1))
+        played = 0.3 * sum(notes) * np.exp(-1.2 * bar)
+        for start in range(0, len(bar), beat):
+            played[start : start + len(drum)] += drum
+        bars.append(played)
+    return np.concatenate(bars)[: seconds * SAMPLE_RATE, None].astype(np.float32)
+
+
+Turns = list[tuple[int, slice]]  # who, and which samples
+
+
+def conversation(voices: Sequence[Pcm], turn_s: float, seconds: float) -> tuple[Pcm, Turns]:
+    """They take turns, with 0.3 s between them."""
+    sounds: list[Pcm] = []
+    turns: Turns = []
+    gap = np.zeros((SAMPLE_RATE * 3 // 10, 1), np.float32)
+    place, length = 0, int(turn_s * SAMPLE_RATE)
+    while place < seconds * SAMPLE_RATE:
+        who = len(turns) % len(voices)
+        said = np.arange(length) + len(turns) // len(voices) * length
+        sounds += [voices[who][said % len(voices[who])], gap]
+        turns.append((who, slice(place, place + length)))
+        place += length + len(gap)
+    return np.concatenate(sounds), turns
+
+
+def levelled(
+    sound: Pcm, piece_s: float, *, start_db: float | None = None, target: float | None = TARGET
+) -> tuple[Pcm, NDArray[np.float64]]:
+    """The sound in pieces, each with its curve and the state handed on as it is stored; then the limiter. And the
+    gains in dB, one per hop."""
+    state, length = begin(start_db), int(piece_s * SAMPLE_RATE)
+    parts, gains = [], []
+    for start in range(0, len(sound), length):
+        piece = sound[start : start + length]
+        decided, state = curve(piece, LevelState.from_json(state.to_json()), target)
+        parts.append(apply(piece, decided, 0))
+        gains.append(decided[:-1])
+    return limited(np.concatenate(parts), CEILING_DBTP), np.concatenate(gains) / 100

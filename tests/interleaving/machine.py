@@ -1,0 +1,140 @@
+"""The machine: people, and the homeserver, the clock and the bot, each of which may take the next step."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule
+
+from storage.records import ChunkState, SessionId
+from tests.interleaving import verdict
+from tests.interleaving.homeserver import Fate, Media
+from tests.interleaving.people import ANY, COMES, People, one_of, session_of
+from tests.interleaving.stage import LANE_KINDS, Stage
+
+
+class Interleavings(People):
+    """`begun` is a store whose bot is in the room already."""
+
+    def __init__(self, begun: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="interleaving-"))
+        self._patch = pytest.MonkeyPatch()
+        super().__init__(Stage(shutil.copytree(begun, self._folder / "data"), loop, self._patch))
+
+    def teardown(self) -> None:
+        try:
+            if sys.exc_info()[0] is None:
+                self.everything_comes_to_rest()
+                self.told_again_nothing_changes()
+        finally:
+            self.stage.close()
+            self._patch.undo()
+            shutil.rmtree(self._folder)
+
+    # ---- the homeserver and the bot
+
+    @rule(most=st.sampled_from([None, None, 1, 2, 5]), gap=st.integers(0, 2), again=st.sampled_from([0, 0, 3, 50]))
+    def a_sync_comes(self, most: int | None, gap: int, again: int) -> None:
+        self.stage.run(self.stage.sync(most, gap=gap, again=again))
+
+    @rule(then=st.sampled_from(["settle", "fetch", "sound", "desk", "all"]), most=st.integers(1, 4))
+    def a_sync_comes_and_some_of_it_is_done(self, then: str, most: int) -> None:
+        self.stage.run(self.stage.sync())
+        self.the_bot_works(then, most)
+
+    @rule(what=st.sampled_from(["settle", *LANE_KINDS, "fetch", "sound", "all", "all"]), most=st.integers(1, 4))
+    def the_bot_works(self, what: str, most: int) -> None:
+        if what == "settle":
+            self.stage.run(self.stage.shell.settle())
+        elif what == "all":
+            self.stage.run(self.stage.all_due())
+        else:
+            self.stage.run(self.stage.work(LANE_KINDS[what], most))
+
+    @precondition(lambda self: self._unsent_keys() or self._media_away())
+    @rule(which=ANY, media=st.booleans())
+    def a_key_or_media_turn_up(self, which: int, media: bool) -> None:
+        keys, away = self._unsent_keys(), self._media_away()
+        if keys and not (media and away):
+            self.stage.homeserver.promised.add(one_of(keys, which))
+        else:
+            one_of(away, which).comes()
+
+    def _unsent_keys(self) -> list[SessionId]:
+        sent = self.stage.homeserver.promised
+        sealed = [one.session for one in self.stage.homeserver.timeline if one.session and COMES in one.session]
+        return [one for one in dict.fromkeys(sealed) if one not in sent]
+
+    def _media_away(self) -> list[Media]:
+        return [one for one in self.stage.homeserver.media.values() if one.fate is Fate.AWAY]
+
+    @rule(number=st.integers(1, 12), after_commit=st.booleans())
+    def it_will_die_at_a_write(self, number: int, after_commit: bool) -> None:
+        self.stage.shell.store.die_at(number, after_commit=after_commit)
+
+    @rule(what=st.sampled_from(["sync", "desk", "die"]))
+    def something_will_come_between(self, what: str) -> None:
+        self.stage.meanwhile(what)
+
+    @rule(keeps_house=st.booleans())
+    def it_is_started_anew(self, keeps_house: bool) -> None:
+        self.stage.rise()
+        if keeps_house:
+            self.stage.run(self.stage.keep_house())
+
+    @rule(seconds=st.sampled_from([1, 30, 61, 61, 600, 1801, 4000, 15_000, -60, -600]))
+    def the_clock_moves(self, seconds: int) -> None:
+        """Backwards only the bot's."""
+        if seconds > 0:
+            self.stage.pass_by(seconds)
+        else:
+            self.stage.jump(seconds)
+
+    # ---- what holds at each moment
+
+    @invariant()
+    def what_is_listed_can_be_played(self) -> None:
+        """The file of each episode and of each stored chunk is there."""
+        blobs = self.stage.shell.store.blobs
+        for one in self.stage.loop.run_until_complete(verdict.kept(self.stage)):
+            assert one.episode is None or blobs.path(one.episode.blob).exists()
+            for chunk in one.chunks:
+                assert (chunk.state is ChunkState.STORED) is (chunk.blob is not None)
+                assert chunk.blob is None or blobs.path(chunk.blob).exists()
+
+    @rule(really=st.integers(0, 3))
+    def sometimes_everything_comes_to_rest(self, really: int) -> None:
+        """Then life goes on."""
+        if not really:
+            self.everything_comes_to_rest()
+
+    def everything_comes_to_rest(self) -> None:
+        """All that will ever come has come, and nothing is left to do: the archive is the truth."""
+        stage = self.stage
+        stage.spare()
+        for media in stage.homeserver.media.values():
+            media.comes()
+        stage.homeserver.promised |= {session_of(one, COMES) for one in self.broadcasts}
+        stage.loop.run_until_complete(self._rest())
+        stage.loop.run_until_complete(verdict.judge(stage))
+
+    def told_again_nothing_changes(self) -> None:
+        """A start, and all of the timeline once more."""
+        stage = self.stage
+        before = stage.loop.run_until_complete(verdict.kept(stage))
+        stage.rise()
+        stage.loop.run_until_complete(stage.sync(again=len(stage.homeserver.timeline)))
+        stage.loop.run_until_complete(self._rest())
+        assert stage.loop.run_until_complete(verdict.kept(stage)) == before
+        stage.loop.run_until_complete(verdict.judge(stage))
+
+    async def _rest(self) -> None:
+        await self.stage.rest()
+        if not self.stage.deaths:
+            await verdict.no_file_is_lost(self.stage)
+        await self.stage.keep_house()
+        await self.stage.all_due()

@@ -1,0 +1,122 @@
+"""Sound in which every sample is another one: whoever hears it can say what it is, and a decoder costs nothing.
+
+The n-th sample ever spoken has the value n / 2^23, which 32-bit floats hold exactly. A packet of Opus is its table of
+contents and the number of its first sample; a WAV file holds its numbers as they are. All that joins, cuts and places
+is the real code; only the codec is not.
+"""
+
+import asyncio
+import io
+import struct
+import wave
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.audio.decode import pcm
+from bot.audio.encode import MadeEpisode
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.opus import OpusReader, duration
+from bot.audio.plan import Mismatch, Piece, length
+from bot.demo.slicing import PACKET
+from bot.errors import GiveUp
+from storage.records import SAMPLE_RATE, Container
+
+Pcm = NDArray[np.float32]
+
+SCALE = 1 << 23
+_CONTENTS = bytes([1 << 3])  # SILK, 20 ms, mono, one frame (RFC 6716, section 3.1)
+_FIRST = struct.Struct(">I")
+
+
+def packets(first: int, count: int) -> list[bytes]:
+    """Packets of 20 ms, whose first sample is number `first`."""
+    return [_CONTENTS + _FIRST.pack(first + index * PACKET) for index in range(count)]
+
+
+def wav(first: int, samples: int) -> bytes:
+    return _file(np.arange(first, first + samples, dtype="<i4"))
+
+
+def tone(first: int, samples: int) -> bytes:
+    """Something that can be heard."""
+    return _file((np.sin(np.arange(first, first + samples) / 20) * (1 << 29)).astype("<i4"))
+
+
+def _file(numbers: NDArray[np.int32]) -> bytes:
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(4)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(numbers.tobytes())
+    return out.getvalue()
+
+
+def heard(first: int, samples: int) -> Pcm:
+    """What these samples sound like."""
+    return (np.arange(first, first + samples) / SCALE).astype(np.float32)
+
+
+class Codec(Ffmpeg):
+    """Decodes what is made here."""
+
+    def __init__(self) -> None:
+        super().__init__("codec")
+
+    async def decode(self, path: Path, container: Container, *, max_seconds: float) -> AsyncGenerator[bytes, None]:
+        decoded = _opus(path) if container is Container.OGG_OPUS else _wav(path)
+        yield decoded[: round(max_seconds * SAMPLE_RATE)].tobytes()
+
+    async def describe(self, path: Path, container: Container) -> tuple[int, int]:
+        return SAMPLE_RATE, 1
+
+
+def _wav(path: Path) -> Pcm:
+    with wave.open(str(path)) as file:
+        numbers = np.frombuffer(file.readframes(file.getnframes()), "<i4")
+    return (numbers / SCALE).astype(np.float32)
+
+
+def _opus(path: Path) -> Pcm:
+    """As RFC 7845 has it: the pre-skip of the head is dropped."""
+    with path.open("rb") as file:
+        reader = OpusReader(file)
+        found = [packet for _, page in reader for packet in page]
+    assert reader.head is not None
+    sounds = [heard(_FIRST.unpack(packet[1:])[0], duration(packet)) for packet in found]
+    return np.concatenate([*sounds, heard(0, 0)])[reader.head.pre_skip :]
+
+
+class Joiner:
+    """Stands in for `make_episode`: joined by the real code, written down as it is instead of as MP3."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self.mismatches: list[Mismatch] = []
+        self._meanwhile = meanwhile
+
+    async def __call__(
+        self, pieces: Sequence[Piece], out: Path, *, ffmpeg: Ffmpeg, workdir: Path, **_: Any
+    ) -> MadeEpisode:
+        if not length(pieces):
+            raise GiveUp("there is nothing to join", reason="empty")
+        blocks = [block async for block in pcm(pieces, ffmpeg, workdir, report=self.mismatches.append)]
+        data = b"".join(block.tobytes() for block in blocks)
+        await asyncio.to_thread(out.write_bytes, data)
+        await self._meanwhile()
+        return MadeEpisode(len(data), sha256(data).hexdigest(), length(pieces), 0.0)
+
+
+def read(path: Path) -> Pcm:
+    """What a joiner wrote."""
+    return np.fromfile(path, np.float32)
+
+
+def silences(sound: Pcm) -> Iterable[tuple[int, int]]:
+    """Position and length of each stretch of silence: no sample that was spoken is 0."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], sound == 0, [False]]).astype(np.int8)))
+    return [(int(begin), int(end - begin)) for begin, end in zip(edges[::2], edges[1::2], strict=True)]

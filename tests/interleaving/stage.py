@@ -1,0 +1,299 @@
+"""Speakers, a homeserver and the bot, each of which may be made to take the next step, and the bot to die."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from bot.matrix.media import FetchedMedia
+from bot.matrix.outbox import Outbox
+from bot.matrix.sending import Sending
+from bot.worker import finishing, pictures
+from bot.worker.lanes import LANES
+from storage import jobs, journal
+from storage.records import DeviceId, EventId, JobKind, Json, MediaSource, RoomId, SessionId, UserId
+from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
+from tests.interleaving.sound import Codec, Joiner
+from tests.interleaving.speaker import Broadcast, Piece, Voice
+from tests.shell import ALICE, INFO, Killed, Shell, find_ffmpeg, shell
+
+T = TypeVar("T")
+
+BOB = UserId("@bob:hs")
+MALLORY = UserId("@mallory:hs")
+LANE_KINDS = {lane.name: lane.kinds for lane in LANES}
+
+
+class Complaints(logging.Handler):
+    """Errors that were logged, and whatever comes with a traceback: mistakes of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR or record.exc_info:
+            self.heard.append(self.format(record))
+
+
+class Said:
+    """The room, as it hears the bot. A transaction that comes again is the same event."""
+
+    def __init__(self) -> None:
+        self.notices: dict[str, Json] = {}
+
+    async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
+        assert self.notices.setdefault(txn_id, content) == content
+        return EventId(f"${txn_id}")
+
+
+class Stage:
+    """Everything in one place. `run` drives the bot's side; a death in it is followed by a start."""
+
+    def __init__(
+        self,
+        directory: Path,
+        loop: asyncio.AbstractEventLoop,
+        patch: pytest.MonkeyPatch,
+        voice: Voice | None = None,
+    ) -> None:
+        """With a voice that people could hear, ffmpeg decodes and encodes."""
+        self.loop = loop
+        self.said = Said()
+        self.complaints = Complaints()
+        self.voice = voice or Voice()
+        self.broadcasts: list[Broadcast] = []
+        self.begun: dict[EventId, datetime] = {}  # by the bot's clock
+        self.deaths = 0
+        self._meanwhiles: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._on_way: frozenset[SessionId] = frozenset()
+        self._open: AbstractAsyncContextManager[Shell] = shell(directory)
+        self.shell = loop.run_until_complete(self._open.__aenter__())
+        self.clock = self.shell.clock
+        self.peak = self.clock()
+        self.homeserver = Homeserver(self.clock())
+        self.joiner = Joiner(self._meanwhile)
+        self._codec = find_ffmpeg() if voice else Codec()
+        if not voice:
+            patch.setattr(finishing, "make_episode", self.joiner)
+        patch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+        self._complete()
+        logging.getLogger("bot").addHandler(self.complaints)
+
+    def close(self) -> None:
+        logging.getLogger("bot").removeHandler(self.complaints)
+        self.loop.run_until_complete(self._open.__aexit__(None, None, None))
+
+    def _complete(self) -> None:
+        """What the shell lacks: media, keys, a codec that costs nothing, and somebody who listens."""
+        self.shell.download = self._download
+        self.shell.opens = self.homeserver.opens
+        self.shell.use(self._codec)
+        outbox = Outbox(
+            self.shell.store,
+            cast("Sending", self.said),
+            invites=(),
+            addresses=lambda *_: ("", ""),
+            take_state=self.shell.intake.refresh,
+            prefix="!aircheck",
+            clock=self.clock,
+        )
+        self.shell.handlers[JobKind.NOTICE] = outbox.notice
+
+    # ---- life and death
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """None when the process died of it; a new one has started then."""
+        try:
+            return self.loop.run_until_complete(work)
+        except Killed:
+            self.deaths += 1
+            self.rise()
+            return None
+
+    def rise(self) -> None:
+        """A start, after a death or without one. Room keys that came are in the device's own store."""
+        self._meanwhiles.clear()
+        self._on_way = frozenset()
+        self.loop.run_until_complete(self._rise())
+
+    async def _rise(self) -> None:
+        await self.shell.rise_again()
+        self._complete()
+        async with self.shell.store.write() as db:
+            await journal.try_again(db)
+        await self.shell.intake.open_all()
+
+    def spare(self) -> None:
+        """Nothing that was going to happen to it does."""
+        self.shell.store.left = None
+        self._meanwhiles.clear()
+
+    def meanwhile(self, what: str) -> None:
+        """Something happens in the middle of the next download or joining."""
+        self._meanwhiles.append({"sync": self._sync_all, "desk": self._desk, "die": self._die}[what])
+
+    async def _meanwhile(self) -> None:
+        if self._meanwhiles:
+            await self._meanwhiles.pop(0)()
+
+    async def _sync_all(self) -> None:
+        await self.sync()
+        await self.shell.settle()
+
+    async def _desk(self) -> None:
+        await self.work(LANE_KINDS["desk"], 5)
+
+    async def _die(self) -> None:
+        raise Killed
+
+    # ---- time
+
+    def pass_by(self, seconds: float) -> None:
+        self.homeserver.pass_by(seconds)
+        self.jump(seconds)
+
+    def jump(self, seconds: float) -> None:
+        """Of the bot's clock alone."""
+        self.clock.pass_by(seconds)
+        self.peak = max(self.peak, self.clock())
+
+    # ---- what the bot does
+
+    async def sync(self, most: int | None = None, *, gap: int = 0, again: int = 0, keys: bool = True) -> None:
+        """The next events: at most so many, with those before them `again`, and the keys that were sent."""
+        since = await self._since()
+        upto = len(self.homeserver.timeline) if most is None else min(len(self.homeserver.timeline), since + most)
+        new = self._on_way | (frozenset(self.homeserver.promised - self.homeserver.given) if keys else frozenset())
+        self._on_way = new
+        before = max(0, since - again)
+        batch, told = self.homeserver.answer(before, upto, gap=gap, keys=new)
+        forms = [(one, not one.redacted) for one in told]
+        try:
+            await self.shell.intake.take(batch)
+            self._on_way = frozenset()
+        finally:
+            if await self._since() == upto:
+                self._written(forms)
+
+    async def _since(self) -> int:
+        since = await self.shell.intake.since()
+        return int(since) if since and since.isdigit() else 0
+
+    def _written(self, forms: list[tuple[Told, bool]]) -> None:
+        for one, whole in forms:
+            if one.whole is None:
+                one.whole = whole
+                self.begun[one.event_id] = self.clock()
+
+    async def work(self, kinds: tuple[JobKind, ...], most: int) -> int:
+        """At most so many due jobs of these kinds, each to its end as the lanes end it; how many."""
+        for done in range(most):
+            if not await self.shell.work_one(kinds):
+                return done
+        return most
+
+    async def next_due(self, *, but: JobKind) -> datetime | None:
+        """When something else wants to run."""
+        async with self.shell.store.read() as db:
+            return await jobs.next_due(db, [kind for kind in JobKind if kind is not but])
+
+    async def all_due(self) -> None:
+        await self.shell.settle()
+        while await self.work(tuple(JobKind), 1):
+            await self.shell.settle()
+
+    async def rest(self) -> None:
+        """Hears everything, and time passes until nothing is left to do but to ask for media that are not there."""
+        await self.sync()
+        while True:
+            await self.all_due()
+            due = await self.next_due(but=JobKind.FETCH)
+            if due is None:
+                return
+            self.pass_by((due - self.clock()).total_seconds())
+
+    async def keep_house(self) -> None:
+        await self.shell.keeper.tidy()
+        await self.shell.keeper.sweep()
+
+    async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        await self._meanwhile()
+        data = self.homeserver.download(source)
+        await asyncio.to_thread(part.write_bytes, data)
+        return FetchedMedia(len(data), sha256(data))
+
+    # ---- what people do
+
+    def start(self, who: UserId, device: DeviceId, *, web: bool, pages: int) -> Told:
+        content = {"state": "started", "device_id": device, "chunk_length": 120}
+        told = self.homeserver.tell(who, INFO, content, state_key=who)
+        told.broadcast = Broadcast(told.event_id, who, device, web, pages, self.voice)
+        self.broadcasts.append(told.broadcast)
+        return told
+
+    def change(self, broadcast: Broadcast, state: str, last: int | None = None, who: UserId | None = None) -> Told:
+        """An info event; of a stranger's with `who`."""
+        content: dict[str, Any] = {"state": state, "device_id": broadcast.device, "m.relates_to": _reference(broadcast)}
+        content |= {} if last is None else {"last_chunk_sequence": last}
+        sender = who or broadcast.who
+        return self.homeserver.tell(sender, INFO, content, state_key=sender, broadcast=broadcast)
+
+    def send(self, broadcast: Broadcast, piece: Piece, fate: Fate, session: SessionId | None) -> Told:
+        """The chunk's event; it has its number and is uploaded now."""
+        broadcast.uploaded(piece)
+        mxc = self.homeserver.upload(piece.data, fate)
+        told = self._chunk(broadcast, broadcast.who, mxc, piece.number, piece.announced_ms, session)
+        told.piece = piece
+        piece.events.append(told.event_id)
+        return told
+
+    def forge(self, broadcast: Broadcast, number: int) -> Told:
+        """A stranger's chunk."""
+        mxc = self.homeserver.upload(b"RIFF", Fate.HERE)
+        return self._chunk(broadcast, MALLORY, mxc, number, 1000, None)
+
+    def chat(self, broadcast: Broadcast, session: SessionId | None) -> Told:
+        """Something of the speaker's that refers to the broadcast and is no chunk."""
+        content = {"msgtype": "m.text", "body": "…", "m.relates_to": _reference(broadcast)}
+        return self.homeserver.tell(broadcast.who, "m.room.message", content, broadcast=broadcast, session=session)
+
+    def _chunk(
+        self,
+        broadcast: Broadcast,
+        who: UserId,
+        mxc: str,
+        number: int | None,
+        announced_ms: int | None,
+        session: SessionId | None,
+    ) -> Told:
+        content = {
+            "msgtype": "m.audio",
+            "url": mxc,
+            "info": {} if announced_ms is None else {"duration": announced_ms},
+            "m.relates_to": _reference(broadcast),
+            "io.element.voice_broadcast_chunk": {"sequence": number},
+        }
+        return self.homeserver.tell(who, "m.room.message", content, broadcast=broadcast, session=session)
+
+    def leave(self, who: UserId) -> Told:
+        return self.homeserver.tell(who, "m.room.member", {"membership": "leave"}, state_key=who)
+
+    def redact_next(self, who: UserId) -> None:
+        """Of what is going to be said next: a server may tell it in this order
+        (https://github.com/matrix-org/synapse/issues/14231)."""
+        self.homeserver.tell(who, "m.room.redaction", {}, redacts=f"${len(self.homeserver.timeline) + 1}")
+
+    def redact(self, target: Told) -> Told:
+        redaction = self.homeserver.redact(target, ALICE)
+        redaction.redacts = target
+        return redaction
+
+
+def _reference(broadcast: Broadcast) -> dict[str, str]:
+    return {"rel_type": "m.reference", "event_id": broadcast.started}

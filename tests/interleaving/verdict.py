@@ -1,0 +1,194 @@
+"""Compares what the bot has kept with the truth, when all has come to rest."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from bot.recording.ledger import Ledger, lay_out
+from bot.recording.report import recording_json
+from storage import archive, rooms, tables
+from storage.records import Chunk, ChunkState, Episode, EventId, JobKind, JobState, Recording, RecordingState, to_ms
+from tests.interleaving import sound
+from tests.interleaving.homeserver import sha256
+from tests.interleaving.stage import Stage
+from tests.interleaving.truth import Part, Quiet, Sound, Truth
+from tests.shell import ROOM
+
+ABANDONED_AFTER_S = 1800
+LISTED = {ChunkState.WAITING_FOR_KEY, ChunkState.WAITING_FOR_MEDIA, ChunkState.REDACTED}
+
+
+@dataclass(frozen=True)
+class Kept:
+    recording: Recording
+    chunks: tuple[Chunk, ...]
+    episode: Episode | None
+
+
+async def kept(stage: Stage) -> tuple[Kept, ...]:
+    """Everything in the archive, the oldest first."""
+    async with stage.shell.store.read() as db:
+        found = sorted(await archive.recordings(db), key=lambda one: one.position)
+        return tuple([Kept(one, await archive.chunks(db, one.id), await archive.episode(db, one.id)) for one in found])
+
+
+async def judge(stage: Stage) -> None:
+    """Raises AssertionError for whatever is not as it should be."""
+    assert stage.complaints.heard == []
+    assert stage.joiner.mismatches == []
+    archived = {one.recording.event_id: one for one in await kept(stage)}
+    truths = {one.started: Truth(one, stage.homeserver, _rows(archived.get(one.started))) for one in stage.broadcasts}
+    assert set(archived) == {started for started, truth in truths.items() if truth.followed}
+    assert [one.recording.number for one in archived.values()] == list(range(1, len(archived) + 1))
+    for started, one in archived.items():
+        if truths[started].deleted:
+            _is_gone(one)
+        else:
+            _is_true(stage, truths[started], one)
+    await _was_said_once(stage, archived)
+    await _nothing_is_left_over(stage, archived)
+
+
+def _rows(one: Kept | None) -> tuple[Chunk, ...]:
+    return one.chunks if one else ()
+
+
+# ---- one recording
+
+
+def _is_gone(one: Kept) -> None:
+    recording = one.recording
+    assert recording.state is RecordingState.DELETED
+    assert (one.chunks, one.episode) == ((), None)
+    assert (recording.title, recording.description, recording.broadcaster_name) == (None, None, None)
+
+
+def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
+    recording = one.recording
+    _has_the_chunks(stage, truth, one)
+    may_be_abandoned = (stage.peak - stage.begun[recording.event_id]).total_seconds() >= ABANDONED_AFTER_S
+    assert recording.ended_by is not None
+    assert recording.ended_by in truth.ended_by(may_be_abandoned=may_be_abandoned)
+    assert recording.announced_last == (truth.announced or None)
+    assert recording.state is truth.state(recording.ended_by)
+    ledger = lay_out(recording, one.chunks)
+    _lists_what_there_is(truth, one, ledger)
+    if not truth.sounds:
+        assert one.episode is None
+        return
+    assert one.episode is not None
+    assert one.episode.published_at is not None
+    heard = sound.read(stage.shell.store.blobs.path(one.episode.blob))
+    assert (one.episode.samples, ledger.samples) == (len(heard), len(heard))
+    _is_heard(truth.parts, heard, ledger)
+
+
+def _has_the_chunks(stage: Stage, truth: Truth, one: Kept) -> None:
+    """Every chunk that was ever heard of, as what it is; and no other."""
+    rows = {row.event_id: row for row in one.chunks}
+    wanted = truth.chunks()
+    assert set(rows) <= set(wanted)
+    for event_id, states in wanted.items():
+        row = rows.get(event_id)
+        assert (row.state if row else None) in states, event_id
+        if row is None:
+            continue
+        told = next(told for told in truth.told if told.event_id == event_id)
+        assert row.sequence in {None, told.piece.number if told.piece else None}
+        assert row.sequence is not None or told.session is not None
+        stored = row.state is ChunkState.STORED
+        assert row.blob == (sha256(told.piece.data) if stored and told.piece else None)
+        if stored:
+            assert stage.shell.store.blobs.path(sha256(told.piece.data) if told.piece else row.blob).exists()  # type: ignore[arg-type]
+
+
+def _is_heard(parts: list[Part], heard: sound.Pcm, ledger: Ledger) -> None:
+    """Each sound to the sample, in the order in which it was spoken, and silence of its true length between."""
+    entries = [entry for entry in ledger.entries if entry.sounds]
+    assert [entry.event_id for entry in entries] == [part.event_id for part in parts if isinstance(part, Sound)]
+    silent = dict(sound.silences(heard))
+    at = least = most = 0
+    for part in parts:
+        if isinstance(part, Quiet):
+            least, most = least + part.least, most + part.most
+            continue
+        length = silent.pop(at, 0)
+        assert least <= length <= most, f"{length} samples of silence at {at}, not {least} to {most}"
+        at, least, most = at + length, 0, 0
+        entry = entries.pop(0)
+        assert (entry.position, entry.samples) == (at, part.samples)
+        assert (heard[at : at + part.samples] == sound.heard(part.first, part.samples)).all(), f"other sound at {at}"
+        at += part.samples
+    assert at == len(heard)
+    assert silent == {}
+
+
+def _lists_what_there_is(truth: Truth, one: Kept, ledger: Ledger) -> None:
+    """Each chunk once, each number that is missing, each gap."""
+    shown = recording_json(one.recording, one.chunks, one.episode, title="", path=None)
+    listed = [chunk for chunk in shown["chunks"] if chunk["event_id"] is not None]
+    assert Counter(chunk["event_id"] for chunk in listed) == Counter(row.event_id for row in one.chunks)
+    spoken = {row.event_id for piece in truth.broadcast.pieces if (row := truth.row(piece))}
+    for chunk in listed:
+        row = next(row for row in one.chunks if row.event_id == chunk["event_id"])
+        spare = row.event_id not in spoken and row.sequence is not None
+        winner = spare and any(
+            (heard := truth.row(piece)) is not None and heard.state is ChunkState.STORED
+            for piece in truth.broadcast.pieces
+            if row.event_id in piece.events
+        )
+        duplicate = winner and row.state not in LISTED
+        assert chunk["state"] == ("duplicate" if duplicate else row.state)
+    numbers = [chunk["sequence"] for chunk in shown["chunks"] if chunk["state"] == "missing"]
+    missing = [number for number in numbers if number is not None]
+    assert set(missing) <= set(truth.absent)
+    assert len(missing) == max(0, len(truth.absent) - len(truth.nameless))
+    assert sum(gap["duration_ms"] for gap in shown["gaps"]) == sum(to_ms(gap.samples) for gap in ledger.gaps)
+    silence = sum(entry.samples for entry in ledger.entries if entry.silence)
+    assert sum(gap.samples for gap in ledger.gaps) == silence
+
+
+# ---- the house
+
+
+async def _was_said_once(stage: Stage, archived: dict[EventId, Kept]) -> None:
+    """Nothing is said twice, and of each recording that can be heard that it is there."""
+    async with stage.shell.store.read() as db:
+        notices = list(await db.execute(select(tables.jobs).where(tables.jobs.c.kind == JobKind.NOTICE)))
+    subjects = Counter(job.subject for job in notices)
+    assert set(subjects.values()) <= {1}
+    assert len(stage.said.notices) <= len(subjects)
+    for started, one in archived.items():
+        assert one.episode is None or one.episode.announced
+        assert one.episode is None or subjects[f"published:{started}"] == 1
+
+
+async def _nothing_is_left_over(stage: Stage, archived: dict[EventId, Kept]) -> None:
+    """No job, event or file that nobody waits for."""
+    waiting = {
+        chunk.event_id: chunk.state for one in archived.values() for chunk in one.chunks if chunk.state in LISTED
+    }
+    async with stage.shell.store.read() as db:
+        found = list(await db.execute(select(tables.jobs)))
+        journal = list(await db.execute(select(tables.journal)))
+    left = {(job.kind, job.subject) for job in found if job.state is not JobState.DONE}
+    asked = {event for event, state in waiting.items() if state is ChunkState.WAITING_FOR_MEDIA}
+    assert left == {(JobKind.FETCH, event) for event in asked}
+    assert all(job.state is JobState.READY for job in found if job.state is not JobState.DONE)
+    assert all(row.handled for row in journal)
+    assert list(stage.shell.store.blobs.scratch.iterdir()) == []
+    sealed = {event for event, state in waiting.items() if state is ChunkState.WAITING_FOR_KEY}
+    assert {row.event_id for row in journal if row.event is not None} == sealed
+    await no_file_is_lost(stage)
+
+
+async def no_file_is_lost(stage: Stage) -> None:
+    """Each file has its row and each row its file. Only a death may leave one, until the house is kept."""
+    async with stage.shell.store.read() as db:
+        room = await rooms.room(db, ROOM)
+    assert room is not None
+    needed = {room.cover}
+    for one in await kept(stage):
+        needed |= {chunk.blob for chunk in one.chunks} | {one.episode.blob if one.episode else None}
+    assert set(stage.shell.files()) == needed - {None}

@@ -1,0 +1,168 @@
+"""Foreign hands: what another member, another room, another state key or another time says changes nothing."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.matrix.batch import RoomBatch
+from storage.records import HeardEvent, RecordingState, RoomId, UserId
+from tests.line.replay import ALICE, Capture, Line, assert_heard_whole, line
+from tests.line.speaker import Speaker, sliced
+
+CAROL = UserId("@carol:lab.local")
+QUIET_S = 60
+
+Foreign = Callable[[Speaker, list[bytes]], HeardEvent]
+
+
+@pytest.fixture
+def room() -> Capture:
+    return Capture("plain")
+
+
+@pytest.fixture
+async def it(tmp_path: Path, room: Capture) -> AsyncIterator[Line]:
+    """The bot, in the room."""
+    async with line(tmp_path / "data") as made:
+        await made.move_in(room)
+        yield made
+
+
+def someone_elses_chunk(alice: Speaker, media: list[bytes]) -> HeardEvent:
+    return alice.sends(media[2], 2, sender=CAROL)
+
+
+def someone_elses_stop(alice: Speaker, _: list[bytes]) -> HeardEvent:
+    return alice.tells("stopped", 1, sender=CAROL, state_key=CAROL)
+
+
+def a_stop_under_another_state_key(alice: Speaker, _: list[bytes]) -> HeardEvent:
+    return alice.tells("stopped", 1, state_key=CAROL)
+
+
+def a_stop_in_somebodys_name(alice: Speaker, _: list[bytes]) -> HeardEvent:
+    return alice.tells("stopped", 1, sender=CAROL, state_key=ALICE)
+
+
+def a_chunk_in_another_room(alice: Speaker, media: list[bytes]) -> HeardEvent:
+    return replace(alice.sends(media[2], 2), room_id=RoomId("!elsewhere:lab.local"))
+
+
+def a_stop_in_another_room(alice: Speaker, _: list[bytes]) -> HeardEvent:
+    return replace(alice.tells("stopped", 1), room_id=RoomId("!elsewhere:lab.local"))
+
+
+def a_chunk_of_no_broadcast(alice: Speaker, media: list[bytes]) -> HeardEvent:
+    """It refers to a message, not to a `started`."""
+    other = replace(alice, broadcast=alice.capture.broadcast[1].event_id, uploads=alice.uploads)
+    return other.sends(media[2], 2)
+
+
+def a_chunk_of_a_chunk(alice: Speaker, media: list[bytes]) -> HeardEvent:
+    first = alice.sends(media[0], 1)
+    return replace(alice, broadcast=first.event_id).sends(media[2], 2)
+
+
+def a_payload_that_names_it_in_another_wrapper(alice: Speaker, media: list[bytes]) -> HeardEvent:
+    """Encrypted: what the wrapper says in clear is what the homeserver relates; it names another event."""
+    elsewhere = {"rel_type": "m.reference", "event_id": "$another-broadcast"}
+    return replace(alice.sends(media[2], 2), encrypted=True, clear_relation=elsewhere)
+
+
+def a_wrapper_that_names_it_by_somebody_else(alice: Speaker, media: list[bytes]) -> HeardEvent:
+    """The wrapper names the broadcast and the payload another one, and the sender is not the speaker."""
+    elsewhere = {"rel_type": "m.reference", "event_id": "$another-broadcast"}
+    sent = replace(alice, uploads=alice.uploads).sends(media[2], 2, sender=CAROL)
+    content = {**sent.event["content"], "m.relates_to": elsewhere}
+    return replace(sent, event={**sent.event, "content": content}, encrypted=True, clear_relation=alice.relation)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        someone_elses_chunk,
+        someone_elses_stop,
+        a_stop_under_another_state_key,
+        a_stop_in_somebodys_name,
+        a_chunk_in_another_room,
+        a_stop_in_another_room,
+        a_chunk_of_no_broadcast,
+        a_chunk_of_a_chunk,
+        a_payload_that_names_it_in_another_wrapper,
+        a_wrapper_that_names_it_by_somebody_else,
+    ],
+)
+async def test_what_is_foreign_neither_adds_nor_ends(it: Line, room: Capture, tmp_path: Path, foreign: Foreign) -> None:
+    """In the middle of a broadcast: it goes on, its own second chunk is heard, and nothing else is in the ledger."""
+    alice, media = Speaker(room), sliced(2, 2, 1)
+    started = alice.starts()
+    strange = foreign(alice, media)
+    chunks = [alice.sends(data, number) for number, data in enumerate(media, 1)]
+    it.serves(alice.uploads)
+    await it.tell(room.room, [started, chunks[0]])
+    if strange.room_id != room.room:
+        await it.tell(strange.room_id, [strange])
+    else:
+        await it.tell(room.room, [strange])
+    assert (await it.recording(alice.broadcast)).state is RecordingState.LIVE
+    await it.tell(room.room, [*chunks[1:], alice.tells("stopped", 3)])
+    assert (await it.recording(alice.broadcast)).state is RecordingState.COMPLETE
+    assert set(await it.chunks(alice.broadcast)) == {one.event_id for one in chunks}
+    await assert_heard_whole(await it.audio(alice.broadcast), media, tmp_path)
+
+
+async def test_a_wrapper_and_a_payload_that_differ_count_by_the_wrapper(it: Line, room: Capture) -> None:
+    """Of the speaker's own: clients differ in what they leave inside, and the homeserver knows only the outside."""
+    alice, media = Speaker(room), sliced(2, 1)
+    started = alice.starts()
+    sent = alice.sends(media[1], 2)
+    inside = {**sent.event["content"], "m.relates_to": {"rel_type": "m.reference", "event_id": "$another-broadcast"}}
+    sent = replace(sent, event={**sent.event, "content": inside}, encrypted=True, clear_relation=alice.relation)
+    first = alice.sends(media[0], 1)
+    it.serves(alice.uploads)
+    await it.tell(room.room, [started, first, sent, alice.tells("stopped", 2)])
+    assert set(await it.chunks(alice.broadcast)) == {first.event_id, sent.event_id}
+    assert (await it.recording(alice.broadcast)).state is RecordingState.COMPLETE
+
+
+def created_at(room: Capture) -> datetime:
+    event = next(one.event for one in room.room_events if one.event["type"] == "m.room.create")
+    return datetime.fromtimestamp(event["origin_server_ts"] / 1000, UTC)
+
+
+@pytest.mark.parametrize("year", [1970, 2099])
+async def test_a_senders_time_orders_nothing_and_is_shown_within_reason(
+    it: Line, room: Capture, tmp_path: Path, year: int
+) -> None:
+    """A homeserver or a client whose clock says 1970 or 2099: nothing is lost, ended or reordered by it, and the date
+    in the feed is one that is possible."""
+    alice, media = Speaker(room), sliced(2, 2, 1)
+    alice.at_ms = max(1, round(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000))
+    heard = [alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1))]
+    heard.append(alice.tells("stopped", 3))
+    times = list(range(len(heard)))
+    backwards = [
+        replace(one, event={**one.event, "origin_server_ts": one.event["origin_server_ts"] - 5000 * at})
+        for one, at in zip(heard, times, strict=True)
+    ]
+    it.serves(alice.uploads)
+    before = it.clock()
+    await it._sync(rooms=(batch_of(room, backwards),))
+    while await it.recorder.catch_up():
+        pass
+    await it.settled()
+    await it.pass_by(QUIET_S)
+    recording = await it.recording(alice.broadcast)
+    assert recording.state is RecordingState.COMPLETE
+    assert created_at(room) <= recording.started_at <= before
+    assert recording.ended_at is not None
+    assert recording.started_at <= recording.ended_at <= it.clock()
+    assert list(await it.chunks(alice.broadcast)) == [one.event_id for one in heard[1:4]]
+    await assert_heard_whole(await it.audio(alice.broadcast), media, tmp_path)
+
+
+def batch_of(room: Capture, heard: list[HeardEvent]) -> RoomBatch:
+    return RoomBatch(room.room, joined=True, timeline=tuple(heard))

@@ -1,0 +1,45 @@
+"""Broadcasts of very many chunks: the list is never cut, the length is exact, and the work does not run away."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.recording.ledger import lay_out
+from storage import archive
+from storage.records import EventId, RecordingState
+from tests.shell import START, Shell, chunk, info, shell
+from tests.worker.quick import without_ffmpeg
+
+MANY = 520
+AT_ONCE = 40
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shell]:
+    without_ffmpeg(monkeypatch)
+    async with shell(tmp_path / "data") as made:
+        await made.join()
+        yield made
+
+
+async def test_more_than_five_hundred_chunks_are_all_in_the_episode(stage: Shell) -> None:
+    """Of 520, told forty at once and fetched between, each is stored, in its order, and the length is exact."""
+    await stage.hear(info(START, "started"))
+    for first in range(1, MANY + 1, AT_ONCE):
+        await stage.hear(*(chunk(name(number), number) for number in range(first, min(first + AT_ONCE, MANY + 1))))
+        await stage.work()
+    await stage.hear(info("$stop", "stopped", last_chunk_sequence=MANY))
+    await stage.work()
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        chunks = await archive.chunks(db, recording.id)
+        episode = await archive.episode(db, recording.id)
+    assert recording.state is RecordingState.COMPLETE
+    assert [entry.event_id for entry in lay_out(recording, chunks).entries] == [name(n) for n in range(1, MANY + 1)]
+    assert episode is not None
+    assert episode.samples == MANY * 48_000
+
+
+def name(number: int) -> EventId:
+    return EventId(f"$c{number:04}")

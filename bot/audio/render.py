@@ -33,6 +33,7 @@ from storage.records import SAMPLE_RATE, Cut, Samples
 PART = 120 * SAMPLE_RATE  # samples whose gain is decided together
 AT_ONCE = SAMPLE_RATE  # samples that are limited together
 WARM = (PRE_ROLL + AHEAD + 2) * FRAME + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
+ENCODER_TAKES_LU = 0.45  # what comes out of libmp3lame is that much softer than what went in
 COPY = 1 << 20  # bytes
 
 
@@ -115,8 +116,8 @@ class Rendering:
         self.decided: dict[int, Decided] = {}  # by this rendering
         self.warm: Warm | None = None  # once the end of the layout was gone through
         self._pieces = pieces
-        self._cuts = list(cuts)
-        self._form = form
+        self.cuts = list(cuts)
+        self.form = form
         self._start_db = start_db
         self._ffmpeg = ffmpeg
         self._workdir = workdir
@@ -136,17 +137,17 @@ class Rendering:
             encoded = Path(folder) / "encoded.mp3"
             async with aclosing(self._stretch(begin, end, warm)) as blocks:
                 await self._ffmpeg.encode_mp3(
-                    blocks, encoded, kbps=self._form.bitrate, seconds=seconds, channels=self._form.channels
+                    blocks, encoded, kbps=self.form.bitrate, seconds=seconds, channels=self.form.channels
                 )
             skipped = first - begin // FRAME
-            return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self._form.frame_bytes, out)
+            return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self.form.frame_bytes, out)
 
     async def _stretch(self, begin: int, end: int, warm: Warm | None) -> AsyncGenerator[bytes, None]:
         """The samples from `begin` to `end`, as the encoder gets them."""
-        reach = LIMITER_REACH if self._form.target_lufs is not None else 0
+        reach = LIMITER_REACH if self.form.target_lufs is not None else 0
         start = max(0, begin - reach)
         stop = min(self._ends[-1], end + reach)
-        buffer, at, given = np.zeros((0, self._form.channels), np.float32), start, begin
+        buffer, at, given = np.zeros((0, self.form.channels), np.float32), start, begin
         async with aclosing(self._levelled(start, stop, warm)) as blocks:
             async for block in blocks:
                 buffer = np.concatenate([buffer, block])
@@ -160,7 +161,7 @@ class Rendering:
 
     def _limited(self, buffer: Pcm, at: int, given: int, ready: int) -> bytes:
         """The samples from `given` to `ready` of a buffer that begins at `at`."""
-        if self._form.target_lufs is not None:
+        if self.form.target_lufs is not None:
             buffer = limited(buffer, leveller.CEILING_DBTP, first=at)
         return buffer[given - at : ready - at].tobytes()
 
@@ -173,13 +174,13 @@ class Rendering:
             yield warm.pcm[len(warm.pcm) - (warm.end - start) :][: stop - start]
         if at >= stop:
             return
-        tail = np.zeros((0, self._form.channels), np.float32) if warm is None or at != warm.end else warm.pcm
+        tail = np.zeros((0, self.form.channels), np.float32) if warm is None or at != warm.end else warm.pcm
         decoded = pcm(
             self._pieces,
             self._ffmpeg,
             self._workdir,
             first=index,
-            channels=self._form.channels,
+            channels=self.form.channels,
             report=self._note,
         )
         async with aclosing(decoded), aclosing(self._gained(decoded, index)) as blocks:
@@ -207,14 +208,14 @@ class Rendering:
 
     def _hash(self, count: int) -> str | None:
         """Of what the first pieces sound like; None while that is not decided."""
-        first = self._cuts[:count]
+        first = self.cuts[:count]
         if any(cut.gains is None for cut in first):
             return None
         return hashlib.sha256("".join(map(identity, first)).encode()).hexdigest()
 
     def _whole(self, at: int) -> bool:
         """The piece that ends behind this place, or there, is decided."""
-        return self._cuts[bisect_left(self._ends, at)].gains is not None
+        return self.cuts[bisect_left(self._ends, at)].gains is not None
 
     def _note(self, mismatch: Mismatch) -> None:
         self._off_by[mismatch.piece] = mismatch.decoded - mismatch.expected
@@ -224,12 +225,12 @@ class Rendering:
         heard = 0
         deciding: _Deciding | None = None
         async for block in blocks:
-            cut = self._cuts[index]
+            cut = self.cuts[index]
             last = heard + len(block) == cut.samples
             if cut.gains is not None:
                 yield await asyncio.to_thread(leveller.apply, block, np.frombuffer(cut.gains, "<i2"), heard)
             else:
-                deciding = deciding or _Deciding(self._form.target_lufs, self._before(index), self._behind_it(index))
+                deciding = deciding or _Deciding(self.form.target_lufs, self._before(index), self._behind_it(index))
                 for part in deciding.parts(block, last=last):
                     gained = await asyncio.to_thread(deciding.decide, part)
                     if deciding.over:
@@ -241,27 +242,27 @@ class Rendering:
 
     def _decide(self, index: int, deciding: "_Deciding") -> None:
         off_by = Samples(self._off_by.get(index, 0))
-        cut = replace(self._cuts[index], gains=deciding.gains, level=deciding.level, off_by=off_by)
-        self._cuts[index] = cut
+        cut = replace(self.cuts[index], gains=deciding.gains, level=deciding.level, off_by=off_by)
+        self.cuts[index] = cut
         self.decided[index] = Decided(cut, deciding.peaks)
 
     def _before(self, index: int) -> LevelState:
         """What the piece before hands on."""
-        level = self._cuts[index - 1].level if index else None
+        level = self.cuts[index - 1].level if index else None
         return LevelState.from_json(level) if level else leveller.begin(self._start_db)
 
-    def _behind_it(self, index: int) -> int | None:
-        """The gain that the piece behind begins with, if that is decided."""
-        gains = self._cuts[index + 1].gains if index + 1 < len(self._cuts) else None
-        return int(np.frombuffer(gains, "<i2")[0]) if gains else None
+    def _behind_it(self, index: int) -> float | None:
+        """The gain in dB that the piece behind begins with, if that is decided."""
+        gains = self.cuts[index + 1].gains if index + 1 < len(self.cuts) else None
+        return float(np.frombuffer(gains, "<i2")[0]) / 100 if gains else None
 
 
 class _Deciding:
     """The gain of one piece, part by part."""
 
-    def __init__(self, target_lufs: float | None, state: LevelState, ends_at: int | None) -> None:
+    def __init__(self, target_lufs: float | None, state: LevelState, ends_at: float | None) -> None:
         self.over = False
-        self._target = target_lufs
+        self._target = None if target_lufs is None else target_lufs + ENCODER_TAKES_LU
         self._state = state
         self._ends_at = ends_at
         self._waiting: Pcm | None = None

@@ -47,14 +47,15 @@ class Studio:
     exe: str
     folder: Path
 
-    def record(self, name: str, sound: Pcm, form: tuple[str, ...], *more: str) -> Path:
-        """A file of this sound."""
+    def record(self, name: str, sound: Pcm, form: tuple[str, ...], *more: str, channels: int = 1) -> Path:
+        """A file of this sound; of several channels one sample of each after the other."""
         path = self.folder / name
-        command = [self.exe, "-v", "error", "-f", "f32le", "-ar", "48000", "-ac", "1", "-i", "pipe:", *form, *more]
+        source = ["-f", "f32le", "-ar", "48000", "-ac", str(channels), "-i", "pipe:"]
+        command = [self.exe, "-v", "error", *source, *form, *more]
         subprocess.run([*command, "-y", str(path)], input=sound.tobytes(), check=True)
         return path
 
-    def hear(self, path: Path) -> Pcm:
+    def hear(self, path: Path, channels: int = 1) -> Pcm:
         """What plain ffmpeg makes of a file."""
         command = [
             self.exe,
@@ -67,7 +68,7 @@ class Studio:
             "-ar",
             "48000",
             "-ac",
-            "1",
+            str(channels),
             "pipe:",
         ]
         return np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.float32)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bot.audio.encode import MadeEpisode
 from numpy.typing import NDArray
 
 from bot.audio.decode import pcm
-from bot.audio.encode import MadeEpisode
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.opus import OpusReader, duration
 from bot.audio.plan import Mismatch, Piece, length

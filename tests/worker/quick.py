@@ -2,18 +2,22 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.audio.encode import MadeEpisode
-from bot.audio.plan import Piece, length
-from bot.worker import fetching, finishing, pictures
+from bot.audio import leveller
+from bot.audio.mp3 import DELAY, FRAME
+from bot.audio.render import Decided, Rendered, Rendering, Warm
+from bot.worker import fetching, pictures
 from storage.records import ChunkFacts, Container, Samples, Timing
 
 Step = Callable[[str], None]
+SECOND = ChunkFacts(Container.WAV, Timing.EXACT, Samples(48_000), 48_000, 1)
 
 
 def _unnoticed(_: str) -> None:
@@ -21,21 +25,44 @@ def _unnoticed(_: str) -> None:
 
 
 def without_ffmpeg(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) -> None:
-    """Chunks are a second long, episodes a list of their pieces; `step` hears how far the work is."""
+    """Chunks are a second long, frames say which pieces they hear; `step` hears how far the work is."""
 
     async def look(part: Path, *_: Any, **__: Any) -> ChunkFacts:
         step("looked into")
-        return ChunkFacts(Container.WAV, Timing.EXACT, Samples(48_000), 48_000, 1)
-
-    async def episode(pieces: Sequence[Piece], out: Path, *, workdir: Path, **_: Any) -> MadeEpisode:
-        """As many bytes as there are pieces, that no other pieces give."""
-        data = repr([(type(one).__name__, one.samples, getattr(one, "path", Path()).name) for one in pieces]).encode()
-        await asyncio.to_thread((workdir / "frames").write_bytes, data)
-        step("half encoded")
-        await asyncio.to_thread(out.write_bytes, data)
-        step("encoded")
-        return MadeEpisode(len(data), hashlib.sha256(data).hexdigest(), length(pieces), 0.0)
+        return SECOND
 
     monkeypatch.setattr(fetching, "inspect_chunk", look)
-    monkeypatch.setattr(finishing, "make_episode", episode)
     monkeypatch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+    without_encoder(monkeypatch, step)
+
+
+def without_encoder(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) -> None:
+    """Frames are made by hand: as many as an encoder makes, each another one where other pieces are heard."""
+
+    async def make(
+        self: Rendering, first: int, frames: int | None, out: Path, warm: Warm | None = None
+    ) -> Rendered:
+        ends = [*accumulate(cut.samples for cut in self.cuts)]
+        count = -(-(ends[-1] + DELAY) // FRAME) - first if frames is None else frames
+        step("half encoded")
+        data = b"".join(_frame(self, ends, first + number) for number in range(count))
+        for index, cut in enumerate(self.cuts):
+            if cut.gains is None and ends[index] - cut.samples < (first + count) * FRAME:
+                level = leveller.begin(0.0).to_json()
+                self.decided[index] = Decided(replace(cut, gains=b"\0\0", level=level), b"")
+        await asyncio.to_thread(out.write_bytes, data)
+        step("encoded")
+        return Rendered(count, hashlib.sha256(data).hexdigest(), len(data))
+
+    monkeypatch.setattr(Rendering, "make", make)
+
+
+def _frame(rendering: Rendering, ends: list[int], number: int) -> bytes:
+    """The keys of the pieces that are heard in a frame, and where in them it lies."""
+    begins = [end - cut.samples for end, cut in zip(ends, rendering.cuts, strict=True)]
+    heard = [
+        (cut.key, number * FRAME - begin)
+        for begin, end, cut in zip(begins, ends, rendering.cuts, strict=True)
+        if begin < (number + 1) * FRAME and end > number * FRAME
+    ]
+    return hashlib.sha256(repr(heard).encode()).digest() * (rendering.form.frame_bytes // 32)

@@ -13,16 +13,20 @@ import numpy as np
 import pytest
 
 from bot.audio.cover import drawn_cover
-from bot.audio.encode import MadeEpisode, make_episode
+from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.plan import Piece, Silence, Sound
+from bot.audio.plan import Piece, Silence, Sound, length
+from bot.audio.render import Form, Rendering, keys
 from bot.audio.tags import MAX_CHAPTERS, Chapter, EpisodeTags, id3
-from bot.errors import GiveUp, TryLater
-from storage.records import Container, DurationMs, Samples
+from bot.errors import TryLater
+from storage.records import Container, Cut, DurationMs, Samples
 from tests.audio.sounds import WAV, Pcm, Studio, captured, lag, signal
 from tests.audio.test_decode import sounds
 from tests.audio.test_ffmpeg import script
 
+MONO = Form(1, 64, None)
+LEVEL = Form(1, 64, -16.0)
+FLOAT = ("-c:a", "pcm_f32le", "-f", "wav")
 TAGS = EpisodeTags(
     title="Ada, 20 November 2026, 14:05",
     artist="Ada",
@@ -33,23 +37,35 @@ TAGS = EpisodeTags(
 )
 
 
+def undecided(pieces: Sequence[Piece], form: Form) -> list[Cut]:
+    """Pieces that nothing was decided of so far."""
+    return [
+        Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
+        for ordinal, (key, piece) in enumerate(zip(keys(pieces, form), pieces, strict=True))
+    ]
+
+
 async def make(
     pieces: Sequence[Piece],
     ffmpeg: Ffmpeg,
     folder: Path,
     *,
     tags: EpisodeTags = TAGS,
-    kbps: int = 64,
-    lufs: float | None = None,
+    form: Form = MONO,
 ) -> tuple[MadeEpisode, Path]:
+    """All frames at once, and the file of them."""
     out = folder / "episode.mp3"
     work = folder / "work"
     await asyncio.to_thread(work.mkdir, exist_ok=True)
-    made = await make_episode(
-        pieces, out, tags=tags, bitrate_kbps=kbps, loudness_lufs=lufs, ffmpeg=ffmpeg, workdir=work
-    )
+    rendering = Rendering(pieces, undecided(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=work)
+    frames = work / "frames"
+    made = await rendering.make(0, None, frames)
+    samples = length(pieces)
+    stretch = Stretch(frames, 0, made.bytes)
+    episode = put_together([stretch], out, samples=samples, bitrate=form.bitrate, channels=form.channels, tags=tags)
+    await asyncio.to_thread(frames.unlink)
     assert names(work) == []
-    return made, out
+    return episode, out
 
 
 def names(folder: Path) -> list[str]:
@@ -76,7 +92,7 @@ def heard_as(studio: Studio, path: Path) -> tuple[float, float]:
 async def test_length(samples: int, kbps: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """An episode decodes to just as many samples as were joined, at any rate and length."""
     sound = signal(100_003)
-    made, out = await make(wav(studio, sound[:samples]), ffmpeg, tmp_path, kbps=kbps)
+    made, out = await make(wav(studio, sound[:samples]), ffmpeg, tmp_path, form=Form(1, kbps, None))
     heard = studio.hear(out)
     assert len(heard) == made.samples == samples
     assert mutagen.mp3.MP3(out).info.length == pytest.approx(samples / 48_000, abs=1e-4)
@@ -90,8 +106,7 @@ async def test_length(samples: int, kbps: int, studio: Studio, ffmpeg: Ffmpeg, t
 async def test_real_broadcast(name: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A real broadcast becomes an episode of its exact length and of the right level."""
     pieces = sounds(captured(name))
-    made, out = await make(pieces, ffmpeg, tmp_path, lufs=-16)
-    assert made.mismatches == ()
+    made, out = await make(pieces, ffmpeg, tmp_path, form=LEVEL)
     assert len(studio.hear(out)) == made.samples == sum(piece.samples for piece in pieces)
     loudness, peak = heard_as(studio, out)
     assert loudness == pytest.approx(-16, abs=0.5)
@@ -110,32 +125,22 @@ async def test_what_is_told_is_what_is_there(studio: Studio, ffmpeg: Ffmpeg, tmp
 async def test_the_same_again(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """The same pieces give the same bytes."""
     pieces: list[Piece] = [*wav(studio, signal(60_000)), Silence(Samples(1000))]
-    first, _ = await make(pieces, ffmpeg, tmp_path, lufs=-16)
-    assert await make(pieces, ffmpeg, tmp_path, lufs=-16) == (first, tmp_path / "episode.mp3")
+    first, _ = await make(pieces, ffmpeg, tmp_path, form=LEVEL)
+    assert await make(pieces, ffmpeg, tmp_path, form=LEVEL) == (first, tmp_path / "episode.mp3")
 
 
 async def test_level_is_left_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Without a target nothing is louder or softer than it was."""
     sound = 0.2 * signal(96_000)
-    made, out = await make(wav(studio, sound), ffmpeg, tmp_path, kbps=320)
-    assert made.gain_db == 0
+    _, out = await make(wav(studio, sound), ffmpeg, tmp_path, form=Form(1, 320, None))
     heard = studio.hear(out)
     assert np.sqrt(np.mean(heard**2)) == pytest.approx(np.sqrt(np.mean(sound**2)), rel=0.01)
 
 
 async def test_silence_stays_silence(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
     """What has no loudness is not raised."""
-    made, out = await make([Silence(Samples(48_000))], ffmpeg, tmp_path, lufs=-16)
-    assert made.gain_db == 0
+    _, out = await make([Silence(Samples(48_000))], ffmpeg, tmp_path, form=LEVEL)
     assert np.abs(studio.hear(out)).max() < 1e-4
-
-
-async def test_nothing_to_join(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Without sound there is no episode."""
-    with pytest.raises(GiveUp) as caught:
-        await make([], ffmpeg, tmp_path)
-    assert caught.value.reason == "empty"
-    assert "episode.mp3" not in names(tmp_path)
 
 
 async def test_failure_leaves_the_old_one(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
@@ -191,8 +196,22 @@ def test_many_chapters() -> None:
     assert tag.count(b"CHAP") == MAX_CHAPTERS
 
 
-async def test_stereo_is_heard_as_mono(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """An episode is mono at 48 kHz, whatever came in."""
+async def test_stereo(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A stereo episode keeps its two channels, with twice the rate, to the sample."""
+    left, right = signal(96_000), signal(96_000, seed=8)
+    path = studio.record("s.wav", np.stack([left, right], axis=1).reshape(-1), FLOAT, channels=2)
+    _, out = await make([Sound(path, Container.WAV, False, Samples(96_000))], ffmpeg, tmp_path, form=Form(2, 64, -16.0))
+    info = mutagen.mp3.MP3(out).info
+    assert (info.channels, info.sample_rate, info.bitrate) == (2, 48_000, 128_000)
+    both = studio.hear(out, channels=2).reshape(-1, 2)
+    assert len(both) == 96_000
+    for wanted, heard in ((left, both[:, 0]), (right, both[:, 1])):
+        assert lag(wanted, heard, 60_000) == 0
+    assert heard_as(studio, out)[0] == pytest.approx(-16, abs=1)
+
+
+async def test_other_rates_become_one(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """An episode is at 48 kHz, and mono where the track is, whatever came in."""
     path = studio.record("s.wav", signal(44_100), WAV, "-ac", "2", "-ar", "44100")
     _, out = await make([Sound(path, Container.WAV, False, Samples(44_100))], ffmpeg, tmp_path)
     info = mutagen.mp3.MP3(out).info

@@ -1,0 +1,134 @@
+"""Frames made piece by piece are those that one encoder makes of the whole, to the byte."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.audio import leveller
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.plan import Piece, Silence, Sound, length
+from bot.audio.render import Form, Rendering, Warm, keys
+from bot.audio.track import settled
+from storage.records import Container, Cut, Samples
+from tests.audio.sounds import WAV, Studio, captured, signal
+from tests.audio.test_decode import sounds
+from tests.audio.test_episode import undecided
+
+CUTS = (0, 100_003, 577_777, 579_000, 1_000_011)
+
+
+def spoken(studio: Studio, channels: int) -> list[Piece]:
+    """Files of their own, one of them very short, a gap, and a sliced run."""
+    sound = signal(CUTS[-1] * channels)
+    pieces: list[Piece] = []
+    for number, (start, end) in enumerate(pairwise(CUTS)):
+        path = studio.record(f"{number}.wav", sound[start * channels : end * channels], WAV, channels=channels)
+        pieces.append(Sound(path, Container.WAV, False, Samples(end - start)))
+    return [*pieces[:2], Silence(Samples(50_000)), *pieces[2:], *sounds(captured("plain"))]
+
+
+class Maker:
+    """A track that grows."""
+
+    def __init__(self, form: Form, ffmpeg: Ffmpeg, folder: Path, *, keeps_warm: bool = True) -> None:
+        self.cuts: list[Cut] = []
+        self.frames = b""
+        self._form = form
+        self._ffmpeg = ffmpeg
+        self._folder = folder
+        self._keeps_warm = keeps_warm
+        self._warm: Warm | None = None
+
+    async def advance(self, pieces: Sequence[Piece], *, last: bool) -> None:
+        self.cuts += undecided(pieces, self._form)[len(self.cuts) :]
+        first = len(self.frames) // self._form.frame_bytes
+        frames = None if last else settled(length(pieces)) - first
+        rendering = Rendering(pieces, self.cuts, self._form, start_db=None, ffmpeg=self._ffmpeg, workdir=self._folder)
+        if frames != 0:
+            part = self._folder / "part"
+            made = await rendering.make(first, frames, part, self._warm if self._keeps_warm else None)
+            self.frames += part.read_bytes()
+            assert made.bytes == part.stat().st_size
+        for index, one in rendering.decided.items():
+            self.cuts[index] = one.cut
+        self._warm = rendering.warm or self._warm
+
+
+@pytest.mark.parametrize("keeps_warm", [True, False])
+@pytest.mark.parametrize("form", [Form(1, 64, None), Form(1, 64, -16.0), Form(2, 64, -16.0)], ids=str)
+async def test_piece_by_piece(form: Form, keeps_warm: bool, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Each piece worked on when it comes, with or without the last one still in memory: the same bytes as at once."""
+    pieces = spoken(studio, form.channels)
+    at_once = Maker(form, ffmpeg, tmp_path)
+    await at_once.advance(pieces, last=True)
+    grown = Maker(form, ffmpeg, tmp_path, keeps_warm=keeps_warm)
+    for count in range(1, len(pieces)):
+        await grown.advance(pieces[:count], last=False)
+    await grown.advance(pieces, last=True)
+    assert grown.frames == at_once.frames
+    assert grown.cuts == at_once.cuts
+
+
+async def test_any_stretch_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A stretch from the middle, made again by what was decided, is what it was."""
+    form = Form(1, 64, -16.0)
+    pieces = spoken(studio, 1)
+    maker = Maker(form, ffmpeg, tmp_path)
+    await maker.advance(pieces, last=True)
+    size = form.frame_bytes
+    for first, frames in ((0, 1), (3, 200), (500, 77), (430, 50)):
+        rendering = Rendering(pieces, maker.cuts, form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
+        await rendering.make(first, frames, tmp_path / "again")
+        assert (tmp_path / "again").read_bytes() == maker.frames[first * size : (first + frames) * size]
+        assert rendering.decided == {}
+
+
+async def test_a_healed_piece_ends_where_its_follower_begins(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """What was decided of the pieces around it stays, and the gain makes no step behind it."""
+    form = Form(1, 64, -16.0)
+    loud, soft = (
+        Sound(studio.record(name, factor * signal(480_000), WAV), Container.WAV, False, Samples(480_000))
+        for name, factor in (("loud.wav", 1.0), ("soft.wav", 0.05))
+    )
+    maker = Maker(form, ffmpeg, tmp_path)
+    await maker.advance([loud, Silence(Samples(480_000)), loud], last=True)
+    cuts = [replace(maker.cuts[0]), *undecided([loud, soft, loud], form)[1:2], maker.cuts[2]]
+    rendering = Rendering([loud, soft, loud], cuts, form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
+    await rendering.make(settled(480_000), 600, tmp_path / "healed")
+    assert list(rendering.decided) == [1]
+    healed, behind = (np.frombuffer(cut.gains or b"", "<i2") for cut in (rendering.decided[1].cut, maker.cuts[2]))
+    assert healed[-1] == behind[0]
+    assert healed[0] == np.frombuffer(maker.cuts[0].gains or b"", "<i2")[-1]
+    assert len(healed) == 480_000 // leveller.HOP + 1
+
+
+def test_a_key_names_what_is_heard(tmp_path: Path) -> None:
+    """A slice sounds otherwise behind another chunk of its run, and not otherwise for one that is long past."""
+    form = Form(1, 64, None)
+
+    def named(*names: str, samples: int = 48_000) -> str:
+        pieces = [
+            Sound(tmp_path / name, Container.OGG_OPUS, number > 0, Samples(samples))
+            for number, name in enumerate(names)
+        ]
+        return keys(pieces, form)[-1]
+
+    assert named("a", "b") != named("c", "b")
+    assert named("a", "b") != named("b")
+    assert named("a", "b", "c") == named("x", "b", "c")
+    assert named("a", "b", "c", samples=9600) != named("x", "b", "c", samples=9600)
+    assert keys([Silence(Samples(5))], form) != keys([Silence(Samples(6))], form)
+
+
+async def test_what_sounds_shorter_than_it_should_is_noted(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """The difference between what the ledger gave a piece and what was decoded stands with the piece."""
+    path = studio.record("a.wav", signal(40_000), WAV)
+    form = Form(1, 64, None)
+    pieces = [Sound(path, Container.WAV, False, Samples(50_000))]
+    rendering = Rendering(pieces, undecided(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
+    await rendering.make(0, None, tmp_path / "out")
+    assert rendering.decided[0].cut.off_by == -10_000

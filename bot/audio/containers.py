@@ -35,7 +35,8 @@ Box = tuple[bytes, int, int]  # type, where its content begins and ends
 
 
 def sniff(file: BinaryIO) -> Container:
-    """The container by its bytes. Raises GiveUp: `empty`, `not_audio`, `headers_missing` (Ogg without its head)."""
+    """The container by its bytes; for Ogg that begins without a head, Opus: its pages must prove it. Raises GiveUp:
+    `empty`, `not_audio`."""
     file.seek(0)
     start = file.read(64)
     if not start:
@@ -59,7 +60,7 @@ def _sniff_ogg(file: BinaryIO) -> Container:
         head = file.read(27)
         begins = len(head) == 27 and head.startswith(b"OggS") and bool(head[5] & 2)
         if not begins and number == 0:
-            raise GiveUp("the Ogg headers of the chunk are missing", reason="headers_missing")
+            return Container.OGG_OPUS
         if not begins:
             break
         body = file.read(sum(file.read(head[26])))

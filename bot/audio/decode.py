@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.mp3 import MP3_REST
-from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, end_trim, opus_facts
+from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, end_trim, opus_facts, usual_head
 from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, OggFacts, Samples
@@ -127,7 +127,8 @@ def _prepare(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
 
 def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
     with sound.path.open("rb") as file:
-        facts = opus_facts(file, max_samples=_MAX_SAMPLES).ogg
+        found = opus_facts(file, max_samples=_MAX_SAMPLES)
+        facts = found.ogg
         assert facts is not None
         if not facts.packet_samples:  # a tail that only ends its run
             return _Joint(None, run)
@@ -139,7 +140,7 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
             writer: OpusWriter | None = None
             for _, packets in reader:
                 if writer is None:
-                    writer = _writer(out, reader.head, skip, before)
+                    writer = _writer(out, reader.head or usual_head(found.channels), skip, before)
                 for packet in packets:
                     writer.put(packet)
                 tail = _last(tail + packets)
@@ -149,8 +150,7 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
     return _Joint(rebuilt if sound.samples else None, after, end_trim(facts))
 
 
-def _writer(out: Any, head: Head | None, skip: int, before: Sequence[bytes]) -> OpusWriter:
-    assert head is not None
+def _writer(out: Any, head: Head, skip: int, before: Sequence[bytes]) -> OpusWriter:
     writer = OpusWriter(out, head, pre_skip=skip)
     for packet in before:
         writer.put(packet)

@@ -130,7 +130,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         raise StartError(str(error)) from None
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     stack.callback(lambda: failed.done() and failed.exception())  # whoever runs us may have no use for it
-    recorder = Recorder(store, limits_of(settings), clock, hears=lambda: session.ready.is_set())
+    recorder = Recorder(store, limits_of(settings), clock, hears=lambda: session.in_touch)
     intake = Intake(
         store,
         UserId(settings.matrix.user_id),

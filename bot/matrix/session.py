@@ -84,6 +84,7 @@ class Session(botlib.Bot):
         self._ended = asyncio.Event()
         self._ended.set()
         self._away = False
+        self._behind = False
         self._unwritten: type[Exception] | None = None
         self._relogin_at: float | None = None
         self._identity_at = 0.0
@@ -140,6 +141,7 @@ class Session(botlib.Bot):
         since = await self._sink.since()
         while True:
             since = await self._persist(partial(self._next, since))
+            self._behind = False
             self.ready.set()
             self._begin_chores()
 
@@ -212,7 +214,13 @@ class Session(botlib.Bot):
             self._back()
             return result
 
+    @property
+    def in_touch(self) -> bool:
+        """All that the homeserver had to say is written down, as far as it can be known."""
+        return self.ready.is_set() and not self._behind
+
     def _gone(self, why: str) -> None:
+        self._behind = True
         if not self._away:
             self._away = True
             log.warning("no news from the homeserver, trying on: %s", why)

@@ -25,7 +25,7 @@ STORE_TROUBLE_PAUSE_S = 60.0
 
 
 class Recorder:
-    """Follows the journal. `hears`: the first sync of this process is written.
+    """Follows the journal. `hears`: what the homeserver had to say is written.
 
     `apply` puts one event into one recording, `adopt` takes a whole broadcast of the past.
     """

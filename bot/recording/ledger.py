@@ -250,6 +250,8 @@ def _judged(
     absent = [index for index, entry in enumerate(entries) if entry.state is ChunkState.MISSING]
     if any(index < last and not layout.places[index].empty for index in absent):
         return False, False, False
+    if any(_beheaded(run) for run in runs):
+        return False, False, False
     proofs = [_proved(run) for run in runs if any(map(audible, run.chunks))]
     proved = all(proofs)
     numbered = layout.numbered and not absent
@@ -257,6 +259,12 @@ def _judged(
     # A container that proves nothing needs the sender's word for its end.
     sure = all(proof is not False for proof in proofs) and (proved or recording.announced_last is not None)
     return proved, complete, complete and numbered and sure
+
+
+def _beheaded(run: Run) -> bool:
+    """Nothing of it can be heard, and its pages say that there was something before."""
+    first = pages(run.chunks[0])
+    return first is not None and first.first_page > 2 and not any(map(audible, run.chunks))
 
 
 def _proved(run: Run) -> bool | None:

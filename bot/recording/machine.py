@@ -9,8 +9,8 @@ What is hard to see in the code:
   be under way, and `last_chunk_sequence` may be absent, 0, too high or too low. So an ended recording is decided at
   once only where the ledger is certain; else when it was quiet for `quiet_period_s`.
 - A decided recording is never closed. A late chunk, a key, media that come at last re-open it; then the quiet period
-  is over already, and it is decided as soon as nothing is being fetched. A Tick decides in any case: a download that
-  hangs must not keep back an episode.
+  is over already, and it is decided as soon as nothing is being fetched. Ten minutes later a Tick decides in any case:
+  a download that hangs must not keep back an episode.
 - Clients have no time-out: who crashed stays live for ever in room state. Ours counts from the last sign of life by our
   clock, and only a Tick ends: whatever else arrives is a sign of life, even after a long outage of the bot.
 - `abandoned` is our guess, so a later `stopped` corrects it. Every other end is a fact and stays; a broadcast never

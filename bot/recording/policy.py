@@ -10,6 +10,11 @@ MAX_CHUNKS = 5_000
 """Of one recording: six hours in chunks of 4.3 s. More is no broadcast but an attempt to fill the disk."""
 
 
+DOWNLOADS_MAY_TAKE = timedelta(minutes=10)
+"""How long after the quiet period chunks may still be on their way, as after an outage; what hangs longer holds nothing
+back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The section `recording` of the settings; seconds and bytes."""

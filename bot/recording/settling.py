@@ -6,7 +6,7 @@ from datetime import datetime
 from bot.recording.account import loss_of
 from bot.recording.ledger import Ledger, fingerprint, lay_out
 from bot.recording.model import Finish, Joined, LookAgain, Outcome, RecordingEvent, Redacted, Tell, Tick, Withdraw
-from bot.recording.policy import Limits
+from bot.recording.policy import DOWNLOADS_MAY_TAKE, Limits
 from storage.records import ChunkState, EndedBy, RecordingState
 
 DECIDED = frozenset({RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY})
@@ -57,10 +57,13 @@ def _is_time(it: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, 
         return True
     if was_decided and isinstance(event, Redacted):
         return True  # the sound of what was redacted is published at this moment
-    if it.recording.quiet_until is not None and now < it.recording.quiet_until:
+    quiet_until = it.recording.quiet_until
+    if quiet_until is not None and now < quiet_until:
         return False
-    fetching = any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in it.chunks)
-    return not fetching or isinstance(event, Tick | Redacted)
+    if not any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in it.chunks):
+        return True
+    waited = quiet_until is None or now >= quiet_until + DOWNLOADS_MAY_TAKE
+    return isinstance(event, Redacted) or (isinstance(event, Tick) and waited)
 
 
 def _reopened(it: Outcome, now: datetime, limits: Limits) -> Outcome:

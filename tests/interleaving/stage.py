@@ -14,7 +14,7 @@ from bot.matrix.media import FetchedMedia
 from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending
 from bot.worker import finishing, pictures
-from bot.worker.lanes import LANES
+from bot.worker.lanes import LANES, LONGEST_PAUSE_S
 from storage import jobs, journal
 from storage.records import DeviceId, EventId, JobKind, Json, MediaSource, RoomId, SessionId, UserId
 from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 BOB = UserId("@bob:hs")
 MALLORY = UserId("@mallory:hs")
+PUT_OFF_S = 2 * LONGEST_PAUSE_S
 LANE_KINDS = {lane.name: lane.kinds for lane in LANES}
 
 
@@ -211,6 +212,11 @@ class Stage:
     async def rest(self) -> None:
         """Hears everything, and time passes until nothing is left to do but to ask for media that are not there."""
         await self.sync()
+        await self._until_idle()
+        self.pass_by(PUT_OFF_S)  # a download that was refused for now, and that nobody may want any more
+        await self._until_idle()
+
+    async def _until_idle(self) -> None:
         while True:
             await self.all_due()
             due = await self.next_due(but=JobKind.FETCH)

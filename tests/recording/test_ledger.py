@@ -415,6 +415,16 @@ def test_empty_last_page_proves_the_end() -> None:
     assert (ledger.samples, ledger.proved, ledger.certain) == (7 * PAGE - PRE_SKIP, True, True)
 
 
+def test_the_end_of_a_run_that_nobody_heard() -> None:
+    """Of a second run only the page that ends it came: its number says that sound is missing in front of it."""
+    tail = ogg(9, 1, 0, serial=2, eos=True)
+    assert tail.ogg is not None
+    nothing = replace(tail.ogg, start_granule=-1, end_granule=-1, packet_samples=Samples(0))
+    end = stored("$2", 2, replace(tail, samples=Samples(0), ogg=nothing))
+    ledger = lay_out(replace(OVER, announced_last=2), [*run(7), end])
+    assert (ledger.samples, ledger.complete, ledger.certain) == (7 * PAGE - PRE_SKIP, False, False)
+
+
 @pytest.mark.parametrize("last", [None, 1, 5])
 def test_proved_runs_are_complete_whatever_was_announced(last: int | None) -> None:
     """A proof by pages outweighs a last number that is absent, too low or too high; too high waits for more."""

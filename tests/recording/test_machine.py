@@ -327,12 +327,14 @@ def test_missing_in_the_middle_is_incomplete() -> None:
 
 
 def test_a_download_that_hangs_holds_nothing_back() -> None:
-    """When the quiet period is over what is there is published; the rest heals it later."""
+    """Ten minutes after the quiet period what is there is published; the rest heals it later."""
     stage = Stage()
     stage.say("$1", 1, mp4())
     stage.send("$2", 2)
     stage.stop(2)
     stage.wait(60)
+    assert (stage.recording.state, stage.effects) == (FINISHING, [LookAgain(stage.now + timedelta(seconds=60))])
+    stage.wait(600)
     assert (stage.recording.state, stage.effects) == (INCOMPLETE, [Finish()])
     stage.fail("$2", ChunkState.WAITING_FOR_MEDIA)
     assert (stage.recording.state, stage.effects) == (INCOMPLETE, [])

@@ -147,6 +147,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         settings,
         freshness=session.ready.is_set,
         health=lambda: worker.healthy,
+        clock=clock,
     )
     await web.start()
     stack.push_async_callback(web.stop)

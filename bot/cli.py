@@ -186,6 +186,24 @@ def backfill(
     typer.echo(asyncio.run(following.backfill(settings, room, began)))
 
 
+@app.command()
+def rebuild(
+    recording: Annotated[
+        str, typer.Argument(metavar="RECORDING", help="The recording: its code, `last`, or its event id.")
+    ],
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Make an episode again from the stored chunks; its GUID and address stay.
+
+    The bot that runs does it; with none running, this command does.
+    """
+    settings = _settings(config, debug)
+    from bot import following
+
+    typer.echo(asyncio.run(following.rebuild(settings, recording)))
+
+
 keys = typer.Typer(help="Room keys of the bot.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 

@@ -10,12 +10,17 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bot import app
+from bot.commands.find import find_recording
+from bot.commands.parse import recording_name
 from bot.errors import AircheckError, ConfigError, StartError
 from bot.matrix.keyfile import reseal
+from bot.recording.lengths import spoken_length
 from bot.settings import Settings
-from storage import jobs, journal, rooms
+from bot.worker.finishing import ANEW
+from bot.worker.finishing import ENDED as DECIDED
+from storage import archive, jobs, journal, rooms
 from storage.errors import StoreError
-from storage.records import Job, JobKind, JobState, NewJob, RoomId
+from storage.records import Job, JobKind, JobState, NewJob, Recording, RecordingState, RoomId, to_ms
 from storage.store import Store, is_owned
 
 LOOK_EVERY_S = 0.5
@@ -40,19 +45,24 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
         yield aircheck.store
 
 
-async def follow(store: Store, job: NewJob) -> AsyncIterator[Job]:
-    """Adds the job, unless it is under way already, and gives its row as it comes along, until it ends.
+async def follow(store: Store, job: NewJob, *, anew: bool = False) -> AsyncIterator[Job]:
+    """Adds the job, unless it is under way already (`anew`: also then), and gives its row as it comes along, until
+    it ends.
 
     Raises AircheckError when it failed.
     """
     async with store.write() as db:
-        earlier = await jobs.find(db, job.kind, job.subject)
-        if earlier is None or earlier.state in ENDED:  # one that was cut off goes on where it was
+        found = await jobs.find(db, job.kind, job.subject)
+        if anew or found is None or found.state in ENDED:  # one that was cut off goes on where it was
             await jobs.add(db, job, datetime.now(UTC))
+            found = await jobs.find(db, job.kind, job.subject)
+    assert found is not None
+    job_id = found.id  # another one of its kind and subject may come after it
     while True:
         async with store.read() as db:
-            found = await jobs.find(db, job.kind, job.subject)
-        assert found is not None
+            found = await jobs.job(db, job_id)
+        if found is None:
+            raise AircheckError("nobody knows any more what became of it")
         yield found
         if found.state is JobState.FAILED:
             raise AircheckError(found.error or "it was given up")
@@ -73,17 +83,15 @@ async def backfill(settings: Settings, room_id: str, since: datetime | None) -> 
             room = await rooms.room(db, RoomId(room_id))
         if room is None or not room.joined:
             raise ConfigError(f"ROOM: the bot is not in {room_id}")
-        with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)
-        ) as shown:
-            task = shown.add_task("looking through the history")
+        with shown() as progress:
+            task = progress.add_task("looking through the history")
             async for state in follow(store, job):
                 done = state
                 if state.state in ENDED:
                     continue  # what it carried is gone
                 found = len(state.payload.get("adopted", ())) + state.payload.get("known", 0)
                 what = "recording what was found" if state.payload.get("walked") else "looking through the history"
-                shown.update(task, description=f"{what}: {found} broadcasts")
+                progress.update(task, description=f"{what}: {found} broadcasts")
                 done = state
         return await _reported(store, done)
 
@@ -92,6 +100,59 @@ async def _reported(store: Store, done: Job) -> str:
     """What the room was told at the end."""
     async with store.read() as db:
         return await journal.get(db, f"backfilled:{done.id}") or "Done."
+
+
+async def rebuild(settings: Settings, word: str) -> str:
+    """Makes a recording's episode again from its chunks; what came of it, in a sentence.
+
+    Raises AircheckError, ConfigError for a recording that is not there.
+    """
+    name = recording_name(word)
+    if name is None:
+        raise ConfigError(f"RECORDING: six letters, `last` or an event id, not {word}")
+    async with at_work(settings) as store:
+        async with store.read() as db:
+            recording = await find_recording(db, None, name)
+            before = await archive.episode(db, recording.id) if recording else None
+        if recording is None:
+            raise ConfigError(f"RECORDING: there is no {word} (`aircheck recordings` lists them)")
+        if before is None or recording.state not in DECIDED:
+            raise AircheckError(f"{recording.code} can't be made again: {_why_not(recording)}")
+        await _made_again(store, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}))
+        async with store.read() as db:
+            after = await archive.episode(db, recording.id)
+    if after is None or after.made_at == before.made_at:
+        raise AircheckError(f"{recording.code} changed meanwhile: try again")
+    same = "the same bytes as before" if after.blob == before.blob else "another file under the same GUID"
+    return f"{recording.code} is made again: {spoken_length(to_ms(after.samples))}, {same}."
+
+
+async def _made_again(store: Store, job: NewJob) -> None:
+    """Raises AircheckError when it can't be done now."""
+    with shown() as progress:
+        progress.add_task("making it again")
+        tried: int | None = None  # before it was our job too
+        async for state in follow(store, job, anew=True):
+            if tried is None:
+                tried = state.attempts - (state.state is JobState.RUNNING)
+            if state.state is JobState.READY and state.attempts > tried:
+                raise AircheckError(f"{state.error}; it will be tried again")
+
+
+def _why_not(recording: Recording) -> str:
+    match recording.state:
+        case RecordingState.LIVE:
+            return "it is live"
+        case RecordingState.FINISHING:
+            return "it is being finished"
+        case _:
+            return "nothing of it can be heard"
+
+
+def shown() -> Progress:
+    """A line on standard error while something is under way, on a terminal."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True))
 
 
 async def import_keys(settings: Settings, file: Path, passphrase: str) -> None:

@@ -43,7 +43,8 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
                 "run_at": case(
                     (jobs.c.run_at < statement.excluded.run_at, jobs.c.run_at), else_=statement.excluded.run_at
                 ),
-                "payload": statement.excluded.payload,
+                # What one of the two carries is not lost to the other that carries nothing.
+                **({"payload": statement.excluded.payload} if job.payload else {}),
             },
         )
     )
@@ -106,6 +107,12 @@ async def find(db: Connection, kind: JobKind, subject: str) -> Job | None:
     """The newest job of a kind about a subject, whatever became of it."""
     statement = select(jobs).where(jobs.c.kind == kind, jobs.c.subject == subject).order_by(jobs.c.id.desc()).limit(1)
     row = (await db.execute(statement)).one_or_none()
+    return record(Job, row) if row else None
+
+
+async def job(db: Connection, job_id: JobId) -> Job | None:
+    """By its id; None once it was pruned."""
+    row = (await db.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
     return record(Job, row) if row else None
 
 

@@ -201,6 +201,7 @@ class Recording:
     title: str | None = None  # given by people; None: the default title
     description: str | None = None
     broadcaster_name: str | None = None  # display name when it began
+    resumes: tuple[Position, ...] = ()  # where in the timeline its speaker went on after a pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,14 @@ class Loss:
     gaps: int = 0
     first: tuple[tuple[Samples, Samples], ...] = ()  # position and length of the first few gaps
     end: bool = False  # something is missing after the last sound: nobody can know how much
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A chapter begins here and lasts until the next, or to the end."""
+
+    at: DurationMs
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +246,8 @@ class Episode:
     fingerprint: str = ""  # of what it was made from: the same fingerprint, the same file
     announced: bool = False  # the room was told
     loss: Loss = Loss()
+    chapters: tuple[Mark, ...] = ()  # as they are in the file
+    titled: str | None = None  # the recording's `title` when the file was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +260,7 @@ class Track:
     target_lufs: float | None
     start_db: float | None  # the gain it began with; None: found by its first piece
     generation: int  # rises when frames that were there already have changed
+    live_from: datetime | None = None  # when its first segment was due on the air; later whenever sound was late
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,15 +30,18 @@ from storage.records import (
     ChunkFacts,
     ChunkState,
     Container,
+    DurationMs,
     EncryptedFile,
     EndedBy,
     HistoryVisibility,
     JobKind,
     JobState,
     Loss,
+    Mark,
     MediaSource,
     MxcUri,
     OggFacts,
+    Position,
     RecordingKind,
     RecordingState,
     Samples,
@@ -136,6 +139,32 @@ class Lost(TypeDecorator[Loss]):
         return Loss(Samples(value["samples"]), value["gaps"], first, value["end"])
 
 
+class Positions(TypeDecorator[tuple[Position, ...]]):
+    """Places in the timeline as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Position, ...] | None, dialect: Dialect) -> Any:
+        return list(value or ())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Position, ...]:
+        return tuple(map(Position, value or ()))
+
+
+class Chapters(TypeDecorator[tuple[Mark, ...]]):
+    """Marks as JSON: pairs of place and title."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Mark, ...] | None, dialect: Dialect) -> Any:
+        return [[mark.at, mark.title] for mark in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Mark, ...]:
+        return tuple(Mark(DurationMs(at), title) for at, title in value or ())
+
+
 BIG = BigInteger().with_variant(Integer, "sqlite")
 TREE = JSON(none_as_null=True)
 
@@ -224,6 +253,7 @@ recordings = Table(
     Column("title", Text),
     Column("description", Text),
     Column("broadcaster_name", Text),
+    Column("resumes", Positions, nullable=False, server_default="[]"),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
     Index("ix_recordings_newest", "room_id", "started_at", "id"),
     sqlite_autoincrement=True,
@@ -263,6 +293,8 @@ episodes = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("announced", Boolean, nullable=False),
     Column("loss", Lost, nullable=False),
+    Column("chapters", Chapters, nullable=False, server_default="[]"),
+    Column("titled", Text),
 )
 
 tracks = Table(
@@ -274,6 +306,7 @@ tracks = Table(
     Column("target_lufs", Float),
     Column("start_db", Float),
     Column("generation", Integer, nullable=False),
+    Column("live_from", Utc),
 )
 
 cuts = Table(

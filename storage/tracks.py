@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from storage.database import Connection
-from storage.records import BlobKey, Cut, Extent, RecordingId, RoomId, Track
+from storage.records import BlobKey, Cut, Extent, RecordingId, RoomId, Samples, Track
 from storage.rows import columns, put, put_all, record
+from storage.tables import chunks, recordings
 from storage.tables import cuts as cut_table
 from storage.tables import extents as extent_table
-from storage.tables import recordings
 from storage.tables import tracks as track_table
 
 
@@ -57,16 +57,46 @@ async def decide(db: Connection, recording_id: RecordingId, decided: Collection[
         await db.execute(statement.values(gains=piece.gains, level=piece.level, off_by=piece.off_by, peaks=peaks))
 
 
-async def peaks(db: Connection, recording_id: RecordingId) -> tuple[bytes | None, ...]:
-    """The peaks of each piece in the order of the sound; None where it was not worked on yet."""
-    statement = select(cut_table.c.peaks).where(cut_table.c.recording_id == recording_id).order_by(cut_table.c.ordinal)
-    return tuple((await db.execute(statement)).scalars())
+async def peaks(db: Connection, recording_id: RecordingId) -> tuple[tuple[Samples, bytes | None], ...]:
+    """The length and the peaks of each piece in the order of the sound; None where it was not worked on yet."""
+    statement = select(cut_table.c.samples, cut_table.c.peaks).where(cut_table.c.recording_id == recording_id)
+    rows = await db.execute(statement.order_by(cut_table.c.ordinal))
+    return tuple((Samples(row.samples), row.peaks) for row in rows)
 
 
 async def extents(db: Connection, recording_id: RecordingId) -> tuple[Extent, ...]:
     """Where the frames lie, in their order."""
     statement = select(extent_table).where(extent_table.c.recording_id == recording_id).order_by(extent_table.c.first)
     return tuple(record(Extent, row) for row in await db.execute(statement))
+
+
+async def reach(db: Connection, recording_id: RecordingId) -> int:
+    """How many frames there are without a hole from the beginning."""
+    here, behind = extent_table, extent_table.alias()
+    end = here.c.first + here.c.frames
+    goes_on = select(behind.c.first).where(behind.c.recording_id == recording_id, behind.c.first == end).exists()
+    begins = select(behind.c.first).where(behind.c.recording_id == recording_id, behind.c.first == 0).exists()
+    statement = select(func.min(end)).where(here.c.recording_id == recording_id, ~goes_on, begins)
+    return (await db.execute(statement)).scalar_one() or 0
+
+
+async def extents_of(db: Connection, recording_id: RecordingId, first: int, end: int) -> tuple[Extent, ...]:
+    """Where the frames from `first` up to `end` lie, in their order."""
+    statement = select(extent_table).where(
+        extent_table.c.recording_id == recording_id,
+        extent_table.c.first < end,
+        extent_table.c.first + extent_table.c.frames > first,
+    )
+    return tuple(record(Extent, row) for row in await db.execute(statement.order_by(extent_table.c.first)))
+
+
+async def holds(db: Connection, recording_id: RecordingId) -> bool:
+    """Whether all that a track was made of may still be heard: nothing of it was redacted since."""
+    stored = select(chunks.c.blob).where(chunks.c.recording_id == recording_id, chunks.c.blob.is_not(None))
+    gone = select(cut_table.c.ordinal).where(
+        cut_table.c.recording_id == recording_id, cut_table.c.blob.is_not(None), cut_table.c.blob.not_in(stored)
+    )
+    return (await db.execute(gone.limit(1))).first() is None
 
 
 async def add_extent(db: Connection, recording_id: RecordingId, extent: Extent) -> None:

@@ -39,6 +39,7 @@ class Asked:
     """
 
     db: Connection
+    body: str
     room: Room
     podcast: Room
     asker: Asker

@@ -11,8 +11,9 @@ ENDED = frozenset({RecordingState.FINISHING, RecordingState.COMPLETE, RecordingS
 WITH_SOUND = ENDED | {RecordingState.LIVE}
 
 
-async def find_recording(db: Connection, room_id: RoomId, name: RecordingName) -> Recording | None:
-    """A recording of this room's podcast that was not deleted; of another none: codes tell nothing there."""
+async def find_recording(db: Connection, room_id: RoomId | None, name: RecordingName) -> Recording | None:
+    """A recording of this room's podcast that was not deleted; of another none: codes tell nothing there. For who runs
+    the bot (None) any."""
     match name:
         case Last():
             return next(iter(await newest(db, room_id, 1, WITH_SOUND)), None)
@@ -20,16 +21,16 @@ async def find_recording(db: Connection, room_id: RoomId, name: RecordingName) -
             found = await archive.recording_by_code(db, letters)
         case event_id:
             found = await archive.recording_by_event(db, event_id)
-    if found is None or found.state is RecordingState.DELETED or found.room_id not in await heirs.line(db, room_id):
+    if found is None or found.state is RecordingState.DELETED:
         return None
-    return found
+    return found if room_id is None or found.room_id in await heirs.line(db, room_id) else None
 
 
 async def newest(
-    db: Connection, room_id: RoomId, count: int, states: Collection[RecordingState]
+    db: Connection, room_id: RoomId | None, count: int, states: Collection[RecordingState]
 ) -> tuple[Recording, ...]:
-    """The newest `count` recordings of this room's podcast in one of these states, newest first."""
-    line = await heirs.line(db, room_id)
+    """The newest `count` recordings of this room's podcast (None: of all) in one of these states, newest first."""
+    line = await heirs.line(db, room_id) if room_id is not None else None
     limit = 2 * count + 10
     while True:
         looked_at = await archive.recordings(db, line, limit=limit)

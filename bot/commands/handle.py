@@ -117,6 +117,7 @@ class Commands:
         log.info("command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
         asked = Asked(
             db=db,
+            body=said.body,
             room=room,
             podcast=podcast,
             asker=asker,

@@ -87,6 +87,12 @@ def parse(body: str, prefix: str) -> Command | ParseError:
     return Command(verb, tuple(words[1:])) if VERB.fullmatch(verb) else no_such_command(prefix)
 
 
+def text_after(body: str, prefix: str, count: int) -> str:
+    """What follows the first `count` words of a command, with its line ends."""
+    parts = (_after_prefix(body, prefix) or "").split(maxsplit=count)
+    return parts[count].strip() if len(parts) > count else ""
+
+
 def no_such_command(prefix: str) -> ParseError:
     return ParseError(f"There is no such command. `{prefix} help` lists those that there are.")
 

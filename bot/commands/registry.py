@@ -2,11 +2,19 @@
 
 from types import MappingProxyType
 
-from bot.commands import backfill, feed, manual, overview, publish, record
+from bot.commands import backfill, describe, feed, manual, overview, publish, record
 
 VERBS = MappingProxyType(
     {
         verb.name: verb
-        for verb in (*manual.VERBS, *overview.VERBS, *feed.VERBS, *record.VERBS, *publish.VERBS, *backfill.VERBS)
+        for verb in (
+            *manual.VERBS,
+            *overview.VERBS,
+            *feed.VERBS,
+            *record.VERBS,
+            *publish.VERBS,
+            *describe.VERBS,
+            *backfill.VERBS,
+        )
     }
 )  # fmt: skip

@@ -171,6 +171,19 @@ def recording_private_already(code: str) -> str:
     return f"{code} is not public."
 
 
+# ---- title and describe
+
+NOTHING_TO_SHOW = "There is nothing in that text that could be shown."
+
+
+def titled(code: str, who: str, title: str) -> str:
+    return f"{code} is called “{shown(title)}” now: {who} named it."
+
+
+def described(code: str, who: str) -> str:
+    return f"{code} has a new description: {who} wrote it."
+
+
 # ---- status and list
 
 

@@ -64,6 +64,10 @@ class Shelf:
     def audio(self, code: str) -> str:
         return f"{self.root}{code}.mp3"
 
+    def chapters(self, code: str) -> str:
+        """JSON chapters."""
+        return f"{self.root}{code}.chapters.json"
+
     def cover(self, name: str) -> str:
         """`name` carries a hash of the picture: a new picture is a new address, or apps keep the old one."""
         return f"{self.root}{name}"

@@ -94,6 +94,7 @@ def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item
         number=recording.number,
         speaker=speaker(recording.broadcaster_name),
         explicit=settings.explicit,
+        chapters=shelf.chapters(recording.code) if episode.chapters else None,
     )
 
 

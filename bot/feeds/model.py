@@ -49,3 +49,4 @@ class Item:
     number: int
     speaker: str
     explicit: bool
+    chapters: str | None = None  # address; None where there are none

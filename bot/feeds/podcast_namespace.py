@@ -13,6 +13,7 @@ import feedgen.feed  # before lxml.etree: feedgen.util uses it unimported, and t
 from feedgen.ext.base import BaseEntryExtension, BaseExtension
 from lxml import etree
 
+from bot.feeds.chapters import CHAPTERS
 from bot.feeds.model import Channel, Item
 
 ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
@@ -107,4 +108,6 @@ class PodcastItem(BaseEntryExtension):
         _add(node, ITUNES, "episodeType", "full")
         _add(node, ITUNES, "explicit", "true" if item.explicit else "false")
         _add(node, PODCAST, "person", self.speaker, role="host")
+        if item.chapters is not None:
+            _add(node, PODCAST, "chapters", url=item.chapters, type=CHAPTERS)
         return node

@@ -42,8 +42,12 @@ def default_title(display_name: str | None, started: datetime, zone: ZoneInfo) -
 
 def episode_title(recording: Recording, zone: ZoneInfo) -> str:
     """The title that people gave, else the default one; at most 255 characters, never empty."""
-    given = clean_line(recording.title) if recording.title else ""
-    return given or default_title(recording.broadcaster_name, recording.started_at, zone)
+    return given_title(recording) or default_title(recording.broadcaster_name, recording.started_at, zone)
+
+
+def given_title(recording: Recording) -> str | None:
+    """The title that people gave; None where they gave none that can be shown."""
+    return (clean_line(recording.title) or None) if recording.title else None
 
 
 def channel_title(room_name: str | None, first_speaker: str | None) -> str:

@@ -89,6 +89,8 @@ class Applying:
                     await jobs.add(db, NewJob(JobKind.FINISH, subject, {}), now)
                 case Forget(blob=blob):
                     await forget(db, f"redacted:{blob}", [blob], now)
+                    if recording.state in archive.OPEN:  # what is on the air is made without it
+                        await jobs.add(db, NewJob(JobKind.ENCODE, subject, {}), now)
                 case Withdraw():
                     await withdraw(db, recording, now)
                 case Tell(what=what) if not recording.past:

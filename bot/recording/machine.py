@@ -71,6 +71,8 @@ from storage.records import (
     UserId,
 )
 
+MOST_RESUMES = 255
+
 
 def begin(
     event: BroadcastStarted,
@@ -189,7 +191,7 @@ def _told(
     """What the event itself changes."""
     match event:
         case BroadcastChanged():
-            return _changed(it, event, now, limits)
+            return _changed(it, event, position, now, limits)
         case ChunkSent() | ChunkSealed():
             assert event_id is not None
             assert position is not None
@@ -258,11 +260,21 @@ CHANGES: Mapping[tuple[bool, Change], Callable[[Recording, BroadcastChanged, dat
 """By whether the recording is live; what is not here counts for nothing."""
 
 
-def _changed(it: Outcome, event: BroadcastChanged, now: datetime, limits: Limits) -> Outcome:
+def _changed(it: Outcome, event: BroadcastChanged, position: Position | None, now: datetime, limits: Limits) -> Outcome:
     change = CHANGES.get((it.recording.state is RecordingState.LIVE, event.change))
     if change is None:
         return replace(it, ignored="over")
-    return replace(it, recording=change(it.recording, event, now, limits))
+    changed = change(it.recording, event, now, limits)
+    if it.recording.paused and event.change is Change.RESUMED:
+        changed = replace(changed, resumes=_with(changed.resumes, position))
+    return replace(it, recording=changed)
+
+
+def _with(resumes: tuple[Position, ...], position: Position | None) -> tuple[Position, ...]:
+    """One more, once; no more than can be chapters."""
+    if position is None or position in resumes or len(resumes) >= MOST_RESUMES:
+        return resumes
+    return (*resumes, position)
 
 
 def _announced(recording: Recording, event: BroadcastChanged) -> Recording:

@@ -15,18 +15,16 @@ https://github.com/element-hq/element-ios/issues/7261
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot.recording.model import FetchChunk, Outcome
 from bot.recording.places import NEAR
-from bot.recording.runs import pages
+from bot.recording.runs import Stream, pages, streams
 from storage.records import Chunk, ChunkState, EventId, OggFacts
 
 MAX_CANDIDATES = 50
 """Of one recording. Nobody loses more in one broadcast; people do send many voice messages."""
-
-Stream = tuple[int, str]
 
 
 def is_candidate(chunk: Chunk) -> bool:
@@ -43,7 +41,8 @@ def adopted(it: Outcome) -> Outcome:
     waiting = [chunk for chunk in it.chunks if is_candidate(chunk) and pages(chunk)]
     if not waiting:
         return it
-    there = _streams(ordinary(it.chunks))
+    known_streams = streams(it.chunks)
+    there = _grouped(ordinary(it.chunks), known_streams)
     proved: dict[EventId, Chunk] = {}
     known: set[EventId] = set()
     rising = sorted(waiting, key=_first_page)
@@ -51,12 +50,13 @@ def adopted(it: Outcome) -> Outcome:
         facts = pages(chunk)
         if facts is None or chunk.event_id in proved or chunk.event_id in known:
             continue
-        beside = _beside(facts, there[_stream(facts)])
+        stream = there[known_streams[chunk.event_id]]
+        beside = _beside(facts, stream)
         if any(each.first_page <= facts.first_page and facts.last_page <= each.last_page for each in beside):
             known.add(chunk.event_id)
         elif _fits(facts, beside):
             proved[chunk.event_id] = _taken(chunk, it)
-            there[_stream(facts)].append(chunk)
+            stream.append(chunk)
     return replace(
         it,
         chunks=tuple(proved.get(chunk.event_id, chunk) for chunk in it.chunks if chunk.event_id not in known),
@@ -94,14 +94,15 @@ def _follows(before: OggFacts, after: OggFacts) -> bool:
 
 def numbered(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
     """The same, where a number is given to each that was adopted, by those that its pages touch."""
-    bare = {_stream(facts) for chunk in chunks if chunk.adopted and (facts := pages(chunk))}
+    bare = [chunk.event_id for chunk in chunks if chunk.adopted and pages(chunk)]
     if not bare:
         return tuple(chunks)
+    known = streams(chunks)
     taken = {chunk.sequence for chunk in chunks if chunk.sequence is not None}
     given: dict[EventId, int] = {}
-    streams = _streams(chunks)
-    for stream in sorted(bare):
-        given |= _given(sorted(streams[stream], key=_rank), taken)
+    there = _grouped(chunks, known)
+    for stream in sorted({known[event_id] for event_id in bare}):
+        given |= _given(sorted(there[stream], key=_rank), taken)
     return tuple(
         replace(chunk, sequence=given[chunk.event_id]) if chunk.event_id in given else chunk for chunk in chunks
     )
@@ -151,15 +152,11 @@ def _free(wanted: int, span: tuple[int, int], taken: set[int]) -> int | None:
 # ---- streams
 
 
-def _stream(facts: OggFacts) -> Stream:
-    return facts.serial, facts.head_sha256
-
-
-def _streams(chunks: Iterable[Chunk]) -> defaultdict[Stream, list[Chunk]]:
+def _grouped(chunks: Iterable[Chunk], known: Mapping[EventId, Stream]) -> defaultdict[Stream, list[Chunk]]:
     found: defaultdict[Stream, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
-        if facts := pages(chunk):
-            found[_stream(facts)].append(chunk)
+        if chunk.event_id in known:
+            found[known[chunk.event_id]].append(chunk)
     return found
 
 

@@ -1,8 +1,9 @@
 """Which chunks are one stretch of sound, and which of two with the same number is heard. Pure.
 
 Element Web cuts one Ogg stream into chunks. They share a serial number and an OpusHead, and their page numbers run on:
-that is a run, and it can't be forged by a slow upload as the numbers can. Everything else (MP4, WAV, an Ogg file of its
-own) is a run of one chunk.
+that is a run, and it can't be forged by a slow upload as the numbers can. A chunk whose head nobody knows, for the
+client left it out (https://github.com/element-hq/element-ios/issues/7311), has that of the chunk of its serial whose
+pages it carries on. Everything else (MP4, WAV, an Ogg file of its own) is a run of one chunk.
 
 Of two chunks with one number the audible one is heard, else the one that stands first in the timeline. Two runs of
 several chunks each are both heard, whatever their numbers: a homeserver merged two `started` of one user then
@@ -15,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from storage.records import Chunk, ChunkState, EventId, OggFacts
+
+Stream = tuple[int, str]  # serial, and the SHA-256 of the OpusHead; "" where no chunk has one
 
 # Nobody sends more; who tries finds chunks in runs of their own.
 MOST_STRANDS = 4
@@ -44,6 +47,26 @@ class Sorted:
 def pages(chunk: Chunk) -> OggFacts | None:
     """What an Ogg Opus chunk's pages prove; also of one that is not kept any more."""
     return chunk.facts.ogg if chunk.facts else None
+
+
+def streams(chunks: Iterable[Chunk]) -> dict[EventId, Stream]:
+    """Which stream each Ogg Opus chunk is of, by its event id."""
+    paged = [(chunk.event_id, facts) for chunk in chunks if (facts := pages(chunk))]
+    heads: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for _, facts in paged:
+        if facts.head_sha256:
+            heads[facts.serial].append((facts.first_page, facts.head_sha256))
+    for known in heads.values():
+        known.sort()
+    return {
+        event_id: (facts.serial, facts.head_sha256 or _head(facts, heads[facts.serial])) for event_id, facts in paged
+    }
+
+
+def _head(facts: OggFacts, known: Sequence[tuple[int, str]]) -> str:
+    """That of the nearest chunk before these pages, else of the first behind them; `known` is in the order of pages."""
+    before = bisect_left(known, (facts.first_page, "")) - 1
+    return known[max(0, before)][1] if known else ""
 
 
 def audible(chunk: Chunk) -> bool:
@@ -83,12 +106,13 @@ def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[EventId, EventId]]
     Files that each begin at page 2 (an Ogg file of its own each time, with the serial the same) overlap, and so
     become a strand each.
     """
-    by_stream: dict[tuple[int, str], list[_Strand]] = defaultdict(list)
+    by_stream: dict[Stream, list[_Strand]] = defaultdict(list)
     spares: dict[EventId, EventId] = {}
+    known = streams(paged)
     for chunk in sorted(paged, key=lambda chunk: (not audible(chunk), _number(chunk), chunk.position)):
         facts = pages(chunk)
         assert facts is not None
-        strands = by_stream[facts.serial, facts.head_sha256]
+        strands = by_stream[known[chunk.event_id]]
         overlaps = [strand.overlap(facts) for strand in strands[-MOST_STRANDS:]]
         twin = next((member for members in overlaps for member in members if _same(member, chunk)), None)
         if twin is not None:

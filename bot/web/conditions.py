@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _TAGS = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
@@ -45,6 +46,16 @@ def plan(method: str, headers: Mapping[str, str], file: Representation) -> Plan:
     if asked is None or method != "GET" or not _range_holds(headers, file):
         return Plan(200, 0, file.size)
     return _sliced(asked, file.size)
+
+
+@lru_cache(maxsize=256)  # there are as many of these as there are kinds of clients
+def takes_gzip(accepted: str) -> bool:
+    """Whether `Accept-Encoding` has gzip with a weight above 0 (RFC 9110 section 12.5.3)."""
+    weights = {}
+    for part in accepted.lower().split(","):
+        name, _, parameter = part.strip().partition(";")
+        weights[name.strip()] = parameter.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return weights.get("gzip", weights.get("*", False))
 
 
 def _may_go_on(headers: Mapping[str, str], file: Representation) -> bool:

@@ -5,7 +5,7 @@ import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import sha256
 
 from aiohttp import web
@@ -15,7 +15,7 @@ from bot.feeds.catalog import channel_of, item_of
 from bot.feeds.rss import render
 from bot.settings import Settings
 from bot.web.access import Family
-from bot.web.conditions import Representation
+from bot.web.conditions import Representation, takes_gzip
 from bot.web.library import Page, View
 from bot.web.memo import Made
 from bot.web.respond import OF_FAMILY, content
@@ -68,7 +68,7 @@ class Feeds:
     async def feed(self, request: web.BaseRequest, view: View, page: Page, token: str | None) -> web.Response:
         """One page of the feed; `token` is the listener's."""
         body = await self.body(view, page, token)
-        encoded = body.packed if _takes_gzip(request.headers.get("Accept-Encoding", "")) else body.plain
+        encoded = body.packed if takes_gzip(request.headers.get("Accept-Encoding", "")) else body.plain
         return content(request, encoded.content, encoded.file, encoded.headers, encoded.kind)
 
     async def body(self, view: View, page: Page, token: str | None) -> Body:
@@ -127,13 +127,3 @@ def _encode(template: Template, family: Family, token: str | None) -> Body:
 def _encoded(xml: bytes, file: Representation, family: Family, encoding: dict[str, str]) -> Encoded:
     headers = {**OF_FAMILY[family], "Vary": "Accept-Encoding"}
     return Encoded(xml, file, headers, {"Content-Type": RSS, **encoding})
-
-
-@lru_cache(maxsize=256)  # there are as many of these as there are kinds of clients
-def _takes_gzip(accepted: str) -> bool:
-    """Whether `Accept-Encoding` has gzip with a weight above 0 (RFC 9110 section 12.5.3)."""
-    weights = {}
-    for part in accepted.lower().split(","):
-        name, _, parameter = part.strip().partition(";")
-        weights[name.strip()] = parameter.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return weights.get("gzip", weights.get("*", False))

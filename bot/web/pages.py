@@ -10,17 +10,18 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bot.feeds.addresses import Shelf, personal_shelf, public_shelf
-from bot.feeds.text import clean_text
+from bot.feeds.text import clean_line, clean_text
 from bot.feeds.titles import date_and_time, episode_title, speaker
 from bot.recording import account
 from bot.recording.ledger import lay_out
-from bot.recording.lengths import spoken_length
+from bot.recording.lengths import player_clock, spoken_length
 from bot.settings import Settings
 from bot.web.access import Family
 from bot.web.library import Page, View
 from bot.web.respond import KEPT_FOR_EVER, OF_FAMILY, PAGE, SAFE
 from bot.web.rows import rows_of
-from storage.records import Chunk, Episode, Recording, to_ms
+from bot.web.waveforms import BARS, HEIGHT, Waveform
+from storage.records import Chunk, Episode, Mark, Recording, to_ms
 
 HERE = Path(__file__).parent
 EPISODES_ON_PAGE = 50
@@ -38,6 +39,13 @@ class Row:
     length: str
     size: str
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    clock: str
+    seconds: float
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ class Pages:
         chunks: Sequence[Chunk],
         cover: str,
         token: str | None,
+        waveform: Waveform | None = None,
     ) -> web.Response:
         """A recording's page with its whole ledger, also before there is audio. Slow: make it beside the loop."""
         (recording, episode), shelf = published, self._shelf(view, token)
@@ -113,6 +122,10 @@ class Pages:
             page_address=shelf.episode(recording.code),
             audio_address=shelf.audio(recording.code) if episode else None,
             episode=self._row(recording, episode),
+            chapters=[_chapter(mark) for mark in episode.chapters] if episode else [],
+            seconds=to_ms(episode.samples) / 1000 if episode else 0,
+            bars=waveform.path if waveform else "",
+            box=(BARS, HEIGHT),
             missing=account.first_line(recording, account.loss_of(ledger)),
             description=clean_text(recording.description).split("\n\n") if recording.description else [],
             verdict=account.verdict(recording, ledger),
@@ -150,6 +163,10 @@ class Pages:
             size=_megabytes(episode.bytes) if episode else "",
             state=str(recording.state),
         )
+
+
+def _chapter(mark: Mark) -> Chapter:
+    return Chapter(player_clock(mark.at), mark.at / 1000, clean_line(mark.title))
 
 
 def _named_by_content(folder: Path) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from hashlib import sha256
 from urllib.parse import quote
 
 from aiohttp import web
@@ -56,6 +57,12 @@ def content(
         return web.Response(status=what.status, headers={**shared, **part_of(what, file.size)})
     piece = body[what.start : what.start + what.count]
     return web.Response(status=what.status, headers={**shared, **kind, **part_of(what, file.size)}, body=piece)
+
+
+def data(request: web.BaseRequest, family: Family, body: bytes, kind: str, made_at: datetime) -> web.Response:
+    """A small file about an episode, under a tag that changes with it."""
+    file = Representation(sha256(body).hexdigest(), len(body), made_at.replace(microsecond=0))
+    return content(request, body, file, OF_FAMILY[family], {"Content-Type": kind})
 
 
 def part_of(what: Plan, size: int) -> dict[str, str]:

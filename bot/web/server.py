@@ -5,6 +5,7 @@ import errno
 import logging
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
@@ -17,8 +18,12 @@ from bot.web.family import Families
 from bot.web.feeds import Feeds
 from bot.web.files import Files
 from bot.web.library import Library
+from bot.web.live import Live
 from bot.web.media import Media
+from bot.web.on_air import Tuner
 from bot.web.pages import Pages
+from bot.web.streams import Streams
+from bot.web.waveforms import Waveforms
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -38,6 +43,7 @@ class WebServer:
         settings: Settings,
         freshness: Callable[[], bool],
         health: Callable[[], bool] = lambda: True,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._health = health
@@ -46,7 +52,11 @@ class WebServer:
         library = Library(store, freshness)
         self._pages = Pages(settings, lambda: self.address)
         feeds = Feeds(settings, lambda: self.address, self._covers.name)
-        self._families = Families(library, feeds, Media(settings, self._files), self._pages, self._covers)
+        media, zone = Media(settings, self._files), settings.feeds.zone
+        tuner = Tuner(store, self._files)
+        self._streams = Streams(tuner, clock)
+        live = Live(tuner, self._streams, clock)
+        self._families = Families(library, feeds, media, live, self._pages, self._covers, Waveforms(store), zone)
         self._runner: web.ServerRunner | None = None
         self._port = settings.web.port
 
@@ -87,6 +97,7 @@ class WebServer:
         """Ends what runs within a second and closes everything."""
         runner, self._runner = self._runner, None
         if runner is not None:
+            self._streams.stop()
             await runner.cleanup()
             self._files.close()
 

@@ -52,27 +52,34 @@ class Encoding:
             whole = await self._tracks.read(recording_id)
             before = [piece_of(cut, self._store) for cut in whole.cuts] if whole else []
             behind = _behind(ledger.entries, before)
-            if behind is None:  # something that was heard is not there any more
-                before, behind = [], 0
-            pieces = self._grown(recording_id, before, pieces_of(ledger.entries[behind:], self._store))
+            if behind is None and before:  # something that was heard is not there any more
+                before = []
+                pieces = _to_the_last_sound(pieces_of(ledger.entries, self._store))  # their gaps were waited for
+            else:
+                pieces = self._grown(recording_id, before, pieces_of(ledger.entries[behind or 0 :], self._store))
             if pieces:
                 channels = whole.track.channels if whole and before else channels_of(ledger.entries, chunks)
                 await self._tracks.advance(recording, pieces, channels)
             await self._look_again(recording_id)
 
     def _grown(self, recording_id: RecordingId, before: Sequence[Piece], behind: Iterable[Piece]) -> list[Piece]:
-        """The pieces that were there, and those behind them that can be heard now."""
+        """The pieces that were there, and those behind them that can be heard now: up to a gap that is waited for. A
+        gap without anything behind it is none so far."""
         hold = self._holds.pop(recording_id, None)
         now = self._clock()
         grown = list(before)
+        gap: list[Piece] = []
         for piece in behind:
             if isinstance(piece, Silence):
-                if hold is None or hold.pieces != len(grown):
-                    hold = _Hold(len(grown), now + HELD_FOR)
-                if now < hold.until:
-                    self._holds[recording_id] = hold
-                    break
-            grown.append(piece)
+                gap.append(piece)
+                continue
+            if gap and (hold is None or hold.pieces != len(grown)):
+                hold = _Hold(len(grown), now + HELD_FOR)
+            if gap and hold is not None and now < hold.until:
+                self._holds[recording_id] = hold
+                break
+            grown += [*gap, piece]
+            gap = []
         return grown
 
     async def _look_again(self, recording_id: RecordingId) -> None:
@@ -80,6 +87,14 @@ class Encoding:
         if hold is not None:
             async with self._store.write() as db:
                 await jobs.add(db, NewJob(JobKind.ENCODE, str(recording_id), {}, hold.until), self._clock())
+
+
+def _to_the_last_sound(pieces: Iterable[Piece]) -> list[Piece]:
+    """Without the silence behind it: nothing is there yet that stands after it."""
+    found = list(pieces)
+    while found and isinstance(found[-1], Silence):
+        found.pop()
+    return found
 
 
 def _behind(entries: Sequence[Entry], before: Sequence[Piece]) -> int | None:

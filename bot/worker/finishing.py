@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,12 +26,14 @@ from storage import archive, heirs, jobs, rooms, tracks
 from storage.database import Connection
 from storage.records import (
     BlobKey,
+    Chunk,
     ChunkState,
     EndedBy,
     Episode,
     Extent,
     Job,
     JobKind,
+    Mark,
     NewJob,
     Recording,
     RecordingId,
@@ -60,6 +62,7 @@ class Subject:
     episode: Episode | None
     fingerprint: str
     channels: int
+    chapters: tuple[Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,9 @@ class Finishing:
             made: Made | None = None
             part = self._store.blobs.part(f"episode-{job.id}")
             try:
-                if (
-                    subject.episode is None
-                    or subject.episode.fingerprint != subject.fingerprint
-                    or job.payload.get(ANEW)
-                ):
-                    made = await self._make(subject, part, anew=bool(job.payload.get(ANEW)))
+                anew = bool(job.payload.get(ANEW))
+                if anew or not _is_made(subject):
+                    made = await self._make(subject, part, anew=anew)
                 async with self._store.write() as db:
                     await self._publish(db, subject, made, part)
             finally:
@@ -156,6 +156,7 @@ class Finishing:
         if not ledger.sounds:
             return None  # the last sound was redacted before it was joined: what there was of an episode went with it
         given = name.content.get("name") if name else None
+        marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
         return Subject(
             room=room,
             room_name=given if isinstance(given, str) else None,
@@ -164,6 +165,7 @@ class Finishing:
             episode=episode,
             fingerprint=ledgers.fingerprint(ledger),
             channels=channels_of(ledger.entries, chunks),
+            chapters=marks,
         )
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
@@ -177,7 +179,7 @@ class Finishing:
             cover=await asyncio.to_thread(picture.read_bytes),
             cover_mime="image/jpeg",
             comment=account.silences(account.loss_of(subject.ledger)),
-            chapters=tuple(Chapter(mark.at, mark.title) for mark in chapters.marks(subject.ledger)),
+            chapters=tuple(Chapter(mark.at, mark.title) for mark in subject.chapters),
         )
 
     async def _publish(self, db: Connection, subject: Subject, made: Made | None, part: Path) -> None:
@@ -255,6 +257,19 @@ class Finishing:
         await jobs.add(db, NewJob(JobKind.NOTICE, f"published:{recording.event_id}", payload, once=True), now)
 
 
+def _is_made(subject: Subject) -> bool:
+    """The file that is there has this sound and this title."""
+    episode = subject.episode
+    if episode is None or episode.fingerprint != subject.fingerprint:
+        return False
+    return episode.titled == subject.recording.title
+
+
+def _chapters(recording: Recording, ledger: Ledger, chunks: Sequence[Chunk]) -> tuple[Mark, ...]:
+    resumed = chapters.resumptions(ledger, chunks, recording.resumes)
+    return chapters.marks(ledger, resumed, titles.given_title(recording))
+
+
 def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episode:
     """The episode's row: a new one, or the old one with new audio under the same GUID."""
     if made is None:
@@ -263,14 +278,18 @@ def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episo
     if subject.episode is None:
         guid = f"urn:uuid:{uuid.uuid4()}"
         blob, recording_id = BlobKey(made.sha256), subject.recording.id
-        return Episode(recording_id, guid, blob, made.bytes, made.samples, now, fingerprint=subject.fingerprint)
+        episode = Episode(recording_id, guid, blob, made.bytes, made.samples, now)
+    else:
+        episode = subject.episode
     return replace(
-        subject.episode,
+        episode,
         blob=BlobKey(made.sha256),
         bytes=made.bytes,
         samples=made.samples,
         made_at=now,
         fingerprint=subject.fingerprint,
+        chapters=subject.chapters,
+        titled=subject.recording.title,
     )
 
 

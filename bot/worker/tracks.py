@@ -19,6 +19,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.hls import scheduled
 from bot.audio.leveller import LevelState
 from bot.audio.mp3 import FRAME
 from bot.audio.plan import Piece, Silence
@@ -120,7 +121,8 @@ class Tracks:
         """All frames are to be made again, as they were: what was decided of each piece stays."""
         async with self._store.write() as db:
             gone = await tracks.replace_extents(db, recording_id, ())
-            await forget(db, recording_id, gone, self._clock())
+            episode = await archive.episode(db, recording_id)
+            await forget(db, recording_id, gone - {episode.blob if episode else None}, self._clock())
 
     async def last_frames(
         self, recording_id: RecordingId, whole: Whole, pieces: Sequence[Piece], out: Path
@@ -193,8 +195,17 @@ class Tracks:
             if _same(old.cuts, new[: len(old.cuts)]) and len(new) >= len(old.cuts):
                 added = new[len(old.cuts) :]
                 await tracks.add_cuts(db, recording.id, added)
-                return replace(old, cuts=(*old.cuts, *added))
+                grown = replace(old, cuts=(*old.cuts, *added))
+                return await self._scheduled(db, grown, now) if added else grown
             return await self._moved(db, recording, old, new, now)
+
+    async def _scheduled(self, db: Connection, whole: Whole, now: datetime) -> Whole:
+        """With its place on the clock: its last piece came now."""
+        before = settled(sum(cut.samples for cut in whole.cuts[:-1]))
+        track = replace(whole.track, live_from=scheduled(whole.track.live_from, before, now))
+        if track != whole.track:
+            await tracks.save(db, track)
+        return replace(whole, track=track)
 
     async def _anew(self, db: Connection, recording: Recording, form: Form, old: Whole | None, now: datetime) -> Whole:
         gone = await tracks.forget(db, recording.id) if old else frozenset()
@@ -266,7 +277,10 @@ async def read(db: Connection, recording_id: RecordingId) -> Whole | None:
 async def forget(db: Connection, recording_id: RecordingId, blobs: Collection[BlobKey], now: datetime) -> None:
     """A job that takes frames off the disk that no track needs."""
     if blobs:
-        await jobs.add(db, NewJob(JobKind.FORGET, f"frames:{recording_id}:{min(blobs)}", {"blobs": sorted(blobs)}), now)
+        keys = sorted(blobs)
+        # Another set is another job: one that waits still has all of its own.
+        subject = f"frames:{recording_id}:{hashlib.sha256(''.join(keys).encode()).hexdigest()}"
+        await jobs.add(db, NewJob(JobKind.FORGET, subject, {"blobs": keys}), now)
 
 
 def _cut(ordinal: int, key: str, piece: Piece) -> Cut:

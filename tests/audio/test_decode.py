@@ -20,7 +20,7 @@ STEP = 1 / 32_768  # of 16-bit sound
 async def joined(pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path) -> tuple[Pcm, list[Mismatch]]:
     mismatches: list[Mismatch] = []
     blocks = [block async for block in pcm(pieces, ffmpeg, workdir, report=mismatches.append)]
-    return np.concatenate(blocks), mismatches
+    return np.concatenate(blocks)[:, 0], mismatches
 
 
 def sounds(chunks: Sequence[Captured]) -> list[Sound]:

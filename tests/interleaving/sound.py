@@ -9,21 +9,16 @@ import asyncio
 import io
 import struct
 import wave
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from hashlib import sha256
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from bot.audio.encode import MadeEpisode
 from numpy.typing import NDArray
 
-from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.mp3 import DELAY, FRAME, after_id3, read_header
 from bot.audio.opus import OpusReader, duration
-from bot.audio.plan import Mismatch, Piece, length
 from bot.demo.slicing import PACKET
-from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container
 
 Pcm = NDArray[np.float32]
@@ -62,18 +57,34 @@ def heard(first: int, samples: int) -> Pcm:
     return (np.arange(first, first + samples) / SCALE).astype(np.float32)
 
 
+RAW_FRAME = 4 * FRAME
+"""Bytes of a frame that holds its samples as they are."""
+
+
 class Codec(Ffmpeg):
-    """Decodes what is made here."""
+    """Decodes what is made here, and encodes it as it is; `meanwhile` happens in the middle of that."""
 
-    def __init__(self) -> None:
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
         super().__init__("codec")
+        object.__setattr__(self, "_meanwhile", meanwhile)
 
-    async def decode(self, path: Path, container: Container, *, max_seconds: float) -> AsyncGenerator[bytes, None]:
+    async def decode(
+        self, path: Path, container: Container, *, max_seconds: float, channels: int = 1
+    ) -> AsyncGenerator[bytes, None]:
         decoded = _opus(path) if container is Container.OGG_OPUS else _wav(path)
         yield decoded[: round(max_seconds * SAMPLE_RATE)].tobytes()
 
     async def describe(self, path: Path, container: Container) -> tuple[int, int]:
         return SAMPLE_RATE, 1
+
+    async def encode_mp3(
+        self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float, channels: int = 1
+    ) -> None:
+        """Frame n holds the samples of frame n; at the end there are as many frames as LAME makes."""
+        data = b"".join([block async for block in blocks])
+        frames = -(-(len(data) // 4 + DELAY) // FRAME)
+        await asyncio.to_thread(out.write_bytes, data.ljust(frames * RAW_FRAME, b"\0"))
+        await self._meanwhile()  # type: ignore[attr-defined]
 
 
 def _wav(path: Path) -> Pcm:
@@ -92,28 +103,14 @@ def _opus(path: Path) -> Pcm:
     return np.concatenate([*sounds, heard(0, 0)])[reader.head.pre_skip :]
 
 
-class Joiner:
-    """Stands in for `make_episode`: joined by the real code, written down as it is instead of as MP3."""
-
-    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
-        self.mismatches: list[Mismatch] = []
-        self._meanwhile = meanwhile
-
-    async def __call__(
-        self, pieces: Sequence[Piece], out: Path, *, ffmpeg: Ffmpeg, workdir: Path, **_: Any
-    ) -> MadeEpisode:
-        if not length(pieces):
-            raise GiveUp("there is nothing to join", reason="empty")
-        blocks = [block async for block in pcm(pieces, ffmpeg, workdir, report=self.mismatches.append)]
-        data = b"".join(block.tobytes() for block in blocks)
-        await asyncio.to_thread(out.write_bytes, data)
-        await self._meanwhile()
-        return MadeEpisode(len(data), sha256(data).hexdigest(), length(pieces), 0.0)
-
-
 def read(path: Path) -> Pcm:
-    """What a joiner wrote."""
-    return np.fromfile(path, np.float32)
+    """What an episode holds; it is padded to whole frames."""
+    with path.open("rb") as file:
+        start = after_id3(file)
+        file.seek(start)
+        header = read_header(file.read(4))
+        assert header is not None
+    return np.fromfile(path, np.float32, offset=start + header.size)
 
 
 def silences(sound: Pcm) -> Iterable[tuple[int, int]]:

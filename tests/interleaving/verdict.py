@@ -5,10 +5,23 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from bot.audio.mp3 import DELAY, FRAME
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.report import recording_json
-from storage import archive, rooms, tables
-from storage.records import Chunk, ChunkState, Episode, EventId, JobKind, JobState, Recording, RecordingState, to_ms
+from storage import archive, rooms, tables, tracks
+from storage.database import Connection
+from storage.records import (
+    Chunk,
+    ChunkState,
+    Cut,
+    Episode,
+    EventId,
+    JobKind,
+    JobState,
+    Recording,
+    RecordingState,
+    to_ms,
+)
 from tests.interleaving import sound
 from tests.interleaving.homeserver import sha256
 from tests.interleaving.stage import Stage
@@ -24,19 +37,23 @@ class Kept:
     recording: Recording
     chunks: tuple[Chunk, ...]
     episode: Episode | None
+    cuts: tuple[Cut, ...]
 
 
 async def kept(stage: Stage) -> tuple[Kept, ...]:
     """Everything in the archive, the oldest first."""
     async with stage.shell.store.read() as db:
         found = sorted(await archive.recordings(db), key=lambda one: one.position)
-        return tuple([Kept(one, await archive.chunks(db, one.id), await archive.episode(db, one.id)) for one in found])
+        return tuple([await _kept(db, one) for one in found])
+
+
+async def _kept(db: Connection, one: Recording) -> Kept:
+    return Kept(one, await archive.chunks(db, one.id), await archive.episode(db, one.id), await tracks.cuts(db, one.id))
 
 
 async def judge(stage: Stage) -> None:
     """Raises AssertionError for whatever is not as it should be."""
     assert stage.complaints.heard == []
-    assert stage.joiner.mismatches == []
     archived = {one.recording.event_id: one for one in await kept(stage)}
     truths = {one.started: Truth(one, stage.homeserver, _rows(archived.get(one.started))) for one in stage.broadcasts}
     assert set(archived) == {started for started, truth in truths.items() if truth.followed}
@@ -79,8 +96,12 @@ def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
         return
     assert one.episode is not None
     assert one.episode.published_at is not None
-    heard = sound.read(stage.shell.store.blobs.path(one.episode.blob))
-    assert (one.episode.samples, ledger.samples) == (len(heard), len(heard))
+    frames = sound.read(stage.shell.store.blobs.path(one.episode.blob))
+    assert len(frames) == -(-(ledger.samples + DELAY) // FRAME) * FRAME
+    heard = frames[: ledger.samples]
+    assert one.episode.samples == len(heard)
+    assert not frames[len(heard) :].any()
+    assert [cut.off_by for cut in one.cuts if cut.off_by] == []
     _is_heard(truth.parts, heard, ledger)
 
 

@@ -14,6 +14,7 @@ from storage.records import (
     ChunkState,
     Container,
     DeviceId,
+    DurationMs,
     EncryptedFile,
     Episode,
     EventId,
@@ -21,6 +22,7 @@ from storage.records import (
     HistoryVisibility,
     Listener,
     Loss,
+    Mark,
     MediaSource,
     MxcUri,
     OggFacts,
@@ -63,7 +65,7 @@ def recording(event: str, at: datetime = NOW) -> Recording:
 async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
     """Every field, nested facts and keys included, survives storage."""
     async with store.write() as db:
-        saved = await archive.add_recording(db, recording("$1"))
+        saved = await archive.add_recording(db, replace(recording("$1"), resumes=(Position(7), Position(9))))
         chunk = Chunk(
             event_id=EventId("$c"),
             recording_id=saved.id,
@@ -122,12 +124,13 @@ async def test_only_published_episodes_are_listed(store: Store) -> None:
 
 
 async def test_an_episode_comes_back_with_what_it_lacks(store: Store) -> None:
-    """Gaps in short, and whether its end is there."""
+    """Gaps in short, whether its end is there, and its chapters."""
     loss = Loss(Samples(90), 4, ((Samples(10), Samples(20)), (Samples(50), Samples(30))), end=True)
     async with store.write() as db:
         one = await archive.add_recording(db, recording("$e"))
         lacking = Episode(one.id, "guid", BlobKey("1"), 9, Samples(900), NOW, loss=loss)
-        for made in (lacking, replace(lacking, loss=Loss())):
+        marked = replace(lacking, loss=Loss(), chapters=(Mark(DurationMs(0), "A"), Mark(DurationMs(9), "B")), titled="A")
+        for made in (lacking, marked):
             await archive.save_episode(db, made)
             assert await archive.episode(db, one.id) == made
 

@@ -19,3 +19,22 @@ document.addEventListener("play", (event) => {
     if (audio !== event.target) audio.pause();
   }
 }, true);
+
+// A chapter, or a place in the picture of the sound, is heard in the page's own player.
+function hearFrom(seconds) {
+  const audio = document.querySelector("audio");
+  audio.currentTime = seconds;
+  audio.play();
+}
+for (const link of document.querySelectorAll("[data-seek]")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    hearFrom(Number(link.dataset.seek));
+  });
+}
+for (const wave of document.querySelectorAll("[data-seconds]")) {
+  wave.addEventListener("click", (event) => {
+    const { left, width } = wave.getBoundingClientRect();
+    hearFrom((event.clientX - left) / width * Number(wave.dataset.seconds));
+  });
+}

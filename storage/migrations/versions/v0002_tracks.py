@@ -1,4 +1,4 @@
-"""Tracks: the frames of recordings, and what was decided of each piece"""
+"""Tracks: the frames of recordings, and what was decided of each piece; and chapters"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,9 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    op.add_column("recordings", sa.Column("resumes", sa.JSON(), server_default="[]", nullable=False))
+    op.add_column("episodes", sa.Column("chapters", sa.JSON(), server_default="[]", nullable=False))
+    op.add_column("episodes", sa.Column("titled", sa.Text(), nullable=True))
     op.create_table(
         "tracks",
         sa.Column("recording_id", BIG, autoincrement=False, nullable=False),
@@ -20,6 +23,7 @@ def upgrade() -> None:
         sa.Column("target_lufs", sa.Float(), nullable=True),
         sa.Column("start_db", sa.Float(), nullable=True),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("live_from", sa.DateTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["recording_id"], ["recordings.id"], name=op.f("fk_tracks_recording_id_recordings"), ondelete="CASCADE"
         ),

@@ -1,0 +1,97 @@
+"""What of a recording's track may be heard now: while it grows, and afterwards by those who are in the middle."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from bot.audio import hls
+from bot.audio.hls import Air
+from bot.audio.render import Form
+from bot.web import files
+from bot.web.access import Access, may_hear_it
+from bot.web.files import Files
+from bot.web.memo import Memo
+from storage import archive, tracks
+from storage.records import Extent, Recording, Track
+from storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class OnAir:
+    """A recording with its track as it is stored."""
+
+    recording: Recording
+    track: Track
+    frames: int  # there are
+    finished: Extent | None  # when no sound comes any more: all of them, in the episode's file
+    changed_at: datetime
+
+    @property
+    def frame_bytes(self) -> int:
+        return _frame_bytes(self.track)
+
+    def at(self, now: datetime) -> Air:
+        """As players may have it."""
+        if self.finished is not None:
+            return Air(self.track.generation, self.frames, ended=True)
+        if self.track.live_from is None:
+            return Air(self.track.generation, 0, ended=False)
+        return hls.on_air(self.track.generation, self.track.live_from, self.frames, now)
+
+
+class Tuner:
+    """Finds what is on the air, for those who may hear it."""
+
+    def __init__(self, store: Store, open_files: Files) -> None:
+        self._store = store
+        self._files = open_files
+        self._known: Memo[str, OnAir | None] = Memo(lambda: store.database.changes.number)
+
+    async def find(self, access: Access, code: str) -> OnAir | None:
+        """The recording of this code, if it has a track and this access reaches it now."""
+        found = await self._known.get(code, partial(self._read, code))
+        return found if found is not None and may_hear_it(access, found.recording) else None
+
+    async def frames(self, found: OnAir, segment: int, count: int) -> bytes | None:
+        """The first so many frames of a segment; None if they are not where they were: look again."""
+        body = bytearray()
+        for piece in await self._pieces(found, segment * hls.FRAMES, count):
+            try:
+                file = await self._files.open(piece.blob)
+            except OSError:
+                return None
+            try:
+                body += await files.read(file, piece.offset, piece.bytes)
+            except OSError:
+                return None
+            finally:
+                self._files.done(file)
+        return bytes(body) if len(body) == count * found.frame_bytes else None
+
+    async def _pieces(self, found: OnAir, first: int, count: int) -> tuple[hls.Piece, ...]:
+        if found.finished is not None:
+            return hls.pieces([found.finished], first, count, found.frame_bytes)
+        async with self._store.read() as db:
+            extents = await tracks.extents_of(db, found.recording.id, first, first + count)
+        return hls.pieces(extents, first, count, found.frame_bytes)
+
+    async def _read(self, code: str) -> OnAir | None:
+        async with self._store.read() as db:
+            recording = await archive.recording_by_code(db, code)
+            track = await tracks.track(db, recording.id) if recording else None
+            if recording is None or track is None or not await tracks.holds(db, recording.id):
+                return None
+            frames = await tracks.reach(db, recording.id)
+            if recording.state in archive.OPEN:
+                return OnAir(recording, track, frames, None, recording.heard_at)
+            episode = await archive.episode(db, recording.id)
+            (begin, *_) = (*await tracks.extents_of(db, recording.id, 0, 1), None)
+        if episode is None or begin is None or begin.blob != episode.blob:  # it is being made
+            return OnAir(recording, track, frames, None, recording.heard_at)
+        # The last frames were made with the file: those of the track are the ones that no later sound can change.
+        frames = (episode.bytes - begin.offset) // _frame_bytes(track)
+        return OnAir(recording, track, frames, Extent(0, frames, begin.blob, begin.offset), episode.made_at)
+
+
+def _frame_bytes(track: Track) -> int:
+    return Form(track.channels, track.kbps, track.target_lufs).frame_bytes

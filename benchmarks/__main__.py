@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from benchmarks import download, finishing, http, joining, large, live, soak
+from benchmarks import download, finishing, http, joining, large, live, live_page, soak
 from benchmarks.figures import Figure, failed, rows
 
 HOUR = 3600
@@ -26,6 +26,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "download": (download.figures,),
     "large": (large.figures,),
     "http": (http.figures,),
+    "page": (live_page.figures,),
 }
 ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
 LONG = partial(finishing.figures, 4 * HOUR)

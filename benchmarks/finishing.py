@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import line, usage
 from benchmarks.figures import Figure, at_most
+from storage.records import SAMPLE_RATE
 
 HOUR = 3600
 FINISH_S = {15 * 60: 0.5, HOUR: 0.5, 2 * HOUR: 0.5, 4 * HOUR: 1.0}  # budgets by the length of the broadcast
@@ -22,7 +23,8 @@ class Result:
 
 
 async def record(directory: Path, seconds: int, chunk_seconds: int) -> Result:
-    """One broadcast; each chunk is stored before the next one comes, as while it is live."""
+    """One broadcast; each chunk is stored before the next one comes, and all are worked on before `stopped`, as while
+    it is live."""
     pieces = await asyncio.to_thread(line.slices, seconds, chunk_seconds)
     async with line.running(directory) as running:
         broadcast = running.broadcast("talk")
@@ -33,6 +35,7 @@ async def record(directory: Path, seconds: int, chunk_seconds: int) -> Result:
         for number, piece in enumerate(pieces, start=1):
             await broadcast.send(piece)
             await running.until_taken_in(number)
+        await running.until_encoded(broadcast, (seconds - 1) * SAMPLE_RATE)
         await broadcast.stop()
         began = time.monotonic()
         episode = await broadcast.published()

@@ -17,11 +17,12 @@ import numpy as np
 
 from benchmarks.figures import Figure
 from benchmarks.usage import cpu_seconds
-from bot.audio.encode import make_episode
+from bot.audio.episode import Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.mp3 import frame_size, info_frame
-from bot.audio.plan import Piece, Sound
+from bot.audio.plan import Piece, Sound, length
+from bot.audio.render import Form, Rendering, layout
 from bot.audio.tags import EpisodeTags
 from storage.records import SAMPLE_RATE, Samples
 from tests.audio.sounds import FLAC, M4A, OPUS, WAV, Pcm, Studio, lag, signal
@@ -43,6 +44,7 @@ FRAMES = (
     "-f",
     "mp3",
 )
+FORM = Form(1, KBPS, -16.0)
 TAGS = EpisodeTags("Benchmark", "Nobody", "Benchmarks", datetime(2026, 11, 20, tzinfo=UTC), b"", "")
 
 
@@ -109,9 +111,12 @@ async def slices(studio: Studio, ffmpeg: Ffmpeg, sound: Pcm) -> Case:
 
 
 async def ours(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
-    await make_episode(
-        case.pieces, out, tags=TAGS, bitrate_kbps=KBPS, loudness_lufs=-16, ffmpeg=ffmpeg, workdir=out.parent
-    )
+    cuts, frames = layout(case.pieces, FORM), out.with_suffix(".frames")
+    rendering = Rendering(case.pieces, cuts, FORM, start_db=None, ffmpeg=ffmpeg, workdir=out.parent)
+    made = await rendering.make(0, None, frames)
+    stretch = Stretch(frames, 0, made.bytes)
+    samples = length(case.pieces)
+    await asyncio.to_thread(put_together, [stretch], out, samples=samples, bitrate=KBPS, channels=1, tags=TAGS)
 
 
 async def concat(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:

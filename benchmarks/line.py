@@ -20,10 +20,12 @@ from bot.web.server import WebServer
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
+from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
 from bot.worker.tracks import Tracks
 from storage import archive, journal, rooms
+from storage import tracks as stored_tracks
 from storage.records import (
     SAMPLE_RATE,
     DurationMs,
@@ -34,7 +36,9 @@ from storage.records import (
     JobKind,
     Json,
     MediaSource,
+    Room,
     RoomId,
+    Visibility,
 )
 from storage.store import Store
 
@@ -90,13 +94,15 @@ class Broadcast:
         self._name = name
         self._relation = {"rel_type": "m.reference", "event_id": self.id}
 
-    async def start(self, chunk_seconds: int) -> None:
+    async def start(self, chunk_seconds: int, visibility: Visibility = Visibility.PRIVATE) -> Room:
         """The room and the started event."""
         now = datetime.now(UTC)
+        room = replace(rooms.new_room(self.room_id, now), joined=True, recording_on=True, visibility=visibility)
         async with self._line.store.write() as db:
-            await rooms.save_room(db, replace(rooms.new_room(self.room_id, now), joined=True, recording_on=True))
+            await rooms.save_room(db, room)
         content = {"device_id": "D", "state": "started", "chunk_length": chunk_seconds}
         await self._hear(self.id, INFO_TYPE, content, SPEAKER)
+        return room
 
     async def send(self, piece: Slice) -> None:
         """Uploads a chunk and says so."""
@@ -159,10 +165,11 @@ class Broadcast:
 class Line:
     """Recorder and workers over one store, with the web server beside them."""
 
-    def __init__(self, store: Store, media: Media, pictures: Pictures) -> None:
+    def __init__(self, store: Store, media: Media, pictures: Pictures, web: WebServer) -> None:
         self.store = store
         self.media = media
         self.pictures = pictures
+        self.web = web
         self._taken_in = 0
         self._news = asyncio.Condition()
 
@@ -171,6 +178,24 @@ class Line:
         async with self._news:
             self._taken_in += 1
             self._news.notify_all()
+
+    async def worked(self) -> None:
+        """An ENCODE job is done."""
+        async with self._news:
+            self._news.notify_all()
+
+    async def until_encoded(self, broadcast: "Broadcast", samples: int) -> None:
+        """Returns when so much of a broadcast is in its track."""
+
+        async def check() -> bool:
+            async with self.store.read() as db:
+                recording = await archive.recording_by_event(db, broadcast.id)
+                assert recording is not None
+                return sum(cut.samples for cut in await stored_tracks.cuts(db, recording.id) if cut.gains) >= samples
+
+        async with asyncio.timeout(WAIT_S), self._news:
+            while not await check():
+                await self._news.wait()
 
     async def until_taken_in(self, chunks: int) -> None:
         """Returns when so many chunks of all broadcasts are dealt with."""
@@ -216,23 +241,30 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         pictures = Pictures(store, download=media.fetch, clock=clock)
         tracks = Tracks(store, settings, ffmpeg, clock)
         apply = recorder.apply
-        line = Line(store, media, pictures)
+        server = WebServer(store, settings, lambda: True)
+        line = Line(store, media, pictures, server)
         fetching = Fetching(store, settings, ffmpeg, download=media.fetch, apply=apply, clock=clock)
 
         async def fetch(job: Job) -> None:
             await fetching(job)
             await line.took_in()
 
+        encoding = Encoding(store, tracks, clock)
+
+        async def encode(job: Job) -> None:
+            await encoding(job)
+            await line.worked()
+
         handlers: dict[JobKind, Handler] = {
             JobKind.FETCH: fetch,
-            JobKind.ENCODE: Encoding(store, tracks, clock),
+            JobKind.ENCODE: encode,
             JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
             JobKind.COVER: pictures,
+            JobKind.FORGET: Forgetting(store),
             JobKind.TICK: recorder.tick,
             JobKind.NOTICE: _say_nothing,
         }
         worker = Worker(store, handlers, clock)
-        server = WebServer(store, settings, lambda: True)
         await server.start()
         stack.push_async_callback(server.stop)
         await worker.start()

@@ -152,7 +152,8 @@ def _why_not(recording: Recording) -> str:
 def shown() -> Progress:
     """A line on standard error while something is under way, on a terminal."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    return Progress(*columns, console=Console(stderr=True))
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 async def import_keys(settings: Settings, file: Path, passphrase: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, case, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
@@ -51,11 +51,15 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
     return True
 
 
-async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit: int) -> tuple[Job, ...]:
-    """Takes due jobs of these kinds, oldest first; they are running from now on."""
+async def claim(
+    db: Connection, kinds: Collection[JobKind], now: datetime, limit: int, passing: Collection[int] = ()
+) -> tuple[Job, ...]:
+    """Takes due jobs of these kinds, oldest first, none of the recordings `passing`; they are running from now on."""
     due = (
         select(jobs)
-        .where(jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)), _FREE)
+        .where(
+            jobs.c.state == JobState.READY, jobs.c.run_at <= now, jobs.c.kind.in_(list(kinds)), _FREE, *_not_of(passing)
+        )
         .order_by(jobs.c.run_at, jobs.c.id)
         .limit(limit)
     )
@@ -67,9 +71,17 @@ async def claim(db: Connection, kinds: Collection[JobKind], now: datetime, limit
     return tuple(record(Job, row) for row in rows)
 
 
-async def next_due(db: Connection, kinds: Collection[JobKind]) -> datetime | None:
+def _not_of(recordings: Collection[int]) -> list[ColumnElement[bool]]:
+    """What a job carries names none of these recordings."""
+    named = jobs.c.payload["recording"].as_integer()
+    return [or_(named.is_(None), named.not_in(list(recordings)))] if recordings else []
+
+
+async def next_due(db: Connection, kinds: Collection[JobKind], passing: Collection[int] = ()) -> datetime | None:
     """When the next ready job of these kinds wants to run; one whose twin runs waits for its end."""
-    ready = select(jobs.c.run_at).where(jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)), _FREE)
+    ready = select(jobs.c.run_at).where(
+        jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)), _FREE, *_not_of(passing)
+    )
     statement = ready.order_by(jobs.c.run_at).limit(1)
     return (await db.execute(statement)).scalar_one_or_none()
 
@@ -88,10 +100,13 @@ async def failed(db: Connection, job_id: JobId, error: str, now: datetime) -> No
 
 async def put_back(db: Connection, job: Job, error: str | None, run_at: datetime, now: datetime) -> None:
     """It is tried again at `run_at`. When the same job was written down meanwhile, that one stands for both, at the
-    earlier time of the two."""
-    twin = and_(jobs.c.kind == job.kind, jobs.c.subject == job.subject, jobs.c.state == JobState.READY)
-    earlier = case((jobs.c.run_at < run_at, jobs.c.run_at), else_=run_at)
-    if (await db.execute(update(jobs).where(twin).values(run_at=earlier))).rowcount:
+    earlier time of the two; if it carries nothing, with what this one carries."""
+    same = and_(jobs.c.kind == job.kind, jobs.c.subject == job.subject, jobs.c.state == JobState.READY)
+    twin = (await db.execute(select(jobs.c.id, jobs.c.payload).where(same))).one_or_none()
+    if twin is not None:
+        earlier = case((jobs.c.run_at < run_at, jobs.c.run_at), else_=run_at)
+        both = {"run_at": earlier, "payload": dict(twin.payload or job.payload)}
+        await db.execute(update(jobs).where(jobs.c.id == twin.id).values(both))
         await done(db, job.id, now)
         return
     values = {"state": JobState.READY, "error": error, "run_at": run_at, "changed_at": now}

@@ -64,6 +64,12 @@ async def peaks(db: Connection, recording_id: RecordingId) -> tuple[tuple[Sample
     return tuple((Samples(row.samples), row.peaks) for row in rows)
 
 
+async def off_by(db: Connection, recording_id: RecordingId) -> tuple[Samples, ...]:
+    """Of each piece that was decoded to another length than it should have: by how many samples too many."""
+    statement = select(cut_table.c.off_by).where(cut_table.c.recording_id == recording_id, cut_table.c.off_by != 0)
+    return tuple((await db.execute(statement)).scalars())
+
+
 async def extents(db: Connection, recording_id: RecordingId) -> tuple[Extent, ...]:
     """Where the frames lie, in their order."""
     statement = select(extent_table).where(extent_table.c.recording_id == recording_id).order_by(extent_table.c.first)

@@ -79,6 +79,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (("check",), "matrix.homeserver"),
         (("rooms",), "matrix.homeserver"),
         (("recordings", "--json"), "matrix.homeserver"),
+        (("rebuild",), "RECORDING"),
+        (("rebuild", "last"), "matrix.homeserver"),
         (("init",), "--homeserver"),
         (("init", "--user-id", "bot"), "--user-id: must be a Matrix user id"),
         (("init", "--homeserver", "http://127.0.0.1:1"), "--user-id"),

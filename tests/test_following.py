@@ -1,6 +1,6 @@
 """Shell commands that hand their work to the bot."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,24 @@ async def test_work_that_is_under_way_is_followed_and_not_begun_anew(tmp_path: P
     async for state in following.follow(store, begun):
         assert state.id != found.id
         await end(state)
+    await store.close()
+
+
+async def test_what_comes_after_it_is_not_waited_for(tmp_path: Path) -> None:
+    """Work that is to be done anew joins what waits for a later time; what follows from it has its own time."""
+    store = await Store.own(tmp_path / "data")
+    now = datetime.now(UTC)
+    later, anew = NewJob(JobKind.FINISH, "1", {}, now + timedelta(hours=1)), NewJob(JobKind.FINISH, "1", {"anew": True})
+    async with store.write() as db:
+        await jobs.add(db, later, now)
+    states = []
+    async for state in following.follow(store, anew, anew=True):
+        states.append(state.payload)
+        assert state.run_at < now + timedelta(minutes=1)
+        async with store.write() as db:
+            await jobs.done(db, state.id, now)
+            await jobs.add(db, later, now)
+    assert states == [{"anew": True}, {}]
     await store.close()
 
 

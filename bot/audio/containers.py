@@ -4,10 +4,12 @@ A mimetype or a name is the sender's word. What is found here picks the one demu
 and manifests (HLS, DASH, ffconcat), which make it read other files, are not among them.
 """
 
-from collections.abc import Iterator
+from collections import deque
 from typing import BinaryIO
 
 from bot.audio.mp3 import after_id3, read_header, read_info
+from bot.audio.mp4 import has_edit_list, mp4_is_cut, mp4_samples
+from bot.audio.ogg import read_pages
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Timing
 
@@ -28,10 +30,8 @@ _OGG_CODECS = (
     (b"\x01vorbis", Container.OGG_VORBIS),
     (b"\x7fFLAC", Container.OGG_FLAC),
 )
-_MAX_BOXES = 10_000
+_MAX_PARTS = 10_000  # of a WAV or CAF file
 _MAX_PAGES = 16
-_MAX_TRACKS = 16
-Box = tuple[bytes, int, int]  # type, where its content begins and ends
 
 
 def sniff(file: BinaryIO) -> Container:
@@ -98,13 +98,29 @@ def _adts_size(head: bytes) -> int:
     return size if size >= 7 else 0
 
 
-def mp3_samples(file: BinaryIO) -> int | None:
-    """What an MP3's Info frame says of its length, at 48 kHz; decoders leave some of the padding in."""
+def told_samples(file: BinaryIO, container: Container) -> int | None:
+    """What the container says of the length of its sound, at 48 kHz; None where it says nothing that counts."""
+    say = {Container.MP3: _mp3_samples, Container.FLAC: _flac_samples, Container.MP4_AAC: mp4_samples}.get(container)
+    found = say(file) if say else None
+    if not found or not all(found):
+        return None
+    samples, rate = found
+    return -(-samples * SAMPLE_RATE // rate)
+
+
+def _mp3_samples(file: BinaryIO) -> tuple[int, int] | None:
+    """Of an Info frame; decoders leave some of the padding in."""
     info = read_info(file)
     samples = info.samples() if info else None
-    if info is None or samples is None:
-        return None
-    return -(-samples * SAMPLE_RATE // info.header.sample_rate)
+    return (samples, info.header.sample_rate) if info and samples else None
+
+
+def _flac_samples(file: BinaryIO) -> tuple[int, int] | None:
+    """Of STREAMINFO (RFC 9639, section 8.2), which comes first."""
+    file.seek(0)
+    start = file.read(26)
+    packed = int.from_bytes(start[18:26], "big")
+    return (packed & (1 << 36) - 1, packed >> 44) if len(start) == 26 else None
 
 
 def timing(file: BinaryIO, container: Container) -> Timing:
@@ -118,7 +134,7 @@ def timing(file: BinaryIO, container: Container) -> Timing:
         Container.CAF: _is_pcm_caf,
         Container.WEBM: _is_webm_opus,
         Container.MP3: _has_lame_tag,
-        Container.MP4_AAC: _has_edit_list,
+        Container.MP4_AAC: has_edit_list,
     }.get(container)
     return Timing.EXACT if exact is not None and exact(file) else Timing.ESTIMATED
 
@@ -145,70 +161,49 @@ def _is_webm_opus(file: BinaryIO) -> bool:
 
 
 def _has_lame_tag(file: BinaryIO) -> bool:
-    return mp3_samples(file) is not None
-
-
-def _has_edit_list(file: BinaryIO) -> bool:
-    """An edit list that cuts the priming, in a file that is not fragmented (there ffmpeg knows no end)."""
-    file.seek(0)
-    boxes = list(_boxes(file, 0, file.seek(0, 2)))
-    if any(kind == b"moof" for kind, _, _ in boxes):
-        return False
-    inside = [box for box in boxes if box[0] == b"moov"]
-    for name in (b"trak", b"edts", b"elst"):
-        # A few of each: a hostile file may nest thousands.
-        parents, inside = inside[:_MAX_TRACKS], []
-        for _, start, end in parents:
-            inside += [(kind, at, min(to, end)) for kind, at, to in _boxes(file, start, end) if kind == name]
-    return any(_media_time(file, start) > 0 for _, start, _ in inside)
-
-
-def _media_time(file: BinaryIO, start: int) -> int:
-    """Where the first edit begins in the media (ISO/IEC 14496-12, 8.6.6)."""
-    file.seek(start)
-    box = file.read(24)
-    wide = box[:1] == b"\x01"
-    return int.from_bytes(box[16:24] if wide else box[12:16], "big", signed=True) if len(box) == 24 or not wide else 0
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two places, by their sizes; one that goes past `end` is given as it claims to be."""
-    at = start
-    for _ in range(_MAX_BOXES):
-        file.seek(at)
-        head = file.read(16)
-        if at + 8 > end or len(head) < 8:
-            return
-        size, content = int.from_bytes(head[:4], "big"), at + 8
-        if size == 1 and len(head) == 16:
-            size, content = int.from_bytes(head[8:], "big"), at + 16
-        elif size == 0:
-            size = end - at
-        if size < content - at:
-            return
-        yield head[4:8], content, at + size
-        at += size
+    return _mp3_samples(file) is not None
 
 
 def refuse_truncated(file: BinaryIO, container: Container) -> None:
-    """Raises GiveUp (`truncated`) where the container says that more bytes should be there. Ogg: see its pages."""
+    """Raises GiveUp (`truncated`) where the container says that more bytes should be there; for Ogg as read_pages."""
     length = file.seek(0, 2)
     if container is Container.MP4_AAC:
-        boxes = list(_boxes(file, 0, length))
-        names = {kind for kind, _, _ in boxes}
-        cut = b"moov" not in names or any(end > length for _, _, end in boxes)
+        cut = mp4_is_cut(file, length)
     elif container is Container.WAV:
         cut = _wav_is_cut(file, length)
+    elif container is Container.CAF:
+        cut = _caf_is_cut(file, length)
+    elif container in (Container.OGG_VORBIS, Container.OGG_FLAC):
+        file.seek(0)
+        deque(read_pages(file), maxlen=0)
+        return
     else:
         return
     if cut:
         raise GiveUp("the chunk's file ends too early", reason="truncated")
 
 
+def _caf_is_cut(file: BinaryIO, length: int) -> bool:
+    """Chunks of type and size (64 bits, -1: to the end of the file)."""
+    at = 8
+    for _ in range(_MAX_PARTS):
+        if at >= length:
+            return False
+        file.seek(at)
+        head = file.read(12)
+        size = int.from_bytes(head[4:], "big", signed=True)
+        if size < 0:
+            return False
+        if len(head) < 12 or at + 12 + size > length:
+            return True
+        at += 12 + size
+    return True
+
+
 def _wav_is_cut(file: BinaryIO, length: int) -> bool:
     """Recorders that stream write a size of 0 or all ones: those say nothing."""
     at = 12
-    for _ in range(_MAX_BOXES):
+    for _ in range(_MAX_PARTS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:

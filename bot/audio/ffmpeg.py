@@ -26,9 +26,11 @@ from bot.audio.containers import DEMUXERS
 from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import SAMPLE_RATE, Container
 
-MEMORY_BYTES = 1 << 30
+MEMORY_BYTES = 1 << 30  # of addresses: with the program itself and what it reserves and never touches
+DATA_BYTES = 300 << 20  # of memory that it can write to; a decoder takes 40 MiB
 OPEN_FILES = 64
 BLOCK_BYTES = 1 << 18
+FIRST_CPU_S = 1
 EFFORT = 7
 """LAME's, from 0 (slow) to 9: the default of 5 costs twice as much (24 s of CPU for an hour) as 7."""
 CODECS = (
@@ -36,7 +38,7 @@ CODECS = (
     "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
     "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
 )
-_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: [^\n]*?, (\d{1,7}) Hz, ([^,\n]+)", re.MULTILINE)
+_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: [^\n]*?, (\d{1,10}) Hz, ([^,\n]+)", re.MULTILINE)
 _LAYOUTS = {b"mono": 1, b"stereo": 2, b"2.1": 3, b"3.0": 3, b"quad": 4, b"4.0": 4, b"5.0": 5, b"5.1": 6, b"7.1": 8}
 
 
@@ -44,15 +46,21 @@ _LAYOUTS = {b"mono": 1, b"stereo": 2, b"2.1": 3, b"3.0": 3, b"quad": 4, b"4.0": 
 class Limits:
     """What one child may use. `wait_s` counts only the time that we wait for it, not how long others take."""
 
-    cpu_s: int
+    cpu_s: int  # with `earned`, all that it can come to
     wait_s: float
     file_bytes: int = 0
     memory_bytes: int = MEMORY_BYTES
+    earned: bool = False  # no more than FIRST_CPU_S before sound comes out: see Child.earn
 
     @classmethod
     def decoding(cls, seconds: float) -> "Limits":
         """Measured: 3 s of CPU per 1000 s of sound; ten times that, on a machine that has other work."""
-        return cls(cpu_s=20 + int(seconds * 0.03), wait_s=60 + seconds * 0.1)
+        return cls(cpu_s=FIRST_CPU_S + int(seconds * 0.03), wait_s=60 + seconds * 0.1, earned=True)
+
+    @classmethod
+    def opening(cls) -> "Limits":
+        """Measured: 0.03 s of CPU, 0.2 s with an old build. Crafted tables make it minutes."""
+        return cls(cpu_s=1, wait_s=60)
 
     @classmethod
     def encoding(cls, seconds: float, file_bytes: int) -> "Limits":
@@ -66,6 +74,8 @@ class Child:
         self._process = process
         self._output = process.stdout or process.stderr
         self._left = limits.wait_s
+        self._may_use = FIRST_CPU_S
+        self._most = limits.cpu_s
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -84,6 +94,14 @@ class Child:
         assert self._output is not None
         async with self._counted():
             return await self._output.read(size)
+
+    def earn(self, seconds: float) -> None:
+        """So much sound has come out: CPU time for more. Crafted tables that cost minutes bring none."""
+        if (earned := min(self._most, FIRST_CPU_S + int(seconds * 0.03))) > self._may_use:
+            self._may_use = earned
+            with suppress(ProcessLookupError):
+                _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_CPU)
+                resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (min(earned, hard), hard))
 
     async def write(self, data: bytes) -> None:
         """Raises TryLater when it hangs or is gone."""
@@ -121,6 +139,7 @@ def limit(pid: int, limits: Limits) -> None:
     """Binds a running child. Nothing happens if it is over already."""
     values = (
         (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_DATA, DATA_BYTES),
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
@@ -130,7 +149,8 @@ def limit(pid: int, limits: Limits) -> None:
         for kind, value in values:
             _, hard = resource.prlimit(pid, kind)
             bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.prlimit(pid, kind, (bound, bound))
+            soft = min(bound, FIRST_CPU_S) if limits.earned and kind == resource.RLIMIT_CPU else bound
+            resource.prlimit(pid, kind, (soft, bound))
 
 
 @asynccontextmanager
@@ -206,20 +226,28 @@ class Ffmpeg:
             loglevel="fatal",
         )
         async with self._decoding, running(self._command(output), Limits.decoding(max_seconds)) as child:
+            heard = 0
             while block := await child.read():
+                heard += len(block)
+                child.earn(heard / (4 * channels * SAMPLE_RATE))
                 yield block
             if code := await child.end():
                 raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
 
     async def describe(self, path: Path, container: Container) -> tuple[int, int]:
-        """Sample rate and channels of the source as ffmpeg names them; (0, 0) if it names none."""
+        """Sample rate and channels of the source as ffmpeg names them; (0, 0) if it names none.
+
+        Raises GiveUp (`undecodable`) when a limit ended it: what is too dear to open is never decoded. TryLater when
+        it hangs.
+        """
         source = self._input(path, container)
         output = source["a:0"].output("pipe:1", f="null", t=0, loglevel="info")
-        async with self._decoding, running(self._command(output), Limits.decoding(0), hear_errors=True) as child:
+        async with self._decoding, running(self._command(output), Limits.opening(), hear_errors=True) as child:
             said = b""
             while block := await child.read():
                 said = (said + block)[: 1 << 16]
-            await child.end()
+            if await child.end() < 0:
+                raise GiveUp("the chunk is too dear to open", reason="undecodable")
         found = _STREAM.search(said)
         if found is None:
             return 0, 0

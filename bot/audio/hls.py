@@ -3,8 +3,9 @@
 A segment is 250 frames, six seconds to the sample, behind a tag that says when it begins: packed audio (RFC 8216,
 section 3.4). Sound comes in bursts, a chunk at a time, and players wait badly for bursts: so a segment is listed when
 its frames are there and its time has come, one each six seconds from the first sound on. What comes late moves all
-that follows, once: the next chunk that is as late finds time for it. Nothing is listed before three segments are due;
-so far behind the newest one players begin (section 6.3.3), and so late may a chunk be before they fall silent.
+that follows, once: the next chunk that is as late finds time for it. Nothing is listed before four segments are due.
+So far behind the newest one players begin: then a chunk may be twelve seconds late before they fall silent, which is
+more than the ten that a missing one is waited for. The three of RFC 8216 (section 6.3.3) would leave six.
 """
 
 import struct
@@ -18,7 +19,7 @@ from storage.records import SAMPLE_RATE, BlobKey, Extent
 FRAMES = 250  # of a segment
 SECONDS = FRAMES * FRAME // SAMPLE_RATE
 SEGMENT = timedelta(seconds=SECONDS)
-BEHIND = 3  # segments between the newest one and where players begin
+BEHIND = 4  # segments between the newest one and where players begin
 FURTHEST = 10 * SEGMENT  # what may wait to be listed when more comes: after an outage the air is not late for ever
 
 _CLOCK = 90_000  # ticks a second of MPEG-2 transport streams

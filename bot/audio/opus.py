@@ -36,6 +36,9 @@ from storage.records import SAMPLE_RATE, ChunkFacts, Container, OggFacts, Sample
 _FRAMES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4  # RFC 6716, table 2
 MAX_DURATION = 5760  # samples: 120 ms, RFC 6716, section 3.2.5
 MAX_HEADER_PAGES = 1024
+MAX_IDLE_PAGES = 10_000  # that no packet of sound ends on: their bytes buy nothing but work
+MAX_FINE_PACKETS = 10_000  # in a chunk of more than that they last 10 ms on average: no recorder makes them shorter
+_SHORTEST = 480  # samples
 PACKETS_PER_PAGE = 50
 USUAL_PRE_SKIP = Samples(3840)
 _TAGS = b"OpusTags" + struct.pack("<I8sI", 8, b"aircheck", 0)
@@ -107,8 +110,9 @@ class OpusReader:
     def __iter__(self) -> Iterator[tuple[Page, list[bytes]]]:
         """Raises GiveUp (as read_pages, `headers_missing`, `undecodable`) and Chained."""
         packets = PacketReader()
-        headers = 0
+        headers = idle = 0
         for page in read_pages(self._file):
+            ended: list[bytes] = []
             if self._is_header(page):
                 headers += 1
                 if headers > MAX_HEADER_PAGES:
@@ -121,7 +125,11 @@ class OpusReader:
                     self.head = self._heads.get(page.serial, next(reversed(self._heads.values()), None))
                 if self.serial != page.serial:
                     raise self._another()
-                yield page, packets.feed(page)
+                ended = packets.feed(page)
+                yield page, ended
+            idle += not ended
+            if idle > MAX_IDLE_PAGES:
+                raise GiveUp("the pages of the chunk bring no sound", reason="undecodable")
 
     @property
     def headless(self) -> bool:
@@ -238,10 +246,14 @@ def opus_facts(file: BinaryIO, *, max_samples: int) -> ChunkFacts:
 
 def _walked(reader: OpusReader, max_samples: int) -> _Tally:
     tally: _Tally | None = None
+    count = 0
     for page, packets in reader:
         if tally is None:
             tally = _Tally(first_page=page.number, last_page=page.number - 1, serial=page.serial)
         tally.add(page, packets)
+        count += len(packets)
+        if count > MAX_FINE_PACKETS and tally.packets < count * _SHORTEST:
+            raise GiveUp("the chunk is made of too many tiny packets", reason="undecodable")
         if tally.packets > max_samples:
             raise GiveUp("the chunk is longer than a broadcast may be", reason="too_long")
     if tally is None:

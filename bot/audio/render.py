@@ -28,9 +28,9 @@ from bot.audio.plan import PRE_ROLL as DECODER_REMEMBERS
 from bot.audio.plan import Mismatch, Piece, Silence, Sound
 from bot.audio.track import AHEAD, PRE_ROLL, identity
 from bot.errors import TryLater
-from storage.records import SAMPLE_RATE, Cut, Samples
+from storage.records import SAMPLE_RATE, BlobKey, Container, Cut, Samples
 
-PART = 120 * SAMPLE_RATE  # samples whose gain is decided together
+PART = 40 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
 AT_ONCE = SAMPLE_RATE  # samples that are limited together
 WARM = (PRE_ROLL + AHEAD + 2) * FRAME + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
 ENCODER_TAKES_LU = 0.45  # what comes out of libmp3lame is that much softer than what went in
@@ -89,6 +89,16 @@ def keys(pieces: Sequence[Piece], form: Form) -> list[str]:
         while len(before) > 1 and sum(sound.samples for sound in before[:-1]) >= DECODER_REMEMBERS:
             before.pop()
     return found
+
+
+def layout(pieces: Sequence[Piece], form: Form) -> list[Cut]:
+    """The pieces of a track, nothing decided of them so far."""
+    return [
+        Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
+        if isinstance(piece, Silence)
+        else Cut(ordinal, key, piece.samples, BlobKey(piece.path.name), piece.container, piece.continues)
+        for ordinal, (key, piece) in enumerate(zip(keys(pieces, form), pieces, strict=True))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,25 +275,26 @@ class _Deciding:
         self._target = None if target_lufs is None else target_lufs + ENCODER_TAKES_LU
         self._state = state
         self._ends_at = ends_at
-        self._waiting: Pcm | None = None
+        self._waiting: list[Pcm] = []
+        self._left = 0  # samples in it
         self._ended = False
         self._gains: list[Gains] = []
         self._peaks: list[bytes] = []
 
     def parts(self, block: Pcm, *, last: bool) -> Iterator[Pcm]:
         """What can be decided now; each is decided before the next."""
-        sound = block if self._waiting is None else np.concatenate([self._waiting, block])
+        self._waiting.append(block)
+        self._left += len(block)
         self._ended = last
-        while len(sound) > PART or (last and len(sound)):
-            part, sound = sound[:PART], sound[PART:]
-            self._waiting = sound
+        while self._left > PART or (last and self._left):
+            sound = np.concatenate(self._waiting)
+            part, rest = sound[:PART], sound[PART:]
+            self._waiting, self._left = [rest], len(rest)
             yield part
-        self._waiting = sound
 
     def decide(self, part: Pcm) -> Pcm:
-        """A part with its gain. Blocking: some 0.1 s for two minutes."""
-        assert self._waiting is not None
-        self.over = self._ended and not len(self._waiting)
+        """A part with its gain. Blocking: some 0.05 s."""
+        self.over = self._ended and not self._left
         gains, self._state = leveller.curve(part, self._state, self._target)
         if self.over and self._ends_at is not None:
             gains = leveller.bridge(gains, self._ends_at)

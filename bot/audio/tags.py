@@ -23,17 +23,11 @@ from mutagen.id3 import (
     PictureType,
 )
 
-from storage.records import DurationMs
+from storage.records import DurationMs, Mark
 
 MAX_CHAPTERS = 255  # a table of contents counts them in one byte
 MAX_TEXT = 1000  # characters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")  # a NUL would make two values of one
-
-
-@dataclass(frozen=True, slots=True)
-class Chapter:
-    start_ms: DurationMs
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,7 @@ class EpisodeTags:
     cover: bytes
     cover_mime: str
     comment: str | None = None
-    chapters: tuple[Chapter, ...] = ()
+    chapters: tuple[Mark, ...] = ()
 
 
 def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
@@ -75,13 +69,13 @@ def plain(text: str) -> str:
     return _CONTROL.sub(" ", text).strip()[:MAX_TEXT]
 
 
-def _add_chapters(tag: ID3, chapters: tuple[Chapter, ...], length: DurationMs) -> None:
+def _add_chapters(tag: ID3, chapters: tuple[Mark, ...], length: DurationMs) -> None:
     """In the order of time; each lasts until the next. Those behind the end are left out."""
-    inside = sorted((chapter for chapter in chapters if 0 <= chapter.start_ms < length), key=lambda c: c.start_ms)
+    inside = sorted((chapter for chapter in chapters if 0 <= chapter.at < length), key=lambda c: c.at)
     inside = inside[:MAX_CHAPTERS]
     if not inside:
         return
-    ends = [chapter.start_ms for chapter in inside[1:]] + [length]
+    ends = [chapter.at for chapter in inside[1:]] + [length]
     names = [f"chp{number:03}" for number in range(len(inside))]
     flags = CTOCFlags.TOP_LEVEL | CTOCFlags.ORDERED
     tag.add(CTOC(element_id="toc", flags=flags, child_element_ids=names, sub_frames=[]))
@@ -91,7 +85,7 @@ def _add_chapters(tag: ID3, chapters: tuple[Chapter, ...], length: DurationMs) -
         tag.add(
             CHAP(
                 element_id=name,
-                start_time=chapter.start_ms,
+                start_time=chapter.at,
                 end_time=end,
                 start_offset=unused,
                 end_offset=unused,

@@ -11,7 +11,7 @@ from bot.commands.parse import Words, number
 from bot.commands.replies import Heard
 from bot.recording import account
 from bot.recording.ledger import Ledger, lay_out
-from storage import archive, candidates, heirs, rooms
+from storage import archive, candidates, heirs, rooms, tracks
 from storage.records import Loss, Recording, RecordingState, to_ms
 
 LIST_COUNT = 5
@@ -63,6 +63,8 @@ async def _problems(asked: Asked) -> list[str]:
     if await rooms.state(asked.db, asked.room.room_id, "m.room.create") is None:
         found.append(replies.STATE_UNKNOWN)
     for recording in await newest(asked.db, asked.room.room_id, LOOKED_AT, KEPT):
+        off = account.off_lengths(await tracks.off_by(asked.db, recording.id))
+        found += [replies.trouble(recording.code, how, chunks) for how, chunks in off]
         if recording.state is not RecordingState.COMPLETE:
             troubles = account.troubles(await _ledger(asked, recording))
             found += [replies.trouble(recording.code, why, chunks) for why, chunks in troubles]

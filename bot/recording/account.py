@@ -6,13 +6,14 @@ are cut out. Places stay right when something heals: a gap is silence of its tru
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap
 from storage.records import (
     KEY_WITHHELD,
+    SAMPLE_RATE,
     ChunkState,
     DurationMs,
     EndedBy,
@@ -23,6 +24,8 @@ from storage.records import (
     to_ms,
 )
 
+NOTICED = SAMPLE_RATE // 100
+"""Samples: less than 10 ms nobody hears, and no frame of any codec is shorter."""
 TOLD_SINGLY = 3
 """Gaps; of more only the sum and the first place are said."""
 
@@ -168,6 +171,26 @@ def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
     absent = sorted(filter(_is_absent, ledger.entries), key=lambda entry: states.index(entry.state))
     counted = Counter(said for entry in absent if (said := why(entry)) != ON_ITS_WAY)
     return tuple((said, count) for said, count in counted.items() if said)
+
+
+def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
+    """How many chunks were decoded to another length than they should have, and by how much in all; in the file they
+    have the right one. `off_by`: samples of each that were too many (below 0: too few)."""
+    heard = [samples for samples in off_by if abs(samples) >= NOTICED]
+    found = []
+    for word, lengths in (
+        ("shorter", [-one for one in heard if one < 0]),
+        ("longer", [one for one in heard if one > 0]),
+    ):
+        if lengths:
+            should = "it should" if len(lengths) == 1 else "they should, taken together"
+            found.append((f"sounded {_tenths(sum(lengths))} {word} than {should}", len(lengths)))
+    return tuple(found)
+
+
+def _tenths(samples: int) -> str:
+    seconds = f"{samples / SAMPLE_RATE:.1f} s"
+    return "less than 0.1 s" if seconds == "0.0 s" else seconds
 
 
 def gaps(ledger: Ledger) -> Iterator[Silence]:

@@ -4,17 +4,18 @@ A chapter begins where the speaker goes on after a pause, where sound is missing
 
 - One Ogg stream that is cut into chunks is one press of the button: the next stream begins behind a pause, whatever
   the client said. A client that makes each chunk a stream of its own gives no such proof, and other containers none.
-- There the client's `resumed` counts: the sound goes on with the first chunk behind it in the timeline. A chunk that
-  carries on its stream is the end of what was said before the pause, uploaded late.
+- The client's `resumed` counts too: the sound goes on with the first chunk behind it in the timeline. A chunk that
+  carries on its stream is none: it is the end of what was said before the pause, uploaded late.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import accumulate, islice
 
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import spoken_gap
-from storage.records import Chunk, Container, DurationMs, Mark, Position, Samples, to_ms
+from storage.records import Chunk, Container, DurationMs, EventId, Mark, Position, Samples, to_ms
 
 BEGINNING = "Beginning"
 GOES_ON = "Goes on"
@@ -57,12 +58,13 @@ def _apart(found: Iterable[Mark], missing: set[DurationMs]) -> list[Mark]:
 def resumptions(ledger: Ledger, chunks: Iterable[Chunk], resumed: Sequence[Position]) -> tuple[Samples, ...]:
     """Where the sound goes on after a pause. `resumed`: the places of such events in the timeline."""
     heard = [entry for entry in ledger.entries if entry.sounds]
-    places = {chunk.event_id: chunk.position for chunk in chunks}
+    places: dict[EventId | None, Position] = {chunk.event_id: chunk.position for chunk in chunks}
     begins = [index for index, entry in enumerate(heard) if index and not entry.continues]
     found = {index for index in begins if _new_stream(heard, index)}
+    latest = list(accumulate((places[heard[index].event_id] for index in begins), max))
     for position in resumed:
-        behind = (index for index in begins if (event := heard[index].event_id) and places[event] > position)
-        found.update(islice(behind, 1))
+        first = bisect_right(latest, position)  # of those that stand behind it
+        found.update(begins[first : first + 1])
     return tuple(heard[index].position for index in sorted(found))
 
 

@@ -304,6 +304,7 @@ def _tombstone(recording: Recording, now: datetime) -> Recording:
         title=None,
         description=None,
         broadcaster_name=None,
+        resumes=(),
     )
 
 

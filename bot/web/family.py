@@ -22,6 +22,7 @@ from bot.web.media import Media
 from bot.web.pages import EPISODES_ON_PAGE, Pages
 from bot.web.streams import Again
 from bot.web.waveforms import Waveforms
+from storage.records import Recording
 
 _FEED = re.compile(r"feed(?:-([1-9][0-9]{0,4}))?\.xml")
 _PAGE = re.compile(r"[1-9][0-9]{0,4}")
@@ -136,15 +137,20 @@ class Families:
     async def _episode(
         self, request: web.BaseRequest, access: Access, code: str, token: str | None
     ) -> web.Response | None:
-        published = await self._library.published(access, code)
-        if published is None:
+        shown = await self._library.published(access, code) or await self._running(access, code)
+        if shown is None:
             return None
         view = await self._library.view(access)
-        chunks = await self._library.chunks(published[0])
+        chunks = await self._library.chunks(shown[0])
         cover = self._covers.name(view)
-        waveform = await self._waveforms.of(published)
+        recording, episode = shown
+        waveform = await self._waveforms.of((recording, episode)) if episode is not None else None
         # Laying out the ledger of thousands of chunks takes longer than the loop may stand.
-        return await asyncio.to_thread(self._pages.episode, view, published, chunks, cover, token, waveform)
+        return await asyncio.to_thread(self._pages.episode, view, shown, chunks, cover, token, waveform)
+
+    async def _running(self, access: Access, code: str) -> tuple[Recording, None] | None:
+        """What has a page before it has an episode."""
+        return next(((one, None) for one in await self._library.live(access) if one.code == code), None)
 
     async def _cover(self, request: web.BaseRequest, access: Access, name: str) -> web.Response | None:
         if not name.startswith("cover-"):

@@ -129,14 +129,20 @@ class Library:
         return page if page.published or number == 1 else None
 
     async def live(self, access: Access) -> tuple[Recording, ...]:
-        """What runs now and is within reach, newest first."""
+        """What is on the air and within reach, newest first: what runs now, and what ended and is no episode yet."""
         async with self._store.read() as db:
-            running = await archive.open_recordings(db, _rooms(access))
-        return tuple(one for one in reversed(running) if one.state is RecordingState.LIVE and may_hear_it(access, one))
+            found = await archive.open_recordings(db, _rooms(access))
+            return tuple([one for one in reversed(found) if may_hear_it(access, one) and await _is_on_air(db, one)])
 
     async def chunks(self, recording: Recording) -> tuple[Chunk, ...]:
         async with self._store.read() as db:
             return await archive.chunks(db, recording.id)
+
+
+async def _is_on_air(db: Connection, recording: Recording) -> bool:
+    if recording.state is RecordingState.LIVE:
+        return True
+    return not recording.past and await archive.episode(db, recording.id) is None
 
 
 async def _holds(db: Connection, recording: Recording, episode: Episode) -> bool:

@@ -106,9 +106,10 @@ class Live:
         if frames is None:
             # Between our look and this the frames went into the episode's file.
             now = await self._tuner.find(access, found.recording.code)
-            frames = await self._tuner.frames(now, segment, count) if now is not None else None
+            same = now is not None and now.track.generation == found.track.generation
+            frames = await self._tuner.frames(now, segment, count) if now is not None and same else None
         if frames is None:
-            log.error("frames of recording %s are not where they should be", found.recording.code)
+            log.warning("frames of recording %s are not where they were", found.recording.code)
             return None
         body = hls.timestamp(segment) + frames
         file = Representation(sha256(body).hexdigest(), len(body), found.changed_at.replace(microsecond=0))

@@ -7,12 +7,13 @@ from functools import partial
 from bot.audio import hls
 from bot.audio.hls import Air
 from bot.audio.render import Form
+from bot.audio.track import settled
 from bot.web import files
 from bot.web.access import Access, may_hear_it
 from bot.web.files import Files
 from bot.web.memo import Memo
 from storage import archive, tracks
-from storage.records import Extent, Recording, Track
+from storage.records import Episode, Extent, Recording, Track
 from storage.store import Store
 
 
@@ -85,12 +86,17 @@ class Tuner:
             if recording.state in archive.OPEN:
                 return OnAir(recording, track, frames, None, recording.heard_at)
             episode = await archive.episode(db, recording.id)
-            (begin, *_) = (*await tracks.extents_of(db, recording.id, 0, 1), None)
-        if episode is None or begin is None or begin.blob != episode.blob:  # it is being made
+            begin = next(iter(await tracks.extents_of(db, recording.id, 0, 1)), None)
+        if episode is None or begin is None or not _is_all_of(begin, frames, episode):  # it is being made
             return OnAir(recording, track, frames, None, recording.heard_at)
         # The last frames were made with the file: those of the track are the ones that no later sound can change.
         frames = (episode.bytes - begin.offset) // _frame_bytes(track)
         return OnAir(recording, track, frames, Extent(0, frames, begin.blob, begin.offset), episode.made_at)
+
+
+def _is_all_of(begin: Extent, frames: int, episode: Episode) -> bool:
+    """Whether the track is what the episode was made of, and lies there: while it heals, only parts of it do."""
+    return begin.blob == episode.blob and begin.frames == frames == settled(episode.samples)
 
 
 def _frame_bytes(track: Track) -> int:

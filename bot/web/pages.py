@@ -18,14 +18,19 @@ from bot.recording.lengths import player_clock, spoken_length
 from bot.settings import Settings
 from bot.web.access import Family
 from bot.web.library import Page, View
-from bot.web.respond import KEPT_FOR_EVER, OF_FAMILY, PAGE, SAFE
+from bot.web.respond import KEPT_FOR_EVER, LIVE_PAGE, OF_FAMILY, PAGE, SAFE
 from bot.web.rows import rows_of
 from bot.web.waveforms import BARS, HEIGHT, Waveform
-from storage.records import Chunk, Episode, Mark, Recording, to_ms
+from storage.records import Chunk, Episode, Mark, Recording, RecordingState, to_ms
 
 HERE = Path(__file__).parent
 EPISODES_ON_PAGE = 50
-KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+}
+STATIC = {"css": "style.css", "js": "page.js", "hls_js": "hls.light.min.js", "live_js": "live.js"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,17 @@ class Row:
     length: str
     size: str
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnAir:
+    """A broadcast that can be heard while it is spoken, or while its end is waited for."""
+
+    code: str
+    who: str
+    moment: str  # RFC 3339
+    since: str
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +75,7 @@ class Pages:
         self._settings = settings
         self._zone = settings.feeds.zone
         self._base = base
-        self._files = _named_by_content(HERE / "static")
+        self._names, self._files = _named_by_content(HERE / "static")
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -94,7 +110,7 @@ class Pages:
             page_address=shelf.page,
             feed_address=shelf.feed,
             topic=clean_text(view.face.topic or ""),
-            live=[speaker(one.broadcaster_name) for one in live],
+            live=[self._on_air(one) for one in live],
             episodes=[self._row(*one) for one in page.published],
             newer=page.number - 1,
             older=page.number + 1 if page.more else 0,
@@ -113,6 +129,7 @@ class Pages:
     ) -> web.Response:
         """A recording's page with its whole ledger, also before there is audio. Slow: make it beside the loop."""
         (recording, episode), shelf = published, self._shelf(view, token)
+        running = recording.state is RecordingState.LIVE or episode is None
         ledger = lay_out(recording, chunks)
         return self._page(
             "episode.html",
@@ -120,7 +137,8 @@ class Pages:
             cover,
             shelf,
             page_address=shelf.episode(recording.code),
-            audio_address=shelf.audio(recording.code) if episode else None,
+            live=[self._on_air(recording)] if running else [],
+            audio_address=shelf.audio(recording.code) if episode and not running else None,
             episode=self._row(recording, episode),
             chapters=[_chapter(mark) for mark in episode.chapters] if episode else [],
             seconds=to_ms(episode.samples) / 1000 if episode else 0,
@@ -137,20 +155,29 @@ class Pages:
             return personal_shelf(self._base(), token)
         return public_shelf(self._base(), view.room.key)
 
-    def _page(self, template: str, view: View, cover: str, shelf: Shelf, **values: object) -> web.Response:
+    def _page(
+        self, template: str, view: View, cover: str, shelf: Shelf, live: Sequence[OnAir], **values: object
+    ) -> web.Response:
         private = view.family is Family.PERSONAL
         shared = {"private": private, "title": view.face.title, "cover": cover, "cover_address": shelf.cover(cover)}
         return web.Response(
-            text=self._render(template, **shared, **values),
+            text=self._render(template, live=live, **shared, **values),
             content_type="text/html",
-            headers={**OF_FAMILY[view.family], **PAGE},
+            headers={**OF_FAMILY[view.family], **(LIVE_PAGE if live else PAGE)},
         )
 
     def _render(self, template: str, **values: object) -> str:
-        return self._templates.get_template(template).render(css=self._named(".css"), js=self._named(".js"), **values)
+        names = {name: self._names[file] for name, file in STATIC.items()}
+        return self._templates.get_template(template).render(**names, **values)
 
-    def _named(self, suffix: str) -> str:
-        return next(name for name in self._files if name.endswith(suffix))
+    def _on_air(self, recording: Recording) -> OnAir:
+        return OnAir(
+            code=recording.code,
+            who=speaker(recording.broadcaster_name),
+            moment=recording.started_at.isoformat(timespec="seconds"),
+            since=f"{recording.started_at.astimezone(self._zone):%H:%M}",
+            running=recording.state is RecordingState.LIVE,
+        )
 
     def _row(self, recording: Recording, episode: Episode | None) -> Row:
         title, date = episode_title(recording, self._zone), date_and_time(recording.started_at, self._zone)
@@ -169,13 +196,14 @@ def _chapter(mark: Mark) -> Chapter:
     return Chapter(player_clock(mark.at), mark.at / 1000, clean_line(mark.title))
 
 
-def _named_by_content(folder: Path) -> dict[str, bytes]:
-    """The static files under names that change with them, so that browsers may keep them for ever."""
-    named = {}
+def _named_by_content(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The static files under names that change with them, so that browsers may keep them for ever; those names."""
+    names, bodies = {}, {}
     for path in sorted(folder.iterdir()):
         body = path.read_bytes()
-        named[f"{path.stem}-{sha256(body).hexdigest()[:12]}{path.suffix}"] = body
-    return named
+        name = f"{path.stem}-{sha256(body).hexdigest()[:12]}{path.suffix}"
+        names[path.name], bodies[name] = name, body
+    return names, bodies
 
 
 def _apps(feed: str, *, private: bool) -> list[App]:

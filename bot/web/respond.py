@@ -38,6 +38,13 @@ PAGE = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+LIVE_PAGE = {
+    **PAGE,
+    # hls.js fetches segments itself and hands them to the player.
+    "Content-Security-Policy": PAGE["Content-Security-Policy"].replace(
+        "media-src 'self'", "media-src 'self' blob:; connect-src 'self'"
+    ),
+}
 KEPT_FOR_EVER = "max-age=31536000, immutable"
 RETRY_AFTER_S = 30
 

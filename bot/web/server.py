@@ -71,6 +71,11 @@ class WebServer:
         web_settings = self._settings.web
         return web_settings.model_copy(update={"port": self._port}).address
 
+    @property
+    def streams(self) -> int:
+        """How many listen to an endless MP3 now."""
+        return self._streams.running
+
     async def start(self) -> None:
         """Listens. Raises StartError, or ConfigError for a `feeds.image` that is no picture."""
         await self._covers.prepare()

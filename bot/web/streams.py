@@ -5,11 +5,12 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aiohttp import web
 
-from bot.audio.hls import BEHIND, SEGMENT
+from bot.audio.hls import BEHIND, SEGMENT, Air
 from bot.web import respond
 from bot.web.access import Access, Verdict
 from bot.web.on_air import OnAir, Tuner
@@ -28,12 +29,15 @@ Again = Callable[[], Awaitable[Access]]
 class Streams:
     """At most a hundred of them; each looks once a second whether a segment is due and may still be heard."""
 
-    def __init__(self, tuner: Tuner, clock: Callable[[], datetime], look_s: float = LOOK_S) -> None:
+    def __init__(self, tuner: Tuner, clock: Callable[[], datetime]) -> None:
         self._tuner = tuner
         self._clock = clock
-        self._look_s = look_s
         self._open: Counter[str] = Counter()  # by listener; all of the public under one
         self._stopping = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        return self._open.total()
 
     def stop(self) -> None:
         """All of them end."""
@@ -47,7 +51,7 @@ class Streams:
             return None
         listener = access.claim.listener
         who = listener.token_sha256 if listener is not None else ""
-        if self._open.total() >= MOST or (who and self._open[who] >= MOST_OF_A_LISTENER):
+        if self.running >= MOST or (who and self._open[who] >= MOST_OF_A_LISTENER):
             return respond.later()
         headers = {**respond.OF_FAMILY[access.claim.family], "Content-Type": "audio/mpeg", "Cache-Control": "no-store"}
         response = web.StreamResponse(headers=headers)
@@ -64,42 +68,61 @@ class Streams:
             if request.transport is not None:
                 request.transport.abort()
         finally:
-            self._open[who] -= 1
+            self._open -= Counter([who])  # and no name stays without a stream
         return response
 
     async def _send(self, request: web.BaseRequest, response: web.StreamResponse, code: str, again: Again) -> None:
         """Segment after segment, each asked for anew. Raises ConnectionError, or TimeoutError for who takes nothing."""
-        number: int | None = None
-        seen_at = self._clock()
-        # A player takes what is there when it comes; at the end it gets no more at once than at the beginning.
-        next_at = seen_at - (BEHIND - 1) * SEGMENT
+        well_at = self._clock()
+        place = _Place(well_at - (BEHIND - 1) * SEGMENT)
         while not self._stopping.is_set() and request.transport is not None and not request.transport.is_closing():
             access = await again()
             if access.verdict is not Verdict.OPEN:
                 break
-            found, now = await self._tuner.find(access, code), self._clock()
-            frames = None
+            found, now, frames = await self._tuner.find(access, code), self._clock(), None
             if found is not None:
                 air = found.at(now)
-                if number is None and air.segments:
-                    number = max(0, air.segments - BEHIND)
-                if air.ended and (number or 0) >= air.segments:
+                if place.is_behind(air):
                     break
-                seen_at = now
-                if number is not None and next_at <= now and (count := air.frames_of(number)):
-                    frames = await self._tuner.frames(found, number, count)
-            elif now - seen_at > GONE_FOR:
+                if count := place.due(air, now):
+                    frames = await self._tuner.frames(found, place.segment, count)
+                else:
+                    well_at = now
+            if frames is not None:
+                async with asyncio.timeout(STUCK_S):
+                    await response.write(frames)
+                place.go_on(now)
+                well_at = now
+            elif now - well_at > GONE_FOR:
                 break
-            if frames is None or number is None:
+            else:
                 await self._pause()
-                continue
-            async with asyncio.timeout(STUCK_S):
-                await response.write(frames)
-            number += 1
-            next_at = max(next_at, now - (BEHIND - 1) * SEGMENT) + SEGMENT
         await response.write_eof()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._look_s):
+            async with asyncio.timeout(LOOK_S):
                 await self._stopping.wait()
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a stream is. A player takes four segments when it comes, and never more than that at once: at the end of
+    the broadcast, when all is listed, it would not keep up."""
+
+    next_at: datetime
+    segment: int = -1  # to be sent next; none before the first is listed
+
+    def due(self, air: Air, now: datetime) -> int:
+        """How many frames are to be sent now."""
+        if self.segment < 0 and air.segments:
+            self.segment = max(0, air.segments - BEHIND)
+        return air.frames_of(self.segment) if self.segment >= 0 and self.next_at <= now else 0
+
+    def is_behind(self, air: Air) -> bool:
+        """All was sent that there ever is."""
+        return air.ended and self.segment >= air.segments
+
+    def go_on(self, now: datetime) -> None:
+        self.segment += 1
+        self.next_at = max(self.next_at, now - (BEHIND - 1) * SEGMENT) + SEGMENT

@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64decode
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from bot.audio.waveform import SLOT, compact, joined, msc3246
@@ -31,12 +32,12 @@ class Waveforms:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._made: Made[BlobKey, Waveform | None] = Made(_KEPT)
+        self._made: Made[tuple[BlobKey, datetime], Waveform | None] = Made(_KEPT)
 
     async def of(self, published: Published) -> Waveform | None:
         """None where nothing is known of the sound: it was joined before peaks were kept."""
         recording, episode = published
-        return await self._made.get(episode.blob, partial(self._make, recording, episode.samples))
+        return await self._made.get((episode.blob, episode.made_at), partial(self._make, recording, episode.samples))
 
     async def _make(self, recording: Recording, samples: Samples) -> Waveform | None:
         async with self._store.read() as db:

@@ -100,7 +100,7 @@ def _to_the_last_sound(pieces: Iterable[Piece]) -> list[Piece]:
 def _behind(entries: Sequence[Entry], before: Sequence[Piece]) -> int | None:
     """The first entry behind what a track holds; None if not all of that is there any more."""
     heard = [entry.blob if entry.sounds else None for entry in entries]
-    held = [piece.path.name for piece in before if isinstance(piece, Sound)]
-    if not held or Counter(held) - Counter(heard):
+    held = [BlobKey(piece.path.name) for piece in before if isinstance(piece, Sound)]
+    if not held or Counter[BlobKey | None](held) - Counter(heard):
         return None
-    return len(heard) - heard[::-1].index(BlobKey(held[-1]))
+    return len(heard) - heard[::-1].index(held[-1])

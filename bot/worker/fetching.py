@@ -91,7 +91,8 @@ class Fetching:
                 if isinstance(event, ChunkStored) and not is_candidate(chunk):
                     await asyncio.to_thread(self._store.blobs.take, part, event.blob)
                 await self._apply(db, recording.id, event)
-                if isinstance(event, ChunkStored):
+                now = await archive.recording(db, recording.id)
+                if isinstance(event, ChunkStored) and now is not None and now.state in archive.OPEN:
                     await jobs.add(db, NewJob(JobKind.ENCODE, str(recording.id), {}), self._clock())
                 if isinstance(event, ChunkFailed) and event.reason == ROOM_FULL:
                     await self._tell_room(db, recording)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bot import words
 from bot.audio.episode import MadeEpisode, Stretch, put_together
-from bot.audio.tags import Chapter, EpisodeTags
+from bot.audio.tags import EpisodeTags
 from bot.feeds import addresses, titles
 from bot.recording import account, chapters
 from bot.recording import ledger as ledgers
@@ -179,7 +179,7 @@ class Finishing:
             cover=await asyncio.to_thread(picture.read_bytes),
             cover_mime="image/jpeg",
             comment=account.silences(account.loss_of(subject.ledger)),
-            chapters=tuple(Chapter(mark.at, mark.title) for mark in subject.chapters),
+            chapters=subject.chapters,
         )
 
     async def _publish(self, db: Connection, subject: Subject, made: Made | None, part: Path) -> None:
@@ -258,11 +258,11 @@ class Finishing:
 
 
 def _is_made(subject: Subject) -> bool:
-    """The file that is there has this sound and this title."""
+    """The file that is there has this sound, this title and these chapters."""
     episode = subject.episode
     if episode is None or episode.fingerprint != subject.fingerprint:
         return False
-    return episode.titled == subject.recording.title
+    return (episode.titled, episode.chapters) == (subject.recording.title, subject.chapters)
 
 
 def _chapters(recording: Recording, ledger: Ledger, chunks: Sequence[Chunk]) -> tuple[Mark, ...]:

@@ -7,7 +7,8 @@ returning (done), by TryLater (put back, with growing pauses), or by GiveUp (fai
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,6 +48,9 @@ class Lane:
     width: int
 
 
+OF_ONE_RECORDING = 4
+"""So many jobs of one recording run at once in a lane: a thousand slow or hostile chunks delay nobody else's."""
+
 LANES = (
     Lane("fetch", (JobKind.FETCH,), 8),
     Lane("sound", (JobKind.ENCODE,), 2),
@@ -62,6 +66,12 @@ def pause_after(attempts: int, wished_s: float | None = None) -> float:
     """Seconds to wait before the next try: doubled each time, with jitter, never less than the other side's wish."""
     pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 20))
     return max(min(wished_s or 0.0, LONGEST_WISH_S), pause * random.uniform(0.75, 1.25))
+
+
+def _with_enough(running: Collection[Job]) -> list[int]:
+    """The recordings that have as many jobs running as one may have."""
+    named = Counter(job.payload.get("recording") for job in running)
+    return [int(name) for name, count in named.items() if name is not None and count >= OF_ONE_RECORDING]
 
 
 class Worker:
@@ -102,25 +112,26 @@ class Worker:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _lane(self, lane: Lane) -> None:
-        running: set[asyncio.Task[None]] = set()
+        running: dict[asyncio.Task[None], Job] = {}
         trouble = ""
         with self._store.changes.follow() as changed:
 
             def ended(task: asyncio.Task[None]) -> None:
-                running.discard(task)
+                running.pop(task, None)
                 self._running.discard(task)
                 changed.set()
 
             while not self._stopping.is_set():
                 changed.clear()
                 try:
-                    due = await self._due(lane) if len(running) < lane.width else None
+                    full = _with_enough(running.values())
+                    due = await self._due(lane, full) if len(running) < lane.width else None
                     if due is None or due > self._clock():
                         await self._wait(changed, due)
                         continue
-                    for job in await self._claim(lane, lane.width - len(running)):
+                    for job in await self._claim(lane, full):
                         task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.subject}")
-                        running.add(task)
+                        running[task] = job
                         self._running.add(task)
                         task.add_done_callback(ended)
                     trouble = ""
@@ -139,14 +150,15 @@ class Worker:
             async with self._store.write() as db:
                 await jobs.set_back(db, before, now)
 
-    async def _due(self, lane: Lane) -> datetime | None:
+    async def _due(self, lane: Lane, full: Collection[int]) -> datetime | None:
         await self._heed_the_clock()
         async with self._store.read() as db:
-            return await jobs.next_due(db, lane.kinds)
+            return await jobs.next_due(db, lane.kinds, full)
 
-    async def _claim(self, lane: Lane, limit: int) -> tuple[Job, ...]:
+    async def _claim(self, lane: Lane, full: Collection[int]) -> tuple[Job, ...]:
+        """One: whose turn it is afterwards depends on it."""
         async with self._store.write() as db:
-            return await jobs.claim(db, lane.kinds, self._clock(), limit)
+            return await jobs.claim(db, lane.kinds, self._clock(), 1, full)
 
     async def _wait(self, changed: asyncio.Event, due: datetime | None) -> None:
         """Until something was committed, a job ended, or the next one is due."""

@@ -22,8 +22,8 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.hls import scheduled
 from bot.audio.leveller import LevelState
 from bot.audio.mp3 import FRAME
-from bot.audio.plan import Piece, Silence
-from bot.audio.render import Form, Rendered, Rendering, Warm, keys
+from bot.audio.plan import Piece
+from bot.audio.render import Form, Rendered, Rendering, Warm, layout
 from bot.audio.track import Span, Taken, holes, placed, settled, taken
 from bot.errors import TryLater
 from bot.settings import Settings
@@ -32,7 +32,6 @@ from storage.database import Connection
 from storage.records import (
     SAMPLE_RATE,
     BlobKey,
-    Container,
     Cut,
     Extent,
     JobKind,
@@ -190,8 +189,7 @@ class Tracks:
             form = Form(channels, self._audio.mp3_bitrate_kbps, self._audio.loudness_lufs)
             if old is None or old.form != form:
                 old = await self._anew(db, recording, form, old, now)
-            named = zip(keys(pieces, form), pieces, strict=True)
-            new = [_cut(ordinal, key, piece) for ordinal, (key, piece) in enumerate(named)]
+            new = layout(pieces, form)
             if _same(old.cuts, new[: len(old.cuts)]) and len(new) >= len(old.cuts):
                 added = new[len(old.cuts) :]
                 await tracks.add_cuts(db, recording.id, added)
@@ -211,7 +209,8 @@ class Tracks:
         gone = await tracks.forget(db, recording.id) if old else frozenset()
         await forget(db, recording.id, gone, now)
         level = await tracks.last_level(db, recording.room_id, recording.id, form.target_lufs)
-        start_db = LevelState.from_json(level).gain / 100 if level else None
+        gain = LevelState.from_json(level).gain if level else None
+        start_db = None if gain is None else gain / 100
         generation = old.track.generation + 1 if old else 0
         track = Track(recording.id, form.channels, form.kbps, form.target_lufs, start_db, generation)
         await tracks.save(db, track)
@@ -222,12 +221,7 @@ class Tracks:
     ) -> Whole:
         """Another row of pieces. What was decided of a piece stays decided, and frames that are right are kept."""
         kept = _matched(old.cuts, new)
-        cuts = [
-            replace(cut, gains=old.cuts[kept[cut.ordinal]].gains, level=old.cuts[kept[cut.ordinal]].level)
-            if cut.ordinal in kept
-            else cut
-            for cut in new
-        ]
+        cuts = [_decided_as(old.cuts[kept[cut.ordinal]], cut) if cut.ordinal in kept else cut for cut in new]
         found = taken(placed(old.cuts), old.spans, placed(cuts))
         episode = await archive.episode(db, recording.id)
         finished = episode.blob if episode else None  # goes as a whole when the next one is made
@@ -283,11 +277,9 @@ async def forget(db: Connection, recording_id: RecordingId, blobs: Collection[Bl
         await jobs.add(db, NewJob(JobKind.FORGET, subject, {"blobs": keys}), now)
 
 
-def _cut(ordinal: int, key: str, piece: Piece) -> Cut:
-    """A piece that nothing was decided of."""
-    if isinstance(piece, Silence):
-        return Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
-    return Cut(ordinal, key, piece.samples, BlobKey(piece.path.name), piece.container, piece.continues)
+def _decided_as(old: Cut, new: Cut) -> Cut:
+    """The same piece in its new place."""
+    return replace(new, gains=old.gains, level=old.level, off_by=old.off_by)
 
 
 def _same(old: Sequence[Cut], new: Sequence[Cut]) -> bool:

@@ -16,10 +16,10 @@ from bot.audio.cover import drawn_cover
 from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.plan import Piece, Silence, Sound, length
-from bot.audio.render import Form, Rendering, keys
-from bot.audio.tags import MAX_CHAPTERS, Chapter, EpisodeTags, id3
+from bot.audio.render import Form, Rendering, layout
+from bot.audio.tags import MAX_CHAPTERS, EpisodeTags, id3
 from bot.errors import TryLater
-from storage.records import Container, Cut, DurationMs, Samples
+from storage.records import Container, DurationMs, Mark, Samples
 from tests.audio.sounds import WAV, Pcm, Studio, captured, lag, signal
 from tests.audio.test_decode import sounds
 from tests.audio.test_ffmpeg import script
@@ -37,14 +37,6 @@ TAGS = EpisodeTags(
 )
 
 
-def undecided(pieces: Sequence[Piece], form: Form) -> list[Cut]:
-    """Pieces that nothing was decided of so far."""
-    return [
-        Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
-        for ordinal, (key, piece) in enumerate(zip(keys(pieces, form), pieces, strict=True))
-    ]
-
-
 async def make(
     pieces: Sequence[Piece],
     ffmpeg: Ffmpeg,
@@ -57,7 +49,7 @@ async def make(
     out = folder / "episode.mp3"
     work = folder / "work"
     await asyncio.to_thread(work.mkdir, exist_ok=True)
-    rendering = Rendering(pieces, undecided(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=work)
+    rendering = Rendering(pieces, layout(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=work)
     frames = work / "frames"
     made = await rendering.make(0, None, frames)
     samples = length(pieces)
@@ -160,7 +152,7 @@ async def test_failure_leaves_the_old_one(studio: Studio, ffmpeg: Ffmpeg, tmp_pa
 
 async def test_tags(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Title, names, date, cover, length and chapters are in the file as other programs read them."""
-    chapters = (Chapter(DurationMs(1000), "missing"), Chapter(DurationMs(0), "Ada"), Chapter(DurationMs(9999), "never"))
+    chapters = (Mark(DurationMs(1000), "missing"), Mark(DurationMs(0), "Ada"), Mark(DurationMs(9999), "never"))
     cover = drawn_cover("Räume", "key")
     tags = EpisodeTags(TAGS.title, "Ada", TAGS.album, TAGS.date, cover, "image/jpeg", "A comment", chapters)
     _, out = await make(wav(studio, signal(96_000)), ffmpeg, tmp_path, tags=tags)
@@ -191,7 +183,7 @@ def test_hostile_names() -> None:
 
 def test_many_chapters() -> None:
     """A table of contents holds as many chapters as its count can tell."""
-    chapters = tuple(Chapter(DurationMs(n), "x") for n in range(300))
+    chapters = tuple(Mark(DurationMs(n), "x") for n in range(300))
     tag = id3(EpisodeTags("t", "a", "a", TAGS.date, b"", "", None, chapters), DurationMs(1000))
     assert tag.count(b"CHAP") == MAX_CHAPTERS
 

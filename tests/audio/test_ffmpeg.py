@@ -129,7 +129,8 @@ async def test_cancelled() -> None:
 
 async def test_limits_are_set() -> None:
     """A child has its limits, an empty environment, and no way to write a file."""
-    command = ["/bin/sh", "-c", "read go; ulimit -v; ulimit -t; ulimit -f; ulimit -n; ulimit -c; /usr/bin/env; pwd"]
+    asked = "".join(f"ulimit -{kind}; " for kind in "vdtfnc")
+    command = ["/bin/sh", "-c", f"read go; {asked}/usr/bin/env; pwd"]
     limits = Limits(cpu_s=7, wait_s=20)
     async with running(command, limits, feed=True) as child:
         await child.write(b"go\n")
@@ -137,9 +138,18 @@ async def test_limits_are_set() -> None:
         said = (await child.read()).decode().split()
         while block := await child.read():
             said += block.decode().split()
-    assert said[:5] == [str(limits.memory_bytes // 1024), "7", "0", "64", "0"]
-    assert {line.split("=")[0] for line in said[5:]} <= {"PWD", "OLDPWD", "SHLVL", "_", "/"}
+    assert said[:6] == [str(limits.memory_bytes // 1024), str(300 * 1024), "7", "0", "64", "0"]
+    assert {line.split("=")[0] for line in said[6:]} <= {"PWD", "OLDPWD", "SHLVL", "_", "/"}
     assert resource.getrlimit(resource.RLIMIT_CPU)[0] != 7
+
+
+async def test_time_is_earned(tmp_path: Path) -> None:
+    """A decoder that works without bringing sound ends after a second of CPU, however much was asked for."""
+    ffmpeg = Ffmpeg(script(tmp_path / "busy", "while :; do :; done"))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    with pytest.raises(GiveUp):
+        await size(ffmpeg.decode(tmp_path / "x", Container.WAV, max_seconds=20_000))
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 4
 
 
 async def test_few_at_once(tmp_path: Path) -> None:

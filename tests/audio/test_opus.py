@@ -4,6 +4,7 @@ import io
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from tests.audio.sounds import Studio, captured, signal, without_headers
 HEAD = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 3840, 48_000, 0, 0)
 TAGS = b"OpusTags" + struct.pack("<I1sI", 1, b"x", 0)
 MS20 = bytes([0b01001_0_00]) + b"sound"  # SILK wideband, 20 ms, one frame
+MS10 = bytes([0b01000_0_00]) + b"sound"
 
 
 def page(packets: Sequence[bytes], number: int, granule: int, *, flags: int = 0, serial: int = 5) -> bytes:
@@ -118,17 +120,65 @@ def test_doubled_headers() -> None:
 
 
 def test_headers_of_another_serial() -> None:
-    """Headers of the old stream, sound of the new one: the sound counts."""
+    """Headers of the old stream, sound of the new one: the sound counts, and its own head is not known."""
     found = facts(headers(serial=1) + page([MS20] * 10, 21, 48_000)).ogg
     assert found is not None
     assert (found.serial, found.first_page, found.start_granule) == (5, 21, 48_000 - 9600)
+    assert (found.head_sha256, found.pre_skip) == ("", 3840)
+
+
+@pytest.mark.parametrize("new_first", [True, False])
+def test_of_two_heads_that_of_the_sound_counts(new_first: bool) -> None:
+    """In whatever order they stand."""
+    other = page([HEAD[:10] + struct.pack("<H", 312) + HEAD[12:]], 0, 0, flags=2, serial=1)
+    both = headers() + other if new_first else other + headers()
+    found = facts(both + page([MS20] * 10, 2, 9600)).ogg
+    assert found == facts(headers() + page([MS20] * 10, 2, 9600)).ogg
+    assert found is not None
+    assert found.pre_skip == 3840
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [page([MS20] * 10, 21, 48_000)],
+        [page([MS20] * 10, 21, 48_000), page([MS20] * 5, 22, 52_800, flags=4)],
+        [page([MS20] * 10, 21, 48_000), page([MS20] * 5, 22, 52_700, flags=4)],
+        [page([MS20] * 10, 21, 48_000), page([MS20, MS10], 22, 49_440)],
+        [page([MS20] * 10, 21, 48_000), page([MS20] * 10, 22, 57_600), page([MS20] * 10, 24, 80_000)],
+        [page([], 21, -1, flags=4)],
+    ],
+)
+def test_no_headers(pages: list[bytes]) -> None:
+    """Pages whose packets pass as much time as their granules are Opus; all but the head is known as with it."""
+    bare, with_head = facts(b"".join(pages)), facts(headers() + b"".join(pages))
+    assert bare.ogg is not None
+    assert with_head.ogg is not None
+    assert bare.ogg == replace(with_head.ogg, head_sha256="")
+    assert bare == replace(with_head, ogg=bare.ogg)
+
+
+def test_channels_without_headers() -> None:
+    """Packets say themselves whether they are stereo (RFC 6716, section 3.1)."""
+    stereo = bytes([MS20[0] | 4]) + MS20[1:]
+    assert facts(page([MS20] * 10, 21, 48_000)).channels == 1
+    assert facts(page([MS20, stereo] * 5, 21, 48_000)).channels == 2
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         (headers(), "empty"),
-        (page([MS20] * 10, 21, 48_000), "headers_missing"),
+        (page([MS20] * 10, 21, 48_000 + 1), "headers_missing"),
+        (page([MS20] * 10, 2, 8640), "headers_missing"),
+        (page([MS20, MS10], 21, 48_000), "headers_missing"),
+        (page([MS20] * 9 + [b""], 21, 48_000), "headers_missing"),
+        (page([], 21, -1), "headers_missing"),
+        (page([MS20] * 10, 21, 48_000) + page([MS20] * 10, 22, 57_601), "headers_missing"),
+        (page([MS20] * 10, 21, 48_000) + page([MS20] * 10, 23, 57_599), "headers_missing"),
+        (page([MS20] * 10, 21, 48_000) + page([MS20] * 10, 22, 57_600, serial=6), "headers_missing"),
+        (page([MS20] * 10, 21, 48_000) + headers(serial=6), "headers_missing"),
+        (page([MS20] * 10, 21, 48_000)[:-1], "truncated"),
         (headers()[:-3], "truncated"),
         (headers() + bytes(4096), "bad_checksum"),
         (headers() + page([b""], 2, 960), "undecodable"),
@@ -191,11 +241,11 @@ def test_slices_are_the_stream() -> None:
     assert heard.ogg.contiguous
 
 
-@given(st.binary(max_size=300), st.booleans())
-def test_hostile_packets(data: bytes, eos: bool) -> None:
+@given(st.binary(max_size=300), st.booleans(), st.booleans())
+def test_hostile_packets(data: bytes, eos: bool, headless: bool) -> None:
     """Pages with valid checksums may hold anything: facts or a refusal come out, never a crash."""
     granule = struct.unpack("<q", data[:8].ljust(8))[0]
-    raw = headers() + page([data, data[1:]], 2, granule, flags=4 * eos)
+    raw = (b"" if headless else headers()) + page([data, data[1:]], 2, granule, flags=4 * eos)
     with suppress(GiveUp):
         assert 0 <= facts(raw).samples <= 11_520
 

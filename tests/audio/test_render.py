@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.audio import leveller
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.loudness import HOP
 from bot.audio.plan import Piece, Silence, Sound, length
-from bot.audio.render import Form, Rendering, Warm, keys
+from bot.audio.render import Form, Rendering, Warm, keys, layout
 from bot.audio.track import settled
 from storage.records import Container, Cut, Samples
 from tests.audio.sounds import WAV, Studio, captured, signal
 from tests.audio.test_decode import sounds
-from tests.audio.test_episode import undecided
 
 CUTS = (0, 100_003, 577_777, 579_000, 1_000_011)
 
@@ -44,7 +43,7 @@ class Maker:
         self._warm: Warm | None = None
 
     async def advance(self, pieces: Sequence[Piece], *, last: bool) -> None:
-        self.cuts += undecided(pieces, self._form)[len(self.cuts) :]
+        self.cuts += layout(pieces, self._form)[len(self.cuts) :]
         first = len(self.frames) // self._form.frame_bytes
         frames = None if last else settled(length(pieces)) - first
         rendering = Rendering(pieces, self.cuts, self._form, start_db=None, ffmpeg=self._ffmpeg, workdir=self._folder)
@@ -96,14 +95,14 @@ async def test_a_healed_piece_ends_where_its_follower_begins(studio: Studio, ffm
     )
     maker = Maker(form, ffmpeg, tmp_path)
     await maker.advance([loud, Silence(Samples(480_000)), loud], last=True)
-    cuts = [replace(maker.cuts[0]), *undecided([loud, soft, loud], form)[1:2], maker.cuts[2]]
+    cuts = [replace(maker.cuts[0]), *layout([loud, soft, loud], form)[1:2], maker.cuts[2]]
     rendering = Rendering([loud, soft, loud], cuts, form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
     await rendering.make(settled(480_000), 600, tmp_path / "healed")
     assert list(rendering.decided) == [1]
     healed, behind = (np.frombuffer(cut.gains or b"", "<i2") for cut in (rendering.decided[1].cut, maker.cuts[2]))
     assert healed[-1] == behind[0]
     assert healed[0] == np.frombuffer(maker.cuts[0].gains or b"", "<i2")[-1]
-    assert len(healed) == 480_000 // leveller.HOP + 1
+    assert len(healed) == 480_000 // HOP + 1
 
 
 def test_a_key_names_what_is_heard(tmp_path: Path) -> None:
@@ -129,6 +128,6 @@ async def test_what_sounds_shorter_than_it_should_is_noted(studio: Studio, ffmpe
     path = studio.record("a.wav", signal(40_000), WAV)
     form = Form(1, 64, None)
     pieces = [Sound(path, Container.WAV, False, Samples(50_000))]
-    rendering = Rendering(pieces, undecided(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
+    rendering = Rendering(pieces, layout(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
     await rendering.make(0, None, tmp_path / "out")
     assert rendering.decided[0].cut.off_by == -10_000

@@ -31,6 +31,8 @@ MAY = {
     "publish private": MODS,
     "publish last": (ADMIN, SPEAKER),
     "unpublish last": (ADMIN, CREATOR, MOD, SPEAKER),
+    "title last Soup": (ADMIN, CREATOR, MOD, SPEAKER),
+    "describe last All about soup": (ADMIN, CREATOR, MOD, SPEAKER),
 }
 
 

@@ -45,5 +45,6 @@ def item(number: int = 1, **changes: Any) -> Item:
         number=number,
         speaker="Alice",
         explicit=False,
+        chapters=f"{BASE}/r/0123456789abcdef/abcdef.chapters.json",
     )
     return replace(whole, **changes)

@@ -4,11 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from bot.feeds.addresses import public_shelf
+from bot.feeds.addresses import personal_shelf, public_shelf
 from bot.feeds.catalog import item_of
 from bot.feeds.rss import render
 from bot.settings import FeedsSettings
-from storage.records import BlobKey, EndedBy, Episode, Loss, RecordingId, RecordingState, Samples, to_samples
+from storage.records import (
+    BlobKey,
+    DurationMs,
+    EndedBy,
+    Episode,
+    Loss,
+    Mark,
+    RecordingId,
+    RecordingState,
+    Samples,
+    to_samples,
+)
 from tests.feeds.samples import BASE, channel
 from tests.recording.stage import NOON, recording
 
@@ -52,3 +63,12 @@ def test_while_late_sound_is_joined_in_the_notes_are_those_of_the_file(loss: Los
     told = notes(RecordingState.FINISHING, loss)
     assert told.startswith("2 min missing at 14:05\n") is bool(loss.gaps)
     assert "Complete" not in told
+
+
+def test_an_item_has_chapters_when_its_file_has() -> None:
+    """They lie beside the audio, in the same family."""
+    made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, Samples(9), NOON)
+    marked = replace(made, chapters=(Mark(DurationMs(0), "Beginning"),))
+    shelf = personal_shelf(BASE, "token")
+    assert item_of((recording(), made), FeedsSettings(), shelf).chapters is None
+    assert item_of((recording(), marked), FeedsSettings(), shelf).chapters == f"{BASE}/p/token/kfmtra.chapters.json"

@@ -69,6 +69,8 @@ ITEM_ROWS = {
     "kind": ("itunes:episodeType", None, "full"),
     "explicit": ("itunes:explicit", None, "false"),
     "speaker": ("podcast:person", None, "Alice"),
+    "chapters": ("podcast:chapters", "url", f"{BASE}/r/0123456789abcdef/abcdef.chapters.json"),
+    "chapters' type": ("podcast:chapters", "type", "application/json+chapters"),
 }
 
 
@@ -91,6 +93,11 @@ def test_item_has_what_directories_require(row: str) -> None:
     """Each required element of an item stands there once, with its value."""
     path, attribute, value = ITEM_ROWS[row]
     assert the_one(parsed(render(channel(), [item()])).find("item"), path, attribute) == value
+
+
+def test_an_item_without_chapters_names_none() -> None:
+    """No app is sent to where nothing is."""
+    assert b"podcast:chapters" not in render(channel(), [item(chapters=None)])
 
 
 def test_explicit_is_said_of_the_channel_and_of_each_item() -> None:

@@ -8,7 +8,7 @@ from bot.recording import account
 from bot.recording.chapters import marks
 from bot.recording.ledger import lay_out
 from bot.recording.lengths import player_clock, spoken_gap
-from storage.records import Chunk, ChunkState, EndedBy, Recording, RecordingState, to_ms
+from storage.records import Chunk, ChunkState, EndedBy, Recording, RecordingState, Samples, to_ms
 from tests.recording.stage import absent, mp4, recording, stored
 
 HERE, DAMAGED, WAITING = ChunkState.STORED, ChunkState.DAMAGED, ChunkState.WAITING_FOR_KEY
@@ -128,6 +128,27 @@ def test_what_is_fetched_for_the_first_time_is_no_trouble() -> None:
         ledger = lay_out(over(), [*said(HERE), chunk])
         assert len(account.troubles(ledger)) == troubles
         assert (account.why(ledger.entries[1]) == account.ON_ITS_WAY) is not bool(troubles)
+
+
+@pytest.mark.parametrize(
+    ("off_by", "told"),
+    [
+        ([], ()),
+        ([1, -479], ()),
+        ([-9600], (("sounded 0.2 s shorter than it should", 1),)),
+        ([-480], (("sounded less than 0.1 s shorter than it should", 1),)),
+        (
+            [-9600, 48_000, 5, -14_400],
+            (
+                ("sounded 0.5 s shorter than they should, taken together", 2),
+                ("sounded 1.0 s longer than it should", 1),
+            ),
+        ),
+    ],
+)
+def test_other_lengths_are_told(off_by: list[int], told: tuple[tuple[str, int], ...]) -> None:
+    """By how much in all, shorter and longer apart; what nobody could hear is not."""
+    assert account.off_lengths(map(Samples, off_by)) == told
 
 
 def test_a_double_is_no_loss() -> None:

@@ -100,8 +100,7 @@ def test_each_pause_that_ends_is_kept_once() -> None:
     """By its place in the timeline; `resumed` without a pause before it is none."""
     stage = Stage()
     stage.speak([mp4(5)])
-    stage.change(Change.RESUMED)
-    assert stage.recording.resumes == ()
+    assert stage.change(Change.RESUMED).recording.resumes == ()
     for _ in range(2):
         stage.change(Change.PAUSED)
         stage.change(Change.RESUMED)

@@ -129,7 +129,9 @@ async def test_an_episode_comes_back_with_what_it_lacks(store: Store) -> None:
     async with store.write() as db:
         one = await archive.add_recording(db, recording("$e"))
         lacking = Episode(one.id, "guid", BlobKey("1"), 9, Samples(900), NOW, loss=loss)
-        marked = replace(lacking, loss=Loss(), chapters=(Mark(DurationMs(0), "A"), Mark(DurationMs(9), "B")), titled="A")
+        marked = replace(
+            lacking, loss=Loss(), chapters=(Mark(DurationMs(0), "A"), Mark(DurationMs(9), "B")), titled="A"
+        )
         for made in (lacking, marked):
             await archive.save_episode(db, made)
             assert await archive.episode(db, one.id) == made

@@ -121,3 +121,28 @@ async def test_what_a_failed_job_carried_is_not_kept(store: Store) -> None:
         found = await jobs.find(db, JobKind.NOTICE, "n")
     assert found is not None
     assert (found.state, found.payload) == (JobState.FAILED, {})
+
+
+async def test_what_a_ready_job_carries_is_not_lost_to_a_twin_that_carries_nothing(store: Store) -> None:
+    """The newest word counts; no word at all is none."""
+    async with store.write() as db:
+        for payload in ({"anew": True}, {}):
+            await jobs.add(db, NewJob(JobKind.FINISH, "1", payload), NOW)
+        (job,) = await jobs.claim(db, list(JobKind), NOW, 10)
+        assert job.payload == {"anew": True}
+        for payload in ({"anew": True}, {"anew": False}):
+            await jobs.add(db, NewJob(JobKind.FINISH, "2", payload), NOW)
+        (job,) = await jobs.claim(db, list(JobKind), NOW, 10)
+        assert job.payload == {"anew": False}
+
+
+async def test_what_runs_hands_on_what_it_carries_when_it_is_put_back(store: Store) -> None:
+    """To a twin that carries nothing; one with words of its own keeps them."""
+    for subject, words, kept in (("1", {}, {"anew": True}), ("2", {"anew": False}, {"anew": False})):
+        async with store.write() as db:
+            await jobs.add(db, NewJob(JobKind.FINISH, subject, {"anew": True}), NOW)
+            (job,) = await jobs.claim(db, list(JobKind), NOW, 10)
+            await jobs.add(db, NewJob(JobKind.FINISH, subject, words), NOW)
+            await jobs.put_back(db, job, "later", NOW, NOW)
+            (twin,) = await jobs.claim(db, list(JobKind), NOW, 10)
+        assert (twin.id != job.id, twin.payload) == (True, kept)

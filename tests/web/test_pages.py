@@ -79,7 +79,7 @@ async def test_live_is_said(world: World, client: ClientSession, room: Room) -> 
     await world.recording(room, state=RecordingState.LIVE, broadcaster_name="Carol")
     await world.recording(room, state=RecordingState.LIVE, broadcaster_name="Dave", public=False)
     found = await page(client, f"/r/{room.key}/")
-    assert "Live now: Carol" in found.text
+    assert "Live since 16:05: Carol" in found.text
     assert "Dave" not in found.text
 
 

@@ -39,6 +39,7 @@ from storage.records import (
     to_samples,
 )
 from storage.store import Store
+from tests.clock import Clock
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 SECRET = bytes(32)
@@ -54,7 +55,8 @@ class World:
         self.fresh = True
         self.healthy = True
         self.events = 0
-        self.server = WebServer(store, settings, lambda: self.fresh, lambda: self.healthy)
+        self.clock = Clock(NOW)
+        self.server = WebServer(store, settings, lambda: self.fresh, lambda: self.healthy, self.clock)
 
     async def room(self, name: str | None = "Kitchen radio", **changes: Any) -> Room:
         self.events += 1

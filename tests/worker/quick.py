@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -39,9 +39,7 @@ def without_ffmpeg(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) -> 
 def without_encoder(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) -> None:
     """Frames are made by hand: as many as an encoder makes, each another one where other pieces are heard."""
 
-    async def make(
-        self: Rendering, first: int, frames: int | None, out: Path, warm: Warm | None = None
-    ) -> Rendered:
+    async def make(self: Rendering, first: int, frames: int | None, out: Path, warm: Warm | None = None) -> Rendered:
         ends = [*accumulate(cut.samples for cut in self.cuts)]
         count = -(-(ends[-1] + DELAY) // FRAME) - first if frames is None else frames
         step("half encoded")
@@ -57,7 +55,7 @@ def without_encoder(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) ->
     monkeypatch.setattr(Rendering, "make", make)
 
 
-def _frame(rendering: Rendering, ends: list[int], number: int) -> bytes:
+def _frame(rendering: Rendering, ends: Sequence[int], number: int) -> bytes:
     """The keys of the pieces that are heard in a frame, and where in them it lies."""
     begins = [end - cut.samples for end, cut in zip(ends, rendering.cuts, strict=True)]
     heard = [

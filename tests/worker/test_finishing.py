@@ -1,5 +1,6 @@
 """A recording becomes an episode, and stays one however often it is made again."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,27 +77,22 @@ async def test_an_incomplete_episode_is_listed_when_it_was_held_long_enough(stag
 
 
 async def test_two_that_finish_the_same_recording_at_once_make_one_episode(stage: Shell) -> None:
-    """What was published while the other one joined keeps its GUID."""
+    """One waits for the other, and finds its episode there: one GUID, one file, one notice."""
     await stage.hear(info(START, "started"), chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=1))
-    handler, published = stage.handlers[JobKind.FINISH], []
+    handler, guids = stage.handlers[JobKind.FINISH], []
+
+    async def alone(job: Job) -> None:
+        await handler(job)
+        guids.append((await made(stage)).guid)
 
     async def twice(job: Job) -> None:
-        read = handler._read  # type: ignore[attr-defined]  # the moment between reading and publishing
-
-        async def late(recording_id: object) -> object:
-            subject = await read(recording_id)
-            handler._read = read  # type: ignore[attr-defined]
-            await handler(replace(job, id=JobId(2000)))
-            published.append((await made(stage)).guid)
-            return subject
-
-        handler._read = late  # type: ignore[attr-defined]
-        await handler(job)
+        await asyncio.gather(alone(job), alone(replace(job, id=JobId(2000))))
 
     stage.handlers[JobKind.FINISH] = twice
     await stage.work()
     stage.handlers[JobKind.FINISH] = handler
-    assert [(await made(stage)).guid] == published
+    assert guids == [(await made(stage)).guid] * 2
+    assert len([one for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]) == 1
 
 
 async def test_a_redaction_takes_the_old_audio_at_once(stage: Shell) -> None:

@@ -133,7 +133,7 @@ STEPS = {
     "looked into",
     "half encoded",
     "encoded",
-    *(f"{when} {what}" for when in ("before", "after") for what in ("take", "tidy", "clear", "remove")),
+    *(f"{when} {what}" for when in ("before", "after") for what in ("take", "tidy", "remove")),
 }
 
 
@@ -141,12 +141,12 @@ STEPS = {
 def deaths(monkeypatch: pytest.MonkeyPatch) -> Deaths:
     made, unlink = Deaths(), Path.unlink
     without_ffmpeg(monkeypatch, made.step)
-    for name in ("take", "clear", "remove"):
+    for name in ("take", "remove"):
         monkeypatch.setattr(Blobs, name, made.around(name, getattr(Blobs, name)))
     tidied = made.around("tidy", unlink)
 
     def unlinking(path: Path, missing_ok: bool = False) -> None:
-        (tidied if path.name.startswith(("fetch-", "episode-")) else unlink)(path, missing_ok=missing_ok)
+        (tidied if path.name.startswith(("fetch-", "frames-", "last-", "episode-")) else unlink)(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", unlinking)
     return made

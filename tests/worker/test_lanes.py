@@ -9,7 +9,7 @@ import pytest
 
 from bot.errors import GiveUp, TryLater
 from bot.worker import lanes
-from bot.worker.lanes import LONGEST_PAUSE_S, TRIES_AFTER_A_MISTAKE, Worker, pause_after
+from bot.worker.lanes import LONGEST_PAUSE_S, OF_ONE_RECORDING, TRIES_AFTER_A_MISTAKE, Worker, pause_after
 from storage import jobs
 from storage.database import Connection
 from storage.errors import DiskFullError
@@ -191,3 +191,25 @@ def test_pauses_grow_and_respect_the_other_side() -> None:
     assert pause_after(4) > pause_after(1)
     assert pause_after(60) <= LONGEST_PAUSE_S * 1.25
     assert pause_after(1, 30) == 30
+
+
+async def test_a_thousand_chunks_of_one_recording_delay_no_other(store: Store) -> None:
+    """However many chunks of one recording wait in front, and however long they take, another one's is done at once."""
+    clock, gate, healthy, running, most = Clock(), asyncio.Event(), asyncio.Event(), 0, 0
+
+    async def handler(job: Job) -> None:
+        nonlocal running, most
+        if job.subject == "healthy":
+            healthy.set()
+            return
+        running += 1
+        most = max(most, running)
+        await gate.wait()
+        running -= 1
+
+    await add(store, clock, *(NewJob(JobKind.FETCH, f"attack {n}", {"recording": 1}) for n in range(1000)))
+    await add(store, clock, NewJob(JobKind.FETCH, "healthy", {"recording": 2}))
+    async with at_work(store, handler, clock), asyncio.timeout(SOON):
+        await healthy.wait()
+        gate.set()
+    assert most == OF_ONE_RECORDING

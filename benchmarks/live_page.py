@@ -1,0 +1,182 @@
+"""Live listening: how soon a chunk is on the air; and the page in a real browser, over a broadcast in real time."""
+
+import asyncio
+import os
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from aiohttp import ClientSession
+
+from benchmarks import browser, line
+from benchmarks.figures import Figure, at_most
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.hls import FRAMES
+from bot.audio.mp3 import FRAME
+from storage import archive, tracks
+from storage.records import SAMPLE_RATE, Visibility
+
+CHUNK_SECONDS = 15
+CHUNKS = 7
+LONG_SECONDS, LONG_CHUNKS = 120, 5
+LATE_S = (0.0, 1.5, 0.5, 3.0, 0.0, 2.0, 1.0)  # how late each chunk is, as uploads are
+HEARD_S = 60.0  # as long is listened from the first sound on: at least three chunks
+PLAYS_WITHIN_S = 60.0
+ENOUGH_S = 1.0
+PICTURE = os.environ.get("AIRCHECK_PICTURE")
+
+WATCH = """(() => {
+  const audio = document.querySelector("[data-live] audio");
+  window.seen = {played: 0, waits: [], audio};
+  audio.addEventListener("playing", () => { window.seen.played ||= performance.now(); });
+  for (const name of ["waiting", "stalled", "error"])
+    audio.addEventListener(name, () => {
+      const {buffered, currentTime} = audio;
+      const left = buffered.length ? buffered.end(buffered.length - 1) - currentTime : 0;
+      if (window.seen.played) window.seen.waits.push({name, at: currentTime, left, after: performance.now()});
+    });
+  audio.play();
+})()"""
+LOOK = """(() => {
+  const {audio, played, waits} = window.seen;
+  const ranges = [...Array(audio.buffered.length).keys()].map(i => [audio.buffered.start(i), audio.buffered.end(i)]);
+  return {at: audio.currentTime, now: performance.now() / 1000, played: played / 1000, waits, ranges,
+          from: audio.seekable.length ? audio.seekable.start(0) : null, duration: String(audio.duration)};
+})()"""
+ENDED = 'document.querySelector("[data-state]").textContent === "Ended"'
+SOURCE = 'document.querySelector("audio").currentSrc'
+
+
+@dataclass
+class Heard:
+    at: float
+    passed: float
+    waits: list[dict[str, Any]]
+    ranges: list[list[float]]
+    first_sound_s: float  # after the page was opened
+
+
+async def _speak(broadcast: line.Broadcast) -> None:
+    began = time.monotonic()
+    pieces = line.slices(CHUNKS * CHUNK_SECONDS, CHUNK_SECONDS)[:CHUNKS]
+    length = 0.0
+    for piece, late in zip(pieces, LATE_S, strict=True):
+        length += piece.duration_ms / 1000
+        await asyncio.sleep(max(0.0, began + length + late - time.monotonic()))  # people speak in real time
+        await broadcast.send(piece)
+    await broadcast.stop()
+
+
+async def _listen(page: browser.Page, address: str) -> tuple[Heard, asyncio.Task[str]]:
+    opened = time.monotonic()
+    await page.open(address)
+    await page.until('document.readyState === "complete" && !!document.querySelector("[data-live]")')
+    await page.evaluate(WATCH)
+    await page.until("window.seen.played && window.seen.audio.currentTime > 0", PLAYS_WITHIN_S)
+    first = await page.evaluate(LOOK)
+    code = await page.evaluate('document.querySelector("[data-live]").dataset.live')
+    following = asyncio.create_task(_followed(f"{address}{code}.m3u8"))
+    first_sound = time.monotonic() - opened
+    await asyncio.sleep(HEARD_S)
+    look = await page.evaluate(LOOK)
+    if PICTURE:
+        await page.picture(Path(PICTURE))
+    at, passed = look["at"] - first["at"], look["now"] - first["now"]
+    return Heard(at, passed, look["waits"], look["ranges"], first_sound), following
+
+
+async def run(program: str, directory: Path) -> list[Figure]:
+    async with line.running(directory) as running, browser.page(program) as page:
+        broadcast = running.broadcast("page")
+        room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
+        speaking = asyncio.create_task(_speak(broadcast))
+        root = f"{running.web.address}/r/{room.key}/"
+        heard, following = await _listen(page, root)
+        await speaking
+        await broadcast.published()
+        followed = await following
+        after_end = await _until_it_ends(page)
+        # The playlist is asked for before there is anything; no page of ours has an icon.
+        trouble = [one for one in page.trouble if ".m3u8" not in one and "favicon" not in one]
+    dry = [wait for wait in heard.waits if wait["left"] < ENOUGH_S]  # else the machine was too busy to decode
+    chunks = int(heard.passed // (CHUNK_SECONDS + 0.2))
+    return [
+        Figure(f"live page in Chromium: heard over {chunks} chunks of {CHUNK_SECONDS} s",
+               "≥ 3 chunks", f"{heard.at:.1f} s in {heard.passed:.1f} s", chunks >= 3, vital=True),
+        at_most("live page: what was lost of the time", heard.passed - heard.at, 0.5, "s"),
+        at_most("live page: times it ran out of sound", len(dry), 0, "", f" {dry or ''}"),
+        Figure("live page: times it waited with sound in its buffer", "", f"{len(heard.waits) - len(dry)}"),
+        at_most("live page: ranges in its buffer", len(heard.ranges), 1, "", f" {heard.ranges}"),
+        at_most("live page: errors on its console", len(trouble), 0, "", f" {trouble or ''}"),
+        Figure("live page: first sound after it was opened", "", f"{heard.first_sound_s:.1f} s"),
+        Figure("live page: when the broadcast has ended it plays", "the episode", after_end,
+               after_end.endswith(".mp3"), vital=True),
+        Figure("live: ffmpeg over the growing playlist decodes", "all from its start on", followed,
+               "NOT" not in followed, vital=True),
+    ]  # fmt: skip
+
+
+async def _until_it_ends(page: browser.Page) -> str:
+    """What it plays when the listener pauses after the end."""
+    await page.until(ENDED)
+    before = await page.evaluate("window.seen.audio.currentTime")
+    await page.evaluate("window.seen.audio.pause()")
+    await asyncio.sleep(1)
+    after = await page.evaluate("window.seen.audio.currentTime")
+    source = str(await page.evaluate(SOURCE)).rpartition("/")[2]
+    return source if abs(after - before) < 1 else f"another place: {after:.1f} s instead of {before:.1f} s"
+
+
+async def ready(directory: Path) -> Figure:
+    """How long it takes from the event of a chunk of two minutes until its frames are there."""
+    took = []
+    async with line.running(directory) as running:
+        broadcast = running.broadcast("ready")
+        await broadcast.start(LONG_SECONDS)
+
+        async def frames(more_than: int) -> int | None:
+            async with running.store.read() as db:
+                recording = await archive.recording_by_event(db, broadcast.id)
+                there = await tracks.reach(db, recording.id) if recording else 0
+            return there if there > more_than else None
+
+        there = 0
+        for piece in line.slices(LONG_CHUNKS * LONG_SECONDS, LONG_SECONDS)[:LONG_CHUNKS]:
+            uploaded = broadcast.upload(piece)
+            began = time.monotonic()
+            await broadcast.announce(uploaded)
+            there = await running.until(partial(frames, there))
+            took.append(time.monotonic() - began)
+    each = ", ".join(f"{seconds:.2f}" for seconds in took)
+    return at_most("chunk of 120 s announced → its segments are there", median(took), 1.0, "s", f" (each: {each})")
+
+
+async def _followed(playlist: str) -> str:
+    """What ffmpeg decodes that reads the playlist as it grows, from its edge on to its end."""
+    process = await asyncio.create_subprocess_exec(
+        Ffmpeg.find().exe, "-v", "error", "-i", playlist, "-f", "s16le", "-",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    pcm, _ = await process.communicate()
+    async with ClientSession() as http, http.get(playlist) as answer:
+        lengths = re.findall("#EXTINF:([0-9.]+)", await answer.text())
+    whole = sum(round(float(length) * SAMPLE_RATE / FRAME) for length in lengths)
+    frames, rest = divmod(len(pcm) // 2, FRAME)
+    before = (whole - frames) / FRAMES
+    exact = not rest and before == int(before)
+    return f"{frames} frames, {'all' if exact else 'NOT all'} from segment {before:.0f} on"
+
+
+def figures() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = [asyncio.run(ready(Path(folder)))]
+    program = browser.find()
+    if program is None:
+        return [*found, Figure("live page", "", "no browser here")]
+    with tempfile.TemporaryDirectory() as folder:
+        return [*found, *asyncio.run(run(program, Path(folder)))]

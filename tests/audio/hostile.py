@@ -1,0 +1,520 @@
+"""Files that somebody might send to read our disk, to call home, or to eat time and memory. Nothing here is downloaded.
+
+Each is made by a function of a `Kit`, which holds what the file wants to reach.
+"""
+
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bot.audio.ogg import Page, write_page
+from tests.audio.sounds import FLAC, M4A, MP3, WAV, Studio, signal
+from tests.audio.test_opus import HEAD, page
+
+SECOND = 48_000
+COVER = 50_000_000  # bytes
+TINY = bytes([16 << 3])  # 2.5 ms, one byte
+LONG = bytes([3 << 3 | 1])  # two frames of 60 ms, one byte
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What an attacker wishes for: a file of ours (sound, so that it can be heard) and a port that listens."""
+
+    studio: Studio
+    canary: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/x.ts"
+
+    def ffmpeg(self, name: str, *arguments: str) -> bytes:
+        """What the real program writes."""
+        path = self.studio.folder / name
+        subprocess.run([self.studio.exe, "-v", "error", *arguments, "-y", str(path)], check=True)
+        return path.read_bytes()
+
+    def sound(self, form: tuple[str, ...], *more: str) -> bytes:
+        return self.studio.record("healthy", signal(SECOND), form, *more).read_bytes()
+
+
+Make = Callable[[Kit], bytes]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """`outcomes`: the reasons that it may be refused with; empty where it must be decoded, "" where it may be."""
+
+    make: Make
+    outcomes: frozenset[str] = frozenset()
+    announced_ms: int | None = 120_000
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def attack(*outcomes: str, announced_ms: int | None = 120_000) -> Callable[[Make], Make]:
+    """Puts a file into the collection under its function's name."""
+
+    def keep(make: Make) -> Make:
+        ATTACKS[make.__name__] = Attack(make, frozenset(outcomes), announced_ms)
+        return make
+
+    return keep
+
+
+# ---- other files' names in the clothes of sound
+
+
+def playlists(kit: Kit) -> dict[str, bytes]:
+    """Whatever makes a player open something else: by path, by address, by both."""
+    path, url = str(kit.canary), kit.url
+    texts = {
+        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile://{path}\n#EXTINF:5,\n{url}\n#EXT-X-ENDLIST\n",
+        "hls_map": f'#EXTM3U\n#EXT-X-MAP:URI="file://{path}"\n#EXTINF:5,\nconcat:{path}|{url}\n#EXT-X-ENDLIST\n',
+        "hls_key": f'#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="{url}"\n#EXTINF:5,\n{path}\n#EXT-X-ENDLIST\n',
+        "hls_master": f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{url}\n#EXT-X-STREAM-INF:BANDWIDTH=2\n{path}\n",
+        "ffconcat": f"ffconcat version 1.0\nfile {path}\nfile {url}\n",
+        "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+        'mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="audio/mp4"><Representation id="1" '
+        f'bandwidth="1"><BaseURL>{path}</BaseURL></Representation><Representation id="2" bandwidth="2"><BaseURL>{url}'
+        "</BaseURL></Representation></AdaptationSet></Period></MPD>",
+        "xml_entity": f'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file://{path}">]><MPD>&x;</MPD>',
+        "sdp": f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=audio {kit.port} RTP/AVP 0\n",
+        "pls": f"[playlist]\nFile1={path}\nFile2={url}\nNumberOfEntries=2\n",
+        "asx": f'<asx version="3.0"><entry><ref href="{url}"/></entry><entry><ref href="file://{path}"/></entry></asx>',
+        "rtsp_redirect": f"RTSPtext\r\nrtsp://127.0.0.1:{kit.port}/x\r\n",
+        "vobsub": f"# VobSub index file, v7\nid: en, index: 0\n# {path}\ntimestamp: 00:00:00:000, filepos: 000000000\n",
+        "cue": f'FILE "{path}" WAVE\n  TRACK 01 AUDIO\n    INDEX 01 00:00:00\n',
+    }
+    return {name: text.encode() for name, text in texts.items()}
+
+
+CLOAKS: dict[str, Callable[[bytes], bytes]] = {
+    "bare": lambda text: text,
+    "ogg": lambda text: page([HEAD], 0, 0, flags=2) + page([b"OpusTags" + text], 1, 0) + page([text], 2, 960),
+    "ogg_magic": lambda text: b"OggS" + text,
+    "mp4": lambda text: box(b"ftyp", b"M4A \0\0\0\0") + box(b"moov", text) + box(b"mdat", text),
+    "wav": lambda text: wav(8, 1, 8000, text),
+    "caf": lambda text: b"caff\0\1\0\0" + text,
+    "flac": lambda text: b"fLaC" + text,
+    "matroska": lambda text: b"\x1aE\xdf\xa3" + text,
+    "mp3": lambda text: id3(b"TIT2", text) + frame(text) + frame(text) + text,
+    "adts": lambda text: adts(text) + adts(text),
+}
+
+
+# ---- boxes and frames
+
+
+def box(kind: bytes, *content: bytes) -> bytes:
+    body = b"".join(content)
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def full(kind: bytes, *content: bytes) -> bytes:
+    """A box with version 0 and no flags."""
+    return box(kind, bytes(4), *content)
+
+
+def wav(bits: int, channels: int, rate: int, data: bytes, *, align: int | None = None) -> bytes:
+    align = channels * bits // 8 if align is None else align
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * align & 0xFFFFFFFF, align & 0xFFFF, bits)
+    return (
+        struct.pack("<4sI4s", b"RIFF", len(data) + 36, b"WAVE") + form + struct.pack("<4sI", b"data", len(data)) + data
+    )
+
+
+def id3(kind: bytes, content: bytes) -> bytes:
+    body = kind + _safe(len(content)) + bytes(2) + content
+    return b"ID3\x04\0\0" + _safe(len(body)) + body
+
+
+def _safe(size: int) -> bytes:
+    return bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+
+
+def frame(text: bytes = b"") -> bytes:
+    """An MP3 frame (32 kbit/s at 48 kHz: 96 bytes) with words where the sound should be."""
+    return (b"\xff\xfb\x14\xc0" + text)[:96].ljust(96, b"\0")
+
+
+def adts(text: bytes) -> bytes:
+    size = 7 + len(text[:500])
+    return bytes([0xFF, 0xF1, 0x4C, 0x40 | size >> 11, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F, 0xFC]) + text[:500]
+
+
+@dataclass(frozen=True)
+class Movie:
+    """An MP4 of 16-bit PCM with whatever tables somebody likes. Without any, it is one healthy second."""
+
+    stts: bytes = struct.pack(">III", 1, SECOND, 1)
+    stsc: bytes = struct.pack(">IIII", 1, 1, SECOND, 1)
+    stsz: bytes = struct.pack(">II", 2, SECOND)
+    stco: bytes = struct.pack(">II", 1, 32)
+    dref: bytes = struct.pack(">I", 1) + struct.pack(">I4sI", 12, b"url ", 1)
+    edits: bytes = b""
+    more: bytes = b""  # in the sample table
+    data: bytes = bytes(2 * SECOND)
+    entry: bytes = field(
+        default=struct.pack(">I4s6xH", 36, b"sowt", 1) + struct.pack(">HHIHHHHI", 0, 0, 0, 1, 16, 0, 0, SECOND << 16)
+    )
+
+    def __bytes__(self) -> bytes:
+        table = box(
+            b"stbl",
+            full(b"stsd", struct.pack(">I", 1), self.entry),
+            full(b"stts", self.stts),
+            full(b"stsc", self.stsc),
+            full(b"stsz", self.stsz),
+            full(b"stco", self.stco),
+            self.more,
+        )
+        information = box(b"minf", full(b"smhd", bytes(4)), box(b"dinf", full(b"dref", self.dref)), table)
+        header = full(b"mdhd", struct.pack(">IIIIHH", 0, 0, SECOND, SECOND, 0, 0))
+        media = box(b"mdia", header, full(b"hdlr", bytes(4), b"soun", bytes(13)), information)
+        track = box(b"trak", full(b"tkhd", struct.pack(">IIIII", 0, 0, 1, 0, 1000), bytes(60)), self.edits, media)
+        movie = full(b"mvhd", struct.pack(">IIII", 0, 0, 1000, 1000), bytes(80))
+        return box(b"ftyp", b"M4A \0\0\0\0isommp42") + box(b"mdat", self.data) + box(b"moov", movie, track)
+
+
+def opus(packets: Iterator[bytes] | list[bytes], per_page: int = 255, start: int = 2) -> bytes:
+    """An Ogg Opus file; granules of -1, so that only the packets say how long it is."""
+    listed = list(packets)
+    pages = (page(listed[at : at + per_page], start + at // per_page, -1) for at in range(0, len(listed), per_page))
+    return page([HEAD], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + b"".join(pages)
+
+
+# ---- sound that brings other things along
+
+
+@attack("undecodable", "")
+def mp4_with_outside_data(kit: Kit) -> bytes:
+    """QuickTime may keep its sound in another file."""
+    name = str(kit.canary).encode()
+    alias = bytes(10) + b"\0" * 140 + struct.pack(">hH", 2, len(name)) + name + struct.pack(">hH", 18, len(name)) + name
+    reference = struct.pack(">I", 1) + box(b"alis", bytes(4), alias) + box(b"url ", bytes(4), kit.url.encode() + b"\0")
+    return bytes(Movie(dref=reference))
+
+
+@attack()
+def video_beside(kit: Kit) -> bytes:
+    """Pictures and a time code, of 4K size."""
+    video = ("-f", "lavfi", "-i", "color=s=3840x2160:r=5:d=1", "-f", "lavfi", "-i", "sine=d=1")
+    return kit.ffmpeg("v.mp4", *video, "-c:v", "mpeg4", "-c:a", "aac", "-timecode", "00:00:00:00", "-f", "mp4")
+
+
+@attack()
+def subtitles_and_attachment(kit: Kit) -> bytes:
+    words, blob = kit.studio.folder / "words.srt", kit.studio.folder / "blob.ttf"
+    words.write_text("1\n00:00:00,000 --> 00:00:01,000\n" + "word " * 1000)
+    blob.write_bytes(bytes(20_000_000))
+    source = ("-f", "lavfi", "-i", "sine=d=1", "-i", str(words), "-attach", str(blob))
+    return kit.ffmpeg("s.mkv", *source, "-metadata:s:t", "mimetype=font/ttf", "-c:a", "libopus", "-c:s", "srt")
+
+
+@attack("")
+def subtitles_with_outside_names(kit: Kit) -> bytes:
+    words = kit.studio.folder / "words.ass"
+    words.write_text(f"[Script Info]\nAudio File: {kit.canary}\nVideo File: {kit.url}\n[Events]\nFormat: Text\n")
+    source = ("-f", "lavfi", "-i", "sine=d=1", "-i", str(words))
+    return kit.ffmpeg("a.mkv", *source, "-c:a", "libopus", "-c:s", "ass")
+
+
+@attack("undecodable")
+def pictures_only(kit: Kit) -> bytes:
+    return kit.ffmpeg("only.mkv", "-f", "lavfi", "-i", "color=s=640x480:d=1", "-c:v", "mpeg4")
+
+
+@attack()
+def cover_in_mp3(kit: Kit) -> bytes:
+    return id3(b"APIC", b"\0image/jpeg\0\3\0" + bytes(COVER)) + kit.sound(MP3, "-id3v2_version", "0")
+
+
+@attack()
+def covers_in_flac(kit: Kit) -> bytes:
+    """A block holds 16 MB at most: four of them."""
+    picture = (
+        struct.pack(">II", 3, 10) + b"image/jpeg" + struct.pack(">6I", 0, 1, 1, 1, 0, COVER // 4) + bytes(COVER // 4)
+    )
+    sound = kit.sound(FLAC)
+    return sound[:42] + 4 * (b"\x06" + len(picture).to_bytes(3, "big") + picture) + sound[42:]
+
+
+@attack()
+def cover_in_mp4(_: Kit) -> bytes:
+    cover = box(b"covr", box(b"data", struct.pack(">II", 13, 0), bytes(COVER)))
+    return bytes(Movie()) + box(
+        b"moov", box(b"udta", full(b"meta", full(b"hdlr", bytes(4), b"mdir"), box(b"ilst", cover)))
+    )
+
+
+@attack()
+def cover_in_opus(_: Kit) -> bytes:
+    """Spread over as many pages as a header may have."""
+    size = 255 * 255
+    whole, rest = b"\xff" * 255, COVER // size
+    parts = [write_page(Page(0, -1, 5, 1, whole, (b"OpusTags" + bytes(size))[:size]))]
+    parts += [write_page(Page(1, -1, 5, 2 + n, whole, bytes(size))) for n in range(rest)]
+    parts += [write_page(Page(1, 0, 5, 2 + rest, b"\0", b""))]
+    sound = [page([LONG] * 9, 3 + rest, 9 * 5760)]
+    return b"".join([page([HEAD], 0, 0, flags=2), *parts, *sound])
+
+
+# ---- much sound in few bytes
+
+
+@attack("too_long", announced_ms=36_000_000)
+def silence_in_flac(kit: Kit) -> bytes:
+    """Ten hours: frames of eight seconds, each of the same few bytes."""
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "36000", "-frame_size", "65535", "-c:a", "flac")
+    return kit.ffmpeg("silence.flac", *silence)
+
+
+@attack("too_long", announced_ms=36_000_000)
+def silence_in_opus(_: Kit) -> bytes:
+    """Ten hours in 600 kB."""
+    return opus([LONG] * 300_000)
+
+
+@attack("too_long", announced_ms=20_000_000)
+def silence_within_the_limit_of_a_broadcast(_: Kit) -> bytes:
+    """Five hours in 300 kB: no longer than allowed, yet much more work than bytes."""
+    return opus([LONG] * 150_000)
+
+
+@attack("too_long", announced_ms=None)
+def half_a_million_long_packets(_: Kit) -> bytes:
+    return opus([LONG] * 500_000)
+
+
+@attack("undecodable", "too_long", announced_ms=36_000_000)
+def a_million_tiny_packets(_: Kit) -> bytes:
+    return opus([TINY] * 1_000_000)
+
+
+@attack("undecodable", announced_ms=36_000_000)
+def a_million_pages_of_one_packet(_: Kit) -> bytes:
+    return opus([TINY] * 1_000_000, per_page=1)
+
+
+@attack("undecodable")
+def a_million_empty_pages(_: Kit) -> bytes:
+    """The same two pages again and again."""
+    return opus([LONG]) + page([], 3, -1) * 1_000_000
+
+
+@attack("undecodable")
+def a_million_foreign_pages(_: Kit) -> bytes:
+    other = page([b"other codec"], 0, 0, flags=2, serial=9)
+    return page([HEAD], 0, 0, flags=2) + other + page([b"x"], 1, 0, serial=9) * 1_000_000
+
+
+@attack("headers_missing")
+def header_pages_without_end(_: Kit) -> bytes:
+    return page([HEAD], 0, 0, flags=2) * 100_000
+
+
+@attack("too_long", "undecodable", "")
+def a_thousand_chained_streams(_: Kit) -> bytes:
+    return opus([LONG] * 10) * 1000
+
+
+@attack("too_long", "undecodable", announced_ms=36_000_000)
+def wav_at_1_hz(_: Kit) -> bytes:
+    return wav(8, 1, 1, bytes(1 << 20))
+
+
+@attack("undecodable")
+def wav_at_4_ghz(_: Kit) -> bytes:
+    return wav(8, 1, 0xFFFFFFFF, bytes(1 << 20))
+
+
+@attack("undecodable", "")
+def wav_at_2_ghz(_: Kit) -> bytes:
+    return wav(8, 1, 0x7FFFFFFF, bytes(1 << 20))
+
+
+@attack("undecodable")
+def wav_at_0_hz(_: Kit) -> bytes:
+    return wav(8, 1, 0, bytes(1 << 20))
+
+
+@attack("undecodable", "")
+def wav_of_many_channels(_: Kit) -> bytes:
+    return wav(8, 65_535, 8000, bytes(1 << 22))
+
+
+@attack("undecodable", "too_long", "")
+def wav_without_block_size(_: Kit) -> bytes:
+    return wav(16, 1, 8000, bytes(1 << 20), align=0)
+
+
+@attack("truncated")
+def wav_of_a_million_chunks(_: Kit) -> bytes:
+    return b"RIFF\xff\xff\xff\xffWAVE" + b"junk\0\0\0\0" * 1_000_000
+
+
+@attack("undecodable", announced_ms=36_000_000)
+def flac_at_655_khz(kit: Kit) -> bytes:
+    """As fine as FLAC can be, eight channels of it."""
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=655350:cl=7.1", "-t", "60", "-c:a", "flac", "-sample_fmt", "s32")
+    return kit.ffmpeg("fine.flac", *silence, "-strict", "-2", "-frame_size", "4608")
+
+
+# ---- boxes
+
+
+@attack("undecodable")
+def boxes_in_boxes(_: Kit) -> bytes:
+    """Ten thousand, each within the one before."""
+    nested = b""
+    for _level in range(10_000):
+        nested = box(b"trak", nested)
+    return box(b"ftyp", b"M4A \0\0\0\0") + box(b"moov", nested)
+
+
+@attack("undecodable")
+def containers_in_containers(_: Kit) -> bytes:
+    """The same with kinds that players look into."""
+    nested = b""
+    for level in range(10_000):
+        nested = box((b"mdia", b"minf", b"udta", b"stbl")[level % 4], nested)
+    return box(b"ftyp", b"M4A \0\0\0\0") + box(b"moov", nested)
+
+
+@attack("undecodable", "truncated")
+def a_million_small_boxes(_: Kit) -> bytes:
+    return box(b"ftyp", b"M4A \0\0\0\0") + box(b"moov", box(b"trak") * 1_000_000)
+
+
+@attack("truncated", "undecodable")
+def boxes_of_wrong_sizes(_: Kit) -> bytes:
+    start = box(b"ftyp", b"M4A \0\0\0\0")
+    wrong = (0, 1, 2, 7, 0x7FFFFFFF, 0xFFFFFFFF)
+    return start + b"".join(struct.pack(">I4s", size, b"moov") for size in reversed(wrong))
+
+
+@attack("truncated")
+def a_box_of_exabytes(_: Kit) -> bytes:
+    return box(b"ftyp", b"M4A \0\0\0\0") + struct.pack(">I4sQ", 1, b"moov", (1 << 64) - 1)
+
+
+@attack("undecodable", "too_long", "", announced_ms=36_000_000)
+def table_of_billions_of_times(_: Kit) -> bytes:
+    return bytes(Movie(stts=struct.pack(">I", 100_000) + struct.pack(">II", 0xFFFFFFFF, 1) * 100_000))
+
+
+@attack("undecodable", "too_long", "")
+def table_that_is_not_there(_: Kit) -> bytes:
+    """Four billion sizes are announced, none follows."""
+    return bytes(Movie(stsz=struct.pack(">II", 0, 0xFFFFFFFF), stts=struct.pack(">I", 0xFFFFFFFF)))
+
+
+@attack("undecodable", "too_long", "", announced_ms=36_000_000)
+def table_of_billions_of_samples(_: Kit) -> bytes:
+    return bytes(
+        Movie(
+            stsz=struct.pack(">II", 1, 0xFFFFFFFF),
+            stts=struct.pack(">III", 1, 0xFFFFFFFF, 1),
+            stsc=struct.pack(">IIII", 1, 1, 0xFFFFFFFF, 1),
+        )
+    )
+
+
+@attack("undecodable", "too_long", "")
+def table_of_offsets_backwards(_: Kit) -> bytes:
+    """A hundred thousand chunks, all at the same place."""
+    places = struct.pack(">I", 100_000) + struct.pack(">I", 32) * 100_000
+    return bytes(Movie(stco=places, stsz=struct.pack(">II", 2, 100_000), stsc=struct.pack(">IIII", 1, 1, 1, 1)))
+
+
+@attack("undecodable", "too_long", "")
+def composition_table(_: Kit) -> bytes:
+    return bytes(
+        Movie(more=full(b"ctts", struct.pack(">I", 1_000_000) + struct.pack(">II", 0xFFFFFFFF, 1) * 1_000_000))
+    )
+
+
+@attack("undecodable", "too_long", "", announced_ms=36_000_000)
+def edits_of_years(_: Kit) -> bytes:
+    edits = struct.pack(">I", 50_000) + struct.pack(">IiI", 0x7FFFFFFF, -1, 1 << 16) * 49_999
+    return bytes(Movie(edits=box(b"edts", full(b"elst", edits + struct.pack(">IiI", 0x7FFFFFFF, 7, 1 << 16)))))
+
+
+@attack("undecodable", "too_long", "", announced_ms=36_000_000)
+def edits_that_repeat(_: Kit) -> bytes:
+    """The same second fifty thousand times."""
+    edits = struct.pack(">I", 50_000) + struct.pack(">IiI", 1000, 0, 1 << 16) * 50_000
+    return bytes(Movie(edits=box(b"edts", full(b"elst", edits))))
+
+
+# ---- other containers
+
+
+@attack("undecodable", "")
+def matroska_of_unknown_sizes(kit: Kit) -> bytes:
+    """Clusters that never end, within each other."""
+    sound = kit.ffmpeg("m.webm", "-f", "lavfi", "-i", "sine=d=1", "-c:a", "libopus", "-f", "webm")
+    return sound + b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff" * 100_000
+
+
+@attack("undecodable")
+def matroska_of_deep_levels(_: Kit) -> bytes:
+    return b"\x1aE\xdf\xa3\x80" + b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff" * 100_000
+
+
+@attack("undecodable")
+def matroska_of_a_huge_element(_: Kit) -> bytes:
+    """A codec's private data of exabytes."""
+    segment = b"\x1aE\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff"
+    return segment + b"\x16\x54\xae\x6b\x01\xff\xff\xff\xff\xff\xff\xfe"
+
+
+@attack("not_audio")
+def mp3_behind_256_mb_of_tag(_: Kit) -> bytes:
+    return b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + frame() * 1000
+
+
+@attack("not_audio")
+def mp3_of_free_format(_: Kit) -> bytes:
+    return b"\xff\xfb\x04\xc0" + bytes(1 << 20)
+
+
+@attack("undecodable", "too_long", "", announced_ms=36_000_000)
+def mp3_of_headers_only(_: Kit) -> bytes:
+    """Each frame stands where the one before says, and holds nothing but more headers."""
+    return b"\xff\xfb\xe4\xc0" * 2_000_000
+
+
+@attack("truncated", announced_ms=36_000_000)
+def mp3_that_announces_years(kit: Kit) -> bytes:
+    sound = bytearray(kit.sound(MP3))
+    at = sound.index(b"Info")
+    sound[at + 8 : at + 12] = b"\xff\xff\xff\xff"
+    return bytes(sound)
+
+
+@attack("undecodable", "too_long", "")
+def adts_of_empty_frames(_: Kit) -> bytes:
+    return adts(b"") * 300_000
+
+
+@attack("undecodable", "truncated", "")
+def caf_of_negative_sizes(_: Kit) -> bytes:
+    form = b"desc" + struct.pack(">qd4sIIIII", 32, 48_000.0, b"lpcm", 0, 2, 1, 1, 16)
+    return b"caff\0\1\0\0" + form + b"data" + struct.pack(">qI", -(1 << 63), 0) + b"free" + struct.pack(">q", -2)
+
+
+@attack("undecodable", "too_long", announced_ms=36_000_000)
+def caf_of_a_billion_packets(_: Kit) -> bytes:
+    form = b"desc" + struct.pack(">qd4sIIIII", 32, 1e-300, b"lpcm", 0, 0, 0, 0, 0)
+    table = b"pakt" + struct.pack(">qqqii", 24, 1 << 62, 1 << 62, 0, 0)
+    return b"caff\0\1\0\0" + form + table + b"data" + struct.pack(">qI", -1, 0) + bytes(1 << 16)
+
+
+FORMS = {"wav": WAV, "m4a": M4A, "mp3": MP3, "flac": FLAC}
+CUTS = (1, 3, 4, 8, 12, 27, 28, 44, 100, 1000, -1000, -100, -2, -1)

@@ -1,0 +1,204 @@
+"""Every container that a client may send: what is known of it, and that its chunks join."""
+
+import io
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.audio.containers import told_samples
+from bot.audio.decode import pcm
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.audio.plan import Mismatch, Sound
+from bot.errors import GiveUp
+from storage.records import SAMPLE_RATE, ChunkFacts, Container, Timing
+from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Pcm, Studio, lag, signal
+
+VORBIS = ("-c:a", "libvorbis", "-f", "ogg")
+OGG_FLAC = ("-c:a", "flac", "-f", "ogg")
+NO_EDIT_LIST = (*M4A, "-use_editlist", "0")
+FRAGMENTED = (*M4A, "-movflags", "frag_keyframe+empty_moov")
+NO_TAG = (*MP3, "-write_xing", "0")
+COPIED = ("-c:a", "copy", "-f", "ipod")
+
+ALL = (8000, 16_000, 22_050, 44_100, 48_000, 96_000)
+OF_OPUS = (8000, 16_000, 48_000)
+OF_MP3 = ALL[:-1]
+
+LENGTH = 96_000  # samples: whole ones at each rate
+PADDED = 12_000  # samples: more than any encoder's delay and padding at 8 kHz
+
+
+async def look(path: Path, ffmpeg: Ffmpeg) -> ChunkFacts:
+    return await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=60)
+
+
+def recorded(studio: Studio, name: str, sound: Pcm, form: tuple[str, ...], rate: int, channels: int) -> Path:
+    """A file at this rate; of two channels both are the same."""
+    return studio.record(name, sound, form, "-ar", str(rate), "-ac", str(channels))
+
+
+def copied(studio: Studio, name: str, sound: Pcm) -> Path:
+    """As Element iOS makes it: a bare AAC stream, put into an M4A file without encoding it again."""
+    bare = studio.record(f"{name}.aac", sound, ADTS)
+    return studio.record(name, sound, ("-i", str(bare), "-map", "1:a", *COPIED))
+
+
+@pytest.mark.parametrize(
+    ("form", "rates", "container"),
+    [
+        (OPUS, OF_OPUS, Container.OGG_OPUS),
+        (WEBM, OF_OPUS, Container.WEBM),
+        (VORBIS, ALL, Container.OGG_VORBIS),
+        (OGG_FLAC, ALL, Container.OGG_FLAC),
+        (M4A, ALL, Container.MP4_AAC),
+        (MP3, OF_MP3, Container.MP3),
+        (WAV, ALL, Container.WAV),
+        (CAF, ALL, Container.CAF),
+        (FLAC, ALL, Container.FLAC),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+async def test_exact(
+    form: tuple[str, ...], rates: Sequence[int], container: Container, channels: int, studio: Studio, ffmpeg: Ffmpeg
+) -> None:
+    """What tells its padding is as long as what was recorded, to the sample, at any rate."""
+    for rate in rates:
+        facts = await look(recorded(studio, "a", signal(LENGTH), form, rate, channels), ffmpeg)
+        assert (facts.container, facts.timing, facts.samples) == (container, Timing.EXACT, LENGTH)
+        assert facts.channels == channels
+        assert facts.sample_rate in (rate, SAMPLE_RATE)  # WebM names the decoder's
+
+
+@pytest.mark.parametrize("form", [NO_EDIT_LIST, FRAGMENTED, NO_TAG, ADTS, COPIED])
+@pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
+async def test_estimated(form: tuple[str, ...], rate: int, studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """What doesn't tell its padding is some frames too long, and said to be estimated; nothing of it is lost."""
+    sound = signal(LENGTH)
+    path = copied(studio, "a", sound) if form == COPIED else recorded(studio, "a", sound, form, rate, 1)
+    facts = await look(path, ffmpeg)
+    assert facts.timing is Timing.ESTIMATED
+    assert 0 < facts.samples - LENGTH < PADDED
+    heard = await joined([Sound(path, facts.container, continues=False, samples=facts.samples)], ffmpeg, studio.folder)
+    assert {0 <= lag(sound, heard, place, most=PADDED) < PADDED for place in (0, LENGTH - 9600)} == {True}
+
+
+async def joined(pieces: Sequence[Sound], ffmpeg: Ffmpeg, workdir: Path) -> Pcm:
+    wrong: list[Mismatch] = []
+    heard = np.concatenate([block async for block in pcm(pieces, ffmpeg, workdir, report=wrong.append)])
+    assert wrong == []
+    return heard[:, 0]
+
+
+async def test_everything_in_one_broadcast(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Container, rate and channels change from chunk to chunk: no seam is off by a sample."""
+    forms = [
+        (WAV, 8000, 1),
+        (M4A, 44_100, 2),
+        (OPUS, 48_000, 1),
+        (FLAC, 96_000, 2),
+        (MP3, 22_050, 1),
+        (WEBM, 48_000, 2),
+        (CAF, 16_000, 1),
+        (VORBIS, 44_100, 2),
+        (MP3, 48_000, 2),
+        (OGG_FLAC, 22_050, 1),
+        (M4A, 16_000, 1),
+    ]
+    sound = signal(LENGTH * len(forms))
+    pieces = []
+    for number, (form, rate, channels) in enumerate(forms):
+        chunk = sound[number * LENGTH : (number + 1) * LENGTH]
+        path = recorded(studio, str(number), chunk, form, rate, channels)
+        facts = await look(path, ffmpeg)
+        pieces.append(Sound(path, facts.container, continues=False, samples=facts.samples))
+    heard = await joined(pieces, ffmpeg, studio.folder)
+    assert len(heard) == len(sound)
+    for begin, end in pairwise(accumulate([LENGTH] * len(forms), initial=0)):
+        assert [lag(sound, heard, place) for place in (begin + 2000, end - 12_000)] == [0, 0]
+
+
+BOX_NAMES = [b"moov", b"trak", b"edts", b"elst", b"mdia", b"mdhd", b"mvhd"]
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> bytes:
+    """A movie of which sizes and contents may be anything."""
+    content = draw(st.binary(max_size=40))
+    for name in draw(st.lists(st.sampled_from(BOX_NAMES), max_size=6)):
+        lie = draw(st.sampled_from([0, 0, 0, 1, -9, 10**6]))
+        content = (max(0, len(content) + 8 + lie)).to_bytes(4, "big") + name + content
+        content += draw(st.sampled_from([b"", content]))
+    return content
+
+
+@given(boxes(), st.sampled_from([Container.MP4_AAC, Container.FLAC, Container.MP3]))
+def test_what_a_hostile_header_says(data: bytes, container: Container) -> None:
+    """A length or nothing, never a crash."""
+    told = told_samples(io.BytesIO(data), container)
+    assert told is None or told > 0
+
+
+def test_an_edit_list_of_many_edits_says_nothing(studio: Studio) -> None:
+    """How long the sound is then would take more than a sum; one edit tells it to a millisecond."""
+    data = studio.record("a", signal(LENGTH), M4A).read_bytes()
+    assert abs((told_samples(io.BytesIO(data), Container.MP4_AAC) or 0) - LENGTH) <= 48
+    at = data.index(b"elst") + 8
+    many = data[:at] + (2).to_bytes(4, "big") + data[at + 4 :]
+    assert told_samples(io.BytesIO(many), Container.MP4_AAC) is None
+
+
+def damaged(path: Path, begin: float, end: float) -> Path:
+    """Other bytes from one place in the file to another."""
+    data = bytearray(path.read_bytes())
+    first, last = int(len(data) * begin), int(len(data) * end)
+    data[first:last] = np.random.default_rng(3).bytes(last - first)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("form", [M4A, NO_EDIT_LIST, FLAC, MP3])
+async def test_damaged_frames_are_noted(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """ffmpeg passes over them without a word: the chunk keeps the length that it says, and what was decoded of it is
+    told beside it when it is joined."""
+    path = studio.record("a", signal(480_000), form)
+    whole = await look(path, ffmpeg)
+    facts = await look(damaged(path, 0.5, 0.51), ffmpeg)
+    assert facts == whole
+    wrong: list[Mismatch] = []
+    piece = Sound(path, facts.container, continues=False, samples=facts.samples)
+    blocks = [block async for block in pcm([piece], ffmpeg, studio.folder, report=wrong.append)]
+    assert sum(map(len, blocks)) == whole.samples
+    assert [1000 < each.expected - each.decoded < 10_000 for each in wrong] == [True]
+
+
+async def test_an_m4a_that_lacks_much_is_kept(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Not every writer of MP4 knows its length: what is there counts, and its timing is no more than estimated."""
+    facts = await look(damaged(studio.record("a", signal(480_000), M4A), 0.3, 0.7), ffmpeg)
+    assert facts.timing is Timing.ESTIMATED
+    assert 200_000 < facts.samples < 400_000
+
+
+@pytest.mark.parametrize("form", [FLAC, MP3, CAF, VORBIS, OGG_FLAC])
+async def test_cut_off(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """A file of which the end is missing is told as truncated, by its pages, its sizes, or its length."""
+    path = studio.record("a", signal(480_000), form)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    assert await reason(path, ffmpeg) == "truncated"
+
+
+@pytest.mark.parametrize("form", [VORBIS, OGG_FLAC])
+async def test_pages_of_any_codec_are_checked(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """ffmpeg decodes around a page with a wrong checksum; here it is damage."""
+    assert await reason(damaged(studio.record("a", signal(480_000), form), 0.5, 0.51), ffmpeg) == "bad_checksum"
+
+
+async def reason(path: Path, ffmpeg: Ffmpeg) -> str:
+    with pytest.raises(GiveUp) as caught:
+        await look(path, ffmpeg)
+    return caught.value.reason

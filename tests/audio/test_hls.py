@@ -1,0 +1,174 @@
+"""Segments on the clock, and what they are made of."""
+
+import io
+from datetime import datetime, timedelta
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mutagen.id3 import ID3
+
+from bot.audio import hls
+from bot.audio.hls import BEHIND, FRAMES, SEGMENT, Air, Piece
+from bot.audio.track import settled
+from storage.records import BlobKey, Extent
+from tests.clock import Clock
+
+START = Clock().now
+A, B, C = (BlobKey(letter * 64) for letter in "abc")
+
+
+def at(seconds: float, live_from: float = 0, frames: int = 100 * FRAMES) -> int:
+    """How many segments are listed so many seconds after the start."""
+    now = START + timedelta(seconds=seconds)
+    return hls.on_air(0, START + timedelta(seconds=live_from), frames, now).segments
+
+
+@pytest.mark.parametrize(
+    ("seconds", "listed"), [(0, 0), (17.9, 0), (18, 4), (23.9, 4), (24, 5), (593.9, 99), (594, 100), (900, 100)]
+)
+def test_one_segment_each_six_seconds(seconds: float, listed: int) -> None:
+    """The list begins with four segments when the fourth is due, and grows by one each six seconds, to what is there."""
+    assert at(seconds) == listed
+
+
+def test_a_segment_that_is_not_whole_is_not_listed() -> None:
+    """Frames that are no whole segment yet wait for the next chunk."""
+    assert at(60, frames=5 * FRAMES - 1) == 4
+
+
+def test_the_first_sound_starts_the_clock() -> None:
+    """The first segment is due when the first chunk comes."""
+    assert hls.scheduled(None, 0, START) == START
+
+
+def test_sound_in_time_moves_nothing() -> None:
+    """A chunk that comes before the list runs dry is listed where it was expected."""
+    now = START + timedelta(seconds=115)
+    assert hls.scheduled(START, 20 * FRAMES, now) == START
+
+
+def test_late_sound_moves_all_that_follows() -> None:
+    """When the list ran dry its next segment is due at once, and those behind it each six seconds from then on."""
+    now = START + timedelta(seconds=130)
+    moved = hls.scheduled(START, 20 * FRAMES, now)
+    assert moved == START + timedelta(seconds=10)
+    assert at(130, 10) == 21
+    assert at(135.9, 10) == 21
+    assert at(136, 10) == 22
+
+
+def test_after_an_outage_the_air_catches_up() -> None:
+    """When far more is there than was listed, all but what came last is listed at once."""
+    now = START + timedelta(seconds=60)
+    moved = hls.scheduled(START, 100 * FRAMES, now)
+    assert hls.on_air(0, moved, 120 * FRAMES, now).segments == 101
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6_000), st.floats(0, 400)), min_size=1, max_size=30),
+    st.lists(st.floats(0, 4_000), max_size=40),
+)
+def test_the_list_only_grows(chunks: list[tuple[int, float]], looks: list[float]) -> None:
+    """Whenever chunks come and whoever looks, no listed segment goes, and none is listed without its frames."""
+    events = [
+        (moment, frames) for (frames, _), moment in zip(chunks, accumulate(wait for _, wait in chunks), strict=True)
+    ]
+    live_from, there, listed = None, 0, 0
+    for moment, frames in sorted([*events, *((look, 0) for look in looks)]):
+        now = START + timedelta(seconds=moment)
+        if frames:
+            live_from = hls.scheduled(live_from, there, now)
+            there += frames
+        if live_from is not None:
+            segments = hls.on_air(0, live_from, there, now).segments
+            assert listed <= segments <= there // FRAMES
+            listed = segments
+
+
+@given(st.integers(5, 120), st.lists(st.floats(0, 11.5), min_size=10, max_size=30))
+def test_a_listener_never_waits_for_chunks_that_are_less_than_twelve_seconds_late(
+    length: int, lates: list[float]
+) -> None:
+    """Who begins four segments behind the edge always finds the next one listed when they need it."""
+    live_from: datetime | None = None
+    arrivals: list[tuple[datetime, datetime]] = []
+
+    def frames(chunks: int) -> int:
+        return settled(chunks * length * 48_000)
+
+    for number, late in enumerate(lates):
+        now = START + timedelta(seconds=(number + 1) * length + late)
+        if arrivals and now < arrivals[-1][0]:
+            now = arrivals[-1][0]
+        live_from = hls.scheduled(live_from, frames(number), now)
+        arrivals.append((now, live_from))
+
+    def listed(moment: float) -> int:
+        """At so many seconds after the start."""
+        now = START + timedelta(seconds=moment)
+        come = [one for one in arrivals if one[0] <= now]
+        return hls.on_air(0, come[-1][1], frames(len(come)), now).segments if come else 0
+
+    first = (arrivals[0][0] - START).total_seconds()
+    begun = next(first + tenth / 10 for tenth in range(10_000) if listed(first + tenth / 10) >= BEHIND)
+    position = listed(begun) - BEHIND
+    last = (arrivals[-1][0] - START).total_seconds()
+    for segment in range(position, frames(len(arrivals)) // FRAMES):
+        moment = begun + (segment - position) * 6
+        if moment < last:
+            assert listed(moment) > segment
+
+
+def test_the_playlist_of_a_running_broadcast() -> None:
+    """It is an event playlist of version 3 without an end, and names segments by generation and number."""
+    assert hls.playlist(Air(2, 3 * FRAMES, ended=False), "kfmtra").splitlines() == [
+        "#EXTM3U",
+        "#EXT-X-VERSION:3",
+        "#EXT-X-TARGETDURATION:6",
+        "#EXT-X-MEDIA-SEQUENCE:0",
+        "#EXT-X-PLAYLIST-TYPE:EVENT",
+        "#EXT-X-START:TIME-OFFSET=-24",
+        "#EXTINF:6.00000,",
+        "kfmtra-2-0.mp3",
+        "#EXTINF:6.00000,",
+        "kfmtra-2-1.mp3",
+        "#EXTINF:6.00000,",
+        "kfmtra-2-2.mp3",
+    ]
+
+
+def test_the_playlist_of_an_ended_broadcast() -> None:
+    """Its last segment may be short, it says that it ends, and players begin at its beginning."""
+    lines = hls.playlist(Air(0, FRAMES + 25, ended=True), "kfmtra").splitlines()
+    assert lines[-3:] == ["#EXTINF:0.60000,", "kfmtra-0-1.mp3", "#EXT-X-ENDLIST"]
+    assert not [line for line in lines if "START" in line]
+
+
+@pytest.mark.parametrize(("segment", "ticks"), [(0, 0), (1, 540_000), (3_600, 1_944_000_000), (15_908, 385_408)])
+def test_a_segment_says_when_it_begins(segment: int, ticks: int) -> None:
+    """In front of the frames stands one PRIV frame with 33 bits of a 90 kHz clock."""
+    tag = ID3(io.BytesIO(hls.timestamp(segment)))
+    (frame,) = tag.getall("PRIV")
+    assert list(tag.values()) == [frame]
+    assert tag.version == (2, 4, 0)
+    assert frame.owner == "com.apple.streaming.transportStreamTimestamp"
+    assert int.from_bytes(frame.data, "big") == ticks
+
+
+def test_frames_are_found_where_they_lie() -> None:
+    """A segment over three extents is three pieces; what none of them holds is not among them."""
+    extents = [Extent(0, 100, A, 0), Extent(100, 20, B, 7), Extent(120, 500, C, 1000)]
+    assert hls.pieces(extents, 90, 60, 192) == (
+        Piece(A, 90 * 192, 10 * 192),
+        Piece(B, 7, 20 * 192),
+        Piece(C, 1000, 30 * 192),
+    )
+    assert hls.pieces(extents, 600, 250, 192) == (Piece(C, 1000 + 480 * 192, 20 * 192),)
+
+
+def test_segments_and_the_schedule_have_one_length() -> None:
+    """250 frames are six seconds to the sample."""
+    assert FRAMES * 1152 == 6 * 48_000
+    assert timedelta(seconds=6) == SEGMENT

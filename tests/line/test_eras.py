@@ -1,0 +1,29 @@
+"""Broadcasts of Element Web's broken eras, through the whole line."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from storage.records import RecordingState
+from tests.audio.eras import headers_of_the_run_before, no_headers
+from tests.line.replay import Capture, assert_heard_whole, joined_runs, length_of, line
+
+Era = Callable[[Sequence[bytes]], list[bytes]]
+
+
+@pytest.mark.parametrize("era", [headers_of_the_run_before, no_headers])
+async def test_a_resumed_broadcast_of_a_broken_era_is_complete(era: Era, tmp_path: Path) -> None:
+    """Proved by its pages, at once, to the sample as long as it was, and the same sound in each place."""
+    capture = Capture("plain")
+    broken = era(capture.files)
+    assert sum(one != other for one, other in zip(broken, capture.files, strict=True)) >= 1
+    async with line(tmp_path / "data") as it:
+        await it.move_in(capture)
+        it.serves(dict(zip(capture.uploads, broken, strict=True)))
+        await it.tell(capture.room, capture.broadcast)
+        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
+        ledger = await it.ledger(capture.started)
+        assert (ledger.proved, ledger.gaps) == (True, ())
+        assert ledger.samples == sum(map(length_of, joined_runs(capture.files)))
+        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)

@@ -1,0 +1,62 @@
+"""Where the frames of tracks lie, as players ask for them."""
+
+import pytest
+
+from storage import archive, rooms, tracks
+from storage.records import BlobKey, Container, Cut, Extent, RecordingId, Samples, Track
+from storage.store import Store
+from tests.storage.test_archive import NOW, ROOM, recording
+
+BLOB = BlobKey("b" * 64)
+
+
+@pytest.fixture
+async def track(store: Store) -> RecordingId:
+    """An empty one."""
+    async with store.write() as db:
+        await rooms.save_room(db, rooms.new_room(ROOM, NOW))
+        made = await archive.add_recording(db, recording("$e"))
+        await tracks.save(db, Track(made.id, 1, 64, None, None, 0))
+    return made.id
+
+
+@pytest.mark.parametrize(
+    ("places", "reach"),
+    [
+        ([], 0),
+        ([(0, 10)], 10),
+        ([(0, 10), (10, 5), (15, 1)], 16),
+        ([(0, 10), (12, 5)], 10),
+        ([(0, 10), (10, 5), (20, 5), (25, 5)], 15),
+        ([(3, 10)], 0),
+    ],
+)
+async def test_how_far_the_frames_reach(
+    store: Store, track: RecordingId, places: list[tuple[int, int]], reach: int
+) -> None:
+    """Frames count from the beginning up to the first hole."""
+    async with store.write() as db:
+        for first, frames in places:
+            await tracks.add_extent(db, track, Extent(first, frames, BLOB, 0))
+        assert await tracks.reach(db, track) == reach
+
+
+async def test_extents_of_some_frames(store: Store, track: RecordingId) -> None:
+    """Only those that hold one of the frames are given, in their order."""
+    extents = [Extent(first, 10, BLOB, first) for first in (0, 10, 20, 30)]
+    async with store.write() as db:
+        for extent in reversed(extents):
+            await tracks.add_extent(db, track, extent)
+        assert await tracks.extents_of(db, track, 10, 21) == tuple(extents[1:3])
+        assert await tracks.extents_of(db, track, 40, 50) == ()
+
+
+async def test_a_track_holds_while_all_of_its_sound_is_stored(store: Store, track: RecordingId) -> None:
+    """Silence always holds; sound does while a chunk of this recording has it."""
+    silence = Cut(0, "0" * 64, Samples(48_000), None, Container.UNKNOWN, continues=False)
+    sound = Cut(1, "1" * 64, Samples(48_000), BLOB, Container.WAV, continues=False)
+    async with store.write() as db:
+        await tracks.add_cuts(db, track, [silence])
+        assert await tracks.holds(db, track)
+        await tracks.add_cuts(db, track, [sound])
+        assert not await tracks.holds(db, track)

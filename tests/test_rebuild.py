@@ -1,0 +1,197 @@
+"""`aircheck rebuild`: the same episode again, of the chunks that were kept."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot import app, following
+from bot.errors import AircheckError, ConfigError
+from bot.settings import Settings
+from bot.worker.finishing import ANEW
+from storage import archive, jobs, tracks
+from storage.records import Episode, JobKind, NewJob, RecordingState
+from storage.store import Store, is_owned
+from tests.shell import START, Killed, Shell, chunk, heard, info, settings_for, shell
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shell]:
+    """A bot that does what the shell hands over, with one recording of two seconds in its store."""
+    async with shell(tmp_path / "data") as made:
+        await spoken(made)
+        made.clock.now = datetime.now(UTC) + timedelta(days=1)  # the shell goes by the time of day
+
+        @asynccontextmanager
+        async def at_work(_: Settings) -> AsyncIterator[Store]:
+            working = asyncio.create_task(_works(made))
+            try:
+                yield made.store
+            finally:
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+
+        monkeypatch.setattr(following, "at_work", at_work)
+        monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
+        yield made
+
+
+async def spoken(stage: Shell) -> None:
+    await stage.join()
+    await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2))
+    await stage.hear(info("$stop", "stopped", last_chunk_sequence=2))
+    await stage.work()
+
+
+async def _works(stage: Shell) -> None:
+    with stage.store.changes.follow() as changed:
+        while True:
+            changed.clear()
+            while await stage.work_one(tuple(stage.handlers)):
+                pass
+            await changed.wait()
+
+
+async def made(stage: Shell) -> Episode:
+    async with stage.store.read() as db:
+        found = await archive.episode(db, (await stage.recording()).id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("by", ["code", "last", "event id"])
+async def test_it_is_the_same_file_again(stage: Shell, by: str) -> None:
+    """Byte by byte, so its entity tag too; GUID, address and date of publication stay. Nothing is said in the room."""
+    before, recording = await made(stage), await stage.recording()
+    path = stage.store.blobs.path(before.blob)
+    data = await asyncio.to_thread(path.read_bytes)
+    notices = await stage.waiting(JobKind.NOTICE)
+    stage.clock.pass_by(1)
+    name = {"code": recording.code.upper(), "last": "last", "event id": START}[by]
+    said = await following.rebuild(stage.settings, name)
+    after = await made(stage)
+    assert said == f"{recording.code} is made again: 2 s, the same bytes as before."
+    assert (after.guid, after.blob, after.published_at) == (before.guid, before.blob, before.published_at)
+    assert after.made_at > before.made_at
+    assert await asyncio.to_thread(path.read_bytes) == data
+    assert (await stage.recording()).code == recording.code
+    assert await stage.waiting(JobKind.NOTICE) == notices
+
+
+async def test_a_file_that_somebody_removed_is_there_again(stage: Shell) -> None:
+    """The chunks are what an episode is made of, not the frames that were in the file."""
+    before = await made(stage)
+    path = stage.store.blobs.path(before.blob)
+    data = await asyncio.to_thread(path.read_bytes)
+    await asyncio.to_thread(path.unlink)
+    await following.rebuild(stage.settings, "last")
+    assert await asyncio.to_thread(path.read_bytes) == data
+
+
+async def test_other_settings_give_another_file_of_the_same_length(stage: Shell, tmp_path: Path) -> None:
+    """The GUID stays, and so does the old file for as long as somebody may be downloading it."""
+    before = await made(stage)
+    storage = {"directory": str(tmp_path / "data"), "min_free_bytes": 0}
+    stage.settings = settings_for(tmp_path / "data", storage=storage, audio={"mp3_bitrate_kbps": 96})
+    await stage.rise_again()
+    said = await following.rebuild(stage.settings, "last")
+    after = await made(stage)
+    assert said.endswith("2 s, another file under the same GUID.")
+    assert (after.guid, after.samples) == (before.guid, before.samples)
+    assert after.bytes - before.bytes > 7_000  # 4,000 a second
+    assert before.blob in stage.files()
+    stage.clock.pass_by(3601)
+    await stage.work()
+    assert before.blob not in stage.files()
+    assert after.blob in stage.files()
+
+
+@pytest.mark.parametrize("name", ["zzzzzz", "$nothing", "kfm", "-"])
+async def test_what_is_not_there_is_a_wrong_argument(stage: Shell, name: str) -> None:
+    """It is named, and nothing is done."""
+    with pytest.raises(ConfigError, match=r"^RECORDING: "):
+        await following.rebuild(stage.settings, name)
+
+
+async def test_what_runs_is_not_made_again(stage: Shell) -> None:
+    """One sentence says why; so it is for what holds nothing to be heard."""
+    code = (await stage.recording()).code
+    for state, why in (
+        (RecordingState.LIVE, "it is live"),
+        (RecordingState.FINISHING, "it is being finished"),
+        (RecordingState.EMPTY, "nothing of it can be heard"),
+    ):
+        async with stage.store.write() as db:
+            await archive.save_recording(db, replace(await stage.recording(), state=state))
+        with pytest.raises(AircheckError, match=why) as refused:
+            await following.rebuild(stage.settings, code)
+        assert refused.value.exit_code == 1
+
+
+async def test_a_deleted_recording_is_not_there(stage: Shell) -> None:
+    """Nothing is left to make anything of."""
+    code = (await stage.recording()).code
+    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=START))
+    await stage.work()
+    with pytest.raises(ConfigError):
+        await following.rebuild(stage.settings, code)
+
+
+async def test_a_chunk_that_is_gone_from_the_disk_is_told(stage: Shell) -> None:
+    """The command ends instead of waiting for what can't come, and the episode that was there stays."""
+    before = await made(stage)
+    async with stage.store.read() as db:
+        (first, *_) = await archive.chunks(db, (await stage.recording()).id)
+    assert first.blob is not None
+    await asyncio.to_thread(stage.store.blobs.path(first.blob).unlink)
+    with pytest.raises(AircheckError, match="it will be tried again"):
+        await following.rebuild(stage.settings, "last")
+    assert await made(stage) == before
+    assert before.blob in stage.files()
+
+
+@pytest.mark.parametrize("after_commit", [False, True], ids=["before a commit", "after it"])
+async def test_a_death_at_any_write_changes_nothing_of_it(stage: Shell, after_commit: bool) -> None:
+    """Killed at each write in turn and started again: the same file, whole, and the frames in it are known."""
+    before, recording = await made(stage), await stage.recording()
+    path, number = stage.store.blobs.path(before.blob), 0
+    data = await asyncio.to_thread(path.read_bytes)
+    died = True
+    while died:
+        number, died = number + 1, False
+        await asyncio.to_thread(path.unlink)
+        async with stage.store.write() as db:
+            await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}), stage.clock())
+        stage.store.die_at(number, after_commit=after_commit)
+        try:
+            await stage.work()
+        except Killed:
+            died = True
+            await stage.rise_again()
+            await stage.work()
+        stage.store.left = None
+        assert await asyncio.to_thread(path.read_bytes) == data
+        async with stage.store.read() as db:
+            (extent,) = await tracks.extents(db, recording.id)
+        assert extent.blob == before.blob
+    assert number > 4
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["a bot runs", "none runs"])
+async def test_it_is_done_by_the_bot_that_runs_or_by_the_command(runs: bool, tmp_path: Path) -> None:
+    """The one process that owns the store does it, whatever the homeserver does; nothing is left running."""
+    matrix = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs", "password": "x"}
+    settings = settings_for(tmp_path / "data", matrix=matrix, web={"port": 0})
+    async with shell(tmp_path / "data") as stage:
+        await spoken(stage)
+        before = await made(stage)
+        path = stage.store.blobs.path(before.blob)
+    await asyncio.to_thread(path.unlink)
+    async with app.running(settings) if runs else nullcontext():
+        assert "the same bytes as before" in await following.rebuild(settings, "last")
+        assert is_owned(tmp_path / "data") is runs
+    assert path.exists()

@@ -1,0 +1,307 @@
+"""Listening while somebody speaks: the playlist on the clock, its segments, and who may have them."""
+
+import asyncio
+import io
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from aiohttp import ClientSession
+from mutagen.id3 import ID3
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.hls import FRAMES
+from bot.web import respond
+from bot.web.server import WebServer
+from storage import rooms, tracks
+from storage.records import RecordingState, Visibility
+from storage.store import Store
+from tests.web.on_the_air import FRAME_BYTES, broadcast
+from tests.web.test_pages import page
+from tests.web.world import ALICE, World
+
+TAG_BYTES = 73
+PLAIN = {"Accept-Encoding": "identity"}
+
+
+async def listed(client: ClientSession, address: str) -> list[str]:
+    """The segments of a playlist; none while there is no playlist."""
+    async with client.get(address, headers=PLAIN) as answer:
+        if answer.status == 404:
+            return []
+        assert answer.status == 200
+        return re.findall(r"^[^#\n]+$", await answer.text(), re.MULTILINE)
+
+
+async def got(client: ClientSession, address: str, status: int = 200) -> bytes:
+    async with client.get(address, headers=PLAIN) as answer:
+        assert answer.status == status, address
+        return await answer.read()
+
+
+async def test_the_playlist_grows_by_one_each_six_seconds(world: World, client: ClientSession) -> None:
+    """A chunk's segments are listed on the clock, none before its time, and the list stops at what is there."""
+    live, root = await broadcast(world)
+    await live.speak(7 * FRAMES + 10)
+    counts = []
+    for _ in range(16):
+        counts.append(len(await listed(client, f"{root}{live.recording.code}.m3u8")))
+        world.clock.pass_by(3)
+    assert counts == [0, 0, 0, 0, 0, 0, 4, 4, 5, 5, 6, 6, 7, 7, 7, 7]
+
+
+async def test_a_late_chunk_moves_what_follows(world: World, client: ClientSession) -> None:
+    """After the list ran dry the next segment is there with its chunk, and one follows each six seconds."""
+    live, root = await broadcast(world)
+    address = f"{root}{live.recording.code}.m3u8"
+    await live.speak(5 * FRAMES)
+    world.clock.pass_by(40)
+    assert len(await listed(client, address)) == 5
+    await live.speak(5 * FRAMES)
+    assert len(await listed(client, address)) == 6
+    world.clock.pass_by(5.9)
+    assert len(await listed(client, address)) == 6
+    world.clock.pass_by(0.1)
+    assert len(await listed(client, address)) == 7
+
+
+async def test_all_segments_together_are_the_episode(world: World, client: ClientSession) -> None:
+    """The frames of live segments and of the last one are those of the episode's file, byte for byte and in order."""
+    live, root = await broadcast(world)
+    address = f"{root}{live.recording.code}.m3u8"
+    heard = b""
+    for frames in (300, 290, 610, 1, 199, 333):
+        await live.speak(frames)
+        world.clock.pass_by(frames * 0.024)
+        for name in (await listed(client, address))[len(heard) // (FRAMES * FRAME_BYTES) :]:
+            heard += (await got(client, root + name))[TAG_BYTES:]
+    assert len(heard) == 6 * FRAMES * FRAME_BYTES
+    file = await live.end(b"\xff" * 4 * FRAME_BYTES)
+    names = await listed(client, address)
+    for name in names[6:]:
+        heard += (await got(client, root + name))[TAG_BYTES:]
+    assert file.endswith(heard)
+    assert len(heard) == len(live.sound)
+    # And from the beginning, out of the episode's file alone.
+    again = b"".join([(await got(client, root + name))[TAG_BYTES:] for name in names])
+    assert again == heard
+
+
+async def test_the_end(world: World, client: ClientSession) -> None:
+    """When the episode is there, all is listed at once, the last segment with its own length, and the list ends."""
+    live, root = await broadcast(world)
+    await live.speak(10 * FRAMES)
+    await live.end(b"\0" * 25 * FRAME_BYTES)
+    text = (await got(client, f"{root}{live.recording.code}.m3u8")).decode()
+    assert text.count("#EXTINF:6.00000,") == 10
+    assert text.endswith(f"#EXTINF:0.60000,\n{live.recording.code}-0-10.mp3\n#EXT-X-ENDLIST\n")
+
+
+async def test_no_end_before_the_episode_is_there(world: World, client: ClientSession) -> None:
+    """While late chunks are waited for and the episode is made, the list goes on growing and doesn't end."""
+    live, root = await broadcast(world)
+    await live.speak(10 * FRAMES)
+    for state in (RecordingState.FINISHING, RecordingState.COMPLETE):
+        await world.save(replace(live.recording, state=state))
+        world.clock.pass_by(20)
+        text = (await got(client, f"{root}{live.recording.code}.m3u8")).decode()
+        assert "ENDLIST" not in text
+    assert text.count("#EXTINF") == 7
+
+
+async def test_an_episode_that_heals_has_no_end(world: World, client: ClientSession) -> None:
+    """While a late chunk is joined in, only parts of the old file are right: the list doesn't end with those."""
+    live, root = await broadcast(world)
+    await live.speak(10 * FRAMES)
+    await live.end()
+    address = f"{root}{live.recording.code}.m3u8"
+    assert b"ENDLIST" in await got(client, address)
+    async with world.store.write() as db:
+        (place,) = await tracks.extents(db, live.recording.id)
+        await tracks.replace_extents(db, live.recording.id, [replace(place, frames=6 * FRAMES)])
+    await live.change()
+    world.clock.pass_by(90)
+    text = (await got(client, address)).decode()
+    assert text.count("#EXTINF:6.00000,") == 6
+    assert "ENDLIST" not in text
+
+
+async def test_a_segment_says_when_it_begins(world: World, client: ClientSession) -> None:
+    """In front of a segment's frames stands its place on a 90 kHz clock; nothing else."""
+    live, root = await broadcast(world)
+    await live.speak(5 * FRAMES)
+    world.clock.pass_by(60)
+    body = await got(client, f"{root}{live.recording.code}-0-3.mp3")
+    (frame,) = ID3(io.BytesIO(body)).getall("PRIV")
+    assert int.from_bytes(frame.data, "big") == 3 * 6 * 90_000
+    assert body[TAG_BYTES:] == live.sound[3 * FRAMES * FRAME_BYTES : 4 * FRAMES * FRAME_BYTES]
+
+
+async def test_what_is_not_listed_is_not_there(world: World, client: ClientSession) -> None:
+    """A segment before its time, behind the end, or under a name that was never given is 404."""
+    live, root = await broadcast(world)
+    await live.speak(6 * FRAMES)
+    world.clock.pass_by(24)
+    code = live.recording.code
+    await got(client, f"{root}{code}-0-4.mp3")
+    for name in (f"{code}-0-5.mp3", f"{code}-0-6.mp3", f"{code}-1-0.mp3", f"{code}-0-00.mp3", f"{code}-0--1.mp3",
+                 f"{code}-0-9999999999.mp3", f"{code}.m3u", "zzzzzz.m3u8", "zzzzzz-live.mp3"):  # fmt: skip
+        await got(client, root + name, 404)
+
+
+async def test_headers(world: World, client: ClientSession) -> None:
+    """Playlist and segments have their types, are never used unasked, and are answered 304, in ranges and in gzip."""
+    live, root = await broadcast(world)
+    await live.speak(6 * FRAMES)
+    world.clock.pass_by(24)
+    for name, kind in (("{}.m3u8", "application/vnd.apple.mpegurl"), ("{}-0-0.mp3", "audio/mpeg")):
+        address = root + name.format(live.recording.code)
+        async with client.get(address) as answer:
+            assert answer.content_type == kind
+            assert answer.headers["Cache-Control"] == "public, no-cache"
+            tag = answer.headers["ETag"]
+        async with client.get(address, headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 304
+        async with client.get(address, headers={"Range": "bytes=0-2", "Accept-Encoding": "identity"}) as answer:
+            assert (answer.status, await answer.read()) == (206, b"#EX" if "m3u8" in name else b"ID3")
+    async with client.get(f"{root}{live.recording.code}.m3u8", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+
+
+async def test_other_frames_have_other_addresses(world: World, client: ClientSession) -> None:
+    """When frames that were there have changed, the old addresses end and the playlist names new ones."""
+    live, root = await broadcast(world)
+    await live.speak(6 * FRAMES)
+    world.clock.pass_by(24)
+    (old, *_) = await listed(client, f"{root}{live.recording.code}.m3u8")
+    await live.change()
+    await got(client, root + old, 404)
+    (new, *_) = await listed(client, f"{root}{live.recording.code}.m3u8")
+    assert new == old.replace("-0-", "-1-")
+    await got(client, root + new)
+
+
+async def test_redacted_sound_is_not_heard_from_then_on(world: World, client: ClientSession) -> None:
+    """From a chunk's redaction until the frames are made without it nothing of the broadcast can be heard."""
+    live, root = await broadcast(world)
+    await live.speak(6 * FRAMES)
+    await live.speak(6 * FRAMES)
+    world.clock.pass_by(60)
+    names = [f"{live.recording.code}.m3u8", f"{live.recording.code}-0-0.mp3", f"{live.recording.code}-0-7.mp3"]
+    for name in names:
+        await got(client, root + name)
+    await live.redact(2)
+    for name in names:
+        await got(client, root + name, 404)
+
+
+async def test_who_leaves_hears_no_more(world: World, client: ClientSession) -> None:
+    """A personal address plays live as it plays everything, and ends with the membership in the middle of it."""
+    live, _ = await broadcast(world, Visibility.PRIVATE)
+    async with world.store.read() as db:
+        room = await rooms.room(db, live.recording.room_id)
+    assert room is not None
+    await world.member(room, ALICE)
+    root = f"/p/{await world.listener(room, ALICE)}/"
+    await live.speak(6 * FRAMES)
+    world.clock.pass_by(24)
+    names = [f"{live.recording.code}.m3u8", f"{live.recording.code}-0-0.mp3"]
+    for name in names:
+        async with client.get(root + name) as answer:
+            assert answer.status == 200
+            assert answer.headers["Cache-Control"] == "private, no-cache"
+        await got(client, f"/r/{room.key}/{name}", 404)
+    await world.member(room, ALICE, "ban")
+    for name in names:
+        await got(client, root + name, 404)
+
+
+async def test_a_restart_changes_nothing(world: World, client: ClientSession, tmp_path: Path) -> None:
+    """Another process over the same store has the same playlist at the same moment."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    world.clock.pass_by(50)
+    address = f"{root}{live.recording.code}.m3u8"
+    before = await got(client, address)
+    store = await Store.look(world.store.directory)
+    server = WebServer(store, world.settings, lambda: True, clock=world.clock)
+    await server.start()
+    try:
+        async with ClientSession(f"http://127.0.0.1:{server.port}") as other:
+            assert await got(other, address) == before
+    finally:
+        await server.stop()
+        await store.close()
+
+
+async def test_ffmpeg_plays_it(world: World, client: ClientSession, tmp_path: Path) -> None:
+    """A player that is none of ours reads playlist and segments, and decodes every frame of them."""
+    ffmpeg = Ffmpeg.find().exe
+    made = await _run(ffmpeg, "-f", "lavfi", "-i", "sine=frequency=300:sample_rate=48000:duration=20", "-c:a",
+                      "libmp3lame", "-b:a", "64k", "-reservoir", "0", "-write_xing", "0", "-id3v2_version", "0",
+                      "-f", "mp3", "-")  # fmt: skip
+    frames = len(made) // FRAME_BYTES
+    live, root = await broadcast(world)
+    await live.speak(frames, made[: frames * FRAME_BYTES])
+    await live.end()
+    address = f"http://127.0.0.1:{world.server.port}{root}{live.recording.code}.m3u8"
+    pcm = await _run(ffmpeg, "-v", "error", "-i", address, "-f", "s16le", "-")
+    assert len(pcm) // 2 == frames * 1152
+
+
+async def _run(*command: str) -> bytes:
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_the_pages_play_it(world: World, client: ClientSession) -> None:
+    """The room's and the recording's page have the badge, a player that needs no script, and the scripts from here."""
+    live, root = await broadcast(world)
+    code = live.recording.code
+    for address in (root, root + code):
+        found = await page(client, address)
+        assert "Live since 14:05: Alice" in found.text
+        assert f"{code}-live.mp3" in found.addresses
+        scripts = [one for one in found.addresses if one.endswith(".js")]
+        assert [re.sub("-[0-9a-f]{12}", "", one) for one in scripts] == [
+            "../../static/page.js",
+            "../../static/hls.light.min.js",
+            "../../static/live.js",
+        ]
+        for script in scripts:
+            await got(client, script.removeprefix("../.."))
+        async with client.get(address) as answer:
+            policy = answer.headers["Content-Security-Policy"]
+        assert "media-src 'self' blob:; connect-src 'self';" in policy
+        assert "script-src 'self';" in policy
+
+
+async def test_the_page_says_that_it_ended(world: World, client: ClientSession) -> None:
+    """While the end is waited for it is still on the air; then the pages have the episode and need no live scripts."""
+    live, root = await broadcast(world)
+    await live.speak(6 * FRAMES)
+    await world.save(replace(live.recording, state=RecordingState.FINISHING))
+    assert "Just ended: Alice" in (await page(client, root)).text
+    await live.end()
+    for address in (root, root + live.recording.code):
+        found = await page(client, address)
+        assert "Live since" not in found.text
+        assert "Just ended" not in found.text
+        assert not [one for one in found.addresses if "hls" in one]
+        assert f"{live.recording.code}.mp3" in found.addresses
+        async with client.get(address) as answer:
+            assert answer.headers["Content-Security-Policy"] == respond.PAGE["Content-Security-Policy"]
+
+
+async def test_what_heals_is_not_on_the_air(world: World, client: ClientSession) -> None:
+    """An episode that is opened again for a late chunk, and what is found in the history, are not called live."""
+    live, root = await broadcast(world)
+    await live.speak(6 * FRAMES)
+    await live.end()
+    await world.save(replace(live.recording, state=RecordingState.FINISHING))
+    old, old_root = await broadcast(world)
+    await world.save(replace(old.recording, state=RecordingState.FINISHING, past=True))
+    for address in (root, old_root):
+        assert "Just ended" not in (await page(client, address)).text

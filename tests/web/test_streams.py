@@ -1,0 +1,203 @@
+"""The endless MP3 of a running broadcast."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientResponse, ClientSession
+
+from bot.audio.hls import FRAMES
+from bot.web import streams
+from storage import rooms
+from storage.records import RecordingState, Visibility
+from tests.web.on_the_air import FRAME_BYTES, SEGMENT_BYTES, broadcast
+from tests.web.world import ALICE, World
+
+WITHIN_S = 20
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LOOK_S", 0.01)
+
+
+async def heard(answer: ClientResponse, segments: int) -> bytes:
+    async with asyncio.timeout(WITHIN_S):
+        return await answer.content.readexactly(segments * SEGMENT_BYTES)
+
+
+async def ended(answer: ClientResponse) -> bytes:
+    async with asyncio.timeout(WITHIN_S):
+        return await answer.content.read()
+
+
+async def nothing_more(answer: ClientResponse) -> bool:
+    """Whether it stays silent over some looks of the server's."""
+    try:
+        async with asyncio.timeout(0.2):
+            return not await answer.content.readany()
+    except TimeoutError:
+        return True
+
+
+async def test_it_begins_at_the_edge_and_goes_on_by_the_clock(world: World, client: ClientSession) -> None:
+    """A player gets four segments when it comes, then one each six seconds, and nothing in front of the frames."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    world.clock.pass_by(36)  # the seventh is listed
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        assert (answer.status, answer.content_type, answer.content_length) == (200, "audio/mpeg", None)
+        assert await heard(answer, 4) == live.sound[3 * SEGMENT_BYTES : 7 * SEGMENT_BYTES]
+        world.clock.pass_by(5.9)
+        assert await nothing_more(answer)
+        for number in (7, 8, 9):
+            world.clock.pass_by(6)
+            assert await heard(answer, 1) == live.sound[number * SEGMENT_BYTES : (number + 1) * SEGMENT_BYTES]
+
+
+async def test_who_comes_first_waits_for_the_sound(world: World, client: ClientSession) -> None:
+    """Before anything is listed the connection is held; then it begins at the beginning."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        assert answer.status == 200
+        assert await nothing_more(answer)
+        world.clock.pass_by(18)
+        assert await heard(answer, 4) == live.sound[: 4 * SEGMENT_BYTES]
+
+
+async def test_it_ends_with_the_broadcast(world: World, client: ClientSession) -> None:
+    """When the episode is made the rest comes at its pace, to the last frame, and the stream ends; then it is 404."""
+    live, root = await broadcast(world)
+    await live.speak(10 * FRAMES)
+    world.clock.pass_by(18)
+    address = f"{root}{live.recording.code}-live.mp3"
+    async with client.get(address) as answer:
+        assert await heard(answer, 4) == live.sound[: 4 * SEGMENT_BYTES]
+        await live.end(b"\xff" * 7 * FRAME_BYTES)
+        assert await nothing_more(answer)
+        for number in range(4, 10):
+            world.clock.pass_by(6)
+            assert await heard(answer, 1) == live.sound[number * SEGMENT_BYTES : (number + 1) * SEGMENT_BYTES]
+        world.clock.pass_by(6)
+        assert await ended(answer) == b"\xff" * 7 * FRAME_BYTES
+    async with client.get(address) as answer:
+        assert answer.status == 404
+
+
+async def test_who_is_banned_hears_no_more(world: World, client: ClientSession) -> None:
+    """A stream ends with the membership of its listener, in the middle of it."""
+    live, _ = await broadcast(world, Visibility.PRIVATE)
+    async with world.store.read() as db:
+        room = await rooms.room(db, live.recording.room_id)
+    assert room is not None
+    await world.member(room, ALICE)
+    token = await world.listener(room, ALICE)
+    await live.speak(20 * FRAMES)
+    world.clock.pass_by(18)
+    async with client.get(f"/p/{token}/{live.recording.code}-live.mp3") as answer:
+        await heard(answer, 4)
+        await world.member(room, ALICE, "ban")
+        world.clock.pass_by(60)
+        assert await ended(answer) == b""
+
+
+async def test_redacted_sound_is_waited_for_in_silence(world: World, client: ClientSession) -> None:
+    """While frames are made without a redacted chunk nothing is sent; then it goes on where it was."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    world.clock.pass_by(18)
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        await heard(answer, 4)
+        await live.redact(1)
+        world.clock.pass_by(20)
+        assert await nothing_more(answer)
+        await live.change()
+        assert await heard(answer, 3) == live.sound[4 * SEGMENT_BYTES : 7 * SEGMENT_BYTES]
+
+
+async def test_what_stays_away_ends_the_stream(world: World, client: ClientSession) -> None:
+    """When frames can't be had for half a minute the connection is given back."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    world.clock.pass_by(18)
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        await heard(answer, 4)
+        await live.redact(1)
+        assert await nothing_more(answer)
+        world.clock.pass_by(31)
+        assert await ended(answer) == b""
+
+
+async def test_the_room_has_one_address_for_what_is_live(world: World, client: ClientSession) -> None:
+    """`live.mp3` is the broadcast that began last; 404 when there is none."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    world.clock.pass_by(18)
+    async with client.get(f"{root}live.mp3") as answer:
+        assert await heard(answer, 4) == live.sound[: 4 * SEGMENT_BYTES]
+    await world.save(replace(live.recording, state=RecordingState.EMPTY))
+    async with client.get(f"{root}live.mp3") as answer:
+        assert answer.status == 404
+
+
+async def test_there_are_only_so_many(world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the most that one process sends at once a stream is refused until another one has ended."""
+    monkeypatch.setattr(streams, "MOST", 2)
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    address = f"{root}{live.recording.code}-live.mp3"
+    async with client.get(address) as first:
+        async with client.get(address) as second, client.get(address) as third:
+            assert (first.status, second.status, third.status) == (200, 200, 503)
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                async with client.get(address) as again:
+                    if again.status == 200:
+                        break
+
+
+async def test_a_listener_has_only_a_few(world: World, client: ClientSession) -> None:
+    """One personal address plays four streams at once and no fifth."""
+    live, _ = await broadcast(world, Visibility.PRIVATE)
+    async with world.store.read() as db:
+        room = await rooms.room(db, live.recording.room_id)
+    assert room is not None
+    await world.member(room, ALICE)
+    address = f"/p/{await world.listener(room, ALICE)}/{live.recording.code}-live.mp3"
+    await live.speak(20 * FRAMES)
+    answers = [await client.get(address) for _ in range(5)]
+    assert [answer.status for answer in answers] == [200] * 4 + [503]
+    for answer in answers:
+        answer.close()
+
+
+async def test_who_takes_nothing_is_dropped(
+    world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that doesn't read while there is more to send than its line holds loses its connection."""
+    monkeypatch.setattr(streams, "STUCK_S", 0.05)
+    live, root = await broadcast(world)
+    await live.speak(400 * FRAMES)
+    await asyncio.sleep(0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port, limit=1024)
+    writer.write(f"GET {root}{live.recording.code}-live.mp3 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    world.clock.pass_by(18)
+    async with asyncio.timeout(WITHIN_S):
+        await reader.readline()
+        while not writer.transport.is_closing() and world.server.streams:
+            world.clock.pass_by(6)
+            await asyncio.sleep(0.01)
+    writer.close()
+    assert world.server.streams == 0
+
+
+async def test_a_stop_ends_them(world: World, client: ClientSession) -> None:
+    """Streams that run when the server stops end at once, and cleanly."""
+    live, root = await broadcast(world)
+    await live.speak(20 * FRAMES)
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        began = asyncio.get_running_loop().time()
+        await world.server.stop()
+        assert await ended(answer) == b""
+        assert asyncio.get_running_loop().time() - began < 0.9

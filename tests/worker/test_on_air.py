@@ -1,0 +1,141 @@
+"""A broadcast on the air, from its chunks to what a listener's player gets, with the real encoder."""
+
+import asyncio
+import hashlib
+import io
+import re
+import wave
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiohttp import ClientSession
+
+from bot.audio.hls import FRAMES, SEGMENT
+from bot.matrix.media import FetchedMedia
+from bot.web.server import WebServer
+from storage import archive, rooms, tracks
+from storage.records import EventId, MediaSource, RoomId, Track, Visibility
+from tests.shell import ROOM, START, Shell, chunk, heard, info
+
+TAG_BYTES = 73
+CHUNK_S = 16
+
+
+async def spoken_media(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+    """So many seconds of sound that no other address has."""
+    noise = np.random.default_rng(int(source.mxc[-1])).standard_normal(CHUNK_S * 48_000)
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes((np.convolve(noise, np.hanning(9), "same") * 1500).astype("<i2").tobytes())
+    await asyncio.to_thread(part.write_bytes, out.getvalue())
+    return FetchedMedia(len(out.getvalue()), hashlib.sha256(out.getvalue()).hexdigest())
+
+
+class Air:
+    """A listener of the public room."""
+
+    def __init__(self, stage: Shell, client: ClientSession, root: str) -> None:
+        self._stage = stage
+        self._client = client
+        self._root = root
+
+    async def listed(self) -> list[str]:
+        code = (await self._stage.recording()).code
+        async with self._client.get(f"{self._root}{code}.m3u8") as answer:
+            return re.findall(r"^[^#\n]+$", await answer.text(), re.MULTILINE) if answer.status == 200 else []
+
+    async def segment(self, name: str) -> bytes:
+        async with self._client.get(f"{self._root}{name}") as answer:
+            assert answer.status == 200
+            return (await answer.read())[TAG_BYTES:]
+
+
+@pytest.fixture
+async def air(stage: Shell) -> AsyncIterator[Air]:
+    stage.download = spoken_media
+    async with stage.store.write() as db:
+        room = await rooms.room(db, RoomId(ROOM))
+        assert room is not None
+        await rooms.save_room(db, replace(room, visibility=Visibility.PUBLIC))
+    settings = stage.settings.model_copy(update={"web": stage.settings.web.model_copy(update={"port": 0})})
+    server = WebServer(stage.store, settings, lambda: True, clock=stage.clock)
+    await server.start()
+    async with ClientSession(f"http://127.0.0.1:{server.port}") as client:
+        yield Air(stage, client, f"/r/{room.key}/")
+    await server.stop()
+
+
+async def track(stage: Shell) -> Track:
+    async with stage.store.read() as db:
+        found = await tracks.track(db, (await stage.recording()).id)
+    assert found is not None
+    return found
+
+
+async def test_what_was_heard_live_is_the_episode(stage: Shell, air: Air) -> None:
+    """Segments that were heard as they were listed, chunk by chunk, are the frames of the episode, byte for byte."""
+    await stage.hear(info(START, "started"))
+    live: list[bytes] = []
+    for number in (1, 2, 3):
+        await stage.hear(chunk(f"$c{number}", number))
+        await stage.work()
+        for _ in range(CHUNK_S):
+            live += [await air.segment(name) for name in (await air.listed())[len(live) :]]
+            stage.clock.pass_by(1)
+    assert len(live) == 3 * CHUNK_S // 6 - 1  # the last one waits for frames that later sound could change
+    await stage.hear(info("$stop", "stopped", last_chunk_sequence=3))
+    stage.clock.pass_by(61)
+    await stage.work()
+    names = await air.listed()
+    live += [await air.segment(name) for name in names[len(live) :]]
+    async with stage.store.read() as db:
+        episode = await archive.episode(db, (await stage.recording()).id)
+    assert episode is not None
+    file = stage.store.blobs.path(episode.blob).read_bytes()
+    sound = b"".join(live)
+    assert file.endswith(sound)
+    assert len(sound) // 192 >= 3 * CHUNK_S * 48_000 / 1152
+    assert sound == b"".join([await air.segment(name) for name in names])
+
+
+async def test_the_schedule_moves_with_a_late_chunk_and_stays(stage: Shell, air: Air) -> None:
+    """What is written down of the clock changes when the list ran dry, and not when chunks are in time after that."""
+    await stage.hear(info(START, "started"), chunk("$c1", 1))
+    await stage.work()
+    began = (await track(stage)).live_from
+    assert began == stage.clock()
+    stage.clock.pass_by(30)
+    await stage.hear(chunk("$c2", 2))
+    await stage.work()
+    moved = (await track(stage)).live_from
+    assert moved == stage.clock() - CHUNK_S // 6 * SEGMENT
+    stage.clock.pass_by(12)
+    await stage.hear(chunk("$c3", 3))
+    await stage.work()
+    assert (await track(stage)).live_from == moved
+
+
+async def test_a_redacted_chunk_leaves_the_air_at_once(stage: Shell, air: Air) -> None:
+    """The frames are made without it before the next chunk comes, under other addresses; the rest is heard on."""
+    await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
+    await stage.work()
+    stage.clock.pass_by(60)
+    before = await air.listed()
+    sound = [await air.segment(name) for name in before]
+    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c2")))
+    assert await air.listed() == []
+    await stage.work()
+    assert (await track(stage)).generation == 1
+    after = await air.listed()
+    assert len(after) == len(before)
+    again = [await air.segment(name) for name in after]
+    second = CHUNK_S * 48_000 // 1152 // FRAMES + 1  # the first segment that is all in the second chunk
+    assert again[0] == sound[0]
+    assert again[second] != sound[second]
+    assert again[-1] == sound[-1]

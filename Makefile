@@ -30,7 +30,7 @@ demo: $(STAMP)
 	@$(BIN)/aircheck demo $(if $(ONCE),--once) $(if $(filter-out 0,$(PORT)),--port $(PORT))
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -12,7 +12,19 @@ from bot.matrix.piecewise import Part
 from bot.recording.model import BroadcastChanged, BroadcastStarted
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, RecordingState, Room, RoomId, UserId
+from storage.records import (
+    EndedBy,
+    EventId,
+    HeardEvent,
+    JobKind,
+    Json,
+    NewJob,
+    Position,
+    RecordingState,
+    Room,
+    RoomId,
+    UserId,
+)
 
 BROADCAST = "broadcast"
 """All that the kept state holds of an info event's content: the broadcast that it is about."""
@@ -85,7 +97,9 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
     recording = await archive.recording_by_event(db, broadcast)
     if recording is not None:
         theirs = recording.room_id == room.room_id and recording.broadcaster == sender
-        return theirs and recording.state is not RecordingState.DELETED
+        # What was said while the bot was thrown out is none of its business, also when it is asked back.
+        over = recording.state is RecordingState.DELETED or recording.ended_by is EndedBy.REMOVED
+        return theirs and not over
     if not room.joined:
         return False  # a search of the history gives it its place, in front
     place = await journal.add(db, HeardEvent(room.room_id, broadcast, {}), now, keep=False)

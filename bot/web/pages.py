@@ -129,7 +129,8 @@ class Pages:
     ) -> web.Response:
         """A recording's page with its whole ledger, also before there is audio. Slow: make it beside the loop."""
         (recording, episode), shelf = published, self._shelf(view, token)
-        running = recording.state is RecordingState.LIVE or episode is None
+        running = recording.state is RecordingState.LIVE
+        running |= recording.state is RecordingState.FINISHING and episode is None
         ledger = lay_out(recording, chunks)
         return self._page(
             "episode.html",

@@ -29,7 +29,7 @@ def at(seconds: float, live_from: float = 0, frames: int = 100 * FRAMES) -> int:
     ("seconds", "listed"), [(0, 0), (17.9, 0), (18, 4), (23.9, 4), (24, 5), (593.9, 99), (594, 100), (900, 100)]
 )
 def test_one_segment_each_six_seconds(seconds: float, listed: int) -> None:
-    """The list begins with four segments when the fourth is due, and grows by one each six seconds, to what is there."""
+    """The list begins with four segments when the fourth is due; one more each six seconds, up to what is there."""
     assert at(seconds) == listed
 
 

@@ -127,6 +127,7 @@ class Deaths:
         return fetched
 
 
+OURS = ("fetch-", "frames-", "last-", "episode-")
 STEPS = {
     "half downloaded",
     "downloaded",
@@ -146,7 +147,8 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> Deaths:
     tidied = made.around("tidy", unlink)
 
     def unlinking(path: Path, missing_ok: bool = False) -> None:
-        (tidied if path.name.startswith(("fetch-", "frames-", "last-", "episode-")) else unlink)(path, missing_ok=missing_ok)
+        act = tidied if path.name.startswith(OURS) else unlink
+        act(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", unlinking)
     return made

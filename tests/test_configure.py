@@ -27,9 +27,11 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AIRCHECK_")}
         command = [sys.executable, "-m", "bot", *arguments]
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs in the background ignores it
         self._process = subprocess.Popen(
             command, cwd=cwd, env=clean, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         )
+        signal.signal(signal.SIGINT, before)
         os.close(theirs)
         self.seen = ""
 

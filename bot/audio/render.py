@@ -31,7 +31,7 @@ from bot.errors import TryLater
 from storage.records import SAMPLE_RATE, BlobKey, Container, Cut, Samples
 
 PART = 40 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
-AT_ONCE = SAMPLE_RATE  # samples that are limited together
+AT_ONCE = 5 * SAMPLE_RATE  # samples that are limited together
 WARM = (PRE_ROLL + AHEAD + 2) * FRAME + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
 ENCODER_TAKES_LU = 0.45  # what comes out of libmp3lame is that much softer than what went in
 COPY = 1 << 20  # bytes

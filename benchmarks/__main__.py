@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from benchmarks import download, finishing, http, joining, large, live, live_page, soak
+from benchmarks import download, finishing, http, joining, large, live, live_page, soak, steps
 from benchmarks.figures import Figure, failed, rows
 
 HOUR = 3600
@@ -22,6 +22,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "joining": (joining.figures,),
     "finishing": tuple(partial(finishing.figures, seconds) for seconds in (HOUR // 4, HOUR, 2 * HOUR)),
     "short": (finishing.short_chunks,),
+    "steps": (partial(steps.costs, 120), partial(steps.costs, 5), steps.levels),
     "live": (live.figures,),
     "download": (download.figures,),
     "large": (large.figures,),

@@ -1,0 +1,181 @@
+"""What each step of the audio costs, for chunks of 120 s and of 5 s, and how loud the result is."""
+
+import asyncio
+import tempfile
+import wave
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import line, usage
+from benchmarks.figures import Figure, at_most
+from bot.audio import leveller, waveform
+from bot.audio.decode import pcm
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.audio.limiter import limited
+from bot.audio.loudness import Meter
+from bot.audio.peaks import Pcm
+from bot.audio.plan import Piece, Sound, length
+from bot.audio.render import AT_ONCE, Form, Rendering, Warm, layout
+from bot.audio.track import settled
+from storage.records import SAMPLE_RATE, Container, Samples
+
+HOUR = 3600
+SECONDS = 600
+TARGET = -16.0
+FORM = Form(1, 64, TARGET)
+CPU_S = 35.0
+
+
+class Steps:
+    """CPU seconds per audio hour, step by step."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._before = usage.cpu_seconds()
+        self.taken: list[tuple[str, float]] = []
+
+    def done(self, step: str) -> None:
+        now = usage.cpu_seconds()
+        self.taken.append((step, (now - self._before) * HOUR / self._seconds))
+        self._before = usage.cpu_seconds()
+
+    def __str__(self) -> str:
+        return ", ".join(f"{step} {cost:.1f}" for step, cost in self.taken)
+
+
+async def stored(folder: Path, ffmpeg: Ffmpeg, chunk_seconds: int) -> list[Piece]:
+    """A broadcast in slices, as Element Web cuts them."""
+    pieces: list[Piece] = []
+    for number, piece in enumerate(line.slices(SECONDS, chunk_seconds)):
+        path = folder / f"{number}.ogg"
+        await asyncio.to_thread(path.write_bytes, piece.data)
+        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=HOUR)
+        assert facts.ogg is not None
+        pieces.append(Sound(path, facts.container, number > 0, facts.ogg.packet_samples if number else facts.samples))
+    return pieces
+
+
+async def apart(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path, chunk_seconds: int) -> Steps:
+    """Each step alone, over the whole."""
+    steps = Steps(SECONDS)
+    sound = np.concatenate([block async for block in pcm(pieces, ffmpeg, folder)])
+    steps.done("decode")
+    parts = [sound[at : at + chunk_seconds * SAMPLE_RATE] for at in range(0, len(sound), chunk_seconds * SAMPLE_RATE)]
+    state, gained = leveller.begin(None), []
+    steps.done("cut")
+    for part in parts:
+        gains, state = leveller.curve(part, state, TARGET)
+        gained.append(leveller.apply(part, gains, 0))
+    steps.done("level")
+    for part in gained:
+        waveform.peaks(part)
+    steps.done("peaks")
+    level = np.concatenate(gained)
+    blocks = [limited(level[at : at + AT_ONCE], leveller.CEILING_DBTP) for at in range(0, len(level), AT_ONCE)]
+    steps.done("limit")
+    await ffmpeg.encode_mp3(_fed(blocks), folder / "apart.mp3", kbps=FORM.bitrate, seconds=SECONDS)
+    steps.done("MP3")
+    return steps
+
+
+async def _fed(blocks: list[Pcm]) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block.tobytes()
+
+
+async def grown(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path) -> float:
+    """The real thing, chunk by chunk, as while it is live: CPU seconds per audio hour."""
+    before = usage.cpu_seconds()
+    cuts = layout(pieces, FORM)
+    warm: Warm | None = None
+    first = 0
+    for count in range(1, len(pieces) + 1):
+        until = settled(length(pieces[:count]))
+        rendering = Rendering(pieces[:count], cuts[:count], FORM, start_db=None, ffmpeg=ffmpeg, workdir=folder)
+        await rendering.make(first, until - first, folder / "part", warm)
+        first, warm = until, rendering.warm
+        for index, one in rendering.decided.items():
+            cuts[index] = one.cut
+    return (usage.cpu_seconds() - before) * HOUR / SECONDS
+
+
+def costs(chunk_seconds: int) -> list[Figure]:
+    """Of chunks of this length."""
+
+    async def measure() -> tuple[Steps, float]:
+        ffmpeg = Ffmpeg.find()
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            pieces = await stored(folder, ffmpeg, chunk_seconds)
+            return await apart(pieces, ffmpeg, folder, chunk_seconds), await grown(pieces, ffmpeg, folder)
+
+    steps, whole = asyncio.run(measure())
+    what = f"CPU per audio hour of the audio alone, chunks of {chunk_seconds} s"
+    more = f" ({steps})"
+    if chunk_seconds < 60:
+        return [Figure(what, "", f"{whole:.0f} s{more}")]
+    return [at_most(what, whole, CPU_S, "s", more)]
+
+
+def levels() -> list[Figure]:
+    """How loud ten minutes of speech are in the end, from recordings of any level."""
+    voice = speech()
+    sources: dict[str, Callable[[Pcm], Pcm]] = {
+        "as recorded": lambda sound: sound,
+        "20 dB softer": lambda sound: sound * np.float32(0.1),
+        "two speakers, 15 dB apart, in turns of 20 s": _two,
+    }
+    figures = []
+    for name, made in sources.items():
+        reached = asyncio.run(_loudness(made(voice)))
+        within = abs(reached - TARGET) <= (3 if "two" in name else 1)
+        figures.append(Figure(f"loudness reached, speech {name}", f"{TARGET:g} LUFS", f"{reached:.1f} LUFS", within))
+    return figures
+
+
+def speech() -> Pcm:
+    """The shipped speech, over and over."""
+
+    async def decoded() -> Pcm:
+        ffmpeg = Ffmpeg.find()
+        with tempfile.TemporaryDirectory() as name:
+            pieces = await stored(Path(name), ffmpeg, 120)
+            return np.concatenate([block async for block in pcm(pieces, ffmpeg, Path(name))])
+
+    return asyncio.run(decoded())
+
+
+def _two(sound: Pcm) -> Pcm:
+    turns = np.arange(len(sound)) // (20 * SAMPLE_RATE) % 2
+    factors: Pcm = np.where(turns == 0, 1.0, 10 ** (-15 / 20)).astype(np.float32)[:, None]
+    return sound * factors
+
+
+async def _loudness(sound: Pcm) -> float:
+    """Of the MP3, as heard on two channels."""
+    ffmpeg = Ffmpeg.find()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, out = folder / "source.wav", folder / "out.mp3"
+        await asyncio.to_thread(_write_wav, source, sound)
+        pieces: list[Piece] = [Sound(source, Container.WAV, False, Samples(len(sound)))]
+        rendering = Rendering(pieces, layout(pieces, FORM), FORM, start_db=None, ffmpeg=ffmpeg, workdir=folder)
+        await rendering.make(0, None, out)
+        meter = Meter()
+        heard: list[Piece] = [Sound(out, Container.MP3, False, Samples(len(sound)))]
+        async for block in pcm(heard, ffmpeg, folder):
+            meter.add(block)
+        reached = meter.integrated()
+        assert reached is not None
+        return reached
+
+
+def _write_wav(path: Path, sound: Pcm) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((sound[:, 0].clip(-1, 1) * 32767).astype("<i2").tobytes())

@@ -1,0 +1,146 @@
+"""Tracks: what was made once is not made again, and stereo is kept where all is stereo."""
+
+import asyncio
+import hashlib
+import io
+import wave
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import mutagen.mp3
+import numpy as np
+import pytest
+
+from bot.audio.render import Rendered, Rendering, Warm
+from bot.audio.track import PRE_ROLL
+from bot.matrix.media import FetchedMedia
+from storage import archive, rooms, tracks
+from storage.records import EventId, MediaSource
+from tests.shell import ROOM, Shell, chunk, heard, info
+
+CHUNK_S = 16
+FRAMES = CHUNK_S * 48_000 // 1152
+
+
+def media(channels: Callable[[int], int]) -> Callable[[MediaSource, Path, int], Awaitable[FetchedMedia]]:
+    """A homeserver whose n-th chunk is noise of 16 s in so many channels."""
+
+    async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        number = int(source.mxc[-1])
+        noise = np.random.default_rng(number).standard_normal(CHUNK_S * 48_000 * channels(number))
+        out = io.BytesIO()
+        with wave.open(out, "wb") as file:
+            file.setnchannels(channels(number))
+            file.setsampwidth(2)
+            file.setframerate(48_000)
+            file.writeframes((np.convolve(noise, np.hanning(9), "same") * 1500).astype("<i2").tobytes())
+        await asyncio.to_thread(part.write_bytes, out.getvalue())
+        return FetchedMedia(len(out.getvalue()), hashlib.sha256(out.getvalue()).hexdigest())
+
+    return download
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many frames each rendering encodes."""
+    counts: list[int] = []
+    make = Rendering.make
+
+    async def counted(self: Rendering, first: int, frames: int | None, out: Path, warm: Warm | None = None) -> Rendered:
+        rendered = await make(self, first, frames, out, warm)
+        counts.append(rendered.frames)
+        return rendered
+
+    monkeypatch.setattr(Rendering, "make", counted)
+    return counts
+
+
+async def spoken(stage: Shell, *numbers: int, last: int) -> None:
+    """These chunks of so many, and the end of the quiet period."""
+    await stage.hear(info("$start", "started"))
+    for number in numbers:
+        await stage.hear(chunk(f"$c{number}", number))
+        await stage.work()
+        stage.clock.pass_by(11)
+        await stage.work()
+    await stage.hear(info("$stop", "stopped", last_chunk_sequence=last))
+    await stage.work()
+    stage.clock.pass_by(61)
+    await stage.work()
+
+
+async def episode_file(stage: Shell) -> Path:
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        episode = await archive.episode(db, recording.id)
+    assert episode is not None
+    return stage.store.blobs.path(episode.blob)
+
+
+async def test_each_chunk_is_worked_on_once(stage: Shell, made: list[int]) -> None:
+    """While it is live a chunk costs its own frames; at the end only the last few are left to make."""
+    stage.download = media(lambda _: 1)
+    await spoken(stage, 1, 2, 3, last=3)
+    assert len(made) == 4
+    assert max(made[:3]) <= FRAMES + 4
+    assert made[3] <= 8
+    assert sum(made) == 3 * CHUNK_S * 48_000 // 1152 + 1
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        extents = await tracks.extents(db, recording.id)
+        episode = await archive.episode(db, recording.id)
+    assert episode is not None
+    assert [one.blob for one in extents] == [episode.blob]
+
+
+async def test_a_chunk_that_heals_touches_its_own_frames(stage: Shell, made: list[int]) -> None:
+    """The middle one of five comes after the episode: its frames are made, and a second of them around it."""
+    stage.download = media(lambda _: 1)
+    await spoken(stage, 1, 2, 4, 5, last=5)
+    before = await asyncio.to_thread((await episode_file(stage)).read_bytes)
+    made.clear()
+    await stage.hear(chunk("$c3", 3))
+    await stage.work()
+    assert FRAMES <= sum(made) <= FRAMES + PRE_ROLL + 12
+    after = await asyncio.to_thread((await episode_file(stage)).read_bytes)
+    size = 192
+    same = [
+        before[-(n + 1) * size : len(before) - n * size] == after[-(n + 1) * size : len(after) - n * size]
+        for n in range(5 * FRAMES)
+    ]
+    assert all(same[: 2 * FRAMES - PRE_ROLL - 8])
+    assert not any(same[2 * FRAMES + 8 : 3 * FRAMES - 8])
+    assert all(same[3 * FRAMES + 8 :])
+
+
+async def test_what_is_redacted_stays_in_no_file(stage: Shell) -> None:
+    """Frames that held the sound of a redacted chunk are gone from the disk with it, while it is live too."""
+    stage.download = media(lambda _: 1)
+    await stage.hear(info("$start", "started"), chunk("$c1", 1), chunk("$c2", 2))
+    await stage.work()
+    before = set(stage.files())
+    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c2")))
+    await stage.work()
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        blobs = {extent.blob for extent in await tracks.extents(db, recording.id)}
+        chunks = {one.blob for one in await archive.chunks(db, recording.id) if one.blob}
+    assert blobs <= set(stage.files())
+    assert not (before - blobs - chunks) & set(stage.files()) - {await cover(stage)}
+
+
+async def cover(stage: Shell) -> str | None:
+    async with stage.store.read() as db:
+        room = await rooms.room(db, ROOM)
+    return room.cover if room else None
+
+
+@pytest.mark.parametrize(("mono", "channels"), [((), 2), ((2,), 1)], ids=["throughout", "not throughout"])
+async def test_stereo_is_kept_where_all_is_stereo(stage: Shell, mono: tuple[int, ...], channels: int) -> None:
+    """One mono chunk makes the episode mono; its length stays what was said."""
+    stage.download = media(lambda number: 1 if number in mono else 2)
+    await spoken(stage, 1, 2, 3, last=3)
+    file = mutagen.mp3.MP3(await episode_file(stage))
+    assert file.info.channels == channels
+    assert file.info.bitrate == 64_000 * channels
+    assert file.info.length == pytest.approx(3 * CHUNK_S, abs=1e-3)

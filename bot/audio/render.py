@@ -30,7 +30,7 @@ from bot.audio.track import AHEAD, PRE_ROLL, identity
 from bot.errors import TryLater
 from storage.records import SAMPLE_RATE, BlobKey, Container, Cut, Samples
 
-PART = 40 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
+PART = 20 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
 AT_ONCE = 5 * SAMPLE_RATE  # samples that are limited together
 WARM = (PRE_ROLL + AHEAD + 2) * FRAME + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
 ENCODER_TAKES_LU = 0.45  # what comes out of libmp3lame is that much softer than what went in
@@ -197,9 +197,9 @@ class Rendering:
             async for block in blocks:
                 wanted = block[max(0, start - at) : max(0, stop - at)]
                 at += len(block)
-                tail = np.concatenate([tail, block])[-WARM:]
+                tail = np.concatenate([tail, block[-WARM:]])[-WARM:]
                 if at == self._ends[-1]:
-                    self.warm = Warm(self._hash(len(self._pieces)), Samples(at), tail)
+                    self.warm = Warm(self._hash(len(self._pieces)), Samples(at), tail.copy())
                 if len(wanted):
                     yield wanted
                 if at >= stop and self._whole(at):

@@ -63,11 +63,14 @@ async def _problems(asked: Asked) -> list[str]:
     if await rooms.state(asked.db, asked.room.room_id, "m.room.create") is None:
         found.append(replies.STATE_UNKNOWN)
     for recording in await newest(asked.db, asked.room.room_id, LOOKED_AT, KEPT):
-        off = account.off_lengths(await tracks.off_by(asked.db, recording.id))
-        found += [replies.trouble(recording.code, how, chunks) for how, chunks in off]
+        ledger = await _ledger(asked, recording)
+        troubles = (
+            *account.off_lengths(await tracks.off_by(asked.db, recording.id)),
+            *account.off_announced(ledger),
+            *(account.troubles(ledger) if recording.state is not RecordingState.COMPLETE else ()),
+        )
+        found += [replies.trouble(recording.code, told, chunks) for told, chunks in troubles]
         if recording.state is not RecordingState.COMPLETE:
-            troubles = account.troubles(await _ledger(asked, recording))
-            found += [replies.trouble(recording.code, why, chunks) for why, chunks in troubles]
             found += await _candidates(asked, recording)
     return found[:MOST_PROBLEMS]
 

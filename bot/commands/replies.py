@@ -196,9 +196,9 @@ class Heard:
     loss: Loss
 
 
-def trouble(code: str, why: str, chunks: int) -> str:
-    """So many chunks of one recording are not there, and why."""
-    return f"{'1 chunk' if chunks == 1 else f'{chunks} chunks'} of {code} {why}."
+def trouble(code: str, what: str, chunks: int) -> str:
+    """What is wrong with so many chunks of one recording."""
+    return f"{'1 chunk' if chunks == 1 else f'{chunks} chunks'} of {code} {what}."
 
 
 MOST_TIMES = 5

@@ -26,6 +26,8 @@ from storage.records import (
 
 NOTICED = SAMPLE_RATE // 100
 """Samples: less than 10 ms nobody hears, and no frame of any codec is shorter."""
+ANNOUNCED_WRONG = SAMPLE_RATE
+"""Samples: Element Web announces up to 0.6 s too much for the last chunk of a run."""
 TOLD_SINGLY = 3
 """Gaps; of more only the sum and the first place are said."""
 
@@ -176,16 +178,33 @@ def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
 def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
     """How many chunks were decoded to another length than they should have, and by how much in all; in the file they
     have the right one. `off_by`: samples of each that were too many (below 0: too few)."""
-    heard = [samples for samples in off_by if abs(samples) >= NOTICED]
     found = []
+    for word, lengths in _apart(off_by, NOTICED):
+        should = "it should" if len(lengths) == 1 else "they should, taken together"
+        found.append((f"sounded {_tenths(sum(lengths))} {word} than {should}", len(lengths)))
+    return tuple(found)
+
+
+def off_announced(ledger: Ledger) -> tuple[tuple[str, int], ...]:
+    """How many chunks hold more or less sound than their events announced, and by how much in all. What is there is
+    heard; but a speaker may miss something that never was in the file."""
+    found = []
+    for word, lengths in _apart((entry.off_announced for entry in ledger.entries), ANNOUNCED_WRONG):
+        holds, event = ("holds", "its event") if len(lengths) == 1 else ("hold", "their events")
+        less = "less" if word == "shorter" else "more"
+        found.append((f"{holds} {_tenths(sum(lengths))} {less} sound than {event} announced", len(lengths)))
+    return tuple(found)
+
+
+def _apart(differences: Iterable[Samples], noticed: int) -> Iterator[tuple[str, list[Samples]]]:
+    """Those that matter, the shorter and the longer ones, without their signs."""
+    wrong = [one for one in differences if abs(one) >= noticed]
     for word, lengths in (
-        ("shorter", [-one for one in heard if one < 0]),
-        ("longer", [one for one in heard if one > 0]),
+        ("shorter", [Samples(-one) for one in wrong if one < 0]),
+        ("longer", [one for one in wrong if one > 0]),
     ):
         if lengths:
-            should = "it should" if len(lengths) == 1 else "they should, taken together"
-            found.append((f"sounded {_tenths(sum(lengths))} {word} than {should}", len(lengths)))
-    return tuple(found)
+            yield word, lengths
 
 
 def _tenths(samples: int) -> str:

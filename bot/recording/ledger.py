@@ -58,11 +58,17 @@ class Entry:
     blob: BlobKey | None = None
     container: Container = Container.UNKNOWN
     reason: str | None = None  # the chunk's: a short code
+    announced: Samples | None = None  # what its event said of its length: a hint, never a clock
 
     @property
     def sounds(self) -> bool:
         """It is in the audio."""
         return not self.silence and self.samples > 0
+
+    @property
+    def off_announced(self) -> Samples:
+        """So many samples more than its event announced are heard; below 0: fewer."""
+        return Samples(self.samples - self.announced) if self.sounds and self.announced is not None else Samples(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,7 @@ def _entry(place: Place, position: int, samples: int, timing: Timing, *, continu
         blob=chunk.blob if chunk and not silence else None,
         container=facts.container if facts else Container.UNKNOWN,
         reason=chunk.reason if chunk else None,
+        announced=to_samples(chunk.announced_ms) if chunk and chunk.announced_ms is not None else None,
     )
 
 

@@ -111,6 +111,16 @@ async def test_problems_are_plain_sentences(stage: Stage) -> None:
     ]
 
 
+async def test_a_chunk_with_less_sound_than_announced_is_a_problem(stage: Stage) -> None:
+    """Also of a recording that is complete: all that was sent is there, and it was less than its events said."""
+    recording = await stage.recording()
+    facts = ChunkFacts(Container.MP4_AAC, Timing.EXACT, to_samples(118_000), 48_000, 1)
+    for sequence, announced in enumerate((118_000, 118_500, 120_000), start=1):
+        await stage.chunk(recording, ChunkState.STORED, facts=facts, announced_ms=announced, sequence=sequence)
+    said = f"1 chunk of {recording.code} holds 2.0 s less sound than its event announced."
+    assert (await status(stage))[-1] == said
+
+
 async def test_a_withheld_key_says_what_the_speaker_can_do(stage: Stage) -> None:
     """Each code in plain words, unknown ones too, beside chunks that only wait."""
     recording = await stage.recording(state=RecordingState.LIVE, length_ms=None)

@@ -8,7 +8,7 @@ from bot.recording import account
 from bot.recording.chapters import marks
 from bot.recording.ledger import lay_out
 from bot.recording.lengths import player_clock, spoken_gap
-from storage.records import Chunk, ChunkState, EndedBy, Recording, RecordingState, Samples, to_ms
+from storage.records import Chunk, ChunkState, DurationMs, EndedBy, Recording, RecordingState, Samples, to_ms
 from tests.recording.stage import absent, mp4, recording, stored
 
 HERE, DAMAGED, WAITING = ChunkState.STORED, ChunkState.DAMAGED, ChunkState.WAITING_FOR_KEY
@@ -149,6 +149,26 @@ def test_what_is_fetched_for_the_first_time_is_no_trouble() -> None:
 def test_other_lengths_are_told(off_by: list[int], told: tuple[tuple[str, int], ...]) -> None:
     """By how much in all, shorter and longer apart; what nobody could hear is not."""
     assert account.off_lengths(map(Samples, off_by)) == told
+
+
+def test_what_events_announced_is_compared_with_what_is_heard() -> None:
+    """The ledger keeps each difference; told is what no client's honest clock explains. What isn't heard, or came without
+    a length, is not compared."""
+
+    def announced(number: int, ms: int | None, state: ChunkState = HERE) -> Chunk:
+        length = None if ms is None else DurationMs(ms)
+        return replace(stored(f"${number}", number, mp4(60)), announced_ms=length, state=state)
+
+    exact, hasty = announced(1, 60_000), announced(2, 60_593)
+    cut, cut_too, long = announced(3, 64_000), announced(4, 61_500), announced(5, 10_000)
+    ledger = lay_out(over(), [exact, hasty, cut, cut_too, long, announced(6, None), announced(7, 90_000, DAMAGED)])
+    differences = [to_ms(entry.off_announced) for entry in ledger.entries]
+    assert differences == [0, -593, -4000, -1500, 50_000, 0, 0]
+    assert account.off_announced(ledger) == (
+        ("hold 5.5 s less sound than their events announced", 2),
+        ("holds 50.0 s more sound than its event announced", 1),
+    )
+    assert account.off_announced(lay_out(over(), [exact, hasty])) == ()
 
 
 def test_a_double_is_no_loss() -> None:

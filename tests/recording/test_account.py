@@ -152,8 +152,8 @@ def test_other_lengths_are_told(off_by: list[int], told: tuple[tuple[str, int], 
 
 
 def test_what_events_announced_is_compared_with_what_is_heard() -> None:
-    """The ledger keeps each difference; told is what no client's honest clock explains. What isn't heard, or came without
-    a length, is not compared."""
+    """The ledger keeps each difference; told is what no client's honest clock explains. What isn't heard, or came
+    without a length, is not compared."""
 
     def announced(number: int, ms: int | None, state: ChunkState = HERE) -> Chunk:
         length = None if ms is None else DurationMs(ms)

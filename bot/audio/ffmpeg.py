@@ -219,6 +219,7 @@ class Ffmpeg:
             f="f32le",
             acodec="pcm_f32le",
             ac=channels,
+            rematrix_maxval=1,  # the mean of two channels: their sum would be louder than either
             ar=SAMPLE_RATE,
             t=seconds,
             map_metadata=-1,

@@ -5,6 +5,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from bot.audio.containers import refuse_truncated, sniff, timing, told_samples
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.mp3 import MP3_REST
@@ -15,6 +17,8 @@ from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
 ANNOUNCED_TIMES = 10  # longer than so many times what its event says: a bomb, or another file
 SPARSE_S = 900.0  # so much sound may be in however few bytes: somebody forgot that they are muted
 SPARSEST = 500  # bytes for each second where there is more: two thirds of the lowest rate of any codec of speech
+MAYBE_MONO = frozenset({Container.MP4_AAC, Container.ADTS_AAC})
+"""HE-AAC doesn't always say whether its one channel is spread to two; ffmpeg makes two of it in any case."""
 RATES = range(4_000, 192_001)  # Hz
 MAX_CHANNELS = 8
 ROUNDED = {Timing.EXACT: SAMPLE_RATE // 500, Timing.ESTIMATED: SAMPLE_RATE // 10}
@@ -40,8 +44,8 @@ async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, announced_ms: int | None,
     bound = _bearable(path, max_seconds)
     if announced_ms is not None and announced_ms > 0 and container is not Container.OGG_OPUS:
         bound = min(bound, announced_ms / 1000 * ANNOUNCED_TIMES)
-    heard = await _decoded(path, container, ffmpeg, bound)
-    facts = ChunkFacts(container, exact, heard, sample_rate=rate, channels=channels)
+    heard, alike = await _decoded(path, container, ffmpeg, bound, channels)
+    facts = ChunkFacts(container, exact, heard, sample_rate=rate, channels=1 if alike else channels)
     return facts if told is None else _compared(facts, told)
 
 
@@ -80,15 +84,28 @@ def _look(path: Path, max_seconds: float) -> ChunkFacts | tuple[Container, Timin
             return container, Timing.ESTIMATED, None
 
 
-async def _decoded(path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float) -> Samples:
-    """Counts. A little more than allowed is decoded, to see that there is more."""
+async def _decoded(
+    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, channels: int
+) -> tuple[Samples, bool]:
+    """Counts; and whether two channels are the same sound. A little more than allowed is decoded, to see that there is
+    more."""
+    two = channels == 2 and container in MAYBE_MONO
+    size = 8 if two else 4
     limit = int(max_seconds * SAMPLE_RATE)
-    count = 0
-    async with aclosing(ffmpeg.decode(path, container, max_seconds=max_seconds + 1)) as blocks:
+    count, sounds, alike, rest = 0, False, two, b""
+    decoded = ffmpeg.decode(path, container, max_seconds=max_seconds + 1, channels=2 if two else 1)
+    async with aclosing(decoded) as blocks:
         async for block in blocks:
             count += len(block)
-            if count > limit * 4:
+            if count > limit * size:
                 raise GiveUp("the chunk is longer than announced or allowed", reason="too_long")
+            if alike:
+                block = rest + block
+                whole = len(block) // size * size
+                rest = block[whole:]
+                left, right = np.frombuffer(block[:whole], "<f4").reshape(-1, 2).T
+                sounds |= bool(left.any())
+                alike = np.array_equal(left, right)
     if not count:
         raise GiveUp("the chunk holds no sound", reason="undecodable")
-    return Samples(count // 4)
+    return Samples(count // size), alike and sounds

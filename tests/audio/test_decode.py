@@ -77,6 +77,29 @@ async def test_seams(form: tuple[str, ...], ffmpeg: Ffmpeg, studio: Studio, tmp_
         assert lag(sound, heard, place) == 0
 
 
+@pytest.mark.parametrize(("name", "late"), [("mono.mp4", -1), ("without_edit_list.mp4", 4792)])
+async def test_he_aac(name: str, late: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """The right sound; where nothing tells the padding it is heard: a tenth of a second."""
+    sound = signal(4 * 48_000 + 12_345)
+    path = Path(__file__).parents[1] / "data" / "he_aac" / name
+    facts = await inspect_chunk(path, ffmpeg, announced_ms=4257, max_seconds=60)
+    heard, mismatches = await joined([Sound(path, facts.container, False, facts.samples)], ffmpeg, tmp_path)
+    assert mismatches == []
+    for place in (5000, 60_000, 150_000):
+        assert abs(lag(sound, heard, place) - late) <= 20
+
+
+async def test_stereo_into_mono(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """Two channels that are the same are as loud as one, and what stands in one alone half as high: their mean."""
+    sound = signal(48_000)
+    pieces = []
+    for name, other in (("same", sound), ("left", 0 * sound)):
+        path = studio.record(name, np.stack([sound, other], axis=1), WAV, channels=2)
+        pieces.append(Sound(path, Container.WAV, False, Samples(48_000)))
+    heard, _ = await joined(pieces, ffmpeg, tmp_path)
+    assert np.abs(heard - np.concatenate([sound, sound / 2])).max() < STEP
+
+
 async def test_mixed(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
     """Chunks of any container, rate and channels, and silence, stand where the plan says."""
     sound = signal(240_000)

@@ -56,6 +56,33 @@ async def test_containers(
     assert (facts.sample_rate, facts.channels) == (48_000, 1)
 
 
+HE_AAC = Path(__file__).parents[1] / "data" / "he_aac"
+HE_LENGTH = 4 * 48_000 + 12_345  # samples
+
+
+@pytest.mark.parametrize(
+    ("name", "timing", "channels", "early", "late"),
+    [
+        ("mono.mp4", EXACT, 1, 10, 0),
+        ("parametric_stereo.m4a", EXACT, 2, 10, 0),
+        ("without_edit_list.mp4", ESTIMATED, 1, 0, 5100),
+        ("mono.aac", ESTIMATED, 1, 0, 6700),
+    ],
+)
+async def test_he_aac(name: str, timing: Timing, channels: int, early: int, late: int, ffmpeg: Ffmpeg) -> None:
+    """Known as AAC. Where an edit list stands it rounds to a millisecond; else the padding, twice as long as in plain
+    AAC, is left in. One channel is one, though decoders make two of it."""
+    facts = await look(HE_AAC / name, ffmpeg)
+    assert (facts.timing, facts.sample_rate, facts.channels) == (timing, 48_000, channels)
+    assert -early <= facts.samples - HE_LENGTH <= late
+
+
+async def test_two_silent_channels_are_two(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """A microphone that is muted for a chunk doesn't end a stereo recording."""
+    silent = studio.record("silent", np.zeros(2 * LENGTH, np.float32), M4A, channels=2)
+    assert (await look(silent, ffmpeg)).channels == 2
+
+
 @pytest.mark.parametrize("samples", [1000, 30_000, LENGTH, 150_001])
 async def test_mp3_with_a_tag(samples: int, studio: Studio, ffmpeg: Ffmpeg) -> None:
     """An MP3 whose encoder told its padding is exact, though decoders leave some of it in."""

@@ -7,17 +7,19 @@ import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from aiohttp import ClientSession
 
-from benchmarks import browser, line
+from benchmarks import browser, line, live_listener
 from benchmarks.figures import Figure, at_most
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.hls import FRAMES
 from bot.audio.mp3 import FRAME
+from bot.demo.slicing import Slice
 from storage import archive, tracks
 from storage.records import SAMPLE_RATE, Visibility
 
@@ -61,11 +63,11 @@ class Heard:
     first_sound_s: float  # after the page was opened
 
 
-async def _speak(broadcast: line.Broadcast) -> None:
+async def speak(broadcast: line.Broadcast, pieces: list[Slice]) -> None:
+    """In real time, each chunk some seconds late."""
     began = time.monotonic()
-    pieces = line.slices(CHUNKS * CHUNK_SECONDS, CHUNK_SECONDS)[:CHUNKS]
     length = 0.0
-    for piece, late in zip(pieces, LATE_S, strict=True):
+    for piece, late in zip(pieces, cycle(LATE_S), strict=False):
         length += piece.duration_ms / 1000
         await asyncio.sleep(max(0.0, began + length + late - time.monotonic()))  # people speak in real time
         await broadcast.send(piece)
@@ -94,7 +96,7 @@ async def run(program: str, directory: Path) -> list[Figure]:
     async with line.running(directory) as running, browser.page(program) as page:
         broadcast = running.broadcast("page")
         room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
-        speaking = asyncio.create_task(_speak(broadcast))
+        speaking = asyncio.create_task(speak(broadcast, line.slices(CHUNKS * CHUNK_SECONDS, CHUNK_SECONDS)[:CHUNKS]))
         root = f"{running.web.address}/r/{room.key}/"
         heard, following = await _listen(page, root)
         await speaking
@@ -178,5 +180,7 @@ def figures() -> list[Figure]:
     program = browser.find()
     if program is None:
         return [*found, Figure("live page", "", "no browser here")]
-    with tempfile.TemporaryDirectory() as folder:
-        return [*found, *asyncio.run(run(program, Path(folder)))]
+    for listening in (run, partial(live_listener.run, speak=speak)):
+        with tempfile.TemporaryDirectory() as folder:
+            found += asyncio.run(listening(program, Path(folder)))
+    return found

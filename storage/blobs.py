@@ -1,5 +1,6 @@
 """Files by the SHA-256 of their bytes: whole or not at all. Folder 0700, files 0600."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,14 @@ class Blobs:
     def relative(self, key: BlobKey) -> str:
         """The path below the storage directory."""
         return f"{self.directory.name}/{key[:2]}/{key}"
+
+    def holds(self, key: BlobKey) -> bool:
+        """Whether a blob is there, and is what its name says. Blocking: 1 s for a gigabyte."""
+        try:
+            with self.path(key).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == key
+        except FileNotFoundError:
+            return False
 
     def part(self, name: str) -> Path:
         """Where a file of this name may grow; the name must be ours, never a stranger's."""

@@ -18,6 +18,7 @@ from mutagen.id3 import (
     TIT2,
     TLEN,
     TPE1,
+    BitPaddedInt,
     CTOCFlags,
     Encoding,
     PictureType,
@@ -27,6 +28,7 @@ from storage.records import DurationMs, Mark
 
 MAX_CHAPTERS = 255  # a table of contents counts them in one byte
 MAX_TEXT = 1000  # characters
+NAME = len("chp000")  # bytes of a chapter's name in the file, by which they stand in order
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")  # a NUL would make two values of one
 
 
@@ -61,7 +63,20 @@ def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
     _add_chapters(tag, tags.chapters, length)
     file = io.BytesIO()
     tag.save(file, v1=0, v2_version=4, padding=lambda _: 0)
-    return file.getvalue()
+    return _chapters_last(file.getvalue())
+
+
+def _chapters_last(tag: bytes) -> bytes:
+    """The same tag with its chapters in the order of time. mutagen puts frames in the order of their sizes, and not all
+    players read the table of contents."""
+    head, at = 10, 10  # bytes of a tag's head and of a frame's
+    frames = []
+    while at < len(tag):
+        end = at + head + BitPaddedInt(tag[at + 4 : at + 8])
+        frames.append(tag[at:end])
+        at = end
+    chapters = sorted((one for one in frames if one.startswith(b"CHAP")), key=lambda one: one[head : head + NAME])
+    return b"".join([tag[:head], *(one for one in frames if not one.startswith(b"CHAP")), *chapters])
 
 
 def plain(text: str) -> str:

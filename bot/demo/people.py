@@ -14,6 +14,7 @@ from nio.crypto.attachments import decrypt_attachment, encrypt_attachment
 from bot.demo.client_api import CLIENT, ClientApi, Refused, part, room_path
 from bot.demo.received import Received
 from bot.demo.room_keys import MEGOLM, RoomKeys
+from bot.matrix.keys import KeyStore
 from storage.records import Json
 
 POLL_MS = 3000
@@ -51,7 +52,7 @@ class Person:
     ) -> Self:
         """A new device of this account; `directory` (made when needed) keeps its keys."""
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
-        config = nio.AsyncClientConfig(encryption_enabled=True, pickle_key=secrets.token_hex(16))
+        config = nio.AsyncClientConfig(store=KeyStore, encryption_enabled=True, pickle_key=secrets.token_hex(16))
         client = nio.AsyncClient(homeserver, user_id, store_path=str(directory), config=config)
         answer = await client.login(password, device_name=device_name)
         if not isinstance(answer, nio.LoginResponse):

@@ -10,8 +10,10 @@ import asyncio
 import json
 import logging
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from nio.crypto.sessions import InboundGroupSession
 from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
 from nio.exceptions import EncryptionError
 from nio.store import SqliteStore
+from nio.store.database import SqliteDatabase
 
 from bot.errors import ConfigError, StartError, TryLater
 from storage.records import EventId, HeardEvent, Json, RoomId, SessionId, UserId, Withheld
@@ -37,14 +40,25 @@ HEARD_AT_ONCE = 50  # events read before others have their turn: a few milliseco
 KeyPair = tuple[str, str]  # Curve25519 and Ed25519 of a device: anybody can publish another's one, nobody both
 
 
+class KeyDatabase(SqliteDatabase):  # type: ignore[misc]  # the library is untyped
+    """nio binds its tables, which all stores of a process share, to the database that it is about to ask. While it does
+    so in one thread no other may: it would ask, or fill, the wrong device's."""
+
+    _bound = threading.RLock()
+
+    @contextmanager
+    def bind_ctx(self, *args: Any, **more: Any) -> Iterator[None]:
+        with self._bound, super().bind_ctx(*args, **more):
+            yield
+
+
 class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
-    """nio's SQLite store in WAL mode: a commit is no fsync. `Keys.settle` makes it durable before a token moves on."""
+    """nio's SQLite store, safe beside others in one process, and in WAL mode: a commit is no fsync. `Keys.settle` makes
+    it durable before a token moves on."""
 
     def _create_database(self) -> Any:
-        database = super()._create_database()
         pragmas = {"foreign_keys": 1, "secure_delete": 1, "journal_mode": "wal", "synchronous": "normal"}
-        database.init(self.database_path, pragmas=pragmas)
-        return database
+        return KeyDatabase(self.database_path, pragmas=pragmas)
 
 
 class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,17 +18,23 @@ from bot.web.on_air import OnAir, Tuner
 
 log = logging.getLogger(__name__)
 
-MOST = 100  # at once
+MOST = 400  # at once
 MOST_OF_A_LISTENER = 4  # at one personal address: a player that lost its connection may have an old one still
 STUCK_S = 30.0  # so long may a client take nothing
+LINE_BYTES = 64 * 1024  # of a client in the kernel, which would else keep megabytes for one that doesn't read
 GONE_FOR = timedelta(seconds=30)  # so long is waited for frames that are made anew
 LOOK_S = 1.0
+HEADERS = {
+    "Content-Type": "audio/mpeg",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would write it to its disk for who has paused
+}
 
 Again = Callable[[], Awaitable[Access]]
 
 
 class Streams:
-    """At most a hundred of them; each looks once a second whether a segment is due and may still be heard."""
+    """So many of them at most; each looks once a second whether a segment is due and may still be heard."""
 
     def __init__(self, tuner: Tuner, clock: Callable[[], datetime]) -> None:
         self._tuner = tuner
@@ -53,12 +60,13 @@ class Streams:
         who = listener.token_sha256 if listener is not None else ""
         if self.running >= MOST or (who and self._open[who] >= MOST_OF_A_LISTENER):
             return respond.later()
-        headers = {**respond.OF_FAMILY[access.claim.family], "Content-Type": "audio/mpeg", "Cache-Control": "no-store"}
+        headers = {**respond.OF_FAMILY[access.claim.family], **HEADERS}
         response = web.StreamResponse(headers=headers)
         response.force_close()
         self._open[who] += 1
         try:
             await response.prepare(request)
+            _bound(request)
             if request.method != "HEAD":
                 await self._send(request, response, found.recording.code, again)
         except ConnectionError:
@@ -103,6 +111,13 @@ class Streams:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await self._stopping.wait()
+
+
+def _bound(request: web.BaseRequest) -> None:
+    """Who takes nothing is noticed soon, and costs little until then."""
+    line = request.get_extra_info("socket")
+    if line is not None:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BYTES)
 
 
 @dataclass(slots=True)

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from bot import words
 from bot.audio.episode import MadeEpisode, Stretch, put_together
+from bot.audio.plan import Piece, Sound
 from bot.audio.tags import EpisodeTags
+from bot.errors import GiveUp
 from bot.feeds import addresses, titles
 from bot.recording import account, chapters
 from bot.recording import ledger as ledgers
@@ -23,6 +25,7 @@ from bot.worker.fetching import Apply
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.tracks import Tracks, Whole
 from storage import archive, heirs, jobs, rooms, tracks
+from storage.blobs import Blobs
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -115,6 +118,7 @@ class Finishing:
         recording, blobs = subject.recording, self._store.blobs
         pieces = list(pieces_of(subject.ledger.entries, self._store))
         if anew:
+            await asyncio.to_thread(_refuse_damaged, blobs, pieces)
             await self._tracks.drop_frames(recording.id)
         whole = await self._tracks.advance(recording, pieces, subject.channels)
         last = blobs.part(f"last-{recording.id}")
@@ -255,6 +259,17 @@ class Finishing:
         )
         payload = {"room_id": room.room_id, "body": body, "reply_to": recording.event_id}
         await jobs.add(db, NewJob(JobKind.NOTICE, f"published:{recording.event_id}", payload, once=True), now)
+
+
+def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
+    """Raises GiveUp when a chunk's file is not what was stored: the episode that is there is better than the one that
+    would be made. Blocking."""
+    chunks = [BlobKey(piece.path.name) for piece in pieces if isinstance(piece, Sound)]
+    damaged = [chunk for chunk in chunks if not blobs.holds(chunk)]
+    if damaged:
+        which = "a chunk is" if len(damaged) == 1 else f"{len(damaged)} chunks are"
+        told = f"{which} not on the disk as stored, see {blobs.relative(damaged[0])}"
+        raise GiveUp(told, reason="damaged")
 
 
 def _is_made(subject: Subject) -> bool:

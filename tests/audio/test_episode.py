@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import re
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import mutagen.mp3
 import numpy as np
 import pytest
+from mutagen.id3 import ID3
 
 from bot.audio.cover import drawn_cover
 from bot.audio.episode import MadeEpisode, Stretch, put_together
@@ -179,6 +181,16 @@ def test_hostile_names() -> None:
     assert b"a b c" in tag
     assert b"\x1b" not in tag
     assert len(tag) < 1500
+
+
+def test_chapters_stand_in_the_order_of_time() -> None:
+    """In the file too, whatever their titles are: not every player reads the table of contents."""
+    titles = ["The first has the longest title of all", "Short", "x", "Two words"]
+    chapters = tuple(Mark(DurationMs(1000 * number), title) for number, title in enumerate(titles))
+    tag = id3(EpisodeTags("t", "a", "a", TAGS.date, b"", "", "a comment", chapters), DurationMs(9000))
+    places = [tag.index(f"chp{number:03}".encode(), tag.index(b"CHAP")) for number in range(len(titles))]
+    assert places == sorted(places)
+    assert [str(one.sub_frames["TIT2"]) for one in ID3(io.BytesIO(tag)).getall("CHAP")] == titles
 
 
 def test_many_chapters() -> None:

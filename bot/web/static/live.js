@@ -4,6 +4,7 @@
 
 const PLAYLIST = "application/vnd.apple.mpegurl";
 const AGAIN_MS = 5000; // after what went wrong, and until there is something to hear
+const TWICE_MS = 60000; // what fails twice within this will not be better the third time
 const BEHIND = 4; // segments of six seconds: so far behind the newest sound a late chunk is not noticed
 
 class OnAir {
@@ -12,13 +13,12 @@ class OnAir {
     this.code = box.dataset.live;
     this.audio = box.querySelector("audio");
     this.button = box.querySelector("[data-edge]");
-    this.over = false;
+    this.button.addEventListener("click", () => this.toTheEdge());
     // Safari plays it by itself, and better; others that say so don't play MP3 this way.
     const native = /^Apple/.test(navigator.vendor) && this.audio.canPlayType(PLAYLIST) !== "";
-    if (!native && !(window.Hls && Hls.isSupported())) return;
-    this.button.addEventListener("click", () => this.toTheEdge());
-    this.button.hidden = false;
-    if (native) this.playNatively();
+    this.button.hidden = !native && !(window.Hls && Hls.isSupported());
+    if (native) this.playAlone(this.playlist);
+    else if (this.button.hidden) this.playEndless();
     else this.playByHls();
   }
 
@@ -27,10 +27,14 @@ class OnAir {
   }
 
   playByHls() {
-    let wanted = false;
-    this.audio.removeAttribute("src"); // the endless MP3
-    this.audio.load();
-    this.audio.preload = "metadata"; // of what hls.js puts there: nothing is fetched by that
+    const { audio } = this;
+    let [started, listening] = [false, false];
+    let at = -1; // where to begin: at the edge
+    let first; // segment, by its name
+    let failedAt = -Infinity;
+    audio.removeAttribute("src"); // the endless MP3
+    audio.load();
+    audio.preload = "metadata"; // of what hls.js puts there: nothing is fetched by that
     const hls = this.hls = new Hls({
       enableWorker: false,
       autoStartLoad: false, // nobody's line is used before they listen
@@ -40,53 +44,107 @@ class OnAir {
       enableID3MetadataCues: false, // the tags of segments tell nothing but the time
       enableEmsgMetadataCues: false,
     });
-    this.audio.addEventListener("play", () => {
-      if (!wanted) hls.startLoad(-1);
-      wanted = true;
+    audio.addEventListener("play", () => {
+      if (!started && this.hls) hls.startLoad(-1);
+      started = listening = true;
     });
+    audio.addEventListener("pause", () => { listening = false; });
     hls.on(Hls.Events.MANIFEST_PARSED, () => {
       this.waiting(false);
-      if (wanted) hls.startLoad(-1);
+      if (started) hls.startLoad(at);
+      if (listening) this.play(); // hls.js stops the player when it begins anew
     });
+    const anew = () => {
+      at = audio.currentTime || at;
+      hls.loadSource(this.playlist);
+    };
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
-      if (!details.live) this.ended();
+      const [{ relurl }] = details.fragments;
+      if (first && first !== relurl) anew(); // sound was taken out, or put in: the player holds what is no more
+      else if (!details.live) this.ended();
+      first = relurl;
     });
     hls.on(Hls.Events.ERROR, (_, error) => {
-      if (!error.fatal || this.swapped) return;
+      if (!error.fatal || !this.hls) return;
       if (error.type === Hls.ErrorTypes.MEDIA_ERROR) {
-        hls.recoverMediaError();
+        const again = performance.now() - failedAt < TWICE_MS;
+        failedAt = performance.now();
+        if (again || error.details.includes("Codec")) this.playEndless(); // it can't be decoded here
+        else {
+          at = audio.currentTime || at;
+          hls.recoverMediaError();
+          hls.startLoad(at);
+        }
+        if (listening) this.play();
         return;
       }
       if (error.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR) this.waiting(true);
-      // Not there yet; or something was taken out of it, and it goes on under other names.
-      setTimeout(() => { if (!this.swapped) hls.loadSource(this.playlist); }, AGAIN_MS);
-    });
-    hls.loadSource(this.playlist);
-    hls.attachMedia(this.audio);
-  }
-
-  playNatively() {
-    const { audio } = this;
-    audio.src = this.playlist;
-    audio.addEventListener("loadedmetadata", () => this.waiting(false));
-    audio.addEventListener("durationchange", () => { if (Number.isFinite(audio.duration)) this.ended(); });
-    audio.addEventListener("error", () => {
-      if (this.swapped) return;
-      const wanted = !audio.paused;
-      this.waiting(true);
+      // Not there yet; or just being made without what was taken out; or the line is broken.
+      const gone = hls.levels.length === 0 || error.response?.code === 404;
       setTimeout(() => {
-        audio.load();
-        if (wanted) audio.play();
+        if (!this.hls) return;
+        if (gone) anew();
+        else hls.startLoad();
       }, AGAIN_MS);
     });
+    hls.loadSource(this.playlist);
+    hls.attachMedia(audio);
+  }
+
+  // The endless MP3 needs nothing but the browser's own player, and has no way back.
+  playEndless() {
+    this.endHls();
+    this.endless = true;
+    this.button.hidden = true;
+    this.playAlone(`${this.code}-live.mp3`);
+  }
+
+  playAlone(source) {
+    const { audio } = this;
+    audio.src = source;
+    audio.addEventListener("loadedmetadata", () => this.waiting(false));
+    audio.addEventListener("error", () => this.stopped(!audio.paused));
+    audio.addEventListener("ended", () => this.stopped(true));
+    audio.addEventListener("play", () => { if (audio.ended && !this.over) this.toTheEdge(); });
+    audio.addEventListener("pause", () => this.look());
+    audio.addEventListener("durationchange", () => { if (Number.isFinite(audio.duration)) this.look(); });
+  }
+
+  // Whether nothing more comes: the list says it. For WebKit a growing one too can have a length, and end
+  // (https://github.com/WebKit/WebKit/pull/69638); and the MP3 ends when the line breaks.
+  async look() {
+    if (this.over) return;
+    const list = await fetch(this.playlist).then((answer) => answer.text(), () => "");
+    if (list.includes("#EXT-X-ENDLIST")) this.ended();
+  }
+
+  // Over; or not there yet, or the line is broken.
+  async stopped(listening) {
+    const { audio } = this;
+    if (this.swapped) return;
+    await this.look();
+    if (this.over) {
+      this.toTheEpisode();
+      return;
+    }
+    this.waiting(true);
+    setTimeout(() => {
+      if (this.swapped) return;
+      audio.load();
+      if (listening) this.play();
+    }, AGAIN_MS);
   }
 
   toTheEdge() {
     const { audio, hls } = this;
-    const end = audio.seekable.length ? audio.seekable.end(audio.seekable.length - 1) : 0;
-    const edge = hls ? hls.liveSyncPosition : Math.max(0, end - BEHIND * 6);
-    if (edge) audio.currentTime = edge;
-    audio.play();
+    if (!hls) audio.load(); // then it begins where the list says; not all know where its end is
+    else if (hls.liveSyncPosition) audio.currentTime = hls.liveSyncPosition;
+    this.play();
+  }
+
+  // A browser may refuse it, and what comes after may overtake it: the player's own button shows what is.
+  play() {
+    this.audio.play().catch(() => {});
   }
 
   waiting(is) {
@@ -105,12 +163,18 @@ class OnAir {
   }
 
   toTheEpisode() {
-    const { audio, hls } = this;
-    const at = audio.ended ? 0 : audio.currentTime;
+    if (this.swapped) return;
+    const { audio } = this;
+    const at = audio.ended || this.endless ? 0 : audio.currentTime;
     this.swapped = true;
-    if (hls) hls.destroy();
+    this.endHls();
     audio.src = `${this.code}.mp3`;
-    audio.currentTime = at; // the same timeline, to the sample
+    audio.currentTime = at; // the same timeline, but for the 23 ms that a decoder is late
+  }
+
+  endHls() {
+    if (this.hls) this.hls.destroy();
+    this.hls = null;
   }
 }
 

@@ -1,6 +1,7 @@
 """The line without a homeserver: events are put into the journal, media lie in a folder, everything between is real."""
 
 import asyncio
+import gc
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -249,7 +250,7 @@ async def running(directory: Path) -> AsyncIterator[Line]:
             await fetching(job)
             await line.took_in()
 
-        encoding = Encoding(store, tracks, clock)
+        encoding = Encoding(store, tracks, clock, listened=server.listened)
 
         async def encode(job: Job) -> None:
             await encoding(job)
@@ -271,6 +272,8 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         stack.push_async_callback(worker.stop, 1)
         following = asyncio.create_task(recorder.run())
         stack.push_async_callback(_end, recorder, following)
+        gc.collect()
+        gc.freeze()  # as `aircheck run` does
         yield line
 
 

@@ -1,9 +1,10 @@
-"""What each step of the audio costs, for chunks of 120 s and of 5 s, and how loud the result is."""
+"""What each step of the audio costs, for chunks of 120 s and of 5 s, and how loud and high the result is."""
 
 import asyncio
+import math
 import tempfile
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.limiter import limited
 from bot.audio.loudness import Meter
-from bot.audio.peaks import Pcm
+from bot.audio.peaks import Pcm, PeakMeter
 from bot.audio.plan import Piece, Sound, length
 from bot.audio.render import AT_ONCE, Form, Rendering, Warm, layout
 from bot.audio.track import settled
 from storage.records import SAMPLE_RATE, Container, Samples
+from tests.audio.voices import music
 
 HOUR = 3600
 SECONDS = 600
@@ -121,19 +123,26 @@ def costs(chunk_seconds: int) -> list[Figure]:
 
 
 def levels() -> list[Figure]:
-    """How loud ten minutes of speech are in the end, from recordings of any level."""
+    """How loud ten minutes are in the end, from recordings of any level, and how high."""
     voice = speech()
-    sources: dict[str, Callable[[Pcm], Pcm]] = {
-        "as recorded": lambda sound: sound,
-        "20 dB softer": lambda sound: sound * np.float32(0.1),
-        "two speakers, 15 dB apart, in turns of 20 s": _two,
+    sources: dict[str, Pcm] = {
+        "speech as recorded": voice,
+        "speech 20 dB softer": voice * np.float32(0.1),
+        "speech 20 dB louder, clipped": np.clip(voice * np.float32(10), -1, 1),
+        "speech, two speakers, 15 dB apart, in turns of 20 s": _two(voice),
+        "music": music(SECONDS),
     }
-    figures = []
-    for name, made in sources.items():
-        reached = asyncio.run(_loudness(made(voice)))
+    figures, highest = [], -math.inf
+    for name, sound in sources.items():
+        reached, peak = asyncio.run(_heard(sound))
+        assert reached is not None
         within = abs(reached - TARGET) <= (3 if "two" in name else 1)
-        figures.append(Figure(f"loudness reached, speech {name}", f"{TARGET:g} LUFS", f"{reached:.1f} LUFS", within))
-    return figures
+        figures.append(Figure(f"loudness reached, {name}", f"{TARGET:g} LUFS", f"{reached:.1f} LUFS", within))
+        highest = max(highest, peak)
+    silence, _ = asyncio.run(_heard(np.zeros((60 * SAMPLE_RATE, 1), np.float32)))
+    told = "silence" if silence is None else f"{silence:.1f} LUFS"
+    figures.append(Figure("loudness reached, silence", "silence", told, silence is None))
+    return [*figures, at_most("the highest true peak of them, as MP3", highest, -1.0, "dBTP")]
 
 
 def speech() -> Pcm:
@@ -154,8 +163,8 @@ def _two(sound: Pcm) -> Pcm:
     return sound * factors
 
 
-async def _loudness(sound: Pcm) -> float:
-    """Of the MP3, as heard on two channels."""
+async def _heard(sound: Pcm) -> tuple[float | None, float]:
+    """Of the MP3: how loud it is on two channels, and its true peak."""
     ffmpeg = Ffmpeg.find()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -164,13 +173,12 @@ async def _loudness(sound: Pcm) -> float:
         pieces: list[Piece] = [Sound(source, Container.WAV, False, Samples(len(sound)))]
         rendering = Rendering(pieces, layout(pieces, FORM), FORM, start_db=None, ffmpeg=ffmpeg, workdir=folder)
         await rendering.make(0, None, out)
-        meter = Meter()
+        meter, peaks = Meter(), PeakMeter()
         heard: list[Piece] = [Sound(out, Container.MP3, False, Samples(len(sound)))]
         async for block in pcm(heard, ffmpeg, folder):
             meter.add(block)
-        reached = meter.integrated()
-        assert reached is not None
-        return reached
+            peaks.add(block)
+        return meter.integrated(), peaks.dbtp()
 
 
 def _write_wav(path: Path, sound: Pcm) -> None:

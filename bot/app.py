@@ -4,6 +4,7 @@ Web and workers start first, so that feeds are there without the homeserver.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -40,7 +41,7 @@ from bot.worker.pictures import Pictures
 from bot.worker.rereading import Rereading
 from bot.worker.tracks import Tracks
 from storage.errors import StoreError
-from storage.records import JobKind, MediaSource, RoomId, UserId
+from storage.records import JobKind, MediaSource, RecordingId, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,9 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as aircheck:
+        # What is there by now stays. Else each full pass of the collector looks through it: all stands still for 0.1 s.
+        gc.collect()
+        gc.freeze()
         stopped = asyncio.create_task(stop.wait())
         ends: set[asyncio.Future[Any]] = {stopped, aircheck.failed}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -141,7 +145,10 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         clock=clock,
     )
     session = Session(settings, settings.storage.path, intake, clock)
-    worker = Worker(store, _handlers(settings, store, ffmpeg, secret, recorder, session, intake, clock), clock)
+    handlers = _handlers(
+        settings, store, ffmpeg, secret, recorder, session, intake, clock, listened=lambda one: web.listened(one)
+    )
+    worker = Worker(store, handlers, clock)
     web = WebServer(
         store,
         settings,
@@ -171,6 +178,8 @@ def _handlers(
     session: Session,
     intake: Intake,
     clock: Clock,
+    *,
+    listened: Callable[[RecordingId], bool],
 ) -> dict[JobKind, Handler]:
     """Who does which kind of job."""
 
@@ -196,7 +205,7 @@ def _handlers(
     )
     return {
         JobKind.FETCH: Fetching(store, settings, ffmpeg, download=download, apply=recorder.apply, clock=clock),
-        JobKind.ENCODE: Encoding(store, tracks, clock),
+        JobKind.ENCODE: Encoding(store, tracks, clock, listened=listened),
         JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
         JobKind.COVER: pictures,
         JobKind.FOLLOW: Rereading(store, Past(session), clock=clock),

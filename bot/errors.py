@@ -30,18 +30,21 @@ class StartError(AircheckError):
 
 
 class TryLater(AircheckError):
-    """It may work later: the job is put back. `after_s` is the other side's wish, in seconds."""
+    """It may work later: the job is put back. `after_s` is the other side's wish, in seconds; `at_most_s` where it is
+    something of ours that is waited for, which tells nobody when it is there."""
 
     def __init__(
         self,
         sentence: str,
         *,
         after_s: float | None = None,
+        at_most_s: float | None = None,
         room: str | None = None,
         event: str | None = None,
     ) -> None:
         super().__init__(sentence, room=room, event=event)
         self.after_s = after_s
+        self.at_most_s = at_most_s
 
 
 class GiveUp(AircheckError):

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, delete, func, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, delete, func, or_, select, union_all, update
 
 from storage.database import Connection
+from storage.kept import Edition, new_edition
 from storage.records import (
     BlobKey,
     Chunk,
@@ -20,7 +21,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
-from storage.rows import columns, put, record
+from storage.rows import columns, put, put_all, record, records
 from storage.tables import chunks as chunk_table
 from storage.tables import episodes, extents
 from storage.tables import recordings as recording_table
@@ -28,6 +29,7 @@ from storage.tables import rooms as room_table
 
 OPEN = (RecordingState.LIVE, RecordingState.FINISHING)
 CODE_LETTERS = 6
+AT_ONCE = 100  # chunks; more are written in several turns of the event loop
 
 
 def new_code() -> str:
@@ -107,7 +109,18 @@ async def save_recording(db: Connection, value: Recording) -> None:
 async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
     """A recording's chunks in the room's order."""
     statement = select(chunk_table).where(chunk_table.c.recording_id == recording_id).order_by(chunk_table.c.position)
-    return tuple(record(Chunk, row) for row in await db.execute(statement))
+    return await records(Chunk, await db.execute(statement))
+
+
+async def edition(db: Connection, recording_id: RecordingId) -> Edition:
+    """Of a recording's chunks: the same edition, the same chunks (`storage.kept`)."""
+    statement = select(recording_table.c.chunks_edition).where(recording_table.c.id == recording_id)
+    return Edition((await db.execute(statement)).scalar_one_or_none() or "")
+
+
+async def chunks_change(db: Connection, whose: ColumnElement[bool]) -> None:
+    """Said before chunks of these recordings are written, by everybody who does so."""
+    await db.execute(update(recording_table).where(whose).values(chunks_edition=new_edition()))
 
 
 async def chunk(db: Connection, event_id: EventId) -> Chunk | None:
@@ -116,11 +129,24 @@ async def chunk(db: Connection, event_id: EventId) -> Chunk | None:
 
 
 async def save_chunk(db: Connection, value: Chunk) -> None:
-    await put(db, chunk_table, columns(value))
+    await save_chunks(db, [value])
 
 
-async def delete_chunks(db: Connection, recording_id: RecordingId, events: list[EventId] | None = None) -> None:
+async def save_chunks(db: Connection, values: Sequence[Chunk]) -> None:
+    """A chunk that lay with another recording leaves it."""
+    for start in range(0, len(values), AT_ONCE):
+        some = values[start : start + AT_ONCE]
+        left = select(chunk_table.c.recording_id).where(chunk_table.c.event_id.in_([one.event_id for one in some]))
+        ids = recording_table.c.id
+        await chunks_change(db, or_(ids.in_({one.recording_id for one in some}), ids.in_(left)))
+        await put_all(db, chunk_table, [columns(one) for one in some])
+
+
+async def delete_chunks(db: Connection, recording_id: RecordingId, events: Sequence[EventId] | None = None) -> None:
     """These of a recording's chunks, or all."""
+    if events is not None and not events:
+        return
+    await chunks_change(db, recording_table.c.id == recording_id)
     statement = delete(chunk_table).where(chunk_table.c.recording_id == recording_id)
     await db.execute(statement if events is None else statement.where(chunk_table.c.event_id.in_(events)))
 

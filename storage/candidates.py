@@ -50,13 +50,19 @@ async def settle(db: Connection, recording: Recording) -> None:
     """Where nothing is missing nothing is looked for: those of complete recordings go, once none of its speaker in
     its room is open."""
     if not await archive.open_recordings(db, recording.room_id, recording.broadcaster):
-        complete = _lies_with(*_of_its_speaker(recording), recordings.c.state == RecordingState.COMPLETE)
-        await db.execute(delete(chunks).where(IS_CANDIDATE, complete))
+        await _remove(db, *_of_its_speaker(recording), recordings.c.state == RecordingState.COMPLETE)
 
 
 async def prune(db: Connection, before: datetime) -> None:
     """Those of recordings that ended earlier go: their sources hold keys of media that nobody meant for us."""
-    await db.execute(delete(chunks).where(IS_CANDIDATE, _lies_with(recordings.c.ended_at < before)))
+    await _remove(db, recordings.c.ended_at < before)
+
+
+async def _remove(db: Connection, *conditions: ColumnElement[bool]) -> None:
+    """Those of such recordings."""
+    theirs = select(chunks.c.recording_id).where(IS_CANDIDATE, _lies_with(*conditions))
+    await archive.chunks_change(db, recordings.c.id.in_(theirs))
+    await db.execute(delete(chunks).where(IS_CANDIDATE, _lies_with(*conditions)))
 
 
 def _of_its_speaker(recording: Recording) -> tuple[ColumnElement[bool], ...]:

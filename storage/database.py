@@ -4,12 +4,13 @@ One writer at a time (a lock of ours, and BEGIN IMMEDIATE for other processes), 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Delete, Insert, TextClause, Update, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -48,10 +49,17 @@ class Changes:
 
     def __init__(self) -> None:
         self.number = 0  # of commits so far: the same number, the same content
+        self._of: Counter[str | None] = Counter()
         self._waiters: set[asyncio.Event] = set()
 
-    def tell(self) -> None:
+    def of(self, table: str) -> int:
+        """Commits that may have written this table: the same number, the same rows."""
+        return self._of[table] + self._of[None]
+
+    def tell(self, tables: Collection[str | None] = (None,)) -> None:
+        """Some of these were written; None: nobody knows what."""
         self.number += 1
+        self._of.update(tables)
         for waiter in self._waiters:
             waiter.set()
 
@@ -77,6 +85,15 @@ class Database:
         self._writer = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
         self._readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS, hide_parameters=True)
         self._lock = asyncio.Lock()
+        self._written: set[str | None] = set()  # tables, in this transaction
+
+        @event.listens_for(self._writer.sync_engine, "before_execute")
+        def _note(_: Any, statement: Any, *__: Any) -> None:
+            if isinstance(statement, Insert | Update | Delete):
+                self._written.add(statement.entity_description["name"])
+            elif isinstance(statement, TextClause):
+                self._written.add(None)
+
         _prepare(self._writer, "BEGIN IMMEDIATE")
         _prepare(self._readers, "BEGIN")
 
@@ -125,11 +142,14 @@ class Database:
         Raises DiskFullError when there is no room, StoreBusyError when it can't be now; nothing was written then.
         """
         try:
-            async with self._lock, self._writer.begin() as connection:
-                yield connection
+            async with self._lock:
+                self._written.clear()
+                async with self._writer.begin() as connection:
+                    yield connection
+                written = frozenset(self._written)
         except OperationalError as error:
             raise _trouble(error) from None
-        self.changes.tell()
+        self.changes.tell(written)
 
 
 @asynccontextmanager

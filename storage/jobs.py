@@ -86,6 +86,12 @@ async def next_due(db: Connection, kinds: Collection[JobKind], passing: Collecti
     return (await db.execute(statement)).scalar_one_or_none()
 
 
+async def next_of_each(db: Connection) -> dict[JobKind, datetime]:
+    """When the next ready job of each kind wants to run, as `next_due`; kinds without one are not in it."""
+    ready = select(jobs.c.kind, func.min(jobs.c.run_at).label("run_at")).where(jobs.c.state == JobState.READY, _FREE)
+    return {row.kind: row.run_at for row in await db.execute(ready.group_by(jobs.c.kind))}
+
+
 async def done(db: Connection, job_id: JobId, now: datetime) -> None:
     """It is done; what it carried (words, addresses) is not kept."""
     values: dict[str, Any] = {"state": JobState.DONE, "error": None, "payload": {}, "changed_at": now}

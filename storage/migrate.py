@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from storage.errors import StoreError, StoreTooNewError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in `migrations/versions`; a test keeps the two together."""
 
 

@@ -144,6 +144,13 @@ class OggFacts:
     contiguous: bool  # page numbers run on without a hole inside the chunk
     head_sha256: str  # of the OpusHead packet: another head, another run
 
+    def end_trim(self, begins_at: int | None = None) -> Samples:
+        """What the granule of the last page cuts off the end of a stream (RFC 7845, section 4.4). A last page that
+        stands alone in its chunk tells its end only: `begins_at` is the granule that the chunk before it ends with."""
+        begin = self.start_granule if begins_at is None else max(begins_at, self.start_granule)
+        surplus = begin + self.packet_samples - self.end_granule
+        return Samples(surplus if self.eos and 0 <= surplus <= self.packet_samples else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkFacts:

@@ -1,15 +1,18 @@
 """Rows to records and back: a column is a field."""
 
+import asyncio
 import dataclasses
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, Table, bindparam
+from sqlalchemy import CursorResult, Row, Table, bindparam
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from storage.database import Connection
 
 Record = TypeVar("Record")
+
+AT_ONCE = 100  # rows; more are read in several turns of the event loop
 
 
 def columns(record: Any) -> dict[str, Any]:
@@ -20,7 +23,22 @@ def columns(record: Any) -> dict[str, Any]:
 def record(kind: type[Record], row: Row[Any]) -> Record:
     """A record of `kind` from a row that has its fields."""
     mapping = row._mapping
-    return kind(**{field.name: mapping[field.name] for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
+    return kind(**{name: mapping[name] for name in _names(kind)})  # type: ignore[arg-type]
+
+
+async def records(kind: type[Record], rows: CursorResult[Any]) -> tuple[Record, ...]:
+    """Many of them: whatever else there is to do goes on meanwhile."""
+    found: list[Record] = []
+    for some in rows.partitions(AT_ONCE):
+        if found:
+            await asyncio.sleep(0)
+        found += [record(kind, row) for row in some]
+    return tuple(found)
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 async def put(db: Connection, table: Table, values: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from storage.blobs import Blobs
+from storage.chunks import Chunks
 from storage.database import Changes, Connection, Database
 from storage.errors import StoreError, StoreLockedError
 
@@ -22,6 +23,7 @@ class Store:
         self.directory = directory
         self.database = database
         self.blobs = Blobs(directory)
+        self.chunks = Chunks()
         self._lock = lock
 
     @classmethod

@@ -254,6 +254,7 @@ recordings = Table(
     Column("description", Text),
     Column("broadcaster_name", Text),
     Column("resumes", Positions, nullable=False, server_default="[]"),
+    Column("chunks_edition", String(16), nullable=False, server_default=""),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
     Index("ix_recordings_newest", "room_id", "started_at", "id"),
     sqlite_autoincrement=True,
@@ -307,6 +308,7 @@ tracks = Table(
     Column("start_db", Float),
     Column("generation", Integer, nullable=False),
     Column("live_from", Utc),
+    Column("edition", String(16), nullable=False, server_default=""),
 )
 
 cuts = Table(

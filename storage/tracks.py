@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import delete, func, select, update
 
 from storage.database import Connection
-from storage.records import BlobKey, Cut, Extent, RecordingId, RoomId, Samples, Track
-from storage.rows import columns, put, put_all, record
+from storage.kept import Edition, new_edition
+from storage.records import BlobKey, Cut, Extent, Recording, RecordingId, Samples, Track
+from storage.rows import columns, put, put_all, record, records
 from storage.tables import chunks, recordings
 from storage.tables import cuts as cut_table
 from storage.tables import extents as extent_table
@@ -18,19 +19,34 @@ async def track(db: Connection, recording_id: RecordingId) -> Track | None:
     return record(Track, row) if row else None
 
 
+async def edition(db: Connection, recording_id: RecordingId) -> Edition | None:
+    """The same edition, the same track with all that belongs to it (`storage.kept`); None: there is no track."""
+    statement = select(track_table.c.edition).where(track_table.c.recording_id == recording_id)
+    found = (await db.execute(statement)).scalar_one_or_none()
+    return None if found is None else Edition(found)
+
+
+async def _changed(db: Connection, recording_id: RecordingId) -> None:
+    """Said by everything here that writes."""
+    changed = update(track_table).where(track_table.c.recording_id == recording_id)
+    await db.execute(changed.values(edition=new_edition()))
+
+
 async def save(db: Connection, value: Track) -> None:
     await put(db, track_table, columns(value))
+    await _changed(db, value.recording_id)
 
 
 async def cuts(db: Connection, recording_id: RecordingId) -> tuple[Cut, ...]:
     """All pieces of a track in the order of the sound."""
     wanted = [column for column in cut_table.c if column.name not in ("recording_id", "peaks")]
     statement = select(*wanted).where(cut_table.c.recording_id == recording_id).order_by(cut_table.c.ordinal)
-    return tuple(record(Cut, row) for row in await db.execute(statement))
+    return await records(Cut, await db.execute(statement))
 
 
 async def add_cuts(db: Connection, recording_id: RecordingId, pieces: Collection[Cut]) -> None:
     """Pieces behind those that are there."""
+    await _changed(db, recording_id)
     await put_all(db, cut_table, [{"recording_id": recording_id, **columns(piece)} for piece in pieces])
 
 
@@ -38,6 +54,7 @@ async def replace_cuts(
     db: Connection, recording_id: RecordingId, pieces: Sequence[Cut], kept: Mapping[int, int]
 ) -> None:
     """Another row of pieces. `kept`: new ordinals of pieces that were there, with their old ones; their peaks stay."""
+    await _changed(db, recording_id)
     statement = select(cut_table.c.ordinal, cut_table.c.peaks).where(cut_table.c.recording_id == recording_id)
     peaks = {row.ordinal: row.peaks for row in await db.execute(statement)}
     await db.execute(delete(cut_table).where(cut_table.c.recording_id == recording_id))
@@ -50,6 +67,7 @@ async def replace_cuts(
 
 async def decide(db: Connection, recording_id: RecordingId, decided: Collection[tuple[Cut, bytes]]) -> None:
     """What was decided of these pieces, each with its peaks."""
+    await _changed(db, recording_id)
     for piece, peaks in decided:
         statement = update(cut_table).where(
             cut_table.c.recording_id == recording_id, cut_table.c.ordinal == piece.ordinal, cut_table.c.key == piece.key
@@ -73,7 +91,7 @@ async def off_by(db: Connection, recording_id: RecordingId) -> tuple[Samples, ..
 async def extents(db: Connection, recording_id: RecordingId) -> tuple[Extent, ...]:
     """Where the frames lie, in their order."""
     statement = select(extent_table).where(extent_table.c.recording_id == recording_id).order_by(extent_table.c.first)
-    return tuple(record(Extent, row) for row in await db.execute(statement))
+    return await records(Extent, await db.execute(statement))
 
 
 async def reach(db: Connection, recording_id: RecordingId) -> int:
@@ -106,15 +124,27 @@ async def holds(db: Connection, recording_id: RecordingId) -> bool:
 
 
 async def add_extent(db: Connection, recording_id: RecordingId, extent: Extent) -> None:
+    await _changed(db, recording_id)
     await put(db, extent_table, {"recording_id": recording_id, **columns(extent)})
 
 
 async def replace_extents(db: Connection, recording_id: RecordingId, new: Sequence[Extent]) -> frozenset[BlobKey]:
     """Other places for the frames; the blobs that this track needs no longer."""
+    await _changed(db, recording_id)
     before = {extent.blob for extent in await extents(db, recording_id)}
     await db.execute(delete(extent_table).where(extent_table.c.recording_id == recording_id))
     await put_all(db, extent_table, [{"recording_id": recording_id, **columns(extent)} for extent in new])
     return frozenset(before - {extent.blob for extent in new})
+
+
+async def empty(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey]:
+    """Nothing is left of a track's sound; the blobs that it needed. What may come is another generation."""
+    gone = await replace_extents(db, recording_id, ())
+    await db.execute(delete(cut_table).where(cut_table.c.recording_id == recording_id))
+    left = update(track_table).where(track_table.c.recording_id == recording_id)
+    await db.execute(left.values(generation=track_table.c.generation + 1, live_from=None))
+    await _changed(db, recording_id)
+    return gone
 
 
 async def forget(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey]:
@@ -125,15 +155,16 @@ async def forget(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey
     return gone
 
 
-async def last_level(db: Connection, room_id: RoomId, but: RecordingId, target_lufs: float | None) -> str | None:
-    """What the last piece of the room's newest other track with this target handed on."""
+async def last_level(db: Connection, before: Recording, target_lufs: float | None) -> str | None:
+    """What the last piece of the newest track with this target handed on that the room had before this recording:
+    whenever it is made again, it begins as it began."""
     if target_lufs is None:
         return None
     statement = (
         select(cut_table.c.level)
         .join(recordings, recordings.c.id == cut_table.c.recording_id)
         .join(track_table, track_table.c.recording_id == cut_table.c.recording_id)
-        .where(recordings.c.room_id == room_id, recordings.c.id != but)
+        .where(recordings.c.room_id == before.room_id, recordings.c.position < before.position)
         .where(track_table.c.target_lufs == target_lufs, cut_table.c.level.is_not(None))
         .order_by(recordings.c.position.desc(), cut_table.c.ordinal.desc())
         .limit(1)

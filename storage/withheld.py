@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from storage import archive
 from storage.database import Connection
 from storage.records import KEY_WITHHELD, ChunkState, SessionId, UserId, Withheld
 from storage.tables import chunks, recordings, withheld
@@ -41,6 +42,7 @@ async def mark(db: Connection, session: SessionId, sender: UserId) -> None:
         return
     theirs = chunks.c.recording_id.in_(select(recordings.c.id).where(recordings.c.broadcaster == sender))
     waiting = (chunks.c.session_id == session) & (chunks.c.state == ChunkState.WAITING_FOR_KEY) & theirs
+    await archive.chunks_change(db, recordings.c.id.in_(select(chunks.c.recording_id).where(waiting)))
     await db.execute(update(chunks).where(waiting).values(reason=f"{KEY_WITHHELD}{code}"))
 
 

@@ -187,6 +187,7 @@ class Shell:
         self.ffmpeg = find_ffmpeg()
         self.download: Download = download
         self.opens: Callable[[HeardEvent], HeardEvent | None] = lambda _: None
+        self.listened = True  # to all that is live: their tracks only grow
         self._begin()
 
     def _begin(self) -> None:
@@ -212,7 +213,7 @@ class Shell:
         tracks = Tracks(store, settings, ffmpeg, clock)
         self.handlers: dict[JobKind, Handler] = {
             JobKind.FETCH: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),
-            JobKind.ENCODE: Encoding(store, tracks, clock),
+            JobKind.ENCODE: Encoding(store, tracks, clock, listened=lambda _: self.listened),
             JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
             JobKind.COVER: pictures,
             JobKind.FORGET: Forgetting(store),

@@ -9,7 +9,9 @@ import pytest
 
 from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
+from bot.recorder import Recorder
 from bot.recording import machine
+from bot.recording.policy import Limits
 from storage import archive, jobs, journal
 from storage.database import Connection
 from storage.errors import StoreBusyError
@@ -252,6 +254,22 @@ async def test_nobody_is_abandoned_whose_words_are_not_read_yet(stage: Shell) ->
     assert await state_of(stage, START) is RecordingState.LIVE
     stage.clock.pass_by(3600)
     await stage.recorder.tick(job)
+    assert await state_of(stage, START) is not RecordingState.LIVE
+
+
+async def test_an_end_comes_soon_after_an_outage_however_long_that_was(stage: Shell) -> None:
+    """While the homeserver is away a clock is looked at again and again; the pauses don't grow with it."""
+    heard_all = False
+    recorder = Recorder(stage.store, Limits(quiet_period_s=60), stage.clock, hears=lambda: heard_all)
+    stage.handlers[JobKind.TICK] = recorder.tick
+    await stage.hear(info(START, "started"))
+    stage.clock.pass_by(3600)
+    for _ in range(20):
+        assert await stage.work_one([JobKind.TICK])
+        assert await state_of(stage, START) is RecordingState.LIVE
+        stage.clock.pass_by(40)
+    heard_all = True
+    assert await stage.work_one([JobKind.TICK])
     assert await state_of(stage, START) is not RecordingState.LIVE
 
 

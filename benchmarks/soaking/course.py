@@ -7,10 +7,11 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ MIB = 1024 * 1024
 PASSWORD = "correct horse"
 SETTLING = 6  # rooms that are opened at once
 VERIFYING = 2  # episodes that are compared at once
+WATCH_S = 0.1
+WEATHER_AT_MOST_S = 20.0
 
 FAULTS: Mapping[Fault, int] = {
     Fault.KILL: 4,
@@ -110,8 +113,11 @@ class Soak:
             self._say("the bot is there")
             await self._settle(stack)
             self._say(f"{len(self.speakers)} rooms are open")
-            await asyncio.gather(self._broadcast(), self._trouble(bot, self.shape.speaking_s, self.shape.faults))
-            await self._trouble(bot, self.shape.ending_s, self.shape.at_the_end)
+            speaking = asyncio.ensure_future(self._broadcast())
+            trouble = self._trouble(bot, self.shape.speaking_s, self.shape.faults, lambda: self._said_s(speaking))
+            await asyncio.gather(speaking, trouble)
+            ended = time.monotonic()
+            await self._trouble(bot, self.shape.ending_s, self.shape.at_the_end, lambda: time.monotonic() - ended)
             self._say("all was said and done")
             recordings = await self._until_settled(bot)
             verdict = judge(self.truths, recordings)
@@ -178,10 +184,17 @@ class Soak:
         await asyncio.gather(*map(speak, self.speakers, chances))
         self._say("all have spoken")
 
-    async def _trouble(self, bot: BotProcess, seconds: float, faults: Mapping[Fault, int]) -> None:
-        began = time.monotonic()
+    def _said_s(self, speaking: asyncio.Future[None]) -> float:
+        """How much of the time of all broadcasts is over, by what was sent: on a slow machine it passes more slowly."""
+        sent = sum(len(truth.sent) for truth in self.truths)
+        share = sent / (self.shape.rooms * self.shape.chunks)
+        return self.shape.speaking_s * (1.0 if speaking.done() else share)
+
+    async def _trouble(
+        self, bot: BotProcess, seconds: float, faults: Mapping[Fault, int], passed_s: Callable[[], float]
+    ) -> None:
         for trouble in plan(self.shape.seed, seconds, faults):
-            await asyncio.sleep(max(0.0, began + trouble.at_s - time.monotonic()))
+            await _until(partial(_is_time, trouble, passed_s))
             self._say(f"fault: {trouble.fault}")
             await self._inject(trouble, bot)
             self.injected[trouble.fault] += 1
@@ -201,8 +214,12 @@ class Soak:
                     await self.homeserver.restart()
             case weather:
                 assert weather in WEATHER
+                before = self.line.met[weather]
                 self.line.fault = weather
                 await asyncio.sleep(trouble.for_s)
+                with suppress(TimeoutError):  # nobody may be out in it
+                    async with asyncio.timeout(WEATHER_AT_MOST_S):
+                        await _until(lambda: self.line.met[weather] > before)
                 self.line.fault = None
 
     # ---- after it
@@ -255,3 +272,13 @@ class Soak:
             if problem is not None:
                 verdict.wrong_episodes += 1
                 verdict.problems.append(problem)
+
+
+def _is_time(trouble: Trouble, passed_s: Callable[[], float]) -> bool:
+    return passed_s() >= trouble.at_s
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    """Returns once this is true."""
+    while not done():  # noqa: ASYNC110  others write plain data
+        await asyncio.sleep(WATCH_S)

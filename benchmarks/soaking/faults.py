@@ -26,7 +26,7 @@ SHARE = 0.6  # of the time until the next one, at most
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Seconds from the first broadcast on; `for_s` counts for weather only."""
+    """Seconds of speech from the first broadcast on; `for_s` counts for weather only, and by the clock."""
 
     at_s: float
     fault: Fault

@@ -4,12 +4,10 @@ A mimetype or a name is the sender's word. What is found here picks the one demu
 and manifests (HLS, DASH, ffconcat), which make it read other files, are not among them.
 """
 
-from collections import deque
 from typing import BinaryIO
 
 from bot.audio.mp3 import after_id3, read_header, read_info
-from bot.audio.mp4 import has_edit_list, mp4_is_cut, mp4_samples
-from bot.audio.ogg import read_pages
+from bot.audio.mp4 import has_edit_list, has_many_edits, mp4_is_cut, mp4_samples
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Timing
 
@@ -165,7 +163,7 @@ def _has_lame_tag(file: BinaryIO) -> bool:
 
 
 def refuse_truncated(file: BinaryIO, container: Container) -> None:
-    """Raises GiveUp (`truncated`) where the container says that more bytes should be there; for Ogg as read_pages."""
+    """Raises GiveUp (`truncated`) where the container says that more bytes should be there; of Ogg its pages tell."""
     length = file.seek(0, 2)
     if container is Container.MP4_AAC:
         cut = mp4_is_cut(file, length)
@@ -173,14 +171,16 @@ def refuse_truncated(file: BinaryIO, container: Container) -> None:
         cut = _wav_is_cut(file, length)
     elif container is Container.CAF:
         cut = _caf_is_cut(file, length)
-    elif container in (Container.OGG_VORBIS, Container.OGG_FLAC):
-        file.seek(0)
-        deque(read_pages(file), maxlen=0)
-        return
     else:
         return
     if cut:
         raise GiveUp("the chunk's file ends too early", reason="truncated")
+
+
+def refuse_crafted(file: BinaryIO, container: Container) -> None:
+    """Raises GiveUp (`undecodable`) for what no recorder writes and is dear to decode."""
+    if container is Container.MP4_AAC and has_many_edits(file):
+        raise GiveUp("the chunk has more edits than a recording", reason="undecodable")
 
 
 def _caf_is_cut(file: BinaryIO, length: int) -> bool:

@@ -8,7 +8,7 @@ import asyncio
 import io
 import logging
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.mp3 import MP3_REST
-from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, end_trim, opus_facts, usual_head
+from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, opus_facts, usual_head
 from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
+from bot.audio.resampling import Resampler
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, OggFacts, Samples
 
@@ -147,7 +148,9 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
             if writer is not None:
                 writer.close()
     after = Run(facts.serial, facts.last_page + 1, facts.end_granule, tail)
-    return _Joint(rebuilt if sound.samples else None, after, end_trim(facts))
+    carries_on = run is not None and (run.serial, run.next_page) == (facts.serial, facts.first_page)
+    trim = facts.end_trim(run.end_granule if run is not None and carries_on else None)
+    return _Joint(rebuilt if sound.samples else None, after, trim)
 
 
 def _writer(out: Any, head: Head, skip: int, before: Sequence[bytes]) -> OpusWriter:
@@ -215,7 +218,10 @@ async def _measured(
         try:
             # One second more than wanted shows that there is more, and bounds what a hostile file can cost.
             seconds = sound.samples / SAMPLE_RATE + 1
-            async with aclosing(_blocks(ffmpeg, joint.path, sound.container, seconds, channels)) as blocks:
+            rate = await _rate(ffmpeg, joint.path, sound.container)
+            decoded = _blocks(ffmpeg, joint.path, sound.container, seconds, channels, rate)
+            resampler = None if rate == SAMPLE_RATE else Resampler(rate, channels, sound.samples)
+            async with aclosing(decoded), aclosing(_resampled(decoded, resampler)) as blocks:
                 async for block in blocks:
                     wanted = block[: max(0, sound.samples - found.samples)]
                     found.samples += len(block)
@@ -227,12 +233,41 @@ async def _measured(
         yield block
 
 
+async def _rate(ffmpeg: Ffmpeg, path: Path, container: Container) -> int:
+    """The one at which ffmpeg is to decode: the file's own, so that it does not resample it."""
+    if container is Container.OGG_OPUS:
+        return SAMPLE_RATE
+    return (await ffmpeg.describe(path, container)).rate or SAMPLE_RATE
+
+
+async def _resampled(blocks: AsyncIterator[Pcm], resampler: Resampler | None) -> AsyncGenerator[Pcm, None]:
+    """At 48 kHz. What there is of a damaged file is given in full."""
+    failure: GiveUp | None = None
+    try:
+        async for block in blocks:
+            for part in _parts(block if resampler is None else await asyncio.to_thread(resampler.put, block)):
+                yield part
+    except GiveUp as damage:
+        failure = damage
+    if resampler is not None:
+        for part in _parts(await asyncio.to_thread(resampler.end)):
+            yield part
+    if failure is not None:
+        raise failure
+
+
+def _parts(block: Pcm) -> Iterator[Pcm]:
+    for start in range(0, len(block), BLOCK):
+        yield block[start : start + BLOCK]
+
+
 async def _blocks(
-    ffmpeg: Ffmpeg, path: Path, container: Container, seconds: float, channels: int
+    ffmpeg: Ffmpeg, path: Path, container: Container, seconds: float, channels: int, rate: int
 ) -> AsyncGenerator[Pcm, None]:
     """Decoded bytes as arrays of finite numbers."""
     rest, size = b"", 4 * channels
-    async with aclosing(ffmpeg.decode(path, container, max_seconds=seconds, channels=channels)) as stream:
+    decoded = ffmpeg.decode(path, container, max_seconds=seconds, channels=channels, rate=rate)
+    async with aclosing(decoded) as stream:
         async for data in stream:
             data = rest + data
             whole = len(data) // size * size

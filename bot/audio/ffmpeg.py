@@ -2,9 +2,10 @@
 
 What strangers send is opened from a file with one demuxer named by us: a playlist or manifest in sound's clothes
 is never looked into, and the file protocol is the only one. Limits are set from outside with prlimit(2) as soon as
-the child has a pid: a function between fork and exec is not safe in a process with threads, a Python in between
-would cost more than most decodings, and in the moment that it takes a child can neither eat memory nor time worth
-speaking of. Children get an empty environment and may write no file (decoders) or one (encoders).
+the child has a pid: a function between fork and exec is not safe in a process with threads, and a Python in between
+would cost more than most decodings. On a busy machine that may take a second, and memory that a child has by then
+stays its own: so a shell limits that first, and becomes the program. Children get an empty environment and may write
+no file (decoders) or one (encoders).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +28,11 @@ from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import SAMPLE_RATE, Container
 
 MEMORY_BYTES = 1 << 30  # of addresses: with the program itself and what it reserves and never touches
-DATA_BYTES = 300 << 20  # of memory that it can write to; a decoder takes 40 MiB
+DATA_BYTES = 224 << 20  # of memory that it can write to, beside 50 MiB of the program; a decoder takes a few
 OPEN_FILES = 64
 BLOCK_BYTES = 1 << 18
 FIRST_CPU_S = 1
+SHORT_S = 905.0  # of sound: what others can wait for, with the little that is decoded or encoded beside
 EFFORT = 7
 """LAME's, from 0 (slow) to 9: the default of 5 costs twice as much (24 s of CPU for an hour) as 7."""
 CODECS = (
@@ -38,8 +40,17 @@ CODECS = (
     "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
     "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
 )
-_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: [^\n]*?, (\d{1,10}) Hz, ([^,\n]+)", re.MULTILINE)
+_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: ([^\n]*?), (\d{1,10}) Hz, ([^,\n]+)", re.MULTILINE)
 _LAYOUTS = {b"mono": 1, b"stereo": 2, b"2.1": 3, b"3.0": 3, b"quad": 4, b"4.0": 4, b"5.0": 5, b"5.1": 6, b"7.1": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file's sound before it is decoded; zeros where ffmpeg can't tell."""
+
+    rate: int  # Hz
+    channels: int
+    maybe_mono: bool = False  # HE-AAC doesn't always say whether one channel is spread to two: ffmpeg makes two of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +164,13 @@ def limit(pid: int, limits: Limits) -> None:
             resource.prlimit(pid, kind, (soft, bound))
 
 
+def _limited(command: Sequence[str], limits: Limits) -> list[str]:
+    """The command with its memory limited from the beginning. A limit that is there already and lower stays."""
+    kib = {"v": limits.memory_bytes >> 10, "d": DATA_BYTES >> 10}
+    bounds = "".join(f"ulimit -{kind} {size} 2>/dev/null; " for kind, size in kib.items())
+    return ["/bin/sh", "-c", f'{bounds}exec "$@"', "sh", *command]
+
+
 @asynccontextmanager
 async def running(
     command: Sequence[str], limits: Limits, *, feed: bool = False, hear_errors: bool = False
@@ -161,7 +179,7 @@ async def running(
     error; the other is thrown away. Killed and reaped however the block is left."""
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
-        *command,
+        *_limited(command, limits),
         stdin=pipe if feed else nothing,
         stdout=nothing if hear_errors else pipe,
         stderr=pipe if hear_errors else nothing,
@@ -177,6 +195,20 @@ async def running(
         await asyncio.shield(child.kill())
 
 
+class Places:
+    """For two children at once, first come, first served. Only one of them may have hours of sound to work on: whoever
+    sends those keeps nobody waiting who sends minutes."""
+
+    def __init__(self) -> None:
+        self._any = asyncio.Semaphore(2)
+        self._long = asyncio.Semaphore(1)
+
+    @asynccontextmanager
+    async def one(self, *, long: bool = False) -> AsyncIterator[None]:
+        async with self._long if long else nullcontext(), self._any:
+            yield
+
+
 @dataclass(frozen=True, slots=True)
 class Ffmpeg:
     """A program that was seen to run. At most two children decode and two encode at once: an encoder waits for
@@ -184,8 +216,8 @@ class Ffmpeg:
 
     exe: str
     version: str = ""
-    _decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2), repr=False, compare=False)
-    _encoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2), repr=False, compare=False)
+    _decoding: Places = field(default_factory=Places, repr=False, compare=False)
+    _encoding: Places = field(default_factory=Places, repr=False, compare=False)
 
     @classmethod
     def find(cls, configured: str | None = None) -> "Ffmpeg":
@@ -205,45 +237,56 @@ class Ffmpeg:
         return cls(exe, version)
 
     async def decode(
-        self, path: Path, container: Container, *, max_seconds: float, channels: int = 1
+        self,
+        path: Path,
+        container: Container,
+        *,
+        max_seconds: float,
+        channels: int = 1,
+        rate: int = SAMPLE_RATE,
+        long: bool | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """The sound as 32-bit float PCM (little-endian), 48 kHz, streamed; no more than `max_seconds`.
+        """The sound as 32-bit float PCM (little-endian) at `rate`, streamed; no more than `max_seconds`. They are
+        counted here: ffmpeg's own limit goes by time stamps, and what lies between two of them may be nothing.
 
+        `long`: whether it waits for its place among those who take long, if that is not to be told by `max_seconds`.
         Raises GiveUp (`undecodable`) at the end when ffmpeg says so, TryLater when it hangs. Its silence proves
         nothing: damage often passes. Close the iterator if it is left early.
         """
-        seconds = f"{max_seconds:.3f}"
-        source = self._input(path, container, t=seconds)
+        source = self._input(path, container)
         output = source["a:0"].output(
             "pipe:1",
             f="f32le",
             acodec="pcm_f32le",
             ac=channels,
             rematrix_maxval=1,  # the mean of two channels: their sum would be louder than either
-            ar=SAMPLE_RATE,
-            t=seconds,
+            ar=rate,
             map_metadata=-1,
             flush_packets=0,  # in blocks of 32 KiB instead of one packet each: half the cost of the pipe
             loglevel="fatal",
         )
-        async with self._decoding, running(self._command(output), Limits.decoding(max_seconds)) as child:
-            heard = 0
-            while block := await child.read():
-                heard += len(block)
-                child.earn(heard / (4 * channels * SAMPLE_RATE))
+        limits = Limits.decoding(max_seconds)
+        size = 4 * channels
+        left = int(max_seconds * rate) * size
+        if long is None:
+            long = max_seconds > SHORT_S
+        async with self._decoding.one(long=long), running(self._command(output), limits) as child:
+            while left and (block := (await child.read())[:left]):
+                left -= len(block)
+                child.earn(max_seconds - left / (size * rate))
                 yield block
-            if code := await child.end():
+            if left and (code := await child.end()):
                 raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
 
-    async def describe(self, path: Path, container: Container) -> tuple[int, int]:
-        """Sample rate and channels of the source as ffmpeg names them; (0, 0) if it names none.
+    async def describe(self, path: Path, container: Container) -> Source:
+        """What ffmpeg says of the source before it decodes it.
 
         Raises GiveUp (`undecodable`) when a limit ended it: what is too dear to open is never decoded. TryLater when
         it hangs.
         """
         source = self._input(path, container)
         output = source["a:0"].output("pipe:1", f="null", t=0, loglevel="info")
-        async with self._decoding, running(self._command(output), Limits.opening(), hear_errors=True) as child:
+        async with self._decoding.one(), running(self._command(output), Limits.opening(), hear_errors=True) as child:
             said = b""
             while block := await child.read():
                 said = (said + block)[: 1 << 16]
@@ -251,10 +294,11 @@ class Ffmpeg:
                 raise GiveUp("the chunk is too dear to open", reason="undecodable")
         found = _STREAM.search(said)
         if found is None:
-            return 0, 0
-        layout = found[2].strip()
+            return Source(0, 0)
+        layout = found[3].strip()
         counted = re.match(rb"(\d+) channels", layout)
-        return int(found[1]), int(counted[1]) if counted else _LAYOUTS.get(re.split(rb"[ (]", layout)[0], 0)
+        channels = int(counted[1]) if counted else _LAYOUTS.get(re.split(rb"[ (]", layout)[0], 0)
+        return Source(int(found[2]), channels, maybe_mono=b"HE-AAC" in found[1] and channels == 2)
 
     async def encode_mp3(
         self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float, channels: int = 1
@@ -274,8 +318,11 @@ class Ffmpeg:
             map_metadata=-1,
             loglevel="fatal",
         )
-        room = int(seconds + 10) * kbps * 250  # twice what it takes
-        async with self._encoding, running(self._command(output), Limits.encoding(seconds, room), feed=True) as child:
+        limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
+        async with (
+            self._encoding.one(long=seconds > SHORT_S),
+            running(self._command(output), limits, feed=True) as child,
+        ):
             async for block in blocks:
                 await child.write(block)
             if code := await child.end():

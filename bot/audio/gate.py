@@ -1,10 +1,11 @@
 """What of a sound is listened to when its level is decided, and how loud that is.
 
 Pauses and the noise of a room must not be pulled up, and somebody who speaks far more softly than the one before must
-be. Level alone can't tell the two apart, so two things are asked, second by second, of the four seconds around:
-is it alive (speech and most music swell and fade, a fan doesn't), and how far is it below the loudest of late?
-What is alive is followed down to _FAR below that, what is steady only to _NEAR. Whatever is alive lets the mark of the
-loudest sink slowly, so that a new speaker who is softer still is followed after a while; a pause doesn't, however long.
+be. Level alone can't tell the two apart. So what is within _NEAR_DB of the loudest of late is listened to whatever it
+is; what is softer, down to _FAR_DB, only if it sounds like a voice by itself, with all that is near left out: it swells
+and fades several times a second (a fan and a passing car don't), and its sound fills the time (keys and steps are short
+beats with little between). A voice, or whatever swells and fades near the mark of the loudest, lets that mark sink
+slowly, so that a new speaker who is softer still is followed after a while; a pause doesn't, however long.
 """
 
 import math
@@ -13,24 +14,25 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bot.audio.loudness import REFERENCE_DB, Energies
+from bot.audio.loudness import REFERENCE_DB, Energies, Slots
 
 SECOND = 10  # hops
 WINDOW = 15  # hops before and after that have a say in a moment's level
 _BEFORE, _AFTER = 15, 25  # hops around the beginning of a second: four seconds, this one in the middle
-_ALIVE_DB = 8.0  # single hops of a voice spread over 13 dB and more, those of noise over 3
-_ABOVE_FLOOR_DB = 4.0  # in what is alive; what is less is the gap between words
-_FAR_DB, _NEAR_DB = 20.0, 10.0
+_ENOUGH = 15  # soft hops to be judged by themselves
+_QUICK_DB = 4.0  # between every other hop, at the upper quartile: voices have 5 and more, rumble and cars less than 3
+_FULL = 0.25  # square of the mean of 5 ms peaks over their mean square: voices have 0.3 and more, keys and steps 0.2
+_ABOVE_FLOOR_DB = 4.0  # in a voice; what is less is the gap between words
+_NEAR_DB, _FAR_DB = 10.0, 20.0
 _SINK_DB = 0.5  # a second
-_DEEP_DB = 22.0  # below the top of the four seconds: a voice 15 dB below another still speaks, noise doesn't
-_NOTHING_LUFS = -66.0  # a microphone that is off; it makes no noise alive
+_NOTHING_LUFS = -66.0  # a microphone that is off; it makes nothing a voice
 _FAINT_LUFS = -60.0  # never listened to
-_PLAIN_LUFS = -40.0  # steady sound that is a programme and no noise, where nothing else was heard yet
+_PLAIN_LUFS = -40.0  # what is a programme and no noise, where nothing else was heard yet
 
 Levels = NDArray[np.float64]  # LUFS, one per hop
 
 
-def listened(energies: Energies, loudest: float | None) -> tuple[Levels, float | None]:
+def listened(energies: Energies, slots: Slots, loudest: float | None) -> tuple[Levels, float | None]:
     """The loudness of the 400 ms around each hop that counts, not a number for those that don't; and the mark of the
     loudest after them, from the mark before (LUFS)."""
     hops, levels = _level(energies), _level(smoothed(energies))
@@ -38,18 +40,36 @@ def listened(energies: Energies, loudest: float | None) -> tuple[Levels, float |
     for start in range(0, len(levels), SECOND):
         here, around = slice(start, start + SECOND), slice(max(0, start - _BEFORE), start + _AFTER)
         top = _share(levels[around], 0.9)
-        some = hops[around][hops[around] > _NOTHING_LUFS]
-        if top <= _FAINT_LUFS or not len(some):
+        if top <= _FAINT_LUFS:
             continue
-        low = _share(some, 0.05)
-        alive = _share(some, 0.9) - low >= _ALIVE_DB
-        if _counts(top, loudest, alive=alive):
-            floor = low + _ABOVE_FLOOR_DB if alive else -math.inf
-            counted[here] = levels[here] > max(_FAINT_LUFS, top - _DEEP_DB, floor)
-            loudest = top if loudest is None else max(top, loudest)
-        if alive and loudest is not None:
-            loudest = max(top, loudest - _SINK_DB)
+        near = math.inf if loudest is None else loudest - _NEAR_DB
+        judged = levels[around] <= near
+        if judged.sum() < _ENOUGH:
+            judged[:] = True
+        softer = _share(levels[around][judged], 0.9)
+        on = hops[around] > _NOTHING_LUFS
+        heard = hops[around][judged & on]
+        voice = _is_full(slots[around][judged]) and _is_quick(heard)
+        floor = near
+        if voice and (loudest is None or softer > loudest - _FAR_DB):
+            floor = min(near, max(softer - _NEAR_DB, _share(heard, 0.05) + _ABOVE_FLOOR_DB))
+        elif loudest is None and top > _PLAIN_LUFS:
+            floor = top - _NEAR_DB
+        counted[here] = levels[here] > max(_FAINT_LUFS, floor)
+        if loudest is not None:
+            sinks = voice or (top > near and _is_quick(hops[around][on]))
+            loudest = max(top, loudest - _SINK_DB if sinks else loudest)
+        elif floor < math.inf:
+            loudest = top
     return np.where(counted, levels, math.nan), loudest
+
+
+def _is_full(slots: Slots) -> bool:
+    return bool(slots.mean(dtype=np.float64) ** 2 > _FULL * np.square(slots, dtype=np.float64).mean())
+
+
+def _is_quick(hops: Levels) -> bool:
+    return len(hops) > 2 and _share(np.abs(hops[2:] - hops[:-2]), 0.75) > _QUICK_DB
 
 
 def _level(energies: Energies) -> Levels:
@@ -69,12 +89,6 @@ def smoothed(energies: Energies) -> Energies:
 def _share(levels: Levels, share: float) -> float:
     """What this share of them doesn't exceed."""
     return float(np.sort(levels)[int(len(levels) * share)])
-
-
-def _counts(top: float, loudest: float | None, *, alive: bool) -> bool:
-    if loudest is None:
-        return alive or top > _PLAIN_LUFS
-    return top > loudest - (_FAR_DB if alive else _NEAR_DB)
 
 
 def settled_levels(levels: Levels, before: Levels) -> Levels:

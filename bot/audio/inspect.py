@@ -1,24 +1,25 @@
 """A look into a stored chunk: what it is, how long it is, and whether it can be joined."""
 
 import asyncio
+from collections.abc import Generator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bot.audio.containers import refuse_truncated, sniff, timing, told_samples
-from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.containers import refuse_crafted, refuse_truncated, sniff, timing, told_samples
+from bot.audio.ffmpeg import SHORT_S, Ffmpeg, Source
 from bot.audio.mp3 import MP3_REST
-from bot.audio.opus import Chained, opus_facts
+from bot.audio.ogg import walk_pages
+from bot.audio.opus import Chained, walk_opus
+from bot.audio.resampling import at_48_khz
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
 
 ANNOUNCED_TIMES = 10  # longer than so many times what its event says: a bomb, or another file
 SPARSE_S = 900.0  # so much sound may be in however few bytes: somebody forgot that they are muted
 SPARSEST = 500  # bytes for each second where there is more: two thirds of the lowest rate of any codec of speech
-MAYBE_MONO = frozenset({Container.MP4_AAC, Container.ADTS_AAC})
-"""HE-AAC doesn't always say whether its one channel is spread to two; ffmpeg makes two of it in any case."""
 RATES = range(4_000, 192_001)  # Hz
 MAX_CHANNELS = 8
 ROUNDED = {Timing.EXACT: SAMPLE_RATE // 500, Timing.ESTIMATED: SAMPLE_RATE // 10}
@@ -34,19 +35,26 @@ async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, announced_ms: int | None,
     Raises GiveUp with `empty`, `not_audio`, `truncated`, `bad_checksum`, `headers_missing`, `too_long` or
     `undecodable`, and TryLater when ffmpeg hangs.
     """
-    found = await asyncio.to_thread(_look, path, max_seconds)
+    found = await _in_turns(_look(path, max_seconds))
     if isinstance(found, ChunkFacts):
+        _refuse_odd(SAMPLE_RATE, found.channels)
         return found
     container, exact, told = found
-    rate, channels = await ffmpeg.describe(path, container)
-    if rate and (rate not in RATES or channels > MAX_CHANNELS):
-        raise GiveUp("the chunk's sample rate or channels are none of a recording", reason="undecodable")
+    source = await ffmpeg.describe(path, container)
+    if source.rate:
+        _refuse_odd(source.rate, source.channels)
     bound = _bearable(path, max_seconds)
     if announced_ms is not None and announced_ms > 0 and container is not Container.OGG_OPUS:
         bound = min(bound, announced_ms / 1000 * ANNOUNCED_TIMES)
-    heard, alike = await _decoded(path, container, ffmpeg, bound, channels)
-    facts = ChunkFacts(container, exact, heard, sample_rate=rate, channels=1 if alike else channels)
+    heard, alike = await _decoded(path, container, ffmpeg, bound, source)
+    channels = 1 if alike else source.channels
+    facts = ChunkFacts(container, exact, heard, sample_rate=source.rate, channels=channels)
     return facts if told is None else _compared(facts, told)
+
+
+def _refuse_odd(rate: int, channels: int) -> None:
+    if rate not in RATES or channels > MAX_CHANNELS:
+        raise GiveUp("the chunk's sample rate or channels are none of a recording", reason="undecodable")
 
 
 def _compared(facts: ChunkFacts, told: int) -> ChunkFacts:
@@ -70,35 +78,73 @@ def _bearable(path: Path, max_seconds: float) -> float:
     return min(max_seconds, max(SPARSE_S, path.stat().st_size / SPARSEST))
 
 
-def _look(path: Path, max_seconds: float) -> ChunkFacts | tuple[Container, Timing, int | None]:
-    """Everything that can be told without decoding: the facts, or container, timing and the length that it says."""
+Looked = ChunkFacts | tuple[Container, Timing, int | None]
+"""Everything that can be told without decoding: the facts, or container, timing and the length that it says."""
+
+
+async def _in_turns(looking: Generator[None, None, Looked]) -> Looked:
+    """Millions of pages take seconds of a thread, and there are few: others have their turn after each stretch."""
+    while (found := await asyncio.to_thread(_some, looking)) is None:
+        pass
+    return found
+
+
+def _some(looking: Generator[None, None, Looked]) -> Looked | None:
+    """The next stretch; what was found, if it was the last. Blocking."""
+    try:
+        next(looking)
+    except StopIteration as end:
+        found: Looked = end.value
+        return found
+    return None
+
+
+def _look(path: Path, max_seconds: float) -> Generator[None, None, Looked]:
     with path.open("rb") as file:
         container = sniff(file)
         if container is not Container.OGG_OPUS:
+            if container in (Container.OGG_VORBIS, Container.OGG_FLAC):
+                file.seek(0)
+                yield from walk_pages(file)
             refuse_truncated(file, container)
+            refuse_crafted(file, container)
             return container, timing(file, container), told_samples(file, container)
         file.seek(0)
         try:
-            return opus_facts(file, max_samples=int(_bearable(path, max_seconds) * SAMPLE_RATE))
+            return (yield from walk_opus(file, max_samples=int(_bearable(path, max_seconds) * SAMPLE_RATE)))
         except Chained:
             return container, Timing.ESTIMATED, None
 
 
 async def _decoded(
-    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, channels: int
+    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source
 ) -> tuple[Samples, bool]:
-    """Counts; and whether two channels are the same sound. A little more than allowed is decoded, to see that there is
-    more."""
-    two = channels == 2 and container in MAYBE_MONO
-    size = 8 if two else 4
-    limit = int(max_seconds * SAMPLE_RATE)
-    count, sounds, alike, rest = 0, False, two, b""
-    decoded = ffmpeg.decode(path, container, max_seconds=max_seconds + 1, channels=2 if two else 1)
+    """Counts; of what may be mono also tells whether two channels are the same sound. How long a file is shows only on
+    the way: what is longer than others can wait for is begun anew, among its like."""
+    heard = await _heard(path, container, ffmpeg, max_seconds, source, long=False)
+    if heard is None and max_seconds > SHORT_S:
+        heard = await _heard(path, container, ffmpeg, max_seconds, source, long=True)
+    if heard is None:
+        raise GiveUp("the chunk is longer than announced or allowed", reason="too_long")
+    if not heard[0]:
+        raise GiveUp("the chunk holds no sound", reason="undecodable")
+    return heard
+
+
+async def _heard(
+    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source, *, long: bool
+) -> tuple[Samples, bool] | None:
+    """None if there is more than allowed, or than others can wait for: a little more is decoded, to see it."""
+    rate, channels = source.rate or SAMPLE_RATE, 2 if source.maybe_mono else 1
+    size = 4 * channels
+    limit = int((max_seconds if long else min(max_seconds, SHORT_S)) * rate)
+    count, sounds, alike, rest = 0, False, source.maybe_mono, b""
+    decoded = ffmpeg.decode(path, container, max_seconds=max_seconds + 1, channels=channels, rate=rate, long=long)
     async with aclosing(decoded) as blocks:
         async for block in blocks:
             count += len(block)
             if count > limit * size:
-                raise GiveUp("the chunk is longer than announced or allowed", reason="too_long")
+                return None
             if alike:
                 block = rest + block
                 whole = len(block) // size * size
@@ -106,6 +152,4 @@ async def _decoded(
                 left, right = np.frombuffer(block[:whole], "<f4").reshape(-1, 2).T
                 sounds |= bool(left.any())
                 alike = np.array_equal(left, right)
-    if not count:
-        raise GiveUp("the chunk holds no sound", reason="undecodable")
-    return Samples(count // size), alike and sounds
+    return at_48_khz(count // size, rate), alike and sounds

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from bot.audio.gate import WINDOW, Levels, listened, settled_levels, smoothed
@@ -34,6 +35,7 @@ _FAR_DB = 6.0  # from where on it moves at most
 _AHEAD_DB = 4.0  # a step down of so much is begun before it
 _MAKE_UP_DB = 6.0  # more would only bend the sound
 _MAKE_UP_S = 60.0  # of sound that is remembered for it
+_MAKE_UP_NEAR = 5  # hops from what counts that it is measured on too: a meter hears them
 _ROUNDS = 3
 _TOP_DB = 3.0  # by how much the loudest of a voice stands above its loudness
 _BRIDGE = 10  # hops
@@ -81,7 +83,7 @@ def curve(pcm: Pcm, state: LevelState, target_lufs: float | None) -> tuple[Gains
 def decided(meter: Meter, samples: int, state: LevelState, target_lufs: float) -> tuple[Gains, LevelState]:
     """The same of a piece that was measured in blocks."""
     energies, slots = meter.hops()
-    levels, loudest = listened(energies, _loudest(state, target_lufs))
+    levels, loudest = listened(energies, slots, _loudest(state, target_lufs))
     counted = ~np.isnan(levels)
     settled = settled_levels(levels, np.array(state.recent, np.float64) / 100)
     make_up, path = _made_up(energies, slots, counted, target_lufs - settled, state, target_lufs)
@@ -123,9 +125,10 @@ def _made_up(
     if not own:
         return make_up, path
     share = own / (state.heard_ds + own)
+    near = sliding_window_view(np.pad(counted, _MAKE_UP_NEAR), 2 * _MAKE_UP_NEAR + 1).any(axis=1)
     for _ in range(_ROUNDS):
         factors = 10 ** ((path[:-1] + path[1:]) / 40)
-        heard = smoothed(limited(energies, slots, factors, CEILING_DBTP))[counted]
+        heard = smoothed(limited(energies, slots, factors, CEILING_DBTP))[near]
         missing = target - lufs(float(heard[heard > heard.mean() / 10].mean()))  # with BS.1770's relative gate
         make_up = min(max(make_up + share * missing, -_MAKE_UP_DB), _MAKE_UP_DB)
         path = _path(needed + make_up, state)

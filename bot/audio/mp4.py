@@ -10,6 +10,7 @@ Box = tuple[bytes, int, int]  # type, where its content begins and ends
 
 _MAX_BOXES = 10_000
 _MAX_TRACKS = 16
+_MAX_EDITS = 1000
 
 
 def mp4_is_cut(file: BinaryIO, length: int) -> bool:
@@ -27,6 +28,13 @@ def has_edit_list(file: BinaryIO) -> bool:
         return False
     movies = [box for box in boxes if box[0] == b"moov"]
     return any(_media_time(file, start) > 0 for _, start, _ in _inside(file, movies, b"trak", b"edts", b"elst"))
+
+
+def has_many_edits(file: BinaryIO) -> bool:
+    """A recorder writes one or two. A player looks through all samples for each."""
+    movies = [box for box in _boxes(file, 0, file.seek(0, 2)) if box[0] == b"moov"]
+    lists = _inside(file, movies, b"trak", b"edts", b"elst")
+    return any(_number(file, start + 4, 4) > _MAX_EDITS for _, start, _ in lists)
 
 
 def _inside(file: BinaryIO, boxes: Sequence[Box], *names: bytes) -> list[Box]:

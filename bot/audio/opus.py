@@ -15,7 +15,7 @@ recorded after a resume is broken in two ways (https://github.com/element-hq/ele
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ from bot.audio.ogg import (
     ENDS,
     MAX_PACKET,
     NO_GRANULE,
+    STRETCH,
     PacketReader,
     Page,
     lacing_of,
@@ -231,9 +232,20 @@ def opus_facts(file: BinaryIO, *, max_samples: int) -> ChunkFacts:
     A chunk without packets has granules of -1. Raises GiveUp (as read_pages, `headers_missing`: no head, and nothing
     proves that it is Opus, `undecodable`, `empty`: not even a page, `too_long`) and Chained.
     """
+    walk = walk_opus(file, max_samples=max_samples)
+    while True:
+        try:
+            next(walk)
+        except StopIteration as end:
+            facts: ChunkFacts = end.value
+            return facts
+
+
+def walk_opus(file: BinaryIO, *, max_samples: int) -> Generator[None, None, ChunkFacts]:
+    """The same, a stretch of pages at a time."""
     reader = OpusReader(file)
     try:
-        tally = _walked(reader, max_samples)
+        tally = yield from _walked(reader, max_samples)
     except GiveUp as damage:
         if reader.headless and damage.reason == "undecodable":
             raise headers_missing() from None
@@ -244,10 +256,10 @@ def opus_facts(file: BinaryIO, *, max_samples: int) -> ChunkFacts:
     return _facts(head, tally, known=reader.head_is_its_own)
 
 
-def _walked(reader: OpusReader, max_samples: int) -> _Tally:
+def _walked(reader: OpusReader, max_samples: int) -> Generator[None, None, _Tally]:
     tally: _Tally | None = None
     count = 0
-    for page, packets in reader:
+    for number, (page, packets) in enumerate(reader):
         if tally is None:
             tally = _Tally(first_page=page.number, last_page=page.number - 1, serial=page.serial)
         tally.add(page, packets)
@@ -256,6 +268,8 @@ def _walked(reader: OpusReader, max_samples: int) -> _Tally:
             raise GiveUp("the chunk is made of too many tiny packets", reason="undecodable")
         if tally.packets > max_samples:
             raise GiveUp("the chunk is longer than a broadcast may be", reason="too_long")
+        if number % STRETCH == STRETCH - 1:
+            yield
     if tally is None:
         raise GiveUp("the chunk holds no page of sound", reason="empty")
     return tally
@@ -280,19 +294,11 @@ def _facts(head: Head, tally: _Tally, *, known: bool) -> ChunkFacts:
     return ChunkFacts(
         container=Container.OGG_OPUS,
         timing=Timing.EXACT,
-        samples=Samples(max(0, tally.packets - head.pre_skip - end_trim(ogg))),
+        samples=Samples(max(0, tally.packets - head.pre_skip - ogg.end_trim())),
         sample_rate=head.input_rate or SAMPLE_RATE,
         channels=head.channels,
         ogg=ogg,
     )
-
-
-def end_trim(facts: OggFacts) -> Samples:
-    """What the granule of the last page cuts off the end of a stream (RFC 7845, section 4.4)."""
-    if not facts.eos:
-        return Samples(0)
-    surplus = facts.start_granule + facts.packet_samples - facts.end_granule
-    return Samples(min(max(0, surplus), facts.packet_samples))
 
 
 class OpusWriter:

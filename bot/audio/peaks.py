@@ -33,10 +33,10 @@ _HALF, _EVEN, _ODD = _interpolation()
 _RISE = 1.01 * max(2 * float(np.abs(_HALF).sum()), float((np.abs(_EVEN + _ODD) + np.abs(_EVEN - _ODD)).sum()))  # 6 dB
 
 
-def true_peaks(samples: Pcm, width: int, above: float) -> NDArray[np.float32]:
+def true_peaks(samples: Pcm, width: int, above: float, steep: float = 0.0) -> NDArray[np.float32]:
     """The peak of each `width` samples in a row, and of the places between them and their neighbours, in the loudest
     channel. The first and the last SPAN of `samples` are neighbours only. A part that can't be higher than `above`
-    gets the peak of its samples."""
+    gets the peak of its samples. Each place counts as higher by `steep` times the step between its two samples."""
     parts = (len(samples) - 2 * SPAN) // width
     found = np.zeros(parts, np.float32)
     for channel in np.ascontiguousarray(samples.T):
@@ -44,26 +44,29 @@ def true_peaks(samples: Pcm, width: int, above: float) -> NDArray[np.float32]:
         peaks = np.abs(channel[SPAN : SPAN + parts * width]).reshape(parts, width).T.copy().max(axis=0)
         ends = [np.abs(channel[:SPAN]).max(keepdims=True), np.abs(channel[-SPAN:]).max(keepdims=True)]
         around = np.concatenate([ends[0], peaks, ends[1]])
-        near = np.maximum(np.maximum(around[:-2], around[2:]), peaks) * _RISE > above
+        near = np.maximum(np.maximum(around[:-2], around[2:]), peaks) * (_RISE + 2 * steep) > above
         windows = sliding_window_view(channel, width + 2 * SPAN)[::width]
         for some in np.array_split(near.nonzero()[0], max(1, int(near.sum()) // _AT_ONCE)):
-            peaks[some] = np.maximum(peaks[some], _between(np.ascontiguousarray(windows[some].T)))
+            peaks[some] = np.maximum(peaks[some], _between(np.ascontiguousarray(windows[some].T), steep))
         np.maximum(found, peaks, out=found)
     return found
 
 
-def _between(parts: Pcm) -> NDArray[np.float32]:
+def _between(parts: Pcm, steep: float) -> NDArray[np.float32]:
     """The highest place between the samples of each part. Parts are columns, SPAN more samples at both ends."""
     steps = len(parts) - 2 * SPAN + 1
     half, even, odd = (np.zeros((steps, parts.shape[1]), np.float32) for _ in range(3))
     for tap in range(SPAN):
         left, right = parts[tap : tap + steps], parts[2 * SPAN - 1 - tap : 2 * SPAN - 1 - tap + steps]
-        both = left + right
+        both, step = left + right, left - right
         half += _HALF[tap] * both
         even += _EVEN[tap] * both
-        odd += _ODD[tap] * (left - right)
+        odd += _ODD[tap] * step
     # Of a sum and a difference the larger is the sum of their sizes.
-    highest: NDArray[np.float32] = np.maximum(np.abs(half), np.abs(even) + np.abs(odd)).max(axis=0)
+    heights: Pcm = np.maximum(np.abs(half), np.abs(even) + np.abs(odd))
+    if steep:
+        heights += np.float32(steep) * np.abs(step)  # of the last tap: the two in the middle
+    highest: NDArray[np.float32] = heights.max(axis=0)
     return highest
 
 

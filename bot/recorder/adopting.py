@@ -51,8 +51,7 @@ class Adopting:
         recording = replace(await self._begin(db, placed[0], started, visibility, public=False), past=True)
         outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
         await archive.save_recording(db, outcome.recording)
-        for chunk in outcome.chunks:
-            await archive.save_chunk(db, chunk)
+        await archive.save_chunks(db, outcome.chunks)
         await self._effects(db, outcome.recording, outcome.effects)
         await past.renumber(db, recording.room_id)
         return outcome.recording

@@ -25,6 +25,7 @@ from bot.recording.model import (
 )
 from bot.recording.policy import Limits
 from storage import archive, candidates, jobs, rooms
+from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import EventId, JobKind, NewJob, Position, Recording, RecordingId
 
@@ -36,7 +37,8 @@ LONG = 300  # chunks; more take longer than the event loop may be held
 class Applying:
     """Writes what the machine says, in the caller's transaction."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(self, chunks: Chunks, limits: Limits, clock: Callable[[], datetime]) -> None:
+        self._chunks = chunks
         self._limits = limits
         self._clock = clock
 
@@ -54,19 +56,14 @@ class Applying:
         if recording is None:
             return
         now = self._clock()
-        before = (*await archive.chunks(db, recording_id), *await candidates.elsewhere(db, recording))
+        before = (*await self._chunks.of(db, recording_id), *await candidates.elsewhere(db, recording))
         step = partial(
             machine.step, recording, before, event, event_id=event_id, position=position, now=now, limits=self._limits
         )
         outcome = await asyncio.to_thread(step) if len(before) > LONG else step()
         if outcome.ignored:
             log.info("ignored: rule=%s recording=%s event=%s", outcome.ignored, recording.code, event_id)
-        known = {chunk.event_id: chunk for chunk in before}
-        for chunk in outcome.chunks:
-            if known.pop(chunk.event_id, None) != chunk:
-                await archive.save_chunk(db, chunk)
-        if known:
-            await archive.delete_chunks(db, recording_id, list(known))
+        await self._chunks.change(db, recording_id, before, outcome.chunks)
         if outcome.recording != recording:
             await archive.save_recording(db, outcome.recording)
         if outcome.recording.state is not recording.state:
@@ -74,6 +71,8 @@ class Applying:
             await candidates.settle(db, outcome.recording)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
+        if outcome.recording.state not in archive.OPEN:
+            self._chunks.forget(recording_id)
 
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
         """What follows, written down as jobs; what must be gone with this transaction is gone."""

@@ -16,6 +16,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     """Nothing stays but the tombstone, which refuses what comes late."""
     chunks = await archive.chunks(db, recording.id)
     await withdraw(db, recording, now)
+    await tracks.forget(db, recording.id)
     await forget(db, f"erase:{recording.id}", [chunk.blob for chunk in chunks if chunk.blob], now)
     await archive.delete_chunks(db, recording.id)
     await journal.forget(db, [chunk.event_id for chunk in chunks])
@@ -32,7 +33,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
 
 async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
     """The episode goes, from feeds, pages and disk, and all frames with it."""
-    frames = await tracks.forget(db, recording.id)
+    frames = await tracks.empty(db, recording.id)
     await forget(db, f"frames:{recording.id}", sorted(frames), now)
     episode = await archive.episode(db, recording.id)
     if episode is not None:

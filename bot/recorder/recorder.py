@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 STORE_TROUBLE_PAUSE_S = 60.0
+UNREAD_AT_MOST_S = 30.0  # after an outage, however long it was, clocks are looked at as soon
 
 
 class Recorder:
@@ -33,7 +34,7 @@ class Recorder:
     def __init__(
         self, store: Store, limits: Limits, clock: Callable[[], datetime], *, hears: Callable[[], bool] = lambda: True
     ) -> None:
-        applying = Applying(limits, clock)
+        applying = Applying(store.chunks, limits, clock)
         starting = Starting(applying, limits, clock)
         self._store = store
         self._hears = hears
@@ -45,15 +46,16 @@ class Recorder:
     async def run(self) -> None:
         """Deals with what the journal holds until `stop`."""
         with self._store.changes.follow() as changed:
-            begun, trouble = False, ""
+            begun, heard, trouble = False, -1, ""
             while not self._stopping:
                 changed.clear()
                 try:
                     if not begun:
                         await self._begin()
                         begun = True
-                    while await self.catch_up() and not self._stopping:
-                        pass
+                    while not self._stopping and (now := self._store.changes.of("journal")) != heard:
+                        if not await self.catch_up():
+                            heard = now
                     trouble = ""
                 except StoreError as error:
                     if str(error) != trouble:
@@ -112,7 +114,7 @@ class Recorder:
             unread = recording is not None and await journal.waits_in(db, recording.room_id)
         if recording is not None and recording.state is RecordingState.LIVE and (unread or not self._hears()):
             # Signs of life may lie on the homeserver or in the journal: nothing is abandoned before they were read.
-            raise TryLater("what was said meanwhile is waited for", after_s=5)
+            raise TryLater("what was said meanwhile is waited for", after_s=5, at_most_s=UNREAD_AT_MOST_S)
         async with self._store.write() as db:
             await self.apply(db, recording_id, Tick())
 

@@ -70,12 +70,12 @@ class Silence:
 
 
 def loss_of(ledger: Ledger) -> Loss:
-    """The ledger's gaps in short, as an episode's row keeps them."""
-    gaps = ledger.gaps
+    """The ledger's silences in short, as an episode's row keeps them."""
+    found = ledger.silences
     return Loss(
-        samples=Samples(sum(gap.samples for gap in gaps)),
-        gaps=len(gaps),
-        first=tuple((gap.position, gap.samples) for gap in gaps[:TOLD_SINGLY]),
+        samples=Samples(sum(samples for _, samples in found)),
+        gaps=len(found),
+        first=found[:TOLD_SINGLY],
         end=not ledger.complete and _lacks_end(ledger),
     )
 

@@ -30,11 +30,11 @@ def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = N
     titles = {DurationMs(0): title or BEGINNING}
     titles.update((to_ms(position), GOES_ON) for position in resumed)
     missing = set()
-    for gap in ledger.gaps:
-        begins = to_ms(gap.position)
+    for position, samples in ledger.silences:
+        begins = to_ms(position)
         missing.add(begins)
-        titles[begins] = f"{spoken_gap(to_ms(gap.samples))} missing"
-        titles[to_ms(gap.position + gap.samples)] = GOES_ON  # unless another gap begins there
+        titles[begins] = f"{spoken_gap(to_ms(samples))} missing"
+        titles[to_ms(position + samples)] = GOES_ON  # unless another one begins there
     if len(titles) == 1 and not missing:
         return ()
     inside = (Mark(at, titles[at]) for at in sorted(titles) if at < to_ms(ledger.samples))

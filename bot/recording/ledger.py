@@ -95,6 +95,18 @@ class Ledger:
         """Something can be heard."""
         return any(entry.sounds for entry in self.entries)
 
+    @property
+    def silences(self) -> tuple[tuple[Samples, Samples], ...]:
+        """Position and length of each stretch of silence, whatever its reasons are: what the audio alone tells."""
+        found: list[tuple[Samples, Samples]] = []
+        for gap in self.gaps:
+            if found and sum(found[-1]) == gap.position:
+                position, samples = found.pop()
+                found.append((position, Samples(samples + gap.samples)))
+            else:
+                found.append((gap.position, gap.samples))
+        return tuple(found)
+
 
 def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
     """Where every chunk stands and what is missing. The order in which the chunks come doesn't matter."""
@@ -176,28 +188,30 @@ def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
     """For each place the length of its sound (None: there is none), and whether it carries on the sound before it."""
     begun: set[int] = set()  # runs that paid their pre-skip
     nearest: Run | None = None
+    before: OggFacts | None = None  # of the nearest
     for place in places:
         chunk = place.chunk
         if chunk is None or chunk.state is not ChunkState.STORED or chunk.facts is None:
             yield None, False
             continue
         ogg = chunk.facts.ogg
+        follows = before if nearest is place.run else None
         if place.run is None or ogg is None:
             yield chunk.facts.samples, False
         elif id(place.run) in begun:
-            yield _packets(ogg), nearest is place.run
+            yield _packets(ogg, follows), nearest is place.run
         else:
             yield max(0, _packets(ogg) - ogg.pre_skip), False
             if not ogg.packet_samples:
                 continue
             begun.add(id(place.run))
-        nearest = place.run
+        nearest, before = place.run, ogg
 
 
-def _packets(ogg: OggFacts) -> int:
-    """Samples in all packets, less what the last page cuts off at its end (RFC 7845, section 4.4)."""
-    cut = ogg.start_granule + ogg.packet_samples - ogg.end_granule if ogg.eos else 0
-    return ogg.packet_samples - cut if 0 <= cut <= ogg.packet_samples else ogg.packet_samples
+def _packets(ogg: OggFacts, before: OggFacts | None = None) -> int:
+    """Samples in all packets, less what the last page cuts off at its end. `before`: the sound that it carries on."""
+    begins_at = before.end_granule if before is not None and before.last_page + 1 == ogg.first_page else None
+    return ogg.packet_samples - ogg.end_trim(begins_at)
 
 
 def _absence(place: Place, median: int) -> tuple[int, Timing]:

@@ -1,7 +1,9 @@
 """What of a recording's track may be heard now: while it grows, and afterwards by those who are in the middle."""
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from bot.audio import hls
@@ -13,8 +15,11 @@ from bot.web.access import Access, may_hear_it
 from bot.web.files import Files
 from bot.web.memo import Memo
 from storage import archive, tracks
-from storage.records import Episode, Extent, Recording, Track
+from storage.records import Episode, Extent, Recording, RecordingId, Track
 from storage.store import Store
+
+LISTENED_FOR = timedelta(seconds=30)
+MOST_ASKED = 1000  # recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +48,28 @@ class OnAir:
 class Tuner:
     """Finds what is on the air, for those who may hear it."""
 
-    def __init__(self, store: Store, open_files: Files) -> None:
+    def __init__(self, store: Store, open_files: Files, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._files = open_files
+        self._clock = clock
+        self._asked: OrderedDict[RecordingId, datetime] = OrderedDict()  # when, the latest last
         self._known: Memo[str, OnAir | None] = Memo(lambda: store.database.changes.number)
 
     async def find(self, access: Access, code: str) -> OnAir | None:
         """The recording of this code, if it has a track and this access reaches it now."""
         found = await self._known.get(code, partial(self._read, code))
-        return found if found is not None and may_hear_it(access, found.recording) else None
+        if found is None or not may_hear_it(access, found.recording):
+            return None
+        self._asked[found.recording.id] = self._clock()
+        self._asked.move_to_end(found.recording.id)
+        if len(self._asked) > MOST_ASKED:
+            self._asked.popitem(last=False)
+        return found
+
+    def listened(self, recording_id: RecordingId) -> bool:
+        """Whether somebody asks for it now: players look at least twice in this time."""
+        asked = self._asked.get(recording_id)
+        return asked is not None and self._clock() - asked < LISTENED_FOR
 
     async def frames(self, found: OnAir, segment: int, count: int) -> bytes | None:
         """The first so many frames of a segment; None if they are not where they were: look again."""

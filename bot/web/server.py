@@ -24,6 +24,7 @@ from bot.web.on_air import Tuner
 from bot.web.pages import Pages
 from bot.web.streams import Streams
 from bot.web.waveforms import Waveforms
+from storage.records import RecordingId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,9 @@ class WebServer:
         self._pages = Pages(settings, lambda: self.address)
         feeds = Feeds(settings, lambda: self.address, self._covers.name)
         media, zone = Media(settings, self._files), settings.feeds.zone
-        tuner = Tuner(store, self._files)
-        self._streams = Streams(tuner, clock)
-        live = Live(tuner, self._streams, clock)
+        self._tuner = Tuner(store, self._files, clock)
+        self._streams = Streams(self._tuner, clock)
+        live = Live(self._tuner, self._streams, clock)
         self._families = Families(library, feeds, media, live, self._pages, self._covers, Waveforms(store), zone)
         self._runner: web.ServerRunner | None = None
         self._port = settings.web.port
@@ -75,6 +76,10 @@ class WebServer:
     def streams(self) -> int:
         """How many listen to an endless MP3 now."""
         return self._streams.running
+
+    def listened(self, recording_id: RecordingId) -> bool:
+        """Whether somebody hears it live now."""
+        return self._tuner.listened(recording_id)
 
     async def start(self) -> None:
         """Listens. Raises StartError, or ConfigError for a `feeds.image` that is no picture."""

@@ -1,7 +1,8 @@
 """While a broadcast runs its sound becomes frames, chunk by chunk: what is heard live, and what the episode is made of.
 
-A live track only grows, in the order of the sound. Where a chunk is missing in front of one that is there, it is
-waited for; then its silence goes in. What comes later than that is put in its place when the recording has ended.
+A track that somebody listens to only grows, in the order of the sound. Where a chunk is missing in front of one that
+is there, it is waited for; then its silence goes in. What comes later than that is put in its place while nobody
+listens, at the latest when the recording has ended: what stands behind it may have to be made anew.
 """
 
 import asyncio
@@ -10,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.audio.plan import Piece, Silence, Sound
-from bot.recording.ledger import Entry, lay_out
-from bot.worker.pieces import channels_of, piece_of, pieces_of
+from bot.audio.plan import Piece, Silence
+from bot.recording.ledger import Ledger, lay_out
+from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
-from storage.records import BlobKey, Job, JobKind, NewJob, RecordingId, RecordingState
+from storage.records import BlobKey, Chunk, Cut, Job, JobKind, NewJob, Recording, RecordingId, RecordingState
 from storage.store import Store
 
 RUNNING = {RecordingState.LIVE, RecordingState.FINISHING}
@@ -33,10 +34,18 @@ class _Hold:
 class Encoding:
     """Handles ENCODE jobs: the track of a running recording is brought up to its chunks."""
 
-    def __init__(self, store: Store, tracks: Tracks, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        tracks: Tracks,
+        clock: Callable[[], datetime],
+        *,
+        listened: Callable[[RecordingId], bool],
+    ) -> None:
         self._store = store
         self._tracks = tracks
         self._clock = clock
+        self._listened = listened
         self._holds: dict[RecordingId, _Hold] = {}
 
     async def __call__(self, job: Job) -> None:
@@ -44,22 +53,29 @@ class Encoding:
         async with self._tracks.alone(recording_id):
             async with self._store.read() as db:
                 recording = await archive.recording(db, recording_id)
-                chunks = await archive.chunks(db, recording_id)
-            if recording is None or recording.state not in RUNNING:
+                if recording is None or recording.state not in RUNNING:
+                    self._holds.pop(recording_id, None)
+                    return
+                chunks = await self._store.chunks.of(db, recording_id)
+                whole = await self._tracks.read(db, recording_id)
+            before = whole.pieces if whole else ()
+            cuts = whole.cuts if whole else ()
+            ledger, there = await asyncio.to_thread(_compared, recording, chunks, cuts)
+            channels = channels_of(ledger.entries, chunks)
+            if before and there is not None and self._listened(recording_id):
+                channels = whole.track.channels if whole else channels
+            elif there is not None and there.late:
+                before = tuple(pieces_of(ledger.entries[: there.behind], self._store))
+            if there is None and before:  # something that was heard is not there any more
                 self._holds.pop(recording_id, None)
-                return
-            ledger = await asyncio.to_thread(lay_out, recording, chunks)
-            whole = await self._tracks.read(recording_id)
-            before = [piece_of(cut, self._store) for cut in whole.cuts] if whole else []
-            behind = _behind(ledger.entries, before)
-            if behind is None and before:  # something that was heard is not there any more
-                before = []
                 pieces = _to_the_last_sound(pieces_of(ledger.entries, self._store))  # their gaps were waited for
             else:
-                pieces = self._grown(recording_id, before, pieces_of(ledger.entries[behind or 0 :], self._store))
+                behind = ledger.entries[there.behind if there is not None else 0 :]
+                pieces = self._grown(recording_id, before, pieces_of(behind, self._store))
             if pieces:
-                channels = whole.track.channels if whole and before else channels_of(ledger.entries, chunks)
                 await self._tracks.advance(recording, pieces, channels)
+            elif before:
+                await self._tracks.clear(recording_id)
             await self._look_again(recording_id)
 
     def _grown(self, recording_id: RecordingId, before: Sequence[Piece], behind: Iterable[Piece]) -> list[Piece]:
@@ -97,10 +113,21 @@ def _to_the_last_sound(pieces: Iterable[Piece]) -> list[Piece]:
     return found
 
 
-def _behind(entries: Sequence[Entry], before: Sequence[Piece]) -> int | None:
-    """The first entry behind what a track holds; None if not all of that is there any more."""
-    heard = [entry.blob if entry.sounds else None for entry in entries]
-    held = [BlobKey(piece.path.name) for piece in before if isinstance(piece, Sound)]
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What a track holds of a ledger."""
+
+    behind: int  # the first entry that it does not reach
+    late: bool  # there is sound in front of that which the track does not hold
+
+
+def _compared(recording: Recording, chunks: Iterable[Chunk], before: Iterable[Cut]) -> tuple[Ledger, _There | None]:
+    """The ledger, and what of it a track holds; None if not all that it holds is in the ledger any more."""
+    ledger = lay_out(recording, chunks)
+    heard = [entry.blob if entry.sounds else None for entry in ledger.entries]
+    held = [cut.blob for cut in before if cut.blob is not None]
     if not held or Counter[BlobKey | None](held) - Counter(heard):
-        return None
-    return len(heard) - heard[::-1].index(held[-1])
+        return ledger, None
+    same = [index for index, blob in enumerate(heard) if blob == held[-1]]  # silence may be the same file many times
+    behind = same[held.count(held[-1]) - 1] + 1
+    return ledger, _There(behind, late=sum(blob is not None for blob in heard[:behind]) > len(held))

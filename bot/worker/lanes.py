@@ -41,20 +41,23 @@ CLOCK_STEP = timedelta(seconds=5)  # backwards; less is how clocks are kept righ
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Jobs of these kinds, so many at once."""
+    """Jobs of these kinds, so many at once. Up to `long` that take longer than LONG_S don't count: hours of somebody's
+    sound, or a slow homeserver, hold no place. It is not more work at once: what they do with ffmpeg waits there."""
 
     name: str
     kinds: tuple[JobKind, ...]
     width: int
+    long: int = 0
 
 
 OF_ONE_RECORDING = 4
 """So many jobs of one recording run at once in a lane: a thousand slow or hostile chunks delay nobody else's."""
+LONG_S = 3.0  # what others can wait for
 
 LANES = (
-    Lane("fetch", (JobKind.FETCH,), 8),
-    Lane("sound", (JobKind.ENCODE,), 2),
-    Lane("finish", (JobKind.FINISH, JobKind.COVER), 2),
+    Lane("fetch", (JobKind.FETCH,), 8, long=16),
+    Lane("sound", (JobKind.ENCODE,), 2, long=16),
+    Lane("finish", (JobKind.FINISH, JobKind.COVER), 2, long=16),
     Lane("follow", (JobKind.FOLLOW,), 2),
     Lane("look", (JobKind.REFRESH, JobKind.BACKFILL), 2),
     Lane("talk", (JobKind.NOTICE, JobKind.DIRECT, JobKind.INVITE), 4),
@@ -62,9 +65,9 @@ LANES = (
 )
 
 
-def pause_after(attempts: int, wished_s: float | None = None) -> float:
+def pause_after(attempts: int, wished_s: float | None = None, longest_s: float | None = None) -> float:
     """Seconds to wait before the next try: doubled each time, with jitter, never less than the other side's wish."""
-    pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 20))
+    pause = min(longest_s or LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 20))
     return max(min(wished_s or 0.0, LONGEST_WISH_S), pause * random.uniform(0.75, 1.25))
 
 
@@ -72,6 +75,30 @@ def _with_enough(running: Collection[Job]) -> list[int]:
     """The recordings that have as many jobs running as one may have."""
     named = Counter(job.payload.get("recording") for job in running)
     return [int(name) for name, count in named.items() if name is not None and count >= OF_ONE_RECORDING]
+
+
+class _Outlook:
+    """When jobs are due: looked up once after each commit that wrote jobs, for all lanes together."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looking = asyncio.Lock()
+        self._after = -1  # which commit
+        self._due: Mapping[JobKind, datetime] = {}
+
+    async def of(self, kinds: Collection[JobKind]) -> datetime | None:
+        """The first of these kinds. Raises StoreError."""
+        async with self._looking:
+            after = self._store.changes.of("jobs")
+            if self._after != after:
+                async with self._store.read() as db:
+                    self._due = await jobs.next_of_each(db)
+                self._after = after
+        return min((self._due[kind] for kind in kinds if kind in self._due), default=None)
+
+    def forget(self) -> None:
+        """Another process may have written without a word."""
+        self._after = -1
 
 
 class Worker:
@@ -84,6 +111,7 @@ class Worker:
         self._lanes: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._latest = clock()
+        self._outlook = _Outlook(store)
         self._stopping = asyncio.Event()
 
     @property
@@ -113,27 +141,37 @@ class Worker:
 
     async def _lane(self, lane: Lane) -> None:
         running: dict[asyncio.Task[None], Job] = {}
+        late: set[asyncio.Task[None]] = set()
+        served: set[int] = set()
         trouble = ""
         with self._store.changes.follow() as changed:
 
             def ended(task: asyncio.Task[None]) -> None:
                 running.pop(task, None)
+                late.discard(task)
                 self._running.discard(task)
                 changed.set()
+
+            def takes_long(task: asyncio.Task[None]) -> None:
+                if task in running:
+                    late.add(task)
+                    changed.set()
 
             while not self._stopping.is_set():
                 changed.clear()
                 try:
                     full = _with_enough(running.values())
-                    due = await self._due(lane, full) if len(running) < lane.width else None
+                    free = len(running) < lane.width + min(lane.long, len(late))
+                    due = await self._due(lane, full) if free else None
                     if due is None or due > self._clock():
                         await self._wait(changed, due)
                         continue
-                    for job in await self._claim(lane, full):
+                    for job in await self._claim(lane, full, served):
                         task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.subject}")
                         running[task] = job
                         self._running.add(task)
                         task.add_done_callback(ended)
+                        asyncio.get_running_loop().call_later(LONG_S, takes_long, task)
                     trouble = ""
                 except StoreError as error:
                     if str(error) != trouble:
@@ -152,13 +190,20 @@ class Worker:
 
     async def _due(self, lane: Lane, full: Collection[int]) -> datetime | None:
         await self._heed_the_clock()
+        if not full:
+            return await self._outlook.of(lane.kinds)
         async with self._store.read() as db:
             return await jobs.next_due(db, lane.kinds, full)
 
-    async def _claim(self, lane: Lane, full: Collection[int]) -> tuple[Job, ...]:
-        """One: whose turn it is afterwards depends on it."""
+    async def _claim(self, lane: Lane, full: Collection[int], served: set[int]) -> tuple[Job, ...]:
+        """One: whose turn it is afterwards depends on it. The oldest, of the recordings not `served` in this round."""
         async with self._store.write() as db:
-            return await jobs.claim(db, lane.kinds, self._clock(), 1, full)
+            claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, served.union(full))
+            if not claimed and served:
+                served.clear()
+                claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, full)
+        served.update(int(job.payload["recording"]) for job in claimed if "recording" in job.payload)
+        return claimed
 
     async def _wait(self, changed: asyncio.Event, due: datetime | None) -> None:
         """Until something was committed, a job ended, or the next one is due."""
@@ -166,8 +211,10 @@ class Worker:
         if due is not None:
             pause = min(pause, max(0.0, (due - self._clock()).total_seconds()))
         if not self._stopping.is_set():
-            with suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(changed.wait(), pause)
+            except TimeoutError:
+                self._outlook.forget()
 
     async def _rest(self) -> None:
         """A short while, or until the stop."""
@@ -197,7 +244,8 @@ class Worker:
         try:
             await self._handlers[job.kind](job)
         except TryLater as error:
-            return self._put_back(job, error.sentence, pause_after(job.attempts + 1, error.after_s))
+            pause_s = pause_after(job.attempts + 1, error.after_s, error.at_most_s)
+            return self._put_back(job, error.sentence, pause_s)
         except (StoreError, OSError) as error:  # the disk's trouble, not the job's
             sentence = str(error) if isinstance(error, StoreError) else f"the disk: {error.strerror}"
             log.error("%s: %s %s waits", sentence, job.kind, job.subject)

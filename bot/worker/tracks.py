@@ -9,8 +9,9 @@ import asyncio
 import hashlib
 import logging
 import os
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,13 +23,15 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.hls import scheduled
 from bot.audio.leveller import LevelState
 from bot.audio.mp3 import FRAME
-from bot.audio.plan import Piece
+from bot.audio.plan import PRE_ROLL, Piece
 from bot.audio.render import Form, Rendered, Rendering, Warm, layout
 from bot.audio.track import Span, Taken, holes, placed, settled, taken
 from bot.errors import TryLater
 from bot.settings import Settings
+from bot.worker.pieces import piece_of
 from storage import archive, jobs, tracks
 from storage.database import Connection
+from storage.kept import Edition, Kept
 from storage.records import (
     SAMPLE_RATE,
     BlobKey,
@@ -46,15 +49,19 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 240 * SAMPLE_RATE  # samples that are made before it is written down how far it came
 WARM_TRACKS = 128  # of the newest, the end of the sound is kept in memory: 0.2 MB each
+LONG = 200  # pieces; a track with more is kept in memory, for reading it takes longer than the loop may be held
+MOST_KEPT = 10_000  # pieces of all tracks together, 1.3 KB each
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A track as it stands: the layout, and where its frames are."""
+    """A track as it stands: the layout, what it is made of, and where its frames are."""
 
     track: Track
-    cuts: tuple[Cut, ...]
-    extents: tuple[Extent, ...]
+    cuts: tuple[Cut, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    extents: tuple[Extent, ...] = ()
+    edition: Edition | None = None  # in which it was read or written; None: it is not written yet
 
     @property
     def form(self) -> Form:
@@ -88,6 +95,7 @@ class Tracks:
         self._ffmpeg = ffmpeg
         self._clock = clock
         self._warm: OrderedDict[RecordingId, Warm] = OrderedDict()
+        self._kept: Kept[Whole] = Kept(MOST_KEPT)
         self._locks: WeakValueDictionary[RecordingId, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -97,9 +105,12 @@ class Tracks:
         async with lock:
             yield
 
-    async def read(self, recording_id: RecordingId) -> Whole | None:
-        async with self._store.read() as db:
-            return await read(db, recording_id)
+    async def read(self, db: Connection, recording_id: RecordingId) -> Whole | None:
+        """A track as it is stored."""
+        edition = await tracks.edition(db, recording_id)
+        if edition is None:
+            return None
+        return self._kept.get(recording_id, edition) or await self._read_anew(db, recording_id, edition)
 
     async def advance(self, recording: Recording, pieces: Sequence[Piece], channels: int) -> Whole:
         """Makes every frame of this layout that no later sound can change. `alone` must be held.
@@ -123,13 +134,24 @@ class Tracks:
             episode = await archive.episode(db, recording_id)
             await forget(db, recording_id, gone - {episode.blob if episode else None}, self._clock())
 
+    async def clear(self, recording_id: RecordingId) -> None:
+        """Nothing of its sound is left."""
+        self._warm.pop(recording_id, None)
+        async with self._store.write() as db:
+            await forget(db, recording_id, await tracks.empty(db, recording_id), self._clock())
+
     async def last_frames(
         self, recording_id: RecordingId, whole: Whole, pieces: Sequence[Piece], out: Path
     ) -> Rendered:
         """The frames behind those that are settled, to the end of the sound."""
+        self._kept.drop(recording_id)
         rendering = self._rendering(whole, pieces)
         first = settled(sum(piece.samples for piece in pieces))
-        return await rendering.make(first, None, out, self._warm.get(recording_id))
+        made = await rendering.make(first, None, out, self._warm.get(recording_id))
+        if rendering.decided:  # pieces of a few milliseconds at the end
+            async with self._store.write() as db:
+                await self._decide(db, recording_id, whole, rendering)
+        return made
 
     def _rendering(self, whole: Whole, pieces: Sequence[Piece]) -> Rendering:
         return Rendering(
@@ -150,19 +172,26 @@ class Tracks:
             rendering = self._rendering(whole, pieces)
             made = await rendering.make(first, frames, part, self._warm.get(recording_id))
             extent = Extent(first, made.frames, BlobKey(made.sha256), 0)
-            decided = sorted(rendering.decided.items())
             async with self._store.write() as db:
+                decided = await self._decide(db, recording_id, whole, rendering)
                 # Inside the transaction: what forgets unreferenced blobs must not come between.
                 await asyncio.to_thread(self._store.blobs.take, part, extent.blob)
                 await tracks.add_extent(db, recording_id, extent)
-                await tracks.decide(db, recording_id, [(one.cut, one.peaks) for _, one in decided])
+                whole = await self._written(db, _with(whole, extent, decided))
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
         if rendering.warm is not None:
             self._keep_warm(recording_id, rendering.warm)
-        cuts = list(whole.cuts)
-        for index, one in decided:
-            cuts[index] = one.cut
+        return whole
+
+    async def _decide(
+        self, db: Connection, recording_id: RecordingId, whole: Whole, rendering: Rendering
+    ) -> dict[int, Cut]:
+        """Writes down what was decided of pieces. Raises TryLater when the track is not what it was."""
+        if await tracks.edition(db, recording_id) != whole.edition:
+            raise TryLater("the track was changed while frames of it were made")
+        await tracks.decide(db, recording_id, [(one.cut, one.peaks) for one in rendering.decided.values()])
+        for index, one in rendering.decided.items():
             if one.cut.off_by:
                 log.warning(
                     "a piece is %d samples longer than it should be: recording=%s piece=%d",
@@ -170,8 +199,23 @@ class Tracks:
                     recording_id,
                     index,
                 )
-        extents = sorted([*whole.extents, extent], key=lambda one: one.first)
-        return replace(whole, cuts=tuple(cuts), extents=tuple(extents))
+        return {index: one.cut for index, one in rendering.decided.items()}
+
+    async def _read_anew(self, db: Connection, recording_id: RecordingId, edition: Edition) -> Whole:
+        track = await tracks.track(db, recording_id)
+        assert track is not None
+        cuts, extents = await tracks.cuts(db, recording_id), await tracks.extents(db, recording_id)
+        pieces = await asyncio.to_thread(lambda: tuple(piece_of(cut, self._store) for cut in cuts))
+        return self._keep(Whole(track, cuts, pieces, extents, edition))
+
+    async def _written(self, db: Connection, whole: Whole) -> Whole:
+        """In the edition that this transaction made of it."""
+        return self._keep(replace(whole, edition=await tracks.edition(db, whole.track.recording_id)))
+
+    def _keep(self, whole: Whole) -> Whole:
+        if whole.edition is not None and len(whole.cuts) > LONG:
+            self._kept.put(whole.track.recording_id, whole.edition, whole, len(whole.cuts))
+        return whole
 
     def _keep_warm(self, recording_id: RecordingId, warm: Warm) -> None:
         self._warm[recording_id] = warm
@@ -185,17 +229,17 @@ class Tracks:
         """The stored track with this layout, and all of its frames that are right there too."""
         now = self._clock()
         async with self._store.write() as db:
-            old = await read(db, recording.id)
+            old = await self.read(db, recording.id)
             form = Form(channels, self._audio.mp3_bitrate_kbps, self._audio.loudness_lufs)
             if old is None or old.form != form:
                 old = await self._anew(db, recording, form, old, now)
-            new = layout(pieces, form)
-            if _same(old.cuts, new[: len(old.cuts)]) and len(new) >= len(old.cuts):
-                added = new[len(old.cuts) :]
+            added = grown_by(old, pieces)
+            if added is None:
+                return await self._moved(db, recording, old, pieces, now)
+            if added:
                 await tracks.add_cuts(db, recording.id, added)
-                grown = replace(old, cuts=(*old.cuts, *added))
-                return await self._scheduled(db, grown, now) if added else grown
-            return await self._moved(db, recording, old, new, now)
+                old = await self._scheduled(db, replace(old, cuts=(*old.cuts, *added)), now)
+            return await self._written(db, replace(old, pieces=tuple(pieces)))
 
     async def _scheduled(self, db: Connection, whole: Whole, now: datetime) -> Whole:
         """With its place on the clock: its last piece came now."""
@@ -208,18 +252,19 @@ class Tracks:
     async def _anew(self, db: Connection, recording: Recording, form: Form, old: Whole | None, now: datetime) -> Whole:
         gone = await tracks.forget(db, recording.id) if old else frozenset()
         await forget(db, recording.id, gone, now)
-        level = await tracks.last_level(db, recording.room_id, recording.id, form.target_lufs)
+        level = await tracks.last_level(db, recording, form.target_lufs)
         gain = LevelState.from_json(level).gain if level else None
         start_db = None if gain is None else gain / 100
         generation = old.track.generation + 1 if old else 0
         track = Track(recording.id, form.channels, form.kbps, form.target_lufs, start_db, generation)
         await tracks.save(db, track)
-        return Whole(track, (), ())
+        return Whole(track)
 
     async def _moved(
-        self, db: Connection, recording: Recording, old: Whole, new: Sequence[Cut], now: datetime
+        self, db: Connection, recording: Recording, old: Whole, pieces: Sequence[Piece], now: datetime
     ) -> Whole:
         """Another row of pieces. What was decided of a piece stays decided, and frames that are right are kept."""
+        new = layout(pieces, old.form)
         kept = _matched(old.cuts, new)
         cuts = [_decided_as(old.cuts[kept[cut.ordinal]], cut) if cut.ordinal in kept else cut for cut in new]
         found = taken(placed(old.cuts), old.spans, placed(cuts))
@@ -235,7 +280,7 @@ class Tracks:
         await forget(db, recording.id, gone - {finished}, now)
         track = replace(old.track, generation=old.track.generation + 1)
         await tracks.save(db, track)
-        return Whole(track, tuple(cuts), tuple(extents))
+        return await self._written(db, Whole(track, tuple(cuts), tuple(pieces), tuple(extents)))
 
     def _own(self, old: Whole, extent: Extent) -> Extent:
         """Frames that are part of a larger blob as a blob of their own: what was cut out of the sound must not stay on
@@ -260,14 +305,6 @@ class Tracks:
         return replace(extent, blob=key, offset=0)
 
 
-async def read(db: Connection, recording_id: RecordingId) -> Whole | None:
-    """A track as it is stored."""
-    track = await tracks.track(db, recording_id)
-    if track is None:
-        return None
-    return Whole(track, await tracks.cuts(db, recording_id), await tracks.extents(db, recording_id))
-
-
 async def forget(db: Connection, recording_id: RecordingId, blobs: Collection[BlobKey], now: datetime) -> None:
     """A job that takes frames off the disk that no track needs."""
     if blobs:
@@ -282,8 +319,23 @@ def _decided_as(old: Cut, new: Cut) -> Cut:
     return replace(new, gains=old.gains, level=old.level, off_by=old.off_by)
 
 
-def _same(old: Sequence[Cut], new: Sequence[Cut]) -> bool:
-    return [cut.key for cut in old] == [cut.key for cut in new]
+def _with(whole: Whole, extent: Extent, decided: Mapping[int, Cut]) -> Whole:
+    """With frames that were made, and what was decided meanwhile."""
+    cuts = tuple(decided.get(index, cut) for index, cut in enumerate(whole.cuts))
+    return replace(whole, cuts=cuts, extents=tuple(sorted([*whole.extents, extent], key=lambda one: one.first)))
+
+
+def grown_by(old: Whole, pieces: Sequence[Piece]) -> list[Cut] | None:
+    """What stands behind the pieces of a track that only grew; None if it did not."""
+    there = len(old.cuts)
+    if tuple(pieces[:there]) != old.pieces:
+        new = layout(pieces, old.form)
+        return new[there:] if [cut.key for cut in new[:there]] == [cut.key for cut in old.cuts] else None
+    first = there  # no further back than what a decoder remembers
+    while first and sum(piece.samples for piece in pieces[first:there]) < PRE_ROLL:
+        first -= 1
+    new = layout(pieces[first:], old.form)[there - first :]
+    return [replace(cut, ordinal=there + number) for number, cut in enumerate(new)]
 
 
 def _matched(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
@@ -316,8 +368,6 @@ def _places(old: Sequence[Extent], wanted: Taken, size: int) -> list[Extent]:
 
 def _some(cuts: Sequence[Cut], first: int, end: int) -> int:
     """How many frames of a hole to make at once: whole pieces, some minutes of them."""
-    for border in accumulate(cut.samples for cut in cuts):
-        reached = settled(border)
-        if (reached - first) * FRAME >= AT_ONCE:
-            return min(reached, end) - first
-    return end - first
+    borders = [*accumulate(cut.samples for cut in cuts)]
+    enough = bisect_left(borders, first + -(-AT_ONCE // FRAME), key=settled)
+    return min(settled(borders[enough]) if enough < len(borders) else end, end) - first

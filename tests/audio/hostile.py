@@ -3,14 +3,17 @@
 Each is made by a function of a `Kit`, which holds what the file wants to reach.
 """
 
+import random
 import struct
 import subprocess
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.audio.ogg import Page, write_page
-from tests.audio.sounds import FLAC, M4A, MP3, WAV, Studio, signal
+from bot.audio.mp3 import read_header
+from bot.audio.ogg import Page, lacing_of, write_page
+from tests.audio.sounds import ADTS, FLAC, M4A, MP3, WAV, Studio, signal
 from tests.audio.test_opus import HEAD, page
 
 SECOND = 48_000
@@ -128,9 +131,26 @@ def wav(bits: int, channels: int, rate: int, data: bytes, *, align: int | None =
     )
 
 
+def riff(*chunks: tuple[bytes, bytes], form: bytes = b"RIFF") -> bytes:
+    """A second of PCM behind these."""
+    sound = wav(16, 1, SECOND, bytes(2 * SECOND))[12:]
+    written = (name + struct.pack("<I", len(content)) + content for name, content in chunks)
+    return form + b"\xff\xff\xff\xffWAVE" + b"".join(written) + sound
+
+
+def caf(codec: bytes, rate: float, *chunks: tuple[bytes, bytes], packet: int = 2, frames: int = 1) -> bytes:
+    form = struct.pack(">d4sIIIII", rate, codec, 0, packet, frames, 1, 16)
+    return b"caff\0\1\0\0" + b"".join(
+        name + struct.pack(">q", len(content)) + content for name, content in ((b"desc", form), *chunks)
+    )
+
+
 def id3(kind: bytes, content: bytes) -> bytes:
-    body = kind + _safe(len(content)) + bytes(2) + content
-    return b"ID3\x04\0\0" + _safe(len(body)) + body
+    return id3_of(kind + _safe(len(content)) + bytes(2) + content)
+
+
+def id3_of(frames: bytes, flags: int = 0) -> bytes:
+    return b"ID3\x04\0" + bytes([flags]) + _safe(len(frames)) + frames
 
 
 def _safe(size: int) -> bytes:
@@ -142,9 +162,18 @@ def frame(text: bytes = b"") -> bytes:
     return (b"\xff\xfb\x14\xc0" + text)[:96].ljust(96, b"\0")
 
 
-def adts(text: bytes) -> bytes:
+def mp3_frame(version: int, rate: int, mode: int) -> bytes:
+    """One of the lowest bit rate, without sound."""
+    head = bytes([0xFF, 0xE3 | version << 3, 1 << 4 | rate << 2, mode << 6])
+    header = read_header(head)
+    assert header is not None
+    return head.ljust(header.size, b"\0")
+
+
+def adts(text: bytes, channels: int = 1) -> bytes:
     size = 7 + len(text[:500])
-    return bytes([0xFF, 0xF1, 0x4C, 0x40 | size >> 11, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F, 0xFC]) + text[:500]
+    head = [0xFF, 0xF1, 0x4C | channels >> 2, (channels & 3) << 6 | size >> 11, size >> 3 & 0xFF]
+    return bytes([*head, (size & 7) << 5 | 0x1F, 0xFC]) + text[:500]
 
 
 @dataclass(frozen=True)
@@ -186,6 +215,42 @@ def opus(packets: Iterator[bytes] | list[bytes], per_page: int = 255, start: int
     listed = list(packets)
     pages = (page(listed[at : at + per_page], start + at // per_page, -1) for at in range(0, len(listed), per_page))
     return page([HEAD], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + b"".join(pages)
+
+
+def ogg_packets(packets: list[bytes], start: int = 1) -> list[bytes]:
+    """Each over as many pages as it takes."""
+    pages: list[bytes] = []
+    for packet in packets:
+        lacing = lacing_of(packet)
+        for at in range(0, len(lacing), 255):
+            part = packet[255 * at : 255 * (at + 255)]
+            pages.append(write_page(Page(bool(at), 0, 5, start + len(pages), lacing[at : at + 255], part)))
+    return pages
+
+
+def element(name: str, *content: bytes) -> bytes:
+    """Of Matroska, by its id in hex."""
+    body = b"".join(content)
+    return bytes.fromhex(name) + (1 << 56 | len(body)).to_bytes(8, "big") + body
+
+
+def matroska(
+    *parts: bytes, codec: bytes = b"A_OPUS", private: bytes = HEAD, more: bytes = b"", tracks: int = 1
+) -> bytes:
+    """So many tracks of sound, with what somebody likes behind them."""
+    form = element("E1", element("B5", struct.pack(">f", 48_000.0)), element("9F", b"\1"), element("6264", b"\x10"))
+    codes = element("83", b"\2"), element("86", codec), element("63A2", private), form, more
+    listed = (element("AE", element("D7", struct.pack(">I", number)), *codes) for number in range(1, tracks + 1))
+    body = (element("1549A966", element("2AD7B1", b"\x0f\x42\x40")), element("1654AE6B", *listed), *parts)
+    return element("1A45DFA3", element("4282", b"matroska")) + element("18538067", *body)
+
+
+def cluster(time: int, *blocks: bytes, lacing: int = 0) -> bytes:
+    simple = (element("A3", b"\x81\0\0" + bytes([0x80 | lacing]) + block) for block in blocks)
+    return element("1F43B675", element("E7", time.to_bytes(4, "big")), *simple)
+
+
+DEFLATED = element("6D80", element("6240", element("5034", element("4254", b"\0"))))
 
 
 # ---- sound that brings other things along
@@ -264,6 +329,79 @@ def cover_in_opus(_: Kit) -> bytes:
     return b"".join([page([HEAD], 0, 0, flags=2), *parts, *sound])
 
 
+@attack("undecodable")
+def chapters_in_mp3(kit: Kit) -> bytes:
+    """As many as fit into 1 s of opening, and more."""
+    chapters = (b"CHAP" + _safe(24) + bytes(2) + b"c%06d\0" % number + bytes(16) for number in range(300_000))
+    return id3_of(b"".join(chapters)) + kit.sound(MP3, "-id3v2_version", "0")
+
+
+@attack()
+def compressed_tags_in_mp3(kit: Kit) -> bytes:
+    """Each of them says that it is 256 MB."""
+    packed = zlib.compress(bytes(100_000_000), 9)
+    one = b"APIC" + _safe(4 + len(packed)) + b"\0\x09" + _safe(0x0FFFFFFF) + packed
+    return id3_of(one * 20) + kit.sound(MP3, "-id3v2_version", "0")
+
+
+@attack()
+def unsynchronised_cover_in_mp3(kit: Kit) -> bytes:
+    """Every second byte is to be left out."""
+    picture = b"APIC" + _safe(COVER // 2) + b"\0\x02" + b"\xff\0" * (COVER // 4)
+    return id3_of(picture, flags=0x80) + kit.sound(MP3, "-id3v2_version", "0")
+
+
+@attack("undecodable")
+def attachments(_: Kit) -> bytes:
+    """Three of 20 MB: ffmpeg keeps them all."""
+    name, kind = element("466E", b"x.ttf"), element("4660", b"font/ttf")
+    file = element("61A7", name, kind, element("46AE", b"\1"), element("465C", bytes(20_000_000)))
+    return matroska(element("1941A469", file * 3), cluster(0, LONG))
+
+
+@attack("undecodable")
+def cover_as_private_data(_: Kit) -> bytes:
+    return matroska(cluster(0, LONG), codec=b"A_AAC", private=bytes(COVER))
+
+
+@attack()
+def half_a_million_tags(_: Kit) -> bytes:
+    tag = element("7373", element("67C8", element("45A3", b"a"), element("4487", b"b")))
+    return matroska(element("1254C367", tag * 500_000), cluster(0, LONG))
+
+
+@attack("")
+def seek_heads_in_a_circle(_: Kit) -> bytes:
+    """Each entry leads back to where it stands, each cue to the beginning."""
+    circle = element("114D9B74", element("4DBB", element("53AB", b"\x11\x4d\x9b\x74"), element("53AC", b"\0")) * 50_000)
+    places = element("B7", element("F7", b"\1"), element("F1", b"\0"))
+    cues = (element("BB", element("B3", struct.pack(">I", number)), places) for number in range(100_000))
+    return matroska(circle, element("1C53BB6B", *cues), cluster(0, LONG))
+
+
+@attack("undecodable")
+def comments_in_vorbis(kit: Kit) -> bytes:
+    """Three million of three bytes."""
+    comments = b"\x03vorbis" + struct.pack("<II", 0, 3_000_000) + (struct.pack("<I", 3) + b"a=b") * 3_000_000 + b"\1"
+    head = b"\x01vorbis" + struct.pack("<IBIIIIBB", 0, 1, SECOND, 0, 0, 0, 0xB8, 1)
+    return page([head], 0, 0, flags=2) + b"".join(ogg_packets([comments, b"\x05vorbis" + bytes(1000)]))
+
+
+@attack("")
+def seek_tables_in_flac(kit: Kit) -> bytes:
+    """A million places, all the same."""
+    table = struct.pack(">QQH", 1, 1, 4096) * 900_000
+    sound = kit.sound(FLAC)
+    return sound[:42] + 3 * (b"\x03" + len(table).to_bytes(3, "big") + table) + sound[42:]
+
+
+@attack()
+def words_in_wav(_: Kit) -> bytes:
+    """A million, and a history of 50 MB."""
+    words = b"INFO" + (b"IART" + struct.pack("<I", 2) + b"a\0") * 1_000_000
+    return riff((b"LIST", words), (b"bext", bytes(602) + b"x" * COVER))
+
+
 # ---- much sound in few bytes
 
 
@@ -313,6 +451,12 @@ def a_million_foreign_pages(_: Kit) -> bytes:
     return page([HEAD], 0, 0, flags=2) + other + page([b"x"], 1, 0, serial=9) * 1_000_000
 
 
+@attack("undecodable")
+def vorbis_of_a_million_small_pages(_: Kit) -> bytes:
+    head = b"\x01vorbis" + struct.pack("<IBIIIIBB", 0, 1, SECOND, 0, 0, 0, 0xB8, 1)
+    return page([head], 0, 0, flags=2) + page([b"x"], 1, 0) * 2_000_000
+
+
 @attack("headers_missing")
 def header_pages_without_end(_: Kit) -> bytes:
     return page([HEAD], 0, 0, flags=2) * 100_000
@@ -321,6 +465,76 @@ def header_pages_without_end(_: Kit) -> bytes:
 @attack("too_long", "undecodable", "")
 def a_thousand_chained_streams(_: Kit) -> bytes:
     return opus([LONG] * 10) * 1000
+
+
+@attack("too_long")
+def three_thousand_links(_: Kit) -> bytes:
+    """Streams of their own, each with an end."""
+    return b"".join(
+        page([HEAD], 0, 0, flags=2, serial=serial)
+        + page([b"OpusTags" + bytes(8)], 1, 0, serial=serial)
+        + page([LONG] * 10, 2, 57_600, flags=4, serial=serial)
+        for serial in range(3000)
+    )
+
+
+@attack()
+def links_of_vorbis(kit: Kit) -> bytes:
+    """The tables of a decoder for each tenth of a second."""
+    return kit.ffmpeg("v.ogg", "-f", "lavfi", "-i", "sine=d=0.1", "-c:a", "libvorbis", "-f", "ogg") * 500
+
+
+@attack("undecodable")
+def opus_of_255_channels(_: Kit) -> bytes:
+    head = b"OpusHead" + struct.pack("<BBHIhB", 1, 255, 312, SECOND, 0, 255) + bytes([255, 0]) + bytes(range(255))
+    packet = bytes([31 << 3, 1, 0]) * 254 + bytes([31 << 3, 0])
+    sound = (page([packet] * 50, 2 + number, 48_000 * (number + 1)) for number in range(100))
+    return page([head], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + b"".join(sound)
+
+
+@attack()
+def opus_of_wild_granules(_: Kit) -> bytes:
+    """Pages and times that jump to the end of all numbers and back."""
+    chance = random.Random(9)
+    wild = (page([LONG] * 10, chance.getrandbits(32), chance.getrandbits(63)) for _ in range(100))
+    return page([HEAD], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + b"".join(wild)
+
+
+@attack("too_long")
+def laced_blocks(_: Kit) -> bytes:
+    """256 packets in each, one byte long."""
+    return matroska(*(cluster(number * 30_000, b"\xff" + LONG * 256, lacing=4) for number in range(200)))
+
+
+@attack("undecodable")
+def blocks_of_compressed_silence(_: Kit) -> bytes:
+    """100 MB in each."""
+    block = zlib.compress(bytes(100_000_000), 9)
+    pages = (cluster(number, block) for number in range(10))
+    return matroska(*pages, codec=b"A_PCM/INT/LIT", more=DEFLATED)
+
+
+@attack("undecodable")
+def five_thousand_tracks(_: Kit) -> bytes:
+    return matroska(*(cluster(number * 60, LONG) for number in range(1000)), tracks=5000)
+
+
+@attack()
+def mp3_of_changing_channels(_: Kit) -> bytes:
+    """A hundred seconds, mono and stereo by turns: whoever mixes begins anew with each frame."""
+    return (mp3_frame(3, 1, 0) + mp3_frame(3, 1, 3)) * 2000
+
+
+@attack()
+def mp3_of_changing_rates(_: Kit) -> bytes:
+    return (
+        b"".join(mp3_frame(version, rate, mode) for version in (3, 2, 0) for rate in (0, 1, 2) for mode in (0, 3)) * 200
+    )
+
+
+@attack("undecodable")
+def rf64_of_exabytes(_: Kit) -> bytes:
+    return riff((b"ds64", struct.pack("<QQQI", 1 << 63, 1 << 63, 1 << 63, 0)), form=b"RF64")
 
 
 @attack("too_long", "undecodable", announced_ms=36_000_000)
@@ -439,16 +653,60 @@ def composition_table(_: Kit) -> bytes:
     )
 
 
-@attack("undecodable", "too_long", "", announced_ms=36_000_000)
+@attack("undecodable")
+def table_of_a_million_times(_: Kit) -> bytes:
+    """Each for one sample."""
+    times = struct.pack(">I", 1_000_000) + struct.pack(">II", 1, 1) * 1_000_000
+    one = struct.pack(">IIII", 1, 1, 1_000_000, 1)
+    return bytes(Movie(stts=times, stsz=struct.pack(">II", 2, 1_000_000), stsc=one))
+
+
+@attack("undecodable")
+def movie_in_zlib(_: Kit) -> bytes:
+    """400 MB of it."""
+    packed = zlib.compress(box(b"moov", bytes(400_000_000)), 9)
+    parts = box(b"dcom", b"zlib"), box(b"cmvd", struct.pack(">I", 400_000_008), packed)
+    return box(b"ftyp", b"qt  \0\0\0\0") + box(b"moov", box(b"cmov", *parts))
+
+
+@attack("undecodable", "")
+def alac_of_huge_frames(kit: Kit) -> bytes:
+    sound = bytearray(kit.ffmpeg("a.m4a", "-f", "lavfi", "-i", "sine=d=1", "-c:a", "alac", "-f", "ipod"))
+    at = sound.index(b"alac", sound.index(b"alac", sound.index(b"stsd")) + 4)  # the cookie, within the entry
+    sound[at + 8 : at + 12] = struct.pack(">I", 1 << 24)
+    sound[at + 17] = 8  # channels
+    return bytes(sound)
+
+
+@attack("undecodable")
+def edits_to_the_last_sample(_: Kit) -> bytes:
+    """For each a player copies what there is since the last sample that can be begun with: the first."""
+    edits = struct.pack(">I", 3000) + struct.pack(">IiI", 1, SECOND - 1, 1 << 16) * 3000
+    places = struct.pack(">I", SECOND) + struct.pack(">I", 32) * SECOND
+    one, keys = struct.pack(">IIII", 1, 1, 1, 1), full(b"stss", struct.pack(">II", 1, 1))
+    return bytes(Movie(edits=box(b"edts", full(b"elst", edits)), stsc=one, stco=places, more=keys))
+
+
+@attack("undecodable", announced_ms=36_000_000)
 def edits_of_years(_: Kit) -> bytes:
     edits = struct.pack(">I", 50_000) + struct.pack(">IiI", 0x7FFFFFFF, -1, 1 << 16) * 49_999
     return bytes(Movie(edits=box(b"edts", full(b"elst", edits + struct.pack(">IiI", 0x7FFFFFFF, 7, 1 << 16)))))
 
 
-@attack("undecodable", "too_long", "", announced_ms=36_000_000)
+@attack("undecodable", announced_ms=36_000_000)
 def edits_that_repeat(_: Kit) -> bytes:
     """The same second fifty thousand times."""
-    edits = struct.pack(">I", 50_000) + struct.pack(">IiI", 1000, 0, 1 << 16) * 50_000
+    return repeated(50_000)
+
+
+@attack(announced_ms=36_000_000)
+def edits_that_may_be(_: Kit) -> bytes:
+    """The same, no more often than allowed."""
+    return repeated(200)
+
+
+def repeated(times: int) -> bytes:
+    edits = struct.pack(">I", times) + struct.pack(">IiI", 1000, 0, 1 << 16) * times
     return bytes(Movie(edits=box(b"edts", full(b"elst", edits))))
 
 
@@ -501,6 +759,36 @@ def mp3_that_announces_years(kit: Kit) -> bytes:
 @attack("undecodable", "too_long", "")
 def adts_of_empty_frames(_: Kit) -> bytes:
     return adts(b"") * 300_000
+
+
+@attack()
+def adts_before_nothing_but_ones(kit: Kit) -> bytes:
+    """Each byte might begin a frame."""
+    return kit.sound(ADTS) + b"\xff" * 60_000_000
+
+
+@attack("undecodable")
+def adts_of_ones(_: Kit) -> bytes:
+    return adts(b"") + adts(b"\xff" * 400) * 100_000
+
+
+@attack("undecodable")
+def adts_of_random_channels(_: Kit) -> bytes:
+    """Each frame says anew how many, and where they stand."""
+    chance = random.Random(7)
+    return b"".join(adts(b"\xa0" + chance.randbytes(60), channels=0) for _ in range(40_000))
+
+
+@attack("undecodable")
+def caf_of_a_packet_table(_: Kit) -> bytes:
+    """Eight million packets, listed."""
+    table = struct.pack(">qqii", 8_000_000, 8_000_000 * 1024, 0, 0) + b"\1" * 8_000_000
+    return caf(b"aac ", 48_000.0, (b"pakt", table), (b"data", bytes(8_000_004)), packet=0, frames=1024)
+
+
+@attack("undecodable")
+def caf_at_no_number_of_hz(_: Kit) -> bytes:
+    return caf(b"lpcm", float("nan"), (b"data", bytes(1 << 16)))
 
 
 @attack("undecodable", "truncated", "")

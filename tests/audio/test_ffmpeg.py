@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.audio.ffmpeg import Ffmpeg, Limits, running
+from bot.audio.ffmpeg import Ffmpeg, Limits, Source, running
 from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import Container
 from tests.audio.sounds import MP3, WAV, Studio, captured, signal
@@ -138,7 +138,7 @@ async def test_limits_are_set() -> None:
         said = (await child.read()).decode().split()
         while block := await child.read():
             said += block.decode().split()
-    assert said[:6] == [str(limits.memory_bytes // 1024), str(300 * 1024), "7", "0", "64", "0"]
+    assert said[:6] == [str(limits.memory_bytes // 1024), str(224 * 1024), "7", "0", "64", "0"]
     assert {line.split("=")[0] for line in said[6:]} <= {"PWD", "OLDPWD", "SHLVL", "_", "/"}
     assert resource.getrlimit(resource.RLIMIT_CPU)[0] != 7
 
@@ -182,9 +182,9 @@ async def test_described(studio: Studio, ffmpeg: Ffmpeg) -> None:
     path = studio.record(
         "a.mp3", signal(48_000), MP3, "-ar", "44100", "-ac", "2", "-metadata", "title=Audio: x, 5 Hz, mono"
     )
-    assert await ffmpeg.describe(path, Container.MP3) == (44_100, 2)
+    assert await ffmpeg.describe(path, Container.MP3) == Source(44_100, 2)
     path.write_bytes(b"")
-    assert await ffmpeg.describe(path, Container.MP3) == (0, 0)
+    assert await ffmpeg.describe(path, Container.MP3) == Source(0, 0)
 
 
 # ---- attacks that were seen to work on plain calls

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.containers import DEMUXERS, refuse_truncated, sniff, timing, told_samples
+from bot.audio.containers import DEMUXERS, refuse_crafted, refuse_truncated, sniff, timing, told_samples
 from bot.audio.mp3 import after_id3, info_frame, read_info
-from bot.audio.ogg import read_pages
+from bot.audio.ogg import read_pages, walk_pages
 from bot.audio.opus import Chained, OpusReader, opus_facts
 from bot.errors import GiveUp
 from storage.records import Container
@@ -96,6 +96,9 @@ FILES = (
 
 
 def pages(file: io.BytesIO) -> None:
+    for _ in walk_pages(file):
+        pass
+    file.seek(0)
     assert all(len(page.body) <= 255 * 255 for page in read_pages(file))
 
 
@@ -124,8 +127,9 @@ def look(file: io.BytesIO) -> None:
 
 
 def walk(file: io.BytesIO, container: Container) -> None:
-    with suppress(GiveUp):
-        refuse_truncated(file, container)
+    for refuse in (refuse_truncated, refuse_crafted):
+        with suppress(GiveUp):
+            refuse(file, container)
     timing(file, container)
     told = told_samples(file, container)
     assert told is None or told >= 0

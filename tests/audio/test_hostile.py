@@ -1,11 +1,14 @@
 """Hostile files are refused by name or bounded, reach nothing, and cost little."""
 
 import asyncio
+import io
+import multiprocessing
 import os
 import resource
 import shutil
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +16,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bot.audio.ffmpeg
 from bot.audio.containers import sniff
 from bot.audio.decode import pcm
-from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.ffmpeg import DATA_BYTES, Ffmpeg, Limits, running
 from bot.audio.inspect import inspect_chunk
-from bot.audio.plan import Sound
+from bot.audio.ogg import STRETCH, walk_pages
+from bot.audio.opus import walk_opus
+from bot.audio.plan import Mismatch, Sound
 from bot.errors import GiveUp
 from storage.records import Container
-from tests.audio.hostile import ATTACKS, CLOAKS, CUTS, FORMS, Attack, Kit, playlists
+from tests.audio.hostile import (
+    ATTACKS,
+    CLOAKS,
+    CUTS,
+    FORMS,
+    LONG,
+    Attack,
+    Kit,
+    cluster,
+    matroska,
+    opus,
+    playlists,
+    wav,
+)
 from tests.audio.sounds import OPUS, WAV, Pcm, Studio, signal
 
 REASONS = {"empty", "not_audio", "truncated", "bad_checksum", "headers_missing", "too_long", "undecodable"}
 BROADCAST_S = 21_600.0
 CPU_S = 3.0
-MEMORY = 300 << 20
+MEMORY = 300_000_000
 NOTE = 0.777  # the level that the canary hums at
 
 
@@ -96,35 +115,55 @@ def chunk_of(folder: Path, data: bytes) -> Path:
     return path
 
 
+@dataclass
+class Weighed:
+    """What a chunk cost a process that did nothing else."""
+
+    result: Result
+    cpu_s: float  # with all children
+    own_bytes: int  # at most; with the interpreter and what it imported
+    child_bytes: int  # of the largest child, at most; never less than of its parent when it was started
+
+
+def weigh(path: Path, exe: str, announced_ms: int | None) -> Weighed:
+    before = cpu()
+    result = asyncio.run(take(path, Ffmpeg(exe), announced_ms))
+    own, children = (
+        resource.getrusage(who).ru_maxrss << 10 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return Weighed(result, cpu() - before, own, children)
+
+
 def cpu() -> float:
     """Seconds that this process and its ended children have used."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def forget_the_highest_mark() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def memory(name: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at most."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
+@pytest.fixture(scope="module")
+def scales() -> Iterator[Executor]:
+    """A new small process for each file: what is measured there is of this file alone."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
+        yield pool
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_attack(name: str, kit: Kit, ffmpeg: Ffmpeg, listener: Listener, tmp_path: Path) -> None:
-    """It ends as expected within three seconds of CPU and 300 MB, nobody is called, and no other file is heard."""
+async def test_attack(
+    name: str, kit: Kit, ffmpeg: Ffmpeg, listener: Listener, scales: Executor, tmp_path: Path
+) -> None:
+    """It ends as expected within three seconds of CPU and 300 MB for each process, nobody is called, and no other file
+    is heard."""
     attack: Attack = ATTACKS[name]
     path = chunk_of(tmp_path, attack.make(kit))
-    forget_the_highest_mark()
-    held, before = memory("VmRSS"), cpu()
-    result = await take(path, ffmpeg, attack.announced_ms)
-    used, grown = cpu() - before, memory("VmHWM") - held
-    assert result.reason in (attack.outcomes or {""})
-    assert used <= CPU_S
-    assert grown <= MEMORY
-    assert not result.hummed
+    loop = asyncio.get_running_loop()
+    weighed = await loop.run_in_executor(scales, weigh, path, ffmpeg.exe, attack.announced_ms)
+    assert weighed.result.reason in (attack.outcomes or {""})
+    assert weighed.cpu_s <= CPU_S
+    assert weighed.own_bytes <= MEMORY
+    assert weighed.child_bytes <= MEMORY
+    assert not weighed.result.hummed
     assert listener.callers == 0
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -140,6 +179,39 @@ async def test_playlist(cloak: str, kit: Kit, ffmpeg: Ffmpeg, listener: Listener
     assert listener.callers == 0
 
 
+async def test_time_stamps_that_jump(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Ten packets with ten seconds between them are as much sound as ten packets, when they are counted and when they
+    are joined; jumps behind what is allowed hide nothing."""
+    path = chunk_of(tmp_path, matroska(*(cluster(number * 10_000, LONG) for number in range(10))))
+    facts = await inspect_chunk(path, ffmpeg, announced_ms=1200, max_seconds=BROADCAST_S)
+    assert facts.samples == 10 * 5760 - 3840
+    sound, wrong = Sound(path, facts.container, continues=False, samples=facts.samples), list[Mismatch]()
+    async with aclosing(pcm([sound], ffmpeg, path.parent, report=wrong.append)) as blocks:
+        assert sum([len(block) async for block in blocks]) == facts.samples
+    assert wrong == []
+
+
+def test_pages_are_walked_in_stretches() -> None:
+    """However many they are, others have their turn in between, and the facts are the same."""
+    data = opus([LONG] * (5 * STRETCH // 2), per_page=1)
+    walk = walk_opus(io.BytesIO(data), max_samples=1 << 40)
+    assert [next(walk), next(walk)] == [None, None]
+    with pytest.raises(StopIteration) as end:
+        next(walk)
+    assert end.value.value.ogg.packet_samples == 5 * STRETCH // 2 * 5760
+    assert len(list(walk_pages(io.BytesIO(data)))) == 2
+
+
+async def test_hours_are_counted_to_the_end(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A file of more sound than others can wait for is as long as it is."""
+    path = chunk_of(tmp_path, wav(8, 1, 8000, bytes(8000 * 1000)))
+    facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=BROADCAST_S)
+    assert facts.samples == 1000 * 48_000
+    with pytest.raises(GiveUp) as refused:
+        await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=950)
+    assert refused.value.reason == "too_long"
+
+
 @pytest.mark.parametrize("form", [*FORMS, "opus"])
 async def test_cut_anywhere(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A file that ends anywhere is refused by name, or has no more sound than the whole."""
@@ -153,6 +225,15 @@ async def test_cut_anywhere(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path:
 async def test_the_canary_can_be_heard(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """The test's own ear works: the canary sent as a chunk is noticed."""
     assert (await take(chunk_of(tmp_path, kit.canary.read_bytes()), ffmpeg, 1000)).hummed
+
+
+async def test_memory_is_limited_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the limits from outside come."""
+    monkeypatch.setattr(bot.audio.ffmpeg, "limit", lambda _pid, _limits: None)
+    limits = Limits(cpu_s=1, wait_s=60)
+    async with running(["/bin/sh", "-c", "ulimit -d; ulimit -v"], limits) as child:
+        said = (await child.read()).split()
+    assert [int(kib) << 10 for kib in said] == [DATA_BYTES, limits.memory_bytes]
 
 
 async def test_what_is_opened(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path) -> None:

@@ -12,9 +12,25 @@ from hypothesis import strategies as st
 from bot.audio.leveller import HIGHEST_DB, LOWEST_DB, LevelState, apply, begin, bridge, curve, decided
 from bot.audio.loudness import HOP, Meter
 from bot.audio.peaks import Pcm
+from bot.audio.render import ENCODER_TAKES_LU
 from storage.records import SAMPLE_RATE
 from tests.audio.sounds import Studio, signal
-from tests.audio.voices import TARGET, at, conversation, in_room, lasting, levelled, measured, music, peaky, room, voice
+from tests.audio.voices import (
+    TARGET,
+    at,
+    conversation,
+    in_room,
+    lasting,
+    levelled,
+    life,
+    measured,
+    music,
+    peaky,
+    room,
+    sparks,
+    talk_with_pauses,
+    voice,
+)
 
 PIECES = pytest.mark.parametrize("piece_s", [5, 120])
 
@@ -60,6 +76,29 @@ def test_pauses_stay_pauses(below: float, piece_s: float) -> None:
         pause = gains[start + 20 : start + 580]
         assert pause.max() - pause.min() < 0.5
         assert pause.max() < gains[start - 150 : start].max() + 0.5
+
+
+def lifted(speech: Pcm, noise: Pcm, piece_s: float) -> float:
+    """By how many dB at most the gain rises in a pause over all that the turn before had."""
+    sound, hops = talk_with_pauses(speech, noise, seed=1)
+    _, gains = levelled(sound, piece_s)
+    return max(float(gains[pause].max() - gains[turn][15:].max()) for turn, pause in hops[1:])
+
+
+@PIECES
+@pytest.mark.parametrize("below", [12, 15, 20, 25, 30])
+def test_pauses_anywhere(below: float, piece_s: float) -> None:
+    """Wherever in a second a pause begins and ends, the noise of a room in it is not pulled up."""
+    for part in (1, 2):
+        assert lifted(at(-25, voice(part)), room(-25 - below), piece_s) < 2
+
+
+@PIECES
+@pytest.mark.parametrize("below", [16, 20, 25])
+@pytest.mark.parametrize("kind", ["keys", "steps", "cars"])
+def test_what_lives_in_pauses_is_not_pulled_up(kind: str, below: float, piece_s: float) -> None:
+    """Who types or walks between their words, and cars that pass, are not taken for another, softer speaker."""
+    assert lifted(at(-25, voice(1)), at(-25 - below, life(kind)), piece_s) < 2
 
 
 def test_minutes_of_nothing() -> None:
@@ -204,7 +243,7 @@ def test_gain_runs_evenly() -> None:
 
 def as_mp3(studio: Studio, sound: Pcm, kbps: int) -> tuple[float, float]:
     """Integrated loudness and true peak of the sound as MP3, by ffmpeg."""
-    source = ("-f", "f32le", "-ar", "48000", "-ac", "1", "-i", "pipe:")
+    source = ("-f", "f32le", "-ar", "48000", "-ac", str(sound.shape[1]), "-i", "pipe:")
     path = studio.folder / "a.mp3"
     form = ("-c:a", "libmp3lame", "-b:a", f"{kbps}k", "-reservoir", "0", "-y")
     subprocess.run([studio.exe, "-v", "error", *source, *form, str(path)], input=sound.tobytes(), check=True)
@@ -217,7 +256,7 @@ def as_mp3(studio: Studio, sound: Pcm, kbps: int) -> tuple[float, float]:
 
 
 def bursts(seconds: int) -> Pcm:
-    """The worst for an encoder of few bits: noise in syllables of very different height."""
+    """Hard for an encoder of few bits: noise in syllables of very different height."""
     random = np.random.default_rng(4)
     heights = random.lognormal(0, 0.8, seconds * 5)
     heights[::7] = 0
@@ -234,3 +273,11 @@ def test_after_mp3(kind: str, kbps: int, studio: Studio) -> None:
     loudness, peak = as_mp3(studio, heard, kbps)
     assert peak <= -1
     assert loudness == pytest.approx(TARGET, abs=1.0)
+
+
+@pytest.mark.parametrize("kbps", [64, 128])
+@pytest.mark.parametrize(("channels", "seed"), [(1, 0), (1, 50), (2, 33), (2, 50)])
+def test_noise_after_mp3(channels: int, seed: int, kbps: int, studio: Studio) -> None:
+    """What an encoder makes higher than anything else, as it does applause and drums, stays below -1 dBTP too."""
+    heard, _ = levelled(at(-20, sparks(30, channels, seed)), 20, target=TARGET + ENCODER_TAKES_LU)
+    assert as_mp3(studio, heard, kbps * channels)[1] < -1

@@ -27,6 +27,13 @@ def test_peaks_stay_below_the_ceiling(factor: float) -> None:
     assert true_peak(heard) <= -2 + 0.1
 
 
+def test_steep_sound_is_kept_lower() -> None:
+    """Wide noise stays away from the ceiling, for an encoder of few bits makes it higher; a low tone reaches it."""
+    noise = np.random.default_rng(2).standard_normal((100_000, 1)).astype(np.float32)
+    assert true_peak(limited(noise, -3)) < -3.3
+    assert true_peak(limited(tone(300, 6), -3)) == pytest.approx(-3, abs=0.1)
+
+
 def test_untouched_where_nothing_is_too_loud() -> None:
     """Below the ceiling no bit changes, also a little aside of what is too loud."""
     sound = 0.2 * signal(200_000)[:, None]

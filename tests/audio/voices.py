@@ -12,7 +12,7 @@ import bot.demo
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.leveller import CEILING_DBTP, LevelState, apply, begin, curve
 from bot.audio.limiter import limited
-from bot.audio.loudness import Meter
+from bot.audio.loudness import HOP, Meter
 from bot.audio.peaks import Pcm
 from storage.records import SAMPLE_RATE
 
@@ -83,6 +83,53 @@ def music(seconds: int) -> Pcm:
             played[start : start + len(drum)] += drum
         bars.append(played)
     return np.concatenate(bars)[: seconds * SAMPLE_RATE, None].astype(np.float32)
+
+
+def _beats(seconds: int, rate: float, decay_s: float, smooth: int) -> Pcm:
+    """Noise that dies away, again and again, with next to nothing between."""
+    random = np.random.default_rng(9)
+    beat = np.exp(-np.arange(SAMPLE_RATE // 5) / SAMPLE_RATE / decay_s)
+    sound = 0.001 * random.standard_normal((seconds + 1) * SAMPLE_RATE)
+    for start in random.integers(0, seconds * SAMPLE_RATE, int(seconds * rate)):
+        noise = np.convolve(random.standard_normal(len(beat)), np.hanning(smooth + 2), "same")
+        sound[start : start + len(beat)] += random.uniform(0.2, 1) * noise * beat
+    return sound[: seconds * SAMPLE_RATE, None].astype(np.float32)
+
+
+@cache
+def life(kind: str) -> Pcm:
+    """A minute of somebody who types or walks, or of cars that pass."""
+    if kind == "keys":
+        return _beats(60, 5, 0.003, 1)
+    if kind == "steps":
+        return _beats(60, 2, 0.03, 100)
+    swell = np.exp(1.5 * np.sin(2 * np.pi * np.arange(60 * SAMPLE_RATE) / SAMPLE_RATE / 7))
+    return room(-50) * swell[:, None].astype(np.float32)
+
+
+def sparks(seconds: int, channels: int, seed: int) -> Pcm:
+    """The worst for an encoder of few bits: noise as wide as can be, in bursts of 5 ms and very different height."""
+    length, burst = seconds * SAMPLE_RATE, SAMPLE_RATE // 200
+    sound = []
+    for random in map(np.random.default_rng, range(seed, seed + channels)):
+        noise = random.standard_normal(length)
+        sound.append(noise * (0.2 + 0.3 * np.repeat(random.lognormal(0, 1.4, length // burst + 1), burst)[:length]))
+    return np.stack(sound, axis=1).astype(np.float32)
+
+
+def talk_with_pauses(said: Pcm, noise: Pcm, seed: int) -> tuple[Pcm, list[tuple[slice, slice]]]:
+    """Somebody who stops to think again and again, over noise: 16 turns and pauses of 5 to 10 s that begin and end
+    anywhere. And which whole hops are each turn and the pause behind it."""
+    random = np.random.default_rng(seed)
+    parts, hops, place = [], [], 0
+    for _ in range(16):
+        turn, pause = (int(samples) for samples in random.uniform(5, 10, 2) * SAMPLE_RATE)
+        first = int(random.integers(len(said) - turn))
+        parts += [said[first : first + turn], np.zeros((pause, 1), np.float32)]
+        borders = [-(-at // HOP) for at in (place, place + turn, place + turn + pause)]
+        hops.append((slice(*borders[:2]), slice(borders[1], borders[2] - 1)))
+        place += turn + pause
+    return np.concatenate(parts) + np.resize(noise, (place, 1)), hops
 
 
 Turns = list[tuple[int, slice]]  # who, and which samples

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from storage.records import ChunkState, SessionId
+from storage.records import ChunkState, RecordingId, SessionId
 from tests.interleaving import verdict
 from tests.interleaving.homeserver import Fate, Media
-from tests.interleaving.people import ANY, COMES, People, one_of, session_of
+from tests.interleaving.listener import Listener
+from tests.interleaving.people import ANY, COMES, LONG, People, one_of, session_of
+from tests.interleaving.sound import RAW_FRAME
 from tests.interleaving.stage import LANE_KINDS, Stage
+from tests.interleaving.verdict import Kept
 
 
 class Interleavings(People):
@@ -24,11 +27,14 @@ class Interleavings(People):
         self._folder = Path(tempfile.mkdtemp(prefix="interleaving-"))
         self._patch = pytest.MonkeyPatch()
         super().__init__(Stage(shutil.copytree(begun, self._folder / "data"), loop, self._patch))
+        self.listener = Listener(self.stage)
+        self._read: tuple[int | None, tuple[Kept, ...]] = None, ()
 
     def teardown(self) -> None:
         try:
             if sys.exc_info()[0] is None:
                 self.everything_comes_to_rest()
+                self.made_again_nothing_changes()
                 self.told_again_nothing_changes()
         finally:
             self.stage.close()
@@ -45,6 +51,32 @@ class Interleavings(People):
     def a_sync_comes_and_some_of_it_is_done(self, then: str, most: int) -> None:
         self.stage.run(self.stage.sync())
         self.the_bot_works(then, most)
+
+    @precondition(lambda self: self.speaking and self._is_short())
+    @rule(
+        which=ANY,
+        fates=st.lists(st.sampled_from([Fate.HERE] * 4 + [Fate.AWAY]), min_size=2, max_size=6),
+        seconds=st.sampled_from([0, 11, 30]),
+        redacted=st.none() | ANY,
+    )
+    def somebody_is_heard_live(self, which: int, fates: list[Fate], seconds: int, redacted: int | None) -> None:
+        """They speak for a while, the bot keeps up, and something of it may be taken back at once."""
+        broadcast = one_of(self.speaking, which)
+        for fate in fates:
+            self._send(broadcast, broadcast.cut(LONG, last=False, announced=True), fate, None)
+        self._the_bot_keeps_up()
+        self.stage.pass_by(seconds)
+        self._the_bot_keeps_up()
+        self.somebody_listens()
+        sent = [one for one in self._redactable(chunks=True) if one.broadcast is broadcast]
+        if redacted is not None and sent:
+            self.stage.redact(one_of(sent, redacted))
+            self._the_bot_keeps_up()
+            self.somebody_listens()
+
+    def _the_bot_keeps_up(self) -> None:
+        self.stage.run(self.stage.sync())
+        self.stage.run(self.stage.all_due())
 
     @rule(what=st.sampled_from(["settle", *LANE_KINDS, "fetch", "sound", "all", "all"]), most=st.integers(1, 4))
     def the_bot_works(self, what: str, most: int) -> None:
@@ -86,6 +118,21 @@ class Interleavings(People):
         if keeps_house:
             self.stage.run(self.stage.keep_house())
 
+    @precondition(lambda self: self._episodes())
+    @rule(which=ANY)
+    def an_episode_is_to_be_made_again(self, which: int) -> None:
+        self.stage.run(self.stage.make_again(one_of(self._episodes(), which)))
+
+    def _episodes(self) -> list[RecordingId]:
+        return [one.recording.id for one in self._kept() if one.episode]
+
+    def _kept(self) -> tuple[Kept, ...]:
+        """Read anew when something was written."""
+        written = self.stage.shell.store.database.changes.number
+        if written != self._read[0]:
+            self._read = written, self.stage.loop.run_until_complete(verdict.kept(self.stage))
+        return self._read[1]
+
     @rule(seconds=st.sampled_from([1, 30, 61, 61, 600, 1801, 4000, 15_000, -60, -600]))
     def the_clock_moves(self, seconds: int) -> None:
         """Backwards only the bot's."""
@@ -96,12 +143,18 @@ class Interleavings(People):
 
     # ---- what holds at each moment
 
+    @rule()
+    def somebody_listens(self) -> None:
+        self.stage.loop.run_until_complete(self.listener.listen())
+
     @invariant()
     def what_is_listed_can_be_played(self) -> None:
-        """The file of each episode and of each stored chunk is there."""
+        """The file of each episode, of all frames and of each stored chunk is there."""
         blobs = self.stage.shell.store.blobs
-        for one in self.stage.loop.run_until_complete(verdict.kept(self.stage)):
+        for one in self._kept():
             assert one.episode is None or blobs.path(one.episode.blob).exists()
+            for extent in one.extents:
+                assert blobs.path(extent.blob).stat().st_size >= extent.offset + extent.frames * RAW_FRAME
             for chunk in one.chunks:
                 assert (chunk.state is ChunkState.STORED) is (chunk.blob is not None)
                 assert chunk.blob is None or blobs.path(chunk.blob).exists()
@@ -120,17 +173,33 @@ class Interleavings(People):
             media.comes()
         stage.homeserver.promised |= {session_of(one, COMES) for one in self.broadcasts}
         stage.loop.run_until_complete(self._rest())
-        stage.loop.run_until_complete(verdict.judge(stage))
+        self._all_is_true()
+
+    def made_again_nothing_changes(self) -> None:
+        """Each episode of its chunks once more: the same bytes, though some of it was made live, in parts, or later."""
+        stage = self.stage
+        before = self._kept()
+        for recording_id in self._episodes():
+            stage.loop.run_until_complete(stage.make_again(recording_id))
+        stage.loop.run_until_complete(self._rest())
+        after = self._kept()
+        assert list(map(verdict.without_its_date, after)) == list(map(verdict.without_its_date, before))
+        self._all_is_true()
 
     def told_again_nothing_changes(self) -> None:
         """A start, and all of the timeline once more."""
         stage = self.stage
-        before = stage.loop.run_until_complete(verdict.kept(stage))
+        before = self._kept()
         stage.rise()
         stage.loop.run_until_complete(stage.sync(again=len(stage.homeserver.timeline)))
         stage.loop.run_until_complete(self._rest())
-        assert stage.loop.run_until_complete(verdict.kept(stage)) == before
-        stage.loop.run_until_complete(verdict.judge(stage))
+        assert self._kept() == before
+        self._all_is_true()
+
+    def _all_is_true(self) -> None:
+        loop = self.stage.loop
+        loop.run_until_complete(verdict.judge(self.stage))
+        loop.run_until_complete(verdict.is_heard_as_it_is(self.stage, loop.run_until_complete(self.listener.listen())))
 
     async def _rest(self) -> None:
         await self.stage.rest()

@@ -1,23 +1,27 @@
 """Sound in which every sample is another one: whoever hears it can say what it is, and a decoder costs nothing.
 
 The n-th sample ever spoken has the value n / 2^23, which 32-bit floats hold exactly. A packet of Opus is its table of
-contents and the number of its first sample; a WAV file holds its numbers as they are. All that joins, cuts and places
-is the real code; only the codec is not.
+contents and the number of its first sample; a WAV file holds its numbers as they are. A frame is its samples as they
+are, and a mark of all that a real encoder would have heard when it made it. All that joins, cuts and places is the real
+code; only the codec is not.
 """
 
 import asyncio
 import io
 import struct
 import wave
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.ffmpeg import Ffmpeg, Source
 from bot.audio.mp3 import DELAY, FRAME, after_id3, read_header
 from bot.audio.opus import OpusReader, duration
+from bot.audio.track import AHEAD, PRE_ROLL
 from bot.demo.slicing import PACKET
 from storage.records import SAMPLE_RATE, Container
 
@@ -57,8 +61,26 @@ def heard(first: int, samples: int) -> Pcm:
     return (np.arange(first, first + samples) / SCALE).astype(np.float32)
 
 
-RAW_FRAME = 4 * FRAME
+MARK = 8
+RAW_FRAME = 4 * FRAME + MARK
 """Bytes of a frame that holds its samples as they are."""
+
+
+def encoded(pcm: Pcm) -> bytes:
+    """All frames of a sound, as many as LAME makes. Each hangs on its samples, PRE_ROLL frames before and AHEAD after
+    it, and its mark tells all of them."""
+    frames = -(-(len(pcm) + DELAY) // FRAME)
+    samples = np.pad(pcm, (0, frames * FRAME - len(pcm))).reshape(frames, FRAME)
+    sums = [zlib.crc32(frame.tobytes()).to_bytes(4, "big") for frame in samples]
+    heard = (b"".join(sums[max(0, n - PRE_ROLL) : n + AHEAD + 1]) for n in range(frames))
+    marks = (zlib.crc32(sound).to_bytes(MARK, "big") for sound in heard)
+    return b"".join(frame.tobytes() + mark for frame, mark in zip(samples, marks, strict=True))
+
+
+def decoded(frames: bytes) -> Pcm:
+    """The samples of frames."""
+    raw = np.frombuffer(frames, np.uint8).reshape(-1, RAW_FRAME)
+    return np.ascontiguousarray(raw[:, :-MARK]).view(np.float32).reshape(-1)
 
 
 class Codec(Ffmpeg):
@@ -69,21 +91,19 @@ class Codec(Ffmpeg):
         object.__setattr__(self, "_meanwhile", meanwhile)
 
     async def decode(
-        self, path: Path, container: Container, *, max_seconds: float, channels: int = 1
+        self, path: Path, container: Container, *, max_seconds: float, **_: Any
     ) -> AsyncGenerator[bytes, None]:
         decoded = _opus(path) if container is Container.OGG_OPUS else _wav(path)
         yield decoded[: round(max_seconds * SAMPLE_RATE)].tobytes()
 
-    async def describe(self, path: Path, container: Container) -> tuple[int, int]:
-        return SAMPLE_RATE, 1
+    async def describe(self, path: Path, container: Container) -> Source:
+        return Source(SAMPLE_RATE, 1)
 
     async def encode_mp3(
         self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float, channels: int = 1
     ) -> None:
-        """Frame n holds the samples of frame n; at the end there are as many frames as LAME makes."""
         data = b"".join([block async for block in blocks])
-        frames = -(-(len(data) // 4 + DELAY) // FRAME)
-        await asyncio.to_thread(out.write_bytes, data.ljust(frames * RAW_FRAME, b"\0"))
+        await asyncio.to_thread(out.write_bytes, encoded(np.frombuffer(data, np.float32)))
         await self._meanwhile()  # type: ignore[attr-defined]
 
 
@@ -103,14 +123,15 @@ def _opus(path: Path) -> Pcm:
     return np.concatenate([*sounds, heard(0, 0)])[reader.head.pre_skip :]
 
 
-def read(path: Path) -> Pcm:
-    """What an episode holds; it is padded to whole frames."""
+def read(path: Path) -> bytes:
+    """The frames of an episode."""
     with path.open("rb") as file:
         start = after_id3(file)
         file.seek(start)
         header = read_header(file.read(4))
         assert header is not None
-    return np.fromfile(path, np.float32, offset=start + header.size)
+        file.seek(start + header.size)
+        return file.read()
 
 
 def silences(sound: Pcm) -> Iterable[tuple[int, int]]:

@@ -10,14 +10,26 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from bot.audio import episode, render
+from bot.audio import episode, hls, render
 from bot.matrix.media import FetchedMedia
 from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending
 from bot.worker import pictures
+from bot.worker.finishing import ANEW
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
 from storage import jobs, journal
-from storage.records import DeviceId, EventId, JobKind, Json, MediaSource, RoomId, SessionId, UserId
+from storage.records import (
+    DeviceId,
+    EventId,
+    JobKind,
+    Json,
+    MediaSource,
+    NewJob,
+    RecordingId,
+    RoomId,
+    SessionId,
+    UserId,
+)
 from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
 from tests.interleaving.sound import RAW_FRAME, Codec
 from tests.interleaving.speaker import Broadcast, Piece, Voice
@@ -28,6 +40,8 @@ T = TypeVar("T")
 BOB = UserId("@bob:hs")
 MALLORY = UserId("@mallory:hs")
 PUT_OFF_S = 2 * LONGEST_PAUSE_S
+FRAMES_OF_A_SEGMENT = 10  # chunks are short here
+MOST_AT_ONCE = 1000  # jobs
 LANE_KINDS = {lane.name: lane.kinds for lane in LANES}
 
 
@@ -84,6 +98,7 @@ class Stage:
         if not voice:
             for module in (render, episode):
                 patch.setattr(module, "frame_size", lambda _: RAW_FRAME)
+            patch.setattr(hls, "FRAMES", FRAMES_OF_A_SEGMENT)
         patch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
         self._complete()
         logging.getLogger("bot").addHandler(self.complaints)
@@ -208,7 +223,10 @@ class Stage:
 
     async def all_due(self) -> None:
         await self.shell.settle()
+        done = 0
         while await self.work(tuple(JobKind), 1):
+            done += 1
+            assert done < MOST_AT_ONCE, "it works for ever"
             await self.shell.settle()
 
     async def rest(self) -> None:
@@ -225,6 +243,11 @@ class Stage:
             if due is None:
                 return
             self.pass_by((due - self.clock()).total_seconds())
+
+    async def make_again(self, recording_id: RecordingId) -> None:
+        """Somebody asks for it in the shell."""
+        async with self.shell.store.write() as db:
+            await jobs.add(db, NewJob(JobKind.FINISH, str(recording_id), {ANEW: True}), self.clock())
 
     async def keep_house(self) -> None:
         await self.shell.keeper.tidy()

@@ -1,11 +1,12 @@
 """Compares what the bot has kept with the truth, when all has come to rest."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
-from bot.audio.mp3 import DELAY, FRAME
+from bot.audio.track import settled
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.report import recording_json
 from storage import archive, rooms, tables, tracks
@@ -16,14 +17,17 @@ from storage.records import (
     Cut,
     Episode,
     EventId,
+    Extent,
     JobKind,
     JobState,
     Recording,
+    RecordingId,
     RecordingState,
     to_ms,
 )
 from tests.interleaving import sound
 from tests.interleaving.homeserver import sha256
+from tests.interleaving.listener import Heard
 from tests.interleaving.stage import Stage
 from tests.interleaving.truth import Part, Quiet, Sound, Truth
 from tests.shell import ROOM
@@ -38,6 +42,12 @@ class Kept:
     chunks: tuple[Chunk, ...]
     episode: Episode | None
     cuts: tuple[Cut, ...]
+    extents: tuple[Extent, ...]
+
+
+def without_its_date(one: Kept) -> Kept:
+    """A file that was made again may have its own."""
+    return replace(one, episode=one.episode and replace(one.episode, made_at=one.recording.started_at))
 
 
 async def kept(stage: Stage) -> tuple[Kept, ...]:
@@ -48,7 +58,8 @@ async def kept(stage: Stage) -> tuple[Kept, ...]:
 
 
 async def _kept(db: Connection, one: Recording) -> Kept:
-    return Kept(one, await archive.chunks(db, one.id), await archive.episode(db, one.id), await tracks.cuts(db, one.id))
+    chunks, episode = await archive.chunks(db, one.id), await archive.episode(db, one.id)
+    return Kept(one, chunks, episode, await tracks.cuts(db, one.id), await tracks.extents(db, one.id))
 
 
 async def judge(stage: Stage) -> None:
@@ -97,12 +108,21 @@ def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
     assert one.episode is not None
     assert one.episode.published_at is not None
     frames = sound.read(stage.shell.store.blobs.path(one.episode.blob))
-    assert len(frames) == -(-(ledger.samples + DELAY) // FRAME) * FRAME
-    heard = frames[: ledger.samples]
-    assert one.episode.samples == len(heard)
-    assert not frames[len(heard) :].any()
+    heard = sound.decoded(frames)[: ledger.samples]
+    assert one.episode.samples == len(heard) == ledger.samples
+    assert frames == sound.encoded(heard), "not what one encoder makes of the whole"
     assert [cut.off_by for cut in one.cuts if cut.off_by] == []
     _is_heard(truth.parts, heard, ledger)
+
+
+async def is_heard_as_it_is(stage: Stage, heard: Mapping[RecordingId, Heard]) -> None:
+    """Who is in the middle of a broadcast when it ends hears the frames of the episode; and nothing else is heard."""
+    for one in await kept(stage):
+        frames = sound.read(stage.shell.store.blobs.path(one.episode.blob)) if one.episode else b""
+        if one.episode and settled(one.episode.samples):  # less can't be told from a track that is being made
+            assert heard[one.recording.id] == Heard(frames, ended=True)
+        else:
+            assert one.recording.id not in heard or not heard[one.recording.id].frames
 
 
 def _has_the_chunks(stage: Stage, truth: Truth, one: Kept) -> None:

@@ -223,7 +223,7 @@ class Line:
         finishing = Finishing(self.store, self.settings, tracks, cover=pictures.of, apply=apply, clock=clock)
         return {
             JobKind.FETCH: fetching,
-            JobKind.ENCODE: Encoding(self.store, tracks, clock),
+            JobKind.ENCODE: Encoding(self.store, tracks, clock, listened=lambda _: False),
             JobKind.FINISH: finishing,
             JobKind.COVER: pictures,
             JobKind.FORGET: Forgetting(self.store),

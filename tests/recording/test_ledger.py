@@ -69,6 +69,19 @@ def test_end_trim_of_the_last_page() -> None:
     assert ledger.samples == 10 * PAGE - PRE_SKIP - 500
 
 
+def test_end_trim_of_a_last_page_that_stands_alone() -> None:
+    """It tells where it ends; where it begins, and so what is cut off, the chunk before it tells, if that is there."""
+    first, alone = slices([7, 1])
+    last = alone.ogg
+    assert last is not None
+    cut = replace(alone, ogg=replace(last, start_granule=last.start_granule - 500, end_granule=last.end_granule - 500))
+    ledger = lay_out(OVER, [stored("$1", 1, first), stored("$2", 2, cut)])
+    assert ledger.samples == 8 * PAGE - PRE_SKIP - 500
+    assert ledger.complete
+    beheaded = lay_out(OVER, [absent("$1", 1, ChunkState.DAMAGED), stored("$2", 2, cut)])
+    assert beheaded.entries[1].samples == PAGE - PRE_SKIP
+
+
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_pages_decide_within_a_run(order: tuple[int, ...]) -> None:
     """However the uploads were numbered, the sound has the order of the pages."""

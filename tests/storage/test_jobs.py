@@ -146,3 +146,29 @@ async def test_what_runs_hands_on_what_it_carries_when_it_is_put_back(store: Sto
             await jobs.put_back(db, job, "later", NOW, NOW)
             (twin,) = await jobs.claim(db, list(JobKind), NOW, 10)
         assert (twin.id != job.id, twin.payload) == (True, kept)
+
+
+async def test_the_next_of_each_kind_is_what_each_would_ask_for(store: Store) -> None:
+    """A job whose twin runs waits, one that is done or given up is none; kinds without any are not named."""
+    async with store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FETCH, "a", {}), NOW)
+        await jobs.add(db, NewJob(JobKind.ENCODE, "1", {}), NOW)
+        await jobs.add(db, NewJob(JobKind.COVER, "r", {}), NOW)
+    running = {job.kind: job for job in await claim(store)}
+    async with store.write() as db:
+        for minutes, kind, subject in (
+            (0, JobKind.FETCH, "a"),
+            (3, JobKind.FETCH, "b"),
+            (2, JobKind.FETCH, "c"),
+            (0, JobKind.ENCODE, "1"),
+            (0, JobKind.NOTICE, "n"),
+        ):
+            await jobs.add(db, NewJob(kind, subject, {}, NOW + timedelta(minutes=minutes)), NOW)
+        await jobs.done(db, running[JobKind.COVER].id, NOW)
+        found = await jobs.next_of_each(db)
+        assert found == {JobKind.FETCH: NOW + timedelta(minutes=2), JobKind.NOTICE: NOW}
+        assert {kind: await jobs.next_due(db, [kind]) for kind in JobKind} == {
+            kind: found.get(kind) for kind in JobKind
+        }
+        await jobs.done(db, running[JobKind.ENCODE].id, NOW)
+        assert (await jobs.next_of_each(db))[JobKind.ENCODE] == NOW

@@ -2,20 +2,20 @@
 
 import sqlite3
 import stat
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select, text
 
 from storage import journal, migrate
 from storage.errors import StoreError, StoreLockedError, StoreTooNewError
 from storage.records import BlobKey
 from storage.store import Store, is_owned
-from storage.tables import metadata
+from storage.tables import jobs, meta, metadata
 
 
 async def test_the_folder_and_the_database_are_for_the_owner_alone(store: Store) -> None:
@@ -112,3 +112,27 @@ async def test_blobs_are_whole_or_absent_and_leftovers_go(store: Store) -> None:
     store.blobs.remove(BlobKey("ab" * 32))
     store.blobs.remove(BlobKey("ab" * 32))
     assert not path.exists()
+
+
+async def test_a_commit_says_what_was_written(store: Store) -> None:
+    """Tables that it wrote count on, others do not; nobody knows of words of SQL, or of another process."""
+
+    def counts() -> tuple[int, int, int]:
+        return store.changes.number, store.changes.of("jobs"), store.changes.of("meta")
+
+    async with store.write() as db:
+        await db.execute(meta.insert().values(key="a", value="1"))
+    first = counts()
+    async with store.write() as db:
+        await db.execute(meta.update().values(value="2"))
+        await db.execute(select(jobs))
+    assert [now - before for now, before in zip(counts(), first, strict=True)] == [1, 0, 1]
+    with suppress(ZeroDivisionError):
+        async with store.write() as db:
+            await db.execute(meta.delete())
+            raise ZeroDivisionError
+    assert [now - before for now, before in zip(counts(), first, strict=True)] == [1, 0, 1]
+    async with store.write() as db:
+        await db.execute(text("DELETE FROM jobs"))
+    store.changes.tell()
+    assert [now - before for now, before in zip(counts(), first, strict=True)] == [3, 2, 3]

@@ -1,9 +1,11 @@
 """Where the frames of tracks lie, as players ask for them."""
 
+from dataclasses import replace
+
 import pytest
 
 from storage import archive, rooms, tracks
-from storage.records import BlobKey, Container, Cut, Extent, RecordingId, Samples, Track
+from storage.records import BlobKey, Container, Cut, Extent, Position, RecordingId, Samples, Track
 from storage.store import Store
 from tests.storage.test_archive import NOW, ROOM, recording
 
@@ -60,3 +62,45 @@ async def test_a_track_holds_while_all_of_its_sound_is_stored(store: Store, trac
         assert await tracks.holds(db, track)
         await tracks.add_cuts(db, track, [sound])
         assert not await tracks.holds(db, track)
+
+
+async def test_every_writer_gives_a_track_another_edition(store: Store, track: RecordingId) -> None:
+    """So nobody takes what they know of it for what is stored; without a track there is none."""
+    cut = Cut(0, "0" * 64, Samples(48_000), None, Container.UNKNOWN, continues=False)
+    extent = Extent(0, 10, BLOB, 0)
+    async with store.write() as db:
+        stored = await tracks.track(db, track)
+        assert stored is not None
+        editions = [await tracks.edition(db, track)]
+        for written in (
+            tracks.save(db, stored),
+            tracks.add_cuts(db, track, [cut]),
+            tracks.decide(db, track, [(cut, b"")]),
+            tracks.replace_cuts(db, track, [cut], {0: 0}),
+            tracks.add_extent(db, track, extent),
+            tracks.replace_extents(db, track, [extent]),
+        ):
+            await written
+            editions.append(await tracks.edition(db, track))
+        assert len(set(editions)) == 7
+        assert await tracks.track(db, track) == stored
+        await tracks.empty(db, track)
+        assert await tracks.edition(db, track) not in {None, *editions}
+        await tracks.forget(db, track)
+        assert await tracks.edition(db, track) is None
+
+
+async def test_a_level_goes_on_from_an_earlier_recording_of_the_room(store: Store, track: RecordingId) -> None:
+    """From the newest of those before; never from a later one, or a rebuilt episode would begin otherwise."""
+    async with store.write() as db:
+        mine = await archive.recording(db, track)
+        assert mine is not None
+        for name, places in (("$before", -2), ("$older", -5), ("$after", 3)):
+            other = replace(recording(name), position=Position(mine.position + places))
+            made = await archive.add_recording(db, other)
+            await tracks.save(db, Track(made.id, 1, 64, -16.0, None, 0))
+            cut = Cut(0, name, Samples(1), None, Container.UNKNOWN, continues=False, gains=b"", level=name)
+            await tracks.add_cuts(db, made.id, [cut])
+        assert await tracks.last_level(db, mine, -16.0) == "$before"
+        assert await tracks.last_level(db, mine, -18.0) is None
+        assert await tracks.last_level(db, mine, None) is None

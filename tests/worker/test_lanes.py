@@ -10,10 +10,10 @@ import pytest
 from bot.errors import GiveUp, TryLater
 from bot.worker import lanes
 from bot.worker.lanes import LONGEST_PAUSE_S, OF_ONE_RECORDING, TRIES_AFTER_A_MISTAKE, Worker, pause_after
-from storage import jobs
+from storage import jobs, rooms
 from storage.database import Connection
 from storage.errors import DiskFullError
-from storage.records import Job, JobId, JobKind, JobState, NewJob
+from storage.records import Job, JobId, JobKind, JobState, NewJob, RoomId
 from storage.store import Store
 from tests.clock import Clock
 
@@ -195,7 +195,7 @@ def test_pauses_grow_and_respect_the_other_side() -> None:
 
 async def test_a_thousand_chunks_of_one_recording_delay_no_other(store: Store) -> None:
     """However many chunks of one recording wait in front, and however long they take, another one's is done at once."""
-    clock, gate, healthy, running, most = Clock(), asyncio.Event(), asyncio.Event(), 0, 0
+    clock, gate, healthy, enough, running, most = Clock(), asyncio.Event(), asyncio.Event(), asyncio.Event(), 0, 0
 
     async def handler(job: Job) -> None:
         nonlocal running, most
@@ -204,6 +204,8 @@ async def test_a_thousand_chunks_of_one_recording_delay_no_other(store: Store) -
             return
         running += 1
         most = max(most, running)
+        if most == OF_ONE_RECORDING:
+            enough.set()
         await gate.wait()
         running -= 1
 
@@ -211,5 +213,49 @@ async def test_a_thousand_chunks_of_one_recording_delay_no_other(store: Store) -
     await add(store, clock, NewJob(JobKind.FETCH, "healthy", {"recording": 2}))
     async with at_work(store, handler, clock), asyncio.timeout(SOON):
         await healthy.wait()
+        await enough.wait()
         gate.set()
     assert most == OF_ONE_RECORDING
+
+
+async def test_all_lanes_look_once_after_a_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many they are, and however many jobs of each kind there are to do; not where no job was written."""
+    clock, looks = Clock(), 0
+    look = jobs.next_of_each
+
+    async def counted(db: Connection) -> dict[JobKind, datetime]:
+        nonlocal looks
+        looks += 1
+        return await look(db)
+
+    async def handler(_: Job) -> None:
+        return
+
+    monkeypatch.setattr(jobs, "next_of_each", counted)
+    await add(store, clock, *(NewJob(kind, str(n), {}) for kind in (JobKind.NOTICE, JobKind.COVER) for n in range(5)))
+    before = store.changes.of("jobs")
+    async with at_work(store, handler, clock):
+        await settled(store, JobState.DONE, 10)
+        for _ in range(20):
+            async with store.write() as db:
+                await rooms.touch(db, RoomId("!r"), clock())
+        await add(store, clock, NewJob(JobKind.NOTICE, "last", {}))
+        await settled(store, JobState.DONE, 11)
+    assert 0 < looks <= store.changes.of("jobs") - before + 1
+
+
+async def test_what_another_process_wrote_is_found_in_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody says that it did: the lanes look from time to time."""
+    monkeypatch.setattr(lanes, "LOOK_AT_LEAST_EVERY_S", 0.01)
+    clock, done = Clock(), asyncio.Event()
+
+    async def handler(_: Job) -> None:
+        done.set()
+
+    other = await Store.look(store.directory)
+    try:
+        async with at_work(store, handler, clock), asyncio.timeout(SOON):
+            await add(other, clock, NewJob(JobKind.NOTICE, "n", {}))
+            await done.wait()
+    finally:
+        await other.close()

@@ -17,7 +17,7 @@ from bot.audio.hls import FRAMES, SEGMENT
 from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks
-from storage.records import EventId, MediaSource, RoomId, Track, Visibility
+from storage.records import EventId, JobKind, MediaSource, RecordingState, RoomId, Track, Visibility
 from tests.shell import ROOM, START, Shell, chunk, heard, info
 
 TAG_BYTES = 73
@@ -119,6 +119,46 @@ async def test_the_schedule_moves_with_a_late_chunk_and_stays(stage: Shell, air:
     await stage.hear(chunk("$c3", 3))
     await stage.work()
     assert (await track(stage)).live_from == moved
+
+
+async def test_what_comes_after_all_was_redacted_has_other_addresses(stage: Shell, air: Air) -> None:
+    """A recording whose only chunk was taken back can be heard again when another one comes; no player that had the
+    first one takes the second for a part of it."""
+    await stage.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped", last_chunk_sequence=1))
+    await stage.work()
+    stage.clock.pass_by(61)
+    await stage.work()
+    before = await air.listed()
+    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c1")))
+    await stage.work()
+    assert await air.listed() == []
+    await stage.hear(chunk("$c2", 2))
+    await stage.work()
+    stage.clock.pass_by(61)
+    await stage.work()
+    after = await air.listed()
+    assert len(after) > len(before) > 0
+    assert not set(after) & set(before)
+
+
+async def test_all_is_redacted_while_a_gap_is_waited_for(stage: Shell, air: Air) -> None:
+    """No frames of it stay until the broadcast ends, and nothing is looked at again and again."""
+    await stage.work()
+    before = stage.files()
+    await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c3", 3))
+    await stage.work()
+    for number in (1, 3):
+        await stage.hear(heard(f"$r{number}", "m.room.redaction", {}, redacts=EventId(f"$c{number}")))
+    stage.clock.pass_by(11)
+    tries = 0
+    while await stage.work_one([JobKind.ENCODE, JobKind.FORGET]):
+        tries += 1
+        assert tries < 20
+    async with stage.store.read() as db:
+        recording = await stage.recording()
+        assert recording.state is RecordingState.LIVE
+        assert await tracks.extents(db, recording.id) == ()
+    assert stage.files() == before
 
 
 async def test_a_redacted_chunk_leaves_the_air_at_once(stage: Shell, air: Air) -> None:

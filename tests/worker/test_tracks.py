@@ -5,6 +5,7 @@ import hashlib
 import io
 import wave
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mutagen.mp3
@@ -14,8 +15,9 @@ import pytest
 from bot.audio.render import Rendered, Rendering, Warm
 from bot.audio.track import PRE_ROLL
 from bot.matrix.media import FetchedMedia
-from storage import archive, rooms, tracks
-from storage.records import EventId, MediaSource
+from bot.worker.finishing import ANEW
+from storage import archive, jobs, rooms, tracks
+from storage.records import Episode, EventId, JobKind, MediaSource, MxcUri, NewJob
 from tests.shell import ROOM, Shell, chunk, heard, info
 
 CHUNK_S = 16
@@ -111,6 +113,117 @@ async def test_a_chunk_that_heals_touches_its_own_frames(stage: Shell, made: lis
     assert all(same[: 2 * FRAMES - PRE_ROLL - 8])
     assert not any(same[2 * FRAMES + 8 : 3 * FRAMES - 8])
     assert all(same[3 * FRAMES + 8 :])
+
+
+async def longer_second(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+    """The second chunk is longer than the others, by no whole number of frames."""
+    fetched = await media(lambda _: 1)(source, part, max_bytes)
+    return await asyncio.to_thread(lengthened, part) if source.mxc.endswith("2") else fetched
+
+
+def lengthened(part: Path) -> FetchedMedia:
+    return written(part, lambda sound: sound + sound[: 2 * 62_345])
+
+
+def written(part: Path, change: Callable[[bytes], bytes]) -> FetchedMedia:
+    """A WAV file with other sound."""
+    with wave.open(str(part), "rb") as file:
+        form, sound = file.getparams(), file.readframes(file.getnframes())
+    with wave.open(str(part), "wb") as file:
+        file.setparams(form)
+        file.writeframes(change(sound))
+    data = part.read_bytes()
+    return FetchedMedia(len(data), hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize("listened", [False, True], ids=["nobody listens", "somebody listens"])
+async def test_a_late_chunk_takes_its_place_while_it_is_live(stage: Shell, made: list[int], listened: bool) -> None:
+    """Of another length than its silence, it moves all that stands behind it. That is made anew in the background, so
+    that next to nothing is left to do at the end; under somebody's ears the track only grows."""
+    stage.download = longer_second
+    stage.listened = listened
+    await stage.hear(info("$start", "started"))
+    for number in (1, 3, 4, 2, 5):
+        await stage.hear(chunk(f"$c{number}", number))
+        await stage.work()
+        stage.clock.pass_by(11)
+        await stage.work()
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        lengths = [cut.samples for cut in await tracks.cuts(db, recording.id)]
+    assert (62_345 + CHUNK_S * 48_000 in lengths) is not listened
+    made.clear()
+    await stage.hear(info("$stop", "stopped", last_chunk_sequence=5))
+    stage.clock.pass_by(61)
+    await stage.work()
+    assert (sum(made) <= 8) is not listened
+    assert (await archived(stage)).samples == 5 * CHUNK_S * 48_000 + 62_345
+    before = await asyncio.to_thread((await episode_file(stage)).read_bytes)
+    async with stage.store.write() as db:
+        await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}), stage.clock())
+    await stage.work()
+    assert await asyncio.to_thread((await episode_file(stage)).read_bytes) == before
+
+
+async def test_a_mono_chunk_behind_stereo_ones_is_taken_in_at_once(stage: Shell, made: list[int]) -> None:
+    """The whole becomes mono while it is live, if nobody listens."""
+    stage.download = media(lambda number: 1 if number == 4 else 2)
+    stage.listened = False
+    await stage.hear(info("$start", "started"))
+    for number in (1, 2, 3, 4):
+        await stage.hear(chunk(f"$c{number}", number))
+        await stage.work()
+    made.clear()
+    await stage.hear(info("$stop", "stopped", last_chunk_sequence=4))
+    stage.clock.pass_by(61)
+    await stage.work()
+    assert sum(made) <= 8
+
+
+async def test_the_shortest_recording_has_its_waveform(stage: Shell) -> None:
+    """What is so short that no frame of it is settled before the end is decided there, and that is kept."""
+
+    async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        await media(lambda _: 1)(source, part, max_bytes)
+        return await asyncio.to_thread(shortened, part)
+
+    stage.download = download
+    await spoken(stage, 1, last=1)
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        ((samples, peaks),) = await tracks.peaks(db, recording.id)
+    assert samples == 1440
+    assert peaks is not None
+    assert len(peaks) == 3
+    assert max(peaks) > 0
+
+
+def shortened(part: Path) -> FetchedMedia:
+    return written(part, lambda sound: sound[: 2 * 1440])
+
+
+async def test_chunks_of_the_same_bytes_are_all_heard_live(stage: Shell) -> None:
+    """Digital silence, as of a microphone that is off: one file, and a chunk each time."""
+
+    async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        return await media(lambda _: 1)(replace(source, mxc=MxcUri("mxc://hs/1")), part, max_bytes)
+
+    stage.download = download
+    await stage.hear(info("$start", "started"), *(chunk(f"$c{number}", number) for number in range(1, 6)))
+    await stage.work()
+    for number in (6, 7):
+        await stage.hear(chunk(f"$c{number}", number))
+        await stage.work()
+    recording = await stage.recording()
+    async with stage.store.read() as db:
+        assert len(await tracks.cuts(db, recording.id)) == 7
+
+
+async def archived(stage: Shell) -> Episode:
+    async with stage.store.read() as db:
+        episode = await archive.episode(db, (await stage.recording()).id)
+    assert episode is not None
+    return episode
 
 
 async def test_what_is_redacted_stays_in_no_file(stage: Shell) -> None:

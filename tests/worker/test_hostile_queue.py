@@ -1,0 +1,289 @@
+"""Whoever sends what is dear to work on keeps nobody else waiting: real recorder, real lanes, real ffmpeg."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.matrix.batch import RoomBatch, SyncBatch
+from bot.matrix.media import FetchedMedia
+from bot.worker import lanes
+from bot.worker.lanes import LANES, Lane, Worker
+from storage import archive, jobs, rooms, tracks
+from storage.records import (
+    Chunk,
+    ChunkState,
+    EventId,
+    HeardEvent,
+    Job,
+    JobKind,
+    JobState,
+    MediaSource,
+    NewJob,
+    Recording,
+    RoomId,
+)
+from storage.store import Store
+from tests.audio.hostile import ATTACKS, Kit, opus
+from tests.audio.sounds import WAV, Studio, signal
+from tests.clock import Clock
+from tests.shell import ALICE, INFO, Shell, find_ffmpeg, room_state
+
+DEAR = (  # of all attacks those that cost most, refused or not
+    "adts_of_random_channels",
+    "adts_of_ones",
+    "three_thousand_links",
+    "table_of_offsets_backwards",
+    "mp3_of_changing_rates",
+    "table_of_a_million_times",
+    "chapters_in_mp3",
+    "mp3_of_changing_channels",
+    "adts_of_empty_frames",
+    "blocks_of_compressed_silence",
+    "laced_blocks",
+    "mp3_of_headers_only",
+)
+HOUR = 30_000  # packets of 120 ms, in as many bytes as they must have to be believed
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """One of Alice's, in a room of its own."""
+
+    name: str
+
+    @property
+    def room(self) -> RoomId:
+        return RoomId(f"!{self.name}:hs")
+
+    @property
+    def start(self) -> EventId:
+        return EventId(f"${self.name}")
+
+    def info(self, state: str, **content: Any) -> HeardEvent:
+        relation = {} if state == "started" else {"m.relates_to": {"rel_type": "m.reference", "event_id": self.start}}
+        said = {"state": state, "device_id": self.name, "chunk_length": 120} | relation | content
+        event_id = self.start if state == "started" else EventId(f"${self.name}-{state}")
+        return self._event(event_id, INFO, said, state_key=ALICE)
+
+    def chunk(self, sequence: int, media: str, announced_ms: int | None = None) -> HeardEvent:
+        content = {
+            "msgtype": "m.audio",
+            "url": f"mxc://hs/{media}",
+            "info": {} if announced_ms is None else {"duration": announced_ms},
+            "m.relates_to": {"rel_type": "m.reference", "event_id": self.start},
+            "io.element.voice_broadcast_chunk": {"sequence": sequence},
+        }
+        return self._event(EventId(f"${self.name}-{sequence}"), "m.room.message", content)
+
+    def _event(self, event_id: EventId, kind: str, content: Any, **more: Any) -> HeardEvent:
+        event = {"type": kind, "sender": ALICE, "event_id": event_id, "origin_server_ts": 1, "content": content}
+        return HeardEvent(self.room, event_id, event | more)
+
+
+HEALTHY, ONE, OTHER = Broadcast("healthy"), Broadcast("one"), Broadcast("other")
+
+
+class Stage:
+    """Three rooms, and a homeserver with this media."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+        self.media: dict[str, bytes] = {}
+        shell.download = self._download
+
+    async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
+        data = self.media[source.mxc.rsplit("/", 1)[1]]
+        await asyncio.to_thread(part.write_bytes, data)
+        return FetchedMedia(len(data), hashlib.sha256(data).hexdigest())
+
+    async def open(self, *broadcasts: Broadcast) -> None:
+        for one in broadcasts:
+            state = RoomBatch(one.room, joined=True, before=room_state())
+            await self.shell.intake.take(SyncBatch("t", (state,)))
+            async with self.shell.store.write() as db:
+                room = await rooms.room(db, one.room)
+                assert room is not None
+                await rooms.save_room(db, replace(room, recording_on=True))
+            await self.hear(one, one.info("started"))
+
+    async def hear(self, broadcast: Broadcast, *events: HeardEvent) -> None:
+        await self.shell.intake.take(SyncBatch("t", (RoomBatch(broadcast.room, joined=True, timeline=events),)))
+        await self.shell.settle()
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        async def told(_: Job) -> None:
+            """Nobody listens."""
+
+        handlers = dict.fromkeys(JobKind, told) | self.shell.handlers
+        worker = Worker(self.shell.store, handlers, self.shell.clock)
+        await worker.start()
+        try:
+            yield
+        finally:
+            await worker.stop(0)
+
+    async def until(self, there: Callable[[], Awaitable[bool]]) -> None:
+        """What was written down last made it true."""
+        with self.shell.store.changes.follow() as changed:
+            while not await there():
+                await changed.wait()
+                changed.clear()
+
+    async def recording(self, broadcast: Broadcast) -> Recording:
+        async with self.shell.store.read() as db:
+            found = await archive.recording_by_event(db, broadcast.start)
+        assert found is not None
+        return found
+
+    async def chunks(self, broadcast: Broadcast) -> tuple[Chunk, ...]:
+        recording = await self.recording(broadcast)
+        async with self.shell.store.read() as db:
+            return await archive.chunks(db, recording.id)
+
+    async def unsettled(self, *broadcasts: Broadcast) -> int:
+        """Chunks that were not looked into so far."""
+        every = [chunk.state for one in broadcasts for chunk in await self.chunks(one)]
+        return every.count(ChunkState.WAITING_FOR_MEDIA)
+
+    async def frames(self, broadcast: Broadcast) -> int:
+        recording = await self.recording(broadcast)
+        async with self.shell.store.read() as db:
+            return sum(extent.frames for extent in await tracks.extents(db, recording.id))
+
+    async def published(self, broadcast: Broadcast) -> bool:
+        recording = await self.recording(broadcast)
+        async with self.shell.store.read() as db:
+            return await archive.episode(db, recording.id) is not None
+
+    async def working(self, kind: JobKind, broadcast: Broadcast) -> bool:
+        """A job of this kind of this recording was begun, and is not done."""
+        recording = await self.recording(broadcast)
+        async with self.shell.store.read() as db:
+            found = await jobs.find(db, kind, str(recording.id))
+        return found is not None and found.state is JobState.RUNNING
+
+
+@pytest.fixture
+async def three(stage: Shell) -> Stage:
+    made = Stage(stage)
+    await made.open(HEALTHY, ONE, OTHER)
+    return made
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio(find_ffmpeg().exe, tmp_path)
+
+
+async def test_attacks_that_came_before_keep_nobody_waiting(three: Stage, studio: Studio) -> None:
+    """Two recordings have the dearest files there are in front; the chunk of a third one is stored and its frames are
+    made while most of them wait."""
+    kit = Kit(studio, studio.record("canary.wav", signal(48_000), WAV), 1)
+    for name in DEAR:
+        three.media[name] = await asyncio.to_thread(ATTACKS[name].make, kit)
+    for one in (ONE, OTHER):
+        events = (one.chunk(number, name, ATTACKS[name].announced_ms) for number, name in enumerate(DEAR * 2, start=1))
+        await three.hear(one, *events)
+    three.media["healthy"] = studio.record("sound.wav", signal(16 * 48_000), WAV).read_bytes()
+
+    async def begun() -> bool:
+        return await three.unsettled(ONE, OTHER) < 4 * len(DEAR)
+
+    async def heard() -> bool:
+        return await three.frames(HEALTHY) > 0
+
+    async with three.at_work():
+        await three.until(begun)
+        await three.hear(HEALTHY, HEALTHY.chunk(1, "healthy", 16_000))
+        await three.until(heard)
+        waiting = await three.unsettled(ONE, OTHER)
+    assert waiting >= 2 * len(DEAR)
+
+
+async def test_hours_of_sound_keep_nobody_waiting(three: Stage, studio: Studio) -> None:
+    """Two recordings of hours in one chunk are worked on, then joined; a third one is heard, and published, before a
+    frame of theirs is there."""
+    long = bytes([3 << 3 | 1]) + bytes(60)
+    three.media["hours"] = opus([long] * 4 * HOUR)
+    three.media["healthy"] = studio.record("sound.wav", signal(16 * 48_000), WAV).read_bytes()
+
+    async def begun() -> bool:
+        return await three.working(JobKind.ENCODE, ONE) and await three.working(JobKind.ENCODE, OTHER)
+
+    async def heard() -> bool:
+        return await three.frames(HEALTHY) > 0
+
+    async def published() -> bool:
+        return await three.published(HEALTHY)
+
+    async with three.at_work():
+        for one in (ONE, OTHER):
+            await three.hear(one, one.chunk(1, "hours"))
+        await three.until(begun)
+        for one in (ONE, OTHER):
+            await three.hear(one, one.info("stopped", last_chunk_sequence=1))
+        await three.hear(HEALTHY, HEALTHY.chunk(1, "healthy", 16_000))
+        await three.until(heard)
+        await three.hear(HEALTHY, HEALTHY.info("stopped", last_chunk_sequence=1))
+        three.shell.clock.pass_by(61)
+        three.shell.store.changes.tell()
+        await three.until(published)
+        assert [await three.frames(one) for one in (ONE, OTHER)] == [0, 0]
+
+
+@asynccontextmanager
+async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], *made: NewJob) -> AsyncIterator[None]:
+    """A worker with these jobs before it, which does as the handler does."""
+    clock = Clock()
+    async with store.write() as db:
+        for job in made:
+            await jobs.add(db, job, clock())
+    worker = Worker(store, dict.fromkeys(JobKind, handler), clock)
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.stop(0)
+
+
+async def test_recordings_take_turns(store: Store) -> None:
+    """However many chunks of however many recordings are older, a recording that has had no turn is next."""
+    order: list[str] = []
+    over = asyncio.Event()
+
+    async def handler(job: Job) -> None:
+        order.append(job.subject)
+        if len(order) == 61:
+            over.set()
+
+    older = [NewJob(JobKind.FETCH, f"{name}-{n}", {"recording": name}) for name in (1, 2, 3) for n in range(20)]
+    async with at_work(store, handler, *older, NewJob(JobKind.FETCH, "healthy", {"recording": 4})):
+        await over.wait()
+    assert order[:4] == ["1-0", "2-0", "3-0", "healthy"]
+    assert [name for name in order if name.startswith("1-")] == [f"1-{n}" for n in range(20)]
+
+
+@pytest.mark.parametrize("lane", [lane for lane in LANES if lane.long], ids=lambda lane: lane.name)
+async def test_what_takes_long_holds_no_place(store: Store, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many that never end, and the next is begun all the same; yet there is a bound to it."""
+    monkeypatch.setattr(lanes, "LONG_S", 0.0)
+    most = lane.width + lane.long
+    begun, full = 0, asyncio.Event()
+
+    async def handler(_: Job) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == most:
+            full.set()
+        await asyncio.Event().wait()
+
+    async with at_work(store, handler, *(NewJob(lane.kinds[0], str(n), {}) for n in range(most + 9))):
+        await full.wait()
+    assert begun == most

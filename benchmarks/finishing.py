@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import line, usage
+from benchmarks import joining, line, usage
 from benchmarks.figures import Figure, at_most
+from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.track import settled
 from bot.demo.slicing import PRE_SKIP
 from storage import archive, tracks
@@ -53,11 +54,25 @@ def measured(seconds: int, chunk_seconds: int) -> Result:
         return asyncio.run(record(Path(folder), seconds, chunk_seconds))
 
 
+def concatenated(seconds: int) -> float:
+    """How long it takes to decode, join and encode the same chunks at the end, as one would by hand."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        chunks = []
+        for number, piece in enumerate(line.slices(seconds, 120)):
+            chunks.append(folder / f"{number}.ogg")
+            chunks[-1].write_bytes(piece.data)
+        began = time.monotonic()
+        joining.concatenated(chunks, Ffmpeg.find(), folder / "out.mp3")
+        return time.monotonic() - began
+
+
 def figures(seconds: int) -> list[Figure]:
     """Of one broadcast of this length in slices of 120 s."""
     result = measured(seconds, 120)
+    beside = f" (ffmpeg's concat filter over all chunks then: {concatenated(seconds):.0f} s)"
     length = f"{seconds // HOUR} h" if seconds >= HOUR else f"{seconds // 60} min"
-    finish = at_most(f"`stopped` → in the feed, {length}", result.finish_s, FINISH_S[seconds], "s")
+    finish = at_most(f"`stopped` → in the feed, {length}", result.finish_s, FINISH_S[seconds], "s", beside)
     per_hour = result.cpu_s * HOUR / seconds
     memory = f" (peak {result.peak_mib:.0f} MiB)"
     return [finish, at_most(f"CPU per audio hour, 120 s chunks, {length}", per_hour, CPU_S, "s", memory)]

@@ -120,11 +120,24 @@ async def ours(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
 
 
 async def concat(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
-    """What one would type: decode all, concatenate, encode; no level, no tags."""
-    paths = [str(piece.path) for piece in case.pieces if isinstance(piece, Sound)]
-    command = [ffmpeg.exe, "-v", "error", "-nostdin", "-y", *(word for path in paths for word in ("-i", path))]
-    command += ["-filter_complex", f"concat=n={len(paths)}:v=0:a=1", "-c:a", "libmp3lame", "-b:a", f"{KBPS}k", str(out)]
-    await asyncio.to_thread(subprocess.run, command, check=True)
+    await asyncio.to_thread(
+        concatenated, [piece.path for piece in case.pieces if isinstance(piece, Sound)], ffmpeg, out
+    )
+
+
+def concatenated(chunks: Sequence[Path], ffmpeg: Ffmpeg, out: Path) -> None:
+    """What one would type: decode all, concatenate, encode; no level, no tags. Blocking."""
+    command = [ffmpeg.exe, "-v", "error", "-nostdin", "-y", *(word for path in chunks for word in ("-i", str(path)))]
+    command += [
+        "-filter_complex",
+        f"concat=n={len(chunks)}:v=0:a=1",
+        "-c:a",
+        "libmp3lame",
+        "-b:a",
+        f"{KBPS}k",
+        str(out),
+    ]
+    subprocess.run(command, check=True)
 
 
 async def measure(

@@ -112,6 +112,11 @@ class Interleavings(People):
     def something_will_come_between(self, what: str) -> None:
         self.stage.meanwhile(what)
 
+    @rule(anybody=st.booleans())
+    def listeners_come_or_go(self, anybody: bool) -> None:
+        """Under nobody's ears a track may change what it was."""
+        self.stage.shell.listened = anybody
+
     @rule(keeps_house=st.booleans())
     def it_is_started_anew(self, keeps_house: bool) -> None:
         self.stage.rise()

@@ -231,9 +231,11 @@ async def test_memory_is_limited_before_anything_runs(monkeypatch: pytest.Monkey
     """However late the limits from outside come."""
     monkeypatch.setattr(bot.audio.ffmpeg, "limit", lambda _pid, _limits: None)
     limits = Limits(cpu_s=1, wait_s=60)
+    said = b""
     async with running(["/bin/sh", "-c", "ulimit -d; ulimit -v"], limits) as child:
-        said = (await child.read()).split()
-    assert [int(kib) << 10 for kib in said] == [DATA_BYTES, limits.memory_bytes]
+        while block := await child.read():
+            said += block
+    assert [int(kib) << 10 for kib in said.split()] == [DATA_BYTES, limits.memory_bytes]
 
 
 async def test_what_is_opened(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path) -> None:

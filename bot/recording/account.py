@@ -105,6 +105,11 @@ def silences(loss: Loss) -> str | None:
     return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
 
 
+def comment(loss: Loss) -> str:
+    """The ledger in short, for the file itself. Whether there was more at its end no sound can tell."""
+    return silences(loss) or "no gaps"
+
+
 def missing(recording: Recording, loss: Loss) -> str | None:
     """Gaps, and an end that may be missing; None where nothing is."""
     parts = [part for part in (silences(loss), _end(recording, loss)) if part]

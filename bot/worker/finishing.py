@@ -182,7 +182,7 @@ class Finishing:
             date=recording.started_at.astimezone(zone),
             cover=await asyncio.to_thread(picture.read_bytes),
             cover_mime="image/jpeg",
-            comment=account.silences(account.loss_of(subject.ledger)),
+            comment=account.comment(account.loss_of(subject.ledger)),
             chapters=subject.chapters,
         )
 

@@ -145,7 +145,7 @@ async def test_what_is_missing_is_told_until_it_is_there(stage: Shell, listener:
     after = await listener.listen()
     assert "missing" not in after.notes
     assert chapters(after.audio) == []
-    assert ID3(io.BytesIO(after.audio)).getall("COMM") == []
+    assert [str(one) for one in ID3(io.BytesIO(after.audio)).getall("COMM")] == ["no gaps"]
 
 
 @pytest.mark.parametrize("validator", ["tag", "date"])

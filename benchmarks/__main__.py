@@ -1,12 +1,13 @@
 """`python -m benchmarks`: every benchmark in a process of its own, and one table with the budgets beside the figures.
 
 Names of groups run those alone; `--long` adds the broadcast of four hours. The soak runs only by its name: it takes
-some twenty minutes. Exit code 1 when something was lost.
+some twenty minutes. Exit code 1 when something was lost, or a benchmark did not end.
 """
 
 import argparse
 import multiprocessing
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -39,6 +40,13 @@ def alone(benchmark: Benchmark) -> list[Figure]:
         return pool.submit(benchmark).result()
 
 
+def name_of(benchmark: Benchmark) -> str:
+    """Module, function and what it was given."""
+    function = benchmark.func if isinstance(benchmark, partial) else benchmark
+    given = benchmark.args if isinstance(benchmark, partial) else ()
+    return " ".join([f"{function.__module__}.{function.__name__}", *map(str, given)])
+
+
 def main() -> None:
     known = GROUPS | ON_REQUEST
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -53,7 +61,11 @@ def main() -> None:
     found: list[Figure] = []
     for benchmark in benchmarks:
         began = time.monotonic()
-        measured = alone(benchmark)
+        try:
+            measured = alone(benchmark)
+        except Exception as error:  # the others are measured all the same, and the run fails
+            traceback.print_exception(error)
+            measured = [Figure(name_of(benchmark), "an end", type(error).__name__, within=False, vital=True)]
         found += measured
         print(f"[{time.monotonic() - began:.0f} s] {measured[0].what}", flush=True)
     print()

@@ -60,8 +60,9 @@ def concatenated(seconds: int) -> float:
         folder = Path(name)
         chunks = []
         for number, piece in enumerate(line.slices(seconds, 120)):
-            chunks.append(folder / f"{number}.ogg")
-            chunks[-1].write_bytes(piece.data)
+            if piece.samples:  # ffmpeg refuses the empty tail that ends a run
+                chunks.append(folder / f"{number}.ogg")
+                chunks[-1].write_bytes(piece.data)
         began = time.monotonic()
         joining.concatenated(chunks, Ffmpeg.find(), folder / "out.mp3")
         return time.monotonic() - began

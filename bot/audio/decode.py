@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.mp3 import MP3_REST
-from bot.audio.opus import Chained, Head, OpusReader, OpusWriter, duration, opus_facts, usual_head
+from bot.audio.opus import Chained, Head, OpusReader, duration, opus_facts, usual_head
+from bot.audio.opus_writer import OpusWriter
 from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
 from bot.audio.resampling import Resampler
 from bot.errors import GiveUp

@@ -1,4 +1,4 @@
-"""Opus in Ogg (RFC 7845): what a chunk's pages prove, and Ogg files of our own around its packets.
+"""Opus in Ogg (RFC 7845): what a chunk's pages prove.
 
 What real chunks bring (voice broadcasts of Element Web): each has copies of the two header pages in front; serial,
 page numbers and granules run on over the chunks of one run. An empty tail is an EOS page without packets. What was
@@ -19,18 +19,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from bot.audio.ogg import (
-    BEGINS,
-    ENDS,
-    MAX_PACKET,
-    NO_GRANULE,
-    STRETCH,
-    PacketReader,
-    Page,
-    lacing_of,
-    read_pages,
-    write_page,
-)
+from bot.audio.ogg import MAX_PACKET, NO_GRANULE, STRETCH, PacketReader, Page, read_pages
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, OggFacts, Samples, Timing
 
@@ -40,9 +29,8 @@ MAX_HEADER_PAGES = 1024
 MAX_IDLE_PAGES = 10_000  # that no packet of sound ends on: their bytes buy nothing but work
 MAX_FINE_PACKETS = 10_000  # in a chunk of more than that they last 10 ms on average: no recorder makes them shorter
 _SHORTEST = 480  # samples
-PACKETS_PER_PAGE = 50
 USUAL_PRE_SKIP = Samples(3840)
-_TAGS = b"OpusTags" + struct.pack("<I8sI", 8, b"aircheck", 0)
+TAGS = b"OpusTags" + struct.pack("<I8sI", 8, b"aircheck", 0)
 
 
 class Chained(Exception):
@@ -299,39 +287,3 @@ def _facts(head: Head, tally: _Tally, *, known: bool) -> ChunkFacts:
         channels=head.channels,
         ogg=ogg,
     )
-
-
-class OpusWriter:
-    """An Ogg Opus file of our own: packets in, fresh pages and granules out."""
-
-    def __init__(self, file: BinaryIO, head: Head, *, pre_skip: int) -> None:
-        self._file = file
-        self._number = 0
-        self._granule = 0
-        self._packets: list[bytes] = []
-        self._lacing = bytearray()
-        self._write(BEGINS, head.with_pre_skip(pre_skip), lacing_of(head.packet))
-        self._write(0, _TAGS, lacing_of(_TAGS))
-
-    def put(self, packet: bytes) -> None:
-        """Adds one packet. Raises GiveUp (`undecodable`) if it is none."""
-        samples = duration(packet)
-        lacing = lacing_of(packet)
-        if len(self._packets) == PACKETS_PER_PAGE or len(self._lacing) + len(lacing) > 255:
-            self._flush(0)
-        self._packets.append(packet)
-        self._lacing += lacing
-        self._granule += samples
-
-    def close(self) -> None:
-        """Ends the stream; the file stays open."""
-        self._flush(ENDS)
-
-    def _flush(self, flags: int) -> None:
-        self._write(flags, b"".join(self._packets), bytes(self._lacing))
-        self._packets.clear()
-        self._lacing.clear()
-
-    def _write(self, flags: int, body: bytes, lacing: bytes) -> None:
-        self._file.write(write_page(Page(flags, self._granule, 1, self._number, lacing, body)))
-        self._number += 1

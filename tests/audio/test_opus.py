@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.ogg import Page, lacing_of, read_pages, write_page
-from bot.audio.opus import Chained, OpusReader, OpusWriter, duration, opus_facts
+from bot.audio.ogg import Page, lacing_of, write_page
+from bot.audio.opus import Chained, duration, opus_facts
 from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Timing
-from tests.audio.sounds import Studio, captured, signal, without_headers
+from tests.audio.sounds import captured, without_headers
 
 HEAD = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 3840, 48_000, 0, 0)
 TAGS = b"OpusTags" + struct.pack("<I1sI", 1, b"x", 0)
@@ -248,23 +248,3 @@ def test_hostile_packets(data: bytes, eos: bool, headless: bool) -> None:
     raw = (b"" if headless else headers()) + page([data, data[1:]], 2, granule, flags=4 * eos)
     with suppress(GiveUp):
         assert 0 <= facts(raw).samples <= 11_520
-
-
-def test_written_stream(studio: Studio) -> None:
-    """A file of our own around the packets of another decodes to the same sound as the other."""
-    source = studio.record("a.opus", signal(100_001), ("-c:a", "libopus", "-f", "ogg"))
-    rebuilt = studio.folder / "b.opus"
-    with source.open("rb") as file, rebuilt.open("wb") as out:
-        reader = OpusReader(file)
-        pages = list(reader)
-        assert reader.head is not None
-        writer = OpusWriter(out, reader.head, pre_skip=reader.head.pre_skip)
-        for _, packets in pages:
-            for packet in packets:
-                writer.put(packet)
-        writer.close()
-    heard, wanted = studio.hear(rebuilt), studio.hear(source)
-    assert (heard[: len(wanted)] == wanted).all()
-    with rebuilt.open("rb") as file:
-        numbers = [page.number for page in read_pages(file)]
-    assert numbers == list(range(len(numbers)))

@@ -1,7 +1,7 @@
 """`python -m benchmarks`: every benchmark in a process of its own, and one table with the budgets beside the figures.
 
-Names of groups run those alone; `--long` adds the broadcast of four hours. The soak runs only by its name: it takes
-some twenty minutes. Exit code 1 when something was lost, or a benchmark did not end.
+Names of groups run those alone. The soak runs only by its name: it takes some twenty minutes. Exit
+code 1 when something was lost, or a benchmark did not end.
 """
 
 import argparse
@@ -15,13 +15,11 @@ from functools import partial
 from benchmarks import download, finishing, http, joining, large, live, live_page, soak, steps
 from benchmarks.figures import Figure, failed, rows
 
-HOUR = 3600
-
 Benchmark = Callable[[], list[Figure]]
 
 GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "joining": (joining.figures,),
-    "finishing": tuple(partial(finishing.figures, seconds) for seconds in (HOUR // 4, HOUR, 2 * HOUR)),
+    "finishing": tuple(partial(finishing.figures, seconds) for seconds in finishing.FINISH_S),
     "short": (finishing.short_chunks,),
     "steps": (partial(steps.costs, 120), partial(steps.costs, 5), steps.levels),
     "live": (live.figures,),
@@ -31,7 +29,6 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "page": (live_page.figures,),
 }
 ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
-LONG = partial(finishing.figures, 4 * HOUR)
 
 
 def alone(benchmark: Benchmark) -> list[Figure]:
@@ -51,13 +48,10 @@ def main() -> None:
     known = GROUPS | ON_REQUEST
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"only these: {', '.join(known)}")
-    parser.add_argument("--long", action="store_true", help="a broadcast of four hours too (some minutes more)")
     asked = parser.parse_args()
     if unknown := set(asked.groups) - set(known):
         parser.error(f"there is no group {', '.join(sorted(unknown))}")
     benchmarks: list[Benchmark] = [one for name in asked.groups or GROUPS for one in known[name]]
-    if asked.long:
-        benchmarks.append(LONG)
     found: list[Figure] = []
     for benchmark in benchmarks:
         began = time.monotonic()

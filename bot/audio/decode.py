@@ -111,6 +111,7 @@ class _Joint:
     path: Path | None  # None: nothing to decode
     run: Run | None
     trim: int = 0  # samples at the end of what is decoded, beyond the sound
+    lost: int = 0  # samples of packets that no decoder takes
     reason: str | None = None
 
 
@@ -135,7 +136,7 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
         if not facts.packet_samples:  # a tail that only ends its run
             return _Joint(None, run)
         before, skip = _pre_roll(sound, facts, run)
-        tail = list(before)
+        tail, lost = list(before), 0
         with rebuilt.open("wb") if rebuilt else io.BytesIO() as out:
             file.seek(0)
             reader = OpusReader(file)
@@ -143,15 +144,14 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
             for _, packets in reader:
                 if writer is None:
                     writer = _writer(out, reader.head or usual_head(found.channels), skip, before)
-                for packet in packets:
-                    writer.put(packet)
+                lost += sum(map(writer.put, packets))
                 tail = _last(tail + packets)
             if writer is not None:
                 writer.close()
     after = Run(facts.serial, facts.last_page + 1, facts.end_granule, tail)
     carries_on = run is not None and (run.serial, run.next_page) == (facts.serial, facts.first_page)
     trim = facts.end_trim(run.end_granule if run is not None and carries_on else None)
-    return _Joint(rebuilt if sound.samples else None, after, trim)
+    return _Joint(rebuilt if sound.samples else None, after, trim, lost)
 
 
 def _writer(out: Any, head: Head, skip: int, before: Sequence[bytes]) -> OpusWriter:
@@ -196,7 +196,7 @@ async def _fitted(
             if waiting is not None:
                 yield waiting
             waiting = block
-    found.samples -= min(found.samples, joint.trim)
+    found.samples -= min(found.samples, joint.trim + joint.lost)
     if sound.container is Container.MP3 and 0 <= found.samples - sound.samples <= MP3_REST:
         found.samples = int(sound.samples)
     if found.samples != sound.samples:

@@ -60,6 +60,11 @@ class Head:
     pre_skip: Samples
     input_rate: int
 
+    @property
+    def one_stream(self) -> bool:
+        """Each packet is one of Opus; in other mapping families it may be several in a row (RFC 7845, section 3)."""
+        return self.packet[18] == 0
+
     def with_pre_skip(self, samples: int) -> bytes:
         """The packet with another pre-skip (at most 65,535 samples)."""
         return self.packet[:10] + struct.pack("<H", samples) + self.packet[12:]

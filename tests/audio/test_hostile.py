@@ -25,7 +25,7 @@ from bot.audio.ogg import STRETCH, walk_pages
 from bot.audio.opus import walk_opus
 from bot.audio.plan import Mismatch, Sound
 from bot.errors import GiveUp
-from storage.records import Container
+from storage.records import Container, Samples
 from tests.audio.hostile import (
     ATTACKS,
     CLOAKS,
@@ -189,6 +189,18 @@ async def test_time_stamps_that_jump(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     async with aclosing(pcm([sound], ffmpeg, path.parent, report=wrong.append)) as blocks:
         assert sum([len(block) async for block in blocks]) == facts.samples
     assert wrong == []
+
+
+async def test_packets_that_no_decoder_takes(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """The ledger is told how much of the sound they were, and they take nothing of what is around them."""
+    bad = bytes([31 << 3 | 2, 200, 1])  # two frames of 20 ms, the first longer than both
+    data = opus([*[bytes([31 << 3, 1, 2])] * 100, bad, bad, *[bytes([31 << 3, 1, 2])] * 100])
+    path = chunk_of(tmp_path, data)
+    facts = await inspect_chunk(path, ffmpeg, announced_ms=4080, max_seconds=BROADCAST_S)
+    sound, wrong = Sound(path, facts.container, continues=False, samples=facts.samples), list[Mismatch]()
+    async with aclosing(pcm([sound], ffmpeg, path.parent, report=wrong.append)) as blocks:
+        assert sum([len(block) async for block in blocks]) == facts.samples
+    assert wrong == [Mismatch(0, facts.samples, Samples(facts.samples - 2 * 1920))]
 
 
 def test_pages_are_walked_in_stretches() -> None:

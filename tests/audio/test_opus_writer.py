@@ -1,15 +1,17 @@
 """Files of our own around the packets of others sound the same to the bit."""
 
 import io
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.ogg import read_pages
-from bot.audio.opus import MAX_DURATION, OpusReader, duration, read_head
-from bot.audio.opus_writer import OpusWriter, together
+from bot.audio.ogg import Page, lacing_of, read_pages, write_page
+from bot.audio.opus import MAX_DURATION, TAGS, Head, OpusReader, duration, read_head, usual_head
+from bot.audio.opus_writer import OpusWriter, lost, together, well_formed
 from tests.audio.sounds import Captured, Pcm, Studio, captured, signal
 from tests.audio.test_opus import HEAD
 
@@ -42,6 +44,27 @@ def rewritten(data: bytes) -> bytes:
             writer.put(packet)
     writer.close()
     return out.getvalue()
+
+
+def as_they_are(packets: Sequence[bytes], head: Head) -> bytes:
+    """A file of these packets by nobody's rules, ten to a page."""
+    pages = [Page(2, 0, 1, 0, lacing_of(head.packet), head.packet), Page(0, 0, 1, 1, lacing_of(TAGS), TAGS)]
+    granule = 0
+    for at in range(0, len(packets), 10):
+        some = packets[at : at + 10]
+        granule += sum(map(duration, some))
+        pages.append(Page(0, granule, 1, len(pages), b"".join(map(lacing_of, some)), b"".join(some)))
+    return b"".join(map(write_page, pages))
+
+
+def heard(studio: Studio, data: bytes, channels: int = 1) -> Pcm:
+    path = studio.folder / "heard.opus"
+    path.write_bytes(data)
+    return studio.hear(path, channels)
+
+
+def encoded(studio: Studio, sound: Pcm, *form: str, channels: int = 1) -> bytes:
+    return studio.record("a.opus", sound, ("-c:a", "libopus", *form, "-f", "ogg"), channels=channels).read_bytes()
 
 
 def spoken(samples: int) -> Pcm:
@@ -84,6 +107,100 @@ def test_a_chunk_of_element_web(chunk: Captured, studio: Studio) -> None:
     assert len(packets_of(rebuilt.read_bytes())) <= len(packets_of(data)) / 6 + 10
 
 
+def test_pauses_that_were_not_sent(studio: Studio) -> None:
+    """A hybrid frame without bytes is not put in front of another's: it would sound like that one, far too loud."""
+    sound = spoken(3 * 48_000)
+    sound[48_000:96_000] = 0
+    data = encoded(studio, sound, *FORMS["hybrid"], "-dtx", "1")
+    packets = packets_of(data)
+    assert any(len(packet) == 1 and 12 <= packet[0] >> 3 < 16 for packet in packets)
+    wanted = heard(studio, data)
+    assert np.array_equal(heard(studio, rewritten(data))[: len(wanted)], wanted)
+
+
+@pytest.mark.parametrize("family", ["1", "255"])
+def test_several_streams_in_a_packet(family: str, studio: Studio) -> None:
+    """Packets of other mapping families stay as they are, byte for byte."""
+    data = encoded(studio, spoken(96_000), "-mapping_family", family, channels=2)
+    assert packets_of(rewritten(data)) == packets_of(data)
+    wanted = heard(studio, data, 2)
+    assert wanted.any()
+    assert np.array_equal(heard(studio, rewritten(data), 2)[: len(wanted)], wanted)
+
+
+def test_another_configuration_in_each_packet(studio: Studio) -> None:
+    """Mono and stereo, and lengths of frames, by turns; nothing is put together across them."""
+    sound = spoken(48_000)
+    forms = [("-b:a", "48k", "-frame_duration", ms, "-ac", channels) for ms in ("5", "10", "20") for channels in "12"]
+    kinds = [packets_of(encoded(studio, sound, *form)) for form in forms]
+    mixed = [packet for turn in zip(*kinds, strict=False) for packet in turn]
+    alone, by_twos = mixed[::2], [packet for pair in pairwise(mixed) for packet in pair]
+    head = usual_head(2)
+    for packets in (mixed, alone, by_twos):
+        data = as_they_are(packets, head)
+        wanted = heard(studio, data, 2)
+        assert np.array_equal(heard(studio, rewritten(data), 2)[: len(wanted)], wanted)
+
+
+MALFORMED = {
+    "a frame that is too long": b"\xf8" + bytes(1276),
+    "two that are": b"\xf9" + bytes(2552),
+    "two of no equal length": b"\xf9\1\2\3",
+    "no size": b"\xfa",
+    "half a size": b"\xfa\xfc",
+    "a size that is too large": b"\xfa\xc8\1\2",
+    "three of no equal length": b"\xfb\3\1\2\3\4",
+    "sizes that are too large": b"\xfb\x83\xc8\xc8\1",
+    "too few sizes": b"\xfb\x86\1",
+    "padding that is too long": b"\xfb\x42\xc8\1",
+    "padding without an end": b"\xfb\x42\xff\xff",
+    "no padding": b"\xfb\x42",
+}
+WELL_FORMED = (
+    b"\xf8",
+    b"\xf8" + bytes(1275),
+    b"\xf9",
+    b"\xf9\1\2",
+    b"\xfa\0",
+    b"\xfa\1\2\3",
+    b"\xfa\xff\xff" + bytes(1275 + 1275),
+    b"\xfb\3",
+    b"\xfb\3\1\2\3",
+    b"\xfb\x83\0\0",
+    b"\xfb\x83\1\1\1\2\3",
+    b"\xfb\xc2\2\1\1\2\0\0",
+    b"\xfb\x41\xff\1" + bytes(255 + 9),
+)
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_packets_that_no_decoder_takes(name: str, studio: Studio) -> None:
+    """Nothing behind one comes too early, and half a second later nothing tells that it was there."""
+    packets = packets_of(encoded(studio, spoken(96_000), "-b:a", "64k"))
+    bad = MALFORMED[name]
+    whole = as_they_are([*packets[:50], *[packets[50]] * (duration(bad) // 960), *packets[50:]], usual_head(1))
+    sound = heard(studio, rewritten(as_they_are([*packets[:50], bad, *packets[50:]], usual_head(1))))
+    wanted = heard(studio, whole)
+    assert len(sound) == len(wanted)
+    assert np.array_equal(sound[:44_000], wanted[:44_000])
+    assert np.abs(sound[-24_000:] - wanted[-24_000:]).max() < 1e-3
+
+
+def test_what_is_well_formed() -> None:
+    """As RFC 6716, section 3.4, has it. What takes its place has as many frames, and is well-formed."""
+    assert [name for name, packet in MALFORMED.items() if well_formed(packet)] == []
+    assert [packet for packet in WELL_FORMED if not well_formed(packet)] == []
+    for packet in (*MALFORMED.values(), *WELL_FORMED):
+        assert duration(lost(packet)) == duration(packet)
+        assert well_formed(lost(packet))
+        assert lost(packet)[0] >> 2 == packet[0] >> 2
+
+
+def test_real_packets_are_well_formed() -> None:
+    """All that a real Element Web sent."""
+    assert all(well_formed(packet) for chunk in captured("plain") for packet in packets_of(chunk.path.read_bytes()))
+
+
 def frames_of(packet: bytes) -> list[bytes]:
     """Read as RFC 6716, section 3.2.5, says."""
     if packet[0] & 3 == 0:
@@ -122,7 +239,8 @@ PACKETS = st.builds(
 
 @given(st.lists(PACKETS, max_size=120))
 def test_any_packets(packets: list[bytes]) -> None:
-    """Nothing is lost, doubled or moved, and no packet is longer than a decoder takes."""
+    """Nothing is lost but frames that no decoder takes, nothing doubled or moved, and no packet is longer than a
+    decoder takes."""
     out = io.BytesIO()
     writer = OpusWriter(out, read_head(HEAD), pre_skip=0)
     for packet in packets:
@@ -131,7 +249,8 @@ def test_any_packets(packets: list[bytes]) -> None:
     written = packets_of(out.getvalue())
     assert all(duration(packet) <= MAX_DURATION for packet in written)
     assert sum(map(duration, written)) == sum(map(duration, packets))
-    expected = [(packet[0] >> 2, packet[2:]) for packet in packets]
+    taken = [len(packet) - (2 if packet[0] & 3 else 1) <= 1275 for packet in packets]
+    expected = [(packet[0] >> 2, packet[2:] if takes else b"") for packet, takes in zip(packets, taken, strict=True)]
     found = []
     for packet in written:
         if packet[0] & 3 == 0 or packet[1] >> 6 == 2:

@@ -4,10 +4,11 @@ A mimetype or a name is the sender's word. What is found here picks the one demu
 and manifests (HLS, DASH, ffconcat), which make it read other files, are not among them.
 """
 
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from bot.audio.mp3 import after_id3, read_header, read_info
-from bot.audio.mp4 import has_edit_list, has_many_edits, mp4_is_cut, mp4_samples
+from bot.audio.mp4 import has_edit_list, has_many_edits, mp4_duration, mp4_is_cut
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Timing
 
@@ -96,14 +97,22 @@ def _adts_size(head: bytes) -> int:
     return size if size >= 7 else 0
 
 
-def told_samples(file: BinaryIO, container: Container) -> int | None:
-    """What the container says of the length of its sound, at 48 kHz; None where it says nothing that counts."""
-    say = {Container.MP3: _mp3_samples, Container.FLAC: _flac_samples, Container.MP4_AAC: mp4_samples}.get(container)
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A length at 48 kHz, and how much of it may be due to rounding."""
+
+    samples: int
+    unit: int  # samples
+
+
+def told_length(file: BinaryIO, container: Container) -> Told | None:
+    """What the container says of the length of its sound; None where it says nothing that counts."""
+    say = {Container.MP3: _mp3_samples, Container.FLAC: _flac_samples, Container.MP4_AAC: mp4_duration}.get(container)
     found = say(file) if say else None
     if not found or not all(found):
         return None
-    samples, rate = found
-    return -(-samples * SAMPLE_RATE // rate)
+    units, a_second = found
+    return Told(-(-units * SAMPLE_RATE // a_second), -(-SAMPLE_RATE // a_second))
 
 
 def _mp3_samples(file: BinaryIO) -> tuple[int, int] | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio.containers import refuse_crafted, refuse_truncated, sniff, timing, told_samples
+from bot.audio.containers import Told, refuse_crafted, refuse_truncated, sniff, timing, told_length
 from bot.audio.ffmpeg import SHORT_S, Ffmpeg, Source
 from bot.audio.mp3 import MP3_REST
+from bot.audio.mp4 import MP4_REST
 from bot.audio.ogg import walk_pages
 from bot.audio.opus import Chained, walk_opus
 from bot.audio.resampling import at_48_khz
@@ -57,20 +58,29 @@ def _refuse_odd(rate: int, channels: int) -> None:
         raise GiveUp("the chunk's sample rate or channels are none of a recording", reason="undecodable")
 
 
-def _compared(facts: ChunkFacts, told: int) -> ChunkFacts:
+def _compared(facts: ChunkFacts, told: Told) -> ChunkFacts:
     """With the length that the container says, where no more than SHORT of that could not be decoded: what is missing
-    is noted when it is joined. Raises GiveUp (`truncated`) where more is; of MP4 all is kept, for some writers don't
-    know how long their file is, and its timing is as good as none."""
-    lacking = told - facts.samples
-    if facts.container is Container.MP3 and 0 <= -lacking <= MP3_REST:
-        return replace(facts, samples=Samples(told))
+    is noted when it is joined. What a decoder leaves in of the padding does not count. Raises GiveUp (`truncated`)
+    where more is missing; of MP4 all is kept, for some writers don't know how long their file is, and its timing is as
+    good as none."""
+    lacking = told.samples - facts.samples
+    if _is_padded(facts, told):
+        return replace(facts, samples=Samples(told.samples))
     if lacking <= ROUNDED[facts.timing]:
         return facts
     if lacking <= SHORT:
-        return replace(facts, samples=Samples(told))
+        return replace(facts, samples=Samples(told.samples))
     if facts.container is Container.MP4_AAC:
         return replace(facts, timing=Timing.ESTIMATED)
     raise GiveUp("the chunk's file holds less sound than it says", reason="truncated")
+
+
+def _is_padded(facts: ChunkFacts, told: Told) -> bool:
+    """There is a little more sound than the container says, which the decoder should have cut off."""
+    more = facts.samples - told.samples
+    if facts.container is Container.MP3:
+        return 0 <= more <= MP3_REST
+    return facts.container is Container.MP4_AAC and facts.timing is Timing.EXACT and told.unit < more <= MP4_REST
 
 
 def _bearable(path: Path, max_seconds: float) -> float:
@@ -78,7 +88,7 @@ def _bearable(path: Path, max_seconds: float) -> float:
     return min(max_seconds, max(SPARSE_S, path.stat().st_size / SPARSEST))
 
 
-Looked = ChunkFacts | tuple[Container, Timing, int | None]
+Looked = ChunkFacts | tuple[Container, Timing, Told | None]
 """Everything that can be told without decoding: the facts, or container, timing and the length that it says."""
 
 
@@ -108,7 +118,7 @@ def _look(path: Path, max_seconds: float) -> Generator[None, None, Looked]:
                 yield from walk_pages(file)
             refuse_truncated(file, container)
             refuse_crafted(file, container)
-            return container, timing(file, container), told_samples(file, container)
+            return container, timing(file, container), told_length(file, container)
         file.seek(0)
         try:
             return (yield from walk_opus(file, max_samples=int(_bearable(path, max_seconds) * SAMPLE_RATE)))

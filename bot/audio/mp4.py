@@ -11,6 +11,7 @@ Box = tuple[bytes, int, int]  # type, where its content begins and ends
 _MAX_BOXES = 10_000
 _MAX_TRACKS = 16
 _MAX_EDITS = 1000
+MP4_REST = 12_288  # samples at 48 kHz: a frame of HE-AAC at 8 kHz, whose end older builds of ffmpeg leave in
 
 
 def mp4_is_cut(file: BinaryIO, length: int) -> bool:
@@ -75,8 +76,9 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
         at += size
 
 
-def mp4_samples(file: BinaryIO) -> tuple[int, int] | None:
-    """Of the edit list, else of the media's header (ISO/IEC 14496-12, 8.6.6 and 8.4.2). Nothing of fragments."""
+def mp4_duration(file: BinaryIO) -> tuple[int, int] | None:
+    """How long the sound is, in units, and how many of those make a second: of the edit list, else of the media's
+    header (ISO/IEC 14496-12, 8.6.6 and 8.4.2). Nothing of fragments."""
     end = file.seek(0, 2)
     movies = [box for box in _boxes(file, 0, end) if box[0] in (b"moov", b"moof")]
     if len(movies) != 1 or len(_inside(file, movies, b"trak")) != 1:

@@ -77,6 +77,26 @@ async def test_seams(form: tuple[str, ...], ffmpeg: Ffmpeg, studio: Studio, tmp_
         assert lag(sound, heard, place) == 0
 
 
+async def test_seams_of_an_older_decoder(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
+    """A build that leaves in what the edit list of an M4A cuts off at its end makes no seam longer."""
+    older = tmp_path / "older"
+    rest = 'case "$*" in *pipe:1*) /usr/bin/env head -c 2000 /dev/urandom;; esac'
+    older.write_text(f'#!/bin/sh\n{ffmpeg.exe} "$@"; code=$?\n{rest}\nexit $code\n')
+    older.chmod(0o700)
+    sound = signal(90_002)
+    parts = [sound[:40_001], sound[40_001:]]
+    pieces = []
+    for number, part in enumerate(parts):
+        path = studio.record(f"{number}.m4a", part, M4A)
+        facts = await inspect_chunk(path, Ffmpeg(str(older)), announced_ms=None, max_seconds=60)
+        assert facts.samples == len(part)
+        pieces.append(Sound(path, facts.container, False, facts.samples))
+    heard, mismatches = await joined(pieces, Ffmpeg(str(older)), tmp_path)
+    wanted = np.concatenate([studio.hear(piece.path) for piece in pieces])
+    assert mismatches == []
+    assert np.array_equal(heard, wanted)
+
+
 @pytest.mark.parametrize(("name", "late"), [("mono.mp4", -1), ("without_edit_list.mp4", 4792)])
 async def test_he_aac(name: str, late: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """The right sound; where nothing tells the padding it is heard: a tenth of a second."""

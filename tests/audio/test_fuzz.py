@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.containers import DEMUXERS, refuse_crafted, refuse_truncated, sniff, timing, told_samples
+from bot.audio.containers import DEMUXERS, refuse_crafted, refuse_truncated, sniff, timing, told_length
 from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.ogg import read_pages, walk_pages
 from bot.audio.opus import Chained, OpusReader, opus_facts
@@ -131,8 +131,8 @@ def walk(file: io.BytesIO, container: Container) -> None:
         with suppress(GiveUp):
             refuse(file, container)
     timing(file, container)
-    told = told_samples(file, container)
-    assert told is None or told >= 0
+    told = told_length(file, container)
+    assert told is None or told.samples >= 0
 
 
 def bounded(read: Callable[[io.BytesIO], Any], data: bytes) -> None:

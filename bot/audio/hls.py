@@ -60,16 +60,19 @@ def on_air(generation: int, live_from: datetime, frames: int, now: datetime) -> 
 
 
 def playlist(air: Air, code: str) -> str:
-    """The event playlist (RFC 8216). Segments lie beside it."""
+    """The event playlist (RFC 8216). Segments lie beside it.
+
+    To such a list lines may only be added (section 6.2.1). So it doesn't say where to begin by EXT-X-START, which would
+    have to go at the end, but by HOLD-BACK (RFC 8216bis, section 4.4.3.8), which means nothing in a list that ended.
+    """
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:3",
         f"#EXT-X-TARGETDURATION:{SECONDS}",
         "#EXT-X-MEDIA-SEQUENCE:0",
         "#EXT-X-PLAYLIST-TYPE:EVENT",
+        f"#EXT-X-SERVER-CONTROL:HOLD-BACK={BEHIND * SECONDS}",
     ]
-    if not air.ended:
-        lines.append(f"#EXT-X-START:TIME-OFFSET=-{BEHIND * SECONDS}")
     for segment in range(air.segments):
         seconds = air.frames_of(segment) * FRAME / SAMPLE_RATE
         lines += [f"#EXTINF:{seconds:.5f},", f"{code}-{air.generation}-{segment}.mp3"]

@@ -1,6 +1,7 @@
 """Segments on the clock, and what they are made of."""
 
 import io
+import re
 from datetime import datetime, timedelta
 from itertools import accumulate
 
@@ -129,7 +130,7 @@ def test_the_playlist_of_a_running_broadcast() -> None:
         "#EXT-X-TARGETDURATION:6",
         "#EXT-X-MEDIA-SEQUENCE:0",
         "#EXT-X-PLAYLIST-TYPE:EVENT",
-        "#EXT-X-START:TIME-OFFSET=-24",
+        "#EXT-X-SERVER-CONTROL:HOLD-BACK=24",
         "#EXTINF:6.00000,",
         "kfmtra-2-0.mp3",
         "#EXTINF:6.00000,",
@@ -137,6 +138,27 @@ def test_the_playlist_of_a_running_broadcast() -> None:
         "#EXTINF:6.00000,",
         "kfmtra-2-2.mp3",
     ]
+
+
+@given(st.lists(st.integers(0, 20 * FRAMES), min_size=1, max_size=12))
+def test_lines_are_only_added(lengths: list[int]) -> None:
+    """Each playlist is the beginning of every later one, the last one too (RFC 8216, section 6.2.1)."""
+    *reached, frames = accumulate(lengths)
+    running = [Air(0, frames // FRAMES * FRAMES, ended=False) for frames in reached]
+    before = ""
+    for air in [*running, Air(0, frames, ended=True)]:
+        text = hls.playlist(air, "kfmtra")
+        assert text.startswith(before)
+        before = text
+
+
+def test_no_segment_is_longer_than_the_target() -> None:
+    """Rounded, as RFC 8216 has it (section 4.3.3.1), and players stay three targets away from the edge at least."""
+    text = hls.playlist(Air(0, 5 * FRAMES + 249, ended=True), "kfmtra")
+    (target,) = re.findall("#EXT-X-TARGETDURATION:([0-9]+)\n", text)
+    (back,) = re.findall("HOLD-BACK=([0-9]+)\n", text)
+    assert all(round(float(length)) <= int(target) for length in re.findall("#EXTINF:([0-9.]+),", text))
+    assert int(back) >= 3 * int(target)
 
 
 def test_the_playlist_of_an_ended_broadcast() -> None:

@@ -82,7 +82,7 @@ class Live:
         now = self._clock()
         air = found.at(now)
         if not air.segments:
-            return None
+            return respond.not_yet(hls.SECONDS)
         code = found.recording.code
         text = await self._texts.get((code, air), partial(_written, air, code))
         tag, packed_tag = text.tag, f"{text.tag}-gz"

@@ -15,7 +15,7 @@ from bot.web.access import Access, may_hear_it
 from bot.web.files import Files
 from bot.web.memo import Memo
 from storage import archive, tracks
-from storage.records import Episode, Extent, Recording, RecordingId, Track
+from storage.records import Episode, Extent, Recording, RecordingId, RecordingState, Track
 from storage.store import Store
 
 LISTENED_FOR = timedelta(seconds=30)
@@ -56,7 +56,7 @@ class Tuner:
         self._known: Memo[str, OnAir | None] = Memo(lambda: store.database.changes.number)
 
     async def find(self, access: Access, code: str) -> OnAir | None:
-        """The recording of this code, if it has a track and this access reaches it now."""
+        """The recording of this code, if it has a track or will have one, and this access reaches it now."""
         found = await self._known.get(code, partial(self._read, code))
         if found is None or not may_hear_it(access, found.recording):
             return None
@@ -98,7 +98,12 @@ class Tuner:
         async with self._store.read() as db:
             recording = await archive.recording_by_code(db, code)
             track = await tracks.track(db, recording.id) if recording else None
-            if recording is None or track is None or not await tracks.holds(db, recording.id):
+            if recording is None:
+                return None
+            if track is None:
+                running = recording.state is RecordingState.LIVE
+                return OnAir(recording, _to_come(recording), 0, None, recording.heard_at) if running else None
+            if not await tracks.holds(db, recording.id):
                 return None
             frames = await tracks.reach(db, recording.id)
             if recording.state in archive.OPEN:
@@ -110,6 +115,11 @@ class Tuner:
         # The last frames were made with the file: those of the track are the ones that no later sound can change.
         frames = (episode.bytes - begin.offset) // _frame_bytes(track)
         return OnAir(recording, track, frames, Extent(0, frames, begin.blob, begin.offset), episode.made_at)
+
+
+def _to_come(recording: Recording) -> Track:
+    """What stands for a track before the first chunk: nothing is due of it."""
+    return Track(recording.id, channels=1, kbps=0, target_lufs=None, start_db=None, generation=0)
 
 
 def _is_all_of(begin: Extent, frames: int, episode: Episode) -> bool:

@@ -115,5 +115,10 @@ def not_found() -> web.Response:
     return short(404, "Not found")
 
 
+def not_yet(seconds: int) -> web.Response:
+    """Something that is linked and will be there: players take it like any other 404, and people read why."""
+    return short(404, "Not yet", **{"Retry-After": str(seconds)})
+
+
 def later() -> web.Response:
     return short(503, "Not yet", **{"Retry-After": str(RETRY_AFTER_S)})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import ClientSession
 from mutagen.id3 import ID3
+from yarl import URL
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.hls import FRAMES
@@ -17,7 +18,7 @@ from bot.web.server import WebServer
 from storage import rooms, tracks
 from storage.records import RecordingState, Visibility
 from storage.store import Store
-from tests.web.on_the_air import FRAME_BYTES, broadcast
+from tests.web.on_the_air import FRAME_BYTES, SEGMENT_BYTES, broadcast
 from tests.web.test_pages import page
 from tests.web.world import ALICE, World
 
@@ -264,6 +265,7 @@ async def test_the_pages_play_it(world: World, client: ClientSession) -> None:
         found = await page(client, address)
         assert "Live since 14:05: Alice" in found.text
         assert f"{code}-live.mp3" in found.addresses
+        assert f"{code}.m3u8" in found.addresses
         scripts = [one for one in found.addresses if one.endswith(".js")]
         assert [re.sub("-[0-9a-f]{12}", "", one) for one in scripts] == [
             "../../static/page.js",
@@ -276,6 +278,63 @@ async def test_the_pages_play_it(world: World, client: ClientSession) -> None:
             policy = answer.headers["Content-Security-Policy"]
         assert "media-src 'self' blob:; connect-src 'self';" in policy
         assert "script-src 'self';" in policy
+
+
+async def test_the_page_leads_to_the_sound(world: World, client: ClientSession) -> None:
+    """Who follows the links of a page, public or personal, without a script comes to the playlist and its segments."""
+    live, root = await broadcast(world)
+    async with world.store.read() as db:
+        room = await rooms.room(db, live.recording.room_id)
+    assert room is not None
+    await world.member(room, ALICE)
+    await live.speak(6 * FRAMES)
+    world.clock.pass_by(30)
+    for base in (root, f"/p/{await world.listener(room, ALICE)}/"):
+        for address in (base, base + live.recording.code):
+            (link,) = [one for one in (await page(client, address)).addresses if one.endswith(".m3u8")]
+            here = URL(address)
+            names = await listed(client, str(here.join(URL(link))))
+            for number, name in enumerate(names):
+                body = await got(client, str(here.join(URL(link)).join(URL(name))))
+                assert body[TAG_BYTES:] == live.sound[number * SEGMENT_BYTES : (number + 1) * SEGMENT_BYTES]
+            assert len(names) == 6
+
+
+async def test_before_the_first_sound_the_playlist_asks_to_come_again(world: World, client: ClientSession) -> None:
+    """A playlist that is linked and has no segments yet is 404, for players give up on an empty one, and says why."""
+    live, root = await broadcast(world)
+    address = f"{root}{live.recording.code}.m3u8"
+    for frames in (4 * FRAMES, 0):
+        async with client.get(address) as answer:
+            assert (answer.status, await answer.text()) == (404, "Not yet\n")
+            assert answer.headers["Retry-After"] == "6"
+            assert answer.headers["Cache-Control"] == "no-store"
+        if frames:
+            await live.speak(frames)
+    await got(client, f"{root}{live.recording.code}-0-0.mp3", 404)
+    await got(client, f"{root}zzzzzz.m3u8", 404)
+    world.clock.pass_by(18)
+    await got(client, address)
+
+
+async def test_the_playlist_only_grows_to_its_end(world: World, client: ClientSession) -> None:
+    """Every answer begins with all of the one before, also over a late chunk and the end (RFC 8216, 6.2.1)."""
+    live, root = await broadcast(world)
+    address = f"{root}{live.recording.code}.m3u8"
+    await live.speak(6 * FRAMES)
+    world.clock.pass_by(18)
+    before = await got(client, address)
+    for frames in (5 * FRAMES, 800, 9 * FRAMES):
+        await live.speak(frames)
+        for _ in range(6):
+            world.clock.pass_by(7)
+            now = await got(client, address)
+            assert now.startswith(before)
+            before = now
+    await live.end(b"\xff" * 40 * FRAME_BYTES)
+    now = await got(client, address)
+    assert now.startswith(before)
+    assert now.endswith(b"#EXT-X-ENDLIST\n")
 
 
 async def test_the_page_says_that_it_ended(world: World, client: ClientSession) -> None:

@@ -67,6 +67,36 @@ async def test_who_comes_first_waits_for_the_sound(world: World, client: ClientS
         assert await heard(answer, 4) == live.sound[: 4 * SEGMENT_BYTES]
 
 
+async def test_who_comes_before_the_first_chunk_waits_too(world: World, client: ClientSession) -> None:
+    """The page links the stream as soon as somebody is live: it is held open, and begins with the first sound."""
+    live, root = await broadcast(world)
+    for name in ("live.mp3", f"{live.recording.code}-live.mp3"):
+        async with client.head(root + name) as answer:
+            assert answer.status == 200
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        assert answer.status == 200
+        world.clock.pass_by(100)
+        assert await nothing_more(answer)
+        await live.speak(20 * FRAMES)
+        assert await nothing_more(answer)
+        world.clock.pass_by(18)
+        assert await heard(answer, 4) == live.sound[: 4 * SEGMENT_BYTES]
+
+
+async def test_what_never_had_a_sound_is_not_waited_for(world: World, client: ClientSession) -> None:
+    """A stream of a broadcast that ended without a sound ends, and there is none afterwards."""
+    live, root = await broadcast(world)
+    address = f"{root}{live.recording.code}-live.mp3"
+    async with client.get(address) as answer:
+        assert answer.status == 200
+        await world.save(replace(live.recording, state=RecordingState.EMPTY))
+        assert await nothing_more(answer)
+        world.clock.pass_by(31)
+        assert await ended(answer) == b""
+    async with client.get(address) as answer:
+        assert answer.status == 404
+
+
 async def test_it_ends_with_the_broadcast(world: World, client: ClientSession) -> None:
     """When the episode is made the rest comes at its pace, to the last frame, and the stream ends; then it is 404."""
     live, root = await broadcast(world)

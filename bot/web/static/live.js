@@ -4,6 +4,7 @@
 
 const PLAYLIST = "application/vnd.apple.mpegurl";
 const AGAIN_MS = 5000; // after what went wrong, and until there is something to hear
+const ASK_MS = 30000; // while nobody listens, or there is nothing to hear
 const TWICE_MS = 60000; // what fails twice within this will not be better the third time
 const BEHIND = 4; // segments of six seconds: so far behind the newest sound a late chunk is not noticed
 
@@ -20,6 +21,10 @@ class OnAir {
     if (native) this.playAlone(this.playlist);
     else if (this.button.hidden) this.playEndless();
     else this.playByHls();
+    this.missed = 0;
+    this.asking = setInterval(() => {
+      if (!document.hidden && (this.audio.paused || this.isWaiting)) this.ask();
+    }, ASK_MS);
   }
 
   get playlist() {
@@ -81,6 +86,7 @@ class OnAir {
       if (error.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR) this.waiting(true);
       // Not there yet; or just being made without what was taken out; or the line is broken.
       const gone = hls.levels.length === 0 || error.response?.code === 404;
+      if (gone && first) this.ask();
       setTimeout(() => {
         if (!this.hls) return;
         if (gone) anew();
@@ -118,11 +124,26 @@ class OnAir {
     if (list.includes("#EXT-X-ENDLIST")) this.ended();
   }
 
+  // Whether it is on the air still, for who doesn't listen and for whom the list is gone: the recording's page says it.
+  // The list itself is for listeners: while there are any, a chunk that comes late is not put in its place.
+  async ask() {
+    const answer = await fetch(this.code).catch(() => null);
+    const text = answer?.ok ? await answer.text().catch(() => "") : "";
+    // While the episode is made there is a list and no page; of what is short there is neither, for a moment.
+    const list = answer?.status === 404 ? await fetch(this.playlist, { method: "HEAD" }).catch(() => null) : null;
+    if (this.over) return;
+    this.missed = list?.status === 404 ? this.missed + 1 : 0;
+    if (this.missed > 1) this.takenAway();
+    else if (text && !text.includes(`data-live="${this.code}"`)) this.ended();
+  }
+
   // Over; or not there yet, or the line is broken.
   async stopped(listening) {
     const { audio } = this;
     if (this.swapped) return;
     await this.look();
+    if (!this.over) await this.ask();
+    if (this.swapped) return;
     if (this.over) {
       this.toTheEpisode();
       return;
@@ -147,6 +168,10 @@ class OnAir {
     this.audio.play().catch(() => {});
   }
 
+  get isWaiting() {
+    return !this.box.querySelector("[data-wait]").hidden;
+  }
+
   waiting(is) {
     this.box.querySelector("[data-wait]").hidden = !is;
   }
@@ -154,12 +179,28 @@ class OnAir {
   // Nothing more comes: who listens goes on, for all segments stay. The episode takes over when nobody is interrupted.
   ended() {
     if (this.over) return;
-    this.over = true;
-    this.box.classList.add("over");
+    this.close();
     this.box.querySelector("[data-state]").textContent = "Ended";
-    this.button.hidden = true;
     if (this.audio.paused) this.toTheEpisode();
     else this.audio.addEventListener("pause", () => this.toTheEpisode(), { once: true });
+  }
+
+  // It was removed, or is for this listener no more: nothing is asked for again.
+  takenAway() {
+    this.close();
+    this.swapped = true;
+    this.endHls();
+    this.audio.pause();
+    this.audio.remove();
+    this.box.querySelector(".live").textContent = "This can’t be heard here any more.";
+  }
+
+  close() {
+    this.over = true;
+    clearInterval(this.asking);
+    this.waiting(false);
+    this.box.classList.add("over");
+    this.button.hidden = true;
   }
 
   toTheEpisode() {

@@ -15,6 +15,10 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 START_WITHIN_S = 60.0
+QUIET = (  # it asks no host but ours
+    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-quic",
+)  # fmt: skip
 
 
 def find() -> str | None:
@@ -93,7 +97,7 @@ async def page(program: str) -> AsyncIterator[Page]:
         process = await asyncio.create_subprocess_exec(
             program, "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}", "--mute-audio",
             "--autoplay-policy=no-user-gesture-required", "--window-size=800,900", "--disable-gpu",
-            *(["--no-sandbox"] if os.geteuid() == 0 else []), "about:blank",
+            *QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else []), "about:blank",
             stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         assert process.stderr is not None

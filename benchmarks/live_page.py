@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -20,7 +20,7 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.hls import FRAMES
 from bot.audio.mp3 import FRAME
 from bot.demo.slicing import Slice
-from storage import archive, tracks
+from storage import archive, rooms, tracks
 from storage.records import SAMPLE_RATE, Visibility
 
 CHUNK_SECONDS = 15
@@ -30,6 +30,7 @@ LATE_S = (0.0, 1.5, 0.5, 3.0, 0.0, 2.0, 1.0)  # how late each chunk is, as uploa
 HEARD_S = 60.0  # as long is listened from the first sound on: at least three chunks
 PLAYS_WITHIN_S = 60.0
 ENOUGH_S = 1.0
+KNOWS_WITHIN_S = 40.0  # a page that plays nothing asks twice a minute
 PICTURE = os.environ.get("AIRCHECK_PICTURE")
 
 WATCH = """(() => {
@@ -50,6 +51,9 @@ LOOK = """(() => {
   return {at: audio.currentTime, now: performance.now() / 1000, played: played / 1000, waits, ranges,
           from: audio.seekable.length ? audio.seekable.start(0) : null, duration: String(audio.duration)};
 })()"""
+BOX = 'document.querySelector("[data-live]")'
+LIVE = f'document.readyState === "complete" && !!{BOX}'
+OVER = f'{BOX}.classList.contains("over")'
 ENDED = 'document.querySelector("[data-state]").textContent === "Ended"'
 SOURCE = 'document.querySelector("audio").currentSrc'
 
@@ -77,7 +81,7 @@ async def speak(broadcast: line.Broadcast, pieces: list[Slice]) -> None:
 async def _listen(page: browser.Page, address: str) -> tuple[Heard, asyncio.Task[str]]:
     opened = time.monotonic()
     await page.open(address)
-    await page.until('document.readyState === "complete" && !!document.querySelector("[data-live]")')
+    await page.until(LIVE)
     await page.evaluate(WATCH)
     await page.until("window.seen.played && window.seen.audio.currentTime > 0", PLAYS_WITHIN_S)
     first = await page.evaluate(LOOK)
@@ -93,16 +97,23 @@ async def _listen(page: browser.Page, address: str) -> tuple[Heard, asyncio.Task
 
 
 async def run(program: str, directory: Path) -> list[Figure]:
-    async with line.running(directory) as running, browser.page(program) as page:
+    async with (
+        line.running(directory) as running,
+        browser.page(program) as page,
+        browser.page(program) as idle,  # nobody plays anything there
+    ):
         broadcast = running.broadcast("page")
         room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
         speaking = asyncio.create_task(speak(broadcast, line.slices(CHUNKS * CHUNK_SECONDS, CHUNK_SECONDS)[:CHUNKS]))
         root = f"{running.web.address}/r/{room.key}/"
+        await idle.open(root)
         heard, following = await _listen(page, root)
         await speaking
         await broadcast.published()
         followed = await following
         after_end = await _until_it_ends(page)
+        unplayed = await _until_it_knows(idle)
+        gone = await _taken_away(running, idle)
         # The playlist is asked for before there is anything; no page of ours has an icon.
         trouble = [one for one in page.trouble if ".m3u8" not in one and "favicon" not in one]
     dry = [wait for wait in heard.waits if wait["left"] < ENOUGH_S]  # else the machine was too busy to decode
@@ -118,6 +129,10 @@ async def run(program: str, directory: Path) -> list[Figure]:
         Figure("live page: first sound after it was opened", "", f"{heard.first_sound_s:.1f} s"),
         Figure("live page: when the broadcast has ended it plays", "the episode", after_end,
                after_end.endswith(".mp3"), vital=True),
+        Figure("live page that nobody plays: when the broadcast has ended it has", "the episode", unplayed,
+               re.fullmatch("[a-z]{6}[.]mp3", unplayed) is not None, vital=True),
+        Figure("live page whose room is made private says", "that it can't be heard", gone, "can’t be heard" in gone,
+               vital=True),
         Figure("live: ffmpeg over the growing playlist decodes", "all from its start on", followed,
                "NOT" not in followed, vital=True),
     ]  # fmt: skip
@@ -132,6 +147,23 @@ async def _until_it_ends(page: browser.Page) -> str:
     after = await page.evaluate("window.seen.audio.currentTime")
     source = str(await page.evaluate(SOURCE)).rpartition("/")[2]
     return source if abs(after - before) < 1 else f"another place: {after:.1f} s instead of {before:.1f} s"
+
+
+async def _until_it_knows(page: browser.Page) -> str:
+    """What its player has, when it has learnt of the end by itself."""
+    await page.until(f'document.readyState === "complete" && !{BOX}', KNOWS_WITHIN_S)
+    return str(await page.evaluate('document.querySelector("audio").getAttribute("src")'))
+
+
+async def _taken_away(running: line.Line, page: browser.Page) -> str:
+    """What a page says that waits for a broadcast's first sound, when that is for its listener no more."""
+    room = await running.broadcast("gone").start(CHUNK_SECONDS, Visibility.PUBLIC)
+    await page.open(f"{running.web.address}/r/{room.key}/")
+    await page.until(LIVE)
+    async with running.store.write() as db:
+        await rooms.save_room(db, replace(room, visibility=Visibility.PRIVATE))
+    await page.until(OVER, 2 * KNOWS_WITHIN_S)  # it asks twice
+    return str(await page.evaluate(f"{BOX}.innerText.trim()"))
 
 
 async def ready(directory: Path) -> Figure:

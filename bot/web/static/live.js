@@ -181,8 +181,10 @@ class OnAir {
     if (this.over) return;
     this.close();
     this.box.querySelector("[data-state]").textContent = "Ended";
-    if (this.audio.paused) this.toTheEpisode();
-    else this.audio.addEventListener("pause", () => this.toTheEpisode(), { once: true });
+    const players = [...document.querySelectorAll("audio")];
+    if (!this.audio.paused) this.audio.addEventListener("pause", () => this.toTheEpisode(), { once: true });
+    else if (this.audio.played.length || players.some((one) => !one.paused)) this.toTheEpisode();
+    else location.reload(); // nobody has a place to lose: the page is the episode's now
   }
 
   // It was removed, or is for this listener no more: nothing is asked for again.

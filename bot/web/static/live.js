@@ -111,7 +111,11 @@ class OnAir {
     audio.addEventListener("loadedmetadata", () => this.waiting(false));
     audio.addEventListener("error", () => this.stopped(!audio.paused));
     audio.addEventListener("ended", () => this.stopped(true));
-    audio.addEventListener("play", () => { if (audio.ended && !this.over) this.toTheEdge(); });
+    audio.addEventListener("play", () => {
+      if (this.over) return;
+      if (audio.ended) this.toTheEdge();
+      else if (!audio.readyState) this.waiting(true); // the endless MP3 is silent until there is something
+    });
     audio.addEventListener("pause", () => this.look());
     audio.addEventListener("durationchange", () => { if (Number.isFinite(audio.duration)) this.look(); });
   }

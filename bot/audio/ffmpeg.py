@@ -17,7 +17,7 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ffmpeg
@@ -32,6 +32,12 @@ DATA_BYTES = 224 << 20  # of memory that it can write to, beside 50 MiB of the p
 OPEN_FILES = 64
 BLOCK_BYTES = 1 << 18
 FIRST_CPU_S = 1
+CPU_SHARE = (
+    0.03  # of the length of the sound that came out. Measured: 0.003; ten times that, for slow and busy machines
+)
+CHANGING_S, CHANGING_CPU_S, CHANGING_SHARE = 300.0, 2, 0.004
+"""So much sound, and work, where rate or channels change on the way, as no recorder lets them. Each change makes ffmpeg
+begin anew with its filters, which costs as much as 0.1 s of sound."""
 SHORT_S = 905.0  # of sound: what others can wait for, with the little that is decoded or encoded beside
 EFFORT = 7
 """LAME's, from 0 (slow) to 9: the default of 5 costs twice as much (24 s of CPU for an hour) as 7."""
@@ -40,8 +46,19 @@ CODECS = (
     "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
     "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
 )
-_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: ([^\n]*?), (\d{1,10}) Hz, ([^,\n]+)", re.MULTILINE)
-_LAYOUTS = {b"mono": 1, b"stereo": 2, b"2.1": 3, b"3.0": 3, b"quad": 4, b"4.0": 4, b"5.0": 5, b"5.1": 6, b"7.1": 8}
+_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: ([^\n]*?), (\d{1,10}) Hz, ([^,\n]{1,80})", re.MULTILINE)
+_LAYOUTS = {
+    b"mono": 1,
+    b"stereo": 2,
+    b"binaural": 2,
+    b"downmix": 2,
+    b"quad": 4,
+    b"hexagonal": 6,
+    b"octagonal": 8,
+    b"cube": 8,
+}
+_SAID = 1 << 16  # bytes of what ffmpeg says: the first and the last
+_INTERRUPTED = (255, 123)  # exit codes of ffmpeg when its time was up, and it ended by itself, or not at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +78,19 @@ class Limits:
     wait_s: float
     file_bytes: int = 0
     memory_bytes: int = MEMORY_BYTES
-    earned: bool = False  # no more than FIRST_CPU_S before sound comes out: see Child.earn
+    earned: bool = False  # no more than `first_cpu_s` before sound comes out, and `share` of its length: see Child.earn
+    first_cpu_s: int = FIRST_CPU_S
+    share: float = CPU_SHARE
 
     @classmethod
     def decoding(cls, seconds: float) -> "Limits":
-        """Measured: 3 s of CPU per 1000 s of sound; ten times that, on a machine that has other work."""
-        return cls(cpu_s=FIRST_CPU_S + int(seconds * 0.03), wait_s=60 + seconds * 0.1, earned=True)
+        return cls(cpu_s=FIRST_CPU_S + int(seconds * CPU_SHARE), wait_s=60 + seconds * 0.1, earned=True)
+
+    @classmethod
+    def changing(cls, seconds: float) -> "Limits":
+        """For sound that does not stay in one form."""
+        cpu_s = CHANGING_CPU_S + int(min(seconds, CHANGING_S) * CHANGING_SHARE)
+        return replace(cls.decoding(seconds), cpu_s=cpu_s, first_cpu_s=CHANGING_CPU_S, share=CHANGING_SHARE)
 
     @classmethod
     def opening(cls) -> "Limits":
@@ -85,8 +109,8 @@ class Child:
         self._process = process
         self._output = process.stdout or process.stderr
         self._left = limits.wait_s
-        self._may_use = FIRST_CPU_S
-        self._most = limits.cpu_s
+        self._may_use = limits.first_cpu_s
+        self._limits = limits
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -108,7 +132,8 @@ class Child:
 
     def earn(self, seconds: float) -> None:
         """So much sound has come out: CPU time for more. Crafted tables that cost minutes bring none."""
-        if (earned := min(self._most, FIRST_CPU_S + int(seconds * 0.03))) > self._may_use:
+        limits = self._limits
+        if (earned := min(limits.cpu_s, limits.first_cpu_s + int(seconds * limits.share))) > self._may_use:
             self._may_use = earned
             with suppress(ProcessLookupError):
                 _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_CPU)
@@ -160,7 +185,7 @@ def limit(pid: int, limits: Limits) -> None:
         for kind, value in values:
             _, hard = resource.prlimit(pid, kind)
             bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            soft = min(bound, FIRST_CPU_S) if limits.earned and kind == resource.RLIMIT_CPU else bound
+            soft = min(bound, limits.first_cpu_s) if limits.earned and kind == resource.RLIMIT_CPU else bound
             resource.prlimit(pid, kind, (soft, bound))
 
 
@@ -247,13 +272,41 @@ class Ffmpeg:
         long: bool | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The sound as 32-bit float PCM (little-endian) at `rate`, streamed; no more than `max_seconds`. They are
-        counted here: ffmpeg's own limit goes by time stamps, and what lies between two of them may be nothing.
+        counted here: ffmpeg's own limit goes by time stamps, and what lies between two of them may be nothing. Where
+        rate or channels change, it is decoded anew from the beginning, with less time.
 
         `long`: whether it waits for its place among those who take long, if that is not to be told by `max_seconds`.
         Raises GiveUp (`undecodable`) at the end when ffmpeg says so, TryLater when it hangs. Its silence proves
         nothing: damage often passes. Close the iterator if it is left early.
         """
-        source = self._input(path, container)
+        size = 4 * channels
+        wanted = int(max_seconds * rate) * size
+        few = min(wanted, int(CHANGING_S * rate) * size)
+        ways = ((False, wanted, Limits.decoding(max_seconds)), (True, few, Limits.changing(max_seconds)))
+        if long is None:
+            long = max_seconds > SHORT_S
+        given = code = 0
+        async with self._decoding.one(long=long):
+            for changing, most, limits in ways:
+                command = self._decoder(path, container, channels, rate, changing=changing)
+                async with running(command, limits) as child:
+                    came = 0
+                    while came < most and (block := (await child.read())[: most - came]):
+                        came += len(block)
+                        child.earn(came / (size * rate))
+                        if came > given:
+                            yield block[given - came :]
+                            given = came
+                    code = 0 if came == most else await child.end()
+                if code == 0 and (came < most or most == wanted):
+                    return
+                if not 0 < given < few or code < 0 or code in _INTERRUPTED:
+                    break
+        raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
+
+    def _decoder(self, path: Path, container: Container, channels: int, rate: int, *, changing: bool) -> list[str]:
+        """The command of `decode`. Not `changing`: sound that gets another rate or other channels is an error."""
+        source = self._input(path, container, reinit_filter=int(changing))
         output = source["a:0"].output(
             "pipe:1",
             f="f32le",
@@ -261,22 +314,12 @@ class Ffmpeg:
             ac=channels,
             rematrix_maxval=1,  # the mean of two channels: their sum would be louder than either
             ar=rate,
+            filter_threads=1,  # else each beginning of the filters is that of a thread for each processor
             map_metadata=-1,
             flush_packets=0,  # in blocks of 32 KiB instead of one packet each: half the cost of the pipe
             loglevel="fatal",
         )
-        limits = Limits.decoding(max_seconds)
-        size = 4 * channels
-        left = int(max_seconds * rate) * size
-        if long is None:
-            long = max_seconds > SHORT_S
-        async with self._decoding.one(long=long), running(self._command(output), limits) as child:
-            while left and (block := (await child.read())[:left]):
-                left -= len(block)
-                child.earn(max_seconds - left / (size * rate))
-                yield block
-            if left and (code := await child.end()):
-                raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
+        return self._command(output)
 
     async def describe(self, path: Path, container: Container) -> Source:
         """What ffmpeg says of the source before it decodes it.
@@ -285,20 +328,21 @@ class Ffmpeg:
         it hangs.
         """
         source = self._input(path, container)
-        output = source["a:0"].output("pipe:1", f="null", t=0, loglevel="info")
+        output = source["a:0"].output("pipe:1", f="null", t=0, map_metadata=-1, filter_threads=1, loglevel="info")
         async with self._decoding.one(), running(self._command(output), Limits.opening(), hear_errors=True) as child:
             said = b""
             while block := await child.read():
-                said = (said + block)[: 1 << 16]
+                said += block
+                said = said[:_SAID] + said[_SAID:][-_SAID:]
             if await child.end() < 0:
                 raise GiveUp("the chunk is too dear to open", reason="undecodable")
-        found = _STREAM.search(said)
-        if found is None:
+        found = _STREAM.findall(said)
+        if not found:
             return Source(0, 0)
-        layout = found[3].strip()
-        counted = re.match(rb"(\d+) channels", layout)
-        channels = int(counted[1]) if counted else _LAYOUTS.get(re.split(rb"[ (]", layout)[0], 0)
-        return Source(int(found[2]), channels, maybe_mono=b"HE-AAC" in found[1] and channels == 2)
+        # Words of the source may pretend to be ffmpeg's. What it says last is of what comes out, and has none of them.
+        codec, (_, rate, layout) = found[0][0], found[-1]
+        channels = _channels(layout.strip())
+        return Source(int(rate), channels, maybe_mono=b"HE-AAC" in codec and channels == 2)
 
     async def encode_mp3(
         self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float, channels: int = 1
@@ -345,6 +389,14 @@ class Ffmpeg:
     def _command(self, output: "ffmpeg.nodes.OutputStream") -> list[str]:
         command = output.global_args("-nostdin", "-hide_banner", "-nostats").overwrite_output().compile(cmd=self.exe)
         return [str(part) for part in command]
+
+
+def _channels(layout: bytes) -> int:
+    """How many a layout has by its name: "stereo", "5.1(side)", "3 channels (FL+FR+LFE)"; 0 if that is not known."""
+    name = re.split(rb"[ (]", layout)[0]
+    if re.fullmatch(rb"\d{1,3}(\.\d{1,3}){1,2}", name):
+        return sum(map(int, name.split(b".")))
+    return int(name) if re.match(rb"\d{1,5} channels", layout) else _LAYOUTS.get(name, 0)
 
 
 def _bundled() -> str:

@@ -21,6 +21,7 @@ from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
 ANNOUNCED_TIMES = 10  # longer than so many times what its event says: a bomb, or another file
 SPARSE_S = 900.0  # so much sound may be in however few bytes: somebody forgot that they are muted
 SPARSEST = 500  # bytes for each second where there is more: two thirds of the lowest rate of any codec of speech
+USUAL = 2 * SAMPLE_RATE  # samples of all channels in a second: of what has more, less may be sparse
 RATES = range(4_000, 192_001)  # Hz
 MAX_CHANNELS = 8
 ROUNDED = {Timing.EXACT: SAMPLE_RATE // 500, Timing.ESTIMATED: SAMPLE_RATE // 10}
@@ -39,12 +40,14 @@ async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, announced_ms: int | None,
     found = await _in_turns(_look(path, max_seconds))
     if isinstance(found, ChunkFacts):
         _refuse_odd(SAMPLE_RATE, found.channels)
+        if found.samples > _bearable(path, max_seconds, SAMPLE_RATE, found.channels) * SAMPLE_RATE:
+            raise _too_long()
         return found
     container, exact, told = found
     source = await ffmpeg.describe(path, container)
     if source.rate:
         _refuse_odd(source.rate, source.channels)
-    bound = _bearable(path, max_seconds)
+    bound = _bearable(path, max_seconds, source.rate, source.channels)
     if announced_ms is not None and announced_ms > 0 and container is not Container.OGG_OPUS:
         bound = min(bound, announced_ms / 1000 * ANNOUNCED_TIMES)
     heard, alike = await _decoded(path, container, ffmpeg, bound, source)
@@ -54,8 +57,12 @@ async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, announced_ms: int | None,
 
 
 def _refuse_odd(rate: int, channels: int) -> None:
-    if rate not in RATES or channels > MAX_CHANNELS:
+    if rate not in RATES or not 0 < channels <= MAX_CHANNELS:
         raise GiveUp("the chunk's sample rate or channels are none of a recording", reason="undecodable")
+
+
+def _too_long() -> GiveUp:
+    return GiveUp("the chunk is longer than announced or allowed", reason="too_long")
 
 
 def _compared(facts: ChunkFacts, told: Told) -> ChunkFacts:
@@ -83,9 +90,11 @@ def _is_padded(facts: ChunkFacts, told: Told) -> bool:
     return facts.container is Container.MP4_AAC and facts.timing is Timing.EXACT and told.unit < more <= MP4_REST
 
 
-def _bearable(path: Path, max_seconds: float) -> float:
-    """How much sound a file of this size may hold: hours of silence in a few bytes are work and nothing to hear."""
-    return min(max_seconds, max(SPARSE_S, path.stat().st_size / SPARSEST))
+def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) -> float:
+    """How much sound a file of this size may hold: hours of silence in a few bytes are work and nothing to hear. Of
+    high rates and many channels less: they are more work."""
+    sparse = SPARSE_S * min(1.0, USUAL / max(1, rate * channels))
+    return min(max_seconds, max(sparse, path.stat().st_size / SPARSEST))
 
 
 Looked = ChunkFacts | tuple[Container, Timing, Told | None]
@@ -135,7 +144,7 @@ async def _decoded(
     if heard is None and max_seconds > SHORT_S:
         heard = await _heard(path, container, ffmpeg, max_seconds, source, long=True)
     if heard is None:
-        raise GiveUp("the chunk is longer than announced or allowed", reason="too_long")
+        raise _too_long()
     if not heard[0]:
         raise GiveUp("the chunk holds no sound", reason="undecodable")
     return heard

@@ -71,9 +71,12 @@ class Head:
 
 
 def read_head(packet: bytes) -> Head:
-    """Raises GiveUp (`undecodable`) for a version or a size that nobody can read."""
+    """Raises GiveUp (`undecodable`) for a version or a size that nobody can read, and for streams that nobody hears:
+    each has to be decoded."""
     if len(packet) < 19 or packet[8] >> 4 != 0 or packet[9] == 0:
         raise GiveUp("the OpusHead of the chunk is not valid", reason="undecodable")
+    if packet[18] and (len(packet) < 21 or packet[19] + packet[20] > packet[9]):
+        raise GiveUp("the chunk has more streams than channels", reason="undecodable")
     pre_skip, rate = struct.unpack_from("<HI", packet, 10)
     return Head(packet, packet[9], Samples(pre_skip), rate)
 

@@ -3,6 +3,7 @@
 Each is made by a function of a `Kit`, which holds what the file wants to reach.
 """
 
+import bz2
 import random
 import struct
 import subprocess
@@ -532,6 +533,86 @@ def mp3_of_changing_rates(_: Kit) -> bytes:
     )
 
 
+def _frames(data: bytes, magic: bytes) -> list[bytes]:
+    """The frames of a file that hold nothing else that looks like their beginning."""
+    return [magic + rest for rest in data.split(magic)[1:]]
+
+
+@attack("undecodable", announced_ms=36_000_000)
+def a_quarter_of_an_hour_of_changing_channels(_: Kit) -> bytes:
+    """Twenty thousand times."""
+    return (mp3_frame(3, 1, 0) + mp3_frame(3, 1, 3)) * 18_500
+
+
+@attack("undecodable", announced_ms=36_000_000)
+def mp3_of_false_headers(_: Kit) -> bytes:
+    """Two frames, and two hundred that are a byte too long: what is refused late is not tried again."""
+    return (frame() * 2 + b"\xff\xfb\x14\xc0\xff" * 200) * 20_000
+
+
+@attack("undecodable", "")
+def objects_in_mp3(kit: Kit) -> bytes:
+    """A million, of eight bytes."""
+    return id3_of(b"GEOB\0\0\0\x08\0\0\0a\0b\0c\0x" * 1_000_000) + kit.sound(MP3, "-id3v2_version", "0")
+
+
+@attack("undecodable", announced_ms=36_000_000)
+def adts_of_changing_channels(kit: Kit) -> bytes:
+    """The same in half a megabyte."""
+    kinds = [("mono", b"\xff\xf1\x4c\x40"), ("stereo", b"\xff\xf1\x4c\x80")]
+    turns = [
+        _frames(kit.ffmpeg("t.aac", "-f", "lavfi", "-i", f"anullsrc=r=48000:cl={layout}:d=1", "-c:a", "aac"), magic)[5]
+        for layout, magic in kinds
+    ]
+    return b"".join(turns) * 20_000
+
+
+@attack("undecodable", announced_ms=36_000_000)
+def flac_of_changing_channels(kit: Kit) -> bytes:
+    """Half an hour of 12 ms each, in two megabytes."""
+    form = ("-c:a", "flac", "-frame_size", "576")
+    mono, stereo = (
+        kit.ffmpeg("t.flac", "-f", "lavfi", "-i", f"anullsrc=r=48000:cl={layout}:d=2", *form)
+        for layout in ("mono", "stereo")
+    )
+    turns = zip(_frames(mono, b"\xff\xf8"), _frames(stereo, b"\xff\xf8"), strict=True)
+    return mono[: mono.index(b"\xff\xf8")] + b"".join(one + other for one, other in turns) * 450
+
+
+@attack("too_long", announced_ms=36_000_000)
+def silence_of_many_samples(kit: Kit) -> bytes:
+    """A quarter of an hour at 192 kHz in eight channels, in 140 kB."""
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=192000:cl=7.1:d=890", "-c:a", "flac", "-sample_fmt", "s32")
+    return kit.ffmpeg("s.flac", *silence, "-strict", "-2", "-frame_size", "65535", "-compression_level", "0")
+
+
+@attack("undecodable", announced_ms=36_000_000)
+def opus_of_streams_that_nobody_hears(_: Kit) -> bytes:
+    """One channel, and thirty streams to decode for it."""
+    head = b"OpusHead" + struct.pack("<BBHIhBBBB", 1, 1, 312, SECOND, 0, 255, 30, 0, 0)
+    packet = (bytes([31 << 3 | 3, 6, 2]) + bytes(12)) * 29 + bytes([31 << 3 | 3, 6]) + bytes(12)
+    pages = b"".join(page([packet], 2 + number, -1) for number in range(7400))
+    return page([head], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + pages
+
+
+@attack("too_long", announced_ms=36_000_000)
+def opus_of_eight_channels(_: Kit) -> bytes:
+    """A quarter of an hour in 300 kB."""
+    head = b"OpusHead" + struct.pack("<BBHIhBBB8B", 1, 8, 312, SECOND, 0, 255, 8, 0, *range(8))
+    packet = bytes([31 << 3 | 3, 6, 0]) * 7 + bytes([31 << 3 | 3, 6])
+    pages = b"".join(page([packet] * 10, 2 + number, -1) for number in range(740))
+    return page([head], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + pages
+
+
+@attack("undecodable")
+def wav_of_24_channels(_: Kit) -> bytes:
+    """In a layout with a name: 22.2."""
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, 24, SECOND, 48 * SECOND, 48, 16, 22, 16, 0x2FF7F)
+    form += b"\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
+    parts = b"WAVEfmt " + struct.pack("<I", len(form)) + form + struct.pack("<4sI", b"data", 48 * SECOND)
+    return b"RIFF" + struct.pack("<I", len(parts) + 48 * SECOND) + parts + bytes(48 * SECOND)
+
+
 @attack("undecodable")
 def rf64_of_exabytes(_: Kit) -> bytes:
     return riff((b"ds64", struct.pack("<QQQI", 1 << 63, 1 << 63, 1 << 63, 0)), form=b"RF64")
@@ -710,7 +791,62 @@ def repeated(times: int) -> bytes:
     return bytes(Movie(edits=box(b"edts", full(b"elst", edits))))
 
 
+def fragmented(*parts: bytes) -> bytes:
+    """A movie without samples of its own, and what stands behind it."""
+    none = struct.pack(">I", 0)
+    movie = bytes(Movie(stts=none, stsc=none, stsz=bytes(8), stco=none, data=b""))
+    at = movie.index(b"moov") - 4
+    more = box(b"mvex", full(b"trex", struct.pack(">IIIII", 1, 1, 1, 2, 0)))
+    return movie[:at] + struct.pack(">I", len(movie) - at + len(more)) + movie[at + 4 :] + more + b"".join(parts)
+
+
+def fragment(samples: int) -> bytes:
+    run = box(b"trun", struct.pack(">II", 0, samples))
+    return box(b"moof", full(b"mfhd", b"\0\0\0\1"), box(b"traf", full(b"tfhd", b"\0\0\0\1"), run))
+
+
+@attack("undecodable", "")
+def fragment_of_billions(_: Kit) -> bytes:
+    return fragmented(fragment(0xFFFFFFFF), box(b"mdat", bytes(1000)))
+
+
+@attack("undecodable", "")
+def a_hundred_thousand_fragments(_: Kit) -> bytes:
+    return fragmented((fragment(10) + box(b"mdat", bytes(20))) * 100_000)
+
+
+@attack("undecodable")
+def indexes_of_segments(_: Kit) -> bytes:
+    """Fifty, each as long as it may be."""
+    index = struct.pack(">IIIIHH", 1, 1000, 0, 0, 0, 65_535) + struct.pack(">III", 10, 10, 0) * 65_535
+    return fragmented(full(b"sidx", index) * 50, fragment(10))
+
+
 # ---- other containers
+
+
+@attack("")
+def tags_in_tags(_: Kit) -> bytes:
+    """Ten thousand deep."""
+    nested = b""
+    for _level in range(10_000):
+        nested = element("67C8", nested)
+    return matroska(element("1254C367", element("7373", nested)), cluster(0, LONG))
+
+
+@attack("undecodable")
+def stripped_headers(_: Kit) -> bytes:
+    """Each block of one byte is to have 200 kB in front."""
+    strip = element("6D80", element("6240", element("5034", element("4254", b"\3"), element("4255", LONG * 200_000))))
+    return matroska(*(cluster(number * 120, LONG) for number in range(3000)), more=strip)
+
+
+@attack("undecodable", "")
+def blocks_in_bzip2(_: Kit) -> bytes:
+    """100 MB in each."""
+    packed = element("6D80", element("6240", element("5034", element("4254", b"\1"))))
+    block = bz2.compress(bytes(100_000_000))
+    return matroska(*(cluster(number, block) for number in range(5)), codec=b"A_PCM/INT/LIT", more=packed)
 
 
 @attack("undecodable", "")

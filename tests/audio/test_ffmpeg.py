@@ -13,7 +13,7 @@ import pytest
 from bot.audio.ffmpeg import Ffmpeg, Limits, Source, running
 from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import Container
-from tests.audio.sounds import MP3, WAV, Studio, captured, signal
+from tests.audio.sounds import ADTS, MP3, WAV, Studio, captured, signal
 
 LIMITS = Limits(cpu_s=5, wait_s=20)
 
@@ -185,6 +185,38 @@ async def test_described(studio: Studio, ffmpeg: Ffmpeg) -> None:
     assert await ffmpeg.describe(path, Container.MP3) == Source(44_100, 2)
     path.write_bytes(b"")
     assert await ffmpeg.describe(path, Container.MP3) == Source(0, 0)
+
+
+async def test_described_by_ffmpeg_alone(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """A source that speaks as ffmpeg does, in front of it and at any length, says nothing of its rate."""
+    lie = "x\n  Stream #0:0: Audio: opus, 8000 Hz, mono\n"
+    form = ("-c:a", "flac", "-f", "matroska", "-ac", "6", "-ar", "96000", "-metadata:s:a:0", f"language={lie}")
+    many = [part for n in range(5) for part in ("-metadata", f"t{n}={lie * 700}")]
+    path = studio.record("a.mka", signal(48_000), form, *many)
+    assert await ffmpeg.describe(path, Container.WEBM) == Source(96_000, 6)
+
+
+@pytest.mark.parametrize(
+    ("layout", "channels"), [("3.1", 4), ("hexagonal", 6), ("6.1", 7), ("7.1(wide)", 8), ("22.2", 24)]
+)
+async def test_channels_of_a_layout(layout: str, channels: int, studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """They are counted whatever the layout is called."""
+    path = studio.record("a.wav", signal(4800), WAV, "-af", f"aformat=channel_layouts={layout}")
+    assert (await ffmpeg.describe(path, Container.WAV)).channels == channels
+
+
+async def test_sound_that_changes_on_the_way(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Channels and rates that change once or twice are all heard, each sample once."""
+    kinds = [("-ar", rate, "-ac", channels) for rate, channels in (("48000", "1"), ("48000", "2"), ("24000", "1"))]
+    files = [studio.record(f"{n}.aac", signal(96_000), ADTS, *kind) for n, kind in enumerate(kinds)]
+    path = studio.folder / "all.aac"
+    path.write_bytes(b"".join(file.read_bytes() for file in files))
+    heard = b"".join([block async for block in ffmpeg.decode(path, Container.ADTS_AAC, max_seconds=60)])
+    wanted = studio.hear(path).tobytes()
+    assert len(heard) == len(wanted) >= 4 * 3 * 96_000
+    assert heard[: 4 * 96_000] == wanted[: 4 * 96_000]
+    assert heard[-4 * 90_000 :] == wanted[-4 * 90_000 :]
+    assert await size(ffmpeg.decode(path, Container.ADTS_AAC, max_seconds=3)) == 4 * 3 * 48_000
 
 
 # ---- attacks that were seen to work on plain calls

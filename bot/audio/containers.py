@@ -31,6 +31,7 @@ _OGG_CODECS = (
 )
 _MAX_PARTS = 10_000  # of a WAV or CAF file
 _MAX_PAGES = 16
+_NO_SIZE = 0xFFFFFF00  # and more: none of a WAV file is so long
 
 
 def sniff(file: BinaryIO) -> Container:
@@ -210,15 +211,18 @@ def _caf_is_cut(file: BinaryIO, length: int) -> bool:
 
 
 def _wav_is_cut(file: BinaryIO, length: int) -> bool:
-    """Recorders that stream write a size of 0 or all ones: those say nothing."""
-    at = 12
+    """Recorders that stream write a size of 0 or all ones: those say nothing, or that it stands in the chunk of RF64
+    for long sizes (EBU Tech 3306)."""
+    at, long = 12, 0
     for _ in range(_MAX_PARTS):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:
             return True
         size = int.from_bytes(head[4:], "little")
+        if head[:4] == b"ds64":
+            long = int.from_bytes(file.read(16)[8:], "little", signed=True)
         if head[:4] == b"data":
-            return size < 0xFFFFFF00 and at + 8 + size > length
+            return at + 8 + (size if size < _NO_SIZE else long) > length
         at += 8 + size + size % 2
     return True

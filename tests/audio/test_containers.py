@@ -21,6 +21,7 @@ from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Pcm, 
 
 VORBIS = ("-c:a", "libvorbis", "-f", "ogg")
 OGG_FLAC = ("-c:a", "flac", "-f", "ogg")
+RF64 = (*WAV, "-rf64", "always")
 NO_EDIT_LIST = (*M4A, "-use_editlist", "0")
 FRAGMENTED = (*M4A, "-movflags", "frag_keyframe+empty_moov")
 NO_TAG = (*MP3, "-write_xing", "0")
@@ -184,7 +185,7 @@ async def test_an_m4a_that_lacks_much_is_kept(studio: Studio, ffmpeg: Ffmpeg) ->
     assert 200_000 < facts.samples < 400_000
 
 
-@pytest.mark.parametrize("form", [FLAC, MP3, CAF, VORBIS, OGG_FLAC])
+@pytest.mark.parametrize("form", [FLAC, MP3, CAF, VORBIS, OGG_FLAC, WAV, RF64])
 async def test_cut_off(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) -> None:
     """A file of which the end is missing is told as truncated, by its pages, its sizes, or its length."""
     path = studio.record("a", signal(480_000), form)

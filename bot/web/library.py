@@ -11,7 +11,7 @@ from bot.feeds.catalog import Face, Published
 from bot.feeds.titles import NAMELESS_ROOM, channel_title
 from bot.web.access import Access, Claim, Family, audio_holds, decide, may_hear_it
 from bot.web.memo import Memo, Recent
-from storage import archive, heirs, rooms
+from storage import archive, heirs, rooms, tracks
 from storage.database import Connection
 from storage.records import Chunk, Episode, Recording, RecordingState, Room, RoomId
 from storage.store import Store
@@ -20,6 +20,8 @@ FEED_ITEMS = 300
 """On one page of a feed (RFC 5005): what Apple reads of one, and quickly made."""
 HELD_WITHIN = 100
 """How many of a room's newest recordings are searched for episodes that no feed lists yet."""
+JUST_ENDED_WITHIN = 5
+"""How many of a room's newest recordings are searched for what has ended and whose episode is being made."""
 DECIDED = (RecordingState.COMPLETE, RecordingState.INCOMPLETE)
 BATCH = 100
 """Rows that are made into records at once: the loop stands still for that long."""
@@ -50,6 +52,7 @@ class Library:
         self._freshness = freshness
         self._claims: Memo[tuple[Family, str], Claim] = Memo(self._commits)
         self._published: Memo[str, Published | None] = Memo(self._commits)
+        self._on_air: Memo[tuple[RoomId, ...], tuple[Recording, ...]] = Memo(self._commits)
         self._views: Recent[tuple[object, ...], View] = Recent(512)
         self._pages: Recent[tuple[object, ...], Page] = Recent(20_000, lambda page: 1 + len(page.published))
 
@@ -130,9 +133,15 @@ class Library:
 
     async def live(self, access: Access) -> tuple[Recording, ...]:
         """What is on the air and within reach, newest first: what runs now, and what ended and is no episode yet."""
+        found = await self._on_air.get(_rooms(access), partial(self._read_on_air, _rooms(access)))
+        return tuple(one for one in found if may_hear_it(access, one))
+
+    async def _read_on_air(self, where: tuple[RoomId, ...]) -> tuple[Recording, ...]:
         async with self._store.read() as db:
-            found = await archive.open_recordings(db, _rooms(access))
-            return tuple([one for one in reversed(found) if may_hear_it(access, one) and await _is_on_air(db, one)])
+            running = reversed(await archive.open_recordings(db, where))
+            newest = await archive.recordings(db, where, JUST_ENDED_WITHIN)
+            found = [*running, *(one for one in newest if one.state in DECIDED)]
+            return tuple([one for one in found if await _is_on_air(db, one)])
 
     async def chunks(self, recording: Recording) -> tuple[Chunk, ...]:
         async with self._store.read() as db:
@@ -142,7 +151,10 @@ class Library:
 async def _is_on_air(db: Connection, recording: Recording) -> bool:
     if recording.state is RecordingState.LIVE:
         return True
-    return not recording.past and await archive.episode(db, recording.id) is None
+    if recording.past or await archive.episode(db, recording.id) is not None:
+        return False
+    # What is decided and has sound is an episode as soon as that is made; without sound it may never be one.
+    return recording.state is RecordingState.FINISHING or await tracks.reach(db, recording.id) > 0
 
 
 async def _holds(db: Connection, recording: Recording, episode: Episode) -> bool:

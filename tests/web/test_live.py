@@ -354,6 +354,27 @@ async def test_the_page_says_that_it_ended(world: World, client: ClientSession) 
             assert answer.headers["Content-Security-Policy"] == respond.PAGE["Content-Security-Policy"]
 
 
+async def test_it_is_on_the_air_until_the_episode_is_there(world: World, client: ClientSession) -> None:
+    """From the decision how whole it is to its episode the pages have the live player still, for it may take a while;
+    what has no sound at all may never have an episode, and is not called live."""
+    live, root = await broadcast(world)
+    for state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE):
+        await world.save(replace(live.recording, state=state))
+        assert "Just ended" not in (await page(client, root)).text
+        async with client.get(root + live.recording.code) as answer:
+            assert answer.status == 404
+    await live.speak(6 * FRAMES)
+    for address in (root, root + live.recording.code):
+        found = await page(client, address)
+        assert "Just ended: Alice" in found.text
+        assert found.addresses.count(f"{live.recording.code}.m3u8") == 1
+    await live.end()
+    for address in (root, root + live.recording.code):
+        found = await page(client, address)
+        assert "Just ended" not in found.text
+        assert f"{live.recording.code}.mp3" in found.addresses
+
+
 async def test_what_heals_is_not_on_the_air(world: World, client: ClientSession) -> None:
     """An episode that is opened again for a late chunk, and what is found in the history, are not called live."""
     live, root = await broadcast(world)

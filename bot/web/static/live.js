@@ -133,11 +133,9 @@ class OnAir {
   async ask() {
     const answer = await fetch(this.code).catch(() => null);
     const text = answer?.ok ? await answer.text().catch(() => "") : "";
-    // While the episode is made there is a list and no page; of what is short there is neither, for a moment.
-    const list = answer?.status === 404 ? await fetch(this.playlist, { method: "HEAD" }).catch(() => null) : null;
     if (this.over) return;
-    this.missed = list?.status === 404 ? this.missed + 1 : 0;
-    if (this.missed > 1) this.takenAway();
+    this.missed = answer?.status === 404 ? this.missed + 1 : 0;
+    if (this.missed > 1) this.takenAway(); // once: of what was very short there may be no page for a moment
     else if (text && !text.includes(`data-live="${this.code}"`)) this.ended();
   }
 

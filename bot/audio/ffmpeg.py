@@ -57,6 +57,7 @@ _LAYOUTS = {
     b"octagonal": 8,
     b"cube": 8,
 }
+DESCRIBED = 1000  # files that are remembered: opening one may cost what decoding a minute does
 _SAID = 1 << 16  # bytes of what ffmpeg says: the first and the last
 _INTERRUPTED = (255, 123)  # exit codes of ffmpeg when its time was up, and it ended by itself, or not at once
 
@@ -68,6 +69,9 @@ class Source:
     rate: int  # Hz
     channels: int
     maybe_mono: bool = False  # HE-AAC doesn't always say whether one channel is spread to two: ffmpeg makes two of it
+
+
+_Key = tuple[Container, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +247,7 @@ class Ffmpeg:
     version: str = ""
     _decoding: Places = field(default_factory=Places, repr=False, compare=False)
     _encoding: Places = field(default_factory=Places, repr=False, compare=False)
+    _described: dict[_Key, Source] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def find(cls, configured: str | None = None) -> "Ffmpeg":
@@ -322,11 +327,22 @@ class Ffmpeg:
         return self._command(output)
 
     async def describe(self, path: Path, container: Container) -> Source:
-        """What ffmpeg says of the source before it decodes it.
+        """What ffmpeg says of the source before it decodes it. Of a file that it was asked of before, and that was only
+        moved since: what it said then.
 
         Raises GiveUp (`undecodable`) when a limit ended it: what is too dear to open is never decoded. TryLater when
-        it hangs.
+        it hangs, OSError when there is no file.
         """
+        key = _key(path, container)
+        found = self._described.get(key)
+        if found is None:
+            found = await self._describe(path, container)
+            self._described[key] = found
+            while len(self._described) > DESCRIBED:
+                del self._described[next(iter(self._described))]
+        return found
+
+    async def _describe(self, path: Path, container: Container) -> Source:
         source = self._input(path, container)
         output = source["a:0"].output("pipe:1", f="null", t=0, map_metadata=-1, filter_threads=1, loglevel="info")
         async with self._decoding.one(), running(self._command(output), Limits.opening(), hear_errors=True) as child:
@@ -389,6 +405,12 @@ class Ffmpeg:
     def _command(self, output: "ffmpeg.nodes.OutputStream") -> list[str]:
         command = output.global_args("-nostdin", "-hide_banner", "-nostats").overwrite_output().compile(cmd=self.exe)
         return [str(part) for part in command]
+
+
+def _key(path: Path, container: Container) -> _Key:
+    """The same for a file that was moved, another for one that was written to."""
+    status = path.stat()
+    return container, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _channels(layout: bytes) -> int:

@@ -337,6 +337,13 @@ def chapters_in_mp3(kit: Kit) -> bytes:
     return id3_of(b"".join(chapters)) + kit.sound(MP3, "-id3v2_version", "0")
 
 
+@attack("undecodable", "")
+def chapters_in_mp3_within_the_limit(kit: Kit) -> bytes:
+    """As many as can just be opened: each time that it is, it costs nearly all that it may."""
+    chapters = (b"CHAP" + _safe(24) + bytes(2) + b"c%06d\0" % number + bytes(16) for number in range(130_000))
+    return id3_of(b"".join(chapters)) + kit.sound(MP3, "-id3v2_version", "0")
+
+
 @attack()
 def compressed_tags_in_mp3(kit: Kit) -> bytes:
     """Each of them says that it is 256 MB."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import bot.audio.ffmpeg as ffmpeg_module
 from bot.audio.ffmpeg import Ffmpeg, Limits, Source, running
 from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import Container
@@ -185,6 +186,31 @@ async def test_described(studio: Studio, ffmpeg: Ffmpeg) -> None:
     assert await ffmpeg.describe(path, Container.MP3) == Source(44_100, 2)
     path.write_bytes(b"")
     assert await ffmpeg.describe(path, Container.MP3) == Source(0, 0)
+
+
+async def test_described_once(studio: Studio, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was moved needs no ffmpeg to be described again; one that was written to does."""
+    path = studio.record("a.wav", signal(4800), WAV)
+    assert await ffmpeg.describe(path, Container.WAV) == Source(48_000, 1)
+    moved = path.rename(studio.folder / "moved")
+    monkeypatch.setattr(ffmpeg_module, "running", None)
+    assert await ffmpeg.describe(moved, Container.WAV) == Source(48_000, 1)
+    moved.write_bytes(moved.read_bytes()[:-2])
+    with pytest.raises(TypeError):
+        await ffmpeg.describe(moved, Container.WAV)
+
+
+async def test_few_descriptions_are_kept(studio: Studio, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten."""
+    monkeypatch.setattr(ffmpeg_module, "DESCRIBED", 2)
+    paths = [studio.record(f"{n}.wav", signal(4800), WAV) for n in range(3)]
+    for path in paths:
+        await ffmpeg.describe(path, Container.WAV)
+    monkeypatch.setattr(ffmpeg_module, "running", None)
+    for path in paths[1:]:
+        await ffmpeg.describe(path, Container.WAV)
+    with pytest.raises(TypeError):
+        await ffmpeg.describe(paths[0], Container.WAV)
 
 
 async def test_described_by_ffmpeg_alone(studio: Studio, ffmpeg: Ffmpeg) -> None:

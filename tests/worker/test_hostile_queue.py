@@ -35,6 +35,9 @@ from tests.clock import Clock
 from tests.shell import ALICE, INFO, Shell, find_ffmpeg, room_state
 
 DEAR = (  # of all attacks those that cost most, refused or not
+    "flac_of_changing_channels",
+    "chapters_in_mp3_within_the_limit",
+    "adts_of_changing_channels",
     "adts_of_random_channels",
     "adts_of_ones",
     "three_thousand_links",

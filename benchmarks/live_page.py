@@ -21,7 +21,7 @@ from bot.audio.hls import FRAMES
 from bot.audio.mp3 import FRAME
 from bot.demo.slicing import Slice
 from storage import archive, rooms, tracks
-from storage.records import SAMPLE_RATE, Visibility
+from storage.records import SAMPLE_RATE, Recording, Visibility
 
 CHUNK_SECONDS = 15
 CHUNKS = 7
@@ -106,6 +106,7 @@ async def run(program: str, directory: Path) -> list[Figure]:
         room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
         speaking = asyncio.create_task(speak(broadcast, line.slices(CHUNKS * CHUNK_SECONDS, CHUNK_SECONDS)[:CHUNKS]))
         root = f"{running.web.address}/r/{room.key}/"
+        await _on_the_air(running, broadcast)
         await idle.open(root)
         heard, following = await _listen(page, root)
         await speaking
@@ -138,6 +139,16 @@ async def run(program: str, directory: Path) -> list[Figure]:
     ]  # fmt: skip
 
 
+async def _on_the_air(running: line.Line, broadcast: line.Broadcast) -> None:
+    """Returns when the pages have it."""
+
+    async def check() -> Recording | None:
+        async with running.store.read() as db:
+            return await archive.recording_by_event(db, broadcast.id)
+
+    await running.until(check)
+
+
 async def _until_it_ends(page: browser.Page) -> str:
     """What it plays when the listener pauses after the end."""
     await page.until(ENDED)
@@ -157,7 +168,9 @@ async def _until_it_knows(page: browser.Page) -> str:
 
 async def _taken_away(running: line.Line, page: browser.Page) -> str:
     """What a page says that waits for a broadcast's first sound, when that is for its listener no more."""
-    room = await running.broadcast("gone").start(CHUNK_SECONDS, Visibility.PUBLIC)
+    broadcast = running.broadcast("gone")
+    room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
+    await _on_the_air(running, broadcast)
     await page.open(f"{running.web.address}/r/{room.key}/")
     await page.until(LIVE)
     async with running.store.write() as db:

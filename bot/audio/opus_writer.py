@@ -109,12 +109,11 @@ def _layout(packet: bytes) -> tuple[int, bool, int, int]:
     code, at, end = packet[0] & 3, 2, len(packet)
     if code != _ANY_NUMBER:
         return (2 if code else 1), code == _TWO_SIZES, 1, end
-    more = bool(packet[1] & _PADDED)
-    while more and at < len(packet):
-        more = packet[at] == 255
-        end -= 254 if more else packet[at]
-        at += 1
-    return packet[1] & 63, bool(packet[1] & _VARIABLE), at + more, end
+    if packet[1] & _PADDED:
+        last = packet[2:].lstrip(b"\xff")  # of the bytes that add up to the padding, the others are 255: 254 each
+        at = end - len(last) + 1
+        end -= 254 * (at - 3) + (last[0] if last else 0)
+    return packet[1] & 63, bool(packet[1] & _VARIABLE), at, end
 
 
 def _size_at(packet: bytes, at: int) -> tuple[int, int]:

@@ -602,6 +602,14 @@ def opus_of_streams_that_nobody_hears(_: Kit) -> bytes:
     return page([head], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + pages
 
 
+@attack("", announced_ms=36_000_000)
+def opus_of_padding(_: Kit) -> bytes:
+    """Sixty megabytes of nothing but its length."""
+    packet = bytes([31 << 3 | 3, 0x41]) + b"\xff" * 65_000
+    pages = b"".join(page([packet], 2 + number, -1) for number in range(920))
+    return page([HEAD], 0, 0, flags=2) + page([b"OpusTags" + bytes(8)], 1, 0) + pages
+
+
 @attack("too_long", announced_ms=36_000_000)
 def opus_of_eight_channels(_: Kit) -> bytes:
     """A quarter of an hour in 300 kB."""

@@ -3,8 +3,8 @@
 A segment is 250 frames, six seconds to the sample, behind a tag that says when it begins: packed audio (RFC 8216,
 section 3.4). Sound comes in bursts, a chunk at a time, and players wait badly for bursts: so a segment is listed when
 its frames are there and its time has come, one each six seconds from the first sound on. What comes late moves all
-that follows, once: the next chunk that is as late finds time for it. Nothing is listed before four segments are due.
-So far behind the newest one players begin: then a chunk may be twelve seconds late before they fall silent, which is
+that follows, once: the next chunk that is as late finds time for it. Players begin four segments behind the newest
+one, and ours wait until so many were due: then a chunk may be twelve seconds late before they fall silent, which is
 more than the ten that a missing one is waited for. The three of RFC 8216 (section 6.3.3) would leave six.
 """
 
@@ -29,11 +29,13 @@ _OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 
 @dataclass(frozen=True, slots=True)
 class Air:
-    """A track as players may have it now. `ended`: no sound comes any more, and `frames` are all there are."""
+    """A track as players may have it now. `ended`: no sound comes any more, and `frames` are all there are. `ripe`:
+    who begins now is as far behind as it should be."""
 
     generation: int
     frames: int
     ended: bool
+    ripe: bool = True
 
     @property
     def segments(self) -> int:
@@ -54,9 +56,9 @@ def scheduled(live_from: datetime | None, frames: int, now: datetime) -> datetim
 
 def on_air(generation: int, live_from: datetime, frames: int, now: datetime) -> Air:
     """What is listed of so many frames while more may come."""
-    due = (now - live_from) // SEGMENT + 1
+    due = max(0, (now - live_from) // SEGMENT + 1)
     segments = min(frames // FRAMES, due)
-    return Air(generation, segments * FRAMES if segments >= BEHIND else 0, ended=False)
+    return Air(generation, segments * FRAMES, ended=False, ripe=due >= BEHIND)
 
 
 def playlist(air: Air, code: str) -> str:

@@ -126,11 +126,11 @@ class _Place:
     the broadcast, when all is listed, it would not keep up."""
 
     next_at: datetime
-    segment: int = -1  # to be sent next; none before the first is listed
+    segment: int = -1  # to be sent next; none before it begins
 
     def due(self, air: Air, now: datetime) -> int:
         """How many frames are to be sent now."""
-        if self.segment < 0 and air.segments:
+        if self.segment < 0 and air.segments and air.ripe:
             self.segment = max(0, air.segments - BEHIND)
         return air.frames_of(self.segment) if self.segment >= 0 and self.next_at <= now else 0
 

@@ -27,11 +27,19 @@ def at(seconds: float, live_from: float = 0, frames: int = 100 * FRAMES) -> int:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "listed"), [(0, 0), (17.9, 0), (18, 4), (23.9, 4), (24, 5), (593.9, 99), (594, 100), (900, 100)]
+    ("seconds", "listed"),
+    [(-1, 0), (0, 1), (5.9, 1), (6, 2), (18, 4), (23.9, 4), (24, 5), (593.9, 99), (594, 100), (900, 100)],
 )
 def test_one_segment_each_six_seconds(seconds: float, listed: int) -> None:
-    """The list begins with four segments when the fourth is due; one more each six seconds, up to what is there."""
+    """The first is there with the first sound; one more follows each six seconds, up to what is there."""
     assert at(seconds) == listed
+
+
+@pytest.mark.parametrize("frames", [FRAMES, 100 * FRAMES])
+def test_it_is_ripe_when_four_are_due(frames: int) -> None:
+    """Whether they are there or not: of what is short there may never be more."""
+    looks = [START + timedelta(seconds=seconds) for seconds in (0, 17.9, 18, 600)]
+    assert [hls.on_air(0, START, frames, now).ripe for now in looks] == [False, False, True, True]
 
 
 def test_a_segment_that_is_not_whole_is_not_listed() -> None:

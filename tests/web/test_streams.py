@@ -67,6 +67,21 @@ async def test_who_comes_first_waits_for_the_sound(world: World, client: ClientS
         assert await heard(answer, 4) == live.sound[: 4 * SEGMENT_BYTES]
 
 
+async def test_what_is_short_is_heard_too(world: World, client: ClientSession) -> None:
+    """Two segments and then a pause: they are sent when the wait is over, and what follows when it comes."""
+    live, root = await broadcast(world)
+    await live.speak(2 * FRAMES)
+    async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
+        world.clock.pass_by(17)
+        assert await nothing_more(answer)
+        world.clock.pass_by(1)
+        assert await heard(answer, 2) == live.sound
+        world.clock.pass_by(600)
+        assert await nothing_more(answer)
+        await live.speak(FRAMES)
+        assert await heard(answer, 1) == live.sound[-SEGMENT_BYTES:]
+
+
 async def test_who_comes_before_the_first_chunk_waits_too(world: World, client: ClientSession) -> None:
     """The page links the stream as soon as somebody is live: it is held open, and begins with the first sound."""
     live, root = await broadcast(world)

@@ -6,7 +6,8 @@ const PLAYLIST = "application/vnd.apple.mpegurl";
 const AGAIN_MS = 5000; // after what went wrong, and until there is something to hear
 const ASK_MS = 30000; // while nobody listens, or there is nothing to hear
 const TWICE_MS = 60000; // what fails twice within this will not be better the third time
-const BEHIND = 4; // segments of six seconds: so far behind the newest sound a late chunk is not noticed
+const SEGMENT_MS = 6000;
+const BEHIND = 4; // segments: so far behind the newest sound a late chunk is not noticed
 
 class OnAir {
   constructor(box) {
@@ -18,7 +19,7 @@ class OnAir {
     // Safari plays it by itself, and better; others that say so don't play MP3 this way.
     const native = /^Apple/.test(navigator.vendor) && this.audio.canPlayType(PLAYLIST) !== "";
     this.button.hidden = !native && !(window.Hls && Hls.isSupported());
-    if (native) this.playAlone(this.playlist);
+    if (native) this.playByItself();
     else if (this.button.hidden) this.playEndless();
     else this.playByHls();
     this.missed = 0;
@@ -93,8 +94,30 @@ class OnAir {
         else hls.startLoad();
       }, AGAIN_MS);
     });
-    hls.loadSource(this.playlist);
+    this.whenRipe(() => hls.loadSource(this.playlist));
     hls.attachMedia(audio);
+  }
+
+  playByItself() {
+    this.audio.removeAttribute("src"); // the endless MP3
+    this.audio.load();
+    this.whenRipe(() => this.playAlone(this.playlist));
+  }
+
+  // Whoever begins nearer to the newest sound falls silent when a chunk is a little late. Of what is short, and of what
+  // is followed by a pause, there may never be more.
+  async whenRipe(begin, since = 0) {
+    const list = await fetch(this.playlist).then((answer) => (answer.ok ? answer.text() : ""), () => "");
+    if (this.over) return;
+    const segments = list.split("#EXTINF").length - 1;
+    const now = performance.now();
+    const seen = segments ? since || now : 0;
+    if (segments >= BEHIND || list.includes("#EXT-X-ENDLIST") || (seen && now - seen >= BEHIND * SEGMENT_MS)) {
+      begin();
+      return;
+    }
+    this.waiting(true);
+    setTimeout(() => { if (!this.over) this.whenRipe(begin, seen); }, AGAIN_MS);
   }
 
   // The endless MP3 needs nothing but the browser's own player, and has no way back.

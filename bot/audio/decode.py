@@ -35,6 +35,7 @@ LOUDEST = 8.0  # full scale is 1; a float file may claim anything
 RESTS = {Container.MP3: MP3_REST, Container.MP4_AAC: MP4_REST}
 """Samples of padding that decoders leave in."""
 _MAX_SAMPLES = 1 << 40
+_MANY_PACKETS = 400
 
 log = logging.getLogger(__name__)
 
@@ -148,10 +149,12 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
                 if writer is None:
                     writer = _writer(out, reader.head or usual_head(found.channels), skip, before)
                 lost += sum(map(writer.put, packets))
-                tail = _last(tail + packets)
+                tail += packets
+                if len(tail) > _MANY_PACKETS:  # not after each page: there may be as many of them
+                    tail = _last(tail)
             if writer is not None:
                 writer.close()
-    after = Run(facts.serial, facts.last_page + 1, facts.end_granule, tail)
+    after = Run(facts.serial, facts.last_page + 1, facts.end_granule, _last(tail))
     carries_on = run is not None and (run.serial, run.next_page) == (facts.serial, facts.first_page)
     trim = facts.end_trim(run.end_granule if run is not None and carries_on else None)
     return _Joint(rebuilt if sound.samples else None, after, trim, lost)

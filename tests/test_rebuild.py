@@ -28,12 +28,14 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
         @asynccontextmanager
         async def at_work(_: Settings) -> AsyncIterator[Store]:
-            working = asyncio.create_task(_works(made))
+            enough = asyncio.Event()
+            working = asyncio.create_task(_works(made, enough))
             try:
                 yield made.store
             finally:
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
+                enough.set()  # not cancelled: a connection may be in use
+                made.store.changes.tell()
+                await working
 
         monkeypatch.setattr(following, "at_work", at_work)
         monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
@@ -47,9 +49,9 @@ async def spoken(stage: Shell) -> None:
     await stage.work()
 
 
-async def _works(stage: Shell) -> None:
+async def _works(stage: Shell, enough: asyncio.Event) -> None:
     with stage.store.changes.follow() as changed:
-        while True:
+        while not enough.is_set():
             changed.clear()
             while await stage.work_one(tuple(stage.handlers)):
                 pass

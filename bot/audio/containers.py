@@ -29,6 +29,9 @@ _OGG_CODECS = (
     (b"\x01vorbis", Container.OGG_VORBIS),
     (b"\x7fFLAC", Container.OGG_FLAC),
 )
+LEFT_IN = {Container.MP3: 3200, Container.MP4_AAC: 12_288}
+"""Samples at 48 kHz, at most: of MP3 decoders leave 529 of the source's padding in, which may have 8 kHz; of MP4 older
+builds of ffmpeg leave in the end of the last frame, which may be one of HE-AAC at 8 kHz."""
 _MAX_PARTS = 10_000  # of a WAV or CAF file
 _MAX_PAGES = 16
 _NO_SIZE = 0xFFFFFF00  # and more: none of a WAV file is so long

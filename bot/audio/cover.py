@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bot.audio import avatar
 from bot.audio.avatar import SIDE
-from bot.audio.ffmpeg import Limits, running
+from bot.audio.child import Limits, running
 from bot.errors import TryLater
 
 MAX_AVATAR_BYTES = 8 * 1024 * 1024

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.audio.containers import LEFT_IN
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.mp3 import MP3_REST
-from bot.audio.mp4 import MP4_REST
-from bot.audio.opus import Chained, Head, OpusReader, duration, opus_facts, usual_head
+from bot.audio.opus import Chained, Head, OpusReader, opus_facts, usual_head
+from bot.audio.opus_packets import duration
 from bot.audio.opus_writer import OpusWriter
 from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
 from bot.audio.resampling import Resampler
@@ -32,8 +32,6 @@ Report = Callable[[Mismatch], Any]
 
 BLOCK = 1 << 18  # samples
 LOUDEST = 8.0  # full scale is 1; a float file may claim anything
-RESTS = {Container.MP3: MP3_REST, Container.MP4_AAC: MP4_REST}
-"""Samples of padding that decoders leave in."""
 _MAX_SAMPLES = 1 << 40
 _MANY_PACKETS = 400
 
@@ -203,7 +201,7 @@ async def _fitted(
                 yield waiting
             waiting = block
     found.samples -= min(found.samples, joint.trim + joint.lost)
-    if 0 <= found.samples - sound.samples <= RESTS.get(sound.container, 0):
+    if 0 <= found.samples - sound.samples <= LEFT_IN.get(sound.container, 0):
         found.samples = int(sound.samples)
     if found.samples != sound.samples:
         report(Mismatch(index, sound.samples, Samples(found.samples), found.reason))

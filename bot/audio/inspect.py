@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio.containers import Told, refuse_crafted, refuse_truncated, sniff, timing, told_length
+from bot.audio.containers import LEFT_IN, Told, refuse_crafted, refuse_truncated, sniff, timing, told_length
 from bot.audio.ffmpeg import SHORT_S, Ffmpeg, Source
-from bot.audio.mp3 import MP3_REST
-from bot.audio.mp4 import MP4_REST
 from bot.audio.ogg import walk_pages
 from bot.audio.opus import Chained, walk_opus
 from bot.audio.resampling import at_48_khz
@@ -85,9 +83,8 @@ def _compared(facts: ChunkFacts, told: Told) -> ChunkFacts:
 def _is_padded(facts: ChunkFacts, told: Told) -> bool:
     """There is a little more sound than the container says, which the decoder should have cut off."""
     more = facts.samples - told.samples
-    if facts.container is Container.MP3:
-        return 0 <= more <= MP3_REST
-    return facts.container is Container.MP4_AAC and facts.timing is Timing.EXACT and told.unit < more <= MP4_REST
+    exact = facts.timing is Timing.EXACT
+    return exact and told.unit <= more <= LEFT_IN.get(facts.container, 0)
 
 
 def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) -> float:

@@ -17,7 +17,6 @@ MAX_ID3_TAGS = 4
 
 FRAME = 1152  # samples of ours
 DELAY = 576  # samples that libmp3lame puts in front; decoders know of the 529 that they add themselves
-MP3_REST = 3200  # samples at 48 kHz: padding that decoders leave in (529 of the source's, at 8 kHz and more)
 _SIDE_INFO = {1: 17, 2: 32}  # bytes, MPEG 1, by channels
 _MODE = {1: 3 << 6, 2: 1 << 6}  # mono, joint stereo
 _INFO_BYTES = 120  # Info, flags, frames, bytes, seek table, quality

@@ -11,7 +11,6 @@ Box = tuple[bytes, int, int]  # type, where its content begins and ends
 _MAX_BOXES = 10_000
 _MAX_TRACKS = 16
 _MAX_EDITS = 1000
-MP4_REST = 12_288  # samples at 48 kHz: a frame of HE-AAC at 8 kHz, whose end older builds of ffmpeg leave in
 
 
 def mp4_is_cut(file: BinaryIO, length: int) -> bool:

@@ -19,12 +19,11 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from bot.audio.ogg import MAX_PACKET, NO_GRANULE, STRETCH, PacketReader, Page, read_pages
+from bot.audio.ogg import NO_GRANULE, STRETCH, PacketReader, Page, read_pages
+from bot.audio.opus_packets import duration, is_stereo
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, OggFacts, Samples, Timing
 
-_FRAMES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4  # RFC 6716, table 2
-MAX_DURATION = 5760  # samples: 120 ms, RFC 6716, section 3.2.5
 MAX_HEADER_PAGES = 1024
 MAX_IDLE_PAGES = 10_000  # that no packet of sound ends on: their bytes buy nothing but work
 MAX_FINE_PACKETS = 10_000  # in a chunk of more than that they last 10 ms on average: no recorder makes them shorter
@@ -35,20 +34,6 @@ TAGS = b"OpusTags" + struct.pack("<I8sI", 8, b"aircheck", 0)
 
 class Chained(Exception):
     """More than one stream of sound in one file: nothing that a sliced broadcast would hold."""
-
-
-def duration(packet: bytes) -> Samples:
-    """A packet's length at 48 kHz (RFC 6716, section 3.1). Raises GiveUp (`undecodable`)."""
-    if not packet or len(packet) > MAX_PACKET:
-        raise GiveUp("an Opus packet has no valid size", reason="undecodable")
-    code = packet[0] & 3
-    if code == 3 and len(packet) < 2:
-        raise GiveUp("an Opus packet has no frame count", reason="undecodable")
-    count = 1 if code == 0 else 2 if code < 3 else packet[1] & 63
-    samples = _FRAMES[packet[0] >> 3] * count
-    if not 0 < samples <= MAX_DURATION:
-        raise GiveUp("an Opus packet has no valid length", reason="undecodable")
-    return Samples(samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +70,6 @@ def usual_head(channels: int) -> Head:
     """What stands for a head that is not there (1 or 2 channels)."""
     packet = b"OpusHead" + struct.pack("<BBHIhB", 1, channels, USUAL_PRE_SKIP, SAMPLE_RATE, 0, 0)
     return Head(packet, channels, USUAL_PRE_SKIP, SAMPLE_RATE)
-
-
-def is_stereo(packet: bytes) -> bool:
-    """RFC 6716, section 3.1."""
-    return bool(packet[0] & 4)
 
 
 class OpusReader:

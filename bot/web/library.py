@@ -132,7 +132,7 @@ class Library:
         return page if page.published or number == 1 else None
 
     async def live(self, access: Access) -> tuple[Recording, ...]:
-        """What is on the air and within reach, newest first: what runs now, and what ended and is no episode yet."""
+        """What is on the air and within reach: what runs now, then what ended and is no episode yet. Newest first."""
         found = await self._on_air.get(_rooms(access), partial(self._read_on_air, _rooms(access)))
         return tuple(one for one in found if may_hear_it(access, one))
 

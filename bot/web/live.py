@@ -67,7 +67,8 @@ class Live:
     ) -> web.StreamResponse | None:
         """What has this name; None when nothing has. `again` asks for the access anew, for what goes on for long."""
         asked = _NAME.fullmatch(name)
-        found = await self._tuner.find(access, asked["code"]) if asked else None
+        listens = request.method != "HEAD"
+        found = await self._tuner.find(access, asked["code"], listens=listens) if asked else None
         if asked is None or found is None:
             return None
         if name.endswith(".m3u8"):
@@ -87,6 +88,8 @@ class Live:
         text = await self._texts.get((code, air), partial(_written, air, code))
         tag, packed_tag = text.tag, f"{text.tag}-gz"
         headers = {**respond.OF_FAMILY[family], "Vary": "Accept-Encoding"}
+        if not air.ripe:
+            headers["Retry-After"] = str(hls.SECONDS)  # our page heeds it
         kind = {"Content-Type": PLAYLIST}
         modified = now.replace(microsecond=0)
         if takes_gzip(request.headers.get("Accept-Encoding", "")):

@@ -15,7 +15,7 @@ from bot.web.access import Access, may_hear_it
 from bot.web.files import Files
 from bot.web.memo import Memo
 from storage import archive, tracks
-from storage.records import Episode, Extent, Recording, RecordingId, RecordingState, Track
+from storage.records import Episode, Extent, Recording, RecordingId, Track
 from storage.store import Store
 
 LISTENED_FOR = timedelta(seconds=30)
@@ -55,15 +55,17 @@ class Tuner:
         self._asked: OrderedDict[RecordingId, datetime] = OrderedDict()  # when, the latest last
         self._known: Memo[str, OnAir | None] = Memo(lambda: store.database.changes.number)
 
-    async def find(self, access: Access, code: str) -> OnAir | None:
-        """The recording of this code, if it has a track or will have one, and this access reaches it now."""
+    async def find(self, access: Access, code: str, *, listens: bool = True) -> OnAir | None:
+        """The recording of this code, if it has a track or may have one soon, and this access reaches it now.
+        `listens`: it is for somebody's ears, and not only to know."""
         found = await self._known.get(code, partial(self._read, code))
         if found is None or not may_hear_it(access, found.recording):
             return None
-        self._asked[found.recording.id] = self._clock()
-        self._asked.move_to_end(found.recording.id)
-        if len(self._asked) > MOST_ASKED:
-            self._asked.popitem(last=False)
+        if listens:
+            self._asked[found.recording.id] = self._clock()
+            self._asked.move_to_end(found.recording.id)
+            if len(self._asked) > MOST_ASKED:
+                self._asked.popitem(last=False)
         return found
 
     def listened(self, recording_id: RecordingId) -> bool:
@@ -101,8 +103,8 @@ class Tuner:
             if recording is None:
                 return None
             if track is None:
-                running = recording.state is RecordingState.LIVE
-                return OnAir(recording, _to_come(recording), 0, None, recording.heard_at) if running else None
+                comes = recording.state in archive.OPEN and not recording.past
+                return OnAir(recording, _to_come(recording), 0, None, recording.heard_at) if comes else None
             if not await tracks.holds(db, recording.id):
                 return None
             frames = await tracks.reach(db, recording.id)

@@ -146,7 +146,7 @@ def test_what_a_hostile_header_says(data: bytes, container: Container) -> None:
 
 
 def test_an_edit_list_of_many_edits_says_nothing(studio: Studio) -> None:
-    """How long the sound is then would take more than a sum; one edit tells it to a millisecond."""
+    """How long the sound is then would take more than a sum; one edit tells it."""
     data = studio.record("a", signal(LENGTH), M4A).read_bytes()
     assert told_length(io.BytesIO(data), Container.MP4_AAC) == Told(LENGTH, 1)
     at = data.index(b"elst") + 8

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import bot.audio.ffmpeg as ffmpeg_module
-from bot.audio.ffmpeg import Ffmpeg, Limits, Source, running
+from bot.audio.child import Limits, running
+from bot.audio.ffmpeg import Ffmpeg, Source
 from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import Container
 from tests.audio.sounds import ADTS, MP3, WAV, Studio, captured, signal

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import bot.audio.ffmpeg
+import bot.audio.child
+from bot.audio.child import DATA_BYTES, Limits, running
 from bot.audio.containers import sniff
 from bot.audio.decode import pcm
-from bot.audio.ffmpeg import DATA_BYTES, Ffmpeg, Limits, running
+from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.ogg import STRETCH, walk_pages
 from bot.audio.opus import walk_opus
@@ -241,7 +242,7 @@ async def test_the_canary_can_be_heard(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path)
 
 async def test_memory_is_limited_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """However late the limits from outside come."""
-    monkeypatch.setattr(bot.audio.ffmpeg, "limit", lambda _pid, _limits: None)
+    monkeypatch.setattr(bot.audio.child, "limit", lambda _pid, _limits: None)
     limits = Limits(cpu_s=1, wait_s=60)
     said = b""
     async with running(["/bin/sh", "-c", "ulimit -d; ulimit -v"], limits) as child:

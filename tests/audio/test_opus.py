@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.ogg import Page, lacing_of, write_page
-from bot.audio.opus import Chained, duration, opus_facts
+from bot.audio.opus import Chained, opus_facts
+from bot.audio.opus_packets import duration
 from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Timing
 from tests.audio.sounds import captured, without_headers

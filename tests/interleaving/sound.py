@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bot.audio.ffmpeg import Ffmpeg, Source
 from bot.audio.mp3 import DELAY, FRAME, after_id3, read_header
-from bot.audio.opus import OpusReader, duration
+from bot.audio.opus import OpusReader
+from bot.audio.opus_packets import duration
 from bot.audio.track import AHEAD, PRE_ROLL
 from bot.demo.slicing import PACKET
 from storage.records import SAMPLE_RATE, Container

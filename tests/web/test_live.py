@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession
 from mutagen.id3 import ID3
 from yarl import URL
@@ -315,6 +316,47 @@ async def test_before_the_first_sound_the_playlist_asks_to_come_again(world: Wor
     await got(client, f"{root}zzzzzz.m3u8", 404)
     await live.speak(1)
     assert len(await listed(client, address)) == 1
+
+
+async def test_the_playlist_says_when_to_begin(world: World, client: ClientSession) -> None:
+    """Until four segments were due it asks to come again, whether they are there or not; then, and when it has ended,
+    it does not."""
+    live, root = await broadcast(world)
+    address = f"{root}{live.recording.code}.m3u8"
+    await live.speak(2 * FRAMES)
+    asks = []
+    for seconds in (17, 1, 3600):
+        async with client.head(address) as answer:
+            asks.append((answer.status, answer.headers.get("Retry-After")))
+        world.clock.pass_by(seconds)
+    await live.end()
+    async with client.head(address) as answer:
+        asks.append((answer.status, answer.headers.get("Retry-After")))
+    assert asks == [(200, "6"), (200, "6"), (200, None), (200, None)]
+
+
+async def test_who_only_looks_does_not_listen(world: World, client: ClientSession) -> None:
+    """A page that waits asks with HEAD: that keeps no late chunk from its place."""
+    live, root = await broadcast(world)
+    await live.speak(6 * FRAMES)
+    names = [f"{live.recording.code}.m3u8", f"{live.recording.code}-live.mp3", f"{live.recording.code}-0-0.mp3"]
+    for name in names:
+        async with client.head(root + name) as answer:
+            assert answer.status == 200
+    assert not world.server.listened(live.recording.id)
+    await got(client, root + names[0])
+    assert world.server.listened(live.recording.id)
+
+
+@pytest.mark.parametrize("past", [False, True])
+async def test_the_first_sound_is_waited_for_after_the_end_too(past: bool, world: World, client: ClientSession) -> None:
+    """A broadcast may have stopped before its first chunk was fetched; one of the past is not on the air."""
+    live, root = await broadcast(world)
+    await world.save(replace(live.recording, state=RecordingState.FINISHING, past=past))
+    async with client.get(f"{root}{live.recording.code}.m3u8") as answer:
+        assert (answer.status, await answer.text()) == (404, "Not found\n" if past else "Not yet\n")
+    async with client.head(f"{root}{live.recording.code}-live.mp3") as answer:
+        assert answer.status == (404 if past else 200)
 
 
 async def test_the_playlist_only_grows_to_its_end(world: World, client: ClientSession) -> None:

@@ -6,8 +6,7 @@ const PLAYLIST = "application/vnd.apple.mpegurl";
 const AGAIN_MS = 5000; // after what went wrong, and until there is something to hear
 const ASK_MS = 30000; // while nobody listens, or there is nothing to hear
 const TWICE_MS = 60000; // what fails twice within this will not be better the third time
-const SEGMENT_MS = 6000;
-const BEHIND = 4; // segments: so far behind the newest sound a late chunk is not noticed
+const BEHIND = 4; // segments of six seconds: so far behind the newest sound a late chunk is not noticed
 
 class OnAir {
   constructor(box) {
@@ -22,7 +21,7 @@ class OnAir {
     if (native) this.playByItself();
     else if (this.button.hidden) this.playEndless();
     else this.playByHls();
-    this.missed = 0;
+    this.missedAt = Infinity;
     this.asking = setInterval(() => {
       if (!document.hidden && (this.audio.paused || this.isWaiting)) this.ask();
     }, ASK_MS);
@@ -104,20 +103,15 @@ class OnAir {
     this.whenRipe(() => this.playAlone(this.playlist));
   }
 
-  // Whoever begins nearer to the newest sound falls silent when a chunk is a little late. Of what is short, and of what
-  // is followed by a pause, there may never be more.
-  async whenRipe(begin, since = 0) {
-    const list = await fetch(this.playlist).then((answer) => (answer.ok ? answer.text() : ""), () => "");
+  // Whoever begins nearer to the newest sound falls silent when a chunk is a little late: until then the list asks to
+  // come again. It is only looked at: while somebody reads it, a chunk that comes late is not put in its place.
+  async whenRipe(begin) {
+    const answer = await fetch(this.playlist, { method: "HEAD" }).catch(() => null);
     if (this.over) return;
-    const segments = list.split("#EXTINF").length - 1;
-    const now = performance.now();
-    const seen = segments ? since || now : 0;
-    if (segments >= BEHIND || list.includes("#EXT-X-ENDLIST") || (seen && now - seen >= BEHIND * SEGMENT_MS)) {
-      begin();
-      return;
-    }
-    this.waiting(true);
-    setTimeout(() => { if (!this.over) this.whenRipe(begin, seen); }, AGAIN_MS);
+    const ripe = answer?.ok && !answer.headers.has("Retry-After");
+    this.waiting(!ripe);
+    if (ripe) begin();
+    else setTimeout(() => { if (!this.over) this.whenRipe(begin); }, AGAIN_MS);
   }
 
   // The endless MP3 needs nothing but the browser's own player, and has no way back.
@@ -147,19 +141,21 @@ class OnAir {
   // (https://github.com/WebKit/WebKit/pull/69638); and the MP3 ends when the line breaks.
   async look() {
     if (this.over) return;
-    const list = await fetch(this.playlist).then((answer) => answer.text(), () => "");
+    const list = await fetch(this.playlist).then((answer) => answer.text()).catch(() => "");
     if (list.includes("#EXT-X-ENDLIST")) this.ended();
   }
 
-  // Whether it is on the air still, for who doesn't listen and for whom the list is gone: the recording's page says it.
-  // The list itself is for listeners: while there are any, a chunk that comes late is not put in its place.
+  // Whether it is on the air still, for who doesn't listen and for whom the list is gone. When the endless MP3 is gone
+  // the recording's page says why.
   async ask() {
-    const answer = await fetch(this.code).catch(() => null);
+    const stream = await fetch(`${this.code}-live.mp3`, { method: "HEAD" }).catch(() => null);
+    const answer = stream?.status === 404 ? await fetch(this.code).catch(() => null) : null;
     const text = answer?.ok ? await answer.text().catch(() => "") : "";
     if (this.over) return;
-    this.missed = answer?.status === 404 ? this.missed + 1 : 0;
-    if (this.missed > 1) this.takenAway(); // once: of what was very short there may be no page for a moment
-    else if (text && !text.includes(`data-live="${this.code}"`)) this.ended();
+    if (answer?.status !== 404) this.missedAt = Infinity;
+    else if (performance.now() - this.missedAt >= ASK_MS) this.takenAway(); // not at once: a proxy says so too
+    else this.missedAt = Math.min(this.missedAt, performance.now());
+    if (text && !text.includes(`data-live="${this.code}"`)) this.ended();
   }
 
   // Over; or not there yet, or the line is broken.
@@ -206,10 +202,15 @@ class OnAir {
     if (this.over) return;
     this.close();
     this.box.querySelector("[data-state]").textContent = "Ended";
-    const players = [...document.querySelectorAll("audio")];
-    if (!this.audio.paused) this.audio.addEventListener("pause", () => this.toTheEpisode(), { once: true });
-    else if (this.audio.played.length || players.some((one) => !one.paused)) this.toTheEpisode();
-    else location.reload(); // nobody has a place to lose: the page is the episode's now
+    const { audio } = this;
+    const used = [...document.querySelectorAll("audio")].some((one) => !one.paused || one.played.length);
+    if (!used) location.reload(); // nobody has a place to lose: the page is the episode's now
+    else if (audio.paused) this.toTheEpisode();
+    else if (audio.played.length) audio.addEventListener("pause", () => this.toTheEpisode(), { once: true });
+    else { // they wait for the first sound
+      this.toTheEpisode();
+      this.play();
+    }
   }
 
   // It was removed, or is for this listener no more: nothing is asked for again.

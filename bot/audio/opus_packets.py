@@ -1,0 +1,90 @@
+"""Packets of Opus (RFC 6716, section 3): how long they are, what is in them, and several made one."""
+
+from collections.abc import Sequence
+
+from bot.audio.ogg import MAX_PACKET
+from bot.errors import GiveUp
+from storage.records import Samples
+
+MAX_DURATION = 5760  # samples: 120 ms, RFC 6716, section 3.2.5
+_FRAMES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4  # RFC 6716, table 2
+_MAX_FRAME = 1275  # bytes
+_ONE_BYTE = 252  # sizes below this are written as they are (RFC 6716, section 3.2.1)
+_TWO_SIZES = 2  # code of a packet of two frames, the first of which has its size in front
+_ANY_NUMBER = 3  # code of a packet that says how many frames it holds
+_VARIABLE = 0x80  # and that each has a size of its own
+_PADDED = 0x40  # and that there are bytes of no meaning at its end
+
+
+def duration(packet: bytes) -> Samples:
+    """A packet's length at 48 kHz (RFC 6716, section 3.1). Raises GiveUp (`undecodable`)."""
+    if not packet or len(packet) > MAX_PACKET:
+        raise GiveUp("an Opus packet has no valid size", reason="undecodable")
+    if packet[0] & 3 == _ANY_NUMBER and len(packet) < 2:
+        raise GiveUp("an Opus packet has no frame count", reason="undecodable")
+    samples = _FRAMES[packet[0] >> 3] * _count(packet)
+    if not 0 < samples <= MAX_DURATION:
+        raise GiveUp("an Opus packet has no valid length", reason="undecodable")
+    return Samples(samples)
+
+
+def _count(packet: bytes) -> int:
+    """How many frames it says that it holds."""
+    return (1, 2, 2)[packet[0] & 3] if packet[0] & 3 != _ANY_NUMBER else packet[1] & 63
+
+
+def is_stereo(packet: bytes) -> bool:
+    """RFC 6716, section 3.1."""
+    return bool(packet[0] & 4)
+
+
+def well_formed(packet: bytes) -> bool:
+    """Its frames are as long together as it is, and none is too long (RFC 6716, section 3.4). Of a packet that has a
+    `duration`."""
+    count, sized, at, end = _layout(packet)
+    for _ in range(count - 1 if sized else 0):
+        size, at = _size_at(packet, at)
+        end -= size
+    each, over = (end - at, 0) if sized else divmod(end - at, count)
+    return 0 <= each <= _MAX_FRAME and not over
+
+
+def _layout(packet: bytes) -> tuple[int, bool, int, int]:
+    """How many frames, whether all but the last have sizes in front, where these or the frames begin, and where the
+    padding does. What goes on behind the packet's end begins after it ends."""
+    code, count, at, end = packet[0] & 3, _count(packet), 2, len(packet)
+    if code != _ANY_NUMBER:
+        return count, code == _TWO_SIZES, 1, end
+    if packet[1] & _PADDED:
+        last = packet[2:].lstrip(b"\xff")  # of the bytes that add up to the padding, the others are 255: 254 each
+        at = end - len(last) + 1
+        end -= 254 * (at - 3) + (last[0] if last else 0)
+    return count, bool(packet[1] & _VARIABLE), at, end
+
+
+def _size_at(packet: bytes, at: int) -> tuple[int, int]:
+    """A frame's size, and where it ends: behind the packet's end if that is too early."""
+    first, second = (packet[at : at + 2] + bytes(2))[:2]
+    return (first, at + 1) if first < _ONE_BYTE else (first + 4 * second, at + 2)
+
+
+def lost(packet: bytes) -> bytes:
+    """As long as this one, with nothing in its frames."""
+    first, count = packet[0] & ~3, _count(packet)
+    return bytes([first]) if count == 1 else bytes([first | _ANY_NUMBER, count])
+
+
+def together(packets: Sequence[bytes]) -> bytes:
+    """One packet with the frames of several that hold one each and begin with the same byte."""
+    if len(packets) == 1:
+        return packets[0]
+    frames = [packet[1:] for packet in packets]
+    sizes = b"".join(_size(len(frame)) for frame in frames[:-1])
+    return bytes([packets[0][0] | _ANY_NUMBER, _VARIABLE | len(frames)]) + sizes + b"".join(frames)
+
+
+def _size(count: int) -> bytes:
+    if count < _ONE_BYTE:
+        return bytes([count])
+    first = _ONE_BYTE + count % 4
+    return bytes([first, (count - first) // 4])

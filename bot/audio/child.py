@@ -22,9 +22,9 @@ OPEN_FILES = 64
 BLOCK_BYTES = 1 << 18
 FIRST_CPU_S = 1
 CPU_SHARE = 0.03  # of the sound that came out. Measured: 0.003; ten times that, for slow and busy machines
-CHANGING_FIRST_CPU_S, CHANGING_CPU_S, CHANGING_SHARE = 2, 3, 0.004
-"""The same, and all in all, for sound whose rate or channels change on the way, as no recorder lets them: each change
-makes ffmpeg begin anew with its filters, which costs as much as 0.1 s of sound."""
+CHANGING_S, CHANGING_CPU_S, CHANGING_SHARE = 300.0, 2, 0.004
+"""So much sound, and work, where rate or channels change on the way, as no recorder lets them. Each change makes ffmpeg
+begin anew with its filters, which costs as much as 0.1 s of sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Limits:
     @classmethod
     def changing(cls, seconds: float) -> "Limits":
         """For sound that does not stay in one form."""
-        usual, first, share = cls.decoding(seconds), CHANGING_FIRST_CPU_S, CHANGING_SHARE
-        return replace(usual, cpu_s=CHANGING_CPU_S, first_cpu_s=first, share=share)
+        cpu_s = CHANGING_CPU_S + int(min(seconds, CHANGING_S) * CHANGING_SHARE)
+        return replace(cls.decoding(seconds), cpu_s=cpu_s, first_cpu_s=CHANGING_CPU_S, share=CHANGING_SHARE)
 
     @classmethod
     def opening(cls) -> "Limits":

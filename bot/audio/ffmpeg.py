@@ -14,7 +14,7 @@ from pathlib import Path
 import ffmpeg
 import imageio_ffmpeg
 
-from bot.audio.child import Limits, Places, running
+from bot.audio.child import CHANGING_S, Limits, Places, running
 from bot.audio.containers import DEMUXERS
 from bot.errors import ConfigError, GiveUp, TryLater
 from storage.records import SAMPLE_RATE, Container
@@ -102,11 +102,12 @@ class Ffmpeg:
         nothing: damage often passes. Close the iterator if it is left early.
         """
         size, given, code = 4 * channels, 0, 0
-        most = int(max_seconds * rate) * size
+        wanted = int(max_seconds * rate) * size
+        few = min(wanted, int(CHANGING_S * rate) * size)
         if long is None:
             long = max_seconds > SHORT_S
         async with self._decoding.one(long=long):
-            for changing in (False, True):
+            for changing, most in ((False, wanted), (True, few)):
                 command = self._decoder(path, container, channels, rate, changing=changing)
                 limits = Limits.changing(max_seconds) if changing else Limits.decoding(max_seconds)
                 came = 0
@@ -118,9 +119,9 @@ class Ffmpeg:
                             yield block[given - came :]
                             given = came
                     code = 0 if came == most else await child.end()
-                if code == 0:
+                if code == 0 and (came < most or most == wanted):
                     return
-                if not given or code < 0 or code in _INTERRUPTED:
+                if not 0 < given < few or code < 0 or code in _INTERRUPTED:
                     break
         raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
 

@@ -146,7 +146,8 @@ class Families:
         recording, episode = shown
         waveform = await self._waveforms.of((recording, episode)) if episode is not None else None
         # Laying out the ledger of thousands of chunks takes longer than the loop may stand.
-        return await asyncio.to_thread(self._pages.episode, view, shown, chunks, cover, token, waveform)
+        made = partial(self._pages.episode, on_air=episode is None)
+        return await asyncio.to_thread(made, view, shown, chunks, cover, token, waveform)
 
     async def _running(self, access: Access, code: str) -> tuple[Recording, None] | None:
         """What has a page before it has an episode."""

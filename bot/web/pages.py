@@ -126,10 +126,15 @@ class Pages:
         cover: str,
         token: str | None,
         waveform: Waveform | None = None,
+        *,
+        on_air: bool = False,
     ) -> web.Response:
-        """A recording's page with its whole ledger, also before there is audio. Slow: make it beside the loop."""
+        """A recording's page with its whole ledger, also before there is audio. Slow: make it beside the loop.
+
+        `on_air`: it is, though its state says that it has ended: the episode is being made."""
         (recording, episode), shelf = published, self._shelf(view, token)
-        running = episode is None or recording.state is RecordingState.LIVE
+        running = on_air or recording.state is RecordingState.LIVE
+        running |= recording.state is RecordingState.FINISHING and episode is None
         ledger = lay_out(recording, chunks)
         return self._page(
             "episode.html",

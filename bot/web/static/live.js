@@ -5,6 +5,7 @@
 const PLAYLIST = "application/vnd.apple.mpegurl";
 const AGAIN_MS = 5000; // after what went wrong, and until there is something to hear
 const ASK_MS = 30000; // while nobody listens, or there is nothing to hear
+const GONE_MS = 25000; // what is away for so long was taken away; less than it takes to ask again
 const TWICE_MS = 60000; // what fails twice within this will not be better the third time
 const BEHIND = 4; // segments of six seconds: so far behind the newest sound a late chunk is not noticed
 
@@ -153,7 +154,7 @@ class OnAir {
     const text = answer?.ok ? await answer.text().catch(() => "") : "";
     if (this.over) return;
     if (answer?.status !== 404) this.missedAt = Infinity;
-    else if (performance.now() - this.missedAt >= ASK_MS) this.takenAway(); // not at once: a proxy says so too
+    else if (performance.now() - this.missedAt >= GONE_MS) this.takenAway(); // not at once: a proxy says so too
     else this.missedAt = Math.min(this.missedAt, performance.now());
     if (text && !text.includes(`data-live="${this.code}"`)) this.ended();
   }

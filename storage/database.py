@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Delete, Insert, TextClause, Update, event
+from sqlalchemy import URL, Delete, Insert, TextClause, Update, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -79,7 +79,7 @@ class Database:
     """Transactions over one SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        url = f"sqlite+aiosqlite:///{path}"
+        url = URL.create("sqlite+aiosqlite", database=str(path))  # a path may hold "?" and "%"
         self.path = path
         self.changes = Changes()
         self._writer = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)

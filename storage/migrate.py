@@ -1,41 +1,40 @@
-"""Brings a database up to this program's version, after a copy of it; refuses a newer one."""
+"""Brings a database up to this program's version, after a copy of it; refuses a newer one.
 
-import shutil
+An upgrade is one transaction, its version row included: killed anywhere, the database is as it was before. Versions
+of Aircheck up to 0003 committed each statement by itself and wrote the version last; what an upgrade of theirs left
+half done is taken back first (`storage.halfway`).
+"""
+
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
-from storage.errors import StoreError, StoreTooNewError
+from storage.copy_before import copy_before
+from storage.errors import DiskFullError, StoreBusyError, StoreError, StoreTooNewError
+from storage.halfway import take_back
+from storage.revisions import run_migrations, transaction
 
 HEAD = "0003"
 """The newest revision in `migrations/versions`; a test keeps the two together."""
 
 
-def configuration(path: Path) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}".replace("%", "%%"))
-    return config
+def revision_of(path: Path, *, mode: str = "ro") -> str | None:
+    """The revision a database is at; None when it is new. Raises StoreError when it is no database.
 
-
-def revision_of(path: Path) -> str | None:
-    """The revision a database is at; None when it is new. Raises StoreError when it is no database."""
+    `mode` "rw" rolls back what a killed process left in a journal; a reader may not.
+    """
     if not path.exists():
         return None
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)) as connection:
             rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         if "no such table" in str(error):
             return None
-        raise StoreError(f"{path} can't be read: {error}") from None
-    except sqlite3.DatabaseError:
-        raise StoreError(f"{path} is not an Aircheck database") from None
+        raise _trouble(path, error) from None
     return str(rows[0][0]) if rows else None
 
 
@@ -49,23 +48,36 @@ def refuse_other_version(path: Path) -> None:
 
 
 def upgrade(path: Path) -> None:
-    """Creates or upgrades the database at `path` (mode 0600). Raises StoreError."""
-    revision = revision_of(path)
+    """Creates or upgrades the database at `path` (mode 0600). Raises StoreError; the database is as before then."""
+    revision = revision_of(path, mode="rw")
     if revision == HEAD:
         return
-    if revision is not None:
-        if revision > HEAD:
-            raise StoreTooNewError(f"{path} was written by a newer Aircheck: update the program")
-        copy = path.with_name(f"{path.name}.before-{HEAD}")
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-        shutil.copymode(path, copy)
+    if revision is not None and revision > HEAD:
+        raise StoreTooNewError(f"{path} was written by a newer Aircheck: update the program")
     try:
         path.touch(mode=0o600)
-        command.upgrade(configuration(path), "head")
+        with transaction(path) as connection:  # held before the copy: nobody writes between the two
+            if revision is not None:
+                copy_before(path, revision, HEAD)
+            take_back(connection, path, revision)
+            run_migrations(connection, HEAD)
     except OSError as error:
         raise StoreError(f"{path} can't be written: {error.strerror}") from None
     except CommandError as error:
         raise StoreError(f"{path} could not be upgraded: {error}") from None
-    except OperationalError as error:
-        raise StoreError(f"{path} can't be written: {error.orig} (is the disk full?)") from None
+    except DatabaseError as error:
+        raise _trouble(path, error.orig) from None
+
+
+def _trouble(path: Path, error: BaseException | None) -> StoreError:
+    """SQLite's error as one sentence; its own words name no values."""
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreBusyError(f"{path} is in use by another program: end that one, then start again")
+    if "full" in text:
+        return DiskFullError(f"the disk is full: {path} could not be upgraded, and is as it was")
+    if "malformed" in text:
+        return StoreError(f"{path} is damaged: restore it from a backup")
+    if "not a database" in text:
+        return StoreError(f"{path} is not an Aircheck database")
+    return StoreError(f"{path} can't be used: {text}")

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, select, text
 from storage import journal, migrate
 from storage.errors import StoreError, StoreLockedError, StoreTooNewError
 from storage.records import BlobKey
+from storage.revisions import configuration
 from storage.store import Store, is_owned
 from storage.tables import jobs, meta, metadata
 
@@ -79,7 +80,7 @@ async def test_migrations_lead_to_the_tables(store: Store) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
-    assert ScriptDirectory.from_config(migrate.configuration(store.database.path)).get_current_head() == migrate.HEAD
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == migrate.HEAD
 
 
 async def test_a_transaction_that_fails_writes_nothing(store: Store) -> None:

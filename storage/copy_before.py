@@ -1,0 +1,79 @@
+"""The copy of a database that an upgrade keeps: whole, checked, under a name of its own, and never overwritten."""
+
+import errno
+import filecmp
+import itertools
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from storage.errors import DiskFullError, StoreError
+
+
+def copy_before(path: Path, revision: str, head: str) -> Path:
+    """Copies the database as `<name>.before-<head>-from-<revision>`, mode 0600. The same content twice is one copy,
+    other content gets a number. Raises StoreError; no copy is left half done then.
+    """
+    part = path.with_name(f"{path.name}.copying")
+    _clear(part)
+    try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(target)
+        _check(part, revision)
+        sync(part)
+        copy = _keep(part, f"{path.name}.before-{head}-from-{revision}")
+        sync(path.parent)
+    except (OSError, sqlite3.Error, _NotWhole) as error:
+        raise _trouble(path, error) from None
+    finally:
+        _clear(part)
+    return copy
+
+
+class _NotWhole(Exception):
+    """The copy is not what it should be."""
+
+
+def _check(part: Path, revision: str) -> None:
+    """Raises _NotWhole, sqlite3.Error. Immutable: SQLite makes no files beside it."""
+    with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
+        whole = copy.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
+        if not whole or copy.execute("SELECT version_num FROM alembic_version").fetchall() != [(revision,)]:
+            raise _NotWhole
+
+
+def _keep(part: Path, name: str) -> Path:
+    """Renames the copy to the first free name, unless one with the same content is there."""
+    for number in itertools.count(1):
+        copy = part.with_name(name if number == 1 else f"{name}-{number}")
+        if not copy.exists():
+            return part.replace(copy)
+        if filecmp.cmp(part, copy, shallow=False):
+            return copy
+    raise AssertionError  # numbers don't end
+
+
+def _clear(part: Path) -> None:
+    """Removes a copy that was not finished, and SQLite's files beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Writes a file, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _trouble(path: Path, error: Exception) -> StoreError:
+    if isinstance(error, _NotWhole) or "malformed" in str(error):
+        return StoreError(f"{path} is damaged, so it was not upgraded: restore it from a backup")
+    if getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error):
+        return DiskFullError(f"the disk is full: {path} could not be copied before its upgrade, and is as it was")
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return StoreError(f"{path} could not be copied before its upgrade, and is as it was: {said} (is the disk full?)")

@@ -1,0 +1,58 @@
+"""The only user of alembic: one transaction for DDL, and the migrations in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.pool import NullPool
+
+BUSY_S = 5
+"""How long a transaction waits for another program that uses the database."""
+
+
+def configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+@contextmanager
+def transaction(path: Path | None) -> Iterator[Connection]:
+    """One write transaction over a file, or over memory (None). The driver begins and commits nothing by itself."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path) if path else None), poolclass=NullPool, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+        connection.execute("PRAGMA foreign_keys=OFF")  # a table that is made anew must not take its children along
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def run_migrations(connection: Connection, revision: str) -> None:
+    """Runs the migrations up to `revision`, in the transaction of this connection."""
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def next_revision(revision: str | None) -> str:
+    """The revision that follows; the first one after None. Raises CommandError for one that nobody knows."""
+    script = ScriptDirectory.from_config(configuration())
+    return [str(one.revision) for one in script.iterate_revisions("head", revision or "base")][-1]

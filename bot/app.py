@@ -7,7 +7,6 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from bot.matrix.session import Session
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
 from bot.settings import Settings
+from bot.web.listening import listen_for_a_moment
 from bot.web.server import WebServer
 from bot.worker.backfilling import Backfilling
 from bot.worker.encoding import Encoding
@@ -79,7 +79,7 @@ def limits_of(settings: Settings) -> Limits:
 @asynccontextmanager
 async def running(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Aircheck]:
     """All of Aircheck, until the block ends. Raises ConfigError or StartError when it can't start."""
-    settings = with_port(settings)
+    settings = await _with_port(settings)
     ffmpeg = await asyncio.to_thread(Ffmpeg.find, settings.audio.ffmpeg)
     async with AsyncExitStack() as stack:
         store = await _open(settings)
@@ -108,15 +108,11 @@ async def run(settings: Settings) -> None:
         log.info("stopping")
 
 
-def with_port(settings: Settings) -> Settings:
+async def _with_port(settings: Settings) -> Settings:
     """`web.port: 0` becomes a free port: addresses are built from the settings before the server listens."""
     if settings.web.port:
         return settings
-    try:
-        with socket.create_server((settings.web.host, 0)) as free:
-            port = free.getsockname()[1]
-    except OSError as error:
-        raise StartError(f"web.host {settings.web.host} can't be listened on: {error.strerror}") from None
+    port = await listen_for_a_moment(settings.web)
     return settings.model_copy(update={"web": settings.web.model_copy(update={"port": port})})
 
 

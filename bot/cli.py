@@ -5,12 +5,13 @@ command that needs them, so that `aircheck --help` answers at once.
 """
 
 import asyncio
+import io
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime, time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,7 +43,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"aircheck {version('matrix-aircheck')}")
+        print(f"aircheck {version('matrix-aircheck')}")
         raise typer.Exit
 
 
@@ -55,7 +56,8 @@ def _root(
     debug: Debug = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        commands = ", ".join(command.callback.__name__ for command in app.registered_commands if command.callback)
+        single = [command.callback.__name__ for command in app.registered_commands if command.callback]
+        commands = ", ".join([*single, *(group.name for group in app.registered_groups if group.name)])
         raise ConfigError(f"name a command: {commands} (`aircheck --help` explains them)")
 
 
@@ -138,7 +140,7 @@ def init(
                 f"Other sessions of {settings.matrix.user_id} will not be verified any more. Go on?", abort=True
             )
         asyncio.run(reset.reset_identity(settings))
-        typer.echo(f"{settings.matrix.user_id} has new cross-signing keys, and they sign the bot's device.")
+        print(f"{settings.matrix.user_id} has new cross-signing keys, and they sign the bot's device.")
         return
     from bot import configure
 
@@ -159,7 +161,7 @@ def check(config: ConfigFile = None, debug: Debug = False) -> int:
     async def every_finding() -> bool:
         failed = False
         async for finding in selfcheck.findings(settings, config or DEFAULT_FILE):
-            typer.echo(finding)
+            print(finding)
             failed |= finding.level is selfcheck.Level.FAIL
         return failed
 
@@ -170,7 +172,7 @@ def check(config: ConfigFile = None, debug: Debug = False) -> int:
 def backfill(
     room: Annotated[str, typer.Argument(metavar="ROOM", help="The room, by its id.")],
     since: Annotated[
-        datetime | None, typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="Nothing that began before.")
+        str | None, typer.Option(metavar="DATE", help="Nothing that began before, such as 2026-01-31.")
     ] = None,
     config: ConfigFile = None,
     debug: Debug = False,
@@ -179,11 +181,12 @@ def backfill(
 
     The bot that runs does it; with none running, this command does.
     """
+    day = _day("--since", since) if since is not None else None
     settings = _settings(config, debug)
     from bot import following
 
-    began = since.replace(tzinfo=settings.feeds.zone) if since else None
-    typer.echo(asyncio.run(following.backfill(settings, room, began)))
+    began = datetime.combine(day, time(), settings.feeds.zone) if day else None
+    print(asyncio.run(following.backfill(settings, room, began)))
 
 
 @app.command()
@@ -201,7 +204,15 @@ def rebuild(
     settings = _settings(config, debug)
     from bot import following
 
-    typer.echo(asyncio.run(following.rebuild(settings, recording)))
+    print(asyncio.run(following.rebuild(settings, recording)))
+
+
+def _day(option: str, text: str) -> date:
+    """Read a date (ISO 8601). Raises ConfigError with the right form."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option}: write the date as year-month-day, such as 2026-01-31") from None
 
 
 keys = typer.Typer(help="Room keys of the bot.", no_args_is_help=True)
@@ -296,4 +307,7 @@ def call(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The entry point of `aircheck` and `python -m bot`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows ? for letters that it lacks
+            stream.reconfigure(errors="replace")
     sys.exit(call(sys.argv[1:]))

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,8 +15,9 @@ import typer
 import yaml
 
 from bot.errors import ConfigError, GiveUp, TryLater
-from bot.matrix.probe import probing
-from bot.settings import validate
+from bot.matrix.probe import probing, why_refused
+from bot.matrix.wire import Refused
+from bot.settings import Settings, validate
 from bot.sources import DEFAULT_FILE, from_environment, merge
 
 HEADER = """\
@@ -54,8 +57,19 @@ def write_settings(file: Path | None, given: Given, *, overwrite: bool) -> None:
     tree = _answers(given) if terminal else _without_terminal(given, environment)
     validate(merge(tree, environment)).password()
     save(path, tree)
-    where = "" if path == DEFAULT_FILE else f" -c {path}"
-    typer.echo(f"{path} is written. Next: `aircheck check{where}`, then `aircheck run{where}`.")
+    where = "" if path == DEFAULT_FILE else f" -c {shlex.quote(str(path))}"
+    program = _program()
+    typer.echo(f"{path} is written. Next: `{program} check{where}`, then `{program} run{where}`.")
+
+
+def _program() -> str:
+    """What to type to call this program again, from here."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m {called.parent.name}"
+    on_path = shutil.which(called.name)
+    same = on_path is not None and called.exists() and Path(on_path).samefile(called)
+    return called.name if same else shlex.quote(str(called))
 
 
 def _may_write(path: Path, *, terminal: bool, overwrite: bool) -> None:
@@ -71,18 +85,76 @@ def _may_write(path: Path, *, terminal: bool, overwrite: bool) -> None:
 
 def _answers(given: Given) -> dict[str, dict[str, Any]]:
     """The values, asked for where the command line did not give them; each is asked again until it is valid."""
-    homeserver = given.homeserver or _ask("The homeserver's address, such as https://matrix.example.org", "homeserver")
-    homeserver = _found(homeserver)
-    typer.echo(f"  The homeserver is {homeserver}.")
-    user_id = given.user_id or _ask("The bot's account, such as @aircheck:example.org", "user_id")
-    matrix: dict[str, Any] = {"homeserver": homeserver, "user_id": user_id}
-    matrix |= {"password_file": given.password_file} if given.password_file else _ask_password()
+    homeserver = _ask_homeserver(given.homeserver)
+    matrix = {"homeserver": homeserver} | _ask_account(homeserver, given)
+    if admins := _ask_admins():
+        matrix["admins"] = admins
     public_url = given.public_url or _ask(
         "Where listeners will reach the feeds, such as https://radio.example.org (empty: only this machine)",
         "public_url",
         section="web",
     )
     return {"matrix": matrix} | ({"web": {"public_url": public_url}} if public_url else {})
+
+
+def _ask_homeserver(given: str | None) -> str:
+    """An address where a homeserver answers, or one that was given twice: it may be started later."""
+    address, before = given, None
+    while True:
+        address = address or _ask("The homeserver's address, such as https://matrix.example.org", "homeserver")
+        found, wrong = asyncio.run(find_homeserver(address))
+        if wrong is None:
+            typer.echo(f"  The homeserver is {found}.")
+            return found
+        if address in (given, before):
+            typer.echo(f"warning: {found}: {wrong}", err=True)
+            return found
+        typer.echo(f"  {found}: {wrong}. The same address once more keeps it.")
+        address, before = None, address
+
+
+def _ask_account(homeserver: str, given: Given) -> dict[str, Any]:
+    """The account and its password, which the homeserver takes, or which were given twice."""
+    user_id, before = given.user_id, None
+    while True:
+        user_id = user_id or _ask("The bot's account, such as @aircheck:example.org", "user_id")
+        secret = {"password_file": given.password_file} if given.password_file else _ask_password()
+        matrix = {"homeserver": homeserver, "user_id": user_id, **secret}
+        wrong = asyncio.run(_wrong_with_login(validate({"matrix": matrix})))
+        if wrong is None or matrix == before or given.password_file:
+            if wrong is not None:
+                typer.echo(f"warning: {wrong}", err=True)
+            return matrix
+        typer.echo(f"  {wrong}. The same answers once more keep them.")
+        before = matrix
+        if wrong.startswith("matrix.user_id"):
+            user_id = None
+
+
+async def _wrong_with_login(settings: Settings) -> str | None:
+    """What the homeserver has against the account or its password; None where it takes them or can't be asked."""
+    user_id, password = settings.matrix.user_id, settings.password() or ""
+    async with probing(settings.matrix.homeserver) as probe:
+        try:
+            await probe.try_password(user_id, password)
+        except Refused as refused:
+            if refused.errcode == "M_FORBIDDEN":
+                return await why_refused(settings.matrix.homeserver, user_id, password)
+            return f"matrix.user_id: {refused.sentence}"
+        except TryLater:
+            return None
+    return None
+
+
+def _ask_admins() -> list[str]:
+    """Matrix ids, as many as one names."""
+    question = "Your own Matrix id, such as @you:example.org: it may do everything in every room (empty: nobody)"
+    while True:
+        answer = str(typer.prompt(question, default="", show_default=False)).replace(",", " ").split()
+        problem = _problem("matrix", "admins", answer) if answer else None
+        if problem is None:
+            return answer
+        typer.echo(f"  {problem}")
 
 
 def _ask_password() -> dict[str, str]:
@@ -113,7 +185,7 @@ def _with_scheme(homeserver: str) -> str:
     return homeserver if "://" in homeserver else f"https://{homeserver}"
 
 
-def _problem(section: str, key: str, value: str) -> str | None:
+def _problem(section: str, key: str, value: str | list[str]) -> str | None:
     """What is wrong with one value by itself; None when it will do."""
     try:
         validate(merge({"matrix": PLACEHOLDERS}, {section: {key: value}}))

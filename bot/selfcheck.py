@@ -7,9 +7,11 @@ and out again, which leaves no device behind.
 
 import asyncio
 import os
+import shlex
 import shutil
 import stat
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
@@ -22,9 +24,11 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import AircheckError, ConfigError, GiveUp, StartError, TryLater
 from bot.feeds import categories
 from bot.matrix.login import StoredSession, read_session
-from bot.matrix.probe import Probe, Signing, probing
+from bot.matrix.probe import Probe, Signing, probing, why_refused
 from bot.matrix.wire import Refused, TokenRevoked
 from bot.settings import WILDCARDS, Settings
+from bot.web.covers import own_picture
+from bot.web.listening import listen_for_a_moment
 from storage import migrate
 from storage.database import FILE_NAME
 from storage.errors import StoreError
@@ -34,6 +38,8 @@ from storage.store import Store, is_owned
 GIB = 1024**3
 HEALTH_TIMEOUT_S = 10
 WIDTH = len("device cross-signed")
+SHOWN = 3
+"""Paths that one line names."""
 
 
 class Level(StrEnum):
@@ -54,7 +60,7 @@ class Finding:
 
 async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
     """All findings, in the order of the contract."""
-    yield of_settings(settings, config)
+    yield await asyncio.to_thread(of_settings, settings, config)
     async with probing(settings.matrix.homeserver) as probe:
         homeserver = await of_homeserver(probe, settings)
         yield homeserver
@@ -67,21 +73,53 @@ async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
             yield Finding(Level.WARN, "device cross-signed", "can't be asked without the homeserver")
     yield await of_ffmpeg(settings)
     yield await of_database(settings)
+    yield await asyncio.to_thread(of_privacy, settings, config)
     yield of_disk(settings)
+    yield await of_listening(settings)
     yield await of_address(settings)
 
 
 def of_settings(settings: Settings, config: Path) -> Finding:
-    """They are valid, or we would not be here; a password that others can read is worth a word, and a category that
-    podcast directories refuse."""
-    category = settings.feeds.category
+    """Tell of a picture that can't be opened, and of a category that podcast directories refuse. Blocking."""
+    image, category = settings.feeds.image, settings.feeds.category
+    if image is not None:
+        try:
+            own_picture(Path(image).expanduser())
+        except ConfigError as error:
+            return Finding(Level.FAIL, "settings", error.sentence)
     if categories.find(category) is None:
         return Finding(Level.WARN, "settings", f"feeds.category: Apple knows no category {category!r}")
-    if not config.exists():
-        return Finding(Level.OK, "settings", "from the environment")
-    if settings.matrix.password and stat.S_IMODE(config.stat().st_mode) & 0o077:
-        return Finding(Level.WARN, "settings", f"{config} holds a password and others may read it: chmod 600 {config}")
-    return Finding(Level.OK, "settings", str(config))
+    return Finding(Level.OK, "settings", str(config) if config.exists() else "from the environment")
+
+
+def of_privacy(settings: Settings, config: Path) -> Finding:
+    """Tell which files with passwords, keys or speech in them other users of the machine can read. Blocking."""
+    subject, directory = "private files", settings.storage.path
+    password_file = settings.matrix.password_file
+    secret = [config] if settings.matrix.password and config.exists() else []
+    secret += [Path(password_file).expanduser()] if password_file else []
+    closed = _is_closed(directory)
+    secret += [] if closed else [directory, *(path for path in _kept_secrets(directory) if path.is_file())]
+    readable = [path for path in secret if not _is_closed(path)]
+    if not readable:
+        return Finding(Level.OK, subject, "nobody else can read them")
+    named = shlex.join(map(str, readable[:SHOWN]))
+    more = f" (and {len(readable) - SHOWN} more)" if len(readable) > SHOWN else ""
+    return Finding(Level.WARN, subject, f"other users may read them{more}: chmod go-rwx {named}")
+
+
+def _kept_secrets(directory: Path) -> Iterator[Path]:
+    yield from sorted(directory.glob("aircheck.db*"))
+    yield from sorted(directory.glob("*.key"))
+    yield from sorted(directory.glob("matrix/*"))
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether nobody but its owner has a right to it; also where it does not exist, or can't be looked at."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    except OSError:
+        return True
 
 
 async def of_homeserver(probe: Probe, settings: Settings) -> Finding:
@@ -131,8 +169,10 @@ async def _of_password(probe: Probe, settings: Settings, password: str | None) -
     try:
         await probe.try_password(settings.matrix.user_id, password)
     except Refused as error:
-        key = "matrix.password" if error.errcode == "M_FORBIDDEN" else "matrix.user_id"
-        return Finding(Level.FAIL, "login", f"{key}: {error.sentence}")
+        sentence = f"matrix.user_id: {error.sentence}"
+        if error.errcode == "M_FORBIDDEN":
+            sentence = await why_refused(settings.matrix.homeserver, settings.matrix.user_id, password)
+        return Finding(Level.FAIL, "login", sentence)
     return Finding(Level.OK, "login", f"the password of {settings.matrix.user_id} is right (logged in and out again)")
 
 
@@ -175,8 +215,7 @@ async def of_database(settings: Settings) -> Finding:
     """Can the store be opened by this version?"""
     directory = settings.storage.path
     path = directory / FILE_NAME
-    there = _nearest(directory)
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not await asyncio.to_thread(_can_write, directory):
         return Finding(Level.FAIL, "database", f"storage.directory {directory} can't be written")
     if not path.exists():
         return Finding(Level.OK, "database", f"will be made in {directory} at the first start")
@@ -194,6 +233,21 @@ async def of_database(settings: Settings) -> Finding:
         return Finding(Level.FAIL, "database", str(error))
     running = ", in use by a running Aircheck" if is_owned(directory) else ""
     return Finding(Level.OK, "database", f"{path}, {len(rooms)} rooms{running}")
+
+
+def _can_write(directory: Path) -> bool:
+    """Write a file without a name into the folder; where it is not there yet, ask the one above it. Blocking."""
+    there = _nearest(directory)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return False
+    if there != directory:
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"x")
+    except OSError:
+        return False
+    return True
 
 
 def _nearest(directory: Path) -> Path:
@@ -222,6 +276,18 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+async def of_listening(settings: Settings) -> Finding:
+    """Can the web server listen where the settings say?"""
+    subject, web = "web server", settings.web
+    if is_owned(settings.storage.path):
+        return Finding(Level.OK, subject, f"port {web.port}, in use by the running Aircheck")
+    try:
+        port = await listen_for_a_moment(web)
+    except ConfigError as error:
+        return Finding(Level.FAIL, subject, error.sentence)
+    return Finding(Level.OK, subject, f"can listen at {web.host or 'all addresses'}, port {port}")
 
 
 async def of_address(settings: Settings) -> Finding:

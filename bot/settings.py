@@ -30,12 +30,16 @@ YEAR_S = 366 * 86_400
 
 
 def web_address(value: str) -> str:
-    """An http or https address without a slash at its end. Raises ValueError with the rule that it breaks."""
+    """Give an http or https address in ASCII (punycode, percent escapes) and without a slash at its end.
+
+    Raises ValueError with the rule that it breaks.
+    """
     if not value.startswith(("https://", "http://")):
         raise ValueError("must begin with https:// or http://")
     if re.search(r"[\s?#@\\]", value):
         raise ValueError("must be a plain address, without spaces, user name, ? or #")
     try:
+        value = value if value.isascii() else _in_ascii(value)
         parts = urlsplit(value)
         usable = bool(parts.hostname) and parts.port != 0
     except ValueError:
@@ -43,6 +47,13 @@ def web_address(value: str) -> str:
     if not usable:
         raise ValueError("is not a complete address, such as https://example.org")
     return value.rstrip("/")
+
+
+def _in_ascii(address: str) -> str:
+    """Write an address as browsers send it. Raises ValueError for a host that no domain name can have."""
+    from yarl import URL  # no command needs it before the settings are read
+
+    return str(URL(address))
 
 
 WebAddress = Annotated[str, AfterValidator(web_address)]
@@ -191,7 +202,8 @@ class Settings(Section):
         if self.matrix.password_file is None:
             return self.matrix.password
         try:
-            return Path(self.matrix.password_file).expanduser().read_text(encoding="utf-8").strip()
+            # Editors on Windows begin a text file with a byte order mark.
+            return Path(self.matrix.password_file).expanduser().read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"matrix.password_file can't be read: {error}") from None
 
@@ -231,11 +243,12 @@ def _sentence(problem: Mapping[str, Any]) -> str:
 
 
 def validate(tree: Mapping[str, Any]) -> Settings:
-    """Settings from a tree. Raises ConfigError with one sentence that names the key that is wrong: an unknown
-    key first (a misspelt one is often why another is missing), then a wrong value, then a missing one."""
+    """Settings from a tree. Raises ConfigError that names every key that is wrong: unknown keys first (a misspelt one
+    is often why another is missing), then wrong values, then missing keys."""
     try:
         return Settings.model_validate(dict(tree))
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         order = {"extra_forbidden": 0, "invalid_key": 0, "missing": 2}
-        raise ConfigError(_sentence(min(problems, key=lambda problem: order.get(problem["type"], 1)))) from None
+        problems.sort(key=lambda problem: order.get(problem["type"], 1))
+        raise ConfigError("; ".join(dict.fromkeys(map(_sentence, problems)))) from None

@@ -1,6 +1,7 @@
 """Where the settings come from: a YAML file, then the environment (`AIRCHECK_<SECTION>__<KEY>`, read as YAML)."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,40 @@ from bot.settings import Settings, WebAddress, validate
 DEFAULT_FILE = Path("config.yaml")
 ENVIRONMENT_PREFIX = "AIRCHECK_"
 NOT_SETTINGS = {"AIRCHECK_KEYS_PASSPHRASE"}
+SERVICE_LINK = re.compile(r"AIRCHECK_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
+"""Variables that Kubernetes (and Docker's old links) put into every container beside a service called `aircheck`."""
+SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The settings among the environment's variables, as a tree. Raises ConfigError naming the variable."""
+    """The settings among the environment's variables, as a tree. Raises ConfigError naming all that are wrong."""
     tree: dict[str, dict[str, Any]] = {}
+    problems = []
     for name, text in sorted(environment.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS or _is_service_link(name, text):
             continue
         section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         if not separator:
-            raise ConfigError(f"{name} is not a setting (they are named AIRCHECK_<SECTION>__<KEY>)")
-        if key not in _fields(section):
-            raise ConfigError(f"unknown setting {section}.{key} ({name} in the environment)")
-        try:
-            tree.setdefault(section, {})[key] = _plain_text(text) if _is_text(section, key) else yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"{name} is not valid YAML") from None
+            problems.append(f"{name} is not a setting (they are named AIRCHECK_<SECTION>__<KEY>)")
+        elif key not in _fields(section):
+            problems.append(f"unknown setting {section}.{key} ({name} in the environment)")
+        else:
+            try:
+                value = _plain_text(text) if _is_text(section, key) else yaml.safe_load(text)
+            except yaml.YAMLError:
+                problems.append(f"{name} is not valid YAML")
+            else:
+                tree.setdefault(section, {})[key] = value
+    if problems:
+        raise ConfigError("; ".join(problems))
     return tree
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    """Whether a variable is one of Kubernetes'. A port that somebody meant as a setting is none."""
+    if SERVICE_LINK.fullmatch(name) is None:
+        return False
+    return name != "AIRCHECK_PORT" or SERVICE_ADDRESS.fullmatch(text) is not None
 
 
 def _fields(section: str) -> Mapping[str, Any]:
@@ -54,7 +71,7 @@ def _plain_text(text: str) -> str | None:
 def read_file(path: Path) -> dict[str, Any]:
     """A YAML file as a tree. Raises ConfigError."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist (`aircheck init` writes one)") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ from storage.blobs import Blobs
 from storage.chunks import Chunks
 from storage.database import Changes, Connection, Database
 from storage.errors import StoreError, StoreLockedError
+from storage.private import make_folder
 
 LOCK_NAME = "aircheck.lock"
 SECRET_NAME = "addresses.key"  # noqa: S105  a file name
@@ -85,8 +86,7 @@ class Store:
 def _lock(directory: Path) -> int:
     """Makes the folder (0700) and takes its lock. Raises StoreError."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
+        make_folder(directory)
         lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(f"storage.directory {directory} can't be written: {error.strerror}") from None

@@ -84,6 +84,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (("init",), "--homeserver"),
         (("init", "--user-id", "bot"), "--user-id: must be a Matrix user id"),
         (("init", "--homeserver", "http://127.0.0.1:1"), "--user-id"),
+        ((), ", keys ("),
+        (("backfill", "!r", "--since", "31.1.2026"), "--since: write the date as year-month-day, such as 2026-01-31"),
     ],
 )
 def test_a_wrong_call_ends_with_one_sentence_and_2(
@@ -137,6 +139,15 @@ def test_help_needs_none_of_the_heavy_modules() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_terminal_that_is_not_utf_8(tmp_path: Path) -> None:
+    """Letters that the terminal lacks are shown as question marks, in answers and in sentences."""
+    environment = {"PYTHONIOENCODING": "ascii"}
+    done = aircheck("run", "-c", "für.yaml", cwd=tmp_path, environment=environment)
+    assert (done.returncode, done.stderr) == (2, "f?r.yaml does not exist (`aircheck init` writes one)\n")
+    settings_file(tmp_path, web={"port": free_port()}, feeds={"image": str(tmp_path / "bild für alle.png")})
+    assert "bild f?r alle.png" in aircheck("check", cwd=tmp_path, environment=environment).stdout
+
+
 def test_a_failure_at_run_time_ends_with_1(tmp_path: Path) -> None:
     """Where there is no database yet, listing recordings fails with one sentence and 1."""
     settings_file(tmp_path)
@@ -158,7 +169,7 @@ def test_debug_shows_the_traceback_and_the_sentence_last(tmp_path: Path) -> None
     ("error", "code", "sentence"),
     [
         (ConfigError("matrix.password: wrong"), 2, "matrix.password: wrong"),
-        (StartError("web.port 80 is in use"), 1, "web.port 80 is in use"),
+        (StartError("the database is in use"), 1, "the database is in use"),
         (StoreLockedError("another Aircheck is running"), 1, "another Aircheck is running"),
         (ExceptionGroup("tasks", [ValueError("x"), ConfigError("named")]), 2, "named"),
         (KeyboardInterrupt(), 130, "stopped"),
@@ -204,6 +215,26 @@ def test_init_writes_a_private_file_that_works(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
+@pytest.mark.parametrize("program", [["-m", "bot"], [str(Path(sys.executable).with_name("aircheck"))]])
+def test_init_ends_with_a_command_that_works(program: list[str], tmp_path: Path) -> None:
+    """The commands that init names can be pasted: the program as it was called, and the file in quotes."""
+    file = tmp_path / "my settings.yaml"
+    arguments = ["init", "--homeserver", "http://127.0.0.1:1", "--user-id", "@bot:hs.example", "-c", str(file)]
+    environment = clean_environment() | {"AIRCHECK_MATRIX__PASSWORD": "x", "AIRCHECK_WEB__PORT": str(free_port())}
+    init = subprocess.run(
+        [sys.executable, *program, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    command = init.stdout.split("`")[1]
+    check = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S602
+    assert check.returncode == 1, check.stderr
+    assert str(file) in check.stdout
+
+
 def test_init_does_not_overwrite_unasked(tmp_path: Path) -> None:
     """A file that is there stays as it is unless --overwrite is given."""
     file = settings_file(tmp_path)
@@ -219,7 +250,7 @@ def test_init_does_not_overwrite_unasked(tmp_path: Path) -> None:
 
 def test_check_without_a_homeserver_fails_with_1(tmp_path: Path) -> None:
     """With valid settings and no homeserver, check prints all its lines, a FAIL among them, and ends with 1."""
-    settings_file(tmp_path, web={"host": "0.0.0.0"})  # noqa: S104
+    settings_file(tmp_path, web={"host": "0.0.0.0", "port": free_port()})  # noqa: S104
     done = aircheck("check", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == ""
@@ -231,7 +262,9 @@ def test_check_without_a_homeserver_fails_with_1(tmp_path: Path) -> None:
         "device cross-signed": "warn",
         "ffmpeg": "ok",
         "database": "ok",
+        "private files": "ok",
         "disk space": "ok",
+        "web server": "ok",
         "public address": "warn",
     }
     assert "sesame" not in done.stdout
@@ -279,13 +312,32 @@ def test_two_on_one_folder_are_one_too_many(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == f"another Aircheck is running on {tmp_path / 'data'}"
 
 
-def test_a_port_in_use_is_named(tmp_path: Path) -> None:
-    """Where the web server can't listen, run ends with 1 and names web.port."""
+@pytest.mark.parametrize(
+    ("host", "named"), [("127.0.0.1", "web.port "), ("192.0.2.1", "web.host 192.0.2.1 "), ("a..b", "web.host a..b ")]
+)
+def test_an_address_that_can_not_be_listened_at(host: str, named: str, tmp_path: Path) -> None:
+    """A port in use and a host of another machine: run ends with 2, check tells the same, both name the setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings_file(tmp_path, web={"port": taken.getsockname()[1]})
+        settings_file(tmp_path, web={"host": host, "port": taken.getsockname()[1]})
         done = aircheck("run", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("web.port")
+        (told,) = [line for line in aircheck("check", cwd=tmp_path).stdout.splitlines() if "web server" in line]
+    assert done.returncode == 2
+    sentence = done.stderr.splitlines()[-1]
+    assert sentence.startswith(named)
+    assert told.startswith("FAIL")
+    assert told.endswith(sentence)
+
+
+def test_a_wrong_server_in_the_user_id_ends_run_with_2(homeserver: Homeserver, tmp_path: Path) -> None:
+    """The right password under a user id of another server: the sentence names matrix.user_id and the right id."""
+    account = asyncio.run(homeserver.register(f"strayed-{os.getpid()}", "correct horse"))
+    user_id = f"{account.split(':', 1)[0]}:elsewhere.example"
+    matrix = {"homeserver": homeserver.address, "user_id": user_id, "password": "correct horse"}
+    settings_file(tmp_path, matrix=matrix, web={"port": free_port()})
+    done = aircheck("run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("matrix.user_id: ")
+    assert done.stderr.splitlines()[-1].endswith(account)
 
 
 def test_a_wrong_password_ends_run_with_2(homeserver: Homeserver, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`aircheck init` at a terminal: it asks, asks again, and writes."""
 
+import asyncio
 import os
 import pty
 import select
@@ -15,6 +16,7 @@ import yaml
 from aiohttp import web
 
 from bot import configure
+from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError
 
 PATIENCE_S = 30
@@ -75,9 +77,12 @@ def test_questions_are_asked_again_until_the_answer_will_do(tmp_path: Path) -> N
     """A wrong answer is told and asked again; the password is not shown; the file is private and holds the answers."""
     with Terminal("init", cwd=tmp_path) as terminal:
         terminal.answer("homeserver's address", "http://127.0.0.1:1")
+        terminal.answer("homeserver's address", "http://127.0.0.1:1")
         terminal.answer("bot's account", "bot")
         terminal.answer("bot's account", "@bot:hs.example")
         terminal.answer("a file that holds it): ", "open sesame")  # the space comes once nothing is shown any more
+        terminal.answer("Your own Matrix id", "you")
+        terminal.answer("Your own Matrix id", "@you:hs.example, @other:hs.example")
         terminal.answer("Where listeners", "radio.example")
         terminal.answer("Where listeners", "https://radio.example")
         code = terminal.end()
@@ -89,8 +94,36 @@ def test_questions_are_asked_again_until_the_answer_will_do(tmp_path: Path) -> N
     file = tmp_path / "config.yaml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert yaml.safe_load(file.read_text()) == {
-        "matrix": {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open sesame"},
+        "matrix": {
+            "homeserver": "http://127.0.0.1:1",
+            "user_id": "@bot:hs.example",
+            "password": "open sesame",
+            "admins": ["@you:hs.example", "@other:hs.example"],
+        },
         "web": {"public_url": "https://radio.example"},
+    }
+
+
+def test_what_the_homeserver_refuses_is_asked_again(homeserver: Homeserver, tmp_path: Path) -> None:
+    """A wrong address, a wrong server in the account and a wrong password are told and asked again."""
+    account = asyncio.run(homeserver.register(f"configured-{os.getpid()}", "correct horse"))
+    strayed = f"{account.split(':', 1)[0]}:elsewhere.example"
+    with Terminal("init", cwd=tmp_path) as terminal:
+        terminal.answer("homeserver's address", "http://127.0.0.1:1")
+        terminal.answer("homeserver's address", homeserver.address)
+        terminal.answer("bot's account", strayed)
+        terminal.answer("a file that holds it): ", "correct horse")
+        terminal.answer("bot's account", account)
+        terminal.answer("a file that holds it): ", "wrong horse")
+        terminal.answer("a file that holds it): ", "correct horse")
+        terminal.answer("Your own Matrix id", "")
+        terminal.answer("Where listeners", "")
+        code = terminal.end()
+    assert code == 0, terminal.seen
+    assert f"it calls this account {account}" in terminal.seen
+    assert "matrix.password: the homeserver doesn't accept it" in terminal.seen
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {
+        "matrix": {"homeserver": homeserver.address, "user_id": account, "password": "correct horse"}
     }
 
 
@@ -107,6 +140,7 @@ def test_a_file_that_is_there_is_kept_unless_one_says_yes(tmp_path: Path) -> Non
 def test_leaving_at_a_question_writes_nothing(tmp_path: Path) -> None:
     """Ctrl-C at a question ends with 130 and one word, and no file is there."""
     with Terminal("init", cwd=tmp_path) as terminal:
+        terminal.answer("homeserver's address", "http://127.0.0.1:1")
         terminal.answer("homeserver's address", "http://127.0.0.1:1")
         terminal.interrupt("bot's account")
         code = terminal.end()

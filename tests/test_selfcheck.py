@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,17 @@ async def test_a_wrong_password_names_its_key(
     assert login.level is Level.FAIL
     assert key in login.text
     assert "wrong" not in login.text
+
+
+async def test_a_wrong_server_in_the_user_id(homeserver: Homeserver, account: UserId, tmp_path: Path) -> None:
+    """The right password under a user id of another server names the right id, and no device stays."""
+    before = await devices(homeserver, account)
+    strayed = f"{account.split(':', 1)[0]}:elsewhere.example"
+    login = (await found(settings_for(homeserver, strayed, tmp_path)))["login"]
+    assert login.level is Level.FAIL
+    assert login.text.startswith("matrix.user_id: ")
+    assert login.text.endswith(account)
+    assert await devices(homeserver, account) == before
 
 
 async def test_the_stored_session_is_asked_and_lives_on(
@@ -207,14 +219,57 @@ async def test_ffmpeg_that_is_not_there(tmp_path: Path) -> None:
     assert "audio.ffmpeg" in finding.text
 
 
-def test_a_password_that_others_can_read(tmp_path: Path) -> None:
-    """A settings file with a password in it and mode 0644 is a warning."""
-    file = tmp_path / "config.yaml"
-    file.touch(mode=0o644)
-    settings = validate({"matrix": {"homeserver": "https://h.example", "user_id": "@b:h.example", "password": "x"}})
-    assert selfcheck.of_settings(settings, file).level is Level.WARN
-    file.chmod(0o600)
-    assert selfcheck.of_settings(settings, file).level is Level.OK
+def test_files_that_others_can_read(tmp_path: Path) -> None:
+    """A settings file with a password, a password file and the bot's secrets are named when their mode is open."""
+    file, secret = tmp_path / "config.yaml", tmp_path / "password"
+    file.touch(mode=0o600)
+    secret.touch(mode=0o600)
+    directory = tmp_path / "data"
+    (directory / "matrix").mkdir(parents=True)
+    (directory / "matrix" / SESSION_FILE).touch(mode=0o644)
+    directory.chmod(0o700)
+    account = {"homeserver": "https://h.example", "user_id": "@b:h.example", "password": "x"}
+    settings = validate({"matrix": account | {"password_file": str(secret)}, "storage": {"directory": str(directory)}})
+    assert selfcheck.of_privacy(settings, file).level is Level.OK
+    for path, mode in ((file, 0o644), (secret, 0o640), (directory, 0o755)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        finding = selfcheck.of_privacy(settings, file)
+        assert finding.level is Level.WARN
+        assert str(path) in finding.text
+        path.chmod(before)
+    directory.chmod(0o755)
+    assert SESSION_FILE in selfcheck.of_privacy(settings, file).text
+
+
+def test_a_picture_that_can_not_be_opened(tmp_path: Path) -> None:
+    """A `feeds.image` that would end `run` is a FAIL that names it."""
+    settings = local_settings(tmp_path, feeds={"image": str(tmp_path / "none.png")})
+    finding = selfcheck.of_settings(settings, tmp_path / "none.yaml")
+    assert finding.level is Level.FAIL
+    assert finding.text.startswith("feeds.image ")
+
+
+async def test_a_folder_on_a_full_or_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose mode allows writing and that can't be written all the same is a FAIL."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    finding = await selfcheck.of_database(local_settings(tmp_path))
+    assert finding.level is Level.FAIL
+    assert "storage.directory" in finding.text
+
+
+async def test_the_port_of_a_running_aircheck(tmp_path: Path) -> None:
+    """While Aircheck runs on the folder, its port is in use by itself, which is no fault."""
+    store = await Store.own(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = local_settings(tmp_path, web={"port": taken.getsockname()[1]})
+        assert (await selfcheck.of_listening(settings)).level is Level.OK
+        await store.close()
+        assert (await selfcheck.of_listening(settings)).level is Level.FAIL
 
 
 def test_a_category_that_directories_refuse(tmp_path: Path) -> None:

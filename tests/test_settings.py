@@ -78,6 +78,48 @@ def test_an_unknown_key_is_told_before_a_missing_one() -> None:
         validate({"matrix": {"homeserver": "https://hs.example", "user": "@bot:hs.example"}})
 
 
+def test_all_that_is_wrong_is_told() -> None:
+    """Unknown keys, wrong values and missing keys are told in one line, in this order, each once."""
+    with pytest.raises(ConfigError) as caught:
+        validate({"matrix": {"user_id": "bot", "admins": ["a", "b"]}, "web": {"prot": 1, "port": "x"}, "los": {}})
+    sentences = caught.value.sentence.split("; ")
+    assert set(sentences[:2]) == {"unknown setting web.prot", "unknown setting los"}
+    assert {sentence.split(":")[0] for sentence in sentences[2:-1]} == {"matrix.user_id", "matrix.admins", "web.port"}
+    assert sentences[-1] == "the setting matrix.homeserver is missing"
+    assert len(sentences) == 6
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("https://rädio.example", "https://xn--rdio-loa.example"),
+        ("https://rädio.example:8443/über-uns", "https://xn--rdio-loa.example:8443/%C3%BCber-uns"),
+        ("https://radio.example/%C3%BCber", "https://radio.example/%C3%BCber"),
+        ("http://例え.example/", "http://xn--r8jz45g.example"),
+    ],
+)
+def test_an_address_beyond_ascii_is_written_as_browsers_send_it(written: str, address: str) -> None:
+    """Hosts become punycode and paths percent escapes, so that feeds hold addresses that every app takes."""
+    assert validate(with_keys("web", public_url=written)).web.address == address
+
+
+def test_a_host_that_no_domain_can_have() -> None:
+    """Letters that no domain name can have are a wrong value, not a traceback."""
+    with pytest.raises(ConfigError, match=r"^web\.public_url: is not a complete address"):
+        validate(with_keys("web", public_url="https://rä..dio.example"))
+
+
+def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
+    """Files that an editor on Windows wrote: settings and password are read without their byte order mark."""
+    file, secret = tmp_path / "config.yaml", tmp_path / "password"
+    secret.write_bytes(b"\xef\xbb\xbfopen sesame\r\n")
+    file.write_bytes(
+        b"\xef\xbb\xbfmatrix: {homeserver: 'https://hs.example', user_id: '@bot:hs.example', "
+        + f"password_file: {secret}}}".encode()
+    )
+    assert load(file, {}).password() == "open sesame"
+
+
 def test_a_wrong_password_value_is_never_repeated() -> None:
     """The sentence about a password that is no text does not hold it, nor does the settings' repr."""
     with pytest.raises(ConfigError) as caught:
@@ -124,6 +166,30 @@ def test_a_wrong_variable_is_named(name: str, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         from_environment({name: text})
     assert caught.value.sentence.startswith(sentence)
+
+
+def test_all_wrong_variables_are_named() -> None:
+    """Every variable that is wrong is named, not only the first."""
+    with pytest.raises(ConfigError) as caught:
+        from_environment({"AIRCHECK_WEB__PROT": "1", "AIRCHECK_FEDS__EMAIL": "x", "AIRCHECK_WEB__PORT": "["})
+    assert caught.value.sentence.count(";") == 2
+
+
+def test_variables_that_kubernetes_injects_are_no_settings() -> None:
+    """A service called `aircheck` puts its addresses into the environment; a port meant as a setting is told."""
+    injected = {
+        "AIRCHECK_SERVICE_HOST": "10.0.0.1",
+        "AIRCHECK_SERVICE_PORT": "8040",
+        "AIRCHECK_SERVICE_PORT_HTTP": "8040",
+        "AIRCHECK_PORT": "tcp://10.0.0.1:8040",
+        "AIRCHECK_PORT_8040_TCP": "tcp://10.0.0.1:8040",
+        "AIRCHECK_PORT_8040_TCP_PROTO": "tcp",
+        "AIRCHECK_PORT_8040_TCP_PORT": "8040",
+        "AIRCHECK_PORT_8040_TCP_ADDR": "10.0.0.1",
+    }
+    assert from_environment(injected) == {}
+    with pytest.raises(ConfigError, match="AIRCHECK_PORT is not a setting"):
+        from_environment({"AIRCHECK_PORT": "8080"})
 
 
 def test_other_variables_are_left_alone() -> None:

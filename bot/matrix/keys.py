@@ -27,6 +27,7 @@ from nio.store import SqliteStore
 from nio.store.database import SqliteDatabase
 
 from bot.errors import ConfigError, StartError, TryLater
+from storage.private import FILE_MODE, narrow
 from storage.records import EventId, HeardEvent, Json, RoomId, SessionId, UserId, Withheld
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Keys:
     def _load(self, client: Any) -> None:
         file = Path(client.store_path) / client.config.store_name
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take its mode over
-        file.chmod(0o600)
+        narrow(file, FILE_MODE)
         store = KeyStore(
             client.user_id, client.device_id, client.store_path, client.config.pickle_key, client.config.store_name
         )

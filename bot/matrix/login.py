@@ -17,8 +17,10 @@ import simplematrixbotlib as botlib
 from nio import AsyncClient, AsyncClientConfig
 
 from bot.errors import ConfigError, StartError, TryLater
+from bot.matrix.probe import why_refused
 from bot.matrix.wire import Refused, Wire, path
 from bot.settings import Settings
+from storage.private import make_folder
 from storage.records import DeviceId, UserId
 
 log = logging.getLogger(__name__)
@@ -40,8 +42,7 @@ class StoredSession:
 def matrix_folder(directory: Path) -> Path:
     """Where keys and session lie below the storage directory; made 0700."""
     folder = directory / "matrix"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    make_folder(folder)
     return folder
 
 
@@ -212,9 +213,7 @@ class Api(botlib.Api):
             if refused.errcode == "M_USER_DEACTIVATED":
                 raise ConfigError(f"matrix.user_id: the account {self.creds.username} is deactivated") from None
             if refused.status == 403:
-                raise ConfigError(
-                    f"matrix.password: the homeserver doesn't accept it for {self.creds.username}"
-                ) from None
+                raise ConfigError(await why_refused(self.creds.homeserver, self.creds.username, password)) from None
             raise ConfigError(
                 f"matrix.user_id: {self.creds.username} can't log in by password here: {refused}"
             ) from None

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix.wire import Wire, path
+from bot.matrix.wire import Refused, Wire, path
 from storage.records import DeviceId, UserId
 
 TIMEOUT_S = 10.0
@@ -62,10 +62,23 @@ class Probe:
         return Whoami(UserId(str(answer.get("user_id"))), DeviceId(device) if isinstance(device, str) else None)
 
     async def try_password(self, user_id: str, password: str) -> None:
-        """Logs in and out again, which leaves no device behind. Raises Refused (M_FORBIDDEN) on a wrong password."""
+        """Log in and out again, which leaves no device behind. Raises Refused (M_FORBIDDEN) on a wrong password."""
+        await self._log_in_and_out(user_id, password)
+
+    async def account_of(self, user_id: str, password: str) -> UserId | None:
+        """The account of this homeserver that has the localpart of `user_id`, if the password is its own.
+
+        It tells a wrong server name in `user_id` from a wrong password: homeservers answer both with M_FORBIDDEN.
+        """
+        try:
+            return await self._log_in_and_out(user_id.removeprefix("@").split(":", 1)[0], password)
+        except Refused:
+            return None
+
+    async def _log_in_and_out(self, user: str, password: str) -> UserId:
         login = {
             "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": user_id},
+            "identifier": {"type": "m.id.user", "user": user},
             "password": password,
             "initial_device_display_name": "Aircheck (check)",
         }
@@ -75,6 +88,7 @@ class Probe:
             raise TryLater("the homeserver's answer to the login makes no sense")
         self._wire.token = token
         await self._wire.call("POST", path("logout"), body={}, timeout_s=TIMEOUT_S)
+        return UserId(str(answer.get("user_id")))
 
     async def signing(self, token: str, user_id: str, device_id: str) -> Signing:
         """Whether a device is cross-signed, as its own user sees it (Client-Server API, /keys/query)."""
@@ -106,6 +120,18 @@ async def probing(homeserver: str) -> AsyncIterator[Probe]:
         yield Probe(wire)
     finally:
         await wire.close()
+
+
+async def why_refused(homeserver: str, user_id: str, password: str) -> str:
+    """One sentence on a login that the homeserver answered with M_FORBIDDEN; it names the setting that is wrong."""
+    async with probing(homeserver) as probe:
+        try:
+            known = await probe.account_of(user_id, password)
+        except (TryLater, GiveUp):
+            known = None
+    if known is None or known == user_id:
+        return f"matrix.password: the homeserver doesn't accept it for {user_id}"
+    return f"matrix.user_id: the homeserver doesn't know {user_id}, it calls this account {known}"
 
 
 def _section(tree: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:

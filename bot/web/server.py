@@ -1,7 +1,6 @@
 """The web server: routes, start and stop. Loopback or behind a proxy; plain asyncio loop, for sendfile."""
 
 import asyncio
-import errno
 import logging
 import traceback
 from collections.abc import Callable
@@ -10,9 +9,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.errors import StartError
 from bot.settings import Settings
-from bot.web import respond
+from bot.web import listening, respond
 from bot.web.covers import Covers
 from bot.web.family import Families
 from bot.web.feeds import Feeds
@@ -82,7 +80,7 @@ class WebServer:
         return self._tuner.listened(recording_id)
 
     async def start(self) -> None:
-        """Listens. Raises StartError, or ConfigError for a `feeds.image` that is no picture."""
+        """Listen. Raises ConfigError for an address that can't be listened at or a `feeds.image` that is no picture."""
         await self._covers.prepare()
         host, port = self._settings.web.host, self._settings.web.port
         # Without an Application: its routing costs a third of what a 304 does.
@@ -96,9 +94,9 @@ class WebServer:
         await runner.setup()
         try:
             await web.TCPSite(runner, host or None, port).start()
-        except OSError as error:
+        except listening.CANNOT_LISTEN as error:
             await runner.cleanup()
-            raise StartError(_why(error, host, port)) from None
+            raise listening.why_not(error, host, port) from None
         self._runner = runner
         self._port = runner.addresses[0][1]
         log.info("the web listens on port %d; addresses begin with %s", self._port, self.address)
@@ -145,14 +143,6 @@ class WebServer:
             case [""]:
                 return self._pages.welcome()
         return respond.not_found()
-
-
-def _why(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"web.port {port} is in use by another program"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"web.port {port} may not be used by this user (ports below 1024 are the system's)"
-    return f"web.host {host} with web.port {port} can't be listened on: {error.strerror}"
 
 
 class _NoWords(logging.Filter):

@@ -26,6 +26,18 @@ async def test_the_folder_and_the_database_are_for_the_owner_alone(store: Store)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
+async def test_a_folder_of_somebody_else_that_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume that belongs to root and that a group may write (Kubernetes' fsGroup) can be owned, as it is."""
+
+    def not_ours(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", not_ours)
+    await (await Store.own(tmp_path)).close()
+    with pytest.raises(StoreError, match="can't be written"):
+        await Store.own(Path("/proc/nowhere"))
+
+
 async def test_a_second_owner_is_refused_and_a_reader_is_not(store: Store) -> None:
     """One process owns the store; others may look."""
     with pytest.raises(StoreLockedError, match="another Aircheck"):

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession
 from PIL import Image
 
-from bot.errors import ConfigError, StartError
+from bot.errors import ConfigError
 from bot.web.library import Library
 from bot.web.server import WebServer
 from storage.records import Visibility
@@ -102,7 +102,7 @@ async def test_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = WebServer(store, settings_with(web={"port": port}), lambda: True)
-        with pytest.raises(StartError, match=rf"^web\.port {port} is in use by another program$"):
+        with pytest.raises(ConfigError, match=rf"^web\.port {port} is in use by another program$"):
             await server.start()
     await server.stop()
     await store.close()

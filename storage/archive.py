@@ -1,9 +1,10 @@
 """Recordings, their chunks and episodes."""
 
-import secrets
+import itertools
 import string
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, delete, func, or_, select, union_all, update
@@ -32,9 +33,15 @@ CODE_LETTERS = 6
 AT_ONCE = 100  # chunks; more are written in several turns of the event loop
 
 
-def new_code() -> str:
-    """Six letters that people can say; the unique column catches the one in 300 million."""
-    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(CODE_LETTERS))
+async def _free_code(db: Connection, event_id: EventId) -> str:
+    """Six letters that people can say, made of the started event's id: a recording that is found again, as after a
+    restored backup, has the code that people wrote down. The next six where another recording has them."""
+    for attempt in itertools.count():
+        number = int.from_bytes(sha256(f"{event_id} {attempt}".encode()).digest())
+        letters = (string.ascii_lowercase[number // 26**place % 26] for place in range(CODE_LETTERS))
+        if await recording_by_code(db, code := "".join(letters)) is None:
+            return code
+    raise AssertionError("there are 300 million codes")
 
 
 async def recording(db: Connection, recording_id: RecordingId) -> Recording | None:
@@ -95,7 +102,9 @@ async def add_recording(db: Connection, value: Recording) -> Recording:
     found = await db.execute(
         select(func.max(recording_table.c.number)).where(recording_table.c.room_id == value.room_id)
     )
-    numbered = replace(value, number=(found.scalar_one_or_none() or 0) + 1, code=value.code or new_code())
+    numbered = replace(
+        value, number=(found.scalar_one_or_none() or 0) + 1, code=value.code or await _free_code(db, value.event_id)
+    )
     values = columns(numbered)
     del values["id"]
     result = await db.execute(recording_table.insert().values(**values).returning(recording_table.c.id))

@@ -291,7 +291,8 @@ def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episo
         assert subject.episode is not None
         return subject.episode
     if subject.episode is None:
-        guid = f"urn:uuid:{uuid.uuid4()}"
+        # Made of the event's id, so that a broadcast found again, as after a restored backup, is no second episode.
+        guid = uuid.uuid5(uuid.NAMESPACE_URL, f"matrix:{subject.recording.event_id}").urn
         blob, recording_id = BlobKey(made.sha256), subject.recording.id
         episode = Episode(recording_id, guid, blob, made.bytes, made.samples, now)
     else:

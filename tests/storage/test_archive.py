@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -107,6 +108,18 @@ async def test_numbers_count_and_newest_come_first(store: Store) -> None:
         assert [found.number for found in await archive.recordings(db, ROOM)] == [1, 2]
         assert await archive.recordings(db, ROOM, limit=1) == (one,)
     assert two.number == 2
+
+
+async def test_a_recording_that_is_found_again_has_the_code_it_had(store: Store, tmp_path: Path) -> None:
+    """Another store that finds the same broadcast gives it the same code; a code that is taken goes to nobody else."""
+    other = await Store.own(tmp_path / "restored")
+    async with store.write() as db, other.write() as restored:
+        before = await archive.add_recording(db, recording("$1"))
+        assert (await archive.add_recording(restored, recording("$1"))).code == before.code
+        taken = replace(recording("$other"), code=(await archive.add_recording(restored, recording("$2"))).code)
+        await archive.add_recording(db, taken)
+        assert (await archive.add_recording(db, recording("$2"))).code != taken.code
+    await other.close()
 
 
 async def test_only_published_episodes_are_listed(store: Store) -> None:

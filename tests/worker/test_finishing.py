@@ -10,7 +10,7 @@ from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
 from storage import archive, jobs
 from storage.records import BlobKey, Episode, EventId, Job, JobId, JobKind, JobState, MediaSource, RecordingState
-from tests.shell import START, Shell, chunk, download, heard, info, sealed
+from tests.shell import START, Shell, chunk, download, heard, info, sealed, shell
 
 C1, C2 = EventId("$c1"), EventId("$c2")
 
@@ -93,6 +93,17 @@ async def test_two_that_finish_the_same_recording_at_once_make_one_episode(stage
     stage.handlers[JobKind.FINISH] = handler
     assert guids == [(await made(stage)).guid] * 2
     assert len([one for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]) == 1
+
+
+async def test_a_broadcast_that_is_found_again_has_the_guid_it_had(tmp_path: Path) -> None:
+    """Two archives that hear the same broadcast, as before and after a restored backup, give it the same GUID."""
+    guids = set()
+    for folder in ("before", "restored"):
+        async with shell(tmp_path / folder) as stage:
+            await stage.join()
+            await spoken(stage, C1)
+            guids.add((await made(stage)).guid)
+    assert len(guids) == 1
 
 
 async def test_a_redaction_takes_the_old_audio_at_once(stage: Shell) -> None:

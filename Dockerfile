@@ -1,7 +1,5 @@
-# Aircheck in a container: settings at /config.yaml (or in the environment), everything it keeps in /data.
-#
-#   docker build -t aircheck .
-#   docker run -v ./config.yaml:/config.yaml:ro -v aircheck-data:/data -p 127.0.0.1:8040:8040 aircheck
+# Aircheck in a container: settings in /config/config.yaml (or in the environment), everything it keeps in /data.
+# docs/installation.md tells how to use it.
 
 FROM python:3.12-slim AS build
 RUN python -m venv /opt/aircheck
@@ -16,7 +14,7 @@ RUN pip install --no-deps .
 
 FROM python:3.12-slim
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin aircheck \
- && install -d -m 0700 -o aircheck -g aircheck /data
+ && install -d -m 0700 -o aircheck -g aircheck /data /config
 COPY --from=build /opt/aircheck /opt/aircheck
 ENV PATH=/opt/aircheck/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -24,7 +22,8 @@ ENV PATH=/opt/aircheck/bin:$PATH \
     AIRCHECK_WEB__HOST=0.0.0.0 \
     AIRCHECK_WEB__PORT=8040
 USER aircheck
-WORKDIR /home/aircheck
+# The settings' default is config.yaml in this folder: `docker exec aircheck aircheck check` needs no -c.
+WORKDIR /config
 VOLUME /data
 EXPOSE 8040
 # Also 200 while the homeserver is away: a restart would not bring it back.
@@ -32,4 +31,4 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8040/healthz', timeout=4)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["aircheck"]
-CMD ["run", "-c", "/config.yaml"]
+CMD ["run"]

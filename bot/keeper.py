@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from storage import archive, candidates, jobs, journal, redacted, withheld
+from storage import archive, candidates, jobs, journal, messages, redacted, withheld
 from storage.errors import StoreError
 from storage.records import BlobKey, JobKind, NewJob
 from storage.store import Store
@@ -47,6 +47,7 @@ class Keeper:
             events = await journal.prune(db, now - KEEP_HANDLED_EVENTS)
             await withheld.prune(db, now - KEEP_HANDLED_EVENTS)
             await candidates.prune(db, now - KEEP_CANDIDATES)
+            await messages.prune(db, now - KEEP_HANDLED_EVENTS)
             await redacted.prune(db, now - KEEP_HANDLED_EVENTS)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:

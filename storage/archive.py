@@ -115,6 +115,20 @@ async def save_recording(db: Connection, value: Recording) -> None:
     await put(db, recording_table, columns(value))
 
 
+async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> int:
+    """How many recordings of these rooms, with something to hear, are public while their podcast is."""
+    of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
+    without_sound = (RecordingState.DELETED, RecordingState.EMPTY)
+    counted = select(func.count()).where(of_these, recording_table.c.state.not_in(without_sound))
+    return int((await db.execute(counted)).scalar_one())
+
+
+async def close(db: Connection, room_id: RoomId | Sequence[RoomId]) -> None:
+    """Makes all recordings of these rooms private, for good: a podcast that is public again begins anew."""
+    of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
+    await db.execute(update(recording_table).where(of_these).values(public=False))
+
+
 async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
     """A recording's chunks in the room's order."""
     statement = select(chunk_table).where(chunk_table.c.recording_id == recording_id).order_by(chunk_table.c.position)

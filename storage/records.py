@@ -337,6 +337,14 @@ class RoomPower:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """A place in a Megolm session: its key encrypts one message under each index, in the order of time."""
+
+    session_id: SessionId
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeardEvent:
     """An event as it was heard: plain or decrypted JSON, before anything is done about it."""
 
@@ -349,6 +357,7 @@ class HeardEvent:
     session_id: SessionId | None = None  # set: it could not be decrypted; `event` is the wrapper
     history: bool = False  # met while history was walked
     received_at: datetime | None = None
+    message: Message | None = None  # set: it was decrypted
 
 
 class JobKind(StrEnum):

@@ -227,6 +227,15 @@ journal = Table(
     sqlite_autoincrement=True,
 )
 
+messages = Table(
+    "messages",
+    metadata,
+    Column("session_id", String(255), primary_key=True),
+    Column("message_index", BIG, primary_key=True, autoincrement=False),
+    Column("event_id", String(255), nullable=False, index=True),
+    Column("heard_at", Utc, nullable=False, index=True),
+)
+
 recordings = Table(
     "recordings",
     metadata,

@@ -1,7 +1,8 @@
 """`publish public|private`, `publish RECORDING`, `unpublish RECORDING`
 
 Going public is for what begins after the command in the room's timeline, not after the bot read it: recordings
-that began in between are put right in the same transaction, and the same when a room goes private.
+that began in between are put right in the same transaction. Going private closes all that was public, in every room
+of the podcast: a later `publish public` opens none of it.
 """
 
 from dataclasses import replace
@@ -11,7 +12,7 @@ from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
-from storage import archive, rooms
+from storage import archive, heirs, rooms
 from storage.records import Recording, RecordingState, Visibility
 
 _REFUSALS = {
@@ -24,12 +25,18 @@ _REFUSALS = {
 async def _publish_room(asked: Asked) -> str:
     if not asked.settings.may_publish(asked.asker.user_id, mod=asked.asker.mod):
         return _REFUSALS[asked.settings.feeds.public_by]
+    line = await heirs.line(asked.db, asked.room.room_id)
     if asked.room.visibility is Visibility.PUBLIC:
-        return replies.public_already(asked.public.feed)
+        return replies.public_already(asked.public.feed, await archive.count_public(asked.db, line))
     room = replace(asked.room, visibility=Visibility.PUBLIC, public_since=asked.position)
     await rooms.save_room(asked.db, room)
-    await _set_those_after(asked, public=True)
-    return replies.now_public(asked.asker.name, asked.public.feed, asked.public.page)
+    await archive.close(asked.db, line)
+    for recording in await archive.recordings(asked.db, asked.room.room_id):
+        if recording.position > asked.position and recording.state is not RecordingState.DELETED:
+            await archive.save_recording(asked.db, replace(recording, public=True))
+    await rooms.touch(asked.db, asked.room.room_id, asked.now)
+    begun = await archive.count_public(asked.db, line)
+    return replies.now_public(asked.asker.name, asked.public.feed, asked.public.page, asked.prefix, begun)
 
 
 async def _unpublish_room(asked: Asked) -> str:
@@ -37,18 +44,12 @@ async def _unpublish_room(asked: Asked) -> str:
         return replies.ONLY_MODS
     if asked.room.visibility is Visibility.PRIVATE:
         return replies.PRIVATE_ALREADY
+    line = await heirs.line(asked.db, asked.room.room_id)
+    closed = await archive.count_public(asked.db, line)
     await rooms.save_room(asked.db, replace(asked.room, visibility=Visibility.PRIVATE, public_since=None))
-    await _set_those_after(asked, public=False)
-    return replies.now_private(asked.asker.name)
-
-
-async def _set_those_after(asked: Asked, *, public: bool) -> None:
-    """Recordings that began after the command, though before it was carried out."""
-    for recording in await archive.recordings(asked.db, asked.room.room_id):
-        later = recording.position > asked.position and recording.state is not RecordingState.DELETED
-        if later and recording.public != public:
-            await archive.save_recording(asked.db, replace(recording, public=public))
+    await archive.close(asked.db, line)
     await rooms.touch(asked.db, asked.room.room_id, asked.now)
+    return replies.now_private(asked.asker.name, asked.prefix, closed)
 
 
 async def _publish(asked: Asked, *, name: RecordingName) -> str:

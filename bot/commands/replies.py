@@ -130,22 +130,34 @@ def renew_in_the_room(prefix: str) -> str:
 # ---- publish
 
 
-def now_public(who: str, feed: str, page: str) -> str:
+def now_public(who: str, feed: str, page: str, prefix: str, begun: int) -> str:
+    """`begun`: recordings that began after the command, before it was carried out."""
+    meanwhile = f", and {_recordings(begun)} that began meanwhile" if begun else ""
     return (
         f"This room's podcast is public now: {who} made it so. Anybody can hear the broadcasts that begin here from "
-        f"now on; earlier ones stay private.\nFeed: {feed}\nPage: {page}"
+        f"now on{meanwhile}. Earlier ones stay private, also those that were public before: `{prefix} publish "
+        f"RECORDING` opens one.\nFeed: {feed}\nPage: {page}"
     )
 
 
-def public_already(feed: str) -> str:
-    return f"This room's podcast is public already. Its address: {feed}"
-
-
-def now_private(who: str) -> str:
+def public_already(feed: str, count: int) -> str:
     return (
-        f"This room's podcast is private now: {who} made it so. The public addresses have ended; personal ones go on. "
-        "Copies in people's apps can't be called back."
+        f"This room's podcast is public already: {_recordings(count)}, and what begins here from now on. "
+        f"Its address: {feed}"
     )
+
+
+def now_private(who: str, prefix: str, closed: int) -> str:
+    """`closed`: recordings that were public."""
+    return (
+        f"This room's podcast is private now: {who} made it so. Nothing of it is public: {_recordings(closed)} "
+        "closed. The public addresses have ended; personal ones go on. A later "
+        f"`{prefix} publish public` opens only what begins after it. Copies in people's apps can't be called back."
+    )
+
+
+def _recordings(count: int) -> str:
+    return "1 recording" if count == 1 else f"{count} recordings"
 
 
 PRIVATE_ALREADY = "This room's podcast is private already."

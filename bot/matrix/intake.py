@@ -18,7 +18,7 @@ from bot.matrix.claims import Claims
 from bot.matrix.piecewise import Part, as_piece, as_whole
 from bot.matrix.succession import Publishes
 from bot.recording.model import ChunkSealed, ChunkSent, Rejected, VoiceMessage
-from storage import candidates, jobs, journal, rooms, withheld
+from storage import candidates, jobs, journal, messages, rooms, withheld
 from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, Room, RoomId, UserId
@@ -105,7 +105,8 @@ class Intake:
             opened = self._decrypt(heard)
             if opened is not None:
                 async with part(db, heard.room_id, heard.event_id):
-                    await journal.unseal(db, _without_words(opened))
+                    original = await messages.originals(db, [opened], self._clock())
+                    await journal.unseal(db, _without_words(opened, copy=not original))
                 log.info("a key came: room=%s event=%s", heard.room_id, heard.event_id)
             elif number % TRIED_AT_ONCE == TRIED_AT_ONCE - 1:
                 await asyncio.sleep(0)
@@ -166,7 +167,11 @@ class Intake:
     async def _timeline(
         self, db: Connection, events: Sequence[HeardEvent], before_us: frozenset[EventId], now: datetime, part: Part
     ) -> None:
-        for number, heard in enumerate(events):
+        originals = await messages.originals(db, events, now)
+        if len(originals) < len(events):
+            said = "messages were sent again under other ids: room=%s events=%d"
+            log.warning(said, events[0].room_id, len(events) - len(originals))
+        for number, heard in enumerate(originals):
             async with part(db, heard.room_id, heard.event_id):
                 await self._heard(db, heard, now, before_us=heard.event_id in before_us)
             if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
@@ -217,9 +222,9 @@ class Intake:
         return read is not None or (heard.session_id is None and self._is_command(heard.event))
 
 
-def _without_words(opened: HeardEvent) -> HeardEvent:
-    """What was sealed and is not about a broadcast after all: its words are nobody's business, least of all a
-    command's, which would be carried out long after it was said."""
-    if dialects.read(opened) is not None:
+def _without_words(opened: HeardEvent, *, copy: bool) -> HeardEvent:
+    """Empty an opened event that is a copy, or not about a broadcast after all: its words are nobody's business, least
+    of all a command's, which would be carried out long after it was said."""
+    if dialects.read(opened) is not None and not copy:
         return opened
     return replace(opened, event={"type": opened.event.get("type"), "content": {}}, clear_relation=None)

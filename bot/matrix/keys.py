@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,18 +23,18 @@ from nio.crypto.sessions import InboundGroupSession
 from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
 from nio.exceptions import EncryptionError
 from nio.store import SqliteStore
-from nio.store.database import SqliteDatabase
+from nio.store.database import SqliteDatabase, use_database
+from nio.store.models import ForwardedChains
 
 from bot.errors import ConfigError, StartError, TryLater
 from storage.private import FILE_MODE, narrow
-from storage.records import EventId, HeardEvent, Json, RoomId, SessionId, UserId, Withheld
+from storage.records import EventId, HeardEvent, Json, Message, RoomId, SessionId, UserId, Withheld
 
 log = logging.getLogger(__name__)
 
 ENCRYPTED = "m.room.encrypted"
 MEGOLM = "m.megolm.v1.aes-sha2"
 WITHHELD = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
-REMEMBERED_MESSAGES = 100_000
 HEARD_AT_ONCE = 50  # events read before others have their turn: a few milliseconds
 
 KeyPair = tuple[str, str]  # Curve25519 and Ed25519 of a device: anybody can publish another's one, nobody both
@@ -60,6 +59,11 @@ class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
     def _create_database(self) -> Any:
         pragmas = {"foreign_keys": 1, "secure_delete": 1, "journal_mode": "wal", "synchronous": "normal"}
         return KeyDatabase(self.database_path, pragmas=pragmas)
+
+    @use_database  # type: ignore[untyped-decorator]
+    def forget_chain(self, session_id: str) -> None:
+        """The session's key came from its owner after all."""
+        ForwardedChains.delete().where(ForwardedChains.session == session_id).execute()
 
 
 class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
@@ -86,6 +90,9 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
                 log.warning("a room key of somebody else's session was refused: room=%s", room_id)
                 return
             fresh = InboundGroupSession(session_key, sender_fp_key, sender_key, room_id)
+            if known.forwarding_chain and known.ed25519 == sender_fp_key:
+                known.forwarding_chain.clear()
+                self.store.forget_chain(session_id)
             if fresh.first_known_index >= known.first_known_index:
                 return
         super().create_group_session(sender_key, sender_fp_key, room_id, session_id, session_key)
@@ -93,12 +100,16 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
             self.arrived.add(SessionId(session_id))
 
     def adopt(self, session: Any) -> bool:
-        """A room key from an export; False if there is one at least as good."""
+        """A room key from an export; False if there is one at least as good. That it went through other hands stays
+        known: an export only claims whose device made a session."""
         known = self.find(session.room_id, session.id)
         if known is not None and known.first_known_index <= session.first_known_index:
             return False
         if known is not None:
-            session.sender_key = known.sender_key
+            session.sender_key, session.ed25519 = known.sender_key, known.ed25519
+            session.forwarding_chain = known.forwarding_chain
+        else:
+            session.forwarding_chain = [*session.forwarding_chain, self.account.identity_keys["curve25519"]]
         self.inbound_group_store[session.room_id][session.sender_key][session.id] = session
         self.save_inbound_group_session(session)
         return True
@@ -112,7 +123,6 @@ class Keys:
         self._olm: Any | None = None
         self._owners: dict[KeyPair, UserId] | None = None  # whose device; None: to be made anew
         self._said: dict[KeyPair, UserId] = {}  # the same, as the senders of room keys said it inside Olm
-        self._read: OrderedDict[tuple[str, int], str] = OrderedDict()  # (session, message index): event id
         self._unsettled = False
 
     # ---- opening and closing
@@ -271,16 +281,19 @@ class Keys:
         return tuple(heard)
 
     def open_sealed(self, sealed: HeardEvent) -> HeardEvent | None:
-        """The same event decrypted, None while it can't be read. Blocks for less than a millisecond."""
-        clear = self._decrypt(sealed) if self._olm is not None and sealed.session_id else None
-        return None if clear is None else replace(sealed, event=clear, session_id=None)
+        """The same event decrypted, None while it can't be read. Blocks for less than a millisecond.
+
+        One whose key came by an export counts as history: exports open the past, and whoever wrote one can have made
+        its keys, in anybody's name.
+        """
+        return self._decrypt(sealed) if self._olm is not None and sealed.session_id else None
 
     async def try_decrypt(self, event: Json, room_id: RoomId) -> HeardEvent | None:
         """A stored wrapper whose key may have come; None while it has not."""
         heard = self.hear(room_id, event)
         return heard if heard is not None and heard.session_id is None else None
 
-    def _decrypt(self, sealed: HeardEvent) -> dict[str, Any] | None:
+    def _decrypt(self, sealed: HeardEvent) -> HeardEvent | None:
         wrapper = sealed.event
         sender, content = wrapper.get("sender"), wrapper["content"]
         ciphertext, session_id = content.get("ciphertext"), sealed.session_id
@@ -301,17 +314,16 @@ class Keys:
         except (ValueError, RecursionError):  # vodozemac's errors, bad UTF-8 and bad JSON are all ValueErrors
             log.info("a key doesn't fit: room=%s event=%s", sealed.room_id, sealed.event_id)
             return None
-        if self._is_replay(str(session_id), index, sealed.event_id):
-            log.warning("a message was sent again under another id: room=%s event=%s", sealed.room_id, sealed.event_id)
+        if isinstance(payload, dict) and payload.get("room_id", sealed.room_id) != sealed.room_id:
+            log.warning("a message of another room: room=%s event=%s", sealed.room_id, sealed.event_id)
             return None
-        return _clear_event(wrapper, payload)
-
-    def _is_replay(self, session_id: str, index: int, event_id: str) -> bool:
-        first = self._read.setdefault((session_id, index), event_id)
-        self._read.move_to_end((session_id, index))
-        if len(self._read) > REMEMBERED_MESSAGES:
-            self._read.popitem(last=False)
-        return first != event_id
+        return replace(
+            sealed,
+            event=_clear_event(wrapper, payload),
+            session_id=None,
+            history=sealed.history or bool(session.forwarding_chain),
+            message=Message(SessionId(str(session_id)), index),
+        )
 
 
 def _clear_event(wrapper: Json, payload: Any) -> dict[str, Any]:
@@ -321,6 +333,9 @@ def _clear_event(wrapper: Json, payload: Any) -> dict[str, Any]:
     kind, content = inner.get("type"), inner.get("content")
     clear["type"] = kind if isinstance(kind, str) else ENCRYPTED
     clear["content"] = dict(content) if isinstance(content, dict) else {}
+    said_at, shown_at = inner.get("origin_server_ts"), clear.get("origin_server_ts")
+    if type(said_at) is int and type(shown_at) is int:  # a client that writes it down makes it only older
+        clear["origin_server_ts"] = min(said_at, shown_at)
     relation = wrapper["content"].get("m.relates_to")
     if "m.relates_to" not in clear["content"] and relation is not None:
         clear["content"]["m.relates_to"] = relation  # Android and iOS take it out of what they encrypt

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules
-from storage import heirs, jobs, journal, rooms
+from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import JobKind, NewJob, Room, RoomId, UserId, Visibility
 
@@ -42,6 +42,8 @@ async def succeed(db: Connection, room: Room, host: UserId, now: datetime, *, pu
         revision=room.revision + 1,
         changed_at=now,
     )
+    if not public:
+        await archive.close(db, await heirs.line(db, heir.room_id))
     heir = await _with_picture_of(db, old, heir, now)
     await rooms.save_room(db, heir)
     await rooms.save_room(db, replace(old, recording_on=False, changed_at=now))

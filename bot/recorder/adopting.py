@@ -20,7 +20,7 @@ from bot.recording.model import (
     RecordingEvent,
 )
 from bot.recording.policy import Limits
-from storage import archive, past, rooms
+from storage import archive, messages, past, rooms
 from storage.database import Connection
 from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, RecordingState
 
@@ -40,7 +40,7 @@ class Adopting:
         None when it is not one. It is never public by itself, and nobody is told of it alone.
         """
         now = self._clock()
-        placed = await past.add(db, events, now)
+        placed = await past.add(db, await messages.originals(db, events, now), now)
         started = dialects.read(placed[0])
         if not isinstance(started, BroadcastStarted):
             return None

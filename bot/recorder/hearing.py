@@ -21,7 +21,7 @@ from bot.recording.model import (
     RoomEvent,
     VoiceMessage,
 )
-from storage import archive, jobs, journal, redacted, rooms, withheld
+from storage import archive, jobs, journal, messages, redacted, rooms, withheld
 from storage.database import Connection
 from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, UserId
 
@@ -137,14 +137,15 @@ class Hearing:
         if not isinstance(body, str):
             return
         threaded = isinstance(relation, dict) and relation.get("rel_type") == "m.thread"
-        at = sent_at(heard.event)
+        # The homeserver names the time and can renew it: what was encrypted after the command was said after it too.
+        times = [time for time in (sent_at(heard.event), await messages.later_heard_at(db, heard.event_id)) if time]
         payload = {
             "room_id": heard.room_id,
             "sender": heard.event.get("sender"),
             "event_id": heard.event_id,
             "body": body,
             "position": heard.position,
-            "sent_at": at.isoformat() if at else None,
+            "sent_at": min(times).isoformat() if sent_at(heard.event) else None,
             "history": heard.history,
             "encrypted": heard.encrypted,
             "msgtype": content.get("msgtype") if isinstance(content, dict) else None,

@@ -14,7 +14,7 @@ from typing import Protocol
 from bot.errors import GiveUp, TryLater
 from bot.matrix import dialects
 from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent
-from storage import archive, journal, rooms
+from storage import archive, journal, messages, rooms
 from storage.records import (
     Chunk,
     ChunkState,
@@ -121,7 +121,7 @@ class Rereading:
     async def _tell(self, events: Sequence[HeardEvent]) -> None:
         for start in range(0, len(events), AT_ONCE):
             async with self._store.write() as db:
-                for event in events[start : start + AT_ONCE]:
+                for event in await messages.originals(db, events[start : start + AT_ONCE], self._clock()):
                     await journal.retell(db, event, self._clock())
 
 

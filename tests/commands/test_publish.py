@@ -3,8 +3,9 @@
 import pytest
 
 from bot.commands import replies
+from storage import heirs
 from storage.records import EventId, Position, Recording, RecordingState, RoomId, Visibility
-from tests.commands.stage import BASE, MEMBER, MOD, SPEAKER, Stage
+from tests.commands.stage import BASE, MEMBER, MOD, ROOM, SPEAKER, Stage
 
 OTHER = RoomId("!other:hs")
 
@@ -41,25 +42,50 @@ async def test_public_twice_keeps_the_first_time(stage: Stage) -> None:
     await stage.say(MOD, "!aircheck publish public")
     before = await stage.room()
     answer = await stage.say(MOD, "!aircheck publish public")
-    assert answer == replies.public_already(f"{BASE}/r/{before.key}/feed.xml")
+    assert answer == replies.public_already(f"{BASE}/r/{before.key}/feed.xml", 0)
     assert await stage.room() == before
 
 
 async def test_private_ends_the_public_addresses(stage: Stage) -> None:
-    """What began after the command, though the bot read it first, is private for good."""
+    """What was public, and what began after the command, though the bot read it first, is private for good."""
     await stage.say(MOD, "!aircheck publish public")
     before = await stage.room()
     on_air = await stage.recording(public=True)
     job = stage.command(MOD, "!aircheck publish private")
     later = await stage.recording(public=True)
     answer = await stage.say(MOD, job.payload["body"], position=job.payload["position"])
-    assert answer == replies.now_private("@mod:hs")
+    assert answer == replies.now_private("@mod:hs", "!aircheck", 2)
+    assert "2 recordings closed" in answer
     after = await stage.room()
     assert after.visibility is Visibility.PRIVATE
     assert after.revision > before.revision
     assert await stage.say(MOD, "!aircheck publish private") == replies.PRIVATE_ALREADY
     await stage.say(MOD, "!aircheck publish public")
-    assert [(await stage.look(one)).public for one in (on_air, later)] == [True, False]
+    assert [(await stage.look(one)).public for one in (on_air, later)] == [False, False]
+
+
+async def test_what_private_closed_is_published_one_by_one(stage: Stage) -> None:
+    """Public again, only what its speaker publishes is heard beside what begins now, and the answers say so."""
+    await stage.say(MOD, "!aircheck publish public")
+    closed = [await stage.recording(public=True) for _ in range(2)]
+    await stage.say(MOD, "!aircheck publish private")
+    answer = await stage.say(MOD, "!aircheck publish public") or ""
+    assert "also those that were public before: `!aircheck publish RECORDING` opens one" in answer
+    await stage.say(SPEAKER, f"!aircheck publish {closed[0].code}")
+    assert [(await stage.look(one)).public for one in closed] == [True, False]
+    assert "1 recording, and what begins here from now on" in (await stage.say(MOD, "!aircheck publish public") or "")
+
+
+async def test_private_closes_all_rooms_of_the_podcast(stage: Stage) -> None:
+    """Also what began in the room that was upgraded."""
+    await stage.open(room_id=OTHER)
+    async with stage.store.write() as db:
+        assert await heirs.inherit(db, OTHER, ROOM)
+    await stage.say(MOD, "!aircheck publish public")
+    old = await stage.recording(room_id=OTHER, public=True)
+    await stage.say(MOD, "!aircheck publish private")
+    await stage.say(MOD, "!aircheck publish public")
+    assert not (await stage.look(old)).public
 
 
 async def test_what_was_said_while_private_stays_private_when_public_again(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from bot import rules
 from bot.matrix.batch import Invite
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
-from storage.records import EventId, HeardEvent, JobKind, NewJob, Position, SessionId, StateEvent, UserId
+from storage.records import EventId, HeardEvent, JobKind, Message, NewJob, Position, SessionId, StateEvent, UserId
 from tests.shell import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, sealed, shell, state
 
 MALLORY = UserId("@mallory:hs")
@@ -255,3 +255,43 @@ async def test_a_new_name_of_the_bot_hides_nothing_that_was_said_before_it(stage
     renamed = heard("$renamed", "m.room.member", {"membership": "join", "displayname": "Air"}, state_key=BOT)
     await stage.intake.take(batch(info(START, "started"), chunk(C1, 1), renamed))
     assert await journaled(stage) == [START, C1]
+
+
+def read(event: HeardEvent, index: int) -> HeardEvent:
+    """As it was decrypted."""
+    return replace(event, encrypted=True, message=Message(SessionId("session"), index))
+
+
+async def test_a_ciphertext_that_is_shown_again_is_not_heard(stage: Shell) -> None:
+    """Neither a command nor a chunk, in another sync, in history, or sealed until its key came; told again under its
+    own id it is the same event."""
+    await stage.join()
+    first = (read(said("$c", "!aircheck help"), 1), info(START, "started"), read(chunk(C1, 1), 2))
+    await stage.intake.take(batch(*first))
+    assert await journaled(stage) == ["$c", START, C1]
+    again = (read(said("$c again", "!aircheck help"), 1), read(chunk("$c1 again", 1), 2))
+    await stage.intake.take(batch(*first, *again, replace(again[1], event_id=EventId("$h"), history=True)))
+    await stage.intake.take(batch(*again))
+    assert await journaled(stage) == ["$c", START, C1]
+    await stage.settle()
+    stage.opens = lambda wrapper: replace(read(chunk(wrapper.event_id, 1), 2), clear_relation=wrapper.clear_relation)
+    await stage.hear(sealed("$s"))
+    await stage.intake.open_all()
+    await stage.settle()
+    async with stage.store.read() as db:
+        chunks = await archive.chunks(db, (await stage.recording()).id)
+    assert [one.event_id for one in chunks] == [C1]
+
+
+async def test_a_command_is_as_old_as_what_was_heard_after_it(stage: Shell) -> None:
+    """A homeserver that held it back and gives it a new time can't make it new."""
+    await stage.join()
+    held_back = stage.clock()
+    await stage.hear(read(said("$talk", "hello"), 8))
+    stage.clock.pass_by(3600)
+    now_ms = round(stage.clock().timestamp() * 1000)
+    for event_id, index in (("$old", 7), ("$new", 9)):
+        event = said(event_id, "!aircheck record off")
+        await stage.hear(read(replace(event, event={**event.event, "origin_server_ts": now_ms}), index))
+    times = [job["sent_at"] for job in await stage.waiting(JobKind.COMMAND)]
+    assert times == [held_back.isoformat(), stage.clock().isoformat()]

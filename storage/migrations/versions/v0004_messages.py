@@ -1,0 +1,56 @@
+"""Which encrypted messages were read; and what `publish private` has closed stays closed.
+
+Revision ID: 0004
+Revises: 0003
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "messages",
+        sa.Column("session_id", sa.String(length=255), nullable=False),
+        sa.Column("message_index", BIG, autoincrement=False, nullable=False),
+        sa.Column("event_id", sa.String(length=255), nullable=False),
+        sa.Column("heard_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("session_id", "message_index", name=op.f("pk_messages")),
+    )
+    op.create_index(op.f("ix_messages_event_id"), "messages", ["event_id"])
+    op.create_index(op.f("ix_messages_heard_at"), "messages", ["heard_at"])
+    close_what_is_private()
+
+
+def close_what_is_private() -> None:
+    """Takes the mark `public` from recordings of podcasts that are private now, and from those that began before their
+    room was made public the last time: nobody can tell which of them `publish private` had closed. What was found in
+    the history (`past`) has it from its speaker alone, and keeps it in a podcast that is public."""
+    op.execute(
+        """
+        WITH RECURSIVE line(room_id, present) AS (
+            SELECT room_id, room_id FROM rooms WHERE room_id NOT IN (SELECT room_id FROM heirs)
+            UNION ALL
+            SELECT heirs.room_id, line.present FROM heirs JOIN line ON heirs.heir = line.room_id
+        )
+        UPDATE recordings SET public = 0
+        WHERE public AND room_id IN (
+            SELECT line.room_id FROM line JOIN rooms ON rooms.room_id = line.present WHERE rooms.visibility = 'private'
+        )
+        """
+    )
+    op.execute(
+        """
+        UPDATE recordings SET public = 0
+        WHERE public AND NOT past AND position <= (
+            SELECT public_since FROM rooms WHERE rooms.room_id = recordings.room_id AND rooms.visibility = 'public'
+        )
+        """
+    )

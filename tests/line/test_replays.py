@@ -1,0 +1,68 @@
+"""A homeserver shows old ciphertexts again: a command is carried out once, and only while it is new."""
+
+from bot.demo.people import Person
+from storage import rooms
+from storage.records import RoomId
+from storage.store import Store
+from tests.lab import Cast
+from tests.line.conftest import Houses
+from tests.line.house import House, move_in
+
+ENCRYPTED = "m.room.encrypted"
+AWAY = "I was away, please repeat."
+
+
+async def records(store: Store, room: str) -> bool:
+    async with store.read() as db:
+        found = await rooms.room(db, RoomId(room))
+    assert found is not None
+    return found.recording_on
+
+
+async def answer_to(person: Person, bot: House, event_id: str) -> str:
+    """What the bot replies to this event."""
+
+    def is_reply(content: object) -> bool:
+        relation = content.get("m.relates_to", {}) if isinstance(content, dict) else {}
+        return bool(relation.get("m.in_reply_to", {}).get("event_id") == event_id)
+
+    told = await person.wait_for(lambda event: event.sender == bot.user_id and is_reply(event.content))
+    return told.body
+
+
+async def show_again(person: Person, room: str, event_id: str) -> str:
+    """The same ciphertext as a new event, as a homeserver can make one."""
+    wrapper = await person.fetch_event(room, event_id)
+    return await person.send(room, ENCRYPTED, wrapper["content"], encrypt=False)
+
+
+async def test_an_old_command_is_not_carried_out_again_after_a_restart(house: Houses, person: Cast) -> None:
+    """Its ciphertext under a new event id and time is no command, however often the process began anew."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running() as aircheck:
+        room = await move_in(bot, alice, encrypted=True)
+        off = await alice.say(room, "!aircheck record off")
+        assert "Recording is off" in await answer_to(alice, bot, off)
+        on = await alice.say(room, "!aircheck record on")
+        assert "Recording is on" in await answer_to(alice, bot, on)
+        assert await records(aircheck.store, room)
+    async with bot.running() as aircheck:
+        await show_again(alice, room, off)
+        status = await alice.say(room, "!aircheck status")
+        assert "Recording is on" in await answer_to(alice, bot, status)
+        assert await records(aircheck.store, room)
+
+
+async def test_a_command_of_an_exported_key_is_not_carried_out(house: Houses, person: Cast) -> None:
+    """An export opens what was said before the bot had its keys, and nobody vouches for its time."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running() as aircheck:
+        room = await move_in(bot, alice, encrypted=True)
+        alice.keys.hold_back([bot.user_id])
+        off = await alice.say(room, "!aircheck record off")
+        file = bot.directory.parent / "keys.txt"
+        await alice.export_keys(file, "open sesame")
+        await aircheck.session.keys.import_keys(file, "open sesame")
+        shown = await show_again(alice, room, off)
+        assert await answer_to(alice, bot, shown) == AWAY
+        assert await records(aircheck.store, room)

@@ -4,6 +4,8 @@ GOES_ON_ELSEWHERE = (
     "This room was upgraded, and its podcast goes on in the room that replaced it: I record nothing new here, and "
     "take commands there."
 )
+SHOWN_CHARACTERS = 100
+"""Of a room's name, on one line: what stands around it is ours."""
 
 
 def continues_podcast(*, public: bool) -> str:
@@ -60,7 +62,7 @@ def published(*, title: str, length: str, whole: str, address: str | None, prefi
 def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:
     """A personal address, said in the direct chat only."""
     return (
-        f"Your own podcast address for {room_name}:\n{feed}\n\n"
+        f"Your own podcast address for {' '.join(room_name.split())[:SHOWN_CHARACTERS]}:\n{feed}\n\n"
         f"Put it into your podcast app; the same recordings are on {page}\n"
         "It is yours alone: it works while you are a member of the room. Please don't pass it on; "
         f"`{prefix} feed renew` in the room makes a new one and ends this one."

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from storage.database import Connection
 from storage.records import Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
@@ -105,6 +105,19 @@ async def members(db: Connection, room_id: RoomId) -> tuple[StateEvent, ...]:
         select(room_state).where(room_state.c.room_id == room_id, room_state.c.type == "m.room.member")
     )
     return tuple(record(StateEvent, row) for row in found)
+
+
+async def servers(db: Connection, where: Collection[RoomId]) -> frozenset[str]:
+    """The server names, in small letters, of all who are or were members of these rooms by the state that is kept, and
+    of those who sent it."""
+    there = room_state.c.room_id.in_(list(where))
+    members = select(_server(room_state.c.state_key)).where(there, room_state.c.type == "m.room.member")
+    found = await db.execute(members.union(select(_server(room_state.c.sender)).where(there)))
+    return frozenset(found.scalars())
+
+
+def _server(user: ColumnElement[str]) -> ColumnElement[str]:
+    return func.lower(func.substr(user, func.instr(user, ":") + 1))
 
 
 async def encrypted_rooms(db: Connection) -> frozenset[RoomId]:

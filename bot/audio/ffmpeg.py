@@ -27,7 +27,10 @@ CODECS = (
     "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
     "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
 )
-_STREAM = re.compile(rb"^\s*Stream #0:\d+[^\n]*: Audio: ([^\n]*?), (\d{1,10}) Hz, ([^,\n]{1,80})", re.MULTILINE)
+# Bounded in each part: what the file says of itself stands among it, and must not cost the square of its length.
+_STREAM = re.compile(
+    rb"^[ \t]{0,9}Stream #0:\d{1,9}[^\n]{0,200}: Audio: ([^\n]{0,200}?), (\d{1,10}) Hz, ([^,\n]{1,80})", re.MULTILINE
+)
 _LAYOUTS = {
     b"mono": 1,
     b"stereo": 2,

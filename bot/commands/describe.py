@@ -1,10 +1,11 @@
 """`title RECORDING TEXT`, `describe RECORDING TEXT`
 
-What people write is kept without what no page or feed may show (`bot.feeds.text`). A title stands in the file too:
-one that is there is made again, of the same frames and under the same GUID.
+What people write is kept without what no page or feed may show (`bot.feeds.text`). A text that is too long is refused
+before it is looked at. A title stands in the file too: one that is there is made again, of the same frames and under
+the same GUID.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
@@ -19,29 +20,34 @@ from storage.records import JobKind, NewJob, Recording, RecordingState
 WITH_FILE = {RecordingState.COMPLETE, RecordingState.INCOMPLETE}
 WORDS_BEFORE = 2  # the verb and the recording
 
-_Change = Callable[[Asked, Recording, str], "tuple[Recording, str]"]
+TITLE_MOST = 200
+DESCRIPTION_MOST = 4000
+
+_Change = Callable[[Asked, Recording, str, Collection[str]], "tuple[Recording, str]"]
 
 
-def _titled(asked: Asked, recording: Recording, text: str) -> tuple[Recording, str]:
-    title = clean_line(text)
+def _titled(asked: Asked, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
+    title = clean_line(text, servers=servers)
     return replace(recording, title=title), replies.titled(recording.code, asked.asker.name, title)
 
 
-def _described(asked: Asked, recording: Recording, text: str) -> tuple[Recording, str]:
-    description = clean_text(text)[:DESCRIPTION_BYTES]
+def _described(asked: Asked, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
+    description = clean_text(text, servers)[:DESCRIPTION_BYTES]
     return replace(recording, description=description), replies.described(recording.code, asked.asker.name)
 
 
-async def _change(asked: Asked, *, name: RecordingName, change: _Change) -> str:
+async def _change(asked: Asked, *, name: RecordingName, change: _Change, what: str, most: int) -> str:
     recording = await find_recording(asked.db, asked.room.room_id, name)
     if recording is None:
         return replies.NO_RECORDING
     if not (asked.asker.moderates or asked.asker.user_id == recording.broadcaster):
         return replies.ONLY_ITS_SPEAKER_OR_MODS
     text = text_after(asked.body, asked.prefix, WORDS_BEFORE)
+    if len(text) > most:
+        return replies.too_long(what, len(text), most)
     if not clean_line(text):
         return replies.NOTHING_TO_SHOW
-    changed, answer = change(asked, recording, text)
+    changed, answer = change(asked, recording, text, await rooms.servers(asked.db, [recording.room_id]))
     await archive.save_recording(asked.db, changed)
     if changed.title != recording.title and changed.state in WITH_FILE:
         await jobs.add(asked.db, NewJob(JobKind.FINISH, str(recording.id), {}), asked.now)
@@ -49,9 +55,9 @@ async def _change(asked: Asked, *, name: RecordingName, change: _Change) -> str:
     return answer
 
 
-def _read(words: Words, *, change: _Change) -> Action | None:
+def _read(words: Words, *, change: _Change, what: str, most: int) -> Action | None:
     name = recording_name(words[0]) if len(words) > 1 else None
-    return partial(_change, name=name, change=change) if name else None
+    return partial(_change, name=name, change=change, what=what, most=most) if name else None
 
 
 VERBS = (
@@ -64,7 +70,7 @@ VERBS = (
                 "what a recording (its code, or `last`) is called in the podcast",
             ),
         ),
-        partial(_read, change=_titled),
+        partial(_read, change=_titled, what="title", most=TITLE_MOST),
         changes=True,
     ),
     Verb(
@@ -76,7 +82,7 @@ VERBS = (
                 "what is said about a recording in the podcast",
             ),
         ),
-        partial(_read, change=_described),
+        partial(_read, change=_described, what="description", most=DESCRIPTION_MOST),
         changes=True,
     ),
 )

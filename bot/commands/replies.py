@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from bot.feeds.text import SOMEBODY, clean_line
+from bot.feeds.mxids import SOMEBODY
+from bot.feeds.text import clean_line
 from bot.feeds.titles import date_and_time, episode_title, speaker
 from bot.recording import account
 from bot.recording.lengths import spoken_length
@@ -186,6 +187,10 @@ def recording_private_already(code: str) -> str:
 # ---- title and describe
 
 NOTHING_TO_SHOW = "There is nothing in that text that could be shown."
+
+
+def too_long(what: str, characters: int, most: int) -> str:
+    return f"A {what} has at most {most:,} characters; yours has {characters:,}. Nothing was changed."
 
 
 def titled(code: str, who: str, title: str) -> str:

@@ -19,7 +19,7 @@ Published = tuple[Recording, Episode]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What a room shows of itself, as it came from its state."""
+    """What a room shows of itself: its state without user ids, and the speaker's name as it came."""
 
     name: str | None
     topic: str | None

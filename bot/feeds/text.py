@@ -2,20 +2,24 @@
 
 Names, titles and topics come from anybody. Taken out before anything else is done with them: what XML 1.0
 can't hold, what turns the reading direction of the text around it, private-use characters (they mean nothing
-elsewhere, and one of them is our place-holder), and MXIDs, for none may stand in anything public.
+elsewhere, and one of them is our place-holder), and MXIDs, for none may stand in anything public
+(`bot.feeds.mxids`; `servers` are the names of those that are known in the room).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from html import escape
+
+from bot.feeds import mxids
 
 TITLE_CHARACTERS = 255
 """Most that Apple and PSP-1 take for a title or an author."""
 DESCRIPTION_BYTES = 4000
 """Most that Apple takes for a description, markup included."""
+TEXT_CHARACTERS = 6000
+"""Most that is looked at of a text: more than any that is shown, with its longest word."""
+LONGEST_WORD = 1000
 
-SOMEBODY = "Somebody"
-_MXID = re.compile(r"@[^\s:@]+:[^\s@/?#<>\"']+")
 _LINE_END = re.compile(r"\r\n?|[\v\f\x85\u2028\u2029]")
 # Embeddings, overrides and isolates: they let a title rewrite how its neighbours read.
 _BIDI = "\u202a-\u202e\u2066-\u2069"
@@ -32,24 +36,31 @@ def _fit(text: str) -> str:
     return _UNWANTED.sub("", _LINE_END.sub("\n", text.replace("\t", " ")))
 
 
-def holds_mxid(text: str) -> bool:
-    """Whether something in it reads as a Matrix user id, also with invisible characters in between."""
-    return _MXID.search(_fit(text)) is not None
+def name_holds_mxid(name: str) -> bool:
+    """Whether something in a display name reads as a Matrix user id."""
+    return mxids.holds(_fit(_bounded(name)), name=True)
 
 
-def clean_text(text: str) -> str:
+def clean_text(text: str, servers: Collection[str] = ()) -> str:
     """Text of several lines, each without white space at its ends, with at most one empty line in a row."""
-    plain = _fit(text)
-    while _MXID.search(plain):  # what is left may read as another one
-        plain = _MXID.sub(SOMEBODY, plain)
+    plain = mxids.masked(_fit(_bounded(text)), servers)
     lines = "\n".join(" ".join(line.split()) for line in plain.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", lines).strip()
 
 
-def clean_line(text: str, characters: int = TITLE_CHARACTERS) -> str:
+def clean_line(text: str, characters: int = TITLE_CHARACTERS, servers: Collection[str] = ()) -> str:
     """One line of so many characters at most; an ellipsis stands where it was cut."""
-    line = " ".join(clean_text(text).split())
+    line = " ".join(clean_text(text, servers).split())
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+
+
+def _bounded(text: str) -> str:
+    """The beginning of a text without end, up to a whole word: half an id would not read as one."""
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    beginning = text[:TEXT_CHARACTERS]
+    *_, word = beginning.rsplit(maxsplit=1)
+    return beginning[: -len(word)] if word and len(word) <= LONGEST_WORD else beginning
 
 
 def escaped(text: str, budget: int = DESCRIPTION_BYTES) -> str:

@@ -1,10 +1,12 @@
 """What things are called when nobody gave them a name. Feeds, pages, tags and notices ask here. Pure."""
 
+from collections.abc import Collection
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from bot.feeds.text import SOMEBODY, clean_line, holds_mxid
+from bot.feeds.mxids import SOMEBODY
+from bot.feeds.text import clean_line, name_holds_mxid
 from storage.records import Recording
 
 NAMELESS_ROOM = "A room"
@@ -18,7 +20,7 @@ MONTHS = (
 @lru_cache(maxsize=256)  # one page of a feed asks some three times for each of its items
 def speaker(display_name: str | None) -> str:
     """The name to show; `Somebody` where there is none or it holds an MXID."""
-    if display_name is None or holds_mxid(display_name):
+    if display_name is None or name_holds_mxid(display_name):
         return SOMEBODY
     name = clean_line(display_name, 100)
     return name or SOMEBODY
@@ -50,9 +52,10 @@ def given_title(recording: Recording) -> str | None:
     return (clean_line(recording.title) or None) if recording.title else None
 
 
-def channel_title(room_name: str | None, first_speaker: str | None) -> str:
-    """The room's name, else `Room of <first speaker>`; `first_speaker` is a display name as it came."""
-    given = clean_line(room_name) if room_name else ""
+def channel_title(room_name: str | None, first_speaker: str | None, servers: Collection[str] = ()) -> str:
+    """The room's name, else `Room of <first speaker>`; `first_speaker` is a display name as it came. `servers`: those
+    that are known in the room."""
+    given = clean_line(room_name, servers=servers) if room_name else ""
     if given:
         return given
     return f"Room of {speaker(first_speaker)}" if first_speaker else NAMELESS_ROOM

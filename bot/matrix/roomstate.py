@@ -29,6 +29,11 @@ KEPT_STATE = frozenset(
     }
 )
 SHOWN_STATE = frozenset({"m.room.name", "m.room.avatar"})  # a feed or page changes with them
+TEXTS = {"m.room.name": "name", "m.room.avatar": "url"}
+"""State of which one text is kept, and nothing else."""
+TEXT_CHARACTERS = 2000
+"""Of a name as it came: more than is ever shown. An event may hold 65,536 bytes, and a room ten thousand members."""
+MAX_ID = 255
 MEMBER = "m.room.member"
 MEMBERS_AT_ONCE = 200
 
@@ -106,7 +111,7 @@ async def apply_members(
             position = old.position
         else:
             position = heard.get(one.event_id, at) if one.event_id else at
-        content = {name: one.content[name] for name in ("membership", "displayname") if name in one.content}
+        content = {name: short_text(one.content[name]) for name in ("membership", "displayname") if name in one.content}
         new = replace(one, position=position, content=content)
         if new != old:
             changed[new.state_key] = new
@@ -152,18 +157,25 @@ async def is_behind(db: Connection, room_id: RoomId, event: Json) -> bool:
     return heard_at is not None and heard_at < current.position
 
 
+def short_text(value: object) -> str | None:
+    """The beginning of a text; None for anything else."""
+    return value[:TEXT_CHARACTERS] if isinstance(value, str) else None
+
+
 def state_of(room_id: RoomId, event: Json, at: Position) -> StateEvent | None:
     """A state event that is kept; None for any other, and for one that makes no sense."""
     kind, key, sender, content = (event.get(name) for name in ("type", "state_key", "sender", "content"))
     if kind not in KEPT_STATE or not isinstance(key, str) or not isinstance(sender, str):
         return None
-    if not isinstance(content, dict) or len(key) > 255 or len(sender) > 255:
+    if not isinstance(content, dict) or len(key) > MAX_ID or len(sender) > MAX_ID:
         return None
     if kind in dialects.INFOS:
         if key != sender:
             return None  # one of each user, whatever somebody thinks of
         broadcast = missed.broadcast_of(room_id, event)
         content = {missed.BROADCAST: broadcast} if broadcast else {}
+    if kind in TEXTS:
+        content = {TEXTS[kind]: short_text(content.get(TEXTS[kind]))}
     event_id = event.get("event_id")
     return StateEvent(
         room_id=room_id,
@@ -172,6 +184,6 @@ def state_of(room_id: RoomId, event: Json, at: Position) -> StateEvent | None:
         sender=UserId(sender),
         content=content,
         position=at,
-        event_id=EventId(event_id) if isinstance(event_id, str) else None,
+        event_id=EventId(event_id) if isinstance(event_id, str) and len(event_id) <= MAX_ID else None,
         sent_at=sent_at(event),
     )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from bot.feeds import mxids
 from bot.feeds.addresses import look_up_hash
 from bot.feeds.catalog import Face, Published
+from bot.feeds.text import clean_text
 from bot.feeds.titles import NAMELESS_ROOM, channel_title
 from bot.web.access import Access, Claim, Family, audio_holds, decide, may_hear_it
 from bot.web.memo import Memo, Recent
@@ -218,16 +220,20 @@ def _age(published: Published) -> tuple[datetime, int]:
 
 
 async def _face(db: Connection, access: Access) -> Face:
-    name = await _text(db, access.room, "m.room.name", "name")
+    name = await _text(db, access, "m.room.name", "name")
     first = None
     if channel_title(name, None) == NAMELESS_ROOM:
         # Of those that this one may hear: the name of an earlier speaker is not public with the room.
         async for recording, _ in _listed(db, access):
             first = recording.broadcaster_name
-    return Face(name, await _text(db, access.room, "m.room.topic", "topic"), first)
+    return Face(name, await _text(db, access, "m.room.topic", "topic"), first)
 
 
-async def _text(db: Connection, room: Room, kind: str, key: str) -> str | None:
-    event = await rooms.state(db, room.room_id, kind)
+async def _text(db: Connection, access: Access, kind: str, key: str) -> str | None:
+    """What a state event of the room says, without user ids; None where it says nothing."""
+    event = await rooms.state(db, access.room.room_id, kind)
     text = event.content.get(key) if event else None
-    return text if isinstance(text, str) and text.strip() else None
+    if not isinstance(text, str):
+        return None
+    servers = await rooms.servers(db, _rooms(access)) if mxids.may_hold(text) else ()
+    return clean_text(text, servers) or None

@@ -14,6 +14,7 @@ from bot.audio.plan import Piece, Sound
 from bot.audio.tags import EpisodeTags
 from bot.errors import GiveUp
 from bot.feeds import addresses, titles
+from bot.feeds.text import clean_line
 from bot.recording import account, chapters
 from bot.recording import ledger as ledgers
 from bot.recording.ledger import Ledger
@@ -154,6 +155,7 @@ class Finishing:
             room = await rooms.room(db, recording.room_id)
             assert room is not None
             name = await rooms.state(db, room.room_id, "m.room.name")
+            servers = await rooms.servers(db, [room.room_id])
             chunks = await archive.chunks(db, recording_id)
             episode = await archive.episode(db, recording_id)
         ledger = await asyncio.to_thread(ledgers.lay_out, recording, chunks)
@@ -163,7 +165,7 @@ class Finishing:
         marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
         return Subject(
             room=room,
-            room_name=given if isinstance(given, str) else None,
+            room_name=clean_line(given, servers=servers) if isinstance(given, str) else None,
             recording=recording,
             ledger=ledger,
             episode=episode,

@@ -52,10 +52,11 @@ class Pictures:
         async with self._store.read() as db:
             avatar = await rooms.state(db, room_id, "m.room.avatar")
             named = await rooms.state(db, room_id, "m.room.name")
+            servers = await rooms.servers(db, [room_id])
         url = avatar.content.get("url") if avatar else None
         name = named.content.get("name") if named else None
         # Nobody's name stands on the picture of a nameless room: it may be shown to the public.
-        title = titles.channel_title(name if isinstance(name, str) else None, None)
+        title = titles.channel_title(name if isinstance(name, str) else None, None, servers)
         return (url if isinstance(url, str) and url else None), title
 
     async def _make(self, room_id: RoomId, avatar: str | None, name: str) -> BlobKey:

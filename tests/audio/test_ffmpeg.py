@@ -4,8 +4,10 @@ import asyncio
 import os
 import resource
 import stat
+import timeit
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -296,3 +298,20 @@ async def test_real_chunk_under_all_limits(ffmpeg: Ffmpeg, studio: Studio) -> No
     """Healthy sound passes unchanged."""
     chunk = captured("plain")[0].path
     assert await size(ffmpeg.decode(chunk, Container.OGG_OPUS, max_seconds=60)) == studio.hear(chunk).nbytes
+
+
+@pytest.mark.parametrize(
+    "unit", [b"\n", b"Stream #0:0: Audio: , 1 Hz", b"Stream #0:0: Audio: , ", b": Audio: , ", b" ", b", 1"]
+)
+def test_what_ffmpeg_says_is_read_in_linear_time(unit: bytes) -> None:
+    """Twice the text, which holds what the file says of itself, is at most 2.5 times the work."""
+    said = [b"Stream #0:0" + unit * (length // len(unit)) for length in (50_000, 100_000)]
+    best = 1e9
+    for _ in range(6):  # a machine that does other work meanwhile is no reason
+        one, two = (
+            min(timeit.repeat(partial(ffmpeg_module._STREAM.findall, text), number=1, repeat=5)) for text in said
+        )
+        best = min(best, two / max(one, 1e-4))
+        if best <= 2.5:
+            break
+    assert best <= 2.5

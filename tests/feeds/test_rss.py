@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.feeds import mxids
 from bot.feeds.model import Paging
 from bot.feeds.rss import dated, render
-from bot.feeds.text import holds_mxid
 from tests.feeds.samples import BASE, NOW, channel, item
 
 NAMES = {
@@ -216,7 +216,7 @@ def test_hostile_words_stay_well_formed(title: str, description: str, author: st
         assert len(node.findtext("description").encode()) <= 4000
     assert len(tree.findall(".//enclosure")) == 1
     texts = [unescape(text.replace("<br>", "\n")) for text in tree.itertext()]
-    assert not any(holds_mxid(text) for text in texts)
+    assert not any(mxids.holds(text) for text in texts)
     assert "\ue000" not in xml.decode()
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.feeds.text import clean_line, clean_text, escaped, holds_mxid, paragraphs
+from bot.feeds import mxids
+from bot.feeds.text import clean_line, clean_text, escaped, paragraphs
 
 LINES = {
     "white space": ("  two \t words\n here ", "two words here"),
@@ -15,10 +16,10 @@ LINES = {
     "noncharacters": ("a\ufffeb\ufdd0c\U0001ffffd", "abcd"),
     "emoji with a joiner": ("\U0001f469\u200d\U0001f680 ok", "\U0001f469\u200d\U0001f680 ok"),
     "accents": ("Zoë, 日本, مرحبا", "Zoë, 日本, مرحبا"),
-    "an MXID": ("Talk with @bob:example.org, live", "Talk with Somebody live"),
+    "an MXID": ("Talk with @bob:example.org, live", "Talk with Somebody, live"),
     "an MXID in a link": ("see https://matrix.to/#/@bob:example.org/x", "see https://matrix.to/#/Somebody/x"),
     "an MXID with something invisible in it": ("@bo\u202eb:h.org", "Somebody"),
-    "an MXID that appears when another one goes": ("@a@b:c:d", "@aSomebody"),
+    "an MXID that appears when another one goes": ("@x,@bob:b.org:c.org", "Somebody"),
     "no MXID": ("mail@home: at 10:30", "mail@home: at 10:30"),
 }
 
@@ -55,4 +56,4 @@ def test_cleaning_twice_changes_nothing(text: str) -> None:
     """Clean text is clean, and names nobody."""
     once = clean_text(text)
     assert clean_text(once) == once
-    assert not holds_mxid(once)
+    assert not mxids.holds(once)

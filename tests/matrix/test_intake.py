@@ -62,11 +62,28 @@ async def test_an_event_that_can_not_be_written_silences_nobody(stage: Shell) ->
 
 async def test_state_that_can_not_be_written_costs_no_room(stage: Shell) -> None:
     """The rest of the state block counts, the members among it."""
-    poison = state("m.room.name", bottomless())
+    poison = state("m.room.encryption", bottomless())
     await stage.intake.take(batch(info(START, "started"), before=room_state(poison)))
     assert await journaled(stage) == [START]
     assert await current(stage, "m.room.member", ALICE) is not None
-    assert await current(stage, "m.room.name") is None
+    assert await current(stage, "m.room.encryption") is None
+
+
+async def test_texts_without_end_are_cut_where_they_enter(stage: Shell) -> None:
+    """Of a room's or member's name what may be shown is kept, and nothing else that its event holds."""
+    long = {"name": "n" * 60_000, "url": "mxc://hs/" + "u" * 60_000, "more": "m" * 60_000}
+    member = {"membership": "join", "displayname": "d" * 60_000, "avatar_url": "mxc://hs/a"}
+    states = (state("m.room.name", long), state("m.room.avatar", long), state("m.room.member", member, key=ALICE))
+    await stage.intake.take(batch(info(START, "started"), before=room_state(*states)))
+    for kind, key, name in (
+        ("m.room.name", "", "name"),
+        ("m.room.avatar", "", "url"),
+        ("m.room.member", ALICE, "displayname"),
+    ):
+        kept = await current(stage, kind, key)
+        assert kept is not None
+        assert set(kept.content) <= {name, "membership"}
+        assert len(kept.content[name]) == 2000
 
 
 async def test_a_store_in_trouble_takes_nothing_and_keeps_the_token(

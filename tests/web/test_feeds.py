@@ -14,7 +14,7 @@ import bot.web.feeds
 import bot.web.library
 from bot.feeds.model import Channel, Item
 from bot.feeds.rss import render
-from storage.records import RecordingState, Room, Visibility
+from storage.records import RecordingState, Room, UserId, Visibility
 from tests.web.world import ALICE, BOB, World
 
 GZIP = {"Accept-Encoding": "br, gzip;q=0.8"}
@@ -218,6 +218,17 @@ async def test_name_and_topic_come_from_the_room(world: World, client: ClientSes
     xml = await xml_of(client, f"/r/{room.key}/feed.xml")
     assert "<title>Radio &lt;&amp;&gt; Somebody</title>" in xml
     assert "@" not in xml
+
+
+async def test_words_of_a_room_are_read_with_its_servers(world: World, client: ClientSession, room: Room) -> None:
+    """A room's name and topic keep a time, and lose ids of its members' servers in every form, and those alone."""
+    await world.member(room, UserId("@eve:cellar"))
+    await world.state(room, "m.room.name", {"name": "Live @18:30 with %40eve%3Acellar"})
+    await world.state(room, "m.room.topic", {"topic": "by @eve:cellar, git@github.com:me/tool.git, @max:attic"})
+    await world.change(room)
+    xml = await xml_of(client, f"/r/{room.key}/feed.xml")
+    assert "<title>Live @18:30 with Somebody</title>" in xml
+    assert "by Somebody, git@github.com:me/tool.git, @max:attic" in xml
 
 
 async def test_nameless_room_is_called_by_its_first_public_speaker(world: World, client: ClientSession) -> None:

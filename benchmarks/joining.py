@@ -73,7 +73,7 @@ async def whole_files(studio: Studio, ffmpeg: Ffmpeg, name: str, sound: Pcm, for
         path = studio.record(f"{name}.{number}", sound[start:end], form)
         if form is FRAMES:
             tagged(path, end - start)
-        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=3600)
+        facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
         pieces.append(Sound(path, facts.container, False, facts.samples))
     return Case(name, pieces, sound, CUTS[1:-1])
 
@@ -102,7 +102,7 @@ async def slices(studio: Studio, ffmpeg: Ffmpeg, sound: Pcm) -> Case:
     for number, (first, last) in enumerate(pairwise(cuts)):
         path = studio.folder / f"slice.{number}.ogg"
         path.write_bytes(data[: starts[2]] + data[starts[first] : starts[last]])
-        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=3600)
+        facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
         assert facts.ogg is not None
         trimmed = facts.samples + facts.ogg.pre_skip
         pieces.append(Sound(path, facts.container, number > 0, Samples(trimmed if number else facts.samples)))

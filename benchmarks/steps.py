@@ -54,7 +54,7 @@ async def stored(folder: Path, ffmpeg: Ffmpeg, chunk_seconds: int) -> list[Piece
     for number, piece in enumerate(line.slices(SECONDS, chunk_seconds)):
         path = folder / f"{number}.ogg"
         await asyncio.to_thread(path.write_bytes, piece.data)
-        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=HOUR)
+        facts = await inspect_chunk(path, ffmpeg, max_seconds=HOUR)
         assert facts.ogg is not None
         pieces.append(Sound(path, facts.container, number > 0, facts.ogg.packet_samples if number else facts.samples))
     return pieces

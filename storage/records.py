@@ -140,16 +140,37 @@ class OggFacts:
     end_granule: int  # of the last page; below start + packets when the end is trimmed
     eos: bool
     pre_skip: Samples
-    packet_samples: Samples  # sum of all packets' durations
+    packet_samples: Samples  # sum of all packets' durations, and of the silence for those that are lost between them
     contiguous: bool  # page numbers run on without a hole inside the chunk
     head_sha256: str  # of the OpusHead packet: another head, another run
+    agrees: bool = True  # granules count what the packets do; else they prove nothing
+    begins: bool | None = None  # the sound follows right behind the headers; None: not known, for it is an old row
+    last_samples: Samples | None = None  # packets of the last page with any; None: not known
+
+    @property
+    def begins_run(self) -> bool:
+        """No sound of its stream comes before it. Headers of more than one page move the first page of sound, but not
+        its granule."""
+        if self.begins is not None:
+            return self.begins
+        return self.first_page <= 2 or self.start_granule == 0
 
     def end_trim(self, begins_at: int | None = None) -> Samples:
-        """What the granule of the last page cuts off the end of a stream (RFC 7845, section 4.4). A last page that
-        stands alone in its chunk tells its end only: `begins_at` is the granule that the chunk before it ends with."""
+        """What the granule of the last page cuts off the end of a stream (RFC 7845, section 4.4): no more than that
+        page holds. A last page that stands alone in its chunk tells its end only: `begins_at` is the granule that the
+        chunk before it ends with."""
         begin = self.start_granule if begins_at is None else max(begins_at, self.start_granule)
         surplus = begin + self.packet_samples - self.end_granule
-        return Samples(surplus if self.eos and 0 <= surplus <= self.packet_samples else 0)
+        most = self.packet_samples if self.last_samples is None else self.last_samples
+        return Samples(surplus if self.eos and self.agrees and 0 <= surplus <= most else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A stretch inside a chunk whose sound is damaged or lost. Silence stands for it."""
+
+    at: Samples  # from the first sample of the chunk; Ogg Opus: of its packets, with the pre-skip
+    samples: Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +183,8 @@ class ChunkFacts:
     sample_rate: int  # of the source
     channels: int
     ogg: OggFacts | None = None
+    holes: tuple[Hole, ...] = ()  # in order, without overlap; their samples are counted above
+    told: Samples | None = None  # the length that the file claims, where it is not the one that was counted
 
 
 @dataclass(frozen=True, slots=True)

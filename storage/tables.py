@@ -34,6 +34,7 @@ from storage.records import (
     EncryptedFile,
     EndedBy,
     HistoryVisibility,
+    Hole,
     JobKind,
     JobState,
     Loss,
@@ -120,6 +121,8 @@ class Facts(TypeDecorator[ChunkFacts]):
             sample_rate=value["sample_rate"],
             channels=value["channels"],
             ogg=OggFacts(**ogg) if ogg else None,
+            holes=tuple(Hole(**hole) for hole in value.get("holes", ())),
+            told=value.get("told"),
         )
 
 

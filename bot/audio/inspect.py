@@ -16,7 +16,6 @@ from bot.audio.resampling import at_48_khz
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
 
-ANNOUNCED_TIMES = 10  # longer than so many times what its event says: a bomb, or another file
 SPARSE_S = 900.0  # so much sound may be in however few bytes: somebody forgot that they are muted
 SPARSEST = 500  # bytes for each second where there is more: two thirds of the lowest rate of any codec of speech
 USUAL = 2 * SAMPLE_RATE  # samples of all channels in a second: of what has more, less may be sparse
@@ -28,9 +27,9 @@ SHORT = SAMPLE_RATE  # samples
 """A chunk that lacks no more of what its container says is kept, with silence for it: frames were damaged."""
 
 
-async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, announced_ms: int | None, max_seconds: float) -> ChunkFacts:
-    """What the bytes say; neither name nor mimetype is looked at. Ogg Opus is walked page by page, anything else
-    decoded once. A tail without packets, as Element Web sends it, has 0 samples.
+async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float) -> ChunkFacts:
+    """What the bytes say; neither name, mimetype nor what the event announced is looked at. Ogg Opus is walked page by
+    page, anything else decoded once. A tail without packets, as Element Web sends it, has 0 samples.
 
     Raises GiveUp with `empty`, `not_audio`, `truncated`, `bad_checksum`, `headers_missing`, `too_long` or
     `undecodable`, and TryLater when ffmpeg hangs.
@@ -46,8 +45,6 @@ async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, announced_ms: int | None,
     if source.rate:
         _refuse_odd(source.rate, source.channels)
     bound = _bearable(path, max_seconds, source.rate, source.channels)
-    if announced_ms is not None and announced_ms > 0 and container is not Container.OGG_OPUS:
-        bound = min(bound, announced_ms / 1000 * ANNOUNCED_TIMES)
     heard, alike = await _decoded(path, container, ffmpeg, bound, source)
     channels = 1 if alike else source.channels
     facts = ChunkFacts(container, exact, heard, sample_rate=source.rate, channels=channels)
@@ -60,7 +57,7 @@ def _refuse_odd(rate: int, channels: int) -> None:
 
 
 def _too_long() -> GiveUp:
-    return GiveUp("the chunk is longer than announced or allowed", reason="too_long")
+    return GiveUp("the chunk is longer than allowed", reason="too_long")
 
 
 def _compared(facts: ChunkFacts, told: Told) -> ChunkFacts:

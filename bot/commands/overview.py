@@ -67,6 +67,7 @@ async def _problems(asked: Asked) -> list[str]:
         troubles = (
             *account.off_lengths(await tracks.off_by(asked.db, recording.id)),
             *account.off_announced(ledger),
+            *account.off_told(ledger),
             *(account.troubles(ledger) if recording.state is not RecordingState.COMPLETE else ()),
         )
         found += [replies.trouble(recording.code, told, chunks) for told, chunks in troubles]

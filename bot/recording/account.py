@@ -28,6 +28,8 @@ NOTICED = SAMPLE_RATE // 100
 """Samples: less than 10 ms nobody hears, and no frame of any codec is shorter."""
 ANNOUNCED_WRONG = SAMPLE_RATE
 """Samples: Element Web announces up to 0.6 s too much for the last chunk of a run."""
+TOLD_WRONG = SAMPLE_RATE // 10
+"""Samples: less is the padding of a codec."""
 TOLD_SINGLY = 3
 """Gaps; of more only the sum and the first place are said."""
 
@@ -177,7 +179,14 @@ def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
     states = list(WHY)
     absent = sorted(filter(_is_absent, ledger.entries), key=lambda entry: states.index(entry.state))
     counted = Counter(said for entry in absent if (said := why(entry)) != ON_ITS_WAY)
-    return tuple((said, count) for said, count in counted.items() if said)
+    return (*((said, count) for said, count in counted.items() if said), *_in_part(ledger))
+
+
+def _in_part(ledger: Ledger) -> Iterator[tuple[str, int]]:
+    """How many chunks are damaged inside, and how much of their sound that is."""
+    torn = [sum(hole.samples for hole in entry.holes) for entry in ledger.entries if entry.holes]
+    if torn:
+        yield f"came damaged in part: {_tenths(sum(torn))} can't be heard", len(torn)
 
 
 def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
@@ -193,12 +202,34 @@ def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
 def off_announced(ledger: Ledger) -> tuple[tuple[str, int], ...]:
     """How many chunks hold more or less sound than their events announced, and by how much in all. What is there is
     heard; but a speaker may miss something that never was in the file."""
-    found = []
-    for word, lengths in _apart((entry.off_announced for entry in ledger.entries), ANNOUNCED_WRONG):
-        holds, event = ("holds", "its event") if len(lengths) == 1 else ("hold", "their events")
+    differences = (entry.off_announced for entry in ledger.entries)
+    return tuple(_held(differences, ANNOUNCED_WRONG, "its event announced", "their events announced"))
+
+
+def off_told(ledger: Ledger) -> tuple[tuple[str, int], ...]:
+    """The same against what their files claim: what can be counted is heard."""
+    differences = (entry.off_told for entry in ledger.entries)
+    return tuple(_held(differences, TOLD_WRONG, "its file claims", "their files claim"))
+
+
+def _held(differences: Iterable[Samples], noticed: int, one: str, many: str) -> Iterator[tuple[str, int]]:
+    for word, lengths in _apart(differences, noticed):
         less = "less" if word == "shorter" else "more"
-        found.append((f"{holds} {_tenths(sum(lengths))} {less} sound than {event} announced", len(lengths)))
-    return tuple(found)
+        told = f"{_tenths(sum(lengths))} {less} sound than"
+        yield (f"holds {told} {one}", 1) if len(lengths) == 1 else (f"hold {told} {many}", len(lengths))
+
+
+def note(entry: Entry) -> str | None:
+    """What is to be said of a chunk that is heard: a damaged part, or a claim about it that is wrong."""
+    if entry.holes:
+        return "damaged in part"
+    for difference, noticed, claimed in (
+        (entry.off_told, TOLD_WRONG, "its file claims"),
+        (entry.off_announced, ANNOUNCED_WRONG, "its event announced"),
+    ):
+        if abs(difference) >= noticed:
+            return f"holds {'more' if difference > 0 else 'less'} sound than {claimed}"
+    return None
 
 
 def _apart(differences: Iterable[Samples], noticed: int) -> Iterator[tuple[str, list[Samples]]]:
@@ -226,4 +257,4 @@ def gaps(ledger: Ledger) -> Iterator[Silence]:
         while entry is not None and entry.position < gap.position + gap.samples:
             said[why(entry) or ""] = None
             entry = next(silent, None)
-        yield Silence(to_ms(gap.position), to_ms(gap.samples), "; ".join(said))
+        yield Silence(to_ms(gap.position), to_ms(gap.samples), "; ".join(said) or WHY[gap.reason])

@@ -5,10 +5,11 @@
   two numbers, and the pages tell the truth.
 - What is not there goes where its number says; if pages are missing in a run, into that hole. An event that can't be
   decrypted has no number: it stands for one that is absent, by its place in the timeline.
-- A hole in the middle is silence: as long as the granules say, else as its event announced, else as the median chunk.
-  After the last sound there is none: nobody can know that there was more to hear.
-- A run's head pays the pre-skip, once. If the head is missing the first chunk that is there pays, so that it stands
-  where it will stand when the head turns up.
+- A hole in the middle is silence: as long as the granules say, else as its event announced, else as the median chunk
+  (`silence`). After the last sound there is none: nobody can know that there was more to hear.
+- A run's head pays the pre-skip, once, also when it is missing: then the silence that stands for it is so much shorter.
+  So what comes after it is heard from its first packet on, and stands where it will stand when the head turns up.
+- A part of a chunk that is damaged or lost is silence inside it, and a gap of its own.
 - All of this is in strangers' hands, so what is invented is bounded: silence here, absent numbers in `places`.
 """
 
@@ -16,19 +17,21 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from statistics import median_low
+from itertools import chain, pairwise
 
 from bot.recording.orphans import numbered, ordinary
 from bot.recording.places import Layout, Place, arrange
 from bot.recording.runs import Run, audible, pages, sort
+from bot.recording.silence import measure, own_length
 from storage.records import (
     BlobKey,
     Chunk,
+    ChunkFacts,
     ChunkState,
     Container,
     EndedBy,
     EventId,
+    Hole,
     OggFacts,
     Recording,
     Samples,
@@ -39,6 +42,7 @@ from storage.records import (
 MAX_SILENCE = 6 * 3600 * 48_000
 """Samples in one recording; a number that jumps must not become days of silence."""
 
+NOTHING = Samples(0)
 WAITING = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.WAITING_FOR_MEDIA})
 OF_NO_USE = frozenset({ChunkState.STORED, ChunkState.DAMAGED})  # once another chunk with the number is heard
 
@@ -59,6 +63,8 @@ class Entry:
     container: Container = Container.UNKNOWN
     reason: str | None = None  # the chunk's: a short code
     announced: Samples | None = None  # what its event said of its length: a hint, never a clock
+    off_told: Samples = NOTHING  # so many samples more than its file claims are in it; below 0: fewer
+    holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
 
     @property
     def sounds(self) -> bool:
@@ -146,13 +152,12 @@ def fingerprint(ledger: Ledger) -> str:
 
 def _entries(places: Sequence[Place]) -> Iterator[Entry]:
     sounds = tuple(_sounds(places))
-    lengths = [length for length, _ in sounds if length]
-    median = median_low(lengths) if lengths else 0
+    silences = measure(places, [length for length, _ in sounds if length])
     last = max((index for index, (length, _) in enumerate(sounds) if length), default=-1)
     position, silence_left = 0, MAX_SILENCE
     for index, (place, (length, continues)) in enumerate(zip(places, sounds, strict=True)):
         if length is None:
-            wanted, timing = _absence(place, median)
+            wanted, timing = silences.silence(place)
             samples = min(wanted, silence_left) if index < last else 0
             silence_left -= samples
         else:
@@ -177,7 +182,16 @@ def _entry(place: Place, position: int, samples: int, timing: Timing, *, continu
         container=facts.container if facts else Container.UNKNOWN,
         reason=chunk.reason if chunk else None,
         announced=to_samples(chunk.announced_ms) if chunk and chunk.announced_ms is not None else None,
+        off_told=Samples(facts.samples - facts.told) if facts and facts.told is not None else NOTHING,
+        holes=_holes(facts, samples) if facts else (),
     )
+
+
+def _holes(facts: ChunkFacts, samples: int) -> tuple[Hole, ...]:
+    """Those inside the last `samples` of a chunk: of a run's head the pre-skip is not heard."""
+    skip = facts.ogg.packet_samples - facts.ogg.end_trim() - samples if facts.ogg else 0
+    inside = ((max(0, hole.at - skip), min(samples, hole.at + hole.samples - skip)) for hole in facts.holes)
+    return tuple(Hole(Samples(at), Samples(end - at)) for at, end in inside if at < end)
 
 
 def _timing(place: Place) -> Timing:
@@ -186,7 +200,6 @@ def _timing(place: Place) -> Timing:
 
 def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
     """For each place the length of its sound (None: there is none), and whether it carries on the sound before it."""
-    begun: set[int] = set()  # runs that paid their pre-skip
     nearest: Run | None = None
     before: OggFacts | None = None  # of the nearest
     for place in places:
@@ -198,50 +211,29 @@ def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
         follows = before if nearest is place.run else None
         if place.run is None or ogg is None:
             yield chunk.facts.samples, False
-        elif id(place.run) in begun:
-            yield _packets(ogg, follows), nearest is place.run
         else:
-            yield max(0, _packets(ogg) - ogg.pre_skip), False
+            yield own_length(ogg, follows, head=place.run.head is chunk), nearest is place.run
             if not ogg.packet_samples:
                 continue
-            begun.add(id(place.run))
         nearest, before = place.run, ogg
-
-
-def _packets(ogg: OggFacts, before: OggFacts | None = None) -> int:
-    """Samples in all packets, less what the last page cuts off at its end. `before`: the sound that it carries on."""
-    begins_at = before.end_granule if before is not None and before.last_page + 1 == ogg.first_page else None
-    return ogg.packet_samples - ogg.end_trim(begins_at)
-
-
-def _absence(place: Place, median: int) -> tuple[int, Timing]:
-    """How long the silence in a place is, if sound comes after it."""
-    chunk = place.chunk
-    facts = chunk.facts if chunk else None
-    if place.room is not None:
-        return place.room, Timing.EXACT
-    if place.empty:
-        return 0, Timing.EXACT
-    if facts is not None and facts.ogg is not None and place.run is not None:
-        return _packets(facts.ogg), Timing.EXACT
-    if facts is not None:
-        return facts.samples, facts.timing
-    if chunk is not None and chunk.announced_ms is not None:
-        return to_samples(chunk.announced_ms), Timing.ESTIMATED
-    return median, Timing.ESTIMATED
 
 
 def _gaps(entries: Iterable[Entry]) -> list[Gap]:
     """Silences that follow one another for the same reason are one gap."""
     gaps: list[Gap] = []
-    for entry in entries:
-        if not entry.silence or not entry.samples:
-            continue
-        if gaps and gaps[-1].reason is entry.state and gaps[-1].position + gaps[-1].samples == entry.position:
-            gaps[-1] = replace(gaps[-1], samples=Samples(gaps[-1].samples + entry.samples))
+    for gap in chain.from_iterable(map(_own_gaps, entries)):
+        if gaps and gaps[-1].reason is gap.reason and gaps[-1].position + gaps[-1].samples == gap.position:
+            gaps[-1] = replace(gaps[-1], samples=Samples(gaps[-1].samples + gap.samples))
         else:
-            gaps.append(Gap(entry.position, entry.samples, entry.state))
+            gaps.append(gap)
     return gaps
+
+
+def _own_gaps(entry: Entry) -> Iterator[Gap]:
+    if entry.silence and entry.samples:
+        yield Gap(entry.position, entry.samples, entry.state)
+    for hole in entry.holes:
+        yield Gap(Samples(entry.position + hole.at), hole.samples, ChunkState.DAMAGED)
 
 
 def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, EventId]]) -> Iterator[Entry]:
@@ -271,7 +263,7 @@ def _judged(
     absent = [index for index, entry in enumerate(entries) if entry.state is ChunkState.MISSING]
     if any(index < last and not layout.places[index].empty for index in absent):
         return False, False, False
-    if any(_beheaded(run) for run in runs):
+    if any(_beheaded(run) for run in runs) or any(entry.holes for entry in entries):
         return False, False, False
     proofs = [_proved(run) for run in runs if any(map(audible, run.chunks))]
     proved = all(proofs)
@@ -293,6 +285,5 @@ def _proved(run: Run) -> bool | None:
     facts = [ogg for chunk in run.chunks if (ogg := pages(chunk))]
     if not facts:
         return None
-    begins = facts[0].first_page <= 2 or facts[0].start_granule == 0
     runs_on = all(after.first_page == before.last_page + 1 for before, after in pairwise(facts))
-    return begins and runs_on and all(ogg.contiguous for ogg in facts) and facts[-1].eos
+    return facts[0].begins_run and runs_on and all(ogg.contiguous for ogg in facts) and facts[-1].eos

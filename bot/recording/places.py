@@ -147,15 +147,16 @@ def _hole(before: Chunk | None, after: Chunk) -> tuple[bool, int | None]:
         return False, None
     sound = there.packet_samples > 0  # else there is no granule
     if before is None:
-        # Headers of more than one page move the first page of sound, but not its granule.
-        missing = there.first_page > 2 and (there.start_granule > 0 or not sound)
-        return missing, there.start_granule if missing and sound else None
+        missing = not there.begins_run and (there.start_granule > 0 or not sound or not there.agrees)
+        known = missing and sound and there.agrees
+        return missing, max(0, there.start_granule - there.pre_skip) if known else None
     here = pages(before)
     assert here is not None
     if there.first_page == here.last_page + 1:
         return False, None
     samples = there.start_granule - here.start_granule - here.packet_samples
-    return True, samples if sound and here.packet_samples > 0 and samples >= 0 else None
+    known = sound and here.packet_samples > 0 and here.agrees and there.agrees
+    return True, samples if known and samples >= 0 else None
 
 
 class _Pool:

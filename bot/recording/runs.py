@@ -35,6 +35,12 @@ class Run:
         """Page numbers go on over several chunks."""
         return len(self.chunks) > 1
 
+    @property
+    def head(self) -> Chunk | None:
+        """The chunk that its sound begins with; None where that is not there."""
+        first = pages(self.chunks[0])
+        return self.chunks[0] if first and first.begins_run else None
+
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
@@ -159,7 +165,7 @@ def _same(one: Chunk, other: Chunk) -> bool:
         return True
     facts = pages(other)
     assert facts is not None
-    whole = facts.eos and (facts.first_page <= 2 or facts.start_granule == 0)
+    whole = facts.eos and facts.begins_run
     return one.blob is not None and one.blob == other.blob and not whole
 
 

@@ -76,7 +76,7 @@ class _Group:
 def _groups(entries: Iterable[Entry]) -> list[_Group]:
     groups: list[_Group] = []
     for entry in entries:
-        why = account.why(entry)
+        why = account.why(entry) or account.note(entry)
         if groups and _goes_on(groups[-1], entry, why):
             before = groups[-1]
             groups[-1] = replace(before, last=entry, count=before.count + 1, samples=before.samples + entry.samples)

@@ -114,12 +114,8 @@ class Fetching:
             await self._refuse_when_out(recording)
             await self._refuse_when_full(recording)
             fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
-            facts = await inspect_chunk(
-                part,
-                self._ffmpeg,
-                announced_ms=chunk.announced_ms,
-                max_seconds=self._settings.recording.max_broadcast_s,
-            )
+            max_seconds = self._settings.recording.max_broadcast_s
+            facts = await inspect_chunk(part, self._ffmpeg, max_seconds=max_seconds)
         except GiveUp as error:
             return ChunkFailed(chunk.event_id, _state_for(error.reason), error.reason)
         return ChunkStored(chunk.event_id, BlobKey(fetched.sha256), fetched.bytes, facts)

@@ -36,7 +36,7 @@ PADDED = 12_000  # samples: more than any encoder's delay and padding at 8 kHz
 
 
 async def look(path: Path, ffmpeg: Ffmpeg) -> ChunkFacts:
-    return await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=60)
+    return await inspect_chunk(path, ffmpeg, max_seconds=60)
 
 
 def recorded(studio: Studio, name: str, sound: Pcm, form: tuple[str, ...], rate: int, channels: int) -> Path:

@@ -67,7 +67,7 @@ async def test_seams(form: tuple[str, ...], ffmpeg: Ffmpeg, studio: Studio, tmp_
     pieces: list[Piece] = []
     for number, (start, end) in enumerate(pairwise(cuts)):
         path = studio.record(f"{number}.bin", sound[start:end], form)
-        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=60)
+        facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
         assert facts.samples == end - start
         pieces.append(Sound(path, facts.container, False, facts.samples))
     heard, mismatches = await joined(pieces, ffmpeg, tmp_path)
@@ -88,7 +88,7 @@ async def test_seams_of_an_older_decoder(ffmpeg: Ffmpeg, studio: Studio, tmp_pat
     pieces = []
     for number, part in enumerate(parts):
         path = studio.record(f"{number}.m4a", part, M4A)
-        facts = await inspect_chunk(path, Ffmpeg(str(older)), announced_ms=None, max_seconds=60)
+        facts = await inspect_chunk(path, Ffmpeg(str(older)), max_seconds=60)
         assert facts.samples == len(part)
         pieces.append(Sound(path, facts.container, False, facts.samples))
     heard, mismatches = await joined(pieces, Ffmpeg(str(older)), tmp_path)
@@ -102,7 +102,7 @@ async def test_he_aac(name: str, late: int, ffmpeg: Ffmpeg, tmp_path: Path) -> N
     """The right sound; where nothing tells the padding it is heard: a tenth of a second."""
     sound = signal(4 * 48_000 + 12_345)
     path = Path(__file__).parents[1] / "data" / "he_aac" / name
-    facts = await inspect_chunk(path, ffmpeg, announced_ms=4257, max_seconds=60)
+    facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
     heard, mismatches = await joined([Sound(path, facts.container, False, facts.samples)], ffmpeg, tmp_path)
     assert mismatches == []
     for place in (5000, 60_000, 150_000):

@@ -58,7 +58,7 @@ async def recorded(chunks: dict[int, bytes], folder: Path, ffmpeg: Ffmpeg) -> Re
     written(chunks, folder)
     found = []
     for number in chunks:
-        facts = await inspect_chunk(folder / str(number), ffmpeg, announced_ms=5600, max_seconds=60)
+        facts = await inspect_chunk(folder / str(number), ffmpeg, max_seconds=60)
         found.append(stored(str(number), number, facts))
     return Recorded(found, folder, ffmpeg)
 
@@ -155,5 +155,5 @@ async def test_another_codec_without_headers(codec: str, studio: Studio, ffmpeg:
     for count in range(1, 4):
         path.write_bytes(joined(pages[-count:]))
         with pytest.raises(GiveUp) as caught:
-            await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=60)
+            await inspect_chunk(path, ffmpeg, max_seconds=60)
         assert caught.value.reason == "headers_missing"

@@ -85,11 +85,11 @@ class Result:
     hummed: bool = False
 
 
-async def take(path: Path, ffmpeg: Ffmpeg, announced_ms: int | None) -> Result:
+async def take(path: Path, ffmpeg: Ffmpeg) -> Result:
     """What happens to a chunk on its way: looked into, then decoded in the length that it was found to have."""
     result = Result()
     try:
-        facts = await inspect_chunk(path, ffmpeg, announced_ms=announced_ms, max_seconds=BROADCAST_S)
+        facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     except GiveUp as refused:
         result.reason = refused.reason
         return result
@@ -126,9 +126,9 @@ class Weighed:
     child_bytes: int  # of the largest child, at most; never less than of its parent when it was started
 
 
-def weigh(path: Path, exe: str, announced_ms: int | None) -> Weighed:
+def weigh(path: Path, exe: str) -> Weighed:
     before = cpu()
-    result = asyncio.run(take(path, Ffmpeg(exe), announced_ms))
+    result = asyncio.run(take(path, Ffmpeg(exe)))
     own, children = (
         resource.getrusage(who).ru_maxrss << 10 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
@@ -159,7 +159,7 @@ async def test_attack(
     attack: Attack = ATTACKS[name]
     path = chunk_of(tmp_path, attack.make(kit))
     loop = asyncio.get_running_loop()
-    weighed = await loop.run_in_executor(scales, weigh, path, ffmpeg.exe, attack.announced_ms)
+    weighed = await loop.run_in_executor(scales, weigh, path, ffmpeg.exe)
     assert weighed.result.reason in (attack.outcomes or {""})
     assert weighed.cpu_s <= CPU_S
     assert weighed.own_bytes <= MEMORY
@@ -173,7 +173,7 @@ async def test_attack(
 async def test_playlist(cloak: str, kit: Kit, ffmpeg: Ffmpeg, listener: Listener, tmp_path: Path) -> None:
     """A playlist or manifest is no sound, whatever it is wrapped in: nothing that it names is opened."""
     for name, text in playlists(kit).items():
-        result = await take(chunk_of(tmp_path, CLOAKS[cloak](text)), ffmpeg, 5000)
+        result = await take(chunk_of(tmp_path, CLOAKS[cloak](text)), ffmpeg)
         assert result.reason in REASONS | {""}, name
         assert result.reason or cloak not in {"bare", "ogg_magic", "mp4", "caf", "flac", "matroska"}, name
         assert not result.hummed, name
@@ -184,7 +184,7 @@ async def test_time_stamps_that_jump(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Ten packets with ten seconds between them are as much sound as ten packets, when they are counted and when they
     are joined; jumps behind what is allowed hide nothing."""
     path = chunk_of(tmp_path, matroska(*(cluster(number * 10_000, LONG) for number in range(10))))
-    facts = await inspect_chunk(path, ffmpeg, announced_ms=1200, max_seconds=BROADCAST_S)
+    facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     assert facts.samples == 10 * 5760 - 3840
     sound, wrong = Sound(path, facts.container, continues=False, samples=facts.samples), list[Mismatch]()
     async with aclosing(pcm([sound], ffmpeg, path.parent, report=wrong.append)) as blocks:
@@ -197,7 +197,7 @@ async def test_packets_that_no_decoder_takes(ffmpeg: Ffmpeg, tmp_path: Path) -> 
     bad = bytes([31 << 3 | 2, 200, 1])  # two frames of 20 ms, the first longer than both
     data = opus([*[bytes([31 << 3, 1, 2])] * 100, bad, bad, *[bytes([31 << 3, 1, 2])] * 100])
     path = chunk_of(tmp_path, data)
-    facts = await inspect_chunk(path, ffmpeg, announced_ms=4080, max_seconds=BROADCAST_S)
+    facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     sound, wrong = Sound(path, facts.container, continues=False, samples=facts.samples), list[Mismatch]()
     async with aclosing(pcm([sound], ffmpeg, path.parent, report=wrong.append)) as blocks:
         assert sum([len(block) async for block in blocks]) == facts.samples
@@ -218,10 +218,10 @@ def test_pages_are_walked_in_stretches() -> None:
 async def test_hours_are_counted_to_the_end(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A file of more sound than others can wait for is as long as it is."""
     path = chunk_of(tmp_path, wav(8, 1, 8000, bytes(8000 * 1000)))
-    facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=BROADCAST_S)
+    facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     assert facts.samples == 1000 * 48_000
     with pytest.raises(GiveUp) as refused:
-        await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=950)
+        await inspect_chunk(path, ffmpeg, max_seconds=950)
     assert refused.value.reason == "too_long"
 
 
@@ -230,14 +230,14 @@ async def test_cut_anywhere(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path:
     """A file that ends anywhere is refused by name, or has no more sound than the whole."""
     data = studio.record("whole", signal(24_001), (FORMS | {"opus": OPUS})[form]).read_bytes()
     for cut in CUTS:
-        result = await take(chunk_of(tmp_path, data[:cut]), ffmpeg, 500)
+        result = await take(chunk_of(tmp_path, data[:cut]), ffmpeg)
         assert result.reason in REASONS | {""}
         assert result.samples <= 24_001 + 3200, cut
 
 
 async def test_the_canary_can_be_heard(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """The test's own ear works: the canary sent as a chunk is noticed."""
-    assert (await take(chunk_of(tmp_path, kit.canary.read_bytes()), ffmpeg, 1000)).hummed
+    assert (await take(chunk_of(tmp_path, kit.canary.read_bytes()), ffmpeg)).hummed
 
 
 async def test_memory_is_limited_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +258,7 @@ async def test_what_is_opened(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     for name in ("mp4_with_outside_data", "subtitles_with_outside_names"):
         path = chunk_of(tmp_path, ATTACKS[name].make(kit))
         if tracer is None:
-            assert not (await take(path, ffmpeg, 5000)).hummed
+            assert not (await take(path, ffmpeg)).hummed
             continue
         pipe = tmp_path / name
         os.mkfifo(pipe)  # children may write no file

@@ -18,13 +18,13 @@ EXACT, ESTIMATED = Timing.EXACT, Timing.ESTIMATED
 SLACK = {ESTIMATED: 3000, EXACT: 0}
 
 
-async def look(path: Path, ffmpeg: Ffmpeg, announced_ms: int | None = None, max_seconds: float = 3600) -> ChunkFacts:
-    return await inspect_chunk(path, ffmpeg, announced_ms=announced_ms, max_seconds=max_seconds)
+async def look(path: Path, ffmpeg: Ffmpeg, max_seconds: float = 3600) -> ChunkFacts:
+    return await inspect_chunk(path, ffmpeg, max_seconds=max_seconds)
 
 
-async def reason(path: Path, ffmpeg: Ffmpeg, announced_ms: int | None = None, max_seconds: float = 3600) -> str:
+async def reason(path: Path, ffmpeg: Ffmpeg, max_seconds: float = 3600) -> str:
     with pytest.raises(GiveUp) as caught:
-        await look(path, ffmpeg, announced_ms, max_seconds)
+        await look(path, ffmpeg, max_seconds)
     return caught.value.reason
 
 
@@ -101,14 +101,14 @@ async def test_other_rate(studio: Studio, ffmpeg: Ffmpeg) -> None:
 async def test_real_chunk(ffmpeg: Ffmpeg) -> None:
     """A chunk of a real Element Web gives the facts of its pages."""
     chunk = captured("plain")[0]
-    assert await look(chunk.path, ffmpeg, chunk.announced_ms) == chunk.facts
+    assert await look(chunk.path, ffmpeg) == chunk.facts
 
 
 async def test_empty_tail(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     """Element Web's tail without sound is no damage."""
     path = tmp_path / "tail"
     path.write_bytes(headers() + page([], 9, -1, flags=4))
-    assert (await look(path, ffmpeg, 0)).samples == 0
+    assert (await look(path, ffmpeg)).samples == 0
 
 
 async def test_whole_files_chained(tmp_path: Path, studio: Studio, ffmpeg: Ffmpeg) -> None:
@@ -157,14 +157,6 @@ async def test_cut_off(studio: Studio, ffmpeg: Ffmpeg, form: tuple[str, ...]) ->
     assert await reason(path, ffmpeg) == "truncated"
 
 
-async def test_much_longer_than_announced(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """More than ten times what the event says is refused; a client that is a little wrong is believed."""
-    path = studio.record("a.wav", signal(LENGTH), WAV)
-    assert await reason(path, ffmpeg, announced_ms=LENGTH // 48 // 11) == "too_long"
-    assert (await look(path, ffmpeg, announced_ms=LENGTH // 48 // 9)).samples == LENGTH
-    assert (await look(path, ffmpeg, announced_ms=0)).samples == LENGTH
-
-
 async def test_longer_than_a_broadcast(studio: Studio, ffmpeg: Ffmpeg) -> None:
     """No chunk is longer than a broadcast may be, whatever its container."""
     for form in (WAV, OPUS):
@@ -180,4 +172,4 @@ async def test_a_wave_file_of_a_million_seconds(tmp_path: Path, ffmpeg: Ffmpeg) 
     path.write_bytes(
         struct.pack("<4sI4s", b"RIFF", len(data) + 36, b"WAVE") + form + struct.pack("<4sI", b"data", len(data)) + data
     )
-    assert await reason(path, ffmpeg, announced_ms=120_000) in {"too_long", "undecodable"}
+    assert await reason(path, ffmpeg) in {"too_long", "undecodable"}

@@ -69,7 +69,7 @@ async def sliced(
     pieces = []
     for number, (start, end) in enumerate(pairwise(places)):
         path = recorded(sound[start:end], rate, form, folder / f"{number}.bin")
-        facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=60)
+        facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
         assert facts.samples == at_48_khz(end - start, rate)
         pieces.append(Sound(path, facts.container, False, facts.samples))
     return pieces
@@ -262,7 +262,7 @@ async def test_changes_within(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     )
     path = tmp_path / "mixed"
     path.write_bytes((low + high) * 10)
-    facts = await inspect_chunk(path, ffmpeg, announced_ms=None, max_seconds=60)
+    facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
     assert 4 * SAMPLE_RATE < facts.samples < 8 * SAMPLE_RATE
     heard = await joined([Sound(path, facts.container, False, facts.samples)], ffmpeg, tmp_path)
     assert np.abs(heard).max() < 1

@@ -176,21 +176,18 @@ class Truth:
 
     def _take(self, take: Take, known: list[Piece]) -> Iterator[Part]:
         """Up to the last page that is known, every sample stands where it was spoken."""
-        at, skip = 0, take.skip
+        at = take.skip
         for piece in known:
-            yield Quiet(piece.start - at, piece.start - at)
+            before = max(0, piece.start - at)
+            yield Quiet(before, before)
             row = self.row(piece)
             assert row is not None
-            if row.state is ChunkState.STORED:
-                heard = max(0, piece.samples - skip)
-                if heard:
-                    yield Sound(piece.first + piece.samples - heard, heard, row.event_id)
-                skip = 0
-            else:
-                yield Quiet(piece.samples, piece.samples)
-            at = piece.start + piece.samples
-        if known and skip:
-            yield Quiet(-skip, -skip)
+            heard = max(0, piece.start + piece.samples - max(at, piece.start))
+            if row.state is not ChunkState.STORED:
+                yield Quiet(heard, heard)
+            elif heard:
+                yield Sound(piece.first + piece.samples - heard, heard, row.event_id)
+            at = max(at, piece.start + piece.samples)
 
     def _is_known(self, piece: Piece) -> bool:
         """Its pages are."""

@@ -21,8 +21,9 @@ from bot.settings import Settings, StorageSettings
 from bot.worker import lanes
 from storage.database import FILE_NAME, Connection
 from storage.errors import DiskFullError
-from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState
+from storage.records import SAMPLE_RATE, ChunkState, EndedBy, EventId, HeardEvent, RecordingState
 from storage.store import Store
+from tests.audio.hostile import LONG, opus
 from tests.line.replay import ALICE, INFO, Capture, Line, address_of, assert_heard_whole, encoded, line
 
 QUIET_S = 60
@@ -295,19 +296,37 @@ async def test_announced_sizes_are_hints(it: Line, good: Capture, tmp_path: Path
     await assert_good(it, good, tmp_path)
 
 
+@pytest.mark.parametrize("told", [5, 1, 80_000_000])
+async def test_announced_lengths_in_another_unit(it: Line, good: Capture, told: int) -> None:
+    """Chunks in a container that must be decoded, with seconds for milliseconds or nonsense in their events, are as
+    long as they are, and one that is lost is silence of their length; `status` tells the difference."""
+    sound = await encoded(good.files[0], *WAV)
+    carol = Speaker(good)
+    chunks = [carol.chunk(number, media(str(number)), info={"duration": told}) for number in (1, 2, 3)]
+    it.serves({media("1"): sound, media("2"): HTML, media("3"): sound})
+    await it.move_in(good)
+    await it.tell(good.room, [carol.began, *chunks, carol.stop(3)])
+    await it.pass_by(QUIET_S)
+    ledger = await it.ledger(carol.broadcast)
+    lengths = [entry.samples for entry in ledger.entries]
+    assert lengths[0] > 5 * SAMPLE_RATE
+    assert lengths == [lengths[0]] * 3
+    assert "sound than their events announced" in await it.ask(good.room, "!aircheck status")
+
+
 async def test_a_chunk_that_is_refused_ends_no_broadcast(
     it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """One has more bytes than are taken, one is ten times as long as its event says: they are refused, what comes
-    after them is recorded, and the room reads why."""
+    """One has more bytes than are taken, one more sound than so few bytes may hold: they are refused, what comes after
+    them is recorded, and the room reads why."""
     sound = await encoded(good.files[0], *WAV)
     carol = Speaker(good)
     large, long, fine = (
         carol.chunk(1, media("large"), info={"duration": 5600}),
-        carol.chunk(2, media("long"), info={"duration": 300}),
+        carol.chunk(2, media("long"), info={"duration": 5600}),
         carol.chunk(3, media("fine"), info={"duration": 5600}),
     )
-    it.serves({media("large"): bytes(1_000_001), media("long"): sound, media("fine"): sound})
+    it.serves({media("large"): bytes(1_000_001), media("long"): opus([LONG] * 8000), media("fine"): sound})
     await it.move_in(good)
     await it.tell(good.room, [carol.began, large])
     await it.tell(good.room, [long])

@@ -8,7 +8,18 @@ from bot.recording import account
 from bot.recording.chapters import marks
 from bot.recording.ledger import fingerprint, lay_out
 from bot.recording.lengths import player_clock, spoken_gap
-from storage.records import Chunk, ChunkState, DurationMs, EndedBy, Recording, RecordingState, Samples, to_ms
+from storage.records import (
+    Chunk,
+    ChunkState,
+    DurationMs,
+    EndedBy,
+    Hole,
+    Recording,
+    RecordingState,
+    Samples,
+    to_ms,
+    to_samples,
+)
 from tests.recording.stage import absent, mp4, recording, stored
 
 HERE, DAMAGED, WAITING = ChunkState.STORED, ChunkState.DAMAGED, ChunkState.WAITING_FOR_KEY
@@ -170,6 +181,32 @@ def test_what_events_announced_is_compared_with_what_is_heard() -> None:
         ("holds 50.0 s more sound than its event announced", 1),
     )
     assert account.off_announced(lay_out(over(), [exact, hasty])) == ()
+
+
+def test_what_files_claim_is_compared_with_what_was_counted() -> None:
+    """A page clock that runs slow, a header that says more than there is; what a codec's padding explains is not."""
+    claims = [None, 40_000, 59_950, 62_000]
+    told = [replace(mp4(60), told=None if ms is None else to_samples(DurationMs(ms))) for ms in claims]
+    ledger = lay_out(over(), [stored(f"${number}", number, facts) for number, facts in enumerate(told, start=1)])
+    assert account.off_told(ledger) == (
+        ("holds 2.0 s less sound than its file claims", 1),
+        ("holds 20.0 s more sound than its file claims", 1),
+    )
+    assert [account.note(entry) for entry in ledger.entries] == [
+        None,
+        "holds more sound than its file claims",
+        None,
+        "holds less sound than its file claims",
+    ]
+
+
+def test_a_chunk_that_is_damaged_in_part_is_told() -> None:
+    """Its gap has a reason, its row a note, and `status` says how much of it can't be heard."""
+    facts = replace(mp4(60), holes=(Hole(to_samples(DurationMs(2000)), to_samples(DurationMs(500))),))
+    ledger = lay_out(over(), [stored("$1", 1, mp4(60)), stored("$2", 2, facts)])
+    assert account.troubles(ledger) == (("came damaged in part: 0.5 s can't be heard", 1),)
+    assert [gap.why for gap in account.gaps(ledger)] == [account.WHY[DAMAGED]]
+    assert [account.note(entry) for entry in ledger.entries] == [None, "damaged in part"]
 
 
 def test_a_double_is_no_loss() -> None:

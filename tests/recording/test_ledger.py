@@ -10,8 +10,10 @@ from storage.records import (
     Chunk,
     ChunkFacts,
     ChunkState,
+    DurationMs,
     EndedBy,
     EventId,
+    Hole,
     Position,
     Recording,
     RecordingState,
@@ -79,7 +81,7 @@ def test_end_trim_of_a_last_page_that_stands_alone() -> None:
     assert ledger.samples == 8 * PAGE - PRE_SKIP - 500
     assert ledger.complete
     beheaded = lay_out(OVER, [absent("$1", 1, ChunkState.DAMAGED), stored("$2", 2, cut)])
-    assert beheaded.entries[1].samples == PAGE - PRE_SKIP
+    assert beheaded.entries[1].samples == PAGE
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -141,13 +143,14 @@ def test_missing_in_the_middle_of_a_run_is_as_long_as_the_granules_say() -> None
 
 
 def test_missing_head_of_a_run() -> None:
-    """If the head is lost, what follows stands where it will stand when the head turns up."""
+    """If the head is lost, what follows is heard from its first packet on, and stands where it will stand with it."""
     facts = slices([7, 3])
     lost = lay_out(OVER, [stored("$2", 2, facts[1])])
     healed = lay_out(OVER, [stored("$1", 1, facts[0]), stored("$2", 2, facts[1])])
     assert shape(lost) == [(None, 1, "missing"), ("$2", 2, "stored")]
     assert lost.samples == healed.samples
-    assert lost.gaps == (Gap(Samples(0), Samples(7 * PAGE), ChunkState.MISSING),)
+    assert lost.gaps == (Gap(Samples(0), Samples(7 * PAGE - PRE_SKIP), ChunkState.MISSING),)
+    assert (lost.entries[1].position, lost.entries[1].samples) == (7 * PAGE - PRE_SKIP, 3 * PAGE)
 
 
 def test_several_missing_in_front_of_a_run() -> None:
@@ -155,7 +158,7 @@ def test_several_missing_in_front_of_a_run() -> None:
     facts = slices([7, 7, 7, 3])
     ledger = lay_out(OVER, [stored("$3", 3, facts[2]), stored("$4", 4, facts[3])])
     assert [number for _, number, _ in shape(ledger)] == [1, 2, 3, 4]
-    assert (ledger.samples, [gap.samples for gap in ledger.gaps]) == (24 * PAGE - PRE_SKIP, [14 * PAGE])
+    assert (ledger.samples, [gap.samples for gap in ledger.gaps]) == (24 * PAGE - PRE_SKIP, [14 * PAGE - PRE_SKIP])
 
 
 def test_head_of_the_second_run_leaves_the_tail_of_the_first() -> None:
@@ -165,7 +168,7 @@ def test_head_of_the_second_run_leaves_the_tail_of_the_first() -> None:
     ledger = lay_out(OVER, chunks)
     assert [number for _, number, _ in shape(ledger)] == [1, 2, 3, 4, 5]
     assert [entry.timing for entry in ledger.entries[2:4]] == [Timing.ESTIMATED, Timing.EXACT]
-    assert ledger.entries[3].samples == 7 * PAGE
+    assert ledger.entries[3].samples == 7 * PAGE - PRE_SKIP
 
 
 def test_several_missing_share_the_hole() -> None:
@@ -189,7 +192,7 @@ def test_slow_head_waits_in_front_of_its_tail() -> None:
     tail = slices([7, 3])[1]
     ledger = lay_out(OVER, [stored("$tail", 1, tail), absent("$head", 2, ChunkState.WAITING_FOR_MEDIA)])
     assert shape(ledger) == [("$head", 2, "waiting_for_media"), ("$tail", 1, "stored")]
-    assert ledger.gaps == (Gap(Samples(0), Samples(7 * PAGE), ChunkState.WAITING_FOR_MEDIA),)
+    assert ledger.gaps == (Gap(Samples(0), Samples(7 * PAGE - PRE_SKIP), ChunkState.WAITING_FOR_MEDIA),)
 
 
 def test_pages_run_on_so_nothing_is_missing() -> None:
@@ -216,6 +219,64 @@ def test_announced_length_of_a_chunk_that_is_waited_for() -> None:
     assert ledger.gaps == (Gap(Samples(5 * SECOND), Samples(4 * SECOND), ChunkState.WAITING_FOR_MEDIA),)
     assert ledger.entries[1].timing is Timing.ESTIMATED
     assert ledger.waiting
+
+
+@pytest.mark.parametrize("told", [1 / 1000, 1000])
+def test_announced_lengths_that_are_wrong_measure_nothing(told: float) -> None:
+    """Where the chunks that are there hold far more or less than announced, a lost one is as long as the median."""
+
+    def ms(length_s: float) -> DurationMs:
+        return DurationMs(round(1000 * told * length_s))
+
+    there = [replace(stored(f"${n}", n, mp4(5)), announced_ms=ms(5)) for n in (1, 3)]
+    lost = absent("$2", 2, ChunkState.DAMAGED, announced_ms=ms(4))
+    assert [gap.samples for gap in lay_out(OVER, [there[0], lost, there[1]]).gaps] == [5 * SECOND]
+
+
+def test_an_announced_length_that_no_chunk_has_measures_nothing() -> None:
+    """Hours in one chunk are not believed, even of a client whose other chunks are right."""
+    there = [replace(stored(f"${n}", n, mp4(5)), announced_ms=DurationMs(5000)) for n in (1, 3)]
+    lost = absent("$2", 2, ChunkState.DAMAGED, announced_ms=36_000_000)
+    assert [gap.samples for gap in lay_out(OVER, [there[0], lost, there[1]]).gaps] == [5 * SECOND]
+
+
+def test_a_hole_inside_a_chunk_is_a_gap_of_its_own() -> None:
+    """The chunk is stored and as long as it was; silence stands for the part that is lost, so it is not complete."""
+    facts = replace(mp4(5), holes=(Hole(Samples(2 * SECOND), Samples(SECOND)),))
+    ledger = lay_out(announced(2), [stored("$1", 1, mp4(5)), stored("$2", 2, facts)])
+    assert shape(ledger) == [("$1", 1, "stored"), ("$2", 2, "stored")]
+    assert ledger.samples == 10 * SECOND
+    assert ledger.gaps == (Gap(Samples(7 * SECOND), Samples(SECOND), ChunkState.DAMAGED),)
+    assert (ledger.complete, ledger.certain) == (False, False)
+
+
+def test_a_hole_stands_in_its_place_whether_the_pre_skip_is_heard_or_not() -> None:
+    """Its place is counted in packets; of a run's head the pre-skip is left out, and of the hole what lies in it."""
+    first, second = (replace(each, holes=(Hole(Samples(0), Samples(PAGE)),)) for each in slices([7, 3]))
+    ledger = lay_out(OVER, [stored("$1", 1, first), stored("$2", 2, second)])
+    assert [(gap.position, gap.samples) for gap in ledger.gaps] == [
+        (0, PAGE - PRE_SKIP),
+        (7 * PAGE - PRE_SKIP, PAGE),
+    ]
+
+
+def test_runs_whose_granules_prove_nothing_pay_the_pre_skip_once() -> None:
+    """Where granules are all 0 only the pages behind the headers are a beginning, and a hole has no length of its
+    own."""
+    pieces = [_without_granules(each) for each in slices([7, 7, 7])]
+    ledger = lay_out(OVER, [stored(f"${n}", n, each) for n, each in enumerate(pieces, start=1)])
+    assert [entry.samples for entry in ledger.entries] == [7 * PAGE - PRE_SKIP, 7 * PAGE, 7 * PAGE]
+    lacking = lay_out(OVER, [stored("$1", 1, pieces[0]), stored("$3", 3, pieces[2])])
+    assert [entry.timing for entry in lacking.entries] == [Timing.EXACT, Timing.ESTIMATED, Timing.EXACT]
+    beheaded = lay_out(OVER, [stored("$2", 2, pieces[1])])
+    assert shape(beheaded) == [(None, 1, "missing"), ("$2", 2, "stored")]
+    assert beheaded.entries[1].samples == 7 * PAGE
+
+
+def _without_granules(facts: ChunkFacts) -> ChunkFacts:
+    assert facts.ogg is not None
+    ogg = replace(facts.ogg, start_granule=0, end_granule=0, agrees=False, begins=facts.ogg.first_page == 2)
+    return replace(facts, ogg=ogg)
 
 
 def test_median_chunk_for_what_nobody_saw() -> None:

@@ -1,6 +1,6 @@
 """Any order, any duplicates, any loss: the same archive, or a listed gap."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -16,6 +16,7 @@ from storage.records import (
     ChunkState,
     EndedBy,
     EventId,
+    Hole,
     MediaSource,
     MxcUri,
     OggFacts,
@@ -178,8 +179,18 @@ ANY_PAGES = st.builds(
     packet_samples=st.integers(0, 20 * PAGE).map(Samples),
     contiguous=st.booleans(),
     head_sha256=st.sampled_from(["one", "two"]),
+    agrees=st.booleans(),
+    begins=st.none() | st.booleans(),
+    last_samples=st.none() | st.integers(0, 2 * PAGE).map(Samples),
 )
-ANY_FACTS = st.one_of(ANY_PAGES.map(with_pages), st.floats(0, 300).map(mp4), st.just(ogg(2, 5, 0, eos=True)))
+ANY_HOLES = st.lists(st.integers(1, PAGE), max_size=3).map(
+    lambda lengths: tuple(Hole(Samples(2 * PAGE * n), Samples(length)) for n, length in enumerate(lengths))
+)
+ANY_FACTS = st.builds(
+    lambda facts, holes: replace(facts, holes=holes),
+    st.one_of(ANY_PAGES.map(with_pages), st.floats(0, 300).map(mp4), st.just(ogg(2, 5, 0, eos=True))),
+    ANY_HOLES,
+)
 NUMBERS = st.none() | st.integers(1, 6) | st.sampled_from([MAX_JUMP, 99_999, 100_000])
 WITHOUT_SOUND = [
     state
@@ -214,7 +225,10 @@ def test_a_ledger_holds_whatever_comes(chunks: list[Chunk], last: int | None, da
     assert sorted(listed) == sorted(chunk.event_id for chunk in chunks)
     assert _runs_on(ledger)
     assert sum(entry.samples for entry in ledger.entries if entry.silence) <= MAX_SILENCE
-    assert sum(gap.samples for gap in ledger.gaps) == sum(entry.samples for entry in ledger.entries if entry.silence)
+    silent = sum(entry.samples for entry in ledger.entries if entry.silence)
+    holes = sum(hole.samples for entry in ledger.entries for hole in entry.holes)
+    assert sum(gap.samples for gap in ledger.gaps) == silent + holes
+    assert all(hole.at + hole.samples <= entry.samples for entry in ledger.entries for hole in entry.holes)
     assert len(ledger.entries) <= 2 * len(chunks) + MAX_ABSENT
     assert not (ledger.certain and not ledger.complete)
     assert not (ledger.complete and (ledger.gaps or not ledger.sounds))

@@ -193,6 +193,7 @@ def _handlers(
     outbox = Outbox(
         store,
         session.sending,
+        us=session.user_id,
         invites=settings.matrix.invites,
         addresses=personal,
         take_state=intake.refresh,

@@ -5,7 +5,7 @@ were there.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
@@ -66,6 +66,18 @@ def may_redact(user: UserId, sender: UserId, room: RoomPower) -> bool:
     return power_of(user, room) >= (CREATOR if level is None else level)
 
 
+def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
+    """Whether state of this type is the user's to send (Client-Server API, m.room.power_levels, `events`). Level
+    unreadable, or room unknown: nobody."""
+    if room.create is None:
+        return False
+    events = room.power.content.get("events") if room.power else None
+    if isinstance(events, Mapping) and kind in events:
+        level = _level(events[kind], _version(room.create))
+        return power_of(user, room) >= (CREATOR if level is None else level)
+    return power_of(user, room) >= _state_default(room)
+
+
 def may_hear(visibility: HistoryVisibility, started: Position, member: StateEvent | None) -> bool:
     """Whether a listener hears what began at `started` under this history visibility. Only while they are joined:
     all of it where members read the past, else what began since their last join."""
@@ -77,6 +89,12 @@ def may_hear(visibility: HistoryVisibility, started: Position, member: StateEven
 def shows_the_past(visibility: HistoryVisibility) -> bool:
     """Whether whoever joins may read what was said before."""
     return visibility in (HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE)
+
+
+def nobody_else(members: Iterable[StateEvent], users: Collection[str]) -> bool:
+    """Whether a room with these members is between these users: nobody else is joined, invited or asks to be."""
+    there = {one.state_key for one in members if membership(one.content) in ("join", "invite", "knock")}
+    return there <= set(users)
 
 
 def history_visibility(state: StateEvent | None) -> HistoryVisibility:
@@ -92,9 +110,18 @@ def predecessor(create: StateEvent | None) -> RoomId | None:
     """The room that this m.room.create says to go on from (Client-Server API, room upgrades). Anybody can make a
     room that says so of any other."""
     said = create.content.get("predecessor") if create else None
-    room_id = said.get("room_id") if isinstance(said, Mapping) else None
+    return _room_id(said.get("room_id") if isinstance(said, Mapping) else None)
+
+
+def replacement(tombstone: StateEvent | None) -> RoomId | None:
+    """The room that this m.room.tombstone says to go on in (Client-Server API, room upgrades); None for one that was
+    redacted or is empty."""
+    return _room_id(tombstone.content.get("replacement_room") if tombstone else None)
+
+
+def _room_id(said: object) -> RoomId | None:
     # A lone surrogate, which JSON can hold and no database, is not printable.
-    return RoomId(room_id) if isinstance(room_id, str) and room_id.isprintable() else None
+    return RoomId(said) if isinstance(said, str) and said.isprintable() else None
 
 
 def invite_allowed(patterns: Iterable[str], user: UserId) -> bool:

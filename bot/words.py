@@ -7,6 +7,11 @@ GOES_ON_ELSEWHERE = (
 SHOWN_CHARACTERS = 100
 """Of a room's name, on one line: what stands around it is ours."""
 
+PODCAST_IS_BACK = (
+    "This room's podcast went on in another room, which this room never named as its replacement. It is back here, "
+    "under its old addresses. A moderator can say `record on` to record here again."
+)
+
 
 def continues_podcast(*, public: bool) -> str:
     """Of a room that is the heir of one that was upgraded."""

@@ -2,17 +2,21 @@
 
 The rooms of one podcast stand in a line, each the heir of the one before. The first gives it its names: key, GUID and
 personal addresses. The last, the present one, gives the rights: its members, moderators and visibility decide.
+
+Only links that the old room has confirmed count (`bot.matrix.succession`). One that an earlier version made without
+asking the old room is pending: it counts for nothing until the old room's state is read.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.dialects.sqlite import insert
 
 from storage import rooms
 from storage.database import Connection
-from storage.records import Room, RoomId
-from storage.tables import heirs
+from storage.records import Room, RoomId, UserId, Visibility
+from storage.tables import heirs, hosts
 
 MOST_ROOMS = 50
 """In one line: each look at a podcast walks along it."""
@@ -21,15 +25,25 @@ MOST_ROOMS = 50
 async def line(db: Connection, room_id: RoomId) -> tuple[RoomId, ...]:
     """The rooms of a room's podcast, the oldest first, the present one last; mostly the room alone."""
     found = [room_id]
-    while (before := await _neighbour(db, heirs.c.room_id, heirs.c.heir == found[0])) is not None:
+    while (before := await predecessor(db, found[0])) is not None:
         found.insert(0, before)
-    while (after := await _neighbour(db, heirs.c.heir, heirs.c.room_id == found[-1])) is not None:
+    while (after := await heir(db, found[-1])) is not None:
         found.append(after)
     return tuple(found)
 
 
+async def predecessor(db: Connection, room_id: RoomId) -> RoomId | None:
+    """The room that this one is the heir of."""
+    return await _neighbour(db, heirs.c.room_id, heirs.c.heir == room_id)
+
+
+async def heir(db: Connection, room_id: RoomId) -> RoomId | None:
+    """The room that goes on with the podcast of this one."""
+    return await _neighbour(db, heirs.c.heir, heirs.c.room_id == room_id)
+
+
 async def _neighbour(db: Connection, column: ColumnElement[str], where: ColumnElement[bool]) -> RoomId | None:
-    found = (await db.execute(select(column).where(where))).scalar_one_or_none()
+    found = (await db.execute(select(column).where(where, heirs.c.confirmed))).scalar_one_or_none()
     return RoomId(found) if found is not None else None
 
 
@@ -41,17 +55,18 @@ async def present(db: Connection, room_id: RoomId) -> RoomId:
 async def podcast(db: Connection, line: Sequence[RoomId], names: Room | None = None) -> Room:
     """The podcast of a line of known rooms as if it were one room: the present one, under the key and GUID of `names`
     (else of the first). The revision rises with a change in any of them. To be looked at, never to be saved.
+
+    It is private while an heir is pending, which may have closed it since.
     """
-    if names is not None and len(line) == 1:
-        return names
     every = []
     for room_id in line:
-        found = await rooms.room(db, room_id)
+        found = names if names is not None and names.room_id == room_id else await rooms.room(db, room_id)
         assert found is not None, "an heir and who left it something are known rooms"
         every.append(found)
     named = names or every[0]
     return replace(
         every[-1],
+        visibility=Visibility.PRIVATE if await pending(db, line[-1]) else every[-1].visibility,
         key=named.key,
         podcast_guid=named.podcast_guid,
         revision=sum(room.revision for room in every),
@@ -60,11 +75,43 @@ async def podcast(db: Connection, line: Sequence[RoomId], names: Room | None = N
 
 
 async def inherit(db: Connection, old: RoomId, new: RoomId) -> bool:
-    """`new` goes on with the podcast of `old`, for good. False, and nothing is changed, where `old` has an heir or
-    `new` is one, or where the line would be a ring or too long. Both rooms are known.
+    """Lets `new` go on with the podcast of `old`. False, and nothing is changed, where `old` has an heir or `new` is
+    one, or where the line would be a ring or too long. Both rooms are known. Pending links give way.
     """
     before, after = await line(db, old), await line(db, new)
     if before[-1] != old or after[0] != new or new in before or len(before) + len(after) > MOST_ROOMS:
         return False
-    await db.execute(heirs.insert().values(room_id=old, heir=new))
+    in_the_way = or_(heirs.c.room_id == old, heirs.c.heir == new)
+    await db.execute(delete(heirs).where(in_the_way, ~heirs.c.confirmed))
+    await db.execute(heirs.insert().values(room_id=old, heir=new, confirmed=True))
     return True
+
+
+async def pending(db: Connection, old: RoomId) -> RoomId | None:
+    """The heir that an earlier version gave `old`, and that `old` has not confirmed yet."""
+    statement = select(heirs.c.heir).where(heirs.c.room_id == old, ~heirs.c.confirmed)
+    found = (await db.execute(statement)).scalar_one_or_none()
+    return RoomId(found) if found is not None else None
+
+
+async def end(db: Connection, old: RoomId) -> None:
+    """Ends the line behind `old`: it has its podcast again, and its former heir stands alone."""
+    await db.execute(delete(heirs).where(heirs.c.room_id == old))
+
+
+# ---- who let the bot into a room by `record on`; who invited it stands in the room's own row
+
+
+async def let_in(db: Connection, room_id: RoomId, user_id: UserId) -> None:
+    """Notes that a moderator of this room said `record on` there."""
+    await db.execute(insert(hosts).values(room_id=room_id, user_id=user_id).on_conflict_do_nothing())
+
+
+async def let_in_by(db: Connection, room_id: RoomId) -> tuple[UserId, ...]:
+    found = select(hosts.c.user_id).where(hosts.c.room_id == room_id).order_by(hosts.c.user_id)
+    return tuple(UserId(user_id) for user_id in (await db.execute(found)).scalars())
+
+
+async def forget_hosts(db: Connection, room_id: RoomId) -> None:
+    """The bot is out of the room: what let it in counts no more."""
+    await db.execute(delete(hosts).where(hosts.c.room_id == room_id))

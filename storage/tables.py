@@ -363,6 +363,14 @@ heirs = Table(
     metadata,
     Column("room_id", String(255), ForeignKey("rooms.room_id"), primary_key=True),
     Column("heir", String(255), ForeignKey("rooms.room_id"), nullable=False, unique=True),
+    Column("confirmed", Boolean, nullable=False, server_default="0"),  # by the old room's tombstone
+)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
 )
 
 redacted = Table(

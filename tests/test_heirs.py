@@ -1,4 +1,4 @@
-"""A room was upgraded: the new one has its podcast if a moderator of both lets the bot in, else nothing of it."""
+"""A room was upgraded: the new one has its podcast if the old one names it and a moderator of both lets the bot in."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from bot import rules
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
-from storage import archive, heirs, rooms
+from storage import archive, heirs, journal, rooms, tables
 from storage.records import (
     BlobKey,
     EventId,
@@ -22,23 +23,33 @@ from storage.records import (
     UserId,
     Visibility,
 )
-from tests.shell import ALICE, BOT, ROOM, START, Shell, chunk, heard, info, shell, state
+from tests.shell import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, shell, state
 
 NEW = RoomId("!new:hs")
 MALLORY = UserId("@mallory:hs")
 ADMIN = UserId("@admin:hs")
 UPGRADED = {"room_id": ROOM, "event_id": "$tombstone"}
 LATER = EventId("$later")
+TOMBSTONE = "m.room.tombstone"
 INVITED_BY_THE_MOD: dict[str, Any] = {"host": ALICE, "mods": (ALICE,), "predecessor": UPGRADED}
 
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
-    """Alice's room, recorded and private; Mallory is a member."""
+    """Alice's room, recorded and private; Mallory is a member; it names the new room as its replacement."""
     async with shell(tmp_path / "data") as made:
         await made.join()
-        await made.hear(heard("$m", "m.room.member", {"membership": "join"}, state_key=MALLORY))
+        await made.hear(heard("$m", "m.room.member", {"membership": "join"}, state_key=MALLORY), tombstone())
         yield made
+
+
+def tombstone(replacement: Any = NEW, event_id: str = "$tombstone", sender: UserId = ALICE) -> HeardEvent:
+    content = {} if replacement is None else {"body": "moved", "replacement_room": replacement}
+    return heard(event_id, TOMBSTONE, content, state_key="", sender=sender)
+
+
+def redaction(of: str, sender: UserId = ALICE) -> HeardEvent:
+    return heard(f"$redaction{of}", "m.room.redaction", {"redacts": of}, redacts=of, sender=sender)
 
 
 async def room(stage: Shell, room_id: RoomId = NEW) -> Room:
@@ -149,7 +160,7 @@ async def test_who_may_not_publish_makes_no_public_heir(
     async with shell(tmp_path / "data", feeds={"public_by": public_by}) as stage:
         await stage.join()
         powers = heard("$p", "m.room.power_levels", {"users": {ALICE: 100, ADMIN: 100}}, state_key="")
-        await stage.hear(powers, heard("$a", "m.room.member", {"membership": "join"}, state_key=ADMIN))
+        await stage.hear(powers, heard("$a", "m.room.member", {"membership": "join"}, state_key=ADMIN), tombstone())
         await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
         await come(stage, host=host, mods=(ALICE, ADMIN), predecessor=UPGRADED)
         assert await line(stage) == (ROOM, NEW)
@@ -183,6 +194,171 @@ async def test_who_only_says_so_gets_nothing(stage: Shell, case: str) -> None:
     assert new.joined
     assert new.visibility is Visibility.PRIVATE
     assert "continues" not in await welcome(stage)
+
+
+NO_WORD: dict[str, tuple[HeardEvent, ...]] = {
+    "gone": (redaction("$tombstone"),),
+    "empty": (tombstone(None, "$second"),),
+    "another room": (tombstone("!other:hs", "$second"),),
+    "no room": (tombstone([NEW], "$second"),),
+    "from a user who may not send it": (
+        heard(
+            "$p", "m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}, "events": {TOMBSTONE: 100}}, state_key=""
+        ),
+        tombstone(NEW, "$second", MALLORY),
+    ),
+    "under a level that can't be read": (
+        heard("$p", "m.room.power_levels", {"users": {ALICE: 100}, "events": {TOMBSTONE: "high"}}, state_key=""),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_WORD)
+async def test_without_the_old_rooms_word_there_is_no_heir(stage: Shell, case: str) -> None:
+    """A moderator of both who invites the bot steals nothing while the old room's tombstone does not name the room."""
+    await stage.hear(*NO_WORD[case])
+    old = await room(stage, ROOM)
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM,)
+    assert await room(stage, ROOM) == old
+    assert "continues" not in await welcome(stage)
+
+
+async def test_a_tombstone_that_comes_after_the_bot_makes_an_heir_and_tells_it(stage: Shell) -> None:
+    """The line begins with the last condition: a public podcast stays public, and the new room hears so."""
+    await stage.hear(tombstone(None, "$none"))
+    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM,)
+    await stage.hear(tombstone(NEW, "$at last"))
+    assert await line(stage) == (ROOM, NEW)
+    assert ((await room(stage)).recording_on, (await room(stage, ROOM)).recording_on) == (True, False)
+    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == NEW]
+    assert ["continues" in body for body in said] == [False, True]
+    assert "it is public" in said[1]
+
+
+async def test_a_tombstone_that_only_the_rooms_state_shows_counts_too(stage: Shell) -> None:
+    """State that is asked for is looked at as what was heard."""
+    await stage.hear(tombstone(None, "$none"))
+    await come(stage, **INVITED_BY_THE_MOD)
+    async with stage.store.read() as db:
+        asked_at = await journal.position(db)
+    await stage.intake.refresh(ROOM, [state(TOMBSTONE, {"replacement_room": NEW})], asked_at)
+    assert await line(stage) == (ROOM, NEW)
+
+
+async def test_the_bot_may_come_into_the_new_room_first(stage: Shell) -> None:
+    """Invited into the old room only after that, it reads the old room's word there."""
+    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM,)
+    await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await stage.intake.take(batch(before=room_state(state(TOMBSTONE, {"replacement_room": NEW}))))
+    assert await line(stage) == (ROOM, NEW)
+
+
+async def test_who_invited_the_bot_and_is_made_a_moderator_later_lets_it_in(stage: Shell) -> None:
+    """Power is the last condition as well as any."""
+    await come(stage, **(INVITED_BY_THE_MOD | {"mods": (MALLORY,)}))
+    assert await line(stage) == (ROOM,)
+    await stage.intake.take(SyncBatch("power", (RoomBatch(NEW, True, new_state(ALICE, (ALICE,), UPGRADED)),)))
+    assert await line(stage) == (ROOM, NEW)
+
+
+@pytest.mark.parametrize("case", ["gone", "empty", "another room"])
+async def test_thrown_out_and_invited_again_the_bot_begins_anew(stage: Shell, case: str) -> None:
+    """A room whose tombstone names its heir no more has its own podcast again, and the former heir stands alone."""
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM, NEW)
+    await stage.hear(*NO_WORD[case])
+    assert await line(stage) == (ROOM, NEW)
+    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await stage.intake.take(batch(before=room_state()))
+    assert await line(stage) == (ROOM,)
+    assert (await room(stage, ROOM)).recording_on
+    assert (await room(stage)).recording_on
+    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == ROOM]
+    assert "From now on I record" in said[-1]
+
+
+async def test_an_heir_that_the_bot_comes_back_to_is_looked_at_again(stage: Shell) -> None:
+    """It is none any more where the old room's tombstone names it no longer."""
+    await come(stage, **INVITED_BY_THE_MOD)
+    out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
+    await stage.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
+    await stage.hear(tombstone(None, "$second"))
+    await come(stage, **INVITED_BY_THE_MOD)
+    assert await line(stage) == (ROOM,)
+
+
+async def test_who_let_the_bot_in_before_it_was_thrown_out_counts_no_more(stage: Shell) -> None:
+    """Invited back by somebody else, it is let in by nobody of both rooms."""
+    await stage.hear(tombstone(None, "$none"))
+    await come(stage, **INVITED_BY_THE_MOD)
+    async with stage.store.write() as db:
+        await heirs.let_in(db, NEW, ALICE)
+    out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
+    await stage.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
+    await come(stage, host=MALLORY, mods=(MALLORY, ALICE), predecessor=UPGRADED)
+    await stage.hear(tombstone(NEW, "$at last"))
+    assert await line(stage) == (ROOM,)
+
+
+async def test_a_redaction_of_the_tombstone_by_a_user_who_may_not_is_asked_about(stage: Shell) -> None:
+    """The tombstone counts until the homeserver shows it empty."""
+    await stage.hear(redaction("$tombstone", MALLORY))
+    assert await stage.waiting(JobKind.REFRESH) == [{}]
+    async with stage.store.read() as db:
+        kept = await rooms.state(db, ROOM, TOMBSTONE)
+        asked_at = await journal.position(db)
+    assert kept is not None
+    assert kept.content == {"replacement_room": NEW}
+    await stage.intake.refresh(ROOM, [state(TOMBSTONE, {}, event_id="$tombstone")], asked_at)
+    async with stage.store.read() as db:
+        kept = await rooms.state(db, ROOM, TOMBSTONE)
+    assert kept is not None
+    assert rules.replacement(kept) is None
+
+
+async def pend(stage: Shell) -> None:
+    """The new room as an heir that an earlier version made, by its own word."""
+    await stage.hear(tombstone(None, "$none"))
+    await come(stage, **INVITED_BY_THE_MOD)
+    async with stage.store.write() as db:
+        await db.execute(tables.heirs.insert().values(room_id=ROOM, heir=NEW, confirmed=False))
+    await change(stage, ROOM, recording_on=False)
+
+
+async def test_an_heir_of_an_earlier_version_counts_once_the_old_room_confirms_it(stage: Shell) -> None:
+    """Until the old room's state is read each has a podcast of its own; what both record stays as it is."""
+    await pend(stage)
+    assert await line(stage) == (ROOM,)
+    async with stage.store.read() as db:
+        asked_at = await journal.position(db)
+    before = await room(stage)
+    await stage.intake.refresh(ROOM, list(room_state(state(TOMBSTONE, {"replacement_room": NEW}))), asked_at)
+    assert await line(stage) == (ROOM, NEW)
+    after = await room(stage)
+    assert after.revision > before.revision
+    assert (after.recording_on, after.visibility) == (before.recording_on, before.visibility)
+
+
+async def test_an_heir_of_an_earlier_version_that_is_not_confirmed_ends(stage: Shell) -> None:
+    """The old room is told that its podcast is back. An answer that is no room's state decides nothing."""
+    await pend(stage)
+    async with stage.store.read() as db:
+        asked_at = await journal.position(db)
+    await stage.intake.refresh(ROOM, [], asked_at)
+    async with stage.store.read() as db:
+        assert await heirs.pending(db, ROOM) == NEW
+    await stage.intake.refresh(ROOM, list(room_state()), asked_at)
+    async with stage.store.read() as db:
+        assert await heirs.pending(db, ROOM) is None
+    assert await line(stage) == (ROOM,)
+    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == ROOM]
+    assert "It is back here" in said[-1]
 
 
 @pytest.mark.parametrize("membership", ["leave", "ban"])
@@ -257,8 +433,9 @@ async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(sta
     await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
     assert (await line(stage), await room(stage)) == ((ROOM, NEW), heir)
     await stage.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    named = state(TOMBSTONE, {"replacement_room": NEW})
     back = replace(
-        RoomBatch(NEW, True, new_state(ALICE, (ALICE,), None)),
+        RoomBatch(NEW, True, (*new_state(ALICE, (ALICE,), None), named)),
         room_id=ROOM,
         timeline=(heard("$back", "m.room.member", {"membership": "join"}, state_key=BOT),),
     )

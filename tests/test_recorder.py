@@ -159,6 +159,14 @@ async def reasons(stage: Shell) -> dict[str, str | None]:
         return {str(chunk.event_id): chunk.reason for chunk in await archive.chunks(db, recording.id)}
 
 
+async def test_a_name_that_somebody_else_gave_is_not_the_speakers(stage: Shell) -> None:
+    """Whoever removes a member writes their m.room.member, and could call them what they like."""
+    called = {"membership": "ban", "displayname": "Thief"}
+    await stage.hear(heard("$ban", "m.room.member", called, state_key=ALICE, sender="@mallory:hs"))
+    await stage.hear(info(START, "started"))
+    assert (await stage.recording()).broadcaster_name is None
+
+
 async def test_a_chunk_whose_key_is_withheld_says_why_until_the_key_comes(stage: Shell) -> None:
     """The client's note counts for the chunk before it and for the one after it; junk notes count for none."""
     await stage.intake.take(batch(info(START, "started"), sealed("$before")))

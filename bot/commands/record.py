@@ -3,22 +3,30 @@
 from dataclasses import replace
 from functools import partial
 
+from bot import rules
 from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
 from bot.commands.parse import Words
-from bot.matrix.succession import succeed
-from bot.words import continues_podcast
+from bot.matrix.succession import succeed, take_back
+from bot.words import GOES_ON_ELSEWHERE, continues_podcast
 from storage import archive, heirs, jobs, rooms
 from storage.records import EndedBy, JobKind, NewJob, RecordingState, Room, Visibility
 
 
 async def _switch(asked: Asked, *, on: bool) -> str:
+    room = asked.room
+    if asked.podcast.room_id != room.room_id:
+        # A moderator may take the podcast back from an heir that the room's tombstone does not name.
+        back = await take_back(asked.db, room.room_id, asked.now) if on and asked.asker.moderates else None
+        if back is None:
+            return GOES_ON_ELSEWHERE
+        room = back
     if not asked.asker.moderates:
         return replies.ONLY_MODS
-    changed = asked.room.recording_on != on
+    changed = room.recording_on != on
     heir = await _heir(asked) if on else None
     if changed or heir:
-        await rooms.save_room(asked.db, replace(heir or asked.room, recording_on=on, changed_at=asked.now))
+        await rooms.save_room(asked.db, replace(heir or room, recording_on=on, changed_at=asked.now))
     if on:
         answer = replies.recording_on(asked.asker.name, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC
@@ -27,9 +35,15 @@ async def _switch(asked: Asked, *, on: bool) -> str:
 
 
 async def _heir(asked: Asked) -> Room | None:
-    """Who moderates this room and the one that it was upgraded from lets the bot in with these words."""
+    """The room as the heir of the one that it was upgraded from: who moderates both lets the bot in by saying so."""
+    if not asked.asker.mod:
+        return None
+    await heirs.let_in(asked.db, asked.room.room_id, asked.asker.user_id)
+    old = rules.predecessor(await rooms.state(asked.db, asked.room.room_id, "m.room.create"))
+    if old is None:
+        return None
     publishes = partial(asked.settings.may_publish, mod=True)
-    return await succeed(asked.db, asked.room, asked.asker.user_id, asked.now, publishes=publishes)
+    return await succeed(asked.db, old, asked.room.room_id, asked.now, publishes=publishes)
 
 
 async def _end_what_runs(asked: Asked) -> int:
@@ -61,5 +75,6 @@ VERBS = (
         (replies.Form("record on|off", "moderators", "record this room's broadcasts, or stop it"),),
         _read,
         changes=True,
+        everywhere=True,
     ),
 )

@@ -4,21 +4,25 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules, words
+from bot import rules
 from bot.matrix.batch import Invite
-from bot.matrix.succession import Publishes, succeed
+from bot.matrix.greeting import greet
+from bot.matrix.succession import Publishes, begin_anew, succeed, take_back
 from storage import archive, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import JobKind, NewJob, Room, RoomId, UserId, Visibility
+from storage.records import JobKind, NewJob, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
 
 async def invited(db: Connection, invite: Invite, now: datetime) -> None:
-    """Whoever asked is written down; whether the bot goes is decided by a job."""
+    """Writes down who asked; whether the bot goes is decided by a job.
+
+    Whether the room is encrypted is read from its state after joining: the inviter's word could take it back.
+    """
     known = await rooms.room(db, invite.room_id)
     room = known or rooms.new_room(invite.room_id, now)
-    await rooms.save_room(db, replace(room, inviter=invite.inviter, direct=invite.direct, encrypted=invite.encrypted))
+    await rooms.save_room(db, replace(room, inviter=invite.inviter, direct=invite.direct))
     payload = {"room_id": invite.room_id, "inviter": invite.inviter}
     await jobs.add(db, NewJob(JobKind.INVITE, invite.room_id, payload), now)
 
@@ -27,7 +31,8 @@ async def joined(
     db: Connection, room_id: RoomId, now: datetime, *, us: UserId, prefix: str, publishes: Publishes
 ) -> None:
     """The bot is in: it records at once if a moderator asked it to come, and says so. The heir of a room that was
-    upgraded goes on with its podcast."""
+    upgraded goes on with its podcast; a room whose heir it did not choose has its own again."""
+    await begin_anew(db, room_id, now)
     room = await rooms.room(db, room_id)
     assert room is not None
     create = await rooms.state(db, room_id, "m.room.create")
@@ -35,41 +40,29 @@ async def joined(
     ours = await rooms.direct_user(db, room_id) is not None or (create and create.sender == us)
     direct = room.direct or bool(ours)
     power = await rooms.power(db, room_id)
-    line = await heirs.line(db, room_id)
     asked = not direct and room.inviter is not None and rules.is_mod(room.inviter, power)
-    room = replace(room, joined=True, direct=direct, recording_on=asked and line[-1] == room_id, changed_at=now)
+    room = replace(room, joined=True, direct=direct, recording_on=False, changed_at=now)
+    await rooms.save_room(db, room)
+    if asked:
+        room = await take_back(db, room_id, now) or room
+    room = replace(room, recording_on=asked and await heirs.heir(db, room_id) is None)
     await rooms.save_room(db, room)
     if not direct:
         await jobs.add(db, NewJob(JobKind.COVER, room_id, {}), now)
-        if room.inviter is not None:
-            room = await succeed(db, room, room.inviter, now, publishes=publishes) or room
+        old = rules.predecessor(create)
+        room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
     if not ours:
-        member = await rooms.state(db, room_id, "m.room.member", us)
-        subject = f"welcome:{room_id}:{member.position if member else 0}"
-        payload = {"room_id": room_id, "body": await _welcome(db, room, prefix)}
-        await jobs.add(db, NewJob(JobKind.NOTICE, subject, payload, once=True), now)
-
-
-async def _welcome(db: Connection, room: Room, prefix: str) -> str:
-    line = await heirs.line(db, room.room_id)
-    if line[-1] != room.room_id:
-        return words.GOES_ON_ELSEWHERE
-    return words.welcome(
-        records=room.recording_on,
-        direct=room.direct,
-        public=room.visibility is Visibility.PUBLIC,
-        continues=line[0] != room.room_id,
-        prefix=prefix,
-    )
+        await greet(db, room, now, prefix=prefix)
 
 
 async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     """The bot is out: what runs ends, and nothing that it knows of the room's state is current."""
     room = await rooms.room(db, room_id)
     assert room is not None
-    await rooms.save_room(db, replace(room, joined=False, changed_at=now, revision=room.revision + 1))
+    await rooms.save_room(db, replace(room, joined=False, inviter=None, changed_at=now, revision=room.revision + 1))
     await rooms.forget_state(db, room_id)
+    await heirs.forget_hosts(db, room_id)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, NewJob(JobKind.END, str(recording.id), {"by": "removed"}), now)
     log.info("no longer in a room: room=%s", room_id)

@@ -12,12 +12,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules
-from bot.matrix import arrival, dialects, missed, roomstate
+from bot.matrix import arrival, dialects, missed, roomstate, succession
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.matrix.claims import Claims
 from bot.matrix.piecewise import Part, as_piece, as_whole
 from bot.matrix.succession import Publishes
-from bot.recording.model import ChunkSealed, ChunkSent, Rejected, VoiceMessage
+from bot.recording.model import ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
 from storage import candidates, jobs, journal, messages, rooms, withheld
 from storage.database import Connection
 from storage.errors import StoreError
@@ -89,6 +89,8 @@ class Intake:
             for room in batch.rooms:
                 async with part(db, room.room_id, None):
                     await self._room(db, room, now, part)
+                    if room.joined and _may_make_a_line(room):
+                        await self._settle(db, room.room_id, now)
             await withheld.note(db, batch.withheld, now)
             if batch.new_keys:
                 await self._open(db, await journal.sealed(db, batch.new_keys), part)
@@ -183,6 +185,12 @@ class Intake:
         now = self._clock()
         async with self._store.write() as db:
             await roomstate.refresh(db, room_id, events, asked_at, now)
+            if any(event.get("type") == "m.room.create" for event in events):
+                await succession.judge_pending(db, room_id, now)
+            await self._settle(db, room_id, now)
+
+    async def _settle(self, db: Connection, room_id: RoomId, now: datetime) -> None:
+        await succession.settle(db, room_id, now, publishes=self._publishes, prefix=self._prefix)
 
     async def ask_for_state(self) -> None:
         """After a start: every room's state is read anew, those with something live first. Raises StoreError."""
@@ -208,6 +216,8 @@ class Intake:
             await roomstate.apply_state(db, heard.room_id, heard.event, position, now)
             if rules.membership(heard.event.get("content")) == "join":
                 await roomstate.hasten(db, heard.room_id, {str(heard.event["state_key"])}, now)
+        elif isinstance(redaction := dialects.read(heard), Redacted) and position is not None:
+            await roomstate.redact(db, heard.room_id, redaction, position, now)
 
     async def _is_wanted(self, db: Connection, heard: HeardEvent) -> bool:
         read = dialects.read(heard)
@@ -220,6 +230,12 @@ class Intake:
         if isinstance(read, VoiceMessage):
             return await candidates.wanted(db, heard.room_id, read.sender, dialects.INFOS)
         return read is not None or (heard.session_id is None and self._is_command(heard.event))
+
+
+def _may_make_a_line(batch: RoomBatch) -> bool:
+    """Whether it brings state that an heir depends on."""
+    events = [*batch.before, *(heard.event for heard in batch.timeline if not heard.encrypted)]
+    return any(event.get("type") in succession.MADE_OF for event in events)
 
 
 def _without_words(opened: HeardEvent, *, copy: bool) -> HeardEvent:

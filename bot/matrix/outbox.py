@@ -37,6 +37,7 @@ class Outbox:
         store: Store,
         sending: Sending,
         *,
+        us: UserId,
         invites: tuple[str, ...],
         addresses: PersonalAddresses,
         take_state: TakeState,
@@ -45,6 +46,7 @@ class Outbox:
     ) -> None:
         self._store = store
         self._sending = sending
+        self._us = us
         self._invites = invites
         self._addresses = addresses
         self._take_state = take_state
@@ -110,11 +112,13 @@ class Outbox:
         async with self._store.read() as db:
             known = await rooms.direct_room(db, user_id)
             room = await rooms.room(db, known[0]) if known else None
-            member = await rooms.state(db, known[0], "m.room.member", user_id) if known else None
-        membership = rules.membership(member.content) if member else None
-        if known is not None and room is not None and room.joined and membership == "join":
+            members = await rooms.members(db, known[0]) if known else ()
+        membership = next((rules.membership(one.content) for one in members if one.state_key == user_id), None)
+        there = room is not None and room.joined and membership == "join"
+        alone = rules.nobody_else(members, (self._us, user_id))
+        if known is not None and there and alone:
             return known[0]
-        if known is not None:
+        if known is not None and not (there and not alone):
             self._check_waiting(known[1], now, job, declined=membership in ("leave", "ban"))
         chat = await self._sending.create_direct(user_id)
         async with self._store.write() as db:

@@ -12,13 +12,16 @@ from bot import rules
 from bot.matrix import dialects, missed
 from bot.matrix.piecewise import Part, as_piece
 from bot.matrix.times import sent_at
+from bot.recording.model import Redacted
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import EventId, JobKind, Json, NewJob, Position, RoomId, StateEvent, UserId
 
+TOMBSTONE = "m.room.tombstone"
 KEPT_STATE = frozenset(
     {
         "m.room.create",
+        TOMBSTONE,
         "m.room.power_levels",
         "m.room.member",
         "m.room.name",
@@ -29,7 +32,8 @@ KEPT_STATE = frozenset(
     }
 )
 SHOWN_STATE = frozenset({"m.room.name", "m.room.avatar"})  # a feed or page changes with them
-TEXTS = {"m.room.name": "name", "m.room.avatar": "url"}
+EMPTIED_STATE = (TOMBSTONE, *sorted(SHOWN_STATE))  # a redaction leaves nothing of their content
+TEXTS = {"m.room.name": "name", "m.room.avatar": "url", TOMBSTONE: "replacement_room"}
 """State of which one text is kept, and nothing else."""
 TEXT_CHARACTERS = 2000
 """Of a name as it came: more than is ever shown. An event may hold 65,536 bytes, and a room ten thousand members."""
@@ -84,14 +88,29 @@ async def apply_state(
         old = await rooms.state(db, room_id, state.type, state.state_key)
         if old is not None and (old.position > newest or old == replace(state, position=old.position)):
             return
-    await rooms.save_state(db, state)
+    await _save(db, state, now)
     if kind == "m.room.encryption":
         room = await rooms.room(db, room_id)
         if room is not None and not room.encrypted:
             await rooms.save_room(db, replace(room, encrypted=True))  # for good: encryption is never taken back
-    if kind in SHOWN_STATE:
-        await rooms.touch(db, room_id, now)
-        await jobs.add(db, NewJob(JobKind.COVER, room_id, {}), now)
+
+
+async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
+    await rooms.save_state(db, state)
+    if state.type in SHOWN_STATE:
+        await rooms.touch(db, state.room_id, now)
+        await jobs.add(db, NewJob(JobKind.COVER, state.room_id, {}), now)
+
+
+async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Position, now: datetime) -> None:
+    """Empties the state event that is redacted, where the redactor may, and has the homeserver asked in any case."""
+    for kind in EMPTIED_STATE:
+        state = await rooms.state(db, room_id, kind)
+        if state is None or state.event_id != redaction.redacts:
+            continue
+        await jobs.add(db, NewJob(JobKind.REFRESH, room_id, {}), now)
+        if rules.may_redact(redaction.sender, state.sender, await rooms.power(db, room_id)):
+            await _save(db, replace(state, content={}, position=at), now)
 
 
 async def apply_members(

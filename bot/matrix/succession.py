@@ -1,7 +1,12 @@
 """A room was upgraded: whether the new one goes on with the old one's podcast (Client-Server API, room upgrades).
 
-That a room names another as its predecessor gives it nothing, for anybody can make such a room. A moderator of both
-must have let the bot into it; until then the archive stays under the old room's rules.
+Both rooms have to say so, and somebody of both. The new room's m.room.create names the old one, which gives it nothing
+alone, for anybody can make such a room. The old room's m.room.tombstone names the new one, sent by a user who may. And
+a moderator of both has let the bot into the new room, by an invite or by `record on` there. The bot is in both.
+
+These are met in any order, so each change in either room is a reason to look (`settle`). Until then, and after the
+line has ended, each room has a podcast of its own. A line ends by a moderator of the old room (`take_back`), or when
+the bot comes into one of its rooms anew (`begin_anew`), and never while the old room's tombstone names its heir.
 """
 
 import logging
@@ -9,37 +14,58 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules
+from bot import rules, words
+from bot.matrix.greeting import greet
+from bot.matrix.roomstate import TOMBSTONE
 from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import JobKind, NewJob, Room, RoomId, UserId, Visibility
+from storage.records import JobKind, NewJob, Room, RoomId, StateEvent, UserId, Visibility
 
 log = logging.getLogger(__name__)
+
+MADE_OF = frozenset({"m.room.create", TOMBSTONE, "m.room.power_levels", "m.room.member"})
+"""Types of state that a line depends on."""
 
 Publishes = Callable[[UserId], bool]
 """Whether this moderator of a room may make its podcast public (`feeds.public_by`)."""
 
 
-async def succeed(db: Connection, room: Room, host: UserId, now: datetime, *, publishes: Publishes) -> Room | None:
-    """`room`, into which `host` let the bot, as the heir of its predecessor, and saved; None when it is not.
+async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: Publishes, prefix: str) -> None:
+    """Begins the lines whose last condition a change in this room has met. An heir that was greeted before is told."""
+    named = rules.predecessor(await rooms.state(db, room_id, "m.room.create"))
+    replacement = rules.replacement(await rooms.state(db, room_id, TOMBSTONE))
+    for old, new in ((named, room_id), (room_id, replacement)):
+        heir = await succeed(db, old, new, now, publishes=publishes) if old and new else None
+        if heir is not None:
+            await greet(db, heir, now, prefix=prefix)
+
+
+async def succeed(
+    db: Connection, old_id: RoomId, new_id: RoomId, now: datetime, *, publishes: Publishes
+) -> Room | None:
+    """The new room as the heir of the old one, saved; None when it is not, or was before.
 
     It takes over whether the old one is recorded, its picture, and whether it is public: what begins in it from now
     on is, and nothing of before. What runs in the old room goes on there; what begins there is recorded no more.
     """
-    named = rules.predecessor(await rooms.state(db, room.room_id, "m.room.create"))
-    old = await rooms.room(db, named) if named else None
-    if old is None or not await _moderates(db, host, old.room_id, room.room_id):
+    old, new = await rooms.room(db, old_id), await rooms.room(db, new_id)
+    if old is None or new is None or await heirs.heir(db, old_id) or not await _both_say_so(db, old, new):
         return None
-    if not await heirs.inherit(db, old.room_id, room.room_id):
-        log.info("no heir: another is, or the line ends here: room=%s old=%s", room.room_id, old.room_id)
+    if await heirs.pending(db, old_id) == new_id:  # who let the bot in was asked when it was made
+        await _confirm(db, old, new, now)
         return None
-    public = old.visibility is Visibility.PUBLIC and publishes(host)
+    said_on = await heirs.let_in_by(db, new_id)
+    invited_by = () if new.inviter is None or new.direct else (new.inviter,)
+    hosts = [user for user in (*invited_by, *said_on) if await _moderates(db, user, old_id, new_id)]
+    if not hosts or not await heirs.inherit(db, old_id, new_id):
+        return None
+    public = old.visibility is Visibility.PUBLIC and any(map(publishes, hosts))
     heir = replace(
-        room,
-        recording_on=old.recording_on,
+        new,
+        recording_on=new.recording_on and (old.recording_on or bool(said_on)),
         visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
         public_since=await journal.position(db) if public else None,
-        revision=room.revision + 1,
+        revision=new.revision + 1,
         changed_at=now,
     )
     if not public:
@@ -47,8 +73,61 @@ async def succeed(db: Connection, room: Room, host: UserId, now: datetime, *, pu
     heir = await _with_picture_of(db, old, heir, now)
     await rooms.save_room(db, heir)
     await rooms.save_room(db, replace(old, recording_on=False, changed_at=now))
-    log.info("heir: room=%s old=%s recording=%s %s", heir.room_id, old.room_id, heir.recording_on, heir.visibility)
+    log.info("heir: room=%s old=%s recording=%s %s", new_id, old_id, heir.recording_on, heir.visibility)
     return heir
+
+
+async def take_back(db: Connection, room_id: RoomId, now: datetime) -> Room | None:
+    """The room with a podcast of its own again, saved: its line ends here. None while its tombstone names its heir, or
+    where it has none."""
+    heir = await heirs.heir(db, room_id)
+    if heir is None or await _named_by(db, room_id) == heir:
+        return None
+    return await _part(db, room_id, heir, now)
+
+
+async def begin_anew(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """The bot comes into a room: it is no heir any more of one whose tombstone, which can be read, names it not."""
+    before = await heirs.predecessor(db, room_id)
+    old = await rooms.room(db, before) if before else None
+    if old is None or not old.joined or (await rooms.power(db, old.room_id)).create is None:
+        return
+    if await _named_by(db, old.room_id) != room_id:
+        await _part(db, old.room_id, room_id, now)
+
+
+async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """All of a room's state was read: the heir that an earlier version gave it is confirmed by now, or is none."""
+    new_id, old = await heirs.pending(db, room_id), await rooms.room(db, room_id)
+    new = await rooms.room(db, new_id) if new_id else None
+    if new is None or old is None:
+        return
+    if await _both_say_so(db, old, new):
+        await _confirm(db, old, new, now)
+    elif await _named_by(db, room_id) != new.room_id:
+        await _part(db, room_id, new.room_id, now)
+        payload = {"room_id": room_id, "body": words.PODCAST_IS_BACK}
+        await jobs.add(db, NewJob(JobKind.NOTICE, f"back:{room_id}:{new.room_id}", payload, once=True), now)
+
+
+async def _both_say_so(db: Connection, old: Room, new: Room) -> bool:
+    """Whether the bot is in both, and each names the other by a user who may."""
+    if not old.joined or not new.joined:
+        return False
+    if rules.predecessor(await rooms.state(db, new.room_id, "m.room.create")) != old.room_id:
+        return False
+    tombstone = await _tombstone(db, old.room_id)
+    if tombstone is None or rules.replacement(tombstone) != new.room_id:
+        return False
+    return rules.may_send_state(tombstone.sender, TOMBSTONE, await rooms.power(db, old.room_id))
+
+
+async def _tombstone(db: Connection, room_id: RoomId) -> StateEvent | None:
+    return await rooms.state(db, room_id, TOMBSTONE)
+
+
+async def _named_by(db: Connection, room_id: RoomId) -> RoomId | None:
+    return rules.replacement(await _tombstone(db, room_id))
 
 
 async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
@@ -62,6 +141,42 @@ async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
         if not joined or not rules.is_mod(user, await rooms.power(db, room_id)):
             return False
     return True
+
+
+async def _confirm(db: Connection, old: Room, new: Room, now: datetime) -> None:
+    """Makes a pending link count, unless other lines stand against it by now."""
+    if await heirs.inherit(db, old.room_id, new.room_id):
+        for room in (old, new):
+            await rooms.touch(db, room.room_id, now)
+        log.info("heir confirmed: room=%s old=%s", new.room_id, old.room_id)
+
+
+async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> Room:
+    """Gives each of the two a podcast of its own from now on; the old room as it is then.
+
+    The old room is public again only if the podcast stayed so to the end, and then for what begins from now on.
+    """
+    old = await rooms.room(db, old_id)
+    podcast = await rooms.room(db, await heirs.present(db, heir))
+    assert old is not None
+    assert podcast is not None, "an heir is a known room"
+    await heirs.end(db, old_id)
+    public = old.visibility is Visibility.PUBLIC and podcast.visibility is Visibility.PUBLIC
+    if not public:
+        await archive.close(db, await heirs.line(db, old_id))
+    old = replace(
+        old,
+        visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
+        public_since=await journal.position(db) if public else None,
+        revision=old.revision + 1,
+        changed_at=now,
+    )
+    await rooms.save_room(db, old)
+    await rooms.touch(db, heir, now)
+    for room_id in (old_id, heir):
+        await jobs.add(db, NewJob(JobKind.COVER, room_id, {}), now)
+    log.warning("heir no longer: room=%s old=%s", heir, old_id)
+    return old
 
 
 async def _with_picture_of(db: Connection, old: Room, heir: Room, now: datetime) -> Room:

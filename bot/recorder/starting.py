@@ -64,8 +64,8 @@ class Starting:
 
 
 def display_name(member: StateEvent | None) -> str | None:
-    """A member's display name, as they wrote it."""
-    name = member.content.get("displayname") if member else None
+    """A member's display name, as they wrote it: whoever kicks or bans them writes their m.room.member too."""
+    name = member.content.get("displayname") if member and member.sender == member.state_key else None
     return storable(name) if isinstance(name, str) else None
 
 

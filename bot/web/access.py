@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.recording.ledger import fingerprint, lay_out
-from bot.rules import may_hear, membership, shows_the_past
+from bot.rules import may_hear, membership
 from storage.records import (
     Chunk,
     ChunkState,
     Episode,
+    HistoryVisibility,
     Listener,
     Position,
     Recording,
@@ -39,7 +40,7 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What an address turned out to name, as the archive has it: a room, which may be the heir of others that were
-    upgraded. It alone gives the rights; the address may be one of theirs."""
+    upgraded. It gives the rights, but for their recordings; the address may be one of theirs."""
 
     family: Family
     room: Room | None  # as `storage.heirs.podcast` gives it
@@ -97,9 +98,9 @@ def may_hear_it(access: Access, recording: Recording) -> bool:
         return False
     if claim.family is Family.PUBLIC:
         return recording.public
-    # What every newcomer may read is for the members of the heir; the rest for those who were there, and still are.
-    asks_here = where == access.room.room_id or shows_the_past(recording.history_visibility)
-    member = claim.member if asks_here else claim.before[where]
+    # Of an earlier room one hears what one can read there; what the whole world reads needs no membership there.
+    open_to_all = recording.history_visibility is HistoryVisibility.WORLD_READABLE
+    member = claim.member if where == access.room.room_id or open_to_all else claim.before[where]
     return may_hear(recording.history_visibility, recording.position, member)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from bot.commands import replies
 from bot.feeds.addresses import look_up_hash, token_for
+from bot.matrix.succession import settle
 from bot.words import GOES_ON_ELSEWHERE
 from storage import heirs, rooms
 from storage.records import (
@@ -25,11 +26,19 @@ NEW = RoomId("!new:hs")
 
 
 async def replaced(stage: Stage, creator: UserId = CREATOR) -> None:
-    """A second room with the same people, that says it goes on from the first."""
+    """A second room with the same people, that says it goes on from the first, which says so too."""
     await stage.open(room_id=NEW, recording_on=False)
     content = {"room_version": "12", "predecessor": {"room_id": ROOM, "event_id": "$tombstone"}}
     async with stage.store.write() as db:
         await rooms.save_state(db, StateEvent(NEW, "m.room.create", "", creator, content, Position(1)))
+    await entomb(stage, NEW)
+
+
+async def entomb(stage: Stage, replacement: str | None, room_id: RoomId = ROOM) -> None:
+    """The room's moderator names its replacement."""
+    content = {} if replacement is None else {"replacement_room": replacement}
+    async with stage.store.write() as db:
+        await rooms.save_state(db, StateEvent(room_id, "m.room.tombstone", "", MOD, content, Position(2)))
 
 
 async def inherited(stage: Stage) -> None:
@@ -123,6 +132,63 @@ async def test_the_old_room_takes_commands_no_more(stage: Stage) -> None:
     assert "!aircheck publish" in (await stage.say(MOD, "!aircheck help") or "")
     assert await stage.room() == before
     assert await stage.take(JobKind.DIRECT) == ()
+
+
+@pytest.mark.parametrize("who", [MOD, ADMIN])
+@pytest.mark.parametrize("named", [None, "!other:hs"], ids=["gone", "another room"])
+async def test_record_on_ends_a_line_that_the_rooms_tombstone_does_not_name(
+    stage: Stage, who: UserId, named: str | None
+) -> None:
+    """The old room is recorded again under its own names, and the former heir goes on alone."""
+    recording = await stage.recording()
+    names = (await stage.room()).key, (await stage.room()).podcast_guid
+    await inherited(stage)
+    await entomb(stage, named)
+    assert await stage.say(who, "!aircheck record off") == GOES_ON_ELSEWHERE
+    assert "Recording is on" in (await stage.say(who, "!aircheck record on") or "")
+    assert await line(stage) == (ROOM,)
+    old, new = await stage.room(), await stage.room(NEW)
+    assert ((old.key, old.podcast_guid), old.recording_on, old.visibility) == (names, True, Visibility.PRIVATE)
+    assert new.recording_on
+    assert recording.code in (await stage.say(MEMBER, "!aircheck list") or "")
+    assert recording.code not in (await stage.say(MEMBER, "!aircheck list", room_id=NEW) or "")
+    await stage.say(MEMBER, "!aircheck feed")
+    await stage.say(MEMBER, "!aircheck feed", room_id=NEW)
+    assert await listeners(stage) == [listener(ROOM, 1), listener(NEW, 1)]
+
+
+@pytest.mark.parametrize("who", [MEMBER, SPEAKER])
+async def test_no_member_ends_a_line(stage: Stage, who: UserId) -> None:
+    """Only a moderator of the old room takes its podcast back."""
+    await inherited(stage)
+    await entomb(stage, None)
+    assert await stage.say(who, "!aircheck record on") == GOES_ON_ELSEWHERE
+    assert await line(stage) == (ROOM, NEW)
+
+
+@pytest.mark.parametrize(("heirs_own", "expected"), [("public", Visibility.PUBLIC), ("private", Visibility.PRIVATE)])
+async def test_a_podcast_that_is_taken_back_is_no_more_public_than_it_was(
+    stage: Stage, heirs_own: str, expected: Visibility
+) -> None:
+    """What its heir's moderators made private stays so; else what begins from now on is public, and nothing more."""
+    await stage.say(MOD, "!aircheck publish public")
+    await inherited(stage)
+    await stage.say(MOD, f"!aircheck publish {heirs_own}", room_id=NEW)
+    await entomb(stage, None)
+    await stage.say(MOD, "!aircheck record on")
+    assert (await stage.room()).visibility is expected
+
+
+async def test_record_on_before_the_tombstone_lets_the_podcast_in_too(stage: Stage) -> None:
+    """The moderator's words are remembered: with the old room's word the line begins."""
+    await replaced(stage)
+    await entomb(stage, None)
+    assert "continues" not in (await stage.say(MOD, "!aircheck record on", room_id=NEW) or "")
+    await entomb(stage, NEW)
+    async with stage.store.write() as db:
+        await settle(db, ROOM, stage.clock(), publishes=lambda _: True, prefix="!aircheck")
+    assert await line(stage) == (ROOM, NEW)
+    assert (await stage.room(NEW)).recording_on
 
 
 async def test_the_address_stays_what_it_was(stage: Stage) -> None:

@@ -33,7 +33,7 @@ from storage.records import (
 from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
 from tests.interleaving.sound import RAW_FRAME, Codec
 from tests.interleaving.speaker import Broadcast, Piece, Voice
-from tests.shell import ALICE, INFO, Killed, Shell, find_ffmpeg, shell
+from tests.shell import ALICE, BOT, INFO, Killed, Shell, find_ffmpeg, shell
 
 T = TypeVar("T")
 
@@ -115,6 +115,7 @@ class Stage:
         outbox = Outbox(
             self.shell.store,
             cast("Sending", self.said),
+            us=BOT,
             invites=(),
             addresses=lambda *_: ("", ""),
             take_state=self.shell.intake.refresh,

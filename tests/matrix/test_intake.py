@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot import rules
-from bot.matrix.batch import Invite
+from bot.matrix.batch import Invite, SyncBatch
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
 from storage.records import EventId, HeardEvent, JobKind, Message, NewJob, Position, SessionId, StateEvent, UserId
@@ -236,6 +236,17 @@ async def test_an_invite_that_is_taken_back_is_not_answered(stage: Shell) -> Non
     assert len(await stage.waiting(JobKind.INVITE)) == 1
     await stage.intake.take(batch(retracted=(ROOM,)))
     assert await stage.waiting(JobKind.INVITE) == []
+
+
+async def test_an_invite_takes_no_encryption_back(stage: Shell) -> None:
+    """The inviter's word about a known room makes nothing that is said in clear a command there."""
+    await stage.intake.take(batch(before=room_state(state("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}))))
+    await stage.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
+    await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, MALLORY, direct=False, encrypted=False),)))
+    async with stage.store.read() as db:
+        room = await rooms.room(db, ROOM)
+    assert room is not None
+    assert room.encrypted
 
 
 async def test_positions_never_begin_anew(stage: Shell) -> None:

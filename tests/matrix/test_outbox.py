@@ -69,6 +69,7 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
         outbox = Outbox(
             stage.store,
             cast("Sending", homeserver),
+            us=BOT,
             invites=("*:hs",),
             addresses=lambda room_id, user_id, generation: (f"feed{generation}", "page"),
             take_state=stage.intake.refresh,
@@ -116,6 +117,24 @@ async def test_a_direct_message_waits_until_its_reader_is_there(post: Post) -> N
     await post.chat_says("join")
     await post.outbox.direct(direct(post, attempts=4))
     assert [(room, content["body"]) for room, _, content in post.homeserver.sent] == [("!chat1:hs", "hello")]
+
+
+@pytest.mark.parametrize("third", ["join", "invite", "knock"])
+async def test_nothing_is_told_in_a_direct_chat_with_a_third_person(post: Post, third: str) -> None:
+    """Whoever else is there, or may come, reads no address: its user is invited to another chat."""
+    with pytest.raises(TryLater):
+        await post.outbox.direct(direct(post))
+    await post.chat_says("join")
+    mallory = state("m.room.member", {"membership": third}, "@mallory:hs", event_id="$third")
+    (room,) = batch(before=(mallory,)).rooms
+    await post.stage.intake.take(SyncBatch("third", (replace(room, room_id=RoomId("!chat1:hs")),)))
+    with pytest.raises(TryLater):
+        await post.outbox.direct(direct(post))
+    assert post.homeserver.sent == []
+    assert post.homeserver.invited == [ALICE, ALICE]
+    await post.chat_says("join", "!chat2:hs")
+    await post.outbox.direct(direct(post))
+    assert [room_id for room_id, _, _ in post.homeserver.sent] == ["!chat2:hs"]
 
 
 async def test_who_declines_is_left_alone(post: Post) -> None:
@@ -182,6 +201,7 @@ async def test_an_upgraded_rooms_address_is_for_members_of_the_new_one(post: Pos
     asked = job(JobKind.DIRECT, {"user_id": ALICE, "room_id": ROOM}, post.clock)
     with pytest.raises(GiveUp):
         await post.outbox.direct(asked)
+    await post.stage.intake.take(batch(heard("$t", "m.room.tombstone", {"replacement_room": new}, state_key="")))
     (brought,) = batch(before=room_state(state("m.room.name", {"name": "New kitchen"}))).rooms
     await post.stage.intake.take(SyncBatch("joined", (replace(brought, room_id=new),)))
     await post.outbox.direct(asked)

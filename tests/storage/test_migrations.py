@@ -4,6 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from storage import heirs
+from storage.records import RoomId, Visibility
 from storage.revisions import run_migrations, transaction
 from storage.store import Store
 
@@ -49,3 +51,22 @@ async def test_what_private_had_closed_is_closed_by_the_upgrade(tmp_path: Path) 
     with closing(sqlite3.connect(path)) as db:
         found = db.execute("SELECT room_id, position, past, public FROM recordings").fetchall()
     assert {(room, position, bool(past)): bool(public) for room, position, past, public in found} == RECORDINGS
+
+
+async def test_an_heir_of_before_is_pending_and_opens_nothing(tmp_path: Path) -> None:
+    """It stands in no line until the old room confirms it; until then the old room's public address is closed."""
+    path = tmp_path / "aircheck.db"
+    with transaction(path) as connection:
+        run_migrations(connection, "0004")
+    with closing(sqlite3.connect(path)) as db:
+        for number, (room, (visibility, since)) in enumerate(PODCASTS.items()):
+            db.execute(ROOM, (room, f"k{number}", f"g{number}", visibility, since))
+        db.execute("INSERT INTO heirs VALUES (?, ?)", ("!first:hs", "!second:hs"))
+        db.commit()
+    store = await Store.own(tmp_path)
+    async with store.read() as read:
+        assert await heirs.line(read, RoomId("!first:hs")) == ("!first:hs",)
+        assert await heirs.pending(read, RoomId("!first:hs")) == "!second:hs"
+        shown = await heirs.podcast(read, [RoomId("!first:hs")])
+    await store.close()
+    assert shown.visibility is Visibility.PRIVATE

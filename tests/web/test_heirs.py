@@ -109,12 +109,13 @@ async def test_the_present_rooms_members_listen(world: World, client: ClientSess
 
 
 async def test_what_only_those_heard_who_were_there_stays_theirs(world: World, client: ClientSession) -> None:
-    """Of the old room one hears what one could read in it, and while one is in it; its open history is for every
-    member of the heir."""
+    """Of the old room one hears what one can read in it, and while one is in it; what the whole world could read is for
+    every member of the heir."""
     old, new = await world.room(), await world.room()
     closed = {"history_visibility": HistoryVisibility.JOINED}
     early = await spoken(world, old, position=Position(10), **closed)
     shared = await spoken(world, old, position=Position(15))
+    open_to_all = await spoken(world, old, position=Position(16), history_visibility=HistoryVisibility.WORLD_READABLE)
     late = await spoken(world, old, position=Position(30), **closed)
     now = await spoken(world, new, position=Position(50), **closed)
     await world.member(old, ALICE, at=5)
@@ -124,12 +125,13 @@ async def test_what_only_those_heard_who_were_there_stays_theirs(world: World, c
     for user in (ALICE, BOB, CAROL):
         await world.member(new, user, at=40)
         roots[user] = f"/p/{await world.listener(old, user)}/"
-    assert await listed(client, roots[ALICE]) == [now.code, late.code, shared.code, early.code]
-    assert await listed(client, roots[BOB]) == [now.code, late.code, shared.code]
-    assert await listed(client, roots[CAROL]) == [now.code, shared.code]
-    assert await status(client, f"{roots[CAROL]}{late.code}.mp3") == 404
+    assert await listed(client, roots[ALICE]) == [now.code, late.code, open_to_all.code, shared.code, early.code]
+    assert await listed(client, roots[BOB]) == [now.code, late.code, open_to_all.code, shared.code]
+    assert await listed(client, roots[CAROL]) == [now.code, open_to_all.code]
+    for code in (shared.code, late.code):
+        assert [await status(client, f"{roots[CAROL]}{name}") for name in (code, f"{code}.mp3")] == [404, 404]
     await world.member(old, ALICE, "leave", at=5)  # known only by a state block: at the place of the join
-    assert await listed(client, roots[ALICE]) == [now.code, shared.code]
+    assert await listed(client, roots[ALICE]) == [now.code, open_to_all.code]
 
 
 async def test_the_new_rooms_own_addresses_of_before_go_on_too(world: World, client: ClientSession) -> None:

@@ -148,6 +148,7 @@ class Town(Shell):
         outbox = Outbox(
             store,
             cast("Sending", homeserver),
+            us=BOT,
             invites=("*:hs",),
             addresses=lambda room_id, user_id, generation: (f"feed{generation}", "page"),
             take_state=self.intake.refresh,

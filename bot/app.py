@@ -38,6 +38,7 @@ from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
+from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from bot.worker.rereading import Rereading
 from bot.worker.tracks import Tracks
 from storage.errors import StoreError
@@ -125,7 +126,8 @@ async def _open(settings: Settings) -> Store:
 
 async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clock, stack: AsyncExitStack) -> Aircheck:
     try:
-        secret = await asyncio.to_thread(store.secret)
+        await asyncio.to_thread(store.secret)
+        await warn_of_another_secret(store)
     except StoreError as error:
         raise StartError(str(error)) from None
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -142,7 +144,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     )
     session = Session(settings, settings.storage.path, intake, clock)
     handlers = _handlers(
-        settings, store, ffmpeg, secret, recorder, session, intake, clock, listened=lambda one: web.listened(one)
+        settings, store, ffmpeg, recorder, session, intake, clock, listened=lambda one: web.listened(one)
     )
     worker = Worker(store, handlers, clock)
     web = WebServer(
@@ -169,7 +171,6 @@ def _handlers(
     settings: Settings,
     store: Store,
     ffmpeg: Ffmpeg,
-    secret: bytes,
     recorder: Recorder,
     session: Session,
     intake: Intake,
@@ -183,7 +184,7 @@ def _handlers(
         return await session.fetch_media(source, part, max_bytes=max_bytes)
 
     def personal(room_id: RoomId, user_id: UserId, generation: int) -> tuple[str, str]:
-        token = addresses.token_for(secret, room_id, user_id, generation)
+        token = addresses.token_for(store.secret(), room_id, user_id, generation)
         base = settings.web.address
         return addresses.personal_feed(base, token), addresses.personal_page(base, token)
 
@@ -207,6 +208,7 @@ def _handlers(
         JobKind.COVER: pictures,
         JobKind.FOLLOW: Rereading(store, Past(session), clock=clock),
         JobKind.BACKFILL: backfilling,
+        JobKind.ADDRESSES: RenewingAddresses(store),
         JobKind.KEYS: KeyImport(session, open_all=intake.open_all),
         JobKind.FORGET: Forgetting(store),
         JobKind.TICK: recorder.tick,
@@ -215,7 +217,7 @@ def _handlers(
         JobKind.DIRECT: outbox.direct,
         JobKind.INVITE: outbox.invite,
         JobKind.REFRESH: outbox.refresh,
-        JobKind.COMMAND: Commands(store, settings, secret, clock).handle,
+        JobKind.COMMAND: Commands(store, settings, store.secret, clock).handle,
     }
 
 

@@ -215,6 +215,22 @@ def _day(option: str, text: str) -> date:
         raise ConfigError(f"{option}: write the date as year-month-day, such as 2026-01-31") from None
 
 
+addresses = typer.Typer(help="Listeners' personal addresses.", no_args_is_help=True)
+app.add_typer(addresses, name="addresses")
+
+
+@addresses.command("renew-all")
+def renew_all(config: ConfigFile = None, debug: Debug = False) -> None:
+    """End all personal addresses; listeners get new ones when they ask.
+
+    Works also when addresses.key is lost or damaged.
+    """
+    settings = _settings(config, debug)
+    from bot import following
+
+    typer.echo(asyncio.run(following.renew_addresses(settings)))
+
+
 keys = typer.Typer(help="Room keys of the bot.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 

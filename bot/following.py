@@ -18,6 +18,7 @@ from bot.recording.lengths import spoken_length
 from bot.settings import Settings
 from bot.worker.finishing import ANEW
 from bot.worker.finishing import ENDED as DECIDED
+from bot.worker.renewing import RenewingAddresses
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreError
 from storage.records import Job, JobKind, JobState, NewJob, Recording, RecordingState, RoomId, to_ms
@@ -33,16 +34,21 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
     directory = settings.storage.path
     try:
         if is_owned(directory):
-            store = await Store.look(directory)
-            try:
+            async with closing_store(await Store.look(directory)) as store:
                 yield store
-            finally:
-                await store.close()
             return
     except StoreError as error:
         raise StartError(str(error)) from None
     async with app.running(settings) as aircheck:
         yield aircheck.store
+
+
+@asynccontextmanager
+async def closing_store(store: Store) -> AsyncIterator[Store]:
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def follow(store: Store, job: NewJob, *, anew: bool = False) -> AsyncIterator[Job]:
@@ -154,6 +160,33 @@ def shown() -> Progress:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     console = Console(stderr=True)
     return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+async def renew_addresses(settings: Settings) -> str:
+    """Ends all personal addresses; what came of it, in a sentence. It needs no homeserver. Raises AircheckError."""
+    directory, job = settings.storage.path, NewJob(JobKind.ADDRESSES, "all", {})
+    try:
+        if is_owned(directory):
+            async with closing_store(await Store.look(directory)) as store:
+                async for _ in follow(store, job):
+                    pass
+        else:
+            async with closing_store(await Store.own(directory)) as store:
+                await _renew_here(store, job)
+    except StoreError as error:
+        raise StartError(str(error)) from None
+    return "All personal addresses have ended. Listeners get new ones when they ask."
+
+
+async def _renew_here(store: Store, job: NewJob) -> None:
+    """What the bot's worker would do. Written down before: killed on the way, it is done by the next start."""
+    async with store.write() as db:
+        await jobs.add(db, job, datetime.now(UTC))
+        written = await jobs.find(db, job.kind, job.subject)
+    assert written is not None
+    await RenewingAddresses(store)(written)
+    async with store.write() as db:
+        await jobs.done(db, written.id, datetime.now(UTC))
 
 
 async def import_keys(settings: Settings, file: Path, passphrase: str) -> None:

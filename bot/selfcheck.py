@@ -225,6 +225,7 @@ async def of_database(settings: Settings) -> Finding:
             return Finding(Level.OK, "database", f"{path}, of an older version: `aircheck run` upgrades it")
         store = await Store.look(directory)
         try:
+            await asyncio.to_thread(store.secret.check)
             async with store.read() as db:
                 rooms = await all_rooms(db)
         finally:

@@ -121,7 +121,7 @@ class Database:
                 with suppress(OperationalError):  # whoever needs the database then says what ails it
                     version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
                     await connection.rollback()
-                    if seen is not None and version != seen:
+                    if version != seen:  # the first time too: somebody may have written before this first look
                         self.changes.tell()
                     seen = version
                 await asyncio.sleep(LISTEN_EVERY_S)

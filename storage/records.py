@@ -398,6 +398,7 @@ class JobKind(StrEnum):
     FOLLOW = "follow"  # read of a broadcast what the sync did not show; subject: its started event
     BACKFILL = "backfill"  # find and record a room's past broadcasts; subject: room id
     KEYS = "keys"  # take in room keys that another client exported; payload: file, passphrase
+    ADDRESSES = "addresses"  # a new secret: all personal addresses end
     COMMAND = "command"  # carry out what somebody asked for in a room; subject: event id
 
 

@@ -140,6 +140,17 @@ async def save_listener(db: Connection, value: Listener) -> None:
     await put(db, listeners, columns(value))
 
 
+async def any_listener(db: Connection) -> Listener | None:
+    """One of those who hold a personal address."""
+    row = (await db.execute(select(listeners).limit(1))).one_or_none()
+    return record(Listener, row) if row else None
+
+
+async def forget_listeners(db: Connection) -> None:
+    """No personal address that was given out opens anything from now on."""
+    await db.execute(delete(listeners))
+
+
 async def direct_room(db: Connection, user_id: UserId) -> tuple[RoomId, datetime] | None:
     """The one direct chat with a user, and when they were invited to it."""
     row = (await db.execute(select(directs).where(directs.c.user_id == user_id))).one_or_none()

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import secrets
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from storage.chunks import Chunks
 from storage.database import Changes, Connection, Database
 from storage.errors import StoreError, StoreLockedError
 from storage.private import make_folder
+from storage.secret import Secret
 
 LOCK_NAME = "aircheck.lock"
-SECRET_NAME = "addresses.key"  # noqa: S105  a file name
-SECRET_BYTES = 32
 
 
 class Store:
@@ -25,6 +23,7 @@ class Store:
         self.database = database
         self.blobs = Blobs(directory)
         self.chunks = Chunks()
+        self.secret = Secret(directory)
         self._lock = lock
 
     @classmethod
@@ -56,25 +55,6 @@ class Store:
     @property
     def changes(self) -> Changes:
         return self.database.changes
-
-    def secret(self) -> bytes:
-        """The 32 random bytes that personal addresses are made from; made once. Raises StoreError. Blocking, short."""
-        file = self.directory / SECRET_NAME
-        try:
-            if not file.exists():
-                part = self.blobs.part(SECRET_NAME)
-                part.touch(mode=0o600)
-                with part.open("wb") as out:
-                    out.write(secrets.token_bytes(SECRET_BYTES))
-                    out.flush()
-                    os.fsync(out.fileno())
-                part.replace(file)
-            found = file.read_bytes()
-        except OSError as error:
-            raise StoreError(f"{file} can't be read: {error.strerror}") from None
-        if len(found) != SECRET_BYTES:
-            raise StoreError(f"{file} is damaged: restore it, or remove it to end all personal addresses")
-        return found
 
     async def close(self) -> None:
         await self.database.close()

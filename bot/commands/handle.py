@@ -75,9 +75,11 @@ class _AnsweredBefore(Exception):
 
 
 class Commands:
-    """Handles COMMAND jobs. `secret` is what personal addresses are made with."""
+    """Handles COMMAND jobs. `secret` gives what personal addresses are made with."""
 
-    def __init__(self, store: Store, settings: Settings, secret: bytes, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, secret: Callable[[], bytes], clock: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._settings = settings
         self._secret = secret
@@ -123,7 +125,7 @@ class Commands:
             asker=asker,
             position=said.position,
             settings=self._settings,
-            secret=self._secret,
+            secret=self._secret(),
             now=now,
             verbs=VERBS,
         )

@@ -32,7 +32,16 @@ LONGEST_WISH_S = 7 * 86_400.0
 TRIES_AFTER_A_MISTAKE = 5
 TRIES_BEFORE_A_WARNING = 10
 NEVER_GIVEN_UP = frozenset(
-    {JobKind.FETCH, JobKind.FOLLOW, JobKind.ENCODE, JobKind.FINISH, JobKind.TICK, JobKind.END, JobKind.FORGET}
+    {
+        JobKind.FETCH,
+        JobKind.FOLLOW,
+        JobKind.ENCODE,
+        JobKind.FINISH,
+        JobKind.TICK,
+        JobKind.END,
+        JobKind.FORGET,
+        JobKind.ADDRESSES,
+    }
 )
 """After a mistake of ours: what would be lost, or stay, may still come right with the next version."""
 LOOK_AT_LEAST_EVERY_S = 60.0
@@ -61,7 +70,7 @@ LANES = (
     Lane("follow", (JobKind.FOLLOW,), 2),
     Lane("look", (JobKind.REFRESH, JobKind.BACKFILL), 2),
     Lane("talk", (JobKind.NOTICE, JobKind.DIRECT, JobKind.INVITE), 4),
-    Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET, JobKind.KEYS), 1),
+    Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET, JobKind.KEYS, JobKind.ADDRESSES), 1),
 )
 
 

@@ -233,7 +233,7 @@ class Line:
             JobKind.DIRECT: self._direct,
             JobKind.INVITE: self._nothing,
             JobKind.REFRESH: self._nothing,
-            JobKind.COMMAND: Commands(self.store, self.settings, b"s" * 32, clock).handle,
+            JobKind.COMMAND: Commands(self.store, self.settings, lambda: b"s" * 32, clock).handle,
         }
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:

@@ -160,7 +160,7 @@ class Town(Shell):
             JobKind.DIRECT: outbox.direct,
             JobKind.INVITE: outbox.invite,
             JobKind.REFRESH: outbox.refresh,
-            JobKind.COMMAND: Commands(store, self.settings, b"s" * 32, clock).handle,
+            JobKind.COMMAND: Commands(store, self.settings, lambda: b"s" * 32, clock).handle,
             JobKind.BACKFILL: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
             JobKind.KEYS: KeyImport(cast("Session", self._session()), open_all=self.intake.open_all),
         }

@@ -1,0 +1,67 @@
+"""The secret that personal addresses are made from: 32 random bytes in a file of mode 0600.
+
+The addresses themselves are rows (`listeners`, by the hash of each token). So losing the file ends none of them, and
+a new one alone ends none either: `bot.worker.renewing` does both.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from storage.errors import StoreError
+
+NAME = "addresses.key"
+BYTES = 32
+RENEW = "`aircheck addresses renew-all`"
+
+
+class Secret:
+    """The file in a store's folder. Its methods block for one fsync at most."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / NAME
+        self._value: bytes | None = None
+
+    def __call__(self) -> bytes:
+        """The secret; read, or made, at the first call. Raises StoreError."""
+        if self._value is None:
+            self._value = self._read() if os.path.lexists(self.file) else self.renew()
+        return self._value
+
+    def check(self) -> None:
+        """Raises StoreError for a file that can't be used; a missing one will be made."""
+        if os.path.lexists(self.file):
+            self._read()
+
+    def renew(self) -> bytes:
+        """Replaces the secret, whatever lay there. Raises StoreError; the one of before is as it was then."""
+        part = self.file.with_name(f"{NAME}.new")
+        fresh = secrets.token_bytes(BYTES)
+        try:
+            part.unlink(missing_ok=True)
+            part.touch(mode=0o600, exist_ok=False)
+            with part.open("wb") as out:
+                out.write(fresh)
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(self.file)
+            folder = os.open(self.file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise StoreError(f"{self.file} can't be written: {error.strerror}") from None
+        self._value = fresh
+        return fresh
+
+    def _read(self) -> bytes:
+        try:
+            value = self.file.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{self.file} can't be read: {error.strerror}") from None
+        if len(value) != BYTES:
+            raise StoreError(
+                f"{self.file} is damaged: restore it from a backup, or end all personal addresses with {RENEW}"
+            )
+        return value

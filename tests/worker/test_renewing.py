@@ -1,0 +1,185 @@
+"""`aircheck addresses renew-all`: every personal address ends, whatever became of the secret, killed or not."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot import following
+from bot.errors import StartError
+from bot.feeds.addresses import look_up_hash, token_for
+from bot.settings import Settings
+from bot.worker.lanes import Worker
+from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
+from storage import jobs, rooms
+from storage.errors import StoreError
+from storage.records import JobKind, JobState, Listener
+from storage.store import Store
+from tests.shell import ALICE, ROOM, Killed, settings_for
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "whole": lambda file: None,
+    "missing": lambda file: file.unlink(),
+    "empty": lambda file: file.write_bytes(b""),
+    "too long": lambda file: file.write_bytes(b"x" * 100),
+    "another": lambda file: file.write_bytes(b"x" * 32),
+}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def token(store: Store) -> str:
+    """Alice's address as `feed` would make it."""
+    return token_for(store.secret(), ROOM, ALICE, 1)
+
+
+async def given_address(store: Store) -> str:
+    """An address that Alice holds."""
+    async with store.write() as db:
+        await rooms.save_room(db, rooms.new_room(ROOM, now()))
+        await rooms.save_listener(db, Listener(ROOM, ALICE, 1, look_up_hash(token(store))))
+    return token(store)
+
+
+async def is_known(store: Store, address: str) -> bool:
+    async with store.read() as db:
+        return await rooms.listener_by_hash(db, look_up_hash(address)) is not None
+
+
+async def asked_again(store: Store) -> str:
+    async with store.write() as db:
+        await rooms.save_listener(db, Listener(ROOM, ALICE, 1, look_up_hash(token(store))))
+    return token(store)
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> Settings:
+    return settings_for(tmp_path)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_every_address_ends_whatever_became_of_the_secret(settings: Settings, damage: str) -> None:
+    """With no bot running: the address that was given out is nobody's, and the next one is another."""
+    store = await Store.own(settings.storage.path)
+    before = await given_address(store)
+    await store.close()
+    DAMAGE[damage](store.secret.file)
+    for _ in range(2):
+        said = await following.renew_addresses(settings)
+        assert said == "All personal addresses have ended. Listeners get new ones when they ask."
+    store = await Store.own(settings.storage.path)
+    assert not await is_known(store, before)
+    assert await asked_again(store) != before
+    async with store.read() as db:
+        assert await jobs.count(db, JobState.READY, JobState.RUNNING, JobState.FAILED) == 0
+    await store.close()
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """The command hands it over; what the bot gives out afterwards is made from the new secret."""
+    store = await Store.own(settings.storage.path)
+    before = await given_address(store)
+    DAMAGE[damage](store.secret.file)
+    worker = Worker(store, {JobKind.ADDRESSES: RenewingAddresses(store)}, now)
+    await worker.start()
+    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("storage.database.LISTEN_EVERY_S", 0.02)
+    listening = asyncio.create_task(store.database.listen())
+    await following.renew_addresses(settings)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await worker.stop(1)
+    assert not await is_known(store, before)
+    assert await asked_again(store) != before
+    assert store.secret.file.read_bytes() == store.secret()
+    await store.close()
+
+
+@pytest.mark.parametrize("where", ["before the secret", "after the secret", "after the rows"])
+async def test_killed_on_the_way_it_is_done_by_the_next_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The work is written down first: a bot that starts, or the command again, does the rest."""
+    store = await Store.own(settings.storage.path)
+    before = await given_address(store)
+    await store.close()
+
+    async def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    def die_at_once(_: object) -> bytes:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        match where:
+            case "before the secret":
+                patch.setattr("storage.secret.Secret.renew", die_at_once)
+            case "after the secret":
+                patch.setattr(rooms, "forget_listeners", die)
+            case _:
+                patch.setattr(jobs, "done", die)
+        with pytest.raises(Killed):
+            await following.renew_addresses(settings)
+    store = await Store.own(settings.storage.path)
+    assert await is_known(store, before) == (where != "after the rows")
+    worker = Worker(store, {JobKind.ADDRESSES: RenewingAddresses(store)}, now)
+    await worker.start()
+    with store.changes.follow() as changed:
+        while True:
+            changed.clear()
+            async with store.read() as db:
+                if await jobs.count(db, JobState.DONE):
+                    break
+            await changed.wait()
+    await worker.stop(1)
+    assert not await is_known(store, before)
+    assert await asked_again(store) != before
+    await store.close()
+
+
+async def test_removing_the_file_ends_no_address_and_is_told(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Addresses are rows: without their file they go on, and the log names the command that ends them."""
+    store = await Store.own(settings.storage.path)
+    before = await given_address(store)
+    caplog.set_level(logging.WARNING)
+    await warn_of_another_secret(store)
+    assert not caplog.records
+    await store.close()
+    store.secret.file.unlink()
+    store = await Store.own(settings.storage.path)
+    await warn_of_another_secret(store)
+    assert "aircheck addresses renew-all" in caplog.text
+    assert before not in caplog.text
+    assert await is_known(store, before)
+    await store.close()
+
+
+async def test_a_disk_that_can_not_be_written_changes_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command ends with the sentence; the addresses of before go on until it was done."""
+    store = await Store.own(settings.storage.path)
+    before = await given_address(store)
+    await store.close()
+
+    def full(_: object) -> bytes:
+        raise StoreError("addresses.key can't be written: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.secret.Secret.renew", full)
+        with pytest.raises(StartError, match="No space left"):
+            await following.renew_addresses(settings)
+    store = await Store.own(settings.storage.path)
+    assert await is_known(store, before)
+    assert token(store) == before
+    await store.close()

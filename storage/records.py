@@ -435,9 +435,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who holds a personal address. The token itself is never stored, only its look-up hash."""
+    """Who holds a personal address. The token itself is never stored, only its look-up hash. While `next_generation`
+    is set both addresses work: the listener asked for a new one, and was not told it yet."""
 
     room_id: RoomId
     user_id: UserId
     generation: int
     token_sha256: str
+    next_generation: int | None = None
+    next_sha256: str | None = None

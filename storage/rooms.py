@@ -132,7 +132,9 @@ async def listener(db: Connection, room_id: RoomId, user_id: UserId) -> Listener
 
 
 async def listener_by_hash(db: Connection, token_sha256: str) -> Listener | None:
-    row = (await db.execute(select(listeners).where(listeners.c.token_sha256 == token_sha256))).one_or_none()
+    """Who holds the address of this token: the one that counts, or the one that is to replace it."""
+    either = (listeners.c.token_sha256 == token_sha256) | (listeners.c.next_sha256 == token_sha256)
+    row = (await db.execute(select(listeners).where(either))).one_or_none()
     return record(Listener, row) if row else None
 
 
@@ -149,6 +151,33 @@ async def any_listener(db: Connection) -> Listener | None:
 async def forget_listeners(db: Connection) -> None:
     """No personal address that was given out opens anything from now on."""
     await db.execute(delete(listeners))
+
+
+async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId) -> None:
+    """The listener was told the address that is to replace theirs: from now on it is the one that counts."""
+    theirs = (listeners.c.room_id == room_id) & (listeners.c.user_id == user_id)
+    replaced = {
+        "generation": listeners.c.next_generation,
+        "token_sha256": listeners.c.next_sha256,
+        "next_generation": None,
+        "next_sha256": None,
+    }
+    await db.execute(update(listeners).where(theirs, listeners.c.next_generation.is_not(None)).values(**replaced))
+
+
+async def direct_chats(db: Connection, user_id: UserId) -> tuple[RoomId, ...]:
+    """Rooms in which the bot may be alone with a user: the chat that it made for them, and those that they invited it
+    to as direct, the newest first."""
+    made = await direct_room(db, user_id)
+    opened = select(rooms.c.room_id).where(rooms.c.joined, rooms.c.direct, rooms.c.inviter == user_id)
+    found = [RoomId(row) for row in (await db.execute(opened.order_by(rooms.c.changed_at.desc()))).scalars()]
+    return tuple(dict.fromkeys([*([made[0]] if made else []), *found]))
+
+
+async def direct_partner(db: Connection, room_id: RoomId) -> UserId | None:
+    """For whom a direct chat was made, or who opened it; None for any other room."""
+    found = await room(db, room_id)
+    return await direct_user(db, room_id) or (found.inviter if found and found.direct else None)
 
 
 async def direct_room(db: Connection, user_id: UserId) -> tuple[RoomId, datetime] | None:

@@ -392,6 +392,9 @@ listeners = Table(
     Column("user_id", String(255), primary_key=True),
     Column("generation", Integer, nullable=False),
     Column("token_sha256", String(64), nullable=False, unique=True),
+    Column("next_generation", Integer),
+    Column("next_sha256", String(64)),
+    Index("ix_listeners_next_sha256", "next_sha256", unique=True),
 )
 
 directs = Table(

@@ -65,7 +65,7 @@ async def _send_address(asked: Asked, room_id: RoomId, *, renew: bool = False) -
     """Makes sure that the asker has an address of this room's podcast, always the same unless renewed, and sends it.
 
     It is named after the first room of the line, and outlives its upgrades. A later one may have had its own before
-    it became the heir: renewing ends that too.
+    it became the heir: renewing ends that too. The old ones work until the new one was said.
     """
     line = await heirs.line(asked.db, room_id)
     for one in line:
@@ -77,10 +77,21 @@ async def _send_address(asked: Asked, room_id: RoomId, *, renew: bool = False) -
 
 
 async def _save_address(asked: Asked, room_id: RoomId, known: Listener | None, *, renew: bool) -> None:
-    user_id = asked.asker.user_id
-    generation = 1 if known is None else known.generation + renew
-    token = token_for(asked.secret, room_id, user_id, generation)
-    listener = Listener(room_id, user_id, generation, look_up_hash(token))
+    """One renewal at a time: asked for again before its address was said, it is the same one."""
+
+    def digest(generation: int) -> str:
+        return look_up_hash(token_for(asked.secret, room_id, asked.asker.user_id, generation))
+
+    generation = 1 if known is None else known.generation
+    following = None if known is None else known.next_generation or (generation + 1 if renew else None)
+    listener = Listener(
+        room_id,
+        asked.asker.user_id,
+        generation,
+        digest(generation),
+        next_generation=following,
+        next_sha256=None if following is None else digest(following),
+    )
     if listener != known:
         await rooms.save_listener(asked.db, listener)
 
@@ -100,7 +111,7 @@ VERBS = (
         "feed",
         (
             replies.Form("feed", "everybody", "the podcast's address; your own one by direct chat while it is private"),
-            replies.Form("feed renew", "everybody", "a new address of your own; the old one ends"),
+            replies.Form("feed renew", "everybody", "a new address of your own; the old one ends when you have it"),
         ),
         _read,
         changes=True,

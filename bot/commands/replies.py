@@ -115,7 +115,7 @@ def public_address(feed: str) -> str:
 def address_is_coming(*, renewed: bool) -> str:
     where = "in our direct chat. If there is none yet, please take my invite to it."
     if renewed:
-        return f"Your old address has ended. I am sending you the new one {where}"
+        return f"I am sending you a new address {where} The old one works until I have said the new one there."
     return f"I am sending you your own address {where}"
 
 

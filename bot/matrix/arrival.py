@@ -47,6 +47,8 @@ async def joined(
         room = await take_back(db, room_id, now) or room
     room = replace(room, recording_on=asked and await heirs.heir(db, room_id) is None)
     await rooms.save_room(db, room)
+    if direct and room.inviter is not None:
+        await jobs.hasten(db, JobKind.DIRECT, f"{room.inviter}|", now)
     if not direct:
         await jobs.add(db, NewJob(JobKind.COVER, room_id, {}), now)
         old = rules.predecessor(create)

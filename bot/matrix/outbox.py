@@ -3,34 +3,28 @@
 Each is a job; the job's id is the transaction id, so that a repeat after a crash is the same event.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bot import rules, words
-from bot.errors import GiveUp, TryLater
+from bot.errors import GiveUp
+from bot.matrix.chats import Chats
 from bot.matrix.sending import Sending
 from storage import heirs, journal, rooms
-from storage.records import Job, Json, Position, RoomId, UserId
+from storage.records import Job, Json, Listener, Position, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
-
-INVITE_WAITS = timedelta(days=7)
-INVITE_AT_MOST_EACH = timedelta(hours=1)
-LOOK_AGAIN_S = 1.0
-LEFT_BEFORE = "the user left the direct chat"  # before they asked for something: invited anew, once
 
 PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
 TakeState = Callable[[RoomId, list[Json], Position], Awaitable[None]]
 
 
 class Outbox:
-    """Handles NOTICE, DIRECT, INVITE and REFRESH jobs. `addresses` gives (feed, page) of a room, user and
-    generation; `take_state` is the intake's."""
+    """Handles NOTICE, DIRECT, INVITE and REFRESH jobs of the bot `us`. `addresses` gives (feed, page) of a room, user
+    and generation; `take_state` is the intake's."""
 
     def __init__(
         self,
@@ -46,13 +40,11 @@ class Outbox:
     ) -> None:
         self._store = store
         self._sending = sending
-        self._us = us
         self._invites = invites
         self._addresses = addresses
         self._take_state = take_state
         self._prefix = prefix
-        self._clock = clock
-        self._inviting = asyncio.Lock()
+        self._chats = Chats(store, sending, us=us, clock=clock)
 
     async def notice(self, job: Job) -> None:
         """Says something in a room, as an answer to an event or in its thread where the payload names one."""
@@ -66,12 +58,24 @@ class Outbox:
         await self._sending.send(room_id, "m.room.message", content, txn_id=_transaction(job))
 
     async def direct(self, job: Job) -> None:
-        """Tells one user something in their direct chat, once they are in it."""
+        """Tells one user something in their direct chat, once they are in it. An address that a new one replaces ends
+        when the new one was said."""
         user_id = UserId(job.payload["user_id"])
-        async with self._inviting:  # two jobs for one user must not make two chats
-            chat = await self._chat_with(user_id, job)
-        body = job.payload.get("body") or await self._address_text(user_id, RoomId(job.payload["room_id"]))
-        await self._sending.send(chat, "m.room.message", notice(body), txn_id=_transaction(job))
+        chat = await self._chats.private_with(user_id, job)
+        if "body" in job.payload:
+            await self._sending.send(chat, "m.room.message", notice(job.payload["body"]), txn_id=_transaction(job))
+            return
+        room_id = RoomId(job.payload["room_id"])
+        listener = await self._listener(user_id, room_id)
+        generation = listener.next_generation or listener.generation
+        body = await self._address_text(listener, generation)
+        # Asked for again after a crash it may be another address: then it is another event.
+        txn_id = f"{_transaction(job)}-{generation}"
+        await self._sending.send(chat, "m.room.message", notice(body), txn_id=txn_id)
+        if generation == listener.next_generation:
+            async with self._store.write() as db:
+                for one in await heirs.line(db, room_id):
+                    await rooms.end_old_address(db, one, user_id)
 
     async def invite(self, job: Job) -> None:
         """Takes an invite by `matrix.invites_from`; one that is refused is left alone."""
@@ -92,57 +96,23 @@ class Outbox:
             asked_at = await journal.position(db)
         await self._take_state(room_id, await self._sending.room_state(room_id), asked_at)
 
-    async def _address_text(self, user_id: UserId, room_id: RoomId) -> str:
-        """Made when it is sent: the generation that counts then. Raises GiveUp when the user may not have it."""
+    async def _listener(self, user_id: UserId, room_id: RoomId) -> Listener:
+        """Raises GiveUp when the user may not have an address."""
         async with self._store.read() as db:
             listener = await rooms.listener(db, room_id, user_id)
-            present = await heirs.present(db, room_id)
-            member = await rooms.state(db, present, "m.room.member", user_id)
-            name = await rooms.state(db, present, "m.room.name")
+            member = await rooms.state(db, await heirs.present(db, room_id), "m.room.member", user_id)
         if listener is None or member is None or rules.membership(member.content) != "join":
             raise GiveUp("the user is not in that room any more", reason="not_a_member", room=room_id)
-        feed, page = self._addresses(room_id, user_id, listener.generation)
+        return listener
+
+    async def _address_text(self, listener: Listener, generation: int) -> str:
+        """Made when it is sent, so that it is written down nowhere."""
+        async with self._store.read() as db:
+            name = await rooms.state(db, await heirs.present(db, listener.room_id), "m.room.name")
+        feed, page = self._addresses(listener.room_id, listener.user_id, generation)
         given = name.content.get("name") if name else None
         named = given if isinstance(given, str) and given else "a room"
         return words.direct_address(room_name=named, feed=feed, page=page, prefix=self._prefix)
-
-    async def _chat_with(self, user_id: UserId, job: Job) -> RoomId:
-        """The direct chat, with its user in it. Raises TryLater while they have not come; the job is woken then."""
-        now = self._clock()
-        async with self._store.read() as db:
-            known = await rooms.direct_room(db, user_id)
-            room = await rooms.room(db, known[0]) if known else None
-            members = await rooms.members(db, known[0]) if known else ()
-        membership = next((rules.membership(one.content) for one in members if one.state_key == user_id), None)
-        there = room is not None and room.joined and membership == "join"
-        alone = rules.nobody_else(members, (self._us, user_id))
-        if known is not None and there and alone:
-            return known[0]
-        if known is not None and not (there and not alone):
-            self._check_waiting(known[1], now, job, declined=membership in ("leave", "ban"))
-        chat = await self._sending.create_direct(user_id)
-        async with self._store.write() as db:
-            await rooms.save_direct(db, user_id, chat, now)
-            made = await rooms.room(db, chat) or rooms.new_room(chat, now)
-            await rooms.save_room(db, replace(made, direct=True))
-        raise TryLater("the user was invited to a direct chat", after_s=LOOK_AGAIN_S)
-
-    def _check_waiting(self, invited_at: datetime, now: datetime, job: Job, *, declined: bool) -> None:
-        """Raises TryLater or GiveUp, or lets the user be invited anew.
-
-        The job is woken when the user joins; that it also looks by itself covers a join while it runs.
-        """
-        waited = now - invited_at
-        first_try = job.attempts == 0
-        if declined and not first_try and job.error != LEFT_BEFORE:
-            raise GiveUp("the user declined the direct chat", reason="declined")
-        if declined and waited < INVITE_AT_MOST_EACH:
-            raise TryLater(LEFT_BEFORE, after_s=_seconds(INVITE_AT_MOST_EACH - waited))
-        if not declined and waited < INVITE_WAITS:
-            pause = max(LOOK_AGAIN_S, waited.total_seconds() / 2)
-            raise TryLater("the user is not in the direct chat yet", after_s=pause)
-        if not declined and not first_try:
-            raise GiveUp("the user did not come to the direct chat", reason="no_answer")
 
 
 def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:
@@ -159,7 +129,3 @@ def notice(body: str, *, reply_to: str | None = None, thread: str | None = None)
 def _transaction(job: Job) -> str:
     """The same for each try of a job, another for each job."""
     return f"aircheck-{job.id}"
-
-
-def _seconds(span: timedelta) -> float:
-    return max(1.0, span.total_seconds())

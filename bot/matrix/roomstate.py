@@ -140,7 +140,7 @@ async def apply_members(
 
 async def hasten(db: Connection, room_id: RoomId, joined: set[str], now: datetime) -> None:
     """Whoever is in their direct chat now is told what waits for them."""
-    user = await rooms.direct_user(db, room_id) if joined else None
+    user = await rooms.direct_partner(db, room_id) if joined else None
     if user in joined:
         await jobs.hasten(db, JobKind.DIRECT, f"{user}|", now)
 

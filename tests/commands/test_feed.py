@@ -35,14 +35,24 @@ async def test_in_a_private_room_the_address_goes_to_the_direct_chat(stage: Stag
         assert await listener(stage) == expected(1)
 
 
-async def test_renew_makes_a_new_address_and_ends_the_old_one(stage: Stage) -> None:
-    """Each time the generation rises, and the old token's hash is known no more."""
+async def works(stage: Stage, generation: int) -> bool:
+    async with stage.store.read() as db:
+        return await rooms.listener_by_hash(db, expected(generation).token_sha256) is not None
+
+
+async def test_renew_makes_a_new_address_and_keeps_the_old_one_until_it_is_said(stage: Stage) -> None:
+    """Asked again before that it is the same new one; after it the generation rises each time, and the old token's
+    hash is known no more."""
     await stage.say(MEMBER, "!aircheck feed")
     for generation in (2, 3):
-        assert await stage.say(MEMBER, "!aircheck feed renew") == replies.address_is_coming(renewed=True)
+        for command in ("feed renew", "feed renew", "feed"):
+            answer = await stage.say(MEMBER, f"!aircheck {command}")
+            assert answer == replies.address_is_coming(renewed=command != "feed")
+        assert [await works(stage, one) for one in (generation - 1, generation, generation + 1)] == [True, True, False]
+        async with stage.store.write() as db:
+            await rooms.end_old_address(db, ROOM, MEMBER)
         assert await listener(stage) == expected(generation)
-    async with stage.store.read() as db:
-        assert await rooms.listener_by_hash(db, expected(1).token_sha256) is None
+        assert not await works(stage, generation - 1)
     await stage.say(MEMBER, "!aircheck feed")
     assert await listener(stage) == expected(3)
 

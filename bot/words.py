@@ -13,6 +13,11 @@ PODCAST_IS_BACK = (
 )
 
 
+ASKED_TOO_MUCH = (
+    "You ask for more than your share of my answers: I leave out what you say until you have been quiet for a while."
+)
+
+
 def continues_podcast(*, public: bool) -> str:
     """Of a room that is the heir of one that was upgraded."""
     who = "it is public: anybody can hear what begins here" if public else "it is for the members of this room only"

@@ -19,6 +19,17 @@ _FREE = ~exists().where(
 """The same job doesn't run: two at once of one recording would make two episodes of it."""
 
 
+ASKERS = {JobKind.DIRECT: "user_id", JobKind.INVITE: "inviter", JobKind.BACKFILL: "asker"}
+"""Jobs that somebody wants for themselves, and where their payload names them."""
+
+
+def _turn(job: NewJob) -> str | None:
+    """Whose turn the job takes: that of a person, else of a recording or a room."""
+    names = (ASKERS[job.kind],) if job.kind in ASKERS else ("recording", "room_id")
+    found = next((job.payload[name] for name in names if job.payload.get(name) is not None), None)
+    return None if found is None else str(found)
+
+
 async def add(db: Connection, job: NewJob, now: datetime) -> bool:
     """Writes a job down; False when a once-only one was written before (see NewJob)."""
     once_key = f"{job.kind}:{job.subject}" if job.once else None
@@ -34,6 +45,7 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
         attempts=0,
         once_key=once_key,
         changed_at=now,
+        turn=_turn(job),
     )
     await db.execute(
         statement.on_conflict_do_update(
@@ -52,9 +64,9 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
 
 
 async def claim(
-    db: Connection, kinds: Collection[JobKind], now: datetime, limit: int, passing: Collection[int] = ()
+    db: Connection, kinds: Collection[JobKind], now: datetime, limit: int, passing: Collection[str] = ()
 ) -> tuple[Job, ...]:
-    """Takes due jobs of these kinds, oldest first, none of the recordings `passing`; they are running from now on."""
+    """Takes due jobs of these kinds, oldest first, none of the turns `passing`; they are running from now on."""
     due = (
         select(jobs)
         .where(
@@ -71,13 +83,11 @@ async def claim(
     return tuple(record(Job, row) for row in rows)
 
 
-def _not_of(recordings: Collection[int]) -> list[ColumnElement[bool]]:
-    """What a job carries names none of these recordings."""
-    named = jobs.c.payload["recording"].as_integer()
-    return [or_(named.is_(None), named.not_in(list(recordings)))] if recordings else []
+def _not_of(turns: Collection[str]) -> list[ColumnElement[bool]]:
+    return [or_(jobs.c.turn.is_(None), jobs.c.turn.not_in(list(turns)))] if turns else []
 
 
-async def next_due(db: Connection, kinds: Collection[JobKind], passing: Collection[int] = ()) -> datetime | None:
+async def next_due(db: Connection, kinds: Collection[JobKind], passing: Collection[str] = ()) -> datetime | None:
     """When the next ready job of these kinds wants to run; one whose twin runs waits for its end."""
     ready = select(jobs.c.run_at).where(
         jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)), _FREE, *_not_of(passing)

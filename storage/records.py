@@ -431,6 +431,7 @@ class Job:
     run_at: datetime
     attempts: int
     error: str | None = None
+    turn: str | None = None  # whose it is: jobs of one take turns with those of others
 
 
 @dataclass(frozen=True, slots=True)

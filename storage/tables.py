@@ -418,6 +418,7 @@ jobs = Table(
     Column("error", Text),
     Column("once_key", String(600), unique=True),
     Column("changed_at", Utc, nullable=False),
+    Column("turn", String(255)),
     Index("ix_jobs_due", "state", "run_at"),
     Index("uq_jobs_ready", "kind", "subject", unique=True, sqlite_where=text("state = 'ready'")),
     sqlite_autoincrement=True,

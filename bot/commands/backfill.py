@@ -20,7 +20,7 @@ async def _backfill(asked: Asked, *, since: date | None) -> str:
     if earlier is not None and earlier.state in UNDER_WAY:
         return replies.BACKFILL_UNDER_WAY
     began = datetime.combine(since, time(), asked.settings.feeds.zone).isoformat() if since else None
-    payload = {"room_id": asked.room.room_id, "since": began}
+    payload = {"room_id": asked.room.room_id, "since": began, "asker": asked.asker.user_id}
     await jobs.add(asked.db, NewJob(JobKind.BACKFILL, asked.room.room_id, payload), asked.now)
     return replies.BACKFILL_BEGINS
 

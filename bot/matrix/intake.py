@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules
+from bot import rules, words
 from bot.matrix import arrival, dialects, missed, roomstate, succession
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.matrix.claims import Claims
 from bot.matrix.piecewise import Part, as_piece, as_whole
+from bot.matrix.shares import Share, Shares
 from bot.matrix.succession import Publishes
+from bot.matrix.threads import thread_of
 from bot.recording.model import ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
 from storage import candidates, jobs, journal, messages, rooms, withheld
 from storage.database import Connection
@@ -56,6 +58,7 @@ class Intake:
         self._prefix = prefix
         self._clock = clock
         self._claims = Claims(clock())
+        self._shares = Shares()
 
     async def since(self) -> str | None:
         async with self._store.read() as db:
@@ -229,7 +232,24 @@ class Intake:
             return False
         if isinstance(read, VoiceMessage):
             return await candidates.wanted(db, heard.room_id, read.sender, dialects.INFOS)
-        return read is not None or (heard.session_id is None and self._is_command(heard.event))
+        if read is not None:
+            return True
+        return heard.session_id is None and self._is_command(heard.event) and await self._has_share(db, heard)
+
+    async def _has_share(self, db: Connection, heard: HeardEvent) -> bool:
+        """Whether a command is within its sender's share of answers; who exceeds it is told so once."""
+        now = self._clock()
+        said = self._shares.take(UserId(str(heard.event.get("sender"))), heard.event_id, now)
+        if said is Share.EXCEEDED:
+            payload = {
+                "room_id": heard.room_id,
+                "body": words.ASKED_TOO_MUCH,
+                "reply_to": heard.event_id,
+                "thread": thread_of(heard),
+            }
+            notice = NewJob(JobKind.NOTICE, f"share:{heard.event_id}", payload, once=True)
+            await jobs.add(db, notice, now)
+        return said is Share.LEFT
 
 
 def _may_make_a_line(batch: RoomBatch) -> bool:

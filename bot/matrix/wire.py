@@ -18,6 +18,7 @@ from storage.records import Json
 MAX_BODY_BYTES = 256 * 1024 * 1024  # of one answer; a first sync of a large account is tens of megabytes
 CONNECT_S = 10
 LOCKED_FOR_S = 300.0
+LIMITED_AT_MOST_S = 5.0  # a homeserver that says how long it wants us to wait is not left alone for longer
 LONGEST_WISH_S = 600.0  # of a retry_after_ms; a homeserver that asks for more is asked again then
 ERRCODE = re.compile(r"[A-Za-z0-9_.]{1,80}", re.ASCII)
 USER_AGENT = "Aircheck"
@@ -181,7 +182,9 @@ def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) 
     errcode = errcode if isinstance(errcode, str) and ERRCODE.fullmatch(errcode) else ""
     said = f"{status} {errcode}".rstrip()
     if status == 429 or errcode == "M_LIMIT_EXCEEDED":
-        return TryLater("the homeserver asks for a pause", after_s=wished_pause(headers, body))
+        wish_s = wished_pause(headers, body)
+        at_most_s = None if wish_s is None else LIMITED_AT_MOST_S
+        return TryLater("the homeserver asks for a pause", after_s=wish_s, at_most_s=at_most_s)
     if errcode == "M_USER_LOCKED":
         return TryLater("the bot's account is locked", after_s=LOCKED_FOR_S)
     if auth and status == 401 and errcode in {"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"}:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bot import rules
 from bot.matrix import dialects
+from bot.matrix.threads import thread_of
 from bot.matrix.times import sent_at
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
@@ -133,10 +134,8 @@ class Hearing:
     async def _command(self, db: Connection, heard: HeardEvent) -> None:
         content = heard.event.get("content")
         body = content.get("body") if isinstance(content, dict) else None
-        relation = heard.clear_relation or (content.get("m.relates_to") if isinstance(content, dict) else None)
         if not isinstance(body, str):
             return
-        threaded = isinstance(relation, dict) and relation.get("rel_type") == "m.thread"
         # The homeserver names the time and can renew it: what was encrypted after the command was said after it too.
         times = [time for time in (sent_at(heard.event), await messages.later_heard_at(db, heard.event_id)) if time]
         payload = {
@@ -149,6 +148,6 @@ class Hearing:
             "history": heard.history,
             "encrypted": heard.encrypted,
             "msgtype": content.get("msgtype") if isinstance(content, dict) else None,
-            "thread": relation.get("event_id") if threaded and isinstance(relation, dict) else None,
+            "thread": thread_of(heard),
         }
         await jobs.add(db, NewJob(JobKind.COMMAND, heard.event_id, payload, once=True), self._clock())

@@ -48,29 +48,37 @@ LOOK_AT_LEAST_EVERY_S = 60.0
 CLOCK_STEP = timedelta(seconds=5)  # backwards; less is how clocks are kept right
 
 
+OF_ONE_RECORDING = 4
+"""So many jobs of one recording run at once in a lane: a thousand slow or hostile chunks delay nobody else's."""
+LONG_S = 3.0  # what others can wait for
+MOST_SERVED = 500  # turns in one round
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Jobs of these kinds, so many at once. Up to `long` that take longer than LONG_S don't count: hours of somebody's
-    sound, or a slow homeserver, hold no place. It is not more work at once: what they do with ffmpeg waits there."""
+    """Jobs of these kinds, so many at once, and `of_one` of one recording, room or person; these take turns. Up to
+    `long` that take longer than LONG_S don't count: hours of somebody's sound, or a slow homeserver, hold no place. It
+    is not more work at once: what they do with ffmpeg waits there."""
 
     name: str
     kinds: tuple[JobKind, ...]
     width: int
     long: int = 0
+    of_one: int = OF_ONE_RECORDING
 
-
-OF_ONE_RECORDING = 4
-"""So many jobs of one recording run at once in a lane: a thousand slow or hostile chunks delay nobody else's."""
-LONG_S = 3.0  # what others can wait for
 
 LANES = (
     Lane("fetch", (JobKind.FETCH,), 8, long=16),
     Lane("sound", (JobKind.ENCODE,), 2, long=16),
     Lane("finish", (JobKind.FINISH, JobKind.COVER), 2, long=16),
     Lane("follow", (JobKind.FOLLOW,), 2),
-    Lane("look", (JobKind.REFRESH, JobKind.BACKFILL), 2),
-    Lane("talk", (JobKind.NOTICE, JobKind.DIRECT, JobKind.INVITE), 4),
-    Lane("desk", (JobKind.TICK, JobKind.END, JobKind.COMMAND, JobKind.FORGET, JobKind.KEYS, JobKind.ADDRESSES), 1),
+    Lane("look", (JobKind.REFRESH,), 2, long=16),
+    Lane("backfill", (JobKind.BACKFILL,), 2, long=16, of_one=2),
+    Lane("command", (JobKind.COMMAND,), 2, of_one=1),  # those of one room in their order
+    Lane("talk", (JobKind.NOTICE,), 4, long=16, of_one=1),
+    Lane("direct", (JobKind.DIRECT,), 2, long=16, of_one=1),
+    Lane("join", (JobKind.INVITE,), 2, long=16, of_one=2),
+    Lane("desk", (JobKind.TICK, JobKind.END, JobKind.FORGET, JobKind.KEYS, JobKind.ADDRESSES), 1, long=4),
 )
 
 
@@ -80,10 +88,10 @@ def pause_after(attempts: int, wished_s: float | None = None, longest_s: float |
     return max(min(wished_s or 0.0, LONGEST_WISH_S), pause * random.uniform(0.75, 1.25))
 
 
-def _with_enough(running: Collection[Job]) -> list[int]:
-    """The recordings that have as many jobs running as one may have."""
-    named = Counter(job.payload.get("recording") for job in running)
-    return [int(name) for name, count in named.items() if name is not None and count >= OF_ONE_RECORDING]
+def _with_enough(lane: Lane, running: Collection[Job]) -> list[str]:
+    """Whose turn it can't be: as many of their jobs run as may."""
+    named = Counter(job.turn for job in running)
+    return [turn for turn, count in named.items() if turn is not None and count >= lane.of_one]
 
 
 class _Outlook:
@@ -151,7 +159,7 @@ class Worker:
     async def _lane(self, lane: Lane) -> None:
         running: dict[asyncio.Task[None], Job] = {}
         late: set[asyncio.Task[None]] = set()
-        served: set[int] = set()
+        served: set[str] = set()
         trouble = ""
         with self._store.changes.follow() as changed:
 
@@ -169,7 +177,7 @@ class Worker:
             while not self._stopping.is_set():
                 changed.clear()
                 try:
-                    full = _with_enough(running.values())
+                    full = _with_enough(lane, running.values())
                     free = len(running) < lane.width + min(lane.long, len(late))
                     due = await self._due(lane, full) if free else None
                     if due is None or due > self._clock():
@@ -197,21 +205,23 @@ class Worker:
             async with self._store.write() as db:
                 await jobs.set_back(db, before, now)
 
-    async def _due(self, lane: Lane, full: Collection[int]) -> datetime | None:
+    async def _due(self, lane: Lane, full: Collection[str]) -> datetime | None:
         await self._heed_the_clock()
         if not full:
             return await self._outlook.of(lane.kinds)
         async with self._store.read() as db:
             return await jobs.next_due(db, lane.kinds, full)
 
-    async def _claim(self, lane: Lane, full: Collection[int], served: set[int]) -> tuple[Job, ...]:
-        """One: whose turn it is afterwards depends on it. The oldest, of the recordings not `served` in this round."""
+    async def _claim(self, lane: Lane, full: Collection[str], served: set[str]) -> tuple[Job, ...]:
+        """One: whose turn it is afterwards depends on it. The oldest, of the turns not `served` in this round."""
         async with self._store.write() as db:
             claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, served.union(full))
             if not claimed and served:
                 served.clear()
                 claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, full)
-        served.update(int(job.payload["recording"]) for job in claimed if "recording" in job.payload)
+        if len(served) >= MOST_SERVED:
+            served.clear()
+        served.update(job.turn for job in claimed if job.turn is not None)
         return claimed
 
     async def _wait(self, changed: asyncio.Event, due: datetime | None) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot import rules
+from bot import rules, words
 from bot.matrix.batch import Invite, SyncBatch
+from bot.matrix.shares import AT_ONCE
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
 from storage.records import EventId, HeardEvent, JobKind, Message, NewJob, Position, SessionId, StateEvent, UserId
@@ -323,3 +324,15 @@ async def test_a_command_is_as_old_as_what_was_heard_after_it(stage: Shell) -> N
         await stage.hear(read(replace(event, event={**event.event, "origin_server_ts": now_ms}), index))
     times = [job["sent_at"] for job in await stage.waiting(JobKind.COMMAND)]
     assert times == [held_back.isoformat(), stage.clock().isoformat()]
+
+
+async def test_a_flood_of_commands_is_answered_up_to_a_share_and_told_once(stage: Shell) -> None:
+    """What is above it is not even written down; somebody else's command in the same room is."""
+    await stage.join()
+    await stage.hear(*(said(f"$c{number}", "!aircheck help") for number in range(800)))
+    bob = said("$bob", "!aircheck help")
+    await stage.hear(replace(bob, event={**bob.event, "sender": "@bob:hs"}))
+    asked = [job["event_id"] for job in await stage.waiting(JobKind.COMMAND)]
+    assert asked == [*(f"$c{number}" for number in range(AT_ONCE)), "$bob"]
+    told = [job for job in await stage.waiting(JobKind.NOTICE) if job["body"] == words.ASKED_TOO_MUCH]
+    assert [job["reply_to"] for job in told] == [f"$c{AT_ONCE}"]

@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from bot.errors import GiveUp, TryLater
+from bot.matrix.wire import failure
 from bot.worker import lanes
 from bot.worker.lanes import LONGEST_PAUSE_S, OF_ONE_RECORDING, TRIES_AFTER_A_MISTAKE, Worker, pause_after
 from storage import jobs, rooms
@@ -216,6 +217,61 @@ async def test_a_thousand_chunks_of_one_recording_delay_no_other(store: Store) -
         await enough.wait()
         gate.set()
     assert most == OF_ONE_RECORDING
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (JobKind.COMMAND, "room_id"),
+        (JobKind.NOTICE, "room_id"),
+        (JobKind.DIRECT, "user_id"),
+        (JobKind.INVITE, "inviter"),
+        (JobKind.BACKFILL, "asker"),
+    ],
+)
+async def test_what_one_asks_for_keeps_nobody_else_waiting(store: Store, kind: JobKind, name: str) -> None:
+    """Eight hundred jobs of one room or person, all of them slow: another one's is done at once."""
+    clock, gate, done = Clock(), asyncio.Event(), asyncio.Event()
+
+    async def handler(job: Job) -> None:
+        if job.payload[name] == "other":
+            done.set()
+        else:
+            await gate.wait()
+
+    await add(store, clock, *(NewJob(kind, f"attack {n}", {name: "one"}) for n in range(800)))
+    await add(store, clock, NewJob(kind, "other", {name: "other"}))
+    async with at_work(store, handler, clock), asyncio.timeout(SOON):
+        await done.wait()
+        gate.set()
+
+
+async def test_rooms_that_are_slow_hold_no_place(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rooms as may be spoken to at once don't take what is said: after a while the next one's turn comes."""
+    monkeypatch.setattr(lanes, "LONG_S", 0.01)
+    clock, gate, done = Clock(), asyncio.Event(), asyncio.Event()
+
+    async def handler(job: Job) -> None:
+        if job.subject == "quick":
+            done.set()
+        else:
+            await gate.wait()
+
+    await add(store, clock, *(NewJob(JobKind.NOTICE, f"{n}", {"room_id": f"!{n}"}) for n in range(8)))
+    await add(store, clock, NewJob(JobKind.NOTICE, "quick", {"room_id": "!quick"}))
+    async with at_work(store, handler, clock), asyncio.timeout(SOON):
+        await done.wait()
+        gate.set()
+
+
+async def test_a_limited_room_is_asked_again_when_the_homeserver_said(store: Store) -> None:
+    """Pauses that it names do not grow by themselves; those that it doesn't name do."""
+    limited = failure(429, {}, b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 4000}', auth=True)
+    unnamed = failure(429, {}, b'{"errcode": "M_LIMIT_EXCEEDED"}', auth=True)
+    assert isinstance(limited, TryLater)
+    assert isinstance(unnamed, TryLater)
+    assert pause_after(20, limited.after_s, limited.at_most_s) < 7
+    assert pause_after(20, unnamed.after_s, unnamed.at_most_s) > 200
 
 
 async def test_all_lanes_look_once_after_a_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

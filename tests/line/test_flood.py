@@ -1,0 +1,62 @@
+"""One member asks for everything at once: others are answered all the same."""
+
+import asyncio
+import uuid
+from collections import Counter
+
+from sqlalchemy import select
+
+from bot.demo.client_api import room_path
+from bot.demo.people import Person
+from bot.demo.received import Received
+from bot.matrix.shares import AT_ONCE
+from storage.records import JobKind
+from storage.store import Store
+from storage.tables import jobs
+from tests.lab import Cast
+from tests.line.conftest import Houses
+from tests.line.house import House, move_in
+
+COMMANDS = 400
+OTHERS_WAIT_S = 20
+
+
+async def test_one_members_flood_of_commands_keeps_nobody_waiting(house: Houses, person: Cast) -> None:
+    """In another room and in the same one others are answered soon, and the member is told once."""
+    bot, alice, bob = await house(), await person("alice"), await person("bob")
+    async with bot.running() as aircheck:
+        flooded = await move_in(bot, alice, encrypted=False)
+        quiet = await move_in(bot, bob, encrypted=False)
+        await alice.invite(flooded, bob.user_id)
+        await bob.wait_for_invite(alice.user_id)
+        await bob.join(flooded)
+
+        async def ask() -> None:
+            content = {"msgtype": "m.text", "body": "!aircheck status"}
+            await alice.api.call("PUT", room_path(flooded, "send", "m.room.message", uuid.uuid4().hex), content)
+
+        for _ in range(COMMANDS // 20):
+            await asyncio.gather(*(ask() for _ in range(20)))
+        for room in (quiet, flooded):
+            asked = await bob.say(room, "!aircheck help")
+            await answered(bob, bot, asked)
+        said = await said_by(aircheck.store)
+        assert said["share"] == 1
+        assert said["answer"] <= 2 * AT_ONCE
+
+
+async def said_by(store: Store) -> Counter[str]:
+    """What the bot has said or is about to say, by its kind."""
+    async with store.read() as db:
+        found = await db.execute(select(jobs.c.subject).where(jobs.c.kind == JobKind.NOTICE))
+    return Counter(str(subject).partition(":")[0] for subject in found.scalars())
+
+
+async def answered(person: Person, bot: House, event_id: str) -> None:
+    """Waits for the bot's reply to an event."""
+
+    def is_reply(event: Received) -> bool:
+        relation = event.content.get("m.relates_to", {}).get("m.in_reply_to", {})
+        return event.sender == bot.user_id and relation.get("event_id") == event_id
+
+    await person.wait_for(is_reply, timeout=OTHERS_WAIT_S)

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bot import descriptors
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
 from bot.commands.parse import is_command
@@ -81,6 +82,7 @@ def limits_of(settings: Settings) -> Limits:
 async def running(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Aircheck]:
     """All of Aircheck, until the block ends. Raises ConfigError or StartError when it can't start."""
     settings = await _with_port(settings)
+    log.info("up to %d files may be open", descriptors.raise_limit())
     ffmpeg = await asyncio.to_thread(Ffmpeg.find, settings.audio.ffmpeg)
     async with AsyncExitStack() as stack:
         store = await _open(settings)

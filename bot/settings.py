@@ -5,6 +5,7 @@ An unknown key is an error that names it. `config.yaml.example` holds every key;
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -56,6 +57,16 @@ def _in_ascii(address: str) -> str:
     return str(URL(address))
 
 
+def network(value: str) -> str:
+    """An IP address, or a network of them. Raises ValueError."""
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or a network, such as 10.0.0.7 or 10.0.0.0/8") from None
+    return value
+
+
+Network = Annotated[str, AfterValidator(network)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
 Mxid = Annotated[str, Field(pattern=r"^@[^:\s]+:\S+$")]
 """A user's id (Matrix spec, appendices, user identifiers); the historical ones with odd characters too."""
@@ -113,6 +124,7 @@ class WebSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8040
     public_url: WebAddress | None = None
+    trusted_proxies: Annotated[tuple[Network, ...], Field(strict=False)] = ()
 
     @property
     def address(self) -> str:

@@ -39,6 +39,10 @@ def test_defaults_need_only_an_address_and_an_account() -> None:
         ({"matrix": MATRIX, "web": 80}, "web: must be a section with its keys below it"),
         (with_keys("web", port="http"), "web.port: must be a whole number"),
         (with_keys("web", port=70_000), "web.port: must be less than or equal to 65535"),
+        (
+            with_keys("web", trusted_proxies=["proxy.example"]),
+            "web.trusted_proxies: must be an IP address or a network, such as 10.0.0.7 or 10.0.0.0/8",
+        ),
         (with_keys("web", public_url="radio.example"), "web.public_url: must begin with https:// or http://"),
         (with_keys("web", public_url="https://"), "web.public_url: is not a complete address"),
         (with_keys("web", public_url="https://a.example/?x=1"), "web.public_url: must be a plain address"),

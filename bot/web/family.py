@@ -70,7 +70,7 @@ class Families:
         if is_live(name):
             answer = await self._on_air(request, access, name, ask)
         elif name.endswith(".mp3"):
-            answer = await self._audio(request, access, name.removesuffix(".mp3"))
+            answer = await self._audio(request, access, name.removesuffix(".mp3"), ask)
         elif name.endswith(CHAPTERS_FILE):
             answer = await self._chapters(request, access, name.removesuffix(CHAPTERS_FILE))
         elif name.endswith(WAVEFORM_FILE):
@@ -85,9 +85,19 @@ class Families:
             answer = await self._cover(request, access, name)
         return answer if answer is not None else respond.not_found()
 
-    async def _audio(self, request: web.BaseRequest, access: Access, code: str) -> web.StreamResponse | None:
+    async def _audio(
+        self, request: web.BaseRequest, access: Access, code: str, ask: Again
+    ) -> web.StreamResponse | None:
         published = await self._published(access, code)
-        return None if published is None else await self._media.audio(request, access.claim.family, published)
+        if published is None:
+            return None
+        return await self._media.audio(
+            request, access.claim.family, published, partial(self._may_go_on, ask, published)
+        )
+
+    async def _may_go_on(self, ask: Again, published: Published) -> bool:
+        access = await ask()
+        return access.verdict is Verdict.OPEN and await self._library.may_go_on(access, published)
 
     async def _published(self, access: Access, code: str) -> Published | None:
         return await self._library.published(access, code) if CODE.fullmatch(code) else None

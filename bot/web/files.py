@@ -1,13 +1,18 @@
-"""Stored files on their way out: small pieces from the page cache, large ones by sendfile."""
+"""Stored files on their way out: small pieces from the page cache, large ones by sendfile.
+
+A large one may take hours. Now and then it is asked whether it may still go on, and whether the client takes anything.
+"""
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aiohttp import web
 
+from bot.web.lines import Taken, cut
 from storage.records import BlobKey
 
 log = logging.getLogger(__name__)
@@ -16,6 +21,9 @@ SMALL = 256 * 1024
 """Up to here a piece is read and sent at once; above, the kernel copies it without us."""
 OPEN_FILES = 64
 IDLE_S = 30.0
+ASK_S = 3.0
+
+MayGoOn = Callable[[], Awaitable[bool]]
 
 
 class OpenFile:
@@ -23,6 +31,7 @@ class OpenFile:
 
     def __init__(self, descriptor: int, size: int, now: float) -> None:
         self.descriptor = descriptor
+        self.body = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115  a descriptor, no path
         self.size = size
         self.used_at = now
         self.users = 0
@@ -118,25 +127,60 @@ def _read_rest(descriptor: int, into: memoryview, start: int) -> int:
     return got
 
 
-async def send(request: web.BaseRequest, response: web.StreamResponse, file: OpenFile, start: int, count: int) -> None:
+async def send(
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    file: OpenFile,
+    start: int,
+    count: int,
+    may_go_on: MayGoOn,
+) -> None:
     """Sends a prepared response's body. A client that hangs up half way is nobody's error. Raises OSError."""
     transport = request.transport
     if transport is None or transport.is_closing():
         return
     try:
-        await _send(transport, response, file, start, count)
+        async with _watched(transport, may_go_on):
+            await _send(transport, response, file, start, count)
     except ConnectionError:
         log.debug("a listener hung up")
+    except TimeoutError:
+        cut(transport)
 
 
 async def _send(
     transport: asyncio.Transport, response: web.StreamResponse, file: OpenFile, start: int, count: int
 ) -> None:
     loop = asyncio.get_running_loop()
-    with open(os.dup(file.descriptor), "rb", buffering=0) as own:  # noqa: ASYNC230, PTH123  a descriptor, no path
-        try:
-            await loop.sendfile(transport, own, start, count, fallback=False)
-        except asyncio.SendfileNotAvailableError:
-            for offset in range(start, start + count, SMALL):
-                await response.write(await read(file, offset, min(SMALL, start + count - offset)))
+    try:
+        await loop.sendfile(transport, file.body, start, count, fallback=False)
+    except asyncio.SendfileNotAvailableError:
+        for offset in range(start, start + count, SMALL):
+            await response.write(await read(file, offset, min(SMALL, start + count - offset)))
     await response.write_eof()
+
+
+@asynccontextmanager
+async def _watched(transport: asyncio.Transport, may_go_on: MayGoOn) -> AsyncIterator[None]:
+    """Ends its block with TimeoutError when that may not go on, or goes on without the client. What is over sooner
+    costs no more than a timer."""
+    loop, looks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+    async with asyncio.timeout(None) as limit:
+
+        async def look() -> None:
+            taken = Taken(loop.time())
+            with suppress(Exception):  # what can't be asked is not allowed
+                while await may_go_on():
+                    if taken.is_stuck(transport, loop.time()):
+                        log.info("a listener takes nothing of a download: the connection is closed")
+                        break
+                    await asyncio.sleep(ASK_S)
+            limit.reschedule(loop.time())
+
+        timer = loop.call_later(ASK_S, lambda: looks.add(loop.create_task(look())))
+        try:
+            yield
+        finally:
+            timer.cancel()
+            for task in looks:
+                task.cancel()

@@ -106,6 +106,16 @@ class Library:
                 return None
             return recording, episode
 
+    async def may_go_on(self, access: Access, published: Published) -> bool:
+        """Whether a download that began with this audio may go on: also while another one took its place, unless
+        something was redacted."""
+        recording, episode = published
+        now = await self.published(access, recording.code)
+        if now is None or now[1].blob == episode.blob:
+            return now is not None
+        async with self._store.read() as db:
+            return await _holds(db, now[0], episode)
+
     async def view(self, access: Access) -> View:
         """What an open access shows besides its episodes."""
         key = _key(access)

@@ -12,8 +12,9 @@ from bot.settings import Settings
 from bot.web import files
 from bot.web.access import Family
 from bot.web.conditions import Plan, Representation, plan
+from bot.web.lines import Transferring
 from bot.web.memo import Recent
-from bot.web.respond import OF_FAMILY, http_date, not_found, part_of
+from bot.web.respond import OF_FAMILY, http_date, later, not_found, part_of
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,18 @@ FILE_NAME_CHARACTERS = 100
 
 
 class Media:
-    def __init__(self, settings: Settings, open_files: files.Files) -> None:
+    """`transferring` says whether one more download may begin."""
+
+    def __init__(self, settings: Settings, open_files: files.Files, transferring: Transferring) -> None:
+        self._transferring = transferring
         self._zone = settings.feeds.zone
         self._files = open_files
         self._known: Recent[tuple[object, ...], dict[str, str]] = Recent(1024)
 
-    async def audio(self, request: web.BaseRequest, family: Family, published: Published) -> web.StreamResponse:
-        """One episode's file, or the piece of it that is asked for."""
+    async def audio(
+        self, request: web.BaseRequest, family: Family, published: Published, may_go_on: files.MayGoOn
+    ) -> web.StreamResponse:
+        """One episode's file, or the piece of it that is asked for. A long one goes on while it may."""
         recording, episode = published
         try:
             file = await self._files.open(episode.blob)
@@ -39,9 +45,27 @@ class Media:
             # The blob's name is the SHA-256 of its bytes: a strong tag, and a healed episode has another one.
             now = Representation(episode.blob, file.size, episode.made_at.replace(microsecond=0))
             what = plan(request.method, request.headers, now)
-            return await _answer(request, file, what, {**self._headers(family, published), **part_of(what, file.size)})
+            headers = {**self._headers(family, published), **part_of(what, file.size)}
+            if what.status in (200, 206) and request.method != "HEAD" and what.count > files.SMALL:
+                return await self._long(request, file, what, headers, may_go_on)
+            return await _answer(request, file, what, headers)
         finally:
             self._files.done(file)
+
+    async def _long(
+        self,
+        request: web.BaseRequest,
+        file: files.OpenFile,
+        what: Plan,
+        headers: dict[str, str],
+        may_go_on: files.MayGoOn,
+    ) -> web.StreamResponse:
+        with self._transferring() as admitted:
+            if not admitted:
+                return later()
+            response = await _begun(request, what, headers)
+            await files.send(request, response, file, what.start, what.count, may_go_on)
+            return response
 
     def _headers(self, family: Family, published: Published) -> dict[str, str]:
         """What every answer about this file has; the same for each of the many pieces that an app asks for."""
@@ -66,15 +90,17 @@ async def _answer(
 ) -> web.StreamResponse:
     if what.status not in (200, 206):
         return web.Response(status=what.status, headers=headers)
-    if request.method == "HEAD" or what.count > files.SMALL:
-        response = web.StreamResponse(status=what.status, headers=headers)
-        response.content_length = what.count
-        await response.prepare(request)
-        if request.method != "HEAD":
-            await files.send(request, response, file, what.start, what.count)
-        return response
+    if request.method == "HEAD":
+        return await _begun(request, what, headers)
     body = await files.read(file, what.start, what.count)
     return web.Response(status=what.status, headers=headers, body=body)
+
+
+async def _begun(request: web.BaseRequest, what: Plan, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(status=what.status, headers=headers)
+    response.content_length = what.count
+    await response.prepare(request)
+    return response
 
 
 def disposition(title: str, plain: str) -> str:

@@ -120,5 +120,12 @@ def not_yet(seconds: int) -> web.Response:
     return short(404, "Not yet", **{"Retry-After": str(seconds)})
 
 
+def too_many() -> web.Response:
+    """Who asks has too many requests running; the connection is given back."""
+    answer = short(429, "Too many requests at once", **{"Retry-After": str(RETRY_AFTER_S)})
+    answer.force_close()
+    return answer
+
+
 def later() -> web.Response:
     return short(503, "Not yet", **{"Retry-After": str(RETRY_AFTER_S)})

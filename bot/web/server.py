@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,11 +12,13 @@ from aiohttp import web
 
 from bot.settings import Settings
 from bot.web import listening, respond
+from bot.web.callers import Callers
 from bot.web.covers import Covers
 from bot.web.family import Families
 from bot.web.feeds import Feeds
 from bot.web.files import Files
 from bot.web.library import Library
+from bot.web.lines import BACKLOG, Line, Lines
 from bot.web.live import Live
 from bot.web.media import Media
 from bot.web.on_air import Tuner
@@ -51,9 +54,10 @@ class WebServer:
         library = Library(store, freshness)
         self._pages = Pages(settings, lambda: self.address)
         feeds = Feeds(settings, lambda: self.address, self._covers.name)
-        media, zone = Media(settings, self._files), settings.feeds.zone
+        self._lines = Lines(Callers(settings.web.trusted_proxies), time.monotonic)
+        media, zone = Media(settings, self._files, self._lines.transferring), settings.feeds.zone
         self._tuner = Tuner(store, self._files, clock)
-        self._streams = Streams(self._tuner, clock)
+        self._streams = Streams(self._tuner, clock, self._lines.transferring)
         live = Live(self._tuner, self._streams, clock)
         self._families = Families(library, feeds, media, live, self._pages, self._covers, Waveforms(store), zone)
         self._runner: web.ServerRunner | None = None
@@ -71,6 +75,11 @@ class WebServer:
         return web_settings.model_copy(update={"port": self._port}).address
 
     @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._lines)
+
+    @property
     def streams(self) -> int:
         """How many listen to an endless MP3 now."""
         return self._streams.running
@@ -84,7 +93,7 @@ class WebServer:
         await self._covers.prepare()
         host, port = self._settings.web.host, self._settings.web.port
         # Without an Application: its routing costs a third of what a 304 does.
-        server = web.Server(
+        server = self._lines.server(
             self._handle,
             access_log=None,  # paths hold listeners' tokens
             logger=_quiet_logger(),
@@ -93,10 +102,11 @@ class WebServer:
         runner = web.ServerRunner(server, shutdown_timeout=STOP_WITHIN_S)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host or None, port).start()
+            await web.TCPSite(runner, host or None, port, backlog=BACKLOG).start()
         except listening.CANNOT_LISTEN as error:
             await runner.cleanup()
             raise listening.why_not(error, host, port) from None
+        self._lines.start()
         self._runner = runner
         self._port = runner.addresses[0][1]
         log.info("the web listens on port %d; addresses begin with %s", self._port, self.address)
@@ -105,14 +115,17 @@ class WebServer:
         """Ends what runs within a second and closes everything."""
         runner, self._runner = self._runner, None
         if runner is not None:
+            self._lines.stop()
             self._streams.stop()
             await runner.cleanup()
             self._files.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """An error of ours is a short 500 and one line in the log that holds neither path nor message."""
+        line = request.protocol
+        assert isinstance(line, Line)
         try:
-            return await self._route(request)
+            return await self._route(request) if self._lines.begin(line, request) else respond.too_many()
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -120,6 +133,8 @@ class WebServer:
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             log.error("a request failed: %s in %s at %s", type(error).__name__, frame.name, where)
             return respond.short(500, "Something went wrong")
+        finally:
+            self._lines.end(line)
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         """No path of ours has more than three parts: one split is the whole routing."""

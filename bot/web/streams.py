@@ -14,6 +14,7 @@ from aiohttp import web
 from bot.audio.hls import BEHIND, SEGMENT, Air
 from bot.web import respond
 from bot.web.access import Access, Verdict
+from bot.web.lines import Transferring
 from bot.web.on_air import OnAir, Tuner
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,9 @@ Again = Callable[[], Awaitable[Access]]
 class Streams:
     """So many of them at most; each looks once a second whether a segment is due and may still be heard."""
 
-    def __init__(self, tuner: Tuner, clock: Callable[[], datetime]) -> None:
+    def __init__(self, tuner: Tuner, clock: Callable[[], datetime], transferring: Transferring) -> None:
         self._tuner = tuner
+        self._transferring = transferring
         self._clock = clock
         self._open: Counter[str] = Counter()  # by listener; all of the public under one
         self._stopping = asyncio.Event()
@@ -60,6 +62,14 @@ class Streams:
         who = listener.token_sha256 if listener is not None else ""
         if self.running >= MOST or (who and self._open[who] >= MOST_OF_A_LISTENER):
             return respond.later()
+        with self._transferring() as admitted:
+            return (
+                await self._stream(request, access, found.recording.code, again, who) if admitted else respond.later()
+            )
+
+    async def _stream(
+        self, request: web.BaseRequest, access: Access, code: str, again: Again, who: str
+    ) -> web.StreamResponse:
         headers = {**respond.OF_FAMILY[access.claim.family], **HEADERS}
         response = web.StreamResponse(headers=headers)
         response.force_close()
@@ -68,7 +78,7 @@ class Streams:
             await response.prepare(request)
             _bound(request)
             if request.method != "HEAD":
-                await self._send(request, response, found.recording.code, again)
+                await self._send(request, response, code, again)
         except ConnectionError:
             log.debug("a listener hung up")
         except TimeoutError:

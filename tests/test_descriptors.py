@@ -1,0 +1,28 @@
+"""How many files the process may open."""
+
+import subprocess
+import sys
+
+from bot import descriptors
+
+CHILD = """
+import resource
+from bot import descriptors
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 900))
+assert descriptors.limit() == 100
+assert descriptors.raise_limit() == descriptors.limit() == 900
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (900, 900)
+"""
+
+
+def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
+    """What the system allows is used; what it doesn't is left."""
+    subprocess.run([sys.executable, "-c", CHILD], check=True)
+
+
+def test_open_files_are_counted() -> None:
+    """A file that is opened is one more."""
+    before = descriptors.used()
+    with open(__file__):  # noqa: PTH123
+        assert descriptors.used() == before + 1
+    assert descriptors.used() == before

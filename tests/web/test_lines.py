@@ -1,0 +1,324 @@
+"""How many connections there may be, and how long one may be held for nothing."""
+
+import asyncio
+import socket
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bot.web import files, lines
+from bot.web.callers import Callers
+from storage import rooms
+from storage.records import ChunkState, Recording, RecordingState, Visibility
+from tests.web.world import ALICE, World, world_of
+
+WITHIN_S = 20
+BYTES = 48 * 1024 * 1024  # more than the kernel holds for both ends
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks often, and at short times."""
+    monkeypatch.setattr(lines, "LOOK_S", 0.02)
+    monkeypatch.setattr(lines, "FIRST_REQUEST_S", 0.2)
+    monkeypatch.setattr(lines, "STUCK_S", 0.5)
+    monkeypatch.setattr(files, "ASK_S", 0.02)
+
+
+@asynccontextmanager
+async def connected(port: int, said: str = "") -> AsyncIterator[Connection]:
+    """A connection that takes little at once, with something said on it."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    line.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(line, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=line, limit=4096)
+    try:
+        writer.write(said.encode())
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+def get(path: str, **headers: str) -> str:
+    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n"
+
+
+async def status(connection: Connection) -> int:
+    async with asyncio.timeout(WITHIN_S):
+        return int((await connection[0].readuntil(b"\r\n\r\n")).split()[1])
+
+
+async def rest(connection: Connection) -> int:
+    """How many bytes come until the connection is over."""
+    count = 0
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while piece := await connection[0].read(65_536):
+                count += len(piece)
+    except ConnectionError:
+        pass
+    return count
+
+
+async def fewer(world: World, most: int = 0) -> None:
+    """Waits until the server has closed all of its connections but so many."""
+    async with asyncio.timeout(WITHIN_S):
+        while world.server.connections > most:  # noqa: ASYNC110  the server tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def long_one(world: World, visibility: Visibility = Visibility.PUBLIC) -> tuple[str, Recording]:
+    """A room's address and a recording in it whose file takes a while."""
+    room = await world.room(visibility=visibility)
+    recording = await world.recording(room)
+    await world.episode(recording, bytes(BYTES))
+    if visibility is Visibility.PUBLIC:
+        return f"/r/{room.key}/", recording
+    await world.member(room, ALICE)
+    return f"/p/{await world.listener(room, ALICE)}/", recording
+
+
+async def test_idle_connections_take_no_file_of_the_recorder(tmp_path: Path) -> None:
+    """More idle connections than the process may open files: it opens its own, and answers who asks."""
+    limit = 256
+    command = [sys.executable, "-m", "tests.web.crowd", str(tmp_path / "data"), str(limit)]
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        port = int(await process.stdout.readline())
+        for _ in range(limit + 100):
+            await stack.enter_async_context(connected(port))
+        for _ in range(3):
+            process.stdin.write(b"open\n")
+            assert int(await process.stdout.readline()) == 50
+            assert await status(await stack.enter_async_context(connected(port, get("/healthz")))) == 200
+        process.stdin.close()
+        assert await process.wait() == 0
+        said = (await process.stderr.read()).decode()
+    assert said.count("connections of the web: ") == 1
+    assert "idle closed to make room" in said
+
+
+async def test_who_says_nothing_is_closed(impatient: None, world: World) -> None:
+    """A connection without a request, and one whose request does not end, are closed, also after an earlier answer."""
+    async with (
+        connected(world.server.port) as silent,
+        connected(world.server.port, "GET /healthz HTTP/1.1\r\nX-Slow: ") as slow,
+        connected(world.server.port, get("/healthz")) as again,
+    ):
+        assert await status(again) == 200
+        await again[0].readexactly(3)
+        again[1].write(b"GET /healthz HTTP/1.1\r\n")
+        dripping = asyncio.create_task(drip(slow))
+        assert (await rest(silent), await rest(slow), await rest(again)) == (0, 0, 0)
+        dripping.cancel()
+
+
+async def drip(connection: Connection) -> None:
+    while True:
+        connection[1].write(b"x")
+        await asyncio.sleep(0.01)
+
+
+async def test_a_connection_is_kept_between_requests(impatient: None, world: World) -> None:
+    """A client may be silent for longer between two requests than before the first."""
+    async with connected(world.server.port, get("/healthz")) as kept:
+        assert await status(kept) == 200
+        async with connected(world.server.port) as silent:
+            assert await rest(silent) == 0  # so long
+        await kept[0].readexactly(3)
+        kept[1].write(get("/healthz").encode())
+        assert await status(kept) == 200
+
+
+@pytest.mark.parametrize("what", ["download", "page"])
+async def test_who_takes_nothing_is_closed(impatient: None, world: World, what: str) -> None:
+    """A download, and answers from memory, that a client asks for and does not read end."""
+    root, recording = await long_one(world)
+    path = f"{root}{recording.code}.mp3" if what == "download" else f"{root}feed.xml"
+    async with connected(world.server.port, get(path) * (1 if what == "download" else 2000)) as stuck:
+        assert await status(stuck) == 200
+        await fewer(world)
+        assert await rest(stuck) < BYTES
+
+
+async def test_who_reads_slowly_gets_all(impatient: None, world: World) -> None:
+    """A client that takes a little now and then keeps its download for longer than one that takes nothing."""
+    root, recording = await long_one(world)
+    async with connected(world.server.port, get(f"{root}{recording.code}.mp3", Range="bytes=0-9999999")) as slow:
+        assert await status(slow) == 206
+        for _ in range(30):
+            await slow[0].readexactly(200_000)
+            await asyncio.sleep(0.05)
+        await slow[0].readexactly(9_999_999 + 1 - 30 * 200_000)
+
+
+@pytest.mark.parametrize("how", ["ban", "unpublish", "redaction", "deletion", "private"])
+async def test_a_download_ends_with_the_right_to_it(impatient: None, world: World, how: str) -> None:
+    """A download that runs ends, in the middle of it, when its listener may no longer have it."""
+    root, recording = await long_one(world, Visibility.PRIVATE if how == "ban" else Visibility.PUBLIC)
+    async with connected(world.server.port, get(f"{root}{recording.code}.mp3")) as running:
+        assert await status(running) == 200
+        await running[0].readexactly(1_000_000)
+        async with world.store.read() as db:
+            room = await rooms.room(db, recording.room_id)
+        assert room is not None
+        match how:
+            case "ban":
+                await world.member(room, ALICE, "ban")
+            case "private":
+                await world.change(room, visibility=Visibility.PRIVATE)
+            case "unpublish":
+                await world.save(replace(recording, public=False))
+            case "deletion":
+                await world.save(replace(recording, state=RecordingState.DELETED))
+            case "redaction":
+                await world.chunk(recording, 1, ChunkState.REDACTED)
+                await world.episode(recording, b"without it")
+        await fewer(world)
+        assert await rest(running) < BYTES - 1_000_000
+
+
+async def test_a_download_outlives_its_file(impatient: None, world: World) -> None:
+    """While an episode heals its running downloads go on to their end."""
+    root, recording = await long_one(world)
+    async with connected(world.server.port, get(f"{root}{recording.code}.mp3")) as running:
+        assert await status(running) == 200
+        await world.episode(recording, b"healed")
+        await running[0].readexactly(BYTES - 1)
+        assert await running[0].readexactly(1) == b"\0"
+
+
+async def test_a_full_house_makes_room_for_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Idle connections go, the longest first; downloads have a share; the log has one line a minute."""
+    monkeypatch.setattr(lines, "places", lambda _: 4)
+    async with world_of(tmp_path / "data") as (world, _), AsyncExitStack() as stack:
+
+        async def come(said: str = "") -> Connection:
+            return await stack.enter_async_context(connected(world.server.port, said))
+
+        root, recording = await long_one(world)
+        idle = [await come() for _ in range(4)]
+        download = get(f"{root}{recording.code}.mp3")
+        assert await status(await come(get("/healthz"))) == 200
+        assert await rest(idle[0]) == 0
+        for _ in range(3):
+            assert await status(await come(download)) == 200
+        assert await status(await come(download)) == 503  # a share is for short requests
+        assert await status(await come(get("/healthz"))) == 200
+        assert world.server.connections == 4
+        told = [record for record in caplog.records if record.name == lines.log.name]
+        assert len(told) == 1
+        assert "127.0.0.1" not in told[0].getMessage()
+
+
+async def test_a_house_of_busy_ones_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every place is taken by a download a new connection ends without an answer, and one that ends gives way."""
+    monkeypatch.setattr(lines, "places", lambda _: 2)
+    monkeypatch.setattr(lines, "TRANSFERS", 1)
+    async with world_of(tmp_path / "data") as (world, client):
+        root, recording = await long_one(world)
+        download = get(f"{root}{recording.code}.mp3")
+        async with connected(world.server.port, download) as one:
+            assert await status(one) == 200
+            async with connected(world.server.port, download) as two:
+                assert await status(two) == 200
+                async with connected(world.server.port, get("/healthz")) as three:
+                    assert await rest(three) == 0
+            await fewer(world, 1)
+            async with client.get("/healthz") as answer:
+                assert answer.status == 200
+
+
+async def test_each_who_asks_a_trusted_proxy_has_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that a trusted proxy forwards are counted by its header; one address too many is told 429."""
+    monkeypatch.setattr(lines, "PER_CALLER", 2)
+    web = {"port": 0, "trusted_proxies": ["127.0.0.0/8"]}
+    async with world_of(tmp_path / "data", web=web) as (world, client), AsyncExitStack() as stack:
+        root, recording = await long_one(world)
+
+        async def ask(address: str) -> int:
+            said = get(f"{root}{recording.code}.mp3", X_Forwarded_For=f"1.2.3.4, {address}")
+            return await status(await stack.enter_async_context(connected(world.server.port, said)))
+
+        assert [await ask("8.8.8.8") for _ in range(3)] == [200, 200, 429]
+        assert await ask("9.9.9.9") == 200
+        async with client.get("/healthz") as answer:
+            assert answer.status == 200
+
+
+async def test_a_proxy_that_nobody_named_is_not_one_listener(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the setting the header counts for nothing, and connections of this machine are not counted by address."""
+    monkeypatch.setattr(lines, "PER_CALLER", 2)
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            said = get("/healthz", X_Forwarded_For="8.8.8.8")
+            assert await status(await stack.enter_async_context(connected(world.server.port, said))) == 200
+
+
+class Peer(asyncio.Transport):
+    """A connection from somewhere."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 1234)})
+        self.gone = False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.gone = True
+
+    def abort(self) -> None:
+        self.gone = True
+
+
+async def test_one_address_has_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above its number an address takes the place of its own idle connections, and of nobody else's."""
+    monkeypatch.setattr(lines, "PER_CALLER", 2)
+    house = lines.Lines(Callers(), lambda: 0.0)
+    server = house.server(answer)
+
+    def come(address: str) -> tuple[lines.Line, Peer]:
+        line, peer = server(), Peer(address)
+        assert isinstance(line, lines.Line)
+        line.connection_made(peer)
+        return line, peer
+
+    other = come("9.9.9.9")
+    first, second = come("8.8.8.8"), come("8.8.8.8")
+    third = come("8.8.8.8")
+    assert [one[1].gone for one in (other, first, second, third)] == [False, True, False, False]
+    for line, _ in (second, third):
+        line.busy = True
+    assert come("8.8.8.8")[1].gone
+    assert not other[1].gone
+    for line, _ in (other, second, third):
+        line.connection_lost(None)
+    assert len(house) == 0
+    assert not come("8.8.8.8")[1].gone
+
+
+async def answer(_: web.BaseRequest) -> web.StreamResponse:
+    return web.Response()
+
+
+def test_the_recorder_keeps_its_share_of_the_files() -> None:
+    """Whatever the limit is, the web may never have all of it."""
+    for limit in (64, 256, 1024, 4096, 1 << 20):
+        assert lines.places(limit) <= min(limit - min(256, limit // 2), lines.MOST)
+    assert lines.places(1024) > 500

@@ -94,6 +94,7 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
         "encrypted": room.encrypted,
         "direct": room.direct,
         "recording": room.recording_on,
+        "waiting": room.waits,
         "podcast": str((await heirs.podcast(db, line)).visibility),
         "heir": next(iter(line[line.index(room.room_id) + 1 :]), None),
         "recordings": len(await archive.recordings(db, room.room_id)),
@@ -102,7 +103,7 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
 
 
 def _room_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    recording = "on" if entry["recording"] else "off"
+    recording = "waiting for its notice" if entry["waiting"] else "on" if entry["recording"] else "off"
     return (
         entry["room_id"],
         entry["name"] or "",

@@ -23,6 +23,7 @@ import aiohttp
 from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import AircheckError, ConfigError, GiveUp, StartError, TryLater
 from bot.feeds import categories
+from bot.log import one_line
 from bot.matrix.login import StoredSession, read_session
 from bot.matrix.probe import Probe, Signing, probing, why_refused
 from bot.matrix.wire import Refused, TokenRevoked
@@ -73,6 +74,9 @@ async def findings(settings: Settings, config: Path) -> AsyncIterator[Finding]:
             yield Finding(Level.WARN, "device cross-signed", "can't be asked without the homeserver")
     yield await of_ffmpeg(settings)
     yield await of_database(settings)
+    waiting = await of_rooms(settings)
+    if waiting is not None:
+        yield waiting
     yield await asyncio.to_thread(of_privacy, settings, config)
     yield of_disk(settings)
     yield await of_listening(settings)
@@ -234,6 +238,25 @@ async def of_database(settings: Settings) -> Finding:
         return Finding(Level.FAIL, "database", str(error))
     running = ", in use by a running Aircheck" if is_owned(directory) else ""
     return Finding(Level.OK, "database", f"{path}, {len(rooms)} rooms{running}")
+
+
+async def of_rooms(settings: Settings) -> Finding | None:
+    """Tell of rooms where nothing is recorded because the bot could not say so yet; None where there are none, or the
+    database can't be read, which `of_database` tells."""
+    try:
+        store = await Store.look(settings.storage.path)
+        try:
+            async with store.read() as db:
+                waiting = [room.room_id for room in await all_rooms(db) if room.waits]
+        finally:
+            await store.close()
+    except (StoreError, OSError):
+        return None
+    if not waiting:
+        return None
+    more = f" and {len(waiting) - SHOWN} more" if len(waiting) > SHOWN else ""
+    text = "waiting for the bot's notice, so nothing is recorded there; it needs the power to send messages, or "
+    return Finding(Level.WARN, "rooms", f"{text}`record on`: {', '.join(map(one_line, waiting[:SHOWN]))}{more}")
 
 
 def _can_write(directory: Path) -> bool:

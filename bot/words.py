@@ -79,6 +79,10 @@ def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:
     )
 
 
+NOT_TOLD = (
+    "I look for nothing yet: my notice of what I record is not in this room. A moderator can say `record on`, then "
+    "`backfill` again."
+)
 HISTORY_REFUSED = "The homeserver does not let me read this room's history."
 
 

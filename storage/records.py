@@ -334,6 +334,20 @@ class Room:
     changed_at: datetime
     cover: BlobKey | None = None  # the picture, a square JPEG; None until it is made
     cover_of: str | None = None  # what it was made from: an mxc address, or the name that was drawn
+    told_at: Position | None = Position(
+        0
+    )  # place of the notice or command that began recording; None: it is waited for
+    told_by: EventId | None = None  # that notice
+
+    @property
+    def records(self) -> bool:
+        """Whether a broadcast that begins now is recorded: it is switched on, and the room was told."""
+        return self.recording_on and self.told_at is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it would be recorded if the room were told."""
+        return self.joined and self.recording_on and self.told_at is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,8 @@ rooms = Table(
     Column("changed_at", Utc, nullable=False),
     Column("cover", String(64)),
     Column("cover_of", Text),
+    Column("told_at", BIG, server_default="0"),
+    Column("told_by", String(255)),
 )
 
 room_state = Table(

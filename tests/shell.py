@@ -39,6 +39,7 @@ from storage.records import (
     JobKind,
     Json,
     MediaSource,
+    Position,
     Recording,
     RoomId,
     SessionId,
@@ -227,7 +228,7 @@ class Shell:
         async with self.store.write() as db:
             room = await rooms.room(db, ROOM)
             assert room is not None
-            await rooms.save_room(db, replace(room, recording_on=True))
+            await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
 
     async def hear(self, *timeline: HeardEvent, **more: Any) -> None:
         """Told and dealt with, but for the jobs."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import listings
+from bot import listings, selfcheck
 from bot.errors import ConfigError
 from bot.settings import Settings, validate
 from storage import archive, heirs, rooms
@@ -142,11 +142,32 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "encrypted": False,
         "direct": False,
         "recording": True,
+        "waiting": False,
         "podcast": "private",
         "heir": None,
         "recordings": 2,
         "bytes": 1_000_099,
     }
+
+
+async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For people and for machines, and `aircheck check` warns of it."""
+    await filled(settings)
+    assert await selfcheck.of_rooms(settings) is None
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        room = replace(rooms.new_room(ROOM, NOW), joined=True, recording_on=True, told_at=None)
+        await rooms.save_room(db, room)
+    await store.close()
+    await listings.print_rooms(settings, as_json=False)
+    assert "waiting for its notice" in capsys.readouterr().out
+    await listings.print_rooms(settings, as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["waiting"]
+    found = await selfcheck.of_rooms(settings)
+    assert found is not None
+    assert (found.level, found.subject, ROOM in found.text) == (selfcheck.Level.WARN, "rooms", True)
 
 
 async def test_a_room_that_was_upgraded_names_its_heir(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,7 +209,7 @@ async def test_what_was_live_when_the_bot_came_is_not_followed(stage: Shell) -> 
     async with stage.store.write() as db:
         room = await rooms.room(db, other)
         assert room is not None
-        await rooms.save_room(db, replace(room, recording_on=True))
+        await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
     await stage.intake.refresh(other, [*room_state(), started.event], await position(stage))
     end = info("$stop", "stopped").event
     await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, (end,), (), Gap.LOST),)))

@@ -25,7 +25,13 @@ KEPT = frozenset(RecordingState) - {RecordingState.DELETED}
 async def _status(asked: Asked) -> str:
     room, zone = asked.room, asked.settings.feeds.zone
     lines = [
-        replies.what_is_recorded(asked.prefix, on=room.recording_on, visibility=room.visibility, feed=asked.public.feed)
+        replies.what_is_recorded(
+            asked.prefix,
+            on=room.recording_on,
+            waits=room.waits,
+            visibility=room.visibility,
+            feed=asked.public.feed,
+        )
     ]
     open_ones = await archive.open_recordings(asked.db, await heirs.line(asked.db, room.room_id))
     running = [recording for recording in open_ones if recording.state is RecordingState.LIVE]

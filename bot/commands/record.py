@@ -7,6 +7,7 @@ from bot import rules
 from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
 from bot.commands.parse import Words
+from bot.matrix.greeting import told_by_command
 from bot.matrix.succession import succeed, take_back
 from bot.words import GOES_ON_ELSEWHERE, continues_podcast
 from storage import archive, heirs, jobs, rooms
@@ -23,10 +24,11 @@ async def _switch(asked: Asked, *, on: bool) -> str:
         room = back
     if not asked.asker.moderates:
         return replies.ONLY_MODS
-    changed = room.recording_on != on
+    changed = room.recording_on != on or (on and room.waits)
     heir = await _heir(asked) if on else None
     if changed or heir:
-        await rooms.save_room(asked.db, replace(heir or room, recording_on=on, changed_at=asked.now))
+        switched = replace(heir or room, recording_on=on, changed_at=asked.now)
+        await rooms.save_room(asked.db, told_by_command(switched, asked.position) if on else switched)
     if on:
         answer = replies.recording_on(asked.asker.name, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC

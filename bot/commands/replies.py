@@ -232,10 +232,15 @@ def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo)
     return f"{code}: {may_be}{sent}; I can't be certain, {so}."
 
 
-def what_is_recorded(prefix: str, *, on: bool, visibility: Visibility, feed: str) -> str:
+def what_is_recorded(prefix: str, *, on: bool, waits: bool, visibility: Visibility, feed: str) -> str:
     public = f"The podcast is public: {feed}"
     private = f"The podcast is private: members get their address with `{prefix} feed`."
     told = "Recording is on." if on else f"Recording is off: a moderator can say `{prefix} record on`."
+    if waits:
+        told = (
+            "Recording waits: I could not say yet what I record here. It begins when my notice is in the room, or when "
+            f"a moderator says `{prefix} record on`."
+        )
     return f"{told} {public if visibility is Visibility.PUBLIC else private}"
 
 

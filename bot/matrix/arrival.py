@@ -55,7 +55,7 @@ async def joined(
         room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
     if not ours:
-        await greet(db, room, now, prefix=prefix)
+        await greet(db, room, now, prefix=prefix, waits=True)
 
 
 async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:

@@ -1,17 +1,51 @@
-"""The one notice that tells a room what is recorded there, for whom, and how to stop it."""
+"""The one notice that tells a room what is recorded there, for whom, and how to stop it.
 
+Until it is in the room nothing is recorded, unless a moderator says `record on`. Where the bot may not speak the notice
+is tried again and again, and at once when the room's power levels change. Its place in the timeline decides: what
+begins in front of it is not recorded, what begins after it is. The homeserver's answer to the request tells its event
+id, the sync its place, in either order.
+"""
+
+from dataclasses import replace
 from datetime import datetime
 
 from bot import words
-from storage import heirs, jobs, journal
+from storage import heirs, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import JobKind, NewJob, Room, Visibility
+from storage.records import (
+    EventId,
+    HeardEvent,
+    JobId,
+    JobKind,
+    Json,
+    NewJob,
+    Position,
+    Room,
+    RoomId,
+    Visibility,
+)
+
+SAID_AS = frozenset({"m.room.message", "m.room.encrypted"})
+"""Types of event that the notice may have in the timeline."""
+GREETS = "greets"  # in the job's payload
+TRANSACTION = "aircheck-"
 
 
-async def greet(db: Connection, room: Room, now: datetime, *, prefix: str) -> None:
-    """Has the notice said, once for each change that asks for it: the bot's coming, and a podcast that goes on here."""
-    subject = f"welcome:{room.room_id}:{await journal.position(db)}:{room.revision}"
-    payload = {"room_id": room.room_id, "body": await greeting(db, room, prefix=prefix)}
+def transaction(job_id: JobId) -> str:
+    """The transaction id of what a job sends: the same for each try of the job, another for each job."""
+    return f"{TRANSACTION}{job_id}"
+
+
+async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits: bool) -> None:
+    """Has the notice said, once for each change that asks for it: the bot's coming, and a podcast that goes on here.
+
+    With `waits` nothing is recorded before it is there.
+    """
+    if waits:
+        room = replace(room, told_at=None, told_by=None)
+        await rooms.save_room(db, room)
+    subject = f"{_subjects(room.room_id)}{await journal.position(db)}:{room.revision}"
+    payload = {"room_id": room.room_id, "body": await greeting(db, room, prefix=prefix), GREETS: True}
     await jobs.add(db, NewJob(JobKind.NOTICE, subject, payload, once=True), now)
 
 
@@ -27,3 +61,50 @@ async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
         continues=line[0] != room.room_id,
         prefix=prefix,
     )
+
+
+async def try_again(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """The room's power levels have changed: the bot may speak now, perhaps."""
+    await jobs.hasten(db, JobKind.NOTICE, _subjects(room_id), now)
+
+
+async def said(db: Connection, room_id: RoomId, event_id: EventId) -> None:
+    """The homeserver has taken the notice: the room is told."""
+    room = await rooms.room(db, room_id)
+    if room is None or room.told_at is not None:
+        return
+    # Where its place is not known yet, it is behind all that was heard so far.
+    place = await journal.position_of(db, event_id) or await journal.position(db)
+    await rooms.save_room(db, replace(room, told_at=place, told_by=event_id))
+
+
+async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
+    """Something that the bot has said is in the timeline: if it is the notice, this is its place."""
+    room = await rooms.room(db, event.room_id)
+    if room is None or (room.told_at is not None and room.told_by != event.event_id):
+        return
+    position = await journal.add(db, event, now, keep=False) or await journal.position_of(db, event.event_id)
+    if position is not None and (room.told_by == event.event_id or await _is_greeting(db, event)):
+        await rooms.save_room(db, replace(room, told_at=position, told_by=event.event_id))
+
+
+def told_by_command(room: Room, position: Position) -> Room:
+    """The room, in which a moderator has said at this place that it is to be recorded."""
+    return room if room.told_at is not None else replace(room, told_at=position, told_by=None)
+
+
+async def _is_greeting(db: Connection, event: HeardEvent) -> bool:
+    """Whether it came of a job that greets: a homeserver shows its sender the transaction (Client-Server API,
+    `unsigned.transaction_id`)."""
+    unsigned: Json = event.event.get("unsigned") or {}
+    given = unsigned.get("transaction_id") if isinstance(unsigned, dict) else None
+    number = given.removeprefix(TRANSACTION) if isinstance(given, str) else ""
+    if not (number.isascii() and number.isdigit() and len(number) < len(str(1 << 63))):
+        return False
+    job = await jobs.job(db, JobId(int(number)))
+    return job is not None and job.kind is JobKind.NOTICE and job.subject.startswith(_subjects(event.room_id))
+
+
+def _subjects(room_id: RoomId) -> str:
+    """The beginning of the subjects of a room's greetings."""
+    return f"welcome:{room_id}:"

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules, words
-from bot.matrix import arrival, dialects, missed, roomstate, succession
+from bot.matrix import arrival, dialects, greeting, missed, roomstate, succession
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.matrix.claims import Claims
 from bot.matrix.piecewise import Part, as_piece, as_whole
@@ -205,6 +205,8 @@ class Intake:
         kind = heard.event.get("type")
         is_state = isinstance(heard.event.get("state_key"), str) and not heard.encrypted
         departs = kind == "m.room.member" and is_state and rules.membership(heard.event.get("content")) != "join"
+        if heard.event.get("sender") == self._user_id and kind in greeting.SAID_AS and not before_us:
+            await greeting.heard(db, heard, now)
         keep = not before_us and (departs or await self._is_wanted(db, heard))
         held = is_state and kind in roomstate.KEPT_STATE
         if not keep and not held:

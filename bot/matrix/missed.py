@@ -104,7 +104,7 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
         return False  # a search of the history gives it its place, in front
     place = await journal.add(db, HeardEvent(room.room_id, broadcast, {}), now, keep=False)
     new = place is not None or await journal.pending(db, broadcast) is not None
-    return new and room.recording_on
+    return new and room.records
 
 
 async def _follow(db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime) -> None:

@@ -9,14 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from bot import rules, words
-from bot.errors import GiveUp
+from bot.errors import GiveUp, TryLater
+from bot.matrix import greeting
 from bot.matrix.chats import Chats
 from bot.matrix.sending import Sending
 from storage import heirs, journal, rooms
-from storage.records import Job, Json, Listener, Position, RoomId, UserId
+from storage.records import Job, Json, Listener, Position, Room, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+GREET_AGAIN_S = 60.0
 
 PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
 TakeState = Callable[[RoomId, list[Json], Position], Awaitable[None]]
@@ -54,8 +57,24 @@ class Outbox:
             room = await rooms.room(db, room_id)
         if room is None or not room.joined:
             raise GiveUp("the bot is not in the room", reason="not_joined", room=room_id)
+        if payload.get(greeting.GREETS):
+            await self._greet(job, room)
+            return
         content = notice(payload["body"], reply_to=payload.get("reply_to"), thread=payload.get("thread"))
-        await self._sending.send(room_id, "m.room.message", content, txn_id=_transaction(job))
+        await self._sending.send(room_id, "m.room.message", content, txn_id=greeting.transaction(job.id))
+
+    async def _greet(self, job: Job, room: Room) -> None:
+        """Says what is recorded, as things stand now. Raises TryLater where the bot may not speak: it may later."""
+        async with self._store.read() as db:
+            body = await greeting.greeting(db, room, prefix=self._prefix)
+        try:
+            transaction = greeting.transaction(job.id)
+            event_id = await self._sending.send(room.room_id, "m.room.message", notice(body), txn_id=transaction)
+        except GiveUp as refused:
+            log.info("no notice yet: room=%s (%s)", room.room_id, refused.reason)
+            raise TryLater("the bot may not speak in the room", at_most_s=GREET_AGAIN_S, room=room.room_id) from None
+        async with self._store.write() as db:
+            await greeting.said(db, room.room_id, event_id)
 
     async def direct(self, job: Job) -> None:
         """Tells one user something in their direct chat, once they are in it. An address that a new one replaces ends
@@ -63,14 +82,16 @@ class Outbox:
         user_id = UserId(job.payload["user_id"])
         chat = await self._chats.private_with(user_id, job)
         if "body" in job.payload:
-            await self._sending.send(chat, "m.room.message", notice(job.payload["body"]), txn_id=_transaction(job))
+            await self._sending.send(
+                chat, "m.room.message", notice(job.payload["body"]), txn_id=greeting.transaction(job.id)
+            )
             return
         room_id = RoomId(job.payload["room_id"])
         listener = await self._listener(user_id, room_id)
         generation = listener.next_generation or listener.generation
         body = await self._address_text(listener, generation)
         # Asked for again after a crash it may be another address: then it is another event.
-        txn_id = f"{_transaction(job)}-{generation}"
+        txn_id = f"{greeting.transaction(job.id)}-{generation}"
         await self._sending.send(chat, "m.room.message", notice(body), txn_id=txn_id)
         if generation == listener.next_generation:
             async with self._store.write() as db:
@@ -124,8 +145,3 @@ def notice(body: str, *, reply_to: str | None = None, thread: str | None = None)
         relation = content.setdefault("m.relates_to", {})
         relation |= {"rel_type": "m.thread", "event_id": thread, "is_falling_back": reply_to is None}
     return content
-
-
-def _transaction(job: Job) -> str:
-    """The same for each try of a job, another for each job."""
-    return f"aircheck-{job.id}"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules
-from bot.matrix import dialects, missed
+from bot.matrix import dialects, greeting, missed
 from bot.matrix.piecewise import Part, as_piece
 from bot.matrix.times import sent_at
 from bot.recording.model import Redacted
@@ -100,6 +100,8 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
     if state.type in SHOWN_STATE:
         await rooms.touch(db, state.room_id, now)
         await jobs.add(db, NewJob(JobKind.COVER, state.room_id, {}), now)
+    if state.type == "m.room.power_levels":
+        await greeting.try_again(db, state.room_id, now)
 
 
 async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Position, now: datetime) -> None:

@@ -37,7 +37,7 @@ async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: P
     for old, new in ((named, room_id), (room_id, replacement)):
         heir = await succeed(db, old, new, now, publishes=publishes) if old and new else None
         if heir is not None:
-            await greet(db, heir, now, prefix=prefix)
+            await greet(db, heir, now, prefix=prefix, waits=heir.visibility is Visibility.PUBLIC)
 
 
 async def succeed(

@@ -30,6 +30,11 @@ class Starting:
         if room is None or not room.joined or not room.recording_on:
             log.info("a broadcast is not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
             return
+        if room.told_at is None or heard.position <= room.told_at:
+            log.info(
+                "a broadcast is not recorded: no notice stood yet: room=%s event=%s", heard.room_id, heard.event_id
+            )
+            return
         if await archive.recording_by_event(db, heard.event_id) is not None:
             return
         visibility = rules.history_visibility(await rooms.state(db, heard.room_id, "m.room.history_visibility"))

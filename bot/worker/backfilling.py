@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 from bot import words
 from bot.errors import GiveUp, TryLater
 from bot.matrix.times import sent_at
-from storage import archive, jobs, journal
+from storage import archive, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
     EventId,
@@ -84,6 +84,11 @@ class Backfilling:
 
     async def __call__(self, job: Job) -> None:
         progress = Progress.of(job.payload)
+        async with self._store.read() as db:
+            room = await rooms.room(db, progress.room_id)
+        if room is not None and room.told_at is None:
+            await self._tell(job, progress, words.NOT_TOLD)
+            raise GiveUp("the room was not told yet that it is recorded", reason="not_told", room=room.room_id)
         if not progress.walked:
             try:
                 progress = await self._walk(job, progress)

@@ -81,7 +81,7 @@ class Rereading:
             return recording.room_id == room_id and recording.state is not RecordingState.DELETED
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
-        return room is not None and room.joined and room.recording_on
+        return room is not None and room.joined and room.records
 
     async def _recording(self, broadcast: EventId) -> Recording | None:
         async with self._store.read() as db:

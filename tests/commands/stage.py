@@ -94,6 +94,11 @@ class Stage:
         async with self.store.write() as db:
             await self._set(db, room_id, "m.room.member", content, key=user, sender=user)
 
+    async def tell(self, at: Position | None) -> None:
+        """Where the room was told what is recorded there; None: not yet."""
+        async with self.store.write() as db:
+            await rooms.save_room(db, replace(await self.room(), told_at=at))
+
     async def forget_state(self) -> None:
         """What is known right after the bot joined: who is a member, and nothing else."""
         async with self.store.write() as db:

@@ -1,7 +1,7 @@
 """`record on|off`"""
 
 from storage.records import JobKind, RecordingState, RoomId
-from tests.commands.stage import MOD, Stage
+from tests.commands.stage import MEMBER, MOD, Stage
 
 
 async def test_off_ends_what_is_live_and_says_who_did_it(stage: Stage) -> None:
@@ -46,3 +46,17 @@ async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_swi
     await stage.handle(job)
     await stage.handle(job)
     assert len(await stage.take(JobKind.END)) == 1
+
+
+async def test_record_on_ends_the_waiting_for_the_notice(stage: Stage) -> None:
+    """Where the bot could not say yet what it records a moderator's word does; it counts from its place on."""
+    await stage.tell(None)
+    assert "Recording waits" in (await stage.say(MOD, "!aircheck status") or "")
+    await stage.say(MEMBER, "!aircheck record on")
+    assert (await stage.room()).waits
+    answer = await stage.say(MOD, "!aircheck record on", position=70)
+    assert "Recording is on" in (answer or "")
+    assert (await stage.room()).told_at == 70
+    assert "Recording is on." in (await stage.say(MOD, "!aircheck status") or "")
+    await stage.say(MOD, "!aircheck record on", position=80)
+    assert (await stage.room()).told_at == 70

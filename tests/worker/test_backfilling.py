@@ -1,14 +1,15 @@
 """The search of a room's history: resumed where it stopped, told of once, also when it may not be made."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from bot import words
 from bot.errors import GiveUp, TryLater
 from bot.worker.backfilling import Backfilling
 from bot.worker.lanes import Handler
-from storage import archive, jobs
+from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
     EventId,
@@ -124,3 +125,14 @@ async def test_a_history_that_may_not_be_read_is_said_so(store: Store) -> None:
     with pytest.raises(GiveUp):
         await search(await begin(store, clock))
     assert await notices(store) == ["The homeserver does not let me read this room's history."]
+
+
+async def test_a_room_that_was_not_told_yet_is_not_searched(store: Store) -> None:
+    """Nothing is recorded of it, not of its past either, before the bot could say so."""
+    clock, past = Clock(), History()
+    async with store.write() as db:
+        await rooms.save_room(db, replace(rooms.new_room(ROOM, clock()), joined=True, told_at=None))
+    with pytest.raises(GiveUp):
+        await Backfilling(store, past, adopt=Adopter(clock), clock=clock)(await begin(store, clock))
+    assert past.read == []
+    assert await notices(store) == [words.NOT_TOLD]

@@ -25,6 +25,7 @@ from storage.records import (
     JobState,
     MediaSource,
     NewJob,
+    Position,
     Recording,
     RoomId,
 )
@@ -112,7 +113,7 @@ class Stage:
             async with self.shell.store.write() as db:
                 room = await rooms.room(db, one.room)
                 assert room is not None
-                await rooms.save_room(db, replace(room, recording_on=True))
+                await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
             await self.hear(one, one.info("started"))
 
     async def hear(self, broadcast: Broadcast, *events: HeardEvent) -> None:

@@ -42,6 +42,7 @@ from bot.worker.pictures import Pictures
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from bot.worker.rereading import Rereading
 from bot.worker.tracks import Tracks
+from bot.worker.walking import Walking
 from storage.errors import StoreError
 from storage.records import JobKind, MediaSource, RecordingId, RoomId, UserId
 from storage.store import Store
@@ -208,7 +209,8 @@ def _handlers(
         JobKind.ENCODE: Encoding(store, tracks, clock, listened=listened),
         JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
         JobKind.COVER: pictures,
-        JobKind.FOLLOW: Rereading(store, Past(session), clock=clock),
+        JobKind.GAP: Walking(store, Past(session), intake, clock=clock),
+        JobKind.FOLLOW: Rereading(store, Past(session), session.user_id, clock=clock),
         JobKind.BACKFILL: backfilling,
         JobKind.ADDRESSES: RenewingAddresses(store),
         JobKind.KEYS: KeyImport(session, open_all=intake.open_all),

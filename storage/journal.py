@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, func, select, union_all, update
 from sqlalchemy.dialects.sqlite import insert
 
+from storage import gaps
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, Position, RoomId, SessionId
-from storage.tables import journal, meta
+from storage.tables import journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
 NEWEST = "newest_position"  # when rows were last removed: positions never begin anew
@@ -52,17 +53,28 @@ async def position_of(db: Connection, event_id: EventId) -> Position | None:
     return None if found is None else Position(found)
 
 
+async def received_at(db: Connection, position: Position) -> datetime | None:
+    """When the event at a position was heard; None when that is long ago."""
+    found = await db.execute(select(journal.c.received_at).where(journal.c.position == position))
+    heard_at: datetime | None = found.scalar_one_or_none()
+    return heard_at
+
+
 async def positions_of(db: Connection, events: Iterable[EventId]) -> dict[EventId, Position]:
     """Where these events stand, as far as they were heard."""
     statement = select(journal.c.event_id, journal.c.position).where(journal.c.event_id.in_(list(events)))
     return {EventId(row.event_id): Position(row.position) for row in await db.execute(statement)}
 
 
-async def add(db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = True) -> Position | None:
-    """Writes an event down once; None when it is there already. Not to `keep` it gives it its position only."""
+async def add(
+    db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = True, position: Position | None = None
+) -> Position | None:
+    """Writes an event down once; None when it is there already. Not to `keep` it gives it its position only: the
+    next one, or the one that is given."""
     statement = (
         insert(journal)
         .values(
+            **({} if position is None else {"position": position}),
             event_id=heard.event_id,
             room_id=heard.room_id,
             event=dict(heard.event) if keep else None,
@@ -80,9 +92,9 @@ async def add(db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = 
     return None if found is None else Position(found)
 
 
-async def retell(db: Connection, heard: HeardEvent, now: datetime) -> None:
-    """It is to be dealt with (again), in its place where it has one. What waits to be dealt with, or for its key,
-    stays as it is."""
+async def retell(db: Connection, heard: HeardEvent, now: datetime, *, behind_all: bool = False) -> None:
+    """It is to be dealt with (again), in its place where it has one, or `behind_all` that was heard. What waits to be
+    dealt with, or for its key, stays as it is."""
     content = {
         "event": dict(heard.event),
         "encrypted": heard.encrypted,
@@ -94,7 +106,22 @@ async def retell(db: Connection, heard: HeardEvent, now: datetime) -> None:
     }
     statement = insert(journal).values(event_id=heard.event_id, room_id=heard.room_id, **content)
     only_its_place = journal.c.handled & journal.c.event.is_(None)
+    if behind_all:
+        await db.execute(delete(journal).where(journal.c.event_id == heard.event_id, only_its_place))
     await db.execute(statement.on_conflict_do_update(index_elements=["event_id"], set_=content, where=only_its_place))
+
+
+async def is_before_somebody(db: Connection, room_id: RoomId, at: datetime | None) -> bool:
+    """Whether somebody came into a room, or it was made public, after this time, which is not known where it is None:
+    whose order is not known then."""
+    if at is None:
+        return True
+    marks = union_all(
+        select(room_state.c.position).where(room_state.c.room_id == room_id),
+        select(rooms.c.public_since).where(rooms.c.room_id == room_id, rooms.c.public_since.is_not(None)),
+    )
+    later = select(journal.c.position).where(journal.c.position.in_(marks), journal.c.received_at > at)
+    return (await db.execute(later.limit(1))).first() is not None
 
 
 async def pending(db: Connection, event_id: EventId) -> HeardEvent | None:
@@ -104,11 +131,12 @@ async def pending(db: Connection, event_id: EventId) -> HeardEvent | None:
     return _heard(row) if row else None
 
 
-async def unhandled(db: Connection, limit: int) -> tuple[HeardEvent, ...]:
-    """What is still to be dealt with, in order."""
-    found = await db.execute(
-        select(journal).where(journal.c.handled.is_(False)).order_by(journal.c.position).limit(limit)
-    )
+async def unhandled(db: Connection, limit: int, now: datetime | None = None) -> tuple[HeardEvent, ...]:
+    """What is still to be dealt with, in order; with `now`, without what a gap in its room holds up."""
+    waiting = select(journal).where(journal.c.handled.is_(False))
+    if now is not None:
+        waiting = waiting.where(~gaps.held(now))
+    found = await db.execute(waiting.order_by(journal.c.position).limit(limit))
     return tuple(_heard(row) for row in found)
 
 

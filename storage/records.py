@@ -397,6 +397,25 @@ class HeardEvent:
     message: Message | None = None  # set: it was decrypted
 
 
+@dataclass(frozen=True, slots=True)
+class TimelineGap:
+    """A part of a room's timeline that a sync left out: positions above `low`, below those that were heard after it."""
+
+    id: int
+    room_id: RoomId
+    low: Position
+    following: Position  # the place of the next event that is found; what is found later is older
+    cursor: str  # where the next page begins
+    mark: str | None  # an earlier cursor: met again, the history goes in circles
+    until_token: str | None  # the sync token before the gap, where there is one
+    until_event: EventId | None  # the newest event that was heard before the gap, where there is no token
+    pages: int
+    unclaimed: int  # chunks kept of broadcasts that are not known so far
+    seen_at: datetime
+    hold_until: datetime  # until then what was heard after the gap waits for it
+    walking: bool  # False: it was read, or given up
+
+
 class JobKind(StrEnum):
     FETCH = "fetch"  # a chunk: download, decrypt, check; subject: its event id
     TICK = "tick"  # look at a recording's clocks; subject: recording id
@@ -409,6 +428,7 @@ class JobKind(StrEnum):
     INVITE = "invite"  # take or leave an invite; subject: room id
     END = "end"  # end a recording from outside (record off); subject: recording id; payload: by
     FORGET = "forget"  # remove blobs that nothing refers to any more
+    GAP = "gap"  # read the next page of what a sync left out of a room's timeline; subject: room id
     FOLLOW = "follow"  # read of a broadcast what the sync did not show; subject: its started event
     BACKFILL = "backfill"  # find and record a room's past broadcasts; subject: room id
     KEYS = "keys"  # take in room keys that another client exported; payload: file, passphrase

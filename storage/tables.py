@@ -387,6 +387,39 @@ redacted = Table(
     Index("ix_redacted_newest", "room_id", "id"),
 )
 
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("room_id", String(255), nullable=False, index=True),
+    Column("low", BIG, nullable=False),
+    Column("following", BIG, nullable=False),
+    Column("cursor", Text, nullable=False),
+    Column("mark", Text),
+    Column("until_token", Text),
+    Column("until_event", String(255)),
+    Column("pages", Integer, nullable=False),
+    Column("unclaimed", Integer, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+    Column("hold_until", Utc, nullable=False),
+    Column("walking", Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+newest_heard = Table(
+    "newest_heard",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("event_id", String(255), nullable=False),
+)
+
+asked = Table(
+    "asked",
+    metadata,
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("answered_at", Utc, nullable=False),
+)
+
 listeners = Table(
     "listeners",
     metadata,

@@ -1,6 +1,6 @@
 """What the sync did not show: found in the room's state, read from the homeserver, told like everything else."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ import pytest
 
 from bot import rules
 from bot.errors import GiveUp, TryLater
-from bot.matrix import missed
+from bot.matrix import dialects, missed
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker.rereading import Rereading
+from bot.worker.walking import Walking
 from storage import archive, jobs, journal, rooms
 from storage.records import (
     ChunkState,
@@ -40,6 +42,7 @@ class Memory:
     def __init__(self) -> None:
         self.events: dict[EventId, HeardEvent] = {}
         self.error: Exception | None = None  # raised once
+        self.newest: HeardEvent | None = None  # info event in the room's state
         self.meanwhile: Callable[[], Awaitable[None]] | None = None  # happens while relations are read
 
     def has(self, *events: HeardEvent) -> None:
@@ -59,17 +62,20 @@ class Memory:
             raise GiveUp("the homeserver refused: 404 M_NOT_FOUND", reason="not_found")
         return self.events[event_id]
 
-    async def related(self, room_id: RoomId, started: EventId, sender: UserId | None = None) -> tuple[HeardEvent, ...]:
+    async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
         relation = {"rel_type": "m.reference", "event_id": started}
-        found = tuple(
-            one
-            for one in self.events.values()
-            if one.event["content"].get("m.relates_to") == relation and sender in (None, one.event["sender"])
-        )
+        theirs = [one for one in self.events.values() if one.event["sender"] == sender]
+        found = [one for one in theirs if one.event["content"].get("m.relates_to") == relation]
         if self.meanwhile is not None:
             happens, self.meanwhile = self.meanwhile, None
             await happens()
-        return found
+        for one in found:
+            if not isinstance(dialects.read(one), BroadcastChanged | ChunkSent | ChunkSealed):
+                continue
+            yield (one,)
+
+    async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
+        return self.newest
 
 
 @pytest.fixture
@@ -79,9 +85,33 @@ async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
         yield made
 
 
-def gap(*timeline: HeardEvent, before: tuple[Json, ...] = (), kind: Gap = Gap.LOST) -> SyncBatch:
-    """A sync with a limited timeline; the state block tells what changed in the gap."""
-    return SyncBatch("t", (RoomBatch(ROOM, True, before, timeline, kind),))
+class Pages:
+    """A gap's history: one page, and behind it nothing, or a refusal."""
+
+    def __init__(self, walked: Sequence[HeardEvent], *, whole: bool) -> None:
+        self._walked = walked
+        self._whole = whole
+
+    async def page(self, _: RoomId, start: str, __: str | None) -> tuple[tuple[HeardEvent, ...], str | None]:
+        if start != "p":
+            raise GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
+        return tuple(reversed(self._walked)), None if self._whole else "q"
+
+
+async def gap(
+    stage: Shell,
+    *timeline: HeardEvent,
+    before: tuple[Json, ...] = (),
+    walked: Sequence[HeardEvent] = (),
+    whole: bool = False,
+    room_id: RoomId = ROOM,
+) -> None:
+    """A sync with a limited timeline, the walk through its gap, and the look at the state that follows."""
+    await stage.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, Gap("p", "s")),)))
+    stage.handlers[JobKind.GAP] = Walking(stage.store, Pages(walked, whole=whole), stage.intake, clock=stage.clock)
+    while await stage.work_one([JobKind.GAP]):
+        pass
+    await stage.intake.refresh(room_id, [*room_state(), *before], await position(stage))
 
 
 def changed(event: HeardEvent, **fields: Any) -> HeardEvent:
@@ -90,7 +120,7 @@ def changed(event: HeardEvent, **fields: Any) -> HeardEvent:
 
 async def follow(stage: Shell, memory: Memory) -> None:
     """All that was asked to be read anew, as far as it is due."""
-    stage.handlers[JobKind.FOLLOW] = Rereading(stage.store, memory, clock=stage.clock)
+    stage.handlers[JobKind.FOLLOW] = Rereading(stage.store, memory, BOT, clock=stage.clock)
     while await stage.work_one([JobKind.FOLLOW]):
         await stage.settle()
 
@@ -135,7 +165,7 @@ WAITING = ChunkState.WAITING_FOR_MEDIA
 
 async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(stage: Shell) -> None:
     """The state after the gap names it; what the gap hid is read, what comes after is heard, and all is there once."""
-    await stage.intake.take(gap(chunk("$c3", 3), before=(info(START, "started").event,)))
+    await gap(stage, chunk("$c3", 3), before=(info(START, "started").event,))
     await stage.settle()
     assert not await is_followed(stage)
     assert await stage.waiting(JobKind.FOLLOW) == [{"room_id": ROOM, "sender": ALICE}]
@@ -150,7 +180,7 @@ async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(
 async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(stage: Shell) -> None:
     """The state holds `stopped` only, which names its broadcast."""
     end = info("$stop", "stopped", last_chunk_sequence=2)
-    await stage.intake.take(gap(before=(end.event,), kind=Gap.WALKED))
+    await gap(stage, before=(end.event,), whole=True)
     await follow(stage, broadcast(1, 2, ends=True))
     recording = await stage.recording()
     assert (recording.state, recording.announced_last) == (RecordingState.FINISHING, 2)
@@ -160,7 +190,7 @@ async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(sta
 async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody(stage: Shell) -> None:
     """It was heard; only the room's state is looked at anew."""
     walked = [replace(one, history=True) for one in (info(START, "started"), chunk("$c1", 1))]
-    await stage.intake.take(gap(*walked, before=(walked[0].event,), kind=Gap.WALKED))
+    await gap(stage, before=(walked[0].event,), walked=walked, whole=True)
     await stage.settle()
     assert set(await chunks(stage)) == {"$c1"}
     assert await stage.waiting(JobKind.FOLLOW) == []
@@ -171,7 +201,7 @@ async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(
     """The newer part was walked: it and the state know of the broadcast by its end only, which was heard."""
     end = replace(info("$stop", "stopped", last_chunk_sequence=2), history=True)
     second = replace(chunk("$c2", 2), history=True)
-    await stage.intake.take(gap(second, end, before=(end.event,)))
+    await gap(stage, before=(end.event,), walked=(second, end))
     await stage.settle()
     assert not await is_followed(stage)
     await follow(stage, broadcast(1, 2, ends=True))
@@ -183,7 +213,7 @@ async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(
 async def test_nobody_has_somebody_elses_broadcast_recorded(stage: Shell) -> None:
     """An info event that names a broadcast of somebody else is no word of theirs."""
     foreign = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key=BOB)
-    await stage.intake.take(gap(before=(changed(foreign, sender=BOB).event,)))
+    await gap(stage, before=(changed(foreign, sender=BOB).event,))
     await follow(stage, broadcast(1))
     assert not await is_followed(stage)
     assert await stage.waiting(JobKind.FOLLOW) == []
@@ -212,7 +242,7 @@ async def test_what_was_live_when_the_bot_came_is_not_followed(stage: Shell) -> 
         await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
     await stage.intake.refresh(other, [*room_state(), started.event], await position(stage))
     end = info("$stop", "stopped").event
-    await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, (end,), (), Gap.LOST),)))
+    await gap(stage, before=(end,), room_id=other)
     await stage.intake.refresh(other, [*room_state(), end], await position(stage))
     assert await stage.waiting(JobKind.FOLLOW) == []
 
@@ -221,10 +251,10 @@ async def test_what_was_said_while_recording_was_off_is_not_followed_later(stage
     """Heard, or shown by the state after a gap: that it runs on when recording is on again changes nothing."""
     await switch(stage, recording_on=False)
     await stage.hear(info(START, "started"))
-    await stage.intake.take(gap(before=(info(OFF, "started", device_id="E").event,)))
+    await gap(stage, before=(info(OFF, "started", device_id="E").event,))
     await switch(stage, recording_on=True)
     for event in (info("$p", "paused"), info(OFF, "started"), info(START, "started"), info("$q", "resumed")):
-        await stage.intake.take(gap(before=(event.event,)))
+        await gap(stage, before=(event.event,))
         await stage.intake.refresh(ROOM, [*room_state(), event.event], await position(stage))
     assert await stage.waiting(JobKind.FOLLOW) == []
 
@@ -256,7 +286,7 @@ async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(
     """It was said after the moderator's word."""
     await stage.hear(heard("$n", "m.room.name", {"name": "N"}, state_key=""))
     await switch(stage, visibility=Visibility.PUBLIC, public_since=await position(stage))
-    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await gap(stage, before=(info(START, "started").event,))
     await follow(stage, broadcast(1))
     assert (await stage.recording()).public
 
@@ -264,7 +294,7 @@ async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(
 async def test_a_room_that_is_made_public_after_the_gap_does_not_publish_what_began_in_it(stage: Shell) -> None:
     """However late it is read, its place is where the gap was."""
     words = heard("$publish", "m.room.message", {"msgtype": "m.text", "body": "!aircheck publish public"})
-    await stage.intake.take(gap(words, before=(info(START, "started").event,)))
+    await gap(stage, words, before=(info(START, "started").event,))
     async with stage.store.read() as db:
         said_at = await journal.position_of(db, EventId("$publish"))
     await switch(stage, visibility=Visibility.PUBLIC, public_since=said_at)
@@ -279,7 +309,7 @@ async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(stage: Shell
         state("m.room.member", {"membership": "join"}, BOB, BOB),
         info(START, "started").event,
     )
-    await stage.intake.take(gap(before=before))
+    await gap(stage, before=before)
     await follow(stage, broadcast(1))
     recording = await stage.recording()
     async with stage.store.read() as db:
@@ -300,7 +330,7 @@ async def test_what_is_said_while_it_is_read_is_there_once(stage: Shell) -> None
         await stage.hear(chunk("$c1", 1), chunk("$c2", 2))
 
     memory.meanwhile = meanwhile
-    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await gap(stage, before=(info(START, "started").event,))
     await follow(stage, memory)
     assert await chunks(stage) == {"$c1": WAITING, "$c2": WAITING}
 
@@ -311,7 +341,7 @@ async def test_what_others_refer_to_it_with_is_not_told(stage: Shell) -> None:
     memory.has(changed(chunk("$m", 2), sender=BOB))
     relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": START}}
     memory.has(heard("$t", "m.room.message", {"msgtype": "m.text", "body": "!aircheck record off"} | relation))
-    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await gap(stage, before=(info(START, "started").event,))
     await follow(stage, memory)
     assert set(await chunks(stage)) == {"$c1"}
     assert await stage.waiting(JobKind.COMMAND) == []
@@ -323,7 +353,7 @@ async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_n
     """Being away costs time; a refusal ends it, and nothing is recorded."""
     memory = broadcast(1)
     memory.error = TryLater("the homeserver can't be reached")
-    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await gap(stage, before=(info(START, "started").event,))
     await follow(stage, memory)
     assert not await is_followed(stage)
     assert len(await stage.waiting(JobKind.FOLLOW)) == 1
@@ -338,7 +368,7 @@ async def test_another_event_than_was_asked_for_is_not_believed(stage: Shell) ->
     """It is asked for again."""
     memory = broadcast(1)
     memory.events[START] = info("$other", "started")
-    await stage.intake.take(gap(before=(info(START, "started").event,)))
+    await gap(stage, before=(info(START, "started").event,))
     await follow(stage, memory)
     assert not await is_followed(stage, EventId("$other"))
     assert len(await stage.waiting(JobKind.FOLLOW)) == 1
@@ -350,7 +380,7 @@ async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -
     for death in range(1, 30):
         async with shell(tmp_path / f"data{death}") as stage:
             await stage.join()
-            await stage.intake.take(gap(before=(info(START, "started").event,)))
+            await gap(stage, before=(info(START, "started").event,))
             memory = broadcast(1, 2, 3, ends=True)
             stage.store.die_at(death, after_commit=after_commit)
             died = False
@@ -375,7 +405,7 @@ async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -
 async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(stage: Shell) -> None:
     """Chunks and the end that fell into the gap are read; what was heard is not told again."""
     await stage.hear(info(START, "started"), chunk("$c1", 1))
-    await stage.intake.take(gap(chunk("$c4", 4)))
+    await gap(stage, chunk("$c4", 4))
     await follow(stage, broadcast(1, 2, 3, 4, ends=True))
     assert (await stage.recording()).state is RecordingState.FINISHING
     assert set(await chunks(stage)) == {"$c1", "$c2", "$c3", "$c4"}
@@ -388,7 +418,7 @@ async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(stage: Shell, 
     await stage.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped"))
     memory = broadcast(1, ends=True)
     memory.redacts(START, says_why=says_why)
-    await stage.intake.take(gap())
+    await gap(stage)
     await follow(stage, memory)
     assert (await stage.recording()).state is RecordingState.DELETED
     assert await chunks(stage) == {}
@@ -399,7 +429,7 @@ async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(stage: 
     await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
     memory = broadcast(1, 2)
     memory.redacts(EventId("$c2"))
-    await stage.intake.take(gap())
+    await gap(stage)
     await follow(stage, memory)
     assert await chunks(stage) == {"$c1": WAITING, "$c2": ChunkState.REDACTED, "$c3": WAITING}
     assert len(await stage.waiting(JobKind.FETCH)) == 2
@@ -409,7 +439,7 @@ async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(stage: Shell
     """Its `paused` is still in the room's state."""
     memory = broadcast(1)
     memory.redacts(START)
-    await stage.intake.take(gap(before=(info("$p", "paused").event,)))
+    await gap(stage, before=(info("$p", "paused").event,))
     await follow(stage, memory)
     assert not await is_followed(stage)
 
@@ -417,7 +447,7 @@ async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(stage: Shell
 async def test_a_deleted_recording_is_not_read_again(stage: Shell) -> None:
     """Neither after a gap, nor because the state still names it."""
     await stage.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
-    await stage.intake.take(gap(before=(info("$p", "paused").event,)))
+    await gap(stage, before=(info("$p", "paused").event,))
     assert await stage.waiting(JobKind.FOLLOW) == []
 
 
@@ -433,7 +463,7 @@ async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, m
             await stage.hear(info(f"$e{number}", "stopped", **relation))
             stage.clock.pass_by(100)
             await stage.work_one([JobKind.TICK])
-    await stage.intake.take(gap())
+    await gap(stage)
     async with stage.store.read() as db:
         followed = [name for name in names if await jobs.find(db, JobKind.FOLLOW, name)]
         still_open = [str(one.event_id) for one in await archive.open_recordings(db)]
@@ -446,7 +476,7 @@ async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(sta
     """Its first timeline is always limited, and what lies before it is not ours."""
     other = RoomId("!other:hs")
     before = (*room_state(), state("m.room.member", {"membership": "join"}, BOT, BOT, event_id="$in"))
-    await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), Gap.LOST),)))
+    await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), Gap("p", "s")),)))
     assert await stage.waiting(JobKind.REFRESH) == []
     assert await stage.waiting(JobKind.FOLLOW) == []
 

@@ -8,7 +8,7 @@ from bot import rules
 from bot.matrix.batch import Invite
 from bot.matrix.greeting import greet
 from bot.matrix.succession import Publishes, begin_anew, succeed, take_back
-from storage import archive, heirs, jobs, rooms
+from storage import archive, gaps, heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import JobKind, NewJob, RoomId, UserId
 
@@ -65,6 +65,7 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await rooms.save_room(db, replace(room, joined=False, inviter=None, changed_at=now, revision=room.revision + 1))
     await rooms.forget_state(db, room_id)
     await heirs.forget_hosts(db, room_id)
+    await gaps.forget_room(db, room_id)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, NewJob(JobKind.END, str(recording.id), {"by": "removed"}), now)
     log.info("no longer in a room: room=%s", room_id)

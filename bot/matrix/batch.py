@@ -1,30 +1,30 @@
 """What one sync brought, in our own words: the session makes it, the intake writes it down."""
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from storage.records import HeardEvent, Json, RoomId, SessionId, UserId, Withheld
 
 
-class Gap(Enum):
-    """What lies between the timeline and what was heard before (Client-Server API, `limited` timelines)."""
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What lies between the timeline and what was heard before (Client-Server API, `limited` timelines): where a walk
+    backwards begins, and the sync token where it ends. Without one it ends at the newest event that was heard."""
 
-    NONE = "none"
-    WALKED = "walked"  # it is in the timeline
-    LOST = "lost"  # the homeserver gave none or not all of it
+    cursor: str
+    until_token: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RoomBatch:
     """One joined or left room. `before` is the state block (state before `timeline`); `timeline` is in the
-    room's order, with what a gap walk brought in front, state events among the rest. Events are plain or
-    decrypted JSON; those that could not be decrypted carry their session id."""
+    room's order, state events among the rest. Events are plain or decrypted JSON; those that could not be decrypted
+    carry their session id."""
 
     room_id: RoomId
     joined: bool
     before: tuple[Json, ...] = ()
     timeline: tuple[HeardEvent, ...] = ()
-    gap: Gap = Gap.NONE
+    gap: Gap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,14 @@ class Invite:
 
 @dataclass(frozen=True, slots=True)
 class SyncBatch:
+    """`anew`: the homeserver did not know the token any more, so this is what an account sees that never asked.
+    `without_members`: more would have been too long."""
+
     next_batch: str
     rooms: tuple[RoomBatch, ...] = ()
     invites: tuple[Invite, ...] = ()
     new_keys: frozenset[SessionId] = field(default_factory=frozenset)  # Megolm sessions that came with it
     withheld: tuple[Withheld, ...] = ()
     retracted: tuple[RoomId, ...] = ()  # invites that were taken back or answered elsewhere
+    anew: bool = False
+    without_members: bool = False

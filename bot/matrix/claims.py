@@ -6,15 +6,17 @@ line in the log: a member who sends ten thousand of them costs no more than that
 
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from bot.recording.model import ChunkSealed, ChunkSent
 from storage import archive, journal
 from storage.database import Connection
-from storage.records import EventId, Recording, RecordingState, RoomId
+from storage.records import EventId, Recording, RecordingState, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
+Unknown = Callable[[EventId, UserId], Awaitable[bool]]
 KEYS_MAY_COME_FOR = timedelta(days=1)
 
 
@@ -26,14 +28,19 @@ class Claims:
         self._followed: dict[EventId, Recording] = {}
         self._left_out: Counter[tuple[RoomId, str]] = Counter()
 
-    async def holds(self, db: Connection, room_id: RoomId, chunk: ChunkSent | ChunkSealed) -> bool:
-        """Whether it may be a chunk of a broadcast that is followed, or will be: of its speaker, in its room."""
+    async def holds(
+        self, db: Connection, room_id: RoomId, chunk: ChunkSent | ChunkSealed, unknown: Unknown | None = None
+    ) -> bool:
+        """Whether it may be a chunk of a broadcast that is followed, or will be: of its speaker, in its room. Of one
+        that nobody knows `unknown` says it."""
         recording = self._followed.get(chunk.broadcast) or await archive.recording_by_event(db, chunk.broadcast)
         if recording is None:
             started = await journal.pending(db, chunk.broadcast)
             known = started is not None and started.room_id == room_id
             holds = known and started is not None and started.event.get("sender") == chunk.sender
             rule = "foreign_sender" if known else "not_followed"
+            if started is None and unknown is not None:
+                holds = await unknown(chunk.broadcast, chunk.sender)
         else:
             self._followed[chunk.broadcast] = recording
             rule = self._refusal(recording, room_id, chunk)

@@ -1,28 +1,26 @@
 """History, walked page by page: what a sync left out, and what was said before."""
 
+import hashlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from bot.matrix.sync import objects
-from bot.matrix.wire import Refused, Wire, path
-from storage.records import EventId, Json, RoomId, UserId
+from bot.errors import GiveUp
+from bot.matrix.sync import objects, token
+from bot.matrix.wire import MIB, TooLong, Wire, path
+from storage.records import EventId, Json, RoomId
 
 log = logging.getLogger(__name__)
 
 PAGE = 500
-RELATIONS_PAGE = 50
+RELATIONS_PAGE = 100
+RELATIONS_MAY_TAKE_S = 900.0
 MOST_PAGES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Walked:
-    """What lies in a gap, oldest first, as far as the homeserver gives it; `whole`: that is all of it."""
-
-    events: tuple[dict[str, Any], ...] = ()
-    whole: bool = True
+GAP_PAGES = (50, 5, 1)  # events; fewer where they are long
+PAGE_S = 20.0
+MAX_PAGE_BYTES = 4 * MIB
 
 
 class History:
@@ -55,31 +53,62 @@ class History:
             if reached:
                 return
 
-    async def relations(
-        self, room_id: RoomId, event_id: EventId, *, sender: UserId | None = None, most: int
-    ) -> tuple[dict[str, Any], ...]:
-        """Events that refer to one by m.reference, oldest first, `most` at most, only of `sender` if there is one
-        (Client-Server API, aggregations of child events). Not filtered by type: in an encrypted room the types can't
-        be seen. Raises TryLater, Refused."""
+    async def page(
+        self, room_id: RoomId, start: str, stop: str | None
+    ) -> tuple[tuple[dict[str, Any], ...], str | None]:
+        """One page from `start` backwards, newest event first, and the token of the page after it (None: `stop`, or the
+        room's beginning, is reached). A page that is too long is asked for with fewer events. Raises TryLater,
+        Refused."""
+        query = {"dir": "b", "from": start, **({"to": stop} if stop else {})}
+        for limit in GAP_PAGES:
+            try:
+                answer = await self._wire.call(
+                    "GET",
+                    path("rooms", room_id, "messages"),
+                    query={**query, "limit": str(limit)},
+                    timeout_s=PAGE_S,
+                    max_bytes=MAX_PAGE_BYTES,
+                )
+            except TooLong:
+                continue
+            following = token(answer.get("end"))
+            return objects(answer.get("chunk")), None if following == stop else following
+        raise GiveUp("an event of the room's history is too long", reason="too_large", room=room_id)
+
+    async def relations(self, room_id: RoomId, event_id: EventId) -> AsyncIterator[tuple[dict[str, Any], ...]]:
+        """Events that refer to one by m.reference, oldest first, in pages (Client-Server API, aggregations of child
+        events). Not filtered by type: in an encrypted room the types can't be seen. It ends after so many pages, and
+        after so long. Raises TryLater, Refused."""
         where = path("rooms", room_id, "relations", event_id, "m.reference", api="client/v1")
         query = {"dir": "f", "limit": str(RELATIONS_PAGE)}
-        found: list[dict[str, Any]] = []
+        began = time.monotonic()
         async for answer, _ in self._answers(where, query, "next_batch", None):
-            found += [one for one in objects(answer.get("chunk")) if sender is None or one.get("sender") == sender]
-            if len(found) >= most:
-                break
-        return tuple(found[:most])
+            yield objects(answer.get("chunk"))
+            if time.monotonic() - began > RELATIONS_MAY_TAKE_S:
+                log.warning("what refers to an event has no end: room=%s event=%s", room_id, event_id)
+                return
+
+    async def state(self, room_id: RoomId, kind: str, key: str) -> dict[str, Any]:
+        """One event of the room's state. Where the homeserver gives the content alone, the event gets a name of ours.
+        Raises TryLater, Refused."""
+        where = path("rooms", room_id, "state", kind, key)
+        answer = await self._wire.call("GET", where, query={"format": "event"})
+        if isinstance(answer.get("event_id"), str) and isinstance(answer.get("content"), dict):
+            return answer
+        names = json.dumps(answer, sort_keys=True).encode()
+        name = f"state:{hashlib.sha256(names).hexdigest()[:32]}"
+        return {"type": kind, "state_key": key, "sender": key, "event_id": name, "content": answer}
 
     async def _answers(
-        self, where: str, query: Mapping[str, str], following_key: str, token: str | None
+        self, where: str, query: Mapping[str, str], following_key: str, start: str | None
     ) -> AsyncIterator[tuple[Json, str | None]]:
         """Pages of an endpoint with the token of the next. It ends for every homeserver: at a token that came
         before, and after 10,000 pages."""
-        seen = {token}
+        seen = {start}
         for _ in range(MOST_PAGES):
-            answer = await self._wire.call("GET", where, query={**query, **({"from": token} if token else {})})
-            following = answer.get(following_key)
-            if not isinstance(following, str):
+            answer = await self._wire.call("GET", where, query={**query, **({"from": start} if start else {})})
+            following = token(answer.get(following_key))
+            if following is None:
                 yield answer, None
                 return
             if following in seen:
@@ -87,20 +116,6 @@ class History:
                 yield answer, following
                 return
             yield answer, following
-            token = following
+            start = following
             seen.add(following)
         log.warning("the homeserver's history has no end: %s", where)
-
-    async def gap(self, room_id: RoomId, start: str, since: str) -> Walked:
-        """What lies between a sync token and the timeline that came after it. Raises TryLater."""
-        newest_first: list[dict[str, Any]] = []
-        following: str | None = start
-        try:
-            async for page, following in self.pages(room_id, start, since):  # noqa: B007  the last one counts
-                newest_first += page
-        except Refused as refused:
-            following = start
-            log.warning("a gap in the room's timeline can't be walked: room=%s (%s)", room_id, refused)
-        if newest_first:
-            log.info("a gap in the room's timeline was walked: room=%s events=%d", room_id, len(newest_first))
-        return Walked(tuple(reversed(newest_first)), whole=following is None)

@@ -12,18 +12,19 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules, words
-from bot.matrix import arrival, dialects, greeting, missed, roomstate, succession
-from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.matrix import arrival, dialects, gapwalk, greeting, missed, roomstate, succession
+from bot.matrix.asking import Asking
+from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.claims import Claims
 from bot.matrix.piecewise import Part, as_piece, as_whole
 from bot.matrix.shares import Share, Shares
 from bot.matrix.succession import Publishes
 from bot.matrix.threads import thread_of
-from bot.recording.model import ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
-from storage import candidates, jobs, journal, messages, rooms, withheld
+from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
+from storage import archive, candidates, gaps, jobs, journal, messages, rooms, withheld
 from storage.database import Connection
 from storage.errors import StoreError
-from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, Room, RoomId, UserId
+from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, Room, RoomId, TimelineGap, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Intake:
         self._clock = clock
         self._claims = Claims(clock())
         self._shares = Shares()
+        self._asking = Asking()
 
     async def since(self) -> str | None:
         async with self._store.read() as db:
@@ -94,6 +96,10 @@ class Intake:
                     await self._room(db, room, now, part)
                     if room.joined and _may_make_a_line(room):
                         await self._settle(db, room.room_id, now)
+                if batch.without_members and room.joined:
+                    await jobs.add(db, NewJob(JobKind.REFRESH, room.room_id, {}), now)
+            if batch.anew:  # also of rooms that are not in it: the bot may be out of them
+                await roomstate.ask_for_all(db, now)
             await withheld.note(db, batch.withheld, now)
             if batch.new_keys:
                 await self._open(db, await journal.sealed(db, batch.new_keys), part)
@@ -121,20 +127,13 @@ class Intake:
         room = known or rooms.new_room(batch.room_id, now)
         if known is None:
             await rooms.save_room(db, room)
+        batch = await gapwalk.without_what_was_heard(db, batch)
         before_us = await self._before_us(db, batch)
-        if room.joined and batch.joined and batch.gap is not Gap.NONE:
-            await self._after_gap(db, room, batch, now, part)
-        # What a gap walk brought is older than the state block, the block older than the rest.
-        await self._timeline(db, [heard for heard in batch.timeline if heard.history], before_us, now, part)
-        if batch.joined:
-            await missed.look(db, room, batch.before, now, part)
-        behind = False
-        if room.joined:
-            for event in batch.before:
-                behind = behind or await roomstate.is_behind(db, batch.room_id, event)
-        at = await journal.position(db)
-        await roomstate.apply_block(db, batch.room_id, batch.before, at, now, part)
-        await self._timeline(db, [heard for heard in batch.timeline if not heard.history], before_us, now, part)
+        gap = await gapwalk.see(db, room, batch, self._user_id, now) if batch.joined else None
+        behind = await self._block(db, room, batch, gap, now, part)
+        await self._timeline(db, batch.timeline, before_us, now, part)
+        if batch.timeline:
+            await gaps.note_newest(db, batch.room_id, batch.timeline[-1].event_id)
         if batch.joined and not room.joined:
             await arrival.joined(
                 db, batch.room_id, now, us=self._user_id, prefix=self._prefix, publishes=self._publishes
@@ -146,12 +145,24 @@ class Intake:
         elif behind:
             await jobs.add(db, NewJob(JobKind.REFRESH, batch.room_id, {}), now)
 
-    async def _after_gap(self, db: Connection, room: Room, batch: RoomBatch, now: datetime, part: Part) -> None:
-        """Has all read that the gap may hide; before anything of the batch is heard, for it was said before."""
-        await jobs.add(db, NewJob(JobKind.REFRESH, room.room_id, {}), now)
-        if batch.gap is Gap.LOST:
-            await missed.look_again(db, room.room_id, now)
-            await missed.look(db, room, missed.hints(room.room_id, batch.timeline), now, part)
+    async def _block(
+        self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, part: Part
+    ) -> bool:
+        """Takes the state block, which is older than the timeline and newer than the gap; whether it takes back what
+        was heard later."""
+        before = batch.before
+        if gap is not None and room.joined:
+            # What the state tells of broadcasts is looked at when the gap was read: it may hold them.
+            before = tuple(event for event in before if event.get("type") not in dialects.INFOS)
+        elif batch.joined:
+            await missed.look(db, room, before, now, part)
+        behind = False
+        if room.joined:
+            for event in before:
+                behind = behind or await roomstate.is_behind(db, batch.room_id, event)
+        at = await journal.position(db)
+        await roomstate.apply_block(db, batch.room_id, before, at, now, part)
+        return behind
 
     async def _before_us(self, db: Connection, batch: RoomBatch) -> frozenset[EventId]:
         """What the timeline of a room that is being joined holds from before: it was said to nobody who records,
@@ -191,6 +202,10 @@ class Intake:
             if any(event.get("type") == "m.room.create" for event in events):
                 await succession.judge_pending(db, room_id, now)
             await self._settle(db, room_id, now)
+            own = await rooms.state(db, room_id, "m.room.member", self._user_id)
+            room = await rooms.room(db, room_id)
+            if room is not None and room.joined and own is not None and rules.membership(own.content) != "join":
+                await arrival.removed(db, room_id, now)  # no sync told of it
 
     async def _settle(self, db: Connection, room_id: RoomId, now: datetime) -> None:
         await succession.settle(db, room_id, now, publishes=self._publishes, prefix=self._prefix)
@@ -224,10 +239,22 @@ class Intake:
         elif isinstance(redaction := dialects.read(heard), Redacted) and position is not None:
             await roomstate.redact(db, heard.room_id, redaction, position, now)
 
-    async def _is_wanted(self, db: Connection, heard: HeardEvent) -> bool:
+    async def _is_wanted(self, db: Connection, heard: HeardEvent, gap: TimelineGap | None = None) -> bool:
+        """`gap`: it stands in that one, and what it is about may too."""
         read = dialects.read(heard)
+
+        async def unknown(broadcast: EventId, sender: UserId) -> bool:
+            now = self._clock()
+            around = gap or await gapwalk.holding(db, heard.room_id, now)
+            if around is not None and not isinstance(read, BroadcastChanged) and await gapwalk.claim(db, around, heard):
+                return True
+            await self._asking.ask(db, heard.room_id, broadcast, sender, now, soon=gap is None)
+            return False
+
         if isinstance(read, ChunkSent | ChunkSealed):
-            return await self._claims.holds(db, heard.room_id, read)
+            return await self._claims.holds(db, heard.room_id, read, unknown)
+        if isinstance(read, BroadcastChanged) and not await _is_known(db, read.broadcast):
+            await unknown(read.broadcast, read.sender)
         if isinstance(read, Rejected):
             said = "not a valid broadcast event: rule=%s room=%s event=%s"
             log.info(said, read.rule, heard.room_id, heard.event_id)
@@ -252,6 +279,42 @@ class Intake:
             notice = NewJob(JobKind.NOTICE, f"share:{heard.event_id}", payload, once=True)
             await jobs.add(db, notice, now)
         return said is Share.LEFT
+
+    # ---- gaps
+
+    async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None:
+        """Writes down what is wanted of a page of a gap, and how far its walk has come. Raises StoreError."""
+        now = self._clock()
+        self._claims = Claims(now)
+
+        async def wanted(db: Connection, heard: HeardEvent, gap: TimelineGap) -> bool:
+            event = heard.event
+            departs = event.get("type") == "m.room.member" and isinstance(event.get("state_key"), str)
+            if departs and not heard.encrypted:
+                return rules.membership(event.get("content")) != "join"
+            return await self._is_wanted(db, heard, gap)
+
+        async with self._store.write() as db:
+            current = await gaps.get(db, gap.id)
+            if current == gap and gap.walking:
+                await gapwalk.take_page(db, gap, newest_first, following, now, wanted)
+                await gapwalk.go_on(db, gap.room_id, now)
+        self._claims.tell()
+
+    async def give_up(self, gap: TimelineGap) -> None:
+        """The rest of a gap can't be read. Raises StoreError."""
+        now = self._clock()
+        async with self._store.write() as db:
+            if await gaps.get(db, gap.id) is not None:
+                await gapwalk.close(db, gap, now, whole=False)
+                await gapwalk.go_on(db, gap.room_id, now)
+
+
+async def _is_known(db: Connection, broadcast: EventId) -> bool:
+    """Whether its started event was heard."""
+    if await archive.recording_by_event(db, broadcast) is not None:
+        return True
+    return await journal.position_of(db, broadcast) is not None
 
 
 def _may_make_a_line(batch: RoomBatch) -> bool:

@@ -27,6 +27,7 @@ from nio.store.database import SqliteDatabase, use_database
 from nio.store.models import ForwardedChains
 
 from bot.errors import ConfigError, StartError, TryLater
+from bot.matrix import nesting
 from storage.private import FILE_MODE, narrow
 from storage.records import EventId, HeardEvent, Json, Message, RoomId, SessionId, UserId, Withheld
 
@@ -249,9 +250,12 @@ class Keys:
     # ---- reading
 
     def hear(self, room_id: RoomId, event: Json, *, history: bool = False) -> HeardEvent | None:
-        """An event of a timeline, decrypted if it can be. None if it has no event id."""
+        """An event of a timeline, decrypted if it can be. None if it has no event id, or is nested too deep."""
         event_id = event.get("event_id")
         if not isinstance(event_id, str) or not event_id:
+            return None
+        if nesting.is_too_deep(event):
+            log.info("left out, for it is nested too deep: room=%s", room_id)
             return None
         heard = HeardEvent(room_id, EventId(event_id), event, history=history, received_at=self._clock())
         content = event.get("content")
@@ -329,7 +333,7 @@ class Keys:
 def _clear_event(wrapper: Json, payload: Any) -> dict[str, Any]:
     """The event as if it had come in clear: type and content are the sender's, all else is the homeserver's."""
     clear = {key: wrapper[key] for key in ("event_id", "sender", "origin_server_ts", "unsigned") if key in wrapper}
-    inner = payload if isinstance(payload, dict) else {}
+    inner = payload if isinstance(payload, dict) and not nesting.is_too_deep(payload) else {}
     kind, content = inner.get("type"), inner.get("content")
     clear["type"] = kind if isinstance(kind, str) else ENCRYPTED
     clear["content"] = dict(content) if isinstance(content, dict) else {}

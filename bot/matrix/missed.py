@@ -5,12 +5,13 @@ broadcast's id. What stood there when the bot came, or was said while recording 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bot.matrix import dialects
 from bot.matrix.piecewise import Part
 from bot.recording.model import BroadcastChanged, BroadcastStarted
-from storage import archive, jobs, journal, rooms
+from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
     EndedBy,
@@ -43,13 +44,6 @@ def broadcast_of(room_id: RoomId, event: Json) -> EventId | None:
             return broadcast
         case _:
             return None
-
-
-def hints(room_id: RoomId, timeline: Sequence[HeardEvent]) -> list[Json]:
-    """Info events whose broadcasts began in front of this timeline: where a part of a gap is lost, in that part."""
-    heard: set[EventId | None] = {None, *(one.event_id for one in timeline)}
-    info = [one.event for one in timeline if one.event.get("type") in dialects.INFOS and not one.encrypted]
-    return [event for event in info if broadcast_of(room_id, event) not in heard]
 
 
 async def look(
@@ -102,9 +96,20 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
         return theirs and not over
     if not room.joined:
         return False  # a search of the history gives it its place, in front
-    place = await journal.add(db, HeardEvent(room.room_id, broadcast, {}), now, keep=False)
+    place = await journal.add(
+        db, HeardEvent(room.room_id, broadcast, {}), now, keep=False, position=await _place_in_a_gap(db, room.room_id)
+    )
     new = place is not None or await journal.pending(db, broadcast) is not None
     return new and room.records
+
+
+async def _place_in_a_gap(db: Connection, room_id: RoomId) -> Position | None:
+    """Where a broadcast stands that a gap hides although it was read, or because it could not be."""
+    gap = await gaps.closed(db, room_id)
+    if gap is None or gap.following <= gap.low:
+        return None
+    await gaps.save(db, replace(gap, following=Position(gap.following - 1)))
+    return gap.following
 
 
 async def _follow(db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime) -> None:

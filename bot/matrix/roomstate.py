@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules
-from bot.matrix import dialects, greeting, missed
+from bot.matrix import dialects, greeting, missed, nesting
 from bot.matrix.piecewise import Part, as_piece
 from bot.matrix.times import sent_at
 from bot.recording.model import Redacted
-from storage import archive, jobs, journal, rooms
+from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import EventId, JobKind, Json, NewJob, Position, RoomId, StateEvent, UserId
 
@@ -153,7 +153,11 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
-    await missed.look(db, room, events, now, as_piece, newest=asked_at)
+    if await gaps.walking(db, room_id):  # it may hold the broadcasts: they are looked at when it was read
+        events = [event for event in events if event.get("type") not in dialects.INFOS]
+    else:
+        await missed.look(db, room, events, now, as_piece, newest=asked_at)
+        await gaps.forget_closed(db, room_id)
     await apply_block(db, room_id, events, asked_at, now, as_piece, newest=asked_at)
 
 
@@ -188,7 +192,7 @@ def state_of(room_id: RoomId, event: Json, at: Position) -> StateEvent | None:
     kind, key, sender, content = (event.get(name) for name in ("type", "state_key", "sender", "content"))
     if kind not in KEPT_STATE or not isinstance(key, str) or not isinstance(sender, str):
         return None
-    if not isinstance(content, dict) or len(key) > MAX_ID or len(sender) > MAX_ID:
+    if not isinstance(content, dict) or len(key) > MAX_ID or len(sender) > MAX_ID or nesting.is_too_deep(event):
         return None
     if kind in dialects.INFOS:
         if key != sender:

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.errors import TryLater
+from bot.errors import GiveUp, TryLater
+from bot.matrix import nesting
 from bot.matrix.keys import ENCRYPTED, Keys
 from bot.matrix.sync import objects, section
 from bot.matrix.upkeep import Upkeep
-from bot.matrix.wire import Refused, Wire, path
+from bot.matrix.wire import MAX_STATE_BYTES, Refused, Wire, path
 from storage.records import EventId, HeardEvent, Json, RoomId, UserId
 
 log = logging.getLogger(__name__)
@@ -78,12 +79,15 @@ class Sending:
 
     async def room_state(self, room_id: RoomId) -> list[Json]:
         """The room's current state, whole events."""
-        return list(objects(await self._wire.call_any("GET", path("rooms", room_id, "state"))))
+        where = path("rooms", room_id, "state")
+        return list(objects(await self._wire.call_any("GET", where, max_bytes=MAX_STATE_BYTES)))
 
     async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """One event, decrypted if it can be."""
         raw = await self._wire.call("GET", path("rooms", room_id, "event", event_id))
         heard = self._keys.hear(room_id, raw, history=True)
+        if heard is None and nesting.is_too_deep(raw):
+            raise GiveUp("an event is nested too deep", reason="not_an_event", room=room_id, event=event_id)
         if heard is None:
             raise TryLater("the homeserver's answer is no event", room=room_id, event=event_id)
         return heard

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from functools import partial
@@ -20,14 +21,15 @@ import simplematrixbotlib as botlib
 from bot.errors import AircheckError, ConfigError, StartError, TryLater
 from bot.matrix import sync
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
-from bot.matrix.history import History, Walked
+from bot.matrix.history import History
 from bot.matrix.identity import Identity, IdentityState
 from bot.matrix.keys import Keys
 from bot.matrix.login import Api, Credentials
 from bot.matrix.media import FetchedMedia, Media
 from bot.matrix.sending import Sending
+from bot.matrix.standing import Standing
 from bot.matrix.upkeep import Upkeep
-from bot.matrix.wire import Backoff, TokenRevoked, Wire, path, pause
+from bot.matrix.wire import MAX_STATE_BYTES, Backoff, Refused, TokenRevoked, TooLong, Wire, path, pause
 from bot.settings import Settings
 from storage.records import EventId, HeardEvent, Json, MediaSource, RoomId, UserId
 
@@ -80,6 +82,10 @@ class Session(botlib.Bot):
         self.api = Api(self.creds, config, settings=settings, directory=directory, wire=self.wire)
         self._settings = settings
         self._sink = sink
+        self._clock = clock
+        self._heard_at: datetime | None = None
+        self._standing = Standing()
+        self._size = self._asked = sync.Size.LIVE
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
@@ -215,6 +221,11 @@ class Session(botlib.Bot):
             return result
 
     @property
+    def heard_at(self) -> datetime | None:
+        """When the homeserver last answered to /sync; None: not since this process began."""
+        return self._heard_at
+
+    @property
     def in_touch(self) -> bool:
         """All that the homeserver had to say is written down, as far as it can be known."""
         return self.ready.is_set() and not self._behind
@@ -248,7 +259,11 @@ class Session(botlib.Bot):
 
     async def _next(self, since: str | None) -> str:
         """Hear one batch and have it written; the token after it. Failing, nothing has moved on."""
-        batch = await self._unless_stopped(self._hear(since))
+        batch, pause_s = await self._unless_stopped(self._hear(since))
+        if batch is None:
+            await pause(pause_s, self._stopping)
+            assert since is not None
+            return since
         try:
             await self._sink.take(batch)
         except AircheckError:
@@ -260,49 +275,76 @@ class Session(botlib.Bot):
             raise NotWritten("what was heard could not be written") from None
         self._unwritten = None
         self.keys.forget_new(batch.new_keys)
+        if batch.anew:
+            log.warning("the homeserver did not know the sync token any more: begun anew")
+        await pause(pause_s, self._stopping)
         return batch.next_batch
 
-    async def _hear(self, since: str | None) -> SyncBatch:
-        batch = await self._batch(*await self._ask(since))
+    async def _hear(self, since: str | None) -> tuple[SyncBatch | None, float]:
+        """One answer to /sync, None where it brings nothing, and how long to wait before the next. With a token that
+        the homeserver does not seem to know it begins anew, without one."""
+        anew = since is not None and self._standing.is_doubtful
+        began, long_poll = time.monotonic(), self.ready.is_set() and since is not None and not anew
+        answer = await self._ask(None if anew else since, wait_s=LONG_POLL_S if long_poll else 0)
+        news, same = not sync.brings_nothing(answer), answer["next_batch"] == since
+        if long_poll:
+            took_s = time.monotonic() - began
+            pause_s = self._standing.answered(news=news, same_token=same, took_s=took_s, of_s=LONG_POLL_S)
+            if same and not news:
+                self.upkeep.note(answer)
+                return None, pause_s
+        else:
+            pause_s = 0.0
+            self._standing.forgiven()
+        batch = await self._batch(answer, since, anew=anew)
         await self.keys.settle()
-        return batch
+        return batch, pause_s
 
-    async def _ask(self, since: str | None) -> tuple[dict[str, Any], dict[RoomId, Walked]]:
-        """The answer to /sync, and what its limited timelines left out."""
-        limit = sync.LIVE_LIMIT if since else sync.FIRST_LIMIT
-        query = {"filter": json.dumps(sync.sync_filter(limit), separators=(",", ":")), "set_presence": "offline"}
-        # The first sync of a process answers at once, so that `ready` waits for nobody.
-        query["timeout"] = str(LONG_POLL_S * 1000 if self.ready.is_set() else 0)
-        query |= {"since": since} if since else {}
-        timeout_s = ANSWER_S if self.ready.is_set() else FIRST_ANSWER_S
-        answer = await self.wire.call("GET", path("sync"), query=query, timeout_s=timeout_s)
-        if not isinstance(answer.get("next_batch"), str):
+    async def _ask(self, since: str | None, *, wait_s: int) -> dict[str, Any]:
+        """The answer to /sync. The first one of a process waits for nothing, so that `ready` waits for nobody."""
+        size = self._size if since or self._size is not sync.Size.LIVE else sync.Size.FIRST
+        self._asked = size
+        query = {"filter": json.dumps(sync.sync_filter(size), separators=(",", ":")), "set_presence": "offline"}
+        query |= {"timeout": str(wait_s * 1000), **({"since": since} if since else {})}
+        timeout_s = ANSWER_S if wait_s else FIRST_ANSWER_S
+        try:
+            answer = await self.wire.call(
+                "GET", path("sync"), query=query, timeout_s=timeout_s, max_bytes=MAX_STATE_BYTES
+            )
+        except TooLong:
+            self._size = size.smaller()
+            raise
+        except Refused as refused:
+            self._standing.refused(errcode=refused.errcode, with_token=since is not None)
+            raise
+        if sync.token(answer.get("next_batch")) is None:
             raise TryLater("the homeserver's answer is no sync")
+        self._size = sync.Size.LIVE
+        self._heard_at = self._clock()
         self._back()
-        gaps = {}
-        for room in sync.rooms(answer, self.user_id):
-            if room.gap_from is not None and since:
-                gaps[room.room_id] = await self.history.gap(room.room_id, room.gap_from, since)
-        return answer, gaps
+        return answer
 
-    async def _batch(self, answer: Json, gaps: dict[RoomId, Walked]) -> SyncBatch:
+    async def _batch(self, answer: Json, since: str | None, *, anew: bool) -> SyncBatch:
         """Keys first, then what they open."""
         self.upkeep.note(answer)
         withheld = await self.keys.take_to_device(sync.to_device(answer))
+        next_batch = str(answer["next_batch"])
         rooms = []
         for room in sync.rooms(answer, self.user_id):
-            walked = gaps.get(room.room_id)
-            gap = Gap.NONE if walked is None else Gap.WALKED if walked.whole else Gap.LOST
-            past = await self.keys.hear_all(room.room_id, walked.events if walked else (), history=True)
-            present = await self.keys.hear_all(room.room_id, room.timeline)
-            rooms.append(RoomBatch(room.room_id, room.joined, room.state, past + present, gap))
+            # Where the homeserver does not say where the timeline begins, what is in it is met once more.
+            cursor = room.prev_batch or next_batch
+            gap = Gap(cursor, None if anew else since) if anew or (since and room.limited) else None
+            timeline = await self.keys.hear_all(room.room_id, room.timeline)
+            rooms.append(RoomBatch(room.room_id, room.joined, room.state, timeline, gap))
         return SyncBatch(
-            next_batch=str(answer["next_batch"]),
+            next_batch=next_batch,
             rooms=tuple(rooms),
             invites=sync.invites(answer, self.user_id),
             new_keys=self.keys.new_sessions(),
             withheld=withheld,
             retracted=sync.retracted(answer, self.user_id),
+            anew=anew,
+            without_members=self._asked is sync.Size.LEAST,
         )
 
     # ---- beside the long poll

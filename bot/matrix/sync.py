@@ -6,28 +6,50 @@ block to nobody, and refuses the whole answer where one room of it is malformed.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from bot.matrix.batch import Invite
 from storage.records import Json, RoomId, UserId
 
-LIVE_LIMIT = 50
-FIRST_LIMIT = 10
+MAX_TOKEN = 4096  # characters
 _NOTHING = {"not_types": ["*"]}
 
 
-def sync_filter(limit: int) -> dict[str, Any]:
-    """Client-Server API, filtering: rooms with their members and this many events; nothing else."""
+class Size(Enum):
+    """How much of each room an answer may hold: events of its timeline, and members in its state."""
+
+    LIVE = (50, True)
+    FIRST = (10, True)
+    SHORT = (1, True)
+    LEAST = (1, False)  # who is in a room is then read by itself
+
+    def smaller(self) -> "Size":
+        """The next one, for a homeserver whose answer was too long; the least stays."""
+        sizes = list(Size)
+        return sizes[min(sizes.index(self) + 1, len(sizes) - 1)]
+
+
+def sync_filter(size: Size) -> dict[str, Any]:
+    """Client-Server API, filtering: rooms with their members and so many events; nothing else."""
+    events, members = size.value
+    state: dict[str, Any] = {"lazy_load_members": False}
     return {
         "room": {
-            "timeline": {"limit": limit, "lazy_load_members": False},
-            "state": {"lazy_load_members": False},
+            "timeline": {"limit": events, "lazy_load_members": False},
+            "state": state if members else {**state, "not_types": ["m.room.member"]},
             "ephemeral": _NOTHING,
             "account_data": _NOTHING,
         },
         "presence": _NOTHING,
         "account_data": _NOTHING,
     }
+
+
+def brings_nothing(sync: Json) -> bool:
+    """Whether an answer holds nothing but its token."""
+    rooms, lists = section(sync, "rooms"), section(sync, "device_lists")
+    return not (any(rooms.values()) or any(lists.values()) or to_device(sync))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +60,14 @@ class RawRoom:
     joined: bool
     state: tuple[dict[str, Any], ...]
     timeline: tuple[dict[str, Any], ...]
-    gap_from: str | None  # prev_batch of a limited timeline
+    limited: bool
+    prev_batch: str | None  # where what stands before the timeline can be had
+
+
+def token(value: Any) -> str | None:
+    """A token of the homeserver's; None for what can be none."""
+    valid = isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and value.isprintable() and value.isascii()
+    return value if valid else None
 
 
 def objects(value: Any) -> tuple[dict[str, Any], ...]:
@@ -68,11 +97,11 @@ def rooms(sync: Json, user_id: UserId) -> tuple[RawRoom, ...]:
             if room_id in gone:
                 continue
             timeline = section(room, "timeline")
-            before = timeline.get("prev_batch")
-            gap = timeline.get("limited") is True and isinstance(before, str)
             state = objects(section(room, "state").get("events"))
             events = objects(timeline.get("events"))
-            found.append(RawRoom(room_id, kind == "join", state, events, before if gap else None))
+            limited = timeline.get("limited") is True
+            before = token(timeline.get("prev_batch"))
+            found.append(RawRoom(room_id, kind == "join", state, events, limited, before))
     return tuple(found)
 
 

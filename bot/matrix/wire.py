@@ -13,9 +13,13 @@ import aiohttp
 from yarl import URL
 
 from bot.errors import GiveUp, TryLater
+from bot.matrix import nesting
 from storage.records import Json
 
-MAX_BODY_BYTES = 256 * 1024 * 1024  # of one answer; a first sync of a large account is tens of megabytes
+MIB = 1024 * 1024
+MAX_BODY_BYTES = 16 * MIB  # of one answer
+MAX_STATE_BYTES = 64 * MIB  # of one that holds whole rooms: a first sync of a large account is tens of megabytes
+MAX_ERROR_BYTES = 64 * 1024
 CONNECT_S = 10
 LOCKED_FOR_S = 300.0
 LIMITED_AT_MOST_S = 5.0  # a homeserver that says how long it wants us to wait is not left alone for longer
@@ -40,6 +44,13 @@ class TokenRevoked(TryLater):
     def __init__(self, *, soft: bool) -> None:
         super().__init__("the homeserver has ended the bot's session")
         self.soft = soft
+
+
+class TooLong(TryLater):
+    """An answer is longer than may be kept in memory; it was not read to its end."""
+
+    def __init__(self) -> None:
+        super().__init__("the homeserver's answer is too long")
 
 
 class Backoff:
@@ -116,9 +127,13 @@ class Wire:
         query: Mapping[str, str] | None = None,
         auth: bool = True,
         timeout_s: float = 60.0,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> dict[str, Any]:
-        """One request whose answer is a JSON object. Raises TryLater, TokenRevoked or Refused."""
-        answer = await self.call_any(method, path, body=body, query=query, auth=auth, timeout_s=timeout_s)
+        """One request whose answer is a JSON object of at most so many bytes. Raises TryLater (TooLong for a longer
+        one), TokenRevoked or Refused."""
+        answer = await self.call_any(
+            method, path, body=body, query=query, auth=auth, timeout_s=timeout_s, max_bytes=max_bytes
+        )
         if not isinstance(answer, dict):
             raise TryLater("the homeserver's answer is not a JSON object")
         return answer
@@ -132,6 +147,7 @@ class Wire:
         query: Mapping[str, str] | None = None,
         auth: bool = True,
         timeout_s: float = 60.0,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> Any:
         """As `call`, for answers of any JSON type."""
         url = URL(self.homeserver + path, encoded=True)
@@ -146,28 +162,47 @@ class Wire:
                     method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
                 ) as response,
             ):
-                raw = await read_body(response, MAX_BODY_BYTES)
                 if response.status == 200:
-                    return parse_json(raw)
-                raise failure(response.status, response.headers, raw, auth=auth)
+                    return await read_json(response, max_bytes)
+                raise failure(response.status, response.headers, await error_body(response), auth=auth)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TryLater(f"the homeserver can't be reached ({type(error).__name__})") from None
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body. Raises TryLater when it is longer than `limit` bytes."""
+    """The whole body. Raises TooLong when it is longer than `limit` bytes."""
+    if response.content_length is not None and response.content_length > limit:
+        raise TooLong
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > limit:
-            raise TryLater("the homeserver's answer is too long")
+            raise TooLong
     return bytes(body)
 
 
+async def error_body(response: aiohttp.ClientResponse) -> bytes:
+    """What a refusal says; nothing of one that says too much."""
+    try:
+        return await read_body(response, MAX_ERROR_BYTES)
+    except TooLong:
+        return b""
+
+
+async def read_json(response: aiohttp.ClientResponse, limit: int) -> Any:
+    """A body as JSON, without what is nested too deep to be read. Raises TryLater."""
+    raw = await read_body(response, limit)
+    try:
+        return parse_json(raw)
+    except RecursionError:
+        return parse_json(await asyncio.to_thread(nesting.flattened, raw))
+
+
 def parse_json(raw: bytes) -> Any:
+    """Raises TryLater for what is no JSON, RecursionError for what is nested too deep."""
     try:
         return json.loads(raw)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise TryLater("the homeserver's answer is not JSON") from None
 
 
@@ -175,7 +210,7 @@ def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) 
     """What an answer other than 200 asks for. Of its text only the errcode is passed on."""
     try:
         body = parse_json(raw)
-    except TryLater:
+    except (TryLater, RecursionError):
         body = {}
     body = body if isinstance(body, dict) else {}
     errcode = body.get("errcode")

@@ -128,7 +128,8 @@ class Hearing:
     async def _departed(self, db: Connection, heard: HeardEvent) -> None:
         who = UserId(str(heard.event.get("state_key")))
         for recording in await archive.open_recordings(db, heard.room_id, who):
-            if recording.state is RecordingState.LIVE:
+            # One that began after it was heard in front of it, where a gap was read late.
+            if recording.state is RecordingState.LIVE and recording.position < heard.position:
                 await self._apply(db, recording.id, Ended(EndedBy.LEFT), position=heard.position)
 
     async def _command(self, db: Connection, heard: HeardEvent) -> None:

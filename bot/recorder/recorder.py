@@ -13,7 +13,7 @@ from bot.recorder.hearing import Hearing
 from bot.recorder.starting import Starting
 from bot.recording.model import Ended, Tick
 from bot.recording.policy import Limits
-from storage import archive, journal
+from storage import archive, gaps, journal
 from storage.errors import StoreError
 from storage.records import EndedBy, Job, RecordingId, RecordingState
 from storage.store import Store
@@ -38,6 +38,7 @@ class Recorder:
         starting = Starting(applying, limits, clock)
         self._store = store
         self._hears = hears
+        self._clock = clock
         self._hearing = Hearing(applying, starting, clock)
         self._stopping = False
         self.apply = applying.apply
@@ -46,25 +47,40 @@ class Recorder:
     async def run(self) -> None:
         """Deals with what the journal holds until `stop`."""
         with self._store.changes.follow() as changed:
-            begun, heard, trouble = False, -1, ""
+            begun, heard, trouble = False, (-1, -1), ""
             while not self._stopping:
                 changed.clear()
                 try:
                     if not begun:
                         await self._begin()
                         begun = True
-                    while not self._stopping and (now := self._store.changes.of("journal")) != heard:
+                    while not self._stopping and (now := self._written()) != heard:
                         if not await self.catch_up():
                             heard = now
                     trouble = ""
+                    release = await self._next_release()
                 except StoreError as error:
                     if str(error) != trouble:
                         log.error("the journal waits: %s", error)
                     trouble = str(error)
                     await self._rest(changed, STORE_TROUBLE_PAUSE_S)
                     continue
-                if not self._stopping:
+                if release is not None:
+                    await self._rest(changed, release)
+                    heard = heard if changed.is_set() else (-1, -1)
+                elif not self._stopping:
                     await changed.wait()
+
+    def _written(self) -> tuple[int, int]:
+        """Commits to what may be dealt with now."""
+        return self._store.changes.of("journal"), self._store.changes.of("gaps")
+
+    async def _next_release(self) -> float | None:
+        """In how many seconds a gap stops holding up what was heard after it, whether it was read or not."""
+        now = self._clock()
+        async with self._store.read() as db:
+            release = await gaps.next_release(db, now)
+        return None if release is None else max(0.0, (release - now).total_seconds())
 
     async def _begin(self) -> None:
         """What a mistake of an earlier version's kept from being dealt with gets another chance."""
@@ -85,7 +101,7 @@ class Recorder:
     async def catch_up(self) -> int:
         """Deals with the next events of the journal; how many. Raises StoreError."""
         async with self._store.read() as db:
-            waiting = await journal.unhandled(db, BATCH)
+            waiting = await journal.unhandled(db, BATCH, self._clock())
         for heard in waiting:
             if self._stopping:
                 break

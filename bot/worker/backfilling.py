@@ -25,12 +25,14 @@ from storage.records import (
     Recording,
     RecordingState,
     RoomId,
+    UserId,
 )
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1.0
+MOST_PARTS = 20_000  # of one broadcast
 OPEN = {RecordingState.LIVE, RecordingState.FINISHING}
 
 
@@ -47,7 +49,8 @@ class Page(Protocol):
 class Past(Protocol):
     def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[Page]: ...
 
-    async def related(self, room_id: RoomId, started: EventId) -> tuple[HeardEvent, ...]: ...
+    def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        """What is of the broadcast and its speaker's, in pages, oldest first."""
 
 
 Adopt = Callable[[Connection, Sequence[HeardEvent]], Awaitable[Recording | None]]
@@ -114,9 +117,12 @@ class Backfilling:
         async with self._store.read() as db:
             known = await archive.recording_by_event(db, started.event_id)
         if known is not None:
+            await self._read_anew(known)
             again = started.event_id in progress.adopted  # the page is walked anew after a stop
             return progress if again else replace(progress, known=progress.known + 1)
-        related = await self._past.related(progress.room_id, started.event_id)
+        sender = UserId(str(started.event.get("sender")))
+        pages = [page async for page in self._past.related(progress.room_id, started.event_id, sender)]
+        related = [heard for page in pages for heard in page][:MOST_PARTS]
         async with self._store.write() as db:
             recording = await self._adopt(db, (started, *related))
             if recording is None:
@@ -125,6 +131,14 @@ class Backfilling:
             await jobs.note(db, job.id, asdict(progress), self._clock())
         log.info("a past broadcast: recording=%s room=%s event=%s", recording.code, recording.room_id, started.event_id)
         return progress
+
+    async def _read_anew(self, known: Recording) -> None:
+        """What is followed already may have holes that the homeserver can fill."""
+        if known.state is RecordingState.DELETED:
+            return
+        payload = {"room_id": known.room_id, "sender": known.broadcaster}
+        async with self._store.write() as db:
+            await jobs.add(db, NewJob(JobKind.FOLLOW, known.event_id, payload), self._clock())
 
     async def _note(self, job: Job, progress: Progress) -> Progress:
         async with self._store.write() as db:

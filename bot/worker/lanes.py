@@ -34,6 +34,7 @@ TRIES_BEFORE_A_WARNING = 10
 NEVER_GIVEN_UP = frozenset(
     {
         JobKind.FETCH,
+        JobKind.GAP,
         JobKind.FOLLOW,
         JobKind.ENCODE,
         JobKind.FINISH,
@@ -71,7 +72,8 @@ LANES = (
     Lane("fetch", (JobKind.FETCH,), 8, long=16),
     Lane("sound", (JobKind.ENCODE,), 2, long=16),
     Lane("finish", (JobKind.FINISH, JobKind.COVER), 2, long=16),
-    Lane("follow", (JobKind.FOLLOW,), 2),
+    Lane("gap", (JobKind.GAP,), 4, long=16),
+    Lane("follow", (JobKind.FOLLOW,), 2, long=16),
     Lane("look", (JobKind.REFRESH,), 2, long=16),
     Lane("backfill", (JobKind.BACKFILL,), 2, long=16, of_one=2),
     Lane("command", (JobKind.COMMAND,), 2, of_one=1),  # those of one room in their order

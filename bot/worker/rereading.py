@@ -5,23 +5,24 @@ told before the rest is read, so that what is said meanwhile is taken as it come
 same is asked: what was said and not heard, and what was redacted, of which a homeserver says no more than that.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix import dialects
-from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent
-from storage import archive, journal, messages, rooms
+from bot.matrix import asking, dialects
+from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
+from storage import archive, gaps, jobs, journal, messages, past, rooms
 from storage.records import (
     Chunk,
     ChunkState,
     EventId,
     HeardEvent,
     Job,
+    JobKind,
     Json,
+    NewJob,
     Recording,
     RecordingState,
     RoomId,
@@ -31,8 +32,8 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-Part = BroadcastChanged | ChunkSent | ChunkSealed
-AT_ONCE = 100  # events in one transaction, or read before others have their turn
+AT_ONCE = 100  # events in one transaction
+MOST_LOOKED_FOR = 200  # chunks by their own ids
 
 
 class Past(Protocol):
@@ -40,23 +41,29 @@ class Past(Protocol):
 
     async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent: ...
 
-    async def related(
-        self, room_id: RoomId, started: EventId, sender: UserId | None = None
-    ) -> tuple[HeardEvent, ...]: ...
+    def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        """What is of the broadcast and its speaker's, in pages, oldest first."""
+
+    async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
+        """The info event of this type and sender that the room's state holds."""
 
 
 class Rereading:
     """Handles FOLLOW jobs: the subject is a started event, the payload names its room and its speaker."""
 
-    def __init__(self, store: Store, past: Past, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, past: Past, us: UserId, *, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._past = past
+        self._us = us
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
         room_id, broadcast = RoomId(job.payload["room_id"]), EventId(job.subject)
-        if not await self._wanted(room_id, broadcast):
+        recording = await self._recording(broadcast)
+        if not await self._wanted(room_id, recording):
             return
+        if recording is None and await self._stands_in_a_gap(room_id):
+            raise TryLater("a gap in the room is read first", after_s=1, at_most_s=5, room=room_id, event=broadcast)
         started = await self._read(room_id, broadcast)
         redaction = redaction_of(started)
         if redaction is not None:
@@ -65,18 +72,84 @@ class Rereading:
         event = dialects.read(started)
         if not isinstance(event, BroadcastStarted) or event.sender != job.payload["sender"]:
             raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
-        if await self._recording(broadcast) is None:
-            await self._tell([started])
-        related = await self._past.related(room_id, broadcast, event.sender)
-        chunks = await self._chunks(broadcast)
-        unheard = await _parts([one for one in related if one.event_id not in chunks], broadcast, event.sender)
-        told = [*unheard, *await self._redactions(room_id, chunks, {one.event_id for one in related})]
-        await self._tell(told)
-        log.info("read anew: room=%s event=%s told=%d", room_id, broadcast, len(told))
+        anew = recording is None and asking.UNKNOWN in job.payload
+        if anew and not await self._began_here(room_id, event):
+            log.info("not followed: it began before the bot came: room=%s event=%s", room_id, broadcast)
+            return
+        if recording is None:
+            await self._tell_start(started, event, anew=anew)
+        told = await self._tell_parts(started, event, anew=anew)
+        log.info("read anew: room=%s event=%s told=%d", room_id, broadcast, told)
 
-    async def _wanted(self, room_id: RoomId, broadcast: EventId) -> bool:
+    async def _tell_parts(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> int:
+        """What refers to the broadcast and was not heard, and what was redacted; how many events that is. What was
+        heard before its start (`anew`) is dealt with again, behind it."""
+        room_id, broadcast = started.room_id, started.event_id
+        chunks, related, told = await self._chunks(broadcast), set[EventId](), 0
+        async for page in self._past.related(room_id, broadcast, event.sender):
+            related |= {one.event_id for one in page}
+            unheard = [one for one in page if one.event_id not in chunks]
+            unheard = unheard if anew else await self._without_old_changes(unheard)
+            await self._tell(unheard, anew=anew)
+            told += len(unheard)
+        redactions = await self._redactions(room_id, chunks, related)
+        await self._tell(redactions)
+        return told + len(redactions) + await self._tell_newest(started, event, related)
+
+    async def _tell_newest(self, started: HeardEvent, event: BroadcastStarted, related: set[EventId]) -> int:
+        """What the room's state says last of its speaker: that this broadcast stopped, or that another one began."""
+        newest = await self._past.newest_info(started.room_id, str(started.event["type"]), event.sender)
+        read = dialects.read(newest) if newest is not None else None
+        if newest is None or newest.event_id in related:
+            return 0
+        if isinstance(read, BroadcastChanged) and read.broadcast == started.event_id and read.sender == event.sender:
+            recording = await self._recording(started.event_id)
+            if read.change is Change.STOPPED and recording is not None and recording.state is RecordingState.LIVE:
+                await self._tell([newest])
+                return 1
+        if isinstance(read, BroadcastStarted) and read.sender == event.sender and newest.event_id.startswith("$"):
+            async with self._store.write() as db:
+                if await journal.position_of(db, newest.event_id) is None:
+                    payload = {"room_id": started.room_id, "sender": event.sender, asking.UNKNOWN: True}
+                    await jobs.add(db, NewJob(JobKind.FOLLOW, newest.event_id, payload), self._clock())
+        return 0
+
+    async def _without_old_changes(self, events: Sequence[HeardEvent]) -> list[HeardEvent]:
+        """Without pauses and their ends that were heard before: told again they would be signs of life."""
+        read = {one.event_id: dialects.read(one) for one in events}
+        changes = [
+            name
+            for name, event in read.items()
+            if isinstance(event, BroadcastChanged) and event.change is not Change.STOPPED
+        ]
+        async with self._store.read() as db:
+            heard = await journal.positions_of(db, changes)
+        return [one for one in events if one.event_id not in heard]
+
+    async def _stands_in_a_gap(self, room_id: RoomId) -> bool:
+        """Whether its start may: then it is given its place there."""
+        async with self._store.read() as db:
+            return bool(await gaps.walking(db, room_id))
+
+    async def _began_here(self, room_id: RoomId, event: BroadcastStarted) -> bool:
+        """Whether it began after the bot had come and the room was told, by the times of the homeserver."""
+        async with self._store.read() as db:
+            own = await rooms.state(db, room_id, "m.room.member", self._us)
+            room = await rooms.room(db, room_id)
+            told_at = await journal.received_at(db, room.told_at) if room and room.told_at else None
+        marks = [at for at in (own.sent_at if own else None, told_at) if at is not None]
+        return event.sent_at is None or all(at <= event.sent_at for at in marks)
+
+    async def _tell_start(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> None:
+        """The start of a broadcast that nobody heard begin. Where somebody came, or the room was made public, since it
+        began, it stands in front of everything: nobody hears it who could not have been there."""
+        async with self._store.write() as db:
+            if anew and await journal.is_before_somebody(db, started.room_id, event.sent_at):
+                await past.add(db, [started], self._clock())
+            await journal.retell(db, started, self._clock())
+
+    async def _wanted(self, room_id: RoomId, recording: Recording | None) -> bool:
         """A recording that is not deleted, or one that would begin."""
-        recording = await self._recording(broadcast)
         if recording is not None:
             return recording.room_id == room_id and recording.state is not RecordingState.DELETED
         async with self._store.read() as db:
@@ -105,10 +178,11 @@ class Rereading:
     ) -> list[HeardEvent]:
         """Of chunks that were heard and that the homeserver does not name any more: a redacted event refers to
         nothing."""
-        found = []
-        for chunk in chunks.values():
-            if chunk.event_id in related or chunk.state is ChunkState.REDACTED:
-                continue
+        found, unnamed = [], set(chunks) - related
+        looked_for = [
+            one for one in chunks.values() if one.event_id in unnamed and one.state is not ChunkState.REDACTED
+        ]
+        for chunk in [one for one in looked_for if one.state is not ChunkState.REDACTED][:MOST_LOOKED_FOR]:
             try:
                 redaction = redaction_of(await self._read(room_id, chunk.event_id))
             except GiveUp as error:  # it may not be shown to us, which says nothing of the chunk
@@ -118,11 +192,11 @@ class Rereading:
                 found.append(redaction)
         return found
 
-    async def _tell(self, events: Sequence[HeardEvent]) -> None:
+    async def _tell(self, events: Sequence[HeardEvent], *, anew: bool = False) -> None:
         for start in range(0, len(events), AT_ONCE):
             async with self._store.write() as db:
                 for event in await messages.originals(db, events[start : start + AT_ONCE], self._clock()):
-                    await journal.retell(db, event, self._clock())
+                    await journal.retell(db, event, self._clock(), behind_all=anew)
 
 
 def redaction_of(heard: HeardEvent) -> HeardEvent | None:
@@ -139,15 +213,3 @@ def redaction_of(heard: HeardEvent) -> HeardEvent | None:
         "redacts": heard.event_id,
     }
     return HeardEvent(heard.room_id, EventId(f"redaction:{heard.event_id}"), said, history=True)
-
-
-async def _parts(events: Sequence[HeardEvent], broadcast: EventId, sender: UserId) -> list[HeardEvent]:
-    """What is of this broadcast and its speaker's; everything else that refers to it says nothing."""
-    found = []
-    for number, heard in enumerate(events):
-        event = dialects.read(heard)
-        if isinstance(event, Part) and (event.broadcast, event.sender) == (broadcast, sender):
-            found.append(heard)
-        if number % AT_ONCE == AT_ONCE - 1:
-            await asyncio.sleep(0)
-    return found

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix.batch import RoomBatch, SyncBatch
+from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from storage.records import EventId, HeardEvent, MediaSource, SessionId, UserId
 from tests.interleaving.speaker import Broadcast, Piece
 from tests.shell import ROOM
@@ -114,13 +114,20 @@ class Homeserver:
     def answer(
         self, since: int, upto: int, *, gap: int, keys: frozenset[SessionId]
     ) -> tuple[SyncBatch, Sequence[Told]]:
-        """A sync of the events from `since` to `upto`, the first `gap` of them left out and walked; with new keys."""
+        """A sync of the events from `since` to `upto`, the first `gap` of them left out; with new keys."""
         self.given |= keys
-        told = self.timeline[since:upto]
-        heard = tuple(
-            one.heard(readable=one.session in self.given, history=index < gap) for index, one in enumerate(told)
-        )
-        return SyncBatch(str(upto), (RoomBatch(ROOM, True, (), heard),), new_keys=keys), told
+        begin = min(since + gap, upto)
+        told = self.timeline[begin:upto]
+        heard = tuple(one.heard(readable=one.session in self.given, history=False) for one in told)
+        left_out = Gap(f"{since}-{begin}", str(since)) if begin > since else None
+        return SyncBatch(str(upto), (RoomBatch(ROOM, True, (), heard, left_out),), new_keys=keys), told
+
+    def page(self, cursor: str) -> tuple[Sequence[Told], tuple[HeardEvent, ...], str | None]:
+        """The newest event of those that a sync left out, newest first, and where the next page begins."""
+        since, begin = map(int, cursor.split("-"))
+        told = self.timeline[begin - 1 : begin]
+        heard = tuple(one.heard(readable=one.session in self.given, history=True) for one in told)
+        return told, heard, f"{since}-{begin - 1}" if begin - 1 > since else None
 
     def opens(self, wrapper: HeardEvent) -> HeardEvent | None:
         """The bot's device tries to decrypt a wrapper that it kept."""

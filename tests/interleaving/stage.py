@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +17,13 @@ from bot.matrix.sending import Sending
 from bot.worker import pictures
 from bot.worker.finishing import ANEW
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
-from storage import jobs, journal
+from bot.worker.walking import Walking
+from storage import gaps, jobs, journal
 from storage.records import (
     DeviceId,
     EventId,
+    HeardEvent,
+    Job,
     JobKind,
     Json,
     MediaSource,
@@ -28,6 +31,7 @@ from storage.records import (
     RecordingId,
     RoomId,
     SessionId,
+    TimelineGap,
     UserId,
 )
 from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
@@ -88,6 +92,7 @@ class Stage:
         self.deaths = 0
         self._meanwhiles: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._on_way: frozenset[SessionId] = frozenset()
+        self._page: list[tuple[Told, bool]] = []
         sections = {} if voice else {"audio": {"loudness_lufs": None}}  # a sample that is changed can't say what it is
         self._open: AbstractAsyncContextManager[Shell] = shell(directory, **sections)
         self.shell = loop.run_until_complete(self._open.__aenter__())
@@ -123,6 +128,11 @@ class Stage:
             clock=self.clock,
         )
         self.shell.handlers[JobKind.NOTICE] = outbox.notice
+        self.shell.handlers[JobKind.REFRESH] = self._nothing
+        self.shell.handlers[JobKind.GAP] = Walking(self.shell.store, self, self, clock=self.clock)
+
+    async def _nothing(self, _: Job) -> None:
+        """The room's state is as it was heard."""
 
     # ---- life and death
 
@@ -199,6 +209,25 @@ class Stage:
         finally:
             if await self._since() == upto:
                 self._written(forms)
+
+    async def page(self, _: RoomId, start: str, __: str | None) -> tuple[tuple[HeardEvent, ...], str | None]:
+        told, heard, following = self.homeserver.page(start)
+        self._page = [(one, not one.redacted) for one in told]
+        return heard, following
+
+    async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None:
+        """As the intake; what it wrote is noted also where the process dies of it."""
+        forms = self._page
+        try:
+            await self.shell.intake.take_page(gap, newest_first, following)
+        finally:
+            async with self.shell.store.read() as db:
+                current = await gaps.get(db, gap.id)
+            if current != gap:
+                self._written(forms)
+
+    async def give_up(self, gap: TimelineGap) -> None:
+        await self.shell.intake.give_up(gap)
 
     async def _since(self) -> int:
         since = await self.shell.intake.since()

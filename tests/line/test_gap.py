@@ -1,6 +1,6 @@
 """A gap in the sync that the homeserver does not let the bot walk: the room's state and the broadcasts tell of it."""
 
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -28,23 +28,15 @@ SPEECH = speech(1)[:1400]  # 28 s
 MORE_THAN_A_SYNC = 60  # events
 
 
-class Closed:
-    """Pages of history that nobody may read."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        raise Refused("the homeserver refused: 403", reason="forbidden", status=403, errcode="M_FORBIDDEN", body={})
+async def closed(*_: Any) -> Any:
+    """Refuses a page of history."""
+    raise Refused("the homeserver refused: 403", reason="forbidden", status=403, errcode="M_FORBIDDEN", body={})
 
 
 @pytest.fixture
 def no_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """The homeserver gives no page of any room's history."""
-    monkeypatch.setattr(History, "pages", Closed)
+    monkeypatch.setattr(History, "page", closed)
 
 
 async def chatter(alice: Person, room: str) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.errors import TryLater
+from bot.errors import GiveUp, TryLater
 from bot.matrix import history
-from bot.matrix.history import History, Walked
-from bot.matrix.wire import Wire
-from storage.records import EventId, RoomId, UserId
+from bot.matrix.history import History
+from bot.matrix.wire import Refused, Wire
+from storage.records import EventId, RoomId
 from tests.matrix.stub import Stub
 
 ROOM = RoomId("!r")
@@ -37,67 +37,87 @@ def pages(stub: Stub, make: Callable[[str], dict[str, Any]]) -> list[dict[str, s
     return asked
 
 
-async def test_a_gap_comes_oldest_first(stub: Stub, walker: History) -> None:
-    """Pages are read backwards from the timeline to the last token, and given in the room's order."""
+async def test_a_page_is_asked_for_from_the_timeline_to_the_last_token(stub: Stub, walker: History) -> None:
+    """It comes newest event first, with the token of the next; the token that the walk ends at is none."""
+    newest_first = [{"event_id": "$2"}, {"event_id": "$1"}]
+    asked = pages(stub, lambda token: {"chunk": newest_first, "end": {"t3": "t2", "t2": "since"}[token]})
+    assert await walker.page(ROOM, "t3", "since") == (tuple(newest_first), "t2")
+    assert await walker.page(ROOM, "t2", "since") == (tuple(newest_first), None)
+    assert all(query["to"] == "since" and query["dir"] == "b" and query["limit"] == "50" for query in asked)
 
-    def page(token: str) -> dict[str, Any]:
-        number = int(token[1:])
-        events = [{"event_id": f"${number}b"}, {"event_id": f"${number}a"}]
-        return {"chunk": events, **({"end": f"t{number - 1}"} if number > 1 else {})}
 
-    asked = pages(stub, page)
-    found = await walker.gap(ROOM, "t3", "since")
-    assert found.whole
-    assert [event["event_id"] for event in found.events] == ["$1a", "$1b", "$2a", "$2b", "$3a", "$3b"]
-    assert all(query["to"] == "since" and query["dir"] == "b" and query["limit"] == "500" for query in asked)
+async def test_a_page_that_is_too_long_is_asked_for_in_parts(
+    stub: Stub, walker: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than so many bytes of an answer are read; an event that is longer alone can't be had."""
+    monkeypatch.setattr(history, "MAX_PAGE_BYTES", 4096)
+    limits: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        limits.append(request.query["limit"])
+        events = [{"event_id": f"${number}", "body": "x" * size} for number in range(int(limits[-1]))]
+        return web.json_response({"chunk": events, "end": "t2"})
+
+    stub.answers[MESSAGES] = answer
+    size = 500
+    events, _ = await walker.page(ROOM, "t3", None)
+    assert (len(events), limits) == (5, ["50", "5"])
+    size = 5000
+    with pytest.raises(GiveUp, match="too long"):
+        await walker.page(ROOM, "t3", None)
 
 
 async def test_circles_end(stub: Stub, walker: History) -> None:
-    """A homeserver whose tokens come again is left at the second time, and the gap counts as lost."""
+    """A homeserver whose tokens come again is left at the second time."""
     asked = pages(stub, lambda token: {"chunk": [{"event_id": token}], "end": {"a": "b", "b": "c", "c": "a"}[token]})
-    found = await walker.gap(ROOM, "a", "since")
-    assert (len(found.events), found.whole) == (3, False)
-    assert len(asked) == 3
+    found = [events async for events, _ in walker.pages(ROOM, "a")]
+    assert (len(found), len(asked)) == (3, 3)
 
 
 async def test_endless_history_ends(stub: Stub, walker: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A history without an end is left after so many pages, and the gap counts as lost."""
+    """A history without an end is left after so many pages."""
     monkeypatch.setattr(history, "MOST_PAGES", 20)
     asked = pages(stub, lambda token: {"chunk": [], "end": token + "x"})
-    assert await walker.gap(ROOM, "a", "since") == Walked(whole=False)
+    assert len([page async for page in walker.pages(ROOM, "a")]) == 20
     assert len(asked) == 20
 
 
 async def test_malformed_pages(stub: Stub, walker: History) -> None:
     """What is no event is left out, and a token that is none ends the walk."""
     pages(stub, lambda _: {"chunk": [1, None, {"event_id": "$1"}, []], "end": 7})
-    assert await walker.gap(ROOM, "a", "since") == Walked(({"event_id": "$1"},))
+    assert await walker.page(ROOM, "a", "since") == (({"event_id": "$1"},), None)
 
 
-async def test_forbidden_history_is_done_without(stub: Stub, walker: History, caplog: pytest.LogCaptureFixture) -> None:
-    """Where history may not be read the gap stays, and the log says so; other trouble is a matter of time."""
+async def test_forbidden_history_is_told_from_trouble(stub: Stub, walker: History) -> None:
+    """A refusal is one; other trouble is a matter of time."""
     stub.says(MESSAGES, 403, "M_FORBIDDEN")
-    assert await walker.gap(ROOM, "a", "since") == Walked(whole=False)
-    assert [one for one in caplog.messages if "can't be walked: room=!r" in one]
+    with pytest.raises(Refused):
+        await walker.page(ROOM, "a", "since")
     stub.says(MESSAGES, 502)
     with pytest.raises(TryLater):
-        await walker.gap(ROOM, "a", "since")
+        await walker.page(ROOM, "a", "since")
 
 
 RELATIONS = "/_matrix/client/v1/rooms/!r/relations/$start/m.reference"
 
 
-async def test_what_strangers_refer_to_a_broadcast_with_displaces_nothing(stub: Stub, walker: History) -> None:
-    """Only the speaker's events are counted, and reading ends when there are enough of them."""
+async def test_what_refers_to_a_broadcast_comes_in_pages_without_a_number_that_ends_it(
+    stub: Stub, walker: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand references of strangers are read past; it ends with the last page, or after so long."""
     asked: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.query.get("from", "0"))
         number = int(asked[-1])
-        events = [{"event_id": f"${number}{who}", "sender": f"@{who}:hs"} for who in ("alice", *["mallory"] * 40)]
+        events = [{"event_id": f"${number}-{one}", "sender": "@mallory:hs"} for one in range(100)]
+        if number == 100:
+            return web.json_response({"chunk": [{"event_id": "$alice", "sender": "@alice:hs"}]})
         return web.json_response({"chunk": events, "next_batch": str(number + 1)})
 
     stub.answers[RELATIONS] = answer
-    found = await walker.relations(ROOM, EventId("$start"), sender=UserId("@alice:hs"), most=3)
-    assert [event["event_id"] for event in found] == ["$0alice", "$1alice", "$2alice"]
-    assert asked == ["0", "1", "2"]
+    found = [event async for page in walker.relations(ROOM, EventId("$start")) for event in page]
+    assert (len(found), found[-1]["event_id"]) == (10_001, "$alice")
+    monkeypatch.setattr(history, "RELATIONS_MAY_TAKE_S", 0.0)
+    asked.clear()
+    assert len([page async for page in walker.relations(ROOM, EventId("$start"))]) == 1

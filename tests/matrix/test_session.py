@@ -9,9 +9,9 @@ import pytest
 
 from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError
-from bot.matrix.batch import Gap
 from bot.matrix.identity import IdentityState
-from storage.records import RoomId
+from bot.matrix.past import Past
+from storage.records import HeardEvent, RoomId
 from tests.lab import Cast
 from tests.matrix.conftest import Bots
 from tests.matrix.running import Running, make_settings, meet
@@ -71,22 +71,29 @@ async def test_stops_at_once(bots: Bots) -> None:
     assert (bot.directory / "matrix").stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_gap_is_walked_in_order(bots: Bots, person: Cast) -> None:
-    """More events than a sync carries come all, once and in the room's order, the older ones marked as history."""
+async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: Cast) -> None:
+    """More events than a sync carries: the batch says where the rest is, which comes in pages, newest first, and
+    ends at what was heard before."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     await alice.say(room_id, "before")
     await bot.sink.until_body(room_id, "before")
     await bot.stop()
-    said = [f"message {number}" for number in range(70)]
+    said = [f"message {number}" for number in range(130)]
     for text in said:
         await alice.say(room_id, text)
     again = await bots(again=bot)
     await again.sink.until_body(room_id, said[-1])
-    assert again.sink.bodies(room_id) == ["before", *said]
-    assert sum(one.history for one in again.sink.heard(room_id)) >= 20
-    gaps = [room.gap for batch in again.sink.batches for room in batch.rooms if room.room_id == room_id]
-    assert [gap for gap in gaps if gap is not Gap.NONE][-1:] == [Gap.WALKED]
+    gaps = [room.gap for batch in again.sink.batches for room in batch.rooms if room.room_id == room_id and room.gap]
+    gap, past, walked = gaps[-1], Past(again.session), list[HeardEvent]()
+    cursor: str | None = gap.cursor
+    while cursor is not None:
+        page, cursor = await past.page(room_id, cursor, gap.until_token)
+        walked += page
+    in_gap = [one.event["content"]["body"] for one in reversed(walked) if "body" in one.event["content"]]
+    assert ["before", *in_gap, *again.sink.bodies(room_id)[1:]] == ["before", *said]
+    assert all(one.history for one in walked)
+    assert len(walked) >= 80
 
 
 async def test_invites_while_the_bot_was_down(bots: Bots, person: Cast) -> None:

@@ -69,10 +69,12 @@ def test_invited_again_in_the_same_sync() -> None:
     assert [invite.room_id for invite in sync.invites(answer, BOT)] == ["!r"]
 
 
-def test_a_gap_needs_a_token() -> None:
-    """A timeline has a gap when it is limited and says where it begins."""
-    for limited, token, gap in ((True, "t1", "t1"), (True, None, None), (False, "t1", None), ("yes", "t1", None)):
+def test_a_gap_is_a_limited_timeline() -> None:
+    """With a token of where it begins or without one; what is no token is none."""
+    cases = ((True, "t1", "t1"), (True, None, None), (False, "t1", "t1"), ("yes", "t1", "t1"), (True, "", None))
+    for limited, token, before in cases:
         answer: dict[str, Any] = {
             "rooms": {"join": {"!r": {"timeline": {"limited": limited, "prev_batch": token, "events": []}}}}
         }
-        assert sync.rooms(answer, BOT)[0].gap_from == gap
+        (room,) = sync.rooms(answer, BOT)
+        assert (room.limited, room.prev_batch) == (limited is True, before)

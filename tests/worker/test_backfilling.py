@@ -54,8 +54,8 @@ class History:
             started = tuple(heard(f"${number}{letter}") for letter in "ab")
             yield Page(started, str(number + 1) if number < 2 else None)
 
-    async def related(self, room_id: RoomId, started: EventId) -> tuple[HeardEvent, ...]:
-        return ()
+    async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        yield ()
 
 
 def heard(event_id: str) -> HeardEvent:

@@ -112,9 +112,10 @@ class Homeserver:
                 found = past(number)[0]
             yield Page((found,), str(number + 1) if number == 0 else None)
 
-    async def related(self, room_id: RoomId, started: EventId) -> tuple[HeardEvent, ...]:
+    async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
         async with self.request("relations"):
-            return past(int(started[-1]))[1:]
+            pass
+        yield past(int(started[-1]))[1:]
 
 
 def past(number: int) -> tuple[HeardEvent, ...]:

@@ -1,0 +1,165 @@
+"""Gaps in timelines: seen by a sync, read page by page by a job for each room, given up after so much of it.
+
+What a page brings stands in front of everything that was heard after the gap, and is only said then: state is what it
+is now, and commands are not carried out. A walk ends at the token, or the event, that was heard before the gap.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bot import rules
+from bot.matrix import dialects, missed, roomstate
+from bot.matrix.batch import RoomBatch
+from bot.matrix.piecewise import as_piece
+from bot.recording.model import Redacted
+from storage import gaps, jobs, journal, messages, rooms
+from storage.database import Connection
+from storage.records import EventId, HeardEvent, JobKind, NewJob, Position, Room, RoomId, TimelineGap, UserId
+
+log = logging.getLogger(__name__)
+
+HOLD = timedelta(seconds=15)
+"""So long everything that was heard after a gap waits for it. Longer, and the room would be deaf with it."""
+GIVEN_UP_AFTER = timedelta(minutes=10)
+MOST_PAGES = 5_000
+MOST_AT_ONCE = 20  # gaps of one room
+MOST_UNCLAIMED = 2_000
+MOST_BYTES_UNCLAIMED = 8_192  # characters of an event
+
+Wanted = Callable[[Connection, HeardEvent, TimelineGap], Awaitable[bool]]
+
+
+async def without_what_was_heard(db: Connection, batch: RoomBatch) -> RoomBatch:
+    """Of a room that is shown anew: what follows the newest event that was heard, with no gap where that is there."""
+    if batch.gap is None or batch.gap.until_token is not None or not batch.timeline:
+        return batch
+    newest = await gaps.newest(db, batch.room_id)
+    found = [index for index, heard in enumerate(batch.timeline) if heard.event_id == newest]
+    return replace(batch, timeline=batch.timeline[found[-1] + 1 :], gap=None) if found else batch
+
+
+async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: datetime) -> TimelineGap | None:
+    """Writes the batch's gap down, before anything of the batch is heard; None where there is none to be walked."""
+    if batch.gap is None:
+        return None
+    until_token, until_event = batch.gap.until_token, None
+    if not room.joined:
+        until_token, until_event = None, _own_join(batch, us)
+        if until_event is None:
+            return None  # the timeline reaches back to the bot's coming
+    elif until_token is None:
+        until_event = await gaps.newest(db, room.room_id)
+    low = await journal.position(db)
+    found = await gaps.open_gap(
+        db,
+        room.room_id,
+        cursor=batch.gap.cursor,
+        until_token=until_token,
+        until_event=until_event,
+        low=low,
+        hold_until=now + HOLD,
+        now=now,
+    )
+    endless = until_token is None and until_event is None
+    if endless or len(await gaps.walking(db, room.room_id)) > MOST_AT_ONCE:
+        await close(db, found, now, whole=False)
+    else:
+        await jobs.add(db, NewJob(JobKind.GAP, room.room_id, {}), now)
+    return found
+
+
+def _own_join(batch: RoomBatch, us: UserId) -> EventId | None:
+    """The event by which the bot came, where it stands in front of the timeline."""
+    own = [event for event in batch.before if event.get("type") == "m.room.member" and event.get("state_key") == us]
+    event_id = own[-1].get("event_id") if own else None
+    is_in = bool(own) and rules.membership(own[-1].get("content")) == "join"
+    later = any(
+        heard.event.get("type") == "m.room.member" and heard.event.get("state_key") == us for heard in batch.timeline
+    )
+    return EventId(event_id) if is_in and not later and isinstance(event_id, str) else None
+
+
+async def take_page(
+    db: Connection,
+    gap: TimelineGap,
+    newest_first: Sequence[HeardEvent],
+    following: str | None,
+    now: datetime,
+    wanted: Wanted,
+) -> None:
+    """Writes down what is wanted of a page, and how far the walk has come. `following`: where the next page begins,
+    None where there is none."""
+    ids = [heard.event_id for heard in newest_first]
+    met = gap.until_event in ids
+    page = newest_first[: ids.index(gap.until_event)] if met and gap.until_event else newest_first
+    first = Position(gap.following - len(page) + 1)
+    if first <= gap.low:
+        await close(db, gap, now, whole=False)
+        return
+    gap = replace(gap, following=Position(first - 1), pages=gap.pages + 1)
+    originals = {heard.event_id for heard in await messages.originals(db, page, now)}
+    for place, heard in enumerate(reversed(page), start=first):
+        if heard.event_id not in originals:
+            continue
+        async with as_piece(db, heard.room_id, heard.event_id):
+            if await wanted(db, heard, gap):
+                position = await journal.add(db, replace(heard, history=True), now, position=Position(place))
+                redaction = dialects.read(heard)
+                if position is not None and isinstance(redaction, Redacted):
+                    await roomstate.redact(db, heard.room_id, redaction, position, now)
+    gap = replace(gap, unclaimed=(await gaps.get(db, gap.id) or gap).unclaimed)
+    if met or following is None:
+        await close(db, gap, now, whole=met or gap.until_event is None)
+    elif following in (gap.mark, gap.cursor):
+        log.warning("the history of a room goes in circles: room=%s", gap.room_id)
+        await close(db, gap, now, whole=False)
+    else:
+        # Brent's way to find a circle: one cursor is remembered, later and later ones.
+        mark = gap.cursor if gap.pages & (gap.pages - 1) == 0 else gap.mark
+        await gaps.save(db, replace(gap, cursor=following, mark=mark))
+
+
+async def claim(db: Connection, gap: TimelineGap, heard: HeardEvent) -> bool:
+    """Whether a chunk is kept although nobody knows its broadcast, which may begin further back: so many of a gap."""
+    current = await gaps.get(db, gap.id)
+    if current is None or current.unclaimed >= MOST_UNCLAIMED or len(str(heard.event)) > MOST_BYTES_UNCLAIMED:
+        return False
+    await gaps.save(db, replace(current, unclaimed=current.unclaimed + 1))
+    return True
+
+
+async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool) -> None:
+    """Ends a walk. What it did not bring is looked for in the room's state, and where it is not `whole`, in what refers
+    to the broadcasts that are known."""
+    await gaps.save(db, replace(gap, walking=False))
+    await jobs.add(db, NewJob(JobKind.REFRESH, gap.room_id, {}), now)
+    if whole:
+        log.info("a gap in the room's timeline was walked: room=%s pages=%d", gap.room_id, gap.pages)
+        return
+    log.warning("a gap in the room's timeline can't be walked: room=%s pages=%d", gap.room_id, gap.pages)
+    await missed.look_again(db, gap.room_id, now)
+
+
+def is_hopeless(gap: TimelineGap, now: datetime) -> bool:
+    """Whether enough was tried."""
+    return gap.pages >= MOST_PAGES or now - gap.seen_at > GIVEN_UP_AFTER
+
+
+async def holding(db: Connection, room_id: RoomId, now: datetime) -> TimelineGap | None:
+    """A gap that what is heard in the room now waits for."""
+    return next((gap for gap in await gaps.walking(db, room_id) if gap.hold_until > now), None)
+
+
+async def go_on(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """The next page of this room is read when it is its turn."""
+    if await gaps.walking(db, room_id):
+        await jobs.add(db, NewJob(JobKind.GAP, room_id, {}), now)
+
+
+async def oldest(db: Connection, room_id: RoomId) -> TimelineGap | None:
+    """The gap that everything else of its room waits for; None where the bot is out of it."""
+    found = await gaps.walking(db, room_id)
+    room = await rooms.room(db, room_id) if found else None
+    return found[0] if room is not None and room.joined else None

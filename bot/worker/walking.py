@@ -1,0 +1,59 @@
+"""A gap in a room's timeline is read from the homeserver, one page a turn; rooms take turns.
+
+How far it came is written with each page, so that it goes on there whatever stops it. A page that can't be had is
+asked for again, for so long; then the gap is given up, and the broadcasts that are known are read anew.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from bot.errors import GiveUp, TryLater
+from bot.matrix import gapwalk
+from storage.records import HeardEvent, Job, RoomId, TimelineGap
+from storage.store import Store
+
+ASKED_AGAIN_S = 15.0
+
+
+class Past(Protocol):
+    """The homeserver's memory. Raises TryLater, or GiveUp where it refuses."""
+
+    async def page(
+        self, room_id: RoomId, start: str, stop: str | None
+    ) -> tuple[tuple[HeardEvent, ...], str | None]: ...
+
+
+class Intake(Protocol):
+    """Writes down what a page brings."""
+
+    async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None: ...
+
+    async def give_up(self, gap: TimelineGap) -> None: ...
+
+
+class Walking:
+    """Handles GAP jobs: the subject is a room. Each job is one page; the intake writes the next one down."""
+
+    def __init__(self, store: Store, past: Past, intake: Intake, *, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._past = past
+        self._intake = intake
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        async with self._store.read() as db:
+            gap = await gapwalk.oldest(db, RoomId(job.subject))
+        if gap is None:
+            return
+        if gapwalk.is_hopeless(gap, self._clock()):
+            await self._intake.give_up(gap)
+            return
+        try:
+            events, following = await self._past.page(gap.room_id, gap.cursor, gap.until_token)
+        except TryLater as error:
+            raise TryLater(error.sentence, after_s=error.after_s, at_most_s=ASKED_AGAIN_S, room=gap.room_id) from None
+        except GiveUp:
+            await self._intake.give_up(gap)
+            return
+        await self._intake.take_page(gap, events, following)

@@ -18,7 +18,7 @@ from typing import Any
 from bot import descriptors
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
-from bot.commands.parse import is_command
+from bot.commands.parse import Heads, is_command
 from bot.errors import StartError
 from bot.feeds import addresses
 from bot.keeper import Keeper
@@ -140,7 +140,9 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         store,
         UserId(settings.matrix.user_id),
         decrypt=lambda heard: session.keys.open_sealed(heard),
-        is_command=partial(is_command, prefix=settings.commands.prefix),
+        is_command=lambda event, name: is_command(
+            event, Heads(settings.commands.prefix, settings.matrix.user_id, name)
+        ),
         publishes=partial(settings.may_publish, mod=True),
         prefix=settings.commands.prefix,
         clock=clock,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bot.audio.ffmpeg import Ffmpeg
+from bot.commands.parse import Heads, is_command
 from bot.keeper import Keeper
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.intake import Intake
@@ -200,7 +201,7 @@ class Shell:
             store,
             BOT,
             decrypt=lambda wrapper: self.opens(wrapper),
-            is_command=lambda event: str(event.get("content", {}).get("body", "")).startswith(PREFIX),
+            is_command=lambda event, name: is_command(event, Heads(PREFIX, BOT, name)),
             publishes=partial(settings.may_publish, mod=True),
             prefix=PREFIX,
             clock=clock,

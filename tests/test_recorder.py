@@ -99,7 +99,9 @@ async def test_a_mistake_about_one_event_keeps_no_other_waiting_and_is_mended_by
 
     with monkeypatch.context() as patched:
         patched.setattr(machine, "begin", broken)
-        await stage.hear(info(START, "started"), heard("$m", "m.room.message", {"body": "!aircheck help"}))
+        await stage.hear(
+            info(START, "started"), heard("$m", "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"})
+        )
     assert len(await stage.waiting(JobKind.COMMAND)) == 1
     async with stage.store.write() as db:
         assert await archive.recordings(db) == ()

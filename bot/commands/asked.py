@@ -33,13 +33,14 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One command on its way; `db` is a transaction for writing if the verb `changes` something.
+    """One command on its way; `db` is a transaction for writing if the verb `changes` something. `text` follows the
+    prefix.
 
     `podcast` is what the room's podcast shows of itself (`storage.heirs`): to be looked at, never to be saved.
     """
 
     db: Connection
-    body: str
+    text: str
     room: Room
     podcast: Room
     asker: Asker

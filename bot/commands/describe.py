@@ -42,7 +42,7 @@ async def _change(asked: Asked, *, name: RecordingName, change: _Change, what: s
         return replies.NO_RECORDING
     if not (asked.asker.moderates or asked.asker.user_id == recording.broadcaster):
         return replies.ONLY_ITS_SPEAKER_OR_MODS
-    text = text_after(asked.body, asked.prefix, WORDS_BEFORE)
+    text = text_after(asked.text, WORDS_BEFORE)
     if len(text) > most:
         return replies.too_long(what, len(text), most)
     if not clean_line(text):

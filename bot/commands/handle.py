@@ -12,9 +12,10 @@ from functools import partial
 
 from bot.commands import replies
 from bot.commands.asked import Action, Asked, asker_of
-from bot.commands.parse import ParseError, no_such_command, parse
+from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
 from bot.errors import GiveUp
+from bot.matrix.mentions import name_in
 from bot.settings import Settings
 from bot.words import GOES_ON_ELSEWHERE
 from storage import heirs, jobs, rooms
@@ -40,6 +41,7 @@ class Said:
     history: bool
     encrypted: bool
     thread: EventId | None
+    mentions: tuple[str, ...]  # user ids
 
     @classmethod
     def of(cls, payload: Json) -> "Said":
@@ -56,6 +58,7 @@ class Said:
             history=payload["history"],
             encrypted=payload["encrypted"],
             thread=payload["thread"],
+            mentions=tuple(payload.get("mentions", ())),
         )
 
     def is_old(self, now: datetime) -> bool:
@@ -88,20 +91,30 @@ class Commands:
     async def handle(self, job: Job) -> None:
         """Does what was asked and answers, once, however often it is called for the same command."""
         said = Said.of(job.payload)
-        step = _read(said.body, self._settings.commands.prefix)
+        text = await self._text(said)
+        step = _read(text, self._settings.commands.prefix)
         try:
             if step.changes:
                 async with self._store.write() as db:
-                    await self._say(db, said, await self._answer(db, said, step))
+                    await self._say(db, said, await self._answer(db, said, text, step))
                 return
             async with self._store.read() as db:
-                answer = await self._answer(db, said, step)
+                answer = await self._answer(db, said, text, step)
             async with self._store.write() as db:
                 await self._say(db, said, answer)
         except _AnsweredBefore:
             log.info("answered before: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
 
-    async def _answer(self, db: Connection, said: Said, step: _Step) -> str | None:
+    async def _text(self, said: Said) -> str:
+        """What follows the prefix, or the bot's name in that room."""
+        us = UserId(self._settings.matrix.user_id)
+        name = None
+        if us in said.mentions:
+            async with self._store.read() as db:
+                name = await name_in(db, said.room_id, us)
+        return after_head(said.body, Heads(self._settings.commands.prefix, us, name)) or ""
+
+    async def _answer(self, db: Connection, said: Said, text: str, step: _Step) -> str | None:
         """Carries it out; None: whoever asked is nobody here and hears nothing."""
         now = self._clock()
         room = await rooms.room(db, said.room_id)
@@ -119,7 +132,7 @@ class Commands:
         log.info("command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
         asked = Asked(
             db=db,
-            body=said.body,
+            text=text,
             room=room,
             podcast=podcast,
             asker=asker,
@@ -141,9 +154,9 @@ class Commands:
             raise _AnsweredBefore
 
 
-def _read(body: str, prefix: str) -> _Step:
-    """What a body asks for; what it can't be understood as is answered with a sentence."""
-    command = parse(body, prefix)
+def _read(text: str, prefix: str) -> _Step:
+    """What a text asks for; what it can't be understood as is answered with a sentence."""
+    command = parse(text, prefix)
     if isinstance(command, ParseError):
         return _Step("unknown", partial(_sentence, sentence=command.sentence), changes=False)
     verb = VERBS.get(command.verb)

@@ -1,13 +1,16 @@
 """What is a command, and what does it say. Pure.
 
-A command is a plain text message whose plain body begins with the prefix, followed by white space or the end.
-HTML is never looked at: what people see and what is carried out must be the same words. Nothing that somebody
-wrote is given back in an error, for answers are read by the whole room.
+A command is a plain text message whose plain body begins with the prefix, or with the bot's name as clients write it
+into a mention, followed by white space, a colon, a comma or the end. HTML is never looked at: what people see and what
+is carried out must be the same words. Nothing that somebody wrote is given back in an error, for answers are read by
+the whole room.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import quote
 
 from storage.records import EventId, Json
 
@@ -18,6 +21,8 @@ CODE = re.compile(r"[a-zA-Z]{6}")
 EVENT_ID_CHARACTERS = 255
 """Matrix spec, appendices, event IDs: an id is `$` and at most 254 bytes more."""
 NUMBER = re.compile(r"[0-9]{1,6}")
+ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+"""CommonMark, backslash escapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,18 @@ class Last:
 RecordingName = Code | Last | EventId
 
 
-def is_command(event: Json, prefix: str) -> bool:
-    """Whether a (decrypted) room event is a command for us: an `m.text` that begins with the prefix.
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What a command may begin with: the prefix, or the bot `user_id`; also by its display `name`, where the message
+    mentions it."""
+
+    prefix: str
+    user_id: str
+    name: str | None = None
+
+
+def is_command(event: Json, heads: Heads) -> bool:
+    """Whether a (decrypted) room event is a command for us: an `m.text` that begins as one.
 
     Edits are none, whatever they say now: the words that were answered stand. Quotes are none: their plain body
     begins with `>` (Client-Server API, fallbacks for rich replies). Junk of any type is none.
@@ -60,9 +75,9 @@ def is_command(event: Json, prefix: str) -> bool:
     if event.get("type") != "m.room.message" or "state_key" in event or not isinstance(content, Mapping):
         return False
     body = content.get("body")
-    if content.get("msgtype") != "m.text" or not isinstance(body, str) or body.startswith(">"):
+    if content.get("msgtype") != "m.text" or not isinstance(body, str) or body.lstrip().startswith(">"):
         return False
-    return not _is_edit(content) and _after_prefix(body, prefix) is not None
+    return not _is_edit(content) and after_head(body, heads) is not None
 
 
 def _is_edit(content: Json) -> bool:
@@ -70,26 +85,50 @@ def _is_edit(content: Json) -> bool:
     return "m.new_content" in content or (isinstance(relation, Mapping) and relation.get("rel_type") == "m.replace")
 
 
-def _after_prefix(body: str, prefix: str) -> str | None:
-    """What follows the prefix; None when it is not the prefix (`!aircheckers`)."""
-    if not body.startswith(prefix):
+def after_head(body: str, heads: Heads) -> str | None:
+    """What follows the prefix or the name; None when the body begins with neither (`!aircheckers`).
+
+    An editor that puts a `\\` in front of the prefix (Element X) writes Markdown, and escapes what follows too.
+    """
+    found = _pattern(heads).match(body)
+    if found is None:
         return None
-    rest = body[len(prefix) :]
-    return rest if not rest or rest[0].isspace() else None
+    rest = body[found.end() :]
+    return ESCAPE.sub(r"\1", rest) if found["escaped"] else rest
 
 
-def parse(body: str, prefix: str) -> Command | ParseError:
-    """The command that a plain body holds. Whether there is such a verb is the registry's to say."""
-    words = (_after_prefix(body, prefix) or "").split()
+@lru_cache(maxsize=128)
+def _pattern(heads: Heads) -> re.Pattern[str]:
+    """The grammar of a command's beginning, in any case. Mentions stand in plain bodies as the user id, as the display
+    name (Element, nheko, Cinny), as `@[name]` (FluffyChat), or as a link to the user (Element X, bridges)."""
+    user, name = re.escape(heads.user_id), re.escape((heads.name or "").strip())
+    address = rf"https://matrix\.to/#/(?:{user}|{re.escape(quote(heads.user_id, safe=''))})(?:\?[^\s)>]{{0,255}})?"
+    follows = r"(?=[\s:,]|\Z)[:,]?"
+    ways = [
+        rf"(?P<escaped>\\)?{re.escape(heads.prefix)}{follows}",
+        rf"(?:<?{address}>?|\[[^\]\n]{{0,255}}\]\(<?{address}>?\)){follows}",
+        # A colon can also go on with a port or a server's name: then another user is meant.
+        rf"{user}(?!:[0-9]){follows}",
+        rf"{re.escape(heads.user_id.partition(':')[0])}(?!:\S){follows}",
+    ]
+    if name:
+        ways.append(rf"@?(?:{name}|\[{name}\]){follows}")
+    return re.compile(rf"\s*(?:{'|'.join(ways)})", re.IGNORECASE)
+
+
+def parse(text: str, prefix: str) -> Command | ParseError:
+    """The command that `text` holds, which follows the prefix. Whether there is such a verb is the registry's to
+    say."""
+    words = text.split()
     if not words:
         return Command("help")
     verb = words[0].lower()
     return Command(verb, tuple(words[1:])) if VERB.fullmatch(verb) else no_such_command(prefix)
 
 
-def text_after(body: str, prefix: str, count: int) -> str:
+def text_after(text: str, count: int) -> str:
     """What follows the first `count` words of a command, with its line ends."""
-    parts = (_after_prefix(body, prefix) or "").split(maxsplit=count)
+    parts = text.split(maxsplit=count)
     return parts[count].strip() if len(parts) > count else ""
 
 

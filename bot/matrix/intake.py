@@ -16,6 +16,7 @@ from bot.matrix import arrival, dialects, gapwalk, greeting, missed, roomstate, 
 from bot.matrix.asking import Asking
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.claims import Claims
+from bot.matrix.mentions import mentioned, name_in
 from bot.matrix.piecewise import Part, as_piece, as_whole
 from bot.matrix.shares import Share, Shares
 from bot.matrix.succession import Publishes
@@ -33,11 +34,12 @@ TRIED_AT_ONCE = 50  # sealed events before others have their turn
 HEARD_AT_ONCE = 50  # events of a timeline
 
 Decrypt = Callable[[HeardEvent], HeardEvent | None]
-IsCommand = Callable[[Json], bool]
+IsCommand = Callable[[Json, str | None], bool]
 
 
 class Intake:
-    """The session's sink. `decrypt` tries a kept wrapper again; `is_command` knows the prefix; `publishes` who of a
+    """The session's sink. `decrypt` tries a kept wrapper again; `is_command` knows the prefix, and is given
+    the bot's display name where the message mentions it; `publishes` who of a
     room's moderators may make it public."""
 
     def __init__(
@@ -263,7 +265,13 @@ class Intake:
             return await candidates.wanted(db, heard.room_id, read.sender, dialects.INFOS)
         if read is not None:
             return True
-        return heard.session_id is None and self._is_command(heard.event) and await self._has_share(db, heard)
+        return heard.session_id is None and await self._asks(db, heard) and await self._has_share(db, heard)
+
+    async def _asks(self, db: Connection, heard: HeardEvent) -> bool:
+        """Whether it is a command."""
+        named = self._user_id in mentioned(heard.event)
+        name = await name_in(db, heard.room_id, self._user_id) if named else None
+        return self._is_command(heard.event, name)
 
     async def _has_share(self, db: Connection, heard: HeardEvent) -> bool:
         """Whether a command is within its sender's share of answers; who exceeds it is told so once."""

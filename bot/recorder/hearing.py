@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bot import rules
 from bot.matrix import dialects
+from bot.matrix.mentions import mentioned
 from bot.matrix.threads import thread_of
 from bot.matrix.times import sent_at
 from bot.recorder.applying import Applying
@@ -150,5 +151,6 @@ class Hearing:
             "encrypted": heard.encrypted,
             "msgtype": content.get("msgtype") if isinstance(content, dict) else None,
             "thread": thread_of(heard),
+            "mentions": mentioned(heard.event),
         }
         await jobs.add(db, NewJob(JobKind.COMMAND, heard.event_id, payload, once=True), self._clock())

@@ -63,6 +63,7 @@ class Progress:
     room_id: RoomId
     since: str | None = None  # RFC 3339: nothing that began before
     reply_to: str | None = None
+    asker: str | None = None  # whose turn it takes
     cursor: str | None = None
     walked: bool = False
     known: int = 0

@@ -10,7 +10,7 @@ from bot.commands import replies
 from bot.errors import GiveUp
 from storage import rooms
 from storage.records import JobKind, RecordingState, RoomId
-from tests.commands.stage import BASE, MEMBER, MOD, ROOM, SPEAKER, Stage
+from tests.commands.stage import BASE, BOT, MEMBER, MOD, ROOM, SPEAKER, Stage
 
 CHANGING = ["record off", "publish public", "feed", "feed renew", "publish last", "unpublish last", "publish private"]
 READING = ["help", "status", "list"]
@@ -57,6 +57,25 @@ async def test_unencrypted_words_may_ask(bare: Stage, command: str) -> None:
     """What is only read is answered, into the encrypted room."""
     await bare.open(encrypted=True)
     assert await bare.say(MEMBER, f"!aircheck {command}") not in (None, replies.NOT_ENCRYPTED)
+
+
+@pytest.mark.parametrize(
+    ("body", "mentions"),
+    [
+        ("\\!aircheck record off", []),
+        (" !Aircheck: record off", []),
+        (f"{BOT}: record off", []),
+        ("@bot, record off", []),
+        ("Air Check: record off", [BOT]),
+    ],
+)
+async def test_a_command_is_addressed_in_any_way_that_clients_know(
+    stage: Stage, body: str, mentions: list[str]
+) -> None:
+    """By the prefix as editors and telephones write it, by the bot's id, or by its name where it is mentioned."""
+    await stage.member(BOT, name="Air Check")
+    assert "Recording is off" in (await stage.say(MOD, body, mentions=mentions) or "")
+    assert not (await stage.room()).recording_on
 
 
 async def test_a_command_that_comes_twice_is_one_change_and_one_answer(stage: Stage) -> None:

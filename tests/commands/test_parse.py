@@ -1,5 +1,7 @@
 """What is a command, and what does it say."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,17 +9,23 @@ from hypothesis import strategies as st
 from bot.commands.parse import (
     Code,
     Command,
+    Heads,
     Last,
     ParseError,
     RecordingName,
+    after_head,
     is_command,
     number,
     parse,
     recording_name,
+    text_after,
 )
 from storage.records import EventId, Json
 
 PREFIX = "!aircheck"
+HEADS = Heads(PREFIX, "@aircheck:hs.example")
+NAMED = replace(HEADS, name="Air Check (bot)")
+ADDRESS = "https://matrix.to/#/@aircheck:hs.example"
 
 
 def message(body: object, **content: object) -> dict[str, object]:
@@ -36,15 +44,23 @@ COMMANDS: dict[str, Json] = {
         "!aircheck status", **{"m.relates_to": {"m.in_reply_to": {"event_id": "$r"}}}
     ),
     "html that says something else": message("!aircheck status", format="org.matrix.custom.html", formatted_body="no"),
+    "white space in front": message(" \n\t!aircheck help"),
+    "a telephone's capital": message("!Aircheck help"),
+    "all capitals": message("!AIRCHECK HELP"),
+    "a colon": message("!aircheck: help"),
+    "a colon and no space": message("!aircheck:help"),
+    "a comma": message("!aircheck, help"),
+    "an escaped prefix": message("\\!aircheck help"),
     "a relation that is junk": message("!aircheck status", **{"m.relates_to": ["m.replace"]}),
 }
 
 OTHERS: dict[str, Json] = {
     "talk": message("hello"),
     "the prefix inside": message("say !aircheck help"),
-    "white space in front": message(" !aircheck help"),
     "another word": message("!aircheckers help"),
-    "punctuation": message("!aircheck: help"),
+    "other punctuation": message("!aircheck. help"),
+    "a name in front of the prefix": message("bob: !aircheck help"),
+    "two escapes": message("\\\\!aircheck help"),
     "a zero-width joint": message("!aircheck\u200bhelp"),
     "an edit": message("!aircheck help", **{"m.relates_to": {"rel_type": "m.replace", "event_id": "$e"}}),
     "an edit whose relation is on the wrapper": message(
@@ -52,6 +68,8 @@ OTHERS: dict[str, Json] = {
     ),
     "an edit's fall-back": message("* !aircheck help"),
     "a quote": message("> <@a:hs> !aircheck help\n\n!aircheck help"),
+    "a quote after white space": message("  > !aircheck help"),
+    "an edit with white space in front": message("* \\!aircheck help"),
     "a bot's notice": message("!aircheck help") | {"content": {"msgtype": "m.notice", "body": "!aircheck help"}},
     "an emote": message("!aircheck help") | {"content": {"msgtype": "m.emote", "body": "!aircheck help"}},
     "a file": message("!aircheck help") | {"content": {"msgtype": "m.file", "body": "!aircheck help"}},
@@ -69,19 +87,100 @@ OTHERS: dict[str, Json] = {
 @pytest.mark.parametrize("event", COMMANDS.values(), ids=COMMANDS)
 def test_a_plain_body_that_begins_with_the_prefix_is_a_command(event: Json) -> None:
     """The plain text alone decides, in threads and replies too."""
-    assert is_command(event, PREFIX)
+    assert is_command(event, HEADS)
 
 
 @pytest.mark.parametrize("event", OTHERS.values(), ids=OTHERS)
 def test_edits_quotes_notices_and_junk_are_no_commands(event: Json) -> None:
     """Nothing but a fresh text message is taken for a command."""
-    assert not is_command(event, PREFIX)
+    assert not is_command(event, NAMED)
 
 
 def test_a_prefix_of_somebody_elses_is_not_ours() -> None:
-    """The prefix is a setting."""
-    assert is_command(message("%rec status"), "%rec")
-    assert not is_command(message("!aircheck status"), "%rec")
+    """The prefix is a setting; whatever it is, it is no pattern."""
+    for prefix in ("%rec", "(", "[a-z]", "\\", "^.*", "!ÄÖ"):
+        own = replace(HEADS, prefix=prefix)
+        assert is_command(message(f"{prefix} status"), own)
+        assert not is_command(message("!aircheck status"), own)
+
+
+BY_ID = {
+    "the user id": "@aircheck:hs.example status",
+    "the user id and a colon (Element Android)": "@aircheck:hs.example: status",
+    "the user id and a comma": "@aircheck:hs.example, status",
+    "the localpart": "@aircheck status",
+    "the localpart and a colon": "@aircheck: status",
+    "the localpart as a telephone writes it": " @Aircheck, status",
+    "a link as Markdown (Element X)": f"[Air Check (bot)]({ADDRESS}) status",
+    "the same, of the user id": f"[@aircheck:hs.example]({ADDRESS}): status",
+    "the same, with escapes": "[x](https://matrix.to/#/%40aircheck%3Ahs.example) status",
+    "the same, with a server to ask": f"[x]({ADDRESS}?via=hs.example), status",
+    "the same, with a pointed address": f"[x](<{ADDRESS}>) status",
+    "a bare link": f"{ADDRESS} status",
+}
+BY_NAME = {
+    "the display name (Element Web, nheko)": "Air Check (bot) status",
+    "and a colon (Element Web, SchildiChat)": "Air Check (bot): status",
+    "with an at sign (Cinny)": "@Air Check (bot) status",
+    "in brackets (FluffyChat)": "@[Air Check (bot)] status",
+    "in small letters": "air check (bot), status",
+}
+NOT_OURS = {
+    "another server's": "@aircheck:other.example status",
+    "another server's, and a colon": "@aircheck:other.example: status",
+    "another port's": "@aircheck:hs.example:8448 status",
+    "a longer server's": "@aircheck:hs.example.org status",
+    "a longer localpart": "@airchecker status",
+    "a localpart with a dash": "@aircheck-bot status",
+    "a longer name": "Air Check (bot)s status",
+    "somebody else first": "Bob and Air Check (bot): status",
+    "somebody else's link": "[Air Check (bot)](https://matrix.to/#/@bob:hs.example) status",
+    "a link to another server's": "[x](https://matrix.to/#/@aircheck:hs.example.org) status",
+    "a link elsewhere": "[x](https://evil.example/#/@aircheck:hs.example) status",
+    "a quoted mention": "> Air Check (bot): status",
+}
+
+
+@pytest.mark.parametrize("body", BY_ID.values(), ids=BY_ID)
+def test_the_bots_id_in_front_counts_as_the_prefix(body: str) -> None:
+    """However a client writes a mention into the plain body."""
+    assert is_command(message(body), HEADS)
+    assert parse(after_head(body, HEADS) or "", PREFIX) == Command("status")
+
+
+@pytest.mark.parametrize("body", BY_NAME.values(), ids=BY_NAME)
+def test_the_bots_name_counts_only_where_it_is_mentioned(body: str) -> None:
+    """A display name is anybody's word."""
+    assert parse(after_head(body, NAMED) or "", PREFIX) == Command("status")
+    assert not is_command(message(body), HEADS)
+
+
+@pytest.mark.parametrize("body", NOT_OURS.values(), ids=NOT_OURS)
+def test_who_means_somebody_else_says_no_command(body: str) -> None:
+    """Neither another user nor a mention further on."""
+    assert not is_command(message(body), NAMED)
+
+
+def test_a_name_is_no_pattern_and_an_empty_one_is_none() -> None:
+    """A member chose it."""
+    assert not is_command(message("xx status"), replace(HEADS, name=".*"))
+    assert is_command(message(".* status"), replace(HEADS, name=".*"))
+    for nothing in ("", " "):
+        assert not is_command(message("status"), replace(HEADS, name=nothing))
+        assert not is_command(message(" status"), replace(HEADS, name=nothing))
+
+
+def test_an_editor_that_escapes_the_prefix_escapes_the_rest() -> None:
+    """Its Markdown is read back; where the prefix stands as it is, so does the text."""
+    escaped = after_head("\\!aircheck title kfmtra My \\*first\\* show \\_1\\_ \\q", HEADS)
+    assert text_after(escaped or "", 2) == "My *first* show _1_ \\q"
+    assert text_after(after_head("!aircheck title kfmtra C:\\_x", HEADS) or "", 2) == "C:\\_x"
+
+
+def test_a_long_body_is_looked_at_in_linear_time() -> None:
+    """White space, brackets and prefixes without end match nothing, at once."""
+    for body in (" " * 60_000, "[" * 60_000, "\\" * 60_000, "!aircheck" * 6_000, f"[{'x' * 60_000}]({ADDRESS}) status"):
+        assert not is_command(message(body), NAMED)
 
 
 junk: st.SearchStrategy[object] = st.sampled_from(
@@ -100,9 +199,9 @@ contents = st.dictionaries(
 )
 def test_no_event_breaks_it(event: Json) -> None:
     """Events are strangers' JSON: any shape gives an answer, and a yes only for a text body with the prefix."""
-    if is_command(event, PREFIX):
+    if is_command(event, NAMED):
         assert event["content"]["msgtype"] == "m.text"
-        assert event["content"]["body"].startswith(PREFIX)
+        assert after_head(event["content"]["body"], NAMED) is not None
 
 
 @pytest.mark.parametrize(
@@ -119,7 +218,7 @@ def test_no_event_breaks_it(event: Json) -> None:
 )
 def test_a_command_is_a_verb_and_words(body: str, command: Command) -> None:
     """Any white space parts them; the verb's case does not matter, that of the words is kept."""
-    assert parse(body, PREFIX) == command
+    assert parse(after_head(body, HEADS) or "", PREFIX) == command
 
 
 @pytest.mark.parametrize(
@@ -127,7 +226,7 @@ def test_a_command_is_a_verb_and_words(body: str, command: Command) -> None:
 )
 def test_what_cannot_be_a_verb_is_answered_without_repeating_it(verb: str) -> None:
     """The sentence names the way to the commands and none of the words that were said."""
-    answer = parse(f"!aircheck {verb}", PREFIX)
+    answer = parse(verb, PREFIX)
     assert isinstance(answer, ParseError)
     assert "`!aircheck help`" in answer.sentence
     assert verb == "1" or verb not in answer.sentence
@@ -136,7 +235,7 @@ def test_what_cannot_be_a_verb_is_answered_without_repeating_it(verb: str) -> No
 @given(st.text())
 def test_every_body_is_a_command_or_a_sentence(rest: str) -> None:
     """A verb is one plain word; words hold no white space."""
-    command = parse(f"!aircheck {rest}", PREFIX)
+    command = parse(rest, PREFIX)
     if isinstance(command, Command):
         assert command.verb.isascii()
         assert command.verb.isalpha()

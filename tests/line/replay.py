@@ -21,7 +21,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
-from bot.commands.parse import is_command
+from bot.commands.parse import Heads, is_command
 from bot.demo import verification
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.intake import Intake
@@ -207,7 +207,7 @@ class Line:
             store,
             BOT,
             decrypt=lambda sealed: self.clear.get(sealed.event_id),
-            is_command=partial(is_command, prefix=prefix),
+            is_command=lambda event, name: is_command(event, Heads(prefix, BOT, name)),
             publishes=partial(settings.may_publish, mod=True),
             prefix=prefix,
             clock=self.clock,

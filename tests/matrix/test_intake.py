@@ -326,6 +326,22 @@ async def test_a_command_is_as_old_as_what_was_heard_after_it(stage: Shell) -> N
     assert times == [held_back.isoformat(), stage.clock().isoformat()]
 
 
+async def test_a_mention_of_the_bot_by_its_name_in_the_room_is_a_command(stage: Shell) -> None:
+    """Its name counts where the client says that it means the bot, and goes with the command."""
+    named = state("m.room.member", {"membership": "join", "displayname": "Air Check"}, BOT, BOT)
+    await stage.intake.take(batch(before=room_state(named)))
+    body = {"msgtype": "m.text", "body": "Air Check: help"}
+    mention = {"m.mentions": {"user_ids": [BOT, 7, "@bob:hs"]}}
+    await stage.hear(
+        heard("$talk", "m.room.message", body),
+        heard("$others", "m.room.message", body | {"m.mentions": {"user_ids": ["@bob:hs"]}}),
+        heard("$junk", "m.room.message", body | {"m.mentions": [BOT]}),
+        heard("$command", "m.room.message", body | mention),
+    )
+    (asked,) = await stage.waiting(JobKind.COMMAND)
+    assert (asked["event_id"], asked["mentions"]) == ("$command", [BOT, "@bob:hs"])
+
+
 async def test_a_flood_of_commands_is_answered_up_to_a_share_and_told_once(stage: Shell) -> None:
     """What is above it is not even written down; somebody else's command in the same room is."""
     await stage.join()

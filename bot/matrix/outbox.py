@@ -62,6 +62,8 @@ class Outbox:
             return
         content = notice(payload["body"], reply_to=payload.get("reply_to"), thread=payload.get("thread"))
         await self._sending.send(room_id, "m.room.message", content, txn_id=greeting.transaction(job.id))
+        if job.attempts:
+            log.info("notice sent late, at try %d, maybe after newer ones: room=%s", job.attempts + 1, room_id)
 
     async def _greet(self, job: Job, room: Room) -> None:
         """Says what is recorded, as things stand now. Raises TryLater where the bot may not speak: it may later."""

@@ -1,5 +1,6 @@
 """What is asked of the homeserver outside the sync: once, to whom it is for, and not for ever."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,6 +141,17 @@ async def test_a_notice_is_the_same_event_however_often_it_is_sent(post: Post) -
     (first, second) = post.homeserver.sent
     assert first == second
     assert first[2]["m.relates_to"] == {"m.in_reply_to": {"event_id": "$e"}}
+
+
+async def test_a_notice_that_was_late_is_told_in_the_log(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    """A notice that was tried again, as after a rate limit, has a line with its room and without its words."""
+    caplog.set_level(logging.INFO)
+    payload = {"room_id": ROOM, "body": "hello"}
+    await post.outbox.notice(job(JobKind.NOTICE, payload, post.clock))
+    assert "late" not in caplog.text
+    await post.outbox.notice(job(JobKind.NOTICE, payload, post.clock, attempts=2))
+    assert f"notice sent late, at try 3, maybe after newer ones: room={ROOM}" in caplog.text
+    assert "hello" not in caplog.text
 
 
 async def test_nothing_is_said_where_the_bot_is_not(post: Post) -> None:

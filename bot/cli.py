@@ -228,7 +228,7 @@ def renew_all(config: ConfigFile = None, debug: Debug = False) -> None:
     settings = _settings(config, debug)
     from bot import following
 
-    typer.echo(asyncio.run(following.renew_addresses(settings)))
+    print(asyncio.run(following.renew_addresses(settings)))
 
 
 keys = typer.Typer(help="Room keys of the bot.", no_args_is_help=True)
@@ -243,7 +243,8 @@ def import_keys(
 ) -> None:
     """Take in room keys that another client exported; recordings that waited for them heal.
 
-    The passphrase is asked for, or taken from AIRCHECK_KEYS_PASSPHRASE.
+    One line for each entry that could not be taken, with its reason. Exit code 1 if that is all of them. The passphrase
+    is asked for, or taken from AIRCHECK_KEYS_PASSPHRASE.
     """
     settings = _settings(config, debug)
     passphrase = os.environ.get("AIRCHECK_KEYS_PASSPHRASE")
@@ -252,7 +253,12 @@ def import_keys(
     from bot import following
 
     given = passphrase if passphrase is not None else typer.prompt("Passphrase", hide_input=True)
-    asyncio.run(following.import_keys(settings, file, given))
+    report = asyncio.run(following.import_keys(settings, file, given))
+    for refusal in report.refused:
+        print(refusal)
+    if not report.new and not report.known:
+        raise AircheckError(f"{file}: no room key in it could be taken")
+    print(report.summary)
 
 
 @app.command()

@@ -13,7 +13,8 @@ from bot import app
 from bot.commands.find import find_recording
 from bot.commands.parse import recording_name
 from bot.errors import AircheckError, ConfigError, StartError
-from bot.matrix.keyfile import reseal
+from bot.matrix import key_export
+from bot.matrix.keyfile import Report, clear, report_of, seal
 from bot.recording.lengths import spoken_length
 from bot.settings import Settings
 from bot.worker.finishing import ANEW
@@ -189,13 +190,22 @@ async def _renew_here(store: Store, job: NewJob) -> None:
         await jobs.done(db, written.id, datetime.now(UTC))
 
 
-async def import_keys(settings: Settings, file: Path, passphrase: str) -> None:
-    """Hands exported room keys to the bot. Raises AircheckError, ConfigError for what is no export."""
+async def import_keys(settings: Settings, file: Path, passphrase: str) -> Report:
+    """Hands exported room keys to the bot, as far as they can be taken; what became of each entry.
+
+    Raises AircheckError, ConfigError for what is no export.
+    """
+    export = await asyncio.to_thread(key_export.read, file, passphrase)
+    if not export.sessions:
+        return Report(0, 0, export.refused)
     async with at_work(settings) as store:
-        sealed = await asyncio.to_thread(reseal, file, passphrase, store.blobs.scratch)
+        sealed = await asyncio.to_thread(seal, export.sessions, store.blobs.scratch)
         payload = {"file": str(sealed.file), "passphrase": sealed.passphrase}
         try:
             async for _ in follow(store, NewJob(JobKind.KEYS, sealed.file.name, payload)):
                 pass
+            return await asyncio.to_thread(report_of, sealed, export)
+        except FileNotFoundError:
+            raise AircheckError("the bot was restarted meanwhile: import the keys again") from None
         finally:
-            await asyncio.to_thread(sealed.file.unlink, missing_ok=True)
+            await asyncio.to_thread(clear, sealed)

@@ -1,21 +1,24 @@
-"""Room keys that another client exported (Client-Server API, key exports), on their way to the bot.
+"""Room keys that another client exported, on their way from the shell to the bot that runs.
 
-What the person gives is sealed anew with a passphrase of one use, so that theirs is written down nowhere.
+The shell reads the file. What can be taken is sealed anew with a passphrase of one use, so that the person's is
+written down nowhere; what became of it comes back in a file beside it.
 """
 
 import asyncio
+import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from nio.crypto.key_export import decrypt_and_read, encrypt_and_save
+from typing import Any
 
 from bot.errors import ConfigError, GiveUp, TryLater
+from bot.matrix import key_export
+from bot.matrix.key_export import Refusal
 from bot.matrix.session import Session
 from storage.records import Job
 
-ROUNDS = 1000  # the passphrase is random: it needs no stretching
+ROUNDS = 1  # the passphrase is random: it needs no stretching
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +27,50 @@ class Sealed:
     passphrase: str
 
 
-def reseal(export: Path, passphrase: str, folder: Path) -> Sealed:
-    """A copy of the export in `folder`, under a passphrase of its own. Raises ConfigError. Blocks for some 100 ms."""
-    try:
-        data = decrypt_and_read(str(export), passphrase)
-    except FileNotFoundError:
-        raise ConfigError(f"{export} does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"{export} can't be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise ConfigError(f"{export} can't be read: it is no key export, or the passphrase is another") from None
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of an export: entries that opened something new, that were known before, that can't be taken."""
+
+    new: int
+    known: int
+    refused: tuple[Refusal, ...]
+
+    @property
+    def summary(self) -> str:
+        parts = [f"{_entries(self.new)} taken"]
+        parts += [f"{_entries(self.known)} known before"] if self.known else []
+        parts += [f"{_entries(len(self.refused))} not taken"] if self.refused else []
+        return f"{', '.join(parts)}."
+
+
+def seal(sessions: Mapping[int, Any], folder: Path) -> Sealed:
+    """Writes what can be taken of an export into `folder`, under a passphrase of its own."""
     sealed = Sealed(folder / f"keys-{secrets.token_hex(8)}", secrets.token_urlsafe(32))
-    encrypt_and_save(data, str(sealed.file), sealed.passphrase, count=ROUNDS)
-    sealed.file.chmod(0o600)
+    key_export.write(sealed.file, sealed.passphrase, sessions.values(), rounds=ROUNDS)
     return sealed
+
+
+def report_of(sealed: Sealed, export: key_export.Export) -> Report:
+    """What the bot said of `sealed`, with the entries counted as in the export. Raises OSError when it said nothing."""
+    said = json.loads(_report_file(sealed.file).read_text())
+    places = list(export.sessions)
+    refused = [Refusal(places[number - 1], session, reason) for number, session, reason in said["refused"]]
+    every = sorted([*export.refused, *refused], key=lambda one: one.number)
+    return Report(said["new"], said["known"], tuple(every))
+
+
+def clear(sealed: Sealed) -> None:
+    """Removes what was handed over."""
+    for file in (sealed.file, _report_file(sealed.file)):
+        file.unlink(missing_ok=True)
+
+
+def _report_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}.report")
+
+
+def _entries(count: int) -> str:
+    return f"{count} room key" if count == 1 else f"{count} room keys"
 
 
 class KeyImport:
@@ -55,8 +88,20 @@ class KeyImport:
         if not self._session.ready.is_set():  # the key store is open from then on
             raise TryLater("the first sync is waited for", after_s=1)
         try:
-            await self._session.keys.import_keys(file, job.payload["passphrase"])
-        except ConfigError as error:
-            raise GiveUp(error.sentence, reason="no_key_export") from None
+            imported = await self._session.keys.import_keys(file, job.payload["passphrase"])
+        except ConfigError:
+            raise GiveUp("what was handed over can't be read: import the keys again", reason="damaged") from None
+        refused = [(one.number, one.session, one.reason) for one in imported.refused]
+        report = json.dumps({"new": imported.new, "known": imported.known, "refused": refused})
+        await asyncio.to_thread(_write_once, _report_file(file), report)
         await self._open_all()
         await asyncio.to_thread(file.unlink, missing_ok=True)
+
+
+def _write_once(file: Path, text: str) -> None:
+    """A second try of a job knows all keys: what the first one said counts."""
+    if not file.exists():
+        part = file.with_name(f"{file.name}.part")
+        part.touch(mode=0o600)
+        part.write_text(text)
+        part.replace(file)

@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,21 @@ from typing import Any
 from nio.crypto.olm_machine import Olm
 from nio.crypto.sessions import InboundGroupSession
 from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
-from nio.exceptions import EncryptionError
 from nio.store import SqliteStore
 from nio.store.database import SqliteDatabase, use_database
 from nio.store.models import ForwardedChains
 
-from bot.errors import ConfigError, StartError, TryLater
-from bot.matrix import nesting
+from bot.errors import StartError, TryLater
+from bot.matrix import key_export, nesting
+from bot.matrix.key_export import MEGOLM, Refusal, RefusedError
 from storage.private import FILE_MODE, narrow
 from storage.records import EventId, HeardEvent, Json, Message, RoomId, SessionId, UserId, Withheld
 
 log = logging.getLogger(__name__)
 
 ENCRYPTED = "m.room.encrypted"
-MEGOLM = "m.megolm.v1.aes-sha2"
 WITHHELD = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
+IMPORTED_AT_ONCE = 10  # room keys from an export in one commit: a few milliseconds
 HEARD_AT_ONCE = 50  # events read before others have their turn: a few milliseconds
 
 KeyPair = tuple[str, str]  # Curve25519 and Ed25519 of a device: anybody can publish another's one, nobody both
@@ -87,33 +87,74 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
         """Keeps the first owner and the earliest index: a member can send a session that is not theirs again."""
         known = self.find(room_id, session_id)
         if known is not None:
-            if known.sender_key != sender_key:
+            if known.sender_key not in (sender_key, ""):
                 log.warning("a room key of somebody else's session was refused: room=%s", room_id)
                 return
             fresh = InboundGroupSession(session_key, sender_fp_key, sender_key, room_id)
             if known.forwarding_chain and known.ed25519 == sender_fp_key:
                 known.forwarding_chain.clear()
                 self.store.forget_chain(session_id)
-            if fresh.first_known_index >= known.first_known_index:
+            if fresh.first_known_index >= known.first_known_index and fits(known, fresh):
+                return
+            if not known.sender_key:  # an export named no owner: who sends the key here may be anybody who has it
+                fresh.sender_key, fresh.ed25519 = known.sender_key, known.ed25519
+                self._replace(known, fresh)
+                self.arrived.add(SessionId(session_id))
                 return
         super().create_group_session(sender_key, sender_fp_key, room_id, session_id, session_key)
         if self.find(room_id, session_id) is not None:
             self.arrived.add(SessionId(session_id))
 
     def adopt(self, session: Any) -> bool:
-        """A room key from an export; False if there is one at least as good. That it went through other hands stays
-        known: an export only claims whose device made a session."""
+        """A room key from an export; False if there is one at least as good. Raises RefusedError.
+
+        That it went through other hands stays known: an export only claims whose device made a session.
+        """
         known = self.find(session.room_id, session.id)
-        if known is not None and known.first_known_index <= session.first_known_index:
-            return False
-        if known is not None:
-            session.sender_key, session.ed25519 = known.sender_key, known.ed25519
-            session.forwarding_chain = known.forwarding_chain
-        else:
+        if known is None:
             session.forwarding_chain = [*session.forwarding_chain, self.account.identity_keys["curve25519"]]
+            self._keep(session)
+            return True
+        if not fits(known, session):
+            raise RefusedError("it contradicts the key of this session that is there")
+        if known.first_known_index <= session.first_known_index:
+            return False
+        session.sender_key, session.ed25519 = known.sender_key, known.ed25519
+        self._replace(known, session)
+        return True
+
+    def _replace(self, known: Any, better: Any) -> None:
+        better.forwarding_chain = known.forwarding_chain
+        self._keep(better)
+
+    def _keep(self, session: Any) -> None:
         self.inbound_group_store[session.room_id][session.sender_key][session.id] = session
         self.save_inbound_group_session(session)
-        return True
+
+    async def rooms_of_sessions(self) -> dict[str, str]:
+        """The room of every session that there is a key of; the key store knows one room for each."""
+        found: dict[str, str] = {}
+        for room_id, senders in list(self.inbound_group_store._entries.items()):
+            for sessions in list(senders.values()):
+                found.update(dict.fromkeys(sessions, room_id))
+            await asyncio.sleep(0)
+        return found
+
+
+def fits(one: Any, other: Any) -> bool:
+    """Whether two keys of a session are the same from where both have begun. A key in an export is not signed."""
+    index = max(one.first_known_index, other.first_known_index)
+    return bool(one.export_session(index) == other.export_session(index))
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of an export's entries: opened something new (`sessions`: of which), known before, not taken."""
+
+    sessions: frozenset[SessionId]
+    new: int
+    known: int
+    refused: tuple[Refusal, ...]
 
 
 class Keys:
@@ -214,23 +255,32 @@ class Keys:
     def forget_new(self, sessions: Iterable[SessionId]) -> None:
         self.olm.arrived.difference_update(sessions)
 
-    async def import_keys(self, file: Path, passphrase: str) -> frozenset[SessionId]:
-        """Room keys that another client exported (Client-Server API, key exports): the sessions that were new.
+    async def import_keys(self, file: Path, passphrase: str) -> Imported:
+        """Take in room keys that another client exported, as far as they can be taken.
 
         Raises ConfigError when the file can't be read with this passphrase.
         """
-        try:
-            sessions = await asyncio.to_thread(Olm.import_keys_static, str(file), passphrase)
-        except (EncryptionError, OSError, ValueError, KeyError, TypeError):
-            raise ConfigError(f"{file} can't be read: it is no key export, or the passphrase is another") from None
-        new = set()
-        for start in range(0, len(sessions), 50):
+        export = await asyncio.to_thread(key_export.read, file, passphrase)
+        rooms = await self.olm.rooms_of_sessions()
+        sessions, new, known, refused = set(), 0, 0, list(export.refused)
+        entries = list(export.sessions.items())
+        for start in range(0, len(entries), IMPORTED_AT_ONCE):
             with self.olm.store.database.atomic():
-                new |= {SessionId(one.id) for one in sessions[start : start + 50] if self.olm.adopt(one)}
+                for number, session in entries[start : start + IMPORTED_AT_ONCE]:
+                    try:
+                        if rooms.setdefault(session.id, session.room_id) != session.room_id:
+                            raise RefusedError("there is a key of this session, of another room")
+                        if self.olm.adopt(session):
+                            sessions.add(SessionId(session.id))
+                            new += 1
+                        else:
+                            known += 1
+                    except RefusedError as error:
+                        refused.append(Refusal(number, f"session {session.id}, room {session.room_id}", str(error)))
             await asyncio.sleep(0)
         self._unsettled = True
         await self.settle()
-        return frozenset(new)
+        return Imported(frozenset(sessions), new, known, tuple(sorted(refused, key=lambda one: one.number)))
 
     # ---- whose key it is
 

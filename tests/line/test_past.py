@@ -139,8 +139,10 @@ async def test_keys_of_another_client_open_what_was_sealed(house: Houses, person
         code, sentence = await import_keys("another passphrase")
         assert (code, sentence.count("\n")) == (2, 1)
         assert await import_keys("a passphrase") == (0, "")
+        assert await import_keys("a passphrase") == (0, "")  # again: all are known
         _, ledger = await recorded(aircheck.store, past.broadcast_id, RecordingState.COMPLETE)
         assert ledger.samples == past.samples
         assert not list((bot.directory / "tmp").glob("keys-*"))
         feed, _ = await personal_feed(bot, alice, room)
         await assert_exact(await newest_episode(feed), past)
+    assert (await import_keys("a passphrase"))[0] == 0  # with no bot running, the command does it

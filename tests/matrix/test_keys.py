@@ -191,9 +191,11 @@ async def test_keys_of_another_client_are_imported(bots: Bots, person: Cast, tmp
     await alice.export_keys(file, "open sesame")
     with pytest.raises(ConfigError):
         await bot.session.keys.import_keys(file, "wrong")
-    assert sealed.session_id in await bot.session.keys.import_keys(file, "open sesame")
+    assert sealed.session_id in (await bot.session.keys.import_keys(file, "open sesame")).sessions
     assert bot.session.keys.open_sealed(sealed) is not None
-    assert await bot.session.keys.import_keys(file, "open sesame") == frozenset()
+    again = await bot.session.keys.import_keys(file, "open sesame")
+    assert (again.sessions, again.new, again.refused) == (frozenset(), 0, ())
+    assert again.known
 
 
 def test_before_the_login_nothing_can_be_read() -> None:

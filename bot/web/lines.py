@@ -31,7 +31,9 @@ KEPT_FREE = 64
 PER_CALLER = 100
 TRANSFERS = 0.75
 """Share of the places that downloads and streams may have."""
-BACKLOG = 100
+LONGEST_QUEUE = 128
+AT_ONCE = 4
+"""Times that a whole queue may be accepted before the first of it, if refused, is closed."""
 FIRST_REQUEST_S = 15.0  # from the connection, or the first byte of a later request, to its last header
 STUCK_S = 30.0  # so long may a client take nothing
 LOOK_S = 1.0
@@ -129,6 +131,12 @@ def places(limit: int) -> int:
     return max(1, min(MOST, (limit - min(RESERVED, limit // 2)) * 3 // 4))
 
 
+def queue(limit: int) -> int:
+    """How many connections may wait to be accepted: for a moment each of them is a file above the places."""
+    left = limit - min(RESERVED, limit // 2) - places(limit)
+    return max(2, min(LONGEST_QUEUE, left // AT_ONCE))
+
+
 class Lines:
     """All connections of one server, those without a request in the order of their waiting."""
 
@@ -147,6 +155,11 @@ class Lines:
         self._refusals: Counter[str] = Counter()
         self._told_at = -TOLD_EACH_S
         self._sweeping: asyncio.TimerHandle | None = None
+
+    @property
+    def queue(self) -> int:
+        """How many may wait at the door."""
+        return queue(self._limit)
 
     def __len__(self) -> int:
         return len(self._open)

@@ -18,7 +18,7 @@ from bot.web.family import Families
 from bot.web.feeds import Feeds
 from bot.web.files import Files
 from bot.web.library import Library
-from bot.web.lines import BACKLOG, Line, Lines
+from bot.web.lines import Line, Lines
 from bot.web.live import Live
 from bot.web.media import Media
 from bot.web.on_air import Tuner
@@ -102,7 +102,7 @@ class WebServer:
         runner = web.ServerRunner(server, shutdown_timeout=STOP_WITHIN_S)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host or None, port, backlog=BACKLOG).start()
+            await web.TCPSite(runner, host or None, port, backlog=self._lines.queue).start()
         except listening.CANNOT_LISTEN as error:
             await runner.cleanup()
             raise listening.why_not(error, host, port) from None

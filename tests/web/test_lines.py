@@ -98,16 +98,22 @@ async def test_idle_connections_take_no_file_of_the_recorder(tmp_path: Path) -> 
     assert process.stderr is not None
     async with AsyncExitStack() as stack, asyncio.timeout(60):
         port = int(await process.stdout.readline())
-        for _ in range(limit + 100):
-            await stack.enter_async_context(connected(port))
-        for _ in range(3):
+
+        async def crowd() -> None:
+            for _ in range(60):
+                await stack.enter_async_context(connected(port))
+
+        crowds = asyncio.gather(*(crowd() for _ in range(20)))
+        more = True
+        while more:
+            more = not crowds.done()
             process.stdin.write(b"open\n")
             assert int(await process.stdout.readline()) == 50
             assert await status(await stack.enter_async_context(connected(port, get("/healthz")))) == 200
         process.stdin.close()
         assert await process.wait() == 0
         said = (await process.stderr.read()).decode()
-    assert said.count("connections of the web: ") == 1
+    assert said.count("connections of the web: ") == 1, said
     assert "idle closed to make room" in said
 
 
@@ -320,5 +326,5 @@ async def answer(_: web.BaseRequest) -> web.StreamResponse:
 def test_the_recorder_keeps_its_share_of_the_files() -> None:
     """Whatever the limit is, the web may never have all of it."""
     for limit in (64, 256, 1024, 4096, 1 << 20):
-        assert lines.places(limit) <= min(limit - min(256, limit // 2), lines.MOST)
+        assert lines.places(limit) + 4 * lines.queue(limit) <= limit - min(256, limit // 2)
     assert lines.places(1024) > 500

@@ -25,6 +25,8 @@ LOCKED_FOR_S = 300.0
 LIMITED_AT_MOST_S = 5.0  # a homeserver that says how long it wants us to wait is not left alone for longer
 LONGEST_WISH_S = 600.0  # of a retry_after_ms; a homeserver that asks for more is asked again then
 ERRCODE = re.compile(r"[A-Za-z0-9_.]{1,80}", re.ASCII)
+DIGITS = 100
+BEYOND = 1 << 63
 USER_AGENT = "Aircheck"
 
 
@@ -201,9 +203,17 @@ async def read_json(response: aiohttp.ClientResponse, limit: int) -> Any:
 def parse_json(raw: bytes) -> Any:
     """Raises TryLater for what is no JSON, RecursionError for what is nested too deep."""
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_int=_whole)
     except ValueError:
         raise TryLater("the homeserver's answer is not JSON") from None
+
+
+def _whole(digits: str) -> int:
+    """A whole number. One that Python would not read, which some homeservers pass on, is as good as the largest that
+    no event may hold: it must cost no more than its event."""
+    if len(digits) <= DIGITS:
+        return int(digits)
+    return -BEYOND if digits.startswith("-") else BEYOND
 
 
 def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) -> Exception:
@@ -234,7 +244,7 @@ def wished_pause(headers: Mapping[str, str], body: Json) -> float | None:
     """Seconds that the homeserver wants us to wait (Client-Server API, rate limiting)."""
     after_ms = body.get("retry_after_ms")
     if isinstance(after_ms, int | float) and not isinstance(after_ms, bool) and after_ms >= 0:
-        return min(after_ms / 1000, LONGEST_WISH_S)
+        return min(after_ms, LONGEST_WISH_S * 1000) / 1000
     after_s = headers.get("Retry-After", "")
     return min(float(after_s), LONGEST_WISH_S) if after_s.isascii() and after_s.isdigit() else None
 

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix.wire import Backoff, Refused, TokenRevoked, Wire, path, pause
+from bot.matrix.wire import LONGEST_WISH_S, Backoff, Refused, TokenRevoked, Wire, path, pause, wished_pause
 from tests.matrix.stub import Stub
 
 THING = "/_matrix/client/v3/thing"
@@ -19,6 +19,19 @@ async def wire(stub: Stub) -> AsyncIterator[Wire]:
     made.token = "secret"
     yield made
     await made.close()
+
+
+@pytest.mark.parametrize("digits", [90, 5000, 1_000_000])
+async def test_a_number_without_end_costs_only_itself(stub: Stub, wire: Wire, digits: int) -> None:
+    """What stands beside a number that Python does not read is read; as a wish for a pause it is the longest."""
+    number = "9" * digits
+    stub.gives(THING, f'{{"sequence": {number}, "less": -{number}, "beside": 1}}'.encode())
+    found = await wire.call("GET", THING)
+    assert found["beside"] == 1
+    assert found["sequence"] >= 1 << 63
+    assert found["less"] <= -(1 << 63)
+    assert wished_pause({}, {"retry_after_ms": found["sequence"]}) == LONGEST_WISH_S
+    assert wished_pause({}, {"retry_after_ms": 10**4000}) == LONGEST_WISH_S
 
 
 async def trouble(wire: Wire) -> Exception:

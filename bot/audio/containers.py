@@ -5,10 +5,13 @@ and manifests (HLS, DASH, ffconcat), which make it read other files, are not amo
 """
 
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import BinaryIO
 
 from bot.audio.mp3 import after_id3, read_header, read_info
 from bot.audio.mp4 import has_edit_list, has_many_edits, mp4_duration, mp4_is_cut
+from bot.audio.ogg import CAPTURE, Page
+from bot.audio.ogg_search import find_pages
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Timing
 
@@ -34,6 +37,7 @@ LEFT_IN = {Container.MP3: 3200, Container.MP4_AAC: 12_288}
 builds of ffmpeg leave in the end of the last frame, which may be one of HE-AAC at 8 kHz."""
 _MAX_PARTS = 10_000  # of a WAV or CAF file
 _MAX_PAGES = 16
+_IN_FRONT = 4096  # bytes in front of an Ogg page, behind a tag
 _NO_SIZE = 0xFFFFFF00  # and more: none of a WAV file is so long
 
 
@@ -45,7 +49,7 @@ def sniff(file: BinaryIO) -> Container:
     if not start:
         raise GiveUp("the chunk has no bytes", reason="empty")
     if start.startswith(b"OggS"):
-        return _sniff_ogg(file)
+        return _sniff_ogg(file) or Container.OGG_OPUS
     if start[4:8] == b"ftyp":
         return Container.MP4_AAC
     if start[:4] in (b"RIFF", b"RF64") and start[8:12] == b"WAVE":
@@ -53,24 +57,27 @@ def sniff(file: BinaryIO) -> Container:
     for magic, container in ((b"caff", Container.CAF), (b"fLaC", Container.FLAC), (b"\x1aE\xdf\xa3", Container.WEBM)):
         if start.startswith(magic):
             return container
-    return _sniff_frames(file)
+    found = _sniff_ogg(file) if _is_ogg(file) else None
+    return found or _sniff_frames(file)
 
 
-def _sniff_ogg(file: BinaryIO) -> Container:
-    """By the first page of each stream; damage is found later, by the checksums."""
+def _sniff_ogg(file: BinaryIO) -> Container | None:
+    """By the first page of each stream; damage is found later, by the checksums. None where there is no whole page."""
     file.seek(0)
-    for number in range(_MAX_PAGES):
-        head = file.read(27)
-        begins = len(head) == 27 and head.startswith(b"OggS") and bool(head[5] & 2)
-        if not begins and number == 0:
-            return Container.OGG_OPUS
-        if not begins:
-            break
-        body = file.read(sum(file.read(head[26])))
+    pages = [found for found in islice(find_pages(file), 2 * _MAX_PAGES) if isinstance(found, Page)]
+    if not pages or not pages[0].begins:
+        return Container.OGG_OPUS if pages else None
+    for page in takewhile(lambda page: page.begins, pages):
         for magic, container in _OGG_CODECS:
-            if body.startswith(magic):
+            if page.body.startswith(magic):
                 return container
     raise GiveUp("the chunk holds no codec of sound that is known", reason="not_audio")
+
+
+def _is_ogg(file: BinaryIO) -> bool:
+    """A page begins soon, behind bytes that don't belong there."""
+    file.seek(after_id3(file))
+    return CAPTURE in file.read(_IN_FRONT)
 
 
 def _sniff_frames(file: BinaryIO) -> Container:

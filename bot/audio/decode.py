@@ -11,15 +11,17 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.audio.containers import LEFT_IN
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.opus import Chained, Head, OpusReader, opus_facts, usual_head
+from bot.audio.opus import Stream, facts_of, filled, opus_streams
+from bot.audio.opus_clock import Why
 from bot.audio.opus_packets import duration
 from bot.audio.opus_writer import OpusWriter
 from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
@@ -124,59 +126,64 @@ def _prepare(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
         return _Joint(sound.path if sound.samples else None, None)
     try:
         return _rebuild(sound, run if sound.continues else None, rebuilt)
-    except Chained:
-        return _Joint(sound.path, None)
     except GiveUp as damage:
         return _Joint(None, None, reason=damage.reason)
 
 
 def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
     with sound.path.open("rb") as file:
-        found = opus_facts(file, max_samples=_MAX_SAMPLES)
-        facts = found.ogg
-        assert facts is not None
-        if not facts.packet_samples:  # a tail that only ends its run
+        streams = opus_streams(file, max_samples=_MAX_SAMPLES)
+        facts = facts_of(streams).ogg
+        if facts is not None and not facts.packet_samples:  # a tail that only ends its run
             return _Joint(None, run)
-        before, skip = _pre_roll(sound, facts, run)
-        tail, lost = list(before), 0
+        file.seek(0)
         with rebuilt.open("wb") if rebuilt else io.BytesIO() as out:
-            file.seek(0)
-            reader = OpusReader(file)
-            writer: OpusWriter | None = None
-            for _, packets in reader:
-                if writer is None:
-                    writer = _writer(out, reader.head or usual_head(found.channels), skip, before)
-                lost += sum(map(writer.put, packets))
-                tail += packets
-                if len(tail) > _MANY_PACKETS:  # not after each page: there may be as many of them
-                    tail = _last(tail)
-            if writer is not None:
-                writer.close()
+            if facts is None:
+                _, lost = _write(out, file, streams)
+                return _Joint(rebuilt if sound.samples else None, None, lost=lost)
+            before, skip = _pre_roll(sound, facts, run)
+            tail, lost = _write(out, file, streams, before, skip)
     after = Run(facts.serial, facts.last_page + 1, facts.end_granule, _last(tail))
     carries_on = run is not None and (run.serial, run.next_page) == (facts.serial, facts.first_page)
     trim = facts.end_trim(run.end_granule if run is not None and carries_on else None)
     return _Joint(rebuilt if sound.samples else None, after, trim, lost)
 
 
-def _writer(out: Any, head: Head, skip: int, before: Sequence[bytes]) -> OpusWriter:
-    writer = OpusWriter(out, head, pre_skip=skip)
-    for packet in before:
-        writer.put(packet)
-    return writer
+def _write(
+    out: Any, file: BinaryIO, streams: Sequence[Stream], before: Sequence[bytes] = (), skip: int | None = None
+) -> tuple[list[bytes], int]:
+    """Writes the sound of a chunk anew, behind some packets of the one before. Its last packets, and how many samples
+    are of packets that no decoder takes. `skip`: None where each stream drops its own pre-skip and end."""
+    channels = max(stream.head_or_usual.channels for stream in streams)
+    tail, lost = list(before), 0
+    for number, packets in groupby(filled(file, streams), lambda each: each[0]):
+        stream = streams[number]
+        head = stream.head_or_usual.with_channels(channels)  # else ffmpeg takes the second for another track
+        writer = OpusWriter(out, head, pre_skip=head.pre_skip if skip is None else skip, serial=number + 1)
+        for packet in before:
+            writer.put(packet)
+        for _, packet, fill in packets:
+            if fill is not None:
+                writer.rest(fill.samples, packet)
+                lost += fill.samples if fill.why is Why.BAD else 0
+                continue
+            lost += writer.put(packet)
+            tail.append(packet)
+            if len(tail) > _MANY_PACKETS:  # not after each: there may be many of them
+                tail = _last(tail)
+        writer.close(stream.clock.finish().trim if skip is None else 0)
+    return tail, lost
 
 
 def _pre_roll(sound: Sound, facts: OggFacts, run: Run | None) -> tuple[list[bytes], Samples]:
     """The packets to decode before this chunk, and how many samples to drop. After a hole in the run the decoder
     begins afresh: what it remembers would be of another time."""
     if run is not None and run.serial == facts.serial:
-        hole = facts.first_page > run.next_page or facts.start_granule > run.end_granule
+        hole = facts.first_page > run.next_page or (facts.agrees and facts.start_granule > run.end_granule)
         before = [] if hole else run.tail
         return before, Samples(sum(map(duration, before)))
-    decoded = facts.packet_samples
-    if facts.eos:
-        decoded = Samples(min(decoded, max(0, facts.end_granule - facts.start_granule)))
-    skip = head_skip(start_granule=facts.start_granule, decoded=decoded, wanted=sound.samples, pre_skip=facts.pre_skip)
-    return [], skip
+    decoded = facts.packet_samples - facts.end_trim()
+    return [], head_skip(begins=facts.begins_run, decoded=decoded, wanted=sound.samples, pre_skip=facts.pre_skip)
 
 
 def _last(packets: list[bytes]) -> list[bytes]:

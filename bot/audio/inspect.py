@@ -11,7 +11,7 @@ import numpy as np
 from bot.audio.containers import LEFT_IN, Told, refuse_crafted, refuse_truncated, sniff, timing, told_length
 from bot.audio.ffmpeg import SHORT_S, Ffmpeg, Source
 from bot.audio.ogg import walk_pages
-from bot.audio.opus import Chained, walk_opus
+from bot.audio.opus import facts_of, walk_opus
 from bot.audio.resampling import at_48_khz
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
@@ -36,9 +36,6 @@ async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float) -> Ch
     """
     found = await _in_turns(_look(path, max_seconds))
     if isinstance(found, ChunkFacts):
-        _refuse_odd(SAMPLE_RATE, found.channels)
-        if found.samples > _bearable(path, max_seconds, SAMPLE_RATE, found.channels) * SAMPLE_RATE:
-            raise _too_long()
         return found
     container, exact, told = found
     source = await ffmpeg.describe(path, container)
@@ -123,10 +120,13 @@ def _look(path: Path, max_seconds: float) -> Generator[None, None, Looked]:
             refuse_crafted(file, container)
             return container, timing(file, container), told_length(file, container)
         file.seek(0)
-        try:
-            return (yield from walk_opus(file, max_samples=int(_bearable(path, max_seconds) * SAMPLE_RATE)))
-        except Chained:
-            return container, Timing.ESTIMATED, None
+        streams = yield from walk_opus(file, max_samples=int(_bearable(path, max_seconds) * SAMPLE_RATE))
+        facts = facts_of(streams)
+        _refuse_odd(SAMPLE_RATE, facts.channels)
+        packets = sum(stream.clock.samples for stream in streams)
+        if packets > _bearable(path, max_seconds, SAMPLE_RATE, facts.channels) * SAMPLE_RATE:
+            raise _too_long()
+        return facts
 
 
 async def _decoded(

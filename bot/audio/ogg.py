@@ -7,7 +7,7 @@ are hostile input: every size is bounded by the format itself (a page has at mos
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from bot.errors import GiveUp
@@ -45,6 +45,32 @@ class Page:
     @property
     def ends(self) -> bool:
         return bool(self.flags & ENDS)
+
+    @property
+    def first_packet(self) -> bytes:
+        """The packet that it begins with, or as much of that as is on it."""
+        return self.body[: sum(self.lacing[: self._first_values()])]
+
+    def behind_first(self) -> "Page":
+        """The page without that packet."""
+        count = self._first_values()
+        body = self.body[sum(self.lacing[:count]) :]
+        return replace(self, flags=self.flags & ~CONTINUED, lacing=self.lacing[count:], body=body)
+
+    def shortened(self) -> "Page":
+        """With those packets only whose end is in its body, where that is shorter than it should be."""
+        end = size = count = 0
+        for index, value in enumerate(self.lacing, start=1):
+            size += value
+            if size > len(self.body):
+                break
+            if value < 255:
+                end, count = size, index
+        return replace(self, lacing=self.lacing[:count], body=self.body[:end])
+
+    def _first_values(self) -> int:
+        """How many lacing values the first packet has."""
+        return next((index for index, size in enumerate(self.lacing, start=1) if size < 255), len(self.lacing))
 
 
 def checksum(data: bytes) -> int:
@@ -110,6 +136,10 @@ class PacketReader:
 
     def __init__(self) -> None:
         self._open: bytearray | None = None  # a packet that is not at its end yet
+
+    def reset(self) -> None:
+        """Forgets the beginning of a packet: what follows is not its end."""
+        self._open = None
 
     def feed(self, page: Page) -> list[bytes]:
         """The packets that end on this page. The rest of one whose beginning is not here is left out, and one

@@ -8,6 +8,7 @@ from storage.records import Samples
 
 MAX_DURATION = 5760  # samples: 120 ms, RFC 6716, section 3.2.5
 _FRAMES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4  # RFC 6716, table 2
+HYBRID, CELT = 12, 16  # the first configurations with CELT in them, and with nothing else
 _MAX_FRAME = 1275  # bytes
 _ONE_BYTE = 252  # sizes below this are written as they are (RFC 6716, section 3.2.1)
 _TWO_SIZES = 2  # code of a packet of two frames, the first of which has its size in front
@@ -26,6 +27,14 @@ def duration(packet: bytes) -> Samples:
     if not 0 < samples <= MAX_DURATION:
         raise GiveUp("an Opus packet has no valid length", reason="undecodable")
     return Samples(samples)
+
+
+def length_of(packet: bytes) -> Samples | None:
+    """The same; None for what is no packet."""
+    try:
+        return duration(packet)
+    except GiveUp:
+        return None
 
 
 def _count(packet: bytes) -> int:
@@ -72,6 +81,19 @@ def lost(packet: bytes) -> bytes:
     """As long as this one, with nothing in its frames."""
     first, count = packet[0] & ~3, _count(packet)
     return bytes([first]) if count == 1 else bytes([first | _ANY_NUMBER, count])
+
+
+def silence(like: bytes, samples: int, streams: int = 1) -> list[bytes]:
+    """Packets with nothing in their frames, of the mode, bandwidth and channels of this one. `streams`: in each packet
+    (RFC 7845, section 3)."""
+    config = like[0] >> 3
+    group = range(config & ~1, (config & ~1) + 2) if HYBRID <= config < CELT else range(config & ~3, (config | 3) + 1)
+    packets: list[bytes] = []
+    for each in (*reversed(group), *reversed(range(CELT, CELT + 4))):  # the last for what is shorter than its frames
+        count, samples = divmod(samples, _FRAMES[each])
+        first = each << 3 | like[0] & 4
+        packets += [bytes([first, 0]) * (streams - 1) + bytes([first])] * count
+    return packets
 
 
 def together(packets: Sequence[bytes]) -> bytes:

@@ -13,19 +13,20 @@ would come too early.
 from typing import BinaryIO
 
 from bot.audio.ogg import BEGINS, ENDS, Page, lacing_of, write_page
-from bot.audio.opus import TAGS, Head
-from bot.audio.opus_packets import MAX_DURATION, duration, lost, together, well_formed
+from bot.audio.opus_head import TAGS, Head
+from bot.audio.opus_packets import CELT, HYBRID, MAX_DURATION, duration, lost, silence, together, well_formed
 from storage.records import Samples
 
 PACKETS_PER_PAGE = 50
-_HYBRID, _CELT = 12, 16  # the first configurations with CELT in them, and with nothing else (RFC 6716, table 2)
 
 
 class OpusWriter:
     """Packets in, fresh packets, pages and granules out."""
 
-    def __init__(self, file: BinaryIO, head: Head, *, pre_skip: int) -> None:
+    def __init__(self, file: BinaryIO, head: Head, *, pre_skip: int, serial: int = 1) -> None:
         self._file = file
+        self._serial = serial
+        self._streams = 1 if head.one_stream else head.packet[19]
         self._number = 0
         self._granule = 0
         self._packets: list[bytes] = []
@@ -43,6 +44,11 @@ class OpusWriter:
         self._put(packet if whole else lost(packet), samples)
         return Samples(0) if whole else samples
 
+    def rest(self, samples: int, like: bytes) -> None:
+        """Adds silence, to be decoded like this packet."""
+        for packet in silence(like, samples, self._streams):
+            self._put(packet, duration(packet))
+
     def _put(self, packet: bytes, samples: Samples) -> None:
         mergeable = self._one_stream and _is_mergeable(packet)
         alike = not self._alike or packet[0] == self._alike[0][0]
@@ -53,9 +59,10 @@ class OpusWriter:
         else:
             self._add(packet)
 
-    def close(self) -> None:
-        """Ends the stream; the file stays open."""
+    def close(self, trim: int = 0) -> None:
+        """Ends the stream, so many samples before its last packet does; the file stays open."""
         self._put_together()
+        self._granule -= trim
         self._flush(ENDS)
 
     def _put_together(self) -> None:
@@ -77,10 +84,10 @@ class OpusWriter:
         self._lacing.clear()
 
     def _write(self, flags: int, body: bytes, lacing: bytes) -> None:
-        self._file.write(write_page(Page(flags, self._granule, 1, self._number, lacing, body)))
+        self._file.write(write_page(Page(flags, self._granule, self._serial, self._number, lacing, body)))
         self._number += 1
 
 
 def _is_mergeable(packet: bytes) -> bool:
     config = packet[0] >> 3
-    return packet[0] & 3 == 0 and (config >= _CELT or (config >= _HYBRID and len(packet) > 1))
+    return packet[0] & 3 == 0 and (config >= CELT or (config >= HYBRID and len(packet) > 1))

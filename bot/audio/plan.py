@@ -59,13 +59,13 @@ def pre_roll(durations: Sequence[int], wanted: int = PRE_ROLL) -> int:
     return len(durations)
 
 
-def head_skip(*, start_granule: int, decoded: int, wanted: int, pre_skip: int) -> Samples:
+def head_skip(*, begins: bool, decoded: int, wanted: int, pre_skip: int) -> Samples:
     """What to drop at the front of a chunk that carries on nothing, of `decoded` samples in its packets.
 
     At a run's beginning that is the pre-skip. A chunk from the middle of a run, the ones before it lost, has
     nothing to skip: how much then is up to the ledger's length.
     """
-    if start_granule == 0:
+    if begins:
         return Samples(pre_skip)
     surplus = decoded - wanted
     return Samples(surplus if 0 <= surplus <= pre_skip else pre_skip)

@@ -206,7 +206,7 @@ async def test_other_length(surplus: int, ffmpeg: Ffmpeg, studio: Studio, tmp_pa
 async def test_damaged(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A chunk that can't be decoded any more is silence of its length, and told with the reason."""
     broken = tmp_path / "broken"
-    broken.write_bytes(captured("kill")[0].path.read_bytes()[:-100])
+    broken.write_bytes(captured("kill")[0].path.read_bytes()[:100])
     for container, reason in ((Container.OGG_OPUS, "truncated"), (Container.FLAC, "undecodable")):
         heard, mismatches = await joined([Sound(broken, container, False, Samples(9000))], ffmpeg, tmp_path)
         assert len(heard) == 9000
@@ -257,7 +257,7 @@ def test_planning() -> None:
     assert pre_roll([960] * 100) == 20
     assert pre_roll([960] * 5) == 5
     assert pre_roll([]) == 0
-    assert head_skip(start_granule=0, decoded=9600, wanted=9600, pre_skip=312) == 312
-    assert head_skip(start_granule=960, decoded=9600, wanted=9600, pre_skip=312) == 0
-    assert head_skip(start_granule=960, decoded=9600, wanted=9288, pre_skip=312) == 312
-    assert head_skip(start_granule=960, decoded=9600, wanted=1000, pre_skip=312) == 312
+    assert head_skip(begins=True, decoded=9600, wanted=9600, pre_skip=312) == 312
+    assert head_skip(begins=False, decoded=9600, wanted=9600, pre_skip=312) == 0
+    assert head_skip(begins=False, decoded=9600, wanted=9288, pre_skip=312) == 312
+    assert head_skip(begins=False, decoded=9600, wanted=1000, pre_skip=312) == 312

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.ogg import Page, lacing_of, read_pages, write_page
-from bot.audio.opus import TAGS, Head, OpusReader, read_head, usual_head
+from bot.audio.opus_head import TAGS, Head, read_head, usual_head
 from bot.audio.opus_packets import MAX_DURATION, duration, lost, together, well_formed
+from bot.audio.opus_reader import OpusReader
 from bot.audio.opus_writer import OpusWriter
 from tests.audio.sounds import Captured, Pcm, Studio, captured, signal
 from tests.audio.test_opus import HEAD
@@ -32,7 +33,7 @@ FORMS = {
 
 
 def packets_of(data: bytes) -> list[bytes]:
-    return [packet for _, packets in OpusReader(io.BytesIO(data)) for packet in packets]
+    return [packet for page in OpusReader(io.BytesIO(data)) for packet in page.packets]
 
 
 def rewritten(data: bytes) -> bytes:
@@ -40,8 +41,8 @@ def rewritten(data: bytes) -> bytes:
     pages = list(reader)
     assert reader.head is not None
     writer = OpusWriter(out, reader.head, pre_skip=reader.head.pre_skip)
-    for _, packets in pages:
-        for packet in packets:
+    for page in pages:
+        for packet in page.packets:
             writer.put(packet)
     writer.close()
     return out.getvalue()

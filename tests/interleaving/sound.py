@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from bot.audio.ffmpeg import Ffmpeg, Source
 from bot.audio.mp3 import DELAY, FRAME, after_id3, read_header
-from bot.audio.opus import OpusReader
 from bot.audio.opus_packets import duration
+from bot.audio.opus_reader import OpusReader
 from bot.audio.track import AHEAD, PRE_ROLL
 from bot.demo.slicing import PACKET
 from storage.records import SAMPLE_RATE, Container
@@ -118,7 +118,7 @@ def _opus(path: Path) -> Pcm:
     """As RFC 7845 has it: the pre-skip of the head is dropped."""
     with path.open("rb") as file:
         reader = OpusReader(file)
-        found = [packet for _, page in reader for packet in page]
+        found = [packet for page in reader for packet in page.packets]
     assert reader.head is not None
     sounds = [heard(_FIRST.unpack(packet[1:])[0], duration(packet)) for packet in found]
     return np.concatenate([*sounds, heard(0, 0)])[reader.head.pre_skip :]

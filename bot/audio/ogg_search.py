@@ -1,0 +1,185 @@
+"""Ogg pages in files that are damaged, or hold other things too: every whole page is found, once and in its place.
+
+Bytes between pages cost nothing but themselves: a tag behind the last page, a line break, what was left of a page whose
+checksum is wrong. Pages that stand in another order than their numbers say are put right, and one that was written
+twice counts once. All of it is bounded: bytes that are looked at in vain, and pages that wait for one before them.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import BinaryIO
+
+from bot.audio.ogg import CAPTURE, HEADER, Page, checksum
+from bot.errors import GiveUp
+
+MOST_WAITING = 1024  # pages: more of them in a row are not missing, the numbers jump
+_AT_FIRST = 16  # pages that wait for a lower one at the beginning
+_WAITING_BYTES = 1 << 23
+_IN_VAIN = 1 << 20  # bytes that may be looked at as pages and are none, and half of the file
+_AT_LEAST = 1024  # bytes that each try counts for
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """Bytes that are no whole page."""
+
+    size: int
+    page: Page | None = None  # what they seem to have been, its body as far as it goes
+    cut: bool = False  # the file ends before that page does
+
+
+def find_pages(file: BinaryIO) -> Iterator[Page | Torn]:
+    """All whole pages from here to the end of the file, and what stands between them. Raises GiveUp (`bad_checksum`)
+    where too much seems to be a page and is none."""
+    at = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    left = _IN_VAIN + (end - at) // 2
+    begun, seen = at, Torn(0)  # where the bytes begin that are no page, and what they may have been
+    while at < end:
+        found = _read(file)
+        if isinstance(found, Page):
+            if at > begun:
+                yield Torn(at - begun, seen.page, seen.cut)
+            yield found
+            at += HEADER.size + len(found.lacing) + len(found.body)
+            begun, seen = at, Torn(0)
+            continue
+        if found.size:
+            seen = seen if seen.page else found
+            left -= max(found.size, _AT_LEAST)
+        if left < 0:
+            raise GiveUp("the chunk is made of damaged Ogg pages", reason="bad_checksum")
+        at = _next_capture(file, at + 1, end)
+        file.seek(at)
+    if at > begun:
+        yield Torn(at - begun, seen.page, seen.cut)
+
+
+def _read(file: BinaryIO) -> Page | Torn:
+    """The page that begins here; else what seems to be one (size 0: nothing does)."""
+    header = file.read(HEADER.size)
+    if not header.startswith(CAPTURE[: len(header)]):
+        return Torn(0)
+    if len(header) < HEADER.size:
+        return Torn(len(header), cut=True)
+    _, version, flags, granule, serial, number, expected, segments = HEADER.unpack(header)
+    lacing = file.read(segments)
+    body = file.read(sum(lacing))
+    size = len(header) + len(lacing) + len(body)
+    if len(lacing) < segments:
+        return Torn(size, cut=True)
+    page = Page(flags, granule, serial, number, lacing, body)
+    if len(body) < sum(lacing):
+        return Torn(size, page, cut=True)
+    whole = version == 0 and checksum(header[:22] + bytes(4) + header[26:] + lacing + body) == expected
+    return page if whole else Torn(size, page)
+
+
+def _next_capture(file: BinaryIO, at: int, end: int) -> int:
+    """Where the next page may begin."""
+    file.seek(at)
+    rest = b""
+    while block := file.read(_BLOCK):
+        found = (rest + block).find(CAPTURE)
+        if found >= 0:
+            return at - len(rest) + found
+        at += len(block)
+        rest = (rest + block)[-3:]
+    return end
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A page in its place in its stream."""
+
+    page: Page
+    missing: int = 0  # pages that should stand before it and are not there
+    follows: bool = True  # its number is the one after the page before
+
+
+class InOrder:
+    """Puts the pages of one stream in the order of their numbers, each once. Numbers that make no sense change
+    nothing."""
+
+    def __init__(self, first: int | None = None) -> None:
+        """`first`: the number of the first page; None: the lowest of the first pages is."""
+        self._next = first
+        self._waiting: dict[int, Page] = {}
+        self._numbers: list[int] = []  # a heap of those that wait, and of some that did
+        self._bytes = 0
+        self._seen: OrderedDict[int, tuple[int, int]] = OrderedDict()
+
+    @property
+    def next(self) -> int:
+        """The number that is due."""
+        return min(self._waiting, default=0) if self._next is None else self._next
+
+    @property
+    def waiting(self) -> int:
+        """How many pages wait for some before them."""
+        return len(self._waiting)
+
+    def put(self, page: Page) -> list[Placed]:
+        """The pages whose place is known now."""
+        if self._is_known(page):
+            return []
+        if page.number == self._next:
+            return [self._placed(page), *self._due()]
+        if page.number in self._waiting or (self._next is not None and self._is_odd(page.number - self._next)):
+            before = self.end()
+            late = self._next is not None and 0 < self._next - page.number <= MOST_WAITING
+            self._next = self._next if late else page.number + 1
+            return [*before, Placed(page, follows=False)]
+        heappush(self._numbers, page.number)
+        self._waiting[page.number] = page
+        self._bytes += len(page.body)
+        most = MOST_WAITING if self._next is not None else _AT_FIRST
+        return self._skip() if len(self._waiting) > most or self._bytes > _WAITING_BYTES else []
+
+    def end(self) -> list[Placed]:
+        """The pages that still wait for some before them."""
+        placed: list[Placed] = []
+        while self._waiting:
+            placed += self._skip()
+        return placed
+
+    @staticmethod
+    def _is_odd(ahead: int) -> bool:
+        return not 0 < ahead <= MOST_WAITING
+
+    def _skip(self) -> list[Placed]:
+        """Gives up the pages that are due and not there."""
+        while (first := heappop(self._numbers)) not in self._waiting:
+            pass
+        missing = 0 if self._next is None else first - self._next
+        odd = missing > MOST_WAITING
+        self._next = first
+        head, *rest = self._due()
+        return [Placed(head.page, 0 if odd else missing, follows=not missing), *rest]
+
+    def _due(self) -> list[Placed]:
+        placed: list[Placed] = []
+        while self._next in self._waiting:
+            page = self._waiting.pop(self._next)
+            self._bytes -= len(page.body)
+            placed.append(self._placed(page))
+        return placed
+
+    def _placed(self, page: Page) -> Placed:
+        self._next = page.number + 1
+        return Placed(page)
+
+    def _is_known(self, page: Page) -> bool:
+        """The very same page was there a while ago."""
+        looks = (page.granule, hash((page.lacing, page.body)))
+        if self._seen.get(page.number) == looks:
+            return True
+        self._seen[page.number] = looks
+        if len(self._seen) > MOST_WAITING:
+            self._seen.popitem(last=False)
+        return False

@@ -23,6 +23,7 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
 from bot.commands.parse import Heads, is_command
 from bot.demo import verification
+from bot.matrix import greeting
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.intake import Intake
 from bot.matrix.media import FetchedMedia, Media
@@ -241,6 +242,9 @@ class Line:
 
     async def _notice(self, job: Job) -> None:
         self.said.append(job.payload["body"])
+        if job.payload.get(greeting.GREETS):
+            async with self.store.write() as db:
+                await greeting.said(db, RoomId(job.payload["room_id"]), EventId(f"$greeting{job.id}"))
 
     async def _direct(self, job: Job) -> None:
         self.written.append((job.payload["user_id"], job.payload["body"]))

@@ -157,6 +157,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         settings,
         freshness=session.ready.is_set,
         health=lambda: worker.healthy,
+        heard_at=lambda: session.heard_at,
         clock=clock,
     )
     await web.start()

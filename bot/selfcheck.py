@@ -6,13 +6,15 @@ and out again, which leaves no device behind.
 """
 
 import asyncio
+import json
 import os
 import shlex
 import shutil
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -38,6 +40,8 @@ from storage.store import Store, is_owned
 
 GIB = 1024**3
 HEALTH_TIMEOUT_S = 10
+HEALTH_BYTES = 4096
+SILENT_FOR = timedelta(minutes=3)  # several long polls
 WIDTH = len("device cross-signed")
 SHOWN = 3
 """Paths that one line names."""
@@ -133,7 +137,29 @@ async def of_homeserver(probe: Probe, settings: Settings) -> Finding:
     except (TryLater, GiveUp) as error:
         return Finding(Level.FAIL, "homeserver", f"matrix.homeserver {settings.matrix.homeserver}: {error.sentence}")
     newest = versions[-1] if versions else "nothing"
-    return Finding(Level.OK, "homeserver", f"{settings.matrix.homeserver} speaks Matrix up to {newest}")
+    text = f"{settings.matrix.homeserver} speaks Matrix up to {newest}"
+    if not await asyncio.to_thread(is_owned, settings.storage.path):
+        return Finding(Level.OK, "homeserver", text)
+    health = await _health(_here(settings))
+    if health is None:
+        return Finding(Level.OK, "homeserver", text)
+    return _of_hearing(health.get("homeserver_last_heard"), text)
+
+
+def _of_hearing(said: object, text: str) -> Finding:
+    """Does the running bot hear the homeserver?"""
+    if not isinstance(said, str):
+        return Finding(Level.WARN, "homeserver", f"{text}, but the running Aircheck has not heard it yet")
+    silent_for = datetime.now(UTC) - datetime.fromisoformat(said)
+    if silent_for > SILENT_FOR:
+        return Finding(Level.WARN, "homeserver", f"{text}, but the running Aircheck last heard it at {said}")
+    return Finding(Level.OK, "homeserver", f"{text}, last heard at {said}")
+
+
+def _here(settings: Settings) -> str:
+    """Where the running bot's own web server is reached from this machine."""
+    host = "127.0.0.1" if settings.web.host in WILDCARDS else settings.web.host
+    return f"http://[{host}]:{settings.web.port}" if ":" in host else f"http://{host}:{settings.web.port}"
 
 
 async def of_login(probe: Probe, settings: Settings) -> tuple[StoredSession | None, Finding]:
@@ -331,9 +357,19 @@ async def of_address(settings: Settings) -> Finding:
 
 
 async def _answers(address: str) -> bool:
+    return await _health(address) is not None
+
+
+async def _health(address: str) -> Mapping[str, object] | None:
+    """What a running Aircheck says of itself; None where none answers."""
     timeout = aiohttp.ClientTimeout(total=HEALTH_TIMEOUT_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{address}/healthz") as response:
-            return response.status == 200
+            if response.status != 200:
+                return None
+            said = json.loads(await response.content.read(HEALTH_BYTES))
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
+        return None
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}

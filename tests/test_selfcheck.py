@@ -3,6 +3,7 @@
 import itertools
 import os
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,18 @@ def test_a_category_that_directories_refuse(tmp_path: Path) -> None:
     finding = selfcheck.of_settings(settings, tmp_path / "none.yaml")
     assert finding.level is Level.WARN
     assert finding.text == "feeds.category: Apple knows no category 'Gossip'"
+
+
+@pytest.mark.parametrize(
+    ("said", "level", "words"),
+    [
+        (None, Level.WARN, "has not heard it yet"),
+        ("2020-01-01T00:00:00+00:00", Level.WARN, "last heard it at 2020"),
+        (datetime.now(UTC).isoformat(), Level.OK, "last heard at"),
+    ],
+)
+def test_a_running_bot_that_hears_nothing_is_told(said: str | None, level: Level, words: str) -> None:
+    """The homeserver answers, and yet the bot may be deaf."""
+    finding = selfcheck._of_hearing(said, "http://hs speaks Matrix up to v1.11")
+    assert finding.level is level
+    assert words in finding.text

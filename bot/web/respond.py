@@ -88,6 +88,17 @@ def short(status: int, text: str, **headers: str) -> web.Response:
     )
 
 
+def health(*, works: bool, heard_at: datetime | None) -> web.Response:
+    """Whether the program works, and when the homeserver was last heard; that it is away is no fault of ours."""
+    told = {
+        "status": "ok" if works else "not working",
+        "homeserver_last_heard": heard_at.isoformat(timespec="seconds") if heard_at else None,
+    }
+    return web.json_response(
+        told, status=200 if works else 503, headers={**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+    )
+
+
 def moved(location: str) -> web.Response:
     """A relative one, so that it holds below a proxy's path too."""
     return short(308, "Moved", Location=quote(location, safe="/"))

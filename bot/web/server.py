@@ -37,7 +37,7 @@ ROBOTS = "User-agent: *\nDisallow: /p/\n"
 
 class WebServer:
     """Serves what the store holds. `freshness`: rooms' state was read since this process began; `health`: the
-    rest of the program works."""
+    rest of the program works; `heard_at`: when the homeserver last answered."""
 
     def __init__(
         self,
@@ -46,9 +46,11 @@ class WebServer:
         freshness: Callable[[], bool],
         health: Callable[[], bool] = lambda: True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        heard_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._health = health
+        self._heard_at = heard_at
         self._files = Files(store.blobs.path)
         self._covers = Covers(store, settings.feeds)
         library = Library(store, freshness)
@@ -150,7 +152,7 @@ class WebServer:
             case ["p", token, name]:
                 return await self._families.personal(request, token, name)
             case ["healthz"]:
-                return respond.short(200, "ok") if self._health() else respond.short(503, "not working")
+                return respond.health(works=self._health(), heard_at=self._heard_at())
             case ["static", name]:
                 return self._pages.static(name) or respond.not_found()
             case ["robots.txt"]:

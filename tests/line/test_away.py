@@ -1,13 +1,19 @@
 """What happens while the bot, or the homeserver, is not there."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
+from sqlalchemy import text
 
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.slicing import speech
+from storage import journal
 from storage.records import RecordingState
+from storage.store import Store
 from tests.lab import Cast
 from tests.line.conftest import Houses
-from tests.line.house import answers, assert_exact, live_with, move_in, newest_episode, personal_feed, recorded
+from tests.line.house import House, answers, assert_exact, live_with, move_in, newest_episode, personal_feed, recorded
 
 SPEECH = speech(1)[:1400]  # 28 s
 
@@ -124,3 +130,42 @@ async def test_after_a_start_personal_addresses_wait_for_the_rooms_state(house: 
 
 
 NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("token", ["nonsense", "s99999999_99999999_0_1_1_1_1_99999_0_1", "t1"])
+async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
+    house: Houses, person: Cast, token: str
+) -> None:
+    """Within a minute, with what was said meanwhile, and without doing again what was done."""
+    bot, alice = await house(), await person("alice")
+    async with bot.running():
+        room = await move_in(bot, alice, encrypted=True)
+        await alice.say(room, "!aircheck status")
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "ecording is on" in event.body)
+    async with aircheck_store(bot) as store, store.write() as db:
+        await journal.put(db, journal.SYNC_TOKEN, token)
+    speaker = Broadcaster(alice, room)
+    started = await speaker.start()
+    await speaker.speak(SPEECH[:600])
+    for number in range(65):
+        await alice.say(room, f"after {number}", encrypt=False)
+    async with bot.starting() as aircheck:
+        pieces = speaker.cut(SPEECH[600:])
+        for piece in pieces:
+            await speaker.send_chunk(piece)
+        await speaker.stop()
+        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        async with aircheck.store.read() as db:
+            commands = await db.execute(text("SELECT count(*) FROM jobs WHERE kind = 'command'"))
+            assert commands.scalar_one() == 1
+        assert aircheck.session.heard_at is not None
+
+
+@asynccontextmanager
+async def aircheck_store(bot: House) -> AsyncIterator[Store]:
+    """The store of a bot that does not run."""
+    store = await Store.own(bot.directory)
+    try:
+        yield store
+    finally:
+        await store.close()

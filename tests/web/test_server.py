@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ async def test_health(world: World, client: ClientSession) -> None:
         assert answer.status == 503
     async with client.head("/healthz") as answer:
         assert answer.status == 503
+
+
+async def test_health_tells_when_the_homeserver_was_last_heard(world: World, client: ClientSession) -> None:
+    """As JSON; that it was not heard for long, or never, is no fault of the program's."""
+    for heard_at, told in ((None, None), (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00")):
+        world.heard_at = heard_at
+        async with client.get("/healthz") as answer:
+            assert answer.status == 200
+            assert await answer.json() == {"status": "ok", "homeserver_last_heard": told}
 
 
 async def test_robots_stay_out_of_personal_addresses(client: ClientSession) -> None:

@@ -54,9 +54,12 @@ class World:
         self.settings = settings
         self.fresh = True
         self.healthy = True
+        self.heard_at: datetime | None = None
         self.events = 0
         self.clock = Clock(NOW)
-        self.server = WebServer(store, settings, lambda: self.fresh, lambda: self.healthy, self.clock)
+        self.server = WebServer(
+            store, settings, lambda: self.fresh, lambda: self.healthy, self.clock, lambda: self.heard_at
+        )
 
     async def room(self, name: str | None = "Kitchen radio", **changes: Any) -> Room:
         self.events += 1

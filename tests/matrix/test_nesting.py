@@ -1,0 +1,88 @@
+"""JSON that is nested too deep costs the event that it is in, and nothing else."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bot.errors import TryLater
+from bot.matrix import nesting, sync
+from bot.matrix.keys import Keys
+from bot.matrix.roomstate import state_of
+from bot.matrix.wire import Wire
+from storage.records import Position, RoomId, UserId
+from tests.clock import Clock
+from tests.matrix.stub import Stub
+
+SYNC = "/_matrix/client/v3/sync"
+ROOM = RoomId("!r")
+
+
+@pytest.fixture
+async def wire(stub: Stub) -> AsyncIterator[Wire]:
+    made = Wire(stub.address)
+    made.token = "secret"
+    yield made
+    await made.close()
+
+
+def deep(levels: int) -> str:
+    return '{"a":[' * (levels // 2) + '"\\\\\\"]}{["' + "]}" * (levels // 2)
+
+
+@pytest.mark.parametrize("levels", [1_000, 10_000, 200_000])
+async def test_a_deep_event_costs_the_sync_that_event_alone(stub: Stub, wire: Wire, levels: int) -> None:
+    """What stands before and after it is read as it was sent."""
+    before, after = ({"event_id": f"${name}", "content": {"body": '"}]\\'}} for name in ("before", "after"))
+    events = f'[{json.dumps(before)},{{"event_id":"$deep","content":{deep(levels)}}},{json.dumps(after)}]'
+    answer = f'{{"next_batch":"t","rooms":{{"join":{{"!r":{{"timeline":{{"events":{events}}}}}}}}}}}'
+    stub.gives(SYNC, answer.encode())
+    (room,) = sync.rooms(await wire.call("GET", SYNC), UserId("@bot:hs"))
+    heard = await Keys(Clock()).hear_all(ROOM, room.timeline)
+    assert [one.event for one in heard] == [before, after]
+
+
+@pytest.mark.parametrize("levels", [200, 900])
+def test_what_the_parser_takes_and_the_database_might_not_is_left_out_too(levels: int) -> None:
+    """In a timeline and in a state block."""
+    content = json.loads(deep(levels))
+    event: dict[str, Any] = {"type": "m.room.name", "state_key": "", "sender": "@a:hs", "event_id": "$1"}
+    assert Keys(Clock()).hear(ROOM, {**event, "content": content}) is None
+    assert state_of(ROOM, {**event, "content": content}, Position(1)) is None
+    assert Keys(Clock()).hear(ROOM, {**event, "content": {"name": "N"}}) is not None
+
+
+async def test_a_refusal_that_is_nested_deep_is_a_refusal(stub: Stub, wire: Wire) -> None:
+    """Its status counts."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=502, text=deep(10_000))
+
+    stub.answers[SYNC] = answer
+    with pytest.raises(TryLater, match="502"):
+        await wire.call("GET", SYNC)
+
+
+@pytest.mark.parametrize("raw", [b'{"a":' * 500, b"[" * 500 + b"]" * 499, b'["' + b"[" * 500, b""])
+def test_what_is_no_json_stays_none(raw: bytes) -> None:
+    """Cut off in the middle, or in a string."""
+    with pytest.raises(ValueError):
+        json.loads(nesting.flattened(raw))
+
+
+def test_the_work_grows_with_the_length_alone() -> None:
+    """Twice the input, about twice the time."""
+
+    def seconds(levels: int) -> float:
+        raw = f"[{deep(levels)}]".encode()
+        began = time.process_time()
+        nesting.flattened(raw)
+        return time.process_time() - began
+
+    seconds(20_000)
+    small = min(seconds(40_000) for _ in range(3))
+    large = min(seconds(160_000) for _ in range(3))
+    assert large < 4 * 2.5 * small

@@ -39,6 +39,7 @@ from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
+from bot.worker.redactions import Redactions
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from bot.worker.rereading import Rereading
 from bot.worker.tracks import Tracks
@@ -214,6 +215,7 @@ def _handlers(
         JobKind.COVER: pictures,
         JobKind.GAP: Walking(store, Past(session), intake, clock=clock),
         JobKind.FOLLOW: Rereading(store, Past(session), session.user_id, clock=clock),
+        JobKind.REDACTED: Redactions(store, Past(session), clock=clock),
         JobKind.BACKFILL: backfilling,
         JobKind.ADDRESSES: RenewingAddresses(store),
         JobKind.KEYS: KeyImport(session, open_all=intake.open_all),

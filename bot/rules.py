@@ -55,12 +55,15 @@ def is_mod(user: UserId, room: RoomPower) -> bool:
 
 
 def may_redact(user: UserId, sender: UserId, room: RoomPower) -> bool:
-    """Whether a redaction by `user` counts for an event of `sender`: of one's own always, of others' with the level
-    `redact`, 50 unless it is said (Client-Server API, redactions). Level unreadable, or room unknown: nobody."""
-    if user == sender:
-        return True
+    """Whether a redaction by `user` counts for an event of `sender`: of one's own always, of others' by power."""
+    return user == sender or may_redact_others(user, room) is True
+
+
+def may_redact_others(user: UserId, room: RoomPower) -> bool | None:
+    """Whether a user has the level `redact`, 50 unless it is said (Client-Server API, redactions); nobody has one that
+    can't be read. None: the room's state is not known."""
     if room.create is None:
-        return False
+        return None
     said = room.power.content.get("redact", MOD) if room.power else MOD
     level = _level(said, _version(room.create))
     return power_of(user, room) >= (CREATOR if level is None else level)

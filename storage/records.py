@@ -430,6 +430,7 @@ class JobKind(StrEnum):
     FORGET = "forget"  # remove blobs that nothing refers to any more
     GAP = "gap"  # read the next page of what a sync left out of a room's timeline; subject: room id
     FOLLOW = "follow"  # read of a broadcast what the sync did not show; subject: its started event
+    REDACTED = "redacted"  # ask the homeserver whether an event is redacted; subject: its event id
     BACKFILL = "backfill"  # find and record a room's past broadcasts; subject: room id
     KEYS = "keys"  # take in room keys that another client exported; payload: file, passphrase
     ADDRESSES = "addresses"  # a new secret: all personal addresses end

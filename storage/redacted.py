@@ -16,19 +16,25 @@ from storage.tables import redacted
 MOST_OF_A_ROOM = 10_000
 
 
-async def note(db: Connection, room_id: RoomId, event_id: EventId, sender: UserId, now: datetime) -> None:
-    """Remembers that `sender` redacts an event; of a room the newest 10,000."""
-    statement = insert(redacted).values(room_id=room_id, event_id=event_id, sender=sender, noted_at=now)
-    await db.execute(statement.on_conflict_do_nothing())
+async def note(
+    db: Connection, room_id: RoomId, event_id: EventId, sender: UserId, now: datetime, *, may: bool | None = None
+) -> None:
+    """Remembers that `sender` redacts an event, and whether they had the power for others' when they said so, as far as
+    that is known; of a room the newest 10,000."""
+    statement = insert(redacted).values(room_id=room_id, event_id=event_id, sender=sender, noted_at=now, may=may)
+    keys = ["event_id", "sender", "room_id"]
+    either = redacted.c.may | statement.excluded.may
+    await db.execute(statement.on_conflict_do_update(index_elements=keys, set_={"may": either}))
     of_room = redacted.c.room_id == room_id
     beyond = select(redacted.c.id).where(of_room).order_by(redacted.c.id.desc()).offset(MOST_OF_A_ROOM).limit(1)
     await db.execute(delete(redacted).where(of_room, redacted.c.id <= beyond.scalar_subquery()))
 
 
-async def by(db: Connection, room_id: RoomId, event_id: EventId) -> frozenset[UserId]:
-    """Who has redacted an event before it came."""
-    found = select(redacted.c.sender).where(redacted.c.event_id == event_id, redacted.c.room_id == room_id)
-    return frozenset(UserId(sender) for sender in (await db.execute(found)).scalars())
+async def by(db: Connection, room_id: RoomId, event_id: EventId) -> dict[UserId, bool | None]:
+    """Who has redacted an event before it came, and had the power for others' then."""
+    here = (redacted.c.event_id == event_id, redacted.c.room_id == room_id)
+    found = await db.execute(select(redacted.c.sender, redacted.c.may).where(*here))
+    return {UserId(row.sender): row.may for row in found}
 
 
 async def prune(db: Connection, before: datetime) -> None:

@@ -383,6 +383,7 @@ redacted = Table(
     Column("event_id", String(255), nullable=False),
     Column("sender", String(255), nullable=False),
     Column("noted_at", Utc, nullable=False),
+    Column("may", Boolean),  # redact others' events, by power when it was said
     UniqueConstraint("event_id", "sender", "room_id"),
     Index("ix_redacted_newest", "room_id", "id"),
 )

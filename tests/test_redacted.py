@@ -1,6 +1,7 @@
 """Redactions: of what is not known yet, of what is under way, and of all that a broadcast left behind."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from bot.errors import GiveUp
 from bot.keeper import KEEP_HANDLED_EVENTS
+from bot.matrix.dialects import redaction as redacting
 from bot.matrix.media import FetchedMedia
+from bot.worker.redactions import Redactions
 from storage import archive, jobs, journal, redacted, rooms
 from storage.records import (
     Chunk,
@@ -148,6 +151,96 @@ async def test_a_redacted_chunk_is_not_fetched_any_more(stage: Shell) -> None:
     async with stage.store.read() as db:
         assert await jobs.find(db, JobKind.FETCH, C1) is None
         assert await jobs.find(db, JobKind.FETCH, "$c2") is not None
+
+
+# ---- whose redaction counts
+
+
+async def test_a_redaction_by_who_may_not_changes_nothing(stage: Shell) -> None:
+    """A homeserver may deliver it all the same; what it says of its own right is not believed."""
+    await stage.hear(info(START, "started"), chunk(C1, 1), sealed("$s"))
+    forged = {redacting.MAY: True}
+    for target in (START, C1, "$s"):
+        said = redaction(target, MALLORY)
+        await stage.hear(replace(said, event={**said.event, **forged}))
+    assert (await stage.recording()).state is RecordingState.LIVE
+    found = await chunk_of(stage)
+    assert found is not None
+    assert found.state is ChunkState.WAITING_FOR_MEDIA
+    async with stage.store.read() as db:
+        assert [one.event_id for one in await journal.sealed(db)] == ["$s"]
+        assert await jobs.find(db, JobKind.FETCH, C1) is not None
+    assert await stage.waiting(JobKind.REDACTED) == []
+
+
+async def test_the_power_of_then_counts(stage: Shell) -> None:
+    """A moderator who is one no more when their redaction is dealt with has redacted; a member who is made one after
+    theirs has not."""
+    await stage.hear(info(START, "started"), chunk(C1, 1), chunk("$c2", 2))
+    changed = heard("$levels2", "m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}}, state_key="")
+    await stage.hear(redaction(C1, MODERATOR), redaction("$c2", MALLORY), changed)
+    states = [one and one.state for one in [await chunk_of(stage), await chunk_of(stage, EventId("$c2"))]]
+    assert states == [ChunkState.REDACTED, ChunkState.WAITING_FOR_MEDIA]
+
+
+async def test_the_power_of_then_counts_for_what_comes_later_too(stage: Shell) -> None:
+    """The redaction came first, and its event when the redactor is no moderator any more."""
+    changed = heard("$levels2", "m.room.power_levels", {"users": {ALICE: 100}}, state_key="")
+    await stage.hear(redaction(START, MODERATOR), changed)
+    await stage.hear(info(START, "started"))
+    assert await recordings(stage) == ()
+
+
+async def forget_power(stage: Shell) -> None:
+    """What is known of a room right after a state block was refused, or before it came."""
+    async with stage.store.write() as db:
+        await rooms.forget_state(db, ROOM)
+
+
+@dataclass
+class Memory:
+    """A homeserver that shows one event, redacted or not."""
+
+    event_: HeardEvent
+    asked: int = 0
+
+    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        self.asked += 1
+        return self.event_
+
+
+@pytest.mark.parametrize("walked", [False, True], ids=["no state", "in a gap"])
+async def test_where_the_power_is_not_known_the_homeserver_is_asked(stage: Shell, walked: bool) -> None:
+    """It shows the event without its content, and the recording goes."""
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    if not walked:
+        await forget_power(stage)
+        await stage.hear(redaction(START, MALLORY))
+    else:
+        async with stage.store.write() as db:
+            await journal.add(db, replace(redaction(START, MALLORY), history=True), stage.clock())
+        await stage.settle()
+    assert (await stage.recording()).state is RecordingState.LIVE
+    because = {"redacted_because": {"sender": MALLORY}}
+    shown = info(START, "started")
+    memory = Memory(replace(shown, event={**shown.event, "content": {}, "unsigned": because}))
+    stage.handlers[JobKind.REDACTED] = Redactions(stage.store, memory, clock=stage.clock)
+    assert await stage.work_one([JobKind.REDACTED])
+    await stage.settle()
+    assert (await stage.recording()).state is RecordingState.DELETED
+
+
+async def test_what_the_homeserver_has_not_redacted_stays(stage: Shell) -> None:
+    """It is asked three times, for it may be slow."""
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    await forget_power(stage)
+    await stage.hear(redaction(START, MALLORY))
+    memory = Memory(info(START, "started"))
+    stage.handlers[JobKind.REDACTED] = Redactions(stage.store, memory, clock=stage.clock)
+    while await stage.work_one([JobKind.REDACTED]):
+        stage.clock.pass_by(60)
+    assert memory.asked == 3
+    assert (await stage.recording()).state is RecordingState.LIVE
 
 
 # ---- a redaction while everything is under way

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from bot import rules
 from bot.matrix import dialects, missed, roomstate
 from bot.matrix.batch import RoomBatch
+from bot.matrix.dialects.redaction import judged
 from bot.matrix.piecewise import as_piece
 from bot.recording.model import Redacted
 from storage import gaps, jobs, journal, messages, rooms
@@ -105,8 +106,11 @@ async def take_page(
             continue
         async with as_piece(db, heard.room_id, heard.event_id):
             if await wanted(db, heard, gap):
-                position = await journal.add(db, replace(heard, history=True), now, position=Position(place))
                 redaction = dialects.read(heard)
+                # Which power its sender had then nobody can say: the gap may hide that too.
+                event = judged(heard.event, None) if isinstance(redaction, Redacted) else heard.event
+                said = replace(heard, event=event, history=True)
+                position = await journal.add(db, said, now, position=Position(place))
                 if position is not None and isinstance(redaction, Redacted):
                     await roomstate.redact(db, heard.room_id, redaction, position, now)
     gap = replace(gap, unclaimed=(await gaps.get(db, gap.id) or gap).unclaimed)

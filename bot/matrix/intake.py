@@ -16,6 +16,7 @@ from bot.matrix import arrival, dialects, gapwalk, greeting, missed, roomstate, 
 from bot.matrix.asking import Asking
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.claims import Claims
+from bot.matrix.dialects import redaction
 from bot.matrix.mentions import mentioned, name_in
 from bot.matrix.piecewise import Part, as_piece, as_whole
 from bot.matrix.shares import Share, Shares
@@ -224,6 +225,8 @@ class Intake:
         departs = kind == "m.room.member" and is_state and rules.membership(heard.event.get("content")) != "join"
         if heard.event.get("sender") == self._user_id and kind in greeting.SAID_AS and not before_us:
             await greeting.heard(db, heard, now)
+        if kind == redaction.REDACTION:
+            heard = await self._judged(db, heard)
         keep = not before_us and (departs or await self._is_wanted(db, heard))
         held = is_state and kind in roomstate.KEPT_STATE
         if not keep and not held:
@@ -238,8 +241,14 @@ class Intake:
             await roomstate.apply_state(db, heard.room_id, heard.event, position, now)
             if rules.membership(heard.event.get("content")) == "join":
                 await roomstate.hasten(db, heard.room_id, {str(heard.event["state_key"])}, now)
-        elif isinstance(redaction := dialects.read(heard), Redacted) and position is not None:
-            await roomstate.redact(db, heard.room_id, redaction, position, now)
+        elif isinstance(redacted := dialects.read(heard), Redacted) and position is not None:
+            await roomstate.redact(db, heard.room_id, redacted, position, now)
+
+    async def _judged(self, db: Connection, heard: HeardEvent) -> HeardEvent:
+        """The redaction with its sender's power as it is now: state that is said after it does not count for it."""
+        power = await rooms.power(db, heard.room_id)
+        may = rules.may_redact_others(UserId(str(heard.event.get("sender"))), power)
+        return replace(heard, event=redaction.judged(heard.event, may))
 
     async def _is_wanted(self, db: Connection, heard: HeardEvent, gap: TimelineGap | None = None) -> bool:
         """`gap`: it stands in that one, and what it is about may too."""

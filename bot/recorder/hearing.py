@@ -25,7 +25,7 @@ from bot.recording.model import (
 )
 from storage import archive, jobs, journal, messages, redacted, rooms, withheld
 from storage.database import Connection
-from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, UserId
+from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Hearing:
             await self._to_recording(db, heard, event)
         redactor = await self._redacted_by(db, heard, event.sender)
         if redactor is not None:  # the ledger knows of it, and nobody hears it
-            await self._redact(db, heard, Redacted(heard.event_id, redactor))
+            await self._redact(db, heard, Redacted(heard.event_id, redactor, may=True))
 
     async def _to_recording(
         self, db: Connection, heard: HeardEvent, event: BroadcastChanged | ChunkSent | ChunkSealed
@@ -106,8 +106,17 @@ class Hearing:
         found = await redacted.by(db, heard.room_id, heard.event_id)
         if not found:
             return None
-        power = await rooms.power(db, heard.room_id)
-        return next((user for user in sorted(found) if rules.may_redact(user, sender, power)), None)
+        for user, may in sorted(found.items()):
+            if await self._counts(db, heard.room_id, Redacted(heard.event_id, user, may), sender):
+                return user
+        return None
+
+    async def _counts(self, db: Connection, room_id: RoomId, redaction: Redacted, sender: UserId) -> bool:
+        """Whether a redaction counts for an event of `sender`: of their own, or by the power that the redactor had when
+        it was said; where that is not known, by the power that they have."""
+        if redaction.may is not None:
+            return redaction.may or redaction.sender == sender
+        return rules.may_redact(redaction.sender, sender, await rooms.power(db, room_id))
 
     async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
         """It lies with the newest broadcast of its speaker that is open; the others look at it there."""
@@ -120,8 +129,15 @@ class Hearing:
             chunk = await archive.chunk(db, event.redacts)
             recording = await archive.recording(db, chunk.recording_id) if chunk else None
         if recording is None:
-            await redacted.note(db, heard.room_id, event.redacts, event.sender, self._clock())
-        elif recording.room_id == heard.room_id:
+            await redacted.note(db, heard.room_id, event.redacts, event.sender, self._clock(), may=event.may)
+        elif recording.room_id != heard.room_id:
+            return
+        elif not await self._counts(db, heard.room_id, event, recording.broadcaster):
+            log.info("a redaction by who may not: room=%s event=%s", heard.room_id, heard.event_id)
+            if event.may is None:
+                payload = {"room_id": heard.room_id}
+                await jobs.add(db, NewJob(JobKind.REDACTED, event.redacts, payload), self._clock())
+        else:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
             await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
             await jobs.cancel(db, JobKind.FETCH, [event.redacts])

@@ -86,6 +86,7 @@ class VoiceMessage:
 class Redacted:
     redacts: EventId
     sender: UserId
+    may: bool | None = None  # others' events too, by the sender's power when it was said; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ NEVER_GIVEN_UP = frozenset(
         JobKind.FETCH,
         JobKind.GAP,
         JobKind.FOLLOW,
+        JobKind.REDACTED,
         JobKind.ENCODE,
         JobKind.FINISH,
         JobKind.TICK,
@@ -73,7 +74,7 @@ LANES = (
     Lane("sound", (JobKind.ENCODE,), 2, long=16),
     Lane("finish", (JobKind.FINISH, JobKind.COVER), 2, long=16),
     Lane("gap", (JobKind.GAP,), 4, long=16),
-    Lane("follow", (JobKind.FOLLOW,), 2, long=16),
+    Lane("follow", (JobKind.FOLLOW, JobKind.REDACTED), 2, long=16),
     Lane("look", (JobKind.REFRESH,), 2, long=16),
     Lane("backfill", (JobKind.BACKFILL,), 2, long=16, of_one=2),
     Lane("command", (JobKind.COMMAND,), 2, of_one=1),  # those of one room in their order

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bot.errors import GiveUp, TryLater
 from bot.matrix import asking, dialects
+from bot.matrix.dialects.redaction import MAY
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from storage import archive, gaps, jobs, journal, messages, past, rooms
 from storage.records import (
@@ -211,5 +212,6 @@ def redaction_of(heard: HeardEvent) -> HeardEvent | None:
         "type": "m.room.redaction",
         "sender": because.get("sender") if isinstance(because, dict) else event.get("sender"),
         "redacts": heard.event_id,
+        MAY: True,  # the homeserver has obeyed it
     }
     return HeardEvent(heard.room_id, EventId(f"redaction:{heard.event_id}"), said, history=True)

@@ -2,9 +2,11 @@
 
 from bot.matrix.dialects.fields import event_id, mapping, user_id
 from bot.recording.model import Redacted, Rejected
-from storage.records import HeardEvent
+from storage.records import HeardEvent, Json
 
 REDACTION = "m.room.redaction"
+MAY = "org.aircheck.may_redact"
+"""In the journal: whether the sender had the power to redact others' events when it was said."""
 
 
 def redaction(heard: HeardEvent) -> Redacted | Rejected:
@@ -21,4 +23,10 @@ def redaction(heard: HeardEvent) -> Redacted | Rejected:
     target = event_id(named[0]) if named and named[0] == named[-1] else None
     if sender is None or target is None:
         return Rejected("redacts" if sender else "sender")
-    return Redacted(target, sender)
+    may = heard.event.get(MAY)
+    return Redacted(target, sender, may if isinstance(may, bool) else None)
+
+
+def judged(event: Json, may: bool | None) -> Json:
+    """The redaction with our own word on its sender's power; what the event says of that itself is dropped."""
+    return {**event, MAY: may}

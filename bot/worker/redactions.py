@@ -1,0 +1,50 @@
+"""A redaction whose right is not known here: the homeserver, which knows the room's whole history, has the word.
+
+It shows an event that it has redacted without its content. Until it does so the recording stays: a redaction that is
+not allowed reaches clients too, and one that is may take the homeserver a moment.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from bot.errors import TryLater
+from bot.worker.rereading import redaction_of
+from storage import journal
+from storage.records import EventId, HeardEvent, Job, RoomId
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+AGAIN_S = 10.0
+
+
+class Past(Protocol):
+    """The homeserver's memory. Raises TryLater, or GiveUp where it refuses."""
+
+    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent: ...
+
+
+class Redactions:
+    """Handles REDACTED jobs: the subject is an event that somebody wants to be redacted, the payload names its room."""
+
+    def __init__(self, store: Store, past: Past, *, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._past = past
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        room_id, event_id = RoomId(job.payload["room_id"]), EventId(job.subject)
+        event = await self._past.event(room_id, event_id)
+        if event.event_id != event_id or event.event.get("room_id", room_id) != room_id:
+            raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
+        redaction = redaction_of(event)
+        if redaction is not None:
+            async with self._store.write() as db:
+                await journal.retell(db, redaction, self._clock())
+        elif job.attempts + 1 < TRIES:
+            raise TryLater("the homeserver has not redacted it so far", after_s=AGAIN_S, room=room_id, event=event_id)
+        else:
+            log.info("not redacted, says the homeserver: room=%s event=%s", room_id, event_id)

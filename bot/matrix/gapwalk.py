@@ -100,7 +100,7 @@ async def take_page(
         await close(db, gap, now, whole=False)
         return
     gap = replace(gap, following=Position(first - 1), pages=gap.pages + 1)
-    originals = {heard.event_id for heard in await messages.originals(db, page, now)}
+    originals = {heard.event_id for heard in await messages.originals(db, page[::-1], now)}
     for place, heard in enumerate(reversed(page), start=first):
         if heard.event_id not in originals:
             continue

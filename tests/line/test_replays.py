@@ -1,12 +1,13 @@
 """A homeserver shows old ciphertexts again: a command is carried out once, and only while it is new."""
 
+from bot.app import Aircheck
 from bot.demo.people import Person
 from storage import rooms
 from storage.records import RoomId
 from storage.store import Store
 from tests.lab import Cast
 from tests.line.conftest import Houses
-from tests.line.house import House, move_in
+from tests.line.house import House, move_in, until
 
 ENCRYPTED = "m.room.encrypted"
 AWAY = "I was away, please repeat."
@@ -54,7 +55,8 @@ async def test_an_old_command_is_not_carried_out_again_after_a_restart(house: Ho
 
 
 async def test_a_command_of_an_exported_key_is_not_carried_out(house: Houses, person: Cast) -> None:
-    """An export opens what was said before the bot had its keys, and nobody vouches for its time."""
+    """An export opens what was said before the bot had its keys, and nobody vouches for its time; once the key came
+    from its owner too, what is said under it counts."""
     bot, alice = await house(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -66,3 +68,20 @@ async def test_a_command_of_an_exported_key_is_not_carried_out(house: Houses, pe
         shown = await show_again(alice, room, off)
         assert await answer_to(alice, bot, shown) == AWAY
         assert await records(aircheck.store, room)
+    async with bot.running() as aircheck:  # what is known of a key outlives the process
+        status = await alice.say(room, "!aircheck status")
+        assert await answer_to(alice, bot, status) == AWAY
+        await alice.keys.release(room)
+        await until_proved(aircheck, room)
+        off = await alice.say(room, "!aircheck record off")
+        assert "Recording is off" in await answer_to(alice, bot, off)
+
+
+async def until_proved(aircheck: Aircheck, room: str) -> None:
+    """Waits until the bot's key of the room came from its owner."""
+
+    async def check() -> bool | None:
+        sessions = aircheck.session.keys.olm.inbound_group_store[room].values()
+        return None if any(one.forwarding_chain for own in sessions for one in own.values()) else True
+
+    await until(aircheck.store, check)

@@ -239,7 +239,7 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         stack.push_async_callback(store.close)
         media = Media(folder)
         recorder = Recorder(store, app.limits_of(settings), clock)
-        pictures = Pictures(store, download=media.fetch, clock=clock)
+        pictures = Pictures(store, ffmpeg, download=media.fetch, clock=clock)
         tracks = Tracks(store, settings, ffmpeg, clock)
         apply = recorder.apply
         server = WebServer(store, settings, lambda: True)

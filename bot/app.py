@@ -196,7 +196,7 @@ def _handlers(
         return addresses.personal_feed(base, token), addresses.personal_page(base, token)
 
     backfilling = Backfilling(store, Past(session), adopt=recorder.adopt, clock=clock)
-    pictures = Pictures(store, download=download, clock=clock)
+    pictures = Pictures(store, ffmpeg, download=download, clock=clock)
     tracks = Tracks(store, settings, ffmpeg, clock)
     outbox = Outbox(
         store,

@@ -211,7 +211,7 @@ class Shell:
             return await self.download(source, part, max_bytes)
 
         apply = self.recorder.apply
-        pictures = Pictures(store, download=fetch, clock=clock)
+        pictures = Pictures(store, ffmpeg, download=fetch, clock=clock)
         tracks = Tracks(store, settings, ffmpeg, clock)
         self.handlers: dict[JobKind, Handler] = {
             JobKind.FETCH: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),

@@ -1,53 +1,48 @@
-"""A process of its own: a stranger's picture on standard input, a square JPEG on standard output.
+"""A stranger's picture, made safe: what form it has by its bytes, and which part of ffmpeg may open it.
 
-Imports nothing of ours, so that it runs as a bare script, isolated. Exit code 1: refused.
+ffmpeg decodes it under the limits that chunks have (`bot.audio.ffmpeg.Ffmpeg.square`); no library of ours does.
 """
 
-import io
-import sys
-import warnings
-from typing import BinaryIO
+import asyncio
+from pathlib import Path
 
-from PIL import Image, ImageOps
+from bot.audio.ffmpeg import Ffmpeg, Picture
+from bot.errors import GiveUp, TryLater
 
-SIDE = 1400  # pixels; podcast directories ask for 1400 to 3000
-MAX_PIXELS = 40_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-
-
-def square(source: BinaryIO) -> bytes:
-    """The middle of the picture, on white where it is clear. Raises whatever Pillow does."""
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    with Image.open(source, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS or min(image.size) < 1:
-            raise ValueError("too many pixels")
-        image.draft("RGB", (SIDE, SIDE))
-        upright = ImageOps.exif_transpose(image) or image
-        fitted = ImageOps.fit(_opaque(upright), (SIDE, SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    fitted.save(file, "JPEG", quality=88, optimize=True, dpi=(72, 72))
-    return file.getvalue()
+MAX_AVATAR_BYTES = 8 * 1024 * 1024
+JPEG = Picture("jpeg_pipe", "mjpeg")
+PNG = Picture("png_pipe", "png")
+GIF = Picture("gif", "gif")
+WEBP = Picture("webp_pipe", "webp")
+WEBP_MOVING = Picture("webp_anim", "webp_anim")
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    ground = Image.new("RGB", layer.size, "white")
-    ground.paste(layer, mask=layer.getchannel("A"))
-    return ground
-
-
-def main() -> int:
-    warnings.simplefilter("error", Image.DecompressionBombWarning)  # Pillow only warns of a bomb up to twice its limit
+async def safe_cover(ffmpeg: Ffmpeg, path: Path) -> bytes | None:
+    """A square JPEG of a picture (JPEG, PNG, WebP or GIF); None if it is refused: too many bytes or pixels, damaged,
+    or too much work."""
+    head, size = await asyncio.to_thread(_head, path)
+    form = form_of(head)
+    if form is None or size > MAX_AVATAR_BYTES:
+        return None
     try:
-        picture = square(io.BytesIO(sys.stdin.buffer.read()))
-    except Exception:
-        return 1
-    sys.stdout.buffer.write(picture)
-    sys.stdout.buffer.flush()
-    return 0
+        return await ffmpeg.square(path, form)
+    except (GiveUp, TryLater):
+        return None
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def form_of(head: bytes) -> Picture | None:
+    """By the first bytes of a file, never by its name or type; None for what is none of the four."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PNG
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return GIF
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP_MOVING if head[12:16] == b"VP8X" and head[20:21] and head[20] & 0x02 else WEBP
+    return None
+
+
+def _head(path: Path) -> tuple[bytes, int]:
+    with path.open("rb") as file:
+        return file.read(32), path.stat().st_size

@@ -1,26 +1,14 @@
-"""Cover art: drawn from a room's name, or a square of its avatar. Both 1400 by 1400 JPEG.
+"""Cover art that is drawn from a room's name: a JPEG of 1400 by 1400. No stranger's picture is opened here."""
 
-An avatar is as hostile as any chunk: it is decoded by `bot/audio/avatar.py` in a process of its own with limits.
-"""
-
-import asyncio
 import colorsys
 import hashlib
 import io
-import sys
 import unicodedata
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bot.audio import avatar
-from bot.audio.avatar import SIDE
-from bot.audio.child import Limits, running
-from bot.errors import TryLater
+from bot.audio.ffmpeg import PICTURE_SIDE as SIDE
 
-MAX_AVATAR_BYTES = 8 * 1024 * 1024
-AVATAR_LIMITS = Limits(cpu_s=20, wait_s=30)
-_SQUARE = [sys.executable, "-I", "-B", str(Path(avatar.__file__).absolute())]
 _MARGIN = 130
 _BARS = 27
 _SCALE = 2  # drawn larger and shrunk, for smooth edges
@@ -145,27 +133,3 @@ def _glyph(character: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -
     image = Image.new("L", (80, 80))
     ImageDraw.Draw(image).text((8, 8), character, font=font, fill="white")
     return image.tobytes()
-
-
-async def safe_cover(raw: bytes | Path) -> bytes | None:
-    """A square JPEG of a stranger's picture (JPEG, PNG, WebP or GIF); None if it is refused: too many bytes or
-    pixels, damaged, or too much work."""
-    data = await asyncio.to_thread(_read, raw) if isinstance(raw, Path) else raw
-    if data is None or not data or len(data) > MAX_AVATAR_BYTES:
-        return None
-    try:
-        async with running(_SQUARE, AVATAR_LIMITS, feed=True) as child:
-            await child.write(data)
-            child.close_input()
-            picture = b""
-            while len(picture) <= MAX_AVATAR_BYTES and (block := await child.read()):
-                picture += block
-            return picture if await child.end() == 0 else None
-    except TryLater:
-        return None
-
-
-def _read(path: Path) -> bytes | None:
-    with path.open("rb") as file:
-        data = file.read(MAX_AVATAR_BYTES + 1)
-    return data if len(data) <= MAX_AVATAR_BYTES else None

@@ -41,6 +41,9 @@ _LAYOUTS = {
     b"octagonal": 8,
     b"cube": 8,
 }
+PICTURE_SIDE = 1400  # pixels; podcast directories ask for 1400 to 3000
+MAX_PIXELS = 40_000_000
+MAX_PICTURE_BYTES = 8 * 1024 * 1024
 DESCRIBED = 1000  # files that are remembered: opening one may cost what decoding a minute does
 _SAID = 1 << 16  # bytes of what ffmpeg says: the first and the last
 _INTERRUPTED = (255, 123)  # exit codes of ffmpeg when its time was up, and it ended by itself, or not at once
@@ -53,6 +56,14 @@ class Source:
     rate: int  # Hz
     channels: int
     maybe_mono: bool = False  # HE-AAC doesn't always say whether one channel is spread to two: ffmpeg makes two of it
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What may open a picture."""
+
+    demuxer: str
+    codec: str
 
 
 _Key = tuple[Container, int, int, int, int]
@@ -179,6 +190,55 @@ class Ffmpeg:
         codec, (_, rate, layout) = found[0][0], found[-1]
         channels = _channels(layout.strip())
         return Source(int(rate), channels, maybe_mono=b"HE-AAC" in codec and channels == 2)
+
+    async def square(self, path: Path, form: Picture) -> bytes:
+        """The middle of a picture's first frame as a JPEG of PICTURE_SIDE, upright, on white where it is clear, with
+        nothing else that the file holds. Raises GiveUp when it is damaged or too large, TryLater when it hangs."""
+        picture = b""
+        async with self._decoding.one(), running(self._square(path, form), Limits.picture()) as child:
+            while len(picture) <= MAX_PICTURE_BYTES and (block := await child.read()):
+                picture += block
+            code = await child.end()
+        if code or not picture:
+            raise GiveUp(f"ffmpeg can't decode the picture (exit {code})", reason="undecodable")
+        return picture
+
+    def _square(self, path: Path, form: Picture) -> list[str]:
+        """The command of `square`."""
+        source = ffmpeg.input(
+            f"file:{path.absolute()}",
+            f=form.demuxer,
+            format_whitelist=form.demuxer,
+            protocol_whitelist="file",
+            codec_whitelist=form.codec,
+            max_pixels=MAX_PIXELS,
+            err_detect="explode",
+            threads=1,
+        )
+        fitted = (
+            source["v:0"]
+            .filter("crop", "min(iw,ih)", "min(iw,ih)")  # first: a long strip would be scaled to gigabytes
+            .filter("scale", PICTURE_SIDE, PICTURE_SIDE, flags="lanczos")
+            .filter("setsar", 1)
+            .filter("sidedata", mode="delete")  # Exif, colour profiles: where a picture was taken is nobody's concern
+            .filter("format", "rgba")
+            .split()
+        )
+        white = fitted[0].filter("drawbox", color="white", t="fill", replace=1)
+        output = ffmpeg.overlay(white, fitted[1], format="rgb").output(
+            "pipe:1",
+            f="image2pipe",
+            vcodec="mjpeg",
+            pix_fmt="yuvj420p",
+            vframes=1,
+            filter_complex_threads=1,
+            map_metadata=-1,
+            fflags="+bitexact",
+            flags="+bitexact",
+            loglevel="fatal",
+            **{"q:v": 3},
+        )
+        return self._command(output.global_args("-xerror"))
 
     async def encode_mp3(
         self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float, channels: int = 1

@@ -11,7 +11,9 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from bot.audio.cover import drawn_cover, safe_cover
+from bot.audio.avatar import MAX_AVATAR_BYTES, safe_cover
+from bot.audio.cover import drawn_cover
+from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import GiveUp
 from bot.feeds import titles
 from bot.worker.fetching import Download
@@ -21,14 +23,13 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-LARGEST_AVATAR = 8 * 1024 * 1024
-
 
 class Pictures:
     """Handles COVER jobs, and gives a room's cover to whoever needs it now."""
 
-    def __init__(self, store: Store, *, download: Download, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, ffmpeg: Ffmpeg, *, download: Download, clock: Callable[[], datetime]) -> None:
         self._store = store
+        self._ffmpeg = ffmpeg
         self._download = download
         self._clock = clock
 
@@ -88,8 +89,8 @@ class Pictures:
         part = self._store.blobs.part(f"avatar-{hashlib.sha256(url.encode()).hexdigest()[:16]}")
         try:
             with suppress(GiveUp):
-                await self._download(MediaSource(MxcUri(url)), part, LARGEST_AVATAR)
-                return await safe_cover(part)
+                await self._download(MediaSource(MxcUri(url)), part, MAX_AVATAR_BYTES)
+                return await safe_cover(self._ffmpeg, part)
         finally:
             await asyncio.to_thread(_remove, part)
         log.info("a room's avatar can't be used, a picture is drawn: room=%s", room_id)

@@ -217,7 +217,7 @@ class Line:
 
     def _handlers(self) -> dict[JobKind, Handler]:
         ffmpeg = Ffmpeg.find()
-        pictures = Pictures(self.store, download=self._download, clock=self.clock)
+        pictures = Pictures(self.store, ffmpeg, download=self._download, clock=self.clock)
         apply, clock = self.recorder.apply, self.clock
         fetching = Fetching(self.store, self.settings, ffmpeg, download=self._download, apply=apply, clock=clock)
         tracks = Tracks(self.store, self.settings, ffmpeg, clock)

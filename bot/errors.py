@@ -53,3 +53,13 @@ class GiveUp(AircheckError):
     def __init__(self, sentence: str, *, reason: str, room: str | None = None, event: str | None = None) -> None:
         super().__init__(sentence, room=room, event=event)
         self.reason = reason
+
+
+class WrongBytes(GiveUp):
+    """The whole of an answer came, and its hash is not the one that the sender gave. The file stays where it is.
+    `bytes` and `sha256` (lower-case hex) are those of the file."""
+
+    def __init__(self, size: int, sha256: str) -> None:
+        super().__init__("the media's hash is not the one that its sender gave", reason="hash_mismatch")
+        self.bytes = size
+        self.sha256 = sha256

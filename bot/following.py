@@ -17,6 +17,7 @@ from bot.matrix import key_export
 from bot.matrix.keyfile import Report, clear, report_of, seal
 from bot.recording.lengths import spoken_length
 from bot.settings import Settings
+from bot.worker.asking import ask_anew
 from bot.worker.finishing import ANEW
 from bot.worker.finishing import ENDED as DECIDED
 from bot.worker.renewing import RenewingAddresses
@@ -123,15 +124,25 @@ async def rebuild(settings: Settings, word: str) -> str:
             before = await archive.episode(db, recording.id) if recording else None
         if recording is None:
             raise ConfigError(f"RECORDING: there is no {word} (`aircheck recordings` lists them)")
+        asked = await _asked_anew(store, recording)
         if before is None or recording.state not in DECIDED:
-            raise AircheckError(f"{recording.code} can't be made again: {_why_not(recording)}")
+            raise AircheckError(f"{recording.code} can't be made again: {_why_not(recording)}{asked}")
         await _made_again(store, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}))
         async with store.read() as db:
             after = await archive.episode(db, recording.id)
     if after is None or after.made_at == before.made_at:
         raise AircheckError(f"{recording.code} changed meanwhile: try again")
     same = "the same bytes as before" if after.blob == before.blob else "another file under the same GUID"
-    return f"{recording.code} is made again: {spoken_length(to_ms(after.samples))}, {same}."
+    return f"{recording.code} is made again: {spoken_length(to_ms(after.samples))}, {same}{asked}."
+
+
+async def _asked_anew(store: Store, recording: Recording) -> str:
+    """What is said of the chunks that the homeserver is asked for again."""
+    if recording.state is RecordingState.DELETED:
+        return ""
+    async with store.write() as db:
+        count = await ask_anew(db, recording, datetime.now(UTC))
+    return f"; the homeserver is asked again for {count} chunk{'s' * (count != 1)}" if count else ""
 
 
 async def _made_again(store: Store, job: NewJob) -> None:

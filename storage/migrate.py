@@ -17,7 +17,7 @@ from storage.errors import DiskFullError, StoreBusyError, StoreError, StoreTooNe
 from storage.halfway import take_back
 from storage.revisions import run_migrations, transaction
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest revision in `migrations/versions`; a test keeps the two together."""
 
 

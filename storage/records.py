@@ -195,15 +195,16 @@ class Chunk:
     sequence: int | None  # None: not yet decrypted, or the client gave none
     state: ChunkState
     reason: str | None = None  # a short code: not_found, hash_mismatch, too_large, not_audio, …
-    source: MediaSource | None = None  # None until decrypted, and once nothing is to be fetched any more
+    source: MediaSource | None = None  # None until decrypted, and once nothing can be fetched any more
     session_id: SessionId | None = None
     announced_ms: DurationMs | None = None
     announced_bytes: int | None = None
     sent_at: datetime | None = None  # origin_server_ts, the sender's word
-    blob: BlobKey | None = None  # decrypted bytes
+    blob: BlobKey | None = None  # decrypted bytes; of a chunk that is not stored those that came and can't be used
     bytes: int | None = None
     facts: ChunkFacts | None = None
     adopted: bool = False  # came as a plain voice message; its sound proved that it is a chunk
+    answer: str | None = None  # names the last answer of the homeserver that could not be used
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,6 +292,7 @@ chunks = Table(
     Column("bytes", BIG),
     Column("facts", Facts),
     Column("adopted", Boolean, nullable=False),
+    Column("answer", String(160)),
     Index("ix_chunks_candidates", "state", sqlite_where=text("state = 'candidate'")),
 )
 

@@ -271,6 +271,12 @@ class Shell:
             await OneByOne(self.store, self.handlers, self.clock).end(job)
         return bool(claimed)
 
+    async def work_on(self) -> None:
+        """As `work`, but what can't be done now is put back until it is due again."""
+        await self.settle()
+        while await self.work_one(DONE_HERE):
+            await self.settle()
+
     async def rise_again(self) -> None:
         """What a start does after a death."""
         self.store.left = None

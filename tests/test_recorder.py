@@ -228,12 +228,14 @@ async def test_nothing_to_hear_is_told_once(stage: Shell) -> None:
     await stage.rise_again()
     stage.download = refuse
     await stage.hear(chunk("$c9", 9))
-    await stage.work()
+    for _ in range(2):
+        await stage.work_on()
+        stage.clock.pass_by(10)
     assert (await stage.recording()).state is RecordingState.EMPTY
     assert await tell_of(stage) == []
     stage.download = download
     await stage.hear(chunk(C1, 1))
-    await stage.work()
+    await stage.work_on()
     assert (await stage.recording()).state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE)
     (published,) = await tell_of(stage)
     assert "is there" in published["body"]

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from bot.errors import GiveUp
+from bot.errors import GiveUp, TryLater
 from bot.matrix.sync import objects, token
 from bot.matrix.wire import MIB, TooLong, Wire, path
 from storage.records import EventId, Json, RoomId
@@ -107,6 +107,8 @@ class History:
         seen = {start}
         for _ in range(MOST_PAGES):
             answer = await self._wire.call("GET", where, query={**query, **({"from": start} if start else {})})
+            if not isinstance(answer.get("chunk"), list):
+                raise TryLater("the homeserver's answer is no page of events")
             following = token(answer.get(following_key))
             if following is None:
                 yield answer, None

@@ -18,7 +18,7 @@ from nio import AsyncClient, AsyncClientConfig
 
 from bot.errors import ConfigError, StartError, TryLater
 from bot.matrix.probe import why_refused
-from bot.matrix.wire import Refused, Wire, path
+from bot.matrix.wire import NotMatrix, Refused, Wire, path
 from bot.settings import Settings
 from storage.private import make_folder
 from storage.records import DeviceId, UserId
@@ -194,7 +194,7 @@ class Api(botlib.Api):
         """Is there a homeserver at all? Raises ConfigError when something else answers for sure."""
         try:
             answer = await self._wire.call("GET", "/_matrix/client/versions", auth=False, timeout_s=15)
-        except Refused:
+        except (Refused, NotMatrix):
             answer = {}
         if not isinstance(answer.get("versions"), list):
             raise ConfigError(f"matrix.homeserver: no Matrix homeserver answers at {self.creds.homeserver}")

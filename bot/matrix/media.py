@@ -12,20 +12,22 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from yarl import URL
 
-from bot.errors import GiveUp, TryLater
+from bot.errors import GiveUp, TryLater, WrongBytes
 from bot.matrix.address import parse_mxc
-from bot.matrix.wire import CONNECT_S, USER_AGENT, Refused, Wire, failure, path, read_body
+from bot.matrix.wire import CONNECT_S, USER_AGENT, NotMatrix, Refused, Wire, failure, path, read_body
 from storage.errors import DiskFullError
 from storage.records import EncryptedFile, MediaSource
 
@@ -34,6 +36,7 @@ MAX_ERROR_BYTES = 64 * 1024
 STALLED_S = 30.0  # without one byte; the homeserver may fetch from another one first
 GRACE_S = 90.0
 LEAST_BYTES_PER_S = 4 * 1024  # after the grace: who drips is given up for now
+UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -106,10 +109,11 @@ class Decryption:
         self._clear.update(piece)
         return piece
 
-    def finish(self) -> str:
-        """Hex SHA-256 of the decrypted bytes. Raises GiveUp (hash_mismatch)."""
+    def finish(self, size: int) -> str:
+        """Hex SHA-256 of the decrypted bytes, so many as were put in. Raises WrongBytes: two answers that decrypt to
+        the same are the same, for the cipher maps bytes one to one."""
         if self._wanted is not None and not hmac.compare_digest(self._sealed.digest(), self._wanted):
-            raise GiveUp("the media's hash is not the one that its sender gave", reason="hash_mismatch")
+            raise WrongBytes(size, self._clear.hexdigest())
         return self._clear.hexdigest()
 
 
@@ -132,9 +136,9 @@ class Media:
         self._wire = wire
 
     async def fetch_media(self, source: MediaSource, part: Path, *, max_bytes: int) -> FetchedMedia:
-        """Into `part` (0600, on the disk when this returns; removed on any failure).
+        """Into `part` (0600, on the disk when this returns; removed on any failure but WrongBytes).
 
-        Raises TryLater, DiskFullError, or GiveUp: not_found, too_large, hash_mismatch, bad_address, forbidden, bad_key.
+        Raises TryLater, DiskFullError, WrongBytes, or GiveUp: not_found, too_large, bad_address, forbidden, bad_key.
         """
         server, media_id = parse_mxc(source.mxc)
         decryption = Decryption(source.file)
@@ -143,7 +147,9 @@ class Media:
                 if response.content_length is not None and response.content_length > max_bytes:
                     raise _too_large(max_bytes)
                 size = await _store(response, part, decryption, max_bytes)
-            return FetchedMedia(size, decryption.finish())
+            return FetchedMedia(size, decryption.finish(size))
+        except WrongBytes:
+            raise
         except BaseException as error:
             _discard(part)
             if isinstance(error, PrivateAddress):
@@ -187,10 +193,7 @@ class Media:
     ) -> aiohttp.ClientResponse:
         """The answer at the other address, asked without the token. Raises GiveUp (forbidden)."""
         own_host = url.host
-        try:
-            target = url.join(URL(response.headers.get("Location", "")))
-        except ValueError:
-            raise GiveUp("the media's redirect is malformed", reason="forbidden") from None
+        target = _target(url, response.headers.get("Location", ""))
         if target.scheme not in ("http", "https") or not target.host or target.user or target.password:
             raise GiveUp("the media's redirect is malformed", reason="forbidden")
         if _is_literal(target.host) and target.host != own_host and not is_public(target.host):
@@ -230,6 +233,18 @@ async def _store(response: aiohttp.ClientResponse, part: Path, decryption: Decry
     return size
 
 
+def _target(url: URL, location: str) -> URL:
+    """Where a redirect leads, with every escape as it was sent: a signed address is another one with `%27` written as
+    an apostrophe. Only what can't stand in a request is escaped. Raises GiveUp (forbidden)."""
+    try:
+        location.encode()  # not so if bytes came that are no UTF-8
+        target = url.join(URL(UNSENDABLE.sub(lambda found: quote(found[0]), location), encoded=True))
+        assert target.port is None or target.port >= 0  # it is taken apart only now
+        return target
+    except ValueError:
+        raise GiveUp("the media's redirect is malformed", reason="forbidden") from None
+
+
 def _timeout() -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=STALLED_S)
 
@@ -244,7 +259,10 @@ def _is_literal(host: str) -> bool:
 
 
 def _is_unknown_endpoint(error: Exception) -> bool:
-    return isinstance(error, Refused) and error.status in (404, 405) and error.errcode in ("", "M_UNRECOGNIZED")
+    """Old homeservers answer so without a Matrix error."""
+    if isinstance(error, Refused):
+        return error.status in (404, 405) and error.errcode == "M_UNRECOGNIZED"
+    return isinstance(error, NotMatrix) and error.status in (404, 405)
 
 
 def _too_large(max_bytes: int) -> GiveUp:

@@ -50,6 +50,8 @@ class Sending:
 
     async def joined_members(self, room_id: RoomId) -> frozenset[UserId]:
         answer = await self._wire.call("GET", path("rooms", room_id, "joined_members"))
+        if not isinstance(answer.get("joined"), dict):
+            raise TryLater("the homeserver's answer names no members", room=room_id)
         return frozenset(UserId(user) for user in section(answer, "joined"))
 
     async def create_direct(self, user_id: UserId) -> RoomId:
@@ -80,7 +82,10 @@ class Sending:
     async def room_state(self, room_id: RoomId) -> list[Json]:
         """The room's current state, whole events."""
         where = path("rooms", room_id, "state")
-        return list(objects(await self._wire.call_any("GET", where, max_bytes=MAX_STATE_BYTES)))
+        answer = objects(await self._wire.call_any("GET", where, max_bytes=MAX_STATE_BYTES))
+        if not answer:  # a room has its m.room.create at least
+            raise TryLater("the homeserver's answer is no room state", room=room_id)
+        return list(answer)
 
     async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """One event, decrypted if it can be."""

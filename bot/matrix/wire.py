@@ -31,13 +31,22 @@ USER_AGENT = "Aircheck"
 
 
 class Refused(GiveUp):
-    """The homeserver said no. `errcode` is Matrix's (M_FORBIDDEN, …), empty where it gave none."""
+    """The homeserver said no. `errcode` is Matrix's (M_FORBIDDEN, …), empty where it asks for authentication."""
 
     def __init__(self, sentence: str, *, reason: str, status: int, errcode: str, body: Json) -> None:
         super().__init__(sentence, reason=reason)
         self.status = status
         self.errcode = errcode
         self.body = body
+
+
+class NotMatrix(TryLater):
+    """A refusal without a Matrix error in it: something that stands before the homeserver answered, as a proxy whose
+    homeserver is being restarted does. It says nothing of what was asked."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the homeserver answered {status}, without a Matrix error")
+        self.status = status
 
 
 class TokenRevoked(TryLater):
@@ -217,7 +226,8 @@ def _whole(digits: str) -> int:
 
 
 def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) -> Exception:
-    """What an answer other than 200 asks for. Of its text only the errcode is passed on."""
+    """What an answer other than 200 asks for. Of its text only the errcode is passed on. A refusal is the homeserver's
+    only with a Matrix error in it (Client-Server API, standard error response)."""
     try:
         body = parse_json(raw)
     except (TryLater, RecursionError):
@@ -236,6 +246,8 @@ def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) 
         return TokenRevoked(soft=body.get("soft_logout") is True)
     if status >= 500 or status in {408, 425} or status < 400:
         return TryLater(f"the homeserver answered {said}")
+    if not errcode and "flows" not in body:  # user-interactive authentication, a stage that was not tried yet
+        return NotMatrix(status)
     reason = {403: "forbidden", 404: "not_found", 413: "too_large"}.get(status, "refused")
     return Refused(f"the homeserver refused: {said}", reason=reason, status=status, errcode=errcode, body=body)
 

@@ -3,14 +3,17 @@
 from dataclasses import replace
 
 from bot.recording.model import (
+    Answer,
     ChunkFailed,
     ChunkSealed,
     ChunkSent,
     ChunkStored,
+    Effect,
     FetchChunk,
     Forget,
     Opened,
     Outcome,
+    RecordingEvent,
     Redacted,
     Tell,
     VoiceMessage,
@@ -19,7 +22,8 @@ from bot.recording.orphans import MAX_CANDIDATES, is_candidate
 from bot.recording.policy import MAX_CHUNKS, Limits
 from storage.records import BlobKey, Chunk, ChunkFacts, ChunkState, EndedBy, EventId, Position, RecordingId
 
-FETCHABLE = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED})
+JUDGED = frozenset({ChunkState.DAMAGED, ChunkState.REFUSED})
+FETCHABLE = JUDGED | {ChunkState.WAITING_FOR_MEDIA}
 FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED})
 TOO_LARGE = "too_large"
 BEYOND_LIMIT = "beyond_limit"  # of the broadcast; a single chunk that is `too_long` ends nothing
@@ -31,9 +35,24 @@ def arrived(it: Outcome, event: ChunkSent | ChunkSealed, event_id: EventId, posi
     known = _find(it.chunks, event_id)
     if known is None:
         return _new(it, _waiting(event, it.recording.id, event_id, position))
+    if isinstance(event, ChunkSent) and is_fetchable(known):
+        return _asked_anew(it, known, event)
     if known.state is not ChunkState.WAITING_FOR_KEY or isinstance(event, ChunkSealed):
         return it
     return _fetched(it, _waiting(event, it.recording.id, event_id, known.position))
+
+
+def is_fetchable(chunk: Chunk) -> bool:
+    """Whether better media of a chunk that is not stored would be taken."""
+    return chunk.state in FETCHABLE and chunk.reason != BEYOND_LIMIT
+
+
+def _asked_anew(it: Outcome, chunk: Chunk, event: ChunkSent) -> Outcome:
+    """Its event was read once more: media that could not be used are asked for again, at once."""
+    if chunk.state is ChunkState.WAITING_FOR_MEDIA and chunk.answer is None:
+        return it  # the first try is under way
+    again = replace(chunk, source=event.source)
+    return replace(it, chunks=_with(it.chunks, again), effects=(FetchChunk(chunk.event_id),))
 
 
 def _new(it: Outcome, chunk: Chunk) -> Outcome:
@@ -110,7 +129,7 @@ def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
         return replace(it, chunks=_with(it.chunks, _looked_into(chunk, event.facts)))
     if chunk is not None and chunk.state is ChunkState.STORED and chunk.blob == event.blob:
         return it
-    if chunk is None or chunk.state not in FETCHABLE:
+    if chunk is None or not is_fetchable(chunk):
         return replace(it, effects=(Forget(event.blob),), ignored=_unfit(chunk))
     if event.bytes > limits.max_chunk_bytes:
         return _refused(it, chunk, event.blob, TOO_LARGE)
@@ -126,8 +145,9 @@ def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
         blob=event.blob,
         bytes=event.bytes,
         facts=event.facts,
+        answer=None,
     )
-    return replace(it, chunks=_with(it.chunks, kept))
+    return replace(it, chunks=_with(it.chunks, kept), effects=_forgotten(chunk.blob, event.blob))
 
 
 def ended_by_limit(it: Outcome) -> bool:
@@ -137,20 +157,60 @@ def ended_by_limit(it: Outcome) -> bool:
 
 def _refused(it: Outcome, chunk: Chunk, blob: BlobKey, reason: str) -> Outcome:
     refused = _given_up(chunk, ChunkState.REFUSED, reason)
-    return replace(it, chunks=_with(it.chunks, refused), effects=(Forget(blob),))
+    return replace(it, chunks=_with(it.chunks, refused), effects=(Forget(blob), *_forgotten(chunk.blob, blob)))
 
 
-def failed(it: Outcome, event: ChunkFailed) -> Outcome:
-    """Its media is not to be had so far, or never. What is stored stays stored."""
+def failed(it: Outcome, event: ChunkFailed, limits: Limits) -> Outcome:
+    """Its media is not to be had so far, or can't be used. What is stored stays stored; what was judged stays so until
+    better media come."""
     if event.state not in FAILURES:
         raise ValueError(f"{event.state} is no failure")
     chunk = _find(it.chunks, event.event_id)
-    if chunk is None or not (is_candidate(chunk) or chunk.state is ChunkState.WAITING_FOR_MEDIA):
-        return replace(it, ignored=_unfit(chunk))
-    if event.state is ChunkState.WAITING_FOR_MEDIA:
-        return replace(it, chunks=_with(it.chunks, replace(chunk, reason=event.reason)))
-    state = chunk.state if is_candidate(chunk) else event.state
-    return replace(it, chunks=_with(it.chunks, _given_up(chunk, state, event.reason)))
+    came = event.answer.blob if event.answer else None
+    if chunk is None or not (is_candidate(chunk) or is_fetchable(chunk)):
+        return replace(it, effects=_forgotten(came, None), ignored=_unfit(chunk))
+    if chunk.state in JUDGED:
+        return replace(it, effects=_forgotten(came, chunk.blob))
+    after = _answered(it, chunk, event, event.answer, limits) if event.answer else _ruled(chunk, event)
+    unwanted = (*_forgotten(chunk.blob, after.blob), *_forgotten(came, after.blob))
+    return replace(it, chunks=_with(it.chunks, after), effects=unwanted)
+
+
+def _ruled(chunk: Chunk, event: ChunkFailed) -> Chunk:
+    """By a rule of ours, or because its event is malformed: then there is nothing to ask for."""
+    if is_candidate(chunk) and event.state in JUDGED:
+        return _given_up(chunk, chunk.state, event.reason)
+    if event.state is ChunkState.DAMAGED:
+        return _given_up(chunk, event.state, event.reason)
+    return replace(chunk, state=chunk.state if is_candidate(chunk) else event.state, reason=event.reason)
+
+
+def _answered(it: Outcome, chunk: Chunk, event: ChunkFailed, answer: Answer, limits: Limits) -> Chunk:
+    """After an answer that can't be used. The first one says nothing: the chunk is still on its way (`settling`). The
+    same one twice is the verdict."""
+    if answer.digest == chunk.answer:
+        if is_candidate(chunk) and event.state in JUDGED:
+            return _given_up(chunk, chunk.state, event.reason)
+        return replace(chunk, state=chunk.state if is_candidate(chunk) else event.state, reason=event.reason)
+    reason = event.reason if chunk.answer else None
+    if answer.blob is None and event.state is ChunkState.WAITING_FOR_MEDIA:  # nothing came: what came before counts on
+        return replace(chunk, reason=reason, answer=chunk.answer or answer.digest)
+    others = [one for one in it.chunks if one.blob and one.state is not ChunkState.STORED and one is not chunk]
+    room = limits.max_chunk_bytes - sum(one.bytes or 0 for one in others)
+    kept = answer if (answer.bytes or 0) <= room else Answer(answer.digest)
+    return replace(chunk, reason=reason, answer=answer.digest, blob=kept.blob, bytes=kept.bytes)
+
+
+def blob_of(event: RecordingEvent) -> BlobKey | None:
+    """The bytes that an event brings into the archive."""
+    if isinstance(event, ChunkStored):
+        return event.blob
+    return event.answer.blob if isinstance(event, ChunkFailed) and event.answer else None
+
+
+def _forgotten(blob: BlobKey | None, kept: BlobKey | None) -> tuple[Effect, ...]:
+    """What is to be removed of a blob that another one replaces."""
+    return () if blob is None or blob == kept else (Forget(blob),)
 
 
 def opened(it: Outcome, event: Opened) -> Outcome:
@@ -173,13 +233,13 @@ def redacted(it: Outcome, event: Redacted) -> Outcome:
         return it
     if is_candidate(chunk):
         return replace(it, chunks=tuple(other for other in it.chunks if other is not chunk))
-    gone = replace(_given_up(chunk, ChunkState.REDACTED, "redacted"), blob=None, bytes=None, announced_bytes=None)
+    gone = replace(_given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None)
     effects = (Forget(chunk.blob),) if chunk.blob else ()
     return replace(it, chunks=_with(it.chunks, gone), effects=effects)
 
 
 def _given_up(chunk: Chunk, state: ChunkState, reason: str) -> Chunk:
-    return replace(chunk, state=state, reason=reason, source=None, session_id=None)
+    return replace(chunk, state=state, reason=reason, source=None, session_id=None, answer=None, blob=None, bytes=None)
 
 
 def _unfit(chunk: Chunk | None) -> str:

@@ -140,7 +140,7 @@ def step(
     ignored = _refusal(before, event)
     if ignored:
         # Media that were under way to a deleted recording must not stay.
-        unwanted = (Forget(event.blob),) if isinstance(event, ChunkStored) else ()
+        unwanted = (Forget(blob),) if (blob := on_chunks.blob_of(event)) else ()
         return replace(before, effects=unwanted, ignored=ignored)
     after = _told(before, event, event_id, position, now, limits)
     if after.ignored or after.recording.state is RecordingState.DELETED:
@@ -203,7 +203,7 @@ def _told(
         case ChunkStored():
             return _within_limit(it, on_chunks.stored(it, event, limits), now, limits)
         case ChunkFailed():
-            return on_chunks.failed(it, event)
+            return on_chunks.failed(it, event, limits)
         case Opened():
             return on_chunks.opened(it, event)
         case Redacted() if event.redacts == it.recording.event_id:

@@ -121,12 +121,23 @@ class ChunkStored:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the homeserver that can't be used. Two with one `digest` are the same answer."""
+
+    digest: str
+    blob: BlobKey | None = None  # its bytes, where there are any; kept until better ones come
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkFailed:
-    """`state` is DAMAGED, REFUSED or WAITING_FOR_MEDIA; `reason` a short code."""
+    """`state` is DAMAGED, REFUSED or WAITING_FOR_MEDIA: what the chunk is once the same answer came twice; `reason` a
+    short code. Without an answer of the homeserver it holds at once."""
 
     event_id: EventId
     state: ChunkState
     reason: str
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)

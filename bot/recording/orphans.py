@@ -65,7 +65,14 @@ def adopted(it: Outcome) -> Outcome:
 
 
 def _taken(chunk: Chunk, it: Outcome) -> Chunk:
-    return replace(chunk, recording_id=it.recording.id, state=ChunkState.WAITING_FOR_MEDIA, reason=None, adopted=True)
+    return replace(
+        chunk,
+        recording_id=it.recording.id,
+        state=ChunkState.WAITING_FOR_MEDIA,
+        reason=None,
+        adopted=True,
+        answer=None,
+    )
 
 
 def _beside(facts: OggFacts, stream: Iterable[Chunk]) -> list[OggFacts]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from bot import words
 from bot.errors import GiveUp, TryLater
 from bot.matrix.times import sent_at
+from bot.worker.asking import ask_anew
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
@@ -134,12 +135,13 @@ class Backfilling:
         return progress
 
     async def _read_anew(self, known: Recording) -> None:
-        """What is followed already may have holes that the homeserver can fill."""
+        """What is followed already may have holes that the homeserver can fill, and media that could not be used."""
         if known.state is RecordingState.DELETED:
             return
         payload = {"room_id": known.room_id, "sender": known.broadcaster}
         async with self._store.write() as db:
             await jobs.add(db, NewJob(JobKind.FOLLOW, known.event_id, payload), self._clock())
+            await ask_anew(db, known, self._clock())
 
     async def _note(self, job: Job, progress: Progress) -> Progress:
         async with self._store.write() as db:

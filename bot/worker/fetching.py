@@ -1,4 +1,9 @@
-"""A chunk's media: downloaded, decrypted, looked into, stored; every outcome stands in the ledger."""
+"""A chunk's media: downloaded, decrypted, looked into, stored; every outcome stands in the ledger.
+
+One answer of the homeserver that can't be used says nothing of the media: it may be another one's, cut short, or a
+page of a proxy. So the media are asked for again soon. The same answer twice is the verdict; then the bytes are kept,
+and better ones are asked for during a week. Bytes that were looked into are not looked into again by the same job.
+"""
 
 import asyncio
 import logging
@@ -11,8 +16,9 @@ from typing import Protocol
 from bot import words
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.errors import GiveUp, TryLater
-from bot.recording.model import ChunkFailed, ChunkStored, RecordingEvent
+from bot.errors import GiveUp, TryLater, WrongBytes
+from bot.recording.chunks import JUDGED, blob_of, is_fetchable
+from bot.recording.model import Answer, ChunkFailed, ChunkStored, RecordingEvent
 from bot.recording.orphans import is_candidate
 from bot.settings import Settings
 from storage import archive, jobs, rooms
@@ -21,6 +27,7 @@ from storage.records import (
     SAMPLE_RATE,
     BlobKey,
     Chunk,
+    ChunkFacts,
     ChunkState,
     EventId,
     Job,
@@ -30,6 +37,7 @@ from storage.records import (
     Recording,
     RecordingId,
     RecordingState,
+    to_samples,
 )
 from storage.store import Store
 
@@ -38,10 +46,21 @@ log = logging.getLogger(__name__)
 REFUSED = {"too_large", "too_long", "room_full"}  # not ours to keep; all other final reasons mean damage
 NOT_JOINED = "not_joined"
 ASK_AGAIN = {"not_found", "forbidden", NOT_JOINED}  # it may turn up: asked for again with growing pauses
-ASK_AGAIN_AFTER = timedelta(minutes=1)
-ASK_AGAIN_AT_MOST = timedelta(days=1)  # and for ever: it is what the ledger waits for
-ANSWERS = "not_there"  # in the job's payload: how often the homeserver said so
+ASK_AGAIN_AFTER = timedelta(seconds=10)
+ASK_AGAIN_AT_MOST = timedelta(days=1)  # and for ever what the ledger waits for
+AT_ONCE_S = 1.0  # the lanes' own pause: they need none beside this one
+JUDGED_FOR = timedelta(days=7)  # so long after the verdict
+ANSWERS = "not_there"  # in the job's payload: how often the homeserver gave nothing that can be used
+JUDGED_AT = "judged_at"  # in the job's payload: RFC 3339
 ROOM_FULL = "room_full"
+MISSED = SAMPLE_RATE // 10  # samples that a short file lacks; less is rounding
+SHORT = "short"  # sound, and fewer bytes than its event says
+OURS = {
+    NOT_JOINED,
+    ROOM_FULL,
+    "bad_key",
+    "bad_address",
+}  # not said by the homeserver: the same however often it is asked
 
 
 class Fetched(Protocol):
@@ -85,11 +104,11 @@ class Fetching:
         recording, chunk = found
         part = self._store.blobs.part(f"fetch-{job.id}")
         try:
-            event = await self._look_into(recording, chunk, part)
+            event = await self._look_into(recording, chunk, part, first=ANSWERS not in job.payload)
             async with self._store.write() as db:
                 # Inside the transaction: what forgets unreferenced blobs must not come between.
-                if isinstance(event, ChunkStored) and not is_candidate(chunk):
-                    await asyncio.to_thread(self._store.blobs.take, part, event.blob)
+                if (blob := blob_of(event)) and not is_candidate(chunk):
+                    await asyncio.to_thread(self._store.blobs.take, part, blob)
                 await self._apply(db, recording.id, event)
                 now = await archive.recording(db, recording.id)
                 if isinstance(event, ChunkStored) and now is not None and now.state in archive.OPEN:
@@ -103,21 +122,34 @@ class Fetching:
             what = "a voice message was looked into" if is_candidate(chunk) else "chunk stored"
             log.info("%s: %.1f s %s", what, event.facts.samples / SAMPLE_RATE, where)
             return
-        log.info("chunk not stored: reason=%s %s", event.reason, where)
-        if event.state is ChunkState.WAITING_FOR_MEDIA and await self._wanted(job) is not None:
-            raise TryLater("the media is not there so far", after_s=await self._pause_after_no(job))
+        found = await self._wanted(job)
+        if found is None or (found[1].state, found[1].reason) != (chunk.state, chunk.reason):
+            log.info("chunk not stored: reason=%s %s", event.reason, where)
+        if found is not None and (pause_s := await self._pause_after_no(job, found[1])) is not None:
+            raise TryLater("the media can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
 
-    async def _look_into(self, recording: Recording, chunk: Chunk, part: Path) -> ChunkStored | ChunkFailed:
-        """Downloads the chunk to `part` and says what it is. Raises TryLater."""
+    async def _look_into(
+        self, recording: Recording, chunk: Chunk, part: Path, *, first: bool
+    ) -> ChunkStored | ChunkFailed:
+        """Downloads the chunk to `part` and says what it is. Bytes that came before are looked into by the `first` try
+        of a job only. Raises TryLater."""
         assert chunk.source is not None
+        fetched: Fetched | None = None
         try:
             await self._refuse_when_out(recording)
             await self._refuse_when_full(recording)
             fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
+            known = None if first else _known(chunk, fetched)
+            if known is not None and known != SHORT:
+                return _failed(chunk, known, fetched)
             max_seconds = self._settings.recording.max_broadcast_s
             facts = await inspect_chunk(part, self._ffmpeg, max_seconds=max_seconds)
+        except WrongBytes as error:
+            return _failed(chunk, error.reason, error)
         except GiveUp as error:
-            return ChunkFailed(chunk.event_id, _state_for(error.reason), error.reason)
+            return _failed(chunk, error.reason, fetched)
+        if known is None and _is_short(chunk, fetched, facts):
+            return _failed(chunk, SHORT, fetched)
         return ChunkStored(chunk.event_id, BlobKey(fetched.sha256), fetched.bytes, facts)
 
     async def _wanted(self, job: Job) -> tuple[Recording, Chunk] | None:
@@ -127,15 +159,21 @@ class Fetching:
         if recording is None or chunk is None or recording.state is RecordingState.DELETED:
             return None
         unknown = is_candidate(chunk) and chunk.facts is None
-        wanted = (unknown or chunk.state is ChunkState.WAITING_FOR_MEDIA) and chunk.source is not None
+        wanted = (unknown or is_fetchable(chunk)) and chunk.source is not None
         return (recording, chunk) if wanted else None
 
-    async def _pause_after_no(self, job: Job) -> float:
-        """Seconds, doubled with each answer that the media is not there. Tries that found no homeserver don't count:
-        after an outage one such answer would mean hours."""
+    async def _pause_after_no(self, job: Job, chunk: Chunk) -> float | None:
+        """Seconds, doubled with each answer that can't be used; None when a chunk was judged long enough ago. Tries
+        that found no homeserver don't count: after an outage one such answer would mean hours."""
+        now = self._clock()
         answers = int(job.payload.get(ANSWERS, 0))
+        payload = {**job.payload, ANSWERS: answers + 1}
+        if chunk.state in JUDGED:
+            judged_at = payload.setdefault(JUDGED_AT, now.isoformat())
+            if now - datetime.fromisoformat(judged_at) >= JUDGED_FOR:
+                return None
         async with self._store.write() as db:
-            await jobs.note(db, job.id, {**job.payload, ANSWERS: answers + 1}, self._clock())
+            await jobs.note(db, job.id, payload, now)
         return min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(answers, 16)).total_seconds()
 
     async def _refuse_when_out(self, recording: Recording) -> None:
@@ -177,7 +215,41 @@ class Fetching:
                 await jobs.add(db, NewJob(JobKind.DIRECT, subject, payload, once=True), now)
 
 
+def _failed(chunk: Chunk, reason: str, fetched: Fetched | None) -> ChunkFailed:
+    """What can't be used, and why; with the bytes that came, if any did and they may be kept."""
+    answer: Answer | None = None
+    if fetched is None:
+        answer = None if reason in OURS else Answer(reason)
+    elif is_candidate(chunk) or not fetched.bytes:
+        answer = Answer(_digest(reason, fetched))
+    else:
+        answer = Answer(_digest(reason, fetched), BlobKey(fetched.sha256), fetched.bytes)
+    return ChunkFailed(chunk.event_id, _state_for(reason), reason, answer)
+
+
+def _digest(reason: str, fetched: Fetched) -> str:
+    return f"{reason}:{fetched.sha256}"
+
+
+def _known(chunk: Chunk, fetched: Fetched) -> str | None:
+    """Why these very bytes could not be used when they came last; None for others."""
+    reason, _, sha256 = (chunk.answer or "").rpartition(":")
+    return reason if reason and sha256 == fetched.sha256 else None
+
+
+def _is_short(chunk: Chunk, fetched: Fetched, facts: ChunkFacts) -> bool:
+    """Whether bytes as well as sound are fewer than the event says: nothing else tells that a file was cut between two
+    pages, where there is no hash. The sender may be wrong, so it decides nothing."""
+    hashed = chunk.source is not None and chunk.source.file is not None
+    if hashed or chunk.state is not ChunkState.WAITING_FOR_MEDIA or fetched.bytes >= (chunk.announced_bytes or 0):
+        return False
+    if facts.ogg and facts.ogg.eos:  # the end of the stream is there; Element Web announces it too long
+        return False
+    counted = facts.ogg.packet_samples if facts.ogg else facts.samples
+    return chunk.announced_ms is None or to_samples(chunk.announced_ms) - counted > MISSED
+
+
 def _state_for(reason: str) -> ChunkState:
-    if reason in ASK_AGAIN:
+    if reason in ASK_AGAIN or reason == SHORT:
         return ChunkState.WAITING_FOR_MEDIA
     return ChunkState.REFUSED if reason in REFUSED else ChunkState.DAMAGED

@@ -14,14 +14,17 @@ from pathlib import Path
 from bot.audio.avatar import MAX_AVATAR_BYTES, safe_cover
 from bot.audio.cover import drawn_cover
 from bot.audio.ffmpeg import Ffmpeg
-from bot.errors import GiveUp
+from bot.errors import GiveUp, TryLater
 from bot.feeds import titles
-from bot.worker.fetching import Download
+from bot.worker.fetching import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from storage import jobs, rooms
 from storage.records import BlobKey, Job, JobKind, MediaSource, MxcUri, NewJob, RoomId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+MOST_TRIES = 16  # a week of pauses, each twice as long as the one before
+AVATAR, TRIES = "avatar", "tries"  # in the job's payload
 
 
 class Pictures:
@@ -34,10 +37,21 @@ class Pictures:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        """Makes the picture anew when the avatar or the name has changed. Raises TryLater."""
+        """Makes the picture anew when the avatar or the name has changed. Raises TryLater, also while one is drawn
+        in place of an avatar that can't be used: one answer says nothing of it."""
         room_id = RoomId(job.subject)
         avatar, name = await self._wanted(room_id)
         await self._make(room_id, avatar, name)
+        async with self._store.read() as db:
+            room = await rooms.room(db, room_id)
+        if avatar is None or room is None or room.cover_of == avatar:
+            return
+        tries = int(job.payload.get(TRIES, 0)) if job.payload.get(AVATAR) == avatar else 0
+        if tries < MOST_TRIES:
+            async with self._store.write() as db:
+                await jobs.note(db, job.id, {AVATAR: avatar, TRIES: tries + 1}, self._clock())
+            pause_s = ASK_AGAIN_AFTER.total_seconds() * 2.0**tries
+            raise TryLater("the room's avatar can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def of(self, room_id: RoomId) -> BlobKey:
         """The room's cover; drawn on the spot when none was made so far."""
@@ -69,6 +83,9 @@ class Pictures:
             return room.cover
         picture = await self._avatar(room_id, avatar) if avatar else None
         if picture is None:
+            made_of = f"drawn: {name}"
+            if room.cover is not None and room.cover_of == made_of and self._store.blobs.path(room.cover).exists():
+                return room.cover
             picture = await asyncio.to_thread(drawn_cover, name, room.key)
         key = BlobKey(hashlib.sha256(picture).hexdigest())
         part = self._store.blobs.part(f"cover-{secrets.token_hex(8)}")  # two may make the same one at once

@@ -14,6 +14,7 @@ from bot.errors import GiveUp, TryLater
 from bot.matrix import asking, dialects
 from bot.matrix.dialects.redaction import MAY
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
+from bot.worker.asking import lacks_source
 from storage import archive, gaps, jobs, journal, messages, past, rooms
 from storage.records import (
     Chunk,
@@ -89,7 +90,7 @@ class Rereading:
         chunks, related, told = await self._chunks(broadcast), set[EventId](), 0
         async for page in self._past.related(room_id, broadcast, event.sender):
             related |= {one.event_id for one in page}
-            unheard = [one for one in page if one.event_id not in chunks]
+            unheard = [one for one in page if (chunk := chunks.get(one.event_id)) is None or lacks_source(chunk)]
             unheard = unheard if anew else await self._without_old_changes(unheard)
             await self._tell(unheard, anew=anew)
             told += len(unheard)

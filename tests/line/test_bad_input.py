@@ -236,7 +236,7 @@ CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
 async def test_media_that_are_no_sound_are_damaged(
     it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Nothing looks into them any further; the room reads how many came damaged, and nothing of them is kept."""
+    """Asked for twice, nothing looks into them any further; the room reads how many came damaged."""
     carol = Speaker(good)
     data: dict[str, bytes] = {
         media("html"): HTML,
@@ -258,8 +258,40 @@ async def test_media_that_are_no_sound_are_damaged(
         (said,) = lines_about(caplog, f"event={one.event_id}")
         assert f"reason={chunks[one.event_id].reason} recording={recording.code}" in said
     assert f"5 chunks of {recording.code} came damaged." in await it.ask(good.room, "!aircheck status")
-    assert len(await it.audio_left()) == len(good.files) + 1
+    assert len(await it.audio_left()) == len(good.files) + 1 + len(data)
     assert no_mistakes_of_ours(caplog)
+    await assert_good(it, good, tmp_path)
+
+
+async def test_an_answer_of_a_proxy_is_no_damage(it: Line, good: Capture, tmp_path: Path) -> None:
+    """One page with status 200 in place of a chunk costs ten seconds, and no sound."""
+    mxc, upload = list(good.uploads.items())[1]
+    await it.move_in(good)
+    it.serves({mxc: HTML})
+    await it.tell(good.room, good.broadcast)
+    it.serves({mxc: upload})
+    await it.pass_by(10)
+    await assert_good(it, good, tmp_path)
+    assert len(await it.audio_left()) == len(good.files) + 1
+
+
+async def test_what_was_damaged_heals_the_episode(it: Line, good: Capture, tmp_path: Path) -> None:
+    """The homeserver has the right bytes three days later: it is the same episode, whole."""
+    mxc, upload = list(good.uploads.items())[1]
+    await it.move_in(good)
+    it.serves({mxc: HTML})
+    await it.tell(good.room, good.broadcast)
+    await it.pass_by(QUIET_S)
+    first = await it.episode(good.started)
+    assert first is not None
+    assert (await it.recording(good.started)).state is RecordingState.INCOMPLETE
+    for _ in range(3):
+        await it.pass_by(DAY_S)
+    it.serves({mxc: upload})
+    await it.pass_by(DAY_S)
+    healed = await it.episode(good.started)
+    assert healed is not None
+    assert healed.guid == first.guid
     await assert_good(it, good, tmp_path)
 
 
@@ -363,7 +395,7 @@ async def test_a_hash_that_does_not_match_is_damage(it: Line, caplog: pytest.Log
         *[(ChunkState.STORED, None)] * 3,
     ]
     assert [gap.samples for gap in (await it.ledger(good.started)).gaps] == [268_800]
-    assert len(await it.audio_left()) == 4 + 1
+    assert len(await it.audio_left()) == 5 + 1
     assert len(lines_about(caplog, "reason=hash_mismatch")) == 1
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.errors import GiveUp, TryLater
+from bot.errors import GiveUp, TryLater, WrongBytes
 from bot.matrix.media import Decryption, Media, PublicResolver, is_public
 from bot.matrix.wire import Wire
 from storage.records import EncryptedFile, MediaSource, MxcUri
@@ -88,10 +88,15 @@ async def test_plain_media_and_old_homeservers(stub: Stub, media: Media, tmp_pat
 
 
 async def test_hash_mismatch(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """Bytes that are not those that the sender hashed are given up."""
+    """Bytes that are not those that the sender hashed are given up, and kept: they are known when they come again."""
     sealed, file = seal(b"sound")
+    part = tmp_path / "x"
     stub.gives(PATH, sealed[:-1] + bytes([sealed[-1] ^ 1]))
-    assert await give_up(media, tmp_path / "x", source=MediaSource(SOURCE.mxc, file)) == "hash_mismatch"
+    with pytest.raises(WrongBytes) as caught:
+        await media.fetch_media(MediaSource(SOURCE.mxc, file), part, max_bytes=MIB)
+    assert (caught.value.reason, caught.value.bytes) == ("hash_mismatch", 5)
+    assert hashlib.sha256(part.read_bytes()).hexdigest() == caught.value.sha256
+    assert part.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -130,7 +135,16 @@ async def test_refusals(stub: Stub, media: Media, tmp_path: Path, status: int, e
 
 @pytest.mark.parametrize(
     ("status", "errcode"),
-    [(404, "M_NOT_YET_UPLOADED"), (504, "M_NOT_YET_UPLOADED"), (502, ""), (429, ""), (401, "M_UNKNOWN_TOKEN")],
+    [
+        (404, "M_NOT_YET_UPLOADED"),
+        (504, "M_NOT_YET_UPLOADED"),
+        (502, ""),
+        (429, ""),
+        (401, "M_UNKNOWN_TOKEN"),
+        (401, ""),
+        (403, ""),
+        (413, ""),
+    ],
 )
 async def test_what_may_come_later(stub: Stub, media: Media, tmp_path: Path, status: int, errcode: str) -> None:
     """What may be there later is tried later, and the wish for a pause is handed on."""
@@ -210,6 +224,58 @@ async def test_a_redirect_is_followed_without_the_token(stub: Stub, media: Media
     stub.gives("/cdn/abc", b"sound")
     assert (await media.fetch_media(SOURCE, tmp_path / "x", max_bytes=MIB)).bytes == 5
     assert stub.asked == [(PATH, "Bearer secret"), ("/cdn/abc", None)]
+
+
+SIGNED = [
+    "/bucket/a%2Fb.ogg?X-Amz-Credential=AKIA%2F20261129%2Feu&X-Amz-Signature=ab",
+    "/a%27b%7Ec%21d%28e%29f%2Ag",
+    "/a'b~c!d(e)f*g",
+    "/a%2fb%2Fc?x=%2f%2F",
+    "/a+b%20c%2Bd?x=a+b%20c%2Bd",
+    "/a;v=1;w=2?x=1;y=2&z==",
+    "/%C3%BCber?name=%c3%bc",
+    "/über?name=ü",
+    "/a//b/../c/./d?next=https://x.example/?a=b",
+    "/a%00%0d%0aX:%20y",
+    "/a?x=%",
+    "/a:b@c$d,e?x[]=1&x[]=2|3^4",
+]
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("target", SIGNED)
+async def test_a_redirect_is_asked_for_as_it_was_sent(target: str, absolute: bool, tmp_path: Path) -> None:
+    """Byte for byte: a signature is of the address as it is written. A relative one loses its dot segments, as it
+    should (RFC 3986, section 5.2)."""
+    targets: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        targets.append(head.split(b" ", 2)[1].decode())
+        assert (b"secret" in head) == (len(targets) == 1)
+        location = (f"http://127.0.0.1:{port}" if absolute else "") + target
+        first = f"HTTP/1.1 307 Look there\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        last = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nsound"
+        writer.write((first if len(targets) == 1 else last).encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        wire = Wire(f"http://127.0.0.1:{port}")
+        wire.token = "secret"
+        await Media(wire).fetch_media(SOURCE, tmp_path / "x", max_bytes=MIB)
+        await wire.close()
+    normal = target if absolute else target.replace("/b/../c/./d", "/c/d")
+    assert targets == [PATH, normal]
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", ""])
+async def test_a_malformed_redirect_is_none(stub: Stub, media: Media, tmp_path: Path, location: str) -> None:
+    """Nothing is sent anywhere."""
+    stub.says(PATH, 307, Location=location)
+    assert await give_up(media, tmp_path / "x") == "forbidden"
 
 
 async def test_a_second_redirect_is_not(stub: Stub, media: Media, tmp_path: Path) -> None:
@@ -301,4 +367,4 @@ def test_decryption_does_not_depend_on_the_pieces(data: bytes, sizes: list[int])
         clear += decryption.update(sealed[at : at + size])
         at += size
     assert clear == data
-    assert decryption.finish() == hashlib.sha256(data).hexdigest()
+    assert decryption.finish(len(data)) == hashlib.sha256(data).hexdigest()

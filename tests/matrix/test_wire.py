@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix.wire import LONGEST_WISH_S, Backoff, Refused, TokenRevoked, Wire, path, pause, wished_pause
+from bot.matrix.wire import LONGEST_WISH_S, Backoff, NotMatrix, Refused, TokenRevoked, Wire, path, pause, wished_pause
 from tests.matrix.stub import Stub
 
 THING = "/_matrix/client/v3/thing"
@@ -46,8 +46,8 @@ async def trouble(wire: Wire) -> Exception:
     [
         (403, "M_FORBIDDEN", "forbidden"),
         (404, "M_NOT_FOUND", "not_found"),
-        (413, "", "too_large"),
-        (400, "", "refused"),
+        (413, "M_TOO_LARGE", "too_large"),
+        (400, "M_UNKNOWN", "refused"),
     ],
 )
 async def test_refusals(stub: Stub, wire: Wire, status: int, errcode: str, reason: str) -> None:
@@ -56,6 +56,35 @@ async def test_refusals(stub: Stub, wire: Wire, status: int, errcode: str, reaso
     error = await trouble(wire)
     assert isinstance(error, Refused)
     assert (error.reason, error.status, error.errcode) == (reason, status, errcode)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 413])
+@pytest.mark.parametrize("body", [b"<html>404 page not found</html>", b"", b"{}", b'{"error": "M_FORBIDDEN"}'])
+async def test_a_refusal_that_is_not_the_homeservers_is_a_matter_of_time(
+    stub: Stub, wire: Wire, status: int, body: bytes
+) -> None:
+    """A page of a proxy refuses nothing, and ends no session."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=body, content_type="text/html")
+
+    stub.answers[THING] = answer
+    error = await trouble(wire)
+    assert isinstance(error, NotMatrix)
+    assert not isinstance(error, TokenRevoked)
+    assert error.status == status
+
+
+async def test_a_question_for_the_password_is_the_homeservers(stub: Stub, wire: Wire) -> None:
+    """User-interactive authentication answers 401 without an errcode."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"flows": [{"stages": ["m.login.password"]}], "session": "s"}, status=401)
+
+    stub.answers[THING] = answer
+    error = await trouble(wire)
+    assert isinstance(error, Refused)
+    assert error.body["session"] == "s"
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 302])

@@ -12,6 +12,7 @@ from bot.matrix import dialects
 from bot.recording import machine
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.model import (
+    Answer,
     BroadcastChanged,
     BroadcastStarted,
     Change,
@@ -204,7 +205,15 @@ class Stage:
         return self.tell(ChunkStored(EventId(name), blob(media or name), size, facts))
 
     def fail(self, name: str, state: ChunkState, reason: str = "not_found") -> Outcome:
+        """By a rule of ours, or because of the event."""
         return self.tell(ChunkFailed(EventId(name), state, reason))
+
+    def answer(self, name: str, media: str | None, reason: str = "not_audio", size: int = 100) -> Outcome:
+        """The homeserver gives what can't be used; None: nothing."""
+        if media is None:
+            return self.tell(ChunkFailed(EventId(name), ChunkState.WAITING_FOR_MEDIA, reason, Answer(reason)))
+        answer = Answer(f"{reason}:{blob(media)}", blob(media), size)
+        return self.tell(ChunkFailed(EventId(name), ChunkState.DAMAGED, reason, answer))
 
     def redact(self, name: str) -> Outcome:
         return self.tell(Redacted(EventId(name), ALICE))

@@ -180,21 +180,104 @@ def test_a_sealed_event_that_is_no_chunk_leaves() -> None:
     ]
 
 
-@pytest.mark.parametrize("state", [ChunkState.DAMAGED, ChunkState.REFUSED])
-def test_media_that_will_never_do(state: ChunkState) -> None:
-    """A chunk is given up with its reason."""
+def test_media_that_can_never_be_asked_for() -> None:
+    """A chunk whose event is malformed is given up with its reason, at once."""
     stage = Stage()
     stage.send("$1", 1)
-    stage.fail("$1", state, "hash_mismatch")
-    assert (stage.chunk("$1").state, stage.chunk("$1").reason) == (state, "hash_mismatch")
+    stage.fail("$1", ChunkState.DAMAGED, "bad_key")
+    assert (stage.chunk("$1").state, stage.chunk("$1").reason) == (ChunkState.DAMAGED, "bad_key")
     assert stage.chunk("$1").source is None
+
+
+def test_one_answer_is_no_verdict() -> None:
+    """What can't be used is still on its way after the first try; the same bytes twice are damage, and are kept."""
+    stage = Stage()
+    stage.send("$1", 1)
+    stage.answer("$1", "page")
+    chunk = stage.chunk("$1")
+    assert (chunk.state, chunk.reason, chunk.blob) == (ChunkState.WAITING_FOR_MEDIA, None, blob("page"))
+    stage.answer("$1", "page")
+    chunk = stage.chunk("$1")
+    assert (chunk.state, chunk.reason, chunk.blob) == (ChunkState.DAMAGED, "not_audio", blob("page"))
+    assert chunk.source is not None
+    stage.answer("$1", "another")
+    assert (stage.chunk("$1"), stage.effects) == (chunk, [Forget(blob("another"))])
+    stage.store("$1", mp4())
+    assert (stage.chunk("$1").state, stage.chunk("$1").answer) == (ChunkState.STORED, None)
+    assert stage.effects == [Forget(blob("page"))]
+
+
+def test_other_bytes_each_time_are_no_verdict() -> None:
+    """The chunk waits with the reason; only the last bytes are kept, and an answer without any leaves them."""
+    stage = Stage()
+    stage.send("$1", 1)
+    for media, before in (("a", None), ("b", "a"), ("c", "b")):
+        stage.answer("$1", media)
+        assert stage.chunk("$1").state is ChunkState.WAITING_FOR_MEDIA
+        assert stage.effects == ([Forget(blob(before))] if before else [])
+    assert stage.chunk("$1").reason == "not_audio"
+    stage.answer("$1", None, "not_found")
+    assert (stage.chunk("$1").blob, stage.chunk("$1").reason) == (blob("c"), "not_found")
+    stage.answer("$1", "c")
+    assert stage.chunk("$1").state is ChunkState.DAMAGED
+
+
+def test_what_cannot_be_used_takes_no_more_room_than_a_chunk() -> None:
+    """Of one broadcast: of what goes beyond it only the name stays, and the same answer twice is a verdict all the
+    same."""
+    stage = Stage(limits=Limits(max_chunk_bytes=250))
+    for number in (1, 2, 3):
+        stage.send(f"${number}", number)
+        stage.answer(f"${number}", f"page{number}")
+    assert [chunk.bytes for chunk in stage.chunks] == [100, 100, None]
+    assert stage.effects == [Forget(blob("page3"))]
+    stage.answer("$3", "page3")
+    assert stage.chunk("$3").state is ChunkState.DAMAGED
+
+
+def test_the_second_try_is_waited_for() -> None:
+    """A recording that ended is decided after the second answer, not after the first."""
+    stage = Stage()
+    stage.say("$1", 1, mp4())
+    stage.send("$2", 2)
+    stage.stop(2)
+    stage.now += seconds(61)
+    stage.answer("$2", "page")
+    assert (stage.recording.state, Finish() in stage.effects) == (FINISHING, False)
+    stage.wait(1)
+    assert stage.recording.state is FINISHING
+    stage.answer("$2", "page")
+    assert (stage.recording.state, stage.effects) == (INCOMPLETE, [Finish()])
+    stage.store("$2", mp4())
+    assert (stage.recording.state, stage.effects) == (COMPLETE, [Forget(blob("page")), Finish()])
+
+
+def test_an_event_that_is_read_once_more_asks_anew() -> None:
+    """For a chunk that was judged, as also one of earlier versions that kept no source; its state stays."""
+    stage = Stage(chunks=(absent("$1", 1, ChunkState.DAMAGED),))
+    stage.send("$1", 1)
+    assert (stage.chunk("$1").state, stage.effects) == (ChunkState.DAMAGED, [FetchChunk(EventId("$1"))])
+    assert stage.chunk("$1").source is not None
+
+
+def test_bytes_of_a_redacted_chunk_go() -> None:
+    """Also those that could not be used, and those that come afterwards."""
+    stage = Stage()
+    stage.send("$1", 1)
+    stage.answer("$1", "page")
+    stage.redact("$1")
+    assert (stage.chunk("$1").blob, stage.effects) == (None, [Forget(blob("page"))])
+    stage.answer("$1", "page")
+    assert stage.effects == [Forget(blob("page"))]
 
 
 def test_media_that_may_come_later() -> None:
     """A chunk whose media are not to be had yet waits with the reason, and is stored when they come."""
     stage = Stage()
     stage.send("$1", 1)
-    stage.fail("$1", ChunkState.WAITING_FOR_MEDIA)
+    stage.answer("$1", None, "not_found")
+    assert (stage.chunk("$1").reason, stage.chunk("$1").source is None) == (None, False)
+    stage.answer("$1", None, "not_found")
     assert (stage.chunk("$1").reason, stage.chunk("$1").source is None) == ("not_found", False)
     stage.store("$1", mp4())
     assert (stage.chunk("$1").state, stage.chunk("$1").reason) == (ChunkState.STORED, None)

@@ -2,10 +2,11 @@
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
-from storage import heirs
-from storage.records import RoomId, Visibility
+from storage import heirs, jobs
+from storage.records import JobKind, RoomId, Visibility
 from storage.revisions import run_migrations, transaction
 from storage.store import Store
 
@@ -70,3 +71,35 @@ async def test_an_heir_of_before_is_pending_and_opens_nothing(tmp_path: Path) ->
         shown = await heirs.podcast(read, [RoomId("!first:hs")])
     await store.close()
     assert shown.visibility is Visibility.PRIVATE
+
+
+CHUNK = """INSERT INTO chunks (event_id, recording_id, position, state, reason, adopted)
+    VALUES (?, (SELECT id FROM recordings WHERE event_id = ?), 1, ?, ?, 0)"""
+GIVEN_UP = {  # by the started event: state and reason of a chunk; whether it is asked for again
+    "$damaged": ("damaged", "not_audio", True),
+    "$refused": ("refused", "too_large", True),
+    "$beyond": ("refused", "beyond_limit", False),
+    "$stored": ("stored", None, False),
+    "$waits": ("waiting_for_media", "not_found", False),
+}
+
+
+async def test_what_was_given_up_is_asked_for_again_by_the_upgrade(tmp_path: Path) -> None:
+    """Where the media are was not kept: the broadcast is read anew. What a job asks for already needs none."""
+    path = tmp_path / "aircheck.db"
+    with transaction(path) as connection:
+        run_migrations(connection, "0010")
+    with closing(sqlite3.connect(path)) as db:
+        for number, (started, (state, reason, _)) in enumerate(GIVEN_UP.items()):
+            db.execute(RECORDING, (f"code{number}", number, "!room:hs", started, number, False))
+            db.execute(CHUNK, (f"{started}-1", started, state, reason))
+        db.commit()
+    store = await Store.own(tmp_path)
+    try:
+        async with store.write() as db:
+            found = await jobs.claim(db, list(JobKind), datetime.now(UTC), 10)
+    finally:
+        await store.close()
+    wanted = [event for event, (*_, again) in GIVEN_UP.items() if again]
+    assert sorted((job.kind, job.subject) for job in found) == [(JobKind.FOLLOW, event) for event in wanted]
+    assert all(job.payload == {"room_id": "!room:hs", "sender": "@a:hs"} for job in found)

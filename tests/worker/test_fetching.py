@@ -1,18 +1,24 @@
 """A chunk's media, whatever the homeserver makes of it: every outcome stands in the ledger."""
 
 import asyncio
+import hashlib
+import subprocess
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot import words
-from bot.errors import GiveUp, TryLater
+from bot.errors import GiveUp, TryLater, WrongBytes
 from bot.matrix.media import FetchedMedia
+from bot.worker import fetching
+from bot.worker.asking import ask_anew
 from storage import archive, jobs, rooms
-from storage.records import Chunk, ChunkState, EventId, Job, JobKind, MediaSource
+from storage.records import Chunk, ChunkFacts, ChunkState, EventId, Job, JobKind, MediaSource, MxcUri
 from tests import shell as there
-from tests.shell import ROOM, START, Download, Shell, chunk, heard, info, shell
+from tests.shell import ALICE, ROOM, START, Download, Shell, chunk, find_ffmpeg, heard, info, media_of, shell
 
 C1 = EventId("$c1")
 FETCH = [JobKind.FETCH]
@@ -69,8 +75,8 @@ async def test_media_that_are_not_there_are_asked_for_with_growing_pauses_for_ev
     """However old its sender says that the chunk is, and however often it was asked for."""
     stage.download = refusing(GiveUp("not there", reason="not_found"))
     job = await claimed(stage)
-    pauses = [await pause_of(stage, job) for _ in range(14)]
-    assert pauses[:3] == [60, 120, 240]
+    pauses = [await pause_of(stage, job) for _ in range(16)]
+    assert pauses[:3] == [10, 20, 40]
     assert pauses[-2:] == [86_400, 86_400]
     found = await the_chunk(stage)
     assert (found.state, found.reason) == (ChunkState.WAITING_FOR_MEDIA, "not_found")
@@ -80,42 +86,170 @@ async def test_an_outage_does_not_lengthen_the_pause_of_media_that_are_not_there
     """Only what the homeserver answered counts, not how often it could not be reached before."""
     job = await claimed(stage)
     stage.download = refusing(GiveUp("not there", reason="not_found"))
-    assert await pause_of(stage, replace(job, attempts=12)) == 60
+    assert await pause_of(stage, replace(job, attempts=12)) == 10
     stage.download = refusing(TryLater("away"))
     assert await pause_of(stage, replace(job, attempts=13)) is None
     stage.download = refusing(GiveUp("not there", reason="not_found"))
-    assert await pause_of(stage, replace(job, attempts=14)) == 120
+    assert await pause_of(stage, replace(job, attempts=14)) == 20
 
 
-@pytest.mark.parametrize(
-    ("reason", "state"),
-    [
-        ("hash_mismatch", ChunkState.DAMAGED),
-        ("bad_key", ChunkState.DAMAGED),
-        ("too_large", ChunkState.REFUSED),
-        ("too_long", ChunkState.REFUSED),
-    ],
-)
-async def test_what_can_never_be_had_is_said_with_its_reason(stage: Shell, reason: str, state: ChunkState) -> None:
+@pytest.mark.parametrize("reason", ["bad_key", "bad_address"])
+async def test_what_can_never_be_asked_for_is_said_with_its_reason(stage: Shell, reason: str) -> None:
     """The ledger says why, the job is over, and the media's key is not kept."""
     stage.download = refusing(GiveUp("no", reason=reason))
     await stage.handlers[JobKind.FETCH](await claimed(stage))
     found = await the_chunk(stage)
-    assert (found.state, found.reason, found.source) == (state, reason, None)
+    assert (found.state, found.reason, found.source) == (ChunkState.DAMAGED, reason, None)
     assert list(stage.store.blobs.scratch.iterdir()) == []
 
 
-async def test_what_is_no_sound_is_damaged(stage: Shell) -> None:
-    """Whatever the sender called it."""
+PAGE = b"<!DOCTYPE html><html><body>Sign in to see this file</body></html>"
+
+
+def giving(data: bytes, *, mismatch: bool = False) -> Download:
+    """A homeserver, or what stands before it, that answers with this, whatever is asked for."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
-        await asyncio.to_thread(part.write_bytes, b"no sound at all")
-        return FetchedMedia(15, "0" * 64)
+        await asyncio.to_thread(part.write_bytes, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if mismatch:
+            raise WrongBytes(len(data), sha256)
+        return FetchedMedia(len(data), sha256)
 
-    stage.download = download
-    await stage.handlers[JobKind.FETCH](await claimed(stage))
+    return download
+
+
+ANSWERS = {
+    "page": (giving(PAGE), ChunkState.DAMAGED, "not_audio"),
+    "error": (giving(b'{"errcode": "M_UNKNOWN"}'), ChunkState.DAMAGED, "not_audio"),
+    "empty": (giving(b""), ChunkState.DAMAGED, "empty"),
+    "hash": (giving(PAGE, mismatch=True), ChunkState.DAMAGED, "hash_mismatch"),
+    "cut": (giving(media_of(MediaSource(MxcUri("mxc://hs/c1")))[:5000]), ChunkState.DAMAGED, "truncated"),
+    "size": (refusing(GiveUp("no", reason="too_large")), ChunkState.REFUSED, "too_large"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_one_answer_is_no_verdict(stage: Shell, name: str) -> None:
+    """After the first one the chunk waits, and is asked for again after ten seconds; after the same one again it is
+    judged, and its bytes, if any, are kept until better ones come: then it heals, and they go."""
+    stage.download, state, reason = ANSWERS[name]
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    assert await stage.work_one(FETCH)
+    assert (await the_chunk(stage)).state is ChunkState.WAITING_FOR_MEDIA
+    stage.clock.pass_by(9.9)
+    assert not await stage.work_one(FETCH)
+    await stage.rise_again()
+    stage.clock.pass_by(0.1)
+    assert await stage.work_one(FETCH)
+    found = await the_chunk(stage)
+    assert (found.state, found.reason) == (state, reason)
+    if found.blob is not None:
+        path = stage.store.blobs.path(found.blob)
+        assert path.stat().st_size == found.bytes
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert (found.blob is None) == (name in {"empty", "size"})
+    assert list(stage.store.blobs.scratch.iterdir()) == []
+
+    stage.download = there.download
+    stage.clock.pass_by(20)
+    assert await stage.work_one(FETCH)
+    healed = await the_chunk(stage)
+    assert (healed.state, healed.source) == (ChunkState.STORED, None)
+    while await stage.work_one([JobKind.FORGET]):
+        pass
+    assert found.blob not in stage.files()
+
+
+async def test_what_was_judged_is_asked_for_during_a_week(stage: Shell) -> None:
+    """With growing pauses; its bytes are looked into when they are new, and no more."""
+    looked = 0
+
+    async def look(*args: Any, **more: Any) -> ChunkFacts:
+        nonlocal looked
+        looked += 1
+        raise GiveUp("no sound", reason="undecodable")
+
+    stage.download = giving(PAGE)
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    began, asked = stage.clock(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetching, "inspect_chunk", look)
+        while (due := await next_due(stage)) is not None:
+            stage.clock.now = max(stage.clock(), due)
+            assert await stage.work_one(FETCH)
+            asked.append((stage.clock() - began).total_seconds())
+    assert asked[:5] == [0, 10, 30, 70, 150]
+    assert 7 * 86_400 <= asked[-1] <= 8.1 * 86_400
+    assert len(asked) < 25
+    assert looked == 1
     assert (await the_chunk(stage)).state is ChunkState.DAMAGED
-    assert not stage.files()
+
+
+async def next_due(stage: Shell) -> datetime | None:
+    async with stage.store.read() as db:
+        return await jobs.next_due(db, FETCH)
+
+
+async def test_other_bytes_each_time_are_no_verdict(stage: Shell) -> None:
+    """The chunk waits, with growing pauses; no more than the last bytes are kept."""
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    for number in range(8):
+        stage.download = giving(PAGE + bytes([number]))
+        due = await next_due(stage)
+        assert due is not None
+        stage.clock.now = max(stage.clock(), due)
+        assert await stage.work_one(FETCH)
+        assert (await the_chunk(stage)).state is ChunkState.WAITING_FOR_MEDIA
+    while await stage.work_one([JobKind.FORGET]):
+        pass
+    assert (await the_chunk(stage)).reason == "not_audio"
+    assert set(stage.files()) == {(await the_chunk(stage)).blob}
+
+
+async def test_fewer_bytes_than_announced_are_asked_for_once_more(stage: Shell) -> None:
+    """Sound that may lack its end is taken when the homeserver has no more of it."""
+    source = MediaSource(MxcUri("mxc://hs/c1"))
+    whole = media_of(source)
+    event = chunk(C1, 1)
+    event = replace(event, event={**event.event, "content": {**event.event["content"], "info": {"size": len(whole)}}})
+    short = flac(whole)
+    stage.download = giving(short)
+    await stage.hear(info(START, "started"), event)
+    assert await stage.work_one(FETCH)
+    assert (await the_chunk(stage)).state is ChunkState.WAITING_FOR_MEDIA
+    stage.clock.pass_by(10)
+    assert await stage.work_one(FETCH)
+    found = await the_chunk(stage)
+    assert (found.state, found.bytes) == (ChunkState.STORED, len(short))
+
+
+def flac(data: bytes) -> bytes:
+    command = [find_ffmpeg().exe, "-v", "error", "-i", "pipe:0", "-f", "flac", "pipe:1"]
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+
+
+async def test_a_recording_can_be_asked_for_anew(stage: Shell) -> None:
+    """At once, however long the pause has become; where no source is kept, its events are read once more."""
+    stage.download = giving(PAGE)
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    for pause_s in (10, 20, 40, 80):
+        assert await stage.work_one(FETCH)
+        stage.clock.pass_by(pause_s)
+    await stage.work_one(FETCH)
+    assert not await stage.work_one(FETCH)
+    recording = await stage.recording()
+    async with stage.store.write() as db:
+        assert await ask_anew(db, recording, stage.clock()) == 1
+    stage.download = there.download
+    assert await stage.work_one(FETCH)
+    assert (await the_chunk(stage)).state is ChunkState.STORED
+
+    async with stage.store.write() as db:
+        await archive.save_chunk(db, replace(await the_chunk(stage), state=ChunkState.DAMAGED, source=None))
+        assert await ask_anew(db, recording, stage.clock()) == 1
+    (read,) = await stage.waiting(JobKind.FOLLOW)
+    assert read == {"room_id": ROOM, "sender": ALICE}
 
 
 async def test_a_chunk_that_was_redacted_on_the_way_leaves_nothing(stage: Shell) -> None:
@@ -144,7 +278,7 @@ async def test_a_room_that_has_used_up_its_space_is_told_once(tmp_path: Path) ->
         await stage.hear(info(START, "started"), chunk("$c0", 1))
         await stage.work()
         await stage.hear(chunk(C1, 2), chunk("$c2", 3))
-        await stage.work()
+        assert [await stage.work_one(FETCH) for _ in range(3)] == [True, True, False]
         assert ((await the_chunk(stage)).state, (await the_chunk(stage)).reason) == (ChunkState.REFUSED, "room_full")
         said = [job["body"] for job in await stage.waiting(JobKind.NOTICE)]
     assert said.count(words.TOLD["room_full"]) == 1

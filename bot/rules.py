@@ -116,6 +116,11 @@ def predecessor(create: StateEvent | None) -> RoomId | None:
     return _room_id(said.get("room_id") if isinstance(said, Mapping) else None)
 
 
+def is_space(create: object) -> bool:
+    """Whether an m.room.create of this content makes a space (Client-Server API, spaces)."""
+    return isinstance(create, Mapping) and create.get("type") == "m.space"
+
+
 def replacement(tombstone: StateEvent | None) -> RoomId | None:
     """The room that this m.room.tombstone says to go on in (Client-Server API, room upgrades); None for one that was
     redacted or is empty."""

@@ -79,6 +79,7 @@ def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:
     )
 
 
+NO_SPACES = "I record rooms, and a space has nothing to record: please invite me to the rooms in it."
 NOT_TOLD = (
     "I look for nothing yet: my notice of what I record is not in this room. A moderator can say `record on`, then "
     "`backfill` again."

@@ -12,6 +12,8 @@ from storage import archive, gaps, heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import JobKind, NewJob, RoomId, UserId
 
+SPACE = "space"  # in the payload of an INVITE job: it is left, or declined
+
 log = logging.getLogger(__name__)
 
 
@@ -23,7 +25,10 @@ async def invited(db: Connection, invite: Invite, now: datetime) -> None:
     known = await rooms.room(db, invite.room_id)
     room = known or rooms.new_room(invite.room_id, now)
     await rooms.save_room(db, replace(room, inviter=invite.inviter, direct=invite.direct))
-    payload = {"room_id": invite.room_id, "inviter": invite.inviter}
+    payload: dict[str, object] = {"room_id": invite.room_id, "inviter": invite.inviter}
+    created = (event for event in invite.stripped_state if event.get("type") == "m.room.create")
+    if any(rules.is_space(event.get("content")) for event in created):
+        payload[SPACE] = True
     await jobs.add(db, NewJob(JobKind.INVITE, invite.room_id, payload), now)
 
 
@@ -36,6 +41,9 @@ async def joined(
     room = await rooms.room(db, room_id)
     assert room is not None
     create = await rooms.state(db, room_id, "m.room.create")
+    if await leave_space(db, room_id, now):
+        await rooms.save_room(db, replace(room, joined=True, recording_on=False, changed_at=now))
+        return
     # The bot makes rooms for direct chats only, and may hear of one before it knows that it was made.
     ours = await rooms.direct_user(db, room_id) is not None or (create and create.sender == us)
     direct = room.direct or bool(ours)
@@ -56,6 +64,16 @@ async def joined(
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
     if not ours:
         await greet(db, room, now, prefix=prefix, waits=True)
+
+
+async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
+    """Has the bot leave, with the reason, where it finds itself in a space: an invite may not tell that it is one."""
+    create = await rooms.state(db, room_id, "m.room.create")
+    if create is None or not rules.is_space(create.content):
+        return False
+    payload = {"room_id": room_id, "inviter": create.sender, SPACE: True}
+    await jobs.add(db, NewJob(JobKind.INVITE, room_id, payload), now)
+    return True
 
 
 async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:

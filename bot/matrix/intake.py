@@ -202,6 +202,8 @@ class Intake:
         now = self._clock()
         async with self._store.write() as db:
             await roomstate.refresh(db, room_id, events, asked_at, now)
+            if (room := await rooms.room(db, room_id)) is not None and room.joined:
+                await arrival.leave_space(db, room_id, now)
             if any(event.get("type") == "m.room.create" for event in events):
                 await succession.judge_pending(db, room_id, now)
             await self._settle(db, room_id, now)

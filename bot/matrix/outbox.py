@@ -11,6 +11,7 @@ from typing import Any
 from bot import rules, words
 from bot.errors import GiveUp, TryLater
 from bot.matrix import greeting
+from bot.matrix.arrival import SPACE
 from bot.matrix.chats import Chats
 from bot.matrix.sending import Sending
 from storage import heirs, journal, rooms
@@ -101,16 +102,19 @@ class Outbox:
                     await rooms.end_old_address(db, one, user_id)
 
     async def invite(self, job: Job) -> None:
-        """Takes an invite by `matrix.invites_from`; one that is refused is left alone."""
+        """Takes an invite by `matrix.invites_from`; one that is refused is left alone. A space is declined or left,
+        with the reason."""
         room_id, inviter = RoomId(job.payload["room_id"]), UserId(job.payload["inviter"])
-        if not rules.invite_allowed(self._invites, inviter):
-            log.info("an invite is left alone (matrix.invites_from): room=%s inviter=%s", room_id, inviter)
-            return
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
-        if room is not None and room.joined:
-            return
-        await self._sending.join(room_id)
+        joined = room is not None and room.joined
+        if not joined and not rules.invite_allowed(self._invites, inviter):
+            log.info("an invite is left alone (matrix.invites_from): room=%s inviter=%s", room_id, inviter)
+        elif job.payload.get(SPACE):
+            log.info("no room but a space: room=%s", room_id)
+            await self._sending.leave(room_id, words.NO_SPACES)
+        elif not joined:
+            await self._sending.join(room_id)
 
     async def refresh(self, job: Job) -> None:
         """Reads a room's current state from the homeserver."""

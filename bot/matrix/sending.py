@@ -44,9 +44,9 @@ class Sending:
     async def join(self, room_id: RoomId) -> None:
         await self._wire.call("POST", path("join", room_id), body={}, timeout_s=180)
 
-    async def leave(self, room_id: RoomId) -> None:
-        """Leaves the room, or refuses its invite."""
-        await self._wire.call("POST", path("rooms", room_id, "leave"), body={})
+    async def leave(self, room_id: RoomId, reason: str | None = None) -> None:
+        """Leaves the room, or refuses its invite; the reason is for its members to read."""
+        await self._wire.call("POST", path("rooms", room_id, "leave"), body={"reason": reason} if reason else {})
 
     async def joined_members(self, room_id: RoomId) -> frozenset[UserId]:
         answer = await self._wire.call("GET", path("rooms", room_id, "joined_members"))

@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from bot import words
 from bot.errors import GiveUp
-from bot.matrix.batch import Invite, SyncBatch
+from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.chats import INVITES_AN_HOUR
 from bot.matrix.outbox import Outbox, notice
 from bot.matrix.sending import Sending
-from storage import heirs, jobs, rooms
+from storage import heirs, jobs, journal, rooms
 from storage.records import Job, JobId, JobKind, JobState, Json, Listener, NewJob, RoomId, UserId
 from tests.clock import Clock
 from tests.shell import ALICE, BOT, ROOM, Killed, Shell, batch, heard, room_state, shell, state
@@ -27,6 +28,7 @@ class Homeserver:
 
     sent: list[tuple[RoomId, str, Json]] = field(default_factory=list)  # room, transaction, content
     joined: list[RoomId] = field(default_factory=list)
+    left: list[tuple[RoomId, str | None]] = field(default_factory=list)  # with the reason
     invited: list[UserId] = field(default_factory=list)
     state: list[Json] = field(default_factory=list)
     chats: dict[RoomId, list[Json]] = field(default_factory=dict)  # their states
@@ -36,6 +38,9 @@ class Homeserver:
 
     async def join(self, room_id: RoomId) -> None:
         self.joined.append(room_id)
+
+    async def leave(self, room_id: RoomId, reason: str | None = None) -> None:
+        self.left.append((room_id, reason))
 
     async def create_direct(self, user_id: UserId) -> RoomId:
         self.invited.append(user_id)
@@ -448,3 +453,49 @@ def test_an_answer_stands_in_the_thread_of_its_question() -> None:
     threaded = notice("x", reply_to="$q", thread="$t")["m.relates_to"]
     assert (threaded["rel_type"], threaded["event_id"], threaded["is_falling_back"]) == ("m.thread", "$t", False)
     assert "m.relates_to" not in notice("x")
+
+
+SPACE = state("m.room.create", {"type": "m.space", "room_version": "11"})
+
+
+async def invites(post: Post) -> None:
+    """What the jobs about invites ask for is done."""
+    post.stage.handlers[JobKind.INVITE] = post.outbox.invite
+    while await post.stage.work_one([JobKind.INVITE]):
+        pass
+
+
+@pytest.mark.parametrize(("inviter", "declined"), [(ALICE, True), (UserId("@eve:elsewhere"), False)])
+async def test_an_invite_to_a_space_is_declined_with_the_reason(post: Post, inviter: UserId, declined: bool) -> None:
+    """The stripped state says that it is one; a stranger's invite is left alone as any other."""
+    space = RoomId("!space:hs")
+    invite = Invite(space, inviter, direct=False, encrypted=False, stripped_state=(SPACE,))
+    await post.stage.intake.take(SyncBatch("asked", invites=(invite,)))
+    await invites(post)
+    assert post.homeserver.joined == []
+    assert post.homeserver.left == ([(space, words.NO_SPACES)] if declined else [])
+
+
+@pytest.mark.parametrize("known", ["at once", "later"])
+async def test_a_space_that_the_invite_did_not_tell_is_left_with_the_reason(post: Post, known: str) -> None:
+    """Nothing is said or recorded there, whether its state comes with the join or is asked for."""
+    space = RoomId("!space:hs")
+    await post.stage.intake.take(SyncBatch("asked", invites=(Invite(space, ALICE, direct=False, encrypted=False),)))
+    await invites(post)
+    assert post.homeserver.joined == [space]
+    here = [event for event in room_state() if event["type"] != "m.room.create"]
+    before = (*here, SPACE) if known == "at once" else ()
+    await post.stage.intake.take(SyncBatch("joined", (RoomBatch(space, True, before),)))
+    if known == "later":
+        async with post.stage.store.read() as db:
+            asked_at = await journal.position(db)
+        await post.stage.intake.refresh(space, [*here, SPACE], asked_at)
+    await invites(post)
+    assert post.homeserver.left == [(space, words.NO_SPACES)]
+    async with post.stage.store.read() as db:
+        room = await rooms.room(db, space)
+    assert room is not None
+    assert not room.recording_on
+    if known == "at once":
+        said = await post.stage.waiting(JobKind.NOTICE)
+        assert [payload for payload in said if payload["room_id"] == space] == []

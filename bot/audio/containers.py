@@ -4,16 +4,21 @@ A mimetype or a name is the sender's word. What is found here picks the one demu
 and manifests (HLS, DASH, ffconcat), which make it read other files, are not among them.
 """
 
-from dataclasses import dataclass
+import re
 from itertools import islice, takewhile
 from typing import BinaryIO
 
-from bot.audio.mp3 import after_id3, read_header, read_info
-from bot.audio.mp4 import has_edit_list, has_many_edits, mp4_duration, mp4_is_cut
+from bot.audio.flac import mend_flac, streaminfo
+from bot.audio.frames import CLOSE, Measure, adts_frame, first_frame, mend_adts, mend_mp3, mp3_frame
+from bot.audio.matroska import mend_matroska
+from bot.audio.mended import AS_IT_IS, Mended, Told, told
+from bot.audio.mp3 import after_id3, read_info
+from bot.audio.mp4 import has_edit_list, has_many_edits, mend_mp4, mp4_duration
 from bot.audio.ogg import CAPTURE, Page
 from bot.audio.ogg_search import find_pages
+from bot.audio.riff import mend_caf, mend_wav
 from bot.errors import GiveUp
-from storage.records import SAMPLE_RATE, Container, Timing
+from storage.records import Container, Timing
 
 DEMUXERS = {
     Container.OGG_OPUS: "ogg",
@@ -35,21 +40,52 @@ _OGG_CODECS = (
 LEFT_IN = {Container.MP3: 3200, Container.MP4_AAC: 12_288}
 """Samples at 48 kHz, at most: of MP3 decoders leave 529 of the source's padding in, which may have 8 kHz; of MP4 older
 builds of ffmpeg leave in the end of the last frame, which may be one of HE-AAC at 8 kHz."""
-_MAX_PARTS = 10_000  # of a WAV or CAF file
+_FRAMES: tuple[tuple[Container, Measure], ...] = ((Container.ADTS_AAC, adts_frame), (Container.MP3, mp3_frame))
 _MAX_PAGES = 16
 _IN_FRONT = 4096  # bytes in front of an Ogg page, behind a tag
-_NO_SIZE = 0xFFFFFF00  # and more: none of a WAV file is so long
+_MAGIC = re.compile(
+    rb"(?s)\x00\x00..ftyp[ -~]{4}|RIFF....WAVE|RF64....WAVE|caff\x00\x01\x00\x00desc"
+    rb"|fLaC[\x00\x80]\x00\x00\x22|\x1aE\xdf\xa3[\x01-\xfe].{,40}(?:webm|matroska)"
+)
+"""What other bytes hardly ever look like: more of a container's beginning than where it stands at the beginning."""
 
 
 def sniff(file: BinaryIO) -> Container:
     """The container by its bytes; for Ogg that begins without a head, Opus: its pages must prove it. Raises GiveUp:
     `empty`, `not_audio`."""
+    return find(file)[0]
+
+
+def find(file: BinaryIO) -> tuple[Container, int]:
+    """The same, and where it begins: there may be a tag in front of it, or some other bytes. Frames of MP3 and ADTS and
+    pages of Ogg are found by their own walks. Raises GiveUp: `empty`, `not_audio`."""
     file.seek(0)
     start = file.read(64)
     if not start:
         raise GiveUp("the chunk has no bytes", reason="empty")
     if start.startswith(b"OggS"):
-        return _sniff_ogg(file) or Container.OGG_OPUS
+        return _sniff_ogg(file) or Container.OGG_OPUS, 0
+    if container := _by_magic(start):
+        return container, 0
+    if _is_ogg(file) and (container := _sniff_ogg(file)):
+        return container, 0
+    begin, end = after_id3(file), file.seek(0, 2)
+    for container, measure in _FRAMES:
+        if _is_row(file, begin, end, measure):
+            return container, 0
+    file.seek(begin)
+    near = file.read(CLOSE) if begin < end else b""
+    for match in _MAGIC.finditer(near):
+        if container := _by_magic(near[match.start() : match.start() + 64]):
+            return container, begin + match.start()
+    found = [(place, container) for container, measure in _FRAMES if (place := _first(file, begin, end, measure))]
+    if found:
+        return min(found)[1], 0
+    raise GiveUp("the chunk is not audio", reason="not_audio")
+
+
+def _by_magic(start: bytes) -> Container | None:
+    """By the first bytes of a container."""
     if start[4:8] == b"ftyp":
         return Container.MP4_AAC
     if start[:4] in (b"RIFF", b"RF64") and start[8:12] == b"WAVE":
@@ -57,8 +93,7 @@ def sniff(file: BinaryIO) -> Container:
     for magic, container in ((b"caff", Container.CAF), (b"fLaC", Container.FLAC), (b"\x1aE\xdf\xa3", Container.WEBM)):
         if start.startswith(magic):
             return container
-    found = _sniff_ogg(file) if _is_ogg(file) else None
-    return found or _sniff_frames(file)
+    return None
 
 
 def _sniff_ogg(file: BinaryIO) -> Container | None:
@@ -80,50 +115,42 @@ def _is_ogg(file: BinaryIO) -> bool:
     return CAPTURE in file.read(_IN_FRONT)
 
 
-def _sniff_frames(file: BinaryIO) -> Container:
+def _is_row(file: BinaryIO, at: int, end: int, measure: Measure) -> bool:
     """MP3 or ADTS: two frames in a row, or one that is the whole file."""
-    offset = after_id3(file)
-    end = file.seek(0, 2)
-    for container, measure in ((Container.ADTS_AAC, _adts_size), (Container.MP3, _mp3_size)):
-        file.seek(offset)
-        size = measure(file.read(7))
-        if not size or offset + size > end:
-            continue
-        file.seek(offset + size)
-        following = file.read(7)
-        if not following or measure(following) or following.startswith(b"TAG"):
-            return container
-    raise GiveUp("the chunk is not audio", reason="not_audio")
+    file.seek(at)
+    frame = measure(file.read(7))
+    if frame is None or at + frame.size > end:
+        return False
+    file.seek(at + frame.size)
+    following = file.read(7)
+    return not following or measure(following) is not None or following.startswith(b"TAG")
 
 
-def _mp3_size(head: bytes) -> int:
-    header = read_header(head)
-    return header.size if header else 0
+def _first(file: BinaryIO, begin: int, end: int, measure: Measure) -> int | None:
+    return first_frame(file, begin, min(end, begin + CLOSE), measure)
 
 
-def _adts_size(head: bytes) -> int:
-    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
-        return 0
-    size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return size if size >= 7 else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A length at 48 kHz, and how much of it may be due to rounding."""
-
-    samples: int
-    unit: int  # samples
+def mend(file: BinaryIO, container: Container) -> Mended:
+    """How a file has to be decoded that is damaged, or says of itself what is not so; of Ogg its pages tell. Raises
+    GiveUp: `truncated` where the container says that more bytes should be there, `undecodable` where there is more
+    damage than sound is worth."""
+    look = {
+        Container.MP4_AAC: mend_mp4,
+        Container.WAV: mend_wav,
+        Container.CAF: mend_caf,
+        Container.MP3: mend_mp3,
+        Container.ADTS_AAC: mend_adts,
+        Container.WEBM: mend_matroska,
+        Container.FLAC: mend_flac,
+    }.get(container)
+    return look(file) if look else AS_IT_IS
 
 
 def told_length(file: BinaryIO, container: Container) -> Told | None:
     """What the container says of the length of its sound; None where it says nothing that counts."""
-    say = {Container.MP3: _mp3_samples, Container.FLAC: _flac_samples, Container.MP4_AAC: mp4_duration}.get(container)
+    say = {Container.MP3: _mp3_samples, Container.FLAC: streaminfo, Container.MP4_AAC: mp4_duration}.get(container)
     found = say(file) if say else None
-    if not found or not all(found):
-        return None
-    units, a_second = found
-    return Told(-(-units * SAMPLE_RATE // a_second), -(-SAMPLE_RATE // a_second))
+    return told(*found) if found else None
 
 
 def _mp3_samples(file: BinaryIO) -> tuple[int, int] | None:
@@ -131,14 +158,6 @@ def _mp3_samples(file: BinaryIO) -> tuple[int, int] | None:
     info = read_info(file)
     samples = info.samples() if info else None
     return (samples, info.header.sample_rate) if info and samples else None
-
-
-def _flac_samples(file: BinaryIO) -> tuple[int, int] | None:
-    """Of STREAMINFO (RFC 9639, section 8.2), which comes first."""
-    file.seek(0)
-    start = file.read(26)
-    packed = int.from_bytes(start[18:26], "big")
-    return (packed & (1 << 36) - 1, packed >> 44) if len(start) == 26 else None
 
 
 def timing(file: BinaryIO, container: Container) -> Timing:
@@ -182,57 +201,7 @@ def _has_lame_tag(file: BinaryIO) -> bool:
     return _mp3_samples(file) is not None
 
 
-def refuse_truncated(file: BinaryIO, container: Container) -> None:
-    """Raises GiveUp (`truncated`) where the container says that more bytes should be there; of Ogg its pages tell."""
-    length = file.seek(0, 2)
-    if container is Container.MP4_AAC:
-        cut = mp4_is_cut(file, length)
-    elif container is Container.WAV:
-        cut = _wav_is_cut(file, length)
-    elif container is Container.CAF:
-        cut = _caf_is_cut(file, length)
-    else:
-        return
-    if cut:
-        raise GiveUp("the chunk's file ends too early", reason="truncated")
-
-
 def refuse_crafted(file: BinaryIO, container: Container) -> None:
     """Raises GiveUp (`undecodable`) for what no recorder writes and is dear to decode."""
     if container is Container.MP4_AAC and has_many_edits(file):
         raise GiveUp("the chunk has more edits than a recording", reason="undecodable")
-
-
-def _caf_is_cut(file: BinaryIO, length: int) -> bool:
-    """Chunks of type and size (64 bits, -1: to the end of the file)."""
-    at = 8
-    for _ in range(_MAX_PARTS):
-        if at >= length:
-            return False
-        file.seek(at)
-        head = file.read(12)
-        size = int.from_bytes(head[4:], "big", signed=True)
-        if size < 0:
-            return False
-        if len(head) < 12 or at + 12 + size > length:
-            return True
-        at += 12 + size
-    return True
-
-
-def _wav_is_cut(file: BinaryIO, length: int) -> bool:
-    """Recorders that stream write a size of 0 or all ones: those say nothing, or that it stands in the chunk of RF64
-    for long sizes (EBU Tech 3306)."""
-    at, long = 12, 0
-    for _ in range(_MAX_PARTS):
-        file.seek(at)
-        head = file.read(8)
-        if len(head) < 8:
-            return True
-        size = int.from_bytes(head[4:], "little")
-        if head[:4] == b"ds64":
-            long = int.from_bytes(file.read(16)[8:], "little", signed=True)
-        if head[:4] == b"data":
-            return at + 8 + (size if size < _NO_SIZE else long) > length
-        at += 8 + size + size % 2
-    return True

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from bot.audio.containers import LEFT_IN
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.mended import Pause
 from bot.audio.opus import Stream, facts_of, filled, opus_streams
 from bot.audio.opus_clock import Why
 from bot.audio.opus_packets import duration
 from bot.audio.opus_writer import OpusWriter
 from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
 from bot.audio.resampling import Resampler
+from bot.audio.standing import stand_in
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, OggFacts, Samples
 
@@ -116,18 +118,29 @@ class _Joint:
     run: Run | None
     trim: int = 0  # samples at the end of what is decoded, beyond the sound
     lost: int = 0  # samples of packets that no decoder takes
+    pauses: tuple[Pause, ...] = ()
     reason: str | None = None
 
 
 def _prepare(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
-    """Rebuilds sliced Ogg Opus (None: only the run after it is wanted); leaves everything else as it is. Blocking."""
+    """Rebuilds sliced Ogg Opus, and what is damaged (None: only the run after it is wanted). Blocking."""
     if sound.container is not Container.OGG_OPUS:
-        sound.path.stat()
-        return _Joint(sound.path if sound.samples else None, None)
+        return _whole(sound, rebuilt)
     try:
         return _rebuild(sound, run if sound.continues else None, rebuilt)
     except GiveUp as damage:
         return _Joint(None, None, reason=damage.reason)
+
+
+def _whole(sound: Sound, rebuilt: Path | None) -> _Joint:
+    sound.path.stat()
+    if rebuilt is None or not sound.samples:
+        return _Joint(None, None)
+    try:
+        stands = stand_in(sound.path, rebuilt, sound.container)
+    except GiveUp:  # it was good once: a decoder says what it is now
+        return _Joint(sound.path, None)
+    return _Joint(stands.path, None, pauses=stands.mended.pauses_in(sound.samples))
 
 
 def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
@@ -231,7 +244,9 @@ async def _measured(
             # One second more than wanted shows that there is more, and bounds what a hostile file can cost.
             seconds = sound.samples / SAMPLE_RATE + 1
             rate = await _rate(ffmpeg, joint.path, sound.container)
-            decoded = _blocks(ffmpeg, joint.path, sound.container, seconds, channels, rate)
+            decoded = _paused(
+                _blocks(ffmpeg, joint.path, sound.container, seconds, channels, rate), joint.pauses, channels, rate
+            )
             resampler = None if rate == SAMPLE_RATE else Resampler(rate, channels, sound.samples)
             async with aclosing(decoded), aclosing(_resampled(decoded, resampler)) as blocks:
                 async for block in blocks:
@@ -285,6 +300,22 @@ async def _blocks(
             whole = len(data) // size * size
             rest = data[whole:]
             yield _tamed(np.frombuffer(data[:whole], dtype="<f4").reshape(-1, channels))
+
+
+async def _paused(
+    blocks: AsyncGenerator[Pcm, None], pauses: Sequence[Pause], channels: int, rate: int
+) -> AsyncGenerator[Pcm, None]:
+    """With silence where the file holds nothing."""
+    left, at = list(pauses), 0
+    async with aclosing(blocks) as stream:
+        async for block in stream:
+            while left and (before := round(left[0].position * rate / SAMPLE_RATE) - at) <= len(block):
+                yield block[: max(0, before)]
+                for silence in _silence(round(left.pop(0).samples * rate / SAMPLE_RATE), channels):
+                    yield silence
+                block, at = block[max(0, before) :], at + max(0, before)
+            yield block
+            at += len(block)
 
 
 def _tamed(block: Pcm) -> Pcm:

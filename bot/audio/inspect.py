@@ -1,6 +1,7 @@
 """A look into a stored chunk: what it is, how long it is, and whether it can be joined."""
 
 import asyncio
+import tempfile
 from collections.abc import Generator
 from contextlib import aclosing
 from dataclasses import replace
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio.containers import LEFT_IN, Told, refuse_crafted, refuse_truncated, sniff, timing, told_length
+from bot.audio.containers import LEFT_IN, refuse_crafted, sniff, timing, told_length
 from bot.audio.ffmpeg import SHORT_S, Ffmpeg, Source
+from bot.audio.mended import Mended, Told
 from bot.audio.ogg import walk_pages
 from bot.audio.opus import facts_of, walk_opus
 from bot.audio.resampling import at_48_khz
+from bot.audio.standing import Standing, stand_in
 from bot.errors import GiveUp
-from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
+from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, Samples, Timing
 
 SPARSE_S = 900.0  # so much sound may be in however few bytes: somebody forgot that they are muted
 SPARSEST = 500  # bytes for each second where there is more: two thirds of the lowest rate of any codec of speech
@@ -29,23 +32,42 @@ SHORT = SAMPLE_RATE  # samples
 
 async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float) -> ChunkFacts:
     """What the bytes say; neither name, mimetype nor what the event announced is looked at. Ogg Opus is walked page by
-    page, anything else decoded once. A tail without packets, as Element Web sends it, has 0 samples.
+    page, anything else decoded once, without what is damaged of it. A tail without packets, as Element Web sends it,
+    has 0 samples, and so has a header without samples.
 
     Raises GiveUp with `empty`, `not_audio`, `truncated`, `bad_checksum`, `headers_missing`, `too_long` or
     `undecodable`, and TryLater when ffmpeg hangs.
     """
-    found = await _in_turns(_look(path, max_seconds))
+    with tempfile.TemporaryDirectory(prefix="look-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        return await _inspected(path, Path(folder) / "chunk", ffmpeg, max_seconds)
+
+
+async def _inspected(path: Path, copy: Path, ffmpeg: Ffmpeg, max_seconds: float) -> ChunkFacts:
+    found = await _in_turns(_look(path, copy, max_seconds))
     if isinstance(found, ChunkFacts):
         return found
-    container, exact, told = found
-    source = await ffmpeg.describe(path, container)
+    stands, exact, told = found
+    container, mended = stands.container, stands.mended
+    source = await ffmpeg.describe(stands.path, container)
     if source.rate:
         _refuse_odd(source.rate, source.channels)
     bound = _bearable(path, max_seconds, source.rate, source.channels)
-    heard, alike = await _decoded(path, container, ffmpeg, bound, source)
+    heard, alike = await _decoded(stands.path, container, ffmpeg, bound, source)
     channels = 1 if alike else source.channels
     facts = ChunkFacts(container, exact, heard, sample_rate=source.rate, channels=channels)
-    return facts if told is None else _compared(facts, told)
+    facts = replace(facts, samples=Samples(heard + mended.silence))
+    if facts.samples > max_seconds * SAMPLE_RATE:
+        raise _too_long()
+    return _with_claims(facts if told is None else _compared(facts, told, mended), mended, told)
+
+
+def _with_claims(facts: ChunkFacts, mended: Mended, told: Told | None) -> ChunkFacts:
+    """What is damaged inside, and the length that the file says, where it holds another."""
+    ends = ((hole.at, min(facts.samples, hole.at + hole.samples)) for hole in mended.holes)
+    holes = tuple(Hole(Samples(at), Samples(end - at)) for at, end in ends if at < end)
+    says = mended.claimed or told
+    off = says is not None and abs(says.samples - facts.samples) > SAMPLE_RATE // 10
+    return replace(facts, holes=holes, told=Samples(says.samples) if says is not None and off else None)
 
 
 def _refuse_odd(rate: int, channels: int) -> None:
@@ -57,11 +79,11 @@ def _too_long() -> GiveUp:
     return GiveUp("the chunk is longer than allowed", reason="too_long")
 
 
-def _compared(facts: ChunkFacts, told: Told) -> ChunkFacts:
+def _compared(facts: ChunkFacts, told: Told, mended: Mended) -> ChunkFacts:
     """With the length that the container says, where no more than SHORT of that could not be decoded: what is missing
     is noted when it is joined. What a decoder leaves in of the padding does not count. Raises GiveUp (`truncated`)
-    where more is missing; of MP4 all is kept, for some writers don't know how long their file is, and its timing is as
-    good as none."""
+    where more is missing, unless that was counted, or the end of the file is there: then what it says is wrong. Its
+    timing is as good as none then."""
     lacking = told.samples - facts.samples
     if _is_padded(facts, told):
         return replace(facts, samples=Samples(told.samples))
@@ -69,7 +91,9 @@ def _compared(facts: ChunkFacts, told: Told) -> ChunkFacts:
         return facts
     if lacking <= SHORT:
         return replace(facts, samples=Samples(told.samples))
-    if facts.container is Container.MP4_AAC:
+    if mended.counted and lacking < facts.samples:
+        return replace(facts, samples=Samples(told.samples), timing=Timing.ESTIMATED)
+    if facts.container is Container.MP4_AAC or mended.whole:
         return replace(facts, timing=Timing.ESTIMATED)
     raise GiveUp("the chunk's file holds less sound than it says", reason="truncated")
 
@@ -88,8 +112,8 @@ def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) 
     return min(max_seconds, max(sparse, path.stat().st_size / SPARSEST))
 
 
-Looked = ChunkFacts | tuple[Container, Timing, Told | None]
-"""Everything that can be told without decoding: the facts, or container, timing and the length that it says."""
+Looked = ChunkFacts | tuple[Standing, Timing, Told | None]
+"""Everything that can be told without decoding: the facts, or what is decoded, timing and the length that it says."""
 
 
 async def _in_turns(looking: Generator[None, None, Looked]) -> Looked:
@@ -109,24 +133,28 @@ def _some(looking: Generator[None, None, Looked]) -> Looked | None:
     return None
 
 
-def _look(path: Path, max_seconds: float) -> Generator[None, None, Looked]:
+def _look(path: Path, copy: Path, max_seconds: float) -> Generator[None, None, Looked]:
     with path.open("rb") as file:
         container = sniff(file)
-        if container is not Container.OGG_OPUS:
-            if container in (Container.OGG_VORBIS, Container.OGG_FLAC):
-                file.seek(0)
-                yield from walk_pages(file)
-            refuse_truncated(file, container)
-            refuse_crafted(file, container)
-            return container, timing(file, container), told_length(file, container)
-        file.seek(0)
-        streams = yield from walk_opus(file, max_samples=int(_bearable(path, max_seconds) * SAMPLE_RATE))
-        facts = facts_of(streams)
-        _refuse_odd(SAMPLE_RATE, facts.channels)
-        packets = sum(stream.clock.samples for stream in streams)
-        if packets > _bearable(path, max_seconds, SAMPLE_RATE, facts.channels) * SAMPLE_RATE:
-            raise _too_long()
-        return facts
+        if container is Container.OGG_OPUS:
+            file.seek(0)
+            streams = yield from walk_opus(file, max_samples=int(_bearable(path, max_seconds) * SAMPLE_RATE))
+            facts = facts_of(streams)
+            _refuse_odd(SAMPLE_RATE, facts.channels)
+            packets = sum(stream.clock.samples for stream in streams)
+            if packets > _bearable(path, max_seconds, SAMPLE_RATE, facts.channels) * SAMPLE_RATE:
+                raise _too_long()
+            return facts
+        if container in (Container.OGG_VORBIS, Container.OGG_FLAC):
+            file.seek(0)
+            yield from walk_pages(file)
+    stands = stand_in(path, copy)
+    if stands.mended.empty:
+        return ChunkFacts(container, Timing.EXACT, Samples(0), sample_rate=SAMPLE_RATE, channels=1)
+    with stands.path.open("rb") as file:
+        refuse_crafted(file, container)
+        exact = Timing.ESTIMATED if stands.mended.doubtful else timing(file, container)
+        return stands, exact, stands.mended.told or told_length(file, container)
 
 
 async def _decoded(

@@ -4,7 +4,7 @@ The layout of the Info frame: http://gabriel.mp3-tech.org/mp3infotag.html
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _BITRATES = {  # kbit/s by index; MPEG 1 and MPEG 2/2.5
@@ -19,6 +19,8 @@ FRAME = 1152  # samples of ours
 DELAY = 576  # samples that libmp3lame puts in front; decoders know of the 529 that they add themselves
 _SIDE_INFO = {1: 17, 2: 32}  # bytes, MPEG 1, by channels
 _MODE = {1: 3 << 6, 2: 1 << 6}  # mono, joint stereo
+_MAX_DELAY = 3 * FRAME  # samples; encoders have about one frame
+_MAX_PADDING = 3 * FRAME
 _INFO_BYTES = 120  # Info, flags, frames, bytes, seek table, quality
 _LAME_BYTES = 36
 
@@ -56,10 +58,25 @@ class Info:
     delay: int | None
     padding: int | None
     header: FrameHeader
+    frames_at: int = field(default=0, compare=False)  # bytes from the beginning of the frame
+    padding_at: int = field(default=0, compare=False)
+
+    @property
+    def plausible(self) -> bool:
+        """Its padding is one that an encoder may have."""
+        return (self.delay or 0) <= _MAX_DELAY and (self.padding or 0) <= _MAX_PADDING
+
+    def corrected(self, frame: bytes, frames: int | None) -> bytes:
+        """The frame with another number of frames (None: its own), and without a padding that can't be."""
+        if frames is not None:
+            frame = frame[: self.frames_at] + struct.pack(">I", frames) + frame[self.frames_at + 4 :]
+        if not self.plausible:
+            frame = frame[: self.padding_at] + bytes(3) + frame[self.padding_at + 3 :]
+        return frame
 
     def samples(self) -> int | None:
         """The length of the sound at the source rate, if the frame tells it."""
-        if self.frames is None or self.delay is None or self.padding is None:
+        if self.frames is None or self.delay is None or self.padding is None or not self.plausible:
             return None
         return max(0, self.frames * self.header.samples - self.delay - self.padding)
 
@@ -79,9 +96,9 @@ def after_id3(file: BinaryIO) -> int:
     return offset
 
 
-def read_info(file: BinaryIO) -> Info | None:
-    """The Info or Xing frame in front of the sound; None if there is none."""
-    file.seek(after_id3(file))
+def read_info(file: BinaryIO, at: int | None = None) -> Info | None:
+    """The Info or Xing frame in front of the sound, or at a place; None if there is none."""
+    file.seek(after_id3(file) if at is None else at)
     head = file.read(4)
     header = read_header(head)
     if header is None:
@@ -93,9 +110,10 @@ def read_info(file: BinaryIO) -> Info | None:
     frames = int.from_bytes(body[8:12], "big") if flags & 1 else None
     tag = 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
     packed = int.from_bytes(body[tag + 21 : tag + 24], "big")
+    begin = 4 + header.side_info
     if not packed:  # Xing's own encoder and Fraunhofer's write no LAME part
-        return Info(frames, None, None, header)
-    return Info(frames, packed >> 12, packed & 0xFFF, header)
+        return Info(frames, None, None, header, begin + 8)
+    return Info(frames, packed >> 12, packed & 0xFFF, header, begin + 8, begin + tag + 21)
 
 
 def frame_size(kbps: int) -> int:

@@ -8,13 +8,15 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.containers import DEMUXERS, refuse_crafted, refuse_truncated, sniff, timing, told_length
+from bot.audio.clock import MAX_PAUSES
+from bot.audio.containers import DEMUXERS, find, mend, refuse_crafted, timing, told_length
+from bot.audio.mended import behind, write
 from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.ogg import read_pages, walk_pages
 from bot.audio.opus import opus_facts
@@ -121,15 +123,21 @@ def info(file: io.BytesIO) -> None:
 
 def look(file: io.BytesIO) -> None:
     """As a chunk is looked into before ffmpeg gets it."""
-    container = sniff(file)
+    container, start = find(file)
     assert container in DEMUXERS
-    walk(file, container)
+    walk(behind(file, start), container)
 
 
-def walk(file: io.BytesIO, container: Container) -> None:
-    for refuse in (refuse_truncated, refuse_crafted):
-        with suppress(GiveUp):
-            refuse(file, container)
+def walk(file: BinaryIO, container: Container) -> None:
+    with suppress(GiveUp):
+        mended = mend(file, container)
+        out = io.BytesIO()
+        write(file, mended.parts, out)
+        assert len(out.getvalue()) <= 2 * file.seek(0, 2) + 1000
+        assert 0 <= mended.silence <= MAX_PAUSES
+        assert not (mended.empty and mended.parts)
+    with suppress(GiveUp):
+        refuse_crafted(file, container)
     timing(file, container)
     told = told_length(file, container)
     assert told is None or told.samples >= 0

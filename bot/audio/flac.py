@@ -1,0 +1,71 @@
+"""FLAC (RFC 9639): what its header says, and whether the file ends with a whole frame."""
+
+import re
+from typing import BinaryIO
+
+from bot.audio.mended import Mended
+
+_MAX_BLOCKS = 10_000  # of metadata
+_LAST_BYTES = 1 << 16  # a frame of a recorder is no longer
+_SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff]")
+_MAX_TRIED = 8
+
+
+def streaminfo(file: BinaryIO) -> tuple[int, int] | None:
+    """Samples and their rate (RFC 9639, section 8.2); it comes first."""
+    file.seek(0)
+    start = file.read(26)
+    packed = int.from_bytes(start[18:26], "big")
+    return (packed & (1 << 36) - 1, packed >> 44) if len(start) == 26 else None
+
+
+def mend_flac(file: BinaryIO) -> Mended:
+    """Only its number of samples may be wrong, which no decoder heeds."""
+    if _begins_at(file) == file.seek(0, 2):
+        return Mended(empty=True)
+    return Mended(whole=_ends_whole(file))
+
+
+def _begins_at(file: BinaryIO) -> int | None:
+    """Where the first frame begins: behind all metadata. None where they don't end."""
+    length, at = file.seek(0, 2), 4
+    for number in range(_MAX_BLOCKS):
+        file.seek(at)
+        head = file.read(4)
+        size = int.from_bytes(head[1:], "big")
+        if len(head) < 4 or (number == 0 and (head[0] & 0x7F or size != 34)) or at + 4 + size > length:
+            return None
+        at += 4 + size
+        if head[0] & 0x80:
+            return at
+    return None
+
+
+def _ends_whole(file: BinaryIO) -> bool:
+    """The last bytes are a frame with its checksum: nothing was cut off."""
+    length = file.seek(0, 2)
+    begin = max(0, length - _LAST_BYTES)
+    file.seek(begin)
+    data = file.read(_LAST_BYTES)
+    places = [found.start() for found in _SYNC.finditer(data)]
+    return any(_crc16(data[place:]) == 0 for place in places[-1 : -1 - _MAX_TRIED : -1])
+
+
+def _table() -> tuple[int, ...]:
+    values = []
+    for value in range(0, 1 << 16, 1 << 8):
+        for _ in range(8):
+            value = (value << 1 ^ 0x8005 if value & 0x8000 else value << 1) & 0xFFFF
+        values.append(value)
+    return tuple(values)
+
+
+_CRC = _table()
+
+
+def _crc16(data: bytes) -> int:
+    """Of a whole frame: 0."""
+    value = 0
+    for byte in data:
+        value = (value << 8 & 0xFFFF) ^ _CRC[value >> 8 ^ byte]
+    return value

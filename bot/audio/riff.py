@@ -1,0 +1,178 @@
+"""WAV, RF64 (EBU Tech 3306) and CAF: how many bytes of sound there are, whatever the size in front of them says.
+
+Recorders write that size last. One that streams, or was killed, leaves 0, -1 or a number near 2 or 4 GiB there; others
+count their header too. What is there is counted. Only where more is missing than a header has, bytes were lost.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from bot.audio.mended import LITTLE_S, Mended, Part, Told, told
+from bot.errors import GiveUp
+
+_MOST = 0x7F000000  # bytes; a size above says nothing: no chunk is so long
+_MAX_PARTS = 10_000
+_HEADER = 44  # bytes, of the shortest WAV file
+_LITTLE = 512  # bytes behind the sound that may be anything: they would be no more than a click
+_TAG = re.compile(rb"TAG|ID3|APETAGEX|LYRICSBEGIN|[\t\r\n -~]{64}")
+_NAME = re.compile(rb"[ -~]{4}")
+_MAX_FORM = 4096  # bytes
+_TO_THE_END = -1
+
+
+def mend_wav(file: BinaryIO) -> Mended:
+    """Raises GiveUp (`truncated`)."""
+    form = b""
+    long: int | None = None
+    data: tuple[int, int] | None = None
+    for name, at, size in _parts(file, 12, "<I"):
+        if name == b"data":
+            data = at, size
+            break
+        file.seek(at)
+        if name == b"ds64":
+            long = int.from_bytes(file.read(16)[8:], "little", signed=True)
+        elif name == b"fmt ":
+            form = file.read(min(size, _MAX_FORM))
+    odd = data is None or (long is not None and data[1] > _MOST)
+    if data is None:
+        data = _search(file, b"data", 8) if form else None
+    elif odd:
+        data = data[0], long or 0
+    if data is None:
+        raise _cut()
+    there, says = _counted(file, *data, _bytes_a_second(form), "<I")
+    if not there:
+        return Mended(empty=True)
+    given = _given(file, *data)
+    if there == (data[1] if odd else given):
+        return Mended(told=says)
+    start = b"WAVEfmt " + struct.pack("<I", len(form)) + form + bytes(len(form) % 2) + b"data"
+    header = b"RIFF" + struct.pack("<I", len(start) + 4 + there) + start + struct.pack("<I", there)
+    claimed = told(data[1], _bytes_a_second(form)) if data[1] <= _MOST else None
+    return Mended(parts=(header, (data[0], data[0] + there)), told=says, claimed=claimed)
+
+
+def mend_caf(file: BinaryIO) -> Mended:
+    """Raises GiveUp (`truncated`)."""
+    description, table = b"", False
+    for name, at, size in _parts(file, 8, ">q"):
+        file.seek(at)
+        if name == b"desc":
+            description = file.read(32)
+        elif name == b"pakt":
+            table = True
+        elif name == b"data":
+            return _mended_caf(file, description, at + 4, size - 4, table=table)
+    if len(description) < 32 or file.seek(0, 2) < 8:
+        raise _cut()
+    return Mended(empty=True)  # a recorder that ended before there was any sound
+
+
+def _mended_caf(file: BinaryIO, description: bytes, at: int, size: int, *, table: bool) -> Mended:
+    """`size`: of the sound, without the number in front of it."""
+    if len(description) < 32:
+        raise _cut()
+    rate, packet, frames = struct.unpack(">d8xII", description[:24])
+    if not packet:  # packets of their own sizes: what stands in the table can't be counted here
+        return _listed_caf(file, at, size, table=table)
+    a_second = int(rate * packet / max(1, frames)) if 0 < rate < 1 << 20 else 0
+    there, says = _counted(file, at, size, a_second, ">q")
+    if not there:
+        return Mended(empty=True)
+    if there == _given(file, at, size):
+        return Mended(told=says)
+    parts: tuple[Part, ...] = ((0, at - 12), struct.pack(">q", there + 4), (at - 4, at + there))
+    return Mended(parts=parts, told=says, claimed=told(size, a_second) if size <= _MOST else None)
+
+
+def _listed_caf(file: BinaryIO, at: int, size: int, *, table: bool) -> Mended:
+    left = file.seek(0, 2) - at
+    if size >= 0 and not table:
+        table = any(name == b"pakt" for name, _, _ in _parts(file, at + size, ">q"))
+    if size > left or not table:
+        raise _cut()
+    return Mended(empty=left <= 0)
+
+
+def _cut() -> GiveUp:
+    return GiveUp("the chunk's file ends too early", reason="truncated")
+
+
+def _parts(file: BinaryIO, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Name, where the content begins, and its size; up to one that can't be."""
+    length, head = file.seek(0, 2), 4 + struct.calcsize(order)
+    for _ in range(_MAX_PARTS):
+        if at + head > length:  # a size may be more than any file can be sought to
+            return
+        file.seek(at)
+        data = file.read(head)
+        (size,) = struct.unpack(order, data[4:])
+        if not _NAME.fullmatch(data[:4]) or (data[:4] != b"data" and not 0 <= size <= length - at - head):
+            return
+        yield data[:4], at + head, size
+        at += head + size + (size % 2 if order == "<I" else 0)
+
+
+def _search(file: BinaryIO, name: bytes, head: int) -> tuple[int, int] | None:
+    """The sound where a size in front of it is wrong."""
+    file.seek(0)
+    found = file.read(1 << 16).find(name, 12)
+    return (found + head, _TO_THE_END) if found >= 0 else None
+
+
+def _bytes_a_second(form: bytes) -> int:
+    if len(form) < 16:
+        return 0
+    rate, average, align = struct.unpack_from("<IIH", form, 4)
+    return int(rate * align or average)
+
+
+def _given(file: BinaryIO, at: int, size: int) -> int:
+    """So many bytes a decoder takes: where the size is none or too large, all."""
+    left = file.seek(0, 2) - at
+    return size if 0 < size <= left else left
+
+
+def _counted(file: BinaryIO, at: int, size: int, a_second: int, order: str) -> tuple[int, Told | None]:
+    """How many bytes of sound there are, and how long it should be if a few are missing. Raises GiveUp (`truncated`)
+    where more are."""
+    left = file.seek(0, 2) - at
+    if not 0 < size <= _MOST:
+        return _without_tags(file, at, at + left) - at, None
+    if size <= left:
+        whole = left - size <= _LITTLE or _is_behind_sound(file, at + size, order)
+        return (size if whole else _without_tags(file, at, at + left) - at), None
+    if size - left <= max(_HEADER, at):
+        return left, None
+    if left <= 0 or size - left > a_second * LITTLE_S:
+        raise _cut()
+    return left, told(size, a_second)
+
+
+def _is_behind_sound(file: BinaryIO, at: int, order: str) -> bool:
+    """Other chunks, a tag, text or zeros: what stands here is no sound."""
+    for place in (at, at + at % 2):
+        if next(_parts(file, place, order), None) is not None:
+            return True
+    file.seek(at)
+    rest = file.read(_MAX_FORM)
+    return not rest.strip(b"\0") or _TAG.match(rest.lstrip(b"\0\r\n")) is not None
+
+
+def _without_tags(file: BinaryIO, begin: int, end: int) -> int:
+    """Where the sound ends that goes on to the end of the file, which may have ID3v1 and APE tags there."""
+    for _ in range(2):
+        for size, magic in ((128, b"TAG"), (32, b"APETAGEX")):
+            file.seek(max(begin, end - size))
+            data = file.read(size)
+            if not data.startswith(magic) or end - size < begin:
+                continue
+            if magic == b"TAG":
+                end -= size
+            else:
+                more, flags = struct.unpack_from("<I4xI", data, 12)
+                end = max(begin, end - min(more, end) - (32 if flags >> 31 else 0))
+    return end

@@ -1,0 +1,302 @@
+"""Files that are damaged, or say of themselves what is not so: all is saved but the damage."""
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.audio.containers import find, mend
+from bot.audio.decode import pcm
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.audio.mended import AS_IT_IS, Pause
+from bot.audio.plan import Mismatch, Sound
+from bot.errors import GiveUp
+from storage.records import ChunkFacts, Container, Samples, Timing
+from tests.audio.hostile import LONG, cluster, element, matroska
+from tests.audio.oddities import FORMS, NOISE, NUMBERS, damaged, surrounded
+from tests.audio.sounds import ADTS, FLAC, MP3, WAV, WEBM, Pcm, Studio, lag, signal
+from tests.lab import DATA
+
+LENGTH = 192_000  # samples
+SOUND = signal(LENGTH)
+NEAR = 5760  # 120 ms
+PRIMING = 2048  # samples that may be heard of an encoder's beginning
+PLACES = (20_000, 80_000, 120_000, 170_000)
+CASES = DATA / "cases"
+
+
+@dataclass(frozen=True)
+class Heard:
+    facts: ChunkFacts
+    sound: Pcm
+    wrong: list[Mismatch]
+
+
+async def hear(data: bytes, ffmpeg: Ffmpeg, folder: Path) -> Heard:
+    """What becomes of a chunk: looked into, then decoded."""
+    path = folder / "chunk"
+    path.write_bytes(data)
+    facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
+    wrong: list[Mismatch] = []
+    piece = Sound(path, facts.container, continues=False, samples=facts.samples)
+    blocks = [block async for block in pcm([piece], ffmpeg, folder, report=wrong.append)]
+    return Heard(facts, np.concatenate(blocks)[:, 0] if blocks else np.zeros(0, np.float32), wrong)
+
+
+def away(heard: Heard, most: int = NEAR, places: tuple[int, ...] = PLACES) -> list[int]:
+    """By how much each place is late, where it is not close."""
+    lags = [lag(SOUND, heard.sound, place, most=9000) for place in places]
+    return [] if all(abs(each) <= most for each in lags) and abs(heard.facts.samples - LENGTH) <= NEAR else lags
+
+
+def assert_one_hole(heard: Heard, samples: int) -> None:
+    """There is silence, and nothing else is missing."""
+    (hole,) = heard.facts.holes
+    assert abs(hole.samples - samples) <= NEAR
+    assert np.abs(heard.sound[hole.at + PRIMING : hole.at + hole.samples - PRIMING]).max() < 0.01
+    assert heard.wrong == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_what_stands_around_a_file(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A byte, a line end, a tag or noise in front of a file or behind it costs no sound and no place, and is no
+    reason to complain."""
+    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    whole = await hear(data, ffmpeg, tmp_path)
+    for name, odd in surrounded(data):
+        heard = await hear(odd, ffmpeg, tmp_path)
+        assert (heard.facts, heard.wrong) == (whole.facts, []), name
+        assert np.array_equal(heard.sound, whole.sound), name
+
+
+@pytest.mark.parametrize("form", NUMBERS)
+async def test_numbers_that_are_wrong(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Whatever a header says of lengths and sizes, the sound that is there is heard, in its place."""
+    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    for name, odd in NUMBERS[form](data):
+        assert away(await hear(odd, ffmpeg, tmp_path), PRIMING) == [], name
+
+
+@pytest.mark.parametrize("form", ["mp3", "mp3_without_tag", "adts", "webm", "live_webm", "matroska", "flac"])
+async def test_damage_in_the_middle(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Some frames are damaged, lost, or have other bytes between them: what is around them stays, and what is lost of
+    the sound is a hole, or told when it is joined."""
+    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    for name, odd in damaged(data):
+        heard = await hear(odd, ffmpeg, tmp_path)
+        assert away(heard) == [], name
+        holes = sum(hole.samples for hole in heard.facts.holes)
+        assert holes + sum(abs(each.decoded - each.expected) for each in heard.wrong) <= 2 * NEAR, name
+        assert all(LENGTH // 3 < hole.at < LENGTH * 2 // 3 for hole in heard.facts.holes), name
+
+
+@pytest.mark.parametrize("form", ["m4a", "no_edit_list", "fragments"])
+async def test_damage_in_the_middle_of_mp4(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Its tables say where each frame lies: what stands behind bytes too many or too few can't be found. The sound
+    before them is kept, the chunk has its length, and what is missing of it is told."""
+    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    for name, odd in damaged(data):
+        heard = await hear(odd, ffmpeg, tmp_path)
+        assert away(heard, PRIMING, PLACES[:2]) == [], name
+        lost = heard.facts.samples - len(np.flatnonzero(heard.sound))
+        assert lost < NEAR or heard.wrong or heard.facts.holes, name
+
+
+@pytest.mark.parametrize("form", [MP3, FORMS["mp3_without_tag"], ADTS])
+@pytest.mark.parametrize("cut", [1, 100, 1000])
+async def test_cut_in_a_frame(form: tuple[str, ...], cut: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Frames that begin or end in the middle of one cost that one, also with zeros or noise in front."""
+    data = studio.record("a", SOUND, (*form, "-id3v2_version", "0") if form == MP3 else form).read_bytes()
+    for odd in (data[cut:], data[:-cut], bytes(5000) + data[cut:], NOISE + data[cut:-cut]):
+        assert away(await hear(odd, ffmpeg, tmp_path)) == []
+
+
+async def test_frames_that_were_overwritten_keep_their_time(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A second of zeros in an MP3 of a constant rate is a second of silence, and a hole."""
+    data = bytearray(studio.record("a", SOUND, FORMS["mp3_without_tag"]).read_bytes())
+    data[25_000:41_000] = bytes(16_000)
+    heard = await hear(bytes(data), ffmpeg, tmp_path)
+    assert away(heard, PRIMING, (20_000, 120_000, 170_000)) == []
+    assert_one_hole(heard, 48_000)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_honest_files_are_decoded_as_they_are(form: str, studio: Studio) -> None:
+    """Nothing of them is copied, left out or added."""
+    with studio.record("a", SOUND, FORMS[form]).open("rb") as file:
+        container, start = find(file)
+        mended = mend(file, container)
+    assert (start, mended.parts, mended.pauses, mended.holes) == (0, (), (), ())
+
+
+HEADERS = {
+    "m4a": FORMS["m4a"],
+    "mov": FORMS["mov"],
+    "fragments": FORMS["fragments"],
+    "mp3": MP3,
+    "wav": WAV,
+    "rf64": FORMS["rf64"],
+    "caf": FORMS["caf"],
+    "flac": FLAC,
+    "webm": WEBM,
+    "matroska": FORMS["matroska"],
+}
+
+
+@pytest.mark.parametrize("form", HEADERS)
+async def test_a_header_without_samples(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A recorder that was stopped at once sends one: a chunk of no length, and no damage."""
+    data = studio.record("a", SOUND[:0], HEADERS[form], "-af", "atrim=end=0").read_bytes()
+    for tail in (b"", b"\0"):
+        heard = await hear(data + tail if form not in ("mp3", "flac", "wav", "rf64", "caf") else data, ffmpeg, tmp_path)
+        assert (heard.facts.samples, heard.wrong) == (0, [])
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF])
+async def test_a_wav_that_ends_before_its_sound(size: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Streamed, nothing but its header."""
+    data = studio.record("a", SOUND, WAV).read_bytes()
+    at = data.index(b"data") + 4
+    assert (await hear(data[:at] + struct.pack("<I", size), ffmpeg, tmp_path)).facts.samples == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "left"), [("wav", 0.9), ("rf64", 0.6), ("caf", 0.9), ("m4a", 0.9), ("first_moov", 0.9), ("flac", 0.6)]
+)
+async def test_bytes_that_are_missing(form: str, left: float, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """An upload that was cut is noticed still."""
+    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    with pytest.raises(GiveUp) as caught:
+        await hear(data[: int(len(data) * left)], ffmpeg, tmp_path)
+    assert caught.value.reason == "truncated"
+
+
+async def test_a_killed_recorder_of_fragments(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """All fragments that are whole are heard, and what is missing of the last one is told."""
+    data = studio.record("a", SOUND, FORMS["fragments"]).read_bytes()
+    fourth = data.rindex(b"mdat", 0, data.rindex(b"moof"))
+    heard = await hear(data[: fourth + 4000], ffmpeg, tmp_path)
+    assert away(heard, PRIMING, PLACES[:3]) == []
+    assert [each.decoded < each.expected for each in heard.wrong] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "milliseconds"),
+    [
+        ("tag_behind.m4a", 6000),
+        ("size_44_too_large.wav", 2000),
+        ("cut_in_first_frame.mp3", 6000),
+        ("clock_hole.webm", 8013),
+        ("header_only.m4a", 0),
+    ],
+)
+async def test_cases(name: str, milliseconds: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Files as others' tools make them have the length that was counted without our code."""
+    heard = await hear((CASES / name).read_bytes(), ffmpeg, tmp_path)
+    assert abs(heard.facts.samples / 48 - milliseconds) <= 60
+    assert heard.wrong == []
+
+
+# ---- clocks
+
+
+def with_hole(data: bytes, begin_ms: int, hole_ms: int) -> bytes:
+    """A WebM of which all clusters from a time on stand later."""
+    out, at = bytearray(data), 0
+    while (at := data.find(b"\x1f\x43\xb6\x75", at + 1)) >= 0:
+        time_at = data.index(b"\xe7", at + 4)
+        size = data[time_at + 1] & 0x7F
+        time = int.from_bytes(data[time_at + 2 : time_at + 2 + size], "big")
+        if time >= begin_ms:
+            out[time_at + 2 : time_at + 2 + size] = (time + hole_ms).to_bytes(size, "big")
+    return bytes(out)
+
+
+async def test_a_hole_in_the_clock_is_silence(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """As long as the hole, between the same samples; nothing is missing."""
+    data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
+    whole = await hear(data, ffmpeg, tmp_path)
+    heard = await hear(with_hole(data, 2000, 700), ffmpeg, tmp_path)
+    assert heard.facts.samples - whole.facts.samples == pytest.approx(700 * 48, abs=100)
+    assert (heard.facts.timing, heard.facts.holes, heard.wrong) == (Timing.EXACT, (), [])
+    added = heard.facts.samples - LENGTH
+    begin = int(np.flatnonzero((heard.sound[:-999] == 0) & (heard.sound[999:] == 0))[0])
+    assert np.array_equal(heard.sound[:begin], whole.sound[:begin])
+    assert np.array_equal(heard.sound[begin + added :], whole.sound[begin:])
+
+
+async def test_a_clock_that_is_not_even_adds_nothing(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Packets that come up to a tenth of a second late have no silence between them."""
+    data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
+    heard = await hear(with_hole(data, 2000, 60), ffmpeg, tmp_path)
+    assert (heard.facts.samples, heard.wrong) == (LENGTH, [])
+
+
+async def test_a_clock_that_jumps_by_hours_is_not_believed(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """What was heard counts then; a jump of minutes is silence."""
+    heard = await hear(jump(7_200_000), ffmpeg, tmp_path)
+    assert (heard.facts.samples, heard.wrong) == (100 * 5760 - 3840, [])
+    heard = await hear(jump(300_000), ffmpeg, tmp_path)
+    assert (heard.facts.samples, heard.wrong) == (100 * 5760 - 3840 + 300 * 48_000, [])
+
+
+def jump(by_ms: int) -> bytes:
+    """Twelve seconds of silence, with so much between the halves."""
+    times = [120 * number + (by_ms if number >= 50 else 0) for number in range(100)]
+    return matroska(*(cluster(time, LONG) for time in times))
+
+
+async def test_laced_packets_are_counted(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Several packets in one block pass as much time as they are long: no hole is seen in them."""
+    clusters = (cluster(480 * number, b"\x03" + LONG * 4, lacing=4) for number in range(10))
+    file = io.BytesIO(matroska(*clusters))
+    assert mend(file, Container.WEBM).pauses == ()
+    late = (cluster(480 * number + 500 * (number > 4), b"\x03" + LONG * 4, lacing=4) for number in range(10))
+    pauses = mend(io.BytesIO(matroska(*late)), Container.WEBM).pauses
+    assert pauses == (Pause(Samples(20 * 5760 - 3840), Samples(24_000)),)
+
+
+async def test_a_damaged_cluster_costs_itself_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """With noise all over it: silence of its length, and a hole."""
+    data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
+    places = [at for at in range(len(data)) if data.startswith(b"\x1f\x43\xb6\x75", at)]
+    begin, end = places[1], places[2]
+    noise = np.random.default_rng(8).bytes(end - begin)
+    heard = await hear(data[:begin] + noise + data[end:], ffmpeg, tmp_path)
+    assert away(heard, PRIMING, (20_000, 120_000, 170_000)) == []
+    assert_one_hole(heard, 48_000)
+
+
+def test_a_matroska_of_other_elements(studio: Studio) -> None:
+    """Elements that are not known are passed over by their sizes."""
+    data = studio.record("a", SOUND, WEBM).read_bytes()
+    at = data.index(b"\x1f\x43\xb6\x75")
+    file = io.BytesIO(data[:at] + element("4DAA", b"other") + data[at:])
+    assert mend(file, Container.WEBM) == mend(io.BytesIO(data), Container.WEBM)
+    assert mend(file, Container.OGG_FLAC) == AS_IT_IS
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "claimed"),
+    [
+        ("mp3", "1 frames", 1152),
+        ("flac", f"{2 * LENGTH} samples", 2 * LENGTH),
+        ("wav", f"data {LENGTH:#x}", LENGTH // 2),
+        ("m4a", f"edit of {LENGTH // 2}", LENGTH // 2),
+        ("m4a", f"edit of {2 * LENGTH}", 2 * LENGTH),
+        ("webm", "duration 1.0", 48 - 312),
+    ],
+)
+async def test_what_a_file_claims_is_kept(
+    form: str, name: str, claimed: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path
+) -> None:
+    """Where it holds another length than it says, both are known."""
+    data = studio.record("a", SOUND, FORMS[form]).read_bytes()
+    assert (await hear(data, ffmpeg, tmp_path)).facts.told is None
+    facts = (await hear(dict(NUMBERS[form](data))[name], ffmpeg, tmp_path)).facts
+    assert abs(facts.samples - LENGTH) <= PRIMING
+    assert facts.told == (claimed if claimed > 0 else None)

@@ -6,7 +6,7 @@ import io
 import wave
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.parse import Heads, is_command
+from bot.errors import GiveUp
 from bot.keeper import Keeper
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.intake import Intake
@@ -29,6 +30,7 @@ from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.pictures import Pictures
+from bot.worker.rereading import Rereading
 from bot.worker.tracks import Tracks
 from storage import archive, jobs, rooms
 from storage.database import Connection
@@ -55,7 +57,16 @@ ALICE = UserId("@alice:hs")
 START = EventId("$start")
 INFO = "io.element.voice_broadcast_info"
 PREFIX = "!aircheck"
-DONE_HERE = (JobKind.FETCH, JobKind.ENCODE, JobKind.FINISH, JobKind.COVER, JobKind.FORGET, JobKind.TICK, JobKind.END)
+DONE_HERE = (
+    JobKind.FETCH,
+    JobKind.ENCODE,
+    JobKind.FINISH,
+    JobKind.COVER,
+    JobKind.FORGET,
+    JobKind.FOLLOW,
+    JobKind.TICK,
+    JobKind.END,
+)
 
 
 def heard(event_id: str, kind: str, content: Any, **more: Any) -> HeardEvent:
@@ -179,6 +190,30 @@ class OneByOne(Worker):
         await self._run(job)
 
 
+class Forgetful:
+    """A homeserver that has nothing of any broadcast, whatever it is asked for."""
+
+    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        raise GiveUp("the homeserver refused: 404 M_NOT_FOUND", reason="not_found")
+
+    async def related(self, _: RoomId, __: EventId, ___: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        yield ()
+
+    async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
+        return None
+
+
+def asks_in_vain(store: Store, us: UserId, clock: Clock) -> Handler:
+    """Handles FOLLOW jobs where there is no homeserver that could tell more."""
+    rereading = Rereading(store, Forgetful(), us, clock=clock)
+
+    async def handle(job: Job) -> None:
+        with suppress(GiveUp):
+            await rereading(job)
+
+    return handle
+
+
 class Shell:
     """Intake, recorder and those workers that need no homeserver, over one store."""
 
@@ -219,6 +254,7 @@ class Shell:
             JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
             JobKind.COVER: pictures,
             JobKind.FORGET: Forgetting(store),
+            JobKind.FOLLOW: asks_in_vain(store, BOT, clock),
             JobKind.TICK: self.recorder.tick,
             JobKind.END: self.recorder.end,
         }

@@ -463,9 +463,13 @@ async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, m
             await stage.hear(info(f"$e{number}", "stopped", **relation))
             stage.clock.pass_by(100)
             await stage.work_one([JobKind.TICK])
+    stage.clock.pass_by(100)
+    while await stage.work_one([JobKind.FOLLOW, JobKind.TICK]):  # each end was asked about
+        await stage.settle()
     await gap(stage)
     async with stage.store.read() as db:
-        followed = [name for name in names if await jobs.find(db, JobKind.FOLLOW, name)]
+        found = {name: await jobs.find(db, JobKind.FOLLOW, name) for name in names}
+        followed = [name for name, job in found.items() if job is not None and job.state is JobState.READY]
         still_open = [str(one.event_id) for one in await archive.open_recordings(db)]
     assert followed == sorted({*still_open, "$s3", "$s4"})
     assert "$s0" in still_open

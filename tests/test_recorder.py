@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ async def test_a_key_that_comes_while_the_wrapper_is_dealt_with_opens_it(
     await stage.hear(info(START, "started"))
     read = journal.unhandled
 
-    async def slowly(db: Connection, limit: int) -> tuple[HeardEvent, ...]:
-        found = await read(db, limit)
+    async def slowly(db: Connection, limit: int, now: datetime) -> tuple[HeardEvent, ...]:
+        found = await read(db, limit, now)
         if found:
             await stage.intake.take(batch(new_keys=frozenset({SessionId("session")})))
         return found

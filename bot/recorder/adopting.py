@@ -20,7 +20,7 @@ from bot.recording.model import (
     RecordingEvent,
 )
 from bot.recording.policy import Limits
-from storage import archive, messages, past, rooms
+from storage import archive, asked, messages, past, rooms
 from storage.database import Connection
 from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, RecordingState
 
@@ -52,6 +52,7 @@ class Adopting:
         outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
         await archive.save_recording(db, outcome.recording)
         await archive.save_chunks(db, outcome.chunks)
+        await asked.note(db, outcome.recording.id, outcome.recording.quiet_until or now)
         await self._effects(db, outcome.recording, outcome.effects)
         await past.renumber(db, recording.room_id)
         return outcome.recording

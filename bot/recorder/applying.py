@@ -10,9 +10,11 @@ from datetime import datetime
 from functools import partial
 
 from bot import words
+from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, withdraw
 from bot.recording import machine
 from bot.recording.model import (
+    Ask,
     Effect,
     Erase,
     FetchChunk,
@@ -58,7 +60,15 @@ class Applying:
         now = self._clock()
         before = (*await self._chunks.of(db, recording_id), *await candidates.elsewhere(db, recording))
         step = partial(
-            machine.step, recording, before, event, event_id=event_id, position=position, now=now, limits=self._limits
+            machine.step,
+            recording,
+            before,
+            event,
+            event_id=event_id,
+            position=position,
+            now=now,
+            limits=self._limits,
+            asked=await asking.is_answered(db, recording, now, self._limits),
         )
         outcome = await asyncio.to_thread(step) if len(before) > LONG else step()
         if outcome.ignored:
@@ -71,6 +81,7 @@ class Applying:
             await candidates.settle(db, outcome.recording)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
+        await asking.ask_early(db, recording, outcome.recording, before, event, now)
         if outcome.recording.state not in archive.OPEN:
             self._chunks.forget(recording_id)
 
@@ -80,22 +91,35 @@ class Applying:
         subject = str(recording.id)
         for effect in effects:
             match effect:
-                case FetchChunk(event_id=chunk_id):
-                    await jobs.add(db, NewJob(JobKind.FETCH, chunk_id, {"recording": recording.id}), now)
-                case LookAgain(at=at):
-                    await jobs.add(db, NewJob(JobKind.TICK, subject, {}, at), now)
-                case Finish():
-                    await jobs.add(db, NewJob(JobKind.FINISH, subject, {}), now)
+                case FetchChunk() | LookAgain() | Finish():
+                    await jobs.add(db, _job_of(effect, recording), now)
+                case Ask():
+                    await asking.ask(db, recording, now, now)
                 case Forget(blob=blob):
                     await forget(db, f"redacted:{blob}", [blob], now)
                     if recording.state in archive.OPEN:  # what is on the air is made without it
                         await jobs.add(db, NewJob(JobKind.ENCODE, subject, {}), now)
                 case Withdraw():
                     await withdraw(db, recording, now)
-                case Tell(what=what) if not recording.past:
-                    body = words.TOLD[what]
-                    payload = {"room_id": recording.room_id, "body": body, "reply_to": recording.event_id}
-                    told = NewJob(JobKind.NOTICE, f"tell:{what}:{recording.event_id}", payload, once=True)
-                    await jobs.add(db, told, now)
+                case Tell(what=what):
+                    await _tell(db, recording, what, now)
                 case Erase():
                     await erase(db, recording, now)
+
+
+def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> NewJob:
+    match effect:
+        case FetchChunk(event_id=chunk_id):
+            return NewJob(JobKind.FETCH, chunk_id, {"recording": recording.id})
+        case LookAgain(at=at):
+            return NewJob(JobKind.TICK, str(recording.id), {}, at)
+        case Finish():
+            return NewJob(JobKind.FINISH, str(recording.id), {})
+
+
+async def _tell(db: Connection, recording: Recording, what: str, now: datetime) -> None:
+    """Says it to the room, once; of what was found by a search of the history it is told together."""
+    if recording.past:
+        return
+    payload = {"room_id": recording.room_id, "body": words.TOLD[what], "reply_to": recording.event_id}
+    await jobs.add(db, NewJob(JobKind.NOTICE, f"tell:{what}:{recording.event_id}", payload, once=True), now)

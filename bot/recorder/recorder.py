@@ -131,6 +131,8 @@ class Recorder:
         if recording is not None and recording.state is RecordingState.LIVE and (unread or not self._hears()):
             # Signs of life may lie on the homeserver or in the journal: nothing is abandoned before they were read.
             raise TryLater("what was said meanwhile is waited for", after_s=5, at_most_s=UNREAD_AT_MOST_S)
+        if unread:
+            raise TryLater("what was read anew is dealt with first", after_s=0.2, at_most_s=5)
         async with self._store.write() as db:
             await self.apply(db, recording_id, Tick())
 

@@ -15,6 +15,8 @@ What is hard to see in the code:
   clock, and only a Tick ends: whatever else arrives is a sign of life, even after a long outage of the bot.
 - `abandoned` is our guess, so a later `stopped` corrects it. Every other end is a fact and stays; a broadcast never
   becomes live again.
+- Only /sync is heard, and it leaves events out without a word. So nothing that is not certain is decided, and nothing
+  abandoned, before the homeserver was asked for all of the broadcast (`Ask`), or did not answer for 30 s.
 - After `switched_off` nothing new is taken: that person said no. After `limit` new chunks are listed as refused.
 - Redacting the started event deletes everything, in every state, and what comes late meets the tombstone: servers don't
   redact what comes after a deletion (https://github.com/matrix-org/synapse/issues/14231). Redacting a chunk takes its
@@ -35,6 +37,7 @@ from datetime import datetime
 from bot.recording import chunks as on_chunks
 from bot.recording import orphans
 from bot.recording.model import (
+    Ask,
     BroadcastChanged,
     BroadcastStarted,
     Change,
@@ -55,7 +58,7 @@ from bot.recording.model import (
     Tick,
     VoiceMessage,
 )
-from bot.recording.policy import Limits
+from bot.recording.policy import ASKING_MAY_TAKE, Limits
 from bot.recording.settling import settled
 from storage.records import (
     Chunk,
@@ -134,8 +137,10 @@ def step(
     limits: Limits,
     event_id: EventId | None = None,
     position: Position | None = None,
+    asked: bool = True,
 ) -> Outcome:
-    """What an event makes of a recording. `event_id` and `position` are the event's own; a chunk's has them always."""
+    """What an event makes of a recording. `event_id` and `position` are the event's own; a chunk's has them always.
+    `asked`: the homeserver told all that it has, or was waited for long enough."""
     before = Outcome(_by_this_clock(recording, now, limits), chunks)
     ignored = _refusal(before, event)
     if ignored:
@@ -149,8 +154,8 @@ def step(
     if _only_candidates(before, after) and not isinstance(event, Tick | Joined):
         return after
     if after.recording.state is RecordingState.LIVE:
-        return _watched(before, after, event, now, limits)
-    return settled(before, after, event, now, limits)
+        return _watched(before, after, event, now, limits, asked=asked)
+    return settled(before, after, event, now, limits, asked=asked)
 
 
 def _only_candidates(before: Outcome, after: Outcome) -> bool:
@@ -311,7 +316,9 @@ def _tombstone(recording: Recording, now: datetime) -> Recording:
 # ---- the clock
 
 
-def _watched(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
+def _watched(
+    before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits, *, asked: bool
+) -> Outcome:
     """A live recording: abandoned when a Tick finds no sign of life, else looked at again when that may be so."""
     ends = _patience_ends(after.recording, limits)
     if not isinstance(event, Tick):
@@ -319,8 +326,10 @@ def _watched(before: Outcome, after: Outcome, event: RecordingEvent, now: dateti
         return after.also(LookAgain(ends)) if sooner else after
     if now < ends:
         return after.also(LookAgain(ends))
+    if not asked:
+        return after.also(Ask()).also(LookAgain(now + ASKING_MAY_TAKE))
     recording = _ended(after.recording, EndedBy.ABANDONED, after.recording.heard_at, now, limits)
-    return settled(before, replace(after, recording=recording), event, now, limits)
+    return settled(before, replace(after, recording=recording), event, now, limits, asked=asked)
 
 
 def _patience_ends(recording: Recording, limits: Limits) -> datetime:

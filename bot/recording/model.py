@@ -219,7 +219,12 @@ class Erase:
     """Remove audio, feed item, all chunks with their blobs, everything kept of it but the tombstone."""
 
 
-Effect = FetchChunk | LookAgain | Finish | Forget | Withdraw | Tell | Erase
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the homeserver for everything of the broadcast: what is not there is about to be called missing."""
+
+
+Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Erase
 
 
 @dataclass(frozen=True, slots=True)

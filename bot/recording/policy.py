@@ -15,6 +15,10 @@ DOWNLOADS_MAY_TAKE = timedelta(minutes=10)
 back."""
 
 
+ASKING_MAY_TAKE = timedelta(seconds=30)
+"""How long the homeserver's answer is waited for before something counts as missing; what it says later heals."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The section `recording` of the settings; seconds and bytes."""

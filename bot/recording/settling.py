@@ -5,8 +5,19 @@ from datetime import datetime
 
 from bot.recording.account import loss_of
 from bot.recording.ledger import Ledger, fingerprint, lay_out
-from bot.recording.model import Finish, Joined, LookAgain, Outcome, RecordingEvent, Redacted, Tell, Tick, Withdraw
-from bot.recording.policy import DOWNLOADS_MAY_TAKE, Limits
+from bot.recording.model import (
+    Ask,
+    Finish,
+    Joined,
+    LookAgain,
+    Outcome,
+    RecordingEvent,
+    Redacted,
+    Tell,
+    Tick,
+    Withdraw,
+)
+from bot.recording.policy import ASKING_MAY_TAKE, DOWNLOADS_MAY_TAKE, Limits
 from storage.records import ChunkState, EndedBy, RecordingState
 
 DECIDED = frozenset({RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY})
@@ -15,8 +26,11 @@ EMPTY = "empty"  # the sentence for the room
 NOT_TOLD = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 
-def settled(before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits) -> Outcome:
-    """An ended recording: decided, or looked at again when the quiet period is over."""
+def settled(
+    before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits, *, asked: bool
+) -> Outcome:
+    """An ended recording: decided, or looked at again when the quiet period is over. What is not certain is `asked` for
+    before it is decided."""
     was_decided = before.recording.state in DECIDED
     unchanged = after.recording == before.recording and after.chunks == before.chunks
     if unchanged and (was_decided or not isinstance(event, Tick)):
@@ -24,6 +38,9 @@ def settled(before: Outcome, after: Outcome, event: RecordingEvent, now: datetim
     ledger = lay_out(after.recording, after.chunks)
     if not _is_time(after, ledger, event, now, was_decided=was_decided):
         return _reopened(after, now, limits)
+    if not (asked or was_decided or ledger.certain):
+        finishing = replace(after, recording=replace(after.recording, state=RecordingState.FINISHING))
+        return finishing.also(Ask()).also(LookAgain(now + ASKING_MAY_TAKE))
     decided = replace(after, recording=replace(after.recording, state=_verdict(ledger)))
     if was_decided and decided.recording.state is before.recording.state and _says_the_same(ledger, before):
         return decided

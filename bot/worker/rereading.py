@@ -15,7 +15,7 @@ from bot.matrix import asking, dialects
 from bot.matrix.dialects.redaction import MAY
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.asking import lacks_source
-from storage import archive, gaps, jobs, journal, messages, past, rooms
+from storage import archive, asked, gaps, jobs, journal, messages, past, rooms
 from storage.records import (
     Chunk,
     ChunkState,
@@ -60,6 +60,22 @@ class Rereading:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
+        try:
+            await self._reread(job)
+        except GiveUp:
+            await self._answered(EventId(job.subject))
+            raise
+        await self._answered(EventId(job.subject))
+
+    async def _answered(self, broadcast: EventId) -> None:
+        """The homeserver has told all that it has: what is still not there is missing."""
+        async with self._store.write() as db:
+            recording = await archive.recording_by_event(db, broadcast)
+            if recording is not None and recording.state in archive.OPEN:
+                await asked.note(db, recording.id, self._clock())
+                await jobs.add(db, NewJob(JobKind.TICK, str(recording.id), {}), self._clock())
+
+    async def _reread(self, job: Job) -> None:
         room_id, broadcast = RoomId(job.payload["room_id"]), EventId(job.subject)
         recording = await self._recording(broadcast)
         if not await self._wanted(room_id, recording):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +11,16 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from bot.audio import episode, hls, render
+from bot.errors import GiveUp
+from bot.matrix import dialects
 from bot.matrix.media import FetchedMedia
 from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending
+from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker import pictures
 from bot.worker.finishing import ANEW
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
+from bot.worker.rereading import Rereading
 from bot.worker.walking import Walking
 from storage import gaps, jobs, journal
 from storage.records import (
@@ -131,6 +135,8 @@ class Stage:
         self.shell.handlers[JobKind.REFRESH] = self._nothing
         self.shell.handlers[JobKind.GAP] = Walking(self.shell.store, self, self, clock=self.clock)
 
+        self.shell.handlers[JobKind.FOLLOW] = Rereading(self.shell.store, self, BOT, clock=self.clock)
+
     async def _nothing(self, _: Job) -> None:
         """The room's state is as it was heard."""
 
@@ -214,6 +220,26 @@ class Stage:
         told, heard, following = self.homeserver.page(start)
         self._page = [(one, not one.redacted) for one in told]
         return heard, following
+
+    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        found = [one for one in await self._shown() if one.event_id == event_id]
+        if not found:
+            raise GiveUp("the homeserver refused: 404 M_NOT_FOUND", reason="not_found")
+        return found[0]
+
+    async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        for one in await self._shown():
+            read = dialects.read(one)
+            if isinstance(read, BroadcastChanged | ChunkSent | ChunkSealed) and read.broadcast == started:
+                yield (one,) if read.sender == sender else ()
+
+    async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
+        return None
+
+    async def _shown(self) -> list[HeardEvent]:
+        """What the homeserver has shown by now, as it gives it now."""
+        given, told = self.homeserver.given, self.homeserver.timeline[: await self._since()]
+        return [one.heard(readable=one.session in given, history=True) for one in told]
 
     async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None:
         """As the intake; what it wrote is noted also where the process dies of it."""

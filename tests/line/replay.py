@@ -61,6 +61,7 @@ from storage.store import Store
 from tests.clock import Clock
 from tests.lab import DATA
 from tests.matrix.stub import Stub
+from tests.shell import asks_in_vain
 
 BOT = UserId("@bob:lab.local")  # somebody who was in the room when it was captured
 ALICE = UserId("@alice:lab.local")
@@ -228,6 +229,7 @@ class Line:
             JobKind.FINISH: finishing,
             JobKind.COVER: pictures,
             JobKind.FORGET: Forgetting(self.store),
+            JobKind.FOLLOW: asks_in_vain(self.store, BOT, clock),
             JobKind.TICK: self.recorder.tick,
             JobKind.END: self.recorder.end,
             JobKind.NOTICE: self._notice,

@@ -1,0 +1,61 @@
+"""The homeserver is asked before anything counts as missing: a sync leaves events out, and says nothing of it.
+
+A job reads everything of the broadcast (`worker.rereading`). A homeserver that does not answer is waited for so long;
+what it says later heals what was decided without it.
+"""
+
+from datetime import datetime, timedelta
+
+from bot.recording.model import ChunkSent, RecordingEvent
+from bot.recording.policy import ASKING_MAY_TAKE, Limits
+from storage import archive, asked, gaps, jobs
+from storage.database import Connection
+from storage.records import Chunk, EndedBy, JobKind, JobState, NewJob, Recording, RecordingState
+
+GAP_MAY_TAKE = timedelta(minutes=15)
+"""Longer than a gap is walked (`matrix.gapwalk`)."""
+AFTER_AN_END = timedelta(seconds=10)
+AFTER_A_HOLE = timedelta(seconds=20)
+NOBODY_ASKS = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
+
+
+async def is_answered(db: Connection, recording: Recording, now: datetime, limits: Limits) -> bool:
+    """Whether what is not there by now may be called missing, or a broadcast abandoned."""
+    if recording.state not in archive.OPEN or recording.ended_by in NOBODY_ASKS:
+        return True
+    is_live = recording.state is RecordingState.LIVE
+    due = recording.heard_at + limits.patience(paused=recording.paused) if is_live else recording.quiet_until
+    if due is None or now < due:
+        return True  # nothing is decided so early
+    if await gaps.is_walking(db, recording.room_id, now - GAP_MAY_TAKE):
+        return False
+    answered_at = await asked.answered_at(db, recording.id)
+    return now >= due + ASKING_MAY_TAKE or (answered_at is not None and answered_at >= due)
+
+
+async def ask(db: Connection, recording: Recording, at: datetime, now: datetime) -> None:
+    """Has everything of a broadcast read at this time, or when it is read anyway."""
+    known = await jobs.find(db, JobKind.FOLLOW, recording.event_id)
+    if known is not None and known.state is JobState.READY and known.run_at <= at:
+        return
+    payload = {"room_id": recording.room_id, "sender": recording.broadcaster}
+    await jobs.add(db, NewJob(JobKind.FOLLOW, recording.event_id, payload, at), now)
+
+
+async def ask_early(
+    db: Connection,
+    before: Recording,
+    after: Recording,
+    chunks: tuple[Chunk, ...],
+    event: RecordingEvent,
+    now: datetime,
+) -> None:
+    """Asks at the end, and when a number is skipped: what a sync left out is there sooner then."""
+    if after.past or after.ended_by in NOBODY_ASKS:
+        return
+    if before.state is RecordingState.LIVE and after.state is RecordingState.FINISHING:
+        await ask(db, after, now + AFTER_AN_END, now)
+    elif after.state is RecordingState.LIVE and isinstance(event, ChunkSent) and event.sequence is not None:
+        highest = max((chunk.sequence for chunk in chunks if chunk.sequence is not None), default=0)
+        if event.sequence > highest + 1:
+            await ask(db, after, now + AFTER_A_HOLE, now)

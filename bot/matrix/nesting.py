@@ -12,7 +12,8 @@ MOST = 100
 """Levels of one event."""
 MOST_OF_AN_ANSWER = MOST + 20
 """Levels of an answer: its events stand some levels deep in it."""
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A string that does not end is one token too: else it would be looked for again from each quote in it."""
 
 
 def flattened(raw: bytes) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from bot.audio.containers import LEFT_IN, refuse_crafted, sniff, timing, told_length
 from bot.audio.ffmpeg import SHORT_S, Ffmpeg, Source
 from bot.audio.mended import Mended, Told
-from bot.audio.ogg import walk_pages
+from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
 from bot.audio.resampling import at_48_khz
 from bot.audio.standing import Standing, stand_in

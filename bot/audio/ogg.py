@@ -18,8 +18,6 @@ CONTINUED, BEGINS, ENDS = 1, 2, 4
 NO_GRANULE = -1  # no packet ends on this page
 MAX_PACKET = 255 * 255 - 1  # the longest that fits into one page
 STRETCH = 10_000  # pages: some 0.05 s of work
-_SMALL_PAGES = 100_000  # if a file has more, they are of SMALLEST bytes on average, or work and little else
-_SMALLEST = 80
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -92,18 +90,6 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
             raise GiveUp("the chunk is not made of Ogg pages", reason=reason)
         first = False
         yield _page(header, file)
-
-
-def walk_pages(file: BinaryIO) -> Iterator[None]:
-    """Checks all pages from here to the end, a stretch at a time. Raises GiveUp as read_pages, and `undecodable` for
-    more small ones than sound is cut into (Vorbis and FLAC: those of Opus may be)."""
-    size = 0
-    for number, page in enumerate(read_pages(file), start=1):
-        size += HEADER.size + len(page.lacing) + len(page.body)
-        if number > _SMALL_PAGES and size < number * _SMALLEST:
-            raise GiveUp("the chunk is made of too many small pages", reason="undecodable")
-        if number % STRETCH == 0:
-            yield
 
 
 def _page(header: bytes, file: BinaryIO) -> Page:

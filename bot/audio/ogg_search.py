@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import BinaryIO
 
-from bot.audio.ogg import CAPTURE, HEADER, Page, checksum
+from bot.audio.ogg import CAPTURE, HEADER, STRETCH, Page, checksum
 from bot.errors import GiveUp
 
 MOST_WAITING = 1024  # pages: more of them in a row are not missing, the numbers jump
@@ -21,6 +21,8 @@ _WAITING_BYTES = 1 << 23
 _IN_VAIN = 1 << 20  # bytes that may be looked at as pages and are none, and half of the file
 _AT_LEAST = 1024  # bytes that each try counts for
 _BLOCK = 1 << 16
+_SMALL_PAGES = 100_000  # if a file has more, they are of SMALLEST bytes on average, or work and little else
+_SMALLEST = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,38 @@ def find_pages(file: BinaryIO) -> Iterator[Page | Torn]:
         file.seek(at)
     if at > begun:
         yield Torn(at - begun, seen.page, seen.cut)
+
+
+def walk_pages(file: BinaryIO) -> Iterator[None]:
+    """Checks that no page is damaged or missing from here to the end, a stretch at a time; other bytes beside them are
+    passed over. Raises GiveUp: `not_audio`, `truncated`, `bad_checksum`, and `undecodable` for more small pages than
+    sound is cut into (Vorbis and FLAC: those of Opus may be)."""
+    size = count = 0
+    due: dict[int, int] = {}  # by serial
+    torn: Torn | None = None
+    for found in find_pages(file):
+        if isinstance(found, Torn):
+            torn = found
+            continue
+        if torn is not None and found.number != due.get(found.serial, found.number):
+            raise _damaged(torn)
+        due[found.serial], torn = found.number + 1, None
+        size += HEADER.size + len(found.lacing) + len(found.body)
+        count += 1
+        if count > _SMALL_PAGES and size < count * _SMALLEST:
+            raise GiveUp("the chunk is made of too many small pages", reason="undecodable")
+        if count % STRETCH == 0:
+            yield
+    if torn is not None and (torn.page is not None or torn.cut):
+        raise _damaged(torn)
+    if not count:
+        raise GiveUp("the chunk is not made of Ogg pages", reason="not_audio")
+
+
+def _damaged(torn: Torn) -> GiveUp:
+    if torn.cut:
+        return GiveUp("the last Ogg page is cut off", reason="truncated")
+    return GiveUp("the checksum of an Ogg page does not match", reason="bad_checksum")
 
 
 def _read(file: BinaryIO) -> Page | Torn:

@@ -114,7 +114,7 @@ class Clock:
         span = self._span_to(granule, valid + MAX_DURATION * sum(gap.count for gap in gaps))
         length = valid + self._shared(gaps, None if placed.missing or span is None else span - valid, ends=page.ends)
         self._gaps += gaps
-        if len(self._gaps) > MOST_GAPS:
+        if len(self._gaps) > MOST_GAPS or self.bad > max(MOST_GAPS, self.packets):
             raise GiveUp("the chunk is made of holes", reason="undecodable")
         if placed.missing and span is not None:
             self._gaps[-1 - len(gaps)].samples = span - length

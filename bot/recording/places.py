@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from bot.recording.runs import Run, pages
-from storage.records import Chunk, ChunkState
+from storage.records import Chunk, ChunkState, OggFacts, Timing
 
 MAX_JUMP = 1000
 """Numbers. A larger step between two chunks is no loss but a client that counts otherwise (or means mischief)."""
@@ -19,6 +19,12 @@ MAX_ABSENT = 5_000
 
 NEAR = 2
 """Numbers. How far a slow upload may have moved a chunk from where its pages belong."""
+
+MAX_PAGES = 10_000
+"""Pages that are believed to be missing in one place, where only their numbers say so."""
+
+FIRST_PAGE = 2
+"""The number of the first page of sound, behind two of headers."""
 
 # Their number is inside what can't be read (any more).
 UNNUMBERED = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.REDACTED})
@@ -30,6 +36,7 @@ class Place:
     number: int | None
     run: Run | None = None  # whose pages it belongs to
     room: int | None = None  # samples of the hole in the pages that it stands in
+    timing: Timing = Timing.EXACT  # of that
     empty: bool = False  # no sound is missing here, only a number
 
 
@@ -141,22 +148,38 @@ def _judged(place: Place, spans: Sequence[tuple[int, int]]) -> Place:
 
 
 def _hole(before: Chunk | None, after: Chunk) -> tuple[bool, int | None]:
-    """Whether pages are missing in front of a chunk of a run, and of how many samples if the granules say it."""
+    """Whether pages are missing in front of a chunk of a run, and of how many samples if the granules say it, or the
+    pages where granules prove nothing."""
     there = pages(after)
     if there is None:
         return False, None
     sound = there.packet_samples > 0  # else there is no granule
     if before is None:
         missing = not there.begins_run and (there.start_granule > 0 or not sound or not there.agrees)
-        known = missing and sound and there.agrees
-        return missing, max(0, there.start_granule - there.pre_skip) if known else None
+        if not missing or not sound:
+            return missing, None
+        samples = there.start_granule if there.agrees else _by_pages(there, there.first_page - FIRST_PAGE)
+        return True, None if samples is None else max(0, samples - there.pre_skip)
     here = pages(before)
     assert here is not None
     if there.first_page == here.last_page + 1:
         return False, None
+    if not _agree(before, after):
+        return True, _by_pages(here, there.first_page - here.last_page - 1)
     samples = there.start_granule - here.start_granule - here.packet_samples
-    known = sound and here.packet_samples > 0 and here.agrees and there.agrees
-    return True, samples if known and samples >= 0 else None
+    return True, samples if sound and here.packet_samples > 0 and samples >= 0 else None
+
+
+def _agree(*chunks: Chunk | None) -> bool:
+    """The granules of all of them count what packets do."""
+    return all(facts.agrees for chunk in chunks if chunk and (facts := pages(chunk)))
+
+
+def _by_pages(beside: OggFacts, count: int) -> int | None:
+    """The samples of so many pages, if they are like those of a chunk beside them."""
+    there = beside.last_page - beside.first_page + 1
+    likely = beside.packet_samples > 0 and there > 0 and 0 < count <= MAX_PAGES
+    return count * (beside.packet_samples // there) if likely else None
 
 
 class _Pool:
@@ -191,7 +214,8 @@ def _filled(run: Run, free: _Pool, *, numbered: bool, longest: int) -> Iterator[
         if missing:
             count = max(1, round(samples / longest)) if samples and longest else 1
             fillers = _fillers(before, chunk, free, numbered=numbered, count=count)
-            yield from _shared(fillers or [Place(None, None)], samples)
+            timing = Timing.EXACT if _agree(before, chunk) else Timing.ESTIMATED
+            yield from _shared([replace(filler, timing=timing) for filler in fillers or [Place(None, None)]], samples)
         yield Place(chunk, chunk.sequence, run)
         before = chunk
 

@@ -32,7 +32,7 @@ class Measure:
         """The length of a place without sound, if sound comes after it."""
         facts = place.chunk.facts if place.chunk else None
         if place.room is not None:
-            return place.room, Timing.EXACT
+            return place.room, place.timing
         if place.empty:
             return 0, Timing.EXACT
         if facts is not None and facts.ogg is not None and place.run is not None:

@@ -465,6 +465,36 @@ def vorbis_of_a_million_small_pages(_: Kit) -> bytes:
     return page([head], 0, 0, flags=2) + page([b"x"], 1, 0) * 2_000_000
 
 
+@attack("bad_checksum")
+def false_pages(_: Kit) -> bytes:
+    """Behind a healthy one sixty megabytes in which each fourth byte might begin a page, of all lengths."""
+    return opus([LONG]) + b"OggS" * 15_000_000
+
+
+@attack("bad_checksum")
+def large_false_pages(_: Kit) -> bytes:
+    """Each a page of 65 kB with a wrong checksum, and at its beginning another one."""
+    wrong = bytearray(page([bytes(250)] * 255, 3, 0))
+    wrong[22] ^= 1
+    return opus([LONG]) + (bytes(wrong[:27]) * 5 + bytes(wrong)) * 800
+
+
+@attack("", "too_long")
+def pages_that_leave_out_every_second(_: Kit) -> bytes:
+    return page([HEAD], 0, 0, flags=2) + b"".join(page([LONG], 2 * number, -1) for number in range(1, 7000))
+
+
+@attack("undecodable")
+def packets_without_bytes(_: Kit) -> bytes:
+    """Fifty million, and a few with sound."""
+    return opus([LONG]) + b"".join(page([b""] * 255, 3 + number, -1) for number in range(200_000))
+
+
+@attack("undecodable", "")
+def holes_by_turns(_: Kit) -> bytes:
+    return opus([LONG, b""] * 7000, per_page=254)
+
+
 @attack("headers_missing")
 def header_pages_without_end(_: Kit) -> bytes:
     return page([HEAD], 0, 0, flags=2) * 100_000

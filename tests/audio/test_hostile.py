@@ -22,7 +22,8 @@ from bot.audio.containers import sniff
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.audio.ogg import STRETCH, walk_pages
+from bot.audio.ogg import STRETCH
+from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
 from bot.audio.plan import Mismatch, Sound
 from bot.errors import GiveUp

@@ -18,6 +18,7 @@ from bot.audio.ogg import BEGINS, Page, lacing_of, read_pages, write_page
 from bot.audio.opus import facts_of, filled, opus_streams
 from bot.audio.opus_packets import duration
 from bot.audio.plan import Mismatch, Sound
+from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing, to_ms
 from tests.audio.sounds import OPUS, Pcm, Studio, captured, lag, signal
 from tests.audio.test_opus import HEAD, TAGS
@@ -376,6 +377,28 @@ async def test_bytes_in_front(front: bytes, ffmpeg: Ffmpeg, tmp_path: Path) -> N
     whole, before, _ = await heard(data, tmp_path, ffmpeg)
     assert (facts, wrong) == (before, [])
     assert np.array_equal(sound, whole)
+
+
+@pytest.mark.parametrize("codec", ["libvorbis", "flac"])
+async def test_other_codecs_in_ogg(codec: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Bytes beside the pages of Vorbis and FLAC cost nothing; a page that is damaged or missing costs the chunk."""
+    length = 100_003
+    data = studio.record("a.ogg", signal(length), ("-c:a", codec, "-page_duration", "200000", "-f", "ogg")).read_bytes()
+    pages = list(read_pages(io.BytesIO(data)))
+    for odd in (
+        data + b"\0",
+        data + b"TAG" + bytes(125),
+        b"\r\n" + data,
+        joined(pages[:5]) + b"\n" + joined(pages[5:]),
+    ):
+        sound, facts, wrong = await heard(odd, tmp_path, ffmpeg)
+        assert (facts.samples, len(sound), wrong) == (length, length, [])
+        assert lag(signal(length), sound, 60_000) == 0
+    begin = len(joined(pages[:5]))
+    for odd in (data[:-1], data[:begin] + b"\xff" + data[begin + 1 :], data[:-20] + b"damaged" + data[-13:]):
+        with pytest.raises(GiveUp) as caught:
+            await heard(odd, tmp_path, ffmpeg)
+        assert caught.value.reason in {"truncated", "bad_checksum"}
 
 
 async def test_a_gain_that_can_not_be_meant(ffmpeg: Ffmpeg, tmp_path: Path) -> None:

@@ -261,16 +261,17 @@ def test_a_hole_stands_in_its_place_whether_the_pre_skip_is_heard_or_not() -> No
 
 
 def test_runs_whose_granules_prove_nothing_pay_the_pre_skip_once() -> None:
-    """Where granules are all 0 only the pages behind the headers are a beginning, and a hole has no length of its
-    own."""
+    """Where granules are all 0 only the pages behind the headers are a beginning, and a hole is as long as so many
+    pages are."""
     pieces = [_without_granules(each) for each in slices([7, 7, 7])]
     ledger = lay_out(OVER, [stored(f"${n}", n, each) for n, each in enumerate(pieces, start=1)])
     assert [entry.samples for entry in ledger.entries] == [7 * PAGE - PRE_SKIP, 7 * PAGE, 7 * PAGE]
     lacking = lay_out(OVER, [stored("$1", 1, pieces[0]), stored("$3", 3, pieces[2])])
     assert [entry.timing for entry in lacking.entries] == [Timing.EXACT, Timing.ESTIMATED, Timing.EXACT]
+    assert lacking.entries[1].samples == 7 * PAGE
     beheaded = lay_out(OVER, [stored("$2", 2, pieces[1])])
     assert shape(beheaded) == [(None, 1, "missing"), ("$2", 2, "stored")]
-    assert beheaded.entries[1].samples == 7 * PAGE
+    assert [entry.samples for entry in beheaded.entries] == [7 * PAGE - PRE_SKIP, 7 * PAGE]
 
 
 def _without_granules(facts: ChunkFacts) -> ChunkFacts:

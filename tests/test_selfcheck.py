@@ -288,6 +288,7 @@ def test_a_category_that_directories_refuse(tmp_path: Path) -> None:
         ("2020-01-01T00:00:00+00:00", Level.WARN, "last heard it at 2020"),
         (datetime.now(UTC).isoformat(), Level.OK, "last heard at"),
     ],
+    ids=["never", "long ago", "now"],
 )
 def test_a_running_bot_that_hears_nothing_is_told(said: str | None, level: Level, words: str) -> None:
     """The homeserver answers, and yet the bot may be deaf."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix.sync import objects, token
+from bot.matrix.sync import events_of, token
 from bot.matrix.wire import MIB, TooLong, Wire, path
 from storage.records import EventId, Json, RoomId
 
@@ -49,7 +49,7 @@ class History:
         query |= {"filter": json.dumps({"types": list(types)})} if types else {}
         async for answer, following in self._answers(path("rooms", room_id, "messages"), query, "end", start):
             reached = following in (stop, "")
-            yield objects(answer.get("chunk")), None if reached else following
+            yield events_of(answer.get("chunk")), None if reached else following
             if reached:
                 return
 
@@ -72,7 +72,7 @@ class History:
             except TooLong:
                 continue
             following = token(answer.get("end"))
-            return objects(answer.get("chunk")), None if following == stop else following
+            return events_of(answer.get("chunk")), None if following == stop else following
         raise GiveUp("an event of the room's history is too long", reason="too_large", room=room_id)
 
     async def relations(self, room_id: RoomId, event_id: EventId) -> AsyncIterator[tuple[dict[str, Any], ...]]:
@@ -83,7 +83,7 @@ class History:
         query = {"dir": "f", "limit": str(RELATIONS_PAGE)}
         began = time.monotonic()
         async for answer, _ in self._answers(where, query, "next_batch", None):
-            yield objects(answer.get("chunk"))
+            yield events_of(answer.get("chunk"))
             if time.monotonic() - began > RELATIONS_MAY_TAKE_S:
                 log.warning("what refers to an event has no end: room=%s event=%s", room_id, event_id)
                 return

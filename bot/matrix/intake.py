@@ -339,7 +339,7 @@ async def _is_known(db: Connection, broadcast: EventId) -> bool:
 def _may_make_a_line(batch: RoomBatch) -> bool:
     """Whether it brings state that an heir depends on."""
     events = [*batch.before, *(heard.event for heard in batch.timeline if not heard.encrypted)]
-    return any(event.get("type") in succession.MADE_OF for event in events)
+    return any(str(event.get("type")) in succession.MADE_OF for event in events)
 
 
 def _without_words(opened: HeardEvent, *, copy: bool) -> HeardEvent:

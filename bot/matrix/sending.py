@@ -9,7 +9,7 @@ from typing import Any
 from bot.errors import GiveUp, TryLater
 from bot.matrix import nesting
 from bot.matrix.keys import ENCRYPTED, Keys
-from bot.matrix.sync import objects, section
+from bot.matrix.sync import events_of, section
 from bot.matrix.upkeep import Upkeep
 from bot.matrix.wire import MAX_STATE_BYTES, Refused, Wire, path
 from storage.records import EventId, HeardEvent, Json, RoomId, UserId
@@ -82,7 +82,7 @@ class Sending:
     async def room_state(self, room_id: RoomId) -> list[Json]:
         """The room's current state, whole events."""
         where = path("rooms", room_id, "state")
-        answer = objects(await self._wire.call_any("GET", where, max_bytes=MAX_STATE_BYTES))
+        answer = events_of(await self._wire.call_any("GET", where, max_bytes=MAX_STATE_BYTES))
         if not answer:  # a room has its m.room.create at least
             raise TryLater("the homeserver's answer is no room state", room=room_id)
         return list(answer)

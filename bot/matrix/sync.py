@@ -70,9 +70,10 @@ def token(value: Any) -> str | None:
     return value if valid else None
 
 
-def objects(value: Any) -> tuple[dict[str, Any], ...]:
-    """The JSON objects in a list; of anything else nothing."""
-    return tuple(one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
+def events_of(value: Any) -> tuple[dict[str, Any], ...]:
+    """The events in a list of an answer: its objects, but those whose type is no text. All that follows looks it up."""
+    found = value if isinstance(value, list) else []
+    return tuple(one for one in found if isinstance(one, dict) and isinstance(one.get("type", ""), str))
 
 
 def section(tree: Any, *names: str) -> Mapping[str, Any]:
@@ -97,8 +98,8 @@ def rooms(sync: Json, user_id: UserId) -> tuple[RawRoom, ...]:
             if room_id in gone:
                 continue
             timeline = section(room, "timeline")
-            state = objects(section(room, "state").get("events"))
-            events = objects(timeline.get("events"))
+            state = events_of(section(room, "state").get("events"))
+            events = events_of(timeline.get("events"))
             limited = timeline.get("limited") is True
             before = token(timeline.get("prev_batch"))
             found.append(RawRoom(room_id, kind == "join", state, events, limited, before))
@@ -109,7 +110,7 @@ def invites(sync: Json, user_id: UserId) -> tuple[Invite, ...]:
     """What the bot is invited to (Client-Server API, stripped state)."""
     found = []
     for room_id, room in _rooms(sync, "invite"):
-        state = objects(section(room, "invite_state").get("events"))
+        state = events_of(section(room, "invite_state").get("events"))
         own = next((event for event in reversed(state) if _is_own_membership(event, user_id)), None)
         inviter = own.get("sender") if own else None
         if own is None or not isinstance(inviter, str):
@@ -129,7 +130,7 @@ def retracted(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
 def _ended_invites(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
     found = []
     for room_id, room in _rooms(sync, "leave"):
-        events = [*objects(section(room, "state").get("events")), *objects(section(room, "timeline").get("events"))]
+        events = [*events_of(section(room, "state").get("events")), *events_of(section(room, "timeline").get("events"))]
         own = next((event for event in reversed(events) if _is_own_membership(event, user_id)), None)
         before = section(own, "unsigned", "prev_content") or section(own, "prev_content")
         if before.get("membership") in ("invite", "knock"):
@@ -138,7 +139,7 @@ def _ended_invites(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
 
 
 def to_device(sync: Json) -> tuple[dict[str, Any], ...]:
-    return objects(section(sync, "to_device").get("events"))
+    return events_of(section(sync, "to_device").get("events"))
 
 
 def _is_own_membership(event: Json, user_id: UserId) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,15 @@ def test_no_answer_is_stumbled_over(answer: dict[str, Any], inner: Any) -> None:
         assert all(invite.room_id == "!r" for invite in sync.invites(tree, BOT))
         assert set(sync.retracted(tree, BOT)) <= {RoomId("!r")}
         assert all(isinstance(event, dict) for event in sync.to_device(tree))
+
+
+@pytest.mark.parametrize("kind", [["m.room.message"], {"m.room.message": 1}, None, 7])
+def test_an_event_whose_type_is_no_text_is_none(kind: object) -> None:
+    """Types are looked up in sets: one that can't be would fail all that came with it."""
+    events = [{"type": kind, "event_id": "$odd"}, {"type": "m.room.message", "event_id": "$e"}]
+    answer = {"rooms": {"join": {"!r": {"timeline": {"events": events}, "state": {"events": events}}}}}
+    (room,) = sync.rooms(answer, BOT)
+    assert [event["event_id"] for event in (*room.state, *room.timeline)] == ["$e", "$e"]
 
 
 def member(membership: str, **more: Any) -> dict[str, Any]:

@@ -63,3 +63,11 @@ class WrongBytes(GiveUp):
         super().__init__("the media's hash is not the one that its sender gave", reason="hash_mismatch")
         self.bytes = size
         self.sha256 = sha256
+
+
+class LimitHit(GiveUp):
+    """Work on a chunk used up its time, or the system ended it. Other work on the machine does that too, so it says
+    nothing of the chunk before it happened once more, with more time and little beside it."""
+
+    def __init__(self) -> None:
+        super().__init__("the chunk takes more time to decode than a chunk may", reason="undecodable")

@@ -19,6 +19,8 @@ from bot.errors import TryLater
 MEMORY_BYTES = 1 << 30  # of addresses: with the program itself and what it reserves and never touches
 DATA_BYTES = 224 << 20  # of memory that it can write to, beside 50 MiB of the program; a decoder takes a few
 OPEN_FILES = 64
+MORE = 4  # times the limits, for what hit one
+QUIET_S = 60.0  # so long what hit a limit waits for everybody else
 BLOCK_BYTES = 1 << 18
 FIRST_CPU_S = 1
 CPU_SHARE = 0.03  # of the sound that came out. Measured: 0.003; ten times that, for slow and busy machines
@@ -49,6 +51,16 @@ class Limits:
         cpu_s = CHANGING_CPU_S + int(min(seconds, CHANGING_S) * CHANGING_SHARE)
         return replace(cls.decoding(seconds), cpu_s=cpu_s, first_cpu_s=CHANGING_CPU_S, share=CHANGING_SHARE)
 
+    def more(self) -> "Limits":
+        """For another try: so much no load makes of what a healthy file costs."""
+        return replace(
+            self,
+            cpu_s=self.cpu_s * MORE,
+            wait_s=self.wait_s * MORE,
+            first_cpu_s=self.first_cpu_s * MORE,
+            share=self.share * MORE,
+        )
+
     @classmethod
     def opening(cls) -> "Limits":
         """Measured: 0.03 s of CPU, 0.2 s with an old build. Crafted tables make it minutes."""
@@ -62,6 +74,16 @@ class Limits:
     @classmethod
     def encoding(cls, seconds: float, file_bytes: int) -> "Limits":
         return cls(cpu_s=60 + int(seconds * 0.1), wait_s=120 + seconds * 0.3, file_bytes=file_bytes)
+
+
+class OutOfTime(TryLater):
+    """A child that did not come along, in as much time as it may take."""
+
+
+def was_ended(code: int) -> bool:
+    """Whether an exit code is that of a program that used up its CPU time, or that the system killed. ffmpeg ends by
+    itself (255), or not at once (123)."""
+    return code in {-signal.SIGXCPU, -signal.SIGKILL, 255, 123}
 
 
 class Child:
@@ -82,7 +104,7 @@ class Child:
             async with asyncio.timeout(max(0.0, self._left)):
                 yield
         except TimeoutError:
-            raise TryLater("ffmpeg did not answer in time") from None
+            raise OutOfTime("ffmpeg did not answer in time") from None
         finally:
             self._left -= loop.time() - began
 
@@ -189,8 +211,35 @@ class Places:
     def __init__(self) -> None:
         self._any = asyncio.Semaphore(2)
         self._long = asyncio.Semaphore(1)
+        self._count = 0  # who work or wait, but the one that is tried again
+        self._quiet = asyncio.Event()
+        self.tries_again = False
 
     @asynccontextmanager
     async def one(self, *, long: bool = False) -> AsyncIterator[None]:
-        async with self._long if long else nullcontext(), self._any:
-            yield
+        self._count += 1
+        self._quiet.clear()
+        try:
+            async with self._long if long else nullcontext(), self._any:
+                yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._quiet.set()
+
+    @asynccontextmanager
+    async def again(self) -> AsyncIterator[None]:
+        """For one that hit a limit: begins when nobody else works or waits, at the latest after a minute; who comes
+        then has the other place. Raises TryLater while another one is tried again: none of them may fill a lane."""
+        if self.tries_again:
+            raise TryLater("another chunk is tried again", after_s=QUIET_S / 6)
+        self.tries_again = True
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(QUIET_S):
+                    while self._count:
+                        await self._quiet.wait()
+            async with self._any:
+                yield
+        finally:
+            self.tries_again = False

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.audio.containers import LEFT_IN
-from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.ffmpeg import BOTH, Ffmpeg
 from bot.audio.mended import Pause
 from bot.audio.opus import Stream, facts_of, filled, opus_streams
 from bot.audio.opus_clock import Why
@@ -264,7 +264,7 @@ async def _rate(ffmpeg: Ffmpeg, path: Path, container: Container) -> int:
     """The one at which ffmpeg is to decode: the file's own, so that it does not resample it."""
     if container is Container.OGG_OPUS:
         return SAMPLE_RATE
-    return (await ffmpeg.describe(path, container)).rate or SAMPLE_RATE
+    return (await ffmpeg.describe(path, container, tries=BOTH)).rate or SAMPLE_RATE
 
 
 async def _resampled(blocks: AsyncIterator[Pcm], resampler: Resampler | None) -> AsyncGenerator[Pcm, None]:
@@ -293,7 +293,7 @@ async def _blocks(
 ) -> AsyncGenerator[Pcm, None]:
     """Decoded bytes as arrays of finite numbers."""
     rest, size = b"", 4 * channels
-    decoded = ffmpeg.decode(path, container, max_seconds=seconds, channels=channels, rate=rate)
+    decoded = ffmpeg.decode(path, container, max_seconds=seconds, channels=channels, rate=rate, tries=BOTH)
     async with aclosing(decoded) as stream:
         async for data in stream:
             data = rest + data

@@ -7,16 +7,17 @@ is never looked into, and the file protocol is the only one. What a running one 
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import ffmpeg
 import imageio_ffmpeg
 
-from bot.audio.child import CHANGING_S, Limits, Places, running
+from bot.audio.child import CHANGING_S, Limits, OutOfTime, Places, running, was_ended
 from bot.audio.containers import DEMUXERS
-from bot.errors import ConfigError, GiveUp, TryLater
+from bot.errors import ConfigError, GiveUp, LimitHit, TryLater
 from storage.records import SAMPLE_RATE, Container
 
 SHORT_S = 905.0  # of sound: what others can wait for, with the little that is decoded or encoded beside
@@ -46,7 +47,11 @@ MAX_PIXELS = 40_000_000
 MAX_PICTURE_BYTES = 8 * 1024 * 1024
 DESCRIBED = 1000  # files that are remembered: opening one may cost what decoding a minute does
 _SAID = 1 << 16  # bytes of what ffmpeg says: the first and the last
-_INTERRUPTED = (255, 123)  # exit codes of ffmpeg when its time was up, and it ended by itself, or not at once
+Tries = tuple[bool, ...]
+"""For each try at a file, when the one before it hit a limit, whether it is made alone and with more time."""
+FIRST: Tries = (False,)
+AGAIN: Tries = (True,)
+BOTH: Tries = (False, True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +111,56 @@ class Ffmpeg:
         channels: int = 1,
         rate: int = SAMPLE_RATE,
         long: bool | None = None,
+        tries: Tries = FIRST,
     ) -> AsyncGenerator[bytes, None]:
         """The sound as 32-bit float PCM (little-endian) at `rate`, streamed; no more than `max_seconds`. They are
         counted here: ffmpeg's own limit goes by time stamps, and what lies between two of them may be nothing. Where
         rate or channels change, it is decoded anew from the beginning, with less time.
 
         `long`: whether it waits for its place among those who take long, if that is not to be told by `max_seconds`.
-        Raises GiveUp (`undecodable`) at the end when ffmpeg says so, TryLater when it hangs. Its silence proves
-        nothing: damage often passes. Close the iterator if it is left early.
+        Raises GiveUp (`undecodable`) at the end when ffmpeg says so, LimitHit when the last of the `tries` did, and
+        TryLater when there is no place for another try now. Its silence proves nothing: damage often passes. Close the
+        iterator if it is left early.
         """
+        if long is None:
+            long = max_seconds > SHORT_S
+        given = 0
+        for number, again in enumerate(tries, start=1):
+            came = 0
+            try:
+                decoded = self._decoded(path, container, max_seconds, channels, rate, long=long, again=again)
+                async with aclosing(decoded) as blocks:
+                    async for block in blocks:
+                        came += len(block)
+                        if came > given:
+                            yield block[given - came :]
+                            given = came
+                return
+            except LimitHit:
+                if number == len(tries):
+                    raise
+
+    async def _decoded(
+        self,
+        path: Path,
+        container: Container,
+        max_seconds: float,
+        channels: int,
+        rate: int,
+        *,
+        long: bool,
+        again: bool,
+    ) -> AsyncGenerator[bytes, None]:
+        """One try of `decode`."""
         size, given, code = 4 * channels, 0, 0
         wanted = int(max_seconds * rate) * size
         few = min(wanted, int(CHANGING_S * rate) * size)
-        if long is None:
-            long = max_seconds > SHORT_S
-        async with self._decoding.one(long=long):
+        async with self._decoding.again() if again else self._decoding.one(long=long):
             for changing, most in ((False, wanted), (True, few)):
                 command = self._decoder(path, container, channels, rate, changing=changing)
                 limits = Limits.changing(max_seconds) if changing else Limits.decoding(max_seconds)
                 came = 0
-                async with running(command, limits) as child:
+                async with _within_time(), running(command, limits.more() if again else limits) as child:
                     while came < most and (block := (await child.read())[: most - came]):
                         came += len(block)
                         child.earn(came / (size * rate))
@@ -135,7 +170,9 @@ class Ffmpeg:
                     code = 0 if came == most else await child.end()
                 if code == 0 and (came < most or most == wanted):
                     return
-                if not 0 < given < few or code < 0 or code in _INTERRUPTED:
+                if was_ended(code):
+                    raise LimitHit
+                if not 0 < given < few or code < 0:
                     break
         raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
 
@@ -156,7 +193,12 @@ class Ffmpeg:
         )
         return self._command(output)
 
-    async def describe(self, path: Path, container: Container) -> Source:
+    @property
+    def tries_again(self) -> bool:
+        """Whether a file that hit a limit is being decoded again: another one has to wait."""
+        return self._decoding.tries_again
+
+    async def describe(self, path: Path, container: Container, *, tries: Tries = FIRST) -> Source:
         """What ffmpeg says of the source before it decodes it. Of a file that it was asked of before, and that was only
         moved since: what it said then.
 
@@ -166,23 +208,38 @@ class Ffmpeg:
         key = _key(path, container)
         found = self._described.get(key)
         if found is None:
-            found = await self._describe(path, container)
+            for again in tries:
+                try:
+                    found = await self._describe(path, container, again=again)
+                    break
+                except LimitHit:
+                    if again is tries[-1]:
+                        raise
+            assert found is not None
             if found.rate:  # else it may be that ffmpeg could not run
                 self._described[key] = found
             while len(self._described) > DESCRIBED:
                 del self._described[next(iter(self._described))]
         return found
 
-    async def _describe(self, path: Path, container: Container) -> Source:
+    async def _describe(self, path: Path, container: Container, *, again: bool) -> Source:
         source = self._input(path, container)
         output = source["a:0"].output("pipe:1", f="null", t=0, map_metadata=-1, filter_threads=1, loglevel="info")
-        async with self._decoding.one(), running(self._command(output), Limits.opening(), hear_errors=True) as child:
+        limits = Limits.opening().more() if again else Limits.opening()
+        async with (
+            self._decoding.again() if again else self._decoding.one(),
+            _within_time(),
+            running(self._command(output), limits, hear_errors=True) as child,
+        ):
             said = b""
             while block := await child.read():
                 said += block
                 said = said[:_SAID] + said[_SAID:][-_SAID:]
-            if await child.end() < 0:
-                raise GiveUp("the chunk is too dear to open", reason="undecodable")
+            code = await child.end()
+        if was_ended(code):
+            raise LimitHit
+        if code < 0:
+            raise GiveUp("the chunk ends the program that opens it", reason="undecodable")
         found = _STREAM.findall(said)
         if not found:
             return Source(0, 0)
@@ -285,6 +342,15 @@ class Ffmpeg:
     def _command(self, output: "ffmpeg.nodes.OutputStream") -> list[str]:
         command = output.global_args("-nostdin", "-hide_banner", "-nostats").overwrite_output().compile(cmd=self.exe)
         return [str(part) for part in command]
+
+
+@asynccontextmanager
+async def _within_time() -> AsyncIterator[None]:
+    """Time of the clock is a limit as CPU time is."""
+    try:
+        yield
+    except OutOfTime:
+        raise LimitHit from None
 
 
 def _key(path: Path, container: Container) -> _Key:

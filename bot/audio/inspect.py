@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bot.audio.containers import LEFT_IN, refuse_crafted, sniff, timing, told_length
-from bot.audio.ffmpeg import SHORT_S, Ffmpeg, Source
+from bot.audio.ffmpeg import FIRST, SHORT_S, Ffmpeg, Source, Tries
 from bot.audio.mended import Mended, Told
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
@@ -30,29 +30,29 @@ SHORT = SAMPLE_RATE  # samples
 """A chunk that lacks no more of what its container says is kept, with silence for it: frames were damaged."""
 
 
-async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float) -> ChunkFacts:
+async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float, tries: Tries = FIRST) -> ChunkFacts:
     """What the bytes say; neither name, mimetype nor what the event announced is looked at. Ogg Opus is walked page by
     page, anything else decoded once, without what is damaged of it. A tail without packets, as Element Web sends it,
     has 0 samples, and so has a header without samples.
 
     Raises GiveUp with `empty`, `not_audio`, `truncated`, `bad_checksum`, `headers_missing`, `too_long` or
-    `undecodable`, and TryLater when ffmpeg hangs.
+    `undecodable`, LimitHit when the last of the `tries` at it did, and TryLater when there is no place for another.
     """
     with tempfile.TemporaryDirectory(prefix="look-", dir=path.parent, ignore_cleanup_errors=True) as folder:
-        return await _inspected(path, Path(folder) / "chunk", ffmpeg, max_seconds)
+        return await _inspected(path, Path(folder) / "chunk", ffmpeg, max_seconds, tries)
 
 
-async def _inspected(path: Path, copy: Path, ffmpeg: Ffmpeg, max_seconds: float) -> ChunkFacts:
+async def _inspected(path: Path, copy: Path, ffmpeg: Ffmpeg, max_seconds: float, tries: Tries) -> ChunkFacts:
     found = await _in_turns(_look(path, copy, max_seconds))
     if isinstance(found, ChunkFacts):
         return found
     stands, exact, told = found
     container, mended = stands.container, stands.mended
-    source = await ffmpeg.describe(stands.path, container)
+    source = await ffmpeg.describe(stands.path, container, tries=tries)
     if source.rate:
         _refuse_odd(source.rate, source.channels)
     bound = _bearable(path, max_seconds, source.rate, source.channels)
-    heard, alike = await _decoded(stands.path, container, ffmpeg, bound, source)
+    heard, alike = await _decoded(stands.path, container, ffmpeg, bound, source, tries)
     channels = 1 if alike else source.channels
     facts = ChunkFacts(container, exact, heard, sample_rate=source.rate, channels=channels)
     facts = replace(facts, samples=Samples(heard + mended.silence))
@@ -158,13 +158,13 @@ def _look(path: Path, copy: Path, max_seconds: float) -> Generator[None, None, L
 
 
 async def _decoded(
-    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source
+    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source, tries: Tries
 ) -> tuple[Samples, bool]:
     """Counts; of what may be mono also tells whether two channels are the same sound. How long a file is shows only on
     the way: what is longer than others can wait for is begun anew, among its like."""
-    heard = await _heard(path, container, ffmpeg, max_seconds, source, long=False)
+    heard = await _heard(path, container, ffmpeg, max_seconds, source, tries, long=False)
     if heard is None and max_seconds > SHORT_S:
-        heard = await _heard(path, container, ffmpeg, max_seconds, source, long=True)
+        heard = await _heard(path, container, ffmpeg, max_seconds, source, tries, long=True)
     if heard is None:
         raise _too_long()
     if not heard[0]:
@@ -173,14 +173,16 @@ async def _decoded(
 
 
 async def _heard(
-    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source, *, long: bool
+    path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source, tries: Tries, *, long: bool
 ) -> tuple[Samples, bool] | None:
     """None if there is more than allowed, or than others can wait for: a little more is decoded, to see it."""
     rate, channels = source.rate or SAMPLE_RATE, 2 if source.maybe_mono else 1
     size = 4 * channels
     limit = int((max_seconds if long else min(max_seconds, SHORT_S)) * rate)
     count, sounds, alike, rest = 0, False, source.maybe_mono, b""
-    decoded = ffmpeg.decode(path, container, max_seconds=max_seconds + 1, channels=channels, rate=rate, long=long)
+    decoded = ffmpeg.decode(
+        path, container, max_seconds=max_seconds + 1, channels=channels, rate=rate, long=long, tries=tries
+    )
     async with aclosing(decoded) as blocks:
         async for block in blocks:
             count += len(block)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from bot import words
-from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.errors import GiveUp, TryLater, WrongBytes
+from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
 from bot.recording.chunks import JUDGED, blob_of, is_fetchable
 from bot.recording.model import Answer, ChunkFailed, ChunkStored, RecordingEvent
 from bot.recording.orphans import is_candidate
@@ -54,6 +54,7 @@ ANSWERS = "not_there"  # in the job's payload: how often the homeserver gave not
 JUDGED_AT = "judged_at"  # in the job's payload: RFC 3339
 ROOM_FULL = "room_full"
 MISSED = SAMPLE_RATE // 10  # samples that a short file lacks; less is rounding
+OVER_LIMIT = "over_limit"  # it took more time to decode than a chunk may; other work does that too
 SHORT = "short"  # sound, and fewer bytes than its event says
 OURS = {
     NOT_JOINED,
@@ -138,12 +139,17 @@ class Fetching:
         try:
             await self._refuse_when_out(recording)
             await self._refuse_when_full(recording)
+            if (chunk.answer or "").startswith(OVER_LIMIT) and not first and self._ffmpeg.tries_again:
+                raise TryLater("another chunk is tried again", after_s=ASK_AGAIN_AFTER.total_seconds())
             fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
             known = None if first else _known(chunk, fetched)
-            if known is not None and known != SHORT:
+            again = known == OVER_LIMIT and chunk.state not in JUDGED
+            if known is not None and known != SHORT and not again:
                 return _failed(chunk, known, fetched)
             max_seconds = self._settings.recording.max_broadcast_s
-            facts = await inspect_chunk(part, self._ffmpeg, max_seconds=max_seconds)
+            facts = await inspect_chunk(part, self._ffmpeg, max_seconds=max_seconds, tries=AGAIN if again else FIRST)
+        except LimitHit:
+            return _failed(chunk, OVER_LIMIT, fetched)
         except WrongBytes as error:
             return _failed(chunk, error.reason, error)
         except GiveUp as error:

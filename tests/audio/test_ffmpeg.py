@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import bot.audio.ffmpeg as ffmpeg_module
-from bot.audio.child import Limits, running
-from bot.audio.ffmpeg import Ffmpeg, Source
-from bot.errors import ConfigError, GiveUp, TryLater
+from bot.audio.child import Limits, Places, running
+from bot.audio.ffmpeg import BOTH, Ffmpeg, Source
+from bot.errors import ConfigError, GiveUp, LimitHit, TryLater
 from storage.records import Container
 from tests.audio.sounds import ADTS, MP3, WAV, Studio, captured, signal
 
@@ -148,12 +148,61 @@ async def test_limits_are_set() -> None:
 
 
 async def test_time_is_earned(tmp_path: Path) -> None:
-    """A decoder that works without bringing sound ends after a second of CPU, however much was asked for."""
-    ffmpeg = Ffmpeg(script(tmp_path / "busy", "while :; do :; done"))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    with pytest.raises(GiveUp):
-        await size(ffmpeg.decode(tmp_path / "x", Container.WAV, max_seconds=20_000))
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 4
+    """A decoder that works without bringing sound may use a second of CPU, however much was asked for: it ends as one
+    that hit a limit."""
+    ffmpeg = Ffmpeg(script(tmp_path / "busy", "while :; do ulimit -S -t; done"))
+    heard: list[bytes] = []
+    with pytest.raises(LimitHit):
+        await hear(ffmpeg, tmp_path / "x", Container.WAV, heard)
+    assert set(b"".join(heard).split()[1:-1]) <= {b"unlimited", b"1"}
+
+
+async def test_what_hit_a_limit_is_heard_whole_the_second_time(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Each sample once, also those that came before the limit; the second time it may use more."""
+    path = studio.record("a.wav", signal(96_000), WAV)
+    first = tmp_path / "first"
+    text = f'mkdir {first} || exec {ffmpeg.exe} "$@"\n{ffmpeg.exe} "$@" | head -c 100000\nkill -XCPU $$'
+    unlucky = Ffmpeg(script(tmp_path / "unlucky", text))
+    heard = b"".join([block async for block in unlucky.decode(path, Container.WAV, max_seconds=9, tries=BOTH)])
+    assert heard == studio.hear(path).tobytes()
+    first.rmdir()
+    with pytest.raises(LimitHit):
+        await size(unlucky.decode(path, Container.WAV, max_seconds=9))
+    assert Limits.decoding(100).more().cpu_s == 4 * Limits.decoding(100).cpu_s
+
+
+async def test_another_try_waits_for_everybody_else() -> None:
+    """It begins when nobody works or waits; who comes then has the other place, and a third one is sent away."""
+    places, order, begun = Places(), list[str](), asyncio.Event()
+
+    async def usual(gate: asyncio.Event) -> None:
+        async with places.one():
+            order.append("usual")
+            await gate.wait()
+
+    async def another(gate: asyncio.Event) -> None:
+        async with places.again():
+            order.append("again")
+            begun.set()
+            await gate.wait()
+
+    gates = [asyncio.Event() for _ in range(5)]
+    tasks = [asyncio.create_task(usual(gate)) for gate in gates[:3]]
+    await asyncio.sleep(0)
+    tasks.append(asyncio.create_task(another(gates[3])))
+    await asyncio.sleep(0)
+    with pytest.raises(TryLater):
+        await another(gates[4])
+    for number in range(3):
+        assert "again" not in order
+        gates[number].set()
+        await tasks[number]
+    await begun.wait()
+    gates[4].set()
+    await usual(gates[4])
+    gates[3].set()
+    await tasks[3]
+    assert order == ["usual", "usual", "usual", "again", "usual"]
 
 
 async def test_few_at_once(tmp_path: Path) -> None:
@@ -275,7 +324,7 @@ async def test_playlists_are_not_followed(
 
 
 async def hear(ffmpeg: Ffmpeg, path: Path, container: Container, heard: list[bytes]) -> None:
-    async with aclosing(ffmpeg.decode(path, container, max_seconds=10)) as blocks:
+    async with aclosing(ffmpeg.decode(path, container, max_seconds=20_000)) as blocks:
         async for block in blocks:
             heard.append(block)  # noqa: PERF401  what came before the error counts too
 

@@ -233,7 +233,7 @@ def test_at_the_ceiling() -> None:
 class Breaking(Ffmpeg):
     """Fails after a second of sound."""
 
-    async def describe(self, path: Path, container: Container) -> Source:
+    async def describe(self, path: Path, container: Container, **_: Any) -> Source:
         return Source(16_000, 1)
 
     async def decode(self, path: Path, container: Container, **_: Any) -> AsyncGenerator[bytes, None]:

@@ -97,7 +97,7 @@ class Codec(Ffmpeg):
         decoded = _opus(path) if container is Container.OGG_OPUS else _wav(path)
         yield decoded[: round(max_seconds * SAMPLE_RATE)].tobytes()
 
-    async def describe(self, path: Path, container: Container) -> Source:
+    async def describe(self, path: Path, container: Container, **_: Any) -> Source:
         return Source(SAMPLE_RATE, 1)
 
     async def encode_mp3(

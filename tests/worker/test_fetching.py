@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from bot import words
-from bot.errors import GiveUp, TryLater, WrongBytes
+from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
+from bot.audio.inspect import inspect_chunk
+from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
 from bot.matrix.media import FetchedMedia
 from bot.worker import fetching
 from bot.worker.asking import ask_anew
@@ -297,3 +299,24 @@ async def test_nothing_new_is_fetched_while_the_disk_is_nearly_full(tmp_path: Pa
         told = await stage.waiting(JobKind.DIRECT)
         assert [one["user_id"] for one in told] == ["@admin:hs"]
         assert (await the_chunk(stage)).state is ChunkState.WAITING_FOR_MEDIA
+
+
+@pytest.mark.parametrize("hits", [1, 2])
+async def test_a_limit_that_was_hit_is_tried_again_alone(stage: Shell, hits: int) -> None:
+    """A busy machine hits it too: only a chunk that hits it twice is damaged, and then it is decoded no more."""
+    tried: list[tuple[bool, ...]] = []
+
+    async def look(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float, tries: tuple[bool, ...]) -> ChunkFacts:
+        tried.append(tries)
+        if len(tried) <= hits:
+            raise LimitHit
+        return await inspect_chunk(path, ffmpeg, max_seconds=max_seconds)
+
+    await stage.hear(info(START, "started"), chunk(C1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetching, "inspect_chunk", look)
+        for pause_s in (0, 10, 20, 40):
+            stage.clock.pass_by(pause_s)
+            await stage.work_one(FETCH)
+    assert tried == [FIRST, AGAIN]
+    assert (await the_chunk(stage)).state is (ChunkState.STORED if hits == 1 else ChunkState.DAMAGED)

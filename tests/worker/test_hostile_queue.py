@@ -153,8 +153,8 @@ class Stage:
 
     async def unsettled(self, *broadcasts: Broadcast) -> int:
         """Chunks that were not looked into so far."""
-        every = [chunk.state for one in broadcasts for chunk in await self.chunks(one)]
-        return every.count(ChunkState.WAITING_FOR_MEDIA)
+        every = [chunk for one in broadcasts for chunk in await self.chunks(one)]
+        return sum(chunk.state is ChunkState.WAITING_FOR_MEDIA and chunk.answer is None for chunk in every)
 
     async def frames(self, broadcast: Broadcast) -> int:
         recording = await self.recording(broadcast)

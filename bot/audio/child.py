@@ -228,7 +228,7 @@ class Places:
                 self._quiet.set()
 
     @asynccontextmanager
-    async def again(self) -> AsyncIterator[None]:
+    async def again(self, *, long: bool = False) -> AsyncIterator[None]:
         """For one that hit a limit: begins when nobody else works or waits, at the latest after a minute; who comes
         then has the other place. Raises TryLater while another one is tried again: none of them may fill a lane."""
         if self.tries_again:
@@ -239,7 +239,7 @@ class Places:
                 async with asyncio.timeout(QUIET_S):
                     while self._count:
                         await self._quiet.wait()
-            async with self._any:
+            async with self._long if long else nullcontext(), self._any:
                 yield
         finally:
             self.tries_again = False

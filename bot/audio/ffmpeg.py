@@ -155,7 +155,7 @@ class Ffmpeg:
         size, given, code = 4 * channels, 0, 0
         wanted = int(max_seconds * rate) * size
         few = min(wanted, int(CHANGING_S * rate) * size)
-        async with self._decoding.again() if again else self._decoding.one(long=long):
+        async with self._decoding.again(long=long) if again else self._decoding.one(long=long):
             for changing, most in ((False, wanted), (True, few)):
                 command = self._decoder(path, container, channels, rate, changing=changing)
                 limits = Limits.changing(max_seconds) if changing else Limits.decoding(max_seconds)

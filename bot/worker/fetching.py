@@ -139,11 +139,13 @@ class Fetching:
         try:
             await self._refuse_when_out(recording)
             await self._refuse_when_full(recording)
-            if (chunk.answer or "").startswith(OVER_LIMIT) and not first and self._ffmpeg.tries_again:
+            looks = first or chunk.state not in JUDGED
+            if looks and (chunk.answer or "").startswith(OVER_LIMIT) and self._ffmpeg.tries_again:
                 raise TryLater("another chunk is tried again", after_s=ASK_AGAIN_AFTER.total_seconds())
             fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
-            known = None if first else _known(chunk, fetched)
-            again = known == OVER_LIMIT and chunk.state not in JUDGED
+            last = _known(chunk, fetched)
+            known = None if first else last
+            again = looks and last == OVER_LIMIT  # the ledger knows of the first hit, whatever became of its job
             if known is not None and known != SHORT and not again:
                 return _failed(chunk, known, fetched)
             max_seconds = self._settings.recording.max_broadcast_s

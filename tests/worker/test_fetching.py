@@ -320,3 +320,32 @@ async def test_a_limit_that_was_hit_is_tried_again_alone(stage: Shell, hits: int
             await stage.work_one(FETCH)
     assert tried == [FIRST, AGAIN]
     assert (await the_chunk(stage)).state is (ChunkState.STORED if hits == 1 else ChunkState.DAMAGED)
+
+
+@pytest.mark.parametrize("hits", [1, 2])
+async def test_a_crash_after_a_limit_was_hit_takes_no_try_away(stage: Shell, hits: int) -> None:
+    """The process dies when the ledger knows of the hit and the job does not: the next try is the one with more."""
+    tried: list[tuple[bool, ...]] = []
+
+    async def look(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float, tries: tuple[bool, ...]) -> ChunkFacts:
+        tried.append(tries)
+        if len(tried) <= hits:
+            raise LimitHit
+        return await inspect_chunk(path, ffmpeg, max_seconds=max_seconds)
+
+    async def die(*_: Any) -> float:
+        raise there.Killed
+
+    job = await claimed(stage)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetching, "inspect_chunk", look)
+        with pytest.MonkeyPatch.context() as crash:
+            crash.setattr(fetching.Fetching, "_pause_after_no", die)
+            with pytest.raises(there.Killed):
+                await stage.handlers[JobKind.FETCH](job)
+        await stage.rise_again()
+        for pause_s in (0, 10, 20, 40):
+            stage.clock.pass_by(pause_s)
+            await stage.work_one(FETCH)
+    assert tried == [FIRST, AGAIN]
+    assert (await the_chunk(stage)).state is (ChunkState.STORED if hits == 1 else ChunkState.DAMAGED)

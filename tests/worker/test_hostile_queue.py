@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from bot.audio import ffmpeg as ffmpeg_module
+from bot.audio.child import MORE, Child, Limits, running
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
+from bot.recording.chunks import JUDGED
 from bot.worker import lanes
 from bot.worker.lanes import LANES, Lane, Worker
 from storage import archive, jobs, rooms, tracks
@@ -140,6 +143,13 @@ class Stage:
                 await changed.wait()
                 changed.clear()
 
+    async def pass_until(self, there: Callable[[], Awaitable[bool]]) -> None:
+        """Time passes as long as it is not true: whatever is put off is due."""
+        while not await there():
+            self.shell.clock.pass_by(300)
+            self.shell.store.changes.tell()
+            await asyncio.sleep(0.05)
+
     async def recording(self, broadcast: Broadcast) -> Recording:
         async with self.shell.store.read() as db:
             found = await archive.recording_by_event(db, broadcast.start)
@@ -240,6 +250,64 @@ async def test_hours_of_sound_keep_nobody_waiting(three: Stage, studio: Studio) 
         three.shell.store.changes.tell()
         await three.until(published)
         assert [await three.frames(one) for one in (ONE, OTHER)] == [0, 0]
+
+
+MARK = b"more than a chunk may"
+CROWD = [Broadcast(f"crowd{n}") for n in range(6)]
+
+
+@dataclass
+class Kitchen:
+    """In the place of ffmpeg's processes: one that works on a file with the mark hits its limit. With more time than
+    usual it is begun only when the gate is open."""
+
+    gate: asyncio.Event
+    again: int = 0
+
+    @asynccontextmanager
+    async def running(self, command: list[str], limits: Limits, **more: bool) -> AsyncIterator[Child]:
+        source = command[command.index("-i") + 1].removeprefix("file:")
+        if source.startswith("/") and MARK in await asyncio.to_thread(Path(source).read_bytes):
+            command = ["/bin/sh", "-c", "kill -XCPU $$"]
+            if limits.first_cpu_s >= MORE:
+                self.again += 1
+                await self.gate.wait()
+        async with running(command, limits, **more) as child:
+            yield child
+
+
+async def test_another_try_keeps_nobody_waiting(stage: Shell, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many recordings whose chunks hit a limit, one chunk is tried again at a time, each once. Meanwhile, however
+    long that takes, another recording is heard."""
+    three, kitchen = Stage(stage), Kitchen(asyncio.Event())
+    monkeypatch.setattr(ffmpeg_module, "running", kitchen.running)
+    await three.open(HEALTHY, *CROWD)
+    sound = studio.record("sound.wav", signal(16 * 48_000), WAV).read_bytes()
+    three.media = {"healthy": sound, "dear": sound[:1000] + MARK + sound[1000 + len(MARK) :]}
+    for one in CROWD:
+        await three.hear(one, *(one.chunk(number, "dear") for number in range(1, 5)))
+
+    async def tried() -> bool:
+        return not await three.unsettled(*CROWD)
+
+    async def being_tried_again() -> bool:
+        return kitchen.again > 0
+
+    async def heard() -> bool:
+        return await three.frames(HEALTHY) > 0
+
+    async def judged() -> bool:
+        return not [chunk for one in CROWD for chunk in await three.chunks(one) if chunk.state not in JUDGED]
+
+    async with three.at_work(), asyncio.timeout(120):
+        await three.until(tried)
+        await three.pass_until(being_tried_again)
+        await three.hear(HEALTHY, HEALTHY.chunk(1, "healthy", 16_000))
+        await three.until(heard)
+        assert kitchen.again == 1
+        kitchen.gate.set()
+        await three.pass_until(judged)
+    assert kitchen.again == len(CROWD) * 4
 
 
 @asynccontextmanager

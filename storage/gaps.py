@@ -4,10 +4,10 @@ A gap reserves positions when it is seen: what is found in it stands in front of
 is closed, or held nobody up for long enough, the room's later events wait, so that all are dealt with in order.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
@@ -15,6 +15,8 @@ from storage.records import EventId, Position, RoomId, TimelineGap
 from storage.rows import columns, record
 from storage.tables import gaps, journal, newest_heard
 
+OVERDUE_AFTER = timedelta(minutes=10)
+"""So long a gap is waited for."""
 PLACES = 1_000_000
 """Positions that a gap reserves. They cost nothing: SQLite's row ids are 64-bit numbers."""
 
@@ -64,9 +66,11 @@ async def walking(db: Connection, room_id: RoomId) -> tuple[TimelineGap, ...]:
     return tuple(record(TimelineGap, row) for row in found)
 
 
-async def closed(db: Connection, room_id: RoomId) -> TimelineGap | None:
-    """The newest gap of a room that was read, or given up, since the room's state was last looked at."""
-    mine = select(gaps).where(gaps.c.room_id == room_id, gaps.c.walking.is_(False))
+async def closed(db: Connection, room_id: RoomId, overdue: datetime) -> TimelineGap | None:
+    """The newest gap of a room that was read, or given up, since the room's state was last looked at, or that was seen
+    before `overdue`."""
+    over = gaps.c.walking.is_(False) | (gaps.c.seen_at <= overdue)
+    mine = select(gaps).where(gaps.c.room_id == room_id, over)
     row = (await db.execute(mine.order_by(gaps.c.low.desc()).limit(1))).one_or_none()
     return record(TimelineGap, row) if row else None
 
@@ -93,20 +97,22 @@ async def forget_room(db: Connection, room_id: RoomId) -> None:
 
 
 def held(now: datetime) -> ColumnElement[bool]:
-    """Of a row of the journal: whether it stands in or behind a gap that everything of its room still waits for."""
+    """Of a row of the journal: whether it stands behind a gap that everything of its room still waits for, or inside
+    one: the broadcast of a chunk may stand on the next page."""
+    inside = (journal.c.position <= gaps.c.low + PLACES) & (gaps.c.seen_at > now - OVERDUE_AFTER)
     return exists().where(
         gaps.c.room_id == journal.c.room_id,
         gaps.c.walking,
-        gaps.c.hold_until > now,
         gaps.c.low < journal.c.position,
+        (gaps.c.hold_until > now) | inside,
     )
 
 
 async def next_release(db: Connection, now: datetime) -> datetime | None:
-    """When the next gap stops holding its room up."""
-    waiting = select(func.min(gaps.c.hold_until)).where(gaps.c.walking, gaps.c.hold_until > now)
-    found: datetime | None = (await db.execute(waiting)).scalar_one_or_none()
-    return found
+    """When the next gap stops holding something up."""
+    found = await db.execute(select(gaps.c.hold_until, gaps.c.seen_at).where(gaps.c.walking))
+    ends = [at for row in found for at in (row.hold_until, row.seen_at + OVERDUE_AFTER) if at > now]
+    return min(ends, default=None)
 
 
 # ---- how far a room was heard

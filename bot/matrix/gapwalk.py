@@ -1,5 +1,9 @@
 """Gaps in timelines: seen by a sync, read page by page by a job for each room, given up after so much of it.
 
+A gap that can't be read for ten minutes is overdue: nothing waits for it any more, and what it may hide is looked for
+in the room's state and in the broadcasts that are known. It is asked for all the same for a week, and what it brings
+then stands in its place.
+
 What a page brings stands in front of everything that was heard after the gap, and is only said then: state is what it
 is now, and commands are not carried out. A walk ends at the token, or the event, that was heard before the gap.
 """
@@ -23,7 +27,7 @@ log = logging.getLogger(__name__)
 
 HOLD = timedelta(seconds=15)
 """So long everything that was heard after a gap waits for it. Longer, and the room would be deaf with it."""
-GIVEN_UP_AFTER = timedelta(minutes=10)
+GIVEN_UP_AFTER = timedelta(days=7)
 MOST_PAGES = 5_000
 MOST_AT_ONCE = 20  # gaps of one room
 MOST_UNCLAIMED = 2_000
@@ -146,9 +150,25 @@ async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool)
     await missed.look_again(db, gap.room_id, now)
 
 
+async def do_without(db: Connection, gap: TimelineGap, now: datetime) -> None:
+    """Looks for what an overdue gap may hide, where else it may be found."""
+    await jobs.add(db, NewJob(JobKind.REFRESH, gap.room_id, {}), now)
+    await missed.look_again(db, gap.room_id, now)
+
+
+def is_endless(gap: TimelineGap) -> bool:
+    """Whether its history has more pages than a gap can have."""
+    return gap.pages >= MOST_PAGES
+
+
+def is_overdue(gap: TimelineGap, now: datetime) -> bool:
+    """Whether nothing waits for it any more."""
+    return now - gap.seen_at >= gaps.OVERDUE_AFTER
+
+
 def is_hopeless(gap: TimelineGap, now: datetime) -> bool:
-    """Whether enough was tried."""
-    return gap.pages >= MOST_PAGES or now - gap.seen_at > GIVEN_UP_AFTER
+    """Whether it could not be read for a week."""
+    return now - gap.seen_at > GIVEN_UP_AFTER
 
 
 async def holding(db: Connection, room_id: RoomId, now: datetime) -> TimelineGap | None:

@@ -320,6 +320,13 @@ class Intake:
                 await gapwalk.go_on(db, gap.room_id, now)
         self._claims.tell()
 
+    async def do_without(self, gap: TimelineGap) -> None:
+        """What a gap hides that is overdue is looked for elsewhere. Raises StoreError."""
+        now = self._clock()
+        async with self._store.write() as db:
+            if await gaps.get(db, gap.id) is not None:
+                await gapwalk.do_without(db, gap, now)
+
     async def give_up(self, gap: TimelineGap) -> None:
         """The rest of a gap can't be read. Raises StoreError."""
         now = self._clock()

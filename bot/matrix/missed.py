@@ -96,16 +96,15 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
         return theirs and not over
     if not room.joined:
         return False  # a search of the history gives it its place, in front
-    place = await journal.add(
-        db, HeardEvent(room.room_id, broadcast, {}), now, keep=False, position=await _place_in_a_gap(db, room.room_id)
-    )
+    at = await _place_in_a_gap(db, room.room_id, now)
+    place = await journal.add(db, HeardEvent(room.room_id, broadcast, {}), now, keep=False, position=at)
     new = place is not None or await journal.pending(db, broadcast) is not None
     return new and room.records
 
 
-async def _place_in_a_gap(db: Connection, room_id: RoomId) -> Position | None:
+async def _place_in_a_gap(db: Connection, room_id: RoomId, now: datetime) -> Position | None:
     """Where a broadcast stands that a gap hides although it was read, or because it could not be."""
-    gap = await gaps.closed(db, room_id)
+    gap = await gaps.closed(db, room_id, now - gaps.OVERDUE_AFTER)
     if gap is None or gap.following <= gap.low:
         return None
     await gaps.save(db, replace(gap, following=Position(gap.following - 1)))

@@ -153,7 +153,7 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
-    if await gaps.walking(db, room_id):  # it may hold the broadcasts: they are looked at when it was read
+    if await gaps.is_walking(db, room_id, now - gaps.OVERDUE_AFTER):  # it may hold the broadcasts, and is read first
         events = [event for event in events if event.get("type") not in dialects.INFOS]
     else:
         await missed.look(db, room, events, now, as_piece, newest=asked_at)

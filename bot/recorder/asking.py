@@ -13,7 +13,7 @@ from storage.database import Connection
 from storage.records import Chunk, EndedBy, JobKind, JobState, NewJob, Recording, RecordingState
 
 GAP_MAY_TAKE = timedelta(minutes=15)
-"""Longer than a gap is walked (`matrix.gapwalk`)."""
+"""Longer than a gap is waited for (`storage.gaps`)."""
 AFTER_AN_END = timedelta(seconds=10)
 AFTER_A_HOLE = timedelta(seconds=20)
 NOBODY_ASKS = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})

@@ -88,9 +88,10 @@ class Rereading:
             await self._tell([redaction])
             return
         event = dialects.read(started)
-        if not isinstance(event, BroadcastStarted) or event.sender != job.payload["sender"]:
+        unknown = asking.UNKNOWN in job.payload  # who named it may be anybody, and must not stand in its speaker's way
+        if not isinstance(event, BroadcastStarted) or (event.sender != job.payload["sender"] and not unknown):
             raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
-        anew = recording is None and asking.UNKNOWN in job.payload
+        anew = recording is None and unknown
         if anew and not await self._began_here(room_id, event):
             log.info("not followed: it began before the bot came: room=%s event=%s", room_id, broadcast)
             return
@@ -147,7 +148,7 @@ class Rereading:
     async def _stands_in_a_gap(self, room_id: RoomId) -> bool:
         """Whether its start may: then it is given its place there."""
         async with self._store.read() as db:
-            return bool(await gaps.walking(db, room_id))
+            return await gaps.is_walking(db, room_id, self._clock() - gaps.OVERDUE_AFTER)
 
     async def _began_here(self, room_id: RoomId, event: BroadcastStarted) -> bool:
         """Whether it began after the bot had come and the room was told, by the times of the homeserver."""

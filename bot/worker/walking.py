@@ -1,7 +1,8 @@
 """A gap in a room's timeline is read from the homeserver, one page a turn; rooms take turns.
 
 How far it came is written with each page, so that it goes on there whatever stops it. A page that can't be had is
-asked for again, for so long; then the gap is given up, and the broadcasts that are known are read anew.
+asked for again, after ten minutes once an hour, for a week; then the gap is given up. The broadcasts that are known
+are read anew meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from storage.records import HeardEvent, Job, RoomId, TimelineGap
 from storage.store import Store
 
 ASKED_AGAIN_S = 15.0
+OVERDUE_AGAIN_S = 3600.0
 
 
 class Past(Protocol):
@@ -28,6 +30,8 @@ class Intake(Protocol):
     """Writes down what a page brings."""
 
     async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None: ...
+
+    async def do_without(self, gap: TimelineGap) -> None: ...
 
     async def give_up(self, gap: TimelineGap) -> None: ...
 
@@ -46,14 +50,25 @@ class Walking:
             gap = await gapwalk.oldest(db, RoomId(job.subject))
         if gap is None:
             return
-        if gapwalk.is_hopeless(gap, self._clock()):
+        if gapwalk.is_endless(gap):
             await self._intake.give_up(gap)
             return
         try:
             events, following = await self._past.page(gap.room_id, gap.cursor, gap.until_token)
         except TryLater as error:
-            raise TryLater(error.sentence, after_s=error.after_s, at_most_s=ASKED_AGAIN_S, room=gap.room_id) from None
+            await self._put_off(gap, error)
         except GiveUp:
             await self._intake.give_up(gap)
+        else:
+            await self._intake.take_page(gap, events, following)
+
+    async def _put_off(self, gap: TimelineGap, error: TryLater) -> None:
+        """Raises TryLater, or gives the gap up."""
+        now, again_s = self._clock(), ASKED_AGAIN_S
+        if gapwalk.is_hopeless(gap, now):
+            await self._intake.give_up(gap)
             return
-        await self._intake.take_page(gap, events, following)
+        if gapwalk.is_overdue(gap, now):
+            await self._intake.do_without(gap)
+            again_s = OVERDUE_AGAIN_S
+        raise TryLater(error.sentence, after_s=error.after_s, at_most_s=again_s, room=gap.room_id) from None

@@ -19,6 +19,9 @@ from tests.interleaving.sound import RAW_FRAME
 from tests.interleaving.stage import LANE_KINDS, Stage
 from tests.interleaving.verdict import Kept
 
+WITH_BYTES = {ChunkState.STORED, ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED}
+"""Chunks whose bytes may be kept: those that are heard, and those that wait for better ones."""
+
 
 class Interleavings(People):
     """`begun` is a store whose bot is in the room already."""
@@ -161,7 +164,8 @@ class Interleavings(People):
             for extent in one.extents:
                 assert blobs.path(extent.blob).stat().st_size >= extent.offset + extent.frames * RAW_FRAME
             for chunk in one.chunks:
-                assert (chunk.state is ChunkState.STORED) is (chunk.blob is not None)
+                assert chunk.blob is not None or chunk.state is not ChunkState.STORED
+                assert chunk.blob is None or chunk.state in WITH_BYTES
                 assert chunk.blob is None or blobs.path(chunk.blob).exists()
 
     @rule(really=st.integers(0, 3))

@@ -31,6 +31,7 @@ Pcm = NDArray[np.float32]
 SCALE = 1 << 23
 _CONTENTS = bytes([1 << 3])  # SILK, 20 ms, mono, one frame (RFC 6716, section 3.1)
 _FIRST = struct.Struct(">I")
+HEAD_PAGE = 100  # bytes, with OpusHead among them
 
 
 def packets(first: int, count: int) -> list[bytes]:
@@ -115,13 +116,14 @@ def _wav(path: Path) -> Pcm:
 
 
 def _opus(path: Path) -> Pcm:
-    """As RFC 7845 has it: the pre-skip of the head is dropped."""
+    """As RFC 7845 has it: the pre-skip of the head is dropped, however long it is."""
     with path.open("rb") as file:
-        reader = OpusReader(file)
-        found = [packet for page in reader for packet in page.packets]
-    assert reader.head is not None
+        found = [packet for page in OpusReader(file) for packet in page.packets]
+        file.seek(0)
+        head = file.read(HEAD_PAGE)
+    (pre_skip,) = struct.unpack_from("<H", head, head.index(b"OpusHead") + 10)
     sounds = [heard(_FIRST.unpack(packet[1:])[0], duration(packet)) for packet in found]
-    return np.concatenate([*sounds, heard(0, 0)])[reader.head.pre_skip :]
+    return np.concatenate([*sounds, heard(0, 0)])[pre_skip:]
 
 
 def read(path: Path) -> bytes:

@@ -252,6 +252,9 @@ class Stage:
             if current != gap:
                 self._written(forms)
 
+    async def do_without(self, gap: TimelineGap) -> None:
+        await self.shell.intake.do_without(gap)
+
     async def give_up(self, gap: TimelineGap) -> None:
         await self.shell.intake.give_up(gap)
 

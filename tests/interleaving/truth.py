@@ -108,7 +108,7 @@ class Truth:
         if told.piece is None:
             return {None if readable else ChunkState.WAITING_FOR_KEY}
         if told.redacted or told.early:
-            return {ChunkState.REDACTED}
+            return {ChunkState.REDACTED, None}  # None: its broadcast was found in a gap when it was redacted already
         if not readable:
             return {ChunkState.WAITING_FOR_KEY}
         fate = self._homeserver.media[told.event["content"]["url"]].fate

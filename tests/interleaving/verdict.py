@@ -67,10 +67,14 @@ async def judge(stage: Stage) -> None:
     assert stage.complaints.heard == []
     archived = {one.recording.event_id: one for one in await kept(stage)}
     truths = {one.started: Truth(one, stage.homeserver, _rows(archived.get(one.started))) for one in stage.broadcasts}
-    assert set(archived) == {started for started, truth in truths.items() if truth.followed}
-    assert [one.recording.number for one in archived.values()] == list(range(1, len(archived) + 1))
+    followed = {started for started, truth in truths.items() if truth.followed}
+    # One that was redacted before it came leaves a tombstone where a gap hid its redaction.
+    early = {started for started, truth in truths.items() if truth.start.early}
+    assert followed <= set(archived) <= followed | early
+    # One that was found in a gap after a later one was recorded has the next number: numbers never change.
+    assert sorted(one.recording.number for one in archived.values()) == list(range(1, len(archived) + 1))
     for started, one in archived.items():
-        if truths[started].deleted:
+        if truths[started].deleted or started in early:
             _is_gone(one)
         else:
             _is_true(stage, truths[started], one)
@@ -139,7 +143,9 @@ def _has_the_chunks(stage: Stage, truth: Truth, one: Kept) -> None:
         assert row.sequence in {None, told.piece.number if told.piece else None}
         assert row.sequence is not None or told.session is not None
         stored = row.state is ChunkState.STORED
-        assert row.blob == (sha256(told.piece.data) if stored and told.piece else None)
+        kept = stage.homeserver.download(row.source) if row.state is ChunkState.DAMAGED and row.source else None
+        kept = told.piece.data if stored and told.piece else kept
+        assert row.blob == (None if kept is None else sha256(kept))
         if stored:
             assert stage.shell.store.blobs.path(sha256(told.piece.data) if told.piece else row.blob).exists()  # type: ignore[arg-type]
 
@@ -207,15 +213,15 @@ async def _was_said_once(stage: Stage, archived: dict[EventId, Kept]) -> None:
 
 async def _nothing_is_left_over(stage: Stage, archived: dict[EventId, Kept]) -> None:
     """No job, event or file that nobody waits for."""
-    waiting = {
-        chunk.event_id: chunk.state for one in archived.values() for chunk in one.chunks if chunk.state in LISTED
-    }
+    states = {chunk.event_id: chunk.state for one in archived.values() for chunk in one.chunks}
+    waiting = {event: state for event, state in states.items() if state in LISTED}
     async with stage.shell.store.read() as db:
         found = list(await db.execute(select(tables.jobs)))
         journal = list(await db.execute(select(tables.journal)))
     left = {(job.kind, job.subject) for job in found if job.state is not JobState.DONE}
     asked = {event for event, state in waiting.items() if state is ChunkState.WAITING_FOR_MEDIA}
-    assert left == {(JobKind.FETCH, event) for event in asked}
+    for_a_week = {event for event, state in states.items() if state is ChunkState.DAMAGED}
+    assert left - {(JobKind.FETCH, event) for event in for_a_week} == {(JobKind.FETCH, event) for event in asked}
     assert all(job.state is JobState.READY for job in found if job.state is not JobState.DONE)
     assert all(row.handled for row in journal)
     assert list(stage.shell.store.blobs.scratch.iterdir()) == []

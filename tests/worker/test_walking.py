@@ -79,7 +79,7 @@ async def test_what_a_gap_hides_is_dealt_with_before_what_was_heard_after_it(sta
 
 
 async def test_a_gap_that_can_not_be_read_holds_its_own_room_up_for_seconds_and_no_other(stage: Shell) -> None:
-    """What was heard after it is dealt with then; the page is asked for again, and given up after ten minutes."""
+    """What was heard after it is dealt with then; the page is asked for again, and the state after ten minutes."""
     pages = Pages([])
     pages.error = TryLater("the homeserver answered 500")
     await limited(stage, pages, info(START, "started"), chunk("$c1", 1))
@@ -95,12 +95,46 @@ async def test_a_gap_that_can_not_be_read_holds_its_own_room_up_for_seconds_and_
     stage.clock.pass_by(gapwalk.HOLD.total_seconds() + 1)
     await stage.settle()
     assert await order(stage) == ["$c1"]
+    assert await stage.waiting(JobKind.REFRESH) == []
     for _ in range(60):
         stage.clock.pass_by(20)
         await walk(stage)
-    assert await walking(stage) == 0
     assert 20 < len(pages.asked) < 60
     assert len(await stage.waiting(JobKind.REFRESH)) == 1
+
+
+async def test_a_gap_that_can_be_read_hours_later_is(stage: Shell) -> None:
+    """What it hides is recorded then, in its place."""
+    pages = Pages([chunk("$c2", 2)], [info(START, "started"), chunk("$c1", 1)])
+    pages.error = TryLater("the homeserver answered 500")
+    await limited(stage, pages)
+    await walk(stage)
+    for _ in range(5):
+        stage.clock.pass_by(5000)
+        await walk(stage)
+        await stage.settle()
+    assert await walking(stage) == 1
+    pages.error = None
+    stage.clock.pass_by(5000)
+    await walk(stage)
+    await stage.settle()
+    assert await walking(stage) == 0
+    assert await order(stage) == ["$c1", "$c2"]
+
+
+async def test_a_gap_that_was_seen_long_ago_is_asked_for_before_it_is_given_up(stage: Shell) -> None:
+    """A bot that was away for a month still reads it; what the homeserver can't give then is given up."""
+    pages = Pages([info(START, "started"), chunk("$c1", 1)])
+    await limited(stage, pages)
+    stage.clock.pass_by(30 * 86_400)
+    await walk(stage)
+    await stage.settle()
+    assert await order(stage) == ["$c1"]
+    pages.error = TryLater("the homeserver answered 500")
+    await limited(stage, pages)
+    stage.clock.pass_by(30 * 86_400)
+    await walk(stage)
+    assert await walking(stage) == 0
 
 
 async def test_an_old_command_in_a_gap_is_history_and_what_is_not_wanted_is_not_written(stage: Shell) -> None:

@@ -91,13 +91,16 @@ def test_the_work_grows_with_the_length_alone() -> None:
 
 
 @pytest.mark.parametrize("unit", [b'\\"', b'"\\', b"[", b'"', b'{"a":', b"\\", b"]"])
-def test_twice_the_answer_is_twice_the_work(unit: bytes) -> None:
-    """The time grows with the length, also of what never ends."""
-    short, long = (b"[" * 2000 + b'"' + unit * (length // len(unit)) for length in (100_000, 200_000))
+def test_the_work_on_what_never_ends_grows_with_its_length(unit: bytes) -> None:
+    """The time grows with the length, also of what never ends: four times the input, at most ten times the time.
+
+    Not twice the input: between two lengths the allocator may take a step.
+    """
+    short, long = (b"[" * 2000 + b'"' + unit * (length // len(unit)) for length in (200_000, 800_000))
     best = 1e9
     for _ in range(6):  # a machine that does other work meanwhile is no reason
         one, two = (min(timeit.repeat(partial(nesting.flattened, raw), number=1, repeat=5)) for raw in (short, long))
         best = min(best, two / max(one, 1e-4))
-        if best <= 2.5:
+        if best <= 4 * 2.5:
             break
-    assert best <= 2.5
+    assert best <= 4 * 2.5

@@ -169,3 +169,23 @@ async def test_what_began_before_the_bot_came_is_not_recorded_because_a_chunk_na
     async with stage.store.read() as db:
         assert await archive.open_recordings(db, ROOM, ALICE) == ()
         assert await archive.recording_by_event(db, EventId("$c1")) is None
+
+
+async def test_a_start_that_is_found_late_ends_no_later_broadcast(
+    stage: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its speaker, on the same device, is live with another one by then: both are recorded."""
+
+    async def nobody_came_since(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(journal, "is_before_somebody", nobody_came_since)
+    remembers(stage, broadcast(1))
+    await stage.hear(info("$later", "started"))
+    await stage.hear(chunk("$c1", 1))
+    await passes(stage, 5)
+    assert await is_followed(stage)
+    async with stage.store.read() as db:
+        recording = await archive.recording_by_event(db, EventId("$later"))
+    assert recording is not None
+    assert recording.state is RecordingState.LIVE

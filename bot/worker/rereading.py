@@ -16,6 +16,7 @@ from bot.matrix.dialects.redaction import MAY
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.asking import lacks_source
 from storage import archive, asked, gaps, jobs, journal, messages, past, rooms
+from storage.database import Connection
 from storage.records import (
     Chunk,
     ChunkState,
@@ -88,10 +89,9 @@ class Rereading:
             await self._tell([redaction])
             return
         event = dialects.read(started)
-        unknown = asking.UNKNOWN in job.payload  # who named it may be anybody, and must not stand in its speaker's way
-        if not isinstance(event, BroadcastStarted) or (event.sender != job.payload["sender"] and not unknown):
+        if not isinstance(event, BroadcastStarted) or event.sender != job.payload["sender"]:
             raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
-        anew = recording is None and unknown
+        anew = recording is None and asking.UNKNOWN in job.payload
         if anew and not await self._began_here(room_id, event):
             log.info("not followed: it began before the bot came: room=%s event=%s", room_id, broadcast)
             return
@@ -161,9 +161,11 @@ class Rereading:
 
     async def _tell_start(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> None:
         """The start of a broadcast that nobody heard begin. Where somebody came, or the room was made public, since it
-        began, it stands in front of everything: nobody hears it who could not have been there."""
+        began, it stands in front of everything: nobody hears it who could not have been there. So it does where its
+        speaker has begun another one since, which it must not end."""
         async with self._store.write() as db:
-            if anew and await journal.is_before_somebody(db, started.room_id, event.sent_at):
+            in_front = anew and await journal.is_before_somebody(db, started.room_id, event.sent_at)
+            if in_front or (anew and await _is_overtaken(db, started.room_id, event)):
                 await past.add(db, [started], self._clock())
             await journal.retell(db, started, self._clock())
 
@@ -233,3 +235,9 @@ def redaction_of(heard: HeardEvent) -> HeardEvent | None:
         MAY: True,  # the homeserver has obeyed it
     }
     return HeardEvent(heard.room_id, EventId(f"redaction:{heard.event_id}"), said, history=True)
+
+
+async def _is_overtaken(db: Connection, room_id: RoomId, event: BroadcastStarted) -> bool:
+    """Whether its speaker is live with one that began no earlier, by the times of the homeserver."""
+    live = await archive.open_recordings(db, room_id, event.sender)
+    return event.sent_at is not None and any(one.started_at >= event.sent_at for one in live)

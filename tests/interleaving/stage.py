@@ -201,12 +201,17 @@ class Stage:
     # ---- what the bot does
 
     async def sync(self, most: int | None = None, *, gap: int = 0, again: int = 0, keys: bool = True) -> None:
-        """The next events: at most so many, with those before them `again`, and the keys that were sent."""
+        """The next events: at most so many, with those before them `again`, and the keys that were sent.
+
+        None of a gap that is still to be read: it is written down with the token, so that no sync shows it again.
+        """
         since = await self._since()
         upto = len(self.homeserver.timeline) if most is None else min(len(self.homeserver.timeline), since + most)
         new = self._on_way | (frozenset(self.homeserver.promised - self.homeserver.given) if keys else frozenset())
         self._on_way = new
         before = max(0, since - again)
+        unread = [at for at in range(before, since) if self.homeserver.timeline[at].whole is None]
+        before = max(unread) + 1 if unread else before
         batch, told = self.homeserver.answer(before, upto, gap=gap, keys=new)
         forms = [(one, not one.redacted) for one in told]
         try:

@@ -216,7 +216,9 @@ async def _nothing_is_left_over(stage: Stage, archived: dict[EventId, Kept]) -> 
     states = {chunk.event_id: chunk.state for one in archived.values() for chunk in one.chunks}
     waiting = {event: state for event, state in states.items() if state in LISTED}
     async with stage.shell.store.read() as db:
-        found = list(await db.execute(select(tables.jobs)))
+        # A stranger who names a broadcast that is not known yet has it asked for in vain.
+        in_vain = (tables.jobs.c.kind == JobKind.FOLLOW) & (tables.jobs.c.state == JobState.FAILED)
+        found = list(await db.execute(select(tables.jobs).where(~in_vain)))
         journal = list(await db.execute(select(tables.journal)))
     left = {(job.kind, job.subject) for job in found if job.state is not JobState.DONE}
     asked = {event for event, state in waiting.items() if state is ChunkState.WAITING_FOR_MEDIA}

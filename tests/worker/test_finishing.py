@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
+from bot.recording.policy import ASKING_MAY_TAKE
 from storage import archive, jobs
 from storage.records import BlobKey, Episode, EventId, Job, JobId, JobKind, JobState, MediaSource, RecordingState
 from tests.shell import START, Shell, chunk, download, heard, info, sealed, shell
@@ -156,7 +157,7 @@ async def test_what_loses_its_last_sound_before_it_is_joined_becomes_no_episode(
     await stage.hear(info(START, "started"), chunk(C1, 1), sealed(C2))
     await stage.work()
     await stage.hear(info("$stop", "stopped", last_chunk_sequence=2))
-    stage.clock.pass_by(61)
+    stage.clock.pass_by(61 + ASKING_MAY_TAKE.total_seconds())
     await stage.handlers[JobKind.TICK](replace(finish(), kind=JobKind.TICK))
     assert len(await stage.waiting(JobKind.FINISH)) == 1
     await stage.hear(heard("$r", "m.room.redaction", {}, redacts=C1))

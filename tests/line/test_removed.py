@@ -48,6 +48,17 @@ async def is_in(store: Store, room: str, *, joined: bool) -> None:
     await until(store, check)
 
 
+async def is_told(store: Store, room: str) -> None:
+    """The notice of what is recorded stands in the room: what begins from now on is."""
+
+    async def check() -> bool | None:
+        async with store.read() as db:
+            found = await rooms.room(db, RoomId(room))
+        return True if found is not None and found.joined and found.told_at is not None else None
+
+    await until(store, check)
+
+
 @pytest.mark.parametrize(("how", "encrypted"), [("kick", True), ("ban", True), ("ban", False)])
 async def test_thrown_out_in_the_middle_and_asked_back(house: Houses, person: Cast, how: str, encrypted: bool) -> None:
     """What was stored becomes an episode, addresses are closed, and what is said meanwhile is not heard; asked back,
@@ -76,6 +87,7 @@ async def test_thrown_out_in_the_middle_and_asked_back(house: Houses, person: Ca
         await ask_back(alice, room, bot, how)
         await is_in(aircheck.store, room, joined=True)
         await alice.wait_for(lambda event: event.room_id == room and event.is_notice_of(bot.user_id))
+        await is_told(aircheck.store, room)
         again = Broadcaster(alice, room)
         second = await again.start()
         await again.speak(SPEECH[:700])

@@ -1,6 +1,7 @@
 """Fixtures for all tests. The homeserver is a real one, started once for a whole run when the first test asks."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,6 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "homeserver" in getattr(item, "fixturenames", ()):
             item.add_marker("synapse")
+
+
+@pytest.fixture(autouse=True)
+def _logging_goes_on() -> Iterator[None]:
+    """The shell ends its process's log; a process of tests goes on."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

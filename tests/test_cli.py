@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import logging
 import os
 import signal
 import socket
@@ -54,14 +53,13 @@ def settings_file(folder: Path, **sections: object) -> Path:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shell called in this process, in a folder of its own, without a terminal and this machine's settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     for name in [name for name in os.environ if name.startswith("AIRCHECK_")]:
         monkeypatch.delenv(name)
-    yield tmp_path
-    logging.disable(logging.NOTSET)  # the last sentence of a process is followed by nothing; this one goes on
+    return tmp_path
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import aiohttp
+import pytest
 import yaml
 from aiohttp import web
 
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.slicing import speech
+from bot.matrix import history
 from storage.records import RecordingState
 from tests.lab import Cast
 from tests.line.conftest import Houses
@@ -31,9 +33,12 @@ async def items(feed: str) -> list[ET.Element]:
         return ET.fromstring(await answer.text()).findall("channel/item")  # noqa: S314  our own feed
 
 
-async def test_a_long_past_broadcast_is_whole_dated_and_private(house: Houses, person: Cast) -> None:
+async def test_a_long_past_broadcast_is_whole_dated_and_private(
+    house: Houses, person: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sixty chunks, told of on joining, found though the homeserver fails between two pages; its date is the true one,
     and only `publish RECORDING` makes it public."""
+    monkeypatch.setattr(history, "RELATIONS_PAGE", CHUNKS // 3)
     bot, alice = await house(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     past = Broadcaster(alice, room, chunk_seconds=0)

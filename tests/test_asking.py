@@ -10,8 +10,8 @@ from bot.matrix.asking import SHARE_OF_A_SENDER
 from bot.worker.rereading import Rereading
 from storage import archive, journal
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, JobKind, RecordingState, UserId
-from tests.shell import ALICE, BOT, ROOM, START, Shell, chunk, heard, info, shell
 from tests.test_missed import Memory, broadcast, changed, is_followed
+from tests.world import ALICE, BOT, ROOM, START, Shell, chunk, heard, info, shell
 
 MINUTE_S = 60
 

@@ -11,8 +11,8 @@ from bot.worker import lanes
 from bot.worker.lanes import Worker
 from storage import archive, jobs
 from storage.records import EndedBy, Episode, EventId, Job, JobKind, JobState, NewJob, RecordingState
-from tests.shell import START, Shell, chunk, info, shell
 from tests.worker.quick import without_ffmpeg
+from tests.world import START, Shell, chunk, info, shell
 
 C1, C2, C3 = EventId("$c1"), EventId("$c2"), EventId("$c3")
 HOURS = timedelta(hours=5)

@@ -24,7 +24,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
-from tests.shell import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, shell, state
+from tests.world import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, shell, state
 
 NEW = RoomId("!new:hs")
 MALLORY = UserId("@mallory:hs")

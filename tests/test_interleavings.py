@@ -25,7 +25,7 @@ from tests.interleaving.sound import Pcm
 from tests.interleaving.speaker import Audible
 from tests.interleaving.stage import Stage
 from tests.interleaving.truth import Sound, Truth
-from tests.shell import ALICE, find_ffmpeg, shell
+from tests.world import ALICE, find_ffmpeg, shell
 
 STORIES = int(os.environ.get("AIRCHECK_INTERLEAVINGS", "40"))
 STEPS = 40

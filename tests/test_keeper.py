@@ -8,7 +8,7 @@ import pytest
 from bot.keeper import FEW
 from storage import jobs
 from storage.records import BlobKey, JobKind, NewJob
-from tests.shell import Shell, shell
+from tests.world import Shell, shell
 
 
 async def leave(stage: Shell, key: str) -> BlobKey:

@@ -8,8 +8,8 @@ import pytest
 from bot.recording.ledger import lay_out
 from storage import archive
 from storage.records import EventId, RecordingState
-from tests.shell import START, Shell, chunk, info, shell
 from tests.worker.quick import without_ffmpeg
+from tests.world import START, Shell, chunk, info, shell
 
 MANY = 520
 AT_ONCE = 40

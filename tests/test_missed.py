@@ -29,7 +29,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
-from tests.shell import ALICE, BOT, ROOM, START, Killed, Shell, batch, chunk, heard, info, room_state, shell, state
+from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, batch, chunk, heard, info, room_state, shell, state
 
 BOB = UserId("@bob:hs")
 OFF = EventId("$off")

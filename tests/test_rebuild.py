@@ -16,7 +16,7 @@ from bot.worker.finishing import ANEW
 from storage import archive, jobs, tracks
 from storage.records import Episode, JobKind, NewJob, RecordingState
 from storage.store import Store, is_owned
-from tests.shell import START, Killed, Shell, chunk, heard, info, settings_for, shell
+from tests.world import START, Killed, Shell, chunk, heard, info, settings_for, shell
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from storage.records import (
     UserId,
     Withheld,
 )
-from tests.shell import ALICE, ROOM, START, Shell, batch, chunk, download, heard, info, sealed, shell, state
+from tests.world import ALICE, ROOM, START, Shell, batch, chunk, download, heard, info, sealed, shell, state
 
 C1 = EventId("$c1")
 

@@ -28,7 +28,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
-from tests.shell import ALICE, ROOM, START, Shell, chunk, download, heard, info, sealed, shell
+from tests.world import ALICE, ROOM, START, Shell, chunk, download, heard, info, sealed, shell
 
 MALLORY = UserId("@mallory:hs")
 MODERATOR = UserId("@moderator:hs")

@@ -11,7 +11,7 @@ from bot.errors import GiveUp, TryLater
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from storage.records import EventId, HeardEvent, MediaSource, SessionId, UserId
 from tests.interleaving.speaker import Broadcast, Piece
-from tests.shell import ROOM
+from tests.world import ROOM
 
 
 class Fate(StrEnum):

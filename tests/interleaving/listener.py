@@ -18,7 +18,7 @@ from storage import archive, rooms
 from storage.records import Chunk, ChunkState, Recording, RecordingId
 from tests.interleaving import sound
 from tests.interleaving.stage import Stage
-from tests.shell import ALICE, ROOM
+from tests.world import ALICE, ROOM
 
 Stream = tuple[RecordingId, int]  # of one generation
 

@@ -10,7 +10,7 @@ from storage.records import DeviceId, SessionId, UserId
 from tests.interleaving.homeserver import Fate, Told
 from tests.interleaving.speaker import Broadcast, Piece
 from tests.interleaving.stage import BOB, MALLORY, Stage
-from tests.shell import ALICE
+from tests.world import ALICE
 
 T = TypeVar("T")
 

@@ -41,7 +41,7 @@ from storage.records import (
 from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
 from tests.interleaving.sound import RAW_FRAME, Codec
 from tests.interleaving.speaker import Broadcast, Piece, Voice
-from tests.shell import ALICE, BOT, INFO, Killed, Shell, find_ffmpeg, shell
+from tests.world import ALICE, BOT, INFO, Killed, Shell, find_ffmpeg, shell
 
 T = TypeVar("T")
 

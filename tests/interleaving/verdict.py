@@ -30,7 +30,7 @@ from tests.interleaving.homeserver import sha256
 from tests.interleaving.listener import Heard
 from tests.interleaving.stage import Stage
 from tests.interleaving.truth import Part, Quiet, Sound, Truth
-from tests.shell import ROOM
+from tests.world import ROOM
 
 ABANDONED_AFTER_S = 1800
 LISTED = {ChunkState.WAITING_FOR_KEY, ChunkState.WAITING_FOR_MEDIA, ChunkState.REDACTED}

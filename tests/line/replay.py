@@ -61,7 +61,7 @@ from storage.store import Store
 from tests.clock import Clock
 from tests.lab import DATA
 from tests.matrix.stub import Stub
-from tests.shell import asks_in_vain
+from tests.world import asks_in_vain
 
 BOT = UserId("@bob:lab.local")  # somebody who was in the room when it was captured
 ALICE = UserId("@alice:lab.local")

@@ -16,7 +16,7 @@ from bot.settings import validate
 from bot.web.server import WebServer
 from storage import rooms
 from storage.records import RecordingState, Visibility
-from tests.shell import ROOM, START, Shell, chunk, info, shell
+from tests.world import ROOM, START, Shell, chunk, info, shell
 
 ITUNES = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
 

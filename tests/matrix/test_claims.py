@@ -10,7 +10,7 @@ import pytest
 from storage import archive, journal
 from storage.database import Connection
 from storage.records import Chunk, EventId, HeardEvent, JobKind, Recording, RecordingId
-from tests.shell import ALICE, START, Shell, batch, chunk, heard, info, sealed, shell
+from tests.world import ALICE, START, Shell, batch, chunk, heard, info, sealed, shell
 
 MANY = 2_000
 Chunks = Callable[[str, int], HeardEvent]

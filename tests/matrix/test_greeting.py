@@ -14,7 +14,7 @@ from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending
 from storage import archive, rooms, tables
 from storage.records import EventId, HeardEvent, JobKind, Json, Room, RoomId
-from tests.shell import ALICE, BOT, ROOM, START, Killed, Shell, batch, heard, info, room_state, shell
+from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, batch, heard, info, room_state, shell
 
 NOTICE = EventId("$notice")
 LATER = EventId("$later")

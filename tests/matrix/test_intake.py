@@ -13,7 +13,7 @@ from bot.matrix.shares import AT_ONCE
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
 from storage.records import EventId, HeardEvent, JobKind, Message, NewJob, Position, SessionId, StateEvent, UserId
-from tests.shell import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, sealed, shell, state
+from tests.world import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, sealed, shell, state
 
 MALLORY = UserId("@mallory:hs")
 C1 = EventId("$c1")

@@ -17,7 +17,7 @@ from bot.matrix.sending import Sending
 from storage import heirs, jobs, journal, rooms
 from storage.records import Job, JobId, JobKind, JobState, Json, Listener, NewJob, RoomId, UserId
 from tests.clock import Clock
-from tests.shell import ALICE, BOT, ROOM, Killed, Shell, batch, heard, room_state, shell, state
+from tests.world import ALICE, BOT, ROOM, Killed, Shell, batch, heard, room_state, shell, state
 
 CHAT = RoomId("!theirs:hs")
 

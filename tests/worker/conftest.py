@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from storage.store import Store
-from tests.shell import Shell, shell
+from tests.world import Shell, shell
 
 
 @pytest.fixture

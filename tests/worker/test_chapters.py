@@ -8,7 +8,7 @@ from mutagen.id3 import ID3
 
 from storage import archive, jobs, tracks
 from storage.records import Episode, EventId, Extent, Job, JobId, JobKind, JobState, NewJob, RecordingState
-from tests.shell import START, Shell, chunk, info
+from tests.world import START, Shell, chunk, info
 
 Found = list[tuple[int, str]]
 

@@ -19,8 +19,8 @@ from bot.worker import fetching
 from bot.worker.asking import ask_anew
 from storage import archive, jobs, rooms
 from storage.records import Chunk, ChunkFacts, ChunkState, EventId, Job, JobKind, MediaSource, MxcUri
-from tests import shell as there
-from tests.shell import ALICE, ROOM, START, Download, Shell, chunk, find_ffmpeg, heard, info, media_of, shell
+from tests import world as there
+from tests.world import ALICE, ROOM, START, Download, Shell, chunk, find_ffmpeg, heard, info, media_of, shell
 
 C1 = EventId("$c1")
 FETCH = [JobKind.FETCH]

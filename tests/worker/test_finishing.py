@@ -9,7 +9,7 @@ from bot.matrix.media import FetchedMedia
 from bot.recording.policy import ASKING_MAY_TAKE
 from storage import archive, jobs
 from storage.records import BlobKey, Episode, EventId, Job, JobId, JobKind, JobState, MediaSource, RecordingState
-from tests.shell import START, Shell, chunk, download, heard, info, sealed, shell
+from tests.world import START, Shell, chunk, download, heard, info, sealed, shell
 
 C1, C2 = EventId("$c1"), EventId("$c2")
 

@@ -36,7 +36,7 @@ from storage.store import Store
 from tests.audio.hostile import ATTACKS, Kit, opus
 from tests.audio.sounds import WAV, Studio, signal
 from tests.clock import Clock
-from tests.shell import ALICE, INFO, Shell, find_ffmpeg, room_state
+from tests.world import ALICE, INFO, Shell, find_ffmpeg, room_state
 
 DEAR = (  # of all attacks those that cost most, refused or not
     "flac_of_changing_channels",

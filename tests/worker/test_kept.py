@@ -18,8 +18,8 @@ from storage import archive, tracks
 from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import Chunk, Container, EventId, RecordingId, RecordingState, Samples, Track
-from tests.shell import START, Shell, chunk, heard, info, shell
 from tests.worker.quick import without_ffmpeg
+from tests.world import START, Shell, chunk, heard, info, shell
 
 FORM = Form(1, 64, None)
 

@@ -13,9 +13,9 @@ from bot.matrix.media import FetchedMedia
 from storage import archive
 from storage.blobs import Blobs
 from storage.records import EventId, JobKind, MediaSource
-from tests import shell as there
-from tests.shell import START, Killed, Shell, chunk, heard, info, shell
+from tests import world as there
 from tests.worker.quick import without_ffmpeg
+from tests.world import START, Killed, Shell, chunk, heard, info, shell
 
 C1, C2, C3 = EventId("$c1"), EventId("$c2"), EventId("$c3")
 

@@ -38,7 +38,8 @@ from storage.records import (
     RoomId,
     UserId,
 )
-from tests.shell import (
+from tests.worker.quick import without_ffmpeg
+from tests.world import (
     ALICE,
     BOT,
     INFO,
@@ -57,7 +58,6 @@ from tests.shell import (
     settings_for,
     state,
 )
-from tests.worker.quick import without_ffmpeg
 
 SEALED = EventId("$sealed")
 

@@ -18,7 +18,7 @@ from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks
 from storage.records import EventId, JobKind, MediaSource, RecordingState, RoomId, Track, Visibility
-from tests.shell import ROOM, START, Shell, chunk, heard, info
+from tests.world import ROOM, START, Shell, chunk, heard, info
 
 TAG_BYTES = 73
 CHUNK_S = 16

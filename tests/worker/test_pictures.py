@@ -10,7 +10,7 @@ from PIL import Image
 from bot.matrix.media import FetchedMedia
 from storage import jobs, rooms
 from storage.records import BlobKey, JobKind, MediaSource, NewJob, Room
-from tests.shell import ROOM, Shell, batch, state
+from tests.world import ROOM, Shell, batch, state
 
 COVER = [JobKind.COVER]
 AVATAR = "mxc://hs/avatar"

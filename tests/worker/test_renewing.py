@@ -18,7 +18,7 @@ from storage import jobs, rooms
 from storage.errors import StoreError
 from storage.records import JobKind, JobState, Listener
 from storage.store import Store
-from tests.shell import ALICE, ROOM, Killed, settings_for
+from tests.world import ALICE, ROOM, Killed, settings_for
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "whole": lambda file: None,

@@ -18,7 +18,7 @@ from bot.matrix.media import FetchedMedia
 from bot.worker.finishing import ANEW
 from storage import archive, jobs, rooms, tracks
 from storage.records import Episode, EventId, JobKind, MediaSource, MxcUri, NewJob
-from tests.shell import ROOM, Shell, chunk, heard, info
+from tests.world import ROOM, Shell, chunk, heard, info
 
 CHUNK_S = 16
 FRAMES = CHUNK_S * 48_000 // 1152

@@ -12,7 +12,7 @@ from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.worker.walking import Walking
 from storage import archive, gaps, journal, rooms
 from storage.records import EventId, HeardEvent, JobKind, RoomId
-from tests.shell import ALICE, BOT, ROOM, START, Killed, Shell, chunk, heard, info, room_state, shell
+from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, chunk, heard, info, room_state, shell
 
 OTHER = RoomId("!other:hs")
 

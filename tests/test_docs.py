@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bot import cli
 from bot.commands.registry import VERBS
 from bot.settings import Settings, validate
+from bot.shell import cli
 from bot.sources import from_environment
 
 ROOT = Path(__file__).parent.parent

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot import app, following
+from bot import app
 from bot.errors import AircheckError, ConfigError
 from bot.settings import Settings
+from bot.shell import handover as following
 from bot.worker.finishing import ANEW
 from storage import archive, jobs, tracks
 from storage.records import Episode, JobKind, NewJob, RecordingState

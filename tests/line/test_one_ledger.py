@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from bot.listings import print_recordings
 from bot.recording import account
 from bot.recording.ledger import fingerprint, lay_out
 from bot.settings import validate
+from bot.shell.listings import print_recordings
 from bot.web.server import WebServer
 from storage import archive, rooms
 from storage.records import Chunk, ChunkState, EndedBy, Recording, RecordingState, Visibility

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bot import following
 from bot.errors import StartError
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.settings import Settings
+from bot.shell import handover as following
 from bot.worker.lanes import Worker
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from storage import jobs, rooms

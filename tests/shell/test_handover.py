@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bot import following
 from bot.errors import AircheckError
+from bot.shell import handover as following
 from storage import jobs
 from storage.records import Job, JobKind, NewJob
 from storage.store import Store

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bot import cli
 from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError, StartError, TryLater
+from bot.shell import cli
 from storage.errors import StoreLockedError
 
 MATRIX = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open sesame"}
@@ -131,7 +131,8 @@ def test_version_and_help_are_answers(tmp_path: Path) -> None:
 def test_help_needs_none_of_the_heavy_modules() -> None:
     """The shell itself imports neither nio, SQLAlchemy, aiohttp nor numpy."""
     probe = (
-        "import sys, bot.cli; print(sorted({'nio', 'sqlalchemy', 'aiohttp', 'numpy', 'pydantic'} & set(sys.modules)))"
+        "import sys, bot.shell.cli; "
+        "print(sorted({'nio', 'sqlalchemy', 'aiohttp', 'numpy', 'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bot import listings, selfcheck
 from bot.errors import ConfigError
 from bot.settings import Settings, validate
+from bot.shell import check as selfcheck
+from bot.shell import listings
 from storage import archive, heirs, rooms
 from storage.errors import StoreError
 from storage.records import (

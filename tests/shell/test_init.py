@@ -15,9 +15,9 @@ import pytest
 import yaml
 from aiohttp import web
 
-from bot import configure
 from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError
+from bot.shell import init as configure
 
 PATIENCE_S = 30
 

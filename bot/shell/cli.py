@@ -133,7 +133,7 @@ def init(
     """
     if reset_identity:
         settings = _settings(config, debug)
-        from bot import reset
+        from bot.shell import reset
 
         if sys.stdin.isatty():
             typer.confirm(
@@ -142,7 +142,7 @@ def init(
         asyncio.run(reset.reset_identity(settings))
         print(f"{settings.matrix.user_id} has new cross-signing keys, and they sign the bot's device.")
         return
-    from bot import configure
+    from bot.shell import init as configure
 
     given = configure.Given(homeserver=homeserver, user_id=user_id, password_file=password_file, public_url=public_url)
     configure.write_settings(config, given, overwrite=overwrite)
@@ -155,7 +155,7 @@ def check(config: ConfigFile = None, debug: Debug = False) -> int:
     One line each: ok, warn or FAIL. Exit code 1 if there is a FAIL.
     """
     settings = _settings(config, debug)
-    from bot import selfcheck
+    from bot.shell import check as selfcheck
     from bot.sources import DEFAULT_FILE
 
     async def every_finding() -> bool:
@@ -183,7 +183,7 @@ def backfill(
     """
     day = _day("--since", since) if since is not None else None
     settings = _settings(config, debug)
-    from bot import following
+    from bot.shell import handover as following
 
     began = datetime.combine(day, time(), settings.feeds.zone) if day else None
     print(asyncio.run(following.backfill(settings, room, began)))
@@ -202,7 +202,7 @@ def rebuild(
     The bot that runs does it; with none running, this command does.
     """
     settings = _settings(config, debug)
-    from bot import following
+    from bot.shell import handover as following
 
     print(asyncio.run(following.rebuild(settings, recording)))
 
@@ -226,7 +226,7 @@ def renew_all(config: ConfigFile = None, debug: Debug = False) -> None:
     Works also when addresses.key is lost or damaged.
     """
     settings = _settings(config, debug)
-    from bot import following
+    from bot.shell import handover as following
 
     print(asyncio.run(following.renew_addresses(settings)))
 
@@ -250,7 +250,7 @@ def import_keys(
     passphrase = os.environ.get("AIRCHECK_KEYS_PASSPHRASE")
     if passphrase is None and not sys.stdin.isatty():
         raise ConfigError("the passphrase is needed: set AIRCHECK_KEYS_PASSPHRASE")
-    from bot import following
+    from bot.shell import handover as following
 
     given = passphrase if passphrase is not None else typer.prompt("Passphrase", hide_input=True)
     report = asyncio.run(following.import_keys(settings, file, given))
@@ -273,7 +273,7 @@ def recordings(
     With --json: each with its ledger, chunk by chunk.
     """
     settings = _settings(config, debug)
-    from bot import listings
+    from bot.shell import listings
 
     asyncio.run(listings.print_recordings(settings, room_id=room, as_json=as_json))
 
@@ -282,7 +282,7 @@ def recordings(
 def rooms(config: ConfigFile = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """List the rooms and their policies."""
     settings = _settings(config, debug)
-    from bot import listings
+    from bot.shell import listings
 
     asyncio.run(listings.print_rooms(settings, as_json=as_json))
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from bot import reset, selfcheck
 from bot.demo.synapse import Homeserver
 from bot.matrix.login import SESSION_FILE, read_session
 from bot.matrix.wire import Wire
-from bot.selfcheck import Level
 from bot.settings import Settings, validate
+from bot.shell import check as selfcheck
+from bot.shell import reset
+from bot.shell.check import Level
 from storage.records import UserId
 from storage.store import Store
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bot import rules
+from bot import dialects, rules
 from bot.errors import GiveUp, TryLater
-from bot.matrix import dialects, missed
+from bot.matrix import missed
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker.rereading import Rereading

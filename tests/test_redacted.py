@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.dialects import redaction as redacting
 from bot.errors import GiveUp
 from bot.keeper import KEEP_HANDLED_EVENTS
-from bot.matrix.dialects import redaction as redacting
 from bot.matrix.media import FetchedMedia
 from bot.worker.redactions import Redactions
 from storage import archive, jobs, journal, redacted, rooms

@@ -7,7 +7,8 @@ without a trace.
 from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 
-from bot.matrix import dialects, missed
+from bot import dialects
+from bot.matrix import missed
 from storage import jobs, journal, rooms
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, JobKind, JobState, NewJob, RoomId, UserId

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot import rules
-from bot.matrix import dialects, missed, roomstate
+from bot import dialects, rules
+from bot.dialects.redaction import judged
+from bot.matrix import missed, roomstate
 from bot.matrix.batch import RoomBatch
-from bot.matrix.dialects.redaction import judged
 from bot.matrix.piecewise import as_piece
 from bot.recording.model import Redacted
 from storage import gaps, jobs, journal, messages, rooms

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules, words
-from bot.matrix import arrival, dialects, gapwalk, greeting, missed, roomstate, succession
+from bot import dialects, rules, words
+from bot.dialects import redaction
+from bot.matrix import arrival, gapwalk, greeting, missed, roomstate, succession
 from bot.matrix.asking import Asking
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.claims import Claims
-from bot.matrix.dialects import redaction
 from bot.matrix.mentions import mentioned, name_in
 from bot.matrix.piecewise import Part, as_piece, as_whole
 from bot.matrix.shares import Share, Shares

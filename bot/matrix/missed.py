@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot.matrix import dialects
+from bot import dialects
 from bot.matrix.piecewise import Part
 from bot.recording.model import BroadcastChanged, BroadcastStarted
 from storage import archive, gaps, jobs, journal, rooms

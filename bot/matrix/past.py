@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from bot.matrix import dialects
+from bot import dialects
 from bot.matrix.session import Session
 from bot.matrix.wire import Refused
 from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules
-from bot.matrix import dialects, greeting, missed, nesting
+from bot import dialects, rules
+from bot.matrix import greeting, missed, nesting
 from bot.matrix.piecewise import Part, as_piece
 from bot.matrix.times import sent_at
 from bot.recording.model import Redacted

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules
-from bot.matrix import dialects
+from bot import dialects, rules
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording import machine

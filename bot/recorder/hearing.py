@@ -4,8 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from bot import rules
-from bot.matrix import dialects
+from bot import dialects, rules
 from bot.matrix.mentions import mentioned
 from bot.matrix.threads import thread_of
 from bot.matrix.times import sent_at

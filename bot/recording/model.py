@@ -97,7 +97,7 @@ class Rejected:
 
 
 RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | VoiceMessage | Redacted
-"""What `bot.matrix.dialects.read` finds in an event."""
+"""What `bot.dialects.read` finds in an event."""
 
 
 # ---- what the worker and the shell say of a recording

@@ -10,9 +10,9 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from bot import dialects
 from bot.audio import episode, hls, render
 from bot.errors import GiveUp
-from bot.matrix import dialects
 from bot.matrix.media import FetchedMedia
 from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bot.matrix import dialects
+from bot import dialects
 from bot.recording import machine
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.model import (

@@ -1,6 +1,6 @@
 """Redactions: of a started event, a chunk, or anything else, which is for the machine to know. Pure."""
 
-from bot.matrix.dialects.fields import event_id, mapping, user_id
+from bot.dialects.fields import event_id, mapping, user_id
 from bot.recording.model import Redacted, Rejected
 from storage.records import HeardEvent, Json
 

@@ -1,6 +1,6 @@
 """Encrypted events whose key we don't have (yet): all that can be read is their wrapper. Pure."""
 
-from bot.matrix.dialects import fields
+from bot.dialects import fields
 from bot.recording.model import ChunkSealed, Rejected
 from storage.records import HeardEvent, SessionId
 

@@ -6,7 +6,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/3888
 
 from collections.abc import Mapping
 
-from bot.matrix.dialects import parts
+from bot.dialects import parts
 from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSent, Rejected
 from storage.records import HeardEvent
 

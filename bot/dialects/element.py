@@ -7,8 +7,8 @@ element-hq/element-ios `VoiceBroadcast`). The three differ in hints only: names,
 
 from collections.abc import Mapping
 
-from bot.matrix.dialects import fields, media, parts
-from bot.matrix.dialects.fields import mapping
+from bot.dialects import fields, media, parts
+from bot.dialects.fields import mapping
 from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSent, Rejected, VoiceMessage
 from storage.records import HeardEvent, Json
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.matrix.dialects import read
+from bot.dialects import read
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.matrix.dialects import READERS, read
+from bot.dialects import READERS, read
 from bot.recording.model import BroadcastStarted, ChunkSealed, ChunkSent, Redacted, Rejected
 from storage.records import EventId, HeardEvent, RoomId, SessionId
 from tests.recording.stage import DATA

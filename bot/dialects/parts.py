@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bot.matrix.dialects import fields, media
+from bot.dialects import fields, media
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change, ChunkSent, Rejected
 from storage.records import HeardEvent, Json
 

@@ -5,7 +5,7 @@ Nothing behind this looks at raw JSON. A new client's way is a module here and a
 
 from collections.abc import Callable, Mapping
 
-from bot.matrix.dialects import element, msc3888, redaction, sealed
+from bot.dialects import element, msc3888, redaction, sealed
 from bot.recording.model import Rejected, RoomEvent
 from storage.records import HeardEvent
 

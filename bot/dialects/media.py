@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from bot.matrix.dialects.fields import mapping, text
+from bot.dialects.fields import mapping, text
 from bot.recording.model import Rejected
 from storage.records import EncryptedFile, Json, MediaSource, MxcUri
 

@@ -23,9 +23,6 @@ from bot.errors import StartError
 from bot.feeds import addresses
 from bot.keeper import Keeper
 from bot.matrix.intake import Intake
-from bot.matrix.keyfile import KeyImport
-from bot.matrix.outbox import Outbox
-from bot.matrix.past import Past
 from bot.matrix.session import Session
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
@@ -37,7 +34,10 @@ from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
+from bot.worker.keyfile import KeyImport
 from bot.worker.lanes import Handler, Worker
+from bot.worker.outbox import Outbox
+from bot.worker.past import Past
 from bot.worker.pictures import Pictures
 from bot.worker.redactions import Redactions
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from bot.matrix.keyfile import KeyImport
 from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from bot.settings import Settings
 from bot.shell import cli
 from bot.shell import handover as following
+from bot.worker.keyfile import KeyImport
 from bot.worker.lanes import Worker
 from storage.records import JobKind
 from storage.store import Store

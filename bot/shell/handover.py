@@ -14,12 +14,12 @@ from bot.commands.find import find_recording
 from bot.commands.parse import recording_name
 from bot.errors import AircheckError, ConfigError, StartError
 from bot.matrix import key_export
-from bot.matrix.keyfile import Report, clear, report_of, seal
 from bot.recording.lengths import spoken_length
 from bot.settings import Settings
 from bot.worker.asking import ask_anew
 from bot.worker.finishing import ANEW
 from bot.worker.finishing import ENDED as DECIDED
+from bot.worker.keyfile import Report, clear, report_of, seal
 from bot.worker.renewing import RenewingAddresses
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreError

@@ -14,12 +14,12 @@ from bot import dialects
 from bot.audio import episode, hls, render
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
-from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker import pictures
 from bot.worker.finishing import ANEW
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
+from bot.worker.outbox import Outbox
 from bot.worker.rereading import Rereading
 from bot.worker.walking import Walking
 from storage import gaps, jobs, journal

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from bot.errors import GiveUp
 from bot.matrix.batch import Invite, SyncBatch
-from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending
+from bot.worker.outbox import Outbox
 from storage import archive, rooms, tables
 from storage.records import EventId, HeardEvent, JobKind, Json, Room, RoomId
 from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, batch, heard, info, room_state, shell

@@ -19,12 +19,12 @@ import pytest
 from bot.commands.handle import Commands
 from bot.errors import GiveUp, TryLater
 from bot.matrix.batch import Invite, SyncBatch
-from bot.matrix.keyfile import KeyImport, Sealed, clear
 from bot.matrix.keys import Imported
-from bot.matrix.outbox import Outbox
 from bot.matrix.sending import Sending
 from bot.matrix.session import Session
 from bot.worker.backfilling import Backfilling
+from bot.worker.keyfile import KeyImport, Sealed, clear
+from bot.worker.outbox import Outbox
 from storage import archive, jobs, rooms
 from storage.records import (
     EndedBy,

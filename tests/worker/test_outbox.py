@@ -11,9 +11,9 @@ import pytest
 from bot import words
 from bot.errors import GiveUp
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
-from bot.matrix.chats import INVITES_AN_HOUR
-from bot.matrix.outbox import Outbox, notice
 from bot.matrix.sending import Sending
+from bot.worker.chats import INVITES_AN_HOUR
+from bot.worker.outbox import Outbox, notice
 from storage import heirs, jobs, journal, rooms
 from storage.records import Job, JobId, JobKind, JobState, Json, Listener, NewJob, RoomId, UserId
 from tests.clock import Clock

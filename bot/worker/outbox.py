@@ -12,8 +12,8 @@ from bot import rules, words
 from bot.errors import GiveUp, TryLater
 from bot.matrix import greeting
 from bot.matrix.arrival import SPACE
-from bot.matrix.chats import Chats
 from bot.matrix.sending import Sending
+from bot.worker.chats import Chats
 from storage import heirs, journal, rooms
 from storage.records import Job, Json, Listener, Position, Room, RoomId, UserId
 from storage.store import Store

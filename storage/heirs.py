@@ -3,7 +3,7 @@
 The rooms of one podcast stand in a line, each the heir of the one before. The first gives it its names: key, GUID and
 personal addresses. The last, the present one, gives the rights: its members, moderators and visibility decide.
 
-Only links that the old room has confirmed count (`bot.matrix.succession`). One that an earlier version made without
+Only links that the old room has confirmed count (`bot.intake.succession`). One that an earlier version made without
 asking the old room is pending: it counts for nothing until the old room's state is read.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot import rules
-from bot.matrix import greeting
+from bot.intake import greeting
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from storage import archive, heirs, journal, rooms, tables
 from storage.records import (

@@ -15,7 +15,7 @@ from bot.commands.asked import Action, Asked, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
 from bot.errors import GiveUp
-from bot.matrix.mentions import name_in
+from bot.intake.mentions import name_in
 from bot.settings import Settings
 from bot.words import GOES_ON_ELSEWHERE
 from storage import heirs, jobs, rooms

@@ -7,8 +7,8 @@ from bot import rules
 from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
 from bot.commands.parse import Words
-from bot.matrix.greeting import told_by_command
-from bot.matrix.succession import succeed, take_back
+from bot.intake.greeting import told_by_command
+from bot.intake.succession import succeed, take_back
 from bot.words import GOES_ON_ELSEWHERE, continues_podcast
 from storage import archive, heirs, jobs, rooms
 from storage.records import EndedBy, JobKind, NewJob, RecordingState, Room, Visibility

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot import dialects, rules
-from bot.matrix.mentions import mentioned
-from bot.matrix.threads import thread_of
-from bot.matrix.times import sent_at
+from bot.intake.mentions import mentioned
+from bot.intake.threads import thread_of
+from bot.intake.times import sent_at
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording.model import (

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 from bot import words
 from bot.errors import GiveUp, TryLater
-from bot.matrix.times import sent_at
+from bot.intake.times import sent_at
 from bot.worker.asking import ask_anew
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection

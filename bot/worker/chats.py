@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from bot import rules
 from bot.errors import GiveUp, TryLater
-from bot.matrix.roomstate import state_of
+from bot.intake.roomstate import state_of
 from bot.matrix.sending import Sending
 from storage import jobs, rooms
 from storage.records import Job, Json, Position, RoomId, StateEvent, UserId

@@ -10,8 +10,8 @@ from typing import Any
 
 from bot import rules, words
 from bot.errors import GiveUp, TryLater
-from bot.matrix import greeting
-from bot.matrix.arrival import SPACE
+from bot.intake import greeting
+from bot.intake.arrival import SPACE
 from bot.matrix.sending import Sending
 from bot.worker.chats import Chats
 from storage import heirs, journal, rooms

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix import gapwalk
+from bot.intake import gapwalk
 from storage.records import HeardEvent, Job, RoomId, TimelineGap
 from storage.store import Store
 

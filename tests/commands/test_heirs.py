@@ -6,7 +6,7 @@ import pytest
 
 from bot.commands import replies
 from bot.feeds.addresses import look_up_hash, token_for
-from bot.matrix.succession import settle
+from bot.intake.succession import settle
 from bot.words import GOES_ON_ELSEWHERE
 from storage import heirs, rooms
 from storage.records import (

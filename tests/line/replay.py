@@ -23,11 +23,11 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
 from bot.commands.parse import Heads, is_command
 from bot.demo import verification
-from bot.matrix import greeting
+from bot.intake import greeting
+from bot.intake.journal import Intake
+from bot.intake.times import sent_at
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
-from bot.matrix.intake import Intake
 from bot.matrix.media import FetchedMedia, Media
-from bot.matrix.times import sent_at
 from bot.matrix.wire import Wire
 from bot.recorder import Recorder
 from bot.recording.ledger import Ledger, lay_out

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from bot.demo.client_api import room_path
 from bot.demo.people import Person
 from bot.demo.received import Received
-from bot.matrix.shares import AT_ONCE
+from bot.intake.shares import AT_ONCE
 from storage.records import JobKind
 from storage.store import Store
 from storage.tables import jobs

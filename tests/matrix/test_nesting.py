@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from bot.errors import TryLater
+from bot.intake.roomstate import state_of
 from bot.matrix import nesting, sync
 from bot.matrix.keys import Keys
-from bot.matrix.roomstate import state_of
 from bot.matrix.wire import Wire
 from storage.records import Position, RoomId, UserId
 from tests.clock import Clock

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import TryLater
-from bot.matrix import gapwalk
+from bot.intake import gapwalk
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.worker.walking import Walking
 from storage import archive, gaps, journal, rooms

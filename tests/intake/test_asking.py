@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from bot.errors import TryLater
-from bot.matrix.asking import SHARE_OF_A_SENDER
+from bot.intake.asking import SHARE_OF_A_SENDER
 from bot.worker.rereading import Rereading
 from storage import archive, journal
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, JobKind, RecordingState, UserId
-from tests.test_missed import Memory, broadcast, changed, is_followed
+from tests.intake.test_missed import Memory, broadcast, changed, is_followed
 from tests.world import ALICE, BOT, ROOM, START, Shell, chunk, heard, info, shell
 
 MINUTE_S = 60

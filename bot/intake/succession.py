@@ -15,8 +15,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules, words
-from bot.matrix.greeting import greet
-from bot.matrix.roomstate import TOMBSTONE
+from bot.intake.greeting import greet
+from bot.intake.roomstate import TOMBSTONE
 from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import JobKind, NewJob, Room, RoomId, StateEvent, UserId, Visibility

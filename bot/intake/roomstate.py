@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects, rules
-from bot.matrix import greeting, missed, nesting
-from bot.matrix.piecewise import Part, as_piece
-from bot.matrix.times import sent_at
+from bot.intake import greeting, missed
+from bot.intake.piecewise import Part, as_piece
+from bot.intake.times import sent_at
+from bot.matrix import nesting
 from bot.recording.model import Redacted
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection

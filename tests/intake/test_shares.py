@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from bot.matrix.shares import AT_ONCE, ONE_MORE_EACH, Share, Shares
+from bot.intake.shares import AT_ONCE, ONE_MORE_EACH, Share, Shares
 from storage.records import EventId, UserId
 from tests.clock import Clock
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import rules
+from bot.intake.greeting import greet
+from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
-from bot.matrix.greeting import greet
-from bot.matrix.succession import Publishes, begin_anew, succeed, take_back
 from storage import archive, gaps, heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import JobKind, NewJob, RoomId, UserId

@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 
 from bot import dialects, rules
 from bot.dialects.redaction import judged
-from bot.matrix import missed, roomstate
+from bot.intake import missed, roomstate
+from bot.intake.piecewise import as_piece
 from bot.matrix.batch import RoomBatch
-from bot.matrix.piecewise import as_piece
 from bot.recording.model import Redacted
 from storage import gaps, jobs, journal, messages, rooms
 from storage.database import Connection

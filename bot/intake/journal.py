@@ -13,15 +13,15 @@ from datetime import datetime
 
 from bot import dialects, rules, words
 from bot.dialects import redaction
-from bot.matrix import arrival, gapwalk, greeting, missed, roomstate, succession
-from bot.matrix.asking import Asking
+from bot.intake import arrival, gapwalk, greeting, missed, roomstate, succession
+from bot.intake.asking import Asking
+from bot.intake.claims import Claims
+from bot.intake.mentions import mentioned, name_in
+from bot.intake.piecewise import Part, as_piece, as_whole
+from bot.intake.shares import Share, Shares
+from bot.intake.succession import Publishes
+from bot.intake.threads import thread_of
 from bot.matrix.batch import RoomBatch, SyncBatch
-from bot.matrix.claims import Claims
-from bot.matrix.mentions import mentioned, name_in
-from bot.matrix.piecewise import Part, as_piece, as_whole
-from bot.matrix.shares import Share, Shares
-from bot.matrix.succession import Publishes
-from bot.matrix.threads import thread_of
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
 from storage import archive, candidates, gaps, jobs, journal, messages, rooms, withheld
 from storage.database import Connection

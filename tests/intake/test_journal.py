@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bot import rules, words
+from bot.intake.shares import AT_ONCE
 from bot.matrix.batch import Invite, SyncBatch
-from bot.matrix.shares import AT_ONCE
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
 from storage.records import EventId, HeardEvent, JobKind, Message, NewJob, Position, SessionId, StateEvent, UserId

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects
-from bot.matrix.piecewise import Part
+from bot.intake.piecewise import Part
 from bot.recording.model import BroadcastChanged, BroadcastStarted
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection

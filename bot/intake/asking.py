@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 
 from bot import dialects
-from bot.matrix import missed
+from bot.intake import missed
 from storage import jobs, journal, rooms
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, JobKind, JobState, NewJob, RoomId, UserId

@@ -9,7 +9,7 @@ import pytest
 
 from bot import dialects, rules
 from bot.errors import GiveUp, TryLater
-from bot.matrix import missed
+from bot.intake import missed
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker.rereading import Rereading

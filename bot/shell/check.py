@@ -29,8 +29,8 @@ from bot.log import one_line
 from bot.matrix.login import StoredSession, read_session
 from bot.matrix.probe import Probe, Signing, probing, why_refused
 from bot.matrix.wire import Refused, TokenRevoked
+from bot.pictures.own import own_picture
 from bot.settings import WILDCARDS, Settings
-from bot.web.covers import own_picture
 from bot.web.listening import listen_for_a_moment
 from storage import migrate
 from storage.database import FILE_NAME

@@ -1,23 +1,17 @@
 """A room's picture: the operator's own file, else the one that was made of the room's avatar or name."""
 
 import asyncio
-import io
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image
-
-from bot.audio.cover import drawn_cover
-from bot.errors import ConfigError
+from bot.pictures.cover import drawn_cover
+from bot.pictures.own import own_picture
 from bot.settings import FeedsSettings
 from bot.web.library import View
 from bot.web.memo import Made
 from storage.store import Store
 
-SMALLEST, LARGEST = 1400, 3000
-"""Sides of the squares that Apple takes, in pixels."""
-QUALITY = 88
 PICTURES = 16
 
 
@@ -58,20 +52,3 @@ class Covers:
 
 def _named(digest: str) -> str:
     return f"cover-{digest[:16]}.jpg"
-
-
-def own_picture(path: Path) -> bytes:
-    """The operator's file as a square JPEG of a size that Apple takes. Raises ConfigError."""
-    try:
-        with Image.open(path, formats=("JPEG", "PNG", "WEBP")) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no picture"
-        raise ConfigError(f"feeds.image {path} can't be used: {reason}") from None
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    wanted = min(max(side, SMALLEST), LARGEST)
-    square = picture.crop((left, top, left + side, top + side)).resize((wanted, wanted))
-    out = io.BytesIO()
-    square.save(out, "JPEG", quality=QUALITY, dpi=(72, 72))
-    return out.getvalue()

@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from bot.audio.avatar import MAX_AVATAR_BYTES, safe_cover
-from bot.audio.cover import drawn_cover
 from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import GiveUp, TryLater
 from bot.feeds import titles
+from bot.pictures.avatar import MAX_AVATAR_BYTES, safe_cover
+from bot.pictures.cover import drawn_cover
 from bot.worker.fetching import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from storage import jobs, rooms
 from storage.records import BlobKey, Job, JobKind, MediaSource, MxcUri, NewJob, RoomId

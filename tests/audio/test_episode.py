@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from mutagen.id3 import ID3
 
-from bot.audio.cover import drawn_cover
 from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.plan import Piece, Silence, Sound, length
 from bot.audio.render import Form, Rendering, layout
 from bot.audio.tags import MAX_CHAPTERS, EpisodeTags, id3
 from bot.errors import TryLater
+from bot.pictures.cover import drawn_cover
 from storage.records import Container, DurationMs, Mark, Samples
 from tests.audio.sounds import WAV, Pcm, Studio, captured, lag, signal
 from tests.audio.test_decode import sounds

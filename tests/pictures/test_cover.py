@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from bot.audio.cover import drawn_cover
+from bot.pictures.cover import drawn_cover
 
 SIDE = (1400, 1400)
 

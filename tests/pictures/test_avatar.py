@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from bot.audio import child
-from bot.audio.avatar import MAX_AVATAR_BYTES, safe_cover
 from bot.audio.ffmpeg import Ffmpeg
+from bot.pictures.avatar import MAX_AVATAR_BYTES, safe_cover
 
 SIDE = (1400, 1400)
 RED = (255, 0, 0)
@@ -154,5 +154,5 @@ async def test_a_picture_is_opened_by_one_demuxer_from_a_file_within_limits(
 
 def test_no_library_of_ours_can_open_a_picture() -> None:
     """What makes avatars safe imports no Pillow."""
-    program = "import sys, bot.audio.avatar; sys.exit('PIL' in sys.modules)"
+    program = "import sys, bot.pictures.avatar; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""One class per decision that a caller can take.
+"""Errors: one class for each decision that a caller can take. Pure.
 
 They carry where it happened (room, event, file) so that one log line can say it; their text is one plain
 sentence without a token, a key or what somebody said.

@@ -1,4 +1,4 @@
-"""The settings as everybody else sees them: frozen, checked, with their defaults. `bot.sources` reads them.
+"""The settings as everybody else sees them: frozen, checked, with their defaults. `bot.sources` reads them. Pure.
 
 An unknown key is an error that names it. `config.yaml.example` holds every key; a test keeps the two together.
 """

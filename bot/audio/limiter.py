@@ -1,4 +1,4 @@
-"""A look-ahead limiter: what a gain would drive over the ceiling is turned down, gently.
+"""A look-ahead limiter: what a gain would drive over the ceiling is turned down, gently. Pure.
 
 Speech peaks some 20 dB above its loudness, so no gain that follows its loudness brings it to the level that podcasts
 have. What is turned down is worked out once per millisecond: what each millisecond's true peak asks for, the lowest of

@@ -1,4 +1,4 @@
-"""MPEG audio layer III frames, and the Info/LAME frame that tells an encoder's padding.
+"""MPEG audio layer III frames, and the Info/LAME frame that tells an encoder's padding. Pure.
 
 The layout of the Info frame: http://gabriel.mp3-tech.org/mp3infotag.html
 """

@@ -1,4 +1,4 @@
-"""True peaks: how high a wave goes between its samples (ITU-R BS.1770-4, annex 2, four places a sample).
+"""True peaks: how high a wave goes between its samples (ITU-R BS.1770-4, annex 2, four places a sample). Pure.
 
 Interpolation costs much, so it is done only where the samples come near enough to what matters: it can raise a peak by
 no more than the sum of its coefficients. All sums are taken element by element in one order, so that the same samples

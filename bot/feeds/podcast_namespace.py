@@ -1,4 +1,4 @@
-"""The one extension of feedgen: what it can't write, or writes wrongly, of the namespaces that podcasts need.
+"""The one extension of feedgen: what it can't write, or writes wrongly, of the namespaces that podcasts need. Pure.
 
 feedgen 1.0 knows `itunes:explicit` only as yes/no/clean (Apple and PSP-1 want true/false), drops every Atom link
 but `self`, has no podcast namespace, and formats dates by switching the locale of the whole process, which is

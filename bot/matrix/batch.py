@@ -1,4 +1,4 @@
-"""What one sync brought, in our own words: the session makes it, the intake writes it down."""
+"""The result of one sync: made by the session, written down by the intake. Pure."""
 
 from dataclasses import dataclass, field
 

@@ -1,0 +1,75 @@
+"""The structure that the headers of the modules promise."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PURE_FOLDERS = ("bot/recording", "bot/dialects", "bot/feeds")
+PURE_LIBRARIES = {"feedgen", "lxml", "numpy", "pydantic", "yarl"}  # work in memory
+OUTSIDE_WORLD = {
+    "asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "random", "secrets", "select", "shutil",
+    "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request",
+}  # fmt: skip
+"""What of the standard library reads a clock, a disk or a network, or leaves traces."""
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def header(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, `from package import module` as package.module."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+MODULES = {module_of(path): path for folder in ("bot", "storage") for path in sorted((ROOT / folder).rglob("*.py"))}
+PURE = [name for name, path in MODULES.items() if re.search(r"\bPure[.;:,]", header(path))]
+
+
+def belongs_to(name: str) -> str:
+    """The module of the project that an imported name is or lies in; empty for other names."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_headers_say_pure() -> None:
+    """Each module of a pure folder says so in its header, and so do the records."""
+    unsaid = [
+        name
+        for name, path in MODULES.items()
+        if str(path.parent.relative_to(ROOT)) in PURE_FOLDERS and path.stat().st_size and name not in PURE
+    ]
+    assert unsaid == []
+    assert {"storage.records", "bot.rules", "bot.words"} <= set(PURE)
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_imports_only_pure_ones(name: str) -> None:
+    """A module that says `Pure.` imports of the project only modules that say so too, and nothing that reads a
+    clock, a disk or a network."""
+    wrong = set()
+    for what in imported(MODULES[name]):
+        ours, top = belongs_to(what), what.partition(".")[0]
+        if ours:
+            wrong |= {what} if ours not in PURE and MODULES[ours].stat().st_size else set()
+        elif top not in sys.stdlib_module_names:
+            wrong |= {what} if top not in PURE_LIBRARIES else set()
+        elif OUTSIDE_WORLD & {top, what}:
+            wrong.add(what)
+    assert wrong == set()

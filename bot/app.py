@@ -27,7 +27,7 @@ from bot.matrix.session import Session
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
 from bot.settings import Settings
-from bot.web.listening import listen_for_a_moment
+from bot.web.binding import listen_for_a_moment
 from bot.web.server import WebServer
 from bot.worker.backfilling import Backfilling
 from bot.worker.encoding import Encoding

@@ -31,7 +31,7 @@ from bot.matrix.probe import Probe, Signing, probing, why_refused
 from bot.matrix.wire import Refused, TokenRevoked
 from bot.pictures.own import own_picture
 from bot.settings import WILDCARDS, Settings
-from bot.web.listening import listen_for_a_moment
+from bot.web.binding import listen_for_a_moment
 from storage import migrate
 from storage.database import FILE_NAME
 from storage.errors import StoreError

@@ -8,8 +8,8 @@ from pathlib import Path
 from bot.pictures.cover import drawn_cover
 from bot.pictures.own import own_picture
 from bot.settings import FeedsSettings
+from bot.web.caches import Made
 from bot.web.library import View
-from bot.web.memo import Made
 from storage.store import Store
 
 PICTURES = 16

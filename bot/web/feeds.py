@@ -15,9 +15,9 @@ from bot.feeds.catalog import channel_of, item_of
 from bot.feeds.rss import render
 from bot.settings import Settings
 from bot.web.access import Family
+from bot.web.caches import Made
 from bot.web.conditions import Representation, takes_gzip
 from bot.web.library import Page, View
-from bot.web.memo import Made
 from bot.web.respond import OF_FAMILY, content
 
 RSS = "application/rss+xml; charset=utf-8"

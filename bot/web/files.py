@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.web.lines import Taken, cut
+from bot.web.connections import Taken, cut
 from storage.records import BlobKey
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from bot.feeds.catalog import Face, Published
 from bot.feeds.text import clean_text
 from bot.feeds.titles import NAMELESS_ROOM, channel_title
 from bot.web.access import Access, Claim, Family, audio_holds, decide, may_hear_it
-from bot.web.memo import Memo, Recent
+from bot.web.caches import Memo, Recent
 from storage import archive, heirs, rooms, tracks
 from storage.database import Connection
 from storage.records import Chunk, Episode, Recording, RecordingState, Room, RoomId

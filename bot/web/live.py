@@ -16,8 +16,8 @@ from bot.audio import hls
 from bot.audio.hls import Air
 from bot.web import respond
 from bot.web.access import Access, Family
+from bot.web.caches import Made
 from bot.web.conditions import Representation, takes_gzip
-from bot.web.memo import Made
 from bot.web.on_air import OnAir, Tuner
 from bot.web.streams import Again, Streams
 

@@ -11,9 +11,9 @@ from bot.feeds.titles import episode_title
 from bot.settings import Settings
 from bot.web import files
 from bot.web.access import Family
+from bot.web.caches import Recent
 from bot.web.conditions import Plan, Representation, plan
-from bot.web.lines import Transferring
-from bot.web.memo import Recent
+from bot.web.connections import Transferring
 from bot.web.respond import OF_FAMILY, http_date, later, not_found, part_of
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from bot.audio.render import Form
 from bot.audio.track import settled
 from bot.web import files
 from bot.web.access import Access, may_hear_it
+from bot.web.caches import Memo
 from bot.web.files import Files
-from bot.web.memo import Memo
 from storage import archive, tracks
 from storage.records import Episode, Extent, Recording, RecordingId, Track
 from storage.store import Store

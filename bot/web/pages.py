@@ -17,9 +17,9 @@ from bot.recording.ledger import lay_out
 from bot.recording.lengths import player_clock, spoken_length
 from bot.settings import Settings
 from bot.web.access import Family
+from bot.web.ledger_table import rows_of
 from bot.web.library import Page, View
 from bot.web.respond import KEPT_FOR_EVER, LIVE_PAGE, OF_FAMILY, PAGE, SAFE
-from bot.web.rows import rows_of
 from bot.web.waveforms import BARS, HEIGHT, Waveform
 from storage.records import Chunk, Episode, Mark, Recording, RecordingState, to_ms
 

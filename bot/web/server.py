@@ -11,18 +11,18 @@ from pathlib import Path
 from aiohttp import web
 
 from bot.settings import Settings
-from bot.web import listening, respond
-from bot.web.callers import Callers
+from bot.web import binding, respond
+from bot.web.clients import Callers
+from bot.web.connections import Line, Lines
 from bot.web.covers import Covers
-from bot.web.family import Families
 from bot.web.feeds import Feeds
 from bot.web.files import Files
 from bot.web.library import Library
-from bot.web.lines import Line, Lines
 from bot.web.live import Live
 from bot.web.media import Media
 from bot.web.on_air import Tuner
 from bot.web.pages import Pages
+from bot.web.room_routes import Families
 from bot.web.streams import Streams
 from bot.web.waveforms import Waveforms
 from storage.records import RecordingId
@@ -105,9 +105,9 @@ class WebServer:
         await runner.setup()
         try:
             await web.TCPSite(runner, host or None, port, backlog=self._lines.queue).start()
-        except listening.CANNOT_LISTEN as error:
+        except binding.CANNOT_LISTEN as error:
             await runner.cleanup()
-            raise listening.why_not(error, host, port) from None
+            raise binding.why_not(error, host, port) from None
         self._lines.start()
         self._runner = runner
         self._port = runner.addresses[0][1]

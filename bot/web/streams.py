@@ -14,7 +14,7 @@ from aiohttp import web
 from bot.audio.hls import BEHIND, SEGMENT, Air
 from bot.web import respond
 from bot.web.access import Access, Verdict
-from bot.web.lines import Transferring
+from bot.web.connections import Transferring
 from bot.web.on_air import OnAir, Tuner
 
 log = logging.getLogger(__name__)

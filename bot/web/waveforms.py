@@ -9,7 +9,7 @@ from functools import partial
 
 from bot.audio.waveform import SLOT, compact, joined, msc3246
 from bot.feeds.catalog import Published
-from bot.web.memo import Made
+from bot.web.caches import Made
 from storage import tracks
 from storage.records import BlobKey, Recording, Samples, to_ms
 from storage.store import Store

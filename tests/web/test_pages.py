@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 from PIL import Image
 
 from bot.feeds.catalog import Face
-from bot.web import family
+from bot.web import room_routes
 from bot.web.access import Family
 from bot.web.library import View
 from bot.web.pages import Pages
@@ -199,7 +199,7 @@ async def test_episodes_come_in_pages(
     world: World, client: ClientSession, room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long list goes on over several pages, newest first; there is no page behind the last."""
-    monkeypatch.setattr(family, "EPISODES_ON_PAGE", 2)
+    monkeypatch.setattr(room_routes, "EPISODES_ON_PAGE", 2)
     for number in (1, 2, 3):
         began = NOW + timedelta(days=number)
         await world.episode(await world.recording(room, title=f"Part {number}", started_at=began), bytes([number]))

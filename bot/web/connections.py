@@ -20,7 +20,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from bot import descriptors
-from bot.web.callers import Callers
+from bot.web.clients import Callers
 
 log = logging.getLogger(__name__)
 

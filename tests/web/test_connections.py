@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.web import files, lines
-from bot.web.callers import Callers
+from bot.web import connections, files
+from bot.web.clients import Callers
 from storage import rooms
 from storage.records import ChunkState, Recording, RecordingState, Visibility
 from tests.web.world import ALICE, World, world_of
@@ -27,9 +27,9 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks often, and at short times."""
-    monkeypatch.setattr(lines, "LOOK_S", 0.02)
-    monkeypatch.setattr(lines, "FIRST_REQUEST_S", 0.2)
-    monkeypatch.setattr(lines, "STUCK_S", 0.5)
+    monkeypatch.setattr(connections, "LOOK_S", 0.02)
+    monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.2)
+    monkeypatch.setattr(connections, "STUCK_S", 0.5)
     monkeypatch.setattr(files, "ASK_S", 0.02)
 
 
@@ -211,7 +211,7 @@ async def test_a_full_house_makes_room_for_who_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Idle connections go, the longest first; downloads have a share; the log has one line a minute."""
-    monkeypatch.setattr(lines, "places", lambda _: 4)
+    monkeypatch.setattr(connections, "places", lambda _: 4)
     async with world_of(tmp_path / "data") as (world, _), AsyncExitStack() as stack:
 
         async def come(said: str = "") -> Connection:
@@ -227,15 +227,15 @@ async def test_a_full_house_makes_room_for_who_asks(
         assert await status(await come(download)) == 503  # a share is for short requests
         assert await status(await come(get("/healthz"))) == 200
         assert world.server.connections == 4
-        told = [record for record in caplog.records if record.name == lines.log.name]
+        told = [record for record in caplog.records if record.name == connections.log.name]
         assert len(told) == 1
         assert "127.0.0.1" not in told[0].getMessage()
 
 
 async def test_a_house_of_busy_ones_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every place is taken by a download a new connection ends without an answer, and one that ends gives way."""
-    monkeypatch.setattr(lines, "places", lambda _: 2)
-    monkeypatch.setattr(lines, "TRANSFERS", 1)
+    monkeypatch.setattr(connections, "places", lambda _: 2)
+    monkeypatch.setattr(connections, "TRANSFERS", 1)
     async with world_of(tmp_path / "data") as (world, client):
         root, recording = await long_one(world)
         download = get(f"{root}{recording.code}.mp3")
@@ -252,7 +252,7 @@ async def test_a_house_of_busy_ones_is_closed(tmp_path: Path, monkeypatch: pytes
 
 async def test_each_who_asks_a_trusted_proxy_has_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that a trusted proxy forwards are counted by its header; one address too many is told 429."""
-    monkeypatch.setattr(lines, "PER_CALLER", 2)
+    monkeypatch.setattr(connections, "PER_CALLER", 2)
     web = {"port": 0, "trusted_proxies": ["127.0.0.0/8"]}
     async with world_of(tmp_path / "data", web=web) as (world, client), AsyncExitStack() as stack:
         root, recording = await long_one(world)
@@ -269,7 +269,7 @@ async def test_each_who_asks_a_trusted_proxy_has_a_share(tmp_path: Path, monkeyp
 
 async def test_a_proxy_that_nobody_named_is_not_one_listener(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the setting the header counts for nothing, and connections of this machine are not counted by address."""
-    monkeypatch.setattr(lines, "PER_CALLER", 2)
+    monkeypatch.setattr(connections, "PER_CALLER", 2)
     async with AsyncExitStack() as stack:
         for _ in range(5):
             said = get("/healthz", X_Forwarded_For="8.8.8.8")
@@ -295,13 +295,13 @@ class Peer(asyncio.Transport):
 
 async def test_one_address_has_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above its number an address takes the place of its own idle connections, and of nobody else's."""
-    monkeypatch.setattr(lines, "PER_CALLER", 2)
-    house = lines.Lines(Callers(), lambda: 0.0)
+    monkeypatch.setattr(connections, "PER_CALLER", 2)
+    house = connections.Lines(Callers(), lambda: 0.0)
     server = house.server(answer)
 
-    def come(address: str) -> tuple[lines.Line, Peer]:
+    def come(address: str) -> tuple[connections.Line, Peer]:
         line, peer = server(), Peer(address)
-        assert isinstance(line, lines.Line)
+        assert isinstance(line, connections.Line)
         line.connection_made(peer)
         return line, peer
 
@@ -326,5 +326,5 @@ async def answer(_: web.BaseRequest) -> web.StreamResponse:
 def test_the_recorder_keeps_its_share_of_the_files() -> None:
     """Whatever the limit is, the web may never have all of it."""
     for limit in (64, 256, 1024, 4096, 1 << 20):
-        assert lines.places(limit) + 4 * lines.queue(limit) <= limit - min(256, limit // 2)
-    assert lines.places(1024) > 500
+        assert connections.places(limit) + 4 * connections.queue(limit) <= limit - min(256, limit // 2)
+    assert connections.places(1024) > 500

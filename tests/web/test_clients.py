@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.web.callers import Callers
+from bot.web.clients import Callers
 
 CONNECTIONS = {
     "of the internet": ("8.8.8.8", "8.8.8.8"),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.web.memo import Made, Memo, Recent
+from bot.web.caches import Made, Memo, Recent
 
 
 class Shelf:

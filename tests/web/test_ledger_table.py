@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bot.recording.ledger import lay_out
-from bot.web.rows import ROWS_ON_PAGE, rows_of
+from bot.web.ledger_table import ROWS_ON_PAGE, rows_of
 from storage.records import ChunkState, RecordingState, Timing
 from tests.recording.stage import absent, mp4, recording, slices, stored
 

@@ -28,7 +28,8 @@ from storage.tables import episodes, extents
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
 
-OPEN = (RecordingState.LIVE, RecordingState.FINISHING)
+OPEN = tuple(state for state in RecordingState if state.is_open)
+MAY_HAVE_AUDIO = tuple(state for state in RecordingState if state.may_have_audio)
 CODE_LETTERS = 6
 AT_ONCE = 100  # chunks; more are written in several turns of the event loop
 
@@ -118,8 +119,7 @@ async def save_recording(db: Connection, value: Recording) -> None:
 async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> int:
     """How many recordings of these rooms, with something to hear, are public while their podcast is."""
     of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
-    without_sound = (RecordingState.DELETED, RecordingState.EMPTY)
-    counted = select(func.count()).where(of_these, recording_table.c.state.not_in(without_sound))
+    counted = select(func.count()).where(of_these, recording_table.c.state.in_(MAY_HAVE_AUDIO))
     return int((await db.execute(counted)).scalar_one())
 
 

@@ -56,6 +56,26 @@ class RecordingState(StrEnum):
     EMPTY = "empty"  # nothing that can be heard and nothing that is waited for
     DELETED = "deleted"  # a tombstone without content
 
+    @property
+    def is_open(self) -> bool:
+        """Return whether chunks are still expected: live or finishing."""
+        return self in (RecordingState.LIVE, RecordingState.FINISHING)
+
+    @property
+    def is_decided(self) -> bool:
+        """Return whether the ledger was judged: complete, incomplete or empty. A late chunk re-opens the recording."""
+        return self in (RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY)
+
+    @property
+    def may_have_audio(self) -> bool:
+        """Return whether something may be heard, now or once it has come: neither empty nor deleted."""
+        return self not in (RecordingState.EMPTY, RecordingState.DELETED)
+
+    @property
+    def may_have_episode(self) -> bool:
+        """Return whether an episode is made of the recording: complete or incomplete."""
+        return self.is_decided and self.may_have_audio
+
 
 class EndedBy(StrEnum):
     STOPPED = "stopped"  # the client said so

@@ -15,9 +15,8 @@ from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text
 from storage import archive, jobs, rooms
-from storage.records import JobKind, NewJob, Recording, RecordingState
+from storage.records import JobKind, NewJob, Recording
 
-WITH_FILE = {RecordingState.COMPLETE, RecordingState.INCOMPLETE}
 WORDS_BEFORE = 2  # the verb and the recording
 
 TITLE_MOST = 200
@@ -49,7 +48,7 @@ async def _change(asked: Asked, *, name: RecordingName, change: _Change, what: s
         return replies.NOTHING_TO_SHOW
     changed, answer = change(asked, recording, text, await rooms.servers(asked.db, [recording.room_id]))
     await archive.save_recording(asked.db, changed)
-    if changed.title != recording.title and changed.state in WITH_FILE:
+    if changed.title != recording.title and changed.state.may_have_episode:
         await jobs.add(asked.db, NewJob(JobKind.FINISH, str(recording.id), {}), asked.now)
     await rooms.touch(asked.db, asked.room.room_id, asked.now)
     return answer

@@ -1,14 +1,11 @@
 """Recordings as people name them."""
 
-from collections.abc import Collection
+from collections.abc import Callable
 
 from bot.commands.parse import Code, Last, RecordingName
 from storage import archive, heirs
 from storage.database import Connection
 from storage.records import Recording, RecordingState, RoomId
-
-ENDED = frozenset({RecordingState.FINISHING, RecordingState.COMPLETE, RecordingState.INCOMPLETE})
-WITH_SOUND = ENDED | {RecordingState.LIVE}
 
 
 async def find_recording(db: Connection, room_id: RoomId | None, name: RecordingName) -> Recording | None:
@@ -16,7 +13,7 @@ async def find_recording(db: Connection, room_id: RoomId | None, name: Recording
     the bot (None) any."""
     match name:
         case Last():
-            return next(iter(await newest(db, room_id, 1, WITH_SOUND)), None)
+            return next(iter(await newest(db, room_id, 1, lambda state: state.may_have_audio)), None)
         case Code(letters=letters):
             found = await archive.recording_by_code(db, letters)
         case event_id:
@@ -27,14 +24,14 @@ async def find_recording(db: Connection, room_id: RoomId | None, name: Recording
 
 
 async def newest(
-    db: Connection, room_id: RoomId | None, count: int, states: Collection[RecordingState]
+    db: Connection, room_id: RoomId | None, count: int, suits: Callable[[RecordingState], bool]
 ) -> tuple[Recording, ...]:
-    """The newest `count` recordings of this room's podcast (None: of all) in one of these states, newest first."""
+    """The newest `count` recordings of this room's podcast (None: of all) whose state suits, newest first."""
     line = await heirs.line(db, room_id) if room_id is not None else None
     limit = 2 * count + 10
     while True:
         looked_at = await archive.recordings(db, line, limit=limit)
-        found = [recording for recording in looked_at if recording.state in states]
+        found = [recording for recording in looked_at if suits(recording.state)]
         if len(found) >= count or len(looked_at) < limit:
             return tuple(found[:count])
         limit *= 4

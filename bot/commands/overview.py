@@ -6,7 +6,7 @@ from functools import partial
 
 from bot.commands import replies
 from bot.commands.asked import Action, Asked, Verb
-from bot.commands.find import ENDED, WITH_SOUND, newest
+from bot.commands.find import newest
 from bot.commands.parse import Words, number
 from bot.commands.replies import Heard
 from bot.recording import account
@@ -19,7 +19,6 @@ LIST_MOST = 50
 LOOKED_AT = 5
 """So many of the newest recordings are looked into for problems; older ones are nobody's news."""
 MOST_PROBLEMS = 8
-KEPT = frozenset(RecordingState) - {RecordingState.DELETED}
 
 
 async def _status(asked: Asked) -> str:
@@ -36,11 +35,15 @@ async def _status(asked: Asked) -> str:
     open_ones = await archive.open_recordings(asked.db, await heirs.line(asked.db, room.room_id))
     running = [recording for recording in open_ones if recording.state is RecordingState.LIVE]
     lines += [replies.live(recording, asked.now, zone) for recording in running] or [replies.NOTHING_LIVE]
-    last = next(iter(await newest(asked.db, room.room_id, 1, ENDED)), None)
+    last = next(iter(await newest(asked.db, room.room_id, 1, _has_ended)), None)
     lines.append(replies.last_episode(await _looked_into(asked, last), zone) if last else replies.NO_EPISODE)
     problems = await _problems(asked)
     told = last is not None and last.state is RecordingState.INCOMPLETE
     return "\n".join(lines + (problems or ([] if told else [replies.NO_PROBLEMS])))
+
+
+def _has_ended(state: RecordingState) -> bool:
+    return state.may_have_audio and state is not RecordingState.LIVE
 
 
 async def _looked_into(asked: Asked, recording: Recording) -> Heard:
@@ -68,7 +71,9 @@ async def _problems(asked: Asked) -> list[str]:
     found = []
     if await rooms.state(asked.db, asked.room.room_id, "m.room.create") is None:
         found.append(replies.STATE_UNKNOWN)
-    for recording in await newest(asked.db, asked.room.room_id, LOOKED_AT, KEPT):
+    for recording in await newest(
+        asked.db, asked.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED
+    ):
         ledger = await _ledger(asked, recording)
         troubles = (
             *account.off_lengths(await tracks.off_by(asked.db, recording.id)),
@@ -91,7 +96,7 @@ async def _candidates(asked: Asked, recording: Recording) -> list[str]:
 
 
 async def _list(asked: Asked, *, count: int) -> str:
-    found = await newest(asked.db, asked.room.room_id, count, WITH_SOUND)
+    found = await newest(asked.db, asked.room.room_id, count, lambda state: state.may_have_audio)
     if not found:
         return replies.NO_RECORDING_YET
     heard = [await _heard(asked, recording) for recording in found]

@@ -82,7 +82,7 @@ class Applying:
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
         await asking.ask_early(db, recording, outcome.recording, before, event, now)
-        if outcome.recording.state not in archive.OPEN:
+        if not outcome.recording.state.is_open:
             self._chunks.forget(recording_id)
 
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
@@ -97,7 +97,7 @@ class Applying:
                     await asking.ask(db, recording, now, now)
                 case Forget(blob=blob):
                     await forget(db, f"redacted:{blob}", [blob], now)
-                    if recording.state in archive.OPEN:  # what is on the air is made without it
+                    if recording.state.is_open:  # what is on the air is made without it
                         await jobs.add(db, NewJob(JobKind.ENCODE, subject, {}), now)
                 case Withdraw():
                     await withdraw(db, recording, now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bot.recording.model import ChunkSent, RecordingEvent
 from bot.recording.policy import ASKING_MAY_TAKE, Limits
-from storage import archive, asked, gaps, jobs
+from storage import asked, gaps, jobs
 from storage.database import Connection
 from storage.records import Chunk, EndedBy, JobKind, JobState, NewJob, Recording, RecordingState
 
@@ -21,7 +21,7 @@ NOBODY_ASKS = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 async def is_answered(db: Connection, recording: Recording, now: datetime, limits: Limits) -> bool:
     """Whether what is not there by now may be called missing, or a broadcast abandoned."""
-    if recording.state not in archive.OPEN or recording.ended_by in NOBODY_ASKS:
+    if not recording.state.is_open or recording.ended_by in NOBODY_ASKS:
         return True
     is_live = recording.state is RecordingState.LIVE
     due = recording.heard_at + limits.patience(paused=recording.paused) if is_live else recording.quiet_until

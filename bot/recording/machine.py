@@ -172,8 +172,7 @@ def _refusal(it: Outcome, event: RecordingEvent) -> str | None:
     if it.recording.state is RecordingState.DELETED:
         return "deleted"
     if isinstance(event, VoiceMessage):
-        is_open = it.recording.state in (RecordingState.LIVE, RecordingState.FINISHING)
-        return _foreign(it, event.sender) if is_open else "over"
+        return _foreign(it, event.sender) if it.recording.state.is_open else "over"
     if not isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed):
         return None
     if event.broadcast != it.recording.event_id:

@@ -20,7 +20,6 @@ from bot.recording.model import (
 from bot.recording.policy import ASKING_MAY_TAKE, DOWNLOADS_MAY_TAKE, Limits
 from storage.records import ChunkState, EndedBy, RecordingState
 
-DECIDED = frozenset({RecordingState.COMPLETE, RecordingState.INCOMPLETE, RecordingState.EMPTY})
 EMPTY = "empty"  # the sentence for the room
 # They said that nothing is to be recorded, or would not hear it.
 NOT_TOLD = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
@@ -31,7 +30,7 @@ def settled(
 ) -> Outcome:
     """An ended recording: decided, or looked at again when the quiet period is over. What is not certain is `asked` for
     before it is decided."""
-    was_decided = before.recording.state in DECIDED
+    was_decided = before.recording.state.is_decided
     unchanged = after.recording == before.recording and after.chunks == before.chunks
     if unchanged and (was_decided or not isinstance(event, Tick)):
         return _joined(after, event) if was_decided and isinstance(event, Joined) else after

@@ -18,7 +18,6 @@ from bot.recording.lengths import spoken_length
 from bot.settings import Settings
 from bot.worker.asking import ask_anew
 from bot.worker.finishing import ANEW
-from bot.worker.finishing import ENDED as DECIDED
 from bot.worker.keyfile import Report, clear, report_of, seal
 from bot.worker.renewing import RenewingAddresses
 from storage import archive, jobs, journal, rooms
@@ -125,7 +124,7 @@ async def rebuild(settings: Settings, word: str) -> str:
         if recording is None:
             raise ConfigError(f"RECORDING: there is no {word} (`aircheck recordings` lists them)")
         asked = await _asked_anew(store, recording)
-        if before is None or recording.state not in DECIDED:
+        if before is None or not recording.state.may_have_episode:
             raise AircheckError(f"{recording.code} can't be made again: {_why_not(recording)}{asked}")
         await _made_again(store, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}))
         async with store.read() as db:

@@ -18,7 +18,6 @@ from storage.records import (
     Listener,
     Position,
     Recording,
-    RecordingState,
     Room,
     RoomId,
     StateEvent,
@@ -94,7 +93,7 @@ def may_hear_it(access: Access, recording: Recording) -> bool:
     claim, where = access.claim, recording.room_id
     if access.verdict is not Verdict.OPEN or not (where == access.room.room_id or where in claim.before):
         return False
-    if recording.state in (RecordingState.DELETED, RecordingState.EMPTY):
+    if not recording.state.may_have_audio:
         return False
     if claim.family is Family.PUBLIC:
         return recording.public

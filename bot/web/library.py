@@ -24,7 +24,6 @@ HELD_WITHIN = 100
 """How many of a room's newest recordings are searched for episodes that no feed lists yet."""
 JUST_ENDED_WITHIN = 5
 """How many of a room's newest recordings are searched for what has ended and whose episode is being made."""
-DECIDED = (RecordingState.COMPLETE, RecordingState.INCOMPLETE)
 BATCH = 100
 """Rows that are made into records at once: the loop stands still for that long."""
 
@@ -152,7 +151,7 @@ class Library:
         async with self._store.read() as db:
             running = reversed(await archive.open_recordings(db, where))
             newest = await archive.recordings(db, where, JUST_ENDED_WITHIN)
-            found = [*running, *(one for one in newest if one.state in DECIDED)]
+            found = [*running, *(one for one in newest if one.state.may_have_episode)]
             return tuple([one for one in found if await _is_on_air(db, one)])
 
     async def chunks(self, recording: Recording) -> tuple[Chunk, ...]:
@@ -201,7 +200,7 @@ async def _listed(db: Connection, access: Access) -> AsyncIterator[Published]:
             recording, episode = published
             if not may_hear_it(access, recording):
                 continue
-            if recording.state in DECIDED or await _holds(db, recording, episode):
+            if recording.state.may_have_episode or await _holds(db, recording, episode):
                 yield published
         offset += len(batch)
 

@@ -103,12 +103,12 @@ class Tuner:
             if recording is None:
                 return None
             if track is None:
-                comes = recording.state in archive.OPEN and not recording.past
+                comes = recording.state.is_open and not recording.past
                 return OnAir(recording, _to_come(recording), 0, None, recording.heard_at) if comes else None
             if not await tracks.holds(db, recording.id):
                 return None
             frames = await tracks.reach(db, recording.id)
-            if recording.state in archive.OPEN:
+            if recording.state.is_open:
                 return OnAir(recording, track, frames, None, recording.heard_at)
             episode = await archive.episode(db, recording.id)
             begin = next(iter(await tracks.extents_of(db, recording.id, 0, 1)), None)

@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1.0
 MOST_PARTS = 20_000  # of one broadcast
-OPEN = {RecordingState.LIVE, RecordingState.FINISHING}
 
 
 class Page(Protocol):
@@ -101,7 +100,7 @@ class Backfilling:
                 await self._tell(job, progress, words.HISTORY_REFUSED)
                 raise
         found = await self._recordings(progress)
-        if any(one.state in OPEN for one in found):
+        if any(one.state.is_open for one in found):
             raise TryLater("the last chunks are still fetched", after_s=LOOK_AGAIN_S)
         await self._report(job, progress, found)
 

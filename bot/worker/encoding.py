@@ -16,10 +16,9 @@ from bot.recording.ledger import Ledger, lay_out
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
-from storage.records import BlobKey, Chunk, Cut, Job, JobKind, NewJob, Recording, RecordingId, RecordingState
+from storage.records import BlobKey, Chunk, Cut, Job, JobKind, NewJob, Recording, RecordingId
 from storage.store import Store
 
-RUNNING = {RecordingState.LIVE, RecordingState.FINISHING}
 HELD_FOR = timedelta(seconds=10)
 
 
@@ -53,7 +52,7 @@ class Encoding:
         async with self._tracks.alone(recording_id):
             async with self._store.read() as db:
                 recording = await archive.recording(db, recording_id)
-                if recording is None or recording.state not in RUNNING:
+                if recording is None or not recording.state.is_open:
                     self._holds.pop(recording_id, None)
                     return
                 chunks = await self._store.chunks.of(db, recording_id)

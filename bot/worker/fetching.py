@@ -112,7 +112,7 @@ class Fetching:
                     await asyncio.to_thread(self._store.blobs.take, part, blob)
                 await self._apply(db, recording.id, event)
                 now = await archive.recording(db, recording.id)
-                if isinstance(event, ChunkStored) and now is not None and now.state in archive.OPEN:
+                if isinstance(event, ChunkStored) and now is not None and now.state.is_open:
                     await jobs.add(db, NewJob(JobKind.ENCODE, str(recording.id), {}), self._clock())
                 if isinstance(event, ChunkFailed) and event.reason == ROOM_FULL:
                     await self._tell_room(db, recording)

@@ -50,7 +50,6 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-ENDED = {RecordingState.COMPLETE, RecordingState.INCOMPLETE}
 ANEW = "anew"  # in a job's payload: also where the audio is right already
 KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # whoever is downloading it may end
 
@@ -150,7 +149,7 @@ class Finishing:
     async def _read(self, recording_id: RecordingId) -> Subject | None:
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
-            if recording is None or recording.state not in ENDED:
+            if recording is None or not recording.state.may_have_episode:
                 return None
             room = await rooms.room(db, recording.room_id)
             assert room is not None
@@ -192,7 +191,7 @@ class Finishing:
         """The row that makes the file an episode, and all that follows from it."""
         now = self._clock()
         recording = await archive.recording(db, subject.recording.id)
-        if recording is None or recording.state not in ENDED:
+        if recording is None or not recording.state.may_have_episode:
             return  # deleted or re-opened while it was joined: its own job makes it again
         # As it is now: what was published while this was joined keeps its GUID.
         subject = replace(subject, episode=await archive.episode(db, recording.id))

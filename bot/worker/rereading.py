@@ -73,7 +73,7 @@ class Rereading:
         """The homeserver has told all that it has: what is still not there is missing."""
         async with self._store.write() as db:
             recording = await archive.recording_by_event(db, broadcast)
-            if recording is not None and recording.state in archive.OPEN:
+            if recording is not None and recording.state.is_open:
                 await asked.note(db, recording.id, self._clock())
                 await jobs.add(db, NewJob(JobKind.TICK, str(recording.id), {}), self._clock())
 

@@ -188,7 +188,7 @@ def _handlers(
     """Who does which kind of job."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> Fetched:
-        return await session.fetch_media(source, part, max_bytes=max_bytes)
+        return await session.media.fetch_media(source, part, max_bytes=max_bytes)
 
     def personal(room_id: RoomId, user_id: UserId, generation: int) -> tuple[str, str]:
         token = addresses.token_for(store.secret(), room_id, user_id, generation)

@@ -81,14 +81,6 @@ def personal_shelf(base: str, token: str) -> Shelf:
     return Shelf(f"{base}/p/{token}/")
 
 
-def public_page(base: str, room_key: str) -> str:
-    return public_shelf(base, room_key).page
-
-
-def public_feed(base: str, room_key: str) -> str:
-    return public_shelf(base, room_key).feed
-
-
 def personal_page(base: str, token: str) -> str:
     return personal_shelf(base, token).page
 

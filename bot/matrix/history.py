@@ -29,21 +29,14 @@ class History:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    async def walk(
-        self, room_id: RoomId, start: str | None = None, stop: str | None = None
-    ) -> AsyncIterator[tuple[dict[str, Any], ...]]:
-        """Pages from `start` (None: now) backwards, newest event first, until `stop`, or the room's beginning.
-
-        Raises TryLater, Refused.
-        """
-        async for events, _ in self.pages(room_id, start, stop):
-            yield events
-
     async def pages(
         self, room_id: RoomId, start: str | None = None, stop: str | None = None, types: Sequence[str] = ()
     ) -> AsyncIterator[tuple[tuple[dict[str, Any], ...], str | None]]:
-        """The same, only of these types if there are any, each with the token of the page after it (None: no more).
-        A history that goes in circles, or has no end, is left with a token."""
+        """Yield pages from `start` (None: now) back to `stop` or the room's beginning, newest event first, each with
+        the token of the next page (None: no more), only with events of `types` if any are given.
+
+        A history that repeats a token or does not end is left with a token. Raises TryLater, Refused.
+        """
         query = {"dir": "b", "limit": str(PAGE)}
         query |= {"to": stop} if stop else {}
         query |= {"filter": json.dumps({"types": list(types)})} if types else {}

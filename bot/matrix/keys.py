@@ -342,11 +342,6 @@ class Keys:
         """
         return self._decrypt(sealed) if self._olm is not None and sealed.session_id else None
 
-    async def try_decrypt(self, event: Json, room_id: RoomId) -> HeardEvent | None:
-        """A stored wrapper whose key may have come; None while it has not."""
-        heard = self.hear(room_id, event)
-        return heard if heard is not None and heard.session_id is None else None
-
     def _decrypt(self, sealed: HeardEvent) -> HeardEvent | None:
         wrapper = sealed.event
         sender, content = wrapper.get("sender"), wrapper["content"]

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,13 @@ from bot.matrix.history import History
 from bot.matrix.identity import Identity, IdentityState
 from bot.matrix.keys import Keys
 from bot.matrix.login import Api, Credentials
-from bot.matrix.media import FetchedMedia, Media
+from bot.matrix.media import Media
 from bot.matrix.sending import Sending
 from bot.matrix.standing import Standing
 from bot.matrix.upkeep import Upkeep
 from bot.matrix.wire import MAX_STATE_BYTES, Backoff, Refused, TokenRevoked, TooLong, Wire, path, pause
 from bot.settings import Settings
-from storage.records import EventId, HeardEvent, Json, MediaSource, RoomId, UserId
+from storage.records import Json, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
@@ -135,10 +135,6 @@ class Session(botlib.Bot):
             self._chores = None
         await self.wire.close()
         self.keys.close()
-
-    @property
-    def identity_state(self) -> IdentityState:
-        return self.identity.state
 
     async def main(self) -> None:
         """The library's name for the loop."""
@@ -366,39 +362,3 @@ class Session(botlib.Bot):
         if self.identity.state is IdentityState.UNKNOWN and now - self._identity_at > IDENTITY_AGAIN_S:
             with contextlib.suppress(TokenRevoked):  # the next sync finds out too, and acts on it
                 await self._look_at_identity()
-
-    # ---- what others ask of the session
-
-    async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
-        return await self.sending.send(room_id, kind, content, txn_id=txn_id)
-
-    async def join(self, room_id: RoomId) -> None:
-        await self.sending.join(room_id)
-
-    async def leave(self, room_id: RoomId) -> None:
-        await self.sending.leave(room_id)
-
-    async def joined_members(self, room_id: RoomId) -> frozenset[UserId]:
-        return await self.sending.joined_members(room_id)
-
-    async def create_direct(self, user_id: UserId) -> RoomId:
-        return await self.sending.create_direct(user_id)
-
-    async def room_state(self, room_id: RoomId) -> list[Json]:
-        return await self.sending.room_state(room_id)
-
-    async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
-        return await self.sending.get_event(room_id, event_id)
-
-    async def walk(
-        self, room_id: RoomId, start: str | None = None, stop: str | None = None
-    ) -> AsyncIterator[tuple[HeardEvent, ...]]:
-        """The room's history backwards in pages, newest event first, decrypted where it can be."""
-        async for page in self.history.walk(room_id, start, stop):
-            yield await self.keys.hear_all(room_id, page, history=True)
-
-    async def fetch_media(self, source: MediaSource, part: Path, *, max_bytes: int) -> FetchedMedia:
-        return await self.media.fetch_media(source, part, max_bytes=max_bytes)
-
-    async def try_decrypt(self, event: Json, room_id: RoomId) -> HeardEvent | None:
-        return await self.keys.try_decrypt(event, room_id)

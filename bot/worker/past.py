@@ -43,7 +43,7 @@ class Past:
 
     async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """One event as it is now, decrypted if it can be."""
-        return await self._session.get_event(room_id, event_id)
+        return await self._session.sending.get_event(room_id, event_id)
 
     async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
         """What is of a broadcast and its speaker's, oldest first, in pages, decrypted where it can be. Whatever else

@@ -61,8 +61,8 @@ def test_look_up_hash_does_not_hold_the_token() -> None:
 def test_addresses_of_both_families() -> None:
     """Everything of a room stands below its own root, and an episode's file ends in .mp3."""
     base = "https://h.example/pods"
-    assert addresses.public_feed(base, "k3y") == "https://h.example/pods/r/k3y/feed.xml"
-    assert addresses.public_page(base, "k3y") == "https://h.example/pods/r/k3y/"
+    assert addresses.public_shelf(base, "k3y").feed == "https://h.example/pods/r/k3y/feed.xml"
+    assert addresses.public_shelf(base, "k3y").page == "https://h.example/pods/r/k3y/"
     assert addresses.episode_page(base, "k3y", "abcdef") == "https://h.example/pods/r/k3y/abcdef"
     assert addresses.personal_feed(base, "t0k") == "https://h.example/pods/p/t0k/feed.xml"
     shelf = addresses.personal_shelf(base, "t0k")

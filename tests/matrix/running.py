@@ -101,7 +101,7 @@ async def meet(alice: Person, bot: Running, *, encrypted: bool = False) -> RoomI
     """A room of Alice's that the bot has joined, and both know it."""
     room_id = RoomId(await alice.create_room(encrypted=encrypted, invite=[bot.session.user_id]))
     await bot.sink.until(lambda: [one for one in bot.sink.invites() if one.room_id == room_id])
-    await bot.session.join(room_id)
+    await bot.session.sending.join(room_id)
     await bot.sink.until(lambda: [r for b in bot.sink.batches for r in b.rooms if r.room_id == room_id and r.joined])
     await alice.wait_until(lambda: alice.membership(room_id, bot.session.user_id) == "join" or None)
     if encrypted:

@@ -46,14 +46,14 @@ def _never() -> Any:
 async def test_signed_after_the_start(bots: Bots, person: Cast) -> None:
     """After the first start another user can verify the chain from the master key to the bot's device."""
     bot, alice = await bots(), await person("alice")
-    assert bot.session.identity_state is IdentityState.OK
+    assert bot.session.identity.state is IdentityState.OK
     assert await chain_holds(alice, bot)
     seeds = bot.directory / "matrix" / SEEDS_FILE
     assert seeds.stat().st_mode & 0o777 == 0o600
     before = seeds.read_bytes()
     await bot.stop()
     again = await bots(again=bot)
-    assert again.session.identity_state is IdentityState.OK
+    assert again.session.identity.state is IdentityState.OK
     assert seeds.read_bytes() == before
 
 
@@ -63,7 +63,7 @@ async def test_a_foreign_identity_is_warned_of(
     """Keys made in another client are left alone: the bot goes on unsigned, and says so."""
     user_id = await sign_elsewhere(bots, person, tmp_path)
     bot = await bots(user_id=user_id)
-    assert bot.session.identity_state is IdentityState.UNSIGNED_FOREIGN
+    assert bot.session.identity.state is IdentityState.UNSIGNED_FOREIGN
     assert [one for one in caplog.messages if "made in another client" in one]
     assert not (bot.directory / "matrix" / SEEDS_FILE).exists()
 
@@ -101,7 +101,7 @@ async def test_seeds_outlive_a_break_off(bots: Bots, person: Cast) -> None:
     (directory / "matrix").mkdir(parents=True)
     seeds.write(directory / "matrix" / SEEDS_FILE)
     other = await bots(user_id=fresh)
-    assert other.session.identity_state is IdentityState.OK
+    assert other.session.identity.state is IdentityState.OK
     assert await chain_holds(alice, other)
 
 

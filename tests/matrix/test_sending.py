@@ -23,11 +23,11 @@ async def test_encrypted_notice_and_its_repeat(bots: Bots, person: Cast) -> None
     """In an encrypted room a notice is encrypted and readable; a repeat with its transaction id is the same event."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
-    event_id = await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="once")
+    event_id = await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="once")
     seen = await alice.wait_for(lambda event: event.event_id == event_id and not event.sealed)
     assert seen.body == "recording"
     assert (await alice.fetch_event(room_id, event_id))["type"] == "m.room.encrypted"
-    assert await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="once") == event_id
+    assert await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="once") == event_id
 
 
 async def test_encrypted_after_a_restart(bots: Bots, person: Cast) -> None:
@@ -36,7 +36,7 @@ async def test_encrypted_after_a_restart(bots: Bots, person: Cast) -> None:
     room_id = await meet(alice, bot, encrypted=True)
     await bot.stop()
     again = await bots(again=bot)
-    event_id = await again.session.send(room_id, "m.room.message", NOTICE, txn_id="a")
+    event_id = await again.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="a")
     await alice.wait_for(lambda event: event.event_id == event_id and event.body == "recording")
 
 
@@ -45,7 +45,7 @@ async def test_never_in_clear_where_the_room_is_encrypted(bots: Bots, person: Ca
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     bot.sink.encrypted.clear()
-    event_id = await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="a")
+    event_id = await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="a")
     assert (await alice.fetch_event(room_id, event_id))["type"] == "m.room.encrypted"
 
 
@@ -53,11 +53,11 @@ async def test_plain_room_and_relations(bots: Bots, person: Cast) -> None:
     """A room without encryption gets plain events; in an encrypted one the relation stands in clear."""
     bot, alice = await bots(), await person("alice")
     plain, sealed = await meet(alice, bot), await meet(alice, bot, encrypted=True)
-    event_id = await bot.session.send(plain, "m.room.message", NOTICE, txn_id="a")
+    event_id = await bot.session.sending.send(plain, "m.room.message", NOTICE, txn_id="a")
     assert (await alice.fetch_event(plain, event_id))["content"] == NOTICE
     question = await alice.say(sealed, "!aircheck help")
     reply = {"m.in_reply_to": {"event_id": question}}
-    event_id = await bot.session.send(sealed, "m.room.message", {**NOTICE, "m.relates_to": reply}, txn_id="b")
+    event_id = await bot.session.sending.send(sealed, "m.room.message", {**NOTICE, "m.relates_to": reply}, txn_id="b")
     wrapper = await alice.fetch_event(sealed, event_id)
     assert (wrapper["type"], wrapper["content"]["m.relates_to"]) == ("m.room.encrypted", reply)
 
@@ -66,33 +66,33 @@ async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, per
     """A new member gets the running key; after somebody has left the next message has a new one."""
     bot, alice, bob = await bots(), await person("alice"), await person("bob")
     room_id = await meet(alice, bot, encrypted=True)
-    await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="a")
+    await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="a")
     first = sealed_by(bot, room_id)
     await alice.invite(room_id, bob.user_id)
     await bob.join(room_id)
-    event_id = await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="b")
+    event_id = await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="b")
     await bob.wait_for(lambda event: event.event_id == event_id and not event.sealed)
     assert sealed_by(bot, room_id) == first
     await bob.leave(room_id)
-    await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="c")
+    await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="c")
     assert sealed_by(bot, room_id) != first
 
 
 async def test_a_direct_chat(bots: Bots, person: Cast) -> None:
     """A direct chat is encrypted, invites as direct, lets nobody else in, and stands in m.direct."""
     bot, alice = await bots(), await person("alice")
-    room_id = await bot.session.create_direct(UserId(alice.user_id))
+    room_id = await bot.session.sending.create_direct(UserId(alice.user_id))
     assert await alice.wait_for_invite(bot.session.user_id) == room_id
-    second = await bot.session.create_direct(UserId(alice.user_id))
-    state = {event["type"]: event for event in await bot.session.room_state(room_id)}
+    second = await bot.session.sending.create_direct(UserId(alice.user_id))
+    state = {event["type"]: event for event in await bot.session.sending.room_state(room_id)}
     assert state["m.room.encryption"]["content"]["algorithm"] == "m.megolm.v1.aes-sha2"
     assert state["m.room.power_levels"]["content"]["invite"] == 100
     assert state["m.room.history_visibility"]["content"]["history_visibility"] == "joined"
     where = f"/_matrix/client/v3/user/{bot.session.user_id}/account_data/m.direct"
     assert await bot.session.wire.call("GET", where) == {alice.user_id: [room_id, second]}
     await alice.join(room_id)
-    assert await bot.session.joined_members(room_id) == {alice.user_id, bot.session.user_id}
-    event_id = await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="a")
+    assert await bot.session.sending.joined_members(room_id) == {alice.user_id, bot.session.user_id}
+    event_id = await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="a")
     await alice.wait_for(lambda event: event.event_id == event_id and event.body == "recording")
 
 
@@ -102,10 +102,10 @@ async def test_events_are_fetched_decrypted(bots: Bots, person: Cast) -> None:
     room_id = await meet(alice, bot, encrypted=True)
     event_id = EventId(await alice.say(room_id, "this one"))
     await bot.sink.until_body(room_id, "this one")
-    heard = await bot.session.get_event(room_id, event_id)
+    heard = await bot.session.sending.get_event(room_id, event_id)
     assert (heard.event["content"]["body"], heard.encrypted) == ("this one", True)
     with pytest.raises(GiveUp) as caught:
-        await bot.session.get_event(room_id, EventId("$nothing"))
+        await bot.session.sending.get_event(room_id, EventId("$nothing"))
     assert caught.value.reason == "not_found"
 
 
@@ -114,14 +114,14 @@ async def test_refusals_say_why(bots: Bots, person: Cast) -> None:
     bot, alice = await bots(), await person("alice")
     room_id = RoomId(await alice.create_room())
     with pytest.raises(GiveUp) as caught:
-        await bot.session.send(room_id, "m.room.message", NOTICE, txn_id="a")
+        await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="a")
     assert caught.value.reason == "forbidden"
     with pytest.raises(GiveUp) as caught:
-        await bot.session.join(RoomId(".."))
+        await bot.session.sending.join(RoomId(".."))
     assert caught.value.reason == "bad_address"
     await alice.invite(room_id, bot.session.user_id)
     await bot.sink.until(lambda: bot.sink.invites())
-    await bot.session.leave(room_id)
+    await bot.session.sending.leave(room_id)
     await alice.wait_until(lambda: alice.membership(room_id, bot.session.user_id) == "leave" or None)
 
 
@@ -131,5 +131,5 @@ async def test_before_the_login_all_waits(tmp_path: Path) -> None:
         make_settings("http://127.0.0.1:9", "@bot:localhost"), tmp_path, MemorySink(), clock=lambda: datetime.now(UTC)
     )
     with pytest.raises(TryLater):
-        await session.join(RoomId("!room"))
+        await session.sending.join(RoomId("!room"))
     await session.close()

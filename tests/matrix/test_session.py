@@ -156,7 +156,7 @@ async def test_a_revoked_token_is_replaced_once(bots: Bots, person: Cast) -> Non
     await bob.say(room_id, "after the new login")
     await bot.sink.until_body(room_id, "after the new login")
     assert bot.session.creds.device_id == device
-    assert bot.session.identity_state is IdentityState.OK
+    assert bot.session.identity.state is IdentityState.OK
     stored = json.loads((bot.directory / "matrix" / "session.json").read_text())
     assert stored["access_token"] == bot.session.wire.token
     await bot.session.wire.call("POST", LOGOUT, body={})

@@ -11,11 +11,11 @@ from typing import BinaryIO
 from bot.audio.flac import mend_flac, streaminfo
 from bot.audio.frames import CLOSE, Measure, adts_frame, first_frame, mend_adts, mend_mp3, mp3_frame
 from bot.audio.matroska import mend_matroska
-from bot.audio.mended import AS_IT_IS, Mended, Told, told
 from bot.audio.mp3 import after_id3, read_info
 from bot.audio.mp4 import has_edit_list, has_many_edits, mend_mp4, mp4_duration
 from bot.audio.ogg import CAPTURE, Page
 from bot.audio.ogg_search import find_pages
+from bot.audio.repair import AS_IT_IS, Mended, Told, told
 from bot.audio.riff import mend_caf, mend_wav
 from bot.errors import GiveUp
 from storage.records import Container, Timing

@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.audio.containers import LEFT_IN
+from bot.audio.decodable import stand_in
 from bot.audio.ffmpeg import BOTH, Ffmpeg
-from bot.audio.mended import Pause
 from bot.audio.opus import Stream, facts_of, filled, opus_streams
 from bot.audio.opus_clock import Why
 from bot.audio.opus_packets import duration
 from bot.audio.opus_writer import OpusWriter
 from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
+from bot.audio.repair import Pause
 from bot.audio.resampling import Resampler
-from bot.audio.standing import stand_in
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, OggFacts, Samples
 

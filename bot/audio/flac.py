@@ -3,7 +3,7 @@
 import re
 from typing import BinaryIO
 
-from bot.audio.mended import Mended
+from bot.audio.repair import Mended
 
 _MAX_BLOCKS = 10_000  # of metadata
 _LAST_BYTES = 1 << 16  # a frame of a recorder is no longer

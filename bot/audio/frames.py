@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from bot.audio.mended import AS_IT_IS, MAX_DAMAGE, MAX_WALKED, Mended, Part, Pause, Told, told
 from bot.audio.mp3 import after_id3, read_header, read_info
+from bot.audio.repair import AS_IT_IS, MAX_DAMAGE, MAX_WALKED, Mended, Part, Pause, Told, told
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from bot.audio.containers import LEFT_IN, refuse_crafted, sniff, timing, told_length
+from bot.audio.decodable import Standing, stand_in
 from bot.audio.ffmpeg import FIRST, SHORT_S, Ffmpeg, Source, Tries
-from bot.audio.mended import Mended, Told
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
+from bot.audio.repair import Mended, Told
 from bot.audio.resampling import at_48_khz
-from bot.audio.standing import Standing, stand_in
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, Samples, Timing
 

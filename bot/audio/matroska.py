@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from bot.audio.clock import Clock
-from bot.audio.mended import AS_IT_IS, MAX_DAMAGE, MAX_WALKED, Mended, Part, Told, told
 from bot.audio.opus_packets import duration
+from bot.audio.packet_clock import Clock
+from bot.audio.repair import AS_IT_IS, MAX_DAMAGE, MAX_WALKED, Mended, Part, Told, told
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Samples
 

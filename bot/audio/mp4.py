@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from bot.audio.clock import Clock
-from bot.audio.mended import LITTLE_S, Mended, Part, told
 from bot.audio.mp4_boxes import Box, boxes_in, boxes_of, uint
 from bot.audio.mp4_tables import Listed, fragments_of, is_sound, media_scale, track_samples
+from bot.audio.packet_clock import Clock
+from bot.audio.repair import LITTLE_S, Mended, Part, told
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Samples
 

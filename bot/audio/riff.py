@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from bot.audio.mended import LITTLE_S, Mended, Part, Told, told
+from bot.audio.repair import LITTLE_S, Mended, Part, Told, told
 from bot.errors import GiveUp
 
 _MOST = 0x7F000000  # bytes; a size above says nothing: no chunk is so long

@@ -15,8 +15,8 @@ from bot.audio.containers import told_length
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.audio.mended import Told
 from bot.audio.plan import Mismatch, Sound
+from bot.audio.repair import Told
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Timing
 from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Pcm, Studio, lag, signal

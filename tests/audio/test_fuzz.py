@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.clock import MAX_PAUSES
 from bot.audio.containers import DEMUXERS, find, mend, refuse_crafted, timing, told_length
-from bot.audio.mended import behind, write
 from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.ogg import read_pages
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import opus_facts
 from bot.audio.opus_reader import OpusReader
+from bot.audio.packet_clock import MAX_PAUSES
+from bot.audio.repair import behind, write
 from bot.errors import GiveUp
 from storage.records import Container
 from tests.audio.hostile import Movie, adts, frame, id3, opus, wav

@@ -12,8 +12,8 @@ from bot.audio.containers import find, mend
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.audio.mended import AS_IT_IS, Pause
 from bot.audio.plan import Mismatch, Sound
+from bot.audio.repair import AS_IT_IS, Pause
 from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Samples, Timing
 from tests.audio.hostile import LONG, cluster, element, matroska

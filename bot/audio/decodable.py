@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.audio.containers import find, mend
-from bot.audio.mended import AS_IT_IS, Mended, behind, write
+from bot.audio.repair import AS_IT_IS, Mended, behind, write
 from storage.records import Container
 
 OPUS = Container.OGG_OPUS

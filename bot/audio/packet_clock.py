@@ -6,7 +6,7 @@ more silence than somebody may send who forgot that they are muted.
 
 from dataclasses import dataclass, field
 
-from bot.audio.mended import Pause
+from bot.audio.repair import Pause
 from storage.records import SAMPLE_RATE, Hole, Samples
 
 MAX_PAUSES = 900 * SAMPLE_RATE  # samples

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import joining, line, usage
 from benchmarks.figures import Figure, at_most
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.track import settled
+from bot.audio.track import settled_frames
 from bot.demo.slicing import PRE_SKIP
 from storage import archive, tracks
 from storage.records import SAMPLE_RATE
@@ -124,7 +124,7 @@ async def follow(directory: Path, seconds: int, chunk_seconds: int) -> Course:
             await broadcast.send(piece)
             await running.until_taken_in(number)
             said += piece.samples
-            await _made(running, broadcast, settled(said - PRE_SKIP))
+            await _made(running, broadcast, settled_frames(said - PRE_SKIP))
             if number % quarter == 0:
                 costs.append((usage.cpu_seconds() - cpu) * HOUR * SAMPLE_RATE / (said - begun))
         watching.cancel()

@@ -20,7 +20,7 @@ from bot.audio.loudness import Meter
 from bot.audio.peaks import Pcm, PeakMeter
 from bot.audio.plan import Piece, Sound, length
 from bot.audio.render import AT_ONCE, Form, Rendering, Warm, layout
-from bot.audio.track import settled
+from bot.audio.track import settled_frames
 from storage.records import SAMPLE_RATE, Container, Samples
 from tests.audio.voices import music
 
@@ -95,7 +95,7 @@ async def grown(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path) -> float:
     warm: Warm | None = None
     first = 0
     for count in range(1, len(pieces) + 1):
-        until = settled(length(pieces[:count]))
+        until = settled_frames(length(pieces[:count]))
         rendering = Rendering(pieces[:count], cuts[:count], FORM, start_db=None, ffmpeg=ffmpeg, workdir=folder)
         await rendering.make(first, until - first, folder / "part", warm)
         first, warm = until, rendering.warm

@@ -204,7 +204,7 @@ async def running(
         await asyncio.shield(child.kill())
 
 
-class Places:
+class Slots:
     """For two children at once, first come, first served. Only one of them may have hours of sound to work on: whoever
     sends those keeps nobody waiting who sends minutes."""
 
@@ -213,10 +213,10 @@ class Places:
         self._long = asyncio.Semaphore(1)
         self._count = 0  # who work or wait, but the one that is tried again
         self._quiet = asyncio.Event()
-        self.tries_again = False
+        self.retrying = False
 
     @asynccontextmanager
-    async def one(self, *, long: bool = False) -> AsyncIterator[None]:
+    async def first(self, *, long: bool = False) -> AsyncIterator[None]:
         self._count += 1
         self._quiet.clear()
         try:
@@ -228,12 +228,12 @@ class Places:
                 self._quiet.set()
 
     @asynccontextmanager
-    async def again(self, *, long: bool = False) -> AsyncIterator[None]:
+    async def retry(self, *, long: bool = False) -> AsyncIterator[None]:
         """For one that hit a limit: begins when nobody else works or waits, at the latest after a minute; who comes
         then has the other place. Raises TryLater while another one is tried again: none of them may fill a lane."""
-        if self.tries_again:
+        if self.retrying:
             raise TryLater("another chunk is tried again", after_s=QUIET_S / 6)
-        self.tries_again = True
+        self.retrying = True
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(QUIET_S):
@@ -242,4 +242,4 @@ class Places:
             async with self._long if long else nullcontext(), self._any:
                 yield
         finally:
-            self.tries_again = False
+            self.retrying = False

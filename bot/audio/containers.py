@@ -8,15 +8,15 @@ import re
 from itertools import islice, takewhile
 from typing import BinaryIO
 
-from bot.audio.flac import mend_flac, streaminfo
-from bot.audio.frames import CLOSE, Measure, adts_frame, first_frame, mend_adts, mend_mp3, mp3_frame
-from bot.audio.matroska import mend_matroska
+from bot.audio.flac import repair_flac, streaminfo
+from bot.audio.frames import CLOSE, Measure, adts_frame, first_frame, mp3_frame, repair_adts, repair_mp3
+from bot.audio.matroska import repair_matroska
 from bot.audio.mp3 import after_id3, read_info
-from bot.audio.mp4 import has_edit_list, has_many_edits, mend_mp4, mp4_duration
-from bot.audio.ogg import CAPTURE, Page
+from bot.audio.mp4 import has_edit_list, has_many_edits, mp4_duration, repair_mp4
+from bot.audio.ogg import CAPTURE, OggPage
 from bot.audio.ogg_search import find_pages
-from bot.audio.repair import AS_IT_IS, Mended, Told, told
-from bot.audio.riff import mend_caf, mend_wav
+from bot.audio.repair import AS_IS, Repair, StatedLength, stated_length
+from bot.audio.riff import repair_caf, repair_wav
 from bot.errors import GiveUp
 from storage.records import Container, Timing
 
@@ -99,7 +99,7 @@ def _by_magic(start: bytes) -> Container | None:
 def _sniff_ogg(file: BinaryIO) -> Container | None:
     """By the first page of each stream; damage is found later, by the checksums. None where there is no whole page."""
     file.seek(0)
-    pages = [found for found in islice(find_pages(file), 2 * _MAX_PAGES) if isinstance(found, Page)]
+    pages = [found for found in islice(find_pages(file), 2 * _MAX_PAGES) if isinstance(found, OggPage)]
     if not pages or not pages[0].begins:
         return Container.OGG_OPUS if pages else None
     for page in takewhile(lambda page: page.begins, pages):
@@ -130,27 +130,27 @@ def _first(file: BinaryIO, begin: int, end: int, measure: Measure) -> int | None
     return first_frame(file, begin, min(end, begin + CLOSE), measure)
 
 
-def mend(file: BinaryIO, container: Container) -> Mended:
+def find_repair(file: BinaryIO, container: Container) -> Repair:
     """How a file has to be decoded that is damaged, or says of itself what is not so; of Ogg its pages tell. Raises
     GiveUp: `truncated` where the container says that more bytes should be there, `undecodable` where there is more
     damage than sound is worth."""
     look = {
-        Container.MP4_AAC: mend_mp4,
-        Container.WAV: mend_wav,
-        Container.CAF: mend_caf,
-        Container.MP3: mend_mp3,
-        Container.ADTS_AAC: mend_adts,
-        Container.WEBM: mend_matroska,
-        Container.FLAC: mend_flac,
+        Container.MP4_AAC: repair_mp4,
+        Container.WAV: repair_wav,
+        Container.CAF: repair_caf,
+        Container.MP3: repair_mp3,
+        Container.ADTS_AAC: repair_adts,
+        Container.WEBM: repair_matroska,
+        Container.FLAC: repair_flac,
     }.get(container)
-    return look(file) if look else AS_IT_IS
+    return look(file) if look else AS_IS
 
 
-def told_length(file: BinaryIO, container: Container) -> Told | None:
+def read_length(file: BinaryIO, container: Container) -> StatedLength | None:
     """What the container says of the length of its sound; None where it says nothing that counts."""
     say = {Container.MP3: _mp3_samples, Container.FLAC: streaminfo, Container.MP4_AAC: mp4_duration}.get(container)
     found = say(file) if say else None
-    return told(*found) if found else None
+    return stated_length(*found) if found else None
 
 
 def _mp3_samples(file: BinaryIO) -> tuple[int, int] | None:

@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.audio.containers import find, mend
-from bot.audio.repair import AS_IT_IS, Mended, behind, write
+from bot.audio.containers import find, find_repair
+from bot.audio.repair import AS_IS, Repair, from_offset, write_parts
 from storage.records import Container
 
 OPUS = Container.OGG_OPUS
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Decodable:
     path: Path
     container: Container
-    mended: Mended = AS_IT_IS
+    repair: Repair = AS_IS
 
 
-def stand_in(path: Path, copy: Path, known: Container | None = None) -> Standing:
+def make_decodable(path: Path, copy: Path, known: Container | None = None) -> Decodable:
     """Writes to `copy` where something has to be left out. Ogg Opus is mended by its own reader. Blocking.
 
     `known`: the container that it was found to have. Raises GiveUp as find and mend do.
@@ -25,12 +25,12 @@ def stand_in(path: Path, copy: Path, known: Container | None = None) -> Standing
     with path.open("rb") as file:
         container, start = find(file)
         if OPUS in (container, known) or known not in (None, container):
-            return Standing(path, known or container)
-        view = behind(file, start)
-        mended = mend(view, container)
-        if not mended.parts and not start:
-            return Standing(path, container, mended)
+            return Decodable(path, known or container)
+        view = from_offset(file, start)
+        repair = find_repair(view, container)
+        if not repair.parts and not start:
+            return Decodable(path, container, repair)
         length = file.seek(0, 2)
         with copy.open("wb") as out:
-            write(view, mended.parts or ((0, length - start),), out)
-    return Standing(copy, container, mended)
+            write_parts(view, repair.parts or ((0, length - start),), out)
+    return Decodable(copy, container, repair)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.audio.containers import LEFT_IN
-from bot.audio.decodable import stand_in
+from bot.audio.decodable import make_decodable
 from bot.audio.ffmpeg import BOTH, Ffmpeg
 from bot.audio.opus import Stream, facts_of, filled, opus_streams
 from bot.audio.opus_clock import Why
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Run:
+class RunEnd:
     """Where an Ogg Opus run stands after a chunk: what the next one needs to carry on."""
 
     serial: int
@@ -81,7 +81,7 @@ async def pcm(
                     yield block
 
 
-def _run_before(pieces: Sequence[Piece], first: int) -> Run | None:
+def _run_before(pieces: Sequence[Piece], first: int) -> RunEnd | None:
     """Where the run stands that the first sound from here on carries on. Blocking."""
     following = next((piece for piece in pieces[first:] if isinstance(piece, Sound)), None)
     if following is None or not following.continues:
@@ -94,7 +94,7 @@ def _run_before(pieces: Sequence[Piece], first: int) -> Run | None:
             heard += piece.samples
             if not piece.continues or heard >= PRE_ROLL:
                 break
-    run: Run | None = None
+    run: RunEnd | None = None
     for sound in reversed(needed):
         run = _prepare(sound, run, None).run
     return run
@@ -115,14 +115,14 @@ class _Joint:
     """What ffmpeg gets for one piece, and the run after it."""
 
     path: Path | None  # None: nothing to decode
-    run: Run | None
+    run: RunEnd | None
     trim: int = 0  # samples at the end of what is decoded, beyond the sound
     lost: int = 0  # samples of packets that no decoder takes
     pauses: tuple[Pause, ...] = ()
     reason: str | None = None
 
 
-def _prepare(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
+def _prepare(sound: Sound, run: RunEnd | None, rebuilt: Path | None) -> _Joint:
     """Rebuilds sliced Ogg Opus, and what is damaged (None: only the run after it is wanted). Blocking."""
     if sound.container is not Container.OGG_OPUS:
         return _whole(sound, rebuilt)
@@ -137,13 +137,13 @@ def _whole(sound: Sound, rebuilt: Path | None) -> _Joint:
     if rebuilt is None or not sound.samples:
         return _Joint(None, None)
     try:
-        stands = stand_in(sound.path, rebuilt, sound.container)
+        decodable = make_decodable(sound.path, rebuilt, sound.container)
     except GiveUp:  # it was good once: a decoder says what it is now
         return _Joint(sound.path, None)
-    return _Joint(stands.path, None, pauses=stands.mended.pauses_in(sound.samples))
+    return _Joint(decodable.path, None, pauses=decodable.repair.pauses_in(sound.samples))
 
 
-def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
+def _rebuild(sound: Sound, run: RunEnd | None, rebuilt: Path | None) -> _Joint:
     with sound.path.open("rb") as file:
         streams = opus_streams(file, max_samples=_MAX_SAMPLES)
         facts = facts_of(streams).ogg
@@ -156,7 +156,7 @@ def _rebuild(sound: Sound, run: Run | None, rebuilt: Path | None) -> _Joint:
                 return _Joint(rebuilt if sound.samples else None, None, lost=lost)
             before, skip = _pre_roll(sound, facts, run)
             tail, lost = _write(out, file, streams, before, skip)
-    after = Run(facts.serial, facts.last_page + 1, facts.end_granule, _last(tail))
+    after = RunEnd(facts.serial, facts.last_page + 1, facts.end_granule, _last(tail))
     carries_on = run is not None and (run.serial, run.next_page) == (facts.serial, facts.first_page)
     trim = facts.end_trim(run.end_granule if run is not None and carries_on else None)
     return _Joint(rebuilt if sound.samples else None, after, trim, lost)
@@ -188,7 +188,7 @@ def _write(
     return tail, lost
 
 
-def _pre_roll(sound: Sound, facts: OggFacts, run: Run | None) -> tuple[list[bytes], Samples]:
+def _pre_roll(sound: Sound, facts: OggFacts, run: RunEnd | None) -> tuple[list[bytes], Samples]:
     """The packets to decode before this chunk, and how many samples to drop. After a hole in the run the decoder
     begins afresh: what it remembers would be of another time."""
     if run is not None and run.serial == facts.serial:
@@ -213,32 +213,32 @@ async def _fitted(
     index: int, sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, channels: int, report: Report
 ) -> AsyncGenerator[Pcm, None]:
     """One piece in the length of the plan. What is wrong with it is told before its last block."""
-    found = _Found(reason=joint.reason)
+    outcome = _Outcome(reason=joint.reason)
     waiting: Pcm | None = None
-    async with aclosing(_measured(sound, joint, ffmpeg, channels, found)) as blocks:
+    async with aclosing(_measured(sound, joint, ffmpeg, channels, outcome)) as blocks:
         async for block in blocks:
             if waiting is not None:
                 yield waiting
             waiting = block
-    found.samples -= min(found.samples, joint.trim + joint.lost)
-    if 0 <= found.samples - sound.samples <= LEFT_IN.get(sound.container, 0):
-        found.samples = int(sound.samples)
-    if found.samples != sound.samples:
-        report(Mismatch(index, sound.samples, Samples(found.samples), found.reason))
+    outcome.samples -= min(outcome.samples, joint.trim + joint.lost)
+    if 0 <= outcome.samples - sound.samples <= LEFT_IN.get(sound.container, 0):
+        outcome.samples = int(sound.samples)
+    if outcome.samples != sound.samples:
+        report(Mismatch(index, sound.samples, Samples(outcome.samples), outcome.reason))
     if waiting is not None:
         yield waiting
 
 
 @dataclass(slots=True)
-class _Found:
+class _Outcome:
     samples: int = 0
     reason: str | None = None
 
 
 async def _measured(
-    sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, channels: int, found: _Found
+    sound: Sound, joint: _Joint, ffmpeg: Ffmpeg, channels: int, outcome: _Outcome
 ) -> AsyncGenerator[Pcm, None]:
-    """What is decoded, cut or filled; how much there was stands in `found`."""
+    """What is decoded, cut or filled; how much there was stands in `outcome`."""
     if joint.path is not None:
         try:
             # One second more than wanted shows that there is more, and bounds what a hostile file can cost.
@@ -250,13 +250,13 @@ async def _measured(
             resampler = None if rate == SAMPLE_RATE else Resampler(rate, channels, sound.samples)
             async with aclosing(decoded), aclosing(_resampled(decoded, resampler)) as blocks:
                 async for block in blocks:
-                    wanted = block[: max(0, sound.samples - found.samples)]
-                    found.samples += len(block)
+                    wanted = block[: max(0, sound.samples - outcome.samples)]
+                    outcome.samples += len(block)
                     if len(wanted):
                         yield wanted
         except GiveUp as failure:
-            found.reason = failure.reason
-    for block in _silence(max(0, sound.samples - found.samples), channels):
+            outcome.reason = failure.reason
+    for block in _silence(max(0, sound.samples - outcome.samples), channels):
         yield block
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import ffmpeg
 import imageio_ffmpeg
 
-from bot.audio.child import CHANGING_S, Limits, OutOfTime, Places, running, was_ended
+from bot.audio.child import CHANGING_S, Limits, OutOfTime, Slots, running, was_ended
 from bot.audio.containers import DEMUXERS
 from bot.errors import ConfigError, GiveUp, LimitHit, TryLater
 from storage.records import SAMPLE_RATE, Container
@@ -81,8 +81,8 @@ class Ffmpeg:
 
     exe: str
     version: str = ""
-    _decoding: Places = field(default_factory=Places, repr=False, compare=False)
-    _encoding: Places = field(default_factory=Places, repr=False, compare=False)
+    _decoding: Slots = field(default_factory=Slots, repr=False, compare=False)
+    _encoding: Slots = field(default_factory=Slots, repr=False, compare=False)
     _described: dict[_Key, Source] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -155,7 +155,7 @@ class Ffmpeg:
         size, given, code = 4 * channels, 0, 0
         wanted = int(max_seconds * rate) * size
         few = min(wanted, int(CHANGING_S * rate) * size)
-        async with self._decoding.again(long=long) if again else self._decoding.one(long=long):
+        async with self._decoding.retry(long=long) if again else self._decoding.first(long=long):
             for changing, most in ((False, wanted), (True, few)):
                 command = self._decoder(path, container, channels, rate, changing=changing)
                 limits = Limits.changing(max_seconds) if changing else Limits.decoding(max_seconds)
@@ -194,9 +194,9 @@ class Ffmpeg:
         return self._command(output)
 
     @property
-    def tries_again(self) -> bool:
+    def retrying(self) -> bool:
         """Whether a file that hit a limit is being decoded again: another one has to wait."""
-        return self._decoding.tries_again
+        return self._decoding.retrying
 
     async def describe(self, path: Path, container: Container, *, tries: Tries = FIRST) -> Source:
         """What ffmpeg says of the source before it decodes it. Of a file that it was asked of before, and that was only
@@ -227,7 +227,7 @@ class Ffmpeg:
         output = source["a:0"].output("pipe:1", f="null", t=0, map_metadata=-1, filter_threads=1, loglevel="info")
         limits = Limits.opening().more() if again else Limits.opening()
         async with (
-            self._decoding.again() if again else self._decoding.one(),
+            self._decoding.retry() if again else self._decoding.first(),
             _within_time(),
             running(self._command(output), limits, hear_errors=True) as child,
         ):
@@ -252,7 +252,7 @@ class Ffmpeg:
         """The middle of a picture's first frame as a JPEG of PICTURE_SIDE, upright, on white where it is clear, with
         nothing else that the file holds. Raises GiveUp when it is damaged or too large, TryLater when it hangs."""
         picture = b""
-        async with self._decoding.one(), running(self._square(path, form), Limits.picture()) as child:
+        async with self._decoding.first(), running(self._square(path, form), Limits.picture()) as child:
             while len(picture) <= MAX_PICTURE_BYTES and (block := await child.read()):
                 picture += block
             code = await child.end()
@@ -317,7 +317,7 @@ class Ffmpeg:
         )
         limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
         async with (
-            self._encoding.one(long=seconds > SHORT_S),
+            self._encoding.first(long=seconds > SHORT_S),
             running(self._command(output), limits, feed=True) as child,
         ):
             async for block in blocks:

@@ -3,7 +3,7 @@
 import re
 from typing import BinaryIO
 
-from bot.audio.repair import Mended
+from bot.audio.repair import Repair
 
 _MAX_BLOCKS = 10_000  # of metadata
 _LAST_BYTES = 1 << 16  # a frame of a recorder is no longer
@@ -19,11 +19,11 @@ def streaminfo(file: BinaryIO) -> tuple[int, int] | None:
     return (packed & (1 << 36) - 1, packed >> 44) if len(start) == 26 else None
 
 
-def mend_flac(file: BinaryIO) -> Mended:
+def repair_flac(file: BinaryIO) -> Repair:
     """Only its number of samples may be wrong, which no decoder heeds."""
     if _begins_at(file) == file.seek(0, 2):
-        return Mended(empty=True)
-    return Mended(whole=_ends_whole(file))
+        return Repair(empty=True)
+    return Repair(whole=_ends_whole(file))
 
 
 def _begins_at(file: BinaryIO) -> int | None:

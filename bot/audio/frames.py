@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from bot.audio.mp3 import after_id3, read_header, read_info
-from bot.audio.repair import AS_IT_IS, MAX_DAMAGE, MAX_WALKED, Mended, Part, Pause, Told, told
+from bot.audio.repair import AS_IS, MAX_DAMAGE, MAX_WALKED, Part, Pause, Repair, StatedLength, stated_length
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 
@@ -131,40 +131,44 @@ class Row:
         self.count += number
         self.heard += number * frame.length
 
-    def mended(self, instead: bytes = b"", claimed: Told | None = None) -> Mended:
+    def repair(self, instead: bytes = b"", claimed: StatedLength | None = None) -> Repair:
         """What is decoded, with other bytes for the first frame."""
         if self.count > MAX_WALKED:
-            return AS_IT_IS
+            return AS_IS
         first = self.parts[0] if self.parts else b""
         parts = self.parts if self.damaged else []
         if instead and isinstance(first, tuple):
             parts = [instead, (first[0] + len(instead), first[1]), *self.parts[1:]]
         sound = Samples(round(self.heard))
-        return Mended(tuple(parts), tuple(self.pauses), sound, tuple(self.holes), claimed=claimed, whole=not self.cut)
+        return Repair(tuple(parts), tuple(self.pauses), sound, tuple(self.holes), claimed=claimed, whole=not self.cut)
 
 
-def mend_adts(file: BinaryIO) -> Mended:
+def repair_adts(file: BinaryIO) -> Repair:
     """Raises GiveUp (`undecodable`)."""
-    return walk(file, adts_frame).mended()
+    return walk(file, adts_frame).repair()
 
 
-def mend_mp3(file: BinaryIO) -> Mended:
+def repair_mp3(file: BinaryIO) -> Repair:
     """With an Info frame that says how many frames there are, and no padding that no encoder has. Where the end of the
     file is missing, what the Info frame says of its length stands. Raises GiveUp (`undecodable`)."""
     row = walk(file, mp3_frame)
     first = row.parts[0] if row.parts else b""
     if not isinstance(first, tuple) or (info := read_info(file, first[0])) is None:
-        return row.mended()
+        return row.repair()
     frames = row.count - 1
     if not frames and not row.damaged:
-        return Mended(empty=True)
+        return Repair(empty=True)
     more = info.frames is not None and info.frames > frames
     right = info.frames in (None, frames) or (more and (row.cut or row.damaged))
     if right and info.plausible:
-        return row.mended()
+        return row.repair()
     file.seek(first[0])
-    says = None if right or info.frames is None else told(info.frames * info.header.samples, info.header.sample_rate)
-    return row.mended(info.corrected(file.read(info.header.size), None if right else frames), says)
+    says = (
+        None
+        if right or info.frames is None
+        else stated_length(info.frames * info.header.samples, info.header.sample_rate)
+    )
+    return row.repair(info.corrected(file.read(info.header.size), None if right else frames), says)
 
 
 def walk(file: BinaryIO, measure: Measure) -> Row:

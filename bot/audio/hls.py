@@ -28,7 +28,7 @@ _OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 
 
 @dataclass(frozen=True, slots=True)
-class Air:
+class Listing:
     """A track as players may have it now. `ended`: no sound comes any more, and `frames` are all there are. `ripe`:
     who begins now is as far behind as it should be."""
 
@@ -46,7 +46,7 @@ class Air:
         return max(0, min(FRAMES, self.frames - segment * FRAMES))
 
 
-def scheduled(live_from: datetime | None, frames: int, now: datetime) -> datetime:
+def first_due(live_from: datetime | None, frames: int, now: datetime) -> datetime:
     """When the first segment was due, as it is kept from now on: more sound comes behind so many frames."""
     at_once = now - frames // FRAMES * SEGMENT  # the next segment is due now
     if live_from is None or not at_once <= live_from <= at_once + FURTHEST:
@@ -54,14 +54,14 @@ def scheduled(live_from: datetime | None, frames: int, now: datetime) -> datetim
     return live_from
 
 
-def on_air(generation: int, live_from: datetime, frames: int, now: datetime) -> Air:
+def listing_at(generation: int, live_from: datetime, frames: int, now: datetime) -> Listing:
     """What is listed of so many frames while more may come."""
     due = max(0, (now - live_from) // SEGMENT + 1)
     segments = min(frames // FRAMES, due)
-    return Air(generation, segments * FRAMES, ended=False, ripe=due >= BEHIND)
+    return Listing(generation, segments * FRAMES, ended=False, ripe=due >= BEHIND)
 
 
-def playlist(air: Air, code: str) -> str:
+def playlist(air: Listing, code: str) -> str:
     """The event playlist (RFC 8216). Segments lie beside it.
 
     To such a list lines may only be added (section 6.2.1). So it doesn't say where to begin by EXT-X-START, which would
@@ -92,7 +92,7 @@ def timestamp(segment: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ByteRange:
     """Some bytes of a blob."""
 
     blob: BlobKey
@@ -100,7 +100,7 @@ class Piece:
     bytes: int
 
 
-def pieces(extents: Sequence[Extent], first: int, frames: int, frame_bytes: int) -> tuple[Piece, ...]:
+def byte_ranges(extents: Sequence[Extent], first: int, frames: int, frame_bytes: int) -> tuple[ByteRange, ...]:
     """The bytes of so many frames from `first` on, of a track whose frames lie in these extents."""
     found = []
     for extent in extents:
@@ -108,5 +108,5 @@ def pieces(extents: Sequence[Extent], first: int, frames: int, frame_bytes: int)
         end = min(first + frames, extent.first + extent.frames)
         if start < end:
             offset = extent.offset + (start - extent.first) * frame_bytes
-            found.append(Piece(extent.blob, offset, (end - start) * frame_bytes))
+            found.append(ByteRange(extent.blob, offset, (end - start) * frame_bytes))
     return tuple(found)

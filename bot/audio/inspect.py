@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio.containers import LEFT_IN, refuse_crafted, sniff, timing, told_length
-from bot.audio.decodable import Standing, stand_in
+from bot.audio.containers import LEFT_IN, read_length, refuse_crafted, sniff, timing
+from bot.audio.decodable import Decodable, make_decodable
 from bot.audio.ffmpeg import FIRST, SHORT_S, Ffmpeg, Source, Tries
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
-from bot.audio.repair import Mended, Told
+from bot.audio.repair import Repair, StatedLength
 from bot.audio.resampling import at_48_khz
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, Samples, Timing
@@ -46,26 +46,26 @@ async def _inspected(path: Path, copy: Path, ffmpeg: Ffmpeg, max_seconds: float,
     found = await _in_turns(_look(path, copy, max_seconds))
     if isinstance(found, ChunkFacts):
         return found
-    stands, exact, told = found
-    container, mended = stands.container, stands.mended
-    source = await ffmpeg.describe(stands.path, container, tries=tries)
+    decodable, exact, stated = found
+    container, repair = decodable.container, decodable.repair
+    source = await ffmpeg.describe(decodable.path, container, tries=tries)
     if source.rate:
         _refuse_odd(source.rate, source.channels)
     bound = _bearable(path, max_seconds, source.rate, source.channels)
-    heard, alike = await _decoded(stands.path, container, ffmpeg, bound, source, tries)
+    heard, alike = await _decoded(decodable.path, container, ffmpeg, bound, source, tries)
     channels = 1 if alike else source.channels
     facts = ChunkFacts(container, exact, heard, sample_rate=source.rate, channels=channels)
-    facts = replace(facts, samples=Samples(heard + mended.silence))
+    facts = replace(facts, samples=Samples(heard + repair.silence))
     if facts.samples > max_seconds * SAMPLE_RATE:
         raise _too_long()
-    return _with_claims(facts if told is None else _compared(facts, told, mended), mended, told)
+    return _with_claims(facts if stated is None else _compared(facts, stated, repair), repair, stated)
 
 
-def _with_claims(facts: ChunkFacts, mended: Mended, told: Told | None) -> ChunkFacts:
+def _with_claims(facts: ChunkFacts, repair: Repair, stated: StatedLength | None) -> ChunkFacts:
     """What is damaged inside, and the length that the file says, where it holds another."""
-    ends = ((hole.at, min(facts.samples, hole.at + hole.samples)) for hole in mended.holes)
+    ends = ((hole.at, min(facts.samples, hole.at + hole.samples)) for hole in repair.holes)
     holes = tuple(Hole(Samples(at), Samples(end - at)) for at, end in ends if at < end)
-    says = mended.claimed or told
+    says = repair.claimed or stated
     off = says is not None and abs(says.samples - facts.samples) > SAMPLE_RATE // 10
     return replace(facts, holes=holes, told=Samples(says.samples) if says is not None and off else None)
 
@@ -79,30 +79,30 @@ def _too_long() -> GiveUp:
     return GiveUp("the chunk is longer than allowed", reason="too_long")
 
 
-def _compared(facts: ChunkFacts, told: Told, mended: Mended) -> ChunkFacts:
+def _compared(facts: ChunkFacts, stated: StatedLength, repair: Repair) -> ChunkFacts:
     """With the length that the container says, where no more than SHORT of that could not be decoded: what is missing
     is noted when it is joined. What a decoder leaves in of the padding does not count. Raises GiveUp (`truncated`)
     where more is missing, unless that was counted, or the end of the file is there: then what it says is wrong. Its
     timing is as good as none then."""
-    lacking = told.samples - facts.samples
-    if _is_padded(facts, told):
-        return replace(facts, samples=Samples(told.samples))
+    lacking = stated.samples - facts.samples
+    if _is_padded(facts, stated):
+        return replace(facts, samples=Samples(stated.samples))
     if lacking <= ROUNDED[facts.timing]:
         return facts
     if lacking <= SHORT:
-        return replace(facts, samples=Samples(told.samples))
-    if mended.counted and lacking < facts.samples:
-        return replace(facts, samples=Samples(told.samples), timing=Timing.ESTIMATED)
-    if facts.container is Container.MP4_AAC or mended.whole:
+        return replace(facts, samples=Samples(stated.samples))
+    if repair.counted and lacking < facts.samples:
+        return replace(facts, samples=Samples(stated.samples), timing=Timing.ESTIMATED)
+    if facts.container is Container.MP4_AAC or repair.whole:
         return replace(facts, timing=Timing.ESTIMATED)
     raise GiveUp("the chunk's file holds less sound than it says", reason="truncated")
 
 
-def _is_padded(facts: ChunkFacts, told: Told) -> bool:
+def _is_padded(facts: ChunkFacts, stated: StatedLength) -> bool:
     """There is a little more sound than the container says, which the decoder should have cut off."""
-    more = facts.samples - told.samples
+    more = facts.samples - stated.samples
     exact = facts.timing is Timing.EXACT
-    return exact and told.unit <= more <= LEFT_IN.get(facts.container, 0)
+    return exact and stated.unit <= more <= LEFT_IN.get(facts.container, 0)
 
 
 def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) -> float:
@@ -112,7 +112,7 @@ def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) 
     return min(max_seconds, max(sparse, path.stat().st_size / SPARSEST))
 
 
-Looked = ChunkFacts | tuple[Standing, Timing, Told | None]
+Looked = ChunkFacts | tuple[Decodable, Timing, StatedLength | None]
 """Everything that can be told without decoding: the facts, or what is decoded, timing and the length that it says."""
 
 
@@ -148,13 +148,13 @@ def _look(path: Path, copy: Path, max_seconds: float) -> Generator[None, None, L
         if container in (Container.OGG_VORBIS, Container.OGG_FLAC):
             file.seek(0)
             yield from walk_pages(file)
-    stands = stand_in(path, copy)
-    if stands.mended.empty:
+    decodable = make_decodable(path, copy)
+    if decodable.repair.empty:
         return ChunkFacts(container, Timing.EXACT, Samples(0), sample_rate=SAMPLE_RATE, channels=1)
-    with stands.path.open("rb") as file:
+    with decodable.path.open("rb") as file:
         refuse_crafted(file, container)
-        exact = Timing.ESTIMATED if stands.mended.doubtful else timing(file, container)
-        return stands, exact, stands.mended.told or told_length(file, container)
+        exact = Timing.ESTIMATED if decodable.repair.doubtful else timing(file, container)
+        return decodable, exact, decodable.repair.expected or read_length(file, container)
 
 
 async def _decoded(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from bot.audio.opus_packets import duration
-from bot.audio.packet_clock import Clock
-from bot.audio.repair import AS_IT_IS, MAX_DAMAGE, MAX_WALKED, Mended, Part, Told, told
+from bot.audio.packet_clock import PacketClock
+from bot.audio.repair import AS_IS, MAX_DAMAGE, MAX_WALKED, Part, Repair, StatedLength, stated_length
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Samples
 
@@ -97,7 +97,7 @@ class Film:
 
     parts: list[Part] = field(default_factory=list)
     track: _Track = field(default_factory=_Track)
-    clock: Clock = field(default_factory=Clock)
+    clock: PacketClock = field(default_factory=PacketClock)
     blocks: int = 0
     others: int = 0
     damaged: bool = False
@@ -167,29 +167,29 @@ class Film:
             elif child.id == 0x4489:
                 self.track.duration = _real(file, child)
 
-    def mended(self) -> Mended:
+    def repair(self) -> Repair:
         if not self.blocks and not self.damaged and self.track.there:
-            return Mended(empty=True)
+            return Repair(empty=True)
         if self.blocks > MAX_WALKED:
-            return AS_IT_IS
+            return AS_IS
         believed, says = self.clock.believed, self._told()
-        return Mended(
+        return Repair(
             parts=tuple(self.parts) if self.damaged else (),
             pauses=tuple(self.clock.pauses) if believed else (),
             sound=Samples(round(self.clock.heard)),
             holes=tuple(self.clock.holes) if believed else (),
-            told=says if self.missing else None,
+            expected=says if self.missing else None,
             claimed=says,
         )
 
-    def _told(self) -> Told | None:
+    def _told(self) -> StatedLength | None:
         samples = self.track.duration * self.track.tick / _SECOND * SAMPLE_RATE - self.track.delay
-        return told(int(samples), SAMPLE_RATE) if 0 < samples < 1 << 40 else None
+        return stated_length(int(samples), SAMPLE_RATE) if 0 < samples < 1 << 40 else None
 
 
-def mend_matroska(file: BinaryIO) -> Mended:
+def repair_matroska(file: BinaryIO) -> Repair:
     """Raises GiveUp (`undecodable`)."""
-    return walk(file).mended()
+    return walk(file).repair()
 
 
 def walk(file: BinaryIO) -> Film:

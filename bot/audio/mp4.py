@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from bot.audio.mp4_boxes import Box, boxes_in, boxes_of, uint
 from bot.audio.mp4_tables import Listed, fragments_of, is_sound, media_scale, track_samples
-from bot.audio.packet_clock import Clock
-from bot.audio.repair import LITTLE_S, Mended, Part, told
+from bot.audio.packet_clock import PacketClock
+from bot.audio.repair import LITTLE_S, Part, Repair, stated_length
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Samples
 
@@ -93,7 +93,7 @@ def _time(file: BinaryIO, headers: Sequence[Box]) -> tuple[int, int] | None:
 # ---- what is there, and what stands around it
 
 
-def mend_mp4(file: BinaryIO) -> Mended:
+def repair_mp4(file: BinaryIO) -> Repair:
     """Raises GiveUp (`truncated`) where samples are missing, or the tables."""
     length = file.seek(0, 2)
     boxes, patches = _found(file, length)
@@ -104,12 +104,12 @@ def mend_mp4(file: BinaryIO) -> Mended:
     fragments = [box for box in boxes if box[0] == b"moof"]
     listed = [track_samples(file, track, length) for track in tracks]
     if not fragments and not any(each.announced for each in listed) and boxes_of(file, movies[:1], b"mvhd"):
-        return Mended(empty=True)
+        return Repair(empty=True)
     sound = next((at for at, track in enumerate(tracks) if is_sound(file, track)), None)
     if sound is None:
-        return Mended(_patched(patches, length))
+        return Repair(_patched(patches, length))
     if len(fragments) > _MAX_FRAGMENTS:
-        return Mended(_patched(patches, length))
+        return Repair(_patched(patches, length))
     if fragments:
         return _of_fragments(file, fragments, movies[0], tracks[sound], _patched(patches, length))
     if listed[sound].missing > LITTLE_S:
@@ -117,13 +117,13 @@ def mend_mp4(file: BinaryIO) -> Mended:
     if _is_wrong(file, movies[0], tracks[sound], listed[sound]):
         claimed = mp4_duration(file)
         patches |= {content - 4: b"free" for _, content, _ in boxes_of(file, movies[:1], b"trak", b"edts")}
-        return Mended(_patched(patches, length), claimed=told(*claimed) if claimed else None)
+        return Repair(_patched(patches, length), claimed=stated_length(*claimed) if claimed else None)
     says, seconds = mp4_duration(file), listed[sound].seconds
     parts, counted = _patched(patches, length), listed[sound].counted
     if says is not None and says[1] and says[0] / says[1] > seconds + _OFF_S:
-        counts = told(int(seconds * 1000), 1000)
-        return Mended(parts, told=counts, claimed=told(*says), doubtful=True, counted=counted)
-    return Mended(parts, counted=counted)
+        counts = stated_length(int(seconds * 1000), 1000)
+        return Repair(parts, expected=counts, claimed=stated_length(*says), doubtful=True, counted=counted)
+    return Repair(parts, counted=counted)
 
 
 def _cut() -> GiveUp:
@@ -247,9 +247,9 @@ def _edits(file: BinaryIO, box: Box) -> Iterator[tuple[int, int]]:
             yield lasts, begins
 
 
-def _of_fragments(file: BinaryIO, fragments: Sequence[Box], movie: Box, track: Box, parts: tuple[Part, ...]) -> Mended:
+def _of_fragments(file: BinaryIO, fragments: Sequence[Box], movie: Box, track: Box, parts: tuple[Part, ...]) -> Repair:
     """Each lists its own samples, and says when they are heard."""
-    clock, missing = Clock(), 0.0
+    clock, missing = PacketClock(), 0.0
     for each in fragments_of(file, fragments, movie, track):
         if parts:
             clock.damaged = True
@@ -261,5 +261,5 @@ def _of_fragments(file: BinaryIO, fragments: Sequence[Box], movie: Box, track: B
     pauses = tuple(clock.pauses) if clock.believed else ()
     holes = tuple(clock.holes) if clock.believed else ()
     sound = Samples(round(clock.heard))
-    says = told(round(sound + missing * SAMPLE_RATE + sum(pause.samples for pause in pauses)), SAMPLE_RATE)
-    return Mended(parts, pauses, sound, holes, told=says, counted=True)
+    says = stated_length(round(sound + missing * SAMPLE_RATE + sum(pause.samples for pause in pauses)), SAMPLE_RATE)
+    return Repair(parts, pauses, sound, holes, expected=says, counted=True)

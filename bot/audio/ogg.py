@@ -23,7 +23,7 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class OggPage:
     flags: int
     granule: int
     serial: int
@@ -49,13 +49,13 @@ class Page:
         """The packet that it begins with, or as much of that as is on it."""
         return self.body[: sum(self.lacing[: self._first_values()])]
 
-    def behind_first(self) -> "Page":
+    def behind_first(self) -> "OggPage":
         """The page without that packet."""
         count = self._first_values()
         body = self.body[sum(self.lacing[:count]) :]
         return replace(self, flags=self.flags & ~CONTINUED, lacing=self.lacing[count:], body=body)
 
-    def shortened(self) -> "Page":
+    def shortened(self) -> "OggPage":
         """With those packets only whose end is in its body, where that is shorter than it should be."""
         end = size = count = 0
         for index, value in enumerate(self.lacing, start=1):
@@ -80,7 +80,7 @@ def checksum(data: bytes) -> int:
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_REVERSED), "big")
 
 
-def read_pages(file: BinaryIO) -> Iterator[Page]:
+def read_pages(file: BinaryIO) -> Iterator[OggPage]:
     """All pages from here to the end. Raises GiveUp: `not_audio` (no page at the start), `truncated`,
     `bad_checksum` (also bytes between pages)."""
     first = True
@@ -92,7 +92,7 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
         yield _page(header, file)
 
 
-def _page(header: bytes, file: BinaryIO) -> Page:
+def _page(header: bytes, file: BinaryIO) -> OggPage:
     if len(header) < HEADER.size:
         raise GiveUp("the last Ogg page is cut off", reason="truncated")
     _, version, flags, granule, serial, number, expected, segments = HEADER.unpack(header)
@@ -102,10 +102,10 @@ def _page(header: bytes, file: BinaryIO) -> Page:
         raise GiveUp("the last Ogg page is cut off", reason="truncated")
     if version != 0 or checksum(header[:22] + bytes(4) + header[26:] + lacing + body) != expected:
         raise GiveUp("the checksum of an Ogg page does not match", reason="bad_checksum")
-    return Page(flags, granule, serial, number, lacing, body)
+    return OggPage(flags, granule, serial, number, lacing, body)
 
 
-def write_page(page: Page) -> bytes:
+def write_page(page: OggPage) -> bytes:
     """The page as bytes, with its checksum."""
     header = HEADER.pack(CAPTURE, 0, page.flags, page.granule, page.serial, page.number, 0, len(page.lacing))
     value = checksum(header + page.lacing + page.body)
@@ -127,7 +127,7 @@ class PacketReader:
         """Forgets the beginning of a packet: what follows is not its end."""
         self._open = None
 
-    def feed(self, page: Page) -> list[bytes]:
+    def feed(self, page: OggPage) -> list[bytes]:
         """The packets that end on this page. The rest of one whose beginning is not here is left out, and one
         longer than any page could hold raises GiveUp (`undecodable`)."""
         ended = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import BinaryIO
 
-from bot.audio.ogg import CAPTURE, HEADER, STRETCH, Page, checksum
+from bot.audio.ogg import CAPTURE, HEADER, STRETCH, OggPage, checksum
 from bot.errors import GiveUp
 
 MOST_WAITING = 1024  # pages: more of them in a row are not missing, the numbers jump
@@ -30,11 +30,11 @@ class Torn:
     """Bytes that are no whole page."""
 
     size: int
-    page: Page | None = None  # what they seem to have been, its body as far as it goes
+    page: OggPage | None = None  # what they seem to have been, its body as far as it goes
     cut: bool = False  # the file ends before that page does
 
 
-def find_pages(file: BinaryIO) -> Iterator[Page | Torn]:
+def find_pages(file: BinaryIO) -> Iterator[OggPage | Torn]:
     """All whole pages from here to the end of the file, and what stands between them. Raises GiveUp (`bad_checksum`)
     where too much seems to be a page and is none."""
     at = file.tell()
@@ -44,7 +44,7 @@ def find_pages(file: BinaryIO) -> Iterator[Page | Torn]:
     begun, seen = at, Torn(0)  # where the bytes begin that are no page, and what they may have been
     while at < end:
         found = _read(file)
-        if isinstance(found, Page):
+        if isinstance(found, OggPage):
             if at > begun:
                 yield Torn(at - begun, seen.page, seen.cut)
             yield found
@@ -94,7 +94,7 @@ def _damaged(torn: Torn) -> GiveUp:
     return GiveUp("the checksum of an Ogg page does not match", reason="bad_checksum")
 
 
-def _read(file: BinaryIO) -> Page | Torn:
+def _read(file: BinaryIO) -> OggPage | Torn:
     """The page that begins here; else what seems to be one (size 0: nothing does)."""
     header = file.read(HEADER.size)
     if not header.startswith(CAPTURE[: len(header)]):
@@ -107,7 +107,7 @@ def _read(file: BinaryIO) -> Page | Torn:
     size = len(header) + len(lacing) + len(body)
     if len(lacing) < segments:
         return Torn(size, cut=True)
-    page = Page(flags, granule, serial, number, lacing, body)
+    page = OggPage(flags, granule, serial, number, lacing, body)
     if len(body) < sum(lacing):
         return Torn(size, page, cut=True)
     whole = version == 0 and checksum(header[:22] + bytes(4) + header[26:] + lacing + body) == expected
@@ -128,10 +128,10 @@ def _next_capture(file: BinaryIO, at: int, end: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedPage:
     """A page in its place in its stream."""
 
-    page: Page
+    page: OggPage
     missing: int = 0  # pages that should stand before it and are not there
     follows: bool = True  # its number is the one after the page before
 
@@ -143,7 +143,7 @@ class InOrder:
     def __init__(self, first: int | None = None) -> None:
         """`first`: the number of the first page; None: the lowest of the first pages is."""
         self._next = first
-        self._waiting: dict[int, Page] = {}
+        self._waiting: dict[int, OggPage] = {}
         self._numbers: list[int] = []  # a heap of those that wait, and of some that did
         self._bytes = 0
         self._seen: OrderedDict[int, tuple[int, int]] = OrderedDict()
@@ -158,26 +158,26 @@ class InOrder:
         """How many pages wait for some before them."""
         return len(self._waiting)
 
-    def put(self, page: Page) -> list[Placed]:
+    def put(self, page: OggPage) -> list[PlacedPage]:
         """The pages whose place is known now."""
         if self._is_known(page):
             return []
         if page.number == self._next:
-            return [self._placed(page), *self._due()]
+            return [self._place(page), *self._due()]
         if page.number in self._waiting or (self._next is not None and self._is_odd(page.number - self._next)):
             before = self.end()
             late = self._next is not None and 0 < self._next - page.number <= MOST_WAITING
             self._next = self._next if late else page.number + 1
-            return [*before, Placed(page, follows=False)]
+            return [*before, PlacedPage(page, follows=False)]
         heappush(self._numbers, page.number)
         self._waiting[page.number] = page
         self._bytes += len(page.body)
         most = MOST_WAITING if self._next is not None else _AT_FIRST
         return self._skip() if len(self._waiting) > most or self._bytes > _WAITING_BYTES else []
 
-    def end(self) -> list[Placed]:
+    def end(self) -> list[PlacedPage]:
         """The pages that still wait for some before them."""
-        placed: list[Placed] = []
+        placed: list[PlacedPage] = []
         while self._waiting:
             placed += self._skip()
         return placed
@@ -186,7 +186,7 @@ class InOrder:
     def _is_odd(ahead: int) -> bool:
         return not 0 < ahead <= MOST_WAITING
 
-    def _skip(self) -> list[Placed]:
+    def _skip(self) -> list[PlacedPage]:
         """Gives up the pages that are due and not there."""
         while (first := heappop(self._numbers)) not in self._waiting:
             pass
@@ -194,21 +194,21 @@ class InOrder:
         odd = missing > MOST_WAITING
         self._next = first
         head, *rest = self._due()
-        return [Placed(head.page, 0 if odd else missing, follows=not missing), *rest]
+        return [PlacedPage(head.page, 0 if odd else missing, follows=not missing), *rest]
 
-    def _due(self) -> list[Placed]:
-        placed: list[Placed] = []
+    def _due(self) -> list[PlacedPage]:
+        placed: list[PlacedPage] = []
         while self._next in self._waiting:
             page = self._waiting.pop(self._next)
             self._bytes -= len(page.body)
-            placed.append(self._placed(page))
+            placed.append(self._place(page))
         return placed
 
-    def _placed(self, page: Page) -> Placed:
+    def _place(self, page: OggPage) -> PlacedPage:
         self._next = page.number + 1
-        return Placed(page)
+        return PlacedPage(page)
 
-    def _is_known(self, page: Page) -> bool:
+    def _is_known(self, page: OggPage) -> bool:
         """The very same page was there a while ago."""
         looks = (page.granule, hash((page.lacing, page.body)))
         if self._seen.get(page.number) == looks:

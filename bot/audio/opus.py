@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import BinaryIO
 
 from bot.audio.ogg import NO_GRANULE, STRETCH
-from bot.audio.opus_clock import Clock, Fill
+from bot.audio.opus_clock import Fill, OpusClock
 from bot.audio.opus_head import Head, usual_head
 from bot.audio.opus_packets import length_of
 from bot.audio.opus_reader import Heard, OpusReader, headers_missing
@@ -32,7 +32,7 @@ class Stream:
     serial: int
     head: Head | None
     known: bool  # the head is that of this stream
-    clock: Clock
+    clock: OpusClock
     first_page: int
     last_page: int
     contiguous: bool = True
@@ -95,7 +95,7 @@ def _walked(reader: OpusReader, streams: list[Stream], max_samples: int) -> Gene
         if heard.stream == len(streams):
             assert reader.serial is not None
             at = heard.placed.page.number
-            clock = Clock(reader.begins)
+            clock = OpusClock(reader.begins)
             streams.append(Stream(reader.serial, reader.head, reader.head_is_its_own, clock, at, at))
         clock = streams[-1].clock
         before = clock.samples

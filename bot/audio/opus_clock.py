@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from bot.audio.ogg_search import Placed
+from bot.audio.ogg_search import PlacedPage
 from bot.audio.opus_packets import MAX_DURATION, is_stereo, length_of
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
@@ -23,7 +23,7 @@ UNIT = 120  # samples: every packet is so many times that long
 FRAME = 960  # samples: what a packet counts that nothing tells the length of, at most
 LONGEST_REST = 60 * SAMPLE_RATE  # samples of silence that the clock may go on for in one place
 MOST_SILENCE = 300 * SAMPLE_RATE  # samples that are put into one chunk
-MOST_GAPS = 10_000
+MOST_FILLS = 10_000
 
 
 class Why(Enum):
@@ -44,7 +44,7 @@ class Fill:
 
 
 @dataclass(slots=True)
-class _Gap:
+class _OpenFill:
     """A fill whose length is known at the end."""
 
     packets: int
@@ -71,7 +71,7 @@ class Counted:
 
 
 @dataclass(slots=True)
-class Clock:
+class OpusClock:
     """Counts the pages of one stream, in their order. `begins`: they follow right behind the headers."""
 
     begins: bool
@@ -92,11 +92,11 @@ class Clock:
     _end: int | None = None  # the same as it was claimed
     _agreed: int = 0  # pages whose packets pass as much time as their granules do
     _disagreed: int = 0
-    _gaps: list[_Gap] = field(default_factory=list)
-    _jump: _Gap | None = None  # that the next page may confirm
+    _open: list[_OpenFill] = field(default_factory=list)
+    _jump: _OpenFill | None = None  # that the next page may confirm
     _steady: bool = True  # the page before agreed
 
-    def add(self, placed: Placed, packets: Sequence[bytes], lost: Sequence[Samples | None] = ()) -> None:
+    def add(self, placed: PlacedPage, packets: Sequence[bytes], lost: Sequence[Samples | None] = ()) -> None:
         """A page with the packets that end on it. `lost`: those behind them that can't be trusted, with what they seem
         to hold. Raises GiveUp (`undecodable`) for sound that is more holes than anything else."""
         page = placed.page
@@ -105,22 +105,22 @@ class Clock:
             return
         begin, first = self.samples, self.packets
         if placed.missing:
-            self._gaps.append(_Gap(first, begin, Why.LOST, pages=placed.missing))
-        gaps = self._counted(packets)
+            self._open.append(_OpenFill(first, begin, Why.LOST, pages=placed.missing))
+        fills = self._counted(packets)
         if lost:
-            gaps.append(_Gap(self.packets, self.samples, Why.LOST, _told(lost), len(lost)))
+            fills.append(_OpenFill(self.packets, self.samples, Why.LOST, _seem_to_hold(lost), len(lost)))
         valid = self.samples - begin
         granule = page.granule if page.granule >= 0 else None
-        span = self._span_to(granule, valid + MAX_DURATION * sum(gap.count for gap in gaps))
-        length = valid + self._shared(gaps, None if placed.missing or span is None else span - valid, ends=page.ends)
-        self._gaps += gaps
-        if len(self._gaps) > MOST_GAPS or self.bad > max(MOST_GAPS, self.packets):
+        span = self._span_to(granule, valid + MAX_DURATION * sum(fill.count for fill in fills))
+        length = valid + self._shared(fills, None if placed.missing or span is None else span - valid, ends=page.ends)
+        self._open += fills
+        if len(self._open) > MOST_FILLS or self.bad > max(MOST_FILLS, self.packets):
             raise GiveUp("the chunk is made of holes", reason="undecodable")
         if placed.missing and span is not None:
-            self._gaps[-1 - len(gaps)].samples = span - length
+            self._open[-1 - len(fills)].samples = span - length
             self._disagreed += span < length
         elif span is not None:
-            self._compare(span, length, _Gap(first, begin, Why.REST), ends=page.ends)
+            self._compare(span, length, _OpenFill(first, begin, Why.REST), ends=page.ends)
         elif granule is not None and self._granule is None:
             self._begin(granule - length - begin)
         self._go_on(granule, span, length)
@@ -157,24 +157,24 @@ class Clock:
 
     # ---- one page
 
-    def _counted(self, packets: Sequence[bytes]) -> list[_Gap]:
+    def _counted(self, packets: Sequence[bytes]) -> list[_OpenFill]:
         """Adds those with sound; gives the places of the others."""
-        gaps: list[_Gap] = []
+        fills: list[_OpenFill] = []
         for packet in packets:
             samples = length_of(packet)
             if samples is None:
                 self.bad += 1
-                if gaps and gaps[-1].packets == self.packets:
-                    gaps[-1].count += 1
+                if fills and fills[-1].packets == self.packets:
+                    fills[-1].count += 1
                 else:
-                    gaps.append(_Gap(self.packets, self.samples, Why.BAD))
+                    fills.append(_OpenFill(self.packets, self.samples, Why.BAD))
                 continue
             self.packets += 1
             self.samples += samples
             self.stereo = self.stereo or is_stereo(packet)
             self._lengths.add(samples)
             self._typical = samples
-        return gaps
+        return fills
 
     def _span_to(self, granule: int | None, most: int) -> int | None:
         """What a page lasts by its granule; None where it is not known where the page begins."""
@@ -184,26 +184,26 @@ class Clock:
             return granule - self._granule
         return granule if self.begins and not self.pages and granule <= most else None
 
-    def _shared(self, gaps: Sequence[_Gap], rest: int | None, *, ends: bool) -> int:
-        """Gives gaps their lengths, and the sum of these: what the page lasts longer than its packets, if that can
+    def _shared(self, fills: Sequence[_OpenFill], rest: int | None, *, ends: bool) -> int:
+        """Gives fills their lengths, and the sum of these: what the page lasts longer than its packets, if that can
         be."""
-        untold = [gap for gap in gaps if gap.samples is None]
-        count = sum(gap.count for gap in untold)
-        rest = None if rest is None else rest - sum(gap.samples or 0 for gap in gaps)
+        untold = [fill for fill in fills if fill.samples is None]
+        count = sum(fill.count for fill in untold)
+        rest = None if rest is None else rest - sum(fill.samples or 0 for fill in fills)
         if count and rest is not None and (0 <= rest <= count * MAX_DURATION or (ends and rest < 0)):
             each = max(0, rest) // count // UNIT * UNIT
         else:
             each = min(self._typical, FRAME)
-        for gap in untold:
-            gap.samples = each * gap.count
-        return sum(gap.samples or 0 for gap in gaps)
+        for fill in untold:
+            fill.samples = each * fill.count
+        return sum(fill.samples or 0 for fill in fills)
 
-    def _compare(self, span: int, length: int, jump: _Gap, *, ends: bool) -> None:
+    def _compare(self, span: int, length: int, jump: _OpenFill, *, ends: bool) -> None:
         """The packets of a page with its granule; a last page may cut its end off (RFC 7845, section 4.4)."""
         if span == length or (ends and 0 <= length - span <= MAX_DURATION):
             self._agreed += 1
             if self._jump is not None:
-                self._gaps.append(self._jump)
+                self._open.append(self._jump)
                 self._disagreed -= 1
             self._jump, self._steady = None, True
             return
@@ -242,33 +242,33 @@ class Clock:
         fills: list[Fill] = []
         holes: list[Hole] = []
         filled, exact = 0, True
-        for gap in sorted(self._gaps, key=lambda gap: gap.packets):
-            told = gap.samples if self._believed(gap, trusted=trusted) else None
+        for fill in sorted(self._open, key=lambda fill: fill.packets):
+            told = fill.samples if self._believed(fill, trusted=trusted) else None
             exact = exact and told is not None
-            samples = min(self._guess(gap) if told is None else told, MOST_SILENCE - filled) // UNIT * UNIT
+            samples = min(self._guess(fill) if told is None else told, MOST_SILENCE - filled) // UNIT * UNIT
             if not samples:
                 continue
-            fills.append(Fill(gap.packets, samples, gap.why))
-            if gap.why is Why.LOST:
-                holes.append(Hole(Samples(gap.at + filled), Samples(samples)))
+            fills.append(Fill(fill.packets, samples, fill.why))
+            if fill.why is Why.LOST:
+                holes.append(Hole(Samples(fill.at + filled), Samples(samples)))
             filled += samples
         return tuple(fills), tuple(holes), exact
 
-    def _believed(self, gap: _Gap, *, trusted: bool) -> bool:
+    def _believed(self, fill: _OpenFill, *, trusted: bool) -> bool:
         """Packets are counted; a clock must be right elsewhere, and say what can be."""
-        if gap.why is not Why.REST and not gap.pages:
+        if fill.why is not Why.REST and not fill.pages:
             return True
-        most = 2 * gap.pages * max(self._longest, MAX_DURATION) if gap.pages else LONGEST_REST
-        return trusted and gap.samples is not None and 0 <= gap.samples <= most
+        most = 2 * fill.pages * max(self._longest, MAX_DURATION) if fill.pages else LONGEST_REST
+        return trusted and fill.samples is not None and 0 <= fill.samples <= most
 
-    def _guess(self, gap: _Gap) -> int:
+    def _guess(self, fill: _OpenFill) -> int:
         """Of a clock that goes on for hours nothing; of missing pages as much as the others hold."""
-        if gap.why is Why.REST or not self.pages:
+        if fill.why is Why.REST or not self.pages:
             return 0
-        return gap.pages * self.samples // self.pages
+        return fill.pages * self.samples // self.pages
 
 
-def _told(lost: Sequence[Samples | None]) -> int | None:
+def _seem_to_hold(lost: Sequence[Samples | None]) -> int | None:
     """What packets seem to hold together."""
     known = [samples for samples in lost if samples is not None]
     return sum(known) if len(known) == len(lost) else None

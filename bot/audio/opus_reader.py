@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import BinaryIO
 
-from bot.audio.ogg import NO_GRANULE, PacketReader, Page
-from bot.audio.ogg_search import InOrder, Placed, Torn, find_pages
+from bot.audio.ogg import NO_GRANULE, OggPage, PacketReader
+from bot.audio.ogg_search import InOrder, PlacedPage, Torn, find_pages
 from bot.audio.opus_head import Head, read_head
 from bot.audio.opus_packets import length_of
 from bot.errors import GiveUp
@@ -36,7 +36,7 @@ class Heard:
     """A page of sound with the packets that end on it."""
 
     stream: int  # 0, and one more for each that begins behind another
-    placed: Placed
+    placed: PlacedPage
     packets: Sequence[bytes]
     lost: Sequence[Samples | None] = ()  # behind these: packets of a damaged page, with what they seem to hold
 
@@ -96,7 +96,7 @@ class OpusReader:
 
     # ---- headers
 
-    def _sound_of(self, page: Page) -> Page | None:
+    def _sound_of(self, page: OggPage) -> OggPage | None:
         """The page without the headers on it; None where there is nothing else."""
         serial = page.serial
         if serial in self._foreign:
@@ -117,7 +117,7 @@ class OpusReader:
             return None
         return left if left is page or left.lacing else None
 
-    def _take_header(self, page: Page) -> None:
+    def _take_header(self, page: OggPage) -> None:
         serial = page.serial
         if page.body.startswith(_TAGS):
             if min(page.lacing) == 255:
@@ -132,7 +132,7 @@ class OpusReader:
 
     # ---- streams
 
-    def _taken(self, page: Page) -> Iterator[Heard]:
+    def _taken(self, page: OggPage) -> Iterator[Heard]:
         """The pages of sound whose place is known now."""
         if self._is_next_stream(page):
             yield from self._given(self._order.end())
@@ -140,7 +140,7 @@ class OpusReader:
         if page.serial == self.serial:
             yield from self._given(self._order.put(page))
 
-    def _is_next_stream(self, page: Page) -> bool:
+    def _is_next_stream(self, page: OggPage) -> bool:
         """It begins when the one before has ended, or its head came behind sound of that. What runs beside is not
         heard, as with other players."""
         if self.serial is None:
@@ -154,12 +154,12 @@ class OpusReader:
         self._foreign.add(page.serial)
         return False
 
-    def _goes_on(self, page: Page) -> bool:
+    def _goes_on(self, page: OggPage) -> bool:
         """Headers in the middle of a stream are those of the next slice, if its numbers run on."""
         self._anew.discard(page.serial)
         return not self._ended and page.number >= self._order.next
 
-    def _begin(self, page: Page) -> None:
+    def _begin(self, page: OggPage) -> None:
         serial = page.serial
         if self.serial is not None and self.serial != serial:
             self._foreign.add(self.serial)
@@ -172,12 +172,12 @@ class OpusReader:
             raise GiveUp("the chunk is made of too many streams", reason="undecodable")
         self._first = True
 
-    def _given(self, places: Sequence[Placed]) -> Iterator[Heard]:
+    def _given(self, places: Sequence[PlacedPage]) -> Iterator[Heard]:
         for placed in places:
             self._note(placed)
             yield Heard(self._stream, placed, self._packets.feed(placed.page))
 
-    def _note(self, placed: Placed) -> None:
+    def _note(self, placed: PlacedPage) -> None:
         if self._first:
             self.begins = placed.page.number <= _FIRST_PAGE or self._is_first(placed.page)
             self._first = False
@@ -185,7 +185,7 @@ class OpusReader:
             self._packets.reset()
         self._ended = self._ended or placed.page.ends
 
-    def _is_first(self, page: Page) -> bool:
+    def _is_first(self, page: OggPage) -> bool:
         """It follows right behind the last header of its stream, or stands on the same page."""
         headers = self._header_pages.get(page.serial)
         return headers is not None and page.number in (headers, headers + 1)
@@ -199,8 +199,8 @@ class OpusReader:
             return
         if page is None or page.serial != self.serial or page.number != self._order.next:
             if torn.cut:  # at least one packet
-                last = Page(0, NO_GRANULE, self.serial, self._order.next - 1, b"", b"")
-                yield Heard(self._stream, Placed(last), (), (None,))
+                last = OggPage(0, NO_GRANULE, self.serial, self._order.next - 1, b"", b"")
+                yield Heard(self._stream, PlacedPage(last), (), (None,))
             return
         for placed in self._order.put(page):
             self._note(placed)

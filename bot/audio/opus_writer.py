@@ -12,7 +12,7 @@ would come too early.
 
 from typing import BinaryIO
 
-from bot.audio.ogg import BEGINS, ENDS, Page, lacing_of, write_page
+from bot.audio.ogg import BEGINS, ENDS, OggPage, lacing_of, write_page
 from bot.audio.opus_head import TAGS, Head
 from bot.audio.opus_packets import CELT, HYBRID, MAX_DURATION, duration, lost, silence, together, well_formed
 from storage.records import Samples
@@ -84,7 +84,7 @@ class OpusWriter:
         self._lacing.clear()
 
     def _write(self, flags: int, body: bytes, lacing: bytes) -> None:
-        self._file.write(write_page(Page(flags, self._granule, self._serial, self._number, lacing, body)))
+        self._file.write(write_page(OggPage(flags, self._granule, self._serial, self._number, lacing, body)))
         self._number += 1
 
 

@@ -15,7 +15,7 @@ _LEAST = SAMPLE_RATE // 10  # samples: a shorter hole is a clock that is not eve
 
 
 @dataclass(slots=True)
-class Clock:
+class PacketClock:
     """Compares how long packets last with when they come; all in samples at 48 kHz."""
 
     delay: float = 0.0  # that a decoder leaves out at the beginning

@@ -15,18 +15,18 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StatedLength:
     """A length at 48 kHz, and how much of it may be due to rounding."""
 
     samples: int
     unit: int  # samples
 
 
-def told(units: int, a_second: int) -> Told | None:
+def stated_length(units: int, a_second: int) -> StatedLength | None:
     """A length in units, of which so many make a second. Nothing where either is 0."""
     if units <= 0 or a_second <= 0:
         return None
-    return Told(-(-units * SAMPLE_RATE // a_second), -(-SAMPLE_RATE // a_second))
+    return StatedLength(-(-units * SAMPLE_RATE // a_second), -(-SAMPLE_RATE // a_second))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ _NOTHING = Samples(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Repair:
     """Without anything in it, the file is decoded as it is."""
 
     parts: tuple[Part, ...] = ()  # the file that is decoded instead
@@ -49,8 +49,8 @@ class Mended:
     sound: Samples = _NOTHING  # around them
     holes: tuple[Hole, ...] = ()  # those of the pauses, and what stands in `parts`, where something is damaged
     empty: bool = False  # a header, and behind it nothing
-    told: Told | None = None  # the length that it should have, where its own bytes don't tell
-    claimed: Told | None = None  # a length that the file says, and that is not so
+    expected: StatedLength | None = None  # the length that it should have, where its own bytes don't tell
+    claimed: StatedLength | None = None  # a length that the file says, and that is not so
     doubtful: bool = False  # what it says of its length is not so: its timing is no more than estimated
     counted: bool = False  # how long it should be is counted, and not only said
     whole: bool = False  # it ends where a frame does: nothing was cut off there, whatever it says of its length
@@ -64,10 +64,10 @@ class Mended:
         return Samples(sum(pause.samples for pause in self.pauses))
 
 
-AS_IT_IS = Mended()
+AS_IS = Repair()
 
 
-def write(file: BinaryIO, parts: tuple[Part, ...], out: BinaryIO) -> None:
+def write_parts(file: BinaryIO, parts: tuple[Part, ...], out: BinaryIO) -> None:
     """The file that stands for a damaged one. Blocking."""
     for part in parts:
         if isinstance(part, bytes):
@@ -80,12 +80,12 @@ def write(file: BinaryIO, parts: tuple[Part, ...], out: BinaryIO) -> None:
             out.write(block)
 
 
-def behind(file: BinaryIO, start: int) -> BinaryIO:
+def from_offset(file: BinaryIO, start: int) -> BinaryIO:
     """The same file without what stands in front of its container."""
-    return _Behind(file, start) if start else file  # type: ignore[return-value]
+    return _FromOffset(file, start) if start else file  # type: ignore[return-value]
 
 
-class _Behind:
+class _FromOffset:
     """Reads a file as if it began later. Only what the walks of this package use."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from bot.audio.repair import LITTLE_S, Mended, Part, Told, told
+from bot.audio.repair import LITTLE_S, Part, Repair, StatedLength, stated_length
 from bot.errors import GiveUp
 
 _MOST = 0x7F000000  # bytes; a size above says nothing: no chunk is so long
@@ -22,7 +22,7 @@ _MAX_FORM = 4096  # bytes
 _TO_THE_END = -1
 
 
-def mend_wav(file: BinaryIO) -> Mended:
+def repair_wav(file: BinaryIO) -> Repair:
     """Raises GiveUp (`truncated`)."""
     form = b""
     long: int | None = None
@@ -45,17 +45,17 @@ def mend_wav(file: BinaryIO) -> Mended:
         raise _cut()
     there, says = _counted(file, *data, _bytes_a_second(form), "<I")
     if not there:
-        return Mended(empty=True)
+        return Repair(empty=True)
     given = _given(file, *data)
     if there == (data[1] if odd else given):
-        return Mended(told=says)
+        return Repair(expected=says)
     start = b"WAVEfmt " + struct.pack("<I", len(form)) + form + bytes(len(form) % 2) + b"data"
     header = b"RIFF" + struct.pack("<I", len(start) + 4 + there) + start + struct.pack("<I", there)
-    claimed = told(data[1], _bytes_a_second(form)) if data[1] <= _MOST else None
-    return Mended(parts=(header, (data[0], data[0] + there)), told=says, claimed=claimed)
+    claimed = stated_length(data[1], _bytes_a_second(form)) if data[1] <= _MOST else None
+    return Repair(parts=(header, (data[0], data[0] + there)), expected=says, claimed=claimed)
 
 
-def mend_caf(file: BinaryIO) -> Mended:
+def repair_caf(file: BinaryIO) -> Repair:
     """Raises GiveUp (`truncated`)."""
     description, table = b"", False
     for name, at, size in _parts(file, 8, ">q"):
@@ -65,13 +65,13 @@ def mend_caf(file: BinaryIO) -> Mended:
         elif name == b"pakt":
             table = True
         elif name == b"data":
-            return _mended_caf(file, description, at + 4, size - 4, table=table)
+            return _repaired_caf(file, description, at + 4, size - 4, table=table)
     if len(description) < 32 or file.seek(0, 2) < 8:
         raise _cut()
-    return Mended(empty=True)  # a recorder that ended before there was any sound
+    return Repair(empty=True)  # a recorder that ended before there was any sound
 
 
-def _mended_caf(file: BinaryIO, description: bytes, at: int, size: int, *, table: bool) -> Mended:
+def _repaired_caf(file: BinaryIO, description: bytes, at: int, size: int, *, table: bool) -> Repair:
     """`size`: of the sound, without the number in front of it."""
     if len(description) < 32:
         raise _cut()
@@ -81,20 +81,20 @@ def _mended_caf(file: BinaryIO, description: bytes, at: int, size: int, *, table
     a_second = int(rate * packet / max(1, frames)) if 0 < rate < 1 << 20 else 0
     there, says = _counted(file, at, size, a_second, ">q")
     if not there:
-        return Mended(empty=True)
+        return Repair(empty=True)
     if there == _given(file, at, size):
-        return Mended(told=says)
+        return Repair(expected=says)
     parts: tuple[Part, ...] = ((0, at - 12), struct.pack(">q", there + 4), (at - 4, at + there))
-    return Mended(parts=parts, told=says, claimed=told(size, a_second) if size <= _MOST else None)
+    return Repair(parts=parts, expected=says, claimed=stated_length(size, a_second) if size <= _MOST else None)
 
 
-def _listed_caf(file: BinaryIO, at: int, size: int, *, table: bool) -> Mended:
+def _listed_caf(file: BinaryIO, at: int, size: int, *, table: bool) -> Repair:
     left = file.seek(0, 2) - at
     if size >= 0 and not table:
         table = any(name == b"pakt" for name, _, _ in _parts(file, at + size, ">q"))
     if size > left or not table:
         raise _cut()
-    return Mended(empty=left <= 0)
+    return Repair(empty=left <= 0)
 
 
 def _cut() -> GiveUp:
@@ -136,7 +136,7 @@ def _given(file: BinaryIO, at: int, size: int) -> int:
     return size if 0 < size <= left else left
 
 
-def _counted(file: BinaryIO, at: int, size: int, a_second: int, order: str) -> tuple[int, Told | None]:
+def _counted(file: BinaryIO, at: int, size: int, a_second: int, order: str) -> tuple[int, StatedLength | None]:
     """How many bytes of sound there are, and how long it should be if a few are missing. Raises GiveUp (`truncated`)
     where more are."""
     left = file.seek(0, 2) - at
@@ -149,7 +149,7 @@ def _counted(file: BinaryIO, at: int, size: int, a_second: int, order: str) -> t
         return left, None
     if left <= 0 or size - left > a_second * LITTLE_S:
         raise _cut()
-    return left, told(size, a_second)
+    return left, stated_length(size, a_second)
 
 
 def _is_behind_sound(file: BinaryIO, at: int, order: str) -> bool:

@@ -20,7 +20,7 @@ AHEAD = 2  # frames
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedPiece:
     """One piece on the grid."""
 
     identity: str | None
@@ -42,7 +42,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken(Span):
+class Reused(Span):
     """Frames of the new track that are those of the old one from `origin` on."""
 
     origin: int
@@ -54,50 +54,50 @@ def identity(cut: Cut) -> str:
     return hashlib.sha256(cut.key.encode() + cut.gains).hexdigest()
 
 
-def settled(samples: int) -> int:
+def settled_frames(samples: int) -> int:
     """How many frames no later sound can change, of a track that is `samples` long so far."""
     return max(0, (samples - LIMITER_REACH) // FRAME - AHEAD)
 
 
-def placed(cuts: Sequence[Cut]) -> tuple[Placed, ...]:
+def place_pieces(cuts: Sequence[Cut]) -> tuple[PlacedPiece, ...]:
     """Pieces in a row. One that is not decided yet is like no other."""
     ends = accumulate(cut.samples for cut in cuts)
     return tuple(
-        Placed(identity(cut) if cut.gains is not None else None, Samples(end - cut.samples), Samples(end))
+        PlacedPiece(identity(cut) if cut.gains is not None else None, Samples(end - cut.samples), Samples(end))
         for cut, end in zip(cuts, ends, strict=True)
     )
 
 
-def taken(old: Sequence[Placed], made: Sequence[Span], new: Sequence[Placed]) -> tuple[Taken, ...]:
+def reusable(old: Sequence[PlacedPiece], made: Sequence[Span], new: Sequence[PlacedPiece]) -> tuple[Reused, ...]:
     """Which frames of the new track are there already, given those that were `made` of the old one."""
-    found = []
+    spans = []
     reached = 0
-    for stretch in _stretches(old, new):
+    for stretch in _common_stretches(old, new):
         shift = stretch.shift // FRAME
         for span in made:
             first = max(reached, stretch.first_frame, span.first + shift)
             end = min(stretch.last_frame, span.end + shift)
             if first < end:
-                found.append(Taken(first, end - first, first - shift))
+                spans.append(Reused(first, end - first, first - shift))
                 reached = end
-    return tuple(found)
+    return tuple(spans)
 
 
-def holes(made: Sequence[Span], wanted: int) -> tuple[Span, ...]:
+def missing_spans(made: Sequence[Span], wanted: int) -> tuple[Span, ...]:
     """Which of the first `wanted` frames are not among those that were made."""
-    found = []
+    spans = []
     reached = 0
     for span in sorted(made, key=lambda span: span.first):
         if reached < min(span.first, wanted):
-            found.append(Span(reached, min(span.first, wanted) - reached))
+            spans.append(Span(reached, min(span.first, wanted) - reached))
         reached = max(reached, span.end)
     if reached < wanted:
-        found.append(Span(reached, wanted - reached))
-    return tuple(found)
+        spans.append(Span(reached, wanted - reached))
+    return tuple(spans)
 
 
 @dataclass(slots=True)
-class _Stretch:
+class _CommonStretch:
     """Pieces that follow one another in both tracks, `shift` samples later in the new one."""
 
     start: int
@@ -114,16 +114,16 @@ class _Stretch:
     @property
     def last_frame(self) -> int:
         """One behind the last that hears nothing from after it."""
-        return settled(self.end)
+        return settled_frames(self.end)
 
 
-def _stretches(old: Sequence[Placed], new: Sequence[Placed]) -> list[_Stretch]:
+def _common_stretches(old: Sequence[PlacedPiece], new: Sequence[PlacedPiece]) -> list[_CommonStretch]:
     """In the order of the new track. A piece is looked for behind its predecessor first, then in its first place."""
     places: dict[str | None, list[int]] = {}
     for index, piece in enumerate(old):
         if piece.identity is not None:
             places.setdefault(piece.identity, []).append(index)
-    found: list[_Stretch] = []
+    spans: list[_CommonStretch] = []
     expected = 0
     for piece in new:
         where = places.get(piece.identity)
@@ -133,8 +133,8 @@ def _stretches(old: Sequence[Placed], new: Sequence[Placed]) -> list[_Stretch]:
         index = expected if expected < len(old) and old[expected].identity == piece.identity else where[0]
         shift = piece.start - old[index].start
         expected = index + 1
-        if found and found[-1].end == piece.start and found[-1].shift == shift:
-            found[-1].end = piece.end
+        if spans and spans[-1].end == piece.start and spans[-1].shift == shift:
+            spans[-1].end = piece.end
         elif shift % FRAME == 0:
-            found.append(_Stretch(piece.start, piece.end, shift))
-    return found
+            spans.append(_CommonStretch(piece.start, piece.end, shift))
+    return spans

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.audio.ogg import BEGINS, ENDS, NO_GRANULE, PacketReader, Page, lacing_of, read_pages, write_page
+from bot.audio.ogg import BEGINS, ENDS, NO_GRANULE, OggPage, PacketReader, lacing_of, read_pages, write_page
 from storage.records import SAMPLE_RATE, DurationMs, Samples, to_ms
 
 PACKET = Samples(960)  # 20 ms
@@ -96,7 +96,7 @@ class Run:
 
     def _page(self, number: int, granule: int, flags: int, *packets: bytes) -> bytes:
         lacing = b"".join(map(lacing_of, packets))
-        return write_page(Page(flags, granule, self.serial, number, lacing, b"".join(packets)))
+        return write_page(OggPage(flags, granule, self.serial, number, lacing, b"".join(packets)))
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from hashlib import sha256
 from aiohttp import web
 
 from bot.audio import hls
-from bot.audio.hls import Air
+from bot.audio.hls import Listing
 from bot.web import respond
 from bot.web.access import Access, Family
 from bot.web.caches import Made
@@ -60,7 +60,7 @@ class Live:
         self._tuner = tuner
         self._streams = streams
         self._clock = clock
-        self._texts: Made[tuple[str, Air], Text] = Made(CACHE_BYTES, lambda text: text.weight)
+        self._texts: Made[tuple[str, Listing], Text] = Made(CACHE_BYTES, lambda text: text.weight)
 
     async def answer(
         self, request: web.BaseRequest, access: Access, name: str, again: Again
@@ -119,11 +119,11 @@ class Live:
         return respond.content(request, body, file, respond.OF_FAMILY[access.claim.family], {"Content-Type": AUDIO})
 
 
-async def _written(air: Air, code: str) -> Text:
+async def _written(air: Listing, code: str) -> Text:
     """Off the loop: that of six hours has 3,600 segments."""
     return await asyncio.to_thread(_write, air, code)
 
 
-def _write(air: Air, code: str) -> Text:
+def _write(air: Listing, code: str) -> Text:
     plain = hls.playlist(air, code).encode()
     return Text(plain, gzip.compress(plain, COMPRESSION, mtime=0), sha256(plain).hexdigest())

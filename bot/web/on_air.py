@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot.audio import hls
-from bot.audio.hls import Air
+from bot.audio.hls import Listing
 from bot.audio.render import Form
-from bot.audio.track import settled
+from bot.audio.track import settled_frames
 from bot.web import files
 from bot.web.access import Access, may_hear_it
 from bot.web.caches import Memo
@@ -36,13 +36,13 @@ class OnAir:
     def frame_bytes(self) -> int:
         return _frame_bytes(self.track)
 
-    def at(self, now: datetime) -> Air:
+    def at(self, now: datetime) -> Listing:
         """As players may have it."""
         if self.finished is not None:
-            return Air(self.track.generation, self.frames, ended=True)
+            return Listing(self.track.generation, self.frames, ended=True)
         if self.track.live_from is None:
-            return Air(self.track.generation, 0, ended=False)
-        return hls.on_air(self.track.generation, self.track.live_from, self.frames, now)
+            return Listing(self.track.generation, 0, ended=False)
+        return hls.listing_at(self.track.generation, self.track.live_from, self.frames, now)
 
 
 class Tuner:
@@ -76,25 +76,25 @@ class Tuner:
     async def frames(self, found: OnAir, segment: int, count: int) -> bytes | None:
         """The first so many frames of a segment; None if they are not where they were: look again."""
         body = bytearray()
-        for piece in await self._pieces(found, segment * hls.FRAMES, count):
+        for part in await self._byte_ranges(found, segment * hls.FRAMES, count):
             try:
-                file = await self._files.open(piece.blob)
+                file = await self._files.open(part.blob)
             except OSError:
                 return None
             try:
-                body += await files.read(file, piece.offset, piece.bytes)
+                body += await files.read(file, part.offset, part.bytes)
             except OSError:
                 return None
             finally:
                 self._files.done(file)
         return bytes(body) if len(body) == count * found.frame_bytes else None
 
-    async def _pieces(self, found: OnAir, first: int, count: int) -> tuple[hls.Piece, ...]:
+    async def _byte_ranges(self, found: OnAir, first: int, count: int) -> tuple[hls.ByteRange, ...]:
         if found.finished is not None:
-            return hls.pieces([found.finished], first, count, found.frame_bytes)
+            return hls.byte_ranges([found.finished], first, count, found.frame_bytes)
         async with self._store.read() as db:
             extents = await tracks.extents_of(db, found.recording.id, first, first + count)
-        return hls.pieces(extents, first, count, found.frame_bytes)
+        return hls.byte_ranges(extents, first, count, found.frame_bytes)
 
     async def _read(self, code: str) -> OnAir | None:
         async with self._store.read() as db:
@@ -126,7 +126,7 @@ def _to_come(recording: Recording) -> Track:
 
 def _is_all_of(begin: Extent, frames: int, episode: Episode) -> bool:
     """Whether the track is what the episode was made of, and lies there: while it heals, only parts of it do."""
-    return begin.blob == episode.blob and begin.frames == frames == settled(episode.samples)
+    return begin.blob == episode.blob and begin.frames == frames == settled_frames(episode.samples)
 
 
 def _frame_bytes(track: Track) -> int:

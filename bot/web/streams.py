@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
-from bot.audio.hls import BEHIND, SEGMENT, Air
+from bot.audio.hls import BEHIND, SEGMENT, Listing
 from bot.web import respond
 from bot.web.access import Access, Verdict
 from bot.web.connections import Transferring
@@ -138,13 +138,13 @@ class _Place:
     next_at: datetime
     segment: int = -1  # to be sent next; none before it begins
 
-    def due(self, air: Air, now: datetime) -> int:
+    def due(self, air: Listing, now: datetime) -> int:
         """How many frames are to be sent now."""
         if self.segment < 0 and air.segments and air.ripe:
             self.segment = max(0, air.segments - BEHIND)
         return air.frames_of(self.segment) if self.segment >= 0 and self.next_at <= now else 0
 
-    def is_behind(self, air: Air) -> bool:
+    def is_behind(self, air: Listing) -> bool:
         """All was sent that there ever is."""
         return air.ended and self.segment >= air.segments
 

@@ -140,7 +140,7 @@ class Fetching:
             await self._refuse_when_out(recording)
             await self._refuse_when_full(recording)
             looks = first or chunk.state not in JUDGED
-            if looks and (chunk.answer or "").startswith(OVER_LIMIT) and self._ffmpeg.tries_again:
+            if looks and (chunk.answer or "").startswith(OVER_LIMIT) and self._ffmpeg.retrying:
                 raise TryLater("another chunk is tried again", after_s=ASK_AGAIN_AFTER.total_seconds())
             fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
             last = _known(chunk, fetched)

@@ -20,12 +20,12 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.hls import scheduled
+from bot.audio.hls import first_due
 from bot.audio.leveller import LevelState
 from bot.audio.mp3 import FRAME
 from bot.audio.plan import PRE_ROLL, Piece
 from bot.audio.render import Form, Rendered, Rendering, Warm, layout
-from bot.audio.track import Span, Taken, holes, placed, settled, taken
+from bot.audio.track import Reused, Span, missing_spans, place_pieces, reusable, settled_frames
 from bot.errors import TryLater
 from bot.settings import Settings
 from bot.worker.pieces import piece_of
@@ -118,8 +118,8 @@ class Tracks:
         Raises TryLater when ffmpeg fails or hangs, StoreError, OSError for the disk's.
         """
         whole = await self._laid_out(recording, pieces, channels)
-        wanted = settled(sum(piece.samples for piece in pieces))
-        for hole in holes(whole.spans, wanted):
+        wanted = settled_frames(sum(piece.samples for piece in pieces))
+        for hole in missing_spans(whole.spans, wanted):
             first = hole.first
             while first < hole.end:
                 frames = _some(whole.cuts, first, hole.end)
@@ -146,7 +146,7 @@ class Tracks:
         """The frames behind those that are settled, to the end of the sound."""
         self._kept.drop(recording_id)
         rendering = self._rendering(whole, pieces)
-        first = settled(sum(piece.samples for piece in pieces))
+        first = settled_frames(sum(piece.samples for piece in pieces))
         made = await rendering.make(first, None, out, self._warm.get(recording_id))
         if rendering.decided:  # pieces of a few milliseconds at the end
             async with self._store.write() as db:
@@ -243,8 +243,8 @@ class Tracks:
 
     async def _scheduled(self, db: Connection, whole: Whole, now: datetime) -> Whole:
         """With its place on the clock: its last piece came now."""
-        before = settled(sum(cut.samples for cut in whole.cuts[:-1]))
-        track = replace(whole.track, live_from=scheduled(whole.track.live_from, before, now))
+        before = settled_frames(sum(cut.samples for cut in whole.cuts[:-1]))
+        track = replace(whole.track, live_from=first_due(whole.track.live_from, before, now))
         if track != whole.track:
             await tracks.save(db, track)
         return replace(whole, track=track)
@@ -267,7 +267,7 @@ class Tracks:
         new = layout(pieces, old.form)
         kept = _matched(old.cuts, new)
         cuts = [_decided_as(old.cuts[kept[cut.ordinal]], cut) if cut.ordinal in kept else cut for cut in new]
-        found = taken(placed(old.cuts), old.spans, placed(cuts))
+        found = reusable(place_pieces(old.cuts), old.spans, place_pieces(cuts))
         episode = await archive.episode(db, recording.id)
         finished = episode.blob if episode else None  # goes as a whole when the next one is made
         extents = [
@@ -353,7 +353,7 @@ def _matched(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
     return found
 
 
-def _places(old: Sequence[Extent], wanted: Taken, size: int) -> list[Extent]:
+def _places(old: Sequence[Extent], wanted: Reused, size: int) -> list[Extent]:
     """Where frames that are taken over lie."""
     found = []
     shift = wanted.first - wanted.origin
@@ -369,5 +369,5 @@ def _places(old: Sequence[Extent], wanted: Taken, size: int) -> list[Extent]:
 def _some(cuts: Sequence[Cut], first: int, end: int) -> int:
     """How many frames of a hole to make at once: whole pieces, some minutes of them."""
     borders = [*accumulate(cut.samples for cut in cuts)]
-    enough = bisect_left(borders, first + -(-AT_ONCE // FRAME), key=settled)
-    return min(settled(borders[enough]) if enough < len(borders) else end, end) - first
+    enough = bisect_left(borders, first + -(-AT_ONCE // FRAME), key=settled_frames)
+    return min(settled_frames(borders[enough]) if enough < len(borders) else end, end) - first

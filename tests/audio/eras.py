@@ -8,15 +8,15 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bot.audio.ogg import Page, read_pages, write_page
+from bot.audio.ogg import OggPage, read_pages, write_page
 
 
 @dataclass(frozen=True)
 class Parts:
     """A healthy chunk, taken apart."""
 
-    headers: tuple[Page, ...]
-    sound: tuple[Page, ...]
+    headers: tuple[OggPage, ...]
+    sound: tuple[OggPage, ...]
 
     @property
     def serial(self) -> int:
@@ -28,14 +28,14 @@ def parts(chunk: bytes) -> Parts:
     return Parts(pages[:2], pages[2:])
 
 
-def joined(*pages: Iterable[Page]) -> bytes:
+def joined(*pages: Iterable[OggPage]) -> bytes:
     return b"".join(write_page(page) for each in pages for page in each)
 
 
 def headers_of_the_run_before(chunks: Sequence[bytes]) -> list[bytes]:
     """2022-10-20 to 2022-11-25: in front of a resumed run's first chunk both headers, of the others the old ones."""
     made = []
-    old: tuple[Page, ...] = ()
+    old: tuple[OggPage, ...] = ()
     for chunk, first in _with_firsts(chunks):
         if first:
             made.append(joined(old, chunk.headers, chunk.sound))
@@ -77,5 +77,5 @@ def tailed(chunks: Sequence[bytes]) -> list[bytes]:
     """The stop fell on the end of a page: the page that ends the run has no packets, and is a chunk by itself."""
     last = parts(chunks[-1])
     *sound, end = last.sound
-    tail = Page(4, -1, end.serial, end.number + 1, b"", b"")
+    tail = OggPage(4, -1, end.serial, end.number + 1, b"", b"")
     return [*chunks[:-1], joined(last.headers, sound, [replace(end, flags=0)]), joined(last.headers, [tail])]

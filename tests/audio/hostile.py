@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.audio.mp3 import read_header
-from bot.audio.ogg import Page, lacing_of, write_page
+from bot.audio.ogg import OggPage, lacing_of, write_page
 from tests.audio.sounds import ADTS, FLAC, M4A, MP3, WAV, Studio, signal
 from tests.audio.test_opus import HEAD, page
 
@@ -225,7 +225,7 @@ def ogg_packets(packets: list[bytes], start: int = 1) -> list[bytes]:
         lacing = lacing_of(packet)
         for at in range(0, len(lacing), 255):
             part = packet[255 * at : 255 * (at + 255)]
-            pages.append(write_page(Page(bool(at), 0, 5, start + len(pages), lacing[at : at + 255], part)))
+            pages.append(write_page(OggPage(bool(at), 0, 5, start + len(pages), lacing[at : at + 255], part)))
     return pages
 
 
@@ -323,9 +323,9 @@ def cover_in_opus(_: Kit) -> bytes:
     """Spread over as many pages as a header may have."""
     size = 255 * 255
     whole, rest = b"\xff" * 255, COVER // size
-    parts = [write_page(Page(0, -1, 5, 1, whole, (b"OpusTags" + bytes(size))[:size]))]
-    parts += [write_page(Page(1, -1, 5, 2 + n, whole, bytes(size))) for n in range(rest)]
-    parts += [write_page(Page(1, 0, 5, 2 + rest, b"\0", b""))]
+    parts = [write_page(OggPage(0, -1, 5, 1, whole, (b"OpusTags" + bytes(size))[:size]))]
+    parts += [write_page(OggPage(1, -1, 5, 2 + n, whole, bytes(size))) for n in range(rest)]
+    parts += [write_page(OggPage(1, 0, 5, 2 + rest, b"\0", b""))]
     sound = [page([LONG] * 9, 3 + rest, 9 * 5760)]
     return b"".join([page([HEAD], 0, 0, flags=2), *parts, *sound])
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.containers import told_length
+from bot.audio.containers import read_length
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Sound
-from bot.audio.repair import Told
+from bot.audio.repair import StatedLength
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Timing
 from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Pcm, Studio, lag, signal
@@ -143,17 +143,17 @@ def boxes(draw: st.DrawFn) -> bytes:
 @given(boxes(), st.sampled_from([Container.MP4_AAC, Container.FLAC, Container.MP3]))
 def test_what_a_hostile_header_says(data: bytes, container: Container) -> None:
     """A length or nothing, never a crash."""
-    told = told_length(io.BytesIO(data), container)
-    assert told is None or told.samples > 0
+    length = read_length(io.BytesIO(data), container)
+    assert length is None or length.samples > 0
 
 
 def test_an_edit_list_of_many_edits_says_nothing(studio: Studio) -> None:
     """How long the sound is then would take more than a sum; one edit tells it."""
     data = studio.record("a", signal(LENGTH), M4A).read_bytes()
-    assert told_length(io.BytesIO(data), Container.MP4_AAC) == Told(LENGTH, 1)
+    assert read_length(io.BytesIO(data), Container.MP4_AAC) == StatedLength(LENGTH, 1)
     at = data.index(b"elst") + 8
     many = data[:at] + (2).to_bytes(4, "big") + data[at + 4 :]
-    assert told_length(io.BytesIO(many), Container.MP4_AAC) is None
+    assert read_length(io.BytesIO(many), Container.MP4_AAC) is None
 
 
 def damaged(path: Path, begin: float, end: float) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.audio.ogg import Page
+from bot.audio.ogg import OggPage
 from bot.audio.plan import Mismatch, Piece, Silence, Sound
 from bot.errors import GiveUp
 from bot.recording.ledger import Ledger, lay_out
@@ -100,7 +100,7 @@ async def test_a_microphone_that_changed_at_the_resume(ffmpeg: Ffmpeg, tmp_path:
     first, second = files("plain")[:3], files("plain")[3:]
     old, tags = parts(first[0]).headers
     body = old.body[:12] + struct.pack("<I", 96_000) + old.body[16:]
-    other = Page(old.flags, old.granule, old.serial, old.number, old.lacing, body)
+    other = OggPage(old.flags, old.granule, old.serial, old.number, old.lacing, body)
     changed = [joined([other, tags], parts(chunk).sound) for chunk in first]
     broken = await recorded(counted(headers_of_the_run_before([*changed, *second])), tmp_path / "broken", ffmpeg)
     healthy = await recorded(counted(files("plain")), tmp_path / "healthy", ffmpeg)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bot.audio.ffmpeg as ffmpeg_module
-from bot.audio.child import Limits, Places, running
+from bot.audio.child import Limits, Slots, running
 from bot.audio.ffmpeg import BOTH, Ffmpeg, Source
 from bot.errors import ConfigError, GiveUp, LimitHit, TryLater
 from storage.records import Container
@@ -173,15 +173,15 @@ async def test_what_hit_a_limit_is_heard_whole_the_second_time(studio: Studio, f
 
 async def test_another_try_waits_for_everybody_else() -> None:
     """It begins when nobody works or waits; who comes then has the other place, and a third one is sent away."""
-    places, order, begun = Places(), list[str](), asyncio.Event()
+    slots, order, begun = Slots(), list[str](), asyncio.Event()
 
     async def usual(gate: asyncio.Event) -> None:
-        async with places.one():
+        async with slots.first():
             order.append("usual")
             await gate.wait()
 
     async def another(gate: asyncio.Event) -> None:
-        async with places.again():
+        async with slots.retry():
             order.append("again")
             begun.set()
             await gate.wait()

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.containers import DEMUXERS, find, mend, refuse_crafted, timing, told_length
+from bot.audio.containers import DEMUXERS, find, find_repair, read_length, refuse_crafted, timing
 from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.ogg import read_pages
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import opus_facts
 from bot.audio.opus_reader import OpusReader
 from bot.audio.packet_clock import MAX_PAUSES
-from bot.audio.repair import behind, write
+from bot.audio.repair import from_offset, write_parts
 from bot.errors import GiveUp
 from storage.records import Container
 from tests.audio.hostile import Movie, adts, frame, id3, opus, wav
@@ -126,22 +126,22 @@ def look(file: io.BytesIO) -> None:
     """As a chunk is looked into before ffmpeg gets it."""
     container, start = find(file)
     assert container in DEMUXERS
-    walk(behind(file, start), container)
+    walk(from_offset(file, start), container)
 
 
 def walk(file: BinaryIO, container: Container) -> None:
     with suppress(GiveUp):
-        mended = mend(file, container)
+        repair = find_repair(file, container)
         out = io.BytesIO()
-        write(file, mended.parts, out)
+        write_parts(file, repair.parts, out)
         assert len(out.getvalue()) <= 2 * file.seek(0, 2) + 1000
-        assert 0 <= mended.silence <= MAX_PAUSES
-        assert not (mended.empty and mended.parts)
+        assert 0 <= repair.silence <= MAX_PAUSES
+        assert not (repair.empty and repair.parts)
     with suppress(GiveUp):
         refuse_crafted(file, container)
     timing(file, container)
-    told = told_length(file, container)
-    assert told is None or told.samples >= 0
+    length = read_length(file, container)
+    assert length is None or length.samples >= 0
 
 
 def bounded(read: Callable[[io.BytesIO], Any], data: bytes) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from mutagen.id3 import ID3
 
 from bot.audio import hls
-from bot.audio.hls import BEHIND, FRAMES, SEGMENT, Air, Piece
-from bot.audio.track import settled
+from bot.audio.hls import BEHIND, FRAMES, SEGMENT, ByteRange, Listing
+from bot.audio.track import settled_frames
 from storage.records import BlobKey, Extent
 from tests.clock import Clock
 
@@ -23,7 +23,7 @@ A, B, C = (BlobKey(letter * 64) for letter in "abc")
 def at(seconds: float, live_from: float = 0, frames: int = 100 * FRAMES) -> int:
     """How many segments are listed so many seconds after the start."""
     now = START + timedelta(seconds=seconds)
-    return hls.on_air(0, START + timedelta(seconds=live_from), frames, now).segments
+    return hls.listing_at(0, START + timedelta(seconds=live_from), frames, now).segments
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_one_segment_each_six_seconds(seconds: float, listed: int) -> None:
 def test_it_is_ripe_when_four_are_due(frames: int) -> None:
     """Whether they are there or not: of what is short there may never be more."""
     looks = [START + timedelta(seconds=seconds) for seconds in (0, 17.9, 18, 600)]
-    assert [hls.on_air(0, START, frames, now).ripe for now in looks] == [False, False, True, True]
+    assert [hls.listing_at(0, START, frames, now).ripe for now in looks] == [False, False, True, True]
 
 
 def test_a_segment_that_is_not_whole_is_not_listed() -> None:
@@ -49,19 +49,19 @@ def test_a_segment_that_is_not_whole_is_not_listed() -> None:
 
 def test_the_first_sound_starts_the_clock() -> None:
     """The first segment is due when the first chunk comes."""
-    assert hls.scheduled(None, 0, START) == START
+    assert hls.first_due(None, 0, START) == START
 
 
 def test_sound_in_time_moves_nothing() -> None:
     """A chunk that comes before the list runs dry is listed where it was expected."""
     now = START + timedelta(seconds=115)
-    assert hls.scheduled(START, 20 * FRAMES, now) == START
+    assert hls.first_due(START, 20 * FRAMES, now) == START
 
 
 def test_late_sound_moves_all_that_follows() -> None:
     """When the list ran dry its next segment is due at once, and those behind it each six seconds from then on."""
     now = START + timedelta(seconds=130)
-    moved = hls.scheduled(START, 20 * FRAMES, now)
+    moved = hls.first_due(START, 20 * FRAMES, now)
     assert moved == START + timedelta(seconds=10)
     assert at(130, 10) == 21
     assert at(135.9, 10) == 21
@@ -71,8 +71,8 @@ def test_late_sound_moves_all_that_follows() -> None:
 def test_after_an_outage_the_air_catches_up() -> None:
     """When far more is there than was listed, all but what came last is listed at once."""
     now = START + timedelta(seconds=60)
-    moved = hls.scheduled(START, 100 * FRAMES, now)
-    assert hls.on_air(0, moved, 120 * FRAMES, now).segments == 101
+    moved = hls.first_due(START, 100 * FRAMES, now)
+    assert hls.listing_at(0, moved, 120 * FRAMES, now).segments == 101
 
 
 @given(
@@ -88,10 +88,10 @@ def test_the_list_only_grows(chunks: list[tuple[int, float]], looks: list[float]
     for moment, frames in sorted([*events, *((look, 0) for look in looks)]):
         now = START + timedelta(seconds=moment)
         if frames:
-            live_from = hls.scheduled(live_from, there, now)
+            live_from = hls.first_due(live_from, there, now)
             there += frames
         if live_from is not None:
-            segments = hls.on_air(0, live_from, there, now).segments
+            segments = hls.listing_at(0, live_from, there, now).segments
             assert listed <= segments <= there // FRAMES
             listed = segments
 
@@ -105,20 +105,20 @@ def test_a_listener_never_waits_for_chunks_that_are_less_than_twelve_seconds_lat
     arrivals: list[tuple[datetime, datetime]] = []
 
     def frames(chunks: int) -> int:
-        return settled(chunks * length * 48_000)
+        return settled_frames(chunks * length * 48_000)
 
     for number, late in enumerate(lates):
         now = START + timedelta(seconds=(number + 1) * length + late)
         if arrivals and now < arrivals[-1][0]:
             now = arrivals[-1][0]
-        live_from = hls.scheduled(live_from, frames(number), now)
+        live_from = hls.first_due(live_from, frames(number), now)
         arrivals.append((now, live_from))
 
     def listed(moment: float) -> int:
         """At so many seconds after the start."""
         now = START + timedelta(seconds=moment)
         come = [one for one in arrivals if one[0] <= now]
-        return hls.on_air(0, come[-1][1], frames(len(come)), now).segments if come else 0
+        return hls.listing_at(0, come[-1][1], frames(len(come)), now).segments if come else 0
 
     first = (arrivals[0][0] - START).total_seconds()
     begun = next(first + tenth / 10 for tenth in range(10_000) if listed(first + tenth / 10) >= BEHIND)
@@ -132,7 +132,7 @@ def test_a_listener_never_waits_for_chunks_that_are_less_than_twelve_seconds_lat
 
 def test_the_playlist_of_a_running_broadcast() -> None:
     """It is an event playlist of version 3 without an end, and names segments by generation and number."""
-    assert hls.playlist(Air(2, 3 * FRAMES, ended=False), "kfmtra").splitlines() == [
+    assert hls.playlist(Listing(2, 3 * FRAMES, ended=False), "kfmtra").splitlines() == [
         "#EXTM3U",
         "#EXT-X-VERSION:3",
         "#EXT-X-TARGETDURATION:6",
@@ -152,9 +152,9 @@ def test_the_playlist_of_a_running_broadcast() -> None:
 def test_lines_are_only_added(lengths: list[int]) -> None:
     """Each playlist is the beginning of every later one, the last one too (RFC 8216, section 6.2.1)."""
     *reached, frames = accumulate(lengths)
-    running = [Air(0, frames // FRAMES * FRAMES, ended=False) for frames in reached]
+    running = [Listing(0, frames // FRAMES * FRAMES, ended=False) for frames in reached]
     before = ""
-    for air in [*running, Air(0, frames, ended=True)]:
+    for air in [*running, Listing(0, frames, ended=True)]:
         text = hls.playlist(air, "kfmtra")
         assert text.startswith(before)
         before = text
@@ -162,7 +162,7 @@ def test_lines_are_only_added(lengths: list[int]) -> None:
 
 def test_no_segment_is_longer_than_the_target() -> None:
     """Rounded, as RFC 8216 has it (section 4.3.3.1), and players stay three targets away from the edge at least."""
-    text = hls.playlist(Air(0, 5 * FRAMES + 249, ended=True), "kfmtra")
+    text = hls.playlist(Listing(0, 5 * FRAMES + 249, ended=True), "kfmtra")
     (target,) = re.findall("#EXT-X-TARGETDURATION:([0-9]+)\n", text)
     (back,) = re.findall("HOLD-BACK=([0-9]+)\n", text)
     assert all(round(float(length)) <= int(target) for length in re.findall("#EXTINF:([0-9.]+),", text))
@@ -171,7 +171,7 @@ def test_no_segment_is_longer_than_the_target() -> None:
 
 def test_the_playlist_of_an_ended_broadcast() -> None:
     """Its last segment may be short, it says that it ends, and players begin at its beginning."""
-    lines = hls.playlist(Air(0, FRAMES + 25, ended=True), "kfmtra").splitlines()
+    lines = hls.playlist(Listing(0, FRAMES + 25, ended=True), "kfmtra").splitlines()
     assert lines[-3:] == ["#EXTINF:0.60000,", "kfmtra-0-1.mp3", "#EXT-X-ENDLIST"]
     assert not [line for line in lines if "START" in line]
 
@@ -190,12 +190,12 @@ def test_a_segment_says_when_it_begins(segment: int, ticks: int) -> None:
 def test_frames_are_found_where_they_lie() -> None:
     """A segment over three extents is three pieces; what none of them holds is not among them."""
     extents = [Extent(0, 100, A, 0), Extent(100, 20, B, 7), Extent(120, 500, C, 1000)]
-    assert hls.pieces(extents, 90, 60, 192) == (
-        Piece(A, 90 * 192, 10 * 192),
-        Piece(B, 7, 20 * 192),
-        Piece(C, 1000, 30 * 192),
+    assert hls.byte_ranges(extents, 90, 60, 192) == (
+        ByteRange(A, 90 * 192, 10 * 192),
+        ByteRange(B, 7, 20 * 192),
+        ByteRange(C, 1000, 30 * 192),
     )
-    assert hls.pieces(extents, 600, 250, 192) == (Piece(C, 1000 + 480 * 192, 20 * 192),)
+    assert hls.byte_ranges(extents, 600, 250, 192) == (ByteRange(C, 1000 + 480 * 192, 20 * 192),)
 
 
 def test_segments_and_the_schedule_have_one_length() -> None:

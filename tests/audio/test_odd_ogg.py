@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.audio.ogg import BEGINS, Page, lacing_of, read_pages, write_page
+from bot.audio.ogg import BEGINS, OggPage, lacing_of, read_pages, write_page
 from bot.audio.opus import facts_of, filled, opus_streams
 from bot.audio.opus_packets import duration
 from bot.audio.plan import Mismatch, Sound
@@ -60,7 +60,7 @@ async def test_cases(name: str, length_ms: int, timing: Timing, told_ms: int | N
 class Recorded:
     """An honest stream, page by page; each packet has a number of its own."""
 
-    pages: tuple[Page, ...]  # the first two are headers
+    pages: tuple[OggPage, ...]  # the first two are headers
 
     @property
     def count(self) -> int:
@@ -86,17 +86,17 @@ def _packet(number: int) -> bytes:
     return bytes([WIDEBAND]) + struct.pack(">I", number) + b"sound"
 
 
-def _page(packets: Sequence[bytes], number: int, granule: int, flags: int = 0, serial: int = 5) -> Page:
-    return Page(flags, granule, serial, number, b"".join(map(lacing_of, packets)), b"".join(packets))
+def _page(packets: Sequence[bytes], number: int, granule: int, flags: int = 0, serial: int = 5) -> OggPage:
+    return OggPage(flags, granule, serial, number, b"".join(map(lacing_of, packets)), b"".join(packets))
 
 
-def _packets(page: Page) -> list[bytes]:
+def _packets(page: OggPage) -> list[bytes]:
     """Of a page of short packets."""
     ends = np.cumsum(list(page.lacing))
     return [page.body[end - size : end] for size, end in zip(page.lacing, ends, strict=True)]
 
 
-def _numbers(page: Page) -> set[int]:
+def _numbers(page: OggPage) -> set[int]:
     return {struct.unpack(">I", packet[1:5])[0] for packet in _packets(page)}
 
 
@@ -118,7 +118,7 @@ def places(data: bytes) -> tuple[dict[int, int], ChunkFacts]:
     return found, facts
 
 
-def joined(pages: Sequence[Page]) -> bytes:
+def joined(pages: Sequence[OggPage]) -> bytes:
     return b"".join(map(write_page, pages))
 
 

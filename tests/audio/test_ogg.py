@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.ogg import PacketReader, Page, checksum, lacing_of, read_pages, write_page
+from bot.audio.ogg import OggPage, PacketReader, checksum, lacing_of, read_pages, write_page
 from bot.errors import GiveUp
 from tests.audio.sounds import captured
 
@@ -14,9 +14,9 @@ NUMBERS = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def pages(draw: st.DrawFn) -> Page:
+def pages(draw: st.DrawFn) -> OggPage:
     body = draw(st.lists(st.binary(max_size=300), max_size=20))
-    return Page(
+    return OggPage(
         flags=draw(st.integers(0, 7)),
         granule=draw(st.integers(-1, 2**63 - 1)),
         serial=draw(NUMBERS),
@@ -50,13 +50,13 @@ def test_pages_of_a_real_client() -> None:
 
 
 @given(st.lists(pages(), max_size=5))
-def test_round_trip(written: list[Page]) -> None:
+def test_round_trip(written: list[OggPage]) -> None:
     """What was written is read, whatever the pages hold."""
     assert list(read_pages(io.BytesIO(b"".join(map(write_page, written))))) == written
 
 
 @given(pages(), st.data())
-def test_one_flipped_bit(page: Page, data: st.DataObject) -> None:
+def test_one_flipped_bit(page: OggPage, data: st.DataObject) -> None:
     """No flipped bit goes unnoticed."""
     raw = bytearray(write_page(page))
     bit = data.draw(st.integers(0, len(raw) * 8 - 1))
@@ -66,7 +66,7 @@ def test_one_flipped_bit(page: Page, data: st.DataObject) -> None:
 
 
 @given(pages(), pages(), st.data())
-def test_cut(first: Page, second: Page, data: st.DataObject) -> None:
+def test_cut(first: OggPage, second: OggPage, data: st.DataObject) -> None:
     """A page that is cut off anywhere is told as truncated, and the pages before it were given."""
     whole, tail = write_page(first), write_page(second)
     kept = tail[: data.draw(st.integers(1, len(tail) - 1))]
@@ -92,7 +92,7 @@ def test_packets_over_pages(packets: list[bytes], values: int) -> None:
     reader, heard, at, open_packet = PacketReader(), [], 0, False
     for start in range(0, len(lacing), values):
         part = lacing[start : start + values]
-        page = Page(1 if open_packet else 0, -1, 1, 0, part, body[at : at + sum(part)])
+        page = OggPage(1 if open_packet else 0, -1, 1, 0, part, body[at : at + sum(part)])
         heard += reader.feed(page)
         at += sum(part)
         open_packet = part.endswith(b"\xff")
@@ -101,14 +101,14 @@ def test_packets_over_pages(packets: list[bytes], values: int) -> None:
 
 def test_rest_of_a_lost_packet() -> None:
     """The end of a packet whose beginning is not there is left out; the next one is whole."""
-    page = Page(1, 0, 1, 0, bytes([3, 4]), b"endnext")
+    page = OggPage(1, 0, 1, 0, bytes([3, 4]), b"endnext")
     assert PacketReader().feed(page) == [b"next"]
 
 
 def test_endless_packet() -> None:
     """A packet that never ends takes no more memory than the longest valid one."""
     reader = PacketReader()
-    page = Page(0, -1, 1, 0, b"\xff" * 255, bytes(255 * 255))
+    page = OggPage(0, -1, 1, 0, b"\xff" * 255, bytes(255 * 255))
     with pytest.raises(GiveUp) as caught:
         reader.feed(page)
     assert caught.value.reason == "undecodable"

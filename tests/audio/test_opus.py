@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.ogg import Page, lacing_of, write_page
+from bot.audio.ogg import OggPage, lacing_of, write_page
 from bot.audio.opus import opus_facts
 from bot.audio.opus_packets import duration
 from bot.errors import GiveUp
@@ -24,7 +24,7 @@ MS10 = bytes([0b01000_0_00]) + b"sound"
 
 
 def page(packets: Sequence[bytes], number: int, granule: int, *, flags: int = 0, serial: int = 5) -> bytes:
-    return write_page(Page(flags, granule, serial, number, b"".join(map(lacing_of, packets)), b"".join(packets)))
+    return write_page(OggPage(flags, granule, serial, number, b"".join(map(lacing_of, packets)), b"".join(packets)))
 
 
 def headers(serial: int = 5) -> bytes:
@@ -208,9 +208,9 @@ def test_two_streams() -> None:
 def test_picture_in_the_tags() -> None:
     """Tags that go over several pages, as a cover makes them, are no sound."""
     tags = b"OpusTags" + bytes(100_000)
-    first = write_page(Page(0, -1, 5, 1, b"\xff" * 255, tags[: 255 * 255]))
+    first = write_page(OggPage(0, -1, 5, 1, b"\xff" * 255, tags[: 255 * 255]))
     rest = tags[255 * 255 :]
-    second = write_page(Page(1, 0, 5, 2, lacing_of(rest), rest))
+    second = write_page(OggPage(1, 0, 5, 2, lacing_of(rest), rest))
     found = facts(page([HEAD], 0, 0, flags=2) + first + second + page([MS20] * 10, 3, 9600)).ogg
     assert found is not None
     assert (found.first_page, found.packet_samples) == (3, 9600)

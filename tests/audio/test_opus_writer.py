@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.ogg import Page, lacing_of, read_pages, write_page
+from bot.audio.ogg import OggPage, lacing_of, read_pages, write_page
 from bot.audio.opus_head import TAGS, Head, read_head, usual_head
 from bot.audio.opus_packets import MAX_DURATION, duration, lost, together, well_formed
 from bot.audio.opus_reader import OpusReader
@@ -50,12 +50,12 @@ def rewritten(data: bytes) -> bytes:
 
 def as_they_are(packets: Sequence[bytes], head: Head) -> bytes:
     """A file of these packets by nobody's rules, ten to a page."""
-    pages = [Page(2, 0, 1, 0, lacing_of(head.packet), head.packet), Page(0, 0, 1, 1, lacing_of(TAGS), TAGS)]
+    pages = [OggPage(2, 0, 1, 0, lacing_of(head.packet), head.packet), OggPage(0, 0, 1, 1, lacing_of(TAGS), TAGS)]
     granule = 0
     for at in range(0, len(packets), 10):
         some = packets[at : at + 10]
         granule += sum(map(duration, some))
-        pages.append(Page(0, granule, 1, len(pages), b"".join(map(lacing_of, some)), b"".join(some)))
+        pages.append(OggPage(0, granule, 1, len(pages), b"".join(map(lacing_of, some)), b"".join(some)))
     return b"".join(map(write_page, pages))
 
 

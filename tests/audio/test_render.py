@@ -12,7 +12,7 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.loudness import HOP
 from bot.audio.plan import Piece, Silence, Sound, length
 from bot.audio.render import Form, Rendering, Warm, keys, layout
-from bot.audio.track import settled
+from bot.audio.track import settled_frames
 from storage.records import Container, Cut, Samples
 from tests.audio.sounds import WAV, Studio, captured, signal
 from tests.audio.test_decode import sounds
@@ -45,7 +45,7 @@ class Maker:
     async def advance(self, pieces: Sequence[Piece], *, last: bool) -> None:
         self.cuts += layout(pieces, self._form)[len(self.cuts) :]
         first = len(self.frames) // self._form.frame_bytes
-        frames = None if last else settled(length(pieces)) - first
+        frames = None if last else settled_frames(length(pieces)) - first
         rendering = Rendering(pieces, self.cuts, self._form, start_db=None, ffmpeg=self._ffmpeg, workdir=self._folder)
         if frames != 0:
             part = self._folder / "part"
@@ -97,7 +97,7 @@ async def test_a_healed_piece_ends_where_its_follower_begins(studio: Studio, ffm
     await maker.advance([loud, Silence(Samples(480_000)), loud], last=True)
     cuts = [replace(maker.cuts[0]), *layout([loud, soft, loud], form)[1:2], maker.cuts[2]]
     rendering = Rendering([loud, soft, loud], cuts, form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
-    await rendering.make(settled(480_000), 600, tmp_path / "healed")
+    await rendering.make(settled_frames(480_000), 600, tmp_path / "healed")
     assert list(rendering.decided) == [1]
     healed, behind = (np.frombuffer(cut.gains or b"", "<i2") for cut in (rendering.decided[1].cut, maker.cuts[2]))
     assert healed[-1] == behind[0]

@@ -1,66 +1,66 @@
-"""Which frames are settled, which are taken over, which have to be made."""
+"""Which frames are settled_frames, which are reusable over, which have to be made."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.limiter import CONTEXT
 from bot.audio.mp3 import FRAME
-from bot.audio.track import AHEAD, PRE_ROLL, Placed, Span, Taken, holes, settled, taken
+from bot.audio.track import AHEAD, PRE_ROLL, PlacedPiece, Reused, Span, missing_spans, reusable, settled_frames
 from storage.records import Samples
 
 
-def row(*pieces: tuple[str | None, int]) -> tuple[Placed, ...]:
-    found, at = [], 0
+def row(*pieces: tuple[str | None, int]) -> tuple[PlacedPiece, ...]:
+    spans, at = [], 0
     for name, samples in pieces:
-        found.append(Placed(name, Samples(at), Samples(at + samples)))
+        spans.append(PlacedPiece(name, Samples(at), Samples(at + samples)))
         at += samples
-    return tuple(found)
+    return tuple(spans)
 
 
-def end(track: tuple[Placed, ...]) -> int:
+def end(track: tuple[PlacedPiece, ...]) -> int:
     return track[-1].end if track else 0
 
 
 def test_what_grows_at_its_end_keeps_every_frame() -> None:
     """A live track takes over all that it has."""
     old = row(("a", 100_000), ("b", 50_000))
-    made = settled(150_000)
+    made = settled_frames(150_000)
     new = row(("a", 100_000), ("b", 50_000), ("c", 70_000))
-    assert taken(old, [Span(0, made)], new) == (Taken(0, made, 0),)
+    assert reusable(old, [Span(0, made)], new) == (Reused(0, made, 0),)
 
 
 def test_a_healed_piece_of_the_same_length_touches_its_own_frames_and_its_neighbours_pre_roll() -> None:
     """What was silence of its true length becomes sound: before and behind it everything stays."""
     old, new = (row(("a", 1_000_000), (name, 500_000), ("c", 1_000_000)) for name in ("gap", "b"))
-    made = settled(2_500_000)
-    found = taken(old, [Span(0, made)], new)
-    missing = holes(found, made)
+    made = settled_frames(2_500_000)
+    spans = reusable(old, [Span(0, made)], new)
+    missing = missing_spans(spans, made)
     assert len(missing) == 1
-    assert missing[0].first == settled(1_000_000)
+    assert missing[0].first == settled_frames(1_000_000)
     assert missing[0].end == -(-(1_500_000 + CONTEXT) // FRAME) + PRE_ROLL
-    assert [one.first - one.origin for one in found] == [0, 0]
+    assert [one.first - one.origin for one in spans] == [0, 0]
 
 
 def test_whole_frames_more_move_what_follows() -> None:
     """A piece that is put in between pushes the rest away without a frame being made again."""
     old = row(("a", 1_000_000), ("c", 1_000_000))
     new = row(("a", 1_000_000), ("b", 100 * FRAME), ("c", 1_000_000))
-    found = taken(old, [Span(0, settled(2_000_000))], new)
-    assert found[-1].first - found[-1].origin == 100
-    assert found[-1].end == settled(2_000_000) + 100
+    spans = reusable(old, [Span(0, settled_frames(2_000_000))], new)
+    assert spans[-1].first - spans[-1].origin == 100
+    assert spans[-1].end == settled_frames(2_000_000) + 100
 
 
 def test_another_grid_is_made_anew() -> None:
-    """Where what follows lies between the frames, nothing of it can be taken over."""
+    """Where what follows lies between the frames, nothing of it can be reusable over."""
     old = row(("a", 1_000_000), ("c", 1_000_000))
     new = row(("a", 1_000_000), ("b", 100 * FRAME + 1), ("c", 1_000_000))
-    assert taken(old, [Span(0, settled(2_000_000))], new) == (Taken(0, settled(1_000_000), 0),)
+    assert reusable(old, [Span(0, settled_frames(2_000_000))], new) == (Reused(0, settled_frames(1_000_000), 0),)
 
 
 def test_what_is_not_decided_is_like_nothing() -> None:
     """A piece without its gain takes nothing over, not even from itself."""
     track = row((None, 500_000))
-    assert taken(track, [Span(0, 100)], track) == ()
+    assert reusable(track, [Span(0, 100)], track) == ()
 
 
 PIECES = st.lists(
@@ -73,12 +73,14 @@ PIECES = st.lists(
 def test_what_is_taken_over_heard_the_same(
     old: list[tuple[str, int]], new: list[tuple[str, int]], cuts: list[int]
 ) -> None:
-    """Every sample that an encoder hears for a frame that is taken over is the same sample in both tracks."""
+    """Every sample that an encoder hears for a frame that is reusable over is the same sample in both tracks."""
     there, here = (row(*((f"{name} {samples}", samples) for name, samples in one)) for one in (old, new))
-    borders = sorted({0, *cuts, settled(end(there))})
-    made = [Span(a, b - a) for a, b in zip(borders[::2], borders[1::2], strict=False) if b <= settled(end(there))]
+    borders = sorted({0, *cuts, settled_frames(end(there))})
+    made = [
+        Span(a, b - a) for a, b in zip(borders[::2], borders[1::2], strict=False) if b <= settled_frames(end(there))
+    ]
     reached = 0
-    for one in taken(there, made, here):
+    for one in reusable(there, made, here):
         assert one.first >= reached
         reached = one.end
         assert any(span.first <= one.origin and one.origin + one.frames <= span.end for span in made)
@@ -87,13 +89,13 @@ def test_what_is_taken_over_heard_the_same(
         shift = (one.first - one.origin) * FRAME
         assert heard(here, begins, ends) == heard(there, begins - shift, ends - shift)
         assert begins > 0 or shift == 0
-    wanted = settled(end(here))
-    missing = holes(taken(there, made, here), wanted)
+    wanted = settled_frames(end(here))
+    missing = missing_spans(reusable(there, made, here), wanted)
     counted = sum(span.frames for span in missing)
-    assert counted + sum(min(one.end, wanted) - one.first for one in taken(there, made, here)) == wanted
+    assert counted + sum(min(one.end, wanted) - one.first for one in reusable(there, made, here)) == wanted
 
 
-def heard(track: tuple[Placed, ...], begins: int, ends: int) -> list[tuple[str | None, int, int]]:
+def heard(track: tuple[PlacedPiece, ...], begins: int, ends: int) -> list[tuple[str | None, int, int]]:
     """The parts of pieces between two samples."""
     parts = []
     for piece in track:

@@ -6,14 +6,14 @@ from itertools import chain
 
 import pytest
 
-from bot.audio.ogg import PacketReader, Page, read_pages
+from bot.audio.ogg import OggPage, PacketReader, read_pages
 from bot.demo.slicing import HEAD, PACKET, PRE_SKIP, SPEECH_PARTS, Run, speech
 from tests.lab import DATA, decode
 
 CAPTURED_RUNS = [("chunk1", "chunk2", "chunk3"), ("chunk4", "chunk5")]
 
 
-def pages(data: bytes) -> list[Page]:
+def pages(data: bytes) -> list[OggPage]:
     return list(read_pages(io.BytesIO(data)))
 
 

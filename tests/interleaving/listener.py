@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.audio.hls import Air
-from bot.audio.track import AHEAD, settled
+from bot.audio.hls import Listing
+from bot.audio.track import AHEAD, settled_frames
 from bot.web.access import Access, Claim, Family, Verdict
 from bot.web.files import Files
 from bot.web.on_air import OnAir, Tuner
@@ -68,7 +68,7 @@ class Listener:
             member = await rooms.state(db, ROOM, "m.room.member", ALICE)
         return Access(Verdict.OPEN, Claim(Family.PERSONAL, room, member=member))
 
-    async def _frames(self, tuner: Tuner, on_air: OnAir, air: Air) -> bytes:
+    async def _frames(self, tuner: Tuner, on_air: OnAir, air: Listing) -> bytes:
         segments = [await tuner.frames(on_air, number, air.frames_of(number)) for number in range(air.segments)]
         assert None not in segments, "a segment that is listed can't be had"
         return b"".join(segment for segment in segments if segment)
@@ -78,7 +78,7 @@ class Listener:
         async with self._stage.shell.store.read() as db:
             episode = await archive.episode(db, recording_id)
         assert episode is not None
-        return settled(episode.samples)
+        return settled_frames(episode.samples)
 
     def _remember(self, on_air: OnAir, frames: bytes) -> None:
         recording, generation = on_air.recording, on_air.track.generation

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
-from bot.audio.track import settled
+from bot.audio.track import settled_frames
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.report import recording_json
 from storage import archive, rooms, tables, tracks
@@ -123,7 +123,7 @@ async def is_heard_as_it_is(stage: Stage, heard: Mapping[RecordingId, Heard]) ->
     """Who is in the middle of a broadcast when it ends hears the frames of the episode; and nothing else is heard."""
     for one in await kept(stage):
         frames = sound.read(stage.shell.store.blobs.path(one.episode.blob)) if one.episode else b""
-        if one.episode and settled(one.episode.samples):  # less can't be told from a track that is being made
+        if one.episode and settled_frames(one.episode.samples):  # less can't be told from a track that is being made
             assert heard[one.recording.id] == Heard(frames, ended=True)
         else:
             assert one.recording.id not in heard or not heard[one.recording.id].frames

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from bot.audio.ogg import Page, read_pages, write_page
+from bot.audio.ogg import OggPage, read_pages, write_page
 from storage.records import SAMPLE_RATE, ChunkState, RecordingState, Timing
 from tests.audio.sounds import OPUS, WAV, Pcm, Studio, lag, signal
 from tests.line.replay import Capture, Line, line
@@ -80,12 +80,12 @@ async def test_an_odd_file_is_heard_whole(name: str, samples: int, timing: Timin
         assert told in await heard.status()
 
 
-def spoken(studio: Studio) -> list[Page]:
+def spoken(studio: Studio) -> list[OggPage]:
     """Six seconds in pages of one."""
     return list(read_pages(io.BytesIO(studio.record("odd", signal(LENGTH, 3), OPUS).read_bytes())))
 
 
-def joined(pages: list[Page]) -> bytes:
+def joined(pages: list[OggPage]) -> bytes:
     return b"".join(map(write_page, pages))
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 
-from bot.audio.hls import FRAMES, scheduled
+from bot.audio.hls import FRAMES, first_due
 from bot.audio.mp3 import FRAME
-from bot.audio.track import settled
+from bot.audio.track import settled_frames
 from storage import archive, tracks
 from storage.records import (
     BlobKey,
@@ -46,7 +46,7 @@ class Broadcast:
         """A chunk arrives and its frames are made."""
         data = random.Random(self._chunks).randbytes(frames * FRAME_BYTES) if data is None else data
         self._track = replace(
-            self._track, live_from=scheduled(self._track.live_from, self.frames, self.world.clock.now)
+            self._track, live_from=first_due(self._track.live_from, self.frames, self.world.clock.now)
         )
         self._chunks += 1
         await self.world.chunk(self.recording, self._chunks, ChunkState.STORED)
@@ -66,7 +66,7 @@ class Broadcast:
         self.sound += last
         file = HEAD + self.sound
         before = self.frames - len(last) // FRAME_BYTES
-        samples = next(samples for samples in count(before * FRAME) if settled(samples) == before)
+        samples = next(samples for samples in count(before * FRAME) if settled_frames(samples) == before)
         episode = await self.world.episode(self.recording, file, samples=samples)
         async with self.world.store.write() as db:
             place = Extent(0, before, episode.blob, len(HEAD))

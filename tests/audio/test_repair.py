@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.audio.containers import find, mend
+from bot.audio.containers import find, find_repair
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Sound
-from bot.audio.repair import AS_IT_IS, Pause
+from bot.audio.repair import AS_IS, Pause
 from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Samples, Timing
 from tests.audio.hostile import LONG, cluster, element, matroska
@@ -129,8 +129,8 @@ async def test_honest_files_are_decoded_as_they_are(form: str, studio: Studio) -
     """Nothing of them is copied, left out or added."""
     with studio.record("a", SOUND, FORMS[form]).open("rb") as file:
         container, start = find(file)
-        mended = mend(file, container)
-    assert (start, mended.parts, mended.pauses, mended.holes) == (0, (), (), ())
+        repair = find_repair(file, container)
+    assert (start, repair.parts, repair.pauses, repair.holes) == (0, (), (), ())
 
 
 HEADERS = {
@@ -254,9 +254,9 @@ async def test_laced_packets_are_counted(ffmpeg: Ffmpeg, tmp_path: Path) -> None
     """Several packets in one block pass as much time as they are long: no hole is seen in them."""
     clusters = (cluster(480 * number, b"\x03" + LONG * 4, lacing=4) for number in range(10))
     file = io.BytesIO(matroska(*clusters))
-    assert mend(file, Container.WEBM).pauses == ()
+    assert find_repair(file, Container.WEBM).pauses == ()
     late = (cluster(480 * number + 500 * (number > 4), b"\x03" + LONG * 4, lacing=4) for number in range(10))
-    pauses = mend(io.BytesIO(matroska(*late)), Container.WEBM).pauses
+    pauses = find_repair(io.BytesIO(matroska(*late)), Container.WEBM).pauses
     assert pauses == (Pause(Samples(20 * 5760 - 3840), Samples(24_000)),)
 
 
@@ -276,8 +276,8 @@ def test_a_matroska_of_other_elements(studio: Studio) -> None:
     data = studio.record("a", SOUND, WEBM).read_bytes()
     at = data.index(b"\x1f\x43\xb6\x75")
     file = io.BytesIO(data[:at] + element("4DAA", b"other") + data[at:])
-    assert mend(file, Container.WEBM) == mend(io.BytesIO(data), Container.WEBM)
-    assert mend(file, Container.OGG_FLAC) == AS_IT_IS
+    assert find_repair(file, Container.WEBM) == find_repair(io.BytesIO(data), Container.WEBM)
+    assert find_repair(file, Container.OGG_FLAC) == AS_IS
 
 
 @pytest.mark.parametrize(

@@ -141,9 +141,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         store,
         UserId(settings.matrix.user_id),
         decrypt=lambda heard: session.keys.open_sealed(heard),
-        is_command=lambda event, name: is_command(
-            event, Heads(settings.commands.prefix, settings.matrix.user_id, name)
-        ),
+        is_command=lambda body, name: is_command(body, Heads(settings.commands.prefix, settings.matrix.user_id, name)),
         publishes=partial(settings.may_publish, mod=True),
         prefix=settings.commands.prefix,
         clock=clock,

@@ -236,7 +236,7 @@ class Shell:
             store,
             BOT,
             decrypt=lambda wrapper: self.opens(wrapper),
-            is_command=lambda event, name: is_command(event, Heads(PREFIX, BOT, name)),
+            is_command=lambda body, name: is_command(body, Heads(PREFIX, BOT, name)),
             publishes=partial(settings.may_publish, mod=True),
             prefix=PREFIX,
             clock=clock,

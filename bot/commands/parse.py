@@ -7,12 +7,11 @@ the whole room.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
-from storage.records import EventId, Json
+from storage.records import EventId
 
 Words = tuple[str, ...]
 
@@ -65,24 +64,9 @@ class Heads:
     name: str | None = None
 
 
-def is_command(event: Json, heads: Heads) -> bool:
-    """Whether a (decrypted) room event is a command for us: an `m.text` that begins as one.
-
-    Edits are none, whatever they say now: the words that were answered stand. Quotes are none: their plain body
-    begins with `>` (Client-Server API, fallbacks for rich replies). Junk of any type is none.
-    """
-    content = event.get("content")
-    if event.get("type") != "m.room.message" or "state_key" in event or not isinstance(content, Mapping):
-        return False
-    body = content.get("body")
-    if content.get("msgtype") != "m.text" or not isinstance(body, str) or body.lstrip().startswith(">"):
-        return False
-    return not _is_edit(content) and after_head(body, heads) is not None
-
-
-def _is_edit(content: Json) -> bool:
-    relation = content.get("m.relates_to")
-    return "m.new_content" in content or (isinstance(relation, Mapping) and relation.get("rel_type") == "m.replace")
+def is_command(body: str, heads: Heads) -> bool:
+    """Whether the plain body of a text message (`bot.dialects.text`) begins as a command for us."""
+    return after_head(body, heads) is not None
 
 
 def after_head(body: str, heads: Heads) -> str | None:

@@ -1,31 +1,50 @@
 """Ways of speaking: from an event's JSON to a domain event, or to a named rejection. Pure.
 
-Nothing behind this looks at raw JSON. A new client's way is a module here and a line in the registry.
+Nothing behind this looks at raw JSON. A new client's way is a module with READERS here, and its line in DIALECTS.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 
-from bot.dialects import element, msc3888, redaction, sealed
-from bot.recording.model import Rejected, RoomEvent
+from bot.dialects import element, members, msc3888, redaction, sealed, text, voice
+from bot.dialects.events import Event, Reader
+from bot.recording.model import Rejected
 from storage.records import HeardEvent
-
-Reader = Callable[[HeardEvent], RoomEvent | Rejected | None]
 
 INFOS = (element.INFO, *msc3888.INFOS)
 """Types of info events: state, never encrypted."""
 
-READERS: Mapping[str, Reader] = {
-    element.INFO: element.info,
-    element.MESSAGE: element.message,
-    **dict.fromkeys(msc3888.INFOS, msc3888.info),
-    **dict.fromkeys(msc3888.CHUNKS, msc3888.chunk),
-    redaction.REDACTION: redaction.redaction,
-    sealed.ENCRYPTED: sealed.sealed,
+DIALECTS: Mapping[str, Mapping[str, Reader]] = {
+    "element": element.READERS,
+    "msc3888": msc3888.READERS,
+    "voice": voice.READERS,
+    "text": text.READERS,
+    "members": members.READERS,
+    "redaction": redaction.READERS,
+    "sealed": sealed.READERS,
 }
+"""Each dialect's readers by event type. Where several read one type, they are asked in this order."""
 
 
-def read(heard: HeardEvent) -> RoomEvent | Rejected | None:
-    """What the event says of a broadcast; None: it is not about one, or was redacted. Never raises."""
+def _by_type() -> Mapping[str, tuple[tuple[str, Reader], ...]]:
+    readers: dict[str, tuple[tuple[str, Reader], ...]] = {}
+    for dialect, of_dialect in DIALECTS.items():
+        for kind, reader in of_dialect.items():
+            readers[kind] = (*readers.get(kind, ()), (dialect, reader))
+    return readers
+
+
+READERS = _by_type()
+"""Event type to the dialects that read it, each with its reader."""
+
+
+def read(heard: HeardEvent) -> Event | Rejected | None:
+    """Return the first dialect's reading of the event, or None where it concerns none or was redacted. Never raises."""
     kind = heard.event.get("type")
-    reader = READERS.get(kind) if isinstance(kind, str) else None
-    return reader(heard) if reader else None
+    for dialect, reader in READERS.get(kind, ()) if isinstance(kind, str) else ():
+        event = reader(heard)
+        if isinstance(event, Rejected):
+            return replace(event, dialect=dialect)
+        if event is not None:
+            return event
+    return None

@@ -7,34 +7,27 @@ element-hq/element-ios `VoiceBroadcast`). The three differ in hints only: names,
 
 from collections.abc import Mapping
 
-from bot.dialects import fields, media, parts
+from bot.dialects import parts
+from bot.dialects.events import Reader
 from bot.dialects.fields import mapping
-from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSent, Rejected, VoiceMessage
-from storage.records import HeardEvent, Json
+from bot.recording.model import ChunkSent, Rejected
+from storage.records import HeardEvent
 
 INFO = "io.element.voice_broadcast_info"
 MESSAGE = "m.room.message"
 MARKERS = (
     "io.element.voice_broadcast_chunk",
-    "org.matrix.msc3888.voice_broadcast_chunk",  # a variant of the proposal's discussion: the same place, its name
+    "org.matrix.msc3888.voice_broadcast_chunk",  # a variant in the proposal's discussion: same place, its own name
     "m.voice_broadcast_chunk",
 )
 
 
-VOICE = ("org.matrix.msc3245.voice", "m.voice")
-
-
-def info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected | None:
-    return parts.info(heard)
-
-
-def message(heard: HeardEvent) -> ChunkSent | VoiceMessage | Rejected | None:
-    """None for every message that doesn't claim to be a chunk. A voice message is told as what it is: it isn't ours
-    either, unless a broadcast of its sender is open, which is not for a dialect to know."""
+def chunk(heard: HeardEvent) -> ChunkSent | Rejected | None:
+    """Read a message with a chunk's marker; None for every message without one."""
     content = mapping(heard.event.get("content"))
     marker = next((content[name] for name in MARKERS if name in content), None)
     if marker is None:
-        return _voice(heard, content)
+        return None
     if content.get("msgtype") != "m.audio":
         return Rejected("msgtype")
     if not isinstance(marker, Mapping):
@@ -42,19 +35,4 @@ def message(heard: HeardEvent) -> ChunkSent | VoiceMessage | Rejected | None:
     return parts.chunk(heard, content, marker.get("sequence"))
 
 
-def _voice(heard: HeardEvent, content: Json) -> VoiceMessage | None:
-    """A voice message that stands for itself: an answer, an edit or a part of a thread was never a chunk."""
-    if content.get("msgtype") != "m.audio" or not any(name in content for name in VOICE):
-        return None
-    if heard.clear_relation or content.get("m.relates_to"):
-        return None
-    sender, source = fields.user_id(heard.event.get("sender")), media.source(content)
-    if sender is None or isinstance(source, Rejected):
-        return None
-    return VoiceMessage(
-        sender=sender,
-        source=source,
-        announced_ms=fields.duration_ms(content),
-        announced_bytes=fields.size(content),
-        sent_at=fields.sent_at(heard.event),
-    )
+READERS: dict[str, Reader] = {INFO: parts.info, MESSAGE: chunk}

@@ -71,9 +71,15 @@ def sequence(value: object) -> int | None:
 
 
 def sent_at(event: Json) -> datetime | None:
-    """origin_server_ts, the sender's word; None when it is no time."""
-    ms = whole(event.get("origin_server_ts"), 0, LAST_TIME_MS)
-    return None if ms is None else EPOCH + timedelta(milliseconds=ms)
+    """Return `origin_server_ts`, the sender's word for the time, in milliseconds; None where it is no time.
+
+    An integer (Client-Server API, room event format): canonical JSON knows no other numbers (Matrix spec, appendices),
+    so `1700000000000.0` is none.
+    """
+    ms = event.get("origin_server_ts")
+    if isinstance(ms, bool) or not isinstance(ms, int) or not 0 <= ms <= LAST_TIME_MS:
+        return None
+    return EPOCH + timedelta(milliseconds=ms)
 
 
 def duration_ms(content: Json) -> DurationMs | None:

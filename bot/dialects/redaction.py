@@ -1,5 +1,6 @@
 """Redactions: of a started event, a chunk, or anything else, which is for the machine to know. Pure."""
 
+from bot.dialects.events import Reader
 from bot.dialects.fields import event_id, mapping, user_id
 from bot.recording.model import Redacted, Rejected
 from storage.records import HeardEvent, Json
@@ -30,3 +31,6 @@ def redaction(heard: HeardEvent) -> Redacted | Rejected:
 def judged(event: Json, may: bool | None) -> Json:
     """The redaction with our own word on its sender's power; what the event says of that itself is dropped."""
     return {**event, MAY: may}
+
+
+READERS: dict[str, Reader] = {REDACTION: redaction}

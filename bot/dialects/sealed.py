@@ -1,6 +1,7 @@
 """Encrypted events whose key we don't have (yet): all that can be read is their wrapper. Pure."""
 
 from bot.dialects import fields
+from bot.dialects.events import Reader
 from bot.recording.model import ChunkSealed, Rejected
 from storage.records import HeardEvent, SessionId
 
@@ -23,3 +24,6 @@ def sealed(heard: HeardEvent) -> ChunkSealed | Rejected | None:
     if session is None:
         return Rejected("session_id")
     return ChunkSealed(broadcast, sender, SessionId(session), fields.sent_at(heard.event))
+
+
+READERS: dict[str, Reader] = {ENCRYPTED: sealed}

@@ -13,14 +13,14 @@ from datetime import datetime
 
 from bot import dialects, rules, words
 from bot.dialects import redaction
+from bot.dialects.events import MembershipChanged, TextMessage
 from bot.intake import arrival, gapwalk, greeting, missed, roomstate, succession
 from bot.intake.asking import Asking
 from bot.intake.claims import Claims
-from bot.intake.mentions import mentioned, name_in
+from bot.intake.mentions import name_in
 from bot.intake.piecewise import Part, as_piece, as_whole
 from bot.intake.shares import Share, Shares
 from bot.intake.succession import Publishes
-from bot.intake.threads import thread_of
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
 from storage import archive, candidates, gaps, jobs, journal, messages, rooms, withheld
@@ -35,13 +35,13 @@ TRIED_AT_ONCE = 50  # sealed events before others have their turn
 HEARD_AT_ONCE = 50  # events of a timeline
 
 Decrypt = Callable[[HeardEvent], HeardEvent | None]
-IsCommand = Callable[[Json, str | None], bool]
+IsCommand = Callable[[str, str | None], bool]
 
 
 class Intake:
-    """The session's sink. `decrypt` tries a kept wrapper again; `is_command` knows the prefix, and is given
-    the bot's display name where the message mentions it; `publishes` who of a
-    room's moderators may make it public."""
+    """The session's sink. `decrypt` tries a kept wrapper again; `is_command` is asked of a
+    message's body, with the bot's display name where the message mentions it; `publishes` who of a room's moderators
+    may make it public."""
 
     def __init__(
         self,
@@ -224,12 +224,11 @@ class Intake:
     async def _heard(self, db: Connection, heard: HeardEvent, now: datetime, *, before_us: bool) -> None:
         kind = heard.event.get("type")
         is_state = isinstance(heard.event.get("state_key"), str) and not heard.encrypted
-        departs = kind == "m.room.member" and is_state and rules.membership(heard.event.get("content")) != "join"
         if heard.event.get("sender") == self._user_id and kind in greeting.SAID_AS and not before_us:
             await greeting.heard(db, heard, now)
         if kind == redaction.REDACTION:
             heard = await self._judged(db, heard)
-        keep = not before_us and (departs or await self._is_wanted(db, heard))
+        keep = not before_us and await self._is_wanted(db, heard)
         held = is_state and kind in roomstate.KEPT_STATE
         if not keep and not held:
             return
@@ -241,10 +240,11 @@ class Intake:
             position = position or await journal.position_of(db, heard.event_id)
             assert position is not None
             await roomstate.apply_state(db, heard.room_id, heard.event, position, now)
-            if rules.membership(heard.event.get("content")) == "join":
-                await roomstate.hasten(db, heard.room_id, {str(heard.event["state_key"])}, now)
-        elif isinstance(redacted := dialects.read(heard), Redacted) and position is not None:
-            await roomstate.redact(db, heard.room_id, redacted, position, now)
+        match dialects.read(heard):
+            case MembershipChanged(user=user, joined=True):
+                await roomstate.hasten(db, heard.room_id, {user}, now)
+            case Redacted() as redacted if position is not None:
+                await roomstate.redact(db, heard.room_id, redacted, position, now)
 
     async def _judged(self, db: Connection, heard: HeardEvent) -> HeardEvent:
         """The redaction with its sender's power as it is now: state that is said after it does not count for it."""
@@ -269,31 +269,33 @@ class Intake:
         if isinstance(read, BroadcastChanged) and not await _is_known(db, read.broadcast):
             await unknown(read.broadcast, read.sender)
         if isinstance(read, Rejected):
-            said = "not a valid broadcast event: rule=%s room=%s event=%s"
-            log.info(said, read.rule, heard.room_id, heard.event_id)
+            said = "rejected: dialect=%s rule=%s room=%s event=%s"
+            log.info(said, read.dialect, read.rule, heard.room_id, heard.event_id)
             return False
         if isinstance(read, VoiceMessage):
             return await candidates.wanted(db, heard.room_id, read.sender, dialects.INFOS)
-        if read is not None:
-            return True
-        return heard.session_id is None and await self._asks(db, heard) and await self._has_share(db, heard)
+        if isinstance(read, MembershipChanged):
+            return not read.joined
+        if isinstance(read, TextMessage):
+            return await self._asks(db, heard, read) and await self._has_share(db, heard, read)
+        return read is not None
 
-    async def _asks(self, db: Connection, heard: HeardEvent) -> bool:
+    async def _asks(self, db: Connection, heard: HeardEvent, message: TextMessage) -> bool:
         """Whether it is a command."""
-        named = self._user_id in mentioned(heard.event)
+        named = self._user_id in message.mentions
         name = await name_in(db, heard.room_id, self._user_id) if named else None
-        return self._is_command(heard.event, name)
+        return self._is_command(message.body, name)
 
-    async def _has_share(self, db: Connection, heard: HeardEvent) -> bool:
+    async def _has_share(self, db: Connection, heard: HeardEvent, message: TextMessage) -> bool:
         """Whether a command is within its sender's share of answers; who exceeds it is told so once."""
         now = self._clock()
-        said = self._shares.take(UserId(str(heard.event.get("sender"))), heard.event_id, now)
+        said = self._shares.take(message.sender, heard.event_id, now)
         if said is Share.EXCEEDED:
             payload = {
                 "room_id": heard.room_id,
                 "body": words.ASKED_TOO_MUCH,
                 "reply_to": heard.event_id,
-                "thread": thread_of(heard),
+                "thread": message.thread,
             }
             notice = NewJob(JobKind.NOTICE, f"share:{heard.event_id}", payload, once=True)
             await jobs.add(db, notice, now)
@@ -306,17 +308,10 @@ class Intake:
         now = self._clock()
         self._claims = Claims(now)
 
-        async def wanted(db: Connection, heard: HeardEvent, gap: TimelineGap) -> bool:
-            event = heard.event
-            departs = event.get("type") == "m.room.member" and isinstance(event.get("state_key"), str)
-            if departs and not heard.encrypted:
-                return rules.membership(event.get("content")) != "join"
-            return await self._is_wanted(db, heard, gap)
-
         async with self._store.write() as db:
             current = await gaps.get(db, gap.id)
             if current == gap and gap.walking:
-                await gapwalk.take_page(db, gap, newest_first, following, now, wanted)
+                await gapwalk.take_page(db, gap, newest_first, following, now, self._is_wanted)
                 await gapwalk.go_on(db, gap.room_id, now)
         self._claims.tell()
 
@@ -352,6 +347,6 @@ def _may_make_a_line(batch: RoomBatch) -> bool:
 def _without_words(opened: HeardEvent, *, copy: bool) -> HeardEvent:
     """Empty an opened event that is a copy, or not about a broadcast after all: its words are nobody's business, least
     of all a command's, which would be carried out long after it was said."""
-    if dialects.read(opened) is not None and not copy:
+    if not copy and not isinstance(dialects.read(opened), TextMessage | None):
         return opened
     return replace(opened, event={"type": opened.event.get("type"), "content": {}}, clear_relation=None)

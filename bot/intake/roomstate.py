@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects, rules
+from bot.dialects.fields import sent_at
 from bot.intake import greeting, missed
 from bot.intake.piecewise import Part, as_piece
-from bot.intake.times import sent_at
 from bot.matrix import nesting
 from bot.recording.model import Redacted
 from storage import archive, gaps, jobs, journal, rooms

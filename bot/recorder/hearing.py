@@ -5,9 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot import dialects, rules
-from bot.intake.mentions import mentioned
-from bot.intake.threads import thread_of
-from bot.intake.times import sent_at
+from bot.dialects.events import Event, MembershipChanged, TextMessage
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording.model import (
@@ -19,7 +17,6 @@ from bot.recording.model import (
     Opened,
     Redacted,
     Rejected,
-    RoomEvent,
     VoiceMessage,
 )
 from storage import archive, jobs, journal, messages, redacted, rooms, withheld
@@ -43,8 +40,9 @@ class Hearing:
         if not isinstance(event, ChunkSent | ChunkSealed):
             await self._not_a_chunk(db, heard, event)
         match event:
-            case Rejected(rule=rule):
-                log.info("not a valid broadcast event: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
+            case Rejected(rule=rule, dialect=dialect):
+                said = "rejected: dialect=%s rule=%s room=%s event=%s"
+                log.info(said, dialect, rule, heard.room_id, heard.event_id)
             case BroadcastStarted():
                 await self._begin(db, heard, event)
             case BroadcastChanged():
@@ -53,13 +51,13 @@ class Hearing:
                 await self._sound(db, heard, event)
             case Redacted():
                 await self._redact(db, heard, event)
-            case None if heard.event.get("type") == "m.room.member":
-                await self._departed(db, heard)
-            case None:
-                await self._command(db, heard)
+            case MembershipChanged(user=user, joined=False):
+                await self._departed(db, heard, user)
+            case TextMessage():
+                await self._command(db, heard, event)
         await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
 
-    async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: RoomEvent | Rejected | None) -> None:
+    async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
         """What was kept as a sealed chunk of a broadcast can be read at last, and is none."""
         chunk = await archive.chunk(db, heard.event_id) if heard.encrypted else None
         if chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY:
@@ -141,31 +139,25 @@ class Hearing:
             await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
             await jobs.cancel(db, JobKind.FETCH, [event.redacts])
 
-    async def _departed(self, db: Connection, heard: HeardEvent) -> None:
-        who = UserId(str(heard.event.get("state_key")))
-        for recording in await archive.open_recordings(db, heard.room_id, who):
+    async def _departed(self, db: Connection, heard: HeardEvent, user: UserId) -> None:
+        for recording in await archive.open_recordings(db, heard.room_id, user):
             # One that began after it was heard in front of it, where a gap was read late.
             if recording.state is RecordingState.LIVE and recording.position < heard.position:
                 await self._apply(db, recording.id, Ended(EndedBy.LEFT), position=heard.position)
 
-    async def _command(self, db: Connection, heard: HeardEvent) -> None:
-        content = heard.event.get("content")
-        body = content.get("body") if isinstance(content, dict) else None
-        if not isinstance(body, str):
-            return
+    async def _command(self, db: Connection, heard: HeardEvent, message: TextMessage) -> None:
         # The homeserver names the time and can renew it: what was encrypted after the command was said after it too.
-        times = [time for time in (sent_at(heard.event), await messages.later_heard_at(db, heard.event_id)) if time]
+        times = [time for time in (message.sent_at, await messages.later_heard_at(db, heard.event_id)) if time]
         payload = {
             "room_id": heard.room_id,
-            "sender": heard.event.get("sender"),
+            "sender": message.sender,
             "event_id": heard.event_id,
-            "body": body,
+            "body": message.body,
             "position": heard.position,
-            "sent_at": min(times).isoformat() if sent_at(heard.event) else None,
+            "sent_at": min(times).isoformat() if message.sent_at else None,
             "history": heard.history,
             "encrypted": heard.encrypted,
-            "msgtype": content.get("msgtype") if isinstance(content, dict) else None,
-            "thread": thread_of(heard),
-            "mentions": mentioned(heard.event),
+            "thread": message.thread,
+            "mentions": list(message.mentions),
         }
         await jobs.add(db, NewJob(JobKind.COMMAND, heard.event_id, payload, once=True), self._clock())

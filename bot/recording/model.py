@@ -91,13 +91,15 @@ class Redacted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """It claims to be part of a broadcast and is not valid. `rule` is a short name, logged once."""
+    """An event that claims to be part of a broadcast and is not valid. `rule` is a short name, logged once; `dialect`
+    the name of the one that rejected it."""
 
     rule: str
+    dialect: str = ""
 
 
 RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | VoiceMessage | Redacted
-"""What `bot.dialects.read` finds in an event."""
+"""Events of the room that a recording begins with, or may be told."""
 
 
 # ---- what the worker and the shell say of a recording

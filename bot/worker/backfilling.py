@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Protocol, Self
 
 from bot import words
+from bot.dialects.fields import sent_at
 from bot.errors import GiveUp, TryLater
-from bot.intake.times import sent_at
 from bot.worker.asking import ask_anew
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection

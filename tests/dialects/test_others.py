@@ -34,7 +34,7 @@ def test_redacted_chunk_of_the_proposal() -> None:
     """A chunk of the proposal without content was redacted and says nothing; one with junk is rejected."""
     kind = "m.voice_broadcast_chunk"
     assert read(heard({"type": kind, "content": {}})) is None
-    assert read(heard({"type": kind, "content": []})) == Rejected("content")
+    assert read(heard({"type": kind, "content": []})) == Rejected("content", "msc3888")
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_redactions_of_all_room_versions(event: dict[str, Any], expected: str) -
 )
 def test_redactions_that_are_none(event: dict[str, Any]) -> None:
     """A redaction without a target, or with two that differ, redacts nothing."""
-    assert read(heard({"type": "m.room.redaction", **event})) == Rejected("redacts")
+    assert read(heard({"type": "m.room.redaction", **event})) == Rejected("redacts", "redaction")
 
 
 def test_encrypted_redaction_is_a_forgery() -> None:
     """A redaction out of an encrypted payload was allowed by no homeserver."""
     event = {"type": "m.room.redaction", "redacts": "$start", "content": {}}
-    assert read(heard(event, encrypted=True)) == Rejected("encrypted_redaction")
+    assert read(heard(event, encrypted=True)) == Rejected("encrypted_redaction", "redaction")
 
 
 def test_sealed_event_with_a_reference() -> None:

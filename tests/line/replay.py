@@ -23,9 +23,9 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
 from bot.commands.parse import Heads, is_command
 from bot.demo import verification
+from bot.dialects.fields import sent_at
 from bot.intake import greeting
 from bot.intake.journal import Intake
-from bot.intake.times import sent_at
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia, Media
 from bot.matrix.wire import Wire
@@ -209,7 +209,7 @@ class Line:
             store,
             BOT,
             decrypt=lambda sealed: self.clear.get(sealed.event_id),
-            is_command=lambda event, name: is_command(event, Heads(prefix, BOT, name)),
+            is_command=lambda body, name: is_command(body, Heads(prefix, BOT, name)),
             publishes=partial(settings.may_publish, mod=True),
             prefix=prefix,
             clock=self.clock,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot import dialects
+from bot.dialects.events import MembershipChanged, TextMessage
 from bot.recording import machine
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.model import (
@@ -277,7 +278,7 @@ def replayed(name: str) -> Stage:
         if isinstance(event, BroadcastStarted):
             begun = machine.begin(event, room_id=ROOM, event_id=each.event_id, position=each.position, now=NOON)
             stage = Stage(begun)
-        elif stage and event is not None and not isinstance(event, Rejected):
+        elif stage and not isinstance(event, Rejected | TextMessage | MembershipChanged | None):
             stage.tell(event, each.event_id, each.position)
             if FetchChunk(each.event_id) in stage.effects:
                 stage.tell(media[each.event_id])

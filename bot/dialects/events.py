@@ -1,0 +1,38 @@
+"""Domain events of a room that concern more than one recording, or none. Pure.
+
+What a recording can be told stands in `bot.recording.model`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.recording.model import Rejected, RoomEvent
+from storage.records import EventId, HeardEvent, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class TextMessage:
+    """A fresh, plain text message: no edit, no quote, no notice. Whether it is a command the grammar decides
+    (`bot.commands.parse`)."""
+
+    sender: UserId
+    body: str
+    thread: EventId | None  # the root of the thread that it stands in
+    mentions: tuple[UserId, ...]  # as the sender's client says
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChanged:
+    """A member came into the room or is out of it: by leaving, a kick, a ban, an invite or a knock anew."""
+
+    user: UserId
+    joined: bool
+
+
+Event = RoomEvent | TextMessage | MembershipChanged
+"""What `bot.dialects.read` makes of an event."""
+
+Reader = Callable[[HeardEvent], Event | Rejected | None]
+"""Reads one type of event. None: the event is none of this dialect's, or was redacted. Never raises."""

@@ -1,0 +1,36 @@
+"""Voice messages that belong to no broadcast (MSC3245, https://github.com/matrix-org/matrix-spec-proposals/pull/3245).
+Pure."""
+
+from bot.dialects import fields, media
+from bot.dialects.events import Reader
+from bot.dialects.fields import mapping
+from bot.recording.model import Rejected, VoiceMessage
+from storage.records import HeardEvent
+
+MESSAGE = "m.room.message"
+MARKERS = ("org.matrix.msc3245.voice", "m.voice")
+
+
+def message(heard: HeardEvent) -> VoiceMessage | None:
+    """Read a voice message that stands for itself; None for an answer, an edit or a part of a thread.
+
+    One whose media can't be fetched is None too: it claims to be nothing that is looked for.
+    """
+    content = mapping(heard.event.get("content"))
+    if content.get("msgtype") != "m.audio" or not any(name in content for name in MARKERS):
+        return None
+    if heard.clear_relation or content.get("m.relates_to"):
+        return None
+    sender, source = fields.user_id(heard.event.get("sender")), media.source(content)
+    if sender is None or isinstance(source, Rejected):
+        return None
+    return VoiceMessage(
+        sender=sender,
+        source=source,
+        announced_ms=fields.duration_ms(content),
+        announced_bytes=fields.size(content),
+        sent_at=fields.sent_at(heard.event),
+    )
+
+
+READERS: dict[str, Reader] = {MESSAGE: message}

@@ -1,4 +1,4 @@
-# Two commands are all one needs: `make demo` and `make test`. Both build .venv first.
+# `make help` lists the targets. Each of them builds .venv first.
 SHELL := /bin/bash
 PORT ?= 0
 ONCE ?=
@@ -7,9 +7,17 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench lock clean
+# Folders of tests that need no homeserver, no ffmpeg and little time.
+FAST := tests/commands tests/dialects tests/feeds tests/intake tests/recording tests/shell tests/storage \
+	$(filter-out tests/test_interleavings.py tests/test_many_chunks.py tests/test_rebuild.py,$(wildcard tests/test_*.py))
 
-setup: $(STAMP)
+.PHONY: help setup demo test fast check fmt hooks map bench lock clean
+.DEFAULT_GOAL := setup
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-7s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## Build .venv with everything that running, the demo and the tests need
 
 $(STAMP): pyproject.toml $(LOCKED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -26,26 +34,39 @@ $(LOCKED): requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
 	touch $@
 
-demo: $(STAMP)
+demo: $(STAMP) ## Run a homeserver, a broadcaster and the bot on this machine (PORT=8040, ONCE=1)
 	@$(BIN)/aircheck demo $(if $(ONCE),--once) $(if $(filter-out 0,$(PORT)),--port $(PORT))
 
-test: check
+test: check ## Run all checks and all tests (about twelve minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(STAMP)
+fast: check ## Run all checks and the quick unit tests (under a minute)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not synapse" $(FAST)
+
+check: $(STAMP) ## Run ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(STAMP)
+fmt: $(STAMP) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+hooks: $(STAMP) ## Run the checks before each commit (needs pre-commit)
+	pre-commit install
+
+map: $(STAMP) ## Write the map of the modules in docs/architecture.md
+	$(BIN)/python .ci/map.py
+
+bench: $(STAMP) ## Measure everything that has a budget (about eighteen minutes)
 	$(BIN)/python -m benchmarks
 
 # Needs uv (`pip install uv`). One lock for what runs, one with the demo's homeserver and the test tools.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
-lock:
+lock: ## Resolve the dependencies again into both lock files (needs uv)
 	$(LOCK) -o requirements.lock
 	$(LOCK) --extra demo --extra dev -o requirements-dev.lock
 
-clean:
+clean: ## Remove .venv and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -7,7 +7,8 @@ import asyncio
 import json
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -69,6 +70,7 @@ INFO = "io.element.voice_broadcast_info"
 CAPTURED = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # not long before
 JPEG = b"\xff\xd8\xff"
 WAIT_S = 60.0
+AN_HOUR_S = 3600.0
 EVERY = SAMPLE_RATE // 2  # so often an episode is compared with what was spoken
 
 
@@ -389,3 +391,23 @@ async def line(directory: Path, *, changed: Mapping[str, Mapping[str, Any]] | No
         await store.close()
         await wire.close()
         await runner.cleanup()
+
+
+# ---- by hand
+
+
+async def _replay(name: str, directory: Path, lost: Collection[int]) -> None:
+    """Replay a capture into a store that stays, let two hours pass, and print what the bot said in the room."""
+    capture = Capture(name)
+    uploads = enumerate(capture.uploads.items(), 1)
+    capture.uploads = {mxc: data for number, (mxc, data) in uploads if number not in lost}
+    async with line(directory) as it:
+        await it.move_in(capture)
+        await it.tell(capture.room, capture.broadcast)
+        for _ in range(2):
+            await it.pass_by(AN_HOUR_S)
+        sys.stdout.write("\n".join([*it.said, ""]))
+
+
+if __name__ == "__main__":
+    asyncio.run(_replay(sys.argv[1], Path(sys.argv[2]), [int(number) for number in sys.argv[3:]]))

@@ -14,7 +14,8 @@ from bot.shell import cli
 from bot.sources import from_environment
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MAP = re.compile(r"<!-- The map: .*<!-- The end of the map. -->", re.DOTALL)
 EXAMPLE = ROOT / "config.yaml.example"
 NO_DEFAULT = {"matrix.homeserver", "matrix.user_id"}
 
@@ -73,21 +74,31 @@ def test_the_page_on_configuration_has_every_key_with_its_default() -> None:
         assert shown.startswith(default), key
 
 
-def test_every_shell_command_is_in_the_docs() -> None:
-    """Each command of the shell is named somewhere for its users, and no other is."""
+def prose() -> str:
+    """Return the text of all pages, without the map of the modules."""
+    return "\n".join(MAP.sub("", page.read_text()) for page in [*PAGES, ROOT / "CHANGELOG.md"])
+
+
+def rows_of_commands(heading: str) -> list[str]:
+    """Return the first cell of each row of a table in docs/commands.md."""
+    section = (ROOT / "docs/commands.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+
+
+def test_the_table_has_every_shell_command() -> None:
+    """docs/commands.md has a row for each command of the shell, and the docs name no other."""
     commands = {info.callback.__name__ for info in cli.app.registered_commands if info.callback}
     commands |= {group.name for group in cli.app.registered_groups if group.name}
-    text = "\n".join(page.read_text() for page in [*PAGES, ROOT / "CHANGELOG.md"])
-    named = set(re.findall(r"`(?:\S*/)?aircheck (\w+)", text)) | set(re.findall(r"bin/aircheck (\w+)", text))
-    assert commands - named == {"demo"}  # it is called by make
-    assert "make demo" in text
-    assert named - commands == set()
+    assert {cell.split()[1].strip("`") for cell in rows_of_commands("In the shell")} == commands
+    text = prose()
+    assert set(re.findall(r"(?:`(?:\S*/)?|bin/)aircheck (\w+)", text)) <= commands
 
 
-def test_every_room_command_is_in_the_docs() -> None:
-    """The docs name each command of the room, and none that doesn't exist."""
-    text = "\n".join(page.read_text() for page in PAGES)
-    assert set(re.findall(r"!aircheck (\w+)", text)) == set(VERBS)
+def test_the_table_has_every_room_command() -> None:
+    """docs/commands.md has a row for each command of the room, in the order of `help`, and the docs name no other."""
+    rows = [cell.split()[1].strip("`") for cell in rows_of_commands("In a room")]
+    assert list(dict.fromkeys(rows)) == sorted(VERBS, key=lambda verb: rows.index(verb))
+    assert set(re.findall(r"!aircheck (\w+)", prose())) == set(VERBS)
 
 
 def test_every_dependency_is_explained() -> None:
@@ -111,9 +122,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    """Each page of the docs is reached from docs/index.md."""
+    """Each page of the docs is reached from docs/index.md, each decision from docs/decisions/README.md."""
     index = (ROOT / "docs/index.md").read_text()
-    assert [page.name for page in PAGES[1:] if page.name != "index.md" and f"({page.name})" not in index] == []
+    decisions = (ROOT / "docs/decisions/README.md").read_text()
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        assert page.name == "index.md" or f"({page.name})" in index
+    for page in sorted((ROOT / "docs/decisions").glob("0*.md")):
+        assert f"({page.name})" in decisions
 
 
 def test_the_images_settings_exist() -> None:

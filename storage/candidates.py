@@ -1,4 +1,4 @@
-"""Voice messages of a speaker that may be lost chunks (`bot.recording.orphans`): rows beside the chunks, for a while.
+"""Voice messages that may be lost chunks of a broadcast (`bot.recording.broadcast.orphans`): rows beside the chunks.
 
 Each lies with one recording, and is a candidate of every open one of that speaker in the room: two devices of one user
 can be live at once.

@@ -11,7 +11,7 @@ import pytest
 from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
-from bot.recording import machine
+from bot.recording.broadcast import machine
 from bot.recording.policy import Limits
 from storage import archive, jobs, journal
 from storage.database import Connection

@@ -8,7 +8,7 @@ from datetime import datetime
 from bot import dialects, rules
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
-from bot.recording import machine
+from bot.recording.broadcast import machine
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,

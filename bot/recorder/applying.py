@@ -12,7 +12,7 @@ from functools import partial
 from bot import words
 from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, withdraw
-from bot.recording import machine
+from bot.recording.broadcast import machine
 from bot.recording.model import (
     Ask,
     Effect,

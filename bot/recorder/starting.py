@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot import rules
 from bot.recorder.applying import Applying
-from bot.recording import machine
+from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
 from bot.recording.policy import Limits
 from storage import archive, past, rooms

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from bot.recording.broadcast.orphans import MAX_CANDIDATES, is_candidate
 from bot.recording.model import (
     Answer,
     ChunkFailed,
@@ -18,7 +19,6 @@ from bot.recording.model import (
     Tell,
     VoiceMessage,
 )
-from bot.recording.orphans import MAX_CANDIDATES, is_candidate
 from bot.recording.policy import MAX_CHUNKS, Limits
 from storage.records import BlobKey, Chunk, ChunkFacts, ChunkState, EndedBy, EventId, Position, RecordingId
 

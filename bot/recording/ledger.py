@@ -19,10 +19,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
-from bot.recording.orphans import numbered, ordinary
-from bot.recording.places import Layout, Place, arrange
-from bot.recording.runs import Run, audible, pages, sort
-from bot.recording.silence import measure, own_length
+from bot.recording.broadcast.orphans import numbered, ordinary
+from bot.recording.broadcast.places import Layout, Place, arrange
+from bot.recording.broadcast.runs import Run, audible, pages, sort
+from bot.recording.broadcast.silence import measure, own_length
 from storage.records import (
     BlobKey,
     Chunk,

@@ -17,9 +17,9 @@ from bot import words
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
+from bot.recording.broadcast.orphans import is_candidate
 from bot.recording.chunks import JUDGED, blob_of, is_fetchable
 from bot.recording.model import Answer, ChunkFailed, ChunkStored, RecordingEvent
-from bot.recording.orphans import is_candidate
 from bot.settings import Settings
 from storage import archive, jobs, rooms
 from storage.database import Connection

@@ -10,7 +10,7 @@ from typing import Any
 
 from bot import dialects
 from bot.dialects.events import MembershipChanged, TextMessage
-from bot.recording import machine
+from bot.recording.broadcast import machine
 from bot.recording.ledger import Ledger, lay_out
 from bot.recording.model import (
     Answer,

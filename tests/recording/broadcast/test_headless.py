@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.recording.broadcast.runs import streams
 from bot.recording.ledger import Ledger, fingerprint, lay_out
-from bot.recording.runs import streams
 from storage.records import ChunkFacts, ChunkState, EndedBy, EventId
+from tests.recording.broadcast.test_orphans import VOICE, say_voice, state_of
 from tests.recording.stage import PAGE, PRE_SKIP, Stage, recording, shape, slices, stored
-from tests.recording.test_orphans import VOICE, say_voice, state_of
 
 ENDED = recording(ended_by=EndedBy.STOPPED)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from bot.recording.places import Place
-from bot.recording.runs import pages
+from bot.recording.broadcast.places import Place
+from bot.recording.broadcast.runs import pages
 from storage.records import SAMPLE_RATE, Chunk, ChunkState, OggFacts, Samples, Timing, to_samples
 
 LONGEST = 900 * SAMPLE_RATE

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.recording import machine
+from bot.recording.broadcast import machine
 from bot.recording.ledger import fingerprint
 from bot.recording.model import (
     BroadcastChanged,

@@ -6,9 +6,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.recording.broadcast.places import MAX_ABSENT, MAX_JUMP
 from bot.recording.ledger import MAX_SILENCE, Ledger, fingerprint, lay_out
 from bot.recording.model import BroadcastChanged, Change, ChunkSealed, ChunkSent, ChunkStored, Finish, RecordingEvent
-from bot.recording.places import MAX_ABSENT, MAX_JUMP
 from storage.records import (
     BlobKey,
     Chunk,

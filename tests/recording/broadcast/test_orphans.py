@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.recording import machine
+from bot.recording.broadcast import machine
+from bot.recording.broadcast.orphans import MAX_CANDIDATES
 from bot.recording.ledger import fingerprint
 from bot.recording.model import (
     Change,
@@ -22,7 +23,6 @@ from bot.recording.model import (
     Tick,
     VoiceMessage,
 )
-from bot.recording.orphans import MAX_CANDIDATES
 from storage.records import (
     Chunk,
     ChunkFacts,

@@ -35,7 +35,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.recording import chunks as on_chunks
-from bot.recording import orphans
+from bot.recording.broadcast import orphans
 from bot.recording.model import (
     Ask,
     BroadcastChanged,

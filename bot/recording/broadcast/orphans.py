@@ -18,9 +18,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bot.recording.broadcast.places import NEAR
+from bot.recording.broadcast.runs import Stream, pages, streams
 from bot.recording.model import FetchChunk, Outcome
-from bot.recording.places import NEAR
-from bot.recording.runs import Stream, pages, streams
 from storage.records import Chunk, ChunkState, EventId, OggFacts
 
 MAX_CANDIDATES = 50

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from bot.recording.runs import Run, pages
+from bot.recording.broadcast.runs import Run, pages
 from storage.records import Chunk, ChunkState, OggFacts, Timing
 
 MAX_JUMP = 1000

@@ -27,7 +27,7 @@ from bot.matrix.session import Session
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
 from bot.settings import Settings
-from bot.web.binding import listen_for_a_moment
+from bot.web.binding import free_port
 from bot.web.server import WebServer
 from bot.worker.backfilling import Backfilling
 from bot.worker.encoding import Encoding
@@ -117,7 +117,7 @@ async def _with_port(settings: Settings) -> Settings:
     """`web.port: 0` becomes a free port: addresses are built from the settings before the server listens."""
     if settings.web.port:
         return settings
-    port = await listen_for_a_moment(settings.web)
+    port = await free_port(settings.web)
     return settings.model_copy(update={"web": settings.web.model_copy(update={"port": port})})
 
 

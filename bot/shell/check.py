@@ -31,7 +31,7 @@ from bot.matrix.probe import Probe, Signing, probing, why_refused
 from bot.matrix.wire import Refused, TokenRevoked
 from bot.pictures.own import own_picture
 from bot.settings import WILDCARDS, Settings
-from bot.web.binding import listen_for_a_moment
+from bot.web.binding import free_port
 from storage import migrate
 from storage.database import FILE_NAME
 from storage.errors import StoreError
@@ -334,7 +334,7 @@ async def of_listening(settings: Settings) -> Finding:
     if is_owned(settings.storage.path):
         return Finding(Level.OK, subject, f"port {web.port}, in use by the running Aircheck")
     try:
-        port = await listen_for_a_moment(web)
+        port = await free_port(web)
     except ConfigError as error:
         return Finding(Level.FAIL, subject, error.sentence)
     return Finding(Level.OK, subject, f"can listen at {web.host or 'all addresses'}, port {port}")

@@ -1,4 +1,4 @@
-"""Answers kept while nothing is written: a burst of requests costs the archive one look."""
+"""Three kinds of caches in memory: until the next commit, the most recently used, and built only once at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -8,8 +8,8 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Memo(Generic[Key, Value]):
-    """Kept until something is written: `commits` counts that. `most` at a time."""
+class CommitCache(Generic[Key, Value]):
+    """Values read from the store, kept until its next commit. `commits` counts them; `most` values at a time."""
 
     def __init__(self, commits: Callable[[], int], most: int = 4096) -> None:
         self._commits = commits
@@ -18,7 +18,7 @@ class Memo(Generic[Key, Value]):
         self._read_at: int | None = None
 
     async def get(self, key: Key, load: Callable[[], Awaitable[Value]]) -> Value:
-        """The kept value, or what `load` reads."""
+        """Return the kept value, else load it."""
         now = self._commits()
         if now != self._read_at:
             self._kept.clear()
@@ -26,15 +26,15 @@ class Memo(Generic[Key, Value]):
         elif key in self._kept:
             return self._kept[key]
         value = await load()
-        if self._read_at == now == self._commits():  # nothing was written while it was read
+        if self._read_at == now == self._commits():  # nothing was committed during the load
             if len(self._kept) >= self._most:
                 self._kept.clear()
             self._kept[key] = value
         return value
 
 
-class Recent(Generic[Key, Value]):
-    """The last few, by use; `weigh` says how much of `budget` one takes."""
+class LruCache(Generic[Key, Value]):
+    """The most recently used values whose weights fit into `budget`; without `weigh` each value weighs 1."""
 
     def __init__(self, budget: int, weigh: Callable[[Value], int] = lambda value: 1) -> None:
         self._budget = budget
@@ -45,7 +45,7 @@ class Recent(Generic[Key, Value]):
     def get(self, key: Key) -> Value | None:
         value = self._kept.pop(key, None)
         if value is not None:
-            self._kept[key] = value  # the youngest stands last
+            self._kept[key] = value  # the most recently used stands last
         return value
 
     def put(self, key: Key, value: Value) -> None:
@@ -56,26 +56,26 @@ class Recent(Generic[Key, Value]):
             self._weight -= self._weigh(self._kept.pop(next(iter(self._kept))))
 
 
-class Made(Generic[Key, Value]):
-    """What is dear to make: made once, however many ask for it at the same time, and kept by `Recent`."""
+class OnceCache(Generic[Key, Value]):
+    """Values that are costly to build: each is built once for all concurrent requests, then kept as in `LruCache`."""
 
     def __init__(self, budget: int, weigh: Callable[[Value], int] = lambda value: 1) -> None:
-        self._kept: Recent[Key, Value] = Recent(budget, weigh)
-        self._making: dict[Key, asyncio.Task[Value]] = {}
+        self._kept: LruCache[Key, Value] = LruCache(budget, weigh)
+        self._building: dict[Key, asyncio.Task[Value]] = {}
 
-    async def get(self, key: Key, make: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
-        """The kept value, or what `make` gives. Raises what that raises, and keeps nothing then."""
+    async def get(self, key: Key, build: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
+        """Return the kept value, else build it. Raises what `build` raises, and keeps nothing then."""
         kept = self._kept.get(key)
         if kept is not None:
             return kept
-        task = self._making.get(key)
+        task = self._building.get(key)
         if task is None:
-            task = self._making[key] = asyncio.create_task(make())
-            task.add_done_callback(lambda done: self._made(key, done))
-        # One who hangs up must not undo what the others wait for.
+            task = self._building[key] = asyncio.create_task(build())
+            task.add_done_callback(lambda done: self._built(key, done))
+        # A client that disconnects must not cancel the build for the others.
         return await asyncio.shield(task)
 
-    def _made(self, key: Key, done: "asyncio.Task[Value]") -> None:
-        del self._making[key]
+    def _built(self, key: Key, done: "asyncio.Task[Value]") -> None:
+        del self._building[key]
         if not done.cancelled() and done.exception() is None:
             self._kept.put(key, done.result())

@@ -17,7 +17,7 @@ _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to answer: `count` bytes from `start` for 200 and 206, nothing for 304, 412 and 416."""
+    """The answer to give: `count` bytes from `start` for 200 and 206, no body for 304, 412 and 416."""
 
     status: int
     start: int = 0
@@ -26,20 +26,20 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """The file as it is now. `tag` is opaque and strong, without quotes; `also` are the tags of the same
-    content in other encodings: whoever has one of those has the content."""
+    """A file as it is now. `tag` is opaque and strong, without quotes. `other_tags` are those of the same content in
+    other encodings: a client that has one of those has the content."""
 
     tag: str
     size: int
     modified: datetime  # whole seconds
-    also: frozenset[str] = frozenset()
+    other_tags: frozenset[str] = frozenset()
 
 
 def plan(method: str, headers: Mapping[str, str], file: Representation) -> Plan:
-    """The answer to a GET or HEAD. Preconditions come in the order of RFC 9110 section 13.2.2."""
-    if not _may_go_on(headers, file):
+    """Plan the answer to a GET or HEAD, with preconditions in the order of RFC 9110 section 13.2.2."""
+    if not _precondition_holds(headers, file):
         return Plan(412)
-    if _is_known(headers, file):
+    if _is_current(headers, file):
         return Plan(304)
     asked = headers.get("Range")
     # Ranges are defined for GET only (section 14.2).
@@ -48,9 +48,9 @@ def plan(method: str, headers: Mapping[str, str], file: Representation) -> Plan:
     return _sliced(asked, file.size)
 
 
-@lru_cache(maxsize=256)  # there are as many of these as there are kinds of clients
+@lru_cache(maxsize=256)  # few kinds of clients send few values
 def takes_gzip(accepted: str) -> bool:
-    """Whether `Accept-Encoding` has gzip with a weight above 0 (RFC 9110 section 12.5.3)."""
+    """Return whether `Accept-Encoding` has gzip with a weight above 0 (RFC 9110 section 12.5.3)."""
     weights = {}
     for part in accepted.lower().split(","):
         name, _, parameter = part.strip().partition(";")
@@ -58,24 +58,24 @@ def takes_gzip(accepted: str) -> bool:
     return weights.get("gzip", weights.get("*", False))
 
 
-def _may_go_on(headers: Mapping[str, str], file: Representation) -> bool:
-    wanted = headers.get("If-Match")
-    if wanted is not None:
-        return wanted.strip() == "*" or any(not weak and tag == file.tag for weak, tag in _TAGS.findall(wanted))
+def _precondition_holds(headers: Mapping[str, str], file: Representation) -> bool:
+    expected = headers.get("If-Match")
+    if expected is not None:
+        return expected.strip() == "*" or any(not weak and tag == file.tag for weak, tag in _TAGS.findall(expected))
     since = _moment(headers.get("If-Unmodified-Since"))
     return since is None or file.modified <= since
 
 
-def _is_known(headers: Mapping[str, str], file: Representation) -> bool:
+def _is_current(headers: Mapping[str, str], file: Representation) -> bool:
     known = headers.get("If-None-Match")
     if known is not None:
-        return known.strip() == "*" or any(tag == file.tag or tag in file.also for _, tag in _TAGS.findall(known))
+        return known.strip() == "*" or any(tag == file.tag or tag in file.other_tags for _, tag in _TAGS.findall(known))
     since = _moment(headers.get("If-Modified-Since"))
     return since is not None and file.modified <= since
 
 
 def _range_holds(headers: Mapping[str, str], file: Representation) -> bool:
-    """Whether `If-Range`, where there is one, names what the file is now: by strong comparison only."""
+    """Return whether `If-Range`, where there is one, names the file as it is now; by strong comparison only."""
     condition = headers.get("If-Range")
     if condition is None:
         return True
@@ -90,21 +90,21 @@ def _sliced(asked: str, size: int) -> Plan:
     if unit.strip().lower() != "bytes" or "," in ranges:
         # An unknown unit must, and several ranges may be ignored (section 14.2); no podcast app asks for several.
         return Plan(200, 0, size)
-    found = _RANGE.fullmatch(asked.strip())
-    if found is None or found[1] == found[2] == "":
+    limits = _RANGE.fullmatch(asked.strip())
+    if limits is None or limits[1] == limits[2] == "":
         return Plan(416)
-    if found[1] == "":
-        count = min(int(found[2]), size)
+    if limits[1] == "":
+        count = min(int(limits[2]), size)
         return Plan(206, size - count, count) if count else Plan(416)
-    first = int(found[1])
-    last = min(int(found[2]), size - 1) if found[2] else size - 1
-    if first >= size or (found[2] and int(found[2]) < first):
+    first = int(limits[1])
+    last = min(int(limits[2]), size - 1) if limits[2] else size - 1
+    if first >= size or (limits[2] and int(limits[2]) < first):
         return Plan(416)
     return Plan(206, first, last - first + 1)
 
 
 def _moment(text: str | None) -> datetime | None:
-    """An HTTP date; None when it is none (a date that can't be read is ignored, section 13.1.3)."""
+    """Parse an HTTP date; None for one that can't be read, which is to be ignored (section 13.1.3)."""
     if text is None:
         return None
     try:

@@ -1,259 +1,224 @@
-"""Connections of the web server: how many there may be, and how long one may be held for nothing.
+"""Connections of the web server: how many are admitted, and how long one may idle.
 
-The recorder has the first claim on the process's files. The web has a share of the limit, and looks at how many are
-free. A new connection takes the place of the one that has waited longest without a request: who holds idle ones keeps
-nobody out. Where all are busy it is refused, which costs an accept and a close. Downloads and streams have a share of
-the places, so that short requests are answered whatever is downloaded.
+A new connection takes the place of the one that has waited longest without a request, so that idle ones keep nobody
+out. Where all are busy it is refused, which costs an accept and a close. Downloads and streams have a share of the
+places, so that short requests are answered whatever is downloaded.
 
-Who sends no whole request in time, or takes nothing of what is sent to them, is closed.
+A client that sends no whole request in time, or takes nothing of what is sent to it, is disconnected.
 """
 
 import asyncio
 import logging
-import socket
-import struct
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 from aiohttp import web
 
 from bot import descriptors
-from bot.web.clients import Callers
+from bot.web import capacity
+from bot.web.clients import Clients
+from bot.web.sockets import Delivery, discard
 
 log = logging.getLogger(__name__)
 
-RESERVED = 256
-"""Files that are the recorder's: database, homeserver, chunks, ffmpeg. Half of them where there are few."""
-MOST = 4000
 KEPT_FREE = 64
-PER_CALLER = 100
+"""Descriptors that stay free, whatever the web may have."""
+MOST_OF_A_CLIENT = 100
+"""Connections of one client; of one behind a trusted proxy, requests."""
 TRANSFERS = 0.75
-"""Share of the places that downloads and streams may have."""
-LONGEST_QUEUE = 128
-AT_ONCE = 4
-"""Times that a whole queue may be accepted before the first of it, if refused, is closed."""
-FIRST_REQUEST_S = 15.0  # from the connection, or the first byte of a later request, to its last header
-STUCK_S = 30.0  # so long may a client take nothing
-LOOK_S = 1.0
-TOLD_EACH_S = 60.0
+"""Share of the connections that downloads and streams may have."""
+FIRST_REQUEST_S = 15.0
+"""Seconds from the connection, or the first byte of a later request, to the last header."""
+CHECK_EACH_S = 1.0
+LOG_EACH_S = 60.0
+ONE_CLIENT = "refused, too many of one address"
 Transferring = Callable[[], AbstractContextManager[bool]]
-CUT = struct.pack("ii", 1, 0)  # SO_LINGER: what the kernel still holds goes with the connection
-_TCP_INFO_BYTES = 128
-_ACKED_AT = 120  # tcpi_bytes_acked, since Linux 4.1
 
 
-class Line(web.RequestHandler):
-    """One connection. `busy`: a request of it is being answered."""
+class ClientConnection(web.RequestHandler):
+    """One connection of a client. `busy`: a request of it is being answered."""
 
-    def __init__(self, lines: "Lines", server: web.Server, **options: Any) -> None:
+    def __init__(self, connections: "Connections", server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
-        self._lines = lines
-        self._line: asyncio.Transport | None = None
+        self._connections = connections
+        self._socket: asyncio.Transport | None = None
         self.busy = False
         self.since = 0.0  # the connection, the end of the last answer, or the first byte of a request
-        self.asks = True  # a request is due or has begun
-        self.taken = Taken(0.0)
-        self.caller: str | None = None
+        self.request_due = True  # the first one, or one that has begun
+        self.delivery = Delivery(0.0)
+        self.client: str | None = None
         self.through_proxy = False
-        self.asker: str | None = None  # of the request that is answered, where a proxy tells it
+        self.forwarded_for: str | None = None  # the client of the running request, where a proxy tells it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._line = cast("asyncio.Transport", transport)
-        if self._lines.let_in(self, self._line):
+        self._socket = cast("asyncio.Transport", transport)
+        if self._connections.admit(self, self._socket):
             super().connection_made(transport)
         else:
-            cut(self._line)
+            discard(self._socket)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._lines.forget(self)
+        self._connections.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self.busy and not self.asks:
-            self.asks, self.since = True, self._lines.now()
+        if not self.busy and not self.request_due:
+            self.request_due, self.since = True, self._connections.now()
         super().data_received(data)
 
     @property
-    def held(self) -> bool:
-        """Whether the client owes us a request, and nothing is on its way to it."""
-        return not self.busy and self._line is not None and not self._line.get_write_buffer_size()
+    def idle(self) -> bool:
+        """Whether no request runs and nothing waits to be sent."""
+        return not self.busy and self._socket is not None and not self._socket.get_write_buffer_size()
 
     def is_over(self, now: float) -> bool:
-        """Whether the client has kept it waiting for too long."""
-        if self._line is None or self.held:
-            return self.asks and now - self.since > FIRST_REQUEST_S  # between requests aiohttp looks at the time
-        if not self._line.get_write_buffer_size():  # the answer is made, or goes out by another way
-            self.taken = Taken(now)
+        """Return whether the client has kept the server waiting for too long."""
+        if self._socket is None or self.idle:
+            # Between requests aiohttp looks at the time.
+            return self.request_due and now - self.since > FIRST_REQUEST_S
+        if not self._socket.get_write_buffer_size():  # the answer is being made, or sent by sendfile
+            self.delivery = Delivery(now)
             return False
-        return self.taken.is_stuck(self._line, now)
+        return self.delivery.is_stuck(self._socket, now)
 
-    def cut(self) -> None:
-        if self._line is not None:
-            cut(self._line)
-
-
-class Taken:
-    """What a client took of what is sent to it, looked at now and then."""
-
-    def __init__(self, now: float) -> None:
-        self._bytes = (0, 0)
-        self._since = now
-
-    def is_stuck(self, transport: asyncio.WriteTransport, now: float) -> bool:
-        """Whether it took nothing for too long; to be asked only while something waits to be sent."""
-        measure = (_acknowledged(transport), transport.get_write_buffer_size())
-        if measure != self._bytes or measure == (0, 0):  # the kernel doesn't say
-            self._bytes, self._since = measure, now
-        return now - self._since > STUCK_S
+    def discard(self) -> None:
+        if self._socket is not None:
+            discard(self._socket)
 
 
-def cut(transport: asyncio.WriteTransport) -> None:
-    """Closes at once, with all that was not sent yet."""
-    with suppress(OSError, AttributeError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CUT)
-    transport.abort()
+class Connections:
+    """All connections of one server; those without a request in the order in which they began to wait."""
 
-
-def _acknowledged(transport: asyncio.BaseTransport) -> int:
-    """How many bytes the other side has; 0 where the kernel doesn't say."""
-    line = transport.get_extra_info("socket")
-    try:
-        told = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        return int(struct.unpack_from("Q", told, _ACKED_AT)[0])
-    except (OSError, AttributeError, struct.error):
-        return 0
-
-
-def places(limit: int) -> int:
-    """How many connections the web may have of so many files."""
-    return max(1, min(MOST, (limit - min(RESERVED, limit // 2)) * 3 // 4))
-
-
-def queue(limit: int) -> int:
-    """How many connections may wait to be accepted: for a moment each of them is a file above the places."""
-    left = limit - min(RESERVED, limit // 2) - places(limit)
-    return max(2, min(LONGEST_QUEUE, left // AT_ONCE))
-
-
-class Lines:
-    """All connections of one server, those without a request in the order of their waiting."""
-
-    def __init__(self, callers: Callers, now: Callable[[], float]) -> None:
+    def __init__(self, clients: Clients, now: Callable[[], float]) -> None:
         self.now = now
-        self._callers = callers
-        self._limit = descriptors.limit()
-        self._most = places(self._limit)
-        self._open: dict[Line, None] = {}
-        self._waiting: OrderedDict[Line, None] = OrderedDict()  # the longest first
-        self._by_caller: Counter[str] = Counter()
-        self._asking: Counter[str] = Counter()  # requests through proxies, by who asked them
+        self._clients = clients
+        self._descriptors = descriptors.limit()
+        self._most = capacity.connections(self._descriptors)
+        self._open: dict[ClientConnection, None] = {}
+        self._waiting: OrderedDict[ClientConnection, None] = OrderedDict()  # the longest first
+        self._by_client: Counter[str] = Counter()
+        self._forwarded: Counter[str] = Counter()  # running requests through proxies, by client
         self._transfers = 0
-        self._free = 0
-        self._looked_at = -LOOK_S
-        self._refusals: Counter[str] = Counter()
-        self._told_at = -TOLD_EACH_S
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._free_descriptors = 0
+        self._counted_at = -CHECK_EACH_S
+        self._log = _RefusalLog(now)
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def queue(self) -> int:
-        """How many may wait at the door."""
-        return queue(self._limit)
+    def backlog(self) -> int:
+        """How many connections may wait to be accepted."""
+        return capacity.backlog(self._descriptors)
 
     def __len__(self) -> int:
         return len(self._open)
 
     def server(self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **options: Any) -> web.Server:
-        """aiohttp's server, whose connections are counted here."""
-        lines = self
+        """Make aiohttp's server, whose connections are counted here."""
+        connections = self
 
         class Server(web.Server):
             def __call__(self) -> web.RequestHandler:
-                return Line(lines, self, loop=asyncio.get_running_loop(), **options)
+                return ClientConnection(connections, self, loop=asyncio.get_running_loop(), **options)
 
         return Server(handle)
 
     def start(self) -> None:
-        """Looks after them from now on."""
-        self._sweeping = asyncio.get_running_loop().call_later(LOOK_S, self._sweep)
+        """Begin to close connections whose client keeps the server waiting."""
+        self._timer = asyncio.get_running_loop().call_later(CHECK_EACH_S, self._close_overdue)
 
     def stop(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def let_in(self, line: Line, transport: asyncio.Transport) -> bool:
-        """Whether there is a place for a new connection, or one is made."""
+    # ---- connections
+
+    def admit(self, connection: ClientConnection, transport: asyncio.Transport) -> bool:
+        """Count a new connection, closing an idle one where needed; False where there is no place for it."""
         now, peer = self.now(), transport.get_extra_info("peername")
         host = peer[0] if isinstance(peer, tuple) else ""
-        line.caller, line.since = self._callers.of_connection(host), now
-        line.through_proxy = self._callers.behind_proxies and self._callers.trusts(host)
-        if line.caller is not None and self._by_caller[line.caller] >= PER_CALLER:
-            if not self._make_room(line.caller):
-                self._refuse("one address has too many")
+        client = self._clients.of_connection(host)
+        connection.client, connection.since = client, now
+        connection.through_proxy = self._clients.behind_proxies and self._clients.trusts(host)
+        if client is not None and self._by_client[client] >= MOST_OF_A_CLIENT:
+            if not self._close_an_idle_one(client):
+                self._count(ONE_CLIENT)
                 return False
-        elif (len(self._open) >= self._most or not self._files_left(now)) and not self._make_room(None):
-            self._refuse("there are too many")
+        elif self._is_full(now) and not self._close_an_idle_one(None):
+            self._count("refused, all places taken")
             return False
-        self._open[line] = self._waiting[line] = None
-        self._free -= 1
-        if line.caller is not None:
-            self._by_caller[line.caller] += 1
+        self._open[connection] = self._waiting[connection] = None
+        self._free_descriptors -= 1
+        if client is not None:
+            self._by_client[client] += 1
         return True
 
-    def forget(self, line: Line) -> None:
-        if line in self._open:
-            del self._open[line]
-            self._waiting.pop(line, None)
-            self._free += 1
-            if line.caller is not None:
-                _take_out(self._by_caller, line.caller)
+    def remove(self, connection: ClientConnection) -> None:
+        if connection in self._open:
+            del self._open[connection]
+            self._waiting.pop(connection, None)
+            self._free_descriptors += 1
+            if connection.client is not None:
+                _decrement(self._by_client, connection.client)
 
-    def _files_left(self, now: float) -> bool:
-        if now - self._looked_at >= LOOK_S:
-            self._looked_at = now
-            self._free = self._limit - descriptors.used() - min(KEPT_FREE, self._limit // 8)
-        return self._free > 0
+    def _is_full(self, now: float) -> bool:
+        if len(self._open) >= self._most:
+            return True
+        if now - self._counted_at >= CHECK_EACH_S:
+            self._counted_at = now
+            kept_free = min(KEPT_FREE, self._descriptors // 8)
+            self._free_descriptors = self._descriptors - descriptors.used() - kept_free
+        return self._free_descriptors <= 0
 
-    def _make_room(self, caller: str | None) -> bool:
-        """Closes what has waited longest without a request, of one caller or of all."""
-        for line in self._waiting:
-            if line.held and caller in (None, line.caller):
-                self._count("idle closed to make room")
-                self.forget(line)
-                line.cut()
+    def _close_an_idle_one(self, client: str | None) -> bool:
+        """Close the connection that has waited longest without a request; `client`: only of this client."""
+        for connection in self._waiting:
+            if connection.idle and client in (None, connection.client):
+                self._count("idle, closed for a new one")
+                self.remove(connection)
+                connection.discard()
                 return True
         return False
 
-    def begin(self, line: Line, request: web.BaseRequest) -> bool:
-        """A request begins to be answered; False: who asks has too many already. Ends with `end`."""
-        line.busy, line.asks = True, False
-        self._waiting.pop(line, None)
-        if line.through_proxy:
-            asker = self._callers.of_request(request.headers.get("X-Forwarded-For", ""))
-            if asker is not None and self._asking[asker] >= PER_CALLER:
-                self._refuse("one address has too many")
+    def _close_overdue(self) -> None:
+        now = self.now()
+        for connection in [connection for connection in self._open if connection.is_over(now)]:
+            log.debug("connection closed: its client neither asked nor read")
+            connection.discard()
+        self._timer = asyncio.get_running_loop().call_later(CHECK_EACH_S, self._close_overdue)
+
+    # ---- requests
+
+    def begin(self, connection: ClientConnection, request: web.BaseRequest) -> bool:
+        """Count a request; False where its client has too many running. Call `end` in both cases."""
+        connection.busy, connection.request_due = True, False
+        self._waiting.pop(connection, None)
+        if connection.through_proxy:
+            client = self._clients.of_request(request.headers.get("X-Forwarded-For", ""))
+            if client is not None and self._forwarded[client] >= MOST_OF_A_CLIENT:
+                self._count(ONE_CLIENT)
                 return False
-            line.asker = asker
-            if asker is not None:
-                self._asking[asker] += 1
+            connection.forwarded_for = client
+            if client is not None:
+                self._forwarded[client] += 1
         return True
 
-    def end(self, line: Line) -> None:
-        """Its answer is made."""
-        line.busy, line.since = False, self.now()
-        if line in self._open:
-            self._waiting[line] = None
-        if line.asker is not None:
-            _take_out(self._asking, line.asker)
-            line.asker = None
+    def end(self, connection: ClientConnection) -> None:
+        """Note that the answer to a request is made."""
+        connection.busy, connection.since = False, self.now()
+        if connection in self._open:
+            self._waiting[connection] = None
+        if connection.forwarded_for is not None:
+            _decrement(self._forwarded, connection.forwarded_for)
+            connection.forwarded_for = None
 
     @contextmanager
     def transferring(self) -> Iterator[bool]:
-        """Around a download or stream; False: there are too many."""
+        """Count a download or stream while the block runs; yields False where there are too many."""
         if self._transfers >= self._most * TRANSFERS:
-            self._refuse("there are too many downloads")
+            self._count("refused, too many downloads")
             yield False
             return
         self._transfers += 1
@@ -262,28 +227,30 @@ class Lines:
         finally:
             self._transfers -= 1
 
-    def _refuse(self, why: str) -> None:
-        self._count(f"refused because {why}")
-
-    def _count(self, what: str) -> None:
-        self._refusals[what] += 1
-        now = self.now()
-        if now - self._told_at >= TOLD_EACH_S:
-            self._told_at = now
-            told = ", ".join(f"{count} {what}" for what, count in sorted(self._refusals.items()))
-            self._refusals.clear()
-            log.warning("connections of the web: %s (open now: %d of %d)", told, len(self._open), self._most)
-
-    def _sweep(self) -> None:
-        now = self.now()
-        for line in [line for line in self._open if line.is_over(now)]:
-            log.debug("a client kept its connection for nothing")
-            line.cut()
-        self._sweeping = asyncio.get_running_loop().call_later(LOOK_S, self._sweep)
+    def _count(self, event: str) -> None:
+        self._log.count(event, len(self._open), self._most)
 
 
-def _take_out(counted: Counter[str], name: str) -> None:
-    """One less; no name stays without any."""
-    counted[name] -= 1
-    if not counted[name]:
-        del counted[name]
+class _RefusalLog:
+    """Counts of what was refused or closed, logged at most once a minute."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._counts: Counter[str] = Counter()
+        self._logged_at = -LOG_EACH_S
+
+    def count(self, event: str, connections: int, most: int) -> None:
+        self._counts[event] += 1
+        now = self._now()
+        if now - self._logged_at >= LOG_EACH_S:
+            self._logged_at = now
+            counts = "; ".join(f"{count} {event}" for event, count in sorted(self._counts.items()))
+            self._counts.clear()
+            log.warning("web connections: %s (open: %d of %d)", counts, connections, most)
+
+
+def _decrement(counts: Counter[str], name: str) -> None:
+    """Take one off a count; a count of 0 is deleted."""
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]

@@ -1,6 +1,7 @@
-"""Stored files on their way out: small pieces from the page cache, large ones by sendfile.
+"""Sending stored files: small ranges from the page cache, large ones by sendfile.
 
-A large one may take hours. Now and then it is asked whether it may still go on, and whether the client takes anything.
+A large one may take hours. While it runs it is checked again and again whether the client may still have it, and
+whether the client takes anything of it.
 """
 
 import asyncio
@@ -12,22 +13,22 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot.web.connections import Taken, cut
+from bot.web.sockets import Delivery, discard
 from storage.records import BlobKey
 
 log = logging.getLogger(__name__)
 
 SMALL = 256 * 1024
-"""Up to here a piece is read and sent at once; above, the kernel copies it without us."""
+"""Bytes: up to here a range is read and sent at once; above, the kernel copies it by sendfile."""
 OPEN_FILES = 64
 IDLE_S = 30.0
-ASK_S = 3.0
+CHECK_EACH_S = 3.0
 
-MayGoOn = Callable[[], Awaitable[bool]]
+StillAllowed = Callable[[], Awaitable[bool]]
 
 
 class OpenFile:
-    """A file that stays open between requests. Blobs are named by their bytes, so it can't become another one."""
+    """A file that stays open between requests. A blob is named by its bytes, so it can't become another one."""
 
     def __init__(self, descriptor: int, size: int, now: float) -> None:
         self.descriptor = descriptor
@@ -38,44 +39,45 @@ class OpenFile:
 
 
 class Files:
-    """A few open files; opening costs a thread hop, and a listener's app asks for one file again and again."""
+    """A few open files: opening costs a thread hop, and a listener's app asks for one file again and again."""
 
     def __init__(self, path: Callable[[BlobKey], Path]) -> None:
         self._path = path
         self._open: dict[BlobKey, OpenFile] = {}
-        self._sweep: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def open(self, blob: BlobKey) -> OpenFile:
-        """Raises OSError. Give it back with `done`."""
+        """Open a blob, or share it where it is open. Raises OSError. Give it back with `release`."""
         loop = asyncio.get_running_loop()
         file = self._open.get(blob)
         if file is None:
             descriptor, size = await asyncio.to_thread(_open, self._path(blob))
-            if blob in self._open:  # somebody was faster
+            if blob in self._open:  # another request was faster
                 os.close(descriptor)
             else:
                 self._open[blob] = OpenFile(descriptor, size, loop.time())
             file = self._open[blob]
         file.used_at = loop.time()
         file.users += 1
-        if self._sweep is None:
-            self._sweep = loop.call_later(IDLE_S, self._close_idle)
+        if self._timer is None:
+            self._timer = loop.call_later(IDLE_S, self._close_idle)
         return file
 
-    def done(self, file: OpenFile) -> None:
+    def release(self, file: OpenFile) -> None:
         file.users -= 1
         if len(self._open) > OPEN_FILES:
-            self._close(min((one for one in self._open.items() if not one[1].users), key=_age, default=None))
+            unused = (entry for entry in self._open.items() if not entry[1].users)
+            self._close(min(unused, key=_last_use, default=None))
 
     def _close_idle(self) -> None:
-        """A deleted recording's bytes leave the disk only when nobody has them open."""
-        self._sweep = None
+        """Close what was not used for a while: the disk space of a deleted file is freed only then."""
+        self._timer = None
         loop = asyncio.get_running_loop()
         for blob, file in list(self._open.items()):
             if not file.users and loop.time() - file.used_at >= IDLE_S:
                 self._close((blob, file))
         if self._open:
-            self._sweep = loop.call_later(IDLE_S, self._close_idle)
+            self._timer = loop.call_later(IDLE_S, self._close_idle)
 
     def _close(self, entry: tuple[BlobKey, OpenFile] | None) -> None:
         if entry is not None:
@@ -83,15 +85,15 @@ class Files:
             os.close(entry[1].descriptor)
 
     def close(self) -> None:
-        """When no request runs any more."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        """Close all files. To be called when no request runs any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for entry in list(self._open.items()):
             self._close(entry)
 
 
-def _age(entry: tuple[BlobKey, OpenFile]) -> float:
+def _last_use(entry: tuple[BlobKey, OpenFile]) -> float:
     return entry[1].used_at
 
 
@@ -101,30 +103,30 @@ def _open(path: Path) -> tuple[int, int]:
 
 
 async def read(file: OpenFile, start: int, count: int) -> bytearray:
-    """Bytes of a file: on the loop when the kernel has them in memory, else in a thread.
+    """Read `count` bytes from `start`: on the loop where the kernel has them in memory, else in a thread.
 
     Raises OSError, also when the file is shorter than that.
     """
-    piece = bytearray(count)
+    body = bytearray(count)
     try:
-        got = os.preadv(file.descriptor, [piece], start, os.RWF_NOWAIT)
+        length = os.preadv(file.descriptor, [body], start, os.RWF_NOWAIT)
     except OSError:  # not in memory, or a file system that can't tell
-        got = 0
-    if got < count:
-        got += await asyncio.to_thread(_read_rest, file.descriptor, memoryview(piece)[got:], start + got)
-    if got < count:
+        length = 0
+    if length < count:
+        length += await asyncio.to_thread(_read_rest, file.descriptor, memoryview(body)[length:], start + length)
+    if length < count:
         raise OSError("the file is shorter than it was")
-    return piece
+    return body
 
 
 def _read_rest(descriptor: int, into: memoryview, start: int) -> int:
-    got = 0
-    while got < len(into):
-        more = os.preadv(descriptor, [into[got:]], start + got)
+    length = 0
+    while length < len(into):
+        more = os.preadv(descriptor, [into[length:]], start + length)
         if not more:
             break
-        got += more
-    return got
+        length += more
+    return length
 
 
 async def send(
@@ -133,19 +135,19 @@ async def send(
     file: OpenFile,
     start: int,
     count: int,
-    may_go_on: MayGoOn,
+    still_allowed: StillAllowed,
 ) -> None:
-    """Sends a prepared response's body. A client that hangs up half way is nobody's error. Raises OSError."""
+    """Send the body of a prepared response. A client that disconnects half way is no error. Raises OSError."""
     transport = request.transport
     if transport is None or transport.is_closing():
         return
     try:
-        async with _watched(transport, may_go_on):
+        async with _watched(transport, still_allowed):
             await _send(transport, response, file, start, count)
     except ConnectionError:
-        log.debug("a listener hung up")
+        log.debug("download ended: the client disconnected")
     except TimeoutError:
-        cut(transport)
+        discard(transport)
 
 
 async def _send(
@@ -161,26 +163,26 @@ async def _send(
 
 
 @asynccontextmanager
-async def _watched(transport: asyncio.Transport, may_go_on: MayGoOn) -> AsyncIterator[None]:
-    """Ends its block with TimeoutError when that may not go on, or goes on without the client. What is over sooner
-    costs no more than a timer."""
-    loop, looks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+async def _watched(transport: asyncio.Transport, still_allowed: StillAllowed) -> AsyncIterator[None]:
+    """End the block with TimeoutError when the client may no longer have the file, or takes nothing of it. A download
+    that is over sooner than the first check costs no more than a timer."""
+    loop, watchers = asyncio.get_running_loop(), set[asyncio.Task[None]]()
     async with asyncio.timeout(None) as limit:
 
-        async def look() -> None:
-            taken = Taken(loop.time())
-            with suppress(Exception):  # what can't be asked is not allowed
-                while await may_go_on():
-                    if taken.is_stuck(transport, loop.time()):
-                        log.info("a listener takes nothing of a download: the connection is closed")
+        async def watch() -> None:
+            delivery = Delivery(loop.time())
+            with suppress(Exception):  # a check that fails allows nothing
+                while await still_allowed():
+                    if delivery.is_stuck(transport, loop.time()):
+                        log.info("download closed: the client takes nothing of it")
                         break
-                    await asyncio.sleep(ASK_S)
+                    await asyncio.sleep(CHECK_EACH_S)
             limit.reschedule(loop.time())
 
-        timer = loop.call_later(ASK_S, lambda: looks.add(loop.create_task(look())))
+        timer = loop.call_later(CHECK_EACH_S, lambda: watchers.add(loop.create_task(watch())))
         try:
             yield
         finally:
             timer.cancel()
-            for task in looks:
+            for task in watchers:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""A ledger as the rows of a page: short where nothing happened, cut where there is no end of it. Pure."""
+"""A ledger as the tables of an episode's page: like chunks in one row, long tables cut. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from bot.recording.lengths import player_clock, spoken_gap, spoken_length
 from storage.records import DurationMs, Timing, to_ms
 
 ROWS_ON_PAGE = 500
-"""Of gaps, and of chunks: some 100 kB."""
+"""Most rows of gaps, and of chunks: some 100 kB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands in the sound, for people and as `aircheck recordings --json` has it."""
+class TimeRange:
+    """A stretch of the audio: in milliseconds, as `aircheck recordings --json` has it, and in words."""
 
     at_ms: DurationMs
     length_ms: DurationMs
@@ -25,40 +25,42 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
-    place: Place
-    why: str
+    """A gap with its reason."""
+
+    range: TimeRange
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkRow:
-    """Chunks that follow one another in number and sound, and of which the same is to be said."""
+    """Chunks in a row, by number and in the audio, that are alike; `reason`: why they are not in the audio, or what is
+    wrong with them."""
 
     numbers: str
     state: str
-    why: str
-    place: Place
+    reason: str
+    range: TimeRange
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """`more_…`: so many are not shown."""
+class LedgerTable:
+    """The rows of a page. `more_gaps` and `more_chunks` are how many are not shown."""
 
     gaps: tuple[GapRow, ...]
     more_gaps: int
     chunks: tuple[ChunkRow, ...]
     more_chunks: int
-    count: int  # chunks in all
+    count: int  # of all chunks
 
 
-def rows_of(ledger: Ledger) -> Rows:
-    told = islice(account.gaps(ledger), ROWS_ON_PAGE)
-    gaps = tuple(GapRow(_place(gap.position, gap.length, spoken_gap(gap.length)), gap.why) for gap in told)
+def table_of(ledger: Ledger) -> LedgerTable:
+    shown_gaps = islice(account.gaps(ledger), ROWS_ON_PAGE)
+    gaps = tuple(GapRow(_range(gap.position, gap.length, spoken_gap(gap.length)), gap.why) for gap in shown_gaps)
     groups = _groups(ledger.entries)
-    shown = groups[:ROWS_ON_PAGE]
-    return Rows(
+    return LedgerTable(
         gaps=gaps,
         more_gaps=len(ledger.gaps) - len(gaps),
-        chunks=tuple(map(_row, shown)),
+        chunks=tuple(map(_row, groups[:ROWS_ON_PAGE])),
         more_chunks=sum(group.count for group in groups[ROWS_ON_PAGE:]),
         count=len(ledger.entries),
     )
@@ -68,7 +70,7 @@ def rows_of(ledger: Ledger) -> Rows:
 class _Group:
     first: Entry
     last: Entry
-    why: str | None
+    reason: str | None
     count: int
     samples: int
 
@@ -76,18 +78,19 @@ class _Group:
 def _groups(entries: Iterable[Entry]) -> list[_Group]:
     groups: list[_Group] = []
     for entry in entries:
-        why = account.why(entry) or account.note(entry)
-        if groups and _goes_on(groups[-1], entry, why):
-            before = groups[-1]
-            groups[-1] = replace(before, last=entry, count=before.count + 1, samples=before.samples + entry.samples)
+        reason = account.why(entry) or account.note(entry)
+        if groups and _is_alike(groups[-1], entry, reason):
+            last = groups[-1]
+            groups[-1] = replace(last, last=entry, count=last.count + 1, samples=last.samples + entry.samples)
         else:
-            groups.append(_Group(entry, entry, why, 1, entry.samples))
+            groups.append(_Group(entry, entry, reason, 1, entry.samples))
     return groups
 
 
-def _goes_on(group: _Group, entry: Entry, why: str | None) -> bool:
-    """A number out of its turn begins a row of its own: chunks stand in the order of the sound."""
-    alike = (entry.state, entry.timing, why) == (group.last.state, group.last.timing, group.why)
+def _is_alike(group: _Group, entry: Entry, reason: str | None) -> bool:
+    """Return whether an entry goes into the row before it. A number out of its turn begins a row of its own, for
+    chunks stand in the order of the audio."""
+    alike = (entry.state, entry.timing, reason) == (group.last.state, group.last.timing, group.reason)
     if entry.sequence is None or group.last.sequence is None:
         return alike and entry.sequence is group.last.sequence
     return alike and entry.sequence == group.last.sequence + 1
@@ -99,18 +102,18 @@ def _row(group: _Group) -> ChunkRow:
     return ChunkRow(
         numbers=_numbers(group),
         state=str(group.first.state).replace("_", " "),
-        why=group.why or "",
-        place=_place(position, length, about + spoken_length(length)),
+        reason=group.reason or "",
+        range=_range(position, length, about + spoken_length(length)),
     )
 
 
 def _numbers(group: _Group) -> str:
-    """`1–60`, `7`; a chunk that can't be read has no number yet."""
+    """Name the numbers: `1–60`, `7`. A chunk that can't be decrypted has no number yet."""
     first, last = group.first.sequence, group.last.sequence
     if first is None:
-        return "no number yet" if group.count == 1 else f"{group.count} without number yet"
+        return "no number yet" if group.count == 1 else f"{group.count} without a number yet"
     return str(first) if group.count == 1 else f"{first}–{last}"
 
 
-def _place(at_ms: DurationMs, length_ms: DurationMs, length: str) -> Place:
-    return Place(at_ms, length_ms, player_clock(at_ms), length)
+def _range(at_ms: DurationMs, length_ms: DurationMs, length: str) -> TimeRange:
+    return TimeRange(at_ms, length_ms, player_clock(at_ms), length)

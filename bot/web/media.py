@@ -1,4 +1,4 @@
-"""Episodes over HTTP: HEAD, ranges, validators, and no byte of another file among those of this one."""
+"""Episodes over HTTP: HEAD, ranges and validators, so that the parts of a download always come from one file."""
 
 import logging
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from bot.feeds.titles import episode_title
 from bot.settings import Settings
 from bot.web import files
 from bot.web.access import Family
-from bot.web.caches import Recent
+from bot.web.caches import LruCache
 from bot.web.conditions import Plan, Representation, plan
 from bot.web.connections import Transferring
 from bot.web.respond import OF_FAMILY, http_date, later, not_found, part_of
@@ -23,52 +23,52 @@ FILE_NAME_CHARACTERS = 100
 
 
 class Media:
-    """`transferring` says whether one more download may begin."""
+    """Answers with episodes' audio. `transferring` says whether one more download may begin."""
 
     def __init__(self, settings: Settings, open_files: files.Files, transferring: Transferring) -> None:
         self._transferring = transferring
         self._zone = settings.feeds.zone
         self._files = open_files
-        self._known: Recent[tuple[object, ...], dict[str, str]] = Recent(1024)
+        self._known: LruCache[tuple[object, ...], dict[str, str]] = LruCache(1024)
 
     async def audio(
-        self, request: web.BaseRequest, family: Family, published: Published, may_go_on: files.MayGoOn
+        self, request: web.BaseRequest, family: Family, published: Published, still_allowed: files.StillAllowed
     ) -> web.StreamResponse:
-        """One episode's file, or the piece of it that is asked for. A long one goes on while it may."""
+        """Answer with an episode's file or a range of it. A large one is sent for as long as it is still allowed."""
         recording, episode = published
         try:
             file = await self._files.open(episode.blob)
         except OSError as error:
-            log.error("the audio of recording %s can't be opened: %s", recording.code, error.strerror)
+            log.error("recording %s: the audio can't be opened: %s", recording.code, error.strerror)
             return not_found()
         try:
-            # The blob's name is the SHA-256 of its bytes: a strong tag, and a healed episode has another one.
-            now = Representation(episode.blob, file.size, episode.made_at.replace(microsecond=0))
-            what = plan(request.method, request.headers, now)
+            # A blob is named by the SHA-256 of its bytes: a strong tag, and a healed episode has another one.
+            representation = Representation(episode.blob, file.size, episode.made_at.replace(microsecond=0))
+            what = plan(request.method, request.headers, representation)
             headers = {**self._headers(family, published), **part_of(what, file.size)}
             if what.status in (200, 206) and request.method != "HEAD" and what.count > files.SMALL:
-                return await self._long(request, file, what, headers, may_go_on)
+                return await self._large(request, file, what, headers, still_allowed)
             return await _answer(request, file, what, headers)
         finally:
-            self._files.done(file)
+            self._files.release(file)
 
-    async def _long(
+    async def _large(
         self,
         request: web.BaseRequest,
         file: files.OpenFile,
         what: Plan,
         headers: dict[str, str],
-        may_go_on: files.MayGoOn,
+        still_allowed: files.StillAllowed,
     ) -> web.StreamResponse:
         with self._transferring() as admitted:
             if not admitted:
                 return later()
-            response = await _begun(request, what, headers)
-            await files.send(request, response, file, what.start, what.count, may_go_on)
+            response = await _start(request, what, headers)
+            await files.send(request, response, file, what.start, what.count, still_allowed)
             return response
 
     def _headers(self, family: Family, published: Published) -> dict[str, str]:
-        """What every answer about this file has; the same for each of the many pieces that an app asks for."""
+        """Return the headers of every answer about this file. Apps ask for it in many ranges, so they are cached."""
         recording, episode = published
         key = (family, recording.code, recording.title, recording.broadcaster_name, episode.blob, episode.made_at)
         headers = self._known.get(key)
@@ -78,7 +78,7 @@ class Media:
                 "ETag": f'"{episode.blob}"',
                 "Last-Modified": http_date(episode.made_at),
                 "Accept-Ranges": "bytes",
-                "Content-Type": AUDIO,  # of a piece too: Apple plays nothing without
+                "Content-Type": AUDIO,  # of a range too: Apple plays nothing without
                 "Content-Disposition": disposition(episode_title(recording, self._zone), f"{recording.code}.mp3"),
             }
             self._known.put(key, headers)
@@ -91,12 +91,12 @@ async def _answer(
     if what.status not in (200, 206):
         return web.Response(status=what.status, headers=headers)
     if request.method == "HEAD":
-        return await _begun(request, what, headers)
+        return await _start(request, what, headers)
     body = await files.read(file, what.start, what.count)
     return web.Response(status=what.status, headers=headers, body=body)
 
 
-async def _begun(request: web.BaseRequest, what: Plan, headers: dict[str, str]) -> web.StreamResponse:
+async def _start(request: web.BaseRequest, what: Plan, headers: dict[str, str]) -> web.StreamResponse:
     response = web.StreamResponse(status=what.status, headers=headers)
     response.content_length = what.count
     await response.prepare(request)
@@ -104,6 +104,6 @@ async def _begun(request: web.BaseRequest, what: Plan, headers: dict[str, str]) 
 
 
 def disposition(title: str, plain: str) -> str:
-    """A name to save the file under (RFC 6266): the title where it can be read, six letters elsewhere."""
+    """Return the name to save the file under (RFC 6266): the title, and `plain` for clients that read ASCII only."""
     name = clean_line(title, FILE_NAME_CHARACTERS).translate(str.maketrans('/\\:*?"<>|', "---------")).strip(". ")
     return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(f'{name}.mp3', safe='')}"

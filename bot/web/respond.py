@@ -1,4 +1,4 @@
-"""The headers that every answer carries, and the short answers."""
+"""Headers that answers share, and the short answers."""
 
 from datetime import datetime
 from email.utils import format_datetime
@@ -14,9 +14,9 @@ from bot.web.conditions import Plan, Representation, plan
 SAFE = {
     "Server": "Aircheck",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # a personal address is a password: no other site may learn it by a click
+    "Referrer-Policy": "no-referrer",  # a personal address is a secret: no other site may learn it from a link
 }
-# Content may be gone with the next request (redaction, ban, `private`): whoever keeps a copy asks before each use.
+# Access may end at any time (redaction, ban, `publish private`): caches must revalidate before each use.
 OF_FAMILY = {
     Family.PUBLIC: {
         **SAFE,
@@ -49,7 +49,7 @@ KEPT_FOR_EVER = "max-age=31536000, immutable"
 RETRY_AFTER_S = 30
 
 
-@lru_cache(maxsize=1024)  # the same few moments with every request
+@lru_cache(maxsize=1024)  # most requests are for the same few
 def http_date(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
 
@@ -57,30 +57,30 @@ def http_date(moment: datetime) -> str:
 def content(
     request: web.BaseRequest, body: bytes, file: Representation, headers: dict[str, str], kind: dict[str, str]
 ) -> web.Response:
-    """Something that is in memory, whole or in pieces. `kind` are the headers that only a body has."""
+    """Answer with a body that is in memory, whole or a range of it. `kind`: headers that only a body has."""
     what = plan(request.method, request.headers, file)
     shared = {**headers, "ETag": f'"{file.tag}"', "Last-Modified": http_date(file.modified), "Accept-Ranges": "bytes"}
     if what.status not in (200, 206):
         return web.Response(status=what.status, headers={**shared, **part_of(what, file.size)})
-    piece = body[what.start : what.start + what.count]
-    return web.Response(status=what.status, headers={**shared, **kind, **part_of(what, file.size)}, body=piece)
+    part = body[what.start : what.start + what.count]
+    return web.Response(status=what.status, headers={**shared, **kind, **part_of(what, file.size)}, body=part)
 
 
 def data(request: web.BaseRequest, family: Family, body: bytes, kind: str, made_at: datetime) -> web.Response:
-    """A small file about an episode, under a tag that changes with it."""
+    """Answer with a small file about an episode, under a tag of its content."""
     file = Representation(sha256(body).hexdigest(), len(body), made_at.replace(microsecond=0))
     return content(request, body, file, OF_FAMILY[family], {"Content-Type": kind})
 
 
 def part_of(what: Plan, size: int) -> dict[str, str]:
-    """The Content-Range of a piece, and of none."""
+    """Return the Content-Range header of a 206 or 416; none of others."""
     if what.status == 206:
         return {"Content-Range": f"bytes {what.start}-{what.start + what.count - 1}/{size}"}
     return {"Content-Range": f"bytes */{size}"} if what.status == 416 else {}
 
 
 def short(status: int, text: str, **headers: str) -> web.Response:
-    """An answer of one line: some apps keep the body of an error as the episode, so there is next to none."""
+    """Answer with one line. Errors have no longer body: some apps save it as the episode."""
     return web.Response(
         status=status,
         text=f"{text}\n",
@@ -89,18 +89,18 @@ def short(status: int, text: str, **headers: str) -> web.Response:
 
 
 def health(*, works: bool, heard_at: datetime | None) -> web.Response:
-    """Whether the program works, and when the homeserver was last heard; that it is away is no fault of ours."""
-    told = {
+    """Answer whether the bot works, and when the homeserver was last heard. A homeserver that is away is no failure."""
+    report = {
         "status": "ok" if works else "not working",
         "homeserver_last_heard": heard_at.isoformat(timespec="seconds") if heard_at else None,
     }
     return web.json_response(
-        told, status=200 if works else 503, headers={**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+        report, status=200 if works else 503, headers={**SAFE, "Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
     )
 
 
 def moved(location: str) -> web.Response:
-    """A relative one, so that it holds below a proxy's path too."""
+    """Redirect permanently. The location is relative, so that it holds below a proxy's path too."""
     return short(308, "Moved", Location=quote(location, safe="/"))
 
 
@@ -109,7 +109,7 @@ def not_allowed() -> web.Response:
 
 
 def preflight() -> web.Response:
-    """Players in web pages may ask for pieces of public episodes."""
+    """Allow players in other sites' pages to ask for ranges of public episodes (CORS)."""
     return web.Response(
         status=204,
         headers={
@@ -127,12 +127,12 @@ def not_found() -> web.Response:
 
 
 def not_yet(seconds: int) -> web.Response:
-    """Something that is linked and will be there: players take it like any other 404, and people read why."""
+    """Answer for something that is linked and will exist soon: players treat it as any 404, people read why."""
     return short(404, "Not yet", **{"Retry-After": str(seconds)})
 
 
 def too_many() -> web.Response:
-    """Who asks has too many requests running; the connection is given back."""
+    """Refuse a client that has too many requests running, and close the connection."""
     answer = short(429, "Too many requests at once", **{"Retry-After": str(RETRY_AFTER_S)})
     answer.force_close()
     return answer

@@ -1,7 +1,8 @@
-"""The two families of addresses: one room's page, feed, episodes and picture, behind the one check."""
+"""Routes below one room's address, public or personal: page, feed, episodes, picture. All behind the one check."""
 
 import asyncio
 import re
+from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from bot.feeds.chapters import CHAPTERS, json_chapters
 from bot.feeds.titles import episode_title
 from bot.web import respond
 from bot.web.access import Access, Family, Verdict
+from bot.web.claims import Claims
 from bot.web.conditions import Representation
 from bot.web.covers import Covers
 from bot.web.feeds import Feeds
@@ -20,7 +22,7 @@ from bot.web.library import Library
 from bot.web.live import NEWEST, Live, is_live, stream_of
 from bot.web.media import Media
 from bot.web.pages import EPISODES_ON_PAGE, Pages
-from bot.web.streams import Again
+from bot.web.streams import Recheck
 from bot.web.waveforms import Waveforms
 from storage.records import Recording
 
@@ -30,9 +32,22 @@ CHAPTERS_FILE = ".chapters.json"
 WAVEFORM_FILE = ".waveform.json"
 
 
-class Families:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request below an open address. `recheck` decides about the address again, for answers that take long."""
+
+    request: web.BaseRequest
+    access: Access
+    recheck: Recheck
+    token: str | None  # of a personal address
+
+
+class RoomRoutes:
+    """The answers to requests below `/r/<room key>/` and `/p/<token>/`."""
+
     def __init__(
         self,
+        claims: Claims,
         library: Library,
         feeds: Feeds,
         media: Media,
@@ -42,6 +57,7 @@ class Families:
         waveforms: Waveforms,
         zone: ZoneInfo,
     ) -> None:
+        self._claims = claims
         self._library = library
         self._feeds = feeds
         self._media = media
@@ -54,125 +70,124 @@ class Families:
     async def public(self, request: web.BaseRequest, key: str, name: str) -> web.StreamResponse:
         if not ROOM_KEY.fullmatch(key):
             return respond.not_found()
-        return await self._answer(request, name, partial(self._library.public, key), None)
+        return await self._answer(request, name, partial(self._claims.public, key), None)
 
     async def personal(self, request: web.BaseRequest, token: str, name: str) -> web.StreamResponse:
         if not TOKEN.fullmatch(token):
             return respond.not_found()
-        return await self._answer(request, name, partial(self._library.personal, token), token)
+        return await self._answer(request, name, partial(self._claims.personal, token), token)
 
-    async def _answer(self, request: web.BaseRequest, name: str, ask: Again, token: str | None) -> web.StreamResponse:
-        access = await ask()
+    async def _answer(
+        self, request: web.BaseRequest, name: str, check: Recheck, token: str | None
+    ) -> web.StreamResponse:
+        access = await check()
         if access.verdict is Verdict.LATER:
             return respond.later()
         if access.verdict is Verdict.CLOSED:
             return respond.not_found()
-        if is_live(name):
-            answer = await self._on_air(request, access, name, ask)
-        elif name.endswith(".mp3"):
-            answer = await self._audio(request, access, name.removesuffix(".mp3"), ask)
-        elif name.endswith(CHAPTERS_FILE):
-            answer = await self._chapters(request, access, name.removesuffix(CHAPTERS_FILE))
-        elif name.endswith(WAVEFORM_FILE):
-            answer = await self._waveform(request, access, name.removesuffix(WAVEFORM_FILE))
-        elif feed := _FEED.fullmatch(name):
-            answer = await self._feed(request, access, int(feed[1] or 1), token)
-        elif name == "":
-            answer = await self._room(request, access, token)
-        elif CODE.fullmatch(name):
-            answer = await self._episode(request, access, name, token)
-        else:
-            answer = await self._cover(request, access, name)
+        answer = await self._named(Asked(request, access, check, token), name)
         return answer if answer is not None else respond.not_found()
 
-    async def _audio(
-        self, request: web.BaseRequest, access: Access, code: str, ask: Again
-    ) -> web.StreamResponse | None:
-        published = await self._published(access, code)
+    async def _named(self, asked: Asked, name: str) -> web.StreamResponse | None:
+        """Answer for a name below a room's address; None when nothing has this name."""
+        if is_live(name):
+            return await self._on_air(asked, name)
+        if name.endswith(".mp3"):
+            return await self._audio(asked, name.removesuffix(".mp3"))
+        if name.endswith(CHAPTERS_FILE):
+            return await self._chapters(asked, name.removesuffix(CHAPTERS_FILE))
+        if name.endswith(WAVEFORM_FILE):
+            return await self._waveform(asked, name.removesuffix(WAVEFORM_FILE))
+        if feed := _FEED.fullmatch(name):
+            return await self._feed(asked, int(feed[1] or 1))
+        if name == "":
+            return await self._room(asked)
+        if CODE.fullmatch(name):
+            return await self._episode(asked, name)
+        return await self._cover(asked, name)
+
+    async def _audio(self, asked: Asked, code: str) -> web.StreamResponse | None:
+        published = await self._published(asked.access, code)
         if published is None:
             return None
-        return await self._media.audio(
-            request, access.claim.family, published, partial(self._may_go_on, ask, published)
-        )
+        still_allowed = partial(self._still_allowed, asked.recheck, published)
+        return await self._media.audio(asked.request, asked.access.claim.family, published, still_allowed)
 
-    async def _may_go_on(self, ask: Again, published: Published) -> bool:
-        access = await ask()
-        return access.verdict is Verdict.OPEN and await self._library.may_go_on(access, published)
+    async def _still_allowed(self, recheck: Recheck, published: Published) -> bool:
+        access = await recheck()
+        return access.verdict is Verdict.OPEN and await self._library.may_finish_download(access, published)
 
     async def _published(self, access: Access, code: str) -> Published | None:
         return await self._library.published(access, code) if CODE.fullmatch(code) else None
 
-    async def _chapters(self, request: web.BaseRequest, access: Access, code: str) -> web.Response | None:
-        published = await self._published(access, code)
+    async def _chapters(self, asked: Asked, code: str) -> web.Response | None:
+        published = await self._published(asked.access, code)
         if published is None or not published[1].chapters:
             return None
         recording, episode = published
         body = json_chapters(episode.chapters, episode_title(recording, self._zone))
-        return respond.data(request, access.claim.family, body, CHAPTERS, episode.made_at)
+        return respond.data(asked.request, asked.access.claim.family, body, CHAPTERS, episode.made_at)
 
-    async def _waveform(self, request: web.BaseRequest, access: Access, code: str) -> web.Response | None:
-        published = await self._published(access, code)
+    async def _waveform(self, asked: Asked, code: str) -> web.Response | None:
+        published = await self._published(asked.access, code)
         waveform = await self._waveforms.of(published) if published is not None else None
         if published is None or waveform is None:
             return None
-        return respond.data(request, access.claim.family, waveform.body, "application/json", published[1].made_at)
+        family, made_at = asked.access.claim.family, published[1].made_at
+        return respond.data(asked.request, family, waveform.body, "application/json", made_at)
 
-    async def _on_air(
-        self, request: web.BaseRequest, access: Access, name: str, ask: Again
-    ) -> web.StreamResponse | None:
+    async def _on_air(self, asked: Asked, name: str) -> web.StreamResponse | None:
         if name == NEWEST:
-            running = await self._library.live(access)
+            running = await self._library.live(asked.access)
             if not running:
                 return None
             name = stream_of(running[0].code)
-        return await self._live.answer(request, access, name, ask)
+        return await self._live.answer(asked.request, asked.access, name, asked.recheck)
 
-    async def _feed(
-        self, request: web.BaseRequest, access: Access, number: int, token: str | None
-    ) -> web.Response | None:
-        page = await self._library.feed_page(access, number)
-        return None if page is None else await self._feeds.feed(request, await self._library.view(access), page, token)
-
-    async def _room(self, request: web.BaseRequest, access: Access, token: str | None) -> web.Response | None:
-        asked = request.query.get("page", "1")
-        if not _PAGE.fullmatch(asked):
-            return None
-        page = await self._library.shown_page(access, int(asked), EPISODES_ON_PAGE)
+    async def _feed(self, asked: Asked, number: int) -> web.Response | None:
+        page = await self._library.feed_page(asked.access, number)
         if page is None:
             return None
-        view = await self._library.view(access)
-        live = await self._library.live(access)
-        return self._pages.room(view, page, live, self._covers.name(view), token)
+        return await self._feeds.answer(asked.request, await self._library.view(asked.access), page, asked.token)
 
-    async def _episode(
-        self, request: web.BaseRequest, access: Access, code: str, token: str | None
-    ) -> web.Response | None:
-        shown = await self._library.published(access, code) or await self._running(access, code)
+    async def _room(self, asked: Asked) -> web.Response | None:
+        number = asked.request.query.get("page", "1")
+        if not _PAGE.fullmatch(number):
+            return None
+        page = await self._library.web_page(asked.access, int(number), EPISODES_ON_PAGE)
+        if page is None:
+            return None
+        view = await self._library.view(asked.access)
+        live = await self._library.live(asked.access)
+        return self._pages.room(view, page, live, self._covers.name(view), asked.token)
+
+    async def _episode(self, asked: Asked, code: str) -> web.Response | None:
+        shown = await self._library.published(asked.access, code) or await self._running(asked.access, code)
         if shown is None:
             return None
-        view = await self._library.view(access)
-        chunks = await self._library.chunks(shown[0])
-        cover = self._covers.name(view)
+        view = await self._library.view(asked.access)
         recording, episode = shown
+        chunks = await self._library.chunks(recording)
         waveform = await self._waveforms.of((recording, episode)) if episode is not None else None
-        # Laying out the ledger of thousands of chunks takes longer than the loop may stand.
-        made = partial(self._pages.episode, on_air=episode is None)
-        return await asyncio.to_thread(made, view, shown, chunks, cover, token, waveform)
+        # Laying out the ledger of thousands of chunks takes longer than the event loop may stand.
+        render = partial(self._pages.episode, on_air=episode is None)
+        return await asyncio.to_thread(render, view, shown, chunks, self._covers.name(view), asked.token, waveform)
 
     async def _running(self, access: Access, code: str) -> tuple[Recording, None] | None:
-        """What has a page before it has an episode."""
-        return next(((one, None) for one in await self._library.live(access) if one.code == code), None)
+        """Return a recording that has a page before it has an episode."""
+        live = await self._library.live(access)
+        return next(((recording, None) for recording in live if recording.code == code), None)
 
-    async def _cover(self, request: web.BaseRequest, access: Access, name: str) -> web.Response | None:
+    async def _cover(self, asked: Asked, name: str) -> web.Response | None:
         if not name.startswith("cover-"):
             return None
-        view = await self._library.view(access)
+        view = await self._library.view(asked.access)
         if name != self._covers.name(view):
             return None
         picture = await self._covers.picture(view)
         if picture is None:
             return None
-        scope = "public" if access.claim.family is Family.PUBLIC else "private"
-        headers = {**respond.OF_FAMILY[access.claim.family], "Cache-Control": f"{scope}, {respond.KEPT_FOR_EVER}"}
+        scope = "public" if view.family is Family.PUBLIC else "private"
+        headers = {**respond.OF_FAMILY[view.family], "Cache-Control": f"{scope}, {respond.KEPT_FOR_EVER}"}
         file = Representation(name, len(picture), view.room.changed_at.replace(microsecond=0))
-        return respond.content(request, picture, file, headers, {"Content-Type": "image/jpeg"})
+        return respond.content(asked.request, picture, file, headers, {"Content-Type": "image/jpeg"})

@@ -12,8 +12,9 @@ from aiohttp import web
 
 from bot.settings import Settings
 from bot.web import binding, respond
-from bot.web.clients import Callers
-from bot.web.connections import Line, Lines
+from bot.web.claims import Claims
+from bot.web.clients import Clients
+from bot.web.connections import ClientConnection, Connections
 from bot.web.covers import Covers
 from bot.web.feeds import Feeds
 from bot.web.files import Files
@@ -22,7 +23,8 @@ from bot.web.live import Live
 from bot.web.media import Media
 from bot.web.on_air import Tuner
 from bot.web.pages import Pages
-from bot.web.room_routes import Families
+from bot.web.room_routes import RoomRoutes
+from bot.web.static_files import StaticFiles
 from bot.web.streams import Streams
 from bot.web.waveforms import Waveforms
 from storage.records import RecordingId
@@ -36,8 +38,8 @@ ROBOTS = "User-agent: *\nDisallow: /p/\n"
 
 
 class WebServer:
-    """Serves what the store holds. `freshness`: rooms' state was read since this process began; `health`: the
-    rest of the program works; `heard_at`: when the homeserver last answered."""
+    """Serves what the store holds. `freshness`: whether the rooms' state was read since this process began; `health`:
+    whether the rest of the bot works; `heard_at`: when the homeserver last answered."""
 
     def __init__(
         self,
@@ -53,49 +55,59 @@ class WebServer:
         self._heard_at = heard_at
         self._files = Files(store.blobs.path)
         self._covers = Covers(store, settings.feeds)
-        library = Library(store, freshness)
-        self._pages = Pages(settings, lambda: self.address)
+        self._static = StaticFiles()
+        self._pages = Pages(settings, self._static, lambda: self.address)
         feeds = Feeds(settings, lambda: self.address, self._covers.name)
-        self._lines = Lines(Callers(settings.web.trusted_proxies), time.monotonic)
-        media, zone = Media(settings, self._files, self._lines.transferring), settings.feeds.zone
+        self._connections = Connections(Clients(settings.web.trusted_proxies), time.monotonic)
+        media = Media(settings, self._files, self._connections.transferring)
         self._tuner = Tuner(store, self._files, clock)
-        self._streams = Streams(self._tuner, clock, self._lines.transferring)
+        self._streams = Streams(self._tuner, clock, self._connections.transferring)
         live = Live(self._tuner, self._streams, clock)
-        self._families = Families(library, feeds, media, live, self._pages, self._covers, Waveforms(store), zone)
+        self._rooms = RoomRoutes(
+            claims=Claims(store, freshness),
+            library=Library(store),
+            feeds=feeds,
+            media=media,
+            live=live,
+            pages=self._pages,
+            covers=self._covers,
+            waveforms=Waveforms(store),
+            zone=settings.feeds.zone,
+        )
         self._runner: web.ServerRunner | None = None
         self._port = settings.web.port
 
     @property
     def port(self) -> int:
-        """The one that is listened on, also where the settings say 0."""
+        """The port that is listened on, also where the settings say 0."""
         return self._port
 
     @property
     def address(self) -> str:
-        """What feeds and pages are built from, without a slash at its end."""
+        """The address that feeds and pages are built from, without a slash at its end."""
         web_settings = self._settings.web
         return web_settings.model_copy(update={"port": self._port}).address
 
     @property
     def connections(self) -> int:
-        """How many are open now."""
-        return len(self._lines)
+        """How many connections are open."""
+        return len(self._connections)
 
     @property
     def streams(self) -> int:
-        """How many listen to an endless MP3 now."""
+        """How many endless MP3 streams are running."""
         return self._streams.running
 
     def listened(self, recording_id: RecordingId) -> bool:
-        """Whether somebody hears it live now."""
+        """Return whether somebody listens to it live."""
         return self._tuner.listened(recording_id)
 
     async def start(self) -> None:
         """Listen. Raises ConfigError for an address that can't be listened at or a `feeds.image` that is no picture."""
         await self._covers.prepare()
         host, port = self._settings.web.host, self._settings.web.port
-        # Without an Application: its routing costs a third of what a 304 does.
-        server = self._lines.server(
+        # Without an Application, whose routing takes a third of the time of a 304.
+        server = self._connections.server(
             self._handle,
             access_log=None,  # paths hold listeners' tokens
             logger=_quiet_logger(),
@@ -104,57 +116,59 @@ class WebServer:
         runner = web.ServerRunner(server, shutdown_timeout=STOP_WITHIN_S)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host or None, port, backlog=self._lines.queue).start()
-        except binding.CANNOT_LISTEN as error:
+            await web.TCPSite(runner, host or None, port, backlog=self._connections.backlog).start()
+        except binding.BIND_ERRORS as error:
             await runner.cleanup()
-            raise binding.why_not(error, host, port) from None
-        self._lines.start()
+            raise binding.bind_error(error, host, port) from None
+        self._connections.start()
         self._runner = runner
         self._port = runner.addresses[0][1]
-        log.info("the web listens on port %d; addresses begin with %s", self._port, self.address)
+        log.info("web server: listening on port %d; addresses begin with %s", self._port, self.address)
 
     async def stop(self) -> None:
-        """Ends what runs within a second and closes everything."""
+        """End running requests within a second and close everything."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            self._lines.stop()
+            self._connections.stop()
             self._streams.stop()
             await runner.cleanup()
             self._files.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """An error of ours is a short 500 and one line in the log that holds neither path nor message."""
-        line = request.protocol
-        assert isinstance(line, Line)
+        """Answer a request. A failure becomes a short 500 and a log line with neither path nor message."""
+        connection = request.protocol
+        assert isinstance(connection, ClientConnection)
         try:
-            return await self._route(request) if self._lines.begin(line, request) else respond.too_many()
+            if not self._connections.begin(connection, request):
+                return respond.too_many()
+            return await self._route(request)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
-            log.error("a request failed: %s in %s at %s", type(error).__name__, frame.name, where)
+            log.error("request failed: %s in %s at %s", type(error).__name__, frame.name, where)
             return respond.short(500, "Something went wrong")
         finally:
-            self._lines.end(line)
+            self._connections.end(connection)
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        """No path of ours has more than three parts: one split is the whole routing."""
+        """Route by one split: no path has more than three parts."""
         parts = request.path.split("/", 3)[1:]
         if request.method not in ("GET", "HEAD"):
-            asked = request.method == "OPTIONS" and parts[:1] == ["r"]
-            return respond.preflight() if asked else respond.not_allowed()
+            preflight = request.method == "OPTIONS" and parts[:1] == ["r"]
+            return respond.preflight() if preflight else respond.not_allowed()
         match parts:
             case ["r" | "p", key] if key:
                 return respond.moved(f"{key}/")
             case ["r", key, name]:
-                return await self._families.public(request, key, name)
+                return await self._rooms.public(request, key, name)
             case ["p", token, name]:
-                return await self._families.personal(request, token, name)
+                return await self._rooms.personal(request, token, name)
             case ["healthz"]:
                 return respond.health(works=self._health(), heard_at=self._heard_at())
             case ["static", name]:
-                return self._pages.static(name) or respond.not_found()
+                return self._static.answer(name) or respond.not_found()
             case ["robots.txt"]:
                 return web.Response(text=ROBOTS, headers=respond.SAFE)
             case [""]:
@@ -162,13 +176,13 @@ class WebServer:
         return respond.not_found()
 
 
-class _NoWords(logging.Filter):
-    """aiohttp writes the first line of a request that it can't read, and a token may stand in it."""
+class _Redacted(logging.Filter):
+    """Hides aiohttp's messages: for a malformed request they hold its first line, which may hold a token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = "a request could not be answered", ()
+        record.msg, record.args = "malformed or failed request", ()
         if record.exc_info and record.exc_info[0] is not None:
-            record.msg = f"a request could not be answered: {record.exc_info[0].__name__}"
+            record.msg = f"malformed or failed request: {record.exc_info[0].__name__}"
         record.exc_info = record.exc_text = record.stack_info = None
         return True
 
@@ -176,5 +190,5 @@ class _NoWords(logging.Filter):
 def _quiet_logger() -> logging.Logger:
     quiet = logging.getLogger(f"{__name__}.http")
     if not quiet.filters:
-        quiet.addFilter(_NoWords())
+        quiet.addFilter(_Redacted())
     return quiet

@@ -1,8 +1,7 @@
-"""The endless MP3: a broadcast from its live edge on, for players that know nothing of playlists."""
+"""The endless MP3: a live broadcast from its live edge on, for players that do not support playlists."""
 
 import asyncio
 import logging
-import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,36 +11,37 @@ from datetime import datetime, timedelta
 from aiohttp import web
 
 from bot.audio.hls import BEHIND, SEGMENT, Listing
-from bot.web import respond
+from bot.web import respond, sockets
 from bot.web.access import Access, Verdict
 from bot.web.connections import Transferring
 from bot.web.on_air import OnAir, Tuner
 
 log = logging.getLogger(__name__)
 
-MOST = 400  # at once
-MOST_OF_A_LISTENER = 4  # at one personal address: a player that lost its connection may have an old one still
-STUCK_S = 30.0  # so long may a client take nothing
-LINE_BYTES = 64 * 1024  # of a client in the kernel, which would else keep megabytes for one that doesn't read
-GONE_FOR = timedelta(seconds=30)  # so long is waited for frames that are made anew
-LOOK_S = 1.0
+MOST = 400
+"""Streams at once."""
+MOST_OF_A_LISTENER = 4
+"""Streams of one personal address: a player that lost its connection may still have an old one."""
+REBUILT_WITHIN = timedelta(seconds=30)
+"""How long a stream waits for frames that are being made again."""
+CHECK_EACH_S = 1.0
 HEADERS = {
     "Content-Type": "audio/mpeg",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would write it to its disk for who has paused
+    "X-Accel-Buffering": "no",  # nginx would write it to its disk while a player is paused
 }
 
-Again = Callable[[], Awaitable[Access]]
+Recheck = Callable[[], Awaitable[Access]]
 
 
 class Streams:
-    """So many of them at most; each looks once a second whether a segment is due and may still be heard."""
+    """All running streams; each checks once a second whether its next segment is due and may still be heard."""
 
     def __init__(self, tuner: Tuner, clock: Callable[[], datetime], transferring: Transferring) -> None:
         self._tuner = tuner
         self._transferring = transferring
         self._clock = clock
-        self._open: Counter[str] = Counter()  # by listener; all of the public under one
+        self._open: Counter[str] = Counter()  # by listener; all of public addresses under one
         self._stopping = asyncio.Event()
 
     @property
@@ -49,69 +49,70 @@ class Streams:
         return self._open.total()
 
     def stop(self) -> None:
-        """All of them end."""
+        """End all streams."""
         self._stopping.set()
 
     async def answer(
-        self, request: web.BaseRequest, access: Access, found: OnAir, again: Again
+        self, request: web.BaseRequest, access: Access, on_air: OnAir, recheck: Recheck
     ) -> web.StreamResponse | None:
-        """The stream, until it ends; None when the broadcast has. `again` asks for the access as it is then."""
-        if found.finished is not None:
+        """Stream a broadcast until it ends; None when it has ended. `recheck` gives the access as it is then."""
+        if on_air.finished is not None:
             return None
         listener = access.claim.listener
-        who = listener.token_sha256 if listener is not None else ""
-        if self.running >= MOST or (who and self._open[who] >= MOST_OF_A_LISTENER):
+        name = listener.token_sha256 if listener is not None else ""
+        if self.running >= MOST or (name and self._open[name] >= MOST_OF_A_LISTENER):
             return respond.later()
         with self._transferring() as admitted:
-            return (
-                await self._stream(request, access, found.recording.code, again, who) if admitted else respond.later()
-            )
+            if not admitted:
+                return respond.later()
+            return await self._stream(request, access, on_air.recording.code, recheck, name)
 
     async def _stream(
-        self, request: web.BaseRequest, access: Access, code: str, again: Again, who: str
+        self, request: web.BaseRequest, access: Access, code: str, recheck: Recheck, listener: str
     ) -> web.StreamResponse:
         headers = {**respond.OF_FAMILY[access.claim.family], **HEADERS}
         response = web.StreamResponse(headers=headers)
         response.force_close()
-        self._open[who] += 1
+        self._open[listener] += 1
         try:
             await response.prepare(request)
-            _bound(request)
+            sockets.limit_send_buffer(request.transport)
             if request.method != "HEAD":
-                await self._send(request, response, code, again)
+                await self._send(request, response, code, recheck)
         except ConnectionError:
-            log.debug("a listener hung up")
+            log.debug("stream ended: the client disconnected")
         except TimeoutError:
-            log.info("a listener takes no sound: the connection is closed")
+            log.info("stream closed: the client takes nothing of it")
             if request.transport is not None:
                 request.transport.abort()
         finally:
-            self._open -= Counter([who])  # and no name stays without a stream
+            self._open -= Counter([listener])  # this also drops names whose count is 0
         return response
 
-    async def _send(self, request: web.BaseRequest, response: web.StreamResponse, code: str, again: Again) -> None:
-        """Segment after segment, each asked for anew. Raises ConnectionError, or TimeoutError for who takes nothing."""
+    async def _send(self, request: web.BaseRequest, response: web.StreamResponse, code: str, recheck: Recheck) -> None:
+        """Send segment after segment, checking the access before each. Raises ConnectionError, and TimeoutError for a
+        client that takes nothing."""
         well_at = self._clock()
-        place = _Place(well_at - (BEHIND - 1) * SEGMENT)
+        playhead = _Playhead(well_at - (BEHIND - 1) * SEGMENT)
         while not self._stopping.is_set() and request.transport is not None and not request.transport.is_closing():
-            access = await again()
+            access = await recheck()
             if access.verdict is not Verdict.OPEN:
                 break
-            found, now, frames = await self._tuner.find(access, code), self._clock(), None
-            if found is not None:
-                air = found.at(now)
-                if place.is_behind(air):
+            on_air, now, frames = await self._tuner.find(access, code), self._clock(), None
+            if on_air is not None:
+                listing = on_air.at(now)
+                if playhead.is_at_end(listing):
                     break
-                if count := place.due(air, now):
-                    frames = await self._tuner.frames(found, place.segment, count)
+                if count := playhead.due(listing, now):
+                    frames = await self._tuner.frames(on_air, playhead.segment, count)
                 else:
                     well_at = now
             if frames is not None:
-                async with asyncio.timeout(STUCK_S):
+                async with asyncio.timeout(sockets.STUCK_S):
                     await response.write(frames)
-                place.go_on(now)
+                playhead.advance(now)
                 well_at = now
-            elif now - well_at > GONE_FOR:
+            elif now - well_at > REBUILT_WITHIN:
                 break
             else:
                 await self._pause()
@@ -119,35 +120,28 @@ class Streams:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(CHECK_EACH_S):
                 await self._stopping.wait()
 
 
-def _bound(request: web.BaseRequest) -> None:
-    """Who takes nothing is noticed soon, and costs little until then."""
-    line = request.get_extra_info("socket")
-    if line is not None:
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINE_BYTES)
-
-
 @dataclass(slots=True)
-class _Place:
-    """How far a stream is. A player takes four segments when it comes, and never more than that at once: at the end of
-    the broadcast, when all is listed, it would not keep up."""
+class _Playhead:
+    """The segment that a stream sends next, and when. A player gets four segments when it begins and never more at
+    once: at the end of the broadcast, when all are listed, it could not keep up."""
 
     next_at: datetime
-    segment: int = -1  # to be sent next; none before it begins
+    segment: int = -1  # none before the stream begins
 
-    def due(self, air: Listing, now: datetime) -> int:
-        """How many frames are to be sent now."""
-        if self.segment < 0 and air.segments and air.ripe:
-            self.segment = max(0, air.segments - BEHIND)
-        return air.frames_of(self.segment) if self.segment >= 0 and self.next_at <= now else 0
+    def due(self, listing: Listing, now: datetime) -> int:
+        """Return how many frames are to be sent now."""
+        if self.segment < 0 and listing.segments and listing.ripe:
+            self.segment = max(0, listing.segments - BEHIND)
+        return listing.frames_of(self.segment) if self.segment >= 0 and self.next_at <= now else 0
 
-    def is_behind(self, air: Listing) -> bool:
-        """All was sent that there ever is."""
-        return air.ended and self.segment >= air.segments
+    def is_at_end(self, listing: Listing) -> bool:
+        """Return whether everything was sent that there ever will be."""
+        return listing.ended and self.segment >= listing.segments
 
-    def go_on(self, now: datetime) -> None:
+    def advance(self, now: datetime) -> None:
         self.segment += 1
         self.next_at = max(self.next_at, now - (BEHIND - 1) * SEGMENT) + SEGMENT

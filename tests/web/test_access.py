@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientSession
 
 from bot.recording.ledger import fingerprint, lay_out
-from bot.web.access import Access, Claim, Family, Verdict, decide, may_hear_it
+from bot.web.access import Access, Claim, Family, Verdict, decide, may_hear_recording
 from storage import archive, rooms
 from storage.records import (
     ChunkState,
@@ -80,9 +80,9 @@ async def test_recordings_within_reach(world: World) -> None:
     everybody = decide(public(room), fresh=True)
     listener = decide(Claim(Family.PERSONAL, room, ALICES, member(at=5)), fresh=True)
     closed = Access(Verdict.CLOSED, everybody.claim)
-    assert [may_hear_it(everybody, one) for one in (old, new, shared, gone, elsewhere)] == [0, 1, 0, 0, 0]
-    assert [may_hear_it(listener, one) for one in (old, new, shared, gone, elsewhere)] == [0, 1, 1, 0, 0]
-    assert not may_hear_it(closed, new)
+    assert [may_hear_recording(everybody, one) for one in (old, new, shared, gone, elsewhere)] == [0, 1, 0, 0, 0]
+    assert [may_hear_recording(listener, one) for one in (old, new, shared, gone, elsewhere)] == [0, 1, 1, 0, 0]
+    assert not may_hear_recording(closed, new)
 
 
 PLAIN = {"Accept-Encoding": "identity"}

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bot.web.caches import Made, Memo, Recent
+from bot.web.caches import CommitCache, LruCache, OnceCache
 
 
 class Shelf:
@@ -32,7 +32,7 @@ class Shelf:
 async def test_kept_until_something_is_written() -> None:
     """A value is read once, until anything at all is written."""
     shelf = Shelf()
-    memo: Memo[str, str] = Memo(lambda: shelf.writes)
+    memo: CommitCache[str, str] = CommitCache(lambda: shelf.writes)
     assert [await memo.get("k", shelf.read) for _ in range(3)] == ["old"] * 3
     assert shelf.reads == 1
     shelf.write("new")
@@ -42,7 +42,7 @@ async def test_kept_until_something_is_written() -> None:
 async def test_value_read_during_a_write_is_not_kept() -> None:
     """What was read while something was written may be stale: the next one reads again."""
     shelf = Shelf()
-    memo: Memo[str, str] = Memo(lambda: shelf.writes)
+    memo: CommitCache[str, str] = CommitCache(lambda: shelf.writes)
     shelf.written_while_read = "new"
     assert await memo.get("k", shelf.read) == "old"
     assert await memo.get("k", shelf.read) == "new"
@@ -50,7 +50,7 @@ async def test_value_read_during_a_write_is_not_kept() -> None:
 
 async def test_memory_is_bounded() -> None:
     """Requests for ever new things never fill the memory."""
-    memo: Memo[int, str] = Memo(lambda: 0, most=10)
+    memo: CommitCache[int, str] = CommitCache(lambda: 0, most=10)
     shelf = Shelf()
     for number in range(100):
         await memo.get(number, shelf.read)
@@ -59,7 +59,7 @@ async def test_memory_is_bounded() -> None:
 
 def test_the_least_used_goes_first() -> None:
     """Above the budget the one that was not used for the longest goes."""
-    recent: Recent[str, bytes] = Recent(10, len)
+    recent: LruCache[str, bytes] = LruCache(10, len)
     recent.put("a", b"aaaa")
     recent.put("b", b"bbbb")
     assert recent.get("a") == b"aaaa"
@@ -90,7 +90,7 @@ class Workshop:
 async def test_many_who_ask_at_once_get_one_making() -> None:
     """What is dear is made once for all who wait, also when the first of them goes away."""
     workshop = Workshop()
-    things: Made[str, int] = Made(10)
+    things: OnceCache[str, int] = OnceCache(10)
     waiting = [asyncio.create_task(things.get("k", workshop.make)) for _ in range(5)]
     await asyncio.wait(waiting, timeout=0)
     waiting[0].cancel()
@@ -106,7 +106,7 @@ async def test_what_fails_is_made_again() -> None:
     workshop = Workshop()
     workshop.door.set()
     workshop.broken = True
-    things: Made[str, int] = Made(10)
+    things: OnceCache[str, int] = OnceCache(10)
     with pytest.raises(RuntimeError):
         await things.get("k", workshop.make)
     workshop.broken = False

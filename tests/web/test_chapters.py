@@ -7,7 +7,7 @@ import re
 import pytest
 from aiohttp import ClientSession
 
-from bot.web.waveforms import BARS, HEIGHT, path_of
+from bot.web.waveforms import BARS, HEIGHT, svg_path
 from storage import tracks
 from storage.records import (
     ChunkState,
@@ -141,7 +141,7 @@ async def test_the_page_draws_it(world: World, client: ClientSession, room: Room
     await world.episode(recording, b"1")
     async with client.get(f"/r/{room.key}/{recording.code}") as answer:
         html = await answer.text()
-    assert f'<path d="{path_of(bytes([255]) * BARS)}"/>' in html
+    assert f'<path d="{svg_path(bytes([255]) * BARS)}"/>' in html
     assert 'data-seconds="184.0"' in html
     plain = await world.recording(room)
     await world.episode(plain, b"2")
@@ -153,4 +153,4 @@ async def test_the_page_draws_it(world: World, client: ClientSession, room: Room
 
 def test_bars_stand_around_the_middle() -> None:
     """Full height is full, and silence is still to be seen."""
-    assert path_of(bytes([255, 0, 128])) == f"M0.5 0v{HEIGHT}M1.5 19.5v1M2.5 10v20"
+    assert svg_path(bytes([255, 0, 128])) == f"M0.5 0v{HEIGHT}M1.5 19.5v1M2.5 10v20"

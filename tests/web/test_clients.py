@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.web.clients import Callers
+from bot.web.clients import Clients
 
 CONNECTIONS = {
     "of the internet": ("8.8.8.8", "8.8.8.8"),
@@ -31,18 +31,18 @@ REQUESTS = {
 def test_a_connection_is_its_address(case: str) -> None:
     """An address of the internet is one caller; where a proxy may be, nobody is."""
     peer, wanted = CONNECTIONS[case]
-    assert Callers(["1.1.1.1", "10.0.0.0/8"]).of_connection(peer) == wanted
+    assert Clients(["1.1.1.1", "10.0.0.0/8"]).of_connection(peer) == wanted
 
 
 @pytest.mark.parametrize("case", REQUESTS)
 def test_a_request_through_a_proxy_is_the_last_foreign_address(case: str) -> None:
     """The address that the trusted proxies saw, and nothing that the client wrote in front of it."""
     header, wanted = REQUESTS[case]
-    assert Callers(["1.1.1.1", "10.0.0.0/8"]).of_request(header) == wanted
+    assert Clients(["1.1.1.1", "10.0.0.0/8"]).of_request(header) == wanted
 
 
 def test_only_named_proxies_are_trusted() -> None:
     """Without the setting nobody's header is believed."""
-    assert not Callers().behind_proxies
-    assert Callers(["10.0.0.0/8"]).trusts("::ffff:10.1.2.3")
-    assert not Callers(["10.0.0.0/8"]).trusts("127.0.0.1")
+    assert not Clients().behind_proxies
+    assert Clients(["10.0.0.0/8"]).trusts("::ffff:10.1.2.3")
+    assert not Clients(["10.0.0.0/8"]).trusts("127.0.0.1")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.web import connections, files
-from bot.web.clients import Callers
+from bot.web import capacity, connections, files, sockets
+from bot.web.clients import Clients
 from storage import rooms
 from storage.records import ChunkState, Recording, RecordingState, Visibility
 from tests.web.world import ALICE, World, world_of
@@ -27,10 +27,10 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks often, and at short times."""
-    monkeypatch.setattr(connections, "LOOK_S", 0.02)
+    monkeypatch.setattr(connections, "CHECK_EACH_S", 0.02)
     monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.2)
-    monkeypatch.setattr(connections, "STUCK_S", 0.5)
-    monkeypatch.setattr(files, "ASK_S", 0.02)
+    monkeypatch.setattr(sockets, "STUCK_S", 0.5)
+    monkeypatch.setattr(files, "CHECK_EACH_S", 0.02)
 
 
 @asynccontextmanager
@@ -113,8 +113,8 @@ async def test_idle_connections_take_no_file_of_the_recorder(tmp_path: Path) -> 
         process.stdin.close()
         assert await process.wait() == 0
         said = (await process.stderr.read()).decode()
-    assert said.count("connections of the web: ") == 1, said
-    assert "idle closed to make room" in said
+    assert said.count("web connections: ") == 1, said
+    assert "idle, closed for a new one" in said
 
 
 async def test_who_says_nothing_is_closed(impatient: None, world: World) -> None:
@@ -211,7 +211,7 @@ async def test_a_full_house_makes_room_for_who_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Idle connections go, the longest first; downloads have a share; the log has one line a minute."""
-    monkeypatch.setattr(connections, "places", lambda _: 4)
+    monkeypatch.setattr(capacity, "connections", lambda _: 4)
     async with world_of(tmp_path / "data") as (world, _), AsyncExitStack() as stack:
 
         async def come(said: str = "") -> Connection:
@@ -234,7 +234,7 @@ async def test_a_full_house_makes_room_for_who_asks(
 
 async def test_a_house_of_busy_ones_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every place is taken by a download a new connection ends without an answer, and one that ends gives way."""
-    monkeypatch.setattr(connections, "places", lambda _: 2)
+    monkeypatch.setattr(capacity, "connections", lambda _: 2)
     monkeypatch.setattr(connections, "TRANSFERS", 1)
     async with world_of(tmp_path / "data") as (world, client):
         root, recording = await long_one(world)
@@ -252,7 +252,7 @@ async def test_a_house_of_busy_ones_is_closed(tmp_path: Path, monkeypatch: pytes
 
 async def test_each_who_asks_a_trusted_proxy_has_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that a trusted proxy forwards are counted by its header; one address too many is told 429."""
-    monkeypatch.setattr(connections, "PER_CALLER", 2)
+    monkeypatch.setattr(connections, "MOST_OF_A_CLIENT", 2)
     web = {"port": 0, "trusted_proxies": ["127.0.0.0/8"]}
     async with world_of(tmp_path / "data", web=web) as (world, client), AsyncExitStack() as stack:
         root, recording = await long_one(world)
@@ -269,7 +269,7 @@ async def test_each_who_asks_a_trusted_proxy_has_a_share(tmp_path: Path, monkeyp
 
 async def test_a_proxy_that_nobody_named_is_not_one_listener(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the setting the header counts for nothing, and connections of this machine are not counted by address."""
-    monkeypatch.setattr(connections, "PER_CALLER", 2)
+    monkeypatch.setattr(connections, "MOST_OF_A_CLIENT", 2)
     async with AsyncExitStack() as stack:
         for _ in range(5):
             said = get("/healthz", X_Forwarded_For="8.8.8.8")
@@ -295,13 +295,13 @@ class Peer(asyncio.Transport):
 
 async def test_one_address_has_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above its number an address takes the place of its own idle connections, and of nobody else's."""
-    monkeypatch.setattr(connections, "PER_CALLER", 2)
-    house = connections.Lines(Callers(), lambda: 0.0)
+    monkeypatch.setattr(connections, "MOST_OF_A_CLIENT", 2)
+    house = connections.Connections(Clients(), lambda: 0.0)
     server = house.server(answer)
 
-    def come(address: str) -> tuple[connections.Line, Peer]:
+    def come(address: str) -> tuple[connections.ClientConnection, Peer]:
         line, peer = server(), Peer(address)
-        assert isinstance(line, connections.Line)
+        assert isinstance(line, connections.ClientConnection)
         line.connection_made(peer)
         return line, peer
 
@@ -326,5 +326,5 @@ async def answer(_: web.BaseRequest) -> web.StreamResponse:
 def test_the_recorder_keeps_its_share_of_the_files() -> None:
     """Whatever the limit is, the web may never have all of it."""
     for limit in (64, 256, 1024, 4096, 1 << 20):
-        assert connections.places(limit) + 4 * connections.queue(limit) <= limit - min(256, limit // 2)
-    assert connections.places(1024) > 500
+        assert capacity.connections(limit) + 4 * capacity.backlog(limit) <= limit - min(256, limit // 2)
+    assert capacity.connections(1024) > 500

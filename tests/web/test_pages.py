@@ -14,6 +14,7 @@ from bot.web import room_routes
 from bot.web.access import Family
 from bot.web.library import View
 from bot.web.pages import Pages
+from bot.web.static_files import StaticFiles
 from storage import archive
 from storage.records import ChunkState, RecordingState, Room, Visibility
 from tests.recording.stage import absent, mp4, stored
@@ -306,7 +307,7 @@ async def test_page_before_there_is_audio_shows_the_ledger(
     recording = replace(await world.recording(room), state=state)
     view = View(room, Family.PUBLIC, Face("Kitchen radio", None, None), ())
     sealed = absent("$2", None, ChunkState.WAITING_FOR_KEY, position=20)
-    pages = Pages(world.settings, lambda: "http://here")
+    pages = Pages(world.settings, StaticFiles(), lambda: "http://here")
     answer = pages.episode(view, (recording, None), [stored("$1", 1, mp4()), sealed], "cover.jpg", None)
     html = answer.text or ""
     assert words in html

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from bot.audio.hls import FRAMES
-from bot.web import streams
+from bot.web import sockets, streams
 from storage import rooms
 from storage.records import RecordingState, Visibility
 from tests.web.on_the_air import FRAME_BYTES, SEGMENT_BYTES, broadcast
@@ -18,7 +18,7 @@ WITHIN_S = 20
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "LOOK_S", 0.01)
+    monkeypatch.setattr(streams, "CHECK_EACH_S", 0.01)
 
 
 async def heard(answer: ClientResponse, segments: int) -> bytes:
@@ -222,7 +222,7 @@ async def test_who_takes_nothing_is_dropped(
     world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that doesn't read loses its connection, and takes up no more than a few segments until then."""
-    monkeypatch.setattr(streams, "STUCK_S", 0.05)
+    monkeypatch.setattr(sockets, "STUCK_S", 0.05)
     live, root = await broadcast(world)
     await live.speak(400 * FRAMES)
     await asyncio.sleep(0)

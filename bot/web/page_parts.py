@@ -1,0 +1,96 @@
+"""Recordings, live players, chapters and apps as the templates show them. Pure."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from bot.feeds.text import clean_line
+from bot.feeds.titles import date_and_time, episode_title, speaker
+from bot.recording.lengths import player_clock, spoken_length
+from storage.records import Episode, Mark, Recording, RecordingState, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """A recording in words; `length` and `size` are empty while it has no audio."""
+
+    code: str
+    title: str
+    moment: str  # RFC 3339
+    date: str  # empty where the title ends with it
+    length: str
+    size: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlayer:
+    """A recording that is live, or has just ended and has no episode yet."""
+
+    code: str
+    speaker: str
+    moment: str  # RFC 3339
+    since: str
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChapterLink:
+    """A chapter and where it begins."""
+
+    clock: str
+    seconds: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppLink:
+    """A link that opens the feed in a podcast app on this device."""
+
+    name: str
+    address: str
+
+
+def episode_row(recording: Recording, episode: Episode | None, zone: ZoneInfo) -> EpisodeRow:
+    title, date = episode_title(recording, zone), date_and_time(recording.started_at, zone)
+    return EpisodeRow(
+        code=recording.code,
+        title=title,
+        moment=recording.started_at.isoformat(timespec="seconds"),
+        date="" if title.endswith(date) else date,
+        length=spoken_length(to_ms(episode.samples)) if episode else "",
+        size=_file_size(episode.bytes) if episode else "",
+        state=str(recording.state),
+    )
+
+
+def live_player(recording: Recording, zone: ZoneInfo) -> LivePlayer:
+    return LivePlayer(
+        code=recording.code,
+        speaker=speaker(recording.broadcaster_name),
+        moment=recording.started_at.isoformat(timespec="seconds"),
+        since=f"{recording.started_at.astimezone(zone):%H:%M}",
+        running=recording.state is RecordingState.LIVE,
+    )
+
+
+def chapter_link(mark: Mark) -> ChapterLink:
+    return ChapterLink(player_clock(mark.at), mark.at / 1000, clean_line(mark.title))
+
+
+def app_links(feed: str, *, private: bool) -> list[AppLink]:
+    """List links that open a feed in an app. A personal address is offered only to apps that fetch feeds themselves:
+    other apps' servers would learn it, and some have put such addresses into a public directory."""
+    bare = feed.partition("://")[2]
+    local = [AppLink("Apple Podcasts", f"podcast://{bare}"), AppLink("AntennaPod", f"antennapod-subscribe://{bare}")]
+    if private:
+        return local
+    return [
+        *local,
+        AppLink("Overcast", f"overcast://x-callback-url/add?url={quote(feed, safe='')}"),
+        AppLink("Pocket Casts", f"pktc://subscribe/{bare}"),
+    ]
+
+
+def _file_size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{max(1, count // 1000)} kB"

@@ -1,7 +1,7 @@
-"""Compares the lock files with known vulnerabilities, by pip-audit in an environment of its own.
+"""Compares the lock files with known vulnerabilities, with pip-audit in an environment of its own.
 
-Exit code 1 when a locked package has a known vulnerability that is not accepted below. A database that can't be
-reached fails nothing and is never taken for a good result: how many packages were not compared is said.
+Exits with 1 if a locked package has a known vulnerability that is not in `ACCEPTED`. A database that cannot be reached
+does not fail the run, and does not count as a good result either: the output says how many packages were not compared.
 """
 
 import json
@@ -14,46 +14,49 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-PATIENCE_S = 120
+TIMEOUT_S = 120  # for each of the two programs
 ACCEPTED = {
-    "pillow": "held back by simplematrixbotlib; it opens no stranger's file (docs/dependencies.md)",
+    "pillow": "held back by simplematrixbotlib; opens no stranger's file (docs/dependencies.md)",
 }
 
 
 def verdict(answer: str | None) -> tuple[list[str], int]:
-    """What pip-audit's JSON comes to, in lines, and the exit code. None: there was no answer."""
+    """Return the lines to print for pip-audit's JSON, and the exit code. `answer` is None if there was none."""
     packages = _packages(answer)
     if not packages:
-        return ["audit: NOT COMPARED with known vulnerabilities: no database could be asked"], 0
+        return ["audit: NOT COMPARED with known vulnerabilities: no database could be reached"], 0
     lines, code, compared = [], 0, 0
     for package in packages:
         if not isinstance(package.get("vulns"), list):
-            continue  # it was skipped
+            continue  # pip-audit skipped the package
         compared += 1
         name, version = package.get("name"), package.get("version")
-        for found in package["vulns"]:
-            fixed = ", ".join(found.get("fix_versions") or ()) or "no version"
-            line = f"audit: {name} {version}: {found.get('id')}, fixed in {fixed}"
+        for advisory in package["vulns"]:
+            fixed = ", ".join(advisory.get("fix_versions") or ()) or "no version"
+            line = f"audit: {name} {version}: {advisory.get('id')}, fixed in {fixed}"
             accepted = ACCEPTED.get(str(name).lower())
             lines.append(f"{line}; accepted: {accepted}" if accepted else line)
             code |= accepted is None
-    left = len(packages) - compared
-    if left:
-        lines.append(f"audit: NOT COMPARED with known vulnerabilities: {left} of {len(packages)} packages")
+    skipped = len(packages) - compared
+    if skipped:
+        lines.append(f"audit: NOT COMPARED with known vulnerabilities: {skipped} of {len(packages)} packages")
     lines.append(f"audit: {compared} packages compared, {'vulnerabilities found' if code else 'nothing new found'}")
     return (lines if compared else lines[:-1]), int(code)
 
 
 def _packages(answer: str | None) -> list[dict[str, Any]]:
     try:
-        found = json.loads(answer or "")["dependencies"]
-        return [one for one in found if isinstance(one, dict)]
+        dependencies = json.loads(answer or "")["dependencies"]
+        return [package for package in dependencies if isinstance(package, dict)]
     except (ValueError, KeyError, TypeError):
         return []
 
 
 def ask() -> str | None:
-    """pip-audit's answer; None when it can't be had. What pip and pip-audit say names addresses: it is not shown."""
+    """Return pip-audit's JSON, or None if it cannot be had.
+
+    The messages of pip and pip-audit are not shown, since they name the addresses of package indexes.
+    """
     with tempfile.TemporaryDirectory() as folder:
         python = Path(folder) / "bin" / "python"
         locks = [part for lock in LOCKS for part in ("-r", str(ROOT / lock))]
@@ -68,12 +71,12 @@ def ask() -> str | None:
 
 def _quietly(command: list[str], *, check: bool) -> str:
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=PATIENCE_S, check=check
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=TIMEOUT_S, check=check
     )
     return done.stdout
 
 
 if __name__ == "__main__":
-    said, exit_code = verdict(ask())
-    sys.stdout.write("\n".join([*said, ""]))
+    lines_to_print, exit_code = verdict(ask())
+    sys.stdout.write("\n".join([*lines_to_print, ""]))
     sys.exit(exit_code)

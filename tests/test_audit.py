@@ -1,4 +1,4 @@
-"""The comparison of the lock files with known vulnerabilities: what its answer comes to."""
+"""The verdict on pip-audit's answer (.ci/audit.py)."""
 
 import importlib.util
 import json
@@ -31,8 +31,8 @@ SKIPPED = {"name": "numpy", "skip_reason": "not found on https://registry.exampl
 
 
 @pytest.mark.parametrize("said", [None, "", "no JSON", "[]", "{}", answer(), answer(SKIPPED, SKIPPED)])
-def test_a_database_that_could_not_be_asked_is_said_and_fails_nothing(said: str | None) -> None:
-    """Neither green nor red; an answer that skipped every package is no answer."""
+def test_a_database_that_could_not_be_reached_is_reported_and_fails_nothing(said: str | None) -> None:
+    """An answer that is missing, malformed or skipped every package passes, with a line that nothing was compared."""
     lines, code = audit.verdict(said)
     assert code == 0
     assert len(lines) == 1
@@ -40,8 +40,8 @@ def test_a_database_that_could_not_be_asked_is_said_and_fails_nothing(said: str 
     assert "example.org" not in lines[0]
 
 
-def test_what_was_skipped_is_counted() -> None:
-    """Beside what was compared."""
+def test_skipped_packages_are_counted() -> None:
+    """The output has the number of packages that were skipped, beside those that were compared."""
     lines, code = audit.verdict(answer(clean(), SKIPPED))
     assert code == 0
     assert lines == [
@@ -51,14 +51,14 @@ def test_what_was_skipped_is_counted() -> None:
 
 
 def test_a_vulnerability_fails_the_run() -> None:
-    """With the package, its version, the advisory and the version that mends it."""
+    """A known vulnerability fails the run and is named with package, version, advisory and the fixed version."""
     lines, code = audit.verdict(answer(clean("attrs"), hit()))
     assert code == 1
     assert lines[0] == "audit: aiohttp 1.0: PYSEC-1, fixed in 1.1"
 
 
-def test_an_accepted_one_is_shown_with_its_reason() -> None:
-    """What docs/dependencies.md explains is no failure."""
+def test_an_accepted_vulnerability_is_shown_with_its_reason() -> None:
+    """A vulnerability that docs/dependencies.md explains is printed with its reason and does not fail the run."""
     lines, code = audit.verdict(answer(hit("Pillow")))
     assert code == 0
     assert "accepted: held back by simplematrixbotlib" in lines[0]

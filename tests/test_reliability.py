@@ -1,4 +1,4 @@
-"""The page on reliability names tests: they exist under these names."""
+"""The tests that docs/reliability.md names."""
 
 import re
 from pathlib import Path
@@ -12,11 +12,11 @@ PROMISES = [row for row in ROWS if row[1] not in ("file", "---")]
 
 @pytest.mark.parametrize(("what", "file", "test"), PROMISES, ids=[what for what, _, _ in PROMISES])
 def test_each_promise_names_a_test_that_is_there(what: str, file: str, test: str) -> None:
-    """File and function, spelled as in the page."""
+    """The file and the function exist under the names that the page gives."""
     text = (ROOT / file.strip("`")).read_text()
     assert re.search(rf"^(async )?def {test.strip('`')}\(", text, re.MULTILINE)
 
 
 def test_the_page_has_promises() -> None:
-    """The tables are found: else nothing would be held against anything."""
+    """The tables of the page are parsed: without rows, the test above would check nothing."""
     assert len(PROMISES) > 60

@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from bot.audio.plan import Piece, Sound, length
 from bot.audio.render import Form, Rendering, layout
 from bot.audio.tags import EpisodeTags
 from storage.records import SAMPLE_RATE, Samples
-from tests.audio.sounds import FLAC, M4A, OPUS, WAV, Pcm, Studio, lag, signal
+from tests.audio.sounds import FLAC, M4A, OPUS, WAV, Pcm, Studio, as_key, lag, local, signal
 
 SECONDS = 300
 CUTS = (0, 3_600_001, 7_321_123, 10_987_654, SECONDS * SAMPLE_RATE)  # no multiples of any frame
@@ -74,7 +76,7 @@ async def whole_files(studio: Studio, ffmpeg: Ffmpeg, name: str, sound: Pcm, for
         if form is FRAMES:
             tagged(path, end - start)
         facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
-        pieces.append(Sound(path, facts.container, False, facts.samples))
+        pieces.append(Sound(as_key(path), facts.container, False, facts.samples))
     return Case(name, pieces, sound, CUTS[1:-1])
 
 
@@ -105,23 +107,23 @@ async def slices(studio: Studio, ffmpeg: Ffmpeg, sound: Pcm) -> Case:
         facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
         assert facts.ogg is not None
         trimmed = facts.samples + facts.ogg.pre_skip
-        pieces.append(Sound(path, facts.container, number > 0, Samples(trimmed if number else facts.samples)))
+        pieces.append(Sound(as_key(path), facts.container, number > 0, Samples(trimmed if number else facts.samples)))
     seams = [sum(piece.samples for piece in pieces[:count]) for count in range(1, len(pieces))]
     return Case("Element Web slices", pieces, studio.hear(whole), seams)
 
 
 async def ours(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
     cuts, frames = layout(case.pieces, FORM), out.with_suffix(".frames")
-    rendering = Rendering(case.pieces, cuts, FORM, start_db=None, ffmpeg=ffmpeg, workdir=out.parent)
+    rendering = Rendering(case.pieces, cuts, FORM, start_db=None, local=local, ffmpeg=ffmpeg, workdir=out.parent)
     made = await rendering.make(0, None, frames)
-    stretch = Stretch(frames, 0, made.bytes)
+    stretch = Stretch(partial(FileIO, frames), 0, made.bytes)
     samples = length(case.pieces)
     await asyncio.to_thread(put_together, [stretch], out, samples=samples, bitrate=KBPS, channels=1, tags=TAGS)
 
 
 async def concat(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
     await asyncio.to_thread(
-        concatenated, [piece.path for piece in case.pieces if isinstance(piece, Sound)], ffmpeg, out
+        concatenated, [Path(piece.blob) for piece in case.pieces if isinstance(piece, Sound)], ffmpeg, out
     )
 
 

@@ -22,6 +22,7 @@ from bot.audio.plan import Piece, Sound, length
 from bot.audio.render import AT_ONCE, Form, Rendering, Warm, layout
 from bot.audio.track import settled_frames
 from storage.records import SAMPLE_RATE, Container, Samples
+from tests.audio.sounds import as_key, local
 from tests.audio.voices import music
 
 HOUR = 3600
@@ -56,14 +57,16 @@ async def stored(folder: Path, ffmpeg: Ffmpeg, chunk_seconds: int) -> list[Piece
         await asyncio.to_thread(path.write_bytes, piece.data)
         facts = await inspect_chunk(path, ffmpeg, max_seconds=HOUR)
         assert facts.ogg is not None
-        pieces.append(Sound(path, facts.container, number > 0, facts.ogg.packet_samples if number else facts.samples))
+        pieces.append(
+            Sound(as_key(path), facts.container, number > 0, facts.ogg.packet_samples if number else facts.samples)
+        )
     return pieces
 
 
 async def apart(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path, chunk_seconds: int) -> Steps:
     """Each step alone, over the whole."""
     steps = Steps(SECONDS)
-    sound = np.concatenate([block async for block in pcm(pieces, ffmpeg, folder)])
+    sound = np.concatenate([block async for block in pcm(pieces, local, ffmpeg, folder)])
     steps.done("decode")
     parts = [sound[at : at + chunk_seconds * SAMPLE_RATE] for at in range(0, len(sound), chunk_seconds * SAMPLE_RATE)]
     state, gained = leveller.begin(None), []
@@ -96,7 +99,9 @@ async def grown(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path) -> float:
     first = 0
     for count in range(1, len(pieces) + 1):
         until = settled_frames(length(pieces[:count]))
-        rendering = Rendering(pieces[:count], cuts[:count], FORM, start_db=None, ffmpeg=ffmpeg, workdir=folder)
+        rendering = Rendering(
+            pieces[:count], cuts[:count], FORM, start_db=None, local=local, ffmpeg=ffmpeg, workdir=folder
+        )
         await rendering.make(first, until - first, folder / "part", warm)
         first, warm = until, rendering.warm
         for index, one in rendering.decided.items():
@@ -152,7 +157,7 @@ def speech() -> Pcm:
         ffmpeg = Ffmpeg.find()
         with tempfile.TemporaryDirectory() as name:
             pieces = await stored(Path(name), ffmpeg, 120)
-            return np.concatenate([block async for block in pcm(pieces, ffmpeg, Path(name))])
+            return np.concatenate([block async for block in pcm(pieces, local, ffmpeg, Path(name))])
 
     return asyncio.run(decoded())
 
@@ -170,12 +175,14 @@ async def _heard(sound: Pcm) -> tuple[float | None, float]:
         folder = Path(name)
         source, out = folder / "source.wav", folder / "out.mp3"
         await asyncio.to_thread(_write_wav, source, sound)
-        pieces: list[Piece] = [Sound(source, Container.WAV, False, Samples(len(sound)))]
-        rendering = Rendering(pieces, layout(pieces, FORM), FORM, start_db=None, ffmpeg=ffmpeg, workdir=folder)
+        pieces: list[Piece] = [Sound(as_key(source), Container.WAV, False, Samples(len(sound)))]
+        rendering = Rendering(
+            pieces, layout(pieces, FORM), FORM, start_db=None, local=local, ffmpeg=ffmpeg, workdir=folder
+        )
         await rendering.make(0, None, out)
         meter, peaks = Meter(), PeakMeter()
-        heard: list[Piece] = [Sound(out, Container.MP3, False, Samples(len(sound)))]
-        async for block in pcm(heard, ffmpeg, folder):
+        heard: list[Piece] = [Sound(as_key(out), Container.MP3, False, Samples(len(sound)))]
+        async for block in pcm(heard, local, ffmpeg, folder):
             meter.add(block)
             peaks.add(block)
         return meter.integrated(), peaks.dbtp()

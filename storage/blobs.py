@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from io import FileIO
 from pathlib import Path
 
 from storage.errors import DiskFullError
@@ -25,28 +27,51 @@ class Blobs:
         for leftover in self.scratch.iterdir():
             _remove(leftover)
 
-    def path(self, key: BlobKey) -> Path:
-        return self.directory / key[:2] / key
+    def exists(self, key: BlobKey) -> bool:
+        return self._path(key).exists()
 
-    def relative(self, key: BlobKey) -> str:
-        """The path below the storage directory."""
-        return f"{self.directory.name}/{key[:2]}/{key}"
+    def size(self, key: BlobKey) -> int:
+        """Return the size in bytes. Raises FileNotFoundError."""
+        return self._path(key).stat().st_size
 
-    def holds(self, key: BlobKey) -> bool:
-        """Whether a blob is there, and is what its name says. Blocking: 1 s for a gigabyte."""
+    def open(self, key: BlobKey) -> FileIO:
+        """Open a blob for reading; its descriptor serves pread and sendfile. Raises FileNotFoundError. Blocking."""
+        descriptor = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return FileIO(descriptor, "rb")
+
+    def read(self, key: BlobKey, start: int = 0, count: int = -1) -> bytes:
+        """Return `count` bytes from `start` on, fewer at the end; -1: all. Raises FileNotFoundError. Blocking."""
+        with self._path(key).open("rb") as file:
+            file.seek(start)
+            return file.read(count)
+
+    @asynccontextmanager
+    async def local(self, key: BlobKey) -> AsyncIterator[Path]:
+        """Give a blob as a local file, to read and no longer than the context lasts. The file need not exist."""
+        yield self._path(key)
+
+    def is_whole(self, key: BlobKey) -> bool:
+        """Tell whether a blob exists and has the hash that its key says. Blocking: 1 s for a gigabyte."""
         try:
-            with self.path(key).open("rb") as file:
+            with self._path(key).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == key
         except FileNotFoundError:
             return False
+
+    def relative(self, key: BlobKey) -> str:
+        """Return the path below the storage directory, to be shown to an operator."""
+        return f"{self.directory.name}/{key[:2]}/{key}"
+
+    def _path(self, key: BlobKey) -> Path:
+        return self.directory / key[:2] / key
 
     def part(self, name: str) -> Path:
         """Where a file of this name may grow; the name must be ours, never a stranger's."""
         return self.scratch / name
 
-    def take(self, part: Path, key: BlobKey) -> Path:
+    def take(self, part: Path, key: BlobKey) -> None:
         """Moves a finished, synced file to its place; the same bytes twice are one blob. Blocking, short."""
-        target = self.path(key)
+        target = self._path(key)
         try:
             if not target.parent.exists():
                 target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -58,7 +83,6 @@ class Blobs:
             if error.errno == ENOSPC:
                 raise DiskFullError("the disk is full: a file could not be stored") from None
             raise
-        return target
 
     def folders(self) -> Iterator[list[BlobKey]]:
         """All that lie here, folder by folder. Blocking, short each."""
@@ -70,7 +94,7 @@ class Blobs:
         _remove(part)
 
     def remove(self, key: BlobKey) -> None:
-        self.path(key).unlink(missing_ok=True)
+        self._path(key).unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

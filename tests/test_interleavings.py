@@ -103,5 +103,5 @@ def _tell(stage: Stage, *, web: bool) -> tuple[tuple[Truth, Episode], Pcm]:
     (one,) = stage.loop.run_until_complete(verdict.kept(stage))
     assert one.episode is not None
     truth = Truth(broadcast, stage.homeserver, one.chunks)
-    path = stage.shell.store.blobs.path(one.episode.blob)
+    path = stage.shell.store.directory / stage.shell.store.blobs.relative(one.episode.blob)
     return (truth, one.episode), Studio(find_ffmpeg().exe, path.parent).hear(path)

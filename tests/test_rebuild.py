@@ -70,7 +70,7 @@ async def made(stage: Shell) -> Episode:
 async def test_it_is_the_same_file_again(stage: Shell, by: str) -> None:
     """Byte by byte, so its entity tag too; GUID, address and date of publication stay. Nothing is said in the room."""
     before, recording = await made(stage), await stage.recording()
-    path = stage.store.blobs.path(before.blob)
+    path = stage.store.directory / stage.store.blobs.relative(before.blob)
     data = await asyncio.to_thread(path.read_bytes)
     notices = await stage.waiting(JobKind.NOTICE)
     stage.clock.pass_by(1)
@@ -88,7 +88,7 @@ async def test_it_is_the_same_file_again(stage: Shell, by: str) -> None:
 async def test_a_file_that_somebody_removed_is_there_again(stage: Shell) -> None:
     """The chunks are what an episode is made of, not the frames that were in the file."""
     before = await made(stage)
-    path = stage.store.blobs.path(before.blob)
+    path = stage.store.directory / stage.store.blobs.relative(before.blob)
     data = await asyncio.to_thread(path.read_bytes)
     await asyncio.to_thread(path.unlink)
     await following.rebuild(stage.settings, "last")
@@ -105,7 +105,7 @@ async def test_a_chunk_that_is_damaged_on_the_disk_spoils_no_episode(stage: Shel
         places = await tracks.extents(db, recording.id)
     blob = chunks[0].blob
     assert blob is not None
-    path = stage.store.blobs.path(blob)
+    path = stage.store.directory / stage.store.blobs.relative(blob)
     data = await asyncio.to_thread(path.read_bytes)
     if harm == "gone":
         await asyncio.to_thread(path.unlink)
@@ -175,7 +175,7 @@ async def test_a_deleted_recording_is_not_there(stage: Shell) -> None:
 async def test_a_death_at_any_write_changes_nothing_of_it(stage: Shell, after_commit: bool) -> None:
     """Killed at each write in turn and started again: the same file, whole, and the frames in it are known."""
     before, recording = await made(stage), await stage.recording()
-    path, number = stage.store.blobs.path(before.blob), 0
+    path, number = stage.store.directory / stage.store.blobs.relative(before.blob), 0
     data = await asyncio.to_thread(path.read_bytes)
     died = True
     while died:
@@ -206,7 +206,7 @@ async def test_it_is_done_by_the_bot_that_runs_or_by_the_command(runs: bool, tmp
     async with shell(tmp_path / "data") as stage:
         await spoken(stage)
         before = await made(stage)
-        path = stage.store.blobs.path(before.blob)
+        path = stage.store.directory / stage.store.blobs.relative(before.blob)
     await asyncio.to_thread(path.unlink)
     async with app.running(settings) if runs else nullcontext():
         assert "the same bytes as before" in await following.rebuild(settings, "last")

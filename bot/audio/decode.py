@@ -25,7 +25,7 @@ from bot.audio.opus import Stream, facts_of, filled, opus_streams
 from bot.audio.opus_clock import Why
 from bot.audio.opus_packets import duration
 from bot.audio.opus_writer import OpusWriter
-from bot.audio.plan import PRE_ROLL, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
+from bot.audio.plan import PRE_ROLL, LocalFile, Mismatch, Piece, Silence, Sound, head_skip, pre_roll
 from bot.audio.repair import Pause
 from bot.audio.resampling import Resampler
 from bot.errors import GiveUp
@@ -54,6 +54,7 @@ class RunEnd:
 
 async def pcm(
     pieces: Sequence[Piece],
+    local: LocalFile,
     ffmpeg: Ffmpeg,
     workdir: Path,
     *,
@@ -67,22 +68,23 @@ async def pcm(
     A piece that decodes to another length, or not at all, is cut or filled with silence, logged, and told to
     `report`. Raises TryLater when ffmpeg hangs, OSError when a file is not there.
     """
-    run = await asyncio.to_thread(_run_before, pieces, first)
+    run = await _run_before(pieces, local, first)
     with tempfile.TemporaryDirectory(prefix="decode-", dir=workdir, ignore_cleanup_errors=True) as folder:
         for index, piece in enumerate(pieces[first:], start=first):
             if isinstance(piece, Silence):
                 for block in _silence(piece.samples, channels):
                     yield block
                 continue
-            joint = await asyncio.to_thread(_prepare, piece, run, Path(folder) / "piece.ogg")
-            run = joint.run
-            async with aclosing(_fitted(index, piece, joint, ffmpeg, channels, report or _log)) as blocks:
-                async for block in blocks:
-                    yield block
+            async with local(piece.blob) as file:
+                joint = await asyncio.to_thread(_prepare, piece, file, run, Path(folder) / "piece.ogg")
+                run = joint.run
+                async with aclosing(_fitted(index, piece, joint, ffmpeg, channels, report or _log)) as blocks:
+                    async for block in blocks:
+                        yield block
 
 
-def _run_before(pieces: Sequence[Piece], first: int) -> RunEnd | None:
-    """Where the run stands that the first sound from here on carries on. Blocking."""
+async def _run_before(pieces: Sequence[Piece], local: LocalFile, first: int) -> RunEnd | None:
+    """Where the run stands that the first sound from here on carries on."""
     following = next((piece for piece in pieces[first:] if isinstance(piece, Sound)), None)
     if following is None or not following.continues:
         return None
@@ -96,7 +98,8 @@ def _run_before(pieces: Sequence[Piece], first: int) -> RunEnd | None:
                 break
     run: RunEnd | None = None
     for sound in reversed(needed):
-        run = _prepare(sound, run, None).run
+        async with local(sound.blob) as file:
+            run = (await asyncio.to_thread(_prepare, sound, file, run, None)).run
     return run
 
 
@@ -122,29 +125,29 @@ class _Joint:
     reason: str | None = None
 
 
-def _prepare(sound: Sound, run: RunEnd | None, rebuilt: Path | None) -> _Joint:
+def _prepare(sound: Sound, file: Path, run: RunEnd | None, rebuilt: Path | None) -> _Joint:
     """Rebuilds sliced Ogg Opus, and what is damaged (None: only the run after it is wanted). Blocking."""
     if sound.container is not Container.OGG_OPUS:
-        return _whole(sound, rebuilt)
+        return _whole(sound, file, rebuilt)
     try:
-        return _rebuild(sound, run if sound.continues else None, rebuilt)
+        return _rebuild(sound, file, run if sound.continues else None, rebuilt)
     except GiveUp as damage:
         return _Joint(None, None, reason=damage.reason)
 
 
-def _whole(sound: Sound, rebuilt: Path | None) -> _Joint:
-    sound.path.stat()
+def _whole(sound: Sound, file: Path, rebuilt: Path | None) -> _Joint:
+    file.stat()
     if rebuilt is None or not sound.samples:
         return _Joint(None, None)
     try:
-        decodable = make_decodable(sound.path, rebuilt, sound.container)
+        decodable = make_decodable(file, rebuilt, sound.container)
     except GiveUp:  # it was good once: a decoder says what it is now
-        return _Joint(sound.path, None)
+        return _Joint(file, None)
     return _Joint(decodable.path, None, pauses=decodable.repair.pauses_in(sound.samples))
 
 
-def _rebuild(sound: Sound, run: RunEnd | None, rebuilt: Path | None) -> _Joint:
-    with sound.path.open("rb") as file:
+def _rebuild(sound: Sound, path: Path, run: RunEnd | None, rebuilt: Path | None) -> _Joint:
+    with path.open("rb") as file:
         streams = opus_streams(file, max_samples=_MAX_SAMPLES)
         facts = facts_of(streams).ogg
         if facts is not None and not facts.packet_samples:  # a tail that only ends its run

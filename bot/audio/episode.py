@@ -3,9 +3,10 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from bot.audio.mp3 import frame_size, info_frame
 from bot.audio.tags import EpisodeTags, id3
@@ -17,9 +18,9 @@ _COPY = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some bytes of a file."""
+    """Some bytes of a file; `open` opens it for reading."""
 
-    path: Path
+    open: Callable[[], BinaryIO]
     offset: int
     bytes: int
 
@@ -67,7 +68,7 @@ def _blocks(head: bytes, frames: Iterable[Stretch]) -> Iterator[bytes]:
     yield head
     for stretch in frames:
         left = stretch.bytes
-        with stretch.path.open("rb") as file:
+        with stretch.open() as file:
             file.seek(stretch.offset)
             while left:
                 block = file.read(min(left, _COPY))

@@ -5,20 +5,24 @@ RFC 7845 and 400 ms by measurement before its output equals that of a decoder wh
 that carries on a run is decoded with the last packets of the one before it, and their sound is thrown away.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.records import Container, Samples
+from storage.records import BlobKey, Container, Samples
 
 PRE_ROLL = Samples(19_200)  # 400 ms: below one 16-bit step from there on; 80 ms leaves errors of -17 dBFS
+
+LocalFile = Callable[[BlobKey], AbstractAsyncContextManager[Path]]
+"""A door to stored blobs: gives a blob as a local file for as long as the context lasts. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
     """One stored chunk. `samples` is its length on the grid; decoded sound is cut or padded to it."""
 
-    path: Path
+    blob: BlobKey
     container: Container
     continues: bool  # this Ogg Opus chunk carries on the run of the nearest Sound before it
     samples: Samples

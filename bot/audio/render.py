@@ -25,10 +25,10 @@ from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
 from bot.audio.mp3 import FRAME, frame_size
 from bot.audio.plan import PRE_ROLL as DECODER_REMEMBERS
-from bot.audio.plan import Mismatch, Piece, Silence, Sound
+from bot.audio.plan import LocalFile, Mismatch, Piece, Silence, Sound
 from bot.audio.track import AHEAD, PRE_ROLL, identity
 from bot.errors import TryLater
-from storage.records import SAMPLE_RATE, BlobKey, Container, Cut, Samples
+from storage.records import SAMPLE_RATE, Container, Cut, Samples
 
 PART = 20 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
 AT_ONCE = 5 * SAMPLE_RATE  # samples that are limited together
@@ -74,7 +74,7 @@ class Rendered:
 
 
 def keys(pieces: Sequence[Piece], form: Form) -> list[str]:
-    """What each piece's samples hang on: the same key, the same samples. Files are named by their content."""
+    """What each piece's samples hang on: the same key, the same samples. Blobs are named by their content."""
     found: list[str] = []
     before: list[Sound] = []  # of the Ogg run that goes on: what the decoder still remembers
     for piece in pieces:
@@ -83,7 +83,7 @@ def keys(pieces: Sequence[Piece], form: Form) -> list[str]:
             before = []
             continue
         before = before if piece.continues else []
-        names = [f"{piece.container} {piece.samples} {form.channels}", *(sound.path.name for sound in [piece, *before])]
+        names = [f"{piece.container} {piece.samples} {form.channels}", *(sound.blob for sound in [piece, *before])]
         found.append(hashlib.sha256(" ".join(names).encode()).hexdigest())
         before = [piece, *before]
         while len(before) > 1 and sum(sound.samples for sound in before[:-1]) >= DECODER_REMEMBERS:
@@ -96,7 +96,7 @@ def layout(pieces: Sequence[Piece], form: Form) -> list[Cut]:
     return [
         Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
         if isinstance(piece, Silence)
-        else Cut(ordinal, key, piece.samples, BlobKey(piece.path.name), piece.container, piece.continues)
+        else Cut(ordinal, key, piece.samples, piece.blob, piece.container, piece.continues)
         for ordinal, (key, piece) in enumerate(zip(keys(pieces, form), pieces, strict=True))
     ]
 
@@ -120,6 +120,7 @@ class Rendering:
         form: Form,
         *,
         start_db: float | None,
+        local: LocalFile,
         ffmpeg: Ffmpeg,
         workdir: Path,
     ) -> None:
@@ -129,6 +130,7 @@ class Rendering:
         self.cuts = list(cuts)
         self.form = form
         self._start_db = start_db
+        self._local = local
         self._ffmpeg = ffmpeg
         self._workdir = workdir
         self._off_by: dict[int, int] = {}
@@ -187,6 +189,7 @@ class Rendering:
         tail = np.zeros((0, self.form.channels), np.float32) if warm is None or at != warm.end else warm.pcm
         decoded = pcm(
             self._pieces,
+            self._local,
             self._ffmpeg,
             self._workdir,
             first=index,

@@ -49,7 +49,7 @@ class Covers:
 
     def _make(self, view: View) -> bytes:
         if view.room.cover is not None:
-            return self._store.blobs.path(view.room.cover).read_bytes()
+            return self._store.blobs.read(view.room.cover)
         return drawn_cover(view.face.title, view.room.key)
 
 

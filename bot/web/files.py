@@ -9,11 +9,12 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from io import FileIO
 
 from aiohttp import web
 
 from bot.web.sockets import Delivery, discard
+from storage.blobs import Blobs
 from storage.records import BlobKey
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ StillAllowed = Callable[[], Awaitable[bool]]
 class OpenFile:
     """A file that stays open between requests. A blob is named by its bytes, so it can't become another one."""
 
-    def __init__(self, descriptor: int, size: int, now: float) -> None:
-        self.descriptor = descriptor
-        self.body = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115  a descriptor, no path
-        self.size = size
+    def __init__(self, body: FileIO, now: float) -> None:
+        self.descriptor = body.fileno()
+        self.body = body
+        self.size = os.fstat(self.descriptor).st_size
         self.used_at = now
         self.users = 0
 
@@ -41,8 +42,8 @@ class OpenFile:
 class Files:
     """A few open files: opening costs a thread hop, and a listener's app asks for one file again and again."""
 
-    def __init__(self, path: Callable[[BlobKey], Path]) -> None:
-        self._path = path
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
         self._open: dict[BlobKey, OpenFile] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -51,11 +52,11 @@ class Files:
         loop = asyncio.get_running_loop()
         file = self._open.get(blob)
         if file is None:
-            descriptor, size = await asyncio.to_thread(_open, self._path(blob))
+            body = await asyncio.to_thread(self._blobs.open, blob)
             if blob in self._open:  # another request was faster
-                os.close(descriptor)
+                body.close()
             else:
-                self._open[blob] = OpenFile(descriptor, size, loop.time())
+                self._open[blob] = OpenFile(body, loop.time())
             file = self._open[blob]
         file.used_at = loop.time()
         file.users += 1
@@ -82,7 +83,7 @@ class Files:
     def _close(self, entry: tuple[BlobKey, OpenFile] | None) -> None:
         if entry is not None:
             del self._open[entry[0]]
-            os.close(entry[1].descriptor)
+            entry[1].body.close()
 
     def close(self) -> None:
         """Close all files. To be called when no request runs any more."""
@@ -95,11 +96,6 @@ class Files:
 
 def _last_use(entry: tuple[BlobKey, OpenFile]) -> float:
     return entry[1].used_at
-
-
-def _open(path: Path) -> tuple[int, int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    return descriptor, os.fstat(descriptor).st_size
 
 
 async def read(file: OpenFile, start: int, count: int) -> bytearray:

@@ -53,7 +53,7 @@ class WebServer:
         self._settings = settings
         self._health = health
         self._heard_at = heard_at
-        self._files = Files(store.blobs.path)
+        self._files = Files(store.blobs)
         self._covers = Covers(store, settings.feeds)
         self._static = StaticFiles()
         self._pages = Pages(settings, self._static, lambda: self.address)

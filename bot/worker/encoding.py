@@ -64,13 +64,13 @@ class Encoding:
             if before and there is not None and self._listened(recording_id):
                 channels = whole.track.channels if whole else channels
             elif there is not None and there.late:
-                before = tuple(pieces_of(ledger.entries[: there.behind], self._store))
+                before = tuple(pieces_of(ledger.entries[: there.behind]))
             if there is None and before:  # something that was heard is not there any more
                 self._holds.pop(recording_id, None)
-                pieces = _to_the_last_sound(pieces_of(ledger.entries, self._store))  # their gaps were waited for
+                pieces = _to_the_last_sound(pieces_of(ledger.entries))  # their gaps were waited for
             else:
                 behind = ledger.entries[there.behind if there is not None else 0 :]
-                pieces = self._grown(recording_id, before, pieces_of(behind, self._store))
+                pieces = self._grown(recording_id, before, pieces_of(behind))
             if pieces:
                 await self._tracks.advance(recording, pieces, channels)
             elif before:

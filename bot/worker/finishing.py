@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from io import FileIO
 from pathlib import Path
 
 from bot import words
@@ -116,7 +118,7 @@ class Finishing:
     async def _make(self, subject: Subject, part: Path, *, anew: bool) -> Made:
         """The episode's file: frames that are there, those that are not, and the last ones."""
         recording, blobs = subject.recording, self._store.blobs
-        pieces = list(pieces_of(subject.ledger.entries, self._store))
+        pieces = list(pieces_of(subject.ledger.entries))
         if anew:
             await asyncio.to_thread(_refuse_damaged, blobs, pieces)
             await self._tracks.drop_frames(recording.id)
@@ -126,10 +128,10 @@ class Finishing:
             end = await self._tracks.last_frames(recording.id, whole, pieces, last)
             frames = [
                 *(
-                    Stretch(blobs.path(extent.blob), extent.offset, extent.frames * whole.form.frame_bytes)
+                    Stretch(partial(blobs.open, extent.blob), extent.offset, extent.frames * whole.form.frame_bytes)
                     for extent in whole.extents
                 ),
-                Stretch(last, 0, end.bytes),
+                Stretch(partial(FileIO, last), 0, end.bytes),
             ]
             tags = await self._tags(subject)
             form = whole.form
@@ -175,13 +177,13 @@ class Finishing:
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
         recording, zone = subject.recording, self._settings.feeds.zone
-        picture = self._store.blobs.path(await self._cover(subject.room.room_id))
+        cover = await self._cover(subject.room.room_id)
         return EpisodeTags(
             title=titles.episode_title(recording, zone),
             artist=titles.speaker(recording.broadcaster_name),
             album=titles.channel_title(subject.room_name, recording.broadcaster_name),
             date=recording.started_at.astimezone(zone),
-            cover=await asyncio.to_thread(picture.read_bytes),
+            cover=await asyncio.to_thread(self._store.blobs.read, cover),
             cover_mime="image/jpeg",
             comment=account.comment(account.loss_of(subject.ledger)),
             chapters=subject.chapters,
@@ -265,8 +267,8 @@ class Finishing:
 def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
     """Raises GiveUp when a chunk's file is not what was stored: the episode that is there is better than the one that
     would be made. Blocking."""
-    chunks = [BlobKey(piece.path.name) for piece in pieces if isinstance(piece, Sound)]
-    damaged = [chunk for chunk in chunks if not blobs.holds(chunk)]
+    chunks = [piece.blob for piece in pieces if isinstance(piece, Sound)]
+    damaged = [chunk for chunk in chunks if not blobs.is_whole(chunk)]
     if damaged:
         which = "a chunk is" if len(damaged) == 1 else f"{len(damaged)} chunks are"
         told = f"{which} not on the disk as stored, see {blobs.relative(damaged[0])}"

@@ -57,7 +57,7 @@ class Pictures:
         """The room's cover; drawn on the spot when none was made so far."""
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
-        if room is not None and room.cover is not None and self._store.blobs.path(room.cover).exists():
+        if room is not None and room.cover is not None and self._store.blobs.exists(room.cover):
             return room.cover
         _, name = await self._wanted(room_id)
         return await self._make(room_id, None, name)
@@ -79,12 +79,12 @@ class Pictures:
             room = await rooms.room(db, room_id)
         assert room is not None
         made_of = avatar or f"drawn: {name}"
-        if room.cover is not None and room.cover_of == made_of and self._store.blobs.path(room.cover).exists():
+        if room.cover is not None and room.cover_of == made_of and self._store.blobs.exists(room.cover):
             return room.cover
         picture = await self._avatar(room_id, avatar) if avatar else None
         if picture is None:
             made_of = f"drawn: {name}"
-            if room.cover is not None and room.cover_of == made_of and self._store.blobs.path(room.cover).exists():
+            if room.cover is not None and room.cover_of == made_of and self._store.blobs.exists(room.cover):
                 return room.cover
             picture = await asyncio.to_thread(drawn_cover, name, room.key)
         key = BlobKey(hashlib.sha256(picture).hexdigest())

@@ -5,24 +5,23 @@ from collections.abc import Iterable, Iterator
 from bot.audio.plan import Piece, Silence, Sound
 from bot.recording.ledger import Entry
 from storage.records import BlobKey, Chunk, Cut
-from storage.store import Store
 
 
-def pieces_of(entries: Iterable[Entry], store: Store) -> Iterator[Piece]:
+def pieces_of(entries: Iterable[Entry]) -> Iterator[Piece]:
     """What of these takes time."""
     for entry in entries:
         if entry.sounds:
             assert entry.blob is not None
-            yield Sound(store.blobs.path(entry.blob), entry.container, entry.continues, entry.samples)
+            yield Sound(entry.blob, entry.container, entry.continues, entry.samples)
         elif entry.samples:
             yield Silence(entry.samples)
 
 
-def piece_of(cut: Cut, store: Store) -> Piece:
+def piece_of(cut: Cut) -> Piece:
     """The piece that a cut was made of."""
     if cut.blob is None:
         return Silence(cut.samples)
-    return Sound(store.blobs.path(cut.blob), cut.container, cut.continues, cut.samples)
+    return Sound(cut.blob, cut.container, cut.continues, cut.samples)
 
 
 def channels_of(entries: Iterable[Entry], chunks: Iterable[Chunk]) -> int:

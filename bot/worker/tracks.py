@@ -159,6 +159,7 @@ class Tracks:
             whole.cuts,
             whole.form,
             start_db=whole.track.start_db,
+            local=self._store.blobs.local,
             ffmpeg=self._ffmpeg,
             workdir=self._store.blobs.scratch,
         )
@@ -205,7 +206,7 @@ class Tracks:
         track = await tracks.track(db, recording_id)
         assert track is not None
         cuts, extents = await tracks.cuts(db, recording_id), await tracks.extents(db, recording_id)
-        pieces = await asyncio.to_thread(lambda: tuple(piece_of(cut, self._store) for cut in cuts))
+        pieces = await asyncio.to_thread(lambda: tuple(piece_of(cut) for cut in cuts))
         return self._keep(Whole(track, cuts, pieces, extents, edition))
 
     async def _written(self, db: Connection, whole: Whole) -> Whole:
@@ -290,9 +291,7 @@ class Tracks:
         ):
             return extent
         size = extent.frames * old.form.frame_bytes
-        with self._store.blobs.path(extent.blob).open("rb") as file:
-            file.seek(extent.offset)
-            data = file.read(size)
+        data = self._store.blobs.read(extent.blob, extent.offset, size)
         if len(data) != size:
             raise TryLater("a file of frames is shorter than it was")
         part = self._store.blobs.part(f"frames-{extent.blob}-{extent.offset}")

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.audio.opus import opus_facts
-from storage.records import SAMPLE_RATE, ChunkFacts
+from storage.records import SAMPLE_RATE, BlobKey, ChunkFacts
 
 Pcm = NDArray[np.float32]
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
@@ -110,3 +112,14 @@ def without_headers(chunk: bytes) -> bytes:
     """A later chunk of Element Web without its two copied header pages: what the encoder itself wrote."""
     second = chunk.index(b"OggS", 4)
     return chunk[chunk.index(b"OggS", second + 4) :]
+
+
+def as_key(path: Path) -> BlobKey:
+    """The key under which `local` finds this file."""
+    return BlobKey(str(path))
+
+
+@asynccontextmanager
+async def local(key: BlobKey) -> AsyncIterator[Path]:
+    """The door to files that were never stored."""
+    yield Path(key)

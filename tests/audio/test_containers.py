@@ -19,7 +19,7 @@ from bot.audio.plan import Mismatch, Sound
 from bot.audio.repair import StatedLength
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Timing
-from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Pcm, Studio, lag, signal
+from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Pcm, Studio, as_key, lag, local, signal
 
 VORBIS = ("-c:a", "libvorbis", "-f", "ogg")
 OGG_FLAC = ("-c:a", "flac", "-f", "ogg")
@@ -87,13 +87,15 @@ async def test_estimated(form: tuple[str, ...], rate: int, studio: Studio, ffmpe
     facts = await look(path, ffmpeg)
     assert facts.timing is Timing.ESTIMATED
     assert 0 < facts.samples - LENGTH < PADDED
-    heard = await joined([Sound(path, facts.container, continues=False, samples=facts.samples)], ffmpeg, studio.folder)
+    heard = await joined(
+        [Sound(as_key(path), facts.container, continues=False, samples=facts.samples)], ffmpeg, studio.folder
+    )
     assert {0 <= lag(sound, heard, place, most=PADDED) < PADDED for place in (0, LENGTH - 9600)} == {True}
 
 
 async def joined(pieces: Sequence[Sound], ffmpeg: Ffmpeg, workdir: Path) -> Pcm:
     wrong: list[Mismatch] = []
-    heard = np.concatenate([block async for block in pcm(pieces, ffmpeg, workdir, report=wrong.append)])
+    heard = np.concatenate([block async for block in pcm(pieces, local, ffmpeg, workdir, report=wrong.append)])
     assert wrong == []
     return heard[:, 0]
 
@@ -119,7 +121,7 @@ async def test_everything_in_one_broadcast(studio: Studio, ffmpeg: Ffmpeg) -> No
         chunk = sound[number * LENGTH : (number + 1) * LENGTH]
         path = recorded(studio, str(number), chunk, form, rate, channels)
         facts = await look(path, ffmpeg)
-        pieces.append(Sound(path, facts.container, continues=False, samples=facts.samples))
+        pieces.append(Sound(as_key(path), facts.container, continues=False, samples=facts.samples))
     heard = await joined(pieces, ffmpeg, studio.folder)
     assert len(heard) == len(sound)
     for begin, end in pairwise(accumulate([LENGTH] * len(forms), initial=0)):
@@ -174,8 +176,8 @@ async def test_damaged_frames_are_noted(form: tuple[str, ...], studio: Studio, f
     facts = await look(damaged(path, 0.5, 0.51), ffmpeg)
     assert replace(facts, holes=()) == whole
     wrong: list[Mismatch] = []
-    piece = Sound(path, facts.container, continues=False, samples=facts.samples)
-    blocks = [block async for block in pcm([piece], ffmpeg, studio.folder, report=wrong.append)]
+    piece = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
+    blocks = [block async for block in pcm([piece], local, ffmpeg, studio.folder, report=wrong.append)]
     assert sum(map(len, blocks)) == whole.samples
     lost = sum(hole.samples for hole in facts.holes) + sum(each.expected - each.decoded for each in wrong)
     assert 1000 < lost < 10_000

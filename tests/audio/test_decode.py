@@ -1,5 +1,6 @@
 """Joining: what comes out is what was recorded, to the sample."""
 
+import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,14 +13,29 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Piece, Silence, Sound, head_skip, length, pre_roll
 from storage.records import Container, Samples
-from tests.audio.sounds import FLAC, M4A, MP3, OPUS, WAV, Captured, Pcm, Studio, captured, lag, signal, without_headers
+from tests.audio.sounds import (
+    FLAC,
+    M4A,
+    MP3,
+    OPUS,
+    WAV,
+    Captured,
+    Pcm,
+    Studio,
+    as_key,
+    captured,
+    lag,
+    local,
+    signal,
+    without_headers,
+)
 
 STEP = 1 / 32_768  # of 16-bit sound
 
 
 async def joined(pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path) -> tuple[Pcm, list[Mismatch]]:
     mismatches: list[Mismatch] = []
-    blocks = [block async for block in pcm(pieces, ffmpeg, workdir, report=mismatches.append)]
+    blocks = [block async for block in pcm(pieces, local, ffmpeg, workdir, report=mismatches.append)]
     return np.concatenate(blocks)[:, 0], mismatches
 
 
@@ -30,7 +46,7 @@ def sounds(chunks: Sequence[Captured]) -> list[Sound]:
         continues = before is not None and before.serial == chunk.serial
         assert chunk.facts.ogg is not None
         samples = chunk.facts.ogg.packet_samples if continues else chunk.facts.samples
-        pieces.append(Sound(chunk.path, chunk.facts.container, continues, samples))
+        pieces.append(Sound(as_key(chunk.path), chunk.facts.container, continues, samples))
     return pieces
 
 
@@ -69,7 +85,7 @@ async def test_seams(form: tuple[str, ...], ffmpeg: Ffmpeg, studio: Studio, tmp_
         path = studio.record(f"{number}.bin", sound[start:end], form)
         facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
         assert facts.samples == end - start
-        pieces.append(Sound(path, facts.container, False, facts.samples))
+        pieces.append(Sound(as_key(path), facts.container, False, facts.samples))
     heard, mismatches = await joined(pieces, ffmpeg, tmp_path)
     assert mismatches == []
     assert len(heard) == len(sound)
@@ -90,9 +106,9 @@ async def test_seams_of_an_older_decoder(ffmpeg: Ffmpeg, studio: Studio, tmp_pat
         path = studio.record(f"{number}.m4a", part, M4A)
         facts = await inspect_chunk(path, Ffmpeg(str(older)), max_seconds=60)
         assert facts.samples == len(part)
-        pieces.append(Sound(path, facts.container, False, facts.samples))
+        pieces.append(Sound(as_key(path), facts.container, False, facts.samples))
     heard, mismatches = await joined(pieces, Ffmpeg(str(older)), tmp_path)
-    wanted = np.concatenate([studio.hear(piece.path) for piece in pieces])
+    wanted = np.concatenate([studio.hear(Path(piece.blob)) for piece in pieces])
     assert mismatches == []
     assert np.array_equal(heard, wanted)
 
@@ -103,7 +119,7 @@ async def test_he_aac(name: str, late: int, ffmpeg: Ffmpeg, tmp_path: Path) -> N
     sound = signal(4 * 48_000 + 12_345)
     path = Path(__file__).parents[1] / "data" / "he_aac" / name
     facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
-    heard, mismatches = await joined([Sound(path, facts.container, False, facts.samples)], ffmpeg, tmp_path)
+    heard, mismatches = await joined([Sound(as_key(path), facts.container, False, facts.samples)], ffmpeg, tmp_path)
     assert mismatches == []
     for place in (5000, 60_000, 150_000):
         assert abs(lag(sound, heard, place) - late) <= 20
@@ -115,7 +131,7 @@ async def test_stereo_into_mono(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) 
     pieces = []
     for name, other in (("same", sound), ("left", 0 * sound)):
         path = studio.record(name, np.stack([sound, other], axis=1), WAV, channels=2)
-        pieces.append(Sound(path, Container.WAV, False, Samples(48_000)))
+        pieces.append(Sound(as_key(path), Container.WAV, False, Samples(48_000)))
     heard, _ = await joined(pieces, ffmpeg, tmp_path)
     assert np.abs(heard - np.concatenate([sound, sound / 2])).max() < STEP
 
@@ -126,9 +142,9 @@ async def test_mixed(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
     first = studio.record("a.ogg", sound[:96_000], OPUS)
     last = studio.record("b.m4a", sound[144_000:], M4A, "-ar", "44100", "-ac", "2")
     pieces: list[Piece] = [
-        Sound(first, Container.OGG_OPUS, False, Samples(96_000)),
+        Sound(as_key(first), Container.OGG_OPUS, False, Samples(96_000)),
         Silence(Samples(48_000)),
-        Sound(last, Container.MP4_AAC, False, Samples(96_000)),
+        Sound(as_key(last), Container.MP4_AAC, False, Samples(96_000)),
     ]
     heard, _ = await joined(pieces, ffmpeg, tmp_path)
     assert len(heard) == length(pieces) == 240_000
@@ -158,7 +174,9 @@ async def test_lost_head(whole: bool, ffmpeg: Ffmpeg, studio: Studio, tmp_path: 
     wanted = as_recorded([head, second], studio)
     samples = second.facts.ogg.packet_samples if whole else second.facts.samples
     gap = Silence(Samples(len(wanted) - samples))
-    heard, mismatches = await joined([gap, Sound(second.path, Container.OGG_OPUS, False, samples)], ffmpeg, tmp_path)
+    heard, mismatches = await joined(
+        [gap, Sound(as_key(second.path), Container.OGG_OPUS, False, samples)], ffmpeg, tmp_path
+    )
     assert (len(heard), mismatches) == (len(wanted), [])
     assert not heard[: gap.samples].any()
     assert np.abs(heard - wanted)[gap.samples + 24_000 :].max() < 0.01  # a fresh decoder has settled
@@ -167,11 +185,11 @@ async def test_lost_head(whole: bool, ffmpeg: Ffmpeg, studio: Studio, tmp_path: 
 async def test_tail_without_sound(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """An empty tail adds nothing and breaks nothing."""
     pieces = sounds(captured("kill"))
-    data = pieces[0].path.read_bytes()
+    data = await asyncio.to_thread(Path(pieces[0].blob).read_bytes)
     second = data.index(b"OggS", 4)
     tail = tmp_path / "tail"
     tail.write_bytes(data[: data.index(b"OggS", second + 4)])
-    empty = Sound(tail, Container.OGG_OPUS, False, Samples(0))
+    empty = Sound(as_key(tail), Container.OGG_OPUS, False, Samples(0))
     heard, _ = await joined(pieces, ffmpeg, tmp_path)
     again, mismatches = await joined([*pieces, empty], ffmpeg, tmp_path)
     assert (heard == again).all()
@@ -188,7 +206,7 @@ async def test_short_chunks(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> N
     for number, (start, end) in enumerate(zip(starts[2:], ends, strict=True)):
         path = tmp_path / f"{number}.ogg"
         path.write_bytes(headers + data[start:end])
-        pieces.append(Sound(path, Container.OGG_OPUS, number > 0, Samples(38_400 - (0 if number else 3840))))
+        pieces.append(Sound(as_key(path), Container.OGG_OPUS, number > 0, Samples(38_400 - (0 if number else 3840))))
     heard, mismatches = await joined(pieces, ffmpeg, tmp_path)
     assert mismatches == []
     assert np.abs(heard - studio.hear(chunk.path)).max() < STEP
@@ -198,7 +216,7 @@ async def test_short_chunks(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> N
 async def test_other_length(surplus: int, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
     """A chunk that is not as long as the ledger says is cut or filled, and told."""
     path = studio.record("a.wav", signal(50_000 + surplus), WAV)
-    heard, mismatches = await joined([Sound(path, Container.WAV, False, Samples(50_000))], ffmpeg, tmp_path)
+    heard, mismatches = await joined([Sound(as_key(path), Container.WAV, False, Samples(50_000))], ffmpeg, tmp_path)
     assert len(heard) == 50_000
     assert mismatches == [Mismatch(0, Samples(50_000), Samples(50_000 + surplus))]
 
@@ -208,7 +226,7 @@ async def test_damaged(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(captured("kill")[0].path.read_bytes()[:100])
     for container, reason in ((Container.OGG_OPUS, "truncated"), (Container.FLAC, "undecodable")):
-        heard, mismatches = await joined([Sound(broken, container, False, Samples(9000))], ffmpeg, tmp_path)
+        heard, mismatches = await joined([Sound(as_key(broken), container, False, Samples(9000))], ffmpeg, tmp_path)
         assert len(heard) == 9000
         assert not heard.any()
         assert mismatches == [Mismatch(0, Samples(9000), Samples(0), reason)]
@@ -218,14 +236,14 @@ async def test_missing_file(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A file that is gone is the disk's failure, not silence."""
     for container in (Container.WAV, Container.OGG_OPUS):
         with pytest.raises(FileNotFoundError):
-            await joined([Sound(tmp_path / "gone", container, False, Samples(9000))], ffmpeg, tmp_path)
+            await joined([Sound(as_key(tmp_path / "gone"), container, False, Samples(9000))], ffmpeg, tmp_path)
 
 
 async def test_numbers_that_are_none(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
     """Float samples may be anything in a stranger's file; what comes out is finite."""
     wild = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.5] * 1000, np.float32)
     path = studio.record("wild.wav", wild, ("-c:a", "pcm_f32le", "-f", "wav"))
-    heard, _ = await joined([Sound(path, Container.WAV, False, Samples(6000))], ffmpeg, tmp_path)
+    heard, _ = await joined([Sound(as_key(path), Container.WAV, False, Samples(6000))], ffmpeg, tmp_path)
     assert np.isfinite(heard).all()
     assert np.abs(heard).max() <= 8
 
@@ -234,7 +252,7 @@ async def test_other_run(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A chunk that is said to carry on gets nothing of a run that is not its own."""
     first, second = captured("pauses")[:2]
     alone, _ = await joined(sounds([second]), ffmpeg, tmp_path)
-    wrong = Sound(second.path, Container.OGG_OPUS, True, second.facts.samples)
+    wrong = Sound(as_key(second.path), Container.OGG_OPUS, True, second.facts.samples)
     heard, mismatches = await joined([*sounds([first]), wrong], ffmpeg, tmp_path)
     assert mismatches == []
     assert (heard[first.facts.samples :] == alone).all()
@@ -246,7 +264,7 @@ def left_in(folder: Path) -> list[str]:
 
 async def test_leaves_nothing_behind(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Left in the middle, the work folder is empty again."""
-    blocks = pcm(sounds(captured("plain")), ffmpeg, tmp_path)
+    blocks = pcm(sounds(captured("plain")), local, ffmpeg, tmp_path)
     await anext(blocks)
     await blocks.aclose()
     assert left_in(tmp_path) == []

@@ -7,6 +7,8 @@ import re
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
+from io import FileIO
 from pathlib import Path
 
 import mutagen.mp3
@@ -22,7 +24,7 @@ from bot.audio.tags import MAX_CHAPTERS, EpisodeTags, id3
 from bot.errors import TryLater
 from bot.pictures.cover import drawn_cover
 from storage.records import Container, DurationMs, Mark, Samples
-from tests.audio.sounds import WAV, Pcm, Studio, captured, lag, signal
+from tests.audio.sounds import WAV, Pcm, Studio, as_key, captured, lag, local, signal
 from tests.audio.test_decode import sounds
 from tests.audio.test_ffmpeg import script
 
@@ -51,11 +53,11 @@ async def make(
     out = folder / "episode.mp3"
     work = folder / "work"
     await asyncio.to_thread(work.mkdir, exist_ok=True)
-    rendering = Rendering(pieces, layout(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=work)
+    rendering = Rendering(pieces, layout(pieces, form), form, start_db=None, local=local, ffmpeg=ffmpeg, workdir=work)
     frames = work / "frames"
     made = await rendering.make(0, None, frames)
     samples = length(pieces)
-    stretch = Stretch(frames, 0, made.bytes)
+    stretch = Stretch(partial(FileIO, frames), 0, made.bytes)
     episode = put_together([stretch], out, samples=samples, bitrate=form.bitrate, channels=form.channels, tags=tags)
     await asyncio.to_thread(frames.unlink)
     assert names(work) == []
@@ -68,7 +70,7 @@ def names(folder: Path) -> list[str]:
 
 def wav(studio: Studio, sound: Pcm, name: str = "a.wav") -> list[Piece]:
     path = studio.record(name, sound, ("-c:a", "pcm_f32le", "-f", "wav"))
-    return [Sound(path, Container.WAV, False, Samples(len(sound)))]
+    return [Sound(as_key(path), Container.WAV, False, Samples(len(sound)))]
 
 
 def heard_as(studio: Studio, path: Path) -> tuple[float, float]:
@@ -204,7 +206,9 @@ async def test_stereo(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """A stereo episode keeps its two channels, with twice the rate, to the sample."""
     left, right = signal(96_000), signal(96_000, seed=8)
     path = studio.record("s.wav", np.stack([left, right], axis=1).reshape(-1), FLOAT, channels=2)
-    _, out = await make([Sound(path, Container.WAV, False, Samples(96_000))], ffmpeg, tmp_path, form=Form(2, 64, -16.0))
+    _, out = await make(
+        [Sound(as_key(path), Container.WAV, False, Samples(96_000))], ffmpeg, tmp_path, form=Form(2, 64, -16.0)
+    )
     info = mutagen.mp3.MP3(out).info
     assert (info.channels, info.sample_rate, info.bitrate) == (2, 48_000, 128_000)
     both = studio.hear(out, channels=2).reshape(-1, 2)
@@ -217,6 +221,6 @@ async def test_stereo(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 async def test_other_rates_become_one(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """An episode is at 48 kHz, and mono where the track is, whatever came in."""
     path = studio.record("s.wav", signal(44_100), WAV, "-ac", "2", "-ar", "44100")
-    _, out = await make([Sound(path, Container.WAV, False, Samples(44_100))], ffmpeg, tmp_path)
+    _, out = await make([Sound(as_key(path), Container.WAV, False, Samples(44_100))], ffmpeg, tmp_path)
     info = mutagen.mp3.MP3(out).info
     assert (info.channels, info.sample_rate) == (1, 48_000)

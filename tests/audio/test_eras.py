@@ -16,7 +16,7 @@ from bot.errors import GiveUp
 from bot.recording.ledger import Ledger, lay_out
 from storage.records import Chunk, EndedBy
 from tests.audio.eras import bare, headers_of_the_run_before, joined, no_headers, page_by_page, parts, tailed
-from tests.audio.sounds import Pcm, Studio, captured, signal
+from tests.audio.sounds import Pcm, Studio, as_key, captured, local, signal
 from tests.recording.stage import recording, stored
 
 STEP = 1 / 32_768  # of 16-bit sound
@@ -43,11 +43,11 @@ class Recorded:
         for entry in self.ledger.entries:
             if entry.sounds:
                 path = self._folder / str(entry.event_id)
-                pieces.append(Sound(path, entry.container, entry.continues, entry.samples))
+                pieces.append(Sound(as_key(path), entry.container, entry.continues, entry.samples))
             elif entry.samples:
                 pieces.append(Silence(entry.samples))
         wrong: list[Mismatch] = []
-        stream = pcm(pieces, self._ffmpeg, self._folder, channels=channels, report=wrong.append)
+        stream = pcm(pieces, local, self._ffmpeg, self._folder, channels=channels, report=wrong.append)
         sound = np.concatenate([block async for block in stream])
         assert wrong == []
         return sound

@@ -46,7 +46,7 @@ from tests.audio.hostile import (
     playlists,
     wav,
 )
-from tests.audio.sounds import OPUS, WAV, Pcm, Studio, signal
+from tests.audio.sounds import OPUS, WAV, Pcm, Studio, as_key, local, signal
 
 REASONS = {"empty", "not_audio", "truncated", "bad_checksum", "headers_missing", "too_long", "undecodable"}
 BROADCAST_S = 21_600.0
@@ -101,8 +101,8 @@ async def take(path: Path, ffmpeg: Ffmpeg, tries: tuple[bool, ...] = FIRST) -> R
     except GiveUp as refused:
         result.reason, result.hit_a_limit = refused.reason, isinstance(refused, LimitHit)
         return result
-    sound = Sound(path, facts.container, continues=False, samples=facts.samples)
-    async with aclosing(pcm([sound], ffmpeg, path.parent, report=lambda _: None)) as blocks:
+    sound = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
+    async with aclosing(pcm([sound], local, ffmpeg, path.parent, report=lambda _: None)) as blocks:
         async for block in blocks:
             result.samples += len(block)
             result.hummed |= hums(block)
@@ -259,8 +259,8 @@ async def test_time_stamps_that_jump(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     path = chunk_of(tmp_path, matroska(*(cluster(number * 10_000, LONG) for number in range(10))))
     facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     assert facts.samples == 10 * 5760 - 3840
-    sound, wrong = Sound(path, facts.container, continues=False, samples=facts.samples), list[Mismatch]()
-    async with aclosing(pcm([sound], ffmpeg, path.parent, report=wrong.append)) as blocks:
+    sound, wrong = Sound(as_key(path), facts.container, continues=False, samples=facts.samples), list[Mismatch]()
+    async with aclosing(pcm([sound], local, ffmpeg, path.parent, report=wrong.append)) as blocks:
         assert sum([len(block) async for block in blocks]) == facts.samples
     assert wrong == []
 
@@ -271,8 +271,8 @@ async def test_packets_that_no_decoder_takes(ffmpeg: Ffmpeg, tmp_path: Path) -> 
     data = opus([*[bytes([31 << 3, 1, 2])] * 100, bad, bad, *[bytes([31 << 3, 1, 2])] * 100])
     path = chunk_of(tmp_path, data)
     facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
-    sound, wrong = Sound(path, facts.container, continues=False, samples=facts.samples), list[Mismatch]()
-    async with aclosing(pcm([sound], ffmpeg, path.parent, report=wrong.append)) as blocks:
+    sound, wrong = Sound(as_key(path), facts.container, continues=False, samples=facts.samples), list[Mismatch]()
+    async with aclosing(pcm([sound], local, ffmpeg, path.parent, report=wrong.append)) as blocks:
         assert sum([len(block) async for block in blocks]) == facts.samples
     assert wrong == [Mismatch(0, facts.samples, Samples(facts.samples - 2 * 1920))]
 

@@ -20,7 +20,7 @@ from bot.audio.opus_packets import duration
 from bot.audio.plan import Mismatch, Sound
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing, to_ms
-from tests.audio.sounds import OPUS, Pcm, Studio, captured, lag, signal
+from tests.audio.sounds import OPUS, Pcm, Studio, as_key, captured, lag, local, signal
 from tests.audio.test_opus import HEAD, TAGS
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
@@ -321,8 +321,8 @@ def test_holes_can_not_be_made_of_nothing() -> None:
 
 async def decoded(path: Path, facts: ChunkFacts, ffmpeg: Ffmpeg) -> tuple[Pcm, list[Mismatch]]:
     wrong: list[Mismatch] = []
-    sound = Sound(path, facts.container, continues=False, samples=facts.samples)
-    blocks = [block async for block in pcm([sound], ffmpeg, path.parent, report=wrong.append)]
+    sound = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
+    blocks = [block async for block in pcm([sound], local, ffmpeg, path.parent, report=wrong.append)]
     return np.concatenate(blocks)[:, 0], wrong
 
 

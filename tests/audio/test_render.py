@@ -14,7 +14,7 @@ from bot.audio.plan import Piece, Silence, Sound, length
 from bot.audio.render import Form, Rendering, Warm, keys, layout
 from bot.audio.track import settled_frames
 from storage.records import Container, Cut, Samples
-from tests.audio.sounds import WAV, Studio, captured, signal
+from tests.audio.sounds import WAV, Studio, as_key, captured, local, signal
 from tests.audio.test_decode import sounds
 
 CUTS = (0, 100_003, 577_777, 579_000, 1_000_011)
@@ -26,7 +26,7 @@ def spoken(studio: Studio, channels: int) -> list[Piece]:
     pieces: list[Piece] = []
     for number, (start, end) in enumerate(pairwise(CUTS)):
         path = studio.record(f"{number}.wav", sound[start * channels : end * channels], WAV, channels=channels)
-        pieces.append(Sound(path, Container.WAV, False, Samples(end - start)))
+        pieces.append(Sound(as_key(path), Container.WAV, False, Samples(end - start)))
     return [*pieces[:2], Silence(Samples(50_000)), *pieces[2:], *sounds(captured("plain"))]
 
 
@@ -46,7 +46,9 @@ class Maker:
         self.cuts += layout(pieces, self._form)[len(self.cuts) :]
         first = len(self.frames) // self._form.frame_bytes
         frames = None if last else settled_frames(length(pieces)) - first
-        rendering = Rendering(pieces, self.cuts, self._form, start_db=None, ffmpeg=self._ffmpeg, workdir=self._folder)
+        rendering = Rendering(
+            pieces, self.cuts, self._form, start_db=None, local=local, ffmpeg=self._ffmpeg, workdir=self._folder
+        )
         if frames != 0:
             part = self._folder / "part"
             made = await rendering.make(first, frames, part, self._warm if self._keeps_warm else None)
@@ -80,7 +82,7 @@ async def test_any_stretch_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path)
     await maker.advance(pieces, last=True)
     size = form.frame_bytes
     for first, frames in ((0, 1), (3, 200), (500, 77), (430, 50)):
-        rendering = Rendering(pieces, maker.cuts, form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
+        rendering = Rendering(pieces, maker.cuts, form, start_db=None, local=local, ffmpeg=ffmpeg, workdir=tmp_path)
         await rendering.make(first, frames, tmp_path / "again")
         assert (tmp_path / "again").read_bytes() == maker.frames[first * size : (first + frames) * size]
         assert rendering.decided == {}
@@ -90,13 +92,13 @@ async def test_a_healed_piece_ends_where_its_follower_begins(studio: Studio, ffm
     """What was decided of the pieces around it stays, and the gain makes no step behind it."""
     form = Form(1, 64, -16.0)
     loud, soft = (
-        Sound(studio.record(name, factor * signal(480_000), WAV), Container.WAV, False, Samples(480_000))
+        Sound(as_key(studio.record(name, factor * signal(480_000), WAV)), Container.WAV, False, Samples(480_000))
         for name, factor in (("loud.wav", 1.0), ("soft.wav", 0.05))
     )
     maker = Maker(form, ffmpeg, tmp_path)
     await maker.advance([loud, Silence(Samples(480_000)), loud], last=True)
     cuts = [replace(maker.cuts[0]), *layout([loud, soft, loud], form)[1:2], maker.cuts[2]]
-    rendering = Rendering([loud, soft, loud], cuts, form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
+    rendering = Rendering([loud, soft, loud], cuts, form, start_db=None, local=local, ffmpeg=ffmpeg, workdir=tmp_path)
     await rendering.make(settled_frames(480_000), 600, tmp_path / "healed")
     assert list(rendering.decided) == [1]
     healed, behind = (np.frombuffer(cut.gains or b"", "<i2") for cut in (rendering.decided[1].cut, maker.cuts[2]))
@@ -111,7 +113,7 @@ def test_a_key_names_what_is_heard(tmp_path: Path) -> None:
 
     def named(*names: str, samples: int = 48_000) -> str:
         pieces = [
-            Sound(tmp_path / name, Container.OGG_OPUS, number > 0, Samples(samples))
+            Sound(as_key(tmp_path / name), Container.OGG_OPUS, number > 0, Samples(samples))
             for number, name in enumerate(names)
         ]
         return keys(pieces, form)[-1]
@@ -127,7 +129,9 @@ async def test_what_sounds_shorter_than_it_should_is_noted(studio: Studio, ffmpe
     """The difference between what the ledger gave a piece and what was decoded stands with the piece."""
     path = studio.record("a.wav", signal(40_000), WAV)
     form = Form(1, 64, None)
-    pieces = [Sound(path, Container.WAV, False, Samples(50_000))]
-    rendering = Rendering(pieces, layout(pieces, form), form, start_db=None, ffmpeg=ffmpeg, workdir=tmp_path)
+    pieces = [Sound(as_key(path), Container.WAV, False, Samples(50_000))]
+    rendering = Rendering(
+        pieces, layout(pieces, form), form, start_db=None, local=local, ffmpeg=ffmpeg, workdir=tmp_path
+    )
     await rendering.make(0, None, tmp_path / "out")
     assert rendering.decided[0].cut.off_by == -10_000

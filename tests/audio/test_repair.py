@@ -18,7 +18,7 @@ from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Samples, Timing
 from tests.audio.hostile import LONG, cluster, element, matroska
 from tests.audio.oddities import FORMS, NOISE, NUMBERS, damaged, surrounded
-from tests.audio.sounds import ADTS, FLAC, MP3, WAV, WEBM, Pcm, Studio, lag, signal
+from tests.audio.sounds import ADTS, FLAC, MP3, WAV, WEBM, Pcm, Studio, as_key, lag, local, signal
 from tests.lab import DATA
 
 LENGTH = 192_000  # samples
@@ -42,8 +42,8 @@ async def hear(data: bytes, ffmpeg: Ffmpeg, folder: Path) -> Heard:
     path.write_bytes(data)
     facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
     wrong: list[Mismatch] = []
-    piece = Sound(path, facts.container, continues=False, samples=facts.samples)
-    blocks = [block async for block in pcm([piece], ffmpeg, folder, report=wrong.append)]
+    piece = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
+    blocks = [block async for block in pcm([piece], local, ffmpeg, folder, report=wrong.append)]
     return Heard(facts, np.concatenate(blocks)[:, 0] if blocks else np.zeros(0, np.float32), wrong)
 
 

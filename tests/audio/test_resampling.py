@@ -19,7 +19,7 @@ from bot.audio.plan import Mismatch, Sound
 from bot.audio.resampling import Resampler, at_48_khz
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Samples
-from tests.audio.sounds import ADTS, FLAC, M4A, Pcm, lag
+from tests.audio.sounds import ADTS, FLAC, M4A, Pcm, as_key, lag, local
 from tests.audio.voices import voice
 
 RATES = (8000, 16_000, 22_050, 24_000, 32_000, 44_100, 96_000)
@@ -71,13 +71,13 @@ async def sliced(
         path = recorded(sound[start:end], rate, form, folder / f"{number}.bin")
         facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
         assert facts.samples == at_48_khz(end - start, rate)
-        pieces.append(Sound(path, facts.container, False, facts.samples))
+        pieces.append(Sound(as_key(path), facts.container, False, facts.samples))
     return pieces
 
 
 async def joined(pieces: Sequence[Sound], ffmpeg: Ffmpeg, folder: Path, channels: int = 1) -> Pcm:
     mismatches: list[Mismatch] = []
-    blocks = [block async for block in pcm(pieces, ffmpeg, folder, channels=channels, report=mismatches.append)]
+    blocks = [block async for block in pcm(pieces, local, ffmpeg, folder, channels=channels, report=mismatches.append)]
     assert mismatches == []
     heard = np.concatenate(blocks)
     assert len(heard) == sum(piece.samples for piece in pieces)
@@ -115,7 +115,7 @@ async def test_aac(rate: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     heard = await joined(pieces, ffmpeg, tmp_path)
     own = []
     for piece, start in zip(pieces, places, strict=False):
-        blocks = [block async for block in ffmpeg.decode(piece.path, piece.container, max_seconds=9, rate=rate)]
+        blocks = [block async for block in ffmpeg.decode(Path(piece.blob), piece.container, max_seconds=9, rate=rate)]
         decoded = np.frombuffer(b"".join(blocks), np.float32)
         wrong = np.abs(decoded - tone((start + np.arange(len(decoded))) / rate))
         own += [wrong[:NEAR].max(), wrong[-NEAR:].max()]
@@ -213,7 +213,7 @@ async def test_rounded_elsewhere(off: int, ffmpeg: Ffmpeg, tmp_path: Path) -> No
     """A length that is a sample off because a container or an older look rounded it is no damage, and no click."""
     path = recorded(sampled(tone, 12_345, 22_050), 22_050, WAV, tmp_path / "a.wav")
     wanted = Samples(at_48_khz(12_345, 22_050) + off)
-    heard = await joined([Sound(path, Container.WAV, False, wanted)], ffmpeg, tmp_path)
+    heard = await joined([Sound(as_key(path), Container.WAV, False, wanted)], ffmpeg, tmp_path)
     end = 12_345 / 22_050 - np.arange(NEAR, 0, -1) / SAMPLE_RATE
     assert np.abs(heard[-NEAR:, 0] - tone(end)).max() < 0.001
 
@@ -246,8 +246,8 @@ async def test_breaks_off(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     path.touch()
     told: list[Mismatch] = []
-    piece = Sound(path, Container.FLAC, False, Samples(60_000))
-    blocks = [block async for block in pcm([piece], Breaking("broken"), tmp_path, report=told.append)]
+    piece = Sound(as_key(path), Container.FLAC, False, Samples(60_000))
+    blocks = [block async for block in pcm([piece], local, Breaking("broken"), tmp_path, report=told.append)]
     heard = np.concatenate(blocks)[:, 0]
     assert told == [Mismatch(0, Samples(60_000), Samples(48_000), "undecodable")]
     assert np.abs(heard[:48_000] - sampled(tone, 48_000, SAMPLE_RATE)).max() < 0.001
@@ -264,7 +264,7 @@ async def test_changes_within(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     path.write_bytes((low + high) * 10)
     facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
     assert 4 * SAMPLE_RATE < facts.samples < 8 * SAMPLE_RATE
-    heard = await joined([Sound(path, facts.container, False, facts.samples)], ffmpeg, tmp_path)
+    heard = await joined([Sound(as_key(path), facts.container, False, facts.samples)], ffmpeg, tmp_path)
     assert np.abs(heard).max() < 1
 
 

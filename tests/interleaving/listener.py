@@ -41,7 +41,7 @@ class Listener:
         """Everything that is on the air now. Raises AssertionError when something of it was otherwise before, or may
         not be heard."""
         store = self._stage.shell.store
-        files = Files(store.blobs.path)
+        files = Files(store.blobs)
         tuner = Tuner(store, files, self._stage.clock)
         found = {}
         try:

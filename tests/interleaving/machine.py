@@ -160,13 +160,13 @@ class Interleavings(People):
         """The file of each episode, of all frames and of each stored chunk is there."""
         blobs = self.stage.shell.store.blobs
         for one in self._kept():
-            assert one.episode is None or blobs.path(one.episode.blob).exists()
+            assert one.episode is None or blobs.exists(one.episode.blob)
             for extent in one.extents:
-                assert blobs.path(extent.blob).stat().st_size >= extent.offset + extent.frames * RAW_FRAME
+                assert blobs.size(extent.blob) >= extent.offset + extent.frames * RAW_FRAME
             for chunk in one.chunks:
                 assert chunk.blob is not None or chunk.state is not ChunkState.STORED
                 assert chunk.blob is None or chunk.state in WITH_BYTES
-                assert chunk.blob is None or blobs.path(chunk.blob).exists()
+                assert chunk.blob is None or blobs.exists(chunk.blob)
 
     @rule(really=st.integers(0, 3))
     def sometimes_everything_comes_to_rest(self, really: int) -> None:

@@ -13,7 +13,7 @@ import wave
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,9 +126,9 @@ def _opus(path: Path) -> Pcm:
     return np.concatenate([*sounds, heard(0, 0)])[pre_skip:]
 
 
-def read(path: Path) -> bytes:
+def read(episode: BinaryIO) -> bytes:
     """The frames of an episode."""
-    with path.open("rb") as file:
+    with episode as file:
         start = after_id3(file)
         file.seek(start)
         header = read_header(file.read(4))

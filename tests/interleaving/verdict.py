@@ -111,7 +111,7 @@ def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
         return
     assert one.episode is not None
     assert one.episode.published_at is not None
-    frames = sound.read(stage.shell.store.blobs.path(one.episode.blob))
+    frames = sound.read(stage.shell.store.blobs.open(one.episode.blob))
     heard = sound.decoded(frames)[: ledger.samples]
     assert one.episode.samples == len(heard) == ledger.samples
     assert frames == sound.encoded(heard), "not what one encoder makes of the whole"
@@ -122,7 +122,7 @@ def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
 async def is_heard_as_it_is(stage: Stage, heard: Mapping[RecordingId, Heard]) -> None:
     """Who is in the middle of a broadcast when it ends hears the frames of the episode; and nothing else is heard."""
     for one in await kept(stage):
-        frames = sound.read(stage.shell.store.blobs.path(one.episode.blob)) if one.episode else b""
+        frames = sound.read(stage.shell.store.blobs.open(one.episode.blob)) if one.episode else b""
         if one.episode and settled_frames(one.episode.samples):  # less can't be told from a track that is being made
             assert heard[one.recording.id] == Heard(frames, ended=True)
         else:
@@ -147,7 +147,7 @@ def _has_the_chunks(stage: Stage, truth: Truth, one: Kept) -> None:
         kept = told.piece.data if stored and told.piece else kept
         assert row.blob == (None if kept is None else sha256(kept))
         if stored:
-            assert stage.shell.store.blobs.path(sha256(told.piece.data) if told.piece else row.blob).exists()  # type: ignore[arg-type]
+            assert stage.shell.store.blobs.exists(sha256(told.piece.data) if told.piece else row.blob)  # type: ignore[arg-type]
 
 
 def _is_heard(parts: list[Part], heard: sound.Pcm, ledger: Ledger) -> None:

@@ -345,7 +345,7 @@ class Line:
     async def audio(self, started: EventId) -> Path:
         episode = await self.episode(started)
         assert episode is not None
-        return self.store.blobs.path(episode.blob)
+        return self.store.directory / self.store.blobs.relative(episode.blob)
 
     async def audio_left(self) -> set[str]:
         """Names of all blobs but the pictures."""

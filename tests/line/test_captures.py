@@ -50,7 +50,7 @@ async def test_what_was_uploaded_encrypted_is_kept_decrypted(tmp_path: Path) -> 
         await heard_in_batches(it, capture, [capture.broadcast])
         kept = [chunk.blob for chunk in (await it.chunks(capture.started)).values()]
         assert None not in kept
-        assert [it.store.blobs.path(blob).read_bytes() for blob in kept if blob] == capture.files
+        assert [it.store.blobs.read(blob) for blob in kept if blob] == capture.files
 
 
 async def test_keys_that_come_after_the_end_heal_it(tmp_path: Path) -> None:

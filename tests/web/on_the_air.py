@@ -74,7 +74,7 @@ class Broadcast:
         self.recording = replace(self.recording, state=RecordingState.COMPLETE)
         await self.world.save(self.recording)
         for blob in gone:
-            self.world.store.blobs.path(blob).unlink()
+            self.world.store.blobs.remove(blob)
         return file
 
     async def redact(self, number: int) -> None:

@@ -30,7 +30,7 @@ async def paused_once(stage: Shell) -> None:
 
 
 async def file_of(stage: Shell, episode: Episode) -> bytes:
-    return await asyncio.to_thread(stage.store.blobs.path(episode.blob).read_bytes)
+    return await asyncio.to_thread(stage.store.blobs.read, episode.blob)
 
 
 def in_the_file(data: bytes) -> Found:
@@ -55,7 +55,7 @@ async def sound(stage: Shell) -> tuple[Extent, bytes]:
     """The one place where all frames are, and the frames."""
     async with stage.store.read() as db:
         (extent,) = await tracks.extents(db, (await stage.recording()).id)
-    data = await asyncio.to_thread(stage.store.blobs.path(extent.blob).read_bytes)
+    data = await asyncio.to_thread(stage.store.blobs.read, extent.blob)
     return extent, data[extent.offset :]
 
 

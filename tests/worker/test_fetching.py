@@ -66,7 +66,7 @@ async def test_what_is_stored_is_not_fetched_again(stage: Shell) -> None:
     found = await the_chunk(stage)
     assert (found.state, found.source) == (ChunkState.STORED, None)
     assert found.blob is not None
-    assert stage.store.blobs.path(found.blob).stat().st_size == found.bytes
+    assert stage.store.blobs.size(found.blob) == found.bytes
 
     stage.download = refusing(AssertionError("asked again"))
     await stage.handlers[JobKind.FETCH](job)
@@ -147,7 +147,7 @@ async def test_one_answer_is_no_verdict(stage: Shell, name: str) -> None:
     found = await the_chunk(stage)
     assert (found.state, found.reason) == (state, reason)
     if found.blob is not None:
-        path = stage.store.blobs.path(found.blob)
+        path = stage.store.directory / stage.store.blobs.relative(found.blob)
         assert path.stat().st_size == found.bytes
         assert path.stat().st_mode & 0o777 == 0o600
     assert (found.blob is None) == (name in {"empty", "size"})

@@ -17,7 +17,7 @@ from bot.worker.tracks import Tracks, Whole, grown_by
 from storage import archive, tracks
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import Chunk, Container, EventId, RecordingId, RecordingState, Samples, Track
+from storage.records import BlobKey, Chunk, Container, EventId, RecordingId, RecordingState, Samples, Track
 from tests.worker.quick import without_ffmpeg
 from tests.world import START, Shell, chunk, heard, info, shell
 
@@ -139,7 +139,7 @@ def sounds(draws: list[tuple[int, bool, bool]]) -> list[Piece]:
     return [
         Silence(Samples(960 * packets))
         if silent
-        else Sound(Path(f"{number:064}"), Container.OGG_OPUS, continues, Samples(960 * packets))
+        else Sound(BlobKey(f"{number:064}"), Container.OGG_OPUS, continues, Samples(960 * packets))
         for number, (packets, silent, continues) in enumerate(draws)
     ]
 

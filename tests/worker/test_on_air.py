@@ -97,7 +97,7 @@ async def test_what_was_heard_live_is_the_episode(stage: Shell, air: Air) -> Non
     async with stage.store.read() as db:
         episode = await archive.episode(db, (await stage.recording()).id)
     assert episode is not None
-    file = stage.store.blobs.path(episode.blob).read_bytes()
+    file = stage.store.blobs.read(episode.blob)
     sound = b"".join(live)
     assert file.endswith(sound)
     assert len(sound) // 192 >= 3 * CHUNK_S * 48_000 / 1152

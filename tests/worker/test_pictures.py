@@ -44,7 +44,7 @@ async def cover_of(stage: Shell) -> tuple[str, BlobKey]:
     room = await the_room(stage)
     assert room.cover_of is not None
     assert room.cover is not None
-    assert stage.store.blobs.path(room.cover).exists()
+    assert stage.store.blobs.exists(room.cover)
     return room.cover_of, room.cover
 
 

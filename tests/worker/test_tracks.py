@@ -76,7 +76,7 @@ async def episode_file(stage: Shell) -> Path:
     async with stage.store.read() as db:
         episode = await archive.episode(db, recording.id)
     assert episode is not None
-    return stage.store.blobs.path(episode.blob)
+    return stage.store.directory / stage.store.blobs.relative(episode.blob)
 
 
 async def test_each_chunk_is_worked_on_once(stage: Shell, made: list[int]) -> None:

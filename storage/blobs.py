@@ -8,6 +8,7 @@ from io import FileIO
 from pathlib import Path
 
 from storage.errors import DiskFullError
+from storage.private import FILE_MODE, FOLDER_MODE, sync
 from storage.records import BlobKey
 
 ENOSPC = 28
@@ -23,7 +24,7 @@ class Blobs:
     def prepare(self) -> None:
         """Makes the folders and clears what an earlier process left half done."""
         for folder in (self.directory, self.scratch):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         for leftover in self.scratch.iterdir():
             _remove(leftover)
 
@@ -74,11 +75,11 @@ class Blobs:
         target = self._path(key)
         try:
             if not target.parent.exists():
-                target.parent.mkdir(mode=0o700, exist_ok=True)
-                _sync(self.directory)
-            part.chmod(0o600)
+                target.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                sync(self.directory)
+            part.chmod(FILE_MODE)
             part.replace(target)
-            _sync(target.parent)
+            sync(target.parent)
         except OSError as error:
             if error.errno == ENOSPC:
                 raise DiskFullError("the disk is full: a file could not be stored") from None
@@ -95,15 +96,6 @@ class Blobs:
 
     def remove(self, key: BlobKey) -> None:
         self._path(key).unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Names in it outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from storage.errors import DiskFullError, StoreError
+from storage.private import sync
 
 
 def copy_before(path: Path, revision: str, head: str) -> Path:
@@ -59,15 +60,6 @@ def _clear(part: Path) -> None:
     """Removes a copy that was not finished, and SQLite's files beside it."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Writes a file, or a folder's names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _trouble(path: Path, error: Exception) -> StoreError:

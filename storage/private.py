@@ -1,7 +1,10 @@
-"""Files and folders that only their owner may read."""
+"""Files and folders that only their owner may read, and writes that outlive a power cut."""
 
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -18,3 +21,38 @@ def narrow(path: Path, mode: int) -> None:
     them (fsGroup), and `aircheck check` tells who can read them."""
     with suppress(PermissionError):
         path.chmod(mode)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk. Raises OSError. Blocking."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def synced(file: Path) -> Iterator[BinaryIO]:
+    """Open a file of mode 0600 for writing, from its beginning. Its bytes are on the disk when the context ends; its
+    name need not be. Raises OSError. Blocking."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(file, flags, FILE_MODE), "wb") as out:
+        yield out
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write or replace a file of mode 0600: after a crash it holds the old bytes or the new ones, and the new ones
+    once this has returned. For one writer at a time. Raises OSError. Blocking."""
+    part = file.with_name(f".{file.name}.new")
+    part.unlink(missing_ok=True)  # a killed process may have left one
+    try:
+        with synced(part) as out:
+            out.write(data)
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync(file.parent)

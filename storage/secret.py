@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from storage.errors import StoreError
+from storage.private import write_whole
 
 NAME = "addresses.key"
 BYTES = 32
@@ -35,21 +36,9 @@ class Secret:
 
     def renew(self) -> bytes:
         """Replaces the secret, whatever lay there. Raises StoreError; the one of before is as it was then."""
-        part = self.file.with_name(f"{NAME}.new")
         fresh = secrets.token_bytes(BYTES)
         try:
-            part.unlink(missing_ok=True)
-            part.touch(mode=0o600, exist_ok=False)
-            with part.open("wb") as out:
-                out.write(fresh)
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(self.file)
-            folder = os.open(self.file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_whole(self.file, fresh)
         except OSError as error:
             raise StoreError(f"{self.file} can't be written: {error.strerror}") from None
         self._value = fresh

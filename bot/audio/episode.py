@@ -1,8 +1,6 @@
-"""Frames into an episode: tag, Info frame, frames; whole under its name or not there at all."""
+"""Frames into an episode: tag, Info frame, frames."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import BinaryIO
 from bot.audio.mp3 import frame_size, info_frame
 from bot.audio.tags import EpisodeTags, id3
 from bot.errors import TryLater
+from storage.private import synced
 from storage.records import Samples, to_ms
 
 _COPY = 1 << 20
@@ -36,7 +35,7 @@ class MadeEpisode:
 def put_together(
     frames: Sequence[Stretch], out: Path, *, samples: Samples, bitrate: int, channels: int, tags: EpisodeTags
 ) -> MadeEpisode:
-    """`out` is replaced at once, and only by a whole file. Its folder must be there. Blocking.
+    """Write the episode to `out`, synced to the disk; `out` is left in pieces when this raises. Blocking.
 
     Raises TryLater when the frames are not this sound, OSError for the disk's.
     """
@@ -48,19 +47,11 @@ def put_together(
     if rest:
         raise TryLater("the frames of an episode are of another form than was asked for")
     head = id3(tags, to_ms(samples)) + info
-    with tempfile.NamedTemporaryFile(prefix=f".{out.name}.", dir=out.parent, delete=False) as target:
-        temporary = Path(target.name)
-        try:
-            digest, size = hashlib.sha256(), 0
-            for block in _blocks(head, frames):
-                digest.update(block)
-                size += target.write(block)
-            target.flush()
-            os.fsync(target.fileno())
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    _sync_folder(out.parent)
+    digest, size = hashlib.sha256(), 0
+    with synced(out) as target:
+        for block in _blocks(head, frames):
+            digest.update(block)
+            size += target.write(block)
     return MadeEpisode(size, digest.hexdigest(), samples, len(head))
 
 
@@ -76,12 +67,3 @@ def _blocks(head: bytes, frames: Iterable[Stretch]) -> Iterator[bytes]:
                     raise TryLater("a file of frames is shorter than it was")
                 left -= len(block)
                 yield block
-
-
-def _sync_folder(folder: Path) -> None:
-    """The new name is on the disk too."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,7 +6,6 @@ So the same stretch gives the same bytes whenever it is made, and a rebuilt epis
 
 import asyncio
 import hashlib
-import os
 import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -28,6 +27,7 @@ from bot.audio.plan import PRE_ROLL as DECODER_REMEMBERS
 from bot.audio.plan import LocalFile, Mismatch, Piece, Silence, Sound
 from bot.audio.track import AHEAD, PRE_ROLL, identity
 from bot.errors import TryLater
+from storage.private import synced
 from storage.records import SAMPLE_RATE, Container, Cut, Samples
 
 PART = 20 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
@@ -326,13 +326,11 @@ def _cut_out(encoded: Path, skipped: int, frames: int | None, size: int, out: Pa
     if rest or count < 0 or skipped + count > there:
         raise TryLater("ffmpeg wrote frames of another form than it was told")
     digest = hashlib.sha256()
-    with encoded.open("rb") as source, out.open("wb") as target:
+    with encoded.open("rb") as source, synced(out) as target:
         source.seek(skipped * size)
         left = count * size
         while left and (block := source.read(min(left, COPY))):
             digest.update(block)
             target.write(block)
             left -= len(block)
-        target.flush()
-        os.fsync(target.fileno())
     return Rendered(count, digest.hexdigest(), count * size)

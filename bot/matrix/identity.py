@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from bot.errors import ConfigError, StartError
 from bot.matrix.keys import Keys
-from bot.matrix.login import matrix_folder, write_private
+from bot.matrix.login import matrix_folder
 from bot.matrix.wire import Refused, Wire, path
+from storage.private import write_whole
 from storage.records import Json
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Seeds:
 
     def write(self, file: Path) -> None:
         seeds = {usage: _text(getattr(self, usage).private_bytes_raw()) for usage in USAGES}
-        write_private(file, json.dumps(seeds).encode())
+        write_whole(file, json.dumps(seeds).encode())
 
 
 class Identity:

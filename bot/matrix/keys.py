@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from nio.store.models import ForwardedChains
 from bot.errors import StartError, TryLater
 from bot.matrix import key_export, nesting
 from bot.matrix.key_export import MEGOLM, Refusal, RefusedError
-from storage.private import FILE_MODE, narrow
+from storage.private import FILE_MODE, narrow, sync
 from storage.records import EventId, HeardEvent, Json, Message, RoomId, SessionId, UserId, Withheld
 
 log = logging.getLogger(__name__)
@@ -209,7 +209,8 @@ class Keys:
         """Keys that came are on the disk when this returns: the sync token may move past them."""
         if not self._unsettled or self._olm is None:
             return
-        await asyncio.to_thread(_sync_to_disk, Path(f"{self._olm.store.database_path}-wal"))
+        with suppress(FileNotFoundError):  # everything was checkpointed
+            await asyncio.to_thread(sync, Path(f"{self._olm.store.database_path}-wal"))
         self._unsettled = False
 
     # ---- taking keys in
@@ -389,14 +390,3 @@ def _clear_event(wrapper: Json, payload: Any) -> dict[str, Any]:
     if "m.relates_to" not in clear["content"] and relation is not None:
         clear["content"]["m.relates_to"] = relation  # Android and iOS take it out of what they encrypt
     return clear
-
-
-def _sync_to_disk(file: Path) -> None:
-    try:
-        descriptor = os.open(file, os.O_RDONLY)
-    except FileNotFoundError:
-        return  # everything was checkpointed
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

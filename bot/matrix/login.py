@@ -6,7 +6,6 @@ constant. Here a device is named before it is made, its store has a random key, 
 
 import json
 import logging
-import os
 import secrets
 import string
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from bot.errors import ConfigError, StartError, TryLater
 from bot.matrix.probe import why_refused
 from bot.matrix.wire import NotMatrix, Refused, Wire, path
 from bot.settings import Settings
-from storage.private import make_folder
+from storage.private import make_folder, write_whole
 from storage.records import DeviceId, UserId
 
 log = logging.getLogger(__name__)
@@ -44,26 +43,6 @@ def matrix_folder(directory: Path) -> Path:
     folder = directory / "matrix"
     make_folder(folder)
     return folder
-
-
-def write_private(file: Path, data: bytes) -> None:
-    """The file whole or not at all, mode 0600, on the disk when this returns."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read_session(directory: Path) -> StoredSession | None:
@@ -118,7 +97,7 @@ class Credentials(botlib.Creds):
 
     def session_write_file(self) -> None:
         session = StoredSession(UserId(self.username), DeviceId(self.device_id), self.access_token)
-        write_private(matrix_folder(self._directory) / SESSION_FILE, json.dumps(asdict(session)).encode())
+        write_whole(matrix_folder(self._directory) / SESSION_FILE, json.dumps(asdict(session)).encode())
 
 
 def store_key(directory: Path) -> str:
@@ -130,7 +109,7 @@ def store_key(directory: Path) -> str:
     if (folder / DATABASE_FILE).exists():
         raise StartError(f"{file} is gone, and {DATABASE_FILE} can't be read without it: restore it from a copy")
     key = secrets.token_urlsafe(32)
-    write_private(file, key.encode())
+    write_whole(file, key.encode())
     return key
 
 

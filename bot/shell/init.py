@@ -1,7 +1,6 @@
 """`aircheck init`: asks for the few values that have no default, and writes the settings (mode 0600)."""
 
 import asyncio
-import contextlib
 import os
 import shlex
 import shutil
@@ -19,6 +18,7 @@ from bot.matrix.probe import probing, why_refused
 from bot.matrix.wire import Refused
 from bot.settings import Settings, validate
 from bot.sources import DEFAULT_FILE, from_environment, merge
+from storage.private import write_whole
 
 HEADER = """\
 # Aircheck's settings. Whatever is not here has its default; docs/configuration.md explains every key.
@@ -247,14 +247,7 @@ async def _wrong_with(homeserver: str) -> str | None:
 def save(path: Path, tree: Mapping[str, Any]) -> None:
     """Writes the settings whole or not at all, with mode 0600 from the first byte. Raises ConfigError."""
     text = HEADER + yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise ConfigError(f"{path} can't be written: {error.strerror}") from None

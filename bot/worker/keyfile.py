@@ -16,6 +16,7 @@ from bot.errors import ConfigError, GiveUp, TryLater
 from bot.matrix import key_export
 from bot.matrix.key_export import Refusal
 from bot.matrix.session import Session
+from storage.private import write_whole
 from storage.records import Job
 
 ROUNDS = 1  # the passphrase is random: it needs no stretching
@@ -101,7 +102,4 @@ class KeyImport:
 def _write_once(file: Path, text: str) -> None:
     """A second try of a job knows all keys: what the first one said counts."""
     if not file.exists():
-        part = file.with_name(f"{file.name}.part")
-        part.touch(mode=0o600)
-        part.write_text(text)
-        part.replace(file)
+        write_whole(file, text.encode())

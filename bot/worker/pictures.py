@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from bot.pictures.avatar import MAX_AVATAR_BYTES, safe_cover
 from bot.pictures.cover import drawn_cover
 from bot.worker.fetching import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from storage import jobs, rooms
+from storage.private import synced
 from storage.records import BlobKey, Job, JobKind, MediaSource, MxcUri, NewJob, RoomId
 from storage.store import Store
 
@@ -115,10 +115,8 @@ class Pictures:
 
 
 def _write(part: Path, picture: bytes) -> None:
-    with part.open("wb") as out:
+    with synced(part) as out:
         out.write(picture)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _remove(part: Path) -> None:

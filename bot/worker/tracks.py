@@ -8,7 +8,6 @@ While a recording is live its track only grows; what came late is put in its pla
 import asyncio
 import hashlib
 import logging
-import os
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -32,6 +31,7 @@ from bot.worker.pieces import piece_of
 from storage import archive, jobs, tracks
 from storage.database import Connection
 from storage.kept import Edition, Kept
+from storage.private import synced
 from storage.records import (
     SAMPLE_RATE,
     BlobKey,
@@ -295,10 +295,8 @@ class Tracks:
         if len(data) != size:
             raise TryLater("a file of frames is shorter than it was")
         part = self._store.blobs.part(f"frames-{extent.blob}-{extent.offset}")
-        with part.open("wb") as out:
+        with synced(part) as out:
             out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
         key = BlobKey(hashlib.sha256(data).hexdigest())
         self._store.blobs.take(part, key)
         return replace(extent, blob=key, offset=0)

@@ -15,7 +15,6 @@ from bot.matrix.login import (
     StoredSession,
     read_session,
     store_key,
-    write_private,
 )
 from bot.matrix.wire import path
 from storage.records import DeviceId, UserId
@@ -37,16 +36,6 @@ def is_homeserver(stub: Stub) -> None:
         return web.json_response({"versions": ["v1.11"]})
 
     stub.answers["/_matrix/client/versions"] = versions
-
-
-def test_private_files(tmp_path: Path) -> None:
-    """A file of ours is 0600 and whole, and nothing is left beside it."""
-    file = tmp_path / "x"
-    write_private(file, b"one")
-    write_private(file, b"two")
-    assert file.read_bytes() == b"two"
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_store_key_is_made_once(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""Files of the store: private, and whole or as they were."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from storage.private import write_whole
+
+
+def test_a_written_file_is_private_whole_and_alone(tmp_path: Path) -> None:
+    """A file has mode 0600 and the last bytes written, and nothing is left beside it."""
+    file = tmp_path / "x"
+    write_whole(file, b"one")
+    write_whole(file, b"two")
+    assert file.read_bytes() == b"two"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is full the old bytes stay, and no part of the new ones is left."""
+    file = tmp_path / "x"
+    write_whole(file, b"one")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(file, b"two")
+    assert file.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [file]

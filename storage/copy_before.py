@@ -4,12 +4,14 @@ import errno
 import filecmp
 import itertools
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
+from storage import dialect
+from storage.dialect import Trouble
 from storage.errors import DiskFullError, StoreError
 from storage.private import sync
+
+VERSION = "SELECT version_num FROM alembic_version"
 
 
 def copy_before(path: Path, revision: str, head: str) -> Path:
@@ -20,13 +22,12 @@ def copy_before(path: Path, revision: str, head: str) -> Path:
     _clear(part)
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
-            source.backup(target)
+        dialect.copy(path, part)
         _check(part, revision)
         sync(part)
         copy = _keep(part, f"{path.name}.before-{head}-from-{revision}")
         sync(path.parent)
-    except (OSError, sqlite3.Error, _NotWhole) as error:
+    except (OSError, dialect.Error, _NotWhole) as error:
         raise _trouble(path, error) from None
     finally:
         _clear(part)
@@ -38,11 +39,8 @@ class _NotWhole(Exception):
 
 
 def _check(part: Path, revision: str) -> None:
-    """Raises _NotWhole, sqlite3.Error. Immutable: SQLite makes no files beside it."""
-    with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
-        whole = copy.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
-        if not whole or copy.execute("SELECT version_num FROM alembic_version").fetchall() != [(revision,)]:
-            raise _NotWhole
+    if not dialect.is_whole(part) or dialect.query(part, VERSION, "ro&immutable=1") != [(revision,)]:
+        raise _NotWhole
 
 
 def _keep(part: Path, name: str) -> Path:
@@ -58,14 +56,15 @@ def _keep(part: Path, name: str) -> Path:
 
 def _clear(part: Path) -> None:
     """Removes a copy that was not finished, and SQLite's files beside it."""
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    for file in (part, *dialect.side_files(part)):
+        file.unlink(missing_ok=True)
 
 
 def _trouble(path: Path, error: Exception) -> StoreError:
-    if isinstance(error, _NotWhole) or "malformed" in str(error):
+    why = dialect.trouble(error)
+    if isinstance(error, _NotWhole) or why is Trouble.DAMAGED:
         return StoreError(f"{path} is damaged, so it was not upgraded: restore it from a backup")
-    if getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error):
+    if getattr(error, "errno", None) == errno.ENOSPC or why is Trouble.FULL:
         return DiskFullError(f"the disk is full: {path} could not be copied before its upgrade, and is as it was")
     said = error.strerror if isinstance(error, OSError) else str(error)
     return StoreError(f"{path} could not be copied before its upgrade, and is as it was: {said} (is the disk full?)")

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Delete, Insert, TextClause, Update, event
+from sqlalchemy import Delete, Insert, TextClause, Update, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from storage import migrate
+from storage import dialect, migrate
+from storage.dialect import Trouble
 from storage.errors import DiskFullError, StoreBusyError, StoreError
 
 FILE_NAME = "aircheck.db"
@@ -24,24 +25,6 @@ READERS = 4
 LISTEN_EVERY_S = 1.0
 
 __all__ = ["FILE_NAME", "Connection", "Database", "apart", "is_trouble"]
-
-
-def _prepare(engine: AsyncEngine, begin: str) -> None:
-    """Every connection gets our pragmas; every transaction begins as we say, not as the driver guesses."""
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
 
 
 class Changes:
@@ -79,7 +62,7 @@ class Database:
     """Transactions over one SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        url = URL.create("sqlite+aiosqlite", database=str(path))  # a path may hold "?" and "%"
+        url = dialect.address(path, asynchronous=True)
         self.path = path
         self.changes = Changes()
         self._writer = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
@@ -94,8 +77,8 @@ class Database:
             elif isinstance(statement, TextClause):
                 self._written.add(None)
 
-        _prepare(self._writer, "BEGIN IMMEDIATE")
-        _prepare(self._readers, "BEGIN")
+        dialect.prepare(self._writer.sync_engine, dialect.SERVING, dialect.WRITE, busy_ms=BUSY_MS)
+        dialect.prepare(self._readers.sync_engine, dialect.SERVING, dialect.READ, busy_ms=BUSY_MS)
 
     @classmethod
     async def open(cls, directory: Path, *, migrate_first: bool = True) -> "Database":
@@ -119,7 +102,7 @@ class Database:
             seen = None
             while True:
                 with suppress(OperationalError):  # whoever needs the database then says what ails it
-                    version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
+                    version = (await connection.exec_driver_sql(dialect.DATA_VERSION)).scalar_one()
                     await connection.rollback()
                     if version != seen:  # the first time too: somebody may have written before this first look
                         self.changes.tell()
@@ -166,6 +149,6 @@ def is_trouble(error: BaseException) -> bool:
 
 def _trouble(error: OperationalError) -> StoreError:
     """What the surroundings did to us, as opposed to a mistake of ours; SQLite's own words name no values."""
-    if "full" in str(error.orig):
+    if dialect.trouble(error.orig) is Trouble.FULL:
         return DiskFullError("the disk is full: the database could not be written")
     return StoreBusyError(f"the database can't be used now: {error.orig}")

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import EventId, Position, RoomId, TimelineGap
 from storage.rows import columns, record
 from storage.tables import gaps, journal, newest_heard

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from storage.dialect import parts
 from storage.errors import StoreError
 from storage.revisions import next_revision, run_migrations, transaction
 
@@ -60,12 +61,4 @@ def _schema_at(revision: str | None) -> Set[Part]:
 
 
 def _schema(connection: Connection) -> Set[Part]:
-    rows = connection.exec_driver_sql(
-        "SELECT type, tbl_name, name FROM sqlite_master WHERE type IN ('table', 'index')"
-        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND tbl_name <> 'alembic_version'"
-    ).all()
-    columns = connection.exec_driver_sql(
-        "SELECT 'column', t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c"
-        " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND t.name <> 'alembic_version'"
-    ).all()
-    return frozenset(Part(*row) for row in (*rows, *columns))
+    return frozenset(Part(*part) for part in parts(connection))

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import ColumnElement, delete, or_, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage import rooms
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import Room, RoomId, UserId, Visibility
 from storage.tables import heirs, hosts
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_, select, text, update
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import Job, JobId, JobKind, JobState, Json, NewJob
 from storage.rows import record
 from storage.tables import jobs

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, func, select, union_all, update
-from sqlalchemy.dialects.sqlite import insert
 
 from storage import gaps
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import EventId, HeardEvent, Position, RoomId, SessionId
 from storage.tables import journal, meta, room_state, rooms
 

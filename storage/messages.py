@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import EventId, HeardEvent
 from storage.tables import chunks, messages
 

@@ -5,14 +5,14 @@ of Aircheck up to 0003 committed each statement by itself and wrote the version 
 half done is taken back first (`storage.halfway`).
 """
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DatabaseError
 
-from storage.copy_before import copy_before
+from storage import dialect
+from storage.copy_before import VERSION, copy_before
+from storage.dialect import Trouble
 from storage.errors import DiskFullError, StoreBusyError, StoreError, StoreTooNewError
 from storage.halfway import take_back
 from storage.revisions import run_migrations, transaction
@@ -29,10 +29,9 @@ def revision_of(path: Path, *, mode: str = "ro") -> str | None:
     if not path.exists():
         return None
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)) as connection:
-            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.DatabaseError as error:
-        if "no such table" in str(error):
+        rows = dialect.query(path, VERSION, mode)
+    except dialect.Error as error:
+        if dialect.trouble(error) is Trouble.NO_TABLE:
             return None
         raise _trouble(path, error) from None
     return str(rows[0][0]) if rows else None
@@ -71,13 +70,14 @@ def upgrade(path: Path) -> None:
 
 def _trouble(path: Path, error: BaseException | None) -> StoreError:
     """SQLite's error as one sentence; its own words name no values."""
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return StoreBusyError(f"{path} is in use by another program: end that one, then start again")
-    if "full" in text:
-        return DiskFullError(f"the disk is full: {path} could not be upgraded, and is as it was")
-    if "malformed" in text:
-        return StoreError(f"{path} is damaged: restore it from a backup")
-    if "not a database" in text:
-        return StoreError(f"{path} is not an Aircheck database")
-    return StoreError(f"{path} can't be used: {text}")
+    match dialect.trouble(error):
+        case Trouble.BUSY:
+            return StoreBusyError(f"{path} is in use by another program: end that one, then start again")
+        case Trouble.FULL:
+            return DiskFullError(f"the disk is full: {path} could not be upgraded, and is as it was")
+        case Trouble.DAMAGED:
+            return StoreError(f"{path} is damaged: restore it from a backup")
+        case Trouble.FOREIGN:
+            return StoreError(f"{path} is not an Aircheck database")
+        case _:
+            return StoreError(f"{path} can't be used: {error}")

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import HeardEvent, Position, RoomId
 from storage.tables import journal, recordings
 

@@ -7,9 +7,9 @@ bounded.
 from datetime import datetime
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
 
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import EventId, RoomId, UserId
 from storage.tables import redacted
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
+
+from storage import dialect
 
 BUSY_S = 5
 """How long a transaction waits for another program that uses the database."""
@@ -24,20 +25,8 @@ def configuration() -> Config:
 @contextmanager
 def transaction(path: Path | None) -> Iterator[Connection]:
     """One write transaction over a file, or over memory (None). The driver begins and commits nothing by itself."""
-    engine = create_engine(
-        URL.create("sqlite", database=str(path) if path else None), poolclass=NullPool, hide_parameters=True
-    )
-
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
-        connection.execute("PRAGMA foreign_keys=OFF")  # a table that is made anew must not take its children along
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
+    engine = create_engine(dialect.address(path), poolclass=NullPool, hide_parameters=True)
+    dialect.prepare(engine, dialect.MIGRATING, dialect.WRITE, busy_ms=BUSY_S * 1000)
     try:
         with engine.begin() as connection:
             yield connection

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, delete, func, select, update
 
 from storage.database import Connection
+from storage.dialect import after
 from storage.records import Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
 from storage.rows import columns, put, put_all, record
 from storage.tables import directs, listeners, room_state, rooms
@@ -117,7 +118,7 @@ async def servers(db: Connection, where: Collection[RoomId]) -> frozenset[str]:
 
 
 def _server(user: ColumnElement[str]) -> ColumnElement[str]:
-    return func.lower(func.substr(user, func.instr(user, ":") + 1))
+    return func.lower(after(user, ":"))
 
 
 async def encrypted_rooms(db: Connection) -> frozenset[RoomId]:

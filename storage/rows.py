@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult, Row, Table, bindparam
-from sqlalchemy.dialects.sqlite import Insert, insert
 
 from storage.database import Connection
+from storage.dialect import Insert, insert
 
 Record = TypeVar("Record")
 

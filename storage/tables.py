@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -23,9 +22,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    text,
 )
 
+from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.records import (
     ChunkFacts,
     ChunkState,
@@ -168,7 +167,6 @@ class Chapters(TypeDecorator[tuple[Mark, ...]]):
         return tuple(Mark(DurationMs(at), title) for at, title in value or ())
 
 
-BIG = BigInteger().with_variant(Integer, "sqlite")
 TREE = JSON(none_as_null=True)
 
 metadata = MetaData(
@@ -229,7 +227,7 @@ journal = Table(
     Column("history", Boolean, nullable=False),
     Column("received_at", Utc, nullable=False),
     Column("handled", Boolean, nullable=False, index=True),
-    sqlite_autoincrement=True,
+    **NEVER_AGAIN,
 )
 
 messages = Table(
@@ -271,7 +269,7 @@ recordings = Table(
     Column("chunks_edition", String(16), nullable=False, server_default=""),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
     Index("ix_recordings_newest", "room_id", "started_at", "id"),
-    sqlite_autoincrement=True,
+    **NEVER_AGAIN,
 )
 
 chunks = Table(
@@ -293,7 +291,7 @@ chunks = Table(
     Column("facts", Facts),
     Column("adopted", Boolean, nullable=False),
     Column("answer", String(160)),
-    Index("ix_chunks_candidates", "state", sqlite_where=text("state = 'candidate'")),
+    Index("ix_chunks_candidates", "state", **only_where("state = 'candidate'")),
 )
 
 episodes = Table(
@@ -405,7 +403,7 @@ gaps = Table(
     Column("seen_at", Utc, nullable=False),
     Column("hold_until", Utc, nullable=False),
     Column("walking", Boolean, nullable=False),
-    sqlite_autoincrement=True,
+    **NEVER_AGAIN,
 )
 
 newest_heard = Table(
@@ -457,6 +455,6 @@ jobs = Table(
     Column("changed_at", Utc, nullable=False),
     Column("turn", String(255)),
     Index("ix_jobs_due", "state", "run_at"),
-    Index("uq_jobs_ready", "kind", "subject", unique=True, sqlite_where=text("state = 'ready'")),
-    sqlite_autoincrement=True,
+    Index("uq_jobs_ready", "kind", "subject", unique=True, **only_where("state = 'ready'")),
+    **NEVER_AGAIN,
 )

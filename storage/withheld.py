@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from storage import archive
 from storage.database import Connection
+from storage.dialect import insert
 from storage.records import KEY_WITHHELD, ChunkState, SessionId, UserId, Withheld
 from storage.tables import chunks, recordings, withheld
 

@@ -1,0 +1,48 @@
+"""SQL that is portable: what only one database understands stands in `storage/dialect.py`."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+import storage
+from storage.tables import metadata
+
+FOLDER = Path(storage.__file__).parent
+ONLY_SQLITE = re.compile(r"sqlite|\b(pragma|instr|rowid|json_extract|glob|begin immediate)\b", re.IGNORECASE)
+FILES = sorted(file.name for file in FOLDER.glob("*.py") if file.name != "dialect.py")
+
+
+def words_of(file: Path) -> Iterator[str]:
+    """The names and texts of a module's code, docstrings and comments apart."""
+    tree = ast.parse(file.read_text())
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in prose:
+                yield text
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module)):
+                yield module
+            case ast.Attribute(attr=name) | ast.keyword(arg=str(name)) | ast.Name(id=name):
+                yield name
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_other_module_has_words_of_sqlite(name: str) -> None:
+    """No statement, option or import of a module of the store is SQLite's alone."""
+    assert [word for word in words_of(FOLDER / name) if ONLY_SQLITE.search(word)] == []
+
+
+def test_every_table_and_index_can_be_made_in_postgresql() -> None:
+    """All types and defaults have words in the other database."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    for table in metadata.sorted_tables:
+        assert str(CreateTable(table).compile(dialect=dialect))
+        for index in table.indexes:
+            assert str(CreateIndex(index).compile(dialect=dialect))

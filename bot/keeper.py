@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from storage import archive, candidates, jobs, journal, messages, redacted, withheld
+from storage import archive, early_redactions, jobs, journal, orphans, replays, withheld_keys
 from storage.errors import StoreError
 from storage.records import BlobKey, JobKind, NewJob
 from storage.store import Store
@@ -45,10 +45,10 @@ class Keeper:
         now = self._clock()
         async with self._store.write() as db:
             events = await journal.prune(db, now - KEEP_HANDLED_EVENTS)
-            await withheld.prune(db, now - KEEP_HANDLED_EVENTS)
-            await candidates.prune(db, now - KEEP_CANDIDATES)
-            await messages.prune(db, now - KEEP_HANDLED_EVENTS)
-            await redacted.prune(db, now - KEEP_HANDLED_EVENTS)
+            await withheld_keys.prune(db, now - KEEP_HANDLED_EVENTS)
+            await orphans.prune(db, now - KEEP_CANDIDATES)
+            await replays.prune(db, now - KEEP_HANDLED_EVENTS)
+            await early_redactions.prune(db, now - KEEP_HANDLED_EVENTS)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:
             log.debug("tidied up: %d events, %d jobs", events, done)

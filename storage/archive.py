@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Select, delete, func, or_, select, union_all, update
 
+from storage.cache import Edition, new_edition
 from storage.database import Connection
-from storage.kept import Edition, new_edition
 from storage.records import (
     BlobKey,
     Chunk,
@@ -136,7 +136,7 @@ async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]
 
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition:
-    """Of a recording's chunks: the same edition, the same chunks (`storage.kept`)."""
+    """Of a recording's chunks: the same edition, the same chunks (`storage.cache`)."""
     statement = select(recording_table.c.chunks_edition).where(recording_table.c.id == recording_id)
     return Edition((await db.execute(statement)).scalar_one_or_none() or "")
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from storage import archive
+from storage.cache import Kept
 from storage.database import Connection
-from storage.kept import Kept
 from storage.records import Chunk, RecordingId
 
 MOST = 16_000  # of all recordings together, 1.2 KB each; a hundred broadcasts of four hours in 120 s have 12,000

@@ -43,7 +43,7 @@ async def put(db: Connection, key: str, value: str) -> None:
 async def position(db: Connection) -> Position:
     """The newest position given so far; 0 at the very beginning."""
     newest = (await db.execute(select(func.max(journal.c.position)))).scalar_one_or_none()
-    # What stands before all that was heard (storage.past) has positions below 0 and is never the newest.
+    # What stands before all that was heard (storage.backfill) has positions below 0 and is never the newest.
     return Position(max(newest or 0, int(await get(db, NEWEST) or 0)))
 
 

@@ -2,7 +2,7 @@
 
 An upgrade is one transaction, its version row included: killed anywhere, the database is as it was before. Versions
 of Aircheck up to 0003 committed each statement by itself and wrote the version last; what an upgrade of theirs left
-half done is taken back first (`storage.halfway`).
+half done is taken back first (`storage.interrupted_upgrade`).
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ from alembic.util.exc import CommandError
 from sqlalchemy.exc import DatabaseError
 
 from storage import dialect
-from storage.copy_before import VERSION, copy_before
 from storage.dialect import Trouble
 from storage.errors import DiskFullError, StoreBusyError, StoreError, StoreTooNewError
-from storage.halfway import take_back
+from storage.interrupted_upgrade import take_back
 from storage.revisions import run_migrations, transaction
+from storage.upgrade_copy import VERSION, copy_before
 
 HEAD = "0011"
 """The newest revision in `migrations/versions`; a test keeps the two together."""

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import delete, func, select, update
 
+from storage.cache import Edition, new_edition
 from storage.database import Connection
-from storage.kept import Edition, new_edition
 from storage.records import BlobKey, Cut, Extent, Recording, RecordingId, Samples, Track
 from storage.rows import columns, put, put_all, record, records
 from storage.tables import chunks, recordings
@@ -20,7 +20,7 @@ async def track(db: Connection, recording_id: RecordingId) -> Track | None:
 
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition | None:
-    """The same edition, the same track with all that belongs to it (`storage.kept`); None: there is no track."""
+    """The same edition, the same track with all that belongs to it (`storage.cache`); None: there is no track."""
     statement = select(track_table.c.edition).where(track_table.c.recording_id == recording_id)
     found = (await db.execute(statement)).scalar_one_or_none()
     return None if found is None else Edition(found)

@@ -12,7 +12,7 @@ from bot.errors import GiveUp
 from bot.keeper import KEEP_HANDLED_EVENTS
 from bot.matrix.media import FetchedMedia
 from bot.worker.redactions import Redactions
-from storage import archive, jobs, journal, redacted, rooms
+from storage import archive, early_redactions, jobs, journal, rooms
 from storage.records import (
     Chunk,
     ChunkState,
@@ -97,7 +97,7 @@ async def test_a_redaction_counts_in_its_own_room_only(stage: Shell) -> None:
     """Moderators of one room have no say in another."""
     elsewhere = RoomId("!elsewhere:hs")
     async with stage.store.write() as db:
-        await redacted.note(db, elsewhere, START, ALICE, stage.clock())
+        await early_redactions.note(db, elsewhere, START, ALICE, stage.clock())
     await stage.hear(info(START, "started"))
     assert (await stage.recording()).state is RecordingState.LIVE
 
@@ -106,13 +106,13 @@ async def test_a_rooms_redactions_are_remembered_up_to_a_number_and_for_a_time(
     stage: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest stay, another room's are not touched, and after thirty days all are forgotten."""
-    monkeypatch.setattr(redacted, "MOST_OF_A_ROOM", 3)
+    monkeypatch.setattr(early_redactions, "MOST_OF_A_ROOM", 3)
     other = RoomId("!other:hs")
     async with stage.store.write() as db:
-        await redacted.note(db, other, EventId("$0"), ALICE, stage.clock())
+        await early_redactions.note(db, other, EventId("$0"), ALICE, stage.clock())
         for number in range(6):
-            await redacted.note(db, ROOM, EventId(f"${number}"), ALICE, stage.clock())
-        await redacted.note(db, ROOM, EventId("$5"), ALICE, stage.clock())
+            await early_redactions.note(db, ROOM, EventId(f"${number}"), ALICE, stage.clock())
+        await early_redactions.note(db, ROOM, EventId("$5"), ALICE, stage.clock())
     assert await remembered(stage) == ["$3", "$4", "$5"]
     assert await remembered(stage, other) == ["$0"]
     stage.clock.pass_by((KEEP_HANDLED_EVENTS + timedelta(days=1)).total_seconds())
@@ -122,7 +122,7 @@ async def test_a_rooms_redactions_are_remembered_up_to_a_number_and_for_a_time(
 
 async def remembered(stage: Shell, room_id: RoomId = ROOM) -> list[str]:
     async with stage.store.read() as db:
-        return [f"${number}" for number in range(6) if await redacted.by(db, room_id, EventId(f"${number}"))]
+        return [f"${number}" for number in range(6) if await early_redactions.by(db, room_id, EventId(f"${number}"))]
 
 
 async def test_children_and_start_may_be_redacted_in_any_order(stage: Shell) -> None:

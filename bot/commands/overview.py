@@ -11,7 +11,7 @@ from bot.commands.parse import Words, number
 from bot.commands.replies import Heard
 from bot.recording import account
 from bot.recording.ledger import Ledger, lay_out
-from storage import archive, candidates, heirs, rooms, tracks
+from storage import archive, heirs, orphans, rooms, tracks
 from storage.records import Loss, Recording, RecordingState, to_ms
 
 LIST_COUNT = 5
@@ -89,7 +89,7 @@ async def _problems(asked: Asked) -> list[str]:
 
 async def _candidates(asked: Asked, recording: Recording) -> list[str]:
     """Voice messages that are not put in because nothing proves that they belong there."""
-    looked_into = [one for one in await candidates.of(asked.db, recording.id) if one.facts or one.reason]
+    looked_into = [one for one in await orphans.of(asked.db, recording.id) if one.facts or one.reason]
     times = [min(max(one.sent_at, recording.started_at), asked.now) for one in looked_into if one.sent_at]
     zone = asked.settings.feeds.zone
     return [replies.candidates(recording.code, len(looked_into), times, zone)] if looked_into else []

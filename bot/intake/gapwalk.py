@@ -19,7 +19,7 @@ from bot.intake import missed, roomstate
 from bot.intake.piecewise import as_piece
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted
-from storage import gaps, jobs, journal, messages, rooms
+from storage import gaps, jobs, journal, replays, rooms
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, JobKind, NewJob, Position, Room, RoomId, TimelineGap, UserId
 
@@ -104,7 +104,7 @@ async def take_page(
         await close(db, gap, now, whole=False)
         return
     gap = replace(gap, following=Position(first - 1), pages=gap.pages + 1)
-    originals = {heard.event_id for heard in await messages.originals(db, page[::-1], now)}
+    originals = {heard.event_id for heard in await replays.originals(db, page[::-1], now)}
     for place, heard in enumerate(reversed(page), start=first):
         if heard.event_id not in originals:
             continue

@@ -23,7 +23,7 @@ from bot.intake.shares import Share, Shares
 from bot.intake.succession import Publishes
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
-from storage import archive, candidates, gaps, jobs, journal, messages, rooms, withheld
+from storage import archive, gaps, jobs, journal, orphans, replays, rooms, withheld_keys
 from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import EventId, HeardEvent, JobKind, Json, NewJob, Position, Room, RoomId, TimelineGap, UserId
@@ -103,7 +103,7 @@ class Intake:
                     await jobs.add(db, NewJob(JobKind.REFRESH, room.room_id, {}), now)
             if batch.anew:  # also of rooms that are not in it: the bot may be out of them
                 await roomstate.ask_for_all(db, now)
-            await withheld.note(db, batch.withheld, now)
+            await withheld_keys.note(db, batch.withheld, now)
             if batch.new_keys:
                 await self._open(db, await journal.sealed(db, batch.new_keys), part)
             await journal.put(db, journal.SYNC_TOKEN, batch.next_batch)
@@ -119,7 +119,7 @@ class Intake:
             opened = self._decrypt(heard)
             if opened is not None:
                 async with part(db, heard.room_id, heard.event_id):
-                    original = await messages.originals(db, [opened], self._clock())
+                    original = await replays.originals(db, [opened], self._clock())
                     await journal.unseal(db, _without_words(opened, copy=not original))
                 log.info("a key came: room=%s event=%s", heard.room_id, heard.event_id)
             elif number % TRIED_AT_ONCE == TRIED_AT_ONCE - 1:
@@ -186,7 +186,7 @@ class Intake:
     async def _timeline(
         self, db: Connection, events: Sequence[HeardEvent], before_us: frozenset[EventId], now: datetime, part: Part
     ) -> None:
-        originals = await messages.originals(db, events, now)
+        originals = await replays.originals(db, events, now)
         if len(originals) < len(events):
             said = "messages were sent again under other ids: room=%s events=%d"
             log.warning(said, events[0].room_id, len(events) - len(originals))
@@ -273,7 +273,7 @@ class Intake:
             log.info(said, read.dialect, read.rule, heard.room_id, heard.event_id)
             return False
         if isinstance(read, VoiceMessage):
-            return await candidates.wanted(db, heard.room_id, read.sender, dialects.INFOS)
+            return await orphans.wanted(db, heard.room_id, read.sender, dialects.INFOS)
         if isinstance(read, MembershipChanged):
             return not read.joined
         if isinstance(read, TextMessage):

@@ -19,7 +19,7 @@ from bot.recording.model import (
     RecordingEvent,
 )
 from bot.recording.policy import Limits
-from storage import archive, asked, messages, past, rooms
+from storage import archive, backfill, history_checks, replays, rooms
 from storage.database import Connection
 from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, RecordingState
 
@@ -39,21 +39,21 @@ class Adopting:
         None when it is not one. It is never public by itself, and nobody is told of it alone.
         """
         now = self._clock()
-        placed = await past.add(db, await messages.originals(db, events, now), now)
+        placed = await backfill.add(db, await replays.originals(db, events, now), now)
         started = dialects.read(placed[0])
         if not isinstance(started, BroadcastStarted):
             return None
         state = await rooms.state(db, placed[0].room_id, "m.room.history_visibility")
         # What was said before the bot came it can read only where newcomers may; of the rest that is not known.
-        came_before = placed[0].position < past.BEFORE_ALL
+        came_before = placed[0].position < backfill.BEFORE_ALL
         visibility = rules.history_visibility(state) if came_before else HistoryVisibility.JOINED
         recording = replace(await self._begin(db, placed[0], started, visibility, public=False), past=True)
         outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
         await archive.save_recording(db, outcome.recording)
         await archive.save_chunks(db, outcome.chunks)
-        await asked.note(db, outcome.recording.id, outcome.recording.quiet_until or now)
+        await history_checks.note(db, outcome.recording.id, outcome.recording.quiet_until or now)
         await self._effects(db, outcome.recording, outcome.effects)
-        await past.renumber(db, recording.room_id)
+        await backfill.renumber(db, recording.room_id)
         return outcome.recording
 
     def _retell(self, recording: Recording, events: Sequence[HeardEvent], now: datetime) -> Outcome:

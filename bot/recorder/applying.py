@@ -26,7 +26,7 @@ from bot.recording.model import (
     Withdraw,
 )
 from bot.recording.policy import Limits
-from storage import archive, candidates, jobs, rooms
+from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import EventId, JobKind, NewJob, Position, Recording, RecordingId
@@ -58,7 +58,7 @@ class Applying:
         if recording is None:
             return
         now = self._clock()
-        before = (*await self._chunks.of(db, recording_id), *await candidates.elsewhere(db, recording))
+        before = (*await self._chunks.of(db, recording_id), *await orphans.elsewhere(db, recording))
         step = partial(
             machine.step,
             recording,
@@ -78,7 +78,7 @@ class Applying:
             await archive.save_recording(db, outcome.recording)
         if outcome.recording.state is not recording.state:
             await rooms.touch(db, recording.room_id, now)
-            await candidates.settle(db, outcome.recording)
+            await orphans.settle(db, outcome.recording)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
         await asking.ask_early(db, recording, outcome.recording, before, event, now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bot.recording.model import ChunkSent, RecordingEvent
 from bot.recording.policy import ASKING_MAY_TAKE, Limits
-from storage import asked, gaps, jobs
+from storage import gaps, history_checks, jobs
 from storage.database import Connection
 from storage.records import Chunk, EndedBy, JobKind, JobState, NewJob, Recording, RecordingState
 
@@ -29,7 +29,7 @@ async def is_answered(db: Connection, recording: Recording, now: datetime, limit
         return True  # nothing is decided so early
     if await gaps.is_walking(db, recording.room_id, now - GAP_MAY_TAKE):
         return False
-    answered_at = await asked.answered_at(db, recording.id)
+    answered_at = await history_checks.answered_at(db, recording.id)
     return now >= due + ASKING_MAY_TAKE or (answered_at is not None and answered_at >= due)
 
 

@@ -19,7 +19,7 @@ from bot.recording.model import (
     Rejected,
     VoiceMessage,
 )
-from storage import archive, jobs, journal, messages, redacted, rooms, withheld
+from storage import archive, early_redactions, jobs, journal, replays, rooms, withheld_keys
 from storage.database import Connection
 from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, RoomId, UserId
 
@@ -96,11 +96,11 @@ class Hearing:
             return
         await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
         if isinstance(event, ChunkSealed):
-            await withheld.mark(db, event.session_id, event.sender)
+            await withheld_keys.mark(db, event.session_id, event.sender)
 
     async def _redacted_by(self, db: Connection, heard: HeardEvent, sender: UserId) -> UserId | None:
         """Who redacted this event before it came, and may."""
-        found = await redacted.by(db, heard.room_id, heard.event_id)
+        found = await early_redactions.by(db, heard.room_id, heard.event_id)
         if not found:
             return None
         for user, may in sorted(found.items()):
@@ -126,7 +126,7 @@ class Hearing:
             chunk = await archive.chunk(db, event.redacts)
             recording = await archive.recording(db, chunk.recording_id) if chunk else None
         if recording is None:
-            await redacted.note(db, heard.room_id, event.redacts, event.sender, self._clock(), may=event.may)
+            await early_redactions.note(db, heard.room_id, event.redacts, event.sender, self._clock(), may=event.may)
         elif recording.room_id != heard.room_id:
             return
         elif not await self._counts(db, heard.room_id, event, recording.broadcaster):
@@ -147,7 +147,7 @@ class Hearing:
 
     async def _command(self, db: Connection, heard: HeardEvent, message: TextMessage) -> None:
         # The homeserver names the time and can renew it: what was encrypted after the command was said after it too.
-        times = [time for time in (message.sent_at, await messages.later_heard_at(db, heard.event_id)) if time]
+        times = [time for time in (message.sent_at, await replays.later_heard_at(db, heard.event_id)) if time]
         payload = {
             "room_id": heard.room_id,
             "sender": message.sender,

@@ -9,7 +9,7 @@ from bot.recorder.applying import Applying
 from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
 from bot.recording.policy import Limits
-from storage import archive, past, rooms
+from storage import archive, backfill, rooms
 from storage.database import Connection
 from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, StateEvent, Visibility
 
@@ -31,7 +31,7 @@ class Starting:
             log.info("a broadcast is not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
             return
         # What was found late stands in front of everything; whoever found it has compared the times (`rereading`).
-        if room.told_at is None or past.BEFORE_ALL <= heard.position <= room.told_at:
+        if room.told_at is None or backfill.BEFORE_ALL <= heard.position <= room.told_at:
             log.info(
                 "a broadcast is not recorded: no notice stood yet: room=%s event=%s", heard.room_id, heard.event_id
             )

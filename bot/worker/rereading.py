@@ -16,7 +16,7 @@ from bot.errors import GiveUp, TryLater
 from bot.intake import asking
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.asking import lacks_source
-from storage import archive, asked, gaps, jobs, journal, messages, past, rooms
+from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms
 from storage.database import Connection
 from storage.records import (
     Chunk,
@@ -74,7 +74,7 @@ class Rereading:
         async with self._store.write() as db:
             recording = await archive.recording_by_event(db, broadcast)
             if recording is not None and recording.state.is_open:
-                await asked.note(db, recording.id, self._clock())
+                await history_checks.note(db, recording.id, self._clock())
                 await jobs.add(db, NewJob(JobKind.TICK, str(recording.id), {}), self._clock())
 
     async def _reread(self, job: Job) -> None:
@@ -167,7 +167,7 @@ class Rereading:
         async with self._store.write() as db:
             in_front = anew and await journal.is_before_somebody(db, started.room_id, event.sent_at)
             if in_front or (anew and await _is_overtaken(db, started.room_id, event)):
-                await past.add(db, [started], self._clock())
+                await backfill.add(db, [started], self._clock())
             await journal.retell(db, started, self._clock())
 
     async def _wanted(self, room_id: RoomId, recording: Recording | None) -> bool:
@@ -217,7 +217,7 @@ class Rereading:
     async def _tell(self, events: Sequence[HeardEvent], *, anew: bool = False) -> None:
         for start in range(0, len(events), AT_ONCE):
             async with self._store.write() as db:
-                for event in await messages.originals(db, events[start : start + AT_ONCE], self._clock()):
+                for event in await replays.originals(db, events[start : start + AT_ONCE], self._clock()):
                     await journal.retell(db, event, self._clock(), behind_all=anew)
 
 

@@ -29,8 +29,8 @@ from bot.errors import TryLater
 from bot.settings import Settings
 from bot.worker.pieces import piece_of
 from storage import archive, jobs, tracks
+from storage.cache import Edition, Kept
 from storage.database import Connection
-from storage.kept import Edition, Kept
 from storage.private import synced
 from storage.records import (
     SAMPLE_RATE,

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from bot.keeper import Keeper
-from storage import candidates, journal
+from storage import journal, orphans
 from storage.records import Chunk, ChunkState, EventId, HeardEvent, RecordingState
 from storage.tables import chunks
 from storage.tables import journal as journal_rows
@@ -71,7 +71,7 @@ def downloads(it: Line) -> int:
 async def found(it: Line, capture: Capture) -> tuple[Chunk, ...]:
     recording = await it.recording(capture.started)
     async with it.store.read() as db:
-        return await candidates.of(db, recording.id)
+        return await orphans.of(db, recording.id)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import archive, candidates, withheld
+from storage import archive, orphans, withheld_keys
+from storage.cache import Kept, new_edition
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.kept import Kept, new_edition
 from storage.records import (
     Chunk,
     ChunkState,
@@ -106,18 +106,18 @@ async def erased(db: Connection, here: Recording, there: Recording) -> None:
 
 
 async def key_withheld(db: Connection, here: Recording, there: Recording) -> None:
-    await withheld.note(db, [Withheld(SESSION, UserId("@a:hs"), "m.unverified")], NOW)
+    await withheld_keys.note(db, [Withheld(SESSION, UserId("@a:hs"), "m.unverified")], NOW)
 
 
 async def candidates_settled(db: Connection, here: Recording, there: Recording) -> None:
     for one in (here, there):
         await archive.save_recording(db, replace(one, state=RecordingState.COMPLETE))
-    await candidates.settle(db, here)
+    await orphans.settle(db, here)
 
 
 async def candidates_pruned(db: Connection, here: Recording, there: Recording) -> None:
     await archive.save_recording(db, replace(here, ended_at=NOW))
-    await candidates.prune(db, NOW + timedelta(days=1))
+    await orphans.prune(db, NOW + timedelta(days=1))
 
 
 WRITES = (saved, changed, moved_away, deleted, erased, key_withheld, candidates_settled, candidates_pruned)

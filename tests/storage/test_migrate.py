@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from storage import copy_before, migrate, revisions
+from storage import migrate, revisions, upgrade_copy
 from storage.errors import DiskFullError, StoreBusyError, StoreError
 from storage.store import Store
 from storage.tables import metadata
@@ -287,7 +287,7 @@ def test_a_full_disk_while_copying_is_told_and_leaves_everything(
     def no_room(_: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(copy_before, "sync", no_room)
+    monkeypatch.setattr(upgrade_copy, "sync", no_room)
     with pytest.raises(DiskFullError, match=r"the disk is full: .*aircheck\.db could not be copied .* is as it was"):
         migrate.upgrade(path)
     assert {file.name for file in path.parent.iterdir()} - {"aircheck.db-wal", "aircheck.db-shm"} == names

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from storage import archive, messages
+from storage import archive, replays
 from storage.records import (
     Chunk,
     ChunkState,
@@ -27,7 +27,7 @@ def read(event_id: str, index: int, session: str = "session") -> HeardEvent:
 
 async def kept(store: Store, *events: HeardEvent, at: timedelta = timedelta()) -> list[str]:
     async with store.write() as db:
-        return [heard.event_id for heard in await messages.originals(db, events, Clock()() + at)]
+        return [heard.event_id for heard in await replays.originals(db, events, Clock()() + at)]
 
 
 async def test_a_message_is_the_event_that_was_read_first(store: Store) -> None:
@@ -61,10 +61,10 @@ async def test_a_message_is_older_than_what_was_heard_of_its_session_after_it(st
     await kept(store, read("$later", 8), read("$other", 9, "other"), at=hour)
     await kept(store, read("$held back", 5), at=2 * hour)
     async with store.read() as db:
-        assert await messages.later_heard_at(db, EventId("$held back")) == Clock()()
-        assert await messages.later_heard_at(db, EventId("$late")) == Clock()() + hour
-        assert await messages.later_heard_at(db, EventId("$later")) is None
-        assert await messages.later_heard_at(db, EventId("$never heard")) is None
+        assert await replays.later_heard_at(db, EventId("$held back")) == Clock()()
+        assert await replays.later_heard_at(db, EventId("$late")) == Clock()() + hour
+        assert await replays.later_heard_at(db, EventId("$later")) is None
+        assert await replays.later_heard_at(db, EventId("$never heard")) is None
 
 
 async def test_what_is_forgotten_opens_no_door(store: Store) -> None:
@@ -74,8 +74,8 @@ async def test_what_is_forgotten_opens_no_door(store: Store) -> None:
     async with store.write() as db:
         saved = await archive.add_recording(db, recording("$start"))
         await archive.save_chunk(db, Chunk(EventId("$chunk"), RecordingId(saved.id), Position(1), 1, ChunkState.STORED))
-        assert await messages.prune(db, Clock()() + month) == 1
+        assert await replays.prune(db, Clock()() + month) == 1
     assert await kept(store, read("$chunk again", 2), read("$newest again", 3), at=month) == []
     assert await kept(store, read("$command again", 1), at=month) == ["$command again"]
     async with store.read() as db:
-        assert await messages.later_heard_at(db, EventId("$command again")) == Clock()()
+        assert await replays.later_heard_at(db, EventId("$command again")) == Clock()()

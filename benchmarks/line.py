@@ -208,7 +208,7 @@ class Line:
 
     async def until(self, check: Callable[[], Awaitable[T | None]]) -> T:
         """What the check gives as soon as it gives something; it is made again after each commit."""
-        with self.store.changes.follow() as changed:
+        with self.store.changes.subscribe() as changed:
             async with asyncio.timeout(WAIT_S):
                 while True:
                     changed.clear()

@@ -151,10 +151,6 @@ async def chunk(db: Connection, event_id: EventId) -> Chunk | None:
     return record(Chunk, row) if row else None
 
 
-async def save_chunk(db: Connection, value: Chunk) -> None:
-    await save_chunks(db, [value])
-
-
 async def save_chunks(db: Connection, values: Sequence[Chunk]) -> None:
     """A chunk that lay with another recording leaves it."""
     for start in range(0, len(values), AT_ONCE):

@@ -27,7 +27,7 @@ class _Issue(Generic[T]):
     size: int
 
 
-class Kept(Generic[T]):
+class EditionCache(Generic[T]):
     """Something of each recording, up to `most` in all, by the sizes that are given; what was used last stays."""
 
     def __init__(self, most: int) -> None:

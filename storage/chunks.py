@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from storage import archive
-from storage.cache import Kept
+from storage.cache import EditionCache
 from storage.database import Connection
 from storage.records import Chunk, RecordingId
 
@@ -14,7 +14,7 @@ class Chunks:
     """All reading and writing of them goes on inside the caller's transaction."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._kept: Kept[tuple[Chunk, ...]] = Kept(most)
+        self._kept: EditionCache[tuple[Chunk, ...]] = EditionCache(most)
 
     async def of(self, db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
         """As `archive.chunks`."""

@@ -39,7 +39,7 @@ class Changes:
         """Commits that may have written this table: the same number, the same rows."""
         return self._of[table] + self._of[None]
 
-    def tell(self, tables: Collection[str | None] = (None,)) -> None:
+    def notify(self, tables: Collection[str | None] = (None,)) -> None:
         """Some of these were written; None: nobody knows what."""
         self.number += 1
         self._of.update(tables)
@@ -47,7 +47,7 @@ class Changes:
             waiter.set()
 
     @contextmanager
-    def follow(self) -> Iterator[asyncio.Event]:
+    def subscribe(self) -> Iterator[asyncio.Event]:
         """An event that is set by each commit from now on; clear it before you look, then wait."""
         waiter = asyncio.Event()
         waiter.set()
@@ -105,7 +105,7 @@ class Database:
                     version = (await connection.exec_driver_sql(dialect.DATA_VERSION)).scalar_one()
                     await connection.rollback()
                     if version != seen:  # the first time too: somebody may have written before this first look
-                        self.changes.tell()
+                        self.changes.notify()
                     seen = version
                 await asyncio.sleep(LISTEN_EVERY_S)
 
@@ -132,7 +132,7 @@ class Database:
                 written = frozenset(self._written)
         except OperationalError as error:
             raise _trouble(error) from None
-        self.changes.tell(written)
+        self.changes.notify(written)
 
 
 @asynccontextmanager

@@ -144,7 +144,7 @@ async def test_a_worker_heeds_the_clock_also_when_it_was_set_back_while_it_was_d
             await jobs.add(db, NewJob(JobKind.FORGET, name, {}, clock() + timedelta(seconds=30)), clock())
 
     async def looked() -> None:
-        with stage.store.changes.follow() as changed:
+        with stage.store.changes.subscribe() as changed:
             while worker._latest != clock():
                 await changed.wait()
                 changed.clear()

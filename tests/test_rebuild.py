@@ -35,7 +35,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
                 yield made.store
             finally:
                 enough.set()  # not cancelled: a connection may be in use
-                made.store.changes.tell()
+                made.store.changes.notify()
                 await working
 
         monkeypatch.setattr(following, "at_work", at_work)
@@ -51,7 +51,7 @@ async def spoken(stage: Shell) -> None:
 
 
 async def _works(stage: Shell, enough: asyncio.Event) -> None:
-    with stage.store.changes.follow() as changed:
+    with stage.store.changes.subscribe() as changed:
         while not enough.is_set():
             changed.clear()
             while await stage.work_one(tuple(stage.handlers)):

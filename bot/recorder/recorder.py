@@ -46,7 +46,7 @@ class Recorder:
 
     async def run(self) -> None:
         """Deals with what the journal holds until `stop`."""
-        with self._store.changes.follow() as changed:
+        with self._store.changes.subscribe() as changed:
             begun, heard, trouble = False, (-1, -1), ""
             while not self._stopping:
                 changed.clear()
@@ -96,7 +96,7 @@ class Recorder:
     def stop(self) -> None:
         """No further event after the one under way."""
         self._stopping = True
-        self._store.changes.tell()
+        self._store.changes.notify()
 
     async def catch_up(self) -> int:
         """Deals with the next events of the journal; how many. Raises StoreError."""

@@ -151,7 +151,7 @@ class Worker:
     async def stop(self, grace_s: float) -> None:
         """No new jobs; those that run get `grace_s` seconds, then they are cancelled and run again after a start."""
         self._stopping.set()
-        self._store.changes.tell()
+        self._store.changes.notify()
         await asyncio.gather(*self._lanes)
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
@@ -164,7 +164,7 @@ class Worker:
         late: set[asyncio.Task[None]] = set()
         served: set[str] = set()
         trouble = ""
-        with self._store.changes.follow() as changed:
+        with self._store.changes.subscribe() as changed:
 
             def ended(task: asyncio.Task[None]) -> None:
                 running.pop(task, None)

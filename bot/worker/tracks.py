@@ -29,7 +29,7 @@ from bot.errors import TryLater
 from bot.settings import Settings
 from bot.worker.pieces import piece_of
 from storage import archive, jobs, tracks
-from storage.cache import Edition, Kept
+from storage.cache import Edition, EditionCache
 from storage.database import Connection
 from storage.private import synced
 from storage.records import (
@@ -95,7 +95,7 @@ class Tracks:
         self._ffmpeg = ffmpeg
         self._clock = clock
         self._warm: OrderedDict[RecordingId, Warm] = OrderedDict()
-        self._kept: Kept[Whole] = Kept(MOST_KEPT)
+        self._kept: EditionCache[Whole] = EditionCache(MOST_KEPT)
         self._locks: WeakValueDictionary[RecordingId, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager

@@ -136,7 +136,7 @@ class Stage:
         count = next(self._count)
         async with self.store.write() as db:
             fresh = Chunk(EventId(f"$chunk{count}"), recording.id, Position(count), None, state)
-            await archive.save_chunk(db, replace(fresh, **fields))
+            await archive.save_chunks(db, [replace(fresh, **fields)])
 
     def command(self, sender: UserId, body: str, **fields: Any) -> Job:
         """The job that the recorder writes for `body` said now."""

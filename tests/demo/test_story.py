@@ -103,9 +103,9 @@ async def test_the_watch_tells_each_change_once(store: Store) -> None:
     async with store.write() as db:
         made = await archive.add_recording(db, recording(RecordingState.COMPLETE))
         stored = Chunk(EventId("$1"), made.id, Position(2), 1, ChunkState.STORED, facts=FACTS)
-        await archive.save_chunk(db, stored)
+        await archive.save_chunks(db, [stored])
         sealed = replace(stored, event_id=EventId("$2"), sequence=None, state=ChunkState.WAITING_FOR_KEY, facts=None)
-        await archive.save_chunk(db, sealed)
+        await archive.save_chunks(db, [sealed])
         await archive.save_episode(db, Episode(made.id, "g", BlobKey("0" * 64), 452_000, Samples(2_712_960), NOW, NOW))
     out, written = console()
     found, episode = await Watch(store, Narrator(out)).until_published()

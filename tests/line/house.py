@@ -75,7 +75,7 @@ class House:
 
 async def until(store: Store, check: Callable[[], Awaitable[T | None]], wait_s: float = WAIT_S) -> T:
     """What the check gives as soon as it gives something; it is made again after each commit."""
-    with store.changes.follow() as changed:
+    with store.changes.subscribe() as changed:
         async with asyncio.timeout(wait_s):
             while True:
                 changed.clear()

@@ -292,12 +292,12 @@ class Line:
     async def pass_by(self, seconds: float) -> None:
         """So much time passes, and what is due then is done."""
         self.clock.pass_by(seconds)
-        self.store.changes.tell()
+        self.store.changes.notify()
         await self.settled()
 
     async def settled(self) -> None:
         """Waits until no job is left to be done now."""
-        with self.store.changes.follow() as changed:
+        with self.store.changes.subscribe() as changed:
             async with asyncio.timeout(WAIT_S):
                 while True:
                     changed.clear()

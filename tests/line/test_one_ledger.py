@@ -71,7 +71,7 @@ async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncItera
     )
     async with store.write() as db:
         for chunk in chunks():
-            await archive.save_chunk(db, replace(chunk, recording_id=recording.id))
+            await archive.save_chunks(db, [replace(chunk, recording_id=recording.id)])
         episode = await archive.episode(db, recording.id)
         assert episode is not None
         ledger = lay_out(recording, chunks())

@@ -77,7 +77,7 @@ async def filled(settings: Settings, *, room_name: str = "The Studio") -> None:
         newer = await archive.add_recording(db, recording("$new", NOW))
         facts = ChunkFacts(Container.WAV, Timing.EXACT, to_samples(72_000), sample_rate=48_000, channels=1)
         chunk = Chunk(EventId("$c1"), newer.id, Position(2), 1, ChunkState.STORED, blob=BLOB, bytes=99, facts=facts)
-        await archive.save_chunk(db, chunk)
+        await archive.save_chunks(db, [chunk])
         episode = Episode(newer.id, "guid-1", BLOB, 1_000_000, Samples(48_000), NOW, published_at=NOW)
         await archive.save_episode(db, episode)
     await store.close()

@@ -87,8 +87,8 @@ async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
                 OggFacts(1, 2, 3, 0, 10, True, Samples(3840), Samples(10), True, "h"),
             ),
         )
-        await archive.save_chunk(db, chunk)
-        await archive.save_chunk(db, replace(chunk, reason="later"))
+        await archive.save_chunks(db, [chunk])
+        await archive.save_chunks(db, [replace(chunk, reason="later")])
     async with store.read() as db:
         assert await archive.recording(db, saved.id) == saved
         assert await archive.recording_by_event(db, EventId("$1")) == saved

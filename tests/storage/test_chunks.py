@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import archive, orphans, withheld_keys
-from storage.cache import Kept, new_edition
+from storage.cache import EditionCache, new_edition
 from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import (
@@ -86,15 +86,15 @@ Write = Callable[[Connection, Recording, Recording], Awaitable[None]]
 
 
 async def saved(db: Connection, here: Recording, there: Recording) -> None:
-    await archive.save_chunk(db, chunk(here.id, 3))
+    await archive.save_chunks(db, [chunk(here.id, 3)])
 
 
 async def changed(db: Connection, here: Recording, there: Recording) -> None:
-    await archive.save_chunk(db, chunk(here.id, 1, ChunkState.REDACTED))
+    await archive.save_chunks(db, [chunk(here.id, 1, ChunkState.REDACTED)])
 
 
 async def moved_away(db: Connection, here: Recording, there: Recording) -> None:
-    await archive.save_chunk(db, chunk(there.id, 2))
+    await archive.save_chunks(db, [chunk(there.id, 2)])
 
 
 async def deleted(db: Connection, here: Recording, there: Recording) -> None:
@@ -213,7 +213,7 @@ async def test_after_any_writes_what_is_kept_is_what_is_stored(store: Store, ste
 
 def test_no_more_is_kept_than_may_be() -> None:
     """What was used last stays; what is too large alone is not kept at all."""
-    keeper: Kept[str] = Kept(10)
+    keeper: EditionCache[str] = EditionCache(10)
     first, second, third = RecordingId(1), RecordingId(2), RecordingId(3)
     editions = {one: new_edition() for one in (first, second, third)}
     keeper.put(first, editions[first], "a", 4)

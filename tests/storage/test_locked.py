@@ -129,7 +129,7 @@ async def test_a_lock_while_chunks_are_fetched_loses_none_and_is_said_once(
     await it.hear(good.room, good.broadcast)
     async with locked(it.store):
         here.set()
-        it.store.changes.tell()
+        it.store.changes.notify()
         refused = counted(monkeypatch)
         async with asyncio.timeout(20):
             await refused(10)

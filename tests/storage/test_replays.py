@@ -73,7 +73,9 @@ async def test_what_is_forgotten_opens_no_door(store: Store) -> None:
     await kept(store, read("$command", 1), read("$chunk", 2), read("$newest", 3))
     async with store.write() as db:
         saved = await archive.add_recording(db, recording("$start"))
-        await archive.save_chunk(db, Chunk(EventId("$chunk"), RecordingId(saved.id), Position(1), 1, ChunkState.STORED))
+        await archive.save_chunks(
+            db, [Chunk(EventId("$chunk"), RecordingId(saved.id), Position(1), 1, ChunkState.STORED)]
+        )
         assert await replays.prune(db, Clock()() + month) == 1
     assert await kept(store, read("$chunk again", 2), read("$newest again", 3), at=month) == []
     assert await kept(store, read("$command again", 1), at=month) == ["$command again"]

@@ -147,5 +147,5 @@ async def test_a_commit_says_what_was_written(store: Store) -> None:
     assert [now - before for now, before in zip(counts(), first, strict=True)] == [1, 0, 1]
     async with store.write() as db:
         await db.execute(text("DELETE FROM jobs"))
-    store.changes.tell()
+    store.changes.notify()
     assert [now - before for now, before in zip(counts(), first, strict=True)] == [3, 2, 3]

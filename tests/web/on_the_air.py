@@ -80,7 +80,7 @@ class Broadcast:
     async def redact(self, number: int) -> None:
         async with self.world.store.write() as db:
             chunk = (await archive.chunks(db, self.recording.id))[number - 1]
-            await archive.save_chunk(db, replace(chunk, state=ChunkState.REDACTED, blob=None, facts=None))
+            await archive.save_chunks(db, [replace(chunk, state=ChunkState.REDACTED, blob=None, facts=None)])
 
     async def change(self) -> None:
         """Frames that were there are others now."""

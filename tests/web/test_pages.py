@@ -278,7 +278,7 @@ async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: Clien
         for sequence in range(1, 5001):
             chunk = stored(f"$c{sequence}", sequence, mp4())
             state = ChunkState.DAMAGED if sequence % 2 else ChunkState.STORED
-            await archive.save_chunk(db, replace(chunk, recording_id=recording.id, state=state))
+            await archive.save_chunks(db, [replace(chunk, recording_id=recording.id, state=state)])
     async with client.get(f"/r/{room.key}/{recording.code}") as answer:
         cut = await answer.read()
     assert len(cut) < 200_000
@@ -286,7 +286,7 @@ async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: Clien
     async with world.store.write() as db:
         for sequence in range(1, 5001):
             chunk = stored(f"$c{sequence}", sequence, mp4())
-            await archive.save_chunk(db, replace(chunk, recording_id=recording.id))
+            await archive.save_chunks(db, [replace(chunk, recording_id=recording.id)])
     whole = (await page(client, f"/r/{room.key}/{recording.code}")).text
     assert "1–5000" in whole
     assert len(whole) < 2_000

@@ -158,7 +158,7 @@ class World:
             facts=ChunkFacts(Container.WAV, Timing.EXACT, to_samples(seconds * 1000), 48_000, 1) if stored else None,
         )
         async with self.store.write() as db:
-            await archive.save_chunk(db, chunk)
+            await archive.save_chunks(db, [chunk])
 
 
 def settings_with(**sections: dict[str, Any]) -> Settings:

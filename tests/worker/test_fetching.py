@@ -248,7 +248,7 @@ async def test_a_recording_can_be_asked_for_anew(stage: Shell) -> None:
     assert (await the_chunk(stage)).state is ChunkState.STORED
 
     async with stage.store.write() as db:
-        await archive.save_chunk(db, replace(await the_chunk(stage), state=ChunkState.DAMAGED, source=None))
+        await archive.save_chunks(db, [replace(await the_chunk(stage), state=ChunkState.DAMAGED, source=None)])
         assert await ask_anew(db, recording, stage.clock()) == 1
     (read,) = await stage.waiting(JobKind.FOLLOW)
     assert read == {"room_id": ROOM, "sender": ALICE}

@@ -138,7 +138,7 @@ class Stage:
 
     async def until(self, there: Callable[[], Awaitable[bool]]) -> None:
         """What was written down last made it true."""
-        with self.shell.store.changes.follow() as changed:
+        with self.shell.store.changes.subscribe() as changed:
             while not await there():
                 await changed.wait()
                 changed.clear()
@@ -147,7 +147,7 @@ class Stage:
         """Time passes as long as it is not true: whatever is put off is due."""
         while not await there():
             self.shell.clock.pass_by(300)
-            self.shell.store.changes.tell()
+            self.shell.store.changes.notify()
             await asyncio.sleep(0.05)
 
     async def recording(self, broadcast: Broadcast) -> Recording:
@@ -247,7 +247,7 @@ async def test_hours_of_sound_keep_nobody_waiting(three: Stage, studio: Studio) 
         await three.until(heard)
         await three.hear(HEALTHY, HEALTHY.info("stopped", last_chunk_sequence=1))
         three.shell.clock.pass_by(61)
-        three.shell.store.changes.tell()
+        three.shell.store.changes.notify()
         await three.until(published)
         assert [await three.frames(one) for one in (ONE, OTHER)] == [0, 0]
 

@@ -40,7 +40,7 @@ async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], clock
 
 async def settled(store: Store, state: JobState, number: int, *, after: asyncio.Event | None = None) -> None:
     """Waits until so many jobs are in a state, and something else has happened before."""
-    with store.changes.follow() as changed:
+    with store.changes.subscribe() as changed:
         async with asyncio.timeout(SOON):
             while True:
                 changed.clear()
@@ -91,7 +91,7 @@ async def test_a_job_that_can_not_be_done_now_is_done_later(store: Store) -> Non
         assert due is not None
         assert (due - clock()).total_seconds() == 30
         clock.pass_by(31)
-        store.changes.tell()
+        store.changes.notify()
         await settled(store, JobState.DONE, 1)
     assert tries == [0, 1]
 

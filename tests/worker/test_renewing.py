@@ -132,7 +132,7 @@ async def test_killed_on_the_way_it_is_done_by_the_next_start(
     assert await is_known(store, before) == (where != "after the rows")
     worker = Worker(store, {JobKind.ADDRESSES: RenewingAddresses(store)}, now)
     await worker.start()
-    with store.changes.follow() as changed:
+    with store.changes.subscribe() as changed:
         while True:
             changed.clear()
             async with store.read() as db:

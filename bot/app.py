@@ -21,7 +21,7 @@ from bot.commands.handle import Commands
 from bot.commands.parse import Heads, is_command
 from bot.errors import StartError
 from bot.feeds import addresses
-from bot.intake.journal import Intake
+from bot.intake.intake import Intake
 from bot.keeper import Keeper
 from bot.matrix.session import Session
 from bot.recorder import Recorder

@@ -17,7 +17,7 @@ import numpy as np
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.parse import Heads, is_command
 from bot.errors import GiveUp
-from bot.intake.journal import Intake
+from bot.intake.intake import Intake
 from bot.keeper import Keeper
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia

@@ -4,7 +4,7 @@ from datetime import date, datetime, time
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, Verb
+from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
 from storage import jobs
 from storage.records import JobKind, JobState, NewJob

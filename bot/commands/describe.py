@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, Verb
+from bot.commands.context import Action, Asked, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text

@@ -6,7 +6,7 @@ recorded itself, `feed` means the rooms that the asker and the bot share.
 
 from bot import rules
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, Verb
+from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import archive, heirs, jobs, rooms

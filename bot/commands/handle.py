@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, asker_of
+from bot.commands.context import Action, Asked, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
 from bot.errors import GiveUp

@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, Verb
+from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words, no_such_command
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, Verb
+from bot.commands.context import Action, Asked, Verb
 from bot.commands.find import newest
 from bot.commands.parse import Words, number
 from bot.commands.replies import Heard

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, Verb
+from bot.commands.context import Action, Asked, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from storage import archive, heirs, rooms

@@ -5,7 +5,7 @@ from functools import partial
 
 from bot import rules
 from bot.commands import replies
-from bot.commands.asked import Action, Asked, Verb
+from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back

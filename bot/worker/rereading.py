@@ -13,7 +13,7 @@ from typing import Protocol
 from bot import dialects
 from bot.dialects.redaction import MAY
 from bot.errors import GiveUp, TryLater
-from bot.intake import asking
+from bot.intake import unheard as asking
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.asking import lacks_source
 from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import TryLater
-from bot.intake.asking import SHARE_OF_A_SENDER
+from bot.intake.unheard import SHARE_OF_A_SENDER
 from bot.worker.rereading import Rereading
 from storage import archive, journal
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, JobKind, RecordingState, UserId

@@ -26,7 +26,7 @@ from bot.commands.parse import Heads, is_command
 from bot.demo import verification
 from bot.dialects.fields import sent_at
 from bot.intake import greeting
-from bot.intake.journal import Intake
+from bot.intake.intake import Intake
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia, Media
 from bot.matrix.wire import Wire

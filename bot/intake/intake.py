@@ -15,12 +15,12 @@ from bot import dialects, rules, words
 from bot.dialects import redaction
 from bot.dialects.events import MembershipChanged, TextMessage
 from bot.intake import arrival, gapwalk, greeting, missed, roomstate, succession
-from bot.intake.asking import Asking
 from bot.intake.claims import Claims
 from bot.intake.mentions import name_in
 from bot.intake.piecewise import Part, as_piece, as_whole
 from bot.intake.shares import Share, Shares
 from bot.intake.succession import Publishes
+from bot.intake.unheard import Asking
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Redacted, Rejected, VoiceMessage
 from storage import archive, gaps, jobs, journal, orphans, replays, rooms, withheld_keys

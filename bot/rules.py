@@ -8,7 +8,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
+from bot.facts import is_joined, membership
+from storage.records import HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
 
 CREATOR = 1 << 53
 """The power of a room version 12 creator: above every level that an event can hold."""
@@ -20,12 +21,6 @@ INTEGERS_SINCE = 10  # before, levels may be strings
 
 # Room versions 1 to 9, "Deprecated event content formats": a base 10 integer with white space around it.
 _LEVEL = re.compile(r"[\t\n\v\f\r ]*([+-]?[0-9]{1,16})[\t\n\v\f\r ]*", re.ASCII)
-
-
-def membership(content: object) -> str | None:
-    """What an m.room.member event says, if it says anything."""
-    found = content.get("membership") if isinstance(content, Mapping) else None
-    return found if isinstance(found, str) else None
 
 
 def power_of(user: UserId, room: RoomPower) -> int:
@@ -84,7 +79,7 @@ def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
 def may_hear(visibility: HistoryVisibility, started: Position, member: StateEvent | None) -> bool:
     """Whether a listener hears what began at `started` under this history visibility. Only while they are joined:
     all of it where members read the past, else what began since their last join."""
-    if member is None or membership(member.content) != "join":
+    if member is None or not is_joined(member):
         return False
     return shows_the_past(visibility) or member.position < started
 
@@ -100,36 +95,12 @@ def nobody_else(members: Iterable[StateEvent], users: Collection[str]) -> bool:
     return there <= set(users)
 
 
-def history_visibility(state: StateEvent | None) -> HistoryVisibility:
-    """Of a room with this m.room.history_visibility: `shared` without one (the spec's default), `joined` for junk."""
-    if state is None:
-        return HistoryVisibility.SHARED
-    said = state.content.get("history_visibility")
-    known = {visibility.value: visibility for visibility in HistoryVisibility}
-    return known.get(said, HistoryVisibility.JOINED) if isinstance(said, str) else HistoryVisibility.JOINED
-
-
-def predecessor(create: StateEvent | None) -> RoomId | None:
-    """The room that this m.room.create says to go on from (Client-Server API, room upgrades). Anybody can make a
-    room that says so of any other."""
-    said = create.content.get("predecessor") if create else None
-    return _room_id(said.get("room_id") if isinstance(said, Mapping) else None)
-
-
-def is_space(create: object) -> bool:
-    """Whether an m.room.create of this content makes a space (Client-Server API, spaces)."""
-    return isinstance(create, Mapping) and create.get("type") == "m.space"
-
-
-def replacement(tombstone: StateEvent | None) -> RoomId | None:
-    """The room that this m.room.tombstone says to go on in (Client-Server API, room upgrades); None for one that was
-    redacted or is empty."""
-    return _room_id(tombstone.content.get("replacement_room") if tombstone else None)
-
-
-def _room_id(said: object) -> RoomId | None:
-    # A lone surrogate, which JSON can hold and no database, is not printable.
-    return RoomId(said) if isinstance(said, str) and said.isprintable() else None
+def is_open(state: Iterable[Json]) -> bool:
+    """Return whether a room with this raw state lets somebody in, or read along, unasked."""
+    content = {event.get("type"): event.get("content") for event in state if event.get("state_key") == ""}
+    joining, history = content.get("m.room.join_rules"), content.get("m.room.history_visibility")
+    asks = not isinstance(joining, Mapping) or joining.get("join_rule", "invite") in ("invite", "private", "knock")
+    return not asks or (isinstance(history, Mapping) and history.get("history_visibility") == "world_readable")
 
 
 def invite_allowed(patterns: Iterable[str], user: UserId) -> bool:

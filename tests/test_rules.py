@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 
 from bot.rules import (
     CREATOR,
-    history_visibility,
     invite_allowed,
     is_mod,
     may_hear,
     may_redact,
-    membership,
     power_of,
 )
 from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
@@ -140,35 +138,6 @@ def test_who_may_hear(visibility: HistoryVisibility, member: str | None, *, earl
     assert may_hear(visibility, Position(10), event) is (early or (shared and member == "join"))
     assert may_hear(visibility, Position(60), event) is late
     assert may_hear(visibility, Position(60), None) is False
-
-
-@pytest.mark.parametrize("junk", [None, 5, ["join"], {"membership": ["join"]}, {"membership": None}, "join"])
-def test_membership_of_junk(junk: object) -> None:
-    """A member event that says no membership says none."""
-    assert membership(junk) is None
-    assert membership({"membership": "join"}) == "join"
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"history_visibility": "world_readable"}, HistoryVisibility.WORLD_READABLE),
-        ({"history_visibility": "shared"}, HistoryVisibility.SHARED),
-        ({"history_visibility": "invited"}, HistoryVisibility.INVITED),
-        ({"history_visibility": "joined"}, HistoryVisibility.JOINED),
-        ({"history_visibility": "everybody"}, HistoryVisibility.JOINED),
-        ({"history_visibility": ["shared"]}, HistoryVisibility.JOINED),
-        ({}, HistoryVisibility.JOINED),
-    ],
-)
-def test_history_visibility(content: dict[str, Any], expected: HistoryVisibility) -> None:
-    """What the event says; junk counts as the closest rule."""
-    assert history_visibility(state("m.room.history_visibility", content)) is expected
-
-
-def test_history_is_shared_by_default() -> None:
-    """A room without the event has shared history, as the spec says."""
-    assert history_visibility(None) is HistoryVisibility.SHARED
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot import rules
+from bot import facts, rules
 from bot.commands.parse import Words
 from bot.commands.replies import Form, person
 from bot.feeds.addresses import Shelf, public_shelf
@@ -82,12 +82,11 @@ class Verb:
 async def asker_of(db: Connection, room_id: RoomId, user_id: UserId, settings: Settings) -> Asker | None:
     """The member who asked, with their rights; None for whoever isn't joined by our state."""
     member = await rooms.state(db, room_id, "m.room.member", user_id)
-    if member is None or rules.membership(member.content) != "join":
+    if not facts.is_joined(member):
         return None
-    name = member.content.get("displayname")
     return Asker(
         user_id=user_id,
-        name=person(name if isinstance(name, str) else None, user_id),
+        name=person(facts.display_name(member), user_id),
         mod=rules.is_mod(user_id, await rooms.power(db, room_id)),
         admin=user_id in settings.matrix.admins,
     )

@@ -4,7 +4,7 @@ A personal address never stands in an answer: a job has it said in the direct ch
 recorded itself, `feed` means the rooms that the asker and the bot share.
 """
 
-from bot import rules
+from bot import facts
 from bot.commands import replies
 from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
@@ -58,7 +58,7 @@ async def _shares(asked: Asked, room: Room) -> bool:
     if not room.joined or await heirs.present(asked.db, room.room_id) != room.room_id:
         return False
     member = await rooms.state(asked.db, room.room_id, "m.room.member", asked.asker.user_id)
-    return member is not None and rules.membership(member.content) == "join"
+    return facts.is_joined(member)
 
 
 async def _send_address(asked: Asked, room_id: RoomId, *, renew: bool = False) -> None:

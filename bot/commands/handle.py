@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from bot import facts
 from bot.commands import replies
 from bot.commands.context import Action, Asked, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
 from bot.errors import GiveUp
-from bot.intake.mentions import name_in
 from bot.settings import Settings
 from bot.words import GOES_ON_ELSEWHERE
 from storage import heirs, jobs, rooms
@@ -111,7 +111,7 @@ class Commands:
         name = None
         if us in said.mentions:
             async with self._store.read() as db:
-                name = await name_in(db, said.room_id, us)
+                name = facts.display_name(await rooms.state(db, said.room_id, "m.room.member", us))
         return after_head(said.body, Heads(self._settings.commands.prefix, us, name)) or ""
 
     async def _answer(self, db: Connection, said: Said, text: str, step: _Step) -> str | None:

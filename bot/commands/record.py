@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from bot import rules
+from bot import facts
 from bot.commands import replies
 from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
@@ -41,7 +41,7 @@ async def _heir(asked: Asked) -> Room | None:
     if not asked.asker.mod:
         return None
     await heirs.let_in(asked.db, asked.room.room_id, asked.asker.user_id)
-    old = rules.predecessor(await rooms.state(asked.db, asked.room.room_id, "m.room.create"))
+    old = facts.predecessor(await rooms.state(asked.db, asked.room.room_id, "m.room.create"))
     if old is None:
         return None
     publishes = partial(asked.settings.may_publish, mod=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from bot.dialects import element, members, msc3888, redaction, sealed, text, voice
 from bot.dialects.events import Event, Reader
+from bot.dialects.fields import type_of
 from bot.recording.model import Rejected
 from storage.records import HeardEvent
 
@@ -40,8 +41,7 @@ READERS = _by_type()
 
 def read(heard: HeardEvent) -> Event | Rejected | None:
     """Return the first dialect's reading of the event, or None where it concerns none or was redacted. Never raises."""
-    kind = heard.event.get("type")
-    for dialect, reader in READERS.get(kind, ()) if isinstance(kind, str) else ():
+    for dialect, reader in READERS.get(type_of(heard.event), ()):
         event = reader(heard)
         if isinstance(event, Rejected):
             return replace(event, dialect=dialect)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from bot.recording.model import Rejected
-from storage.records import DeviceId, DurationMs, EventId, HeardEvent, Json, UserId
+from storage.records import DeviceId, DurationMs, EventId, HeardEvent, Json, RoomId, UserId
 
 MAX_ID = 255  # bytes in an id (Client-Server API, size limits); we count characters
 MAX_SEQUENCE = 100_000
@@ -63,6 +63,28 @@ def user_id(value: object) -> UserId | None:
 def device_id(value: object) -> DeviceId | None:
     found = text(value)
     return DeviceId(found) if found else None
+
+
+def type_of(event: Json) -> str:
+    """Return the event's type; an empty text where there is none."""
+    kind = event.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def sender_of(event: Json) -> UserId | None:
+    return user_id(event.get("sender"))
+
+
+def answers_for(answer: HeardEvent, room_id: RoomId, event_id: EventId) -> bool:
+    """Return whether the homeserver answered with the event that it was asked for. Some leave the room's id out."""
+    return answer.event_id == event_id and answer.event.get("room_id", room_id) == room_id
+
+
+def transaction_of(event: Json) -> str:
+    """Return the transaction id by which the event was sent, which a homeserver shows to its sender (Client-Server API,
+    `unsigned`); an empty text where there is none."""
+    transaction = mapping(event.get("unsigned")).get("transaction_id")
+    return transaction if isinstance(transaction, str) else ""
 
 
 def sequence(value: object) -> int | None:

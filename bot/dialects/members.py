@@ -1,10 +1,10 @@
 """Members' coming and going (Client-Server API, m.room.member). Pure."""
 
-from bot import rules
+from bot import facts
 from bot.dialects import fields
 from bot.dialects.events import MembershipChanged, Reader
 from bot.recording.model import Rejected
-from storage.records import HeardEvent
+from storage.records import HeardEvent, UserId
 
 MEMBER = "m.room.member"
 
@@ -17,7 +17,13 @@ def membership(heard: HeardEvent) -> MembershipChanged | Rejected | None:
     user = fields.user_id(key)
     if user is None:
         return Rejected("state_key")
-    return MembershipChanged(user, joined=rules.membership(heard.event.get("content")) == "join")
+    return MembershipChanged(user, joined=facts.membership(heard.event.get("content")) == "join")
+
+
+def change_of(heard: HeardEvent, user: UserId) -> MembershipChanged | None:
+    """Return the change of this user's membership, if the event is one."""
+    change = membership(heard) if fields.type_of(heard.event) == MEMBER else None
+    return change if isinstance(change, MembershipChanged) and change.user == user else None
 
 
 READERS: dict[str, Reader] = {MEMBER: membership}

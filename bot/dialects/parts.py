@@ -22,7 +22,7 @@ def info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected | 
     """
     event = heard.event
     content = event.get("content")
-    sender = fields.user_id(event.get("sender"))
+    sender = fields.sender_of(event)
     if not isinstance(content, Mapping):
         return Rejected("content")
     if heard.encrypted:
@@ -49,7 +49,7 @@ def info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected | 
 
 def chunk(heard: HeardEvent, content: Json, number: object) -> ChunkSent | Rejected:
     """A chunk, given what stands where its number should."""
-    sender = fields.user_id(heard.event.get("sender"))
+    sender = fields.sender_of(heard.event)
     if sender is None:
         return Rejected("sender")
     broadcast = fields.relation(heard, content)

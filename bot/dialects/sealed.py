@@ -17,7 +17,7 @@ def sealed(heard: HeardEvent) -> ChunkSealed | Rejected | None:
     broadcast = fields.relation(heard, content)
     if isinstance(broadcast, Rejected):
         return None
-    sender = fields.user_id(heard.event.get("sender"))
+    sender = fields.sender_of(heard.event)
     if sender is None:
         return Rejected("sender")
     session = heard.session_id or fields.text(content.get("session_id"))

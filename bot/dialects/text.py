@@ -16,7 +16,7 @@ def message(heard: HeardEvent) -> TextMessage | None:
     Edits are left out, whatever they say now: the words that were answered stand. Quotes are left out too: their plain
     body begins with `>` (Client-Server API, fallbacks for rich replies).
     """
-    content, sender = mapping(heard.event.get("content")), fields.user_id(heard.event.get("sender"))
+    content, sender = mapping(heard.event.get("content")), fields.sender_of(heard.event)
     body = content.get("body")
     if sender is None or "state_key" in heard.event or content.get("msgtype") != "m.text" or not isinstance(body, str):
         return None

@@ -21,7 +21,7 @@ def message(heard: HeardEvent) -> VoiceMessage | None:
         return None
     if heard.clear_relation or content.get("m.relates_to"):
         return None
-    sender, source = fields.user_id(heard.event.get("sender")), media.source(content)
+    sender, source = fields.sender_of(heard.event), media.source(content)
     if sender is None or isinstance(source, Rejected):
         return None
     return VoiceMessage(

@@ -4,7 +4,8 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules
+from bot import facts, rules
+from bot.dialects.state import CREATE, makes_a_space
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
@@ -26,8 +27,7 @@ async def invited(db: Connection, invite: Invite, now: datetime) -> None:
     room = known or rooms.new_room(invite.room_id, now)
     await rooms.save_room(db, replace(room, inviter=invite.inviter, direct=invite.direct))
     payload: dict[str, object] = {"room_id": invite.room_id, "inviter": invite.inviter}
-    created = (event for event in invite.stripped_state if event.get("type") == "m.room.create")
-    if any(rules.is_space(event.get("content")) for event in created):
+    if any(map(makes_a_space, invite.stripped_state)):
         payload[SPACE] = True
     await jobs.add(db, NewJob(JobKind.INVITE, invite.room_id, payload), now)
 
@@ -40,7 +40,7 @@ async def joined(
     await begin_anew(db, room_id, now)
     room = await rooms.room(db, room_id)
     assert room is not None
-    create = await rooms.state(db, room_id, "m.room.create")
+    create = await rooms.state(db, room_id, CREATE)
     if await leave_space(db, room_id, now):
         await rooms.save_room(db, replace(room, joined=True, recording_on=False, changed_at=now))
         return
@@ -59,7 +59,7 @@ async def joined(
         await jobs.hasten(db, JobKind.DIRECT, f"{room.inviter}|", now)
     if not direct:
         await jobs.add(db, NewJob(JobKind.COVER, room_id, {}), now)
-        old = rules.predecessor(create)
+        old = facts.predecessor(create)
         room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
     if not ours:
@@ -68,8 +68,8 @@ async def joined(
 
 async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
     """Has the bot leave, with the reason, where it finds itself in a space: an invite may not tell that it is one."""
-    create = await rooms.state(db, room_id, "m.room.create")
-    if create is None or not rules.is_space(create.content):
+    create = await rooms.state(db, room_id, CREATE)
+    if create is None or not facts.is_space(create.content):
         return False
     payload = {"room_id": room_id, "inviter": create.sender, SPACE: True}
     await jobs.add(db, NewJob(JobKind.INVITE, room_id, payload), now)

@@ -13,12 +13,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot import dialects, rules
+from bot import dialects, facts
+from bot.dialects.events import Event
+from bot.dialects.members import MEMBER, change_of
 from bot.dialects.redaction import judged
+from bot.dialects.state import kept_state, stands_at
 from bot.intake import missed, roomstate
 from bot.intake.piecewise import as_piece
 from bot.matrix.batch import RoomBatch
-from bot.recording.model import Redacted
+from bot.recording.model import Redacted, Rejected
 from storage import gaps, jobs, journal, replays, rooms
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, JobKind, NewJob, Position, Room, RoomId, TimelineGap, UserId
@@ -33,7 +36,8 @@ MOST_AT_ONCE = 20  # gaps of one room
 MOST_UNCLAIMED = 2_000
 MOST_BYTES_UNCLAIMED = 8_192  # characters of an event
 
-Wanted = Callable[[Connection, HeardEvent, TimelineGap], Awaitable[bool]]
+Wanted = Callable[[Connection, HeardEvent, Event | Rejected | None, TimelineGap], Awaitable[bool]]
+"""Whether to keep an event of a gap, given a dialect's reading of it."""
 
 
 async def without_what_was_heard(db: Connection, batch: RoomBatch) -> RoomBatch:
@@ -76,25 +80,22 @@ async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: dat
 
 
 def _own_join(batch: RoomBatch, us: UserId) -> EventId | None:
-    """The event by which the bot came, where it stands in front of the timeline."""
-    own = [event for event in batch.before if event.get("type") == "m.room.member" and event.get("state_key") == us]
-    event_id = own[-1].get("event_id") if own else None
-    is_in = bool(own) and rules.membership(own[-1].get("content")) == "join"
-    later = any(
-        heard.event.get("type") == "m.room.member" and heard.event.get("state_key") == us for heard in batch.timeline
-    )
-    return EventId(event_id) if is_in and not later and isinstance(event_id, str) else None
+    """Return the event by which the bot came, where it stands in front of the timeline."""
+    own = [event for event in batch.before if stands_at(event, MEMBER, us)]
+    member = kept_state(batch.room_id, own[-1]) if own else None
+    later = any(change_of(heard, us) for heard in batch.timeline)
+    return member.event_id if member is not None and facts.is_joined(member) and not later else None
 
 
 async def take_page(
     db: Connection,
     gap: TimelineGap,
     newest_first: Sequence[HeardEvent],
-    following: str | None,
+    next_cursor: str | None,
     now: datetime,
     wanted: Wanted,
 ) -> None:
-    """Writes down what is wanted of a page, and how far the walk has come. `following`: where the next page begins,
+    """Write down what is wanted of a page, and how far the walk has come. `next_cursor`: where the next page begins,
     None where there is none."""
     ids = [heard.event_id for heard in newest_first]
     met = gap.until_event in ids
@@ -109,24 +110,24 @@ async def take_page(
         if heard.event_id not in originals:
             continue
         async with as_piece(db, heard.room_id, heard.event_id):
-            if await wanted(db, heard, gap):
-                redaction = dialects.read(heard)
+            event = dialects.read(heard)
+            if await wanted(db, heard, event, gap):
                 # Which power its sender had then nobody can say: the gap may hide that too.
-                event = judged(heard.event, None) if isinstance(redaction, Redacted) else heard.event
-                said = replace(heard, event=event, history=True)
+                raw = judged(heard.event, None) if isinstance(event, Redacted) else heard.event
+                said = replace(heard, event=raw, history=True)
                 position = await journal.add(db, said, now, position=Position(place))
-                if position is not None and isinstance(redaction, Redacted):
-                    await roomstate.redact(db, heard.room_id, redaction, position, now)
+                if position is not None and isinstance(event, Redacted):
+                    await roomstate.redact(db, heard.room_id, event, position, now)
     gap = replace(gap, unclaimed=(await gaps.get(db, gap.id) or gap).unclaimed)
-    if met or following is None:
+    if met or next_cursor is None:
         await close(db, gap, now, whole=met or gap.until_event is None)
-    elif following in (gap.mark, gap.cursor):
+    elif next_cursor in (gap.mark, gap.cursor):
         log.warning("the history of a room goes in circles: room=%s", gap.room_id)
         await close(db, gap, now, whole=False)
     else:
         # Brent's way to find a circle: one cursor is remembered, later and later ones.
         mark = gap.cursor if gap.pages & (gap.pages - 1) == 0 else gap.mark
-        await gaps.save(db, replace(gap, cursor=following, mark=mark))
+        await gaps.save(db, replace(gap, cursor=next_cursor, mark=mark))
 
 
 async def claim(db: Connection, gap: TimelineGap, heard: HeardEvent) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import words
+from bot.dialects.fields import transaction_of
 from storage import heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
@@ -17,7 +18,6 @@ from storage.records import (
     HeardEvent,
     JobId,
     JobKind,
-    Json,
     NewJob,
     Position,
     Room,
@@ -96,9 +96,7 @@ def told_by_command(room: Room, position: Position) -> Room:
 async def _is_greeting(db: Connection, event: HeardEvent) -> bool:
     """Whether it came of a job that greets: a homeserver shows its sender the transaction (Client-Server API,
     `unsigned.transaction_id`)."""
-    unsigned: Json = event.event.get("unsigned") or {}
-    given = unsigned.get("transaction_id") if isinstance(unsigned, dict) else None
-    number = given.removeprefix(TRANSACTION) if isinstance(given, str) else ""
+    number = transaction_of(event.event).removeprefix(TRANSACTION)
     if not (number.isascii() and number.isdigit() and len(number) < len(str(1 << 63))):
         return False
     job = await jobs.job(db, JobId(int(number)))

@@ -14,16 +14,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from bot import rules, words
+from bot import facts, rules, words
+from bot.dialects.members import MEMBER
+from bot.dialects.state import CREATE, POWER_LEVELS, TOMBSTONE
 from bot.intake.greeting import greet
-from bot.intake.roomstate import TOMBSTONE
 from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import JobKind, NewJob, Room, RoomId, StateEvent, UserId, Visibility
 
 log = logging.getLogger(__name__)
 
-MADE_OF = frozenset({"m.room.create", TOMBSTONE, "m.room.power_levels", "m.room.member"})
+MADE_OF = frozenset({CREATE, TOMBSTONE, POWER_LEVELS, MEMBER})
 """Types of state that a line depends on."""
 
 Publishes = Callable[[UserId], bool]
@@ -32,8 +33,8 @@ Publishes = Callable[[UserId], bool]
 
 async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: Publishes, prefix: str) -> None:
     """Begins the lines whose last condition a change in this room has met. An heir that was greeted before is told."""
-    named = rules.predecessor(await rooms.state(db, room_id, "m.room.create"))
-    replacement = rules.replacement(await rooms.state(db, room_id, TOMBSTONE))
+    named = facts.predecessor(await rooms.state(db, room_id, CREATE))
+    replacement = facts.replacement(await rooms.state(db, room_id, TOMBSTONE))
     for old, new in ((named, room_id), (room_id, replacement)):
         heir = await succeed(db, old, new, now, publishes=publishes) if old and new else None
         if heir is not None:
@@ -114,10 +115,10 @@ async def _both_say_so(db: Connection, old: Room, new: Room) -> bool:
     """Whether the bot is in both, and each names the other by a user who may."""
     if not old.joined or not new.joined:
         return False
-    if rules.predecessor(await rooms.state(db, new.room_id, "m.room.create")) != old.room_id:
+    if facts.predecessor(await rooms.state(db, new.room_id, CREATE)) != old.room_id:
         return False
     tombstone = await _tombstone(db, old.room_id)
-    if tombstone is None or rules.replacement(tombstone) != new.room_id:
+    if tombstone is None or facts.replacement(tombstone) != new.room_id:
         return False
     return rules.may_send_state(tombstone.sender, TOMBSTONE, await rooms.power(db, old.room_id))
 
@@ -127,7 +128,7 @@ async def _tombstone(db: Connection, room_id: RoomId) -> StateEvent | None:
 
 
 async def _named_by(db: Connection, room_id: RoomId) -> RoomId | None:
-    return rules.replacement(await _tombstone(db, room_id))
+    return facts.replacement(await _tombstone(db, room_id))
 
 
 async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
@@ -136,9 +137,8 @@ async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
     By the state that is known now; of a room that the bot has left nothing is.
     """
     for room_id in where:
-        member = await rooms.state(db, room_id, "m.room.member", user)
-        joined = member is not None and rules.membership(member.content) == "join"
-        if not joined or not rules.is_mod(user, await rooms.power(db, room_id)):
+        member = await rooms.state(db, room_id, MEMBER, user)
+        if not facts.is_joined(member) or not rules.is_mod(user, await rooms.power(db, room_id)):
             return False
     return True
 

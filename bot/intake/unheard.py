@@ -1,14 +1,14 @@
-"""Broadcasts that somebody names and nobody heard begin: the homeserver is asked for them, by a job.
+"""Broadcasts that an event refers to and nobody heard begin: a job has them read from the homeserver.
 
-Anybody can name whatever they like, so there is a share for each sender and each room; who uses it up is left out
-without a trace.
+Anybody can refer to whatever they like, so there is a share for each sender and each room; what goes beyond it is left
+out without a trace.
 """
 
 from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 
 from bot import dialects
-from bot.intake import missed
+from bot.dialects.state import broadcast_of
 from storage import jobs, journal, rooms
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, JobKind, JobState, NewJob, RoomId, UserId
@@ -23,16 +23,16 @@ UNKNOWN = "unknown"
 """In the payload of a FOLLOW job: nobody heard of the broadcast but by a reference."""
 
 
-class Asking:
-    """What was asked of late, in memory: after a start everybody has their share again."""
+class UnheardBroadcasts:
+    """The requests of late, in memory: after a start everybody has their share again."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[tuple[RoomId, UserId | None], deque[datetime]] = OrderedDict()
+        self._requests: OrderedDict[tuple[RoomId, UserId | None], deque[datetime]] = OrderedDict()
 
-    async def ask(
+    async def ask_for(
         self, db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime, *, soon: bool
     ) -> None:
-        """Has an unknown broadcast of this sender read, if it may be one that is to be recorded; `soon`: in a moment,
+        """Have an unknown broadcast of this sender read, if it may be one that is to be recorded. `soon`: in a moment,
         for the next sync may bring it."""
         room = await rooms.room(db, room_id)
         if room is None or not room.joined or await self._is_known(db, room_id, broadcast, sender, now):
@@ -48,12 +48,13 @@ class Asking:
     async def _is_known(
         self, db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime
     ) -> bool:
-        """Heard before, named by the state that the bot found when it came, or asked for already."""
+        """Return whether it was heard before, is named by the state that the bot found when it came, or was asked for
+        already."""
         if await journal.position_of(db, broadcast) is not None:
             return True
         for kind in dialects.INFOS:
-            state = await rooms.state(db, room_id, kind, sender)
-            if state is not None and broadcast in (state.event_id, state.content.get(missed.BROADCAST)):
+            info = await rooms.state(db, room_id, kind, sender)
+            if info is not None and broadcast in (info.event_id, broadcast_of(info)):
                 return True
         job = await jobs.find(db, JobKind.FOLLOW, broadcast)
         if job is None:
@@ -63,14 +64,14 @@ class Asking:
     def _has_share(self, room_id: RoomId, sender: UserId, now: datetime) -> bool:
         shares = [((room_id, sender), SHARE_OF_A_SENDER), ((room_id, None), SHARE_OF_A_ROOM)]
         for whose, share in shares:
-            asked = self._asked.setdefault(whose, deque())
-            self._asked.move_to_end(whose)
-            while asked and now - asked[0] > WITHIN:
-                asked.popleft()
-            if len(asked) >= share:
+            requests = self._requests.setdefault(whose, deque())
+            self._requests.move_to_end(whose)
+            while requests and now - requests[0] > WITHIN:
+                requests.popleft()
+            if len(requests) >= share:
                 return False
         for whose, _ in shares:
-            self._asked[whose].append(now)
-        while len(self._asked) > MOST_REMEMBERED:
-            self._asked.popitem(last=False)
+            self._requests[whose].append(now)
+        while len(self._requests) > MOST_REMEMBERED:
+            self._requests.popitem(last=False)
         return True

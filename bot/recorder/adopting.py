@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import dialects, rules
+from bot import dialects, facts
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording.broadcast import machine
@@ -46,7 +46,7 @@ class Adopting:
         state = await rooms.state(db, placed[0].room_id, "m.room.history_visibility")
         # What was said before the bot came it can read only where newcomers may; of the rest that is not known.
         came_before = placed[0].position < backfill.BEFORE_ALL
-        visibility = rules.history_visibility(state) if came_before else HistoryVisibility.JOINED
+        visibility = facts.history_visibility(state) if came_before else HistoryVisibility.JOINED
         recording = replace(await self._begin(db, placed[0], started, visibility, public=False), past=True)
         outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
         await archive.save_recording(db, outcome.recording)

@@ -8,6 +8,7 @@ from bot import dialects, rules
 from bot.dialects.events import Event, MembershipChanged, TextMessage
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
+from bot.recording.broadcast.speakers import speaker_of
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,
@@ -88,11 +89,10 @@ class Hearing:
         self, db: Connection, heard: HeardEvent, event: BroadcastChanged | ChunkSent | ChunkSealed
     ) -> None:
         recording = await archive.recording_by_event(db, event.broadcast)
-        if recording is None or recording.room_id != heard.room_id:
-            log.info("not a followed broadcast: room=%s event=%s", heard.room_id, heard.event_id)
-            return
-        if recording.broadcaster != event.sender:  # the machine's own rule, but it would be given all chunks first
-            log.info("ignored: rule=foreign_sender recording=%s event=%s", recording.code, heard.event_id)
+        # The machine has this rule too, but it would be given all chunks first.
+        rule = speaker_of(recording).refusal(event.sender, heard.room_id) if recording else "not_followed"
+        if recording is None or rule is not None:
+            log.info("ignored: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
             return
         await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
         if isinstance(event, ChunkSealed):

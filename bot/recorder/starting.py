@@ -4,14 +4,14 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from bot import rules
+from bot import facts
 from bot.recorder.applying import Applying
 from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
 from bot.recording.policy import Limits
 from storage import archive, backfill, rooms
 from storage.database import Connection
-from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, StateEvent, Visibility
+from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, Visibility
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Starting:
             return
         if await archive.recording_by_event(db, heard.event_id) is not None:
             return
-        visibility = rules.history_visibility(await rooms.state(db, heard.room_id, "m.room.history_visibility"))
+        visibility = facts.history_visibility(await rooms.state(db, heard.room_id, "m.room.history_visibility"))
         public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
         recording = await self.begin(db, heard, event, visibility, public=public)
         await self._applying.effects(db, recording, machine.first_effects(recording, self._limits))
@@ -61,20 +61,9 @@ class Starting:
             position=heard.position,
             room_created=create.sent_at if create else None,
             history_visibility=visibility,
-            broadcaster_name=display_name(member),
+            broadcaster_name=facts.display_name(member),
             public=public,
             now=now,
         )
         await rooms.touch(db, heard.room_id, now)
         return await archive.add_recording(db, started)
-
-
-def display_name(member: StateEvent | None) -> str | None:
-    """A member's display name, as they wrote it: whoever kicks or bans them writes their m.room.member too."""
-    name = member.content.get("displayname") if member and member.sender == member.state_key else None
-    return storable(name) if isinstance(name, str) else None
-
-
-def storable(text: str) -> str:
-    """Without lone surrogates, which JSON can hold and no database."""
-    return text.encode("utf-8", "replace").decode()

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bot import facts
 from bot.errors import ConfigError
 from bot.feeds.titles import episode_title
 from bot.log import one_line
@@ -85,11 +86,10 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
 async def room_json(db: Connection, room: Room) -> dict[str, Any]:
     """A room, its policies, and what it takes."""
     name = await room_rows.state(db, room.room_id, "m.room.name")
-    given = name.content.get("name") if name else None
     line = await heirs.line(db, room.room_id)
     return {
         "room_id": room.room_id,
-        "name": given if isinstance(given, str) else None,
+        "name": facts.room_name(name),
         "joined": room.joined,
         "encrypted": room.encrypted,
         "direct": room.direct,

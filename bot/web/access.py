@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bot.facts import is_joined
 from bot.recording.ledger import fingerprint, lay_out
-from bot.rules import may_hear, membership
+from bot.rules import may_hear
 from storage.records import (
     Chunk,
     ChunkState,
@@ -59,7 +60,7 @@ class Claim:
         """Positions of the listener's joins, one for each room; None where they are not in. Listeners with the same
         positions hear the same."""
         members = (self.member, *self.before.values())
-        return tuple(member.position if member and _joined(member) else None for member in members)
+        return tuple(member.position if member and is_joined(member) else None for member in members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,7 @@ def _personal(claim: Claim, *, fresh: bool) -> Verdict:
     if not fresh:
         # The member may have been banned while the bot was away: old state opens nothing.
         return Verdict.LATER
-    return Verdict.OPEN if _joined(claim.member) and claim.room.joined else Verdict.CLOSED
-
-
-def _joined(member: StateEvent | None) -> bool:
-    return member is not None and membership(member.content) == "join"
+    return Verdict.OPEN if is_joined(claim.member) and claim.room.joined else Verdict.CLOSED
 
 
 def may_hear_recording(access: Access, recording: Recording) -> bool:

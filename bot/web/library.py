@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from bot import facts
 from bot.feeds import mxids
 from bot.feeds.catalog import Face, Published
 from bot.feeds.text import clean_text
@@ -114,20 +115,20 @@ def _key(access: Access) -> tuple[object, ...]:
 
 
 async def _face(db: Connection, access: Access) -> Face:
-    name = await _text(db, access, "m.room.name", "name")
+    room_id = access.room.room_id
+    name = await _shown(db, access, facts.room_name(await rooms.state(db, room_id, "m.room.name")))
+    topic = await _shown(db, access, facts.topic(await rooms.state(db, room_id, "m.room.topic")))
     first = None
     if channel_title(name, None) == NAMELESS_ROOM:
         # The first of those that this access reaches: an earlier speaker's name is not public with the room.
         async for recording, _ in episodes.listed(db, access):
             first = recording.broadcaster_name
-    return Face(name, await _text(db, access, "m.room.topic", "topic"), first)
+    return Face(name, topic, first)
 
 
-async def _text(db: Connection, access: Access, kind: str, key: str) -> str | None:
-    """Read a text from the room's state, with user ids masked; None where there is none."""
-    event = await rooms.state(db, access.room.room_id, kind)
-    text = event.content.get(key) if event else None
-    if not isinstance(text, str):
+async def _shown(db: Connection, access: Access, text: str | None) -> str | None:
+    """Return a text of the room's state with user ids masked; None where nothing is left."""
+    if text is None:
         return None
     servers = await rooms.servers(db, rooms_of(access)) if mxids.may_hold(text) else ()
     return clean_text(text, servers) or None

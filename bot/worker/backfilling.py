@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, Self
 
-from bot import words
-from bot.dialects.fields import sent_at
+from bot import dialects, words
 from bot.errors import GiveUp, TryLater
+from bot.recording.model import BroadcastStarted
 from bot.worker.asking import ask_anew
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
@@ -108,20 +108,22 @@ class Backfilling:
         """Takes over what it finds, newest first, until the beginning or `since`."""
         async for page in self._past.pages(progress.room_id, progress.cursor):
             for started in page.started:
-                if progress.is_before(sent_at(started.event)):
+                event = dialects.read(started)
+                if not isinstance(event, BroadcastStarted):
+                    continue
+                if progress.is_before(event.sent_at):
                     return await self._note(job, replace(progress, walked=True))
-                progress = await self._take_over(job, progress, started)
+                progress = await self._take_over(job, progress, started, event.sender)
             progress = await self._note(job, replace(progress, cursor=page.cursor))
         return await self._note(job, replace(progress, walked=True))
 
-    async def _take_over(self, job: Job, progress: Progress, started: HeardEvent) -> Progress:
+    async def _take_over(self, job: Job, progress: Progress, started: HeardEvent, sender: UserId) -> Progress:
         async with self._store.read() as db:
             known = await archive.recording_by_event(db, started.event_id)
         if known is not None:
             await self._read_anew(known)
             again = started.event_id in progress.adopted  # the page is walked anew after a stop
             return progress if again else replace(progress, known=progress.known + 1)
-        sender = UserId(str(started.event.get("sender")))
         pages = [page async for page in self._past.related(progress.room_id, started.event_id, sender)]
         related = [heard for page in pages for heard in page][:MOST_PARTS]
         async with self._store.write() as db:

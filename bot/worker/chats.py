@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
-from bot import rules
+from bot import facts, rules
 from bot.errors import GiveUp, TryLater
 from bot.intake.roomstate import state_of
 from bot.matrix.sending import Sending
 from storage import jobs, rooms
-from storage.records import Job, Json, Position, RoomId, StateEvent, UserId
+from storage.records import Job, Position, RoomId, StateEvent, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Chats:
             return False
         found = [one for one in (state_of(chat, event, Position(0)) for event in state) if one is not None]
         members = [one for one in found if one.type == "m.room.member"]
-        return are_alone(members, user_id, self._us) and not is_open(state)
+        return are_alone(members, user_id, self._us) and not rules.is_open(state)
 
     async def _known(self, user_id: UserId) -> Known | None:
         async with self._store.read() as db:
@@ -87,7 +87,7 @@ class Chats:
         if made is None:
             return None
         joined = room is not None and room.joined
-        membership = rules.membership(member.content) if member and joined else None
+        membership = facts.membership(member.content) if member and joined else None
         return Known(*made, membership, gone=not joined and self._clock() - made[1] > HEARD_OF_AFTER)
 
     async def _check_invite(self, known: Known, user_id: UserId, job: Job) -> None:
@@ -131,16 +131,8 @@ class Chats:
 
 def are_alone(members: Sequence[StateEvent], user_id: UserId, us: UserId) -> bool:
     """Whether a room with these members has these two in it, and nobody else joined, invited or knocking."""
-    joined = {one.state_key for one in members if rules.membership(one.content) == "join"}
+    joined = {member.state_key for member in members if facts.is_joined(member)}
     return joined == {user_id, us} and rules.nobody_else(members, joined)
-
-
-def is_open(state: Sequence[Json]) -> bool:
-    """Whether a room with this state lets somebody in, or read along, unasked."""
-    said = {event.get("type"): event.get("content") for event in state if event.get("state_key") == ""}
-    rule, history = said.get("m.room.join_rules"), said.get("m.room.history_visibility")
-    asks = not isinstance(rule, dict) or rule.get("join_rule", "invite") in ("invite", "private", "knock")
-    return not asks or (isinstance(history, dict) and history.get("history_visibility") == "world_readable")
 
 
 def _was_asked(job: Job) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from bot import words
+from bot import facts, words
 from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.plan import Piece, Sound
 from bot.audio.tags import EpisodeTags
@@ -162,11 +162,11 @@ class Finishing:
         ledger = await asyncio.to_thread(ledgers.lay_out, recording, chunks)
         if not ledger.sounds:
             return None  # the last sound was redacted before it was joined: what there was of an episode went with it
-        given = name.content.get("name") if name else None
+        room_name = facts.room_name(name)
         marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
         return Subject(
             room=room,
-            room_name=clean_line(given, servers=servers) if isinstance(given, str) else None,
+            room_name=None if room_name is None else clean_line(room_name, servers=servers),
             recording=recording,
             ledger=ledger,
             episode=episode,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from bot import rules, words
+from bot import facts, rules, words
 from bot.errors import GiveUp, TryLater
 from bot.intake import greeting
 from bot.intake.arrival import SPACE
@@ -128,7 +128,7 @@ class Outbox:
         async with self._store.read() as db:
             listener = await rooms.listener(db, room_id, user_id)
             member = await rooms.state(db, await heirs.present(db, room_id), "m.room.member", user_id)
-        if listener is None or member is None or rules.membership(member.content) != "join":
+        if listener is None or not facts.is_joined(member):
             raise GiveUp("the user is not in that room any more", reason="not_a_member", room=room_id)
         return listener
 
@@ -137,9 +137,9 @@ class Outbox:
         async with self._store.read() as db:
             name = await rooms.state(db, await heirs.present(db, listener.room_id), "m.room.name")
         feed, page = self._addresses(listener.room_id, listener.user_id, generation)
-        given = name.content.get("name") if name else None
-        named = given if isinstance(given, str) and given else "a room"
-        return words.direct_address(room_name=named, feed=feed, page=page, prefix=self._prefix)
+        return words.direct_address(
+            room_name=facts.room_name(name) or "a room", feed=feed, page=page, prefix=self._prefix
+        )
 
 
 def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:

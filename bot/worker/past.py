@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from bot import dialects
+from bot.dialects.fields import sender_of
 from bot.matrix.session import Session
 from bot.matrix.wire import Refused
 from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent
@@ -49,7 +50,7 @@ class Past:
         """What is of a broadcast and its speaker's, oldest first, in pages, decrypted where it can be. Whatever else
         refers to it is read past: strangers displace nothing."""
         async for events in self._session.history.relations(room_id, started):
-            theirs = [event for event in events if event.get("sender") == sender]
+            theirs = [event for event in events if sender_of(event) == sender]
             heard = await self._session.keys.hear_all(room_id, theirs, history=True)
             yield await _parts(heard, started, sender)
 

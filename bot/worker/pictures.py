@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from bot import facts
 from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import GiveUp, TryLater
 from bot.feeds import titles
@@ -66,13 +67,10 @@ class Pictures:
         """The avatar's address and the name that is drawn without one."""
         async with self._store.read() as db:
             avatar = await rooms.state(db, room_id, "m.room.avatar")
-            named = await rooms.state(db, room_id, "m.room.name")
+            name = await rooms.state(db, room_id, "m.room.name")
             servers = await rooms.servers(db, [room_id])
-        url = avatar.content.get("url") if avatar else None
-        name = named.content.get("name") if named else None
         # Nobody's name stands on the picture of a nameless room: it may be shown to the public.
-        title = titles.channel_title(name if isinstance(name, str) else None, None, servers)
-        return (url if isinstance(url, str) and url else None), title
+        return facts.avatar(avatar), titles.channel_title(facts.room_name(name), None, servers)
 
     async def _make(self, room_id: RoomId, avatar: str | None, name: str) -> BlobKey:
         async with self._store.read() as db:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from bot.dialects.fields import answers_for
+from bot.dialects.redaction import obeyed
 from bot.errors import TryLater
-from bot.worker.rereading import redaction_of
 from storage import journal
 from storage.records import EventId, HeardEvent, Job, RoomId
 from storage.store import Store
@@ -38,9 +39,9 @@ class Redactions:
     async def __call__(self, job: Job) -> None:
         room_id, event_id = RoomId(job.payload["room_id"]), EventId(job.subject)
         event = await self._past.event(room_id, event_id)
-        if event.event_id != event_id or event.event.get("room_id", room_id) != room_id:
+        if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
-        redaction = redaction_of(event)
+        redaction = obeyed(event)
         if redaction is not None:
             async with self._store.write() as db:
                 await journal.retell(db, redaction, self._clock())

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Protocol
 
 from bot import dialects
-from bot.dialects.redaction import MAY
+from bot.dialects.fields import answers_for, type_of
+from bot.dialects.redaction import obeyed
 from bot.errors import GiveUp, TryLater
-from bot.intake import unheard as asking
+from bot.intake.unheard import UNKNOWN
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.asking import lacks_source
 from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms
@@ -25,7 +26,6 @@ from storage.records import (
     HeardEvent,
     Job,
     JobKind,
-    Json,
     NewJob,
     Recording,
     RecordingState,
@@ -85,14 +85,14 @@ class Rereading:
         if recording is None and await self._stands_in_a_gap(room_id):
             raise TryLater("a gap in the room is read first", after_s=1, at_most_s=5, room=room_id, event=broadcast)
         started = await self._read(room_id, broadcast)
-        redaction = redaction_of(started)
+        redaction = obeyed(started)
         if redaction is not None:
             await self._tell([redaction])
             return
         event = dialects.read(started)
         if not isinstance(event, BroadcastStarted) or event.sender != job.payload["sender"]:
             raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
-        anew = recording is None and asking.UNKNOWN in job.payload
+        anew = recording is None and UNKNOWN in job.payload
         if anew and not await self._began_here(room_id, event):
             log.info("not followed: it began before the bot came: room=%s event=%s", room_id, broadcast)
             return
@@ -118,7 +118,7 @@ class Rereading:
 
     async def _tell_newest(self, started: HeardEvent, event: BroadcastStarted, related: set[EventId]) -> int:
         """What the room's state says last of its speaker: that this broadcast stopped, or that another one began."""
-        newest = await self._past.newest_info(started.room_id, str(started.event["type"]), event.sender)
+        newest = await self._past.newest_info(started.room_id, type_of(started.event), event.sender)
         read = dialects.read(newest) if newest is not None else None
         if newest is None or newest.event_id in related:
             return 0
@@ -130,7 +130,7 @@ class Rereading:
         if isinstance(read, BroadcastStarted) and read.sender == event.sender and newest.event_id.startswith("$"):
             async with self._store.write() as db:
                 if await journal.position_of(db, newest.event_id) is None:
-                    payload = {"room_id": started.room_id, "sender": event.sender, asking.UNKNOWN: True}
+                    payload = {"room_id": started.room_id, "sender": event.sender, UNKNOWN: True}
                     await jobs.add(db, NewJob(JobKind.FOLLOW, newest.event_id, payload), self._clock())
         return 0
 
@@ -191,7 +191,7 @@ class Rereading:
     async def _read(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """One event as it is now. Raises TryLater, GiveUp."""
         event = await self._past.event(room_id, event_id)
-        if event.event_id != event_id or event.event.get("room_id", room_id) != room_id:
+        if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
         return event
 
@@ -206,7 +206,7 @@ class Rereading:
         ]
         for chunk in [one for one in looked_for if one.state is not ChunkState.REDACTED][:MOST_LOOKED_FOR]:
             try:
-                redaction = redaction_of(await self._read(room_id, chunk.event_id))
+                redaction = obeyed(await self._read(room_id, chunk.event_id))
             except GiveUp as error:  # it may not be shown to us, which says nothing of the chunk
                 log.info("a chunk can't be read anew: room=%s event=%s (%s)", room_id, chunk.event_id, error.reason)
                 continue
@@ -219,23 +219,6 @@ class Rereading:
             async with self._store.write() as db:
                 for event in await replays.originals(db, events[start : start + AT_ONCE], self._clock()):
                     await journal.retell(db, event, self._clock(), behind_all=anew)
-
-
-def redaction_of(heard: HeardEvent) -> HeardEvent | None:
-    """The redaction of an event that the homeserver shows without its content (Client-Server API, redactions); None
-    where it has some. It is a name of ours: what was heard of the true one, or not, changes nothing."""
-    event = heard.event
-    unsigned = event.get("unsigned")
-    because = unsigned.get("redacted_because") if isinstance(unsigned, dict) else None
-    if because is None and event.get("content") != {}:
-        return None
-    said: Json = {
-        "type": "m.room.redaction",
-        "sender": because.get("sender") if isinstance(because, dict) else event.get("sender"),
-        "redacts": heard.event_id,
-        MAY: True,  # the homeserver has obeyed it
-    }
-    return HeardEvent(heard.room_id, EventId(f"redaction:{heard.event_id}"), said, history=True)
 
 
 async def _is_overtaken(db: Connection, room_id: RoomId, event: BroadcastStarted) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import rules, words
+from bot import facts, words
 from bot.intake.shares import AT_ONCE
 from bot.matrix.batch import Invite, SyncBatch
 from storage import archive, jobs, journal, rooms
@@ -150,7 +150,7 @@ async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(
     assert power is not None
     assert MALLORY not in power.content["users"]
     assert mallory is not None
-    assert rules.membership(mallory.content) == "ban"
+    assert facts.membership(mallory.content) == "ban"
     assert name is not None
 
 

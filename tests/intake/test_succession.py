@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import rules
+from bot import facts
 from bot.intake import greeting
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from storage import archive, heirs, journal, rooms, tables
@@ -327,7 +327,7 @@ async def test_a_redaction_of_the_tombstone_by_a_user_who_may_not_is_asked_about
     async with stage.store.read() as db:
         kept = await rooms.state(db, ROOM, TOMBSTONE)
     assert kept is not None
-    assert rules.replacement(kept) is None
+    assert facts.replacement(kept) is None
 
 
 async def pend(stage: Shell) -> None:

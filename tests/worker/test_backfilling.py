@@ -28,6 +28,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.clock import Clock
+from tests.world import ALICE, INFO
 
 ROOM = RoomId("!r:hs")
 
@@ -59,7 +60,8 @@ class History:
 
 
 def heard(event_id: str) -> HeardEvent:
-    return HeardEvent(ROOM, EventId(event_id), {"origin_server_ts": 0})
+    event = {"type": INFO, "sender": ALICE, "state_key": ALICE, "content": {"state": "started"}, "origin_server_ts": 0}
+    return HeardEvent(ROOM, EventId(event_id), event)
 
 
 class Adopter:

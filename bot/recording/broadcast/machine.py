@@ -36,6 +36,7 @@ from datetime import datetime
 
 from bot.recording import chunks as on_chunks
 from bot.recording.broadcast import orphans
+from bot.recording.broadcast.speakers import speaker_of
 from bot.recording.model import (
     Ask,
     BroadcastChanged,
@@ -181,7 +182,7 @@ def _refusal(it: Outcome, event: RecordingEvent) -> str | None:
 
 
 def _foreign(it: Outcome, sender: UserId) -> str | None:
-    return None if sender == it.recording.broadcaster else "foreign_sender"
+    return speaker_of(it.recording).refusal(sender, it.recording.room_id)
 
 
 def _told(

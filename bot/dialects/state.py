@@ -1,0 +1,107 @@
+"""Room state: from a raw event to the little of it that is kept. Pure."""
+
+from bot import dialects, facts
+from bot.dialects import fields
+from bot.dialects.members import MEMBER
+from bot.recording.model import BroadcastChanged, BroadcastStarted
+from storage.records import EventId, HeardEvent, Json, Position, RoomId, StateEvent, UserId
+
+CREATE = "m.room.create"
+POWER_LEVELS = "m.room.power_levels"
+ENCRYPTION = "m.room.encryption"
+NAME = "m.room.name"
+AVATAR = "m.room.avatar"
+TOMBSTONE = "m.room.tombstone"
+KEPT = frozenset(
+    {
+        CREATE,
+        POWER_LEVELS,
+        ENCRYPTION,
+        NAME,
+        AVATAR,
+        TOMBSTONE,
+        MEMBER,
+        "m.room.history_visibility",
+        *dialects.INFOS,
+    }
+)
+"""Types of state that are kept."""
+TEXTS = {
+    NAME: ("name",),
+    AVATAR: ("url",),
+    TOMBSTONE: ("replacement_room",),
+    MEMBER: ("membership", "displayname"),
+}
+"""Types of which some texts are kept, and nothing else."""
+TEXT_CHARACTERS = 2000
+"""The longest text that is kept, more than is ever shown: an event may hold 65,536 bytes, a room 10,000 members."""
+BROADCAST = "broadcast"
+"""In the content that is kept of an info event, and all of it: the broadcast that the event is about."""
+UNPLACED = Position(0)
+
+
+def is_kept(heard: HeardEvent) -> bool:
+    """Return whether the event is state of a kept type, and no forgery out of an encrypted payload."""
+    return fields.type_of(heard.event) in KEPT and isinstance(heard.event.get("state_key"), str) and not heard.encrypted
+
+
+def stands_at(event: Json, kind: str, key: str = "") -> bool:
+    """Return whether a raw event is state of this type under this key."""
+    return event.get("type") == kind and event.get("state_key") == key
+
+
+def makes_a_space(event: Json) -> bool:
+    """Return whether a raw event is the creation of a space."""
+    return fields.type_of(event) == CREATE and facts.is_space(event.get("content"))
+
+
+def kept_state(room_id: RoomId, event: Json, at: Position = UNPLACED) -> StateEvent | None:
+    """Read a raw state event of a kept type; None for another one, and for one that makes no sense."""
+    kind, key, sender, content = (event.get(name) for name in ("type", "state_key", "sender", "content"))
+    if kind not in KEPT or not isinstance(key, str) or not isinstance(sender, str):
+        return None
+    if not isinstance(content, dict) or max(len(key), len(sender)) > fields.MAX_ID:
+        return None
+    if kind in dialects.INFOS:
+        if key != sender:
+            return None  # one for each user, whatever somebody else sends
+        broadcast = _broadcast(room_id, event)
+        content = {BROADCAST: broadcast} if broadcast else {}
+    if kind in TEXTS:
+        content = {name: short_text(content[name]) for name in TEXTS[kind] if name in content}
+    event_id = event.get("event_id")
+    return StateEvent(
+        room_id=room_id,
+        type=kind,
+        state_key=key,
+        sender=UserId(sender),
+        content=content,
+        position=at,
+        event_id=EventId(event_id) if isinstance(event_id, str) and len(event_id) <= fields.MAX_ID else None,
+        sent_at=fields.sent_at(event),
+    )
+
+
+def broadcast_of(info: StateEvent) -> EventId | None:
+    """Return the broadcast that a kept info event is about."""
+    broadcast = info.content.get(BROADCAST)
+    return EventId(broadcast) if isinstance(broadcast, str) else None
+
+
+def short_text(value: object) -> str | None:
+    """Return the beginning of a text; None for anything else."""
+    return value[:TEXT_CHARACTERS] if isinstance(value, str) else None
+
+
+def _broadcast(room_id: RoomId, event: Json) -> EventId | None:
+    """Return the broadcast that an info event is about; None for one that is redacted or not valid."""
+    event_id = event.get("event_id")
+    if not isinstance(event_id, str):
+        return None
+    match dialects.read(HeardEvent(room_id, EventId(event_id), event)):
+        case BroadcastStarted():
+            return EventId(event_id)
+        case BroadcastChanged(broadcast=broadcast):
+            return broadcast
+        case _:
+            return None

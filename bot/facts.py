@@ -1,0 +1,82 @@
+"""Facts of a room, read from its raw state as the spec says them. Pure.
+
+Whatever can't be read is no fact: junk names nothing, and lets nobody in.
+"""
+
+from collections.abc import Mapping
+
+from storage.records import HistoryVisibility, RoomId, StateEvent
+
+
+def membership(content: object) -> str | None:
+    """Return the membership that the content of an m.room.member event holds."""
+    return _text(content, "membership")
+
+
+def is_joined(member: StateEvent | None) -> bool:
+    """Return whether the user of this m.room.member event is in the room; without an event nobody is."""
+    return member is not None and membership(member.content) == "join"
+
+
+def display_name(member: StateEvent | None) -> str | None:
+    """Return the display name that a member chose. One who was kicked or banned has none: somebody else wrote it."""
+    if member is None or member.sender != member.state_key:
+        return None
+    name = _text(member.content, "displayname")
+    # JSON can hold a lone surrogate, no database can.
+    return None if name is None else name.encode("utf-8", "replace").decode()
+
+
+def room_name(name: StateEvent | None) -> str | None:
+    """Return the name that an m.room.name event gives, as it came."""
+    return _text(name.content, "name") if name else None
+
+
+def topic(topic: StateEvent | None) -> str | None:
+    """Return the text that an m.room.topic event gives, as it came."""
+    return _text(topic.content, "topic") if topic else None
+
+
+def avatar(avatar: StateEvent | None) -> str | None:
+    """Return the address of the picture that an m.room.avatar event gives, unchecked; None for an empty one."""
+    return (_text(avatar.content, "url") if avatar else None) or None
+
+
+def history_visibility(state: StateEvent | None) -> HistoryVisibility:
+    """Return the visibility that an m.room.history_visibility event sets: `shared` without one (the spec's default),
+    `joined` for junk."""
+    if state is None:
+        return HistoryVisibility.SHARED
+    said = _text(state.content, "history_visibility")
+    known = {visibility.value: visibility for visibility in HistoryVisibility}
+    return HistoryVisibility.JOINED if said is None else known.get(said, HistoryVisibility.JOINED)
+
+
+def is_space(create: object) -> bool:
+    """Return whether an m.room.create event of this content makes a space (Client-Server API, spaces)."""
+    return _text(create, "type") == "m.space"
+
+
+def predecessor(create: StateEvent | None) -> RoomId | None:
+    """Return the room that an m.room.create event names as replaced (Client-Server API, room upgrades).
+
+    Anybody can make a room that names any other.
+    """
+    return _room_id(create.content.get("predecessor"), "room_id") if create else None
+
+
+def replacement(tombstone: StateEvent | None) -> RoomId | None:
+    """Return the room that an m.room.tombstone event names as its replacement (Client-Server API, room upgrades); None
+    for one that was redacted or is empty."""
+    return _room_id(tombstone.content, "replacement_room") if tombstone else None
+
+
+def _room_id(content: object, key: str) -> RoomId | None:
+    room_id = _text(content, key)
+    # A lone surrogate, which JSON can hold and no database, is not printable.
+    return RoomId(room_id) if room_id is not None and room_id.isprintable() else None
+
+
+def _text(content: object, key: str) -> str | None:
+    text = content.get(key) if isinstance(content, Mapping) else None
+    return text if isinstance(text, str) else None

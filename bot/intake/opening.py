@@ -1,0 +1,46 @@
+"""Encrypted events that were kept until their key came."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from bot import dialects
+from bot.dialects.events import TextMessage
+from bot.dialects.redaction import emptied
+from bot.intake.piecewise import Part
+from storage import journal, replays
+from storage.database import Connection
+from storage.records import HeardEvent
+
+log = logging.getLogger(__name__)
+
+TRIED_AT_ONCE = 50  # events before others have their turn
+
+Decrypt = Callable[[HeardEvent], HeardEvent | None]
+"""The event that a kept wrapper holds; None while its key is not there."""
+
+
+async def open_sealed(
+    db: Connection, sealed: Sequence[HeardEvent], decrypt: Decrypt, now: datetime, part: Part
+) -> None:
+    """Queue those events for handling that can be decrypted by now, at their original positions."""
+    for number, heard in enumerate(sealed):
+        opened = decrypt(heard)
+        if opened is not None:
+            async with part(db, heard.room_id, heard.event_id):
+                original = await replays.originals(db, [opened], now)
+                await journal.unseal(db, _without_words(opened, copy=not original))
+            log.info("a key came: room=%s event=%s", heard.room_id, heard.event_id)
+        elif number % TRIED_AT_ONCE == TRIED_AT_ONCE - 1:
+            await asyncio.sleep(0)
+
+
+def _without_words(opened: HeardEvent, *, copy: bool) -> HeardEvent:
+    """Empty an opened event that is a copy, or is not about a broadcast after all.
+
+    Its words are nobody's business, least of all a command's, which would be carried out long after it was said.
+    """
+    if not copy and not isinstance(dialects.read(opened), TextMessage | None):
+        return opened
+    return emptied(opened)

@@ -1,0 +1,121 @@
+"""Which of the events that were heard are kept: what recordings need, departures, and commands.
+
+An event that can't be read is kept as its wrapper, and only where it may belong to a broadcast.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from bot import dialects, facts, words
+from bot.dialects.events import Event, MembershipChanged, TextMessage
+from bot.intake import gapwalk
+from bot.intake.claims import UNKNOWN, Claims
+from bot.intake.shares import Share, Shares
+from bot.intake.unheard import UnheardBroadcasts
+from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Rejected, VoiceMessage
+from storage import archive, jobs, journal, orphans, rooms
+from storage.database import Connection
+from storage.records import EventId, HeardEvent, JobKind, NewJob, TimelineGap, UserId
+
+log = logging.getLogger(__name__)
+
+IsCommand = Callable[[str, str | None], bool]
+"""Whether a message's body is a command, given the bot's display name where the message mentions the bot."""
+
+
+class Selection:
+    """The choice of what is kept, batch after batch. A command counts against its sender's share of answers here, and
+    an unknown broadcast that an event refers to is asked for."""
+
+    def __init__(self, us: UserId, is_command: IsCommand, clock: Callable[[], datetime]) -> None:
+        self._us = us
+        self._is_command = is_command
+        self._clock = clock
+        self._claims = Claims(clock())
+        self._shares = Shares()
+        self._unheard = UnheardBroadcasts()
+
+    def begin(self) -> None:
+        """Begin a batch. It is one transaction: what is looked up stays true in it."""
+        self._claims = Claims(self._clock())
+
+    def end(self) -> None:
+        """Log what was left out of the batch."""
+        self._claims.log()
+
+    async def wants(
+        self, db: Connection, heard: HeardEvent, event: Event | Rejected | None, gap: TimelineGap | None = None
+    ) -> bool:
+        """Return whether to keep an event, given a dialect's reading of it. With `gap` it was found in that gap of the
+        timeline, and what it refers to may stand there too."""
+        match event:
+            case None:
+                return False
+            case Rejected(dialect=dialect, rule=rule):
+                log.info("rejected: dialect=%s rule=%s room=%s event=%s", dialect, rule, heard.room_id, heard.event_id)
+                return False
+            case TextMessage():
+                return await self._asks(db, heard, event) and await self._has_share(db, heard, event)
+            case MembershipChanged():
+                return not event.joined
+            case VoiceMessage():
+                return await orphans.wanted(db, heard.room_id, event.sender, dialects.INFOS)
+            case ChunkSent() | ChunkSealed():
+                return await self._holds(db, heard, event, gap)
+            case BroadcastChanged() if not await _is_known(db, event.broadcast):
+                await self._ask_for(db, heard, event, gap)
+        return True
+
+    async def _holds(
+        self, db: Connection, heard: HeardEvent, chunk: ChunkSent | ChunkSealed, gap: TimelineGap | None
+    ) -> bool:
+        """Return whether the chunk may belong to the broadcast that it names."""
+        rule = await self._claims.refusal(db, heard.room_id, chunk)
+        if rule == UNKNOWN:
+            around = gap or await gapwalk.holding(db, heard.room_id, self._clock())
+            if around is not None and await gapwalk.claim(db, around, heard):
+                return True
+            await self._ask_for(db, heard, chunk, gap)
+        if rule is not None:
+            self._claims.leave_out(heard.room_id, rule)
+        return rule is None
+
+    async def _ask_for(
+        self,
+        db: Connection,
+        heard: HeardEvent,
+        event: BroadcastChanged | ChunkSent | ChunkSealed,
+        gap: TimelineGap | None,
+    ) -> None:
+        now = self._clock()
+        await self._unheard.ask_for(db, heard.room_id, event.broadcast, event.sender, now, soon=gap is None)
+
+    async def _asks(self, db: Connection, heard: HeardEvent, message: TextMessage) -> bool:
+        """Return whether the message is a command."""
+        own = None
+        if self._us in message.mentions:
+            own = await rooms.state(db, heard.room_id, "m.room.member", self._us)
+        return self._is_command(message.body, facts.display_name(own))
+
+    async def _has_share(self, db: Connection, heard: HeardEvent, command: TextMessage) -> bool:
+        """Return whether the command is within its sender's share of answers. Who exceeds it is told so once."""
+        now = self._clock()
+        share = self._shares.take(command.sender, heard.event_id, now)
+        if share is Share.EXCEEDED:
+            payload = {
+                "room_id": heard.room_id,
+                "body": words.ASKED_TOO_MUCH,
+                "reply_to": heard.event_id,
+                "thread": command.thread,
+            }
+            notice = NewJob(JobKind.NOTICE, f"share:{heard.event_id}", payload, once=True)
+            await jobs.add(db, notice, now)
+        return share is Share.LEFT
+
+
+async def _is_known(db: Connection, broadcast: EventId) -> bool:
+    """Return whether the started event of a broadcast was heard."""
+    if await archive.recording_by_event(db, broadcast) is not None:
+        return True
+    return await journal.position_of(db, broadcast) is not None

@@ -1,0 +1,99 @@
+"""A room's timeline, event by event: what is kept goes into the journal, state into tables of our own."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bot import dialects, facts, rules
+from bot.dialects.events import MembershipChanged
+from bot.dialects.fields import sender_of, type_of
+from bot.dialects.members import change_of
+from bot.dialects.redaction import judged
+from bot.dialects.state import is_kept
+from bot.intake import greeting, roomstate
+from bot.intake.piecewise import Part
+from bot.intake.selection import Selection
+from bot.matrix.batch import RoomBatch
+from bot.recording.model import Redacted
+from storage import journal, replays, rooms
+from storage.database import Connection
+from storage.records import EventId, HeardEvent, UserId
+
+log = logging.getLogger(__name__)
+
+HEARD_AT_ONCE = 50  # events before others have their turn
+
+
+async def before_us(db: Connection, batch: RoomBatch, us: UserId) -> frozenset[EventId]:
+    """Return what the timeline of a room that is being joined holds from before.
+
+    It was said to nobody who records, so only its state counts (a broadcast among it is found by a search of the
+    history).
+    """
+    known = await rooms.state(db, batch.room_id, "m.room.member", us)
+    was_in = facts.is_joined(known)
+    for index in range(len(batch.timeline) - 1, -1, -1):
+        change = change_of(batch.timeline[index], us)
+        if change is None or not change.joined:
+            continue
+        again = known is not None and known.event_id == batch.timeline[index].event_id  # a room just joined comes twice
+        if again or not was_in:
+            return frozenset(earlier.event_id for earlier in batch.timeline[:index])
+    # Out before and out after it (a ban was lifted): what was said meanwhile is none of the bot's business.
+    unheard = () if batch.joined or was_in else batch.timeline
+    return frozenset(heard.event_id for heard in unheard)
+
+
+class TimelineReader:
+    """The reader of all rooms' timelines."""
+
+    def __init__(self, us: UserId, selection: Selection) -> None:
+        self._us = us
+        self._selection = selection
+
+    async def read(
+        self, db: Connection, events: Sequence[HeardEvent], before: Collection[EventId], now: datetime, part: Part
+    ) -> None:
+        """Take the events of one timeline, in order. Of those in `before` only state is taken."""
+        originals = await replays.originals(db, events, now)
+        if len(originals) < len(events):
+            said = "messages were sent again under other ids: room=%s events=%d"
+            log.warning(said, events[0].room_id, len(events) - len(originals))
+        for number, heard in enumerate(originals):
+            async with part(db, heard.room_id, heard.event_id):
+                await self._hear(db, heard, now, before_us=heard.event_id in before)
+            if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
+                await asyncio.sleep(0)  # what is left out waits for nothing else
+
+    async def _hear(self, db: Connection, heard: HeardEvent, now: datetime, *, before_us: bool) -> None:
+        kind = type_of(heard.event)
+        if sender_of(heard.event) == self._us and kind in greeting.SAID_AS and not before_us:
+            await greeting.heard(db, heard, now)
+        event = dialects.read(heard)
+        if isinstance(event, Redacted):
+            heard, event = await _judge(db, heard, event)
+        keep = not before_us and await self._selection.wants(db, heard, event)
+        is_state = is_kept(heard)
+        if not keep and not is_state:
+            return
+        # What a broadcast of before the bot's time says gets no place: a search of the history gives it one in front.
+        place = journal.position(db) if before_us and kind in dialects.INFOS else journal.add(db, heard, now, keep=keep)
+        position = await place
+        if is_state:
+            # Also when it was heard before: a room that was just joined comes twice, its older state in front.
+            position = position or await journal.position_of(db, heard.event_id)
+            assert position is not None
+            await roomstate.apply_state(db, heard.room_id, heard.event, position, now)
+        match event:
+            case MembershipChanged(user=user, joined=True):
+                await roomstate.hasten(db, heard.room_id, {user}, now)
+            case Redacted() if position is not None:
+                await roomstate.redact(db, heard.room_id, event, position, now)
+
+
+async def _judge(db: Connection, heard: HeardEvent, redaction: Redacted) -> tuple[HeardEvent, Redacted]:
+    """Return the redaction with its sender's power as it is now: state that is said after it does not count for it."""
+    may = rules.may_redact_others(redaction.sender, await rooms.power(db, heard.room_id))
+    return replace(heard, event=judged(heard.event, may)), replace(redaction, may=may)

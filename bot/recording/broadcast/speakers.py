@@ -1,0 +1,27 @@
+"""Whose events count for a broadcast. Pure.
+
+Any member can send an event that refers to any broadcast, and clients don't check who did. An info event or a chunk
+counts only if its sender began the broadcast, and in its room only.
+"""
+
+from dataclasses import dataclass
+
+from storage.records import Recording, RoomId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """The user who began a broadcast, and the room."""
+
+    user_id: UserId
+    room_id: RoomId
+
+    def refusal(self, sender: UserId, room_id: RoomId) -> str | None:
+        """Return the rule that an event of this sender in this room breaks; None: the event counts."""
+        if room_id != self.room_id:
+            return "other_room"
+        return None if sender == self.user_id else "foreign_sender"
+
+
+def speaker_of(recording: Recording) -> Speaker:
+    return Speaker(recording.broadcaster, recording.room_id)

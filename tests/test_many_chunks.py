@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.recording.ledger import lay_out
+from bot.recording.kinds import lay_out
 from storage import archive
 from storage.records import EventId, RecordingState
 from tests.worker.quick import without_ffmpeg

@@ -10,7 +10,8 @@ from bot.commands.find import newest
 from bot.commands.parse import Words, number
 from bot.commands.replies import Heard
 from bot.recording import account
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from storage import archive, heirs, orphans, rooms, tracks
 from storage.records import Loss, Recording, RecordingState, to_ms
 

@@ -12,7 +12,7 @@ from functools import partial
 from bot import words
 from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, withdraw
-from bot.recording.broadcast import machine
+from bot.recording.kinds import kind_of
 from bot.recording.model import (
     Ask,
     Effect,
@@ -29,7 +29,7 @@ from bot.recording.policy import Limits
 from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import EventId, JobKind, NewJob, Position, Recording, RecordingId
+from storage.records import Chunk, EventId, JobKind, NewJob, Position, Recording, RecordingId
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +58,11 @@ class Applying:
         if recording is None:
             return
         now = self._clock()
-        before = (*await self._chunks.of(db, recording_id), *await orphans.elsewhere(db, recording))
+        kind = kind_of(recording)
+        lost = await orphans.elsewhere(db, recording) if kind.related else ()
+        before = (*await self._chunks.of(db, recording_id), *lost)
         step = partial(
-            machine.step,
+            kind.step,
             recording,
             before,
             event,
@@ -68,7 +70,7 @@ class Applying:
             position=position,
             now=now,
             limits=self._limits,
-            asked=await asking.is_answered(db, recording, now, self._limits),
+            asked=not kind.related or await asking.is_answered(db, recording, now, self._limits),
         )
         outcome = await asyncio.to_thread(step) if len(before) > LONG else step()
         if outcome.ignored:
@@ -78,12 +80,20 @@ class Applying:
             await archive.save_recording(db, outcome.recording)
         if outcome.recording.state is not recording.state:
             await rooms.touch(db, recording.room_id, now)
-            await orphans.settle(db, outcome.recording)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
-        await asking.ask_early(db, recording, outcome.recording, before, event, now)
+        if kind.related:
+            await self._related(db, recording, outcome.recording, before, event)
         if not outcome.recording.state.is_open:
             self._chunks.forget(recording_id)
+
+    async def _related(
+        self, db: Connection, before: Recording, after: Recording, chunks: tuple[Chunk, ...], event: RecordingEvent
+    ) -> None:
+        """Look for chunks that relate to the recording's first event, or have lost that relation."""
+        if after.state is not before.state:
+            await orphans.settle(db, after)
+        await asking.ask_early(db, before, after, chunks, event, self._clock())
 
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
         """What follows, written down as jobs; what must be gone with this transaction is gone."""

@@ -1,50 +1,17 @@
 """The ledger of a recording: every chunk in the order of the sound, every gap in its true length. Pure.
 
-- Runs stand by their lowest number, then by the timeline; if a chunk has no number, all by the timeline (as Element Web
-  plays them). Inside a run page numbers decide: clients number a chunk when its upload ends, so one slow upload swaps
-  two numbers, and the pages tell the truth.
-- What is not there goes where its number says; if pages are missing in a run, into that hole. An event that can't be
-  decrypted has no number: it stands for one that is absent, by its place in the timeline.
-- A hole in the middle is silence: as long as the granules say, else as its event announced, else as the median chunk
-  (`silence`). After the last sound there is none: nobody can know that there was more to hear.
-- A run's head pays the pre-skip, once, also when it is missing: then the silence that stands for it is so much shorter.
-  So what comes after it is heard from its first packet on, and stands where it will stand when the head turns up.
-- A part of a chunk that is damaged or lost is silence inside it, and a gap of its own.
-- All of this is in strangers' hands, so what is invented is bounded: silence here, absent numbers in `places`.
+Each kind of recording lays out its own (`kinds`); what is made of it is the same for all: the track, the report, the
+chapters.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 
-from bot.recording.broadcast.orphans import numbered, ordinary
-from bot.recording.broadcast.places import Layout, Place, arrange
-from bot.recording.broadcast.runs import Run, audible, pages, sort
-from bot.recording.broadcast.silence import measure, own_length
-from storage.records import (
-    BlobKey,
-    Chunk,
-    ChunkFacts,
-    ChunkState,
-    Container,
-    EndedBy,
-    EventId,
-    Hole,
-    OggFacts,
-    Recording,
-    Samples,
-    Timing,
-    to_samples,
-)
-
-MAX_SILENCE = 6 * 3600 * 48_000
-"""Samples in one recording; a number that jumps must not become days of silence."""
+from storage.records import BlobKey, Chunk, ChunkState, Container, EventId, Hole, Recording, Samples, Timing
 
 NOTHING = Samples(0)
-WAITING = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.WAITING_FOR_MEDIA})
-OF_NO_USE = frozenset({ChunkState.STORED, ChunkState.DAMAGED})  # once another chunk with the number is heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +81,8 @@ class Ledger:
         return tuple(found)
 
 
-def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
-    """Where every chunk stands and what is missing. The order in which the chunks come doesn't matter."""
-    chunks = numbered(ordinary(chunks))
-    found = sort(chunks)
-    layout = arrange(found.runs, recording.announced_last)
-    heard = tuple(_entries(layout.places))
-    waiting = any(chunk.state in WAITING for chunk in chunks)
-    spared = any(chunk.state in WAITING for chunk, _ in found.spares)
-    proved, complete, certain = _judged(recording, found.runs, layout, heard, lost=spared)
-    return Ledger(
-        entries=tuple(_with_spares(heard, found.spares)),
-        gaps=tuple(_gaps(heard)),
-        samples=Samples(sum(entry.samples for entry in heard)),
-        proved=proved,
-        complete=complete,
-        certain=certain,
-        waiting=waiting,
-    )
+LayOut = Callable[[Recording, Iterable[Chunk]], Ledger]
+"""The layout of a kind: where every chunk stands and what is missing, whatever order the chunks come in."""
 
 
 def fingerprint(ledger: Ledger) -> str:
@@ -147,79 +98,8 @@ def fingerprint(ledger: Ledger) -> str:
     return hashlib.sha256(repr(pieces).encode()).hexdigest()
 
 
-# ---- lengths
-
-
-def _entries(places: Sequence[Place]) -> Iterator[Entry]:
-    sounds = tuple(_sounds(places))
-    silences = measure(places, [length for length, _ in sounds if length])
-    last = max((index for index, (length, _) in enumerate(sounds) if length), default=-1)
-    position, silence_left = 0, MAX_SILENCE
-    for index, (place, (length, continues)) in enumerate(zip(places, sounds, strict=True)):
-        if length is None:
-            wanted, timing = silences.silence(place)
-            samples = min(wanted, silence_left) if index < last else 0
-            silence_left -= samples
-        else:
-            samples, timing = length, _timing(place)
-        yield _entry(place, position, samples, timing, continues=continues, silence=length is None)
-        position += samples
-
-
-def _entry(place: Place, position: int, samples: int, timing: Timing, *, continues: bool, silence: bool) -> Entry:
-    chunk = place.chunk
-    facts = chunk.facts if chunk and not silence else None
-    return Entry(
-        event_id=chunk.event_id if chunk else None,
-        sequence=chunk.sequence if chunk else place.number,
-        state=chunk.state if chunk else ChunkState.MISSING,
-        position=Samples(position),
-        samples=Samples(samples),
-        timing=timing,
-        continues=continues,
-        silence=silence,
-        blob=chunk.blob if chunk and not silence else None,
-        container=facts.container if facts else Container.UNKNOWN,
-        reason=chunk.reason if chunk else None,
-        announced=to_samples(chunk.announced_ms) if chunk and chunk.announced_ms is not None else None,
-        off_told=Samples(facts.samples - facts.told) if facts and facts.told is not None else NOTHING,
-        holes=_holes(facts, samples) if facts else (),
-    )
-
-
-def _holes(facts: ChunkFacts, samples: int) -> tuple[Hole, ...]:
-    """Those inside the last `samples` of a chunk: of a run's head the pre-skip is not heard."""
-    skip = facts.ogg.packet_samples - facts.ogg.end_trim() - samples if facts.ogg else 0
-    inside = ((max(0, hole.at - skip), min(samples, hole.at + hole.samples - skip)) for hole in facts.holes)
-    return tuple(Hole(Samples(at), Samples(end - at)) for at, end in inside if at < end)
-
-
-def _timing(place: Place) -> Timing:
-    return place.chunk.facts.timing if place.chunk and place.chunk.facts else Timing.ESTIMATED
-
-
-def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
-    """For each place the length of its sound (None: there is none), and whether it carries on the sound before it."""
-    nearest: Run | None = None
-    before: OggFacts | None = None  # of the nearest
-    for place in places:
-        chunk = place.chunk
-        if chunk is None or chunk.state is not ChunkState.STORED or chunk.facts is None:
-            yield None, False
-            continue
-        ogg = chunk.facts.ogg
-        follows = before if nearest is place.run else None
-        if place.run is None or ogg is None:
-            yield chunk.facts.samples, False
-        else:
-            yield own_length(ogg, follows, head=place.run.head is chunk), nearest is place.run
-            if not ogg.packet_samples:
-                continue
-        nearest, before = place.run, ogg
-
-
-def _gaps(entries: Iterable[Entry]) -> list[Gap]:
-    """Silences that follow one another for the same reason are one gap."""
+def gaps_of(entries: Iterable[Entry]) -> list[Gap]:
+    """Return the gaps of entries that stand in the order of the sound. Neighbours with the same reason are one gap."""
     gaps: list[Gap] = []
     for gap in chain.from_iterable(map(_own_gaps, entries)):
         if gaps and gaps[-1].reason is gap.reason and gaps[-1].position + gaps[-1].samples == gap.position:
@@ -234,56 +114,3 @@ def _own_gaps(entry: Entry) -> Iterator[Gap]:
         yield Gap(entry.position, entry.samples, entry.state)
     for hole in entry.holes:
         yield Gap(Samples(entry.position + hole.at), hole.samples, ChunkState.DAMAGED)
-
-
-def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, EventId]]) -> Iterator[Entry]:
-    """Each chunk that another one stands for, behind that one."""
-    behind: dict[EventId | None, list[Chunk]] = defaultdict(list)
-    for chunk, winner in spares:
-        behind[winner].append(chunk)
-    for entry in entries:
-        yield entry
-        for chunk in behind[entry.event_id]:
-            heard = entry.state is ChunkState.STORED
-            state = ChunkState.DUPLICATE if heard and chunk.state in OF_NO_USE else chunk.state
-            place = Place(replace(chunk, state=state), chunk.sequence)
-            yield _entry(place, entry.position, 0, _timing(place), continues=False, silence=True)
-
-
-# ---- is it whole?
-
-
-def _judged(
-    recording: Recording, runs: Iterable[Run], layout: Layout, entries: Sequence[Entry], *, lost: bool
-) -> tuple[bool, bool, bool]:
-    """proved, complete, certain. `lost`: a chunk that another one stands for may hold other sound, and isn't there."""
-    last = max((index for index, entry in enumerate(entries) if entry.sounds), default=-1)
-    if last < 0 or lost or any(entry.state not in (ChunkState.STORED, ChunkState.MISSING) for entry in entries):
-        return False, False, False
-    absent = [index for index, entry in enumerate(entries) if entry.state is ChunkState.MISSING]
-    if any(index < last and not layout.places[index].empty for index in absent):
-        return False, False, False
-    if any(_beheaded(run) for run in runs) or any(entry.holes for entry in entries):
-        return False, False, False
-    proofs = [_proved(run) for run in runs if any(map(audible, run.chunks))]
-    proved = all(proofs)
-    numbered = layout.numbered and not absent
-    complete = proved or (numbered and recording.ended_by is EndedBy.STOPPED)
-    # A container that proves nothing needs the sender's word for its end.
-    sure = all(proof is not False for proof in proofs) and (proved or recording.announced_last is not None)
-    return proved, complete, complete and numbered and sure
-
-
-def _beheaded(run: Run) -> bool:
-    """Nothing of it can be heard, and its pages say that there was something before."""
-    first = pages(run.chunks[0])
-    return first is not None and first.first_page > 2 and not any(map(audible, run.chunks))
-
-
-def _proved(run: Run) -> bool | None:
-    """Pages from the first to one that ends the stream, without a hole (RFC 3533); None: the container has no pages."""
-    facts = [ogg for chunk in run.chunks if (ogg := pages(chunk))]
-    if not facts:
-        return None
-    runs_on = all(after.first_page == before.last_page + 1 for before, after in pairwise(facts))
-    return facts[0].begins_run and runs_on and all(ogg.contiguous for ogg in facts) and facts[-1].eos

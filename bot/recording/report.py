@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from bot.recording.ledger import Entry, Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Entry, Ledger
 from storage.records import Chunk, Episode, EventId, Recording, RecordingState, to_ms
 
 MIME = "audio/mpeg"

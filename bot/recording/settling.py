@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.recording.account import loss_of
-from bot.recording.ledger import Ledger, fingerprint, lay_out
+from bot.recording.ledger import LayOut, Ledger, fingerprint
 from bot.recording.model import (
     Ask,
     Finish,
@@ -26,14 +26,23 @@ NOT_TOLD = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 
 def settled(
-    before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits, *, asked: bool
+    before: Outcome,
+    after: Outcome,
+    event: RecordingEvent,
+    now: datetime,
+    limits: Limits,
+    *,
+    lay_out: LayOut,
+    asked: bool,
 ) -> Outcome:
     """An ended recording: decided, or looked at again when the quiet period is over. What is not certain is `asked` for
     before it is decided."""
     was_decided = before.recording.state.is_decided
     unchanged = after.recording == before.recording and after.chunks == before.chunks
     if unchanged and (was_decided or not isinstance(event, Tick)):
-        return _joined(after, event) if was_decided and isinstance(event, Joined) else after
+        if not (was_decided and isinstance(event, Joined)):
+            return after
+        return _joined(after, lay_out(after.recording, after.chunks), event)
     ledger = lay_out(after.recording, after.chunks)
     if not _is_time(after, ledger, event, now, was_decided=was_decided):
         return _reopened(after, now, limits)
@@ -41,14 +50,17 @@ def settled(
         finishing = replace(after, recording=replace(after.recording, state=RecordingState.FINISHING))
         return finishing.also(Ask()).also(LookAgain(now + ASKING_MAY_TAKE))
     decided = replace(after, recording=replace(after.recording, state=_verdict(ledger)))
-    if was_decided and decided.recording.state is before.recording.state and _says_the_same(ledger, before):
+    if (
+        was_decided
+        and decided.recording.state is before.recording.state
+        and _says_the_same(ledger, lay_out(before.recording, before.chunks))
+    ):
         return decided
     return decided.also(Finish()) if ledger.sounds else _silent(decided)
 
 
-def _says_the_same(ledger: Ledger, before: Outcome) -> bool:
+def _says_the_same(ledger: Ledger, earlier: Ledger) -> bool:
     """To whoever listens, and to whoever reads what is missing."""
-    earlier = lay_out(before.recording, before.chunks)
     return fingerprint(ledger) == fingerprint(earlier) and loss_of(ledger) == loss_of(earlier)
 
 
@@ -60,9 +72,8 @@ def _silent(it: Outcome) -> Outcome:
     return it.also(Tell(EMPTY)) if told else it
 
 
-def _joined(it: Outcome, event: Joined) -> Outcome:
+def _joined(it: Outcome, ledger: Ledger, event: Joined) -> Outcome:
     """While the audio was made, something may have come that belongs into it, or gone that must not stay in it."""
-    ledger = lay_out(it.recording, it.chunks)
     if fingerprint(ledger) == event.fingerprint:
         return it
     return it.also(Finish() if ledger.sounds else Withdraw())

@@ -20,7 +20,8 @@ from bot import facts
 from bot.errors import ConfigError
 from bot.feeds.titles import episode_title
 from bot.log import one_line
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_length
 from bot.recording.report import recording_json
 from bot.settings import Settings

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.facts import is_joined
-from bot.recording.ledger import fingerprint, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import fingerprint
 from bot.rules import may_hear
 from storage.records import (
     Chunk,

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bot.feeds.addresses import Shelf, personal_shelf, public_shelf
 from bot.feeds.text import clean_text
 from bot.recording import account
-from bot.recording.ledger import lay_out
+from bot.recording.kinds import lay_out
 from bot.settings import Settings
 from bot.web.access import Family
 from bot.web.episodes import EpisodePage

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.audio.plan import Piece, Silence
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs

@@ -17,9 +17,9 @@ from bot.audio.tags import EpisodeTags
 from bot.errors import GiveUp
 from bot.feeds import addresses, titles
 from bot.feeds.text import clean_line
-from bot.recording import account, chapters
-from bot.recording import ledger as ledgers
-from bot.recording.ledger import Ledger
+from bot.recording import account
+from bot.recording.kinds import kind_of, lay_out
+from bot.recording.ledger import Ledger, fingerprint
 from bot.recording.lengths import spoken_length
 from bot.recording.model import Joined
 from bot.settings import Settings
@@ -159,7 +159,7 @@ class Finishing:
             servers = await rooms.servers(db, [room.room_id])
             chunks = await archive.chunks(db, recording_id)
             episode = await archive.episode(db, recording_id)
-        ledger = await asyncio.to_thread(ledgers.lay_out, recording, chunks)
+        ledger = await asyncio.to_thread(lay_out, recording, chunks)
         if not ledger.sounds:
             return None  # the last sound was redacted before it was joined: what there was of an episode went with it
         room_name = facts.room_name(name)
@@ -170,7 +170,7 @@ class Finishing:
             recording=recording,
             ledger=ledger,
             episode=episode,
-            fingerprint=ledgers.fingerprint(ledger),
+            fingerprint=fingerprint(ledger),
             channels=channels_of(ledger.entries, chunks),
             chapters=marks,
         )
@@ -284,8 +284,7 @@ def _is_made(subject: Subject) -> bool:
 
 
 def _chapters(recording: Recording, ledger: Ledger, chunks: Sequence[Chunk]) -> tuple[Mark, ...]:
-    resumed = chapters.resumptions(ledger, chunks, recording.resumes)
-    return chapters.marks(ledger, resumed, titles.given_title(recording))
+    return kind_of(recording).chapters(recording, chunks, ledger, titles.given_title(recording))
 
 
 def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episode:

@@ -13,7 +13,8 @@ from bot.audio.inspect import inspect_chunk
 from bot.audio.ogg import OggPage
 from bot.audio.plan import Mismatch, Piece, Silence, Sound
 from bot.errors import GiveUp
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from storage.records import Chunk, EndedBy
 from tests.audio.eras import bare, headers_of_the_run_before, joined, no_headers, page_by_page, parts, tailed
 from tests.audio.sounds import Pcm, Studio, as_key, captured, local, signal

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select
 
 from bot.audio.track import settled_frames
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.recording.report import recording_json
 from storage import archive, rooms, tables, tracks
 from storage.database import Connection

@@ -16,7 +16,8 @@ from bot.demo.people import Person
 from bot.demo.story import addresses_in
 from bot.demo.synapse import Homeserver, free_port
 from bot.demo.verification import verify_episode
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.settings import Settings, validate
 from storage import archive
 from storage.records import Chunk, Episode, EventId, Recording, RecordingState

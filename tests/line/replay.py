@@ -31,7 +31,8 @@ from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia, Media
 from bot.matrix.wire import Wire
 from bot.recorder import Recorder
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.recording.policy import Limits
 from bot.settings import Settings, validate
 from bot.worker.encoding import Encoding

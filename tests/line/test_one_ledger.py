@@ -12,7 +12,8 @@ import pytest
 from aiohttp import ClientSession
 
 from bot.recording import account
-from bot.recording.ledger import fingerprint, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import fingerprint
 from bot.settings import validate
 from bot.shell.listings import print_recordings
 from bot.web.server import WebServer

@@ -11,7 +11,8 @@ from typing import Any
 from bot import dialects
 from bot.dialects.events import MembershipChanged, TextMessage
 from bot.recording.broadcast import machine
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.recording.model import (
     Answer,
     BroadcastChanged,

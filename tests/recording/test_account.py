@@ -6,7 +6,8 @@ import pytest
 
 from bot.recording import account
 from bot.recording.chapters import marks
-from bot.recording.ledger import fingerprint, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import fingerprint
 from bot.recording.lengths import player_clock, spoken_gap
 from storage.records import (
     Chunk,

@@ -2,8 +2,10 @@
 
 import pytest
 
-from bot.recording.chapters import BEGINNING, GOES_ON, MOST, marks, resumptions
-from bot.recording.ledger import Ledger, lay_out
+from bot.recording.broadcast.pauses import resumptions
+from bot.recording.chapters import BEGINNING, GOES_ON, MOST, marks
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import Ledger
 from bot.recording.model import Change
 from storage.records import Chunk, ChunkState, Position, Samples
 from tests.recording.stage import PAGE, PRE_SKIP, SECOND, Stage, absent, mp4, recording, replayed, slices, stored

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from aiohttp import ClientSession
 
-from bot.recording.ledger import fingerprint, lay_out
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import fingerprint
 from bot.web.access import Access, Claim, Family, Verdict, decide, may_hear_recording
 from storage import archive, rooms
 from storage.records import (

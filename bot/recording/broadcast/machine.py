@@ -36,7 +36,9 @@ from datetime import datetime
 
 from bot.recording import chunks as on_chunks
 from bot.recording.broadcast import orphans
+from bot.recording.broadcast.layout import lay_out
 from bot.recording.broadcast.speakers import speaker_of
+from bot.recording.life import by_this_clock, clamped, ended, tombstone
 from bot.recording.model import (
     Ask,
     BroadcastChanged,
@@ -102,7 +104,7 @@ def begin(
         device_id=event.device_id,
         state=RecordingState.LIVE,
         position=position,
-        started_at=_clamped(event.sent_at, room_created, now),
+        started_at=clamped(event.sent_at, room_created, now),
         heard_at=now,
         history_visibility=history_visibility,
         public=public,
@@ -142,7 +144,7 @@ def step(
 ) -> Outcome:
     """What an event makes of a recording. `event_id` and `position` are the event's own; a chunk's has them always.
     `asked`: the homeserver told all that it has, or was waited for long enough."""
-    before = Outcome(_by_this_clock(recording, now, limits), chunks)
+    before = Outcome(by_this_clock(recording, now, limits), chunks)
     ignored = _refusal(before, event)
     if ignored:
         # Media that were under way to a deleted recording must not stay.
@@ -151,22 +153,16 @@ def step(
     after = _told(before, event, event_id, position, now, limits)
     if after.ignored or after.recording.state is RecordingState.DELETED:
         return after
-    after = orphans.adopted(after)
+    after = orphans.attached(after)
     if _only_candidates(before, after) and not isinstance(event, Tick | Joined):
         return after
     if after.recording.state is RecordingState.LIVE:
         return _watched(before, after, event, now, limits, asked=asked)
-    return settled(before, after, event, now, limits, asked=asked)
+    return settled(before, after, event, now, limits, lay_out=lay_out, asked=asked)
 
 
 def _only_candidates(before: Outcome, after: Outcome) -> bool:
     return after.recording == before.recording and orphans.ordinary(after.chunks) == orphans.ordinary(before.chunks)
-
-
-def _by_this_clock(recording: Recording, now: datetime, limits: Limits) -> Recording:
-    """What a clock wrote that was ahead, and was set back since, keeps nothing waiting for so long."""
-    quiet_until = recording.quiet_until and min(recording.quiet_until, now + limits.quiet_period)
-    return replace(recording, heard_at=min(recording.heard_at, now), quiet_until=quiet_until)
 
 
 def _refusal(it: Outcome, event: RecordingEvent) -> str | None:
@@ -194,17 +190,16 @@ def _told(
     limits: Limits,
 ) -> Outcome:
     """What the event itself changes."""
+    candidate = orphans.candidate_of(it.chunks, event)
+    if candidate is not None:
+        return orphans.told(it, candidate, event, limits)
     match event:
         case BroadcastChanged():
             return _changed(it, event, position, now, limits)
-        case ChunkSent() | ChunkSealed():
+        case ChunkSent() | ChunkSealed() | VoiceMessage():
             assert event_id is not None
             assert position is not None
-            return _alive(it, on_chunks.arrived(it, event, event_id, position), now)
-        case VoiceMessage():
-            assert event_id is not None
-            assert position is not None
-            return on_chunks.suspected(it, event, event_id, position)
+            return _came(it, event, event_id, position, now)
         case ChunkStored():
             return _within_limit(it, on_chunks.stored(it, event, limits), now, limits)
         case ChunkFailed():
@@ -212,12 +207,26 @@ def _told(
         case Opened():
             return on_chunks.opened(it, event)
         case Redacted() if event.redacts == it.recording.event_id:
-            return replace(it, recording=_tombstone(it.recording, now), effects=(Erase(),))
+            return replace(it, recording=tombstone(it.recording, now), effects=(Erase(),))
         case Redacted():
             return on_chunks.redacted(it, event)
         case Ended(by=by) if it.recording.state is RecordingState.LIVE:
-            return replace(it, recording=_ended(it.recording, by, now, now, limits))
+            return replace(it, recording=ended(it.recording, by, now, now, limits))
     return it
+
+
+def _came(
+    it: Outcome, event: ChunkSent | ChunkSealed | VoiceMessage, event_id: EventId, position: Position, now: datetime
+) -> Outcome:
+    """Take in a chunk, or a voice message that may be one."""
+    match event:
+        case VoiceMessage():
+            return orphans.suspected(it, on_chunks.sent(event, it.recording.id, event_id, position))
+        case ChunkSealed():
+            chunk = on_chunks.sealed(event, it.recording.id, event_id, position)
+        case ChunkSent():
+            chunk = replace(on_chunks.sent(event, it.recording.id, event_id, position), sequence=event.sequence)
+    return _alive(it, on_chunks.arrived(it, chunk), now)
 
 
 def _alive(before: Outcome, after: Outcome, now: datetime) -> Outcome:
@@ -231,7 +240,7 @@ def _within_limit(before: Outcome, after: Outcome, now: datetime, limits: Limits
     """The chunk that goes beyond the limit ends the broadcast."""
     if before.recording.state is not RecordingState.LIVE or not on_chunks.ended_by_limit(after):
         return after
-    return replace(after, recording=_ended(after.recording, EndedBy.LIMIT, now, now, limits))
+    return replace(after, recording=ended(after.recording, EndedBy.LIMIT, now, now, limits))
 
 
 # ---- info events
@@ -246,8 +255,8 @@ def _resumed(recording: Recording, _: BroadcastChanged, now: datetime, __: Limit
 
 
 def _stopped(recording: Recording, event: BroadcastChanged, now: datetime, limits: Limits) -> Recording:
-    at = _clamped(event.sent_at, recording.started_at, now)
-    return _announced(_ended(recording, EndedBy.STOPPED, at, now, limits), event)
+    at = clamped(event.sent_at, recording.started_at, now)
+    return _announced(ended(recording, EndedBy.STOPPED, at, now, limits), event)
 
 
 def _stopped_again(recording: Recording, event: BroadcastChanged, now: datetime, limits: Limits) -> Recording:
@@ -288,31 +297,6 @@ def _announced(recording: Recording, event: BroadcastChanged) -> Recording:
     return replace(recording, announced_last=max(numbers, default=None))
 
 
-def _ended(recording: Recording, by: EndedBy, at: datetime, now: datetime, limits: Limits) -> Recording:
-    return replace(
-        recording,
-        state=RecordingState.FINISHING,
-        paused=False,
-        ended_by=by,
-        ended_at=at,
-        quiet_until=now + limits.quiet_period,
-    )
-
-
-def _tombstone(recording: Recording, now: datetime) -> Recording:
-    return replace(
-        recording,
-        state=RecordingState.DELETED,
-        paused=False,
-        ended_at=recording.ended_at or now,
-        quiet_until=None,
-        title=None,
-        description=None,
-        broadcaster_name=None,
-        resumes=(),
-    )
-
-
 # ---- the clock
 
 
@@ -328,19 +312,9 @@ def _watched(
         return after.also(LookAgain(ends))
     if not asked:
         return after.also(Ask()).also(LookAgain(now + ASKING_MAY_TAKE))
-    recording = _ended(after.recording, EndedBy.ABANDONED, after.recording.heard_at, now, limits)
-    return settled(before, replace(after, recording=recording), event, now, limits, asked=asked)
+    recording = ended(after.recording, EndedBy.ABANDONED, after.recording.heard_at, now, limits)
+    return settled(before, replace(after, recording=recording), event, now, limits, lay_out=lay_out, asked=asked)
 
 
 def _patience_ends(recording: Recording, limits: Limits) -> datetime:
     return recording.heard_at + limits.patience(paused=recording.paused)
-
-
-# ---- small things
-
-
-def _clamped(at: datetime | None, earliest: datetime | None, now: datetime) -> datetime:
-    """The sender's word for a time, kept between what is possible; our clock where there is none."""
-    if at is None:
-        return now
-    return min(max(at, earliest) if earliest else at, now)

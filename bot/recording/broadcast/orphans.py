@@ -20,8 +20,10 @@ from dataclasses import replace
 
 from bot.recording.broadcast.places import NEAR
 from bot.recording.broadcast.runs import Stream, pages, streams
-from bot.recording.model import FetchChunk, Outcome
-from storage.records import Chunk, ChunkState, EventId, OggFacts
+from bot.recording.chunks import JUDGED, after_failure, find, given_up, with_chunk
+from bot.recording.model import ChunkFailed, ChunkStored, FetchChunk, Outcome, RecordingEvent, Redacted
+from bot.recording.policy import Limits
+from storage.records import Chunk, ChunkFacts, ChunkState, EndedBy, EventId, OggFacts
 
 MAX_CANDIDATES = 50
 """Of one recording. Nobody loses more in one broadcast; people do send many voice messages."""
@@ -36,8 +38,52 @@ def ordinary(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
     return tuple(chunk for chunk in chunks if not is_candidate(chunk))
 
 
-def adopted(it: Outcome) -> Outcome:
-    """The same with every candidate that is proved now as an ordinary chunk, which is to be fetched again."""
+def suspected(it: Outcome, message: Chunk) -> Outcome:
+    """Make a voice message of the speaker a candidate, so that its media is looked into."""
+    if find(it.chunks, message.event_id) is not None:
+        return it
+    if it.recording.ended_by in (EndedBy.SWITCHED_OFF, EndedBy.LIMIT):
+        return replace(it, ignored=str(it.recording.ended_by))
+    if sum(map(is_candidate, it.chunks)) >= MAX_CANDIDATES:
+        return replace(it, ignored="too_many_candidates")
+    candidate = replace(message, state=ChunkState.CANDIDATE)
+    return replace(it, chunks=with_chunk(it.chunks, candidate), effects=(FetchChunk(candidate.event_id),))
+
+
+def candidate_of(chunks: Iterable[Chunk], event: RecordingEvent) -> Chunk | None:
+    """Return the candidate whose media or redaction an event tells of; None for every other event."""
+    match event:
+        case ChunkStored(event_id=event_id) | ChunkFailed(event_id=event_id) | Redacted(redacts=event_id):
+            return next((chunk for chunk in chunks if chunk.event_id == event_id and is_candidate(chunk)), None)
+        case _:
+            return None
+
+
+def told(it: Outcome, candidate: Chunk, event: RecordingEvent, limits: Limits) -> Outcome:
+    """Change a candidate by the event that tells of it (`candidate_of`). Its media is never kept."""
+    match event:
+        case ChunkStored():
+            return replace(it, chunks=with_chunk(it.chunks, _looked_into(candidate, event.facts)))
+        case ChunkFailed():
+            return replace(it, chunks=with_chunk(it.chunks, _failed(it, candidate, event, limits)))
+        case _:
+            return replace(it, chunks=tuple(other for other in it.chunks if other is not candidate))
+
+
+def _looked_into(candidate: Chunk, facts: ChunkFacts) -> Chunk:
+    """Note what the sound is. One that can never be proved needs its media, and the key to it, no more."""
+    return replace(candidate, facts=facts, reason=None, source=candidate.source if facts.ogg else None)
+
+
+def _failed(it: Outcome, candidate: Chunk, event: ChunkFailed, limits: Limits) -> Chunk:
+    after = after_failure(it, candidate, event, limits)
+    if after.state in JUDGED:
+        return given_up(candidate, candidate.state, event.reason)
+    return replace(after, state=candidate.state)
+
+
+def attached(it: Outcome) -> Outcome:
+    """Attach every candidate that is proved now: make it an ordinary chunk, which is to be fetched again."""
     waiting = [chunk for chunk in it.chunks if is_candidate(chunk) and pages(chunk)]
     if not waiting:
         return it
@@ -86,10 +132,10 @@ def _fits(facts: OggFacts, beside: Sequence[OggFacts]) -> bool:
     """It touches what is there without a gap, and lies over nothing."""
     if not facts.contiguous or not beside:
         return False
-    return all(_follows(each, facts) or _follows(facts, each) for each in beside)
+    return all(_continues(each, facts) or _continues(facts, each) for each in beside)
 
 
-def _follows(before: OggFacts, after: OggFacts) -> bool:
+def _continues(before: OggFacts, after: OggFacts) -> bool:
     """No page and no sample lies between the two. A tail without packets has no granule."""
     if before.eos or not before.packet_samples or after.first_page != before.last_page + 1:
         return False
@@ -138,13 +184,13 @@ def _pairs(run: Sequence[Chunk]) -> Iterator[tuple[Chunk, Chunk, int]]:
         assert after is not None
         if (before.first_page, before.last_page) == (after.first_page, after.last_page):
             yield run[index], run[index - 1], 0  # the same piece, sent twice
-        elif _follows(before, after):
+        elif _continues(before, after):
             yield run[index], run[index - 1], 1
     for index in range(len(run) - 1, 0, -1):
         before, after = pages(run[index - 1]), pages(run[index])
         assert before is not None
         assert after is not None
-        if _follows(before, after):
+        if _continues(before, after):
             yield run[index - 1], run[index], -1
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.recording.broadcast.layout import lay_out
 from bot.recording.broadcast.runs import streams
-from bot.recording.ledger import Ledger, fingerprint, lay_out
+from bot.recording.ledger import Ledger, fingerprint
 from storage.records import ChunkFacts, ChunkState, EndedBy, EventId
 from tests.recording.broadcast.test_orphans import VOICE, say_voice, state_of
 from tests.recording.stage import PAGE, PRE_SKIP, Stage, recording, shape, slices, stored

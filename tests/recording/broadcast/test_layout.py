@@ -5,7 +5,8 @@ from itertools import permutations
 
 import pytest
 
-from bot.recording.ledger import MAX_SILENCE, Gap, fingerprint, lay_out
+from bot.recording.broadcast.layout import MAX_SILENCE, lay_out
+from bot.recording.ledger import Gap, fingerprint
 from storage.records import (
     Chunk,
     ChunkFacts,

@@ -6,8 +6,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.recording.broadcast.layout import MAX_SILENCE, lay_out
 from bot.recording.broadcast.places import MAX_ABSENT, MAX_JUMP
-from bot.recording.ledger import MAX_SILENCE, Ledger, fingerprint, lay_out
+from bot.recording.ledger import Ledger, fingerprint
 from bot.recording.model import BroadcastChanged, Change, ChunkSealed, ChunkSent, ChunkStored, Finish, RecordingEvent
 from storage.records import (
     BlobKey,

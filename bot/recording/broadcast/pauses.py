@@ -1,0 +1,40 @@
+"""The places in a voice broadcast where the speaker resumes after a pause: a chapter begins at each. Pure.
+
+- One Ogg stream that is cut into chunks is one press of the button: the next stream begins behind a pause, whatever
+  the client said. A client that makes each chunk a stream of its own gives no such proof, and other containers none.
+- The client's `resumed` counts too: the sound goes on with the first chunk behind it in the timeline. A chunk that
+  carries on its stream is none: it is the end of what was said before the pause, uploaded late.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from bot.recording.chapters import marks
+from bot.recording.ledger import Entry, Ledger
+from storage.records import Chunk, Container, EventId, Mark, Position, Recording, Samples
+
+
+def chapters(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger, title: str | None) -> tuple[Mark, ...]:
+    """Return the chapters of a broadcast. `title`: what people called it."""
+    return marks(ledger, resumptions(ledger, chunks, recording.resumes), title)
+
+
+def resumptions(ledger: Ledger, chunks: Iterable[Chunk], resumed: Sequence[Position]) -> tuple[Samples, ...]:
+    """Where the sound goes on after a pause. `resumed`: the places of such events in the timeline."""
+    heard = [entry for entry in ledger.entries if entry.sounds]
+    places: dict[EventId | None, Position] = {chunk.event_id: chunk.position for chunk in chunks}
+    begins = [index for index, entry in enumerate(heard) if index and not entry.continues]
+    found = {index for index in begins if _new_stream(heard, index)}
+    latest = list(accumulate((places[heard[index].event_id] for index in begins), max))
+    for position in resumed:
+        first = bisect_right(latest, position)  # of those that stand behind it
+        found.update(begins[first : first + 1])
+    return tuple(heard[index].position for index in sorted(found))
+
+
+def _new_stream(heard: Sequence[Entry], index: int) -> bool:
+    """It begins another Ogg stream than the sound before it, and one of the two is cut into chunks."""
+    before, entry = heard[index - 1], heard[index]
+    both = before.container is entry.container is Container.OGG_OPUS
+    return both and (before.continues or any(after.continues for after in heard[index + 1 : index + 2]))

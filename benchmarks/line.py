@@ -12,7 +12,10 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
-from bot import app  # with all that it imports: the memory that is measured is that of the whole program
+from bot import (
+    app,  # with all that it imports: the memory that is measured is that of the whole program, orders
+    orders,
+)
 from bot.audio.ffmpeg import Ffmpeg
 from bot.demo.slicing import PACKET, Run, Slice, speech
 from bot.recorder import Recorder
@@ -257,13 +260,13 @@ async def running(directory: Path) -> AsyncIterator[Line]:
             await line.worked()
 
         handlers: dict[JobKind, Handler] = {
-            JobKind.FETCH: fetch,
-            JobKind.ENCODE: encode,
-            JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
-            JobKind.COVER: pictures,
-            JobKind.FORGET: Forgetting(store),
-            JobKind.TICK: recorder.tick,
-            JobKind.NOTICE: _say_nothing,
+            orders.Fetch.kind: fetch,
+            orders.Encode.kind: encode,
+            orders.Finish.kind: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
+            orders.Cover.kind: pictures,
+            orders.Forget.kind: Forgetting(store),
+            orders.Tick.kind: recorder.tick,
+            orders.Notice.kind: _say_nothing,
         }
         worker = Worker(store, handlers, clock)
         await server.start()

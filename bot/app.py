@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot import descriptors
+from bot import descriptors, orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
 from bot.commands.parse import Heads, is_command
@@ -207,24 +207,24 @@ def _handlers(
         clock=clock,
     )
     return {
-        JobKind.FETCH: Fetching(store, settings, ffmpeg, download=download, apply=recorder.apply, clock=clock),
-        JobKind.ENCODE: Encoding(store, tracks, clock, listened=listened),
-        JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
-        JobKind.COVER: pictures,
-        JobKind.GAP: Walking(store, Past(session), intake, clock=clock),
-        JobKind.FOLLOW: Rereading(store, Past(session), session.user_id, clock=clock),
-        JobKind.REDACTED: Redactions(store, Past(session), clock=clock),
-        JobKind.BACKFILL: backfilling,
-        JobKind.ADDRESSES: RenewingAddresses(store),
-        JobKind.KEYS: KeyImport(session, open_all=intake.open_all),
-        JobKind.FORGET: Forgetting(store),
-        JobKind.TICK: recorder.tick,
-        JobKind.END: recorder.end,
-        JobKind.NOTICE: outbox.notice,
-        JobKind.DIRECT: outbox.direct,
-        JobKind.INVITE: outbox.invite,
-        JobKind.REFRESH: outbox.refresh,
-        JobKind.COMMAND: Commands(store, settings, store.secret, clock).handle,
+        orders.Fetch.kind: Fetching(store, settings, ffmpeg, download=download, apply=recorder.apply, clock=clock),
+        orders.Encode.kind: Encoding(store, tracks, clock, listened=listened),
+        orders.Finish.kind: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
+        orders.Cover.kind: pictures,
+        orders.Walk.kind: Walking(store, Past(session), intake, clock=clock),
+        orders.Reread.kind: Rereading(store, Past(session), session.user_id, clock=clock),
+        orders.Redaction.kind: Redactions(store, Past(session), clock=clock),
+        orders.Backfill.kind: backfilling,
+        orders.RenewAddresses.kind: RenewingAddresses(store),
+        orders.ImportKeys.kind: KeyImport(session, open_all=intake.open_all),
+        orders.Forget.kind: Forgetting(store),
+        orders.Tick.kind: recorder.tick,
+        orders.End.kind: recorder.end,
+        orders.Notice.kind: outbox.notice,
+        orders.Direct.kind: outbox.direct,
+        orders.Invite.kind: outbox.invite,
+        orders.Refresh.kind: outbox.refresh,
+        orders.Command.kind: Commands(store, settings, store.secret, clock).handle,
     }
 
 

@@ -71,3 +71,7 @@ class LimitHit(GiveUp):
 
     def __init__(self) -> None:
         super().__init__("the chunk takes more time to decode than a chunk may", reason="undecodable")
+
+
+class MisfitJob(Exception):
+    """A job's payload is not what its kind carries: a mistake of ours, which the lanes log as one."""

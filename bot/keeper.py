@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from bot import orders
 from storage import archive, early_redactions, jobs, journal, orphans, replays, withheld_keys
 from storage.errors import StoreError
-from storage.records import BlobKey, JobKind, NewJob
+from storage.records import BlobKey
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -65,12 +66,11 @@ class Keeper:
                 needed = await archive.referenced(db, keys) if keys else frozenset()
             known, lost = known + len(needed), lost | (set(keys) - needed)
         async with self._store.read() as db:
-            for payload in await jobs.payloads(db, JobKind.FORGET) if lost else ():
-                lost -= set(payload["blobs"])  # they have their own time
+            for job in await jobs.unfinished(db, orders.Forget.kind) if lost else ():
+                lost -= set(orders.Forget.of(job).blobs)  # they have their own time
         if len(lost) > max(known, FEW):
             log.error("%d files stand in no row, %d do: is this the right database? None is removed", len(lost), known)
         elif lost:
             log.warning("%d files that no row knows of are removed", len(lost))
-            forget = NewJob(JobKind.FORGET, f"lost:{min(lost)}", {"blobs": sorted(lost)})
             async with self._store.write() as db:
-                await jobs.add(db, forget, self._clock())
+                await jobs.add(db, orders.Forget(tuple(sorted(lost))).job(), self._clock())

@@ -197,7 +197,7 @@ async def published(
     return tuple((one, by_id[one.id]) for one in found)
 
 
-async def referenced(db: Connection, blobs: list[BlobKey]) -> frozenset[BlobKey]:
+async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:
     """Which of these blobs some chunk, track, episode or room still needs."""
     statement = union_all(
         select(chunk_table.c.blob).where(chunk_table.c.blob.in_(blobs)),

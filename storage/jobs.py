@@ -1,6 +1,7 @@
 """Work that is written down before it is done. A job runs at least once; what it does is safe to repeat."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_
 
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import Job, JobId, JobKind, JobState, Json, NewJob
+from storage.records import Job, JobId, JobKind, JobName, JobState, NewJob
 from storage.rows import record
 from storage.tables import jobs
 
@@ -17,17 +18,6 @@ _FREE = ~exists().where(
     _running.c.state == JobState.RUNNING, _running.c.kind == jobs.c.kind, _running.c.subject == jobs.c.subject
 )
 """The same job doesn't run: two at once of one recording would make two episodes of it."""
-
-
-ASKERS = {JobKind.DIRECT: "user_id", JobKind.INVITE: "inviter", JobKind.BACKFILL: "asker"}
-"""Jobs that somebody wants for themselves, and where their payload names them."""
-
-
-def _turn(job: NewJob) -> str | None:
-    """Whose turn the job takes: that of a person, else of a recording or a room."""
-    names = (ASKERS[job.kind],) if job.kind in ASKERS else ("recording", "room_id")
-    found = next((job.payload[name] for name in names if job.payload.get(name) is not None), None)
-    return None if found is None else str(found)
 
 
 async def add(db: Connection, job: NewJob, now: datetime) -> bool:
@@ -45,7 +35,7 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
         attempts=0,
         once_key=once_key,
         changed_at=now,
-        turn=_turn(job),
+        turn=job.turn,
     )
     await db.execute(
         statement.on_conflict_do_update(
@@ -129,15 +119,15 @@ async def put_back(db: Connection, job: Job, error: str | None, run_at: datetime
     await db.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
 
 
-async def note(db: Connection, job_id: JobId, payload: Json, now: datetime) -> None:
-    """Writes down how far a job has come: a try after this one goes on from there."""
-    await db.execute(update(jobs).where(jobs.c.id == job_id).values(payload=dict(payload), changed_at=now))
+async def note(db: Connection, job_id: JobId, progress: NewJob, now: datetime) -> None:
+    """Write down how far a job has come, as its payload: the next try goes on from there."""
+    await db.execute(update(jobs).where(jobs.c.id == job_id).values(payload=dict(progress.payload), changed_at=now))
 
 
-async def find(db: Connection, kind: JobKind, subject: str) -> Job | None:
-    """The newest job of a kind about a subject, whatever became of it."""
-    statement = select(jobs).where(jobs.c.kind == kind, jobs.c.subject == subject).order_by(jobs.c.id.desc()).limit(1)
-    row = (await db.execute(statement)).one_or_none()
+async def find(db: Connection, name: JobName) -> Job | None:
+    """Return the newest job of this name, whatever became of it."""
+    named = select(jobs).where(jobs.c.kind == name.kind, jobs.c.subject == name.subject)
+    row = (await db.execute(named.order_by(jobs.c.id.desc()).limit(1))).one_or_none()
     return record(Job, row) if row else None
 
 
@@ -147,10 +137,10 @@ async def job(db: Connection, job_id: JobId) -> Job | None:
     return record(Job, row) if row else None
 
 
-async def payloads(db: Connection, kind: JobKind) -> tuple[Json, ...]:
-    """What the jobs of a kind carry that are not done yet."""
-    unfinished = jobs.c.state.in_((JobState.READY, JobState.RUNNING))
-    return tuple((await db.execute(select(jobs.c.payload).where(jobs.c.kind == kind, unfinished))).scalars())
+async def unfinished(db: Connection, kind: JobKind) -> tuple[Job, ...]:
+    """Return the jobs of a kind that wait or run."""
+    wanted = select(jobs).where(jobs.c.kind == kind, jobs.c.state.in_((JobState.READY, JobState.RUNNING)))
+    return tuple(record(Job, row) for row in await db.execute(wanted.order_by(jobs.c.id)))
 
 
 async def recover(db: Connection, now: datetime) -> int:
@@ -178,19 +168,21 @@ async def set_back(db: Connection, before: datetime, now: datetime) -> None:
     await db.execute(update(jobs).where(jobs.c.changed_at > now).values(changed_at=now))
 
 
-async def hasten(db: Connection, kind: JobKind, subject_prefix: str, now: datetime) -> None:
-    """What it waited for has come: ready jobs whose subject begins so run now."""
-    begins = jobs.c.subject.startswith(subject_prefix, autoescape=True)
-    await db.execute(
-        update(jobs).where(and_(jobs.c.kind == kind, jobs.c.state == JobState.READY, begins)).values(run_at=now)
-    )
+async def hasten(db: Connection, begins: JobName, now: datetime) -> None:
+    """Run ready jobs of this kind now whose subject begins like this one: what they waited for has come."""
+    alike = jobs.c.subject.startswith(begins.subject, autoescape=True)
+    ready = and_(jobs.c.kind == begins.kind, jobs.c.state == JobState.READY, alike)
+    await db.execute(update(jobs).where(ready).values(run_at=now))
 
 
-async def cancel(db: Connection, kind: JobKind, subjects: Collection[str]) -> None:
-    """Takes back ready jobs (a deleted recording wants nothing any more)."""
-    await db.execute(
-        delete(jobs).where(jobs.c.kind == kind, jobs.c.subject.in_(list(subjects)), jobs.c.state == JobState.READY)
-    )
+async def cancel(db: Connection, names: Iterable[JobName]) -> None:
+    """Delete the ready jobs of these names."""
+    subjects = defaultdict[JobKind, list[str]](list)
+    for name in names:
+        subjects[name.kind].append(name.subject)
+    for kind, of_kind in subjects.items():
+        ready = and_(jobs.c.kind == kind, jobs.c.subject.in_(of_kind), jobs.c.state == JobState.READY)
+        await db.execute(delete(jobs).where(ready))
 
 
 async def count(db: Connection, *states: JobState) -> int:

@@ -19,6 +19,7 @@ MxcUri = NewType("MxcUri", str)
 SessionId = NewType("SessionId", str)  # of a Megolm session
 RecordingId = NewType("RecordingId", int)
 JobId = NewType("JobId", int)
+JobKind = NewType("JobKind", str)  # `bot.orders` has them all
 Position = NewType("Position", int)
 DurationMs = NewType("DurationMs", int)
 Samples = NewType("Samples", int)  # at SAMPLE_RATE
@@ -437,27 +438,6 @@ class TimelineGap:
     walking: bool  # False: it was read, or given up
 
 
-class JobKind(StrEnum):
-    FETCH = "fetch"  # a chunk: download, decrypt, check; subject: its event id
-    TICK = "tick"  # look at a recording's clocks; subject: recording id
-    ENCODE = "encode"  # bring the track of a running recording up to its chunks; subject: recording id
-    FINISH = "finish"  # join and publish; subject: recording id
-    COVER = "cover"  # make a room's picture anew; subject: room id
-    REFRESH = "refresh"  # read a room's current state from the homeserver; subject: room id
-    NOTICE = "notice"  # say something in a room
-    DIRECT = "direct"  # send user U the address of room R
-    INVITE = "invite"  # take or leave an invite; subject: room id
-    END = "end"  # end a recording from outside (record off); subject: recording id; payload: by
-    FORGET = "forget"  # remove blobs that nothing refers to any more
-    GAP = "gap"  # read the next page of what a sync left out of a room's timeline; subject: room id
-    FOLLOW = "follow"  # read of a broadcast what the sync did not show; subject: its started event
-    REDACTED = "redacted"  # ask the homeserver whether an event is redacted; subject: its event id
-    BACKFILL = "backfill"  # find and record a room's past broadcasts; subject: room id
-    KEYS = "keys"  # take in room keys that another client exported; payload: file, passphrase
-    ADDRESSES = "addresses"  # a new secret: all personal addresses end
-    COMMAND = "command"  # carry out what somebody asked for in a room; subject: event id
-
-
 class JobState(StrEnum):
     READY = "ready"
     RUNNING = "running"
@@ -466,15 +446,28 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class JobName:
+    """The kind and subject of a job: two that wait under one name are the same job."""
+
+    kind: JobKind
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
-    """A second job of the same kind and subject, while the first is still ready, is the same job (the earlier
-    time wins). With `once` it is the same job for ever: what is said or done must not be repeated."""
+    """A job to be written. A second one of the same kind and subject, while the first still waits, is the same job (the
+    earlier time wins). With `once` it is the same job for ever: what is said or done must not be repeated."""
 
     kind: JobKind
     subject: str
     payload: Json
     run_at: datetime | None = None  # None: now
     once: bool = False
+    turn: str | None = None  # whose it is: jobs of one take turns with those of others
+
+    @property
+    def name(self) -> JobName:
+        return JobName(self.kind, self.subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,7 +480,7 @@ class Job:
     run_at: datetime
     attempts: int
     error: str | None = None
-    turn: str | None = None  # whose it is: jobs of one take turns with those of others
+    turn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

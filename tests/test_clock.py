@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.worker import lanes
 from bot.worker.lanes import Worker
 from storage import archive, jobs
-from storage.records import EndedBy, Episode, EventId, Job, JobKind, JobState, NewJob, RecordingState
+from storage.records import EndedBy, Episode, EventId, Job, JobState, NewJob, RecordingState, RoomId, UserId
 from tests.worker.quick import without_ffmpeg
 from tests.world import START, Shell, chunk, info, shell
 
@@ -59,7 +60,7 @@ async def test_a_jump_forwards_in_a_broadcast_costs_nothing(stage: Shell) -> Non
     made = await episode(stage)
     assert made is not None
     assert (made.samples, made.published_at) == (3 * 48_000, stage.clock())
-    assert len([one for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]) == 1
+    assert len([one for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == START]) == 1
 
 
 async def test_a_jump_forwards_before_the_last_chunk_publishes_nothing_for_good(stage: Shell) -> None:
@@ -92,10 +93,12 @@ async def test_a_jump_backwards_keeps_the_pauses_that_were_wished(stage: Shell) 
     """Each job waits as much longer as it had to wait before the jump."""
     now = stage.clock()
     async with stage.store.write() as db:
-        await jobs.add(db, NewJob(JobKind.DIRECT, "soon", {}, now + timedelta(seconds=30)), now)
+        await jobs.add(
+            db, orders.Direct.address(UserId("@a:hs"), RoomId("!r:hs")).job(now + timedelta(seconds=30)), now
+        )
     await jump(stage, -HOURS)
     async with stage.store.read() as db:
-        assert await jobs.next_due(db, [JobKind.DIRECT]) == stage.clock() + timedelta(seconds=30)
+        assert await jobs.next_due(db, [orders.Direct.kind]) == stage.clock() + timedelta(seconds=30)
 
 
 async def test_a_jump_backwards_in_the_quiet_period_keeps_back_no_episode(stage: Shell) -> None:
@@ -136,12 +139,12 @@ async def test_a_worker_heeds_the_clock_also_when_it_was_set_back_while_it_was_d
     done = {name: asyncio.Event() for name in ("while down", "while it runs")}
 
     async def handler(job: Job) -> None:
-        if job.kind is JobKind.FORGET:
+        if job.kind == orders.Forget.kind:
             done[job.subject].set()
 
     async def plan(name: str) -> None:
         async with stage.store.write() as db:
-            await jobs.add(db, NewJob(JobKind.FORGET, name, {}, clock() + timedelta(seconds=30)), clock())
+            await jobs.add(db, NewJob(orders.Forget.kind, name, {}, clock() + timedelta(seconds=30)), clock())
 
     async def looked() -> None:
         with stage.store.changes.subscribe() as changed:
@@ -151,7 +154,7 @@ async def test_a_worker_heeds_the_clock_also_when_it_was_set_back_while_it_was_d
 
     await plan("while down")
     clock.now -= HOURS
-    worker = Worker(stage.store, dict.fromkeys(JobKind, handler), clock)
+    worker = Worker(stage.store, dict.fromkeys(orders.KINDS, handler), clock)
     await worker.start()
     try:
         async with asyncio.timeout(10):

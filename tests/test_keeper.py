@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.keeper import FEW
 from storage import jobs
-from storage.records import BlobKey, JobKind, NewJob
+from storage.records import BlobKey
 from tests.world import Shell, shell
 
 
@@ -28,7 +29,7 @@ async def test_a_file_without_a_row_goes_and_one_that_has_its_time_stays(tmp_pat
         lost, old = await leave(stage, "aa11"), await leave(stage, "aa22")
         async with stage.store.write() as db:
             later = stage.clock().replace(year=2027)
-            await jobs.add(db, NewJob(JobKind.FORGET, "old", {"blobs": [old]}, later), stage.clock())
+            await jobs.add(db, orders.Forget((old,)).job(later), stage.clock())
         await stage.keeper.sweep()
         await stage.work()
         assert len(cover) == 1

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from bot import orders
 from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from bot.settings import Settings
@@ -16,7 +17,6 @@ from bot.shell import cli
 from bot.shell import handover as following
 from bot.worker.keyfile import KeyImport
 from bot.worker.lanes import Worker
-from storage.records import JobKind
 from storage.store import Store
 from tests.matrix.test_key_export import PASSPHRASE, entry, exported
 
@@ -34,7 +34,7 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
         pass
 
     handler = KeyImport(cast("Session", session), open_all=open_all)
-    worker = Worker(store, {JobKind.KEYS: handler}, lambda: datetime.now(UTC))
+    worker = Worker(store, {orders.ImportKeys.kind: handler}, lambda: datetime.now(UTC))
     await worker.start()
     try:
         yield store

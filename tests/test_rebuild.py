@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bot import app
+from bot import app, orders
 from bot.errors import AircheckError, ConfigError
 from bot.settings import Settings
 from bot.shell import handover as following
-from bot.worker.finishing import ANEW
 from storage import archive, jobs, tracks
-from storage.records import Episode, JobKind, NewJob, RecordingState
+from storage.records import Episode, RecordingState
 from storage.store import Store, is_owned
 from tests.world import START, Killed, Shell, chunk, heard, info, settings_for, shell
 
@@ -72,7 +71,7 @@ async def test_it_is_the_same_file_again(stage: Shell, by: str) -> None:
     before, recording = await made(stage), await stage.recording()
     path = stage.store.directory / stage.store.blobs.relative(before.blob)
     data = await asyncio.to_thread(path.read_bytes)
-    notices = await stage.waiting(JobKind.NOTICE)
+    notices = await stage.waiting(orders.Notice.kind)
     stage.clock.pass_by(1)
     name = {"code": recording.code.upper(), "last": "last", "event id": START}[by]
     said = await following.rebuild(stage.settings, name)
@@ -82,7 +81,7 @@ async def test_it_is_the_same_file_again(stage: Shell, by: str) -> None:
     assert after.made_at > before.made_at
     assert await asyncio.to_thread(path.read_bytes) == data
     assert (await stage.recording()).code == recording.code
-    assert await stage.waiting(JobKind.NOTICE) == notices
+    assert await stage.waiting(orders.Notice.kind) == notices
 
 
 async def test_a_file_that_somebody_removed_is_there_again(stage: Shell) -> None:
@@ -182,7 +181,7 @@ async def test_a_death_at_any_write_changes_nothing_of_it(stage: Shell, after_co
         number, died = number + 1, False
         await asyncio.to_thread(path.unlink)
         async with stage.store.write() as db:
-            await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}), stage.clock())
+            await jobs.add(db, orders.Finish(recording.id, anew=True).job(), stage.clock())
         stage.store.die_at(number, after_commit=after_commit)
         try:
             await stage.work()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bot import orders
 from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
@@ -20,10 +21,8 @@ from storage.records import (
     ChunkState,
     EventId,
     HeardEvent,
-    JobKind,
     Json,
     MediaSource,
-    NewJob,
     RecordingState,
     RoomId,
     SessionId,
@@ -64,7 +63,7 @@ async def test_a_broadcast_is_followed_and_its_chunks_are_fetched(stage: Shell) 
     """A started event makes a recording, a chunk makes a fetch."""
     await stage.hear(info(START, "started"), chunk(C1, 1))
     assert (await stage.recording()).state is RecordingState.LIVE
-    assert await stage.waiting(JobKind.FETCH) == [{"recording": 1}]
+    assert await stage.waiting(orders.Fetch.kind) == [{"recording": 1}]
 
 
 async def test_a_key_that_comes_while_the_wrapper_is_dealt_with_opens_it(
@@ -103,7 +102,7 @@ async def test_a_mistake_about_one_event_keeps_no_other_waiting_and_is_mended_by
         await stage.hear(
             info(START, "started"), heard("$m", "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"})
         )
-    assert len(await stage.waiting(JobKind.COMMAND)) == 1
+    assert len(await stage.waiting(orders.Command.kind)) == 1
     async with stage.store.write() as db:
         assert await archive.recordings(db) == ()
         assert await journal.try_again(db) == 1
@@ -136,16 +135,26 @@ async def test_a_redacted_chunk_waits_for_no_key(stage: Shell) -> None:
     assert await kept(stage, C1) == []
 
 
+@pytest.mark.parametrize("junk", [{"sender": ["junk"]}, {"content": {"msgtype": "m.text", "body": ["junk"]}}])
+async def test_what_no_room_could_have_said_is_no_command(stage: Shell, junk: Json) -> None:
+    """A homeserver may send anything; nobody is answered."""
+    said = heard("$m", "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"})
+    async with stage.store.write() as db:
+        await journal.add(db, replace(said, event={**said.event, **junk}), stage.clock())
+    await stage.settle()
+    assert await stage.waiting(orders.Command.kind) == []
+
+
 async def test_a_deleted_recording_is_not_announced(stage: Shell) -> None:
     """What was going to be said of it is taken back."""
     await stage.hear(info(START, "started"))
     async with stage.store.write() as db:
-        told = NewJob(JobKind.NOTICE, f"published:{START}", {"room_id": RoomId("!room:hs"), "body": "…"}, once=True)
-        await jobs.add(db, told, stage.clock())
-    before = len(await stage.waiting(JobKind.NOTICE))
+        told = orders.Notice(orders.episode_published(START), RoomId("!room:hs"), "…")
+        await jobs.add(db, told.job(), stage.clock())
+    before = len(await stage.waiting(orders.Notice.kind))
     await stage.hear(heard("$r", "m.room.redaction", {}, redacts=START))
     assert (await stage.recording()).state is RecordingState.DELETED
-    assert len(await stage.waiting(JobKind.NOTICE)) == before - 1
+    assert len(await stage.waiting(orders.Notice.kind)) == before - 1
 
 
 async def test_a_name_that_no_database_holds_is_cleaned(stage: Shell) -> None:
@@ -211,7 +220,7 @@ async def refuse(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedi
 
 async def tell_of(stage: Shell) -> list[Json]:
     """What the room is told in reply to the broadcast."""
-    return [one for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]
+    return [one for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == START]
 
 
 async def test_nothing_to_hear_is_told_once(stage: Shell) -> None:
@@ -224,7 +233,7 @@ async def test_nothing_to_hear_is_told_once(stage: Shell) -> None:
     (told,) = await tell_of(stage)
     assert "nothing to hear" in told["body"]
     async with stage.store.write() as db:
-        for job in await jobs.claim(db, [JobKind.NOTICE], stage.clock(), 10):
+        for job in await jobs.claim(db, [orders.Notice.kind], stage.clock(), 10):
             await jobs.done(db, job.id, stage.clock())
     await stage.rise_again()
     stage.download = refuse
@@ -259,7 +268,7 @@ async def test_nobody_is_abandoned_whose_words_are_not_read_yet(stage: Shell) ->
     stage.clock.pass_by(3600)
     await stage.intake.take(batch(chunk(C1, 1)))
     async with stage.store.write() as db:
-        (job,) = await jobs.claim(db, [JobKind.TICK], stage.clock(), 10)
+        (job,) = await jobs.claim(db, [orders.Tick.kind], stage.clock(), 10)
     with pytest.raises(TryLater):
         await stage.recorder.tick(job)
     await stage.settle()
@@ -274,15 +283,15 @@ async def test_an_end_comes_soon_after_an_outage_however_long_that_was(stage: Sh
     """While the homeserver is away a clock is looked at again and again; the pauses don't grow with it."""
     heard_all = False
     recorder = Recorder(stage.store, Limits(quiet_period_s=60), stage.clock, hears=lambda: heard_all)
-    stage.handlers[JobKind.TICK] = recorder.tick
+    stage.handlers[orders.Tick.kind] = recorder.tick
     await stage.hear(info(START, "started"))
     stage.clock.pass_by(3600)
     for _ in range(20):
-        assert await stage.work_one([JobKind.TICK])
+        assert await stage.work_one([orders.Tick.kind])
         assert await state_of(stage, START) is RecordingState.LIVE
         stage.clock.pass_by(40)
     heard_all = True
-    assert await stage.work_one([JobKind.TICK])
+    assert await stage.work_one([orders.Tick.kind])
     assert await state_of(stage, START) is not RecordingState.LIVE
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.dialects import redaction as redacting
 from bot.errors import GiveUp
 from bot.keeper import KEEP_HANDLED_EVENTS
@@ -16,13 +17,13 @@ from storage import archive, early_redactions, jobs, journal, rooms
 from storage.records import (
     Chunk,
     ChunkState,
+    EndedBy,
     EventId,
     HeardEvent,
     Job,
     JobKind,
     JobState,
     MediaSource,
-    NewJob,
     Recording,
     RecordingState,
     RoomId,
@@ -67,7 +68,7 @@ async def test_a_broadcast_that_was_redacted_before_it_came_is_not_recorded(stag
     await stage.hear(redaction(START, who))
     await stage.hear(info(START, "started"), chunk(C1, 1))
     assert await recordings(stage) == ()
-    assert await stage.waiting(JobKind.FETCH) == []
+    assert await stage.waiting(orders.Fetch.kind) == []
 
 
 async def test_a_member_can_not_redact_what_somebody_else_is_going_to_say(stage: Shell) -> None:
@@ -88,7 +89,7 @@ async def test_a_chunk_that_was_redacted_before_it_came_is_listed_as_such(stage:
     found = await chunk_of(stage)
     assert found is not None
     assert (found.state, found.source, found.session_id) == (ChunkState.REDACTED, None, None)
-    assert len(await stage.waiting(JobKind.FETCH)) == 1
+    assert len(await stage.waiting(orders.Fetch.kind)) == 1
     async with stage.store.read() as db:
         assert await journal.sealed(db) == ()
 
@@ -149,8 +150,8 @@ async def test_a_redacted_chunk_is_not_fetched_any_more(stage: Shell) -> None:
     await stage.hear(info(START, "started"), chunk(C1, 1), chunk("$c2", 2))
     await stage.hear(redaction(C1, MODERATOR))
     async with stage.store.read() as db:
-        assert await jobs.find(db, JobKind.FETCH, C1) is None
-        assert await jobs.find(db, JobKind.FETCH, "$c2") is not None
+        assert await jobs.find(db, orders.Fetch.about(C1)) is None
+        assert await jobs.find(db, orders.Fetch.about(EventId("$c2"))) is not None
 
 
 # ---- whose redaction counts
@@ -169,8 +170,8 @@ async def test_a_redaction_by_who_may_not_changes_nothing(stage: Shell) -> None:
     assert found.state is ChunkState.WAITING_FOR_MEDIA
     async with stage.store.read() as db:
         assert [one.event_id for one in await journal.sealed(db)] == ["$s"]
-        assert await jobs.find(db, JobKind.FETCH, C1) is not None
-    assert await stage.waiting(JobKind.REDACTED) == []
+        assert await jobs.find(db, orders.Fetch.about(C1)) is not None
+    assert await stage.waiting(orders.Redaction.kind) == []
 
 
 async def test_the_power_of_then_counts(stage: Shell) -> None:
@@ -224,8 +225,8 @@ async def test_where_the_power_is_not_known_the_homeserver_is_asked(stage: Shell
     because = {"redacted_because": {"sender": MALLORY}}
     shown = info(START, "started")
     memory = Memory(replace(shown, event={**shown.event, "content": {}, "unsigned": because}))
-    stage.handlers[JobKind.REDACTED] = Redactions(stage.store, memory, clock=stage.clock)
-    assert await stage.work_one([JobKind.REDACTED])
+    stage.handlers[orders.Redaction.kind] = Redactions(stage.store, memory, clock=stage.clock)
+    assert await stage.work_one([orders.Redaction.kind])
     await stage.settle()
     assert (await stage.recording()).state is RecordingState.DELETED
 
@@ -236,8 +237,8 @@ async def test_what_the_homeserver_has_not_redacted_stays(stage: Shell) -> None:
     await forget_power(stage)
     await stage.hear(redaction(START, MALLORY))
     memory = Memory(info(START, "started"))
-    stage.handlers[JobKind.REDACTED] = Redactions(stage.store, memory, clock=stage.clock)
-    while await stage.work_one([JobKind.REDACTED]):
+    stage.handlers[orders.Redaction.kind] = Redactions(stage.store, memory, clock=stage.clock)
+    while await stage.work_one([orders.Redaction.kind]):
         stage.clock.pass_by(60)
     assert memory.asked == 3
     assert (await stage.recording()).state is RecordingState.LIVE
@@ -253,14 +254,12 @@ async def test_a_start_that_is_redacted_while_live_leaves_nothing_behind(stage: 
     recording = await stage.recording()
     await stage.hear(chunk("$c2", 2), chunk("$c3", 3))
     async with stage.store.write() as db:
-        for kind in (JobKind.FINISH, JobKind.TICK, JobKind.END):
-            await jobs.add(db, NewJob(kind, str(recording.id), {"by": "left"}, later(stage)), stage.clock())
-        await jobs.add(
-            db, NewJob(JobKind.FOLLOW, START, {"room_id": ROOM, "sender": ALICE}, later(stage)), stage.clock()
-        )
-        for subject in (f"published:{START}", f"tell:limit:{START}", f"tell:room_full:{START}"):
-            notice = NewJob(JobKind.NOTICE, subject, {"room_id": ROOM, "body": "…"}, later(stage), once=True)
-            await jobs.add(db, notice, stage.clock())
+        ended = orders.End(recording.id, EndedBy.LEFT)
+        reread = orders.Reread(START, ROOM, ALICE)
+        topics = (orders.episode_published(START), *(orders.told_of(what, START) for what in ("limit", "room_full")))
+        notices = (orders.Notice(topic, ROOM, "…") for topic in topics)
+        for order in (orders.Finish(recording.id), orders.Tick(recording.id), ended, reread, *notices):
+            await jobs.add(db, order.job(later(stage)), stage.clock())
 
     async def redacted_meanwhile(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         fetched = await download(source, part, max_bytes)
@@ -268,9 +267,9 @@ async def test_a_start_that_is_redacted_while_live_leaves_nothing_behind(stage: 
         return fetched
 
     stage.download = redacted_meanwhile
-    assert await stage.work_one([JobKind.FETCH])
-    assert await unfinished(stage) <= {JobKind.FORGET, JobKind.NOTICE, JobKind.COVER}
-    assert [payload for payload in await stage.waiting(JobKind.NOTICE) if payload["body"] == "…"] == []
+    assert await stage.work_one([orders.Fetch.kind])
+    assert await unfinished(stage) <= {orders.Forget.kind, orders.Notice.kind, orders.Cover.kind}
+    assert [payload for payload in await stage.waiting(orders.Notice.kind) if payload["body"] == "…"] == []
     await stage.work()
     async with stage.store.read() as db:
         room = await rooms.room(db, ROOM)
@@ -292,9 +291,9 @@ async def test_media_that_could_not_be_had_are_not_asked_for_after_a_deletion(st
 
     await stage.hear(info(START, "started"), chunk(C1, 1))
     stage.download = redacted_meanwhile
-    assert await stage.work_one([JobKind.FETCH])
+    assert await stage.work_one([orders.Fetch.kind])
     async with stage.store.read() as db:
-        job = await jobs.find(db, JobKind.FETCH, C1)
+        job = await jobs.find(db, orders.Fetch.about(C1))
     assert isinstance(job, Job)
     assert job.state is JobState.DONE
 
@@ -305,4 +304,4 @@ def later(stage: Shell) -> datetime:
 
 async def unfinished(stage: Shell) -> set[JobKind]:
     async with stage.store.read() as db:
-        return {kind for kind in JobKind if await jobs.payloads(db, kind)}
+        return {kind for kind in orders.KINDS if await jobs.unfinished(db, kind)}

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.parse import Heads, is_command
 from bot.errors import GiveUp
@@ -58,15 +59,17 @@ START = EventId("$start")
 INFO = "io.element.voice_broadcast_info"
 PREFIX = "!aircheck"
 DONE_HERE = (
-    JobKind.FETCH,
-    JobKind.ENCODE,
-    JobKind.FINISH,
-    JobKind.COVER,
-    JobKind.FORGET,
-    JobKind.FOLLOW,
-    JobKind.TICK,
-    JobKind.END,
+    orders.Fetch.kind,
+    orders.Encode.kind,
+    orders.Finish.kind,
+    orders.Cover.kind,
+    orders.Forget.kind,
+    orders.Reread.kind,
+    orders.Tick.kind,
+    orders.End.kind,
 )
+
+AnOrder = TypeVar("AnOrder", bound=orders.Order)
 
 
 def heard(event_id: str, kind: str, content: Any, **more: Any) -> HeardEvent:
@@ -249,14 +252,14 @@ class Shell:
         pictures = Pictures(store, ffmpeg, download=fetch, clock=clock)
         tracks = Tracks(store, settings, ffmpeg, clock)
         self.handlers: dict[JobKind, Handler] = {
-            JobKind.FETCH: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),
-            JobKind.ENCODE: Encoding(store, tracks, clock, listened=lambda _: self.listened),
-            JobKind.FINISH: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
-            JobKind.COVER: pictures,
-            JobKind.FORGET: Forgetting(store),
-            JobKind.FOLLOW: asks_in_vain(store, BOT, clock),
-            JobKind.TICK: self.recorder.tick,
-            JobKind.END: self.recorder.end,
+            orders.Fetch.kind: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),
+            orders.Encode.kind: Encoding(store, tracks, clock, listened=lambda _: self.listened),
+            orders.Finish.kind: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
+            orders.Cover.kind: pictures,
+            orders.Forget.kind: Forgetting(store),
+            orders.Reread.kind: asks_in_vain(store, BOT, clock),
+            orders.Tick.kind: self.recorder.tick,
+            orders.End.kind: self.recorder.end,
         }
 
     async def join(self) -> None:
@@ -324,7 +327,12 @@ class Shell:
     async def waiting(self, kind: JobKind) -> list[Json]:
         """What the jobs of a kind carry that wait to be done."""
         async with self.store.read() as db:
-            return list(await jobs.payloads(db, kind))
+            return [job.payload for job in await jobs.unfinished(db, kind)]
+
+    async def ordered(self, order: type[AnOrder]) -> list[AnOrder]:
+        """The orders of a kind that wait or run."""
+        async with self.store.read() as db:
+            return [order.of(job) for job in await jobs.unfinished(db, order.kind)]
 
     async def recording(self) -> Recording:
         async with self.store.read() as db:

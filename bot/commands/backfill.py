@@ -3,11 +3,12 @@
 from datetime import date, datetime, time
 from functools import partial
 
+from bot import orders
 from bot.commands import replies
 from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
 from storage import jobs
-from storage.records import JobKind, JobState, NewJob
+from storage.records import JobState
 
 UNDER_WAY = {JobState.READY, JobState.RUNNING}
 
@@ -16,12 +17,12 @@ async def _backfill(asked: Asked, *, since: date | None) -> str:
     """Begins to look; the one notice at its end says what came of it."""
     if not asked.asker.moderates:
         return replies.ONLY_MODS
-    earlier = await jobs.find(asked.db, JobKind.BACKFILL, asked.room.room_id)
+    earlier = await jobs.find(asked.db, orders.Backfill.about(asked.room.room_id))
     if earlier is not None and earlier.state in UNDER_WAY:
         return replies.BACKFILL_UNDER_WAY
-    began = datetime.combine(since, time(), asked.settings.feeds.zone).isoformat() if since else None
-    payload = {"room_id": asked.room.room_id, "since": began, "asker": asked.asker.user_id}
-    await jobs.add(asked.db, NewJob(JobKind.BACKFILL, asked.room.room_id, payload), asked.now)
+    began = datetime.combine(since, time(), asked.settings.feeds.zone) if since else None
+    backfill = orders.Backfill(asked.room.room_id, since=began, asker=asked.asker.user_id)
+    await jobs.add(asked.db, backfill.job(), asked.now)
     return replies.BACKFILL_BEGINS
 
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
+from bot import orders
 from bot.commands import replies
 from bot.commands.context import Action, Asked, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text
 from storage import archive, jobs, rooms
-from storage.records import JobKind, NewJob, Recording
+from storage.records import Recording
 
 WORDS_BEFORE = 2  # the verb and the recording
 
@@ -49,7 +50,7 @@ async def _change(asked: Asked, *, name: RecordingName, change: _Change, what: s
     changed, answer = change(asked, recording, text, await rooms.servers(asked.db, [recording.room_id]))
     await archive.save_recording(asked.db, changed)
     if changed.title != recording.title and changed.state.may_have_episode:
-        await jobs.add(asked.db, NewJob(JobKind.FINISH, str(recording.id), {}), asked.now)
+        await jobs.add(asked.db, orders.Finish(recording.id).job(), asked.now)
     await rooms.touch(asked.db, asked.room.room_id, asked.now)
     return answer
 

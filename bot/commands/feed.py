@@ -4,13 +4,13 @@ A personal address never stands in an answer: a job has it said in the direct ch
 recorded itself, `feed` means the rooms that the asker and the bot share.
 """
 
-from bot import facts
+from bot import facts, orders
 from bot.commands import replies
 from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import archive, heirs, jobs, rooms
-from storage.records import JobKind, Listener, NewJob, Room, RoomId, Visibility
+from storage.records import Listener, Room, RoomId, Visibility
 
 MOST_ROOMS = 20
 """Addresses said at once in a direct chat: those of the rooms that changed last."""
@@ -72,8 +72,7 @@ async def _send_address(asked: Asked, room_id: RoomId, *, renew: bool = False) -
         known = await rooms.listener(asked.db, one, asked.asker.user_id)
         if one == line[0] or (renew and known is not None):
             await _save_address(asked, one, known, renew=renew)
-    payload = {"user_id": asked.asker.user_id, "room_id": line[0]}
-    await jobs.add(asked.db, NewJob(JobKind.DIRECT, f"{asked.asker.user_id}|{line[0]}", payload), asked.now)
+    await jobs.add(asked.db, orders.Direct.address(asked.asker.user_id, line[0]).job(), asked.now)
 
 
 async def _save_address(asked: Asked, room_id: RoomId, known: Listener | None, *, renew: bool) -> None:

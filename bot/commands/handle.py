@@ -10,59 +10,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from bot import facts
+from bot import facts, orders
 from bot.commands import replies
 from bot.commands.context import Action, Asked, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
-from bot.errors import GiveUp
 from bot.settings import Settings
 from bot.words import GOES_ON_ELSEWHERE
 from storage import heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import EventId, Job, JobKind, Json, NewJob, Position, RoomId, UserId
+from storage.records import Job, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 OLD = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A command as the recorder wrote it down. `sent_at` is the sender's word; None: none that can be believed."""
-
-    room_id: RoomId
-    sender: UserId
-    event_id: EventId
-    body: str
-    position: Position
-    sent_at: datetime | None
-    history: bool
-    encrypted: bool
-    thread: EventId | None
-    mentions: tuple[str, ...]  # user ids
-
-    @classmethod
-    def of(cls, payload: Json) -> "Said":
-        """Raises GiveUp for what no room could have said (a sender that is no text)."""
-        if not all(isinstance(payload.get(name), str) for name in ("room_id", "sender", "event_id", "body")):
-            raise GiveUp("a command without its room, sender, event or words", reason="not_a_command")
-        return cls(
-            room_id=RoomId(payload["room_id"]),
-            sender=UserId(payload["sender"]),
-            event_id=EventId(payload["event_id"]),
-            body=payload["body"],
-            position=Position(payload["position"]),
-            sent_at=datetime.fromisoformat(payload["sent_at"]) if payload["sent_at"] else None,
-            history=payload["history"],
-            encrypted=payload["encrypted"],
-            thread=payload["thread"],
-            mentions=tuple(payload.get("mentions", ())),
-        )
-
-    def is_old(self, now: datetime) -> bool:
-        return self.history or self.sent_at is None or now - self.sent_at > OLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +52,7 @@ class Commands:
 
     async def handle(self, job: Job) -> None:
         """Does what was asked and answers, once, however often it is called for the same command."""
-        said = Said.of(job.payload)
+        said = orders.Command.of(job)
         text = await self._text(said)
         step = _read(text, self._settings.commands.prefix)
         try:
@@ -105,7 +67,7 @@ class Commands:
         except _AnsweredBefore:
             log.info("answered before: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
 
-    async def _text(self, said: Said) -> str:
+    async def _text(self, said: orders.Command) -> str:
         """What follows the prefix, or the bot's name in that room."""
         us = UserId(self._settings.matrix.user_id)
         name = None
@@ -114,7 +76,7 @@ class Commands:
                 name = facts.display_name(await rooms.state(db, said.room_id, "m.room.member", us))
         return after_head(said.body, Heads(self._settings.commands.prefix, us, name)) or ""
 
-    async def _answer(self, db: Connection, said: Said, text: str, step: _Step) -> str | None:
+    async def _answer(self, db: Connection, said: orders.Command, text: str, step: _Step) -> str | None:
         """Carries it out; None: whoever asked is nobody here and hears nothing."""
         now = self._clock()
         room = await rooms.room(db, said.room_id)
@@ -122,7 +84,7 @@ class Commands:
         if room is None or not room.joined or asker is None:
             log.info("not a member's command: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
             return None
-        if said.is_old(now):
+        if _is_old(said, now):
             return replies.AWAY
         if step.changes and room.encrypted and not said.encrypted:
             return replies.NOT_ENCRYPTED
@@ -144,14 +106,19 @@ class Commands:
         )
         return await step.action(asked)
 
-    async def _say(self, db: Connection, said: Said, answer: str | None) -> None:
+    async def _say(self, db: Connection, said: orders.Command, answer: str | None) -> None:
         """Writes the answer down. Raises _AnsweredBefore when it stands there already."""
         if answer is None:
             return
-        payload = {"room_id": said.room_id, "body": answer, "reply_to": said.event_id, "thread": said.thread}
-        notice = NewJob(JobKind.NOTICE, f"answer:{said.event_id}", payload, once=True)
-        if not await jobs.add(db, notice, self._clock()):
+        topic = orders.answer(said.event_id)
+        notice = orders.Notice(topic, said.room_id, answer, reply_to=said.event_id, thread=said.thread)
+        if not await jobs.add(db, notice.job(), self._clock()):
             raise _AnsweredBefore
+
+
+def _is_old(said: orders.Command, now: datetime) -> bool:
+    """Whether it was said too long ago to be carried out."""
+    return said.history or said.sent_at is None or now - said.sent_at > OLD
 
 
 def _read(text: str, prefix: str) -> _Step:

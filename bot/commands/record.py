@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from bot import facts
+from bot import facts, orders
 from bot.commands import replies
 from bot.commands.context import Action, Asked, Verb
 from bot.commands.parse import Words
@@ -11,7 +11,7 @@ from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
 from bot.words import GOES_ON_ELSEWHERE, continues_podcast
 from storage import archive, heirs, jobs, rooms
-from storage.records import EndedBy, JobKind, NewJob, RecordingState, Room, Visibility
+from storage.records import EndedBy, RecordingState, Room, Visibility
 
 
 async def _switch(asked: Asked, *, on: bool) -> str:
@@ -56,8 +56,7 @@ async def _end_what_runs(asked: Asked) -> int:
         if recording.state is RecordingState.LIVE
     ]
     for recording in running:
-        job = NewJob(JobKind.END, str(recording.id), {"by": EndedBy.SWITCHED_OFF})
-        await jobs.add(asked.db, job, asked.now)
+        await jobs.add(asked.db, orders.End(recording.id, EndedBy.SWITCHED_OFF).job(), asked.now)
     return len(running)
 
 

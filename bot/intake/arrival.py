@@ -4,16 +4,14 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from bot import facts, rules
+from bot import facts, orders, rules
 from bot.dialects.state import CREATE, makes_a_space
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
 from storage import archive, gaps, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import JobKind, NewJob, RoomId, UserId
-
-SPACE = "space"  # in the payload of an INVITE job: it is left, or declined
+from storage.records import EndedBy, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +24,8 @@ async def invited(db: Connection, invite: Invite, now: datetime) -> None:
     known = await rooms.room(db, invite.room_id)
     room = known or rooms.new_room(invite.room_id, now)
     await rooms.save_room(db, replace(room, inviter=invite.inviter, direct=invite.direct))
-    payload: dict[str, object] = {"room_id": invite.room_id, "inviter": invite.inviter}
-    if any(map(makes_a_space, invite.stripped_state)):
-        payload[SPACE] = True
-    await jobs.add(db, NewJob(JobKind.INVITE, invite.room_id, payload), now)
+    space = any(map(makes_a_space, invite.stripped_state))
+    await jobs.add(db, orders.Invite(invite.room_id, invite.inviter, space=space).job(), now)
 
 
 async def joined(
@@ -56,9 +52,9 @@ async def joined(
     room = replace(room, recording_on=asked and await heirs.heir(db, room_id) is None)
     await rooms.save_room(db, room)
     if direct and room.inviter is not None:
-        await jobs.hasten(db, JobKind.DIRECT, f"{room.inviter}|", now)
+        await jobs.hasten(db, orders.Direct.to(room.inviter), now)
     if not direct:
-        await jobs.add(db, NewJob(JobKind.COVER, room_id, {}), now)
+        await jobs.add(db, orders.Cover(room_id).job(), now)
         old = facts.predecessor(create)
         room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
@@ -71,8 +67,7 @@ async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
     create = await rooms.state(db, room_id, CREATE)
     if create is None or not facts.is_space(create.content):
         return False
-    payload = {"room_id": room_id, "inviter": create.sender, SPACE: True}
-    await jobs.add(db, NewJob(JobKind.INVITE, room_id, payload), now)
+    await jobs.add(db, orders.Invite(room_id, create.sender, space=True).job(), now)
     return True
 
 
@@ -85,5 +80,5 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await heirs.forget_hosts(db, room_id)
     await gaps.forget_room(db, room_id)
     for recording in await archive.open_recordings(db, room_id):
-        await jobs.add(db, NewJob(JobKind.END, str(recording.id), {"by": "removed"}), now)
+        await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)
     log.info("no longer in a room: room=%s", room_id)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot import dialects, facts
+from bot import dialects, facts, orders
 from bot.dialects.events import Event
 from bot.dialects.members import MEMBER, change_of
 from bot.dialects.redaction import judged
@@ -24,7 +24,7 @@ from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted, Rejected
 from storage import gaps, jobs, journal, replays, rooms
 from storage.database import Connection
-from storage.records import EventId, HeardEvent, JobKind, NewJob, Position, Room, RoomId, TimelineGap, UserId
+from storage.records import EventId, HeardEvent, Position, Room, RoomId, TimelineGap, UserId
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: dat
     if endless or len(await gaps.walking(db, room.room_id)) > MOST_AT_ONCE:
         await close(db, found, now, whole=False)
     else:
-        await jobs.add(db, NewJob(JobKind.GAP, room.room_id, {}), now)
+        await jobs.add(db, orders.Walk(room.room_id).job(), now)
     return found
 
 
@@ -143,7 +143,7 @@ async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool)
     """Ends a walk. What it did not bring is looked for in the room's state, and where it is not `whole`, in what refers
     to the broadcasts that are known."""
     await gaps.save(db, replace(gap, walking=False))
-    await jobs.add(db, NewJob(JobKind.REFRESH, gap.room_id, {}), now)
+    await jobs.add(db, orders.Refresh(gap.room_id).job(), now)
     if whole:
         log.info("a gap in the room's timeline was walked: room=%s pages=%d", gap.room_id, gap.pages)
         return
@@ -153,7 +153,7 @@ async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool)
 
 async def do_without(db: Connection, gap: TimelineGap, now: datetime) -> None:
     """Looks for what an overdue gap may hide, where else it may be found."""
-    await jobs.add(db, NewJob(JobKind.REFRESH, gap.room_id, {}), now)
+    await jobs.add(db, orders.Refresh(gap.room_id).job(), now)
     await missed.look_again(db, gap.room_id, now)
 
 
@@ -180,7 +180,7 @@ async def holding(db: Connection, room_id: RoomId, now: datetime) -> TimelineGap
 async def go_on(db: Connection, room_id: RoomId, now: datetime) -> None:
     """The next page of this room is read when it is its turn."""
     if await gaps.walking(db, room_id):
-        await jobs.add(db, NewJob(JobKind.GAP, room_id, {}), now)
+        await jobs.add(db, orders.Walk(room_id).job(), now)
 
 
 async def oldest(db: Connection, room_id: RoomId) -> TimelineGap | None:

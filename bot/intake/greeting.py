@@ -9,7 +9,7 @@ id, the sync its place, in either order.
 from dataclasses import replace
 from datetime import datetime
 
-from bot import words
+from bot import orders, words
 from bot.dialects.fields import transaction_of
 from storage import heirs, jobs, journal, rooms
 from storage.database import Connection
@@ -17,8 +17,6 @@ from storage.records import (
     EventId,
     HeardEvent,
     JobId,
-    JobKind,
-    NewJob,
     Position,
     Room,
     RoomId,
@@ -27,7 +25,6 @@ from storage.records import (
 
 SAID_AS = frozenset({"m.room.message", "m.room.encrypted"})
 """Types of event that the notice may have in the timeline."""
-GREETS = "greets"  # in the job's payload
 TRANSACTION = "aircheck-"
 
 
@@ -44,9 +41,9 @@ async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits
     if waits:
         room = replace(room, told_at=None, told_by=None)
         await rooms.save_room(db, room)
-    subject = f"{_subjects(room.room_id)}{await journal.position(db)}:{room.revision}"
-    payload = {"room_id": room.room_id, "body": await greeting(db, room, prefix=prefix), GREETS: True}
-    await jobs.add(db, NewJob(JobKind.NOTICE, subject, payload, once=True), now)
+    topic = orders.welcome(room.room_id, await journal.position(db), room.revision)
+    notice = orders.Notice(topic, room.room_id, await greeting(db, room, prefix=prefix), greets=True)
+    await jobs.add(db, notice.job(), now)
 
 
 async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
@@ -65,7 +62,7 @@ async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
 
 async def try_again(db: Connection, room_id: RoomId, now: datetime) -> None:
     """The room's power levels have changed: the bot may speak now, perhaps."""
-    await jobs.hasten(db, JobKind.NOTICE, _subjects(room_id), now)
+    await jobs.hasten(db, orders.Notice.about(orders.welcomes(room_id)), now)
 
 
 async def said(db: Connection, room_id: RoomId, event_id: EventId) -> None:
@@ -100,9 +97,4 @@ async def _is_greeting(db: Connection, event: HeardEvent) -> bool:
     if not (number.isascii() and number.isdigit() and len(number) < len(str(1 << 63))):
         return False
     job = await jobs.job(db, JobId(int(number)))
-    return job is not None and job.kind is JobKind.NOTICE and job.subject.startswith(_subjects(event.room_id))
-
-
-def _subjects(room_id: RoomId) -> str:
-    """The beginning of the subjects of a room's greetings."""
-    return f"welcome:{room_id}:"
+    return job is not None and orders.is_welcome(job, event.room_id)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from bot import dialects, facts
+from bot import dialects, facts, orders
 from bot.dialects.fields import type_of
 from bot.dialects.state import CREATE
 from bot.intake import arrival, gapwalk, missed, roomstate, succession
@@ -21,7 +21,7 @@ from bot.matrix.batch import RoomBatch, SyncBatch
 from storage import gaps, jobs, journal, rooms, withheld_keys
 from storage.database import Connection
 from storage.errors import StoreError
-from storage.records import HeardEvent, JobKind, Json, NewJob, Position, Room, RoomId, TimelineGap, UserId
+from storage.records import HeardEvent, Json, Position, Room, RoomId, TimelineGap, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -81,14 +81,14 @@ class Intake:
             for invite in batch.invites:
                 async with part(db, invite.room_id, None):
                     await arrival.invited(db, invite, now)
-            await jobs.cancel(db, JobKind.INVITE, list(batch.retracted))
+            await jobs.cancel(db, map(orders.Invite.about, batch.retracted))
             for room in batch.rooms:
                 async with part(db, room.room_id, None):
                     await self._take_room(db, room, now, part)
                     if room.joined and _may_make_a_line(room):
                         await self._settle(db, room.room_id, now)
                 if batch.without_members and room.joined:
-                    await jobs.add(db, NewJob(JobKind.REFRESH, room.room_id, {}), now)
+                    await jobs.add(db, orders.Refresh(room.room_id).job(), now)
             if batch.anew:  # also of rooms that are not in it: the bot may be out of them
                 await roomstate.ask_for_all(db, now)
             await withheld_keys.note(db, batch.withheld, now)
@@ -119,7 +119,7 @@ class Intake:
         elif not batch.joined:
             await rooms.forget_state(db, batch.room_id)  # removed before, and now banned, for example
         elif behind:
-            await jobs.add(db, NewJob(JobKind.REFRESH, batch.room_id, {}), now)
+            await jobs.add(db, orders.Refresh(batch.room_id).job(), now)
 
     async def _take_block(
         self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, part: Part

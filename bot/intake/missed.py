@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import dialects
+from bot import dialects, orders
 from bot.dialects.fields import type_of
 from bot.dialects.state import broadcast_of, kept_state
 from bot.intake.piecewise import Part
@@ -19,9 +19,7 @@ from storage.records import (
     EndedBy,
     EventId,
     HeardEvent,
-    JobKind,
     Json,
-    NewJob,
     Position,
     RecordingState,
     Room,
@@ -102,4 +100,4 @@ async def _place_in_a_gap(db: Connection, room_id: RoomId, now: datetime) -> Pos
 
 
 async def _reread(db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime) -> None:
-    await jobs.add(db, NewJob(JobKind.FOLLOW, broadcast, {"room_id": room_id, "sender": sender}), now)
+    await jobs.add(db, orders.Reread(broadcast, room_id, sender).job(), now)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import dialects, facts, rules
+from bot import dialects, facts, orders, rules
 from bot.dialects.fields import type_of
 from bot.dialects.members import MEMBER
 from bot.dialects.state import AVATAR, ENCRYPTION, NAME, POWER_LEVELS, TOMBSTONE, kept_state
@@ -18,7 +18,7 @@ from bot.matrix import nesting
 from bot.recording.model import Redacted
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import JobKind, Json, NewJob, Position, RoomId, StateEvent
+from storage.records import Json, Position, RoomId, StateEvent
 
 SHOWN = frozenset({NAME, AVATAR})
 """Types of state that a feed or page changes with."""
@@ -83,7 +83,7 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
     await rooms.save_state(db, state)
     if state.type in SHOWN:
         await rooms.touch(db, state.room_id, now)
-        await jobs.add(db, NewJob(JobKind.COVER, state.room_id, {}), now)
+        await jobs.add(db, orders.Cover(state.room_id).job(), now)
     if state.type == POWER_LEVELS:
         await greeting.try_again(db, state.room_id, now)
 
@@ -94,7 +94,7 @@ async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Posit
         state = await rooms.state(db, room_id, kind)
         if state is None or state.event_id != redaction.redacts:
             continue
-        await jobs.add(db, NewJob(JobKind.REFRESH, room_id, {}), now)
+        await jobs.add(db, orders.Refresh(room_id).job(), now)
         if rules.may_redact(redaction.sender, state.sender, await rooms.power(db, room_id)):
             await _save(db, replace(state, content={}, position=at), now)
 
@@ -128,8 +128,8 @@ async def apply_members(
 async def hasten(db: Connection, room_id: RoomId, joined: set[str], now: datetime) -> None:
     """Tell who is in their direct chat now what waits for them there."""
     user = await rooms.direct_partner(db, room_id) if joined else None
-    if user in joined:
-        await jobs.hasten(db, JobKind.DIRECT, f"{user}|", now)
+    if user is not None and user in joined:
+        await jobs.hasten(db, orders.Direct.to(user), now)
 
 
 async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked_at: Position, now: datetime) -> None:
@@ -151,7 +151,7 @@ async def ask_for_all(db: Connection, now: datetime) -> None:
     live = {recording.room_id for recording in await archive.open_recordings(db)}
     joined = [room.room_id for room in await rooms.all_rooms(db) if room.joined]
     for room_id in sorted(joined, key=lambda room_id: (room_id not in live, room_id)):
-        await jobs.add(db, NewJob(JobKind.REFRESH, room_id, {}), now)
+        await jobs.add(db, orders.Refresh(room_id).job(), now)
 
 
 async def is_behind(db: Connection, room_id: RoomId, event: Json) -> bool:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from bot import dialects, facts, words
+from bot import dialects, facts, orders, words
 from bot.dialects.events import Event, MembershipChanged, TextMessage
 from bot.intake import gapwalk
 from bot.intake.claims import UNKNOWN, Claims
@@ -16,7 +16,7 @@ from bot.intake.unheard import UnheardBroadcasts
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Rejected, VoiceMessage
 from storage import archive, jobs, journal, orphans, rooms
 from storage.database import Connection
-from storage.records import EventId, HeardEvent, JobKind, NewJob, TimelineGap, UserId
+from storage.records import EventId, HeardEvent, TimelineGap, UserId
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +103,14 @@ class Selection:
         now = self._clock()
         share = self._shares.take(command.sender, heard.event_id, now)
         if share is Share.EXCEEDED:
-            payload = {
-                "room_id": heard.room_id,
-                "body": words.ASKED_TOO_MUCH,
-                "reply_to": heard.event_id,
-                "thread": command.thread,
-            }
-            notice = NewJob(JobKind.NOTICE, f"share:{heard.event_id}", payload, once=True)
-            await jobs.add(db, notice, now)
+            notice = orders.Notice(
+                orders.share_used_up(heard.event_id),
+                heard.room_id,
+                words.ASKED_TOO_MUCH,
+                reply_to=heard.event_id,
+                thread=command.thread,
+            )
+            await jobs.add(db, notice.job(), now)
         return share is Share.LEFT
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from bot import facts, rules, words
+from bot import facts, orders, rules, words
 from bot.dialects.members import MEMBER
 from bot.dialects.state import CREATE, POWER_LEVELS, TOMBSTONE
 from bot.intake.greeting import greet
 from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import JobKind, NewJob, Room, RoomId, StateEvent, UserId, Visibility
+from storage.records import Room, RoomId, StateEvent, UserId, Visibility
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +107,8 @@ async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
         await _confirm(db, old, new, now)
     elif await _named_by(db, room_id) != new.room_id:
         await _part(db, room_id, new.room_id, now)
-        payload = {"room_id": room_id, "body": words.PODCAST_IS_BACK}
-        await jobs.add(db, NewJob(JobKind.NOTICE, f"back:{room_id}:{new.room_id}", payload, once=True), now)
+        notice = orders.Notice(orders.podcast_back(room_id, new.room_id), room_id, words.PODCAST_IS_BACK)
+        await jobs.add(db, notice.job(), now)
 
 
 async def _both_say_so(db: Connection, old: Room, new: Room) -> bool:
@@ -174,16 +174,16 @@ async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> 
     await rooms.save_room(db, old)
     await rooms.touch(db, heir, now)
     for room_id in (old_id, heir):
-        await jobs.add(db, NewJob(JobKind.COVER, room_id, {}), now)
+        await jobs.add(db, orders.Cover(room_id).job(), now)
     log.warning("heir no longer: room=%s old=%s", heir, old_id)
     return old
 
 
 async def _with_picture_of(db: Connection, old: Room, heir: Room, now: datetime) -> Room:
     """Subscribers keep the picture that they know, until the new room's name or avatar is another."""
-    await jobs.add(db, NewJob(JobKind.COVER, heir.room_id, {}), now)
+    await jobs.add(db, orders.Cover(heir.room_id).job(), now)
     if old.cover is None:
         return heir
     if heir.cover is not None:
-        await jobs.add(db, NewJob(JobKind.FORGET, f"cover:{heir.cover}", {"blobs": [heir.cover]}), now)
+        await jobs.add(db, orders.Forget((heir.cover,)).job(), now)
     return replace(heir, cover=old.cover, cover_of=old.cover_of)

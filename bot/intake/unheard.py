@@ -7,11 +7,11 @@ out without a trace.
 from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 
-from bot import dialects
+from bot import dialects, orders
 from bot.dialects.state import broadcast_of
 from storage import jobs, journal, rooms
 from storage.database import Connection
-from storage.records import EventId, HeardEvent, JobKind, JobState, NewJob, RoomId, UserId
+from storage.records import EventId, HeardEvent, JobState, RoomId, UserId
 
 SHARE_OF_A_SENDER = 5
 SHARE_OF_A_ROOM = 30
@@ -19,8 +19,6 @@ WITHIN = timedelta(minutes=10)
 IN_A_MOMENT = timedelta(seconds=2)
 MOST_REMEMBERED = 10_000  # senders and rooms
 NOT_AGAIN_FOR = timedelta(minutes=1)
-UNKNOWN = "unknown"
-"""In the payload of a FOLLOW job: nobody heard of the broadcast but by a reference."""
 
 
 class UnheardBroadcasts:
@@ -42,8 +40,8 @@ class UnheardBroadcasts:
         if not room.recording_on:  # what is said while recording is off is not recorded later
             await journal.add(db, HeardEvent(room_id, broadcast, {}), now, keep=False)
             return
-        payload = {"room_id": room_id, "sender": sender, UNKNOWN: True}
-        await jobs.add(db, NewJob(JobKind.FOLLOW, broadcast, payload, now + IN_A_MOMENT if soon else now), now)
+        reread = orders.Reread(broadcast, room_id, sender, unknown=True)
+        await jobs.add(db, reread.job(now + IN_A_MOMENT if soon else now), now)
 
     async def _is_known(
         self, db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime
@@ -56,7 +54,7 @@ class UnheardBroadcasts:
             info = await rooms.state(db, room_id, kind, sender)
             if info is not None and broadcast in (info.event_id, broadcast_of(info)):
                 return True
-        job = await jobs.find(db, JobKind.FOLLOW, broadcast)
+        job = await jobs.find(db, orders.Reread.about(broadcast))
         if job is None:
             return False
         return job.state in (JobState.READY, JobState.RUNNING) or now - job.run_at < NOT_AGAIN_FOR

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from bot import words
+from bot import orders, words
 from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, withdraw
 from bot.recording.kinds import kind_of
@@ -29,7 +29,7 @@ from bot.recording.policy import Limits
 from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import Chunk, EventId, JobKind, NewJob, Position, Recording, RecordingId
+from storage.records import Chunk, EventId, NewJob, Position, Recording, RecordingId
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,6 @@ class Applying:
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
         """What follows, written down as jobs; what must be gone with this transaction is gone."""
         now = self._clock()
-        subject = str(recording.id)
         for effect in effects:
             match effect:
                 case FetchChunk() | LookAgain() | Finish():
@@ -106,9 +105,9 @@ class Applying:
                 case Ask():
                     await asking.ask(db, recording, now, now)
                 case Forget(blob=blob):
-                    await forget(db, f"redacted:{blob}", [blob], now)
+                    await forget(db, [blob], now)
                     if recording.state.is_open:  # what is on the air is made without it
-                        await jobs.add(db, NewJob(JobKind.ENCODE, subject, {}), now)
+                        await jobs.add(db, orders.Encode(recording.id).job(), now)
                 case Withdraw():
                     await withdraw(db, recording, now)
                 case Tell(what=what):
@@ -120,16 +119,17 @@ class Applying:
 def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> NewJob:
     match effect:
         case FetchChunk(event_id=chunk_id):
-            return NewJob(JobKind.FETCH, chunk_id, {"recording": recording.id})
+            return orders.Fetch(chunk_id, recording.id).job()
         case LookAgain(at=at):
-            return NewJob(JobKind.TICK, str(recording.id), {}, at)
+            return orders.Tick(recording.id).job(at)
         case Finish():
-            return NewJob(JobKind.FINISH, str(recording.id), {})
+            return orders.Finish(recording.id).job()
 
 
 async def _tell(db: Connection, recording: Recording, what: str, now: datetime) -> None:
     """Says it to the room, once; of what was found by a search of the history it is told together."""
     if recording.past:
         return
-    payload = {"room_id": recording.room_id, "body": words.TOLD[what], "reply_to": recording.event_id}
-    await jobs.add(db, NewJob(JobKind.NOTICE, f"tell:{what}:{recording.event_id}", payload, once=True), now)
+    topic = orders.told_of(what, recording.event_id)
+    notice = orders.Notice(topic, recording.room_id, words.TOLD[what], reply_to=recording.event_id)
+    await jobs.add(db, notice.job(), now)

@@ -6,11 +6,12 @@ what it says later heals what was decided without it.
 
 from datetime import datetime, timedelta
 
+from bot import orders
 from bot.recording.model import ChunkSent, RecordingEvent
 from bot.recording.policy import ASKING_MAY_TAKE, Limits
 from storage import gaps, history_checks, jobs
 from storage.database import Connection
-from storage.records import Chunk, EndedBy, JobKind, JobState, NewJob, Recording, RecordingState
+from storage.records import Chunk, EndedBy, JobState, Recording, RecordingState
 
 GAP_MAY_TAKE = timedelta(minutes=15)
 """Longer than a gap is waited for (`storage.gaps`)."""
@@ -35,11 +36,11 @@ async def is_answered(db: Connection, recording: Recording, now: datetime, limit
 
 async def ask(db: Connection, recording: Recording, at: datetime, now: datetime) -> None:
     """Has everything of a broadcast read at this time, or when it is read anyway."""
-    known = await jobs.find(db, JobKind.FOLLOW, recording.event_id)
+    known = await jobs.find(db, orders.Reread.about(recording.event_id))
     if known is not None and known.state is JobState.READY and known.run_at <= at:
         return
-    payload = {"room_id": recording.room_id, "sender": recording.broadcaster}
-    await jobs.add(db, NewJob(JobKind.FOLLOW, recording.event_id, payload, at), now)
+    reread = orders.Reread(recording.event_id, recording.room_id, recording.broadcaster)
+    await jobs.add(db, reread.job(at), now)
 
 
 async def ask_early(

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from bot import dialects, rules
+from bot import dialects, orders, rules
 from bot.dialects.events import Event, MembershipChanged, TextMessage
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
@@ -22,7 +22,7 @@ from bot.recording.model import (
 )
 from storage import archive, early_redactions, jobs, journal, replays, rooms, withheld_keys
 from storage.database import Connection
-from storage.records import ChunkState, EndedBy, HeardEvent, JobKind, NewJob, RecordingState, RoomId, UserId
+from storage.records import ChunkState, EndedBy, HeardEvent, RecordingState, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
@@ -132,12 +132,11 @@ class Hearing:
         elif not await self._counts(db, heard.room_id, event, recording.broadcaster):
             log.info("a redaction by who may not: room=%s event=%s", heard.room_id, heard.event_id)
             if event.may is None:
-                payload = {"room_id": heard.room_id}
-                await jobs.add(db, NewJob(JobKind.REDACTED, event.redacts, payload), self._clock())
+                await jobs.add(db, orders.Redaction(event.redacts, heard.room_id).job(), self._clock())
         else:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
             await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
-            await jobs.cancel(db, JobKind.FETCH, [event.redacts])
+            await jobs.cancel(db, [orders.Fetch.about(event.redacts)])
 
     async def _departed(self, db: Connection, heard: HeardEvent, user: UserId) -> None:
         for recording in await archive.open_recordings(db, heard.room_id, user):
@@ -148,16 +147,16 @@ class Hearing:
     async def _command(self, db: Connection, heard: HeardEvent, message: TextMessage) -> None:
         # The homeserver names the time and can renew it: what was encrypted after the command was said after it too.
         times = [time for time in (message.sent_at, await replays.later_heard_at(db, heard.event_id)) if time]
-        payload = {
-            "room_id": heard.room_id,
-            "sender": message.sender,
-            "event_id": heard.event_id,
-            "body": message.body,
-            "position": heard.position,
-            "sent_at": min(times).isoformat() if message.sent_at else None,
-            "history": heard.history,
-            "encrypted": heard.encrypted,
-            "thread": message.thread,
-            "mentions": list(message.mentions),
-        }
-        await jobs.add(db, NewJob(JobKind.COMMAND, heard.event_id, payload, once=True), self._clock())
+        command = orders.Command(
+            heard.event_id,
+            heard.room_id,
+            message.sender,
+            message.body,
+            heard.position,
+            sent_at=min(times) if message.sent_at else None,
+            history=heard.history,
+            encrypted=heard.encrypted,
+            thread=message.thread,
+            mentions=message.mentions,
+        )
+        await jobs.add(db, command.job(), self._clock())

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 
+from bot import orders
 from bot.errors import TryLater
 from bot.recorder.adopting import Adopting
 from bot.recorder.applying import Applying
@@ -15,7 +16,7 @@ from bot.recording.model import Ended, Tick
 from bot.recording.policy import Limits
 from storage import archive, gaps, journal
 from storage.errors import StoreError
-from storage.records import EndedBy, Job, RecordingId, RecordingState
+from storage.records import Job, RecordingState
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Recorder:
 
     async def tick(self, job: Job) -> None:
         """The time has come to look at a recording's clocks."""
-        recording_id = RecordingId(int(job.subject))
+        recording_id = orders.Tick.of(job).recording
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
             unread = recording is not None and await journal.waits_in(db, recording.room_id)
@@ -138,5 +139,6 @@ class Recorder:
 
     async def end(self, job: Job) -> None:
         """Something outside the broadcast ends it."""
+        order = orders.End.of(job)
         async with self._store.write() as db:
-            await self.apply(db, RecordingId(int(job.subject)), Ended(EndedBy(job.payload["by"])))
+            await self.apply(db, order.recording, Ended(order.by))

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bot import app
+from bot import app, orders
 from bot.commands.find import find_recording
 from bot.commands.parse import recording_name
 from bot.errors import AircheckError, ConfigError, StartError
@@ -17,12 +17,11 @@ from bot.matrix import key_export
 from bot.recording.lengths import spoken_length
 from bot.settings import Settings
 from bot.worker.asking import ask_anew
-from bot.worker.finishing import ANEW
 from bot.worker.keyfile import Report, clear, report_of, seal
 from bot.worker.renewing import RenewingAddresses
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreError
-from storage.records import Job, JobKind, JobState, NewJob, Recording, RecordingState, RoomId, to_ms
+from storage.records import Job, JobState, Recording, RecordingState, RoomId, to_ms
 from storage.store import Store, is_owned
 
 LOOK_EVERY_S = 0.5
@@ -52,17 +51,18 @@ async def closing_store(store: Store) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def follow(store: Store, job: NewJob, *, anew: bool = False) -> AsyncIterator[Job]:
-    """Adds the job, unless it is under way already (`anew`: also then), and gives its row as it comes along, until
+async def follow(store: Store, order: orders.Order, *, anew: bool = False) -> AsyncIterator[Job]:
+    """Adds its job, unless it is under way already (`anew`: also then), and gives its row as it comes along, until
     it ends.
 
     Raises AircheckError when it failed.
     """
+    job = order.job()
     async with store.write() as db:
-        found = await jobs.find(db, job.kind, job.subject)
+        found = await jobs.find(db, job.name)
         if anew or found is None or found.state in ENDED:  # one that was cut off goes on where it was
             await jobs.add(db, job, datetime.now(UTC))
-            found = await jobs.find(db, job.kind, job.subject)
+            found = await jobs.find(db, job.name)
     assert found is not None
     job_id = found.id  # another one of its kind and subject may come after it
     while True:
@@ -83,21 +83,21 @@ async def backfill(settings: Settings, room_id: str, since: datetime | None) -> 
 
     Raises AircheckError, ConfigError for a room that the bot is not in.
     """
-    began = since.isoformat() if since else None
-    job = NewJob(JobKind.BACKFILL, room_id, {"room_id": room_id, "since": began})
+    order = orders.Backfill(RoomId(room_id), since=since)
     async with at_work(settings) as store:
         async with store.read() as db:
-            room = await rooms.room(db, RoomId(room_id))
+            room = await rooms.room(db, order.room_id)
         if room is None or not room.joined:
             raise ConfigError(f"ROOM: the bot is not in {room_id}")
         with shown() as progress:
             task = progress.add_task("looking through the history")
-            async for state in follow(store, job):
+            async for state in follow(store, order):
                 done = state
                 if state.state in ENDED:
                     continue  # what it carried is gone
-                found = len(state.payload.get("adopted", ())) + state.payload.get("known", 0)
-                what = "recording what was found" if state.payload.get("walked") else "looking through the history"
+                come = orders.Backfill.of(state)
+                found = len(come.adopted) + come.known
+                what = "recording what was found" if come.walked else "looking through the history"
                 progress.update(task, description=f"{what}: {found} broadcasts")
                 done = state
         return await _reported(store, done)
@@ -106,7 +106,7 @@ async def backfill(settings: Settings, room_id: str, since: datetime | None) -> 
 async def _reported(store: Store, done: Job) -> str:
     """What the room was told at the end."""
     async with store.read() as db:
-        return await journal.get(db, f"backfilled:{done.id}") or "Done."
+        return await journal.get(db, orders.backfilled(done.id)) or "Done."
 
 
 async def rebuild(settings: Settings, word: str) -> str:
@@ -126,7 +126,7 @@ async def rebuild(settings: Settings, word: str) -> str:
         asked = await _asked_anew(store, recording)
         if before is None or not recording.state.may_have_episode:
             raise AircheckError(f"{recording.code} can't be made again: {_why_not(recording)}{asked}")
-        await _made_again(store, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}))
+        await _made_again(store, orders.Finish(recording.id, anew=True))
         async with store.read() as db:
             after = await archive.episode(db, recording.id)
     if after is None or after.made_at == before.made_at:
@@ -144,12 +144,12 @@ async def _asked_anew(store: Store, recording: Recording) -> str:
     return f"; the homeserver is asked again for {count} chunk{'s' * (count != 1)}" if count else ""
 
 
-async def _made_again(store: Store, job: NewJob) -> None:
+async def _made_again(store: Store, order: orders.Order) -> None:
     """Raises AircheckError when it can't be done now."""
     with shown() as progress:
         progress.add_task("making it again")
         tried: int | None = None  # before it was our job too
-        async for state in follow(store, job, anew=True):
+        async for state in follow(store, order, anew=True):
             if tried is None:
                 tried = state.attempts - (state.state is JobState.RUNNING)
             if state.state is JobState.READY and state.attempts > tried:
@@ -175,25 +175,26 @@ def shown() -> Progress:
 
 async def renew_addresses(settings: Settings) -> str:
     """Ends all personal addresses; what came of it, in a sentence. It needs no homeserver. Raises AircheckError."""
-    directory, job = settings.storage.path, NewJob(JobKind.ADDRESSES, "all", {})
+    directory, order = settings.storage.path, orders.RenewAddresses()
     try:
         if is_owned(directory):
             async with closing_store(await Store.look(directory)) as store:
-                async for _ in follow(store, job):
+                async for _ in follow(store, order):
                     pass
         else:
             async with closing_store(await Store.own(directory)) as store:
-                await _renew_here(store, job)
+                await _renew_here(store, order)
     except StoreError as error:
         raise StartError(str(error)) from None
     return "All personal addresses have ended. Listeners get new ones when they ask."
 
 
-async def _renew_here(store: Store, job: NewJob) -> None:
+async def _renew_here(store: Store, order: orders.Order) -> None:
     """What the bot's worker would do. Written down before: killed on the way, it is done by the next start."""
+    job = order.job()
     async with store.write() as db:
         await jobs.add(db, job, datetime.now(UTC))
-        written = await jobs.find(db, job.kind, job.subject)
+        written = await jobs.find(db, job.name)
     assert written is not None
     await RenewingAddresses(store)(written)
     async with store.write() as db:
@@ -210,9 +211,8 @@ async def import_keys(settings: Settings, file: Path, passphrase: str) -> Report
         return Report(0, 0, export.refused)
     async with at_work(settings) as store:
         sealed = await asyncio.to_thread(seal, export.sessions, store.blobs.scratch)
-        payload = {"file": str(sealed.file), "passphrase": sealed.passphrase}
         try:
-            async for _ in follow(store, NewJob(JobKind.KEYS, sealed.file.name, payload)):
+            async for _ in follow(store, orders.ImportKeys(sealed.file, sealed.passphrase)):
                 pass
             return await asyncio.to_thread(report_of, sealed, export)
         except FileNotFoundError:

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
+from bot import orders
 from bot.recording.chunks import is_fetchable
 from storage import archive, jobs
 from storage.database import Connection
-from storage.records import Chunk, JobKind, NewJob, Recording
+from storage.records import Chunk, Recording
 
 
 def lacks_source(chunk: Chunk) -> bool:
@@ -19,8 +20,8 @@ async def ask_anew(db: Connection, recording: Recording, now: datetime) -> int:
     wanted = [chunk for chunk in await archive.chunks(db, recording.id) if is_fetchable(chunk)]
     for chunk in wanted:
         if chunk.source is not None:
-            await jobs.add(db, NewJob(JobKind.FETCH, chunk.event_id, {"recording": recording.id}), now)
+            await jobs.add(db, orders.Fetch(chunk.event_id, recording.id).job(), now)
     if any(map(lacks_source, wanted)):
-        read = {"room_id": recording.room_id, "sender": recording.broadcaster}
-        await jobs.add(db, NewJob(JobKind.FOLLOW, recording.event_id, read), now)
+        reread = orders.Reread(recording.event_id, recording.room_id, recording.broadcaster)
+        await jobs.add(db, reread.job(), now)
     return len(wanted)

@@ -6,12 +6,12 @@ Nothing that was said to the bot in the past is carried out, for only broadcasts
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol, Self
+from typing import Protocol
 
-from bot import dialects, words
+from bot import dialects, orders, words
 from bot.errors import GiveUp, TryLater
 from bot.recording.model import BroadcastStarted
 from bot.worker.asking import ask_anew
@@ -21,8 +21,6 @@ from storage.records import (
     EventId,
     HeardEvent,
     Job,
-    JobKind,
-    NewJob,
     Recording,
     RecordingState,
     RoomId,
@@ -56,29 +54,8 @@ class Past(Protocol):
 Adopt = Callable[[Connection, Sequence[HeardEvent]], Awaitable[Recording | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """A job's payload: what is asked for, and how far it has come."""
-
-    room_id: RoomId
-    since: str | None = None  # RFC 3339: nothing that began before
-    reply_to: str | None = None
-    asker: str | None = None  # whose turn it takes
-    cursor: str | None = None
-    walked: bool = False
-    known: int = 0
-    adopted: tuple[str, ...] = ()  # started events
-
-    @classmethod
-    def of(cls, payload: Mapping[str, Any]) -> Self:
-        return cls(**{**payload, "adopted": tuple(payload.get("adopted", ()))})
-
-    def is_before(self, sent_at: datetime | None) -> bool:
-        return self.since is not None and sent_at is not None and sent_at < datetime.fromisoformat(self.since)
-
-
 class Backfilling:
-    """Handles BACKFILL jobs. `adopt` is the recorder's: a whole broadcast into a recording."""
+    """Handles Backfill orders. `adopt` is the recorder's: a whole broadcast into a recording."""
 
     def __init__(self, store: Store, past: Past, *, adopt: Adopt, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -87,7 +64,7 @@ class Backfilling:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        progress = Progress.of(job.payload)
+        progress = orders.Backfill.of(job)
         async with self._store.read() as db:
             room = await rooms.room(db, progress.room_id)
         if room is not None and room.told_at is None:
@@ -104,20 +81,22 @@ class Backfilling:
             raise TryLater("the last chunks are still fetched", after_s=LOOK_AGAIN_S)
         await self._report(job, progress, found)
 
-    async def _walk(self, job: Job, progress: Progress) -> Progress:
+    async def _walk(self, job: Job, progress: orders.Backfill) -> orders.Backfill:
         """Takes over what it finds, newest first, until the beginning or `since`."""
         async for page in self._past.pages(progress.room_id, progress.cursor):
             for started in page.started:
                 event = dialects.read(started)
                 if not isinstance(event, BroadcastStarted):
                     continue
-                if progress.is_before(event.sent_at):
+                if _is_before(event.sent_at, progress.since):
                     return await self._note(job, replace(progress, walked=True))
                 progress = await self._take_over(job, progress, started, event.sender)
             progress = await self._note(job, replace(progress, cursor=page.cursor))
         return await self._note(job, replace(progress, walked=True))
 
-    async def _take_over(self, job: Job, progress: Progress, started: HeardEvent, sender: UserId) -> Progress:
+    async def _take_over(
+        self, job: Job, progress: orders.Backfill, started: HeardEvent, sender: UserId
+    ) -> orders.Backfill:
         async with self._store.read() as db:
             known = await archive.recording_by_event(db, started.event_id)
         if known is not None:
@@ -131,7 +110,7 @@ class Backfilling:
             if recording is None:
                 return progress
             progress = replace(progress, adopted=(*progress.adopted, started.event_id))
-            await jobs.note(db, job.id, asdict(progress), self._clock())
+            await jobs.note(db, job.id, progress.job(), self._clock())
         log.info("a past broadcast: recording=%s room=%s event=%s", recording.code, recording.room_id, started.event_id)
         return progress
 
@@ -139,22 +118,22 @@ class Backfilling:
         """What is followed already may have holes that the homeserver can fill, and media that could not be used."""
         if known.state is RecordingState.DELETED:
             return
-        payload = {"room_id": known.room_id, "sender": known.broadcaster}
+        reread = orders.Reread(known.event_id, known.room_id, known.broadcaster)
         async with self._store.write() as db:
-            await jobs.add(db, NewJob(JobKind.FOLLOW, known.event_id, payload), self._clock())
+            await jobs.add(db, reread.job(), self._clock())
             await ask_anew(db, known, self._clock())
 
-    async def _note(self, job: Job, progress: Progress) -> Progress:
+    async def _note(self, job: Job, progress: orders.Backfill) -> orders.Backfill:
         async with self._store.write() as db:
-            await jobs.note(db, job.id, asdict(progress), self._clock())
+            await jobs.note(db, job.id, progress.job(), self._clock())
         return progress
 
-    async def _recordings(self, progress: Progress) -> tuple[Recording, ...]:
+    async def _recordings(self, progress: orders.Backfill) -> tuple[Recording, ...]:
         async with self._store.read() as db:
-            found = [await archive.recording_by_event(db, EventId(event)) for event in progress.adopted]
+            found = [await archive.recording_by_event(db, event) for event in progress.adopted]
         return tuple(one for one in found if one is not None)
 
-    async def _report(self, job: Job, progress: Progress, found: tuple[Recording, ...]) -> None:
+    async def _report(self, job: Job, progress: orders.Backfill, found: tuple[Recording, ...]) -> None:
         """One notice: found, recorded, incomplete, already there."""
         states = Counter(one.state for one in found)
         body = words.backfilled(
@@ -167,8 +146,13 @@ class Backfilling:
         log.info("backfilled: room=%s found=%d known=%d", progress.room_id, len(found), progress.known)
         await self._tell(job, progress, body)
 
-    async def _tell(self, job: Job, progress: Progress, body: str) -> None:
-        payload = {"room_id": progress.room_id, "body": body, "reply_to": progress.reply_to}
+    async def _tell(self, job: Job, progress: orders.Backfill, body: str) -> None:
+        topic = orders.backfilled(job.id)
+        notice = orders.Notice(topic, progress.room_id, body, reply_to=progress.reply_to)
         async with self._store.write() as db:
-            await jobs.add(db, NewJob(JobKind.NOTICE, f"backfilled:{job.id}", payload, once=True), self._clock())
-            await journal.put(db, f"backfilled:{job.id}", body)  # for the shell, which may have asked
+            await jobs.add(db, notice.job(), self._clock())
+            await journal.put(db, topic, body)  # for the shell, which may have asked
+
+
+def _is_before(began: datetime | None, since: datetime | None) -> bool:
+    return since is not None and began is not None and began < since

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
-from bot import facts, rules
+from bot import facts, orders, rules
 from bot.errors import GiveUp, TryLater
 from bot.intake.roomstate import state_of
 from bot.matrix.sending import Sending
 from storage import jobs, rooms
-from storage.records import Job, Position, RoomId, StateEvent, UserId
+from storage.records import JobId, Position, RoomId, StateEvent, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,10 @@ class Chats:
         self._opening: WeakValueDictionary[UserId, asyncio.Lock] = WeakValueDictionary()
         self._invited: defaultdict[UserId, list[datetime]] = defaultdict(list)
 
-    async def private_with(self, user_id: UserId, job: Job) -> RoomId:
-        """A chat with this user, who is in it, for what the job says. Raises TryLater while they are not, and GiveUp
-        when they don't want to; the job is woken when they join."""
+    async def private_with(self, order: orders.Direct, job_id: JobId) -> RoomId:
+        """A chat with the order's user, who is in it. Raises TryLater while they are not, and GiveUp when they don't
+        want to; the job is woken when they join."""
+        user_id = order.user_id
         lock = self._opening.setdefault(user_id, asyncio.Lock())
         async with lock:  # two jobs for one user must not make two chats
             for chat in await self._open_with(user_id):
@@ -58,8 +59,8 @@ class Chats:
                     return chat
             known = await self._known(user_id)
             if known is not None:
-                await self._check_invite(known, user_id, job)
-            await self._invite(user_id, job)
+                await self._check_invite(known, order, job_id)
+            await self._invite(order, job_id)
         raise TryLater("the user was invited to a direct chat", after_s=LOOK_AGAIN_S)
 
     async def _open_with(self, user_id: UserId) -> Sequence[RoomId]:
@@ -90,27 +91,27 @@ class Chats:
         membership = facts.membership(member.content) if member and joined else None
         return Known(*made, membership, gone=not joined and self._clock() - made[1] > HEARD_OF_AFTER)
 
-    async def _check_invite(self, known: Known, user_id: UserId, job: Job) -> None:
+    async def _check_invite(self, known: Known, order: orders.Direct, job_id: JobId) -> None:
         """Lets the user be invited anew, or raises TryLater or GiveUp. One invite is open at a time."""
         now = self._clock()
         waited = now - known.invited_at
-        by_this_job = job.payload.get("invited") == known.room_id
+        by_this_job = order.invited == known.room_id
         if known.gone or known.membership == "join":  # in company, or where we are not
             return
         if known.membership in ("leave", "ban"):
             if by_this_job:
                 raise GiveUp("the user declined the direct chat", reason="declined")
-            if not _was_asked(job) and waited < UNASKED_EACH:
+            if not order.is_asked_for and waited < UNASKED_EACH:
                 raise TryLater("the user left the direct chat", after_s=_seconds(UNASKED_EACH - waited))
         elif waited < INVITE_WAITS:
-            await self._note(job, known.room_id)
+            await self._note(order, job_id, known.room_id)
             pause = max(LOOK_AGAIN_S, waited.total_seconds() / 2)
             raise TryLater("the user is not in the direct chat yet", after_s=pause)
         elif by_this_job:
             raise GiveUp("the user did not come to the direct chat", reason="no_answer")
 
-    async def _invite(self, user_id: UserId, job: Job) -> None:
-        now = self._clock()
+    async def _invite(self, order: orders.Direct, job_id: JobId) -> None:
+        now, user_id = self._clock(), order.user_id
         lately = self._invited[user_id] = [at for at in self._invited[user_id] if now - at < timedelta(hours=1)]
         if len(lately) >= INVITES_AN_HOUR:
             raise TryLater("the user was invited often", after_s=_seconds(lately[0] + timedelta(hours=1) - now))
@@ -120,24 +121,19 @@ class Chats:
             await rooms.save_direct(db, user_id, chat, now)
             made = await rooms.room(db, chat) or rooms.new_room(chat, now)
             await rooms.save_room(db, replace(made, direct=True))
-            await jobs.note(db, job.id, {**job.payload, "invited": chat}, now)
+            await jobs.note(db, job_id, replace(order, invited=chat).job(), now)
 
-    async def _note(self, job: Job, chat: RoomId) -> None:
+    async def _note(self, order: orders.Direct, job_id: JobId, chat: RoomId) -> None:
         """The job waits for this invite: who declines it from now on declines what the job says."""
-        if job.payload.get("invited") != chat:
+        if order.invited != chat:
             async with self._store.write() as db:
-                await jobs.note(db, job.id, {**job.payload, "invited": chat}, self._clock())
+                await jobs.note(db, job_id, replace(order, invited=chat).job(), self._clock())
 
 
 def are_alone(members: Sequence[StateEvent], user_id: UserId, us: UserId) -> bool:
     """Whether a room with these members has these two in it, and nobody else joined, invited or knocking."""
     joined = {member.state_key for member in members if facts.is_joined(member)}
     return joined == {user_id, us} and rules.nobody_else(members, joined)
-
-
-def _was_asked(job: Job) -> bool:
-    """Addresses are asked for; words are the bot's own."""
-    return "room_id" in job.payload
 
 
 def _seconds(span: timedelta) -> float:

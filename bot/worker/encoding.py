@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bot import orders
 from bot.audio.plan import Piece, Silence
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
-from storage.records import BlobKey, Chunk, Cut, Job, JobKind, NewJob, Recording, RecordingId
+from storage.records import BlobKey, Chunk, Cut, Job, Recording, RecordingId
 from storage.store import Store
 
 HELD_FOR = timedelta(seconds=10)
@@ -32,7 +33,7 @@ class _Hold:
 
 
 class Encoding:
-    """Handles ENCODE jobs: the track of a running recording is brought up to its chunks."""
+    """Handles Encode orders: the track of a running recording is brought up to its chunks."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Encoding:
         self._holds: dict[RecordingId, _Hold] = {}
 
     async def __call__(self, job: Job) -> None:
-        recording_id = RecordingId(int(job.subject))
+        recording_id = orders.Encode.of(job).recording
         async with self._tracks.alone(recording_id):
             async with self._store.read() as db:
                 recording = await archive.recording(db, recording_id)
@@ -102,7 +103,7 @@ class Encoding:
         hold = self._holds.get(recording_id)
         if hold is not None:
             async with self._store.write() as db:
-                await jobs.add(db, NewJob(JobKind.ENCODE, str(recording_id), {}, hold.until), self._clock())
+                await jobs.add(db, orders.Encode(recording_id).job(hold.until), self._clock())
 
 
 def _to_the_last_sound(pieces: Iterable[Piece]) -> list[Piece]:

@@ -9,11 +9,12 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from bot import words
+from bot import orders, words
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
@@ -29,14 +30,13 @@ from storage.records import (
     Chunk,
     ChunkFacts,
     ChunkState,
-    EventId,
     Job,
-    JobKind,
+    JobId,
     MediaSource,
-    NewJob,
     Recording,
     RecordingId,
     RecordingState,
+    UserId,
     to_samples,
 )
 from storage.store import Store
@@ -50,8 +50,6 @@ ASK_AGAIN_AFTER = timedelta(seconds=10)
 ASK_AGAIN_AT_MOST = timedelta(days=1)  # and for ever what the ledger waits for
 AT_ONCE_S = 1.0  # the lanes' own pause: they need none beside this one
 JUDGED_FOR = timedelta(days=7)  # so long after the verdict
-ANSWERS = "not_there"  # in the job's payload: how often the homeserver gave nothing that can be used
-JUDGED_AT = "judged_at"  # in the job's payload: RFC 3339
 ROOM_FULL = "room_full"
 MISSED = SAMPLE_RATE // 10  # samples that a short file lacks; less is rounding
 OVER_LIMIT = "over_limit"  # it took more time to decode than a chunk may; other work does that too
@@ -79,7 +77,7 @@ Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 
 
 class Fetching:
-    """Handles FETCH jobs. `download` streams a source to a file; `apply` is the recorder's."""
+    """Handles Fetch orders. `download` streams a source to a file; `apply` is the recorder's."""
 
     def __init__(
         self,
@@ -99,13 +97,14 @@ class Fetching:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        found = await self._wanted(job)
+        order = orders.Fetch.of(job)
+        found = await self._wanted(order)
         if found is None:
             return
         recording, chunk = found
         part = self._store.blobs.part(f"fetch-{job.id}")
         try:
-            event = await self._look_into(recording, chunk, part, first=ANSWERS not in job.payload)
+            event = await self._look_into(recording, chunk, part, first=not order.not_there)
             async with self._store.write() as db:
                 # Inside the transaction: what forgets unreferenced blobs must not come between.
                 if (blob := blob_of(event)) and not is_candidate(chunk):
@@ -113,7 +112,7 @@ class Fetching:
                 await self._apply(db, recording.id, event)
                 now = await archive.recording(db, recording.id)
                 if isinstance(event, ChunkStored) and now is not None and now.state.is_open:
-                    await jobs.add(db, NewJob(JobKind.ENCODE, str(recording.id), {}), self._clock())
+                    await jobs.add(db, orders.Encode(recording.id).job(), self._clock())
                 if isinstance(event, ChunkFailed) and event.reason == ROOM_FULL:
                     await self._tell_room(db, recording)
         finally:
@@ -123,10 +122,10 @@ class Fetching:
             what = "a voice message was looked into" if is_candidate(chunk) else "chunk stored"
             log.info("%s: %.1f s %s", what, event.facts.samples / SAMPLE_RATE, where)
             return
-        found = await self._wanted(job)
+        found = await self._wanted(order)
         if found is None or (found[1].state, found[1].reason) != (chunk.state, chunk.reason):
             log.info("chunk not stored: reason=%s %s", event.reason, where)
-        if found is not None and (pause_s := await self._pause_after_no(job, found[1])) is not None:
+        if found is not None and (pause_s := await self._pause_after_no(job.id, order, found[1])) is not None:
             raise TryLater("the media can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def _look_into(
@@ -160,29 +159,29 @@ class Fetching:
             return _failed(chunk, SHORT, fetched)
         return ChunkStored(chunk.event_id, BlobKey(fetched.sha256), fetched.bytes, facts)
 
-    async def _wanted(self, job: Job) -> tuple[Recording, Chunk] | None:
+    async def _wanted(self, order: orders.Fetch) -> tuple[Recording, Chunk] | None:
         async with self._store.read() as db:
-            recording = await archive.recording(db, RecordingId(job.payload["recording"]))
-            chunk = await archive.chunk(db, EventId(job.subject))
+            recording = await archive.recording(db, order.recording)
+            chunk = await archive.chunk(db, order.event_id)
         if recording is None or chunk is None or recording.state is RecordingState.DELETED:
             return None
         unknown = is_candidate(chunk) and chunk.facts is None
         wanted = (unknown or is_fetchable(chunk)) and chunk.source is not None
         return (recording, chunk) if wanted else None
 
-    async def _pause_after_no(self, job: Job, chunk: Chunk) -> float | None:
+    async def _pause_after_no(self, job_id: JobId, order: orders.Fetch, chunk: Chunk) -> float | None:
         """Seconds, doubled with each answer that can't be used; None when a chunk was judged long enough ago. Tries
         that found no homeserver don't count: after an outage one such answer would mean hours."""
         now = self._clock()
-        answers = int(job.payload.get(ANSWERS, 0))
-        payload = {**job.payload, ANSWERS: answers + 1}
+        progress = replace(order, not_there=order.not_there + 1)
         if chunk.state in JUDGED:
-            judged_at = payload.setdefault(JUDGED_AT, now.isoformat())
-            if now - datetime.fromisoformat(judged_at) >= JUDGED_FOR:
+            judged_at = order.judged_at or now
+            if now - judged_at >= JUDGED_FOR:
                 return None
+            progress = replace(progress, judged_at=judged_at)
         async with self._store.write() as db:
-            await jobs.note(db, job.id, payload, now)
-        return min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(answers, 16)).total_seconds()
+            await jobs.note(db, job_id, progress.job(), now)
+        return min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(order.not_there, 16)).total_seconds()
 
     async def _refuse_when_out(self, recording: Recording) -> None:
         """Raises GiveUp: who was thrown out of a room has no business with its media, until they are asked back."""
@@ -204,9 +203,9 @@ class Fetching:
 
     async def _tell_room(self, db: Connection, recording: Recording) -> None:
         """Once in each broadcast that meets the limit."""
-        payload = {"room_id": recording.room_id, "body": words.TOLD[ROOM_FULL], "reply_to": recording.event_id}
-        told = NewJob(JobKind.NOTICE, f"tell:{ROOM_FULL}:{recording.event_id}", payload, once=True)
-        await jobs.add(db, told, self._clock())
+        topic = orders.told_of(ROOM_FULL, recording.event_id)
+        notice = orders.Notice(topic, recording.room_id, words.TOLD[ROOM_FULL], reply_to=recording.event_id)
+        await jobs.add(db, notice.job(), self._clock())
 
     async def _tell_admins(self, free: int) -> None:
         """Each admin once a day, in their direct chat."""
@@ -218,9 +217,7 @@ class Fetching:
         log.error("too little disk space is left (%d bytes free): nothing new is fetched", free)
         async with self._store.write() as db:
             for admin in self._settings.matrix.admins:
-                subject = f"{admin}|disk|{now:%Y-%m-%d}"
-                payload = {"user_id": admin, "body": body}
-                await jobs.add(db, NewJob(JobKind.DIRECT, subject, payload, once=True), now)
+                await jobs.add(db, orders.Direct.disk_full(UserId(admin), now, body).job(), now)
 
 
 def _failed(chunk: Chunk, reason: str, fetched: Fetched | None) -> ChunkFailed:

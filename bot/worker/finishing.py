@@ -10,7 +10,7 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from bot import facts, words
+from bot import facts, orders, words
 from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.plan import Piece, Sound
 from bot.audio.tags import EpisodeTags
@@ -38,9 +38,7 @@ from storage.records import (
     Episode,
     Extent,
     Job,
-    JobKind,
     Mark,
-    NewJob,
     Recording,
     RecordingId,
     RecordingState,
@@ -52,13 +50,12 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-ANEW = "anew"  # in a job's payload: also where the audio is right already
 KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # whoever is downloading it may end
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What one FINISH job is about, read in one moment."""
+    """What one Finish order is about, read in one moment."""
 
     room: Room
     room_name: str | None
@@ -79,7 +76,7 @@ class Made:
 
 
 class Finishing:
-    """Handles FINISH jobs. `cover` gives a room's picture (a blob); `apply` is the recorder's."""
+    """Handles Finish orders. `cover` gives a room's picture (a blob); `apply` is the recorder's."""
 
     def __init__(
         self,
@@ -99,7 +96,8 @@ class Finishing:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        recording_id = RecordingId(int(job.subject))
+        order = orders.Finish.of(job)
+        recording_id = order.recording
         async with self._tracks.alone(recording_id):
             subject = await self._read(recording_id)
             if subject is None:
@@ -107,9 +105,8 @@ class Finishing:
             made: Made | None = None
             part = self._store.blobs.part(f"episode-{job.id}")
             try:
-                anew = bool(job.payload.get(ANEW))
-                if anew or not _is_made(subject):
-                    made = await self._make(subject, part, anew=anew)
+                if order.anew or not _is_made(subject):
+                    made = await self._make(subject, part, anew=order.anew)
                 async with self._store.write() as db:
                     await self._publish(db, subject, made, part)
             finally:
@@ -198,7 +195,7 @@ class Finishing:
         # As it is now: what was published while this was joined keeps its GUID.
         subject = replace(subject, episode=await archive.episode(db, recording.id))
         if made is None and subject.episode is None:
-            await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {}), now)
+            await jobs.add(db, orders.Finish(recording.id).job(), now)
             return  # withdrawn meanwhile
         if made is not None:
             # Inside the transaction: what forgets unreferenced blobs must not come between.
@@ -211,12 +208,12 @@ class Finishing:
             if held_until is None or held_until <= now:
                 episode = replace(episode, published_at=now)
             else:
-                await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {}, held_until), now)
+                await jobs.add(db, orders.Finish(recording.id).job(held_until), now)
         old = subject.episode
         if old is not None and old.blob != episode.blob:
             redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
             forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
-            await jobs.add(db, NewJob(JobKind.FORGET, f"old:{old.blob}", {"blobs": [old.blob]}, forget_at), now)
+            await jobs.add(db, orders.Forget((old.blob,)).job(forget_at), now)
         if subject.room.joined and not recording.past:
             await self._announce(db, subject, episode, now)
             episode = replace(episode, announced=True)
@@ -233,7 +230,7 @@ class Finishing:
         file has its own time."""
         place = Extent(0, made.whole.frames, BlobKey(made.file.sha256), made.file.head)
         gone = await tracks.replace_extents(db, recording.id, [place] if place.frames else [])
-        await stored_tracks.forget(db, recording.id, gone - {old.blob if old else None}, now)
+        await stored_tracks.forget(db, gone - {old.blob if old else None}, now)
 
     def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
         """An incomplete episode that may still heal is not listed before this: apps never fetch an item again.
@@ -260,8 +257,9 @@ class Finishing:
             address=addresses.episode_page(base, podcast.key, recording.code) if public else None,
             prefix=self._settings.commands.prefix,
         )
-        payload = {"room_id": room.room_id, "body": body, "reply_to": recording.event_id}
-        await jobs.add(db, NewJob(JobKind.NOTICE, f"published:{recording.event_id}", payload, once=True), now)
+        topic = orders.episode_published(recording.event_id)
+        notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id)
+        await jobs.add(db, notice.job(), now)
 
 
 def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:

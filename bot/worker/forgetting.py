@@ -3,21 +3,22 @@
 import asyncio
 import logging
 
+from bot import orders
 from storage import archive
-from storage.records import BlobKey, Job
+from storage.records import Job
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 
 class Forgetting:
-    """Handles FORGET jobs: payload `blobs`, a list of keys."""
+    """Handles Forget orders."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def __call__(self, job: Job) -> None:
-        keys = [BlobKey(key) for key in job.payload["blobs"]]
+        keys = orders.Forget.of(job).blobs
         # Inside a write transaction no new reference can appear while the files go.
         async with self._store.write() as db:
             needed = await archive.referenced(db, keys)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bot import orders
 from bot.errors import ConfigError, GiveUp, TryLater
 from bot.matrix import key_export
 from bot.matrix.key_export import Refusal
@@ -75,21 +76,22 @@ def _entries(count: int) -> str:
 
 
 class KeyImport:
-    """Handles KEYS jobs: payload `file` and `passphrase`. `open_all` tries kept events with what came."""
+    """Handles ImportKeys orders. `open_all` tries kept events with what came."""
 
     def __init__(self, session: Session, *, open_all: Callable[[], Awaitable[None]]) -> None:
         self._session = session
         self._open_all = open_all
 
     async def __call__(self, job: Job) -> None:
-        file = Path(job.payload["file"])
+        order = orders.ImportKeys.of(job)
+        file = order.file
         if not await asyncio.to_thread(file.exists):
             # A start clears what waits there. Keys that were taken in twice do no harm; a false success would.
             raise GiveUp("the bot was restarted meanwhile: import the keys again", reason="interrupted")
         if not self._session.ready.is_set():  # the key store is open from then on
             raise TryLater("the first sync is waited for", after_s=1)
         try:
-            imported = await self._session.keys.import_keys(file, job.payload["passphrase"])
+            imported = await self._session.keys.import_keys(file, order.passphrase)
         except ConfigError:
             raise GiveUp("what was handed over can't be read: import the keys again", reason="damaged") from None
         refused = [(one.number, one.session, one.reason) for one in imported.refused]

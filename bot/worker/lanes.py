@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from bot import orders
 from bot.errors import AircheckError, GiveUp, TryLater
 from storage import jobs
 from storage.database import Connection
@@ -31,21 +32,6 @@ STORE_TROUBLE_PAUSE_S = 60.0
 LONGEST_WISH_S = 7 * 86_400.0
 TRIES_AFTER_A_MISTAKE = 5
 TRIES_BEFORE_A_WARNING = 10
-NEVER_GIVEN_UP = frozenset(
-    {
-        JobKind.FETCH,
-        JobKind.GAP,
-        JobKind.FOLLOW,
-        JobKind.REDACTED,
-        JobKind.ENCODE,
-        JobKind.FINISH,
-        JobKind.TICK,
-        JobKind.END,
-        JobKind.FORGET,
-        JobKind.ADDRESSES,
-    }
-)
-"""After a mistake of ours: what would be lost, or stay, may still come right with the next version."""
 LOOK_AT_LEAST_EVERY_S = 60.0
 CLOCK_STEP = timedelta(seconds=5)  # backwards; less is how clocks are kept right
 
@@ -63,25 +49,29 @@ class Lane:
     is not more work at once: what they do with ffmpeg waits there."""
 
     name: str
-    kinds: tuple[JobKind, ...]
+    orders: tuple[type[orders.Order], ...]
     width: int
     long: int = 0
     of_one: int = OF_ONE_RECORDING
 
+    @property
+    def kinds(self) -> tuple[JobKind, ...]:
+        return tuple(order.kind for order in self.orders)
+
 
 LANES = (
-    Lane("fetch", (JobKind.FETCH,), 8, long=16),
-    Lane("sound", (JobKind.ENCODE,), 2, long=16),
-    Lane("finish", (JobKind.FINISH, JobKind.COVER), 2, long=16),
-    Lane("gap", (JobKind.GAP,), 4, long=16),
-    Lane("follow", (JobKind.FOLLOW, JobKind.REDACTED), 2, long=16),
-    Lane("look", (JobKind.REFRESH,), 2, long=16),
-    Lane("backfill", (JobKind.BACKFILL,), 2, long=16, of_one=2),
-    Lane("command", (JobKind.COMMAND,), 2, of_one=1),  # those of one room in their order
-    Lane("talk", (JobKind.NOTICE,), 4, long=16, of_one=1),
-    Lane("direct", (JobKind.DIRECT,), 2, long=16, of_one=1),
-    Lane("join", (JobKind.INVITE,), 2, long=16, of_one=2),
-    Lane("desk", (JobKind.TICK, JobKind.END, JobKind.FORGET, JobKind.KEYS, JobKind.ADDRESSES), 1, long=4),
+    Lane("fetch", (orders.Fetch,), 8, long=16),
+    Lane("sound", (orders.Encode,), 2, long=16),
+    Lane("finish", (orders.Finish, orders.Cover), 2, long=16),
+    Lane("walk", (orders.Walk,), 4, long=16),
+    Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
+    Lane("look", (orders.Refresh,), 2, long=16),
+    Lane("backfill", (orders.Backfill,), 2, long=16, of_one=2),
+    Lane("command", (orders.Command,), 2, of_one=1),  # those of one room in their order
+    Lane("talk", (orders.Notice,), 4, long=16, of_one=1),
+    Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
+    Lane("join", (orders.Invite,), 2, long=16, of_one=2),
+    Lane("desk", (orders.Tick, orders.End, orders.Forget, orders.ImportKeys, orders.RenewAddresses), 1, long=4),
 )
 
 
@@ -278,7 +268,7 @@ class Worker:
             return self._give_up(job, error.sentence)
         except Exception as error:
             log.exception("a mistake of ours in %s %s", job.kind, job.subject)
-            if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE and job.kind not in NEVER_GIVEN_UP:
+            if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE and not orders.KINDS[job.kind].lasting:
                 return self._give_up(job, type(error).__name__)
             return self._put_back(job, type(error).__name__, pause_after(job.attempts + 1))
         return partial(jobs.done, job_id=job.id, now=self._clock())

@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from bot import facts, rules, words
+from bot import facts, orders, rules, words
 from bot.errors import GiveUp, TryLater
 from bot.intake import greeting
-from bot.intake.arrival import SPACE
 from bot.matrix.sending import Sending
 from bot.worker.chats import Chats
 from storage import heirs, journal, rooms
@@ -27,7 +26,7 @@ TakeState = Callable[[RoomId, list[Json], Position], Awaitable[None]]
 
 
 class Outbox:
-    """Handles NOTICE, DIRECT, INVITE and REFRESH jobs of the bot `us`. `addresses` gives (feed, page) of a room, user
+    """Handles Notice, Direct, Invite and Refresh orders of the bot `us`. `addresses` gives (feed, page) of a room, user
     and generation; `take_state` is the intake's."""
 
     def __init__(
@@ -52,16 +51,16 @@ class Outbox:
 
     async def notice(self, job: Job) -> None:
         """Says something in a room, as an answer to an event or in its thread where the payload names one."""
-        payload = job.payload
-        room_id = RoomId(payload["room_id"])
+        order = orders.Notice.of(job)
+        room_id = order.room_id
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
         if room is None or not room.joined:
             raise GiveUp("the bot is not in the room", reason="not_joined", room=room_id)
-        if payload.get(greeting.GREETS):
+        if order.greets:
             await self._greet(job, room)
             return
-        content = notice(payload["body"], reply_to=payload.get("reply_to"), thread=payload.get("thread"))
+        content = notice(order.body, reply_to=order.reply_to, thread=order.thread)
         await self._sending.send(room_id, "m.room.message", content, txn_id=greeting.transaction(job.id))
         if job.attempts:
             log.info("notice sent late, at try %d, maybe after newer ones: room=%s", job.attempts + 1, room_id)
@@ -82,14 +81,13 @@ class Outbox:
     async def direct(self, job: Job) -> None:
         """Tells one user something in their direct chat, once they are in it. An address that a new one replaces ends
         when the new one was said."""
-        user_id = UserId(job.payload["user_id"])
-        chat = await self._chats.private_with(user_id, job)
-        if "body" in job.payload:
-            await self._sending.send(
-                chat, "m.room.message", notice(job.payload["body"]), txn_id=greeting.transaction(job.id)
-            )
+        order = orders.Direct.of(job)
+        user_id, room_id = order.user_id, order.room_id
+        chat = await self._chats.private_with(order, job.id)
+        if order.body is not None:
+            await self._sending.send(chat, "m.room.message", notice(order.body), txn_id=greeting.transaction(job.id))
             return
-        room_id = RoomId(job.payload["room_id"])
+        assert room_id is not None
         listener = await self._listener(user_id, room_id)
         generation = listener.next_generation or listener.generation
         body = await self._address_text(listener, generation)
@@ -104,13 +102,14 @@ class Outbox:
     async def invite(self, job: Job) -> None:
         """Takes an invite by `matrix.invites_from`; one that is refused is left alone. A space is declined or left,
         with the reason."""
-        room_id, inviter = RoomId(job.payload["room_id"]), UserId(job.payload["inviter"])
+        order = orders.Invite.of(job)
+        room_id, inviter = order.room_id, order.inviter
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
         joined = room is not None and room.joined
         if not joined and not rules.invite_allowed(self._invites, inviter):
             log.info("an invite is left alone (matrix.invites_from): room=%s inviter=%s", room_id, inviter)
-        elif job.payload.get(SPACE):
+        elif order.space:
             log.info("no room but a space: room=%s", room_id)
             await self._sending.leave(room_id, words.NO_SPACES)
         elif not joined:
@@ -118,7 +117,7 @@ class Outbox:
 
     async def refresh(self, job: Job) -> None:
         """Reads a room's current state from the homeserver."""
-        room_id = RoomId(job.subject)
+        room_id = orders.Refresh.of(job).room_id
         async with self._store.read() as db:
             asked_at = await journal.position(db)
         await self._take_state(room_id, await self._sending.room_state(room_id), asked_at)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from bot import facts
+from bot import facts, orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import GiveUp, TryLater
 from bot.feeds import titles
@@ -19,17 +19,16 @@ from bot.pictures.cover import drawn_cover
 from bot.worker.fetching import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from storage import jobs, rooms
 from storage.private import synced
-from storage.records import BlobKey, Job, JobKind, MediaSource, MxcUri, NewJob, RoomId
+from storage.records import BlobKey, Job, MediaSource, MxcUri, RoomId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 MOST_TRIES = 16  # a week of pauses, each twice as long as the one before
-AVATAR, TRIES = "avatar", "tries"  # in the job's payload
 
 
 class Pictures:
-    """Handles COVER jobs, and gives a room's cover to whoever needs it now."""
+    """Handles Cover orders, and gives a room's cover to whoever needs it now."""
 
     def __init__(self, store: Store, ffmpeg: Ffmpeg, *, download: Download, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -40,17 +39,18 @@ class Pictures:
     async def __call__(self, job: Job) -> None:
         """Makes the picture anew when the avatar or the name has changed. Raises TryLater, also while one is drawn
         in place of an avatar that can't be used: one answer says nothing of it."""
-        room_id = RoomId(job.subject)
+        order = orders.Cover.of(job)
+        room_id = order.room_id
         avatar, name = await self._wanted(room_id)
         await self._make(room_id, avatar, name)
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
         if avatar is None or room is None or room.cover_of == avatar:
             return
-        tries = int(job.payload.get(TRIES, 0)) if job.payload.get(AVATAR) == avatar else 0
+        tries = order.tries if order.avatar == avatar else 0
         if tries < MOST_TRIES:
             async with self._store.write() as db:
-                await jobs.note(db, job.id, {AVATAR: avatar, TRIES: tries + 1}, self._clock())
+                await jobs.note(db, job.id, orders.Cover(room_id, avatar, tries + 1).job(), self._clock())
             pause_s = ASK_AGAIN_AFTER.total_seconds() * 2.0**tries
             raise TryLater("the room's avatar can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
 
@@ -96,7 +96,7 @@ class Pictures:
             await rooms.save_room(db, replace(current, cover=key, cover_of=made_of))
             await rooms.touch(db, room_id, now)
             if current.cover is not None and current.cover != key:
-                await jobs.add(db, NewJob(JobKind.FORGET, f"cover:{current.cover}", {"blobs": [current.cover]}), now)
+                await jobs.add(db, orders.Forget((current.cover,)).job(), now)
         return key
 
     async def _avatar(self, room_id: RoomId, url: str) -> bytes | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from bot import orders
 from bot.dialects.fields import answers_for
 from bot.dialects.redaction import obeyed
 from bot.errors import TryLater
@@ -29,7 +30,7 @@ class Past(Protocol):
 
 
 class Redactions:
-    """Handles REDACTED jobs: the subject is an event that somebody wants to be redacted, the payload names its room."""
+    """Handles Redaction orders."""
 
     def __init__(self, store: Store, past: Past, *, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -37,7 +38,8 @@ class Redactions:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        room_id, event_id = RoomId(job.payload["room_id"]), EventId(job.subject)
+        order = orders.Redaction.of(job)
+        room_id, event_id = order.room_id, order.event_id
         event = await self._past.event(room_id, event_id)
         if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)

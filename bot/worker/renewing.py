@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class RenewingAddresses:
-    """Handles ADDRESSES jobs. Killed anywhere and done again, it ends the same addresses."""
+    """Handles RenewAddresses orders. Killed anywhere and done again, it ends the same addresses."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from bot import dialects
+from bot import dialects, orders
 from bot.dialects.fields import answers_for, type_of
 from bot.dialects.redaction import obeyed
 from bot.errors import GiveUp, TryLater
-from bot.intake.unheard import UNKNOWN
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.asking import lacks_source
 from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms
@@ -25,8 +24,6 @@ from storage.records import (
     EventId,
     HeardEvent,
     Job,
-    JobKind,
-    NewJob,
     Recording,
     RecordingState,
     RoomId,
@@ -53,7 +50,7 @@ class Past(Protocol):
 
 
 class Rereading:
-    """Handles FOLLOW jobs: the subject is a started event, the payload names its room and its speaker."""
+    """Handles Reread orders."""
 
     def __init__(self, store: Store, past: Past, us: UserId, *, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -62,12 +59,13 @@ class Rereading:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
+        order = orders.Reread.of(job)
         try:
-            await self._reread(job)
+            await self._reread(order)
         except GiveUp:
-            await self._answered(EventId(job.subject))
+            await self._answered(order.event_id)
             raise
-        await self._answered(EventId(job.subject))
+        await self._answered(order.event_id)
 
     async def _answered(self, broadcast: EventId) -> None:
         """The homeserver has told all that it has: what is still not there is missing."""
@@ -75,10 +73,10 @@ class Rereading:
             recording = await archive.recording_by_event(db, broadcast)
             if recording is not None and recording.state.is_open:
                 await history_checks.note(db, recording.id, self._clock())
-                await jobs.add(db, NewJob(JobKind.TICK, str(recording.id), {}), self._clock())
+                await jobs.add(db, orders.Tick(recording.id).job(), self._clock())
 
-    async def _reread(self, job: Job) -> None:
-        room_id, broadcast = RoomId(job.payload["room_id"]), EventId(job.subject)
+    async def _reread(self, order: orders.Reread) -> None:
+        room_id, broadcast = order.room_id, order.event_id
         recording = await self._recording(broadcast)
         if not await self._wanted(room_id, recording):
             return
@@ -90,9 +88,9 @@ class Rereading:
             await self._tell([redaction])
             return
         event = dialects.read(started)
-        if not isinstance(event, BroadcastStarted) or event.sender != job.payload["sender"]:
+        if not isinstance(event, BroadcastStarted) or event.sender != order.sender:
             raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
-        anew = recording is None and UNKNOWN in job.payload
+        anew = recording is None and order.unknown
         if anew and not await self._began_here(room_id, event):
             log.info("not followed: it began before the bot came: room=%s event=%s", room_id, broadcast)
             return
@@ -130,8 +128,8 @@ class Rereading:
         if isinstance(read, BroadcastStarted) and read.sender == event.sender and newest.event_id.startswith("$"):
             async with self._store.write() as db:
                 if await journal.position_of(db, newest.event_id) is None:
-                    payload = {"room_id": started.room_id, "sender": event.sender, UNKNOWN: True}
-                    await jobs.add(db, NewJob(JobKind.FOLLOW, newest.event_id, payload), self._clock())
+                    reread = orders.Reread(newest.event_id, started.room_id, event.sender, unknown=True)
+                    await jobs.add(db, reread.job(), self._clock())
         return 0
 
     async def _without_old_changes(self, events: Sequence[HeardEvent]) -> list[HeardEvent]:

@@ -18,6 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.hls import first_due
 from bot.audio.leveller import LevelState
@@ -37,8 +38,6 @@ from storage.records import (
     BlobKey,
     Cut,
     Extent,
-    JobKind,
-    NewJob,
     Recording,
     RecordingId,
     Track,
@@ -132,13 +131,13 @@ class Tracks:
         async with self._store.write() as db:
             gone = await tracks.replace_extents(db, recording_id, ())
             episode = await archive.episode(db, recording_id)
-            await forget(db, recording_id, gone - {episode.blob if episode else None}, self._clock())
+            await forget(db, gone - {episode.blob if episode else None}, self._clock())
 
     async def clear(self, recording_id: RecordingId) -> None:
         """Nothing of its sound is left."""
         self._warm.pop(recording_id, None)
         async with self._store.write() as db:
-            await forget(db, recording_id, await tracks.empty(db, recording_id), self._clock())
+            await forget(db, await tracks.empty(db, recording_id), self._clock())
 
     async def last_frames(
         self, recording_id: RecordingId, whole: Whole, pieces: Sequence[Piece], out: Path
@@ -252,7 +251,7 @@ class Tracks:
 
     async def _anew(self, db: Connection, recording: Recording, form: Form, old: Whole | None, now: datetime) -> Whole:
         gone = await tracks.forget(db, recording.id) if old else frozenset()
-        await forget(db, recording.id, gone, now)
+        await forget(db, gone, now)
         level = await tracks.last_level(db, recording, form.target_lufs)
         gain = LevelState.from_json(level).gain if level else None
         start_db = None if gain is None else gain / 100
@@ -278,7 +277,7 @@ class Tracks:
         ]
         await tracks.replace_cuts(db, recording.id, cuts, kept)
         gone = await tracks.replace_extents(db, recording.id, extents)
-        await forget(db, recording.id, gone - {finished}, now)
+        await forget(db, gone - {finished}, now)
         track = replace(old.track, generation=old.track.generation + 1)
         await tracks.save(db, track)
         return await self._written(db, Whole(track, tuple(cuts), tuple(pieces), tuple(extents)))
@@ -302,13 +301,10 @@ class Tracks:
         return replace(extent, blob=key, offset=0)
 
 
-async def forget(db: Connection, recording_id: RecordingId, blobs: Collection[BlobKey], now: datetime) -> None:
+async def forget(db: Connection, blobs: Collection[BlobKey], now: datetime) -> None:
     """A job that takes frames off the disk that no track needs."""
     if blobs:
-        keys = sorted(blobs)
-        # Another set is another job: one that waits still has all of its own.
-        subject = f"frames:{recording_id}:{hashlib.sha256(''.join(keys).encode()).hexdigest()}"
-        await jobs.add(db, NewJob(JobKind.FORGET, subject, {"blobs": keys}), now)
+        await jobs.add(db, orders.Forget(tuple(sorted(blobs))).job(), now)
 
 
 def _decided_as(old: Cut, new: Cut) -> Cut:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from bot import orders
 from bot.errors import GiveUp, TryLater
 from bot.intake import gapwalk
 from storage.records import HeardEvent, Job, RoomId, TimelineGap
@@ -37,7 +38,7 @@ class Intake(Protocol):
 
 
 class Walking:
-    """Handles GAP jobs: the subject is a room. Each job is one page; the intake writes the next one down."""
+    """Handles Walk orders. Each is one page; the intake orders the next one."""
 
     def __init__(self, store: Store, past: Past, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -47,7 +48,7 @@ class Walking:
 
     async def __call__(self, job: Job) -> None:
         async with self._store.read() as db:
-            gap = await gapwalk.oldest(db, RoomId(job.subject))
+            gap = await gapwalk.oldest(db, orders.Walk.of(job).room_id)
         if gap is None:
             return
         if gapwalk.is_endless(gap):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bot import orders
 from bot.commands.handle import Commands
 from bot.settings import FeedsSettings, MatrixSettings, Settings, WebSettings
 from storage import archive, jobs, rooms
@@ -153,7 +154,7 @@ class Stage:
             "msgtype": "m.text",
             "thread": None,
         } | fields
-        return Job(JobId(count), JobKind.COMMAND, f"$command{count}", payload, JobState.RUNNING, self.clock(), 1)
+        return Job(JobId(count), orders.Command.kind, f"$command{count}", payload, JobState.RUNNING, self.clock(), 1)
 
     async def handle(self, job: Job) -> None:
         await Commands(self.store, self.settings, lambda: SECRET, self.clock).handle(job)
@@ -162,7 +163,7 @@ class Stage:
         """The body of the answer; None when there was none."""
         job = self.command(sender, body, **fields)
         await self.handle(job)
-        found = await self.take(JobKind.NOTICE)
+        found = await self.take(orders.Notice.kind)
         assert len(found) <= 1
         if not found:
             return None

@@ -2,8 +2,9 @@
 
 import pytest
 
+from bot import orders
 from bot.commands import replies
-from storage.records import EventId, JobKind, RecordingState, RoomId
+from storage.records import EventId, RecordingState, RoomId
 from tests.commands.stage import MEMBER, MOD, SPEAKER, Stage
 
 
@@ -17,10 +18,10 @@ async def test_a_speaker_names_a_recording(stage: Stage, by: str) -> None:
     assert answer == f"{recording.code} is called “About soup” now: @speaker:hs named it."
     assert (await stage.look(recording)).title == "About soup"
     assert (await stage.room()).revision == before.revision + 1
-    (job,) = await stage.take(JobKind.FINISH)
+    (job,) = await stage.take(orders.Finish.kind)
     assert (job.subject, job.payload) == (str(recording.id), {})
     await stage.say(SPEAKER, f"!aircheck title {names[by]} About soup")
-    assert await stage.take(JobKind.FINISH) == ()
+    assert await stage.take(orders.Finish.kind) == ()
 
 
 async def test_a_moderator_describes_it_in_paragraphs(stage: Stage) -> None:
@@ -29,7 +30,7 @@ async def test_a_moderator_describes_it_in_paragraphs(stage: Stage) -> None:
     answer = await stage.say(MOD, f"!aircheck describe {recording.code}\nStock  first.\nThen bread.\n\n\n\nThe end. ")
     assert answer == replies.described(recording.code, "@mod:hs")
     assert (await stage.look(recording)).description == "Stock first.\nThen bread.\n\nThe end."
-    assert await stage.take(JobKind.FINISH) == ()
+    assert await stage.take(orders.Finish.kind) == ()
 
 
 @pytest.mark.parametrize("state", [RecordingState.LIVE, RecordingState.FINISHING])
@@ -38,7 +39,7 @@ async def test_what_has_no_file_yet_gets_its_title_with_it(stage: Stage, state: 
     recording = await stage.recording(state=state, length_ms=None)
     await stage.say(SPEAKER, "!aircheck title last Soup")
     assert (await stage.look(recording)).title == "Soup"
-    assert await stage.take(JobKind.FINISH) == ()
+    assert await stage.take(orders.Finish.kind) == ()
 
 
 async def test_what_nobody_may_show_is_not_kept(stage: Stage) -> None:

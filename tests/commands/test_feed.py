@@ -2,10 +2,11 @@
 
 import pytest
 
+from bot import orders
 from bot.commands import replies
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import rooms
-from storage.records import JobKind, Listener, RoomId, Visibility
+from storage.records import Listener, RoomId, Visibility
 from tests.commands.stage import BASE, BOT, MEMBER, MOD, ROOM, SECRET, Stage
 
 CHAT = RoomId("!chat:hs")
@@ -18,7 +19,7 @@ async def listener(stage: Stage, room_id: RoomId = ROOM) -> Listener | None:
 
 
 async def sent(stage: Stage) -> list[tuple[str, dict[str, str]]]:
-    return sorted((job.subject, dict(job.payload)) for job in await stage.take(JobKind.DIRECT))
+    return sorted((job.subject, dict(job.payload)) for job in await stage.take(orders.Direct.kind))
 
 
 def expected(generation: int, room_id: RoomId = ROOM) -> Listener:

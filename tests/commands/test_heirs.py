@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot import orders
 from bot.commands import replies
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.intake.succession import settle
@@ -11,7 +12,6 @@ from bot.words import GOES_ON_ELSEWHERE
 from storage import heirs, rooms
 from storage.records import (
     BlobKey,
-    JobKind,
     Listener,
     Position,
     RecordingState,
@@ -80,7 +80,7 @@ async def test_record_on_by_a_mod_of_both_makes_an_heir(stage: Stage, on: bool) 
     assert (await stage.room(NEW)).recording_on
     assert not (await stage.room()).recording_on
     assert (await stage.room(NEW)).cover == BlobKey("ab" * 32)
-    assert [job.payload["blobs"] for job in await stage.take(JobKind.FORGET)] == [["cd" * 32]]
+    assert [job.payload["blobs"] for job in await stage.take(orders.Forget.kind)] == [["cd" * 32]]
 
 
 @pytest.mark.parametrize("who", [MEMBER, BANNED, ADMIN])
@@ -119,7 +119,7 @@ async def test_commands_of_the_heir_are_about_the_whole_podcast(stage: Stage) ->
     assert f"{BASE}/r/{(await stage.room()).key}/{old.code}" in (told or "")
     assert (await stage.look(old)).public
     await stage.say(MOD, "!aircheck record off", room_id=NEW)
-    assert [job.subject for job in await stage.take(JobKind.END)] == [str(running.id)]
+    assert [job.subject for job in await stage.take(orders.End.kind)] == [str(running.id)]
 
 
 async def test_the_old_room_takes_commands_no_more(stage: Stage) -> None:
@@ -131,7 +131,7 @@ async def test_the_old_room_takes_commands_no_more(stage: Stage) -> None:
         assert await stage.say(MOD, f"!aircheck {words}") == GOES_ON_ELSEWHERE
     assert "!aircheck publish" in (await stage.say(MOD, "!aircheck help") or "")
     assert await stage.room() == before
-    assert await stage.take(JobKind.DIRECT) == ()
+    assert await stage.take(orders.Direct.kind) == ()
 
 
 @pytest.mark.parametrize("who", [MOD, ADMIN])
@@ -195,14 +195,14 @@ async def test_the_address_stays_what_it_was(stage: Stage) -> None:
     """Asked in the heir, `feed` gives the address that was given in the old room; so does the direct chat, once."""
     await stage.recording()
     await stage.say(MEMBER, "!aircheck feed")
-    await stage.take(JobKind.DIRECT)
+    await stage.take(orders.Direct.kind)
     await inherited(stage)
     chat = RoomId("!chat:hs")
     await stage.open(room_id=chat, direct=True, recording_on=False)
     coming = {NEW: replies.address_is_coming(renewed=False), chat: replies.addresses_are_coming(1)}
     for where, answer in coming.items():
         assert await stage.say(MEMBER, "!aircheck feed", room_id=where) == answer
-        assert [job.payload["room_id"] for job in await stage.take(JobKind.DIRECT)] == [ROOM]
+        assert [job.payload["room_id"] for job in await stage.take(orders.Direct.kind)] == [ROOM]
     assert await listeners(stage) == [listener(ROOM, 1), None]
 
 

@@ -1,6 +1,7 @@
 """`record on|off`"""
 
-from storage.records import JobKind, RecordingState, RoomId
+from bot import orders
+from storage.records import RecordingState, RoomId
 from tests.commands.stage import MEMBER, MOD, Stage
 
 
@@ -16,7 +17,7 @@ async def test_off_ends_what_is_live_and_says_who_did_it(stage: Stage) -> None:
         "What was recorded before stays."
     )
     assert not (await stage.room()).recording_on
-    ends = await stage.take(JobKind.END)
+    ends = await stage.take(orders.End.kind)
     assert {(job.subject, job.payload["by"]) for job in ends} == {(str(one.id), "switched_off") for one in live}
 
 
@@ -45,7 +46,7 @@ async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_swi
     job = stage.command(MOD, "!aircheck record off")
     await stage.handle(job)
     await stage.handle(job)
-    assert len(await stage.take(JobKind.END)) == 1
+    assert len(await stage.take(orders.End.kind)) == 1
 
 
 async def test_record_on_ends_the_waiting_for_the_notice(stage: Stage) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.errors import TryLater
 from bot.intake.unheard import SHARE_OF_A_SENDER
 from bot.worker.rereading import Rereading
 from storage import archive, journal
-from storage.records import ChunkState, EndedBy, EventId, HeardEvent, JobKind, RecordingState, UserId
+from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState, UserId
 from tests.intake.test_missed import Memory, broadcast, changed, is_followed
 from tests.world import ALICE, BOT, ROOM, START, Shell, chunk, heard, info, shell
 
@@ -24,14 +25,14 @@ async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 def remembers(stage: Shell, memory: Memory) -> None:
-    stage.handlers[JobKind.FOLLOW] = Rereading(stage.store, memory, BOT, clock=stage.clock)
+    stage.handlers[orders.Reread.kind] = Rereading(stage.store, memory, BOT, clock=stage.clock)
 
 
 async def passes(stage: Shell, seconds: float) -> None:
     """So much time, and all that is due in it."""
     for _ in range(round(seconds)):
         stage.clock.pass_by(1)
-        while await stage.work_one(tuple(JobKind)):
+        while await stage.work_one(tuple(orders.KINDS)):
             await stage.settle()
 
 
@@ -145,7 +146,7 @@ async def test_what_a_stranger_names_is_asked_for_a_few_times_only(stage: Shell)
     await stage.hear(*flood, chunk("$c1", 1))
     async with stage.store.read() as db:
         assert await journal.position(db) == before
-    assert len(await stage.waiting(JobKind.FOLLOW)) == SHARE_OF_A_SENDER + 1
+    assert len(await stage.waiting(orders.Reread.kind)) == SHARE_OF_A_SENDER + 1
     await passes(stage, 5)
     assert set(await states(stage)) == {"$c1"}
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from storage import archive, journal
 from storage.database import Connection
-from storage.records import Chunk, EventId, HeardEvent, JobKind, Recording, RecordingId
+from storage.records import Chunk, EventId, HeardEvent, Recording, RecordingId
 from tests.world import ALICE, START, Shell, batch, chunk, heard, info, sealed, shell
 
 MANY = 2_000
@@ -67,7 +68,7 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
     async with stage.store.read() as db:
         assert await journal.position(db) == before + 1
     await stage.settle()
-    assert len(await stage.waiting(JobKind.FETCH)) == 2
+    assert len(await stage.waiting(orders.Fetch.kind)) == 2
 
 
 async def test_what_is_not_valid_is_named_and_not_written_down(stage: Shell, caplog: pytest.LogCaptureFixture) -> None:

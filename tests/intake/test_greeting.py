@@ -8,12 +8,13 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select
 
+from bot import orders
 from bot.errors import GiveUp
 from bot.matrix.batch import Invite, SyncBatch
 from bot.matrix.sending import Sending
 from bot.worker.outbox import Outbox
 from storage import archive, rooms, tables
-from storage.records import EventId, HeardEvent, JobKind, Json, Room, RoomId
+from storage.records import EventId, HeardEvent, Json, Room, RoomId
 from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, batch, heard, info, room_state, shell
 
 NOTICE = EventId("$notice")
@@ -46,7 +47,7 @@ class Coming:
 
     async def speak(self) -> bool:
         """The next notice that is due, if there is one."""
-        done = await self.stage.work_one([JobKind.NOTICE])
+        done = await self.stage.work_one([orders.Notice.kind])
         await self.stage.settle()
         return done
 
@@ -75,7 +76,7 @@ async def coming(tmp_path: Path) -> AsyncIterator[Coming]:
             prefix="!aircheck",
             clock=stage.clock,
         )
-        stage.handlers[JobKind.NOTICE] = outbox.notice
+        stage.handlers[orders.Notice.kind] = outbox.notice
         await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
         await stage.intake.take(batch(before=room_state()))
         yield Coming(stage, homeserver)
@@ -111,7 +112,7 @@ async def test_a_broadcast_that_the_sync_shows_in_front_of_the_notice_is_not_rec
 async def test_a_notice_that_the_sync_shows_before_its_answer_counts_from_its_place(coming: Coming) -> None:
     """By the transaction that the homeserver shows; a transaction of another job, or no number, says nothing."""
     async with coming.stage.store.read() as db:
-        job = (await db.execute(select(tables.jobs.c.id).where(tables.jobs.c.kind == JobKind.NOTICE))).scalar_one()
+        job = (await db.execute(select(tables.jobs.c.id).where(tables.jobs.c.kind == orders.Notice.kind))).scalar_one()
     for other in (f"aircheck-{job + 1000}", "aircheck-²", "aircheck-" + "9" * 40, "welcome"):
         await coming.stage.hear(own(f"${other}", other))
     assert (await coming.room()).waits
@@ -178,7 +179,7 @@ async def test_a_death_between_the_request_and_its_note_says_nothing_twice(comin
     assert (await coming.room()).waits
     handlers = coming.stage.handlers
     await coming.stage.rise_again()
-    coming.stage.handlers[JobKind.NOTICE] = handlers[JobKind.NOTICE]
+    coming.stage.handlers[orders.Notice.kind] = handlers[orders.Notice.kind]
     assert await coming.speak()
     first, second = coming.homeserver.sent
     assert first == second
@@ -189,4 +190,4 @@ async def test_a_broadcast_that_a_gap_hid_is_not_read_while_the_room_waits(comin
     """Nor later: it began before the notice."""
     state: Any = info(START, "started").event
     await coming.stage.intake.take(batch(before=(state,)))
-    assert await coming.stage.waiting(JobKind.FOLLOW) == []
+    assert await coming.stage.waiting(orders.Reread.kind) == []

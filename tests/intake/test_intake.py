@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bot import facts, words
+from bot import facts, orders, words
 from bot.intake.shares import AT_ONCE
 from bot.matrix.batch import Invite, SyncBatch
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
-from storage.records import EventId, HeardEvent, JobKind, Message, NewJob, Position, SessionId, StateEvent, UserId
+from storage.records import EventId, HeardEvent, Message, Position, RoomId, SessionId, StateEvent, UserId
 from tests.world import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, sealed, shell, state
 
 MALLORY = UserId("@mallory:hs")
@@ -167,7 +167,7 @@ async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(stage: Shell) ->
 async def test_a_direct_chat_that_the_bot_makes_is_no_room_to_welcome(stage: Shell) -> None:
     """It may be heard of before it is written down that it was made."""
     await stage.intake.take(batch(before=room_state(creator=BOT)))
-    assert await stage.waiting(JobKind.NOTICE) == []
+    assert await stage.waiting(orders.Notice.kind) == []
     async with stage.store.read() as db:
         room = await rooms.room(db, ROOM)
     assert room is not None
@@ -178,14 +178,14 @@ async def test_whoever_joins_their_direct_chat_is_told_at_once(stage: Shell) -> 
     """Their joining another room wakes nothing."""
     later = stage.clock().replace(year=2027)
     async with stage.store.write() as db:
-        await jobs.add(db, NewJob(JobKind.DIRECT, f"{ALICE}|x", {}, later), stage.clock())
+        await jobs.add(db, orders.Direct.address(ALICE, RoomId("!x:hs")).job(later), stage.clock())
     await stage.intake.take(batch(before=room_state()))
     async with stage.store.write() as db:
-        assert await jobs.next_due(db, [JobKind.DIRECT]) == later
+        assert await jobs.next_due(db, [orders.Direct.kind]) == later
         await rooms.save_direct(db, ALICE, ROOM, stage.clock())
     await stage.intake.take(batch(membership(ALICE, "join", "$j9")))
     async with stage.store.read() as db:
-        assert await jobs.next_due(db, [JobKind.DIRECT]) == stage.clock()
+        assert await jobs.next_due(db, [orders.Direct.kind]) == stage.clock()
 
 
 async def test_words_that_were_sealed_are_never_kept_nor_answered(stage: Shell) -> None:
@@ -203,7 +203,7 @@ async def test_words_that_were_sealed_are_never_kept_nor_answered(stage: Shell) 
         (waiting,) = await journal.unhandled(db, 10)
     assert waiting.event["content"] == {}
     await stage.settle()
-    assert await stage.waiting(JobKind.COMMAND) == []
+    assert await stage.waiting(orders.Command.kind) == []
     async with stage.store.read() as db:
         assert await archive.chunk(db, EventId("$s")) is None
 
@@ -215,7 +215,7 @@ async def test_a_key_opens_what_was_kept_after_a_start_too(stage: Shell) -> None
     stage.opens = lambda wrapper: replace(chunk(wrapper.event_id, 1), encrypted=True)
     await stage.intake.open_all()
     await stage.settle()
-    assert len(await stage.waiting(JobKind.FETCH)) == 1
+    assert len(await stage.waiting(orders.Fetch.kind)) == 1
 
 
 async def test_a_message_that_nobody_needs_is_not_written_down(stage: Shell) -> None:
@@ -234,9 +234,9 @@ async def test_a_message_that_nobody_needs_is_not_written_down(stage: Shell) -> 
 async def test_an_invite_that_is_taken_back_is_not_answered(stage: Shell) -> None:
     """The room is known, and nothing is done about it."""
     await stage.intake.take(batch(invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
-    assert len(await stage.waiting(JobKind.INVITE)) == 1
+    assert len(await stage.waiting(orders.Invite.kind)) == 1
     await stage.intake.take(batch(retracted=(ROOM,)))
-    assert await stage.waiting(JobKind.INVITE) == []
+    assert await stage.waiting(orders.Invite.kind) == []
 
 
 async def test_an_invite_takes_no_encryption_back(stage: Shell) -> None:
@@ -322,8 +322,8 @@ async def test_a_command_is_as_old_as_what_was_heard_after_it(stage: Shell) -> N
     for event_id, index in (("$old", 7), ("$new", 9)):
         event = said(event_id, "!aircheck record off")
         await stage.hear(read(replace(event, event={**event.event, "origin_server_ts": now_ms}), index))
-    times = [job["sent_at"] for job in await stage.waiting(JobKind.COMMAND)]
-    assert times == [held_back.isoformat(), stage.clock().isoformat()]
+    times = [command.sent_at for command in await stage.ordered(orders.Command)]
+    assert times == [held_back, stage.clock()]
 
 
 async def test_a_mention_of_the_bot_by_its_name_in_the_room_is_a_command(stage: Shell) -> None:
@@ -338,8 +338,8 @@ async def test_a_mention_of_the_bot_by_its_name_in_the_room_is_a_command(stage: 
         heard("$junk", "m.room.message", body | {"m.mentions": [BOT]}),
         heard("$command", "m.room.message", body | mention),
     )
-    (asked,) = await stage.waiting(JobKind.COMMAND)
-    assert (asked["event_id"], asked["mentions"]) == ("$command", [BOT, "@bob:hs"])
+    (command,) = await stage.ordered(orders.Command)
+    assert (command.event_id, command.mentions) == ("$command", (BOT, "@bob:hs"))
 
 
 async def test_a_flood_of_commands_is_answered_up_to_a_share_and_told_once(stage: Shell) -> None:
@@ -348,7 +348,7 @@ async def test_a_flood_of_commands_is_answered_up_to_a_share_and_told_once(stage
     await stage.hear(*(said(f"$c{number}", "!aircheck help") for number in range(800)))
     bob = said("$bob", "!aircheck help")
     await stage.hear(replace(bob, event={**bob.event, "sender": "@bob:hs"}))
-    asked = [job["event_id"] for job in await stage.waiting(JobKind.COMMAND)]
+    asked = [command.event_id for command in await stage.ordered(orders.Command)]
     assert asked == [*(f"$c{number}" for number in range(AT_ONCE)), "$bob"]
-    told = [job for job in await stage.waiting(JobKind.NOTICE) if job["body"] == words.ASKED_TOO_MUCH]
+    told = [job for job in await stage.waiting(orders.Notice.kind) if job["body"] == words.ASKED_TOO_MUCH]
     assert [job["reply_to"] for job in told] == [f"$c{AT_ONCE}"]

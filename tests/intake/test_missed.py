@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import dialects, rules
+from bot import dialects, orders, rules
 from bot.errors import GiveUp, TryLater
 from bot.intake import missed
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
@@ -20,7 +20,6 @@ from storage.records import (
     EventId,
     HeardEvent,
     HistoryVisibility,
-    JobKind,
     JobState,
     Json,
     Position,
@@ -108,8 +107,8 @@ async def gap(
 ) -> None:
     """A sync with a limited timeline, the walk through its gap, and the look at the state that follows."""
     await stage.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, Gap("p", "s")),)))
-    stage.handlers[JobKind.GAP] = Walking(stage.store, Pages(walked, whole=whole), stage.intake, clock=stage.clock)
-    while await stage.work_one([JobKind.GAP]):
+    stage.handlers[orders.Walk.kind] = Walking(stage.store, Pages(walked, whole=whole), stage.intake, clock=stage.clock)
+    while await stage.work_one([orders.Walk.kind]):
         pass
     await stage.intake.refresh(room_id, [*room_state(), *before], await position(stage))
 
@@ -120,8 +119,8 @@ def changed(event: HeardEvent, **fields: Any) -> HeardEvent:
 
 async def follow(stage: Shell, memory: Memory) -> None:
     """All that was asked to be read anew, as far as it is due."""
-    stage.handlers[JobKind.FOLLOW] = Rereading(stage.store, memory, BOT, clock=stage.clock)
-    while await stage.work_one([JobKind.FOLLOW]):
+    stage.handlers[orders.Reread.kind] = Rereading(stage.store, memory, BOT, clock=stage.clock)
+    while await stage.work_one([orders.Reread.kind]):
         await stage.settle()
 
 
@@ -168,13 +167,13 @@ async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(
     await gap(stage, chunk("$c3", 3), before=(info(START, "started").event,))
     await stage.settle()
     assert not await is_followed(stage)
-    assert await stage.waiting(JobKind.FOLLOW) == [{"room_id": ROOM, "sender": ALICE}]
-    assert len(await stage.waiting(JobKind.REFRESH)) == 1
+    assert await stage.waiting(orders.Reread.kind) == [{"room_id": ROOM, "sender": ALICE}]
+    assert len(await stage.waiting(orders.Refresh.kind)) == 1
     await follow(stage, broadcast(1, 2, 3))
     await stage.hear(chunk("$c4", 4))
     assert (await stage.recording()).state is RecordingState.LIVE
     assert await chunks(stage) == dict.fromkeys(("$c1", "$c2", "$c3", "$c4"), WAITING)
-    assert len(await stage.waiting(JobKind.FETCH)) == 4
+    assert len(await stage.waiting(orders.Fetch.kind)) == 4
 
 
 async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(stage: Shell) -> None:
@@ -193,8 +192,8 @@ async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody
     await gap(stage, before=(walked[0].event,), walked=walked, whole=True)
     await stage.settle()
     assert set(await chunks(stage)) == {"$c1"}
-    assert await stage.waiting(JobKind.FOLLOW) == []
-    assert len(await stage.waiting(JobKind.REFRESH)) == 1
+    assert await stage.waiting(orders.Reread.kind) == []
+    assert len(await stage.waiting(orders.Refresh.kind)) == 1
 
 
 async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(stage: Shell) -> None:
@@ -216,7 +215,7 @@ async def test_nobody_has_somebody_elses_broadcast_recorded(stage: Shell) -> Non
     await gap(stage, before=(changed(foreign, sender=BOB).event,))
     await follow(stage, broadcast(1))
     assert not await is_followed(stage)
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Reread.kind) == []
 
 
 async def test_a_start_finds_in_the_state_what_no_sync_brought(stage: Shell) -> None:
@@ -244,7 +243,7 @@ async def test_what_was_live_when_the_bot_came_is_not_followed(stage: Shell) -> 
     end = info("$stop", "stopped").event
     await gap(stage, before=(end,), room_id=other)
     await stage.intake.refresh(other, [*room_state(), end], await position(stage))
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Reread.kind) == []
 
 
 async def test_what_was_said_while_recording_was_off_is_not_followed_later(stage: Shell) -> None:
@@ -256,7 +255,7 @@ async def test_what_was_said_while_recording_was_off_is_not_followed_later(stage
     for event in (info("$p", "paused"), info(OFF, "started"), info(START, "started"), info("$q", "resumed")):
         await gap(stage, before=(event.event,))
         await stage.intake.refresh(ROOM, [*room_state(), event.event], await position(stage))
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Reread.kind) == []
 
 
 @pytest.mark.parametrize(
@@ -275,8 +274,8 @@ async def test_state_that_makes_no_sense_is_followed_by_nobody_and_costs_no_othe
     other = heard("$b", "io.element.voice_broadcast_info", {"state": "started"}, state_key=BOB, sender=BOB)
     await stage.intake.refresh(ROOM, [event, *room_state(), other.event], await position(stage))
     async with stage.store.read() as db:
-        assert await jobs.find(db, JobKind.FOLLOW, "$b") is not None
-        assert await jobs.find(db, JobKind.FOLLOW, START) is None
+        assert await jobs.find(db, orders.Reread.about(EventId("$b"))) is not None
+        assert await jobs.find(db, orders.Reread.about(START)) is None
 
 
 # ---- its place in the timeline
@@ -344,7 +343,7 @@ async def test_what_others_refer_to_it_with_is_not_told(stage: Shell) -> None:
     await gap(stage, before=(info(START, "started").event,))
     await follow(stage, memory)
     assert set(await chunks(stage)) == {"$c1"}
-    assert await stage.waiting(JobKind.COMMAND) == []
+    assert await stage.waiting(orders.Command.kind) == []
     async with stage.store.read() as db:
         assert await journal.position_of(db, EventId("$m")) is None
 
@@ -356,11 +355,11 @@ async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_n
     await gap(stage, before=(info(START, "started").event,))
     await follow(stage, memory)
     assert not await is_followed(stage)
-    assert len(await stage.waiting(JobKind.FOLLOW)) == 1
+    assert len(await stage.waiting(orders.Reread.kind)) == 1
     memory.error = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
     stage.clock.pass_by(600)
     await follow(stage, memory)
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Reread.kind) == []
     assert not await is_followed(stage)
 
 
@@ -371,7 +370,7 @@ async def test_another_event_than_was_asked_for_is_not_believed(stage: Shell) ->
     await gap(stage, before=(info(START, "started").event,))
     await follow(stage, memory)
     assert not await is_followed(stage, EventId("$other"))
-    assert len(await stage.waiting(JobKind.FOLLOW)) == 1
+    assert len(await stage.waiting(orders.Reread.kind)) == 1
 
 
 @pytest.mark.parametrize("after_commit", [True, False])
@@ -409,7 +408,7 @@ async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(stage: Shell
     await follow(stage, broadcast(1, 2, 3, 4, ends=True))
     assert (await stage.recording()).state is RecordingState.FINISHING
     assert set(await chunks(stage)) == {"$c1", "$c2", "$c3", "$c4"}
-    assert len(await stage.waiting(JobKind.FETCH)) == 4
+    assert len(await stage.waiting(orders.Fetch.kind)) == 4
 
 
 @pytest.mark.parametrize("says_why", [True, False], ids=["with its redaction", "without content"])
@@ -432,7 +431,7 @@ async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(stage: 
     await gap(stage)
     await follow(stage, memory)
     assert await chunks(stage) == {"$c1": WAITING, "$c2": ChunkState.REDACTED, "$c3": WAITING}
-    assert len(await stage.waiting(JobKind.FETCH)) == 2
+    assert len(await stage.waiting(orders.Fetch.kind)) == 2
 
 
 async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(stage: Shell) -> None:
@@ -448,7 +447,7 @@ async def test_a_deleted_recording_is_not_read_again(stage: Shell) -> None:
     """Neither after a gap, nor because the state still names it."""
     await stage.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
     await gap(stage, before=(info("$p", "paused").event,))
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Reread.kind) == []
 
 
 async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,13 +461,13 @@ async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, m
             relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": name}}
             await stage.hear(info(f"$e{number}", "stopped", **relation))
             stage.clock.pass_by(100)
-            await stage.work_one([JobKind.TICK])
+            await stage.work_one([orders.Tick.kind])
     stage.clock.pass_by(100)
-    while await stage.work_one([JobKind.FOLLOW, JobKind.TICK]):  # each end was asked about
+    while await stage.work_one([orders.Reread.kind, orders.Tick.kind]):  # each end was asked about
         await stage.settle()
     await gap(stage)
     async with stage.store.read() as db:
-        found = {name: await jobs.find(db, JobKind.FOLLOW, name) for name in names}
+        found = {name: await jobs.find(db, orders.Reread.about(EventId(name))) for name in names}
         followed = [name for name, job in found.items() if job is not None and job.state is JobState.READY]
         still_open = [str(one.event_id) for one in await archive.open_recordings(db)]
     assert followed == sorted({*still_open, "$s3", "$s4"})
@@ -481,12 +480,12 @@ async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(sta
     other = RoomId("!other:hs")
     before = (*room_state(), state("m.room.member", {"membership": "join"}, BOT, BOT, event_id="$in"))
     await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), Gap("p", "s")),)))
-    assert await stage.waiting(JobKind.REFRESH) == []
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Refresh.kind) == []
+    assert await stage.waiting(orders.Reread.kind) == []
 
 
 async def test_a_plain_sync_asks_for_nothing(stage: Shell) -> None:
     """Without a gap the homeserver has shown all."""
     await stage.intake.take(batch(info(START, "started"), chunk("$c1", 1)))
-    assert await stage.waiting(JobKind.REFRESH) == []
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Refresh.kind) == []
+    assert await stage.waiting(orders.Reread.kind) == []

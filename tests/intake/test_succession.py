@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import facts
+from bot import facts, orders
 from bot.intake import greeting
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from storage import archive, heirs, journal, rooms, tables
@@ -15,7 +15,6 @@ from storage.records import (
     BlobKey,
     EventId,
     HeardEvent,
-    JobKind,
     Json,
     Position,
     RecordingState,
@@ -108,7 +107,7 @@ async def tell(stage: Shell) -> None:
 
 
 async def welcome(stage: Shell) -> str:
-    (found,) = [payload for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == NEW]
+    (found,) = [payload for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
     return str(found["body"])
 
 
@@ -241,7 +240,7 @@ async def test_a_tombstone_that_comes_after_the_bot_makes_an_heir_and_tells_it(s
     await stage.hear(tombstone(NEW, "$at last"))
     assert await line(stage) == (ROOM, NEW)
     assert ((await room(stage)).recording_on, (await room(stage, ROOM)).recording_on) == (True, False)
-    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == NEW]
+    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
     assert ["continues" in body for body in said] == [False, True]
     assert "it is public" in said[1]
 
@@ -287,7 +286,7 @@ async def test_thrown_out_and_invited_again_the_bot_begins_anew(stage: Shell, ca
     assert await line(stage) == (ROOM,)
     assert (await room(stage, ROOM)).recording_on
     assert (await room(stage)).recording_on
-    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == ROOM]
+    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
     assert "From now on I record" in said[-1]
 
 
@@ -317,7 +316,7 @@ async def test_who_let_the_bot_in_before_it_was_thrown_out_counts_no_more(stage:
 async def test_a_redaction_of_the_tombstone_by_a_user_who_may_not_is_asked_about(stage: Shell) -> None:
     """The tombstone counts until the homeserver shows it empty."""
     await stage.hear(redaction("$tombstone", MALLORY))
-    assert await stage.waiting(JobKind.REFRESH) == [{}]
+    assert await stage.waiting(orders.Refresh.kind) == [{}]
     async with stage.store.read() as db:
         kept = await rooms.state(db, ROOM, TOMBSTONE)
         asked_at = await journal.position(db)
@@ -365,7 +364,7 @@ async def test_an_heir_of_an_earlier_version_that_is_not_confirmed_ends(stage: S
     async with stage.store.read() as db:
         assert await heirs.pending(db, ROOM) is None
     assert await line(stage) == (ROOM,)
-    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == ROOM]
+    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
     assert "It is back here" in said[-1]
 
 
@@ -424,14 +423,14 @@ async def test_an_episode_is_announced_at_the_podcasts_address(stage: Shell) -> 
     await stage.work()
     recording = await stage.recording()
     page = f"/r/{(await room(stage, ROOM)).key}/{recording.code}"
-    (told,) = [one["body"] for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]
+    (told,) = [one["body"] for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == START]
     assert page in told
     await change(stage, NEW, visibility=Visibility.PRIVATE)
     await stage.hear(info("$stop2", "stopped", last_chunk_sequence=1, **ended))
     await stage.work()
     stage.clock.pass_by(61)
     await stage.work()
-    (told,) = [one["body"] for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == LATER]
+    (told,) = [one["body"] for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == LATER]
     assert "http" not in told
 
 
@@ -451,7 +450,7 @@ async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(sta
     await stage.intake.take(SyncBatch("back", (back,)))
     old = await room(stage, ROOM)
     assert (old.joined, old.recording_on) == (True, False)
-    said = [payload["body"] for payload in await stage.waiting(JobKind.NOTICE) if payload["room_id"] == ROOM]
+    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
     assert "goes on in the room that replaced it" in said[-1]
 
 

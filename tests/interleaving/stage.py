@@ -10,14 +10,13 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from bot import dialects
+from bot import dialects, orders
 from bot.audio import episode, hls, render
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.matrix.sending import Sending
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker import pictures
-from bot.worker.finishing import ANEW
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
 from bot.worker.outbox import Outbox
 from bot.worker.rereading import Rereading
@@ -31,7 +30,6 @@ from storage.records import (
     JobKind,
     Json,
     MediaSource,
-    NewJob,
     RecordingId,
     RoomId,
     SessionId,
@@ -131,11 +129,11 @@ class Stage:
             prefix="!aircheck",
             clock=self.clock,
         )
-        self.shell.handlers[JobKind.NOTICE] = outbox.notice
-        self.shell.handlers[JobKind.REFRESH] = self._nothing
-        self.shell.handlers[JobKind.GAP] = Walking(self.shell.store, self, self, clock=self.clock)
+        self.shell.handlers[orders.Notice.kind] = outbox.notice
+        self.shell.handlers[orders.Refresh.kind] = self._nothing
+        self.shell.handlers[orders.Walk.kind] = Walking(self.shell.store, self, self, clock=self.clock)
 
-        self.shell.handlers[JobKind.FOLLOW] = Rereading(self.shell.store, self, BOT, clock=self.clock)
+        self.shell.handlers[orders.Reread.kind] = Rereading(self.shell.store, self, BOT, clock=self.clock)
 
     async def _nothing(self, _: Job) -> None:
         """The room's state is as it was heard."""
@@ -283,12 +281,12 @@ class Stage:
     async def next_due(self, *, but: JobKind) -> datetime | None:
         """When something else wants to run."""
         async with self.shell.store.read() as db:
-            return await jobs.next_due(db, [kind for kind in JobKind if kind is not but])
+            return await jobs.next_due(db, [kind for kind in orders.KINDS if kind != but])
 
     async def all_due(self) -> None:
         await self.shell.settle()
         done = 0
-        while await self.work(tuple(JobKind), 1):
+        while await self.work(tuple(orders.KINDS), 1):
             done += 1
             assert done < MOST_AT_ONCE, "it works for ever"
             await self.shell.settle()
@@ -303,7 +301,7 @@ class Stage:
     async def _until_idle(self) -> None:
         while True:
             await self.all_due()
-            due = await self.next_due(but=JobKind.FETCH)
+            due = await self.next_due(but=orders.Fetch.kind)
             if due is None:
                 return
             self.pass_by((due - self.clock()).total_seconds())
@@ -311,7 +309,7 @@ class Stage:
     async def make_again(self, recording_id: RecordingId) -> None:
         """Somebody asks for it in the shell."""
         async with self.shell.store.write() as db:
-            await jobs.add(db, NewJob(JobKind.FINISH, str(recording_id), {ANEW: True}), self.clock())
+            await jobs.add(db, orders.Finish(recording_id, anew=True).job(), self.clock())
 
     async def keep_house(self) -> None:
         await self.shell.keeper.tidy()

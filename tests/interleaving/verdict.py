@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
+from bot import orders
 from bot.audio.track import settled_frames
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -19,7 +20,6 @@ from storage.records import (
     Episode,
     EventId,
     Extent,
-    JobKind,
     JobState,
     Recording,
     RecordingId,
@@ -203,7 +203,7 @@ def _lists_what_there_is(truth: Truth, one: Kept, ledger: Ledger) -> None:
 async def _was_said_once(stage: Stage, archived: dict[EventId, Kept]) -> None:
     """Nothing is said twice, and of each recording that can be heard that it is there."""
     async with stage.shell.store.read() as db:
-        notices = list(await db.execute(select(tables.jobs).where(tables.jobs.c.kind == JobKind.NOTICE)))
+        notices = list(await db.execute(select(tables.jobs).where(tables.jobs.c.kind == orders.Notice.kind)))
     subjects = Counter(job.subject for job in notices)
     assert set(subjects.values()) <= {1}
     assert len(stage.said.notices) <= len(subjects)
@@ -218,13 +218,15 @@ async def _nothing_is_left_over(stage: Stage, archived: dict[EventId, Kept]) -> 
     waiting = {event: state for event, state in states.items() if state in LISTED}
     async with stage.shell.store.read() as db:
         # A stranger who names a broadcast that is not known yet has it asked for in vain.
-        in_vain = (tables.jobs.c.kind == JobKind.FOLLOW) & (tables.jobs.c.state == JobState.FAILED)
+        in_vain = (tables.jobs.c.kind == orders.Reread.kind) & (tables.jobs.c.state == JobState.FAILED)
         found = list(await db.execute(select(tables.jobs).where(~in_vain)))
         journal = list(await db.execute(select(tables.journal)))
     left = {(job.kind, job.subject) for job in found if job.state is not JobState.DONE}
     asked = {event for event, state in waiting.items() if state is ChunkState.WAITING_FOR_MEDIA}
     for_a_week = {event for event, state in states.items() if state is ChunkState.DAMAGED}
-    assert left - {(JobKind.FETCH, event) for event in for_a_week} == {(JobKind.FETCH, event) for event in asked}
+    assert left - {(orders.Fetch.kind, event) for event in for_a_week} == {
+        (orders.Fetch.kind, event) for event in asked
+    }
     assert all(job.state is JobState.READY for job in found if job.state is not JobState.DONE)
     assert all(row.handled for row in journal)
     assert list(stage.shell.store.blobs.scratch.iterdir()) == []

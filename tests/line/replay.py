@@ -20,6 +20,7 @@ import numpy as np
 from aiohttp import web
 from imageio_ffmpeg import get_ffmpeg_exe
 
+from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.handle import Commands
 from bot.commands.parse import Heads, is_command
@@ -227,29 +228,30 @@ class Line:
         tracks = Tracks(self.store, self.settings, ffmpeg, clock)
         finishing = Finishing(self.store, self.settings, tracks, cover=pictures.of, apply=apply, clock=clock)
         return {
-            JobKind.FETCH: fetching,
-            JobKind.ENCODE: Encoding(self.store, tracks, clock, listened=lambda _: False),
-            JobKind.FINISH: finishing,
-            JobKind.COVER: pictures,
-            JobKind.FORGET: Forgetting(self.store),
-            JobKind.FOLLOW: asks_in_vain(self.store, BOT, clock),
-            JobKind.TICK: self.recorder.tick,
-            JobKind.END: self.recorder.end,
-            JobKind.NOTICE: self._notice,
-            JobKind.DIRECT: self._direct,
-            JobKind.INVITE: self._nothing,
-            JobKind.REFRESH: self._nothing,
-            JobKind.COMMAND: Commands(self.store, self.settings, lambda: b"s" * 32, clock).handle,
+            orders.Fetch.kind: fetching,
+            orders.Encode.kind: Encoding(self.store, tracks, clock, listened=lambda _: False),
+            orders.Finish.kind: finishing,
+            orders.Cover.kind: pictures,
+            orders.Forget.kind: Forgetting(self.store),
+            orders.Reread.kind: asks_in_vain(self.store, BOT, clock),
+            orders.Tick.kind: self.recorder.tick,
+            orders.End.kind: self.recorder.end,
+            orders.Notice.kind: self._notice,
+            orders.Direct.kind: self._direct,
+            orders.Invite.kind: self._nothing,
+            orders.Refresh.kind: self._nothing,
+            orders.Command.kind: Commands(self.store, self.settings, lambda: b"s" * 32, clock).handle,
         }
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         return await self._media.fetch_media(source, part, max_bytes=max_bytes)
 
     async def _notice(self, job: Job) -> None:
-        self.said.append(job.payload["body"])
-        if job.payload.get(greeting.GREETS):
+        order = orders.Notice.of(job)
+        self.said.append(order.body)
+        if order.greets:
             async with self.store.write() as db:
-                await greeting.said(db, RoomId(job.payload["room_id"]), EventId(f"$greeting{job.id}"))
+                await greeting.said(db, order.room_id, EventId(f"$greeting{job.id}"))
 
     async def _direct(self, job: Job) -> None:
         self.written.append((job.payload["user_id"], job.payload["body"]))
@@ -303,7 +305,7 @@ class Line:
                 while True:
                     changed.clear()
                     async with self.store.read() as db:
-                        due = await jobs.next_due(db, list(JobKind))
+                        due = await jobs.next_due(db, list(orders.KINDS))
                         running = await jobs.count(db, JobState.RUNNING)
                     if not running and (due is None or due > self.clock()):
                         return

@@ -6,11 +6,11 @@ from collections import Counter
 
 from sqlalchemy import select
 
+from bot import orders
 from bot.demo.client_api import room_path
 from bot.demo.people import Person
 from bot.demo.received import Received
 from bot.intake.shares import AT_ONCE
-from storage.records import JobKind
 from storage.store import Store
 from storage.tables import jobs
 from tests.lab import Cast
@@ -48,7 +48,7 @@ async def test_one_members_flood_of_commands_keeps_nobody_waiting(house: Houses,
 async def said_by(store: Store) -> Counter[str]:
     """What the bot has said or is about to say, by its kind."""
     async with store.read() as db:
-        found = await db.execute(select(jobs.c.subject).where(jobs.c.kind == JobKind.NOTICE))
+        found = await db.execute(select(jobs.c.subject).where(jobs.c.kind == orders.Notice.kind))
     return Counter(str(subject).partition(":")[0] for subject in found.scalars())
 
 

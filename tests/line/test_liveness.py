@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.slicing import speech
 from storage import jobs
-from storage.records import EndedBy, HeardEvent, JobKind, JobState, RecordingState
+from storage.records import EndedBy, HeardEvent, JobState, RecordingState
 from tests.lab import Cast
 from tests.line.conftest import Houses
 from tests.line.house import live_with, move_in, recorded
@@ -166,7 +167,7 @@ async def test_nobody_is_looked_at_for_ever(it: Line, room: Capture) -> None:
     await it.pass_by(PAUSED_S + QUIET_S)
     assert await state(it, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
     async with it.store.read() as db:
-        assert await jobs.next_due(db, [JobKind.TICK, JobKind.FINISH]) is None
+        assert await jobs.next_due(db, [orders.Tick.kind, orders.Finish.kind]) is None
         assert await jobs.count(db, JobState.FAILED) == 0
 
 

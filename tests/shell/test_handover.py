@@ -1,29 +1,31 @@
 """Shell commands that hand their work to the bot."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.errors import AircheckError
 from bot.shell import handover as following
 from storage import jobs
-from storage.records import Job, JobKind, NewJob
+from storage.records import Job, RecordingId, RoomId
 from storage.store import Store
 
-ROOM = "!r:hs"
+ROOM = RoomId("!r:hs")
 
 
 async def test_work_that_is_under_way_is_followed_and_not_begun_anew(tmp_path: Path) -> None:
     """How far it has come stays written down; once it has ended, the next call begins anew."""
     store = await Store.own(tmp_path / "data")
     now = datetime.now(UTC)
-    begun = NewJob(JobKind.BACKFILL, ROOM, {"room_id": ROOM})
+    begun = orders.Backfill(ROOM)
     async with store.write() as db:
-        await jobs.add(db, begun, now)
-        found = await jobs.find(db, JobKind.BACKFILL, ROOM)
+        await jobs.add(db, begun.job(), now)
+        found = await jobs.find(db, orders.Backfill.about(ROOM))
         assert found is not None
-        await jobs.note(db, found.id, {"room_id": ROOM, "cursor": "t7"}, now)
+        await jobs.note(db, found.id, replace(begun, cursor="t7").job(), now)
 
     async def end(job: Job) -> None:
         async with store.write() as db:
@@ -45,7 +47,8 @@ async def test_what_comes_after_it_is_not_waited_for(tmp_path: Path) -> None:
     """Work that is to be done anew joins what waits for a later time; what follows from it has its own time."""
     store = await Store.own(tmp_path / "data")
     now = datetime.now(UTC)
-    later, anew = NewJob(JobKind.FINISH, "1", {}, now + timedelta(hours=1)), NewJob(JobKind.FINISH, "1", {"anew": True})
+    anew = orders.Finish(RecordingId(1), anew=True)
+    later = orders.Finish(RecordingId(1)).job(now + timedelta(hours=1))
     async with store.write() as db:
         await jobs.add(db, later, now)
     states = []
@@ -65,7 +68,7 @@ async def test_work_that_was_given_up_says_why(tmp_path: Path) -> None:
     now = datetime.now(UTC)
 
     async def give_up() -> None:
-        async for state in following.follow(store, NewJob(JobKind.BACKFILL, ROOM, {"room_id": ROOM})):
+        async for state in following.follow(store, orders.Backfill(ROOM)):
             async with store.write() as db:
                 await jobs.failed(db, state.id, "the homeserver says no", now)
 

@@ -3,24 +3,27 @@
 from datetime import UTC, datetime, timedelta
 
 from storage import jobs
-from storage.records import Job, JobKind, JobState, NewJob
+from storage.records import Job, JobKind, JobName, JobState, NewJob
 from storage.store import Store
 
+KINDS = COVER, DIRECT, ENCODE, FETCH, FINISH, NOTICE, TICK = [
+    JobKind(name) for name in ("cover", "direct", "encode", "fetch", "finish", "notice", "tick")
+]
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 
 
 async def claim(store: Store, now: datetime = NOW) -> tuple[Job, ...]:
     async with store.write() as db:
-        return await jobs.claim(db, list(JobKind), now, 10)
+        return await jobs.claim(db, KINDS, now, 10)
 
 
 async def test_the_same_ready_job_is_one_job_and_the_earlier_time_wins(store: Store) -> None:
     """A second job of the same kind and subject moves the first forward, never back."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.TICK, "1", {}, NOW + timedelta(minutes=5)), NOW)
-        await jobs.add(db, NewJob(JobKind.TICK, "1", {}, NOW + timedelta(minutes=1)), NOW)
-        await jobs.add(db, NewJob(JobKind.TICK, "1", {}, NOW + timedelta(minutes=9)), NOW)
-        assert await jobs.next_due(db, list(JobKind)) == NOW + timedelta(minutes=1)
+        await jobs.add(db, NewJob(TICK, "1", {}, NOW + timedelta(minutes=5)), NOW)
+        await jobs.add(db, NewJob(TICK, "1", {}, NOW + timedelta(minutes=1)), NOW)
+        await jobs.add(db, NewJob(TICK, "1", {}, NOW + timedelta(minutes=9)), NOW)
+        assert await jobs.next_due(db, KINDS) == NOW + timedelta(minutes=1)
     assert await claim(store) == ()
     assert [job.subject for job in await claim(store, NOW + timedelta(minutes=2))] == ["1"]
 
@@ -28,10 +31,10 @@ async def test_the_same_ready_job_is_one_job_and_the_earlier_time_wins(store: St
 async def test_a_job_that_came_while_its_twin_ran_is_done_too(store: Store) -> None:
     """News that comes during the work makes the work run again."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+        await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
     (first,) = await claim(store)
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+        await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
         await jobs.done(db, first.id, NOW)
     assert len(await claim(store)) == 1
 
@@ -39,24 +42,24 @@ async def test_a_job_that_came_while_its_twin_ran_is_done_too(store: Store) -> N
 async def test_a_once_only_job_is_never_written_twice(store: Store) -> None:
     """What was said stays said."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.NOTICE, "hello", {}, once=True), NOW)
+        await jobs.add(db, NewJob(NOTICE, "hello", {}, once=True), NOW)
     (job,) = await claim(store)
     async with store.write() as db:
         await jobs.done(db, job.id, NOW)
-        await jobs.add(db, NewJob(JobKind.NOTICE, "hello", {}, once=True), NOW)
+        await jobs.add(db, NewJob(NOTICE, "hello", {}, once=True), NOW)
         await jobs.prune(db, NOW + timedelta(days=99), timedelta(days=1))
-        await jobs.add(db, NewJob(JobKind.NOTICE, "hello", {}, once=True), NOW)
+        await jobs.add(db, NewJob(NOTICE, "hello", {}, once=True), NOW)
     assert await claim(store) == ()
 
 
 async def test_what_ran_when_the_process_died_runs_again(store: Store) -> None:
     """A claim that was never finished is ready after a start, also when a twin waits."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FETCH, "a", {}), NOW)
-        await jobs.add(db, NewJob(JobKind.FETCH, "b", {}), NOW)
+        await jobs.add(db, NewJob(FETCH, "a", {}), NOW)
+        await jobs.add(db, NewJob(FETCH, "b", {}), NOW)
     assert len(await claim(store)) == 2
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FETCH, "b", {}), NOW)
+        await jobs.add(db, NewJob(FETCH, "b", {}), NOW)
         assert await jobs.recover(db, NOW) == 2
     again = await claim(store)
     assert sorted(job.subject for job in again) == ["a", "b"]
@@ -68,32 +71,32 @@ async def test_what_ran_when_the_process_died_runs_again(store: Store) -> None:
 async def test_put_back_waits_and_hasten_wakes(store: Store) -> None:
     """A job that has to wait runs at its time, or when what it waits for has come."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.DIRECT, "@a:hs|!r", {}), NOW)
+        await jobs.add(db, NewJob(DIRECT, "@a:hs|!r", {}), NOW)
     (job,) = await claim(store)
     async with store.write() as db:
         await jobs.put_back(db, job, "not joined yet", NOW + timedelta(days=7), NOW)
     assert await claim(store, NOW + timedelta(days=1)) == ()
     async with store.write() as db:
-        await jobs.hasten(db, JobKind.DIRECT, "@a:hs|", NOW)
+        await jobs.hasten(db, JobName(DIRECT, "@a:hs|"), NOW)
     assert len(await claim(store)) == 1
 
 
 async def test_cancelled_jobs_do_not_run(store: Store) -> None:
     """A deleted recording wants nothing any more."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
-        await jobs.cancel(db, JobKind.FINISH, ["1"])
+        await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
+        await jobs.cancel(db, [JobName(FINISH, "1")])
     assert await claim(store) == ()
 
 
 async def test_a_job_waits_while_its_twin_runs(store: Store) -> None:
     """Two at once about one recording would make two episodes of it; nobody spins over the one that waits."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+        await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
     (first,) = await claim(store)
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
-        assert await jobs.next_due(db, list(JobKind)) is None
+        await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
+        assert await jobs.next_due(db, KINDS) is None
     assert await claim(store) == ()
     async with store.write() as db:
         await jobs.done(db, first.id, NOW)
@@ -103,22 +106,22 @@ async def test_a_job_waits_while_its_twin_runs(store: Store) -> None:
 async def test_of_a_job_that_is_put_back_and_its_twin_the_earlier_time_counts(store: Store) -> None:
     """What has to be tried again in a second does not wait for what was planned in an hour."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}), NOW)
+        await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
     (first,) = await claim(store)
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, "1", {}, NOW + timedelta(hours=1)), NOW)
+        await jobs.add(db, NewJob(FINISH, "1", {}, NOW + timedelta(hours=1)), NOW)
         await jobs.put_back(db, first, "later", NOW + timedelta(seconds=1), NOW)
-        assert await jobs.next_due(db, list(JobKind)) == NOW + timedelta(seconds=1)
+        assert await jobs.next_due(db, KINDS) == NOW + timedelta(seconds=1)
 
 
 async def test_what_a_failed_job_carried_is_not_kept(store: Store) -> None:
     """Words and addresses go, also when they could not be said."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.NOTICE, "n", {"body": "words"}), NOW)
+        await jobs.add(db, NewJob(NOTICE, "n", {"body": "words"}), NOW)
     (job,) = await claim(store)
     async with store.write() as db:
         await jobs.failed(db, job.id, "forbidden", NOW)
-        found = await jobs.find(db, JobKind.NOTICE, "n")
+        found = await jobs.find(db, JobName(NOTICE, "n"))
     assert found is not None
     assert (found.state, found.payload) == (JobState.FAILED, {})
 
@@ -127,12 +130,12 @@ async def test_what_a_ready_job_carries_is_not_lost_to_a_twin_that_carries_nothi
     """The newest word counts; no word at all is none."""
     async with store.write() as db:
         for payload in ({"anew": True}, {}):
-            await jobs.add(db, NewJob(JobKind.FINISH, "1", payload), NOW)
-        (job,) = await jobs.claim(db, list(JobKind), NOW, 10)
+            await jobs.add(db, NewJob(FINISH, "1", payload), NOW)
+        (job,) = await jobs.claim(db, KINDS, NOW, 10)
         assert job.payload == {"anew": True}
         for payload in ({"anew": True}, {"anew": False}):
-            await jobs.add(db, NewJob(JobKind.FINISH, "2", payload), NOW)
-        (job,) = await jobs.claim(db, list(JobKind), NOW, 10)
+            await jobs.add(db, NewJob(FINISH, "2", payload), NOW)
+        (job,) = await jobs.claim(db, KINDS, NOW, 10)
         assert job.payload == {"anew": False}
 
 
@@ -140,35 +143,33 @@ async def test_what_runs_hands_on_what_it_carries_when_it_is_put_back(store: Sto
     """To a twin that carries nothing; one with words of its own keeps them."""
     for subject, words, kept in (("1", {}, {"anew": True}), ("2", {"anew": False}, {"anew": False})):
         async with store.write() as db:
-            await jobs.add(db, NewJob(JobKind.FINISH, subject, {"anew": True}), NOW)
-            (job,) = await jobs.claim(db, list(JobKind), NOW, 10)
-            await jobs.add(db, NewJob(JobKind.FINISH, subject, words), NOW)
+            await jobs.add(db, NewJob(FINISH, subject, {"anew": True}), NOW)
+            (job,) = await jobs.claim(db, KINDS, NOW, 10)
+            await jobs.add(db, NewJob(FINISH, subject, words), NOW)
             await jobs.put_back(db, job, "later", NOW, NOW)
-            (twin,) = await jobs.claim(db, list(JobKind), NOW, 10)
+            (twin,) = await jobs.claim(db, KINDS, NOW, 10)
         assert (twin.id != job.id, twin.payload) == (True, kept)
 
 
 async def test_the_next_of_each_kind_is_what_each_would_ask_for(store: Store) -> None:
     """A job whose twin runs waits, one that is done or given up is none; kinds without any are not named."""
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FETCH, "a", {}), NOW)
-        await jobs.add(db, NewJob(JobKind.ENCODE, "1", {}), NOW)
-        await jobs.add(db, NewJob(JobKind.COVER, "r", {}), NOW)
+        await jobs.add(db, NewJob(FETCH, "a", {}), NOW)
+        await jobs.add(db, NewJob(ENCODE, "1", {}), NOW)
+        await jobs.add(db, NewJob(COVER, "r", {}), NOW)
     running = {job.kind: job for job in await claim(store)}
     async with store.write() as db:
         for minutes, kind, subject in (
-            (0, JobKind.FETCH, "a"),
-            (3, JobKind.FETCH, "b"),
-            (2, JobKind.FETCH, "c"),
-            (0, JobKind.ENCODE, "1"),
-            (0, JobKind.NOTICE, "n"),
+            (0, FETCH, "a"),
+            (3, FETCH, "b"),
+            (2, FETCH, "c"),
+            (0, ENCODE, "1"),
+            (0, NOTICE, "n"),
         ):
             await jobs.add(db, NewJob(kind, subject, {}, NOW + timedelta(minutes=minutes)), NOW)
-        await jobs.done(db, running[JobKind.COVER].id, NOW)
+        await jobs.done(db, running[COVER].id, NOW)
         found = await jobs.next_of_each(db)
-        assert found == {JobKind.FETCH: NOW + timedelta(minutes=2), JobKind.NOTICE: NOW}
-        assert {kind: await jobs.next_due(db, [kind]) for kind in JobKind} == {
-            kind: found.get(kind) for kind in JobKind
-        }
-        await jobs.done(db, running[JobKind.ENCODE].id, NOW)
-        assert (await jobs.next_of_each(db))[JobKind.ENCODE] == NOW
+        assert found == {FETCH: NOW + timedelta(minutes=2), NOTICE: NOW}
+        assert {kind: await jobs.next_due(db, [kind]) for kind in KINDS} == {kind: found.get(kind) for kind in KINDS}
+        await jobs.done(db, running[ENCODE].id, NOW)
+        assert (await jobs.next_of_each(db))[ENCODE] == NOW

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from bot import words
+from bot import orders, words
 from bot.errors import GiveUp, TryLater
 from bot.worker.backfilling import Backfilling
 from bot.worker.lanes import Handler
@@ -16,8 +16,6 @@ from storage.records import (
     HeardEvent,
     HistoryVisibility,
     Job,
-    JobKind,
-    NewJob,
     Position,
     Recording,
     RecordingId,
@@ -89,18 +87,18 @@ class Adopter:
 
 async def claimed(store: Store, clock: Clock) -> Job:
     async with store.write() as db:
-        (job,) = await jobs.claim(db, [JobKind.BACKFILL], clock(), 1)
+        (job,) = await jobs.claim(db, [orders.Backfill.kind], clock(), 1)
     return job
 
 
 async def notices(store: Store) -> list[str]:
     async with store.read() as db:
-        return [payload["body"] for payload in await jobs.payloads(db, JobKind.NOTICE)]
+        return [job.payload["body"] for job in await jobs.unfinished(db, orders.Notice.kind)]
 
 
 async def begin(store: Store, clock: Clock) -> Job:
     async with store.write() as db:
-        await jobs.add(db, NewJob(JobKind.BACKFILL, ROOM, {"room_id": ROOM}), clock())
+        await jobs.add(db, orders.Backfill(ROOM).job(), clock())
     return await claimed(store, clock)
 
 

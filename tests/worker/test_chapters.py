@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from mutagen.id3 import ID3
 
+from bot import orders
 from storage import archive, jobs, tracks
-from storage.records import Episode, EventId, Extent, Job, JobId, JobKind, JobState, NewJob, RecordingState
+from storage.records import Episode, EventId, Extent, Job, JobId, JobState, RecordingState
 from tests.world import START, Shell, chunk, info
 
 Found = list[tuple[int, str]]
@@ -47,7 +48,7 @@ async def named(stage: Shell, title: str) -> None:
     recording = await stage.recording()
     async with stage.store.write() as db:
         await archive.save_recording(db, replace(recording, title=title))
-        await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {}), stage.clock())
+        await jobs.add(db, orders.Finish(recording.id).job(), stage.clock())
     await stage.work()
 
 
@@ -83,8 +84,8 @@ async def test_a_title_is_put_into_the_file_and_the_sound_stays(stage: Shell) ->
     assert (after.guid, after.samples, after.published_at) == (before.guid, before.samples, before.published_at)
     assert after.blob != before.blob
     stage.clock.pass_by(1)
-    finish = Job(JobId(1000), JobKind.FINISH, "1", {}, JobState.RUNNING, stage.clock(), 0)
-    await stage.handlers[JobKind.FINISH](finish)
+    finish = Job(JobId(1000), orders.Finish.kind, "1", {}, JobState.RUNNING, stage.clock(), 0)
+    await stage.handlers[orders.Finish.kind](finish)
     assert await made(stage) == after
 
 

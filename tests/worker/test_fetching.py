@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot import words
+from bot import orders, words
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
@@ -18,12 +18,12 @@ from bot.matrix.media import FetchedMedia
 from bot.worker import fetching
 from bot.worker.asking import ask_anew
 from storage import archive, jobs, rooms
-from storage.records import Chunk, ChunkFacts, ChunkState, EventId, Job, JobKind, MediaSource, MxcUri
+from storage.records import Chunk, ChunkFacts, ChunkState, EventId, Job, MediaSource, MxcUri
 from tests import world as there
 from tests.world import ALICE, ROOM, START, Download, Shell, chunk, find_ffmpeg, heard, info, media_of, shell
 
 C1 = EventId("$c1")
-FETCH = [JobKind.FETCH]
+FETCH = [orders.Fetch.kind]
 
 
 async def the_chunk(stage: Shell) -> Chunk:
@@ -52,24 +52,24 @@ def refusing(error: Exception) -> Download:
 async def pause_of(stage: Shell, job: Job) -> float | None:
     """What a try asks for that ends with TryLater; the job is as it was written down by then."""
     async with stage.store.read() as db:
-        written = await jobs.find(db, JobKind.FETCH, job.subject)
+        written = await jobs.find(db, orders.Fetch.of(job).job().name)
     assert written is not None
     with pytest.raises(TryLater) as later:
-        await stage.handlers[JobKind.FETCH](replace(job, payload=written.payload))
+        await stage.handlers[orders.Fetch.kind](replace(job, payload=written.payload))
     return later.value.after_s
 
 
 async def test_what_is_stored_is_not_fetched_again(stage: Shell) -> None:
     """Nothing is kept of where it was, nor of its key, and a second job finds nothing to do."""
     job = await claimed(stage)
-    await stage.handlers[JobKind.FETCH](job)
+    await stage.handlers[orders.Fetch.kind](job)
     found = await the_chunk(stage)
     assert (found.state, found.source) == (ChunkState.STORED, None)
     assert found.blob is not None
     assert stage.store.blobs.size(found.blob) == found.bytes
 
     stage.download = refusing(AssertionError("asked again"))
-    await stage.handlers[JobKind.FETCH](job)
+    await stage.handlers[orders.Fetch.kind](job)
     assert list(stage.store.blobs.scratch.iterdir()) == []
 
 
@@ -99,7 +99,7 @@ async def test_an_outage_does_not_lengthen_the_pause_of_media_that_are_not_there
 async def test_what_can_never_be_asked_for_is_said_with_its_reason(stage: Shell, reason: str) -> None:
     """The ledger says why, the job is over, and the media's key is not kept."""
     stage.download = refusing(GiveUp("no", reason=reason))
-    await stage.handlers[JobKind.FETCH](await claimed(stage))
+    await stage.handlers[orders.Fetch.kind](await claimed(stage))
     found = await the_chunk(stage)
     assert (found.state, found.reason, found.source) == (ChunkState.DAMAGED, reason, None)
     assert list(stage.store.blobs.scratch.iterdir()) == []
@@ -158,7 +158,7 @@ async def test_one_answer_is_no_verdict(stage: Shell, name: str) -> None:
     assert await stage.work_one(FETCH)
     healed = await the_chunk(stage)
     assert (healed.state, healed.source) == (ChunkState.STORED, None)
-    while await stage.work_one([JobKind.FORGET]):
+    while await stage.work_one([orders.Forget.kind]):
         pass
     assert found.blob not in stage.files()
 
@@ -203,7 +203,7 @@ async def test_other_bytes_each_time_are_no_verdict(stage: Shell) -> None:
         stage.clock.now = max(stage.clock(), due)
         assert await stage.work_one(FETCH)
         assert (await the_chunk(stage)).state is ChunkState.WAITING_FOR_MEDIA
-    while await stage.work_one([JobKind.FORGET]):
+    while await stage.work_one([orders.Forget.kind]):
         pass
     assert (await the_chunk(stage)).reason == "not_audio"
     assert set(stage.files()) == {(await the_chunk(stage)).blob}
@@ -250,7 +250,7 @@ async def test_a_recording_can_be_asked_for_anew(stage: Shell) -> None:
     async with stage.store.write() as db:
         await archive.save_chunks(db, [replace(await the_chunk(stage), state=ChunkState.DAMAGED, source=None)])
         assert await ask_anew(db, recording, stage.clock()) == 1
-    (read,) = await stage.waiting(JobKind.FOLLOW)
+    (read,) = await stage.waiting(orders.Reread.kind)
     assert read == {"room_id": ROOM, "sender": ALICE}
 
 
@@ -282,7 +282,7 @@ async def test_a_room_that_has_used_up_its_space_is_told_once(tmp_path: Path) ->
         await stage.hear(chunk(C1, 2), chunk("$c2", 3))
         assert [await stage.work_one(FETCH) for _ in range(3)] == [True, True, False]
         assert ((await the_chunk(stage)).state, (await the_chunk(stage)).reason) == (ChunkState.REFUSED, "room_full")
-        said = [job["body"] for job in await stage.waiting(JobKind.NOTICE)]
+        said = [job["body"] for job in await stage.waiting(orders.Notice.kind)]
     assert said.count(words.TOLD["room_full"]) == 1
 
 
@@ -295,8 +295,8 @@ async def test_nothing_new_is_fetched_while_the_disk_is_nearly_full(tmp_path: Pa
         job = await claimed(stage)
         for _ in range(2):
             with pytest.raises(TryLater):
-                await stage.handlers[JobKind.FETCH](job)
-        told = await stage.waiting(JobKind.DIRECT)
+                await stage.handlers[orders.Fetch.kind](job)
+        told = await stage.waiting(orders.Direct.kind)
         assert [one["user_id"] for one in told] == ["@admin:hs"]
         assert (await the_chunk(stage)).state is ChunkState.WAITING_FOR_MEDIA
 
@@ -342,7 +342,7 @@ async def test_a_crash_after_a_limit_was_hit_takes_no_try_away(stage: Shell, hit
         with pytest.MonkeyPatch.context() as crash:
             crash.setattr(fetching.Fetching, "_pause_after_no", die)
             with pytest.raises(there.Killed):
-                await stage.handlers[JobKind.FETCH](job)
+                await stage.handlers[orders.Fetch.kind](job)
         await stage.rise_again()
         for pause_s in (0, 10, 20, 40):
             stage.clock.pass_by(pause_s)

@@ -4,11 +4,12 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+from bot import orders
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.recording.policy import ASKING_MAY_TAKE
 from storage import archive, jobs
-from storage.records import BlobKey, Episode, EventId, Job, JobId, JobKind, JobState, MediaSource, RecordingState
+from storage.records import BlobKey, Episode, EventId, Job, JobId, JobState, MediaSource, RecordingState
 from tests.world import START, Shell, chunk, download, heard, info, sealed, shell
 
 C1, C2 = EventId("$c1"), EventId("$c2")
@@ -26,7 +27,7 @@ async def made(stage: Shell) -> Episode:
 
 
 def finish(number: int = 1000) -> Job:
-    return Job(JobId(number), JobKind.FINISH, "1", {}, JobState.RUNNING, run_at=None, attempts=0)  # type: ignore[arg-type]
+    return Job(JobId(number), orders.Finish.kind, "1", {}, JobState.RUNNING, run_at=None, attempts=0)  # type: ignore[arg-type]
 
 
 async def spoken(stage: Shell, *events: EventId, last: int = 2) -> None:
@@ -42,11 +43,11 @@ async def test_a_whole_broadcast_is_listed_and_announced_once(stage: Shell) -> N
     """However often it is finished: one GUID, one file, one notice."""
     await spoken(stage, C1, C2)
     first = await made(stage)
-    await stage.handlers[JobKind.FINISH](finish())
+    await stage.handlers[orders.Finish.kind](finish())
     assert (await stage.recording()).state is RecordingState.COMPLETE
     assert first.published_at is not None
     assert await made(stage) == first
-    assert len([one for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]) == 1
+    assert len([one for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == START]) == 1
 
 
 async def test_what_is_missing_is_held_back_and_heals_under_the_same_guid(stage: Shell) -> None:
@@ -78,7 +79,7 @@ async def test_an_incomplete_episode_is_listed_when_it_was_held_long_enough(stag
 async def test_two_that_finish_the_same_recording_at_once_make_one_episode(stage: Shell) -> None:
     """One waits for the other, and finds its episode there: one GUID, one file, one notice."""
     await stage.hear(info(START, "started"), chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=1))
-    handler, guids = stage.handlers[JobKind.FINISH], []
+    handler, guids = stage.handlers[orders.Finish.kind], []
 
     async def alone(job: Job) -> None:
         await handler(job)
@@ -87,11 +88,11 @@ async def test_two_that_finish_the_same_recording_at_once_make_one_episode(stage
     async def twice(job: Job) -> None:
         await asyncio.gather(alone(job), alone(replace(job, id=JobId(2000))))
 
-    stage.handlers[JobKind.FINISH] = twice
+    stage.handlers[orders.Finish.kind] = twice
     await stage.work()
-    stage.handlers[JobKind.FINISH] = handler
+    stage.handlers[orders.Finish.kind] = handler
     assert guids == [(await made(stage)).guid] * 2
-    assert len([one for one in await stage.waiting(JobKind.NOTICE) if one.get("reply_to") == START]) == 1
+    assert len([one for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == START]) == 1
 
 
 async def test_a_broadcast_that_is_found_again_has_the_guid_it_had(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ async def test_a_deleted_recording_leaves_no_file(stage: Shell) -> None:
     assert audio <= set(stage.files())
     await stage.hear(heard("$r", "m.room.redaction", {}, redacts=START))
     await stage.work()
-    await stage.handlers[JobKind.FINISH](finish())
+    await stage.handlers[orders.Finish.kind](finish())
     assert not audio & set(stage.files())
     assert await episode(stage) is None
 
@@ -158,8 +159,8 @@ async def test_what_loses_its_last_sound_before_it_is_joined_becomes_no_episode(
     await stage.work()
     await stage.hear(info("$stop", "stopped", last_chunk_sequence=2))
     stage.clock.pass_by(61 + ASKING_MAY_TAKE.total_seconds())
-    await stage.handlers[JobKind.TICK](replace(finish(), kind=JobKind.TICK))
-    assert len(await stage.waiting(JobKind.FINISH)) == 1
+    await stage.handlers[orders.Tick.kind](replace(finish(), kind=orders.Tick.kind))
+    assert len(await stage.waiting(orders.Finish.kind)) == 1
     await stage.hear(heard("$r", "m.room.redaction", {}, redacts=C1))
     await stage.work()
     assert (await stage.recording()).state is RecordingState.INCOMPLETE

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bot import orders
 from bot.audio import ffmpeg as ffmpeg_module
 from bot.audio.child import MORE, Child, Limits, running
 from bot.matrix.batch import RoomBatch, SyncBatch
@@ -25,11 +26,13 @@ from storage.records import (
     HeardEvent,
     Job,
     JobKind,
+    JobName,
     JobState,
     MediaSource,
     NewJob,
     Position,
     Recording,
+    RecordingId,
     RoomId,
 )
 from storage.store import Store
@@ -128,7 +131,7 @@ class Stage:
         async def told(_: Job) -> None:
             """Nobody listens."""
 
-        handlers = dict.fromkeys(JobKind, told) | self.shell.handlers
+        handlers = dict.fromkeys(orders.KINDS, told) | self.shell.handlers
         worker = Worker(self.shell.store, handlers, self.shell.clock)
         await worker.start()
         try:
@@ -180,7 +183,7 @@ class Stage:
         """A job of this kind of this recording was begun, and is not done."""
         recording = await self.recording(broadcast)
         async with self.shell.store.read() as db:
-            found = await jobs.find(db, kind, str(recording.id))
+            found = await jobs.find(db, JobName(kind, str(recording.id)))
         return found is not None and found.state is JobState.RUNNING
 
 
@@ -229,7 +232,7 @@ async def test_hours_of_sound_keep_nobody_waiting(three: Stage, studio: Studio) 
     three.media["healthy"] = studio.record("sound.wav", signal(16 * 48_000), WAV).read_bytes()
 
     async def begun() -> bool:
-        return await three.working(JobKind.ENCODE, ONE) and await three.working(JobKind.ENCODE, OTHER)
+        return await three.working(orders.Encode.kind, ONE) and await three.working(orders.Encode.kind, OTHER)
 
     async def heard() -> bool:
         return await three.frames(HEALTHY) > 0
@@ -317,7 +320,7 @@ async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], *made
     async with store.write() as db:
         for job in made:
             await jobs.add(db, job, clock())
-    worker = Worker(store, dict.fromkeys(JobKind, handler), clock)
+    worker = Worker(store, dict.fromkeys(orders.KINDS, handler), clock)
     await worker.start()
     try:
         yield
@@ -335,8 +338,11 @@ async def test_recordings_take_turns(store: Store) -> None:
         if len(order) == 61:
             over.set()
 
-    older = [NewJob(JobKind.FETCH, f"{name}-{n}", {"recording": name}) for name in (1, 2, 3) for n in range(20)]
-    async with at_work(store, handler, *older, NewJob(JobKind.FETCH, "healthy", {"recording": 4})):
+    def fetch(event: str, recording: int) -> NewJob:
+        return orders.Fetch(EventId(event), RecordingId(recording)).job()
+
+    older = [fetch(f"{name}-{n}", name) for name in (1, 2, 3) for n in range(20)]
+    async with at_work(store, handler, *older, fetch("healthy", 4)):
         await over.wait()
     assert order[:4] == ["1-0", "2-0", "3-0", "healthy"]
     assert [name for name in order if name.startswith("1-")] == [f"1-{n}" for n in range(20)]

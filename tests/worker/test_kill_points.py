@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bot import orders
 from bot.matrix.media import FetchedMedia
 from storage import archive
 from storage.blobs import Blobs
-from storage.records import EventId, JobKind, MediaSource
+from storage.records import EventId, MediaSource
 from tests import world as there
 from tests.worker.quick import without_ffmpeg
 from tests.world import START, Killed, Shell, chunk, heard, info, shell
@@ -52,7 +53,7 @@ async def outcome(stage: Shell) -> dict[str, Any]:
         "listed": episode.published_at is not None,
         "files": len(stage.files()),
         "episode": episode.blob in stage.files(),
-        "notices": len(await stage.waiting(JobKind.NOTICE)),
+        "notices": len(await stage.waiting(orders.Notice.kind)),
         "scratch": list(stage.store.blobs.scratch.iterdir()),
     }
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import pytest
 
+from bot import orders
 from bot.commands.handle import Commands
 from bot.errors import GiveUp, TryLater
 from bot.matrix.batch import Invite, SyncBatch
@@ -31,9 +32,7 @@ from storage.records import (
     EventId,
     HeardEvent,
     Job,
-    JobKind,
     Json,
-    NewJob,
     RecordingState,
     RoomId,
     UserId,
@@ -158,13 +157,13 @@ class Town(Shell):
             clock=clock,
         )
         self.handlers |= {
-            JobKind.NOTICE: outbox.notice,
-            JobKind.DIRECT: outbox.direct,
-            JobKind.INVITE: outbox.invite,
-            JobKind.REFRESH: outbox.refresh,
-            JobKind.COMMAND: Commands(store, self.settings, lambda: b"s" * 32, clock).handle,
-            JobKind.BACKFILL: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
-            JobKind.KEYS: KeyImport(cast("Session", self._session()), open_all=self.intake.open_all),
+            orders.Notice.kind: outbox.notice,
+            orders.Direct.kind: outbox.direct,
+            orders.Invite.kind: outbox.invite,
+            orders.Refresh.kind: outbox.refresh,
+            orders.Command.kind: Commands(store, self.settings, lambda: b"s" * 32, clock).handle,
+            orders.Backfill.kind: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
+            orders.ImportKeys.kind: KeyImport(cast("Session", self._session()), open_all=self.intake.open_all),
         }
 
     def _session(self) -> SimpleNamespace:
@@ -188,7 +187,7 @@ class Town(Shell):
                 found = await jobs.claim(db, list(self.handlers), self.clock(), 1)
             if not found:
                 async with self.store.read() as db:
-                    due = await jobs.next_due(db, [JobKind.DIRECT, JobKind.BACKFILL, JobKind.NOTICE])
+                    due = await jobs.next_due(db, [orders.Direct.kind, orders.Backfill.kind, orders.Notice.kind])
                 if due is None or due > until:
                     return
                 self.clock.now = max(self.clock.now, due)
@@ -278,8 +277,7 @@ async def import_keys(stage: Town) -> None:
     file = stage.store.blobs.part("keys-x")
     file.write_bytes(b"sealed anew")
     async with stage.store.write() as db:
-        payload = {"file": str(file), "passphrase": "of one use"}
-        await jobs.add(db, NewJob(JobKind.KEYS, file.name, payload), stage.clock())
+        await jobs.add(db, orders.ImportKeys(file, "of one use").job(), stage.clock())
 
 
 async def outcome(stage: Town) -> dict[str, Any]:
@@ -287,7 +285,7 @@ async def outcome(stage: Town) -> dict[str, Any]:
         recordings = sorted(await archive.recordings(db), key=lambda one: one.number)
         room = await rooms.room(db, ROOM)
         listener = await rooms.listener(db, ROOM, ALICE)
-        waits = [kind for kind in stage.handlers for _ in await jobs.payloads(db, kind) if kind is not JobKind.FORGET]
+        waits = [kind for kind in stage.handlers for _ in await jobs.unfinished(db, kind) if kind != orders.Forget.kind]
     assert room is not None
     return {
         "said": Counter(stage.homeserver.said.values()),

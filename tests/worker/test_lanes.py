@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from bot import orders
 from bot.errors import GiveUp, TryLater
 from bot.matrix.wire import failure
 from bot.worker import lanes
@@ -14,7 +15,7 @@ from bot.worker.lanes import LONGEST_PAUSE_S, OF_ONE_RECORDING, TRIES_AFTER_A_MI
 from storage import jobs, rooms
 from storage.database import Connection
 from storage.errors import DiskFullError
-from storage.records import Job, JobId, JobKind, JobState, NewJob, RoomId
+from storage.records import EventId, Job, JobId, JobKind, JobState, NewJob, Position, RoomId, UserId
 from storage.store import Store
 from tests.clock import Clock
 
@@ -30,7 +31,7 @@ async def add(store: Store, clock: Clock, *made: NewJob) -> None:
 @asynccontextmanager
 async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], clock: Clock) -> AsyncIterator[Worker]:
     """A worker that runs, and is stopped whatever happens."""
-    worker = Worker(store, dict.fromkeys(JobKind, handler), clock)
+    worker = Worker(store, dict.fromkeys(orders.KINDS, handler), clock)
     await worker.start()
     try:
         yield worker
@@ -64,7 +65,7 @@ async def test_jobs_of_one_lane_run_beside_each_other_up_to_its_width(store: Sto
         await gate.wait()
         running -= 1
 
-    await add(store, clock, *(NewJob(JobKind.FETCH, str(n), {}) for n in range(20)))
+    await add(store, clock, *(NewJob(orders.Fetch.kind, str(n), {}) for n in range(20)))
     async with at_work(store, handler, clock) as worker, asyncio.timeout(SOON):
         await eight.wait()
         gate.set()
@@ -83,11 +84,11 @@ async def test_a_job_that_can_not_be_done_now_is_done_later(store: Store) -> Non
         if len(tries) == 1:
             raise TryLater("the homeserver is busy", after_s=30)
 
-    await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
+    await add(store, clock, NewJob(orders.Notice.kind, "n", {}))
     async with at_work(store, handler, clock):
         await settled(store, JobState.READY, 1, after=tried)
         async with store.read() as db:
-            due = await jobs.next_due(db, [JobKind.NOTICE])
+            due = await jobs.next_due(db, [orders.Notice.kind])
         assert due is not None
         assert (due - clock()).total_seconds() == 30
         clock.pass_by(31)
@@ -103,7 +104,7 @@ async def test_what_will_never_work_is_given_up_with_its_reason(store: Store) ->
     async def handler(_: Job) -> None:
         raise GiveUp("the bot may not speak there", reason="forbidden")
 
-    await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
+    await add(store, clock, NewJob(orders.Notice.kind, "n", {}))
     async with at_work(store, handler, clock):
         await settled(store, JobState.FAILED, 1)
 
@@ -120,7 +121,7 @@ async def test_a_full_disk_or_a_mistake_stops_neither_lane_nor_job(store: Store,
             failed.set()
             raise error
 
-    await add(store, clock, NewJob(JobKind.FINISH, "bad", {}), NewJob(JobKind.FINISH, "good", {}))
+    await add(store, clock, NewJob(orders.Finish.kind, "bad", {}), NewJob(orders.Finish.kind, "good", {}))
     async with at_work(store, handler, clock) as worker:
         await settled(store, JobState.DONE, 1)
         await settled(store, JobState.READY, 1, after=failed)
@@ -135,8 +136,8 @@ async def test_a_job_cut_off_by_the_stop_runs_again_after_a_start(store: Store) 
         begun.set()
         await gate.wait()
 
-    await add(store, clock, NewJob(JobKind.FETCH, "x", {}))
-    worker = Worker(store, dict.fromkeys(JobKind, handler), clock)
+    await add(store, clock, NewJob(orders.Fetch.kind, "x", {}))
+    worker = Worker(store, dict.fromkeys(orders.KINDS, handler), clock)
     await worker.start()
     async with asyncio.timeout(SOON):
         await begun.wait()
@@ -153,10 +154,10 @@ async def test_what_would_be_lost_is_not_given_up_for_a_mistake_of_ours(store: S
     async def handler(_: Job) -> None:
         raise RuntimeError("a mistake")
 
-    await add(store, clock, NewJob(JobKind.FINISH, "1", {}), NewJob(JobKind.COMMAND, "$c", {}))
+    await add(store, clock, NewJob(orders.Finish.kind, "1", {}), NewJob(orders.Command.kind, "$c", {}))
     for _ in range(TRIES_AFTER_A_MISTAKE - 1):
         async with store.write() as db:
-            for job in await jobs.claim(db, list(JobKind), clock(), 9):
+            for job in await jobs.claim(db, list(orders.KINDS), clock(), 9):
                 await jobs.put_back(db, job, "a mistake", clock(), clock())
     async with at_work(store, handler, clock):
         await settled(store, JobState.FAILED, 1)
@@ -180,7 +181,7 @@ async def test_how_a_job_ended_is_written_when_the_store_can_be_written_again(
 
     monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)
     monkeypatch.setattr(jobs, "done", full_once)
-    await add(store, clock, NewJob(JobKind.NOTICE, "n", {}))
+    await add(store, clock, NewJob(orders.Notice.kind, "n", {}))
     async with at_work(store, handler, clock) as worker:
         await settled(store, JobState.DONE, 1, after=refused)
         assert worker.healthy
@@ -210,8 +211,8 @@ async def test_a_thousand_chunks_of_one_recording_delay_no_other(store: Store) -
         await gate.wait()
         running -= 1
 
-    await add(store, clock, *(NewJob(JobKind.FETCH, f"attack {n}", {"recording": 1}) for n in range(1000)))
-    await add(store, clock, NewJob(JobKind.FETCH, "healthy", {"recording": 2}))
+    await add(store, clock, *(NewJob(orders.Fetch.kind, f"attack {n}", {}, turn="1") for n in range(1000)))
+    await add(store, clock, NewJob(orders.Fetch.kind, "healthy", {}, turn="2"))
     async with at_work(store, handler, clock), asyncio.timeout(SOON):
         await healthy.wait()
         await enough.wait()
@@ -220,27 +221,30 @@ async def test_a_thousand_chunks_of_one_recording_delay_no_other(store: Store) -
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"),
+    "order",
     [
-        (JobKind.COMMAND, "room_id"),
-        (JobKind.NOTICE, "room_id"),
-        (JobKind.DIRECT, "user_id"),
-        (JobKind.INVITE, "inviter"),
-        (JobKind.BACKFILL, "asker"),
+        lambda who, n: orders.Command(EventId(f"${who}{n}"), RoomId(who), UserId("@a:hs"), "help", Position(n)),
+        lambda who, n: orders.Notice(f"{who}{n}", RoomId(who), "hello"),
+        lambda who, n: orders.Direct(f"{who}{n}", UserId(who), body="hello"),
+        lambda who, n: orders.Invite(RoomId(f"!{who}{n}"), UserId(who)),
+        lambda who, n: orders.Backfill(RoomId(f"!{who}{n}"), asker=UserId(who)),
     ],
+    ids=["command", "notice", "direct", "invite", "backfill"],
 )
-async def test_what_one_asks_for_keeps_nobody_else_waiting(store: Store, kind: JobKind, name: str) -> None:
+async def test_what_one_asks_for_keeps_nobody_else_waiting(
+    store: Store, order: Callable[[str, int], orders.Order]
+) -> None:
     """Eight hundred jobs of one room or person, all of them slow: another one's is done at once."""
     clock, gate, done = Clock(), asyncio.Event(), asyncio.Event()
 
     async def handler(job: Job) -> None:
-        if job.payload[name] == "other":
+        if job.turn == "other":
             done.set()
         else:
             await gate.wait()
 
-    await add(store, clock, *(NewJob(kind, f"attack {n}", {name: "one"}) for n in range(800)))
-    await add(store, clock, NewJob(kind, "other", {name: "other"}))
+    await add(store, clock, *(order("one", n).job() for n in range(800)))
+    await add(store, clock, order("other", 0).job())
     async with at_work(store, handler, clock), asyncio.timeout(SOON):
         await done.wait()
         gate.set()
@@ -257,8 +261,8 @@ async def test_rooms_that_are_slow_hold_no_place(store: Store, monkeypatch: pyte
         else:
             await gate.wait()
 
-    await add(store, clock, *(NewJob(JobKind.NOTICE, f"{n}", {"room_id": f"!{n}"}) for n in range(8)))
-    await add(store, clock, NewJob(JobKind.NOTICE, "quick", {"room_id": "!quick"}))
+    await add(store, clock, *(NewJob(orders.Notice.kind, f"{n}", {}, turn=f"!{n}") for n in range(8)))
+    await add(store, clock, NewJob(orders.Notice.kind, "quick", {}, turn="!quick"))
     async with at_work(store, handler, clock), asyncio.timeout(SOON):
         await done.wait()
         gate.set()
@@ -288,14 +292,16 @@ async def test_all_lanes_look_once_after_a_commit(store: Store, monkeypatch: pyt
         return
 
     monkeypatch.setattr(jobs, "next_of_each", counted)
-    await add(store, clock, *(NewJob(kind, str(n), {}) for kind in (JobKind.NOTICE, JobKind.COVER) for n in range(5)))
+    await add(
+        store, clock, *(NewJob(kind, str(n), {}) for kind in (orders.Notice.kind, orders.Cover.kind) for n in range(5))
+    )
     before = store.changes.of("jobs")
     async with at_work(store, handler, clock):
         await settled(store, JobState.DONE, 10)
         for _ in range(20):
             async with store.write() as db:
                 await rooms.touch(db, RoomId("!r"), clock())
-        await add(store, clock, NewJob(JobKind.NOTICE, "last", {}))
+        await add(store, clock, NewJob(orders.Notice.kind, "last", {}))
         await settled(store, JobState.DONE, 11)
     assert 0 < looks <= store.changes.of("jobs") - before + 1
 
@@ -311,7 +317,7 @@ async def test_what_another_process_wrote_is_found_in_the_end(store: Store, monk
     other = await Store.look(store.directory)
     try:
         async with at_work(store, handler, clock), asyncio.timeout(SOON):
-            await add(other, clock, NewJob(JobKind.NOTICE, "n", {}))
+            await add(other, clock, NewJob(orders.Notice.kind, "n", {}))
             await done.wait()
     finally:
         await other.close()

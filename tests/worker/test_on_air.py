@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from aiohttp import ClientSession
 
+from bot import orders
 from bot.audio.hls import FRAMES, SEGMENT
 from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks
-from storage.records import EventId, JobKind, MediaSource, RecordingState, RoomId, Track, Visibility
+from storage.records import EventId, MediaSource, RecordingState, RoomId, Track, Visibility
 from tests.world import ROOM, START, Shell, chunk, heard, info
 
 TAG_BYTES = 73
@@ -151,7 +152,7 @@ async def test_all_is_redacted_while_a_gap_is_waited_for(stage: Shell, air: Air)
         await stage.hear(heard(f"$r{number}", "m.room.redaction", {}, redacts=EventId(f"$c{number}")))
     stage.clock.pass_by(11)
     tries = 0
-    while await stage.work_one([JobKind.ENCODE, JobKind.FORGET]):
+    while await stage.work_one([orders.Encode.kind, orders.Forget.kind]):
         tries += 1
         assert tries < 20
     async with stage.store.read() as db:

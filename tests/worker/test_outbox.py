@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from bot import words
+from bot import orders, words
 from bot.errors import GiveUp
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from bot.matrix.sending import Sending
 from bot.worker.chats import INVITES_AN_HOUR
 from bot.worker.outbox import Outbox, notice
 from storage import heirs, jobs, journal, rooms
-from storage.records import Job, JobId, JobKind, JobState, Json, Listener, NewJob, RoomId, UserId
+from storage.records import Job, JobId, JobKind, JobState, Json, Listener, RoomId, UserId
 from tests.clock import Clock
 from tests.world import ALICE, BOT, ROOM, Killed, Shell, batch, heard, room_state, shell, state
 
@@ -83,11 +83,13 @@ class Post:
 
     async def ask(self, *, body: str | None = None) -> None:
         """Alice asks for her address, or the bot has something to say to her."""
-        payload = {"user_id": ALICE, "room_id": ROOM} if body is None else {"user_id": ALICE, "body": body}
+        order = orders.Direct.address(ALICE, ROOM)
+        if body is not None:
+            order = orders.Direct(f"{ALICE}|{body}", ALICE, body=body)
         async with self.stage.store.write() as db:
             if await rooms.listener(db, ROOM, ALICE) is None:
                 await rooms.save_listener(db, Listener(ROOM, ALICE, 1, "hash1"))
-            await jobs.add(db, NewJob(JobKind.DIRECT, f"{ALICE}|{ROOM}", payload), self.clock())
+            await jobs.add(db, order.job(), self.clock())
 
     async def renew(self) -> None:
         async with self.stage.store.write() as db:
@@ -96,12 +98,12 @@ class Post:
 
     async def work(self) -> None:
         """What is due now."""
-        while await self.stage.work_one([JobKind.DIRECT]):
+        while await self.stage.work_one([orders.Direct.kind]):
             pass
 
     async def job(self) -> Job:
         async with self.stage.store.read() as db:
-            found = await jobs.find(db, JobKind.DIRECT, f"{ALICE}|{ROOM}")
+            found = await jobs.find(db, orders.Direct.address(ALICE, ROOM).job().name)
         assert found is not None
         return found
 
@@ -129,7 +131,7 @@ async def post(tmp_path: Path) -> AsyncIterator[Post]:
             prefix="!aircheck",
             clock=stage.clock,
         )
-        stage.handlers[JobKind.DIRECT] = outbox.direct
+        stage.handlers[orders.Direct.kind] = outbox.direct
         yield Post(stage, homeserver, outbox)
 
 
@@ -140,7 +142,7 @@ def job(kind: JobKind, payload: Json, clock: Clock, *, attempts: int = 0, error:
 
 async def test_a_notice_is_the_same_event_however_often_it_is_sent(post: Post) -> None:
     """The transaction is the job's, so that a repeat after a death is none."""
-    said = job(JobKind.NOTICE, {"room_id": ROOM, "body": "hello", "reply_to": "$e"}, post.clock)
+    said = job(orders.Notice.kind, {"room_id": ROOM, "body": "hello", "reply_to": "$e"}, post.clock)
     await post.outbox.notice(said)
     await post.outbox.notice(said)
     (first, second) = post.homeserver.sent
@@ -152,9 +154,9 @@ async def test_a_notice_that_was_late_is_told_in_the_log(post: Post, caplog: pyt
     """A notice that was tried again, as after a rate limit, has a line with its room and without its words."""
     caplog.set_level(logging.INFO)
     payload = {"room_id": ROOM, "body": "hello"}
-    await post.outbox.notice(job(JobKind.NOTICE, payload, post.clock))
+    await post.outbox.notice(job(orders.Notice.kind, payload, post.clock))
     assert "late" not in caplog.text
-    await post.outbox.notice(job(JobKind.NOTICE, payload, post.clock, attempts=2))
+    await post.outbox.notice(job(orders.Notice.kind, payload, post.clock, attempts=2))
     assert f"notice sent late, at try 3, maybe after newer ones: room={ROOM}" in caplog.text
     assert "hello" not in caplog.text
 
@@ -162,7 +164,7 @@ async def test_a_notice_that_was_late_is_told_in_the_log(post: Post, caplog: pyt
 async def test_nothing_is_said_where_the_bot_is_not(post: Post) -> None:
     """It was removed meanwhile."""
     with pytest.raises(GiveUp):
-        await post.outbox.notice(job(JobKind.NOTICE, {"room_id": "!other:hs", "body": "x"}, post.clock))
+        await post.outbox.notice(job(orders.Notice.kind, {"room_id": "!other:hs", "body": "x"}, post.clock))
     assert post.homeserver.sent == []
 
 
@@ -329,7 +331,7 @@ async def test_an_address_that_is_renewed_while_the_old_one_is_said_is_said_too(
     assert await post.works("hash1", "hash2") == [True, True]
     cast("Any", post.homeserver).send = send
     await post.stage.rise_again()
-    post.stage.handlers[JobKind.DIRECT] = post.outbox.direct
+    post.stage.handlers[orders.Direct.kind] = post.outbox.direct
     await post.work()
     assert [feed for _, feed in post.told()] == ["feed1", "feed2"]
     assert len({txn for _, txn, _ in post.homeserver.sent}) == 2
@@ -428,7 +430,7 @@ async def test_an_upgraded_rooms_address_is_for_members_of_the_new_one(post: Pos
 @pytest.mark.parametrize(("inviter", "joined"), [("@alice:hs", ["!new:hs"]), ("@eve:elsewhere", [])])
 async def test_invites_are_taken_by_the_settings(post: Post, inviter: str, joined: Sequence[str]) -> None:
     """Others are left alone."""
-    await post.outbox.invite(job(JobKind.INVITE, {"room_id": "!new:hs", "inviter": inviter}, post.clock))
+    await post.outbox.invite(job(orders.Invite.kind, {"room_id": "!new:hs", "inviter": inviter}, post.clock))
     assert post.homeserver.joined == joined
 
 
@@ -441,7 +443,7 @@ async def test_state_that_was_heard_during_the_request_is_newer_than_its_answer(
         return post.homeserver.state
 
     cast("Any", post.homeserver).room_state = answer_late
-    await post.outbox.refresh(job(JobKind.REFRESH, {}, post.clock))
+    await post.outbox.refresh(job(orders.Refresh.kind, {}, post.clock))
     async with post.stage.store.read() as db:
         name = await rooms.state(db, ROOM, "m.room.name")
     assert name is not None
@@ -460,8 +462,8 @@ SPACE = state("m.room.create", {"type": "m.space", "room_version": "11"})
 
 async def invites(post: Post) -> None:
     """What the jobs about invites ask for is done."""
-    post.stage.handlers[JobKind.INVITE] = post.outbox.invite
-    while await post.stage.work_one([JobKind.INVITE]):
+    post.stage.handlers[orders.Invite.kind] = post.outbox.invite
+    while await post.stage.work_one([orders.Invite.kind]):
         pass
 
 
@@ -497,5 +499,5 @@ async def test_a_space_that_the_invite_did_not_tell_is_left_with_the_reason(post
     assert room is not None
     assert not room.recording_on
     if known == "at once":
-        said = await post.stage.waiting(JobKind.NOTICE)
+        said = await post.stage.waiting(orders.Notice.kind)
         assert [payload for payload in said if payload["room_id"] == space] == []

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from bot import orders
 from bot.matrix.media import FetchedMedia
 from storage import jobs, rooms
-from storage.records import BlobKey, JobKind, MediaSource, NewJob, Room
+from storage.records import BlobKey, MediaSource, Room
 from tests.world import ROOM, Shell, batch, state
 
-COVER = [JobKind.COVER]
+COVER = [orders.Cover.kind]
 AVATAR = "mxc://hs/avatar"
 
 
@@ -54,7 +55,7 @@ async def with_avatar(stage: Shell, data: bytes) -> Homeserver:
     stage.download = homeserver.download
     await stage.intake.take(batch(before=(state("m.room.avatar", {"url": AVATAR}),)))
     async with stage.store.write() as db:
-        await jobs.add(db, NewJob(JobKind.COVER, ROOM, {}), stage.clock())
+        await jobs.add(db, orders.Cover(ROOM).job(), stage.clock())
     return homeserver
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.errors import StartError
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.settings import Settings
@@ -16,7 +17,7 @@ from bot.worker.lanes import Worker
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from storage import jobs, rooms
 from storage.errors import StoreError
-from storage.records import JobKind, JobState, Listener
+from storage.records import JobState, Listener
 from storage.store import Store
 from tests.world import ALICE, ROOM, Killed, settings_for
 
@@ -88,7 +89,7 @@ async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
     store = await Store.own(settings.storage.path)
     before = await given_address(store)
     DAMAGE[damage](store.secret.file)
-    worker = Worker(store, {JobKind.ADDRESSES: RenewingAddresses(store)}, now)
+    worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store)}, now)
     await worker.start()
     monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr("storage.database.LISTEN_EVERY_S", 0.02)
@@ -130,7 +131,7 @@ async def test_killed_on_the_way_it_is_done_by_the_next_start(
             await following.renew_addresses(settings)
     store = await Store.own(settings.storage.path)
     assert await is_known(store, before) == (where != "after the rows")
-    worker = Worker(store, {JobKind.ADDRESSES: RenewingAddresses(store)}, now)
+    worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store)}, now)
     await worker.start()
     with store.changes.subscribe() as changed:
         while True:

@@ -12,12 +12,12 @@ import mutagen.mp3
 import numpy as np
 import pytest
 
+from bot import orders
 from bot.audio.render import Rendered, Rendering, Warm
 from bot.audio.track import PRE_ROLL
 from bot.matrix.media import FetchedMedia
-from bot.worker.finishing import ANEW
 from storage import archive, jobs, rooms, tracks
-from storage.records import Episode, EventId, JobKind, MediaSource, MxcUri, NewJob
+from storage.records import Episode, EventId, MediaSource, MxcUri
 from tests.world import ROOM, Shell, chunk, heard, info
 
 CHUNK_S = 16
@@ -160,7 +160,7 @@ async def test_a_late_chunk_takes_its_place_while_it_is_live(stage: Shell, made:
     assert (await archived(stage)).samples == 5 * CHUNK_S * 48_000 + 62_345
     before = await asyncio.to_thread((await episode_file(stage)).read_bytes)
     async with stage.store.write() as db:
-        await jobs.add(db, NewJob(JobKind.FINISH, str(recording.id), {ANEW: True}), stage.clock())
+        await jobs.add(db, orders.Finish(recording.id, anew=True).job(), stage.clock())
     await stage.work()
     assert await asyncio.to_thread((await episode_file(stage)).read_bytes) == before
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from bot import orders
 from bot.errors import TryLater
 from bot.intake import gapwalk
 from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.worker.walking import Walking
 from storage import archive, gaps, journal, rooms
-from storage.records import EventId, HeardEvent, JobKind, RoomId
+from storage.records import EventId, HeardEvent, RoomId
 from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, chunk, heard, info, room_state, shell
 
 OTHER = RoomId("!other:hs")
@@ -44,12 +45,12 @@ async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
 
 async def limited(stage: Shell, pages: Pages, *timeline: HeardEvent, until: str | None = "since") -> None:
     """A sync whose timeline is limited."""
-    stage.handlers[JobKind.GAP] = Walking(stage.store, pages, stage.intake, clock=stage.clock)
+    stage.handlers[orders.Walk.kind] = Walking(stage.store, pages, stage.intake, clock=stage.clock)
     await stage.intake.take(SyncBatch("t", (RoomBatch(ROOM, True, (), timeline, Gap("0", until)),)))
 
 
 async def walk(stage: Shell) -> None:
-    while await stage.work_one([JobKind.GAP]):
+    while await stage.work_one([orders.Walk.kind]):
         pass
 
 
@@ -75,7 +76,7 @@ async def test_what_a_gap_hides_is_dealt_with_before_what_was_heard_after_it(sta
     await stage.settle()
     assert await order(stage) == ["$c1", "$c2", "$c3", "$c4"]
     assert pages.asked == ["0", "1", "2"]
-    assert await stage.waiting(JobKind.FOLLOW) == []
+    assert await stage.waiting(orders.Reread.kind) == []
 
 
 async def test_a_gap_that_can_not_be_read_holds_its_own_room_up_for_seconds_and_no_other(stage: Shell) -> None:
@@ -95,12 +96,12 @@ async def test_a_gap_that_can_not_be_read_holds_its_own_room_up_for_seconds_and_
     stage.clock.pass_by(gapwalk.HOLD.total_seconds() + 1)
     await stage.settle()
     assert await order(stage) == ["$c1"]
-    assert await stage.waiting(JobKind.REFRESH) == []
+    assert await stage.waiting(orders.Refresh.kind) == []
     for _ in range(60):
         stage.clock.pass_by(20)
         await walk(stage)
     assert 20 < len(pages.asked) < 60
-    assert len(await stage.waiting(JobKind.REFRESH)) == 1
+    assert len(await stage.waiting(orders.Refresh.kind)) == 1
 
 
 async def test_a_gap_that_can_be_read_hours_later_is(stage: Shell) -> None:
@@ -186,7 +187,7 @@ async def test_strangers_chunks_in_a_gap_are_kept_in_bounds(stage: Shell, monkey
     await walk(stage)
     async with stage.store.read() as db:
         assert len(await journal.unhandled(db, 1000)) == 20
-    assert len(await stage.waiting(JobKind.FOLLOW)) == 1
+    assert len(await stage.waiting(orders.Reread.kind)) == 1
     await stage.settle()
     assert await order(stage) == []
 
@@ -210,7 +211,7 @@ async def test_what_a_room_shows_anew_and_was_heard_is_cut_off(stage: Shell) -> 
     await limited(stage, Pages([]), old, chunk("$c1", 1), chunk("$c2", 2), until=None)
     await stage.settle()
     assert await order(stage) == ["$c1", "$c2"]
-    assert (await walking(stage), await stage.waiting(JobKind.COMMAND)) == (0, [])
+    assert (await walking(stage), await stage.waiting(orders.Command.kind)) == (0, [])
 
 
 async def test_a_gap_behind_the_bots_own_coming_ends_there(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ async def test_a_gap_behind_the_bots_own_coming_ends_there(tmp_path: Path) -> No
         before = list(room_state())
         before[3] = {**before[3], "event_id": "$in"}
         pages = Pages([heard("$in", "m.room.member", {"membership": "join"}, state_key=BOT), chunk("$c1", 1)], [])
-        stage.handlers[JobKind.GAP] = Walking(stage.store, pages, stage.intake, clock=stage.clock)
+        stage.handlers[orders.Walk.kind] = Walking(stage.store, pages, stage.intake, clock=stage.clock)
         await stage.intake.take(SyncBatch("t", (RoomBatch(ROOM, True, tuple(before), (), Gap("0", "since")),)))
         await walk(stage)
         assert (await walking(stage), pages.asked) == (0, ["0"])
@@ -240,7 +241,7 @@ async def test_a_walk_may_die_anywhere(tmp_path: Path, *, after_commit: bool) ->
             except Killed:
                 died = True
             await stage.rise_again()
-            stage.handlers[JobKind.GAP] = Walking(stage.store, pages, stage.intake, clock=stage.clock)
+            stage.handlers[orders.Walk.kind] = Walking(stage.store, pages, stage.intake, clock=stage.clock)
             await walk(stage)
             await stage.settle()
             assert await order(stage) == ["$c1", "$c2", "$c3"]

@@ -1,0 +1,466 @@
+"""Every kind of job as a frozen class: subject, payload, whether it is done once, whose turn it is. Pure.
+
+An order becomes a row by `job()`, and is read back from one by `of`; `about` gives the name of an order that somebody
+else may have made, to find, hasten or cancel it. Nobody else knows how kinds, subjects and payloads are written.
+
+The handler of an order that is a verb is its gerund (`Fetch`: `Fetching`), of one that is a noun its plural
+(`Notice`: `Notices`). Fields that have their default are not written, so an order may gain fields, with defaults; a
+kind or a field that is renamed needs a migration of the rows that wait.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from bot.errors import MisfitJob
+from storage.records import (
+    BlobKey,
+    EndedBy,
+    EventId,
+    Job,
+    JobId,
+    JobKind,
+    JobName,
+    NewJob,
+    Position,
+    Recording,
+    RecordingId,
+    RoomId,
+    UserId,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What all orders have in common."""
+
+    kind: ClassVar[JobKind]
+    subject_field: ClassVar[str] = ""
+    """The field that is the job's subject; the others are its payload."""
+    lasting: ClassVar[bool] = False
+    """Tried again for ever after a mistake of ours: what would be lost, or stay, may still come right."""
+
+    @property
+    def subject(self) -> str:
+        """The text that tells it from other orders of its kind."""
+        return str(getattr(self, self.subject_field))
+
+    @property
+    def once(self) -> bool:
+        """Whether a second one with its subject is the same one for ever, not only while the first waits."""
+        return False
+
+    @property
+    def turn(self) -> str | None:
+        """The recording, room or person that waits for its turn with it; None: nobody."""
+        return None
+
+    def job(self, run_at: datetime | None = None) -> NewJob:
+        """Give the row to be written, to be done at `run_at` (None: at once)."""
+        written = _adapter(type(self)).dump_python(
+            self, mode="json", exclude={self.subject_field}, exclude_defaults=True
+        )
+        return NewJob(self.kind, self.subject, written, run_at, self.once, self.turn)
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Read an order back from its row. Raises MisfitJob."""
+        fields: dict[str, Any] = dict(job.payload)
+        if cls.subject_field:
+            fields[cls.subject_field] = job.subject
+        try:
+            order: Self = _adapter(cls).validate_python(fields)
+        except ValidationError as error:
+            wrong = ", ".join(sorted({str(part["loc"][0]) for part in error.errors() if part["loc"]}))
+            raise MisfitJob(f"the payload of a {job.kind} job does not fit: {wrong}") from None
+        return order
+
+
+_adapters: dict[type[Order], TypeAdapter[Any]] = {}
+
+
+def _adapter(order: type[Order]) -> TypeAdapter[Any]:
+    """Return what writes and reads the fields of an order, made at its first use."""
+    if order not in _adapters:
+        _adapters[order] = TypeAdapter(order)
+    return _adapters[order]
+
+
+# ---- orders about a recording, a room or an event
+
+
+@dataclass(frozen=True, slots=True)
+class _OfRecording(Order):
+    subject_field = "recording"
+    recording: RecordingId
+
+    @classmethod
+    def about(cls, recording: RecordingId) -> JobName:
+        return JobName(cls.kind, str(recording))
+
+
+@dataclass(frozen=True, slots=True)
+class _OfRoom(Order):
+    subject_field = "room_id"
+    room_id: RoomId
+
+    @classmethod
+    def about(cls, room_id: RoomId) -> JobName:
+        return JobName(cls.kind, room_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfEvent(Order):
+    subject_field = "event_id"
+    event_id: EventId
+
+    @classmethod
+    def about(cls, event_id: EventId) -> JobName:
+        return JobName(cls.kind, event_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(_OfEvent):
+    """Download a chunk's media, decrypt and check them. `not_there` counts the answers without media that can be used;
+    `judged_at` is when the last verdict was first given."""
+
+    kind = JobKind("fetch")
+    lasting = True
+    recording: RecordingId
+    not_there: int = 0
+    judged_at: datetime | None = None
+
+    @property
+    def turn(self) -> str:
+        return str(self.recording)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick(_OfRecording):
+    """Look at a recording's clocks."""
+
+    kind = JobKind("tick")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
+class Encode(_OfRecording):
+    """Bring the track of a running recording up to its chunks."""
+
+    kind = JobKind("encode")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(_OfRecording):
+    """Make a recording's episode and publish it; `anew`: also where its audio is right already."""
+
+    kind = JobKind("finish")
+    lasting = True
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class End(_OfRecording):
+    """End a recording from outside its broadcast."""
+
+    kind = JobKind("end")
+    lasting = True
+    by: EndedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Cover(_OfRoom):
+    """Make a room's picture. `tries` counts those of the `avatar` that could not be used so far."""
+
+    kind = JobKind("cover")
+    avatar: str | None = None
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh(_OfRoom):
+    """Read a room's current state from the homeserver."""
+
+    kind = JobKind("refresh")
+
+
+@dataclass(frozen=True, slots=True)
+class Walk(_OfRoom):
+    """Read the next page of what a sync left out of a room's timeline."""
+
+    kind = JobKind("walk")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
+class Invite(_OfRoom):
+    """Join the room that `inviter` invited the bot to, or leave the invite alone; decline or leave a `space`."""
+
+    kind = JobKind("invite")
+    inviter: UserId
+    space: bool = False
+
+    @property
+    def turn(self) -> str:
+        return self.inviter
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill(_OfRoom):
+    """Find and record a room's past broadcasts, none that began before `since`; and how far that has come."""
+
+    kind = JobKind("backfill")
+    since: datetime | None = None
+    reply_to: EventId | None = None
+    asker: UserId | None = None
+    cursor: str | None = None
+    """Where the next page of the room's history begins."""
+    walked: bool = False
+    """The history was read to its end."""
+    known: int = 0
+    """Broadcasts met that were recorded before."""
+    adopted: tuple[EventId, ...] = ()
+    """The started events of those that became recordings."""
+
+    @property
+    def turn(self) -> str | None:
+        return self.asker
+
+
+@dataclass(frozen=True, slots=True)
+class Reread(_OfEvent):
+    """Read from the homeserver what the sync did not show of a broadcast; the event is its started event. `unknown`:
+    nobody heard it begin, an event only refers to it."""
+
+    kind = JobKind("reread")
+    lasting = True
+    room_id: RoomId
+    sender: UserId
+    unknown: bool = False
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction(_OfEvent):
+    """Ask the homeserver whether it has redacted an event."""
+
+    kind = JobKind("redaction")
+    lasting = True
+    room_id: RoomId
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class Command(_OfEvent):
+    """Carry out what `body`, said to the bot in a room, asks for, and answer. `sent_at` is the sender's word (None: it
+    can't be believed); `history`: it was read from the past; `mentions` are user ids."""
+
+    kind = JobKind("command")
+    room_id: RoomId
+    sender: UserId
+    body: str
+    position: Position
+    sent_at: datetime | None = None
+    history: bool = False
+    encrypted: bool = False
+    thread: EventId | None = None
+    mentions: tuple[str, ...] = ()
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+# ---- what the bot says
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Order):
+    """Say something in a room, once for each topic: in a thread, or as an answer to an event. One that `greets` has its
+    words made when it is said."""
+
+    kind = JobKind("notice")
+    subject_field = "topic"
+    topic: str
+    """One of the functions below."""
+    room_id: RoomId
+    body: str
+    reply_to: EventId | None = None
+    thread: EventId | None = None
+    greets: bool = False
+
+    @classmethod
+    def about(cls, topic: str) -> JobName:
+        """`topic` may be the beginning of one, to hasten all that begin so."""
+        return JobName(cls.kind, topic)
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+def welcomes(room_id: RoomId) -> str:
+    """The beginning of the topics of a room's greetings."""
+    return f"welcome:{room_id}:"
+
+
+def welcome(room_id: RoomId, position: Position, revision: int) -> str:
+    """The greeting that a change in a room asks for."""
+    return f"{welcomes(room_id)}{position}:{revision}"
+
+
+def is_welcome(job: Job, room_id: RoomId) -> bool:
+    """Whether a job greets this room."""
+    return job.kind == Notice.kind and job.subject.startswith(welcomes(room_id))
+
+
+def answer(command: EventId) -> str:
+    """What a command asked for, or that it is refused."""
+    return f"answer:{command}"
+
+
+def share_used_up(command: EventId) -> str:
+    """The one answer to somebody who asks more than their share."""
+    return f"share:{command}"
+
+
+def episode_published(broadcast: EventId) -> str:
+    """A broadcast's episode."""
+    return f"published:{broadcast}"
+
+
+def told_of(what: str, broadcast: EventId) -> str:
+    """Something that a broadcast met; `what` as in `words.TOLD`."""
+    return f"tell:{what}:{broadcast}"
+
+
+def podcast_back(room_id: RoomId, heir: RoomId) -> str:
+    """A room's podcast that is back from its heir."""
+    return f"back:{room_id}:{heir}"
+
+
+def backfilled(job_id: JobId) -> str:
+    """What a search of a room's past has found."""
+    return f"backfilled:{job_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Direct(Order):
+    """Tell a user something in their direct chat, once they are in it: their address of the podcast of `room_id`, or
+    `body`. `invited` is the chat that they were invited to for it."""
+
+    kind = JobKind("direct")
+    subject_field = "topic"
+    topic: str
+    user_id: UserId
+    room_id: RoomId | None = None
+    body: str | None = None
+    invited: RoomId | None = None
+
+    @classmethod
+    def address(cls, user_id: UserId, room_id: RoomId) -> Self:
+        """Make an order to send a user the address that is made when it is sent."""
+        return cls(f"{user_id}|{room_id}", user_id, room_id=room_id)
+
+    @classmethod
+    def disk_full(cls, user_id: UserId, now: datetime, body: str) -> Self:
+        """Make an order to warn an admin, which is the same one for a whole day."""
+        return cls(f"{user_id}|disk|{now:%Y-%m-%d}", user_id, body=body)
+
+    @classmethod
+    def to(cls, user_id: UserId) -> JobName:
+        """The beginning of the names of all that a user is told."""
+        return JobName(cls.kind, f"{user_id}|")
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the user wants it; words are the bot's own."""
+        return self.body is None
+
+    @property
+    def once(self) -> bool:
+        return not self.is_asked_for
+
+    @property
+    def turn(self) -> str:
+        return self.user_id
+
+
+# ---- the house
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Order):
+    """Remove blobs that nothing refers to any more. Another set of blobs is another job."""
+
+    kind = JobKind("forget")
+    lasting = True
+    blobs: tuple[BlobKey, ...]
+
+    @property
+    def subject(self) -> str:
+        return hashlib.sha256("".join(self.blobs).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportKeys(Order):
+    """Take in the room keys that lie in `file`."""
+
+    kind = JobKind("import_keys")
+    file: Path
+    passphrase: str
+
+    @property
+    def subject(self) -> str:
+        return self.file.name
+
+
+@dataclass(frozen=True, slots=True)
+class RenewAddresses(Order):
+    """Make a new secret: all personal addresses end."""
+
+    kind = JobKind("renew_addresses")
+    lasting = True
+
+    @property
+    def subject(self) -> str:
+        return "all"
+
+
+def of_recording(recording: Recording, chunks: Iterable[EventId], told: Iterable[str]) -> list[JobName]:
+    """Name all that a recording may still ask for; `told`: of what a room is told, as in `words.TOLD`."""
+    event_id = recording.event_id
+    return [
+        *map(Fetch.about, chunks),
+        *(order.about(recording.id) for order in (Encode, Finish, Tick, End)),
+        Reread.about(event_id),
+        Notice.about(episode_published(event_id)),
+        *(Notice.about(told_of(what, event_id)) for what in told),
+    ]
+
+
+ORDERS: tuple[type[Order], ...] = (
+    Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Notice,
+    Direct, Forget, ImportKeys, RenewAddresses,
+)  # fmt: skip
+KINDS = {order.kind: order for order in ORDERS}

@@ -1,0 +1,144 @@
+"""Orders: what is written of a job is read back the same, and by nobody else."""
+
+import ast
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot import orders
+from bot.errors import MisfitJob
+from storage.records import (
+    BlobKey,
+    EndedBy,
+    EventId,
+    Job,
+    JobId,
+    JobState,
+    Json,
+    NewJob,
+    Position,
+    RecordingId,
+    RoomId,
+    UserId,
+)
+
+BOT = Path(__file__).parent.parent / "bot"
+OF_ORDERS_ALONE = {"NewJob", "JobName", "JobKind"}
+ROOM, ALICE, EVENT, NOW = RoomId("!r:hs"), UserId("@a:hs"), EventId("$e"), datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+RECORDING = RecordingId(7)
+EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
+    (orders.Fetch(EVENT, RECORDING), {"recording": 7}, "7"),
+    (
+        orders.Fetch(EVENT, RECORDING, not_there=2, judged_at=NOW),
+        {"recording": 7, "not_there": 2, "judged_at": "2026-11-20T14:05:00Z"},
+        "7",
+    ),
+    (orders.Tick(RECORDING), {}, None),
+    (orders.Encode(RECORDING), {}, None),
+    (orders.Finish(RECORDING), {}, None),
+    (orders.Finish(RECORDING, anew=True), {"anew": True}, None),
+    (orders.End(RECORDING, EndedBy.REMOVED), {"by": "removed"}, None),
+    (orders.Cover(ROOM), {}, None),
+    (orders.Cover(ROOM, "mxc://hs/a", 3), {"avatar": "mxc://hs/a", "tries": 3}, None),
+    (orders.Refresh(ROOM), {}, None),
+    (orders.Walk(ROOM), {}, None),
+    (orders.Invite(ROOM, ALICE, space=True), {"inviter": ALICE, "space": True}, ALICE),
+    (orders.Backfill(ROOM), {}, None),
+    (
+        orders.Backfill(ROOM, since=NOW, asker=ALICE, cursor="t", walked=True, known=1, adopted=(EVENT,)),
+        {
+            "since": "2026-11-20T14:05:00Z",
+            "asker": ALICE,
+            "cursor": "t",
+            "walked": True,
+            "known": 1,
+            "adopted": [EVENT],
+        },
+        ALICE,
+    ),
+    (orders.Reread(EVENT, ROOM, ALICE, unknown=True), {"room_id": ROOM, "sender": ALICE, "unknown": True}, ROOM),
+    (orders.Redaction(EVENT, ROOM), {"room_id": ROOM}, ROOM),
+    (
+        orders.Command(EVENT, ROOM, ALICE, "help", Position(3), sent_at=NOW, thread=EVENT, mentions=("@bot:hs",)),
+        {
+            "room_id": ROOM,
+            "sender": ALICE,
+            "body": "help",
+            "position": 3,
+            "sent_at": "2026-11-20T14:05:00Z",
+            "thread": EVENT,
+            "mentions": ["@bot:hs"],
+        },
+        ROOM,
+    ),
+    (orders.Notice(orders.answer(EVENT), ROOM, "hello"), {"room_id": ROOM, "body": "hello"}, ROOM),
+    (orders.Direct.address(ALICE, ROOM), {"user_id": ALICE, "room_id": ROOM}, ALICE),
+    (orders.Direct.disk_full(ALICE, NOW, "full"), {"user_id": ALICE, "body": "full"}, ALICE),
+    (orders.Forget((BlobKey("a"), BlobKey("b"))), {"blobs": ["a", "b"]}, None),
+    (orders.ImportKeys(Path("/data/keys-1"), "once"), {"file": "/data/keys-1", "passphrase": "once"}, None),
+    (orders.RenewAddresses(), {}, None),
+)
+
+
+def row(new: NewJob, payload: Json | None = None) -> Job:
+    carried = new.payload if payload is None else payload
+    return Job(JobId(1), new.kind, new.subject, carried, JobState.RUNNING, NOW, 0)
+
+
+@pytest.mark.parametrize(("order", "payload", "turn"), EXAMPLES, ids=lambda value: type(value).__name__)
+def test_an_order_is_read_back_as_it_was_written(order: orders.Order, payload: Json, turn: str | None) -> None:
+    """Its row holds what is not its default, and gives the same order again."""
+    new = order.job(NOW)
+    assert (new.kind, new.payload, new.turn, new.run_at) == (order.kind, payload, turn, NOW)
+    assert type(order).of(row(new)) == order
+
+
+def test_every_kind_has_its_example_and_its_own_name() -> None:
+    """A kind is the name of its class, in lower case."""
+    assert {type(order) for order, *_ in EXAMPLES} == set(orders.ORDERS)
+    for order in orders.ORDERS:
+        assert order.kind == re.sub(r"(?<!^)(?=[A-Z])", "_", order.__name__).lower()
+    assert len(orders.KINDS) == len(orders.ORDERS)
+
+
+def test_what_is_done_once_is_once_only() -> None:
+    """Notices, commands and warnings; an address is sent as often as it is asked for."""
+    once = [order for order, *_ in EXAMPLES if order.once]
+    assert {type(order) for order in once} == {orders.Notice, orders.Command, orders.Direct}
+    assert not orders.Direct.address(ALICE, ROOM).once
+
+
+def test_what_a_row_of_an_earlier_version_holds_beside_it_is_left_alone() -> None:
+    """Fields that an order no longer has say nothing."""
+    new = orders.Backfill(ROOM).job()
+    assert orders.Backfill.of(row(new, {"room_id": "!other:hs", "since": None, "old": 1})) == orders.Backfill(ROOM)
+
+
+@pytest.mark.parametrize("payload", [{}, {"recording": None}, {"recording": "x"}, {"recording": 7, "not_there": []}])
+def test_a_payload_that_does_not_fit_is_an_error_that_names_the_field(payload: Json) -> None:
+    """It names the kind and the field, and nothing of what was in it."""
+    with pytest.raises(MisfitJob, match=r"^the payload of a fetch job does not fit: (recording|not_there)$"):
+        orders.Fetch.of(row(orders.Fetch(EVENT, RECORDING).job(), payload))
+
+
+def test_blobs_in_another_set_are_another_job() -> None:
+    """So that none is lost when one job takes the place of another; the same set is the same job."""
+    one, two = orders.Forget((BlobKey("a"),)), orders.Forget((BlobKey("a"), BlobKey("b")))
+    assert one.subject != two.subject
+    assert one.subject == orders.Forget((BlobKey("a"),)).subject
+
+
+def test_nobody_else_writes_jobs_or_reads_their_payloads() -> None:
+    """Outside of bot/orders.py nothing in bot/ makes a row or its name, or looks into a payload."""
+    written = []
+    for path in sorted(BOT.rglob("*.py")):
+        if path == BOT / "orders.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            makes = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OF_ORDERS_ALONE
+            reads = isinstance(node, ast.Attribute) and node.attr == "payload"
+            if makes or reads:
+                written.append(f"{path.relative_to(BOT)}: {ast.unparse(node)}")
+    assert written == []

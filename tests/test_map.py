@@ -26,7 +26,7 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_a_missing_and_a_stale_line_are_named() -> None:
     """The difference names the line to add and the line to remove."""
-    page = file_map.PAGE.read_text()
+    page = file_map.with_map(file_map.PAGE.read_text())
     module = "- `rules.py`"
     line = next(line for line in page.splitlines() if line.startswith(module))
     assert file_map.differences(page.replace(line, "- `gone.py`: Nothing")) == ["-- `gone.py`: Nothing", f"+{line}"]

@@ -12,7 +12,6 @@ from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
     BlobKey,
-    Chunk,
     ChunkState,
     DeviceId,
     Episode,
@@ -25,9 +24,6 @@ from storage.records import (
     Json,
     Position,
     Recording,
-    RecordingId,
-    RecordingKind,
-    RecordingState,
     Room,
     RoomId,
     StateEvent,
@@ -36,6 +32,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.clock import Clock
+from tests.factories import a_chunk, a_recording, a_room
 
 ROOM = RoomId("!r:hs")
 BOT = UserId("@bot:hs")
@@ -72,8 +69,7 @@ class Stage:
         levels = {"users": {MOD: 50, BANNED: 100}}
         joined = (BOT, ADMIN, CREATOR, MOD, MEMBER, SPEAKER)
         async with self.store.write() as db:
-            fresh = rooms.new_room(room_id, self.clock())
-            await rooms.save_room(db, replace(fresh, **({"joined": True, "recording_on": True} | fields)))
+            await rooms.save_room(db, a_room(room_id, at=self.clock(), **fields))
             await self._set(db, room_id, "m.room.create", {"room_version": version}, sender=CREATOR)
             await self._set(db, room_id, "m.room.power_levels", levels)
             for user in joined:
@@ -110,19 +106,13 @@ class Stage:
     async def recording(self, *, length_ms: int | None = 61_000, **fields: Any) -> Recording:
         """A recording of the speaker, with an episode unless `length_ms` is None."""
         count = next(self._count)
-        fresh = Recording(
-            id=RecordingId(0),
-            code="",
-            number=0,
+        fresh = a_recording(
+            at=self.clock(),
             room_id=ROOM,
             event_id=EventId(f"$started{count}"),
-            kind=RecordingKind.VOICE_BROADCAST,
             broadcaster=SPEAKER,
             device_id=DeviceId("DEV"),
-            state=RecordingState.COMPLETE,
             position=Position(count),
-            started_at=self.clock(),
-            heard_at=self.clock(),
             history_visibility=HistoryVisibility.SHARED,
             broadcaster_name="Mira",
         )
@@ -135,9 +125,9 @@ class Stage:
 
     async def chunk(self, recording: Recording, state: ChunkState, **fields: Any) -> None:
         count = next(self._count)
+        placed = {"event_id": EventId(f"$chunk{count}"), "position": Position(count), "sequence": None, "state": state}
         async with self.store.write() as db:
-            fresh = Chunk(EventId(f"$chunk{count}"), recording.id, Position(count), None, state)
-            await archive.save_chunks(db, [replace(fresh, **fields)])
+            await archive.save_chunks(db, [a_chunk(recording_id=recording.id, **(placed | fields))])
 
     def command(self, sender: UserId, body: str, **fields: Any) -> Job:
         """The job that the recorder writes for `body` said now."""

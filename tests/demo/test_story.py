@@ -15,24 +15,19 @@ from bot.errors import StartError
 from storage import archive
 from storage.records import (
     BlobKey,
-    Chunk,
     ChunkFacts,
     ChunkState,
     Container,
     Episode,
     EventId,
     OggFacts,
-    Position,
     Recording,
-    RecordingId,
-    RecordingKind,
     RecordingState,
-    RoomId,
     Samples,
     Timing,
-    UserId,
 )
 from storage.store import Store
+from tests.factories import a_chunk, a_recording
 from tests.lab import decode
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
@@ -54,20 +49,7 @@ def console() -> tuple[Console, StringIO]:
 
 
 def recording(state: RecordingState) -> Recording:
-    return Recording(
-        id=RecordingId(0),
-        code="kfmtra",
-        number=0,
-        room_id=RoomId("!r"),
-        event_id=EventId("$s"),
-        kind=RecordingKind.VOICE_BROADCAST,
-        broadcaster=UserId("@mira:localhost"),
-        device_id=None,
-        state=state,
-        position=Position(1),
-        started_at=NOW,
-        heard_at=NOW,
-    )
+    return a_recording(code="kfmtra", state=state)
 
 
 def test_the_addresses_are_found_in_the_bots_words() -> None:
@@ -92,7 +74,7 @@ def test_the_narrator_shows_what_others_wrote_as_it_is() -> None:
 
 def test_a_slice_is_as_long_as_its_packets() -> None:
     """The 80 ms that a decoder would skip in a slice alone count; without facts there is no length."""
-    chunk = Chunk(EventId("$c"), RecordingId(1), Position(2), 1, ChunkState.STORED, facts=FACTS)
+    chunk = a_chunk(facts=FACTS)
     assert seconds_of(chunk) == 5.6
     assert seconds_of(replace(chunk, facts=replace(FACTS, ogg=None))) == 5.52
     assert seconds_of(replace(chunk, facts=None)) == 0
@@ -102,7 +84,7 @@ async def test_the_watch_tells_each_change_once(store: Store) -> None:
     """Chunks are told when they are stored or go wrong, once each, and the watch ends with the published episode."""
     async with store.write() as db:
         made = await archive.add_recording(db, recording(RecordingState.COMPLETE))
-        stored = Chunk(EventId("$1"), made.id, Position(2), 1, ChunkState.STORED, facts=FACTS)
+        stored = a_chunk(recording_id=made.id, facts=FACTS)
         await archive.save_chunks(db, [stored])
         sealed = replace(stored, event_id=EventId("$2"), sequence=None, state=ChunkState.WAITING_FOR_KEY, facts=None)
         await archive.save_chunks(db, [sealed])

@@ -54,6 +54,7 @@ from storage.records import (
     Timing,
     UserId,
 )
+from tests.factories import a_chunk
 
 DATA = Path(__file__).parent.parent / "data" / "events"
 ROOM = RoomId("!room:hs")
@@ -128,12 +129,10 @@ def stored(
     event_id: str, sequence: int | None, facts: ChunkFacts, *, position: int | None = None, media: str | None = None
 ) -> Chunk:
     """A chunk that lies in the archive already."""
-    return Chunk(
+    return a_chunk(
         event_id=EventId(event_id),
-        recording_id=RecordingId(1),
         position=Position(position if position is not None else 10 + (sequence or 0)),
         sequence=sequence,
-        state=ChunkState.STORED,
         blob=blob(media or event_id),
         bytes=1000,
         facts=facts,
@@ -151,7 +150,7 @@ def absent(
     """A chunk whose sound is not there."""
     at = Position(position if position is not None else 10 + (sequence or 0))
     announced = DurationMs(announced_ms) if announced_ms is not None else None
-    return Chunk(EventId(event_id), RecordingId(1), at, sequence, state, announced_ms=announced)
+    return a_chunk(event_id=EventId(event_id), position=at, sequence=sequence, state=state, announced_ms=announced)
 
 
 def shape(ledger: Ledger) -> list[tuple[str | None, int | None, str]]:

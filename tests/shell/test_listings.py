@@ -15,17 +15,12 @@ from storage import archive, heirs, rooms
 from storage.errors import StoreError
 from storage.records import (
     BlobKey,
-    Chunk,
     ChunkFacts,
-    ChunkState,
     Container,
     Episode,
     EventId,
     Position,
     Recording,
-    RecordingId,
-    RecordingKind,
-    RecordingState,
     RoomId,
     Samples,
     StateEvent,
@@ -35,6 +30,7 @@ from storage.records import (
     to_samples,
 )
 from storage.store import Store
+from tests.factories import a_chunk, a_recording, a_room
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 ROOM = RoomId("!studio:hs.example")
@@ -49,34 +45,20 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def recording(event: str, started: datetime) -> Recording:
-    return Recording(
-        id=RecordingId(0),
-        code="",
-        number=0,
-        room_id=ROOM,
-        event_id=EventId(event),
-        kind=RecordingKind.VOICE_BROADCAST,
-        broadcaster=ALICE,
-        device_id=None,
-        state=RecordingState.COMPLETE,
-        position=Position(1),
-        started_at=started,
-        heard_at=started,
-        broadcaster_name="Alice",
-    )
+    return a_recording(at=started, room_id=ROOM, event_id=EventId(event), broadcaster=ALICE, broadcaster_name="Alice")
 
 
 async def filled(settings: Settings, *, room_name: str = "The Studio") -> None:
     """One room with two recordings; the newer one has a chunk and an episode."""
     store = await Store.own(settings.storage.path)
     async with store.write() as db:
-        await rooms.save_room(db, replace(rooms.new_room(ROOM, NOW), joined=True, recording_on=True))
+        await rooms.save_room(db, a_room(ROOM))
         name = StateEvent(ROOM, "m.room.name", "", ALICE, {"name": room_name}, Position(1))
         await rooms.save_state(db, name)
         await archive.add_recording(db, recording("$old", NOW - timedelta(days=1)))
         newer = await archive.add_recording(db, recording("$new", NOW))
         facts = ChunkFacts(Container.WAV, Timing.EXACT, to_samples(72_000), sample_rate=48_000, channels=1)
-        chunk = Chunk(EventId("$c1"), newer.id, Position(2), 1, ChunkState.STORED, blob=BLOB, bytes=99, facts=facts)
+        chunk = a_chunk(recording_id=newer.id, position=Position(2), blob=BLOB, bytes=99, facts=facts)
         await archive.save_chunks(db, [chunk])
         episode = Episode(newer.id, "guid-1", BLOB, 1_000_000, Samples(48_000), NOW, published_at=NOW)
         await archive.save_episode(db, episode)
@@ -159,7 +141,7 @@ async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(
     assert await selfcheck.of_rooms(settings) is None
     store = await Store.own(settings.storage.path)
     async with store.write() as db:
-        room = replace(rooms.new_room(ROOM, NOW), joined=True, recording_on=True, told_at=None)
+        room = a_room(ROOM, told_at=None)
         await rooms.save_room(db, room)
     await store.close()
     await listings.print_rooms(settings, as_json=False)
@@ -177,7 +159,7 @@ async def test_a_room_that_was_upgraded_names_its_heir(settings: Settings, capsy
     new = RoomId("!zoo:hs.example")
     store = await Store.own(settings.storage.path)
     async with store.write() as db:
-        heir = replace(rooms.new_room(new, NOW), joined=True, recording_on=True, visibility=Visibility.PUBLIC)
+        heir = a_room(new, visibility=Visibility.PUBLIC)
         await rooms.save_room(db, heir)
         assert await heirs.inherit(db, ROOM, new)
     await store.close()

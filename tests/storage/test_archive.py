@@ -29,8 +29,6 @@ from storage.records import (
     OggFacts,
     Position,
     Recording,
-    RecordingId,
-    RecordingKind,
     RecordingState,
     RoomId,
     Samples,
@@ -40,25 +38,19 @@ from storage.records import (
     UserId,
 )
 from storage.store import Store
+from tests.factories import a_recording
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 ROOM = RoomId("!r:hs")
 
 
 def recording(event: str, at: datetime = NOW) -> Recording:
-    return Recording(
-        id=RecordingId(0),
-        code="",
-        number=0,
+    return a_recording(
+        at=at,
         room_id=ROOM,
         event_id=EventId(event),
-        kind=RecordingKind.VOICE_BROADCAST,
-        broadcaster=UserId("@a:hs"),
         device_id=DeviceId("DEV"),
         state=RecordingState.LIVE,
-        position=Position(1),
-        started_at=at,
-        heard_at=at,
         history_visibility=HistoryVisibility.SHARED,
     )
 

@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
 from bot.web.access import Access, Claim, Family, Verdict, decide, may_hear_recording
-from storage import archive, rooms
+from storage import archive
 from storage.records import (
     ChunkState,
     HistoryVisibility,
@@ -17,13 +17,13 @@ from storage.records import (
     Position,
     RecordingState,
     Room,
-    RoomId,
     StateEvent,
     Visibility,
 )
-from tests.web.world import ALICE, BOB, NOW, World
+from tests.factories import a_room
+from tests.web.world import ALICE, BOB, World
 
-ROOM = replace(rooms.new_room(RoomId("!r:hs"), NOW), joined=True)
+ROOM = a_room()
 OPEN_ROOM = replace(ROOM, visibility=Visibility.PUBLIC)
 ALICES = Listener(ROOM.room_id, ALICE, 0, "hash")
 

@@ -16,7 +16,6 @@ from bot.web.server import WebServer
 from storage import archive, rooms
 from storage.records import (
     BlobKey,
-    Chunk,
     ChunkFacts,
     ChunkState,
     Container,
@@ -27,9 +26,6 @@ from storage.records import (
     Listener,
     Position,
     Recording,
-    RecordingId,
-    RecordingKind,
-    RecordingState,
     Room,
     RoomId,
     StateEvent,
@@ -40,6 +36,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.clock import Clock
+from tests.factories import a_chunk, a_recording, a_room
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 SECRET = bytes(32)
@@ -63,8 +60,7 @@ class World:
 
     async def room(self, name: str | None = "Kitchen radio", **changes: Any) -> Room:
         self.events += 1
-        made = rooms.new_room(RoomId(f"!room{self.events}:hs"), NOW)
-        room = replace(made, joined=True, recording_on=True, **changes)
+        room = a_room(RoomId(f"!room{self.events}:hs"), at=NOW, **changes)
         async with self.store.write() as db:
             await rooms.save_room(db, room)
         if name is not None:
@@ -99,19 +95,12 @@ class World:
     async def recording(self, room: Room, **changes: Any) -> Recording:
         self.events += 1
         began = NOW + timedelta(hours=self.events)
-        recording = Recording(
-            id=RecordingId(0),
-            code="",
-            number=0,
+        recording = a_recording(
+            at=began,
+            broadcaster=ALICE,
             room_id=room.room_id,
             event_id=EventId(f"$event{self.events}"),
-            kind=RecordingKind.VOICE_BROADCAST,
-            broadcaster=ALICE,
-            device_id=None,
-            state=RecordingState.COMPLETE,
             position=Position(self.events),
-            started_at=began,
-            heard_at=began,
             history_visibility=HistoryVisibility.SHARED,
             public=room.visibility is Visibility.PUBLIC,
             broadcaster_name="Alice",
@@ -147,7 +136,7 @@ class World:
         """A chunk that is announced to be so long, and is when it is stored."""
         self.events += 1
         stored = state is ChunkState.STORED
-        chunk = Chunk(
+        chunk = a_chunk(
             event_id=EventId(f"$chunk{self.events}"),
             recording_id=recording.id,
             position=Position(self.events),

@@ -1,7 +1,7 @@
 """The search of a room's history: resumed where it stopped, told of once, also when it may not be made."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -18,14 +18,13 @@ from storage.records import (
     Job,
     Position,
     Recording,
-    RecordingId,
-    RecordingKind,
     RecordingState,
     RoomId,
     UserId,
 )
 from storage.store import Store
 from tests.clock import Clock
+from tests.factories import a_recording, a_room
 from tests.world import ALICE, INFO
 
 ROOM = RoomId("!r:hs")
@@ -67,19 +66,12 @@ class Adopter:
         self.clock = clock
 
     async def __call__(self, db: Connection, events: Sequence[HeardEvent]) -> Recording | None:
-        recording = Recording(
-            id=RecordingId(0),
-            code="",
-            number=0,
+        recording = a_recording(
+            at=self.clock(),
             room_id=ROOM,
             event_id=events[0].event_id,
-            kind=RecordingKind.VOICE_BROADCAST,
-            broadcaster=UserId("@a:hs"),
-            device_id=None,
             state=RecordingState.EMPTY,
             position=Position(-1),
-            started_at=self.clock(),
-            heard_at=self.clock(),
             history_visibility=HistoryVisibility.SHARED,
         )
         return await archive.add_recording(db, recording)
@@ -131,7 +123,7 @@ async def test_a_room_that_was_not_told_yet_is_not_searched(store: Store) -> Non
     """Nothing is recorded of it, not of its past either, before the bot could say so."""
     clock, past = Clock(), History()
     async with store.write() as db:
-        await rooms.save_room(db, replace(rooms.new_room(ROOM, clock()), joined=True, told_at=None))
+        await rooms.save_room(db, a_room(ROOM, at=clock(), recording_on=False, told_at=None))
     with pytest.raises(GiveUp):
         await Backfilling(store, past, adopt=Adopter(clock), clock=clock)(await begin(store, clock))
     assert past.read == []

@@ -13,6 +13,7 @@ from bot.matrix.batch import Gap, RoomBatch, SyncBatch
 from bot.worker.walking import Walking
 from storage import archive, gaps, journal, rooms
 from storage.records import EventId, HeardEvent, RoomId
+from tests.factories import a_room
 from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, chunk, heard, info, room_state, shell
 
 OTHER = RoomId("!other:hs")
@@ -85,7 +86,7 @@ async def test_a_gap_that_can_not_be_read_holds_its_own_room_up_for_seconds_and_
     pages.error = TryLater("the homeserver answered 500")
     await limited(stage, pages, info(START, "started"), chunk("$c1", 1))
     async with stage.store.write() as db:
-        await rooms.save_room(db, replace(rooms.new_room(OTHER, stage.clock()), joined=True, recording_on=True))
+        await rooms.save_room(db, a_room(OTHER, at=stage.clock()))
     other = replace(info("$other", "started"), room_id=OTHER)
     await stage.intake.take(SyncBatch("u", (RoomBatch(OTHER, True, (), (other,)),)))
     await walk(stage)

@@ -36,6 +36,7 @@ from storage.records import (
     Samples,
     UserId,
 )
+from tests.factories import a_chunk
 from tests.recording.stage import ALICE, LIMITS, NOON, PAGE, PRE_SKIP, Stage, blob, mp4, ogg, recording, shape, slices
 
 BOB = UserId("@bob:hs")
@@ -55,6 +56,18 @@ def say_voice(stage: Stage, facts: ChunkFacts, name: str = VOICE) -> None:
 
 def state_of(stage: Stage, name: str = VOICE) -> ChunkState | None:
     return next((chunk.state for chunk in stage.chunks if chunk.event_id == name), None)
+
+
+def candidate_of_another(stage: Stage, facts: ChunkFacts) -> Chunk:
+    """Return the speaker's voice message as a candidate row of another recording."""
+    return a_chunk(
+        event_id=EventId(VOICE),
+        recording_id=RecordingId(2),
+        position=stage.chunks[0].position,
+        sequence=None,
+        state=ChunkState.CANDIDATE,
+        facts=facts,
+    )
 
 
 def spoken(numbers: dict[int, int], pieces: list[ChunkFacts], **changes: object) -> Stage:
@@ -217,9 +230,7 @@ def test_a_candidate_of_another_broadcast_is_taken_by_the_one_that_proves_it() -
     """Two devices of one speaker: the row that lies with one recording becomes a chunk of the other."""
     pieces = slices([7, 7, 3])
     stage = spoken({0: 1}, pieces)
-    elsewhere = Chunk(
-        EventId(VOICE), RecordingId(2), stage.chunks[0].position, None, ChunkState.CANDIDATE, facts=pieces[1]
-    )
+    elsewhere = candidate_of_another(stage, pieces[1])
     stage.chunks = (*stage.chunks, elsewhere)
     stage.wait(1)
     assert (state_of(stage), stage.chunk(VOICE).recording_id) == (ChunkState.WAITING_FOR_MEDIA, 1)
@@ -421,9 +432,7 @@ def test_a_tick_is_done_though_a_candidate_changes_with_it() -> None:
     """What the clock asks for is not left out because a candidate turns out to be known."""
     pieces = slices([7, 3])
     stage = spoken({0: 1}, pieces)
-    stranger = Chunk(
-        EventId(VOICE), RecordingId(2), stage.chunks[0].position, None, ChunkState.CANDIDATE, facts=pieces[0]
-    )
+    stranger = candidate_of_another(stage, pieces[0])
     outcome = machine.step(
         stage.recording,
         (*stage.chunks, stranger),

@@ -1,0 +1,55 @@
+"""Records for tests: valid ones, of which a test names only the fields that it is about."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from storage import rooms
+from storage.records import (
+    Chunk,
+    ChunkState,
+    EventId,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    Room,
+    RoomId,
+    UserId,
+)
+
+NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+ROOM = RoomId("!room:hs")
+ALICE = UserId("@alice:hs")
+
+
+def a_recording(*, at: datetime = NOW, **changes: Any) -> Recording:
+    """Return a complete broadcast of Alice's that began at `at` and is not stored yet."""
+    recording = Recording(
+        id=RecordingId(0),
+        code="",
+        number=0,
+        room_id=ROOM,
+        event_id=EventId("$started"),
+        kind=RecordingKind.VOICE_BROADCAST,
+        broadcaster=ALICE,
+        device_id=None,
+        state=RecordingState.COMPLETE,
+        position=Position(1),
+        started_at=at,
+        heard_at=at,
+    )
+    return replace(recording, **changes)
+
+
+def a_room(room_id: RoomId = ROOM, *, at: datetime = NOW, **changes: Any) -> Room:
+    """Return a room that the bot is in and records since `at`."""
+    return replace(rooms.new_room(room_id, at), **({"joined": True, "recording_on": True} | changes))
+
+
+def a_chunk(**changes: Any) -> Chunk:
+    """Return the first chunk of recording 1, stored; its event is named after its number unless the test says so."""
+    number = changes.get("sequence", 1)
+    chunk = Chunk(EventId(f"$c{number}"), RecordingId(1), Position(number or 1), number, ChunkState.STORED)
+    return replace(chunk, **changes)

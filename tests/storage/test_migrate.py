@@ -1,5 +1,6 @@
 """Upgrades: from every version, killed at every statement, without room, and beside other programs."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -129,26 +130,38 @@ def after_each_statement(do: Callable[[str], None]) -> Iterator[None]:
         event.remove(Engine, "after_cursor_execute", note)
 
 
+def digest_of(folder: Path) -> str:
+    """Return a hash over the names and bytes of all files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        digest.update(path.name.encode() + b"\0" + (path.read_bytes() if path.is_file() else b"") + b"\0")
+    return digest.hexdigest()
+
+
 # ---- killed
 
 
 @pytest.mark.parametrize("revision", [None, *REVISIONS[:-1]])
 def test_an_upgrade_killed_after_any_statement_is_done_by_the_next_start(tmp_path: Path, revision: str | None) -> None:
-    """The files as they lie on the disk after each statement, opened again: the old version, then the new; no row is
-    lost, and the copy of before is whole."""
+    """The old version opens from the files that lie on the disk after each statement, then the new one; no row is
+    lost, and the copy from before is whole. Files that are the same after several statements are opened once."""
     path = made(tmp_path / "store", revision)
     before = rows_of(path) if revision else {}
-    kills: list[Path] = []
+    statements: list[str] = []
+    kills: dict[str, Path] = {}
 
-    def copy_the_disk(_: str) -> None:
-        kills.append(tmp_path / f"killed{len(kills)}")
-        shutil.copytree(path.parent, kills[-1])
+    def copy_the_disk(statement: str) -> None:
+        statements.append(statement)
+        on_disk = digest_of(path.parent)
+        if on_disk not in kills:
+            kills[on_disk] = tmp_path / f"killed{len(kills)}"
+            shutil.copytree(path.parent, kills[on_disk])
 
     with after_each_statement(copy_the_disk):
         migrate.upgrade(path)
     assert_whole(path, before)
-    assert len(kills) > 3
-    for killed in kills:
+    assert len(statements) > 3
+    for killed in kills.values():
         again = killed / path.name
         if not again.exists():
             continue

@@ -49,6 +49,7 @@ def recording(event: str, at: datetime = NOW) -> Recording:
         at=at,
         room_id=ROOM,
         event_id=EventId(event),
+        broadcaster=UserId("@a:hs"),
         device_id=DeviceId("DEV"),
         state=RecordingState.LIVE,
         history_visibility=HistoryVisibility.SHARED,

@@ -129,8 +129,11 @@ class WebSettings(Section):
     @property
     def address(self) -> str:
         """The one address that feeds and replies are built from, without a slash at its end."""
-        if self.public_url:
-            return self.public_url
+        return self.public_url or self.local_address
+
+    @property
+    def local_address(self) -> str:
+        """Return the address at which this machine reaches the server."""
         host = "127.0.0.1" if self.host in WILDCARDS else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 

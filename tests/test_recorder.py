@@ -13,7 +13,6 @@ from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
 from bot.recording.broadcast import machine
-from bot.recording.policy import Limits
 from storage import archive, jobs, journal
 from storage.database import Connection
 from storage.errors import StoreBusyError
@@ -29,6 +28,7 @@ from storage.records import (
     UserId,
     Withheld,
 )
+from tests.recording.stage import limits
 from tests.world import ALICE, ROOM, START, Shell, batch, chunk, download, heard, info, sealed, shell, state
 
 C1 = EventId("$c1")
@@ -282,7 +282,7 @@ async def test_nobody_is_abandoned_whose_words_are_not_read_yet(stage: Shell) ->
 async def test_an_end_comes_soon_after_an_outage_however_long_that_was(stage: Shell) -> None:
     """While the homeserver is away a clock is looked at again and again; the pauses don't grow with it."""
     heard_all = False
-    recorder = Recorder(stage.store, Limits(quiet_period_s=60), stage.clock, hears=lambda: heard_all)
+    recorder = Recorder(stage.store, limits(quiet_period_s=60), stage.clock, hears=lambda: heard_all)
     stage.handlers[orders.Tick.kind] = recorder.tick
     await stage.hear(info(START, "started"))
     stage.clock.pass_by(3600)

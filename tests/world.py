@@ -23,7 +23,6 @@ from bot.keeper import Keeper
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
-from bot.recording.policy import Limits
 from bot.settings import Settings, validate
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
@@ -51,6 +50,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.clock import Clock
+from tests.recording.stage import limits
 
 ROOM = RoomId("!room:hs")
 BOT = UserId("@bot:hs")
@@ -233,7 +233,7 @@ class Shell:
     def _begin(self) -> None:
         """A new process over the same store."""
         store, clock, settings, ffmpeg = self.store, self.clock, self.settings, self.ffmpeg
-        self.recorder = Recorder(store, Limits(quiet_period_s=60), clock)
+        self.recorder = Recorder(store, limits(quiet_period_s=60), clock)
         self.keeper = Keeper(store, clock)
         self.intake = Intake(
             store,

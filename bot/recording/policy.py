@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from storage.records import SAMPLE_RATE, Samples
 
-MIB = 1024 * 1024
 MAX_CHUNKS = 5_000
 """Of one recording: six hours in chunks of 4.3 s. More is no broadcast but an attempt to fill the disk."""
 
@@ -23,11 +22,11 @@ ASKING_MAY_TAKE = timedelta(seconds=30)
 class Limits:
     """The section `recording` of the settings; seconds and bytes."""
 
-    quiet_period_s: float = 60
-    abandoned_after_s: float = 1800
-    paused_for_s: float = 14_400
-    max_broadcast_s: float = 6 * 3600
-    max_chunk_bytes: int = 64 * MIB
+    quiet_period_s: float
+    abandoned_after_s: float
+    paused_for_s: float
+    max_broadcast_s: float
+    max_chunk_bytes: int
 
     @property
     def quiet_period(self) -> timedelta:

@@ -140,7 +140,7 @@ async def of_homeserver(probe: Probe, settings: Settings) -> Finding:
     text = f"{settings.matrix.homeserver} speaks Matrix up to {newest}"
     if not await asyncio.to_thread(is_owned, settings.storage.path):
         return Finding(Level.OK, "homeserver", text)
-    health = await _health(_here(settings))
+    health = await _health(settings.web.local_address)
     if health is None:
         return Finding(Level.OK, "homeserver", text)
     return _of_hearing(health.get("homeserver_last_heard"), text)
@@ -154,12 +154,6 @@ def _of_hearing(said: object, text: str) -> Finding:
     if silent_for > SILENT_FOR:
         return Finding(Level.WARN, "homeserver", f"{text}, but the running Aircheck last heard it at {said}")
     return Finding(Level.OK, "homeserver", f"{text}, last heard at {said}")
-
-
-def _here(settings: Settings) -> str:
-    """Where the running bot's own web server is reached from this machine."""
-    host = "127.0.0.1" if settings.web.host in WILDCARDS else settings.web.host
-    return f"http://[{host}]:{settings.web.port}" if ":" in host else f"http://{host}:{settings.web.port}"
 
 
 async def of_login(probe: Probe, settings: Settings) -> tuple[StoredSession | None, Finding]:

@@ -32,6 +32,7 @@ from bot.recording.model import (
     Tick,
 )
 from bot.recording.policy import Limits
+from bot.settings import RecordingSettings
 from storage.records import (
     BlobKey,
     Chunk,
@@ -62,7 +63,14 @@ START = EventId("$start")
 ALICE = UserId("@alice:hs")
 DEVICE = DeviceId("DEVICE")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-LIMITS = Limits()
+
+
+def limits(**changes: float) -> Limits:
+    """The defaults of the settings, but for the changes."""
+    return Limits(**RecordingSettings().model_dump() | changes)
+
+
+LIMITS = limits()
 SECOND = 48_000
 PACKET = 960
 PAGE = 40 * PACKET

@@ -27,7 +27,7 @@ from bot.recording.model import (
     Tick,
     Withdraw,
 )
-from bot.recording.policy import MAX_CHUNKS, Limits
+from bot.recording.policy import MAX_CHUNKS
 from storage.records import (
     ChunkState,
     DeviceId,
@@ -50,6 +50,7 @@ from tests.recording.stage import (
     absent,
     blob,
     captured,
+    limits,
     mp4,
     recording,
     replayed,
@@ -72,7 +73,7 @@ def test_a_start_makes_a_live_recording() -> None:
     """A broadcast that starts is live, and looked at when it might be abandoned."""
     begun = recording()
     assert (begun.state, begun.event_id, begun.broadcaster, begun.device_id) == (LIVE, START, ALICE, DEVICE)
-    assert machine.first_effects(begun, Limits()) == (LookAgain(NOON + seconds(1800)),)
+    assert machine.first_effects(begun, limits()) == (LookAgain(NOON + seconds(1800)),)
 
 
 @pytest.mark.parametrize(("ahead", "expected"), [(-3600, -60), (-30, -30), (3600, 0), (None, 0)])
@@ -225,7 +226,7 @@ def test_other_bytes_each_time_are_no_verdict() -> None:
 def test_what_cannot_be_used_takes_no_more_room_than_a_chunk() -> None:
     """Of one broadcast: of what goes beyond it only the name stays, and the same answer twice is a verdict all the
     same."""
-    stage = Stage(limits=Limits(max_chunk_bytes=250))
+    stage = Stage(limits=limits(max_chunk_bytes=250))
     for number in (1, 2, 3):
         stage.send(f"${number}", number)
         stage.answer(f"${number}", f"page{number}")
@@ -299,7 +300,7 @@ def test_a_state_that_is_no_failure() -> None:
 
 def test_media_beyond_the_size_limit() -> None:
     """Media larger than the setting are refused and forgotten."""
-    stage = Stage(limits=Limits(max_chunk_bytes=999))
+    stage = Stage(limits=limits(max_chunk_bytes=999))
     stage.say("$1", 1, mp4())
     assert (stage.chunk("$1").state, stage.chunk("$1").reason) == (ChunkState.REFUSED, "too_large")
     assert stage.effects == [Forget(blob("$1"))]
@@ -671,7 +672,7 @@ def test_a_tick_too_many_does_no_harm() -> None:
 
 def test_what_goes_beyond_the_limit_is_refused() -> None:
     """Audio beyond the limit is refused, the broadcast ended, the room told once; what fits stays."""
-    stage = Stage(limits=Limits(max_broadcast_s=12))
+    stage = Stage(limits=limits(max_broadcast_s=12))
     stage.say("$1", 1, mp4(5))
     stage.say("$2", 2, mp4(5))
     stage.send("$3", 3)
@@ -693,7 +694,7 @@ def test_what_goes_beyond_the_limit_is_refused() -> None:
 
 def test_the_same_media_twice_count_once_for_the_limit() -> None:
     """Chunks that were sent again don't use up the limit."""
-    stage = Stage(limits=Limits(max_broadcast_s=9))
+    stage = Stage(limits=limits(max_broadcast_s=9))
     for again in range(5):
         stage.say(f"${again}", 1, mp4(5), media="same")
     assert stage.recording.state is LIVE

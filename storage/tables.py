@@ -1,16 +1,9 @@
 """The tables. Column names are the fields of `storage.records`, so that a row is a record."""
 
-import dataclasses
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -20,151 +13,21 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 
+from storage.columns import Chapters, Facts, Lost, Positions, Source, Utc, Word
 from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.records import (
-    ChunkFacts,
     ChunkState,
     Container,
-    DurationMs,
-    EncryptedFile,
     EndedBy,
     HistoryVisibility,
-    Hole,
     JobState,
-    Loss,
-    Mark,
-    MediaSource,
-    MxcUri,
-    OggFacts,
-    Position,
     RecordingKind,
     RecordingState,
-    Samples,
-    Timing,
     Visibility,
 )
-
-
-class Utc(TypeDecorator[datetime]):
-    """Aware datetimes, stored in UTC. A naive one is a mistake and raises ValueError."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-class Word(TypeDecorator[StrEnum]):
-    """A StrEnum, stored as its value."""
-
-    impl = String(32)
-    cache_ok = True
-
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.kind(value)
-
-
-class Source(TypeDecorator[MediaSource]):
-    """A MediaSource as JSON."""
-
-    impl = JSON(none_as_null=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: MediaSource | None, dialect: Dialect) -> Any:
-        return None if value is None else dataclasses.asdict(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> MediaSource | None:
-        if value is None:
-            return None
-        file = value["file"]
-        return MediaSource(MxcUri(value["mxc"]), EncryptedFile(**file) if file else None)
-
-
-class Facts(TypeDecorator[ChunkFacts]):
-    """ChunkFacts as JSON."""
-
-    impl = JSON(none_as_null=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: ChunkFacts | None, dialect: Dialect) -> Any:
-        return None if value is None else dataclasses.asdict(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> ChunkFacts | None:
-        if value is None:
-            return None
-        ogg = value["ogg"]
-        return ChunkFacts(
-            container=Container(value["container"]),
-            timing=Timing(value["timing"]),
-            samples=Samples(value["samples"]),
-            sample_rate=value["sample_rate"],
-            channels=value["channels"],
-            ogg=OggFacts(**ogg) if ogg else None,
-            holes=tuple(Hole(**hole) for hole in value.get("holes", ())),
-            told=value.get("told"),
-        )
-
-
-class Lost(TypeDecorator[Loss]):
-    """A Loss as JSON."""
-
-    impl = JSON
-    cache_ok = True
-
-    def process_bind_param(self, value: Loss | None, dialect: Dialect) -> Any:
-        return None if value is None else dataclasses.asdict(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Loss | None:
-        if value is None:
-            return None
-        first = tuple((Samples(position), Samples(samples)) for position, samples in value["first"])
-        return Loss(Samples(value["samples"]), value["gaps"], first, value["end"])
-
-
-class Positions(TypeDecorator[tuple[Position, ...]]):
-    """Places in the timeline as JSON."""
-
-    impl = JSON
-    cache_ok = True
-
-    def process_bind_param(self, value: tuple[Position, ...] | None, dialect: Dialect) -> Any:
-        return list(value or ())
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Position, ...]:
-        return tuple(map(Position, value or ()))
-
-
-class Chapters(TypeDecorator[tuple[Mark, ...]]):
-    """Marks as JSON: pairs of place and title."""
-
-    impl = JSON
-    cache_ok = True
-
-    def process_bind_param(self, value: tuple[Mark, ...] | None, dialect: Dialect) -> Any:
-        return [[mark.at, mark.title] for mark in value or ()]
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Mark, ...]:
-        return tuple(Mark(DurationMs(at), title) for at, title in value or ())
-
 
 TREE = JSON(none_as_null=True)
 

@@ -30,18 +30,18 @@ from bot.settings import Settings
 from bot.web.binding import free_port
 from bot.web.server import WebServer
 from bot.worker.backfilling import Backfilling
+from bot.worker.covers import Pictures
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
-from bot.worker.keyfile import KeyImport
+from bot.worker.key_handover import KeyImport
 from bot.worker.lanes import Handler, Worker
 from bot.worker.outbox import Outbox
-from bot.worker.past import Past
-from bot.worker.pictures import Pictures
 from bot.worker.redactions import Redactions
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from bot.worker.rereading import Rereading
+from bot.worker.room_history import Past
 from bot.worker.tracks import Tracks
 from bot.worker.walking import Walking
 from storage.errors import StoreError

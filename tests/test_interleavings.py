@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from bot.worker import pictures
+from bot.worker import covers as pictures
 from storage.records import DeviceId, Episode
 from tests.audio.sounds import Studio
 from tests.interleaving import verdict

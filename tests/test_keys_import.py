@@ -15,7 +15,7 @@ from bot.matrix.session import Session
 from bot.settings import Settings
 from bot.shell import cli
 from bot.shell import handover as following
-from bot.worker.keyfile import KeyImport
+from bot.worker.key_handover import KeyImport
 from bot.worker.lanes import Worker
 from storage.store import Store
 from tests.matrix.test_key_export import PASSPHRASE, entry, exported

@@ -24,12 +24,12 @@ from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
+from bot.worker.covers import Pictures
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
-from bot.worker.pictures import Pictures
 from bot.worker.rereading import Rereading
 from bot.worker.tracks import Tracks
 from storage import archive, jobs, rooms

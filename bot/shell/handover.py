@@ -16,9 +16,9 @@ from bot.errors import AircheckError, ConfigError, StartError
 from bot.matrix import key_export
 from bot.recording.lengths import spoken_length
 from bot.settings import Settings
-from bot.worker.asking import ask_anew
-from bot.worker.keyfile import Report, clear, report_of, seal
+from bot.worker.key_handover import Report, clear, report_of, seal
 from bot.worker.renewing import RenewingAddresses
+from bot.worker.retries import ask_anew
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreError
 from storage.records import Job, JobState, Recording, RecordingState, RoomId, to_ms

@@ -14,7 +14,7 @@ from typing import Protocol
 from bot import dialects, orders, words
 from bot.errors import GiveUp, TryLater
 from bot.recording.model import BroadcastStarted
-from bot.worker.asking import ask_anew
+from bot.worker.retries import ask_anew
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (

@@ -15,7 +15,7 @@ from bot.dialects.fields import answers_for, type_of
 from bot.dialects.redaction import obeyed
 from bot.errors import GiveUp, TryLater
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
-from bot.worker.asking import lacks_source
+from bot.worker.retries import lacks_source
 from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms
 from storage.database import Connection
 from storage.records import (

@@ -16,7 +16,7 @@ from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.matrix.sending import Sending
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
-from bot.worker import pictures
+from bot.worker import covers as pictures
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
 from bot.worker.outbox import Outbox
 from bot.worker.rereading import Rereading

@@ -36,12 +36,12 @@ from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.policy import Limits
 from bot.settings import Settings, validate
+from bot.worker.covers import Pictures
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
-from bot.worker.pictures import Pictures
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
 from storage.records import (

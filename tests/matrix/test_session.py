@@ -10,7 +10,7 @@ from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError
 from bot.matrix.identity import IdentityState
 from bot.matrix.session import LONG_POLL_S
-from bot.worker.past import Past
+from bot.worker.room_history import Past
 from storage.records import HeardEvent, RoomId
 from tests.lab import Cast
 from tests.matrix.conftest import Bots

@@ -13,7 +13,8 @@ import pytest
 from bot.audio import leveller
 from bot.audio.mp3 import DELAY, FRAME
 from bot.audio.render import Decided, Rendered, Rendering, Warm
-from bot.worker import fetching, pictures
+from bot.worker import covers as pictures
+from bot.worker import fetching
 from storage.records import ChunkFacts, Container, Samples, Timing
 
 Step = Callable[[str], None]

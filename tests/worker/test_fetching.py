@@ -16,7 +16,7 @@ from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
 from bot.matrix.media import FetchedMedia
 from bot.worker import fetching
-from bot.worker.asking import ask_anew
+from bot.worker.retries import ask_anew
 from storage import archive, jobs, rooms
 from storage.records import Chunk, ChunkFacts, ChunkState, EventId, Job, MediaSource, MxcUri
 from tests import world as there

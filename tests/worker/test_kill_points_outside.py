@@ -24,7 +24,7 @@ from bot.matrix.keys import Imported
 from bot.matrix.sending import Sending
 from bot.matrix.session import Session
 from bot.worker.backfilling import Backfilling
-from bot.worker.keyfile import KeyImport, Sealed, clear
+from bot.worker.key_handover import KeyImport, Sealed, clear
 from bot.worker.outbox import Outbox
 from storage import archive, jobs, rooms
 from storage.records import (

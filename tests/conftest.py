@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bot.demo.synapse import Homeserver
-from tests.lab import Cast
+from tests.lab import People
 
 # A busy machine is no failure, and continuous integration tries the same examples each time.
 settings.register_profile(
@@ -42,8 +42,8 @@ def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]
 
 
 @pytest.fixture
-async def person(homeserver: Homeserver, tmp_path: Path) -> AsyncIterator[Cast]:
+async def person(homeserver: Homeserver, tmp_path: Path) -> AsyncIterator[People]:
     """`await person("alice")` makes somebody new, whose name no other test has."""
-    cast = Cast(homeserver, tmp_path / "people")
-    yield cast
-    await cast.close()
+    people = People(homeserver, tmp_path / "people")
+    yield people
+    await people.close()

@@ -18,7 +18,7 @@ PASSWORD = "correct horse"
 _numbers = itertools.count(1)
 
 
-class Cast:
+class People:
     """Makes people on one homeserver, with names that no other test has, and closes them at the end."""
 
     def __init__(self, homeserver: Homeserver, directory: Path) -> None:

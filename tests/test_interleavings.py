@@ -23,9 +23,9 @@ from tests.interleaving.homeserver import Fate
 from tests.interleaving.machine import Interleavings
 from tests.interleaving.sound import Pcm
 from tests.interleaving.speaker import Audible
-from tests.interleaving.stage import Stage
 from tests.interleaving.truth import Sound, Truth
-from tests.world import ALICE, find_ffmpeg, shell
+from tests.interleaving.world import World
+from tests.world import ALICE, find_ffmpeg, world_of
 
 STORIES = int(os.environ.get("AIRCHECK_INTERLEAVINGS", "40"))
 STEPS = 40
@@ -48,9 +48,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEventL
     directory = tmp_path_factory.mktemp("begun") / "data"
 
     async def begin() -> None:
-        async with shell(directory) as stage:
-            await stage.join()
-            await stage.work()
+        async with world_of(directory) as world:
+            await world.join()
+            await world.work()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
@@ -73,11 +73,11 @@ def test_the_mp3_is_as_long_as_what_was_said(
     begun: Path, loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, web: bool
 ) -> None:
     """By the real codecs: a lost chunk is silence of its length, a pause is cut, and the file decodes to the sample."""
-    stage = Stage(shutil.copytree(begun, tmp_path / "data"), loop, monkeypatch, Audible())
+    world = World(shutil.copytree(begun, tmp_path / "data"), loop, monkeypatch, Audible())
     try:
-        (truth, episode), heard = _tell(stage, web=web)
+        (truth, episode), heard = _tell(world, web=web)
     finally:
-        stage.close()
+        world.close()
     at = 0
     for part in truth.parts:
         length = part.samples if isinstance(part, Sound) else part.least
@@ -88,20 +88,20 @@ def test_the_mp3_is_as_long_as_what_was_said(
     assert (len(heard), episode.samples) == (at, at)
 
 
-def _tell(stage: Stage, *, web: bool) -> tuple[tuple[Truth, Episode], Pcm]:
+def _tell(world: World, *, web: bool) -> tuple[tuple[Truth, Episode], Pcm]:
     """Three chunks of which one is lost, a pause, and two more."""
-    broadcast = stage.start(ALICE, DeviceId("D"), web=web, pages=1).broadcast
+    broadcast = world.start(ALICE, DeviceId("D"), web=web, pages=1).broadcast
     assert broadcast is not None
     for fate in (Fate.HERE, Fate.GONE, Fate.HERE):
-        stage.send(broadcast, broadcast.cut(700, last=False, announced=True), fate, None)
-    stage.send(broadcast, broadcast.cut(700, last=True, announced=True), Fate.HERE, None)
+        world.send(broadcast, broadcast.cut(700, last=False, announced=True), fate, None)
+    world.send(broadcast, broadcast.cut(700, last=True, announced=True), Fate.HERE, None)
     broadcast.resume()
-    stage.send(broadcast, broadcast.cut(501, last=False, announced=True), Fate.HERE, None)
-    stage.send(broadcast, broadcast.cut(501, last=True, announced=True), Fate.HERE, None)
-    stage.change(broadcast, "stopped", broadcast.number)
-    stage.loop.run_until_complete(stage.rest())
-    (one,) = stage.loop.run_until_complete(verdict.kept(stage))
+    world.send(broadcast, broadcast.cut(501, last=False, announced=True), Fate.HERE, None)
+    world.send(broadcast, broadcast.cut(501, last=True, announced=True), Fate.HERE, None)
+    world.change(broadcast, "stopped", broadcast.number)
+    world.loop.run_until_complete(world.rest())
+    (one,) = world.loop.run_until_complete(verdict.kept(world))
     assert one.episode is not None
-    truth = Truth(broadcast, stage.homeserver, one.chunks)
-    path = stage.shell.store.directory / stage.shell.store.blobs.relative(one.episode.blob)
+    truth = Truth(broadcast, world.homeserver, one.chunks)
+    path = world.bot.store.directory / world.bot.store.blobs.relative(one.episode.blob)
     return (truth, one.episode), Studio(find_ffmpeg().exe, path.parent).hear(path)

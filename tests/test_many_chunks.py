@@ -9,30 +9,30 @@ from bot.recording.kinds import lay_out
 from storage import archive
 from storage.records import EventId, RecordingState
 from tests.worker.quick import without_ffmpeg
-from tests.world import START, Shell, chunk, info, shell
+from tests.world import START, World, chunk, info, world_of
 
 MANY = 520
 AT_ONCE = 40
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shell]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     without_ffmpeg(monkeypatch)
-    async with shell(tmp_path / "data") as made:
+    async with world_of(tmp_path / "data") as made:
         await made.join()
         yield made
 
 
-async def test_more_than_five_hundred_chunks_are_all_in_the_episode(stage: Shell) -> None:
+async def test_more_than_five_hundred_chunks_are_all_in_the_episode(world: World) -> None:
     """Of 520, told forty at once and fetched between, each is stored, in its order, and the length is exact."""
-    await stage.hear(info(START, "started"))
+    await world.hear(info(START, "started"))
     for first in range(1, MANY + 1, AT_ONCE):
-        await stage.hear(*(chunk(name(number), number) for number in range(first, min(first + AT_ONCE, MANY + 1))))
-        await stage.work()
-    await stage.hear(info("$stop", "stopped", last_chunk_sequence=MANY))
-    await stage.work()
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+        await world.hear(*(chunk(name(number), number) for number in range(first, min(first + AT_ONCE, MANY + 1))))
+        await world.work()
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=MANY))
+    await world.work()
+    recording = await world.recording()
+    async with world.store.read() as db:
         chunks = await archive.chunks(db, recording.id)
         episode = await archive.episode(db, recording.id)
     assert recording.state is RecordingState.COMPLETE

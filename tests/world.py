@@ -50,7 +50,7 @@ from storage.records import (
 )
 from storage.store import Store
 from tests.clock import Clock
-from tests.recording.stage import limits
+from tests.recording.world import limits
 
 ROOM = RoomId("!room:hs")
 BOT = UserId("@bot:hs")
@@ -217,8 +217,8 @@ def asks_in_vain(store: Store, us: UserId, clock: Clock) -> Handler:
     return handle
 
 
-class Shell:
-    """Intake, recorder and those workers that need no homeserver, over one store."""
+class World:
+    """Intake, recorder and the workers that need no homeserver, over one store."""
 
     def __init__(self, store: Mortal, settings: Settings, clock: Clock | None = None) -> None:
         self.store = store
@@ -345,11 +345,11 @@ class Shell:
 
 
 @asynccontextmanager
-async def shell(directory: Path, **sections: Any) -> AsyncIterator[Shell]:
+async def world_of(directory: Path, **sections: Any) -> AsyncIterator[World]:
     store = await Mortal.own(directory)
     assert isinstance(store, Mortal)
     sections = {"storage": {"directory": str(directory), "min_free_bytes": 0}} | sections
     try:
-        yield Shell(store, settings_for(directory, **sections))
+        yield World(store, settings_for(directory, **sections))
     finally:
         await store.close()

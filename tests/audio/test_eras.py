@@ -18,7 +18,7 @@ from bot.recording.ledger import Ledger
 from storage.records import Chunk, EndedBy
 from tests.audio.eras import bare, headers_of_the_run_before, joined, no_headers, page_by_page, parts, tailed
 from tests.audio.sounds import Pcm, Studio, as_key, captured, local, signal
-from tests.recording.stage import recording, stored
+from tests.recording.world import recording, stored
 
 STEP = 1 / 32_768  # of 16-bit sound
 Era = Callable[[Sequence[bytes]], list[bytes]]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage.store import Store
-from tests.commands.stage import Stage
+from tests.commands.world import World
 
 
 @pytest.fixture(scope="session")
@@ -17,15 +17,15 @@ async def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def bare(empty_store: Path, tmp_path: Path) -> AsyncIterator[Stage]:
+async def bare(empty_store: Path, tmp_path: Path) -> AsyncIterator[World]:
     """A stage without a room."""
     store = await Store.own(shutil.copytree(empty_store, tmp_path / "data"))
-    yield Stage(store)
+    yield World(store)
     await store.close()
 
 
 @pytest.fixture
-async def stage(bare: Stage) -> Stage:
+async def world(bare: World) -> World:
     """A private room of version 12 that records."""
     await bare.open()
     return bare

@@ -10,38 +10,38 @@ from bot.commands import replies
 from storage import jobs, rooms
 from storage.errors import StoreError
 from storage.records import RecordingState, RoomId
-from tests.commands.stage import BASE, BOT, MEMBER, MOD, ROOM, SPEAKER, Stage
+from tests.commands.world import BASE, BOT, MEMBER, MOD, ROOM, SPEAKER, World
 
 CHANGING = ["record off", "publish public", "feed", "feed renew", "publish last", "unpublish last", "publish private"]
 READING = ["help", "status", "list"]
 
 
 @pytest.mark.parametrize("command", CHANGING + READING)
-async def test_old_commands_are_not_carried_out(stage: Stage, command: str) -> None:
+async def test_old_commands_are_not_carried_out(world: World, command: str) -> None:
     """More than ten minutes old, met in history, or without a time that can be believed: please repeat."""
-    await stage.recording(broadcaster=MOD)
-    before = await stage.room()
-    said = stage.clock().isoformat()
-    stage.clock.pass_by(601)
-    assert await stage.say(MOD, f"!aircheck {command}", sent_at=said) == "I was away, please repeat."
-    assert await stage.say(MOD, f"!aircheck {command}", history=True) == "I was away, please repeat."
-    assert await stage.say(MOD, f"!aircheck {command}", sent_at=None) == "I was away, please repeat."
-    assert await stage.room() == before
-    assert await stage.take(orders.Direct.kind) == ()
+    await world.recording(broadcaster=MOD)
+    before = await world.room()
+    said = world.clock().isoformat()
+    world.clock.pass_by(601)
+    assert await world.say(MOD, f"!aircheck {command}", sent_at=said) == "I was away, please repeat."
+    assert await world.say(MOD, f"!aircheck {command}", history=True) == "I was away, please repeat."
+    assert await world.say(MOD, f"!aircheck {command}", sent_at=None) == "I was away, please repeat."
+    assert await world.room() == before
+    assert await world.take(orders.Direct.kind) == ()
 
 
-async def test_ten_minutes_is_young_enough(stage: Stage) -> None:
+async def test_ten_minutes_is_young_enough(world: World) -> None:
     """The bound is more than ten minutes; a clock that is ahead is none of our business."""
-    said = stage.clock().isoformat()
-    stage.clock.pass_by(600)
-    assert await stage.say(MOD, "!aircheck record off", sent_at=said) != replies.AWAY
-    stage.clock.pass_by(-900)
-    assert await stage.say(MOD, "!aircheck record on", sent_at=said) != replies.AWAY
-    assert (await stage.room()).recording_on
+    said = world.clock().isoformat()
+    world.clock.pass_by(600)
+    assert await world.say(MOD, "!aircheck record off", sent_at=said) != replies.AWAY
+    world.clock.pass_by(-900)
+    assert await world.say(MOD, "!aircheck record on", sent_at=said) != replies.AWAY
+    assert (await world.room()).recording_on
 
 
 @pytest.mark.parametrize("command", CHANGING)
-async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: Stage, command: str) -> None:
+async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: World, command: str) -> None:
     """Whoever runs a homeserver can forge them: no switch, no address, no recording in the open."""
     await bare.open(encrypted=True)
     await bare.recording(broadcaster=MOD)
@@ -53,7 +53,7 @@ async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: Stage
 
 
 @pytest.mark.parametrize("command", READING)
-async def test_unencrypted_words_may_ask(bare: Stage, command: str) -> None:
+async def test_unencrypted_words_may_ask(bare: World, command: str) -> None:
     """What is only read is answered, into the encrypted room."""
     await bare.open(encrypted=True)
     assert await bare.say(MEMBER, f"!aircheck {command}") not in (None, replies.NOT_ENCRYPTED)
@@ -70,35 +70,35 @@ async def test_unencrypted_words_may_ask(bare: Stage, command: str) -> None:
     ],
 )
 async def test_a_command_is_addressed_in_any_way_that_clients_know(
-    stage: Stage, body: str, mentions: list[str]
+    world: World, body: str, mentions: list[str]
 ) -> None:
     """By the prefix as editors and telephones write it, by the bot's id, or by its name where it is mentioned."""
-    await stage.member(BOT, name="Air Check")
-    assert "Recording is off" in (await stage.say(MOD, body, mentions=mentions) or "")
-    assert not (await stage.room()).recording_on
+    await world.member(BOT, name="Air Check")
+    assert "Recording is off" in (await world.say(MOD, body, mentions=mentions) or "")
+    assert not (await world.room()).recording_on
 
 
-async def test_a_command_that_comes_twice_is_one_change_and_one_answer(stage: Stage) -> None:
+async def test_a_command_that_comes_twice_is_one_change_and_one_answer(world: World) -> None:
     """The process died before the job was done: what was written stands, and nothing is done again."""
-    renew = stage.command(MEMBER, "!aircheck feed renew")
-    on = stage.command(MOD, "!aircheck record on")
-    await stage.handle(renew)
-    await stage.handle(on)
-    assert len(await stage.take(orders.Notice.kind)) == 2
-    assert len(await stage.take(orders.Direct.kind)) == 1
-    assert await stage.say(MOD, "!aircheck record off") is not None
-    await stage.handle(renew)
-    await stage.handle(on)
-    assert await stage.take(orders.Notice.kind) == ()
-    assert await stage.take(orders.Direct.kind) == ()
-    assert not (await stage.room()).recording_on
-    async with stage.store.read() as db:
+    renew = world.command(MEMBER, "!aircheck feed renew")
+    on = world.command(MOD, "!aircheck record on")
+    await world.handle(renew)
+    await world.handle(on)
+    assert len(await world.take(orders.Notice.kind)) == 2
+    assert len(await world.take(orders.Direct.kind)) == 1
+    assert await world.say(MOD, "!aircheck record off") is not None
+    await world.handle(renew)
+    await world.handle(on)
+    assert await world.take(orders.Notice.kind) == ()
+    assert await world.take(orders.Direct.kind) == ()
+    assert not (await world.room()).recording_on
+    async with world.store.read() as db:
         listener = await rooms.listener(db, ROOM, MEMBER)
     assert listener is not None
     assert listener.generation == 1
 
 
-async def test_a_command_that_fails_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_that_fails_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer can't be written: the change is not there either, and the job may run again."""
 
     async def broken(*_: object) -> bool:
@@ -106,14 +106,14 @@ async def test_a_command_that_fails_changes_nothing(stage: Stage, monkeypatch: p
 
     monkeypatch.setattr(jobs, "add", broken)
     with pytest.raises(StoreError):
-        await stage.handle(stage.command(MOD, "!aircheck record off"))
-    assert (await stage.room()).recording_on
+        await world.handle(world.command(MOD, "!aircheck record off"))
+    assert (await world.room()).recording_on
 
 
-async def test_answers_stay_in_their_thread(stage: Stage) -> None:
+async def test_answers_stay_in_their_thread(world: World) -> None:
     """The notice carries the thread's root."""
-    await stage.handle(stage.command(MEMBER, "!aircheck help", thread="$root"))
-    (notice,) = await stage.take(orders.Notice.kind)
+    await world.handle(world.command(MEMBER, "!aircheck help", thread="$root"))
+    (notice,) = await world.take(orders.Notice.kind)
     assert notice.payload["thread"] == "$root"
 
 
@@ -121,12 +121,12 @@ NOT_BUILT = ["delete", "optout", "optin", "retention", "check", "yes"]
 
 
 @pytest.mark.parametrize("verb", [*NOT_BUILT, "dance", "@room", "рecord"])
-async def test_what_is_not_built_does_not_exist(stage: Stage, verb: str) -> None:
+async def test_what_is_not_built_does_not_exist(world: World, verb: str) -> None:
     """It is answered so, and stands neither in help nor in help on it."""
-    answer = await stage.say(MOD, f"!aircheck {verb} kfmtra")
+    answer = await world.say(MOD, f"!aircheck {verb} kfmtra")
     assert answer == "There is no such command. `!aircheck help` lists those that there are."
-    assert await stage.say(MOD, f"!aircheck help {verb}") == answer
-    assert f"`!aircheck {verb}" not in (await stage.say(MOD, "!aircheck help") or "")
+    assert await world.say(MOD, f"!aircheck help {verb}") == answer
+    assert f"`!aircheck {verb}" not in (await world.say(MOD, "!aircheck help") or "")
 
 
 @pytest.mark.parametrize(
@@ -147,43 +147,43 @@ async def test_what_is_not_built_does_not_exist(stage: Stage, verb: str) -> None
         ("unpublish kfmtra kfmtrb", "`!aircheck unpublish RECORDING`"),
     ],
 )
-async def test_wrong_words_are_answered_with_the_right_ones(stage: Stage, words: str, hint: str) -> None:
+async def test_wrong_words_are_answered_with_the_right_ones(world: World, words: str, hint: str) -> None:
     """One line that says how to say it; nothing changes."""
-    before = await stage.room()
-    answer = await stage.say(MOD, f"!aircheck {words}")
+    before = await world.room()
+    answer = await world.say(MOD, f"!aircheck {words}")
     assert answer is not None
     assert hint in answer
     assert "\n" not in answer
-    assert await stage.room() == before
+    assert await world.room() == before
 
 
-async def test_help_names_every_command_with_the_prefix_that_is_set(stage: Stage) -> None:
+async def test_help_names_every_command_with_the_prefix_that_is_set(world: World) -> None:
     """One line each; help on one says who may."""
-    overview = await stage.say(MEMBER, "!aircheck") or ""
+    overview = await world.say(MEMBER, "!aircheck") or ""
     for usage in ("help [command]", "status", "list [n]", "feed renew", "record on|off", "publish RECORDING"):
         assert f"`!aircheck {usage}`: " in overview
-    assert await stage.say(MEMBER, "!aircheck help RECORD") == (
+    assert await world.say(MEMBER, "!aircheck help RECORD") == (
         "`!aircheck record on|off` (moderators): record this room's broadcasts, or stop it"
     )
 
 
-async def test_a_room_that_the_bot_left_gets_no_answer(bare: Stage) -> None:
+async def test_a_room_that_the_bot_left_gets_no_answer(bare: World) -> None:
     """Nor does one that was never known."""
     await bare.open(joined=False)
     assert await bare.say(MOD, "!aircheck help") is None
     assert await bare.say(MOD, "!aircheck help", room_id=RoomId("!other:hs")) is None
 
 
-async def test_the_log_holds_no_words_and_no_secrets(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_holds_no_words_and_no_secrets(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Verb, room and event are enough; addresses are told by nobody but the direct chat."""
     caplog.set_level(logging.DEBUG, logger="bot")
-    await stage.recording(state=RecordingState.LIVE)
+    await world.recording(state=RecordingState.LIVE)
     bodies = [
-        await stage.say(user, f"!aircheck {words}")
+        await world.say(user, f"!aircheck {words}")
         for user in (SPEAKER, MOD)
         for words in ("feed", "feed renew", "sesame opens", "record sesame", "status", "publish last", "list")
     ]
-    written = caplog.text + json.dumps(bodies) + repr(await stage.take(orders.Direct.kind))
+    written = caplog.text + json.dumps(bodies) + repr(await world.take(orders.Direct.kind))
     assert "command=feed" in caplog.text
     assert f"{BASE}/p/" not in written
     assert "sesame" not in written

@@ -20,40 +20,40 @@ from storage.records import (
     UserId,
     Visibility,
 )
-from tests.commands.stage import ADMIN, BANNED, BASE, CREATOR, MEMBER, MOD, ROOM, SECRET, SPEAKER, Stage
+from tests.commands.world import ADMIN, BANNED, BASE, CREATOR, MEMBER, MOD, ROOM, SECRET, SPEAKER, World
 
 NEW = RoomId("!new:hs")
 
 
-async def replaced(stage: Stage, creator: UserId = CREATOR) -> None:
+async def replaced(world: World, creator: UserId = CREATOR) -> None:
     """A second room with the same people, that says it goes on from the first, which says so too."""
-    await stage.open(room_id=NEW, recording_on=False)
+    await world.open(room_id=NEW, recording_on=False)
     content = {"room_version": "12", "predecessor": {"room_id": ROOM, "event_id": "$tombstone"}}
-    async with stage.store.write() as db:
+    async with world.store.write() as db:
         await rooms.save_state(db, StateEvent(NEW, "m.room.create", "", creator, content, Position(1)))
-    await entomb(stage, NEW)
+    await entomb(world, NEW)
 
 
-async def entomb(stage: Stage, replacement: str | None, room_id: RoomId = ROOM) -> None:
+async def entomb(world: World, replacement: str | None, room_id: RoomId = ROOM) -> None:
     """The room's moderator names its replacement."""
     content = {} if replacement is None else {"replacement_room": replacement}
-    async with stage.store.write() as db:
+    async with world.store.write() as db:
         await rooms.save_state(db, StateEvent(room_id, "m.room.tombstone", "", MOD, content, Position(2)))
 
 
-async def inherited(stage: Stage) -> None:
-    await replaced(stage)
-    await stage.say(MOD, "!aircheck record on", room_id=NEW)
-    assert await line(stage) == (ROOM, NEW)
+async def inherited(world: World) -> None:
+    await replaced(world)
+    await world.say(MOD, "!aircheck record on", room_id=NEW)
+    assert await line(world) == (ROOM, NEW)
 
 
-async def line(stage: Stage) -> tuple[RoomId, ...]:
-    async with stage.store.read() as db:
+async def line(world: World) -> tuple[RoomId, ...]:
+    async with world.store.read() as db:
         return await heirs.line(db, ROOM)
 
 
-async def listeners(stage: Stage) -> list[Listener | None]:
-    async with stage.store.read() as db:
+async def listeners(world: World) -> list[Listener | None]:
+    async with world.store.read() as db:
         return [await rooms.listener(db, room_id, MEMBER) for room_id in (ROOM, NEW)]
 
 
@@ -62,170 +62,170 @@ def listener(room_id: RoomId, generation: int) -> Listener:
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["recorded before", "silent before"])
-async def test_record_on_by_a_mod_of_both_makes_an_heir(stage: Stage, on: bool) -> None:
+async def test_record_on_by_a_mod_of_both_makes_an_heir(world: World, on: bool) -> None:
     """Whoever invited the bot: these words let it in. The answer says what goes on, and for whom."""
-    await replaced(stage)
-    async with stage.store.write() as db:
+    await replaced(world)
+    async with world.store.write() as db:
         room = await rooms.room(db, NEW)
         assert room is not None
         await rooms.save_room(db, replace(room, recording_on=on, cover=BlobKey("cd" * 32)))
         old = await rooms.room(db, ROOM)
         assert old is not None
         await rooms.save_room(db, replace(old, cover=BlobKey("ab" * 32)))
-    answer = await stage.say(MOD, "!aircheck record on", room_id=NEW)
+    answer = await world.say(MOD, "!aircheck record on", room_id=NEW)
     assert answer is not None
     assert "continues the podcast" in answer
     assert "members of this room only" in answer
-    assert await line(stage) == (ROOM, NEW)
-    assert (await stage.room(NEW)).recording_on
-    assert not (await stage.room()).recording_on
-    assert (await stage.room(NEW)).cover == BlobKey("ab" * 32)
-    assert [job.payload["blobs"] for job in await stage.take(orders.Forget.kind)] == [["cd" * 32]]
+    assert await line(world) == (ROOM, NEW)
+    assert (await world.room(NEW)).recording_on
+    assert not (await world.room()).recording_on
+    assert (await world.room(NEW)).cover == BlobKey("ab" * 32)
+    assert [job.payload["blobs"] for job in await world.take(orders.Forget.kind)] == [["cd" * 32]]
 
 
 @pytest.mark.parametrize("who", [MEMBER, BANNED, ADMIN])
-async def test_nobody_else_lets_the_podcast_in(stage: Stage, who: UserId) -> None:
+async def test_nobody_else_lets_the_podcast_in(world: World, who: UserId) -> None:
     """Not a member, nor one who was a moderator of the old room, nor an administrator who is neither's moderator."""
-    await replaced(stage)
-    await stage.member(BANNED, room_id=NEW)
-    answer = await stage.say(who, "!aircheck record on", room_id=NEW)
+    await replaced(world)
+    await world.member(BANNED, room_id=NEW)
+    answer = await world.say(who, "!aircheck record on", room_id=NEW)
     assert "continues" not in (answer or "")
-    assert await line(stage) == (ROOM,)
+    assert await line(world) == (ROOM,)
 
 
-async def test_until_then_the_new_room_has_nothing_of_the_old_one(stage: Stage) -> None:
+async def test_until_then_the_new_room_has_nothing_of_the_old_one(world: World) -> None:
     """Neither its recordings in any command, nor its addresses."""
-    recording = await stage.recording()
-    await replaced(stage)
-    assert recording.code not in (await stage.say(MEMBER, "!aircheck list", room_id=NEW) or "")
-    assert recording.code in (await stage.say(MEMBER, "!aircheck list") or "")
-    await stage.say(MEMBER, "!aircheck feed", room_id=NEW)
-    assert await listeners(stage) == [None, listener(NEW, 1)]
+    recording = await world.recording()
+    await replaced(world)
+    assert recording.code not in (await world.say(MEMBER, "!aircheck list", room_id=NEW) or "")
+    assert recording.code in (await world.say(MEMBER, "!aircheck list") or "")
+    await world.say(MEMBER, "!aircheck feed", room_id=NEW)
+    assert await listeners(world) == [None, listener(NEW, 1)]
 
 
-async def test_commands_of_the_heir_are_about_the_whole_podcast(stage: Stage) -> None:
+async def test_commands_of_the_heir_are_about_the_whole_podcast(world: World) -> None:
     """`list`, `status` and whatever names a recording know those of both rooms, the newest first."""
-    old = await stage.recording()
-    await inherited(stage)
-    stage.clock.pass_by(60)
-    new = await stage.recording(room_id=NEW, number=0)
-    listed = await stage.say(MEMBER, "!aircheck list", room_id=NEW)
+    old = await world.recording()
+    await inherited(world)
+    world.clock.pass_by(60)
+    new = await world.recording(room_id=NEW, number=0)
+    listed = await world.say(MEMBER, "!aircheck list", room_id=NEW)
     assert listed is not None
     assert [one.split(" ")[0] for one in listed.splitlines()] == [new.code, old.code]
-    running = await stage.recording(state=RecordingState.LIVE, length_ms=None)
-    assert running.code in (await stage.say(MEMBER, "!aircheck status", room_id=NEW) or "")
-    await stage.say(MOD, "!aircheck publish public", room_id=NEW)
-    told = await stage.say(SPEAKER, f"!aircheck publish {old.code}", room_id=NEW)
-    assert f"{BASE}/r/{(await stage.room()).key}/{old.code}" in (told or "")
-    assert (await stage.look(old)).public
-    await stage.say(MOD, "!aircheck record off", room_id=NEW)
-    assert [job.subject for job in await stage.take(orders.End.kind)] == [str(running.id)]
+    running = await world.recording(state=RecordingState.LIVE, length_ms=None)
+    assert running.code in (await world.say(MEMBER, "!aircheck status", room_id=NEW) or "")
+    await world.say(MOD, "!aircheck publish public", room_id=NEW)
+    told = await world.say(SPEAKER, f"!aircheck publish {old.code}", room_id=NEW)
+    assert f"{BASE}/r/{(await world.room()).key}/{old.code}" in (told or "")
+    assert (await world.look(old)).public
+    await world.say(MOD, "!aircheck record off", room_id=NEW)
+    assert [job.subject for job in await world.take(orders.End.kind)] == [str(running.id)]
 
 
-async def test_the_old_room_takes_commands_no_more(stage: Stage) -> None:
+async def test_the_old_room_takes_commands_no_more(world: World) -> None:
     """Its moderators decide about nothing, its members learn nothing, but `help` helps."""
-    recording = await stage.recording()
-    await inherited(stage)
-    before = await stage.room()
+    recording = await world.recording()
+    await inherited(world)
+    before = await world.room()
     for words in ("record on", "publish public", "list", "status", "feed", f"unpublish {recording.code}"):
-        assert await stage.say(MOD, f"!aircheck {words}") == GOES_ON_ELSEWHERE
-    assert "!aircheck publish" in (await stage.say(MOD, "!aircheck help") or "")
-    assert await stage.room() == before
-    assert await stage.take(orders.Direct.kind) == ()
+        assert await world.say(MOD, f"!aircheck {words}") == GOES_ON_ELSEWHERE
+    assert "!aircheck publish" in (await world.say(MOD, "!aircheck help") or "")
+    assert await world.room() == before
+    assert await world.take(orders.Direct.kind) == ()
 
 
 @pytest.mark.parametrize("who", [MOD, ADMIN])
 @pytest.mark.parametrize("named", [None, "!other:hs"], ids=["gone", "another room"])
 async def test_record_on_ends_a_line_that_the_rooms_tombstone_does_not_name(
-    stage: Stage, who: UserId, named: str | None
+    world: World, who: UserId, named: str | None
 ) -> None:
     """The old room is recorded again under its own names, and the former heir goes on alone."""
-    recording = await stage.recording()
-    names = (await stage.room()).key, (await stage.room()).podcast_guid
-    await inherited(stage)
-    await entomb(stage, named)
-    assert await stage.say(who, "!aircheck record off") == GOES_ON_ELSEWHERE
-    assert "Recording is on" in (await stage.say(who, "!aircheck record on") or "")
-    assert await line(stage) == (ROOM,)
-    old, new = await stage.room(), await stage.room(NEW)
+    recording = await world.recording()
+    names = (await world.room()).key, (await world.room()).podcast_guid
+    await inherited(world)
+    await entomb(world, named)
+    assert await world.say(who, "!aircheck record off") == GOES_ON_ELSEWHERE
+    assert "Recording is on" in (await world.say(who, "!aircheck record on") or "")
+    assert await line(world) == (ROOM,)
+    old, new = await world.room(), await world.room(NEW)
     assert ((old.key, old.podcast_guid), old.recording_on, old.visibility) == (names, True, Visibility.PRIVATE)
     assert new.recording_on
-    assert recording.code in (await stage.say(MEMBER, "!aircheck list") or "")
-    assert recording.code not in (await stage.say(MEMBER, "!aircheck list", room_id=NEW) or "")
-    await stage.say(MEMBER, "!aircheck feed")
-    await stage.say(MEMBER, "!aircheck feed", room_id=NEW)
-    assert await listeners(stage) == [listener(ROOM, 1), listener(NEW, 1)]
+    assert recording.code in (await world.say(MEMBER, "!aircheck list") or "")
+    assert recording.code not in (await world.say(MEMBER, "!aircheck list", room_id=NEW) or "")
+    await world.say(MEMBER, "!aircheck feed")
+    await world.say(MEMBER, "!aircheck feed", room_id=NEW)
+    assert await listeners(world) == [listener(ROOM, 1), listener(NEW, 1)]
 
 
 @pytest.mark.parametrize("who", [MEMBER, SPEAKER])
-async def test_no_member_ends_a_line(stage: Stage, who: UserId) -> None:
+async def test_no_member_ends_a_line(world: World, who: UserId) -> None:
     """Only a moderator of the old room takes its podcast back."""
-    await inherited(stage)
-    await entomb(stage, None)
-    assert await stage.say(who, "!aircheck record on") == GOES_ON_ELSEWHERE
-    assert await line(stage) == (ROOM, NEW)
+    await inherited(world)
+    await entomb(world, None)
+    assert await world.say(who, "!aircheck record on") == GOES_ON_ELSEWHERE
+    assert await line(world) == (ROOM, NEW)
 
 
 @pytest.mark.parametrize(("heirs_own", "expected"), [("public", Visibility.PUBLIC), ("private", Visibility.PRIVATE)])
 async def test_a_podcast_that_is_taken_back_is_no_more_public_than_it_was(
-    stage: Stage, heirs_own: str, expected: Visibility
+    world: World, heirs_own: str, expected: Visibility
 ) -> None:
     """What its heir's moderators made private stays so; else what begins from now on is public, and nothing more."""
-    await stage.say(MOD, "!aircheck publish public")
-    await inherited(stage)
-    await stage.say(MOD, f"!aircheck publish {heirs_own}", room_id=NEW)
-    await entomb(stage, None)
-    await stage.say(MOD, "!aircheck record on")
-    assert (await stage.room()).visibility is expected
+    await world.say(MOD, "!aircheck publish public")
+    await inherited(world)
+    await world.say(MOD, f"!aircheck publish {heirs_own}", room_id=NEW)
+    await entomb(world, None)
+    await world.say(MOD, "!aircheck record on")
+    assert (await world.room()).visibility is expected
 
 
-async def test_record_on_before_the_tombstone_lets_the_podcast_in_too(stage: Stage) -> None:
+async def test_record_on_before_the_tombstone_lets_the_podcast_in_too(world: World) -> None:
     """The moderator's words are remembered: with the old room's word the line begins."""
-    await replaced(stage)
-    await entomb(stage, None)
-    assert "continues" not in (await stage.say(MOD, "!aircheck record on", room_id=NEW) or "")
-    await entomb(stage, NEW)
-    async with stage.store.write() as db:
-        await settle(db, ROOM, stage.clock(), publishes=lambda _: True, prefix="!aircheck")
-    assert await line(stage) == (ROOM, NEW)
-    assert (await stage.room(NEW)).recording_on
+    await replaced(world)
+    await entomb(world, None)
+    assert "continues" not in (await world.say(MOD, "!aircheck record on", room_id=NEW) or "")
+    await entomb(world, NEW)
+    async with world.store.write() as db:
+        await settle(db, ROOM, world.clock(), publishes=lambda _: True, prefix="!aircheck")
+    assert await line(world) == (ROOM, NEW)
+    assert (await world.room(NEW)).recording_on
 
 
-async def test_the_address_stays_what_it_was(stage: Stage) -> None:
+async def test_the_address_stays_what_it_was(world: World) -> None:
     """Asked in the heir, `feed` gives the address that was given in the old room; so does the direct chat, once."""
-    await stage.recording()
-    await stage.say(MEMBER, "!aircheck feed")
-    await stage.take(orders.Direct.kind)
-    await inherited(stage)
+    await world.recording()
+    await world.say(MEMBER, "!aircheck feed")
+    await world.take(orders.Direct.kind)
+    await inherited(world)
     chat = RoomId("!chat:hs")
-    await stage.open(room_id=chat, direct=True, recording_on=False)
+    await world.open(room_id=chat, direct=True, recording_on=False)
     coming = {NEW: replies.address_is_coming(renewed=False), chat: replies.addresses_are_coming(1)}
     for where, answer in coming.items():
-        assert await stage.say(MEMBER, "!aircheck feed", room_id=where) == answer
-        assert [job.payload["room_id"] for job in await stage.take(orders.Direct.kind)] == [ROOM]
-    assert await listeners(stage) == [listener(ROOM, 1), None]
+        assert await world.say(MEMBER, "!aircheck feed", room_id=where) == answer
+        assert [job.payload["room_id"] for job in await world.take(orders.Direct.kind)] == [ROOM]
+    assert await listeners(world) == [listener(ROOM, 1), None]
 
 
-async def test_renewing_ends_every_address_of_the_podcast(stage: Stage) -> None:
+async def test_renewing_ends_every_address_of_the_podcast(world: World) -> None:
     """Also the one that the new room had of its own before it was the heir."""
-    await stage.say(MEMBER, "!aircheck feed")
-    await replaced(stage)
-    await stage.say(MEMBER, "!aircheck feed", room_id=NEW)
-    await stage.say(MOD, "!aircheck record on", room_id=NEW)
-    assert await listeners(stage) == [listener(ROOM, 1), listener(NEW, 1)]
-    await stage.say(MEMBER, "!aircheck feed renew", room_id=NEW)
-    async with stage.store.write() as db:  # the new one was said
+    await world.say(MEMBER, "!aircheck feed")
+    await replaced(world)
+    await world.say(MEMBER, "!aircheck feed", room_id=NEW)
+    await world.say(MOD, "!aircheck record on", room_id=NEW)
+    assert await listeners(world) == [listener(ROOM, 1), listener(NEW, 1)]
+    await world.say(MEMBER, "!aircheck feed renew", room_id=NEW)
+    async with world.store.write() as db:  # the new one was said
         for room in (ROOM, NEW):
             await rooms.end_old_address(db, room, MEMBER)
-    assert await listeners(stage) == [listener(ROOM, 2), listener(NEW, 2)]
+    assert await listeners(world) == [listener(ROOM, 2), listener(NEW, 2)]
 
 
-async def test_a_public_podcast_is_told_of_under_its_old_address(stage: Stage) -> None:
+async def test_a_public_podcast_is_told_of_under_its_old_address(world: World) -> None:
     """`feed` in the heir names the key of the room that the podcast began in."""
-    await stage.say(MOD, "!aircheck publish public")
-    key = (await stage.room()).key
-    await replaced(stage)
-    answer = await stage.say(MOD, "!aircheck record on", room_id=NEW)
+    await world.say(MOD, "!aircheck publish public")
+    key = (await world.room()).key
+    await replaced(world)
+    answer = await world.say(MOD, "!aircheck record on", room_id=NEW)
     assert "it is public" in (answer or "")
-    assert (await stage.room(NEW)).visibility is Visibility.PUBLIC
-    assert f"{BASE}/r/{key}/feed.xml" in (await stage.say(MEMBER, "!aircheck feed", room_id=NEW) or "")
+    assert (await world.room(NEW)).visibility is Visibility.PUBLIC
+    assert f"{BASE}/r/{key}/feed.xml" in (await world.say(MEMBER, "!aircheck feed", room_id=NEW) or "")

@@ -14,96 +14,96 @@ from storage.records import (
     Timing,
     to_samples,
 )
-from tests.commands.stage import BASE, MEMBER, MOD, SPEAKER, Stage
+from tests.commands.world import BASE, MEMBER, MOD, SPEAKER, World
 
 
-async def status(stage: Stage) -> list[str]:
-    return (await stage.say(MEMBER, "!aircheck status") or "").split("\n")
+async def status(world: World) -> list[str]:
+    return (await world.say(MEMBER, "!aircheck status") or "").split("\n")
 
 
-async def test_a_quiet_room_says_so(stage: Stage) -> None:
+async def test_a_quiet_room_says_so(world: World) -> None:
     """Four lines: what is recorded, what is live, the last episode, problems."""
-    assert await status(stage) == [
+    assert await status(world) == [
         "Recording is on. The podcast is private: members get their address with `!aircheck feed`.",
         "Nothing is live.",
         "There is no episode yet.",
         "There are no problems that I know of.",
     ]
-    await stage.say(MOD, "!aircheck publish public")
-    await stage.say(MOD, "!aircheck record off")
-    assert (await status(stage))[0] == (
+    await world.say(MOD, "!aircheck publish public")
+    await world.say(MOD, "!aircheck record off")
+    assert (await status(world))[0] == (
         "Recording is off: a moderator can say `!aircheck record on`. "
-        f"The podcast is public: {BASE}/r/{(await stage.room()).key}/feed.xml"
+        f"The podcast is public: {BASE}/r/{(await world.room()).key}/feed.xml"
     )
 
 
-async def test_what_is_live_is_told_with_who_since_when_and_how_long(stage: Stage) -> None:
+async def test_what_is_live_is_told_with_who_since_when_and_how_long(world: World) -> None:
     """Each live broadcast has its line; a paused one says so."""
-    first = await stage.recording(state=RecordingState.LIVE, length_ms=None)
-    stage.clock.pass_by(600)
-    second = await stage.recording(state=RecordingState.LIVE, length_ms=None, paused=True, broadcaster_name=None)
-    stage.clock.pass_by(130)
-    assert (await status(stage))[1:3] == [
+    first = await world.recording(state=RecordingState.LIVE, length_ms=None)
+    world.clock.pass_by(600)
+    second = await world.recording(state=RecordingState.LIVE, length_ms=None, paused=True, broadcaster_name=None)
+    world.clock.pass_by(130)
+    assert (await status(world))[1:3] == [
         f"Live: Mira, since 20 November 2026, 14:05 (12 min 10 s). Code: {first.code}",
         f"Live: @speaker:hs, since 20 November 2026, 14:15 (2 min 10 s), paused. Code: {second.code}",
     ]
 
 
-async def test_the_last_episode_is_told_with_its_length(stage: Stage) -> None:
+async def test_the_last_episode_is_told_with_its_length(world: World) -> None:
     """The newest that ended; empty and deleted ones are none."""
-    await stage.recording(length_ms=9_000)
-    stage.clock.pass_by(60)
-    await stage.recording(length_ms=61_000)
-    stage.clock.pass_by(60)
-    await stage.recording(state=RecordingState.EMPTY, length_ms=None)
-    await stage.recording(state=RecordingState.DELETED, length_ms=None)
-    assert (await status(stage))[2] == "Last episode: Mira, 20 November 2026, 14:06 · 1 min 1 s · complete"
-    stage.clock.pass_by(60)
-    await stage.recording(state=RecordingState.FINISHING, length_ms=None)
-    assert (await status(stage))[2] == "Last episode: Mira, 20 November 2026, 14:08 · being finished"
+    await world.recording(length_ms=9_000)
+    world.clock.pass_by(60)
+    await world.recording(length_ms=61_000)
+    world.clock.pass_by(60)
+    await world.recording(state=RecordingState.EMPTY, length_ms=None)
+    await world.recording(state=RecordingState.DELETED, length_ms=None)
+    assert (await status(world))[2] == "Last episode: Mira, 20 November 2026, 14:06 · 1 min 1 s · complete"
+    world.clock.pass_by(60)
+    await world.recording(state=RecordingState.FINISHING, length_ms=None)
+    assert (await status(world))[2] == "Last episode: Mira, 20 November 2026, 14:08 · being finished"
 
 
-async def test_silence_that_stands_for_sound_is_told(stage: Stage) -> None:
+async def test_silence_that_stands_for_sound_is_told(world: World) -> None:
     """What a damaged chunk in the middle leaves missing, in its announced length."""
-    recording = await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
+    recording = await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
     facts = ChunkFacts(Container.WAV, Timing.EXACT, to_samples(5000), 48_000, 1)
     for sequence in (1, 3):
-        await stage.chunk(recording, ChunkState.STORED, sequence=sequence, blob=BlobKey("ab"), bytes=9, facts=facts)
-    await stage.chunk(recording, ChunkState.DAMAGED, sequence=2, announced_ms=DurationMs(5600))
-    told = await status(stage)
+        await world.chunk(recording, ChunkState.STORED, sequence=sequence, blob=BlobKey("ab"), bytes=9, facts=facts)
+    await world.chunk(recording, ChunkState.DAMAGED, sequence=2, announced_ms=DurationMs(5600))
+    told = await status(world)
     assert told[2].endswith("· 1 min 1 s · incomplete, 6 s missing at 0:05")
     assert told[3:] == [f"1 chunk of {recording.code} came damaged."]
 
 
-async def test_what_is_missing_is_not_no_problem(stage: Stage) -> None:
+async def test_what_is_missing_is_not_no_problem(world: World) -> None:
     """Where the last episode is incomplete, nobody is told in the next line that there are no problems."""
-    await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.ABANDONED)
-    told = await status(stage)
+    await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.ABANDONED)
+    told = await status(world)
     assert told[-1].endswith("· incomplete, its end never came")
 
 
-async def test_an_end_that_is_missing_is_told(stage: Stage) -> None:
+async def test_an_end_that_is_missing_is_told(world: World) -> None:
     """Nobody knows how long it was, so no length is invented; why it is missing is said where it is known."""
-    recording = await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
-    await stage.chunk(recording, ChunkState.DAMAGED, sequence=1, announced_ms=DurationMs(5600))
-    assert (await status(stage))[2].endswith("· 1 min 1 s · incomplete, its end is missing")
-    stage.clock.pass_by(1)
-    await stage.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.ABANDONED)
-    assert (await status(stage))[2].endswith("· incomplete, its end never came")
+    recording = await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
+    await world.chunk(recording, ChunkState.DAMAGED, sequence=1, announced_ms=DurationMs(5600))
+    assert (await status(world))[2].endswith("· 1 min 1 s · incomplete, its end is missing")
+    world.clock.pass_by(1)
+    await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.ABANDONED)
+    assert (await status(world))[2].endswith("· incomplete, its end never came")
 
 
-async def test_problems_are_plain_sentences(stage: Stage) -> None:
+async def test_problems_are_plain_sentences(world: World) -> None:
     """Keys, media, damage and refusals of the newest recordings; a first download is no problem."""
-    recording = await stage.recording(state=RecordingState.LIVE, length_ms=None)
-    await stage.chunk(recording, ChunkState.WAITING_FOR_MEDIA)
-    assert (await status(stage))[-1] == "There are no problems that I know of."
-    await stage.chunk(recording, ChunkState.WAITING_FOR_MEDIA, reason="not_found")
+    recording = await world.recording(state=RecordingState.LIVE, length_ms=None)
+    await world.chunk(recording, ChunkState.WAITING_FOR_MEDIA)
+    assert (await status(world))[-1] == "There are no problems that I know of."
+    await world.chunk(recording, ChunkState.WAITING_FOR_MEDIA, reason="not_found")
     for _ in range(3):
-        await stage.chunk(recording, ChunkState.WAITING_FOR_KEY)
-    await stage.chunk(recording, ChunkState.DAMAGED, reason="hash_mismatch")
-    await stage.chunk(recording, ChunkState.REFUSED, reason="too_large")
+        await world.chunk(recording, ChunkState.WAITING_FOR_KEY)
+    await world.chunk(recording, ChunkState.DAMAGED, reason="hash_mismatch")
+    await world.chunk(recording, ChunkState.REFUSED, reason="too_large")
     code = recording.code
-    assert (await status(stage))[3:] == [
+    assert (await status(world))[3:] == [
         f"3 chunks of {code} can't be read yet: the speaker's key has not come.",
         f"1 chunk of {code} can't be had from the homeserver so far: it is asked again and again.",
         f"1 chunk of {code} came damaged.",
@@ -111,84 +111,84 @@ async def test_problems_are_plain_sentences(stage: Stage) -> None:
     ]
 
 
-async def test_a_chunk_with_less_sound_than_announced_is_a_problem(stage: Stage) -> None:
+async def test_a_chunk_with_less_sound_than_announced_is_a_problem(world: World) -> None:
     """Also of a recording that is complete: all that was sent is there, and it was less than its events said."""
-    recording = await stage.recording()
+    recording = await world.recording()
     facts = ChunkFacts(Container.MP4_AAC, Timing.EXACT, to_samples(118_000), 48_000, 1)
     for sequence, announced in enumerate((118_000, 118_500, 120_000), start=1):
-        await stage.chunk(recording, ChunkState.STORED, facts=facts, announced_ms=announced, sequence=sequence)
+        await world.chunk(recording, ChunkState.STORED, facts=facts, announced_ms=announced, sequence=sequence)
     said = f"1 chunk of {recording.code} holds 2.0 s less sound than its event announced."
-    assert (await status(stage))[-1] == said
+    assert (await status(world))[-1] == said
 
 
-async def test_a_withheld_key_says_what_the_speaker_can_do(stage: Stage) -> None:
+async def test_a_withheld_key_says_what_the_speaker_can_do(world: World) -> None:
     """Each code in plain words, unknown ones too, beside chunks that only wait."""
-    recording = await stage.recording(state=RecordingState.LIVE, length_ms=None)
+    recording = await world.recording(state=RecordingState.LIVE, length_ms=None)
     for code in ("m.unverified", "m.unverified", "m.blacklisted", "org.example.mood"):
-        await stage.chunk(recording, ChunkState.WAITING_FOR_KEY, reason=f"withheld:{code}")
-    await stage.chunk(recording, ChunkState.WAITING_FOR_KEY)
-    said = (await status(stage))[3:]
+        await world.chunk(recording, ChunkState.WAITING_FOR_KEY, reason=f"withheld:{code}")
+    await world.chunk(recording, ChunkState.WAITING_FOR_KEY)
+    said = (await status(world))[3:]
     assert [line.split(" of ")[0] for line in said] == ["2 chunks", "1 chunk", "1 chunk", "1 chunk"]
     for line, words in zip(said, ("verify this bot", "unblock it", "does not give", "has not come"), strict=True):
         assert words in line
 
 
-async def test_voice_messages_that_may_be_lost_chunks_are_named_with_their_times(stage: Stage) -> None:
+async def test_voice_messages_that_may_be_lost_chunks_are_named_with_their_times(world: World) -> None:
     """In the feeds' time zone, kept between the start and now, at most five; what is not looked into yet is none."""
-    stage.feeds = FeedsSettings(timezone="Europe/Berlin")
-    recording = await stage.recording(state=RecordingState.LIVE, length_ms=None)
-    begun = stage.clock()
-    stage.clock.pass_by(3600)
-    await stage.chunk(recording, ChunkState.CANDIDATE)
-    assert (await status(stage))[-1] == "There are no problems that I know of."
-    await stage.chunk(recording, ChunkState.CANDIDATE, reason="not_found")
+    world.feeds = FeedsSettings(timezone="Europe/Berlin")
+    recording = await world.recording(state=RecordingState.LIVE, length_ms=None)
+    begun = world.clock()
+    world.clock.pass_by(3600)
+    await world.chunk(recording, ChunkState.CANDIDATE)
+    assert (await status(world))[-1] == "There are no problems that I know of."
+    await world.chunk(recording, ChunkState.CANDIDATE, reason="not_found")
     begins = f"{recording.code}: 1 voice message of its speaker may be a missing part of it"
-    assert (await status(stage))[-1] == f"{begins}; I can't be certain, so it is not in it."
+    assert (await status(world))[-1] == f"{begins}; I can't be certain, so it is not in it."
     facts = ChunkFacts(Container.MP4_AAC, Timing.ESTIMATED, to_samples(5000), 48_000, 1)
     for minutes in (2, 4, -90, 900):
         sent = begun + timedelta(minutes=minutes)
-        await stage.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=sent)
-    assert (await status(stage))[-1] == (
+        await world.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=sent)
+    assert (await status(world))[-1] == (
         f"{recording.code}: 5 voice messages of its speaker may be missing parts of it "
         "(sent 15:07, 15:09, 15:05, 16:05); I can't be certain, so they are not in it."
     )
     for _ in range(2):
-        await stage.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=begun)
-    assert "16:05, 15:05, …);" in (await status(stage))[-1]
+        await world.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=begun)
+    assert "16:05, 15:05, …);" in (await status(world))[-1]
 
 
-async def test_problems_of_long_ago_are_not_told(stage: Stage) -> None:
+async def test_problems_of_long_ago_are_not_told(world: World) -> None:
     """Five newer recordings, and it is history."""
-    recording = await stage.recording(state=RecordingState.INCOMPLETE)
-    await stage.chunk(recording, ChunkState.DAMAGED)
+    recording = await world.recording(state=RecordingState.INCOMPLETE)
+    await world.chunk(recording, ChunkState.DAMAGED)
     for _ in range(4):
-        stage.clock.pass_by(60)
-        await stage.recording()
-    assert (await status(stage))[-1] == f"1 chunk of {recording.code} came damaged."
-    stage.clock.pass_by(60)
-    await stage.recording()
-    assert (await status(stage))[-1] == "There are no problems that I know of."
+        world.clock.pass_by(60)
+        await world.recording()
+    assert (await status(world))[-1] == f"1 chunk of {recording.code} came damaged."
+    world.clock.pass_by(60)
+    await world.recording()
+    assert (await status(world))[-1] == "There are no problems that I know of."
 
 
-async def test_list_shows_the_newest_first(stage: Stage) -> None:
+async def test_list_shows_the_newest_first(world: World) -> None:
     """Five unless asked for more; code, title, length, what became of it."""
-    assert await stage.say(MEMBER, "!aircheck list") == "There is no recording in this room yet."
+    assert await world.say(MEMBER, "!aircheck list") == "There is no recording in this room yet."
     made = []
     for minute in range(7):
-        made.append(await stage.recording(length_ms=minute * 60_000, title=f"Talk {minute}"))
-        stage.clock.pass_by(60)
-    await stage.recording(state=RecordingState.DELETED)
-    lines = (await stage.say(MEMBER, "!aircheck list") or "").split("\n")
+        made.append(await world.recording(length_ms=minute * 60_000, title=f"Talk {minute}"))
+        world.clock.pass_by(60)
+    await world.recording(state=RecordingState.DELETED)
+    lines = (await world.say(MEMBER, "!aircheck list") or "").split("\n")
     assert lines == [f"{made[n].code} · Talk {n} · {n} min · complete" for n in (6, 5, 4, 3, 2)]
-    assert len((await stage.say(MEMBER, "!aircheck list 50") or "").split("\n")) == 7
-    assert len((await stage.say(MEMBER, "!aircheck list 1") or "").split("\n")) == 1
+    assert len((await world.say(MEMBER, "!aircheck list 50") or "").split("\n")) == 7
+    assert len((await world.say(MEMBER, "!aircheck list 1") or "").split("\n")) == 1
 
 
-async def test_list_marks_what_is_public_while_the_room_is(stage: Stage) -> None:
+async def test_list_marks_what_is_public_while_the_room_is(world: World) -> None:
     """In a private room nothing is."""
-    live = await stage.recording(state=RecordingState.LIVE, length_ms=None, title="Now")
-    await stage.say(MOD, "!aircheck publish public")
-    await stage.say(SPEAKER, "!aircheck publish last")
-    assert await stage.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live · public"
-    await stage.say(MOD, "!aircheck publish private")
-    assert await stage.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live"
+    live = await world.recording(state=RecordingState.LIVE, length_ms=None, title="Now")
+    await world.say(MOD, "!aircheck publish public")
+    await world.say(SPEAKER, "!aircheck publish last")
+    assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live · public"
+    await world.say(MOD, "!aircheck publish private")
+    assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live"

@@ -2,62 +2,62 @@
 
 from bot import orders
 from storage.records import RecordingState, RoomId
-from tests.commands.stage import MEMBER, MOD, Stage
+from tests.commands.world import MEMBER, MOD, World
 
 
-async def test_off_ends_what_is_live_and_says_who_did_it(stage: Stage) -> None:
+async def test_off_ends_what_is_live_and_says_who_did_it(world: World) -> None:
     """A job for each live recording of this room; one that is finishing has its own end already."""
-    live = [await stage.recording(state=RecordingState.LIVE, length_ms=None) for _ in range(2)]
-    await stage.recording(state=RecordingState.FINISHING, length_ms=None)
-    await stage.recording(state=RecordingState.LIVE, room_id=RoomId("!other:hs"))
-    await stage.member(MOD, name="Mo")
-    answer = await stage.say(MOD, "!aircheck record off")
+    live = [await world.recording(state=RecordingState.LIVE, length_ms=None) for _ in range(2)]
+    await world.recording(state=RecordingState.FINISHING, length_ms=None)
+    await world.recording(state=RecordingState.LIVE, room_id=RoomId("!other:hs"))
+    await world.member(MOD, name="Mo")
+    answer = await world.say(MOD, "!aircheck record off")
     assert answer == (
         "Recording is off: Mo switched it off. The 2 broadcasts that are running are closed here. "
         "What was recorded before stays."
     )
-    assert not (await stage.room()).recording_on
-    ends = await stage.take(orders.End.kind)
+    assert not (await world.room()).recording_on
+    ends = await world.take(orders.End.kind)
     assert {(job.subject, job.payload["by"]) for job in ends} == {(str(one.id), "switched_off") for one in live}
 
 
-async def test_on_is_on_again(stage: Stage) -> None:
+async def test_on_is_on_again(world: World) -> None:
     """Off and on; who has no display name is named by their id."""
-    await stage.say(MOD, "!aircheck record OFF")
-    answer = await stage.say(MOD, "!aircheck record On")
+    await world.say(MOD, "!aircheck record OFF")
+    answer = await world.say(MOD, "!aircheck record On")
     assert answer is not None
     assert "@mod:hs switched it on" in answer
-    assert (await stage.room()).recording_on
+    assert (await world.room()).recording_on
 
 
-async def test_what_is_so_already_is_said(stage: Stage) -> None:
+async def test_what_is_so_already_is_said(world: World) -> None:
     """The same again changes nothing."""
-    before = await stage.room()
-    stage.clock.pass_by(60)
-    assert await stage.say(MOD, "!aircheck record on") == "Recording is on already."
-    assert await stage.room() == before
-    await stage.say(MOD, "!aircheck record off")
-    assert await stage.say(MOD, "!aircheck record off") == "Recording is off already."
+    before = await world.room()
+    world.clock.pass_by(60)
+    assert await world.say(MOD, "!aircheck record on") == "Recording is on already."
+    assert await world.room() == before
+    await world.say(MOD, "!aircheck record off")
+    assert await world.say(MOD, "!aircheck record off") == "Recording is off already."
 
 
-async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_switch(stage: Stage) -> None:
+async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_switch(world: World) -> None:
     """Recording is never off with a broadcast that goes on unasked."""
-    await stage.recording(state=RecordingState.LIVE, length_ms=None)
-    job = stage.command(MOD, "!aircheck record off")
-    await stage.handle(job)
-    await stage.handle(job)
-    assert len(await stage.take(orders.End.kind)) == 1
+    await world.recording(state=RecordingState.LIVE, length_ms=None)
+    job = world.command(MOD, "!aircheck record off")
+    await world.handle(job)
+    await world.handle(job)
+    assert len(await world.take(orders.End.kind)) == 1
 
 
-async def test_record_on_ends_the_waiting_for_the_notice(stage: Stage) -> None:
+async def test_record_on_ends_the_waiting_for_the_notice(world: World) -> None:
     """Where the bot could not say yet what it records a moderator's word does; it counts from its place on."""
-    await stage.tell(None)
-    assert "Recording waits" in (await stage.say(MOD, "!aircheck status") or "")
-    await stage.say(MEMBER, "!aircheck record on")
-    assert (await stage.room()).waits
-    answer = await stage.say(MOD, "!aircheck record on", position=70)
+    await world.tell(None)
+    assert "Recording waits" in (await world.say(MOD, "!aircheck status") or "")
+    await world.say(MEMBER, "!aircheck record on")
+    assert (await world.room()).waits
+    answer = await world.say(MOD, "!aircheck record on", position=70)
     assert "Recording is on" in (answer or "")
-    assert (await stage.room()).told_at == 70
-    assert "Recording is on." in (await stage.say(MOD, "!aircheck status") or "")
-    await stage.say(MOD, "!aircheck record on", position=80)
-    assert (await stage.room()).told_at == 70
+    assert (await world.room()).told_at == 70
+    assert "Recording is on." in (await world.say(MOD, "!aircheck status") or "")
+    await world.say(MOD, "!aircheck record on", position=80)
+    assert (await world.room()).told_at == 70

@@ -11,7 +11,7 @@ from bot.demo.received import Received
 from bot.demo.slicing import speech
 from storage.records import Json
 from tests.demo.test_slicing import joined, pages
-from tests.lab import DATA, Cast, decode
+from tests.lab import DATA, People, decode
 
 # What says something of the dialect and not of the moment: compared as it is, the rest by its kind.
 WORDS = {"state", "msgtype", "body", "rel_type", "mimetype", "name", "v", "alg", "kty", "ext", "key_ops", "algorithm"}
@@ -36,7 +36,7 @@ def described(event: Json, decrypted: Json | None) -> tuple[object, object, obje
     return event["type"], shape(dict(event["content"])), shape(inside) if inside else None
 
 
-async def stage(person: Cast, *, encrypted: bool) -> tuple[Broadcaster, Person]:
+async def world(person: People, *, encrypted: bool) -> tuple[Broadcaster, Person]:
     """A broadcaster, and a listener in the same room."""
     alice, bob = await person("alice"), await person("bob")
     room = await alice.create_room("studio", encrypted=encrypted, invite=[bob.user_id])
@@ -73,9 +73,9 @@ def media_of(content: Json) -> Uploaded:
 
 
 @pytest.mark.parametrize("folder", ["plain", "encrypted"])
-async def test_a_broadcast_looks_like_a_real_one(person: Cast, folder: str) -> None:
+async def test_a_broadcast_looks_like_a_real_one(person: People, folder: str) -> None:
     """Events, their order and every key of them are those that a real Element Web sent."""
-    broadcaster, bob = await stage(person, encrypted=folder == "encrypted")
+    broadcaster, bob = await world(person, encrypted=folder == "encrypted")
     await broadcast_like_the_capture(broadcaster)
     seen = []
     for event in await heard(bob, broadcaster):
@@ -89,9 +89,9 @@ async def test_a_broadcast_looks_like_a_real_one(person: Cast, folder: str) -> N
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-async def test_chunks_join_to_the_truth(person: Cast, encrypted: bool) -> None:
+async def test_chunks_join_to_the_truth(person: People, encrypted: bool) -> None:
     """What a listener downloads joins, run by run, to the broadcaster's own whole files and to its exact length."""
-    broadcaster, bob = await stage(person, encrypted=encrypted)
+    broadcaster, bob = await world(person, encrypted=encrypted)
     await broadcast_like_the_capture(broadcaster)
     chunks = [event.content for event in await heard(bob, broadcaster) if event.type == "m.room.message"]
     media = [await bob.download(media_of(content)) for content in chunks]
@@ -104,9 +104,9 @@ async def test_chunks_join_to_the_truth(person: Cast, encrypted: bool) -> None:
     assert sum(len(decode(data)) for data in whole) == broadcaster.samples == (647 + 455) * 960 - 2 * 3840
 
 
-async def test_each_run_has_a_serial_of_its_own(person: Cast) -> None:
+async def test_each_run_has_a_serial_of_its_own(person: People) -> None:
     """After a pause pages and granules begin anew under another serial, and the numbers of chunks go on."""
-    broadcaster, _ = await stage(person, encrypted=False)
+    broadcaster, _ = await world(person, encrypted=False)
     await broadcast_like_the_capture(broadcaster)
     first, second = (pages(data) for data in broadcaster.truth_ogg())
     assert first[0].serial != second[0].serial
@@ -114,9 +114,9 @@ async def test_each_run_has_a_serial_of_its_own(person: Cast) -> None:
     assert list(broadcaster.chunks.values()) == [1, 2, 3, 4, 5]
 
 
-async def test_wrong_ways(person: Cast) -> None:
+async def test_wrong_ways(person: People) -> None:
     """Chunks can be sent late, twice, in another order, with any number, by a stranger, and as plain messages."""
-    broadcaster, bob = await stage(person, encrypted=True)
+    broadcaster, bob = await world(person, encrypted=True)
     await broadcaster.start()
     one, two, *_ = broadcaster.cut(speech(1))
     media = await broadcaster.upload(one)
@@ -137,9 +137,9 @@ async def test_wrong_ways(person: Cast) -> None:
     assert set(stopped.content) == {"state", "m.relates_to"}
 
 
-async def test_a_lost_end(person: Cast) -> None:
+async def test_a_lost_end(person: People) -> None:
     """A run that is not ended has no end mark, and what was not sent of it is not in the truth."""
-    broadcaster, _ = await stage(person, encrypted=False)
+    broadcaster, _ = await world(person, encrypted=False)
     await broadcaster.start()
     await broadcaster.speak(speech(1)[:300])
     broadcaster.begin_run()
@@ -150,9 +150,9 @@ async def test_a_lost_end(person: Cast) -> None:
     assert broadcaster.samples == (280 + 90) * 960 - 2 * 3840
 
 
-async def test_speaking_at_the_pace_of_sound(person: Cast) -> None:
+async def test_speaking_at_the_pace_of_sound(person: People) -> None:
     """With a `wait` each chunk is preceded by as many seconds as it holds."""
-    broadcaster, _ = await stage(person, encrypted=False)
+    broadcaster, _ = await world(person, encrypted=False)
     waited: list[float] = []
 
     async def wait(seconds: float) -> None:

@@ -10,7 +10,7 @@ from bot.demo.people import Person, Uploaded
 from bot.demo.received import Received
 from bot.demo.synapse import Homeserver, free_port
 from bot.errors import StartError
-from tests.lab import Cast
+from tests.lab import People
 
 
 def is_event(event_id: str, *, sealed: bool = False) -> Callable[[Received], bool]:
@@ -26,7 +26,7 @@ async def meet(alice: Person, others: Sequence[Person], *, encrypted: bool) -> s
     return room
 
 
-async def test_people_speak_in_an_encrypted_room(person: Cast) -> None:
+async def test_people_speak_in_an_encrypted_room(person: People) -> None:
     """What one says in an encrypted room the other reads, and the homeserver has it encrypted."""
     alice, bob = await person("alice"), await person("bob")
     room = await meet(alice, [bob], encrypted=True)
@@ -38,7 +38,7 @@ async def test_people_speak_in_an_encrypted_room(person: Cast) -> None:
     assert (await alice.wait_for(lambda event: event.event_id == answer)).body == "hi"
 
 
-async def test_each_event_is_waited_for_once(person: Cast) -> None:
+async def test_each_event_is_waited_for_once(person: People) -> None:
     """Two waits for the same thing return two events, also when both came before."""
     alice = await person("alice")
     room = await alice.create_room()
@@ -49,7 +49,7 @@ async def test_each_event_is_waited_for_once(person: Cast) -> None:
         await alice.wait_for(lambda event: event.body == "once", timeout=0.1)
 
 
-async def test_a_newcomer_reads_what_is_said_from_then_on(person: Cast) -> None:
+async def test_a_newcomer_reads_what_is_said_from_then_on(person: People) -> None:
     """Somebody who joins an encrypted room gets the key of the next message and not of those before."""
     alice, bob, carol = await person("alice"), await person("bob"), await person("carol")
     room = await meet(alice, [bob], encrypted=True)
@@ -63,7 +63,7 @@ async def test_a_newcomer_reads_what_is_said_from_then_on(person: Cast) -> None:
     assert not [event for event in carol.received if event.event_id == before and not event.sealed]
 
 
-async def test_a_second_device_reads_too(person: Cast) -> None:
+async def test_a_second_device_reads_too(person: People) -> None:
     """A device that logs in later gets the keys of what its own account's other device says."""
     alice = await person("alice")
     room = await alice.create_room(encrypted=True)
@@ -74,7 +74,7 @@ async def test_a_second_device_reads_too(person: Cast) -> None:
     assert phone.device_id != alice.device_id
 
 
-async def test_a_late_key_opens_what_was_sealed(person: Cast) -> None:
+async def test_a_late_key_opens_what_was_sealed(person: People) -> None:
     """An event whose key is held back can't be read, others in the room read it, and the key opens it later."""
     alice, bob, carol = await person("alice"), await person("bob"), await person("carol")
     room = await meet(alice, [bob, carol], encrypted=True)
@@ -88,7 +88,7 @@ async def test_a_late_key_opens_what_was_sealed(person: Cast) -> None:
     assert [(await bob.wait_for(is_event(event_id))).body for event_id in sealed] == ["one", "two"]
 
 
-async def test_room_commands(person: Cast) -> None:
+async def test_room_commands(person: People) -> None:
     """Reactions, redactions, power levels, profile, kick and ban arrive at the others."""
     alice, bob = await person("alice"), await person("bob")
     room = await meet(alice, [bob], encrypted=False)
@@ -110,7 +110,7 @@ async def test_room_commands(person: Cast) -> None:
     await alice.wait_until(lambda: alice.membership(room, bob.user_id) == "ban" or None)
 
 
-async def test_a_direct_chat(person: Cast) -> None:
+async def test_a_direct_chat(person: People) -> None:
     """An invite to a direct chat is heard as such, and can be taken."""
     alice, bob = await person("alice"), await person("bob")
     room = await alice.create_room(encrypted=True, invite=[bob.user_id], direct=True)
@@ -121,7 +121,7 @@ async def test_a_direct_chat(person: Cast) -> None:
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-async def test_media(person: Cast, encrypted: bool) -> None:
+async def test_media(person: People, encrypted: bool) -> None:
     """Uploaded media come back as they were, lying encrypted on the homeserver where that was asked for."""
     alice = await person("alice")
     media = await alice.upload(b"sound" * 1000, "audio/ogg", encrypted=encrypted)
@@ -129,7 +129,7 @@ async def test_media(person: Cast, encrypted: bool) -> None:
     assert (await alice.download(Uploaded(media.mxc)) == b"sound" * 1000) is not encrypted
 
 
-async def test_exported_keys_are_those_of_the_room(person: Cast, tmp_path: Path) -> None:
+async def test_exported_keys_are_those_of_the_room(person: People, tmp_path: Path) -> None:
     """A person's exported keys are written as clients write them."""
     alice = await person("alice")
     await alice.say(await alice.create_room(encrypted=True), "for the file")
@@ -137,7 +137,7 @@ async def test_exported_keys_are_those_of_the_room(person: Cast, tmp_path: Path)
     assert (tmp_path / "keys.txt").read_text().startswith("-----BEGIN MEGOLM SESSION DATA-----")
 
 
-async def test_a_restart_keeps_data_and_sessions(person: Cast, homeserver: Homeserver) -> None:
+async def test_a_restart_keeps_data_and_sessions(person: People, homeserver: Homeserver) -> None:
     """After a restart or a crash of the homeserver, rooms and devices are there under the same address."""
     alice, bob = await person("alice"), await person("bob")
     room = await meet(alice, [bob], encrypted=True)

@@ -18,7 +18,7 @@ from bot.recording.model import (
     VoiceMessage,
 )
 from storage.records import EventId, HeardEvent, RoomId
-from tests.recording.stage import DATA, captured
+from tests.recording.world import DATA, captured
 
 ALICE = "@alice:hs"
 EXAMPLES = json.loads((DATA / "examples.json").read_text())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bot.dialects import READERS, read
 from bot.recording.model import BroadcastStarted, ChunkSealed, ChunkSent, Redacted, Rejected
 from storage.records import EventId, HeardEvent, RoomId, SessionId
-from tests.recording.stage import DATA
+from tests.recording.world import DATA
 
 EXAMPLES = json.loads((DATA / "examples.json").read_text())
 TO_START = {"rel_type": "m.reference", "event_id": "$start"}

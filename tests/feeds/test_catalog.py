@@ -21,7 +21,7 @@ from storage.records import (
     to_samples,
 )
 from tests.feeds.samples import BASE, channel
-from tests.recording.stage import NOON, recording
+from tests.recording.world import NOON, recording
 
 TWO_MINUTES = Loss(to_samples(120_000), 1, ((to_samples(845_000), to_samples(120_000)),))
 

@@ -11,15 +11,15 @@ from bot import orders
 from storage import archive, journal
 from storage.database import Connection
 from storage.records import Chunk, EventId, HeardEvent, Recording, RecordingId
-from tests.world import ALICE, START, Shell, batch, chunk, heard, info, sealed, shell
+from tests.world import ALICE, START, World, batch, chunk, heard, info, sealed, world_of
 
 MANY = 2_000
 Chunks = Callable[[str, int], HeardEvent]
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
-    async with shell(tmp_path / "data") as made:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with world_of(tmp_path / "data") as made:
         await made.join()
         yield made
 
@@ -43,11 +43,11 @@ def malformed(event_id: str, number: int) -> HeardEvent:
 
 @pytest.mark.parametrize("kind", [clear, unreadable])
 async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
-    stage: Shell, kind: Chunks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, kind: Chunks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No row, no job, one line in the log; the recording is looked up once, and its chunks never; the speaker's own
     chunk in the midst of it is taken."""
-    await stage.hear(info(START, "started"), chunk("$1", 1))
+    await world.hear(info(START, "started"), chunk("$1", 1))
     caplog.set_level(logging.INFO, "bot")
     caplog.clear()
     looks, read = [], archive.recording_by_event
@@ -57,70 +57,70 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
         return await read(db, event_id)
 
     flood = [of_mallory(kind(f"$f{number}", number + 1)) for number in range(MANY)]
-    async with stage.store.read() as db:
+    async with world.store.read() as db:
         before = await journal.position(db)
     with monkeypatch.context() as patched:
         patched.setattr(archive, "recording_by_event", counted)
-        await stage.intake.take(batch(*flood[: MANY // 2], chunk("$2", 2), *flood[MANY // 2 :]))
+        await world.intake.take(batch(*flood[: MANY // 2], chunk("$2", 2), *flood[MANY // 2 :]))
     assert looks == [START]
     assert len([line for line in caplog.messages if "left out" in line]) == 1
     assert len(caplog.messages) == 1
-    async with stage.store.read() as db:
+    async with world.store.read() as db:
         assert await journal.position(db) == before + 1
-    await stage.settle()
-    assert len(await stage.waiting(orders.Fetch.kind)) == 2
+    await world.settle()
+    assert len(await world.waiting(orders.Fetch.kind)) == 2
 
 
-async def test_what_is_not_valid_is_named_and_not_written_down(stage: Shell, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_not_valid_is_named_and_not_written_down(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """One line each, with the rule that it breaks, and no work for the recorder."""
     caplog.set_level(logging.INFO, "bot")
-    await stage.hear(info(START, "started"))
-    await stage.intake.take(batch(malformed("$1", 1), of_mallory(malformed("$2", 2))))
+    await world.hear(info(START, "started"))
+    await world.intake.take(batch(malformed("$1", 1), of_mallory(malformed("$2", 2))))
     assert len([line for line in caplog.messages if "rule=url" in line]) == 2
-    async with stage.store.read() as db:
+    async with world.store.read() as db:
         assert await journal.unhandled(db, 10) == ()
 
 
-async def test_a_strangers_chunk_loads_none_of_the_recordings(stage: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_strangers_chunk_loads_none_of_the_recordings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it stands in the journal already, and of somebody else's info event."""
-    await stage.hear(info(START, "started"), chunk("$1", 1))
+    await world.hear(info(START, "started"), chunk("$1", 1))
     foreign = of_mallory(chunk("$f", 2))
     paused = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key="@m:hs")
     paused = replace(paused, event={**paused.event, "sender": "@m:hs"})
-    async with stage.store.write() as db:
+    async with world.store.write() as db:
         for event in (foreign, paused):
-            await journal.add(db, event, stage.clock())
+            await journal.add(db, event, world.clock())
 
     async def loaded(_: Connection, __: RecordingId) -> tuple[Chunk, ...]:
         raise AssertionError("the chunks were loaded")
 
     with monkeypatch.context() as patched:
         patched.setattr(archive, "chunks", loaded)
-        await stage.settle()
-    async with stage.store.write() as db:
+        await world.settle()
+    async with world.store.write() as db:
         assert await journal.try_again(db) == 0
-    assert not (await stage.recording()).paused
+    assert not (await world.recording()).paused
 
 
 @pytest.mark.parametrize("kind", [clear, unreadable])
-async def test_a_chunk_beside_its_start_is_the_speakers_only(stage: Shell, kind: Chunks) -> None:
+async def test_a_chunk_beside_its_start_is_the_speakers_only(world: World, kind: Chunks) -> None:
     """The started event is written down and not dealt with yet: whose it is counts already."""
-    await stage.intake.take(batch(info(START, "started"), of_mallory(kind("$f", 1)), kind("$1", 1)))
-    async with stage.store.read() as db:
+    await world.intake.take(batch(info(START, "started"), of_mallory(kind("$f", 1)), kind("$1", 1)))
+    async with world.store.read() as db:
         assert [one.event_id for one in await journal.unhandled(db, 10)] == [START, "$1"]
 
 
 async def test_a_chunk_of_a_broadcast_that_is_deleted_or_nobodys_is_left_out(
-    stage: Shell, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says which of the two."""
     caplog.set_level(logging.INFO, "bot")
-    await stage.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
+    await world.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
     nobodys = {"rel_type": "m.reference", "event_id": "$unknown"}
     other = chunk("$2", 1)
     other = replace(other, event={**other.event, "content": {**other.event["content"], "m.relates_to": nobodys}})
-    await stage.intake.take(batch(chunk("$1", 1), other))
+    await world.intake.take(batch(chunk("$1", 1), other))
     assert [line.split()[2] for line in caplog.messages if "left out" in line] == ["rule=deleted", "rule=not_followed"]
-    async with stage.store.read() as db:
+    async with world.store.read() as db:
         assert await journal.unhandled(db, 10) == ()
-    assert (await stage.recording()).broadcaster == ALICE
+    assert (await world.recording()).broadcaster == ALICE

@@ -15,7 +15,7 @@ from bot.matrix.sending import Sending
 from bot.worker.outbox import Outbox
 from storage import archive, rooms, tables
 from storage.records import EventId, HeardEvent, Json, Room, RoomId
-from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, batch, heard, info, room_state, shell
+from tests.world import ALICE, BOT, ROOM, START, Killed, World, batch, heard, info, room_state, world_of
 
 NOTICE = EventId("$notice")
 LATER = EventId("$later")
@@ -42,44 +42,44 @@ class Homeserver:
 class Coming:
     """A bot that a moderator invited, and its homeserver."""
 
-    stage: Shell
+    world: World
     homeserver: Homeserver
 
     async def speak(self) -> bool:
         """The next notice that is due, if there is one."""
-        done = await self.stage.work_one([orders.Notice.kind])
-        await self.stage.settle()
+        done = await self.world.work_one([orders.Notice.kind])
+        await self.world.settle()
         return done
 
     async def room(self) -> Room:
-        async with self.stage.store.read() as db:
+        async with self.world.store.read() as db:
             found = await rooms.room(db, ROOM)
         assert found is not None
         return found
 
     async def recorded(self, *events: EventId) -> list[bool]:
-        async with self.stage.store.read() as db:
+        async with self.world.store.read() as db:
             return [await archive.recording_by_event(db, event) is not None for event in events]
 
 
 @pytest.fixture
 async def coming(tmp_path: Path) -> AsyncIterator[Coming]:
-    async with shell(tmp_path / "data") as stage:
+    async with world_of(tmp_path / "data") as world:
         homeserver = Homeserver()
         outbox = Outbox(
-            stage.store,
+            world.store,
             cast("Sending", homeserver),
             us=BOT,
             invites=(),
             addresses=lambda *_: ("", ""),
-            take_state=stage.intake.refresh,
+            take_state=world.intake.refresh,
             prefix="!aircheck",
-            clock=stage.clock,
+            clock=world.clock,
         )
-        stage.handlers[orders.Notice.kind] = outbox.notice
-        await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
-        await stage.intake.take(batch(before=room_state()))
-        yield Coming(stage, homeserver)
+        world.handlers[orders.Notice.kind] = outbox.notice
+        await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+        await world.intake.take(batch(before=room_state()))
+        yield Coming(world, homeserver)
 
 
 def later() -> HeardEvent:
@@ -94,10 +94,10 @@ def own(event_id: str = NOTICE, transaction: str | None = None) -> HeardEvent:
 
 async def test_what_begins_before_the_notice_is_not_recorded_and_what_begins_after_it_is(coming: Coming) -> None:
     """The room has to be told first, and a broadcast that ran already is not taken up."""
-    await coming.stage.hear(info(START, "started"))
+    await coming.world.hear(info(START, "started"))
     assert (await coming.room()).waits
     assert await coming.speak()
-    await coming.stage.hear(later())
+    await coming.world.hear(later())
     assert await coming.recorded(START, LATER) == [False, True]
     assert (await coming.room()).told_by == NOTICE
 
@@ -105,18 +105,18 @@ async def test_what_begins_before_the_notice_is_not_recorded_and_what_begins_aft
 async def test_a_broadcast_that_the_sync_shows_in_front_of_the_notice_is_not_recorded(coming: Coming) -> None:
     """The answer to the request came first; the notice's place in the timeline decides."""
     assert await coming.speak()
-    await coming.stage.hear(info(START, "started"), own(), later())
+    await coming.world.hear(info(START, "started"), own(), later())
     assert await coming.recorded(START, LATER) == [False, True]
 
 
 async def test_a_notice_that_the_sync_shows_before_its_answer_counts_from_its_place(coming: Coming) -> None:
     """By the transaction that the homeserver shows; a transaction of another job, or no number, says nothing."""
-    async with coming.stage.store.read() as db:
+    async with coming.world.store.read() as db:
         job = (await db.execute(select(tables.jobs.c.id).where(tables.jobs.c.kind == orders.Notice.kind))).scalar_one()
     for other in (f"aircheck-{job + 1000}", "aircheck-²", "aircheck-" + "9" * 40, "welcome"):
-        await coming.stage.hear(own(f"${other}", other))
+        await coming.world.hear(own(f"${other}", other))
     assert (await coming.room()).waits
-    await coming.stage.hear(info(START, "started"), own(NOTICE, f"aircheck-{job}"), later())
+    await coming.world.hear(info(START, "started"), own(NOTICE, f"aircheck-{job}"), later())
     assert await coming.recorded(START, LATER) == [False, True]
     assert await coming.speak()
     assert await coming.recorded(START, LATER) == [False, True]
@@ -124,7 +124,7 @@ async def test_a_notice_that_the_sync_shows_before_its_answer_counts_from_its_pl
 
 async def test_a_notice_that_came_before_its_answer_without_a_transaction_has_its_place(coming: Coming) -> None:
     """A homeserver that shows none costs no broadcast that is read after the answer."""
-    await coming.stage.intake.take(batch(own(), later()))
+    await coming.world.intake.take(batch(own(), later()))
     assert await coming.speak()
     assert await coming.recorded(LATER) == [True]
 
@@ -132,26 +132,26 @@ async def test_a_notice_that_came_before_its_answer_without_a_transaction_has_it
 async def test_where_the_bot_may_not_speak_nothing_is_recorded_until_it_may(coming: Coming) -> None:
     """The notice is tried again by itself, and at once when the room's power levels change."""
     coming.homeserver.muted = True
-    await coming.stage.hear(HEARD_MUTED)
+    await coming.world.hear(HEARD_MUTED)
     assert await coming.speak()
-    await coming.stage.hear(info(START, "started"))
+    await coming.world.hear(info(START, "started"))
     assert (await coming.room()).waits
     assert not await coming.speak()
     for _ in range(8):
-        coming.stage.clock.pass_by(80)
+        coming.world.clock.pass_by(80)
         assert await coming.speak()
     assert not await coming.speak()
     coming.homeserver.muted = False
-    await coming.stage.hear(UNMUTED)
+    await coming.world.hear(UNMUTED)
     assert await coming.speak()
-    await coming.stage.hear(later())
+    await coming.world.hear(later())
     assert await coming.recorded(START, LATER) == [False, True]
     assert len(coming.homeserver.sent) == 1
 
 
 async def test_the_notice_tells_how_things_stand_when_it_is_said(coming: Coming) -> None:
     """It was written when the bot came, and much may have been changed until it is heard."""
-    async with coming.stage.store.write() as db:
+    async with coming.world.store.write() as db:
         await rooms.save_room(db, replace(await coming.room(), recording_on=False))
     assert await coming.speak()
     ((_, body),) = coming.homeserver.sent
@@ -161,25 +161,25 @@ async def test_the_notice_tells_how_things_stand_when_it_is_said(coming: Coming)
 async def test_a_room_that_the_bot_comes_back_to_is_told_again(coming: Coming) -> None:
     """What was said before it was thrown out counts no more."""
     assert await coming.speak()
-    await coming.stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
-    await coming.stage.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
-    await coming.stage.intake.take(batch(before=room_state()))
-    await coming.stage.hear(info(START, "started"))
+    await coming.world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await coming.world.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await coming.world.intake.take(batch(before=room_state()))
+    await coming.world.hear(info(START, "started"))
     assert await coming.recorded(START) == [False]
     assert await coming.speak()
-    await coming.stage.hear(later())
+    await coming.world.hear(later())
     assert await coming.recorded(LATER) == [True]
 
 
 async def test_a_death_between_the_request_and_its_note_says_nothing_twice(coming: Coming) -> None:
     """The same transaction is sent again, and the room is told then."""
-    coming.stage.store.die_at(2, after_commit=False)
+    coming.world.store.die_at(2, after_commit=False)
     with pytest.raises(Killed):
         await coming.speak()
     assert (await coming.room()).waits
-    handlers = coming.stage.handlers
-    await coming.stage.rise_again()
-    coming.stage.handlers[orders.Notice.kind] = handlers[orders.Notice.kind]
+    handlers = coming.world.handlers
+    await coming.world.rise_again()
+    coming.world.handlers[orders.Notice.kind] = handlers[orders.Notice.kind]
     assert await coming.speak()
     first, second = coming.homeserver.sent
     assert first == second
@@ -189,5 +189,5 @@ async def test_a_death_between_the_request_and_its_note_says_nothing_twice(comin
 async def test_a_broadcast_that_a_gap_hid_is_not_read_while_the_room_waits(coming: Coming) -> None:
     """Nor later: it began before the notice."""
     state: Any = info(START, "started").event
-    await coming.stage.intake.take(batch(before=(state,)))
-    assert await coming.stage.waiting(orders.Reread.kind) == []
+    await coming.world.intake.take(batch(before=(state,)))
+    assert await coming.world.waiting(orders.Reread.kind) == []

@@ -13,30 +13,30 @@ from bot.matrix.batch import Invite, SyncBatch
 from storage import archive, jobs, journal, rooms
 from storage.errors import StoreBusyError
 from storage.records import EventId, HeardEvent, Message, Position, RoomId, SessionId, StateEvent, UserId
-from tests.world import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, sealed, shell, state
+from tests.world import ALICE, BOT, ROOM, START, World, batch, chunk, heard, info, room_state, sealed, state, world_of
 
 MALLORY = UserId("@mallory:hs")
 C1 = EventId("$c1")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
-    async with shell(tmp_path / "data") as made:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with world_of(tmp_path / "data") as made:
         yield made
 
 
-async def current(stage: Shell, kind: str, key: str = "") -> StateEvent | None:
-    async with stage.store.read() as db:
+async def current(world: World, kind: str, key: str = "") -> StateEvent | None:
+    async with world.store.read() as db:
         return await rooms.state(db, ROOM, kind, key)
 
 
-async def journaled(stage: Shell) -> list[str]:
-    async with stage.store.read() as db:
+async def journaled(world: World) -> list[str]:
+    async with world.store.read() as db:
         return [one.event_id for one in await journal.unhandled(db, 100)]
 
 
-async def position(stage: Shell) -> Position:
-    async with stage.store.read() as db:
+async def position(world: World) -> Position:
+    async with world.store.read() as db:
         return await journal.position(db)
 
 
@@ -52,100 +52,100 @@ def bottomless() -> Any:
     return tree
 
 
-async def test_an_event_that_can_not_be_written_silences_nobody(stage: Shell) -> None:
+async def test_an_event_that_can_not_be_written_silences_nobody(world: World) -> None:
     """It is left out; everything beside it is kept, and the sync goes on."""
-    await stage.intake.take(batch(before=room_state()))
+    await world.intake.take(batch(before=room_state()))
     poison = heard("$p", "io.element.voice_broadcast_info", bottomless() | {"state": "started"}, state_key=ALICE)
-    await stage.intake.take(batch(info(START, "started"), poison, chunk(C1, 1), token="after"))
-    assert await journaled(stage) == [START, C1]
-    assert await stage.intake.since() == "after"
+    await world.intake.take(batch(info(START, "started"), poison, chunk(C1, 1), token="after"))
+    assert await journaled(world) == [START, C1]
+    assert await world.intake.since() == "after"
 
 
-async def test_state_that_can_not_be_written_costs_no_room(stage: Shell) -> None:
+async def test_state_that_can_not_be_written_costs_no_room(world: World) -> None:
     """The rest of the state block counts, the members among it."""
     poison = state("m.room.encryption", bottomless())
-    await stage.intake.take(batch(info(START, "started"), before=room_state(poison)))
-    assert await journaled(stage) == [START]
-    assert await current(stage, "m.room.member", ALICE) is not None
-    assert await current(stage, "m.room.encryption") is None
+    await world.intake.take(batch(info(START, "started"), before=room_state(poison)))
+    assert await journaled(world) == [START]
+    assert await current(world, "m.room.member", ALICE) is not None
+    assert await current(world, "m.room.encryption") is None
 
 
-async def test_texts_without_end_are_cut_where_they_enter(stage: Shell) -> None:
+async def test_texts_without_end_are_cut_where_they_enter(world: World) -> None:
     """Of a room's or member's name what may be shown is kept, and nothing else that its event holds."""
     long = {"name": "n" * 60_000, "url": "mxc://hs/" + "u" * 60_000, "more": "m" * 60_000}
     member = {"membership": "join", "displayname": "d" * 60_000, "avatar_url": "mxc://hs/a"}
     states = (state("m.room.name", long), state("m.room.avatar", long), state("m.room.member", member, key=ALICE))
-    await stage.intake.take(batch(info(START, "started"), before=room_state(*states)))
+    await world.intake.take(batch(info(START, "started"), before=room_state(*states)))
     for kind, key, name in (
         ("m.room.name", "", "name"),
         ("m.room.avatar", "", "url"),
         ("m.room.member", ALICE, "displayname"),
     ):
-        kept = await current(stage, kind, key)
+        kept = await current(world, kind, key)
         assert kept is not None
         assert set(kept.content) <= {name, "membership"}
         assert len(kept.content[name]) == 2000
 
 
 async def test_a_store_in_trouble_takes_nothing_and_keeps_the_token(
-    stage: Shell, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same batch comes again, whole."""
 
     async def busy(*_: Any, **__: Any) -> None:
         raise StoreBusyError("the database can't be used now")
 
-    await stage.intake.take(batch(before=room_state(), token="before"))
+    await world.intake.take(batch(before=room_state(), token="before"))
     with monkeypatch.context() as patched:
         patched.setattr(journal, "add", busy)
         with pytest.raises(StoreBusyError):
-            await stage.intake.take(batch(info(START, "started"), token="after"))
-    assert await stage.intake.since() == "before"
-    await stage.intake.take(batch(info(START, "started"), token="after"))
-    assert await journaled(stage) == [START]
+            await world.intake.take(batch(info(START, "started"), token="after"))
+    assert await world.intake.since() == "before"
+    await world.intake.take(batch(info(START, "started"), token="after"))
+    assert await journaled(world) == [START]
 
 
-async def test_many_members_are_all_known(stage: Shell) -> None:
+async def test_many_members_are_all_known(world: World) -> None:
     """A state block of a large room is taken in slices, and nobody falls between two of them."""
     users = [f"@u{number}:hs" for number in range(450)]
     members = [state("m.room.member", {"membership": "join", "displayname": user}, user) for user in users]
-    await stage.intake.take(batch(before=room_state(*members)))
-    async with stage.store.read() as db:
+    await world.intake.take(batch(before=room_state(*members)))
+    async with world.store.read() as db:
         found = await rooms.members(db, ROOM)
     assert {one.state_key for one in found} == {*users, ALICE, BOT}
 
 
-async def test_a_member_keeps_the_place_of_the_last_change_of_membership(stage: Shell) -> None:
+async def test_a_member_keeps_the_place_of_the_last_change_of_membership(world: World) -> None:
     """A new name moves nobody; leaving and coming back does, also in one state block."""
-    await stage.intake.take(batch(membership(ALICE, "join", "$j1"), before=room_state()))
-    joined = await current(stage, "m.room.member", ALICE)
+    await world.intake.take(batch(membership(ALICE, "join", "$j1"), before=room_state()))
+    joined = await current(world, "m.room.member", ALICE)
     named = state("m.room.member", {"membership": "join", "displayname": "A"}, ALICE, event_id="$j2")
-    await stage.intake.take(batch(heard("$e", "m.room.name", {"name": "N"}, state_key=""), before=(named,)))
-    renamed = await current(stage, "m.room.member", ALICE)
+    await world.intake.take(batch(heard("$e", "m.room.name", {"name": "N"}, state_key=""), before=(named,)))
+    renamed = await current(world, "m.room.member", ALICE)
     assert joined is not None
     assert renamed is not None
     assert (renamed.position, renamed.content["displayname"]) == (joined.position, "A")
-    await stage.intake.take(batch(membership(ALICE, "leave", "$l"), membership(ALICE, "join", "$j3")))
-    back = await current(stage, "m.room.member", ALICE)
+    await world.intake.take(batch(membership(ALICE, "leave", "$l"), membership(ALICE, "join", "$j3")))
+    back = await current(world, "m.room.member", ALICE)
     assert back is not None
     assert back.position > joined.position
 
 
-async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(stage: Shell) -> None:
+async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(world: World) -> None:
     """A moderator who lost their power while the homeserver answered does not get it back by the answer."""
     mods = heard("$p1", "m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}}, state_key="")
-    await stage.intake.take(batch(mods, membership(MALLORY, "join", "$m1"), before=room_state()))
+    await world.intake.take(batch(mods, membership(MALLORY, "join", "$m1"), before=room_state()))
     answer = [
         state("m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}}, event_id="$p1"),
         state("m.room.member", {"membership": "join"}, MALLORY, event_id="$m1"),
         state("m.room.name", {"name": "Radio"}, event_id="$n"),
     ]
-    asked_at = await position(stage)
+    asked_at = await position(world)
     demoted = heard("$p2", "m.room.power_levels", {"users": {ALICE: 100}}, state_key="")
-    await stage.intake.take(batch(demoted, membership(MALLORY, "ban", "$m2")))
-    await stage.intake.refresh(ROOM, answer, asked_at)
+    await world.intake.take(batch(demoted, membership(MALLORY, "ban", "$m2")))
+    await world.intake.refresh(ROOM, answer, asked_at)
     power, mallory, name = [
-        await current(stage, *one) for one in (("m.room.power_levels",), ("m.room.member", MALLORY), ("m.room.name",))
+        await current(world, *one) for one in (("m.room.power_levels",), ("m.room.member", MALLORY), ("m.room.name",))
     ]
     assert power is not None
     assert MALLORY not in power.content["users"]
@@ -154,73 +154,73 @@ async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(
     assert name is not None
 
 
-async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(stage: Shell) -> None:
+async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(world: World) -> None:
     """Neither when it is removed, nor when it is banned after that."""
-    await stage.intake.take(batch(before=room_state()))
-    await stage.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
-    await stage.intake.take(batch(membership(BOT, "ban", "$b"), joined=False, before=room_state()))
-    async with stage.store.read() as db:
+    await world.intake.take(batch(before=room_state()))
+    await world.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
+    await world.intake.take(batch(membership(BOT, "ban", "$b"), joined=False, before=room_state()))
+    async with world.store.read() as db:
         assert await rooms.members(db, ROOM) == ()
         assert (await rooms.power(db, ROOM)).create is None
 
 
-async def test_a_direct_chat_that_the_bot_makes_is_no_room_to_welcome(stage: Shell) -> None:
+async def test_a_direct_chat_that_the_bot_makes_is_no_room_to_welcome(world: World) -> None:
     """It may be heard of before it is written down that it was made."""
-    await stage.intake.take(batch(before=room_state(creator=BOT)))
-    assert await stage.waiting(orders.Notice.kind) == []
-    async with stage.store.read() as db:
+    await world.intake.take(batch(before=room_state(creator=BOT)))
+    assert await world.waiting(orders.Notice.kind) == []
+    async with world.store.read() as db:
         room = await rooms.room(db, ROOM)
     assert room is not None
     assert room.direct
 
 
-async def test_whoever_joins_their_direct_chat_is_told_at_once(stage: Shell) -> None:
+async def test_whoever_joins_their_direct_chat_is_told_at_once(world: World) -> None:
     """Their joining another room wakes nothing."""
-    later = stage.clock().replace(year=2027)
-    async with stage.store.write() as db:
-        await jobs.add(db, orders.Direct.address(ALICE, RoomId("!x:hs")).job(later), stage.clock())
-    await stage.intake.take(batch(before=room_state()))
-    async with stage.store.write() as db:
+    later = world.clock().replace(year=2027)
+    async with world.store.write() as db:
+        await jobs.add(db, orders.Direct.address(ALICE, RoomId("!x:hs")).job(later), world.clock())
+    await world.intake.take(batch(before=room_state()))
+    async with world.store.write() as db:
         assert await jobs.next_due(db, [orders.Direct.kind]) == later
-        await rooms.save_direct(db, ALICE, ROOM, stage.clock())
-    await stage.intake.take(batch(membership(ALICE, "join", "$j9")))
-    async with stage.store.read() as db:
-        assert await jobs.next_due(db, [orders.Direct.kind]) == stage.clock()
+        await rooms.save_direct(db, ALICE, ROOM, world.clock())
+    await world.intake.take(batch(membership(ALICE, "join", "$j9")))
+    async with world.store.read() as db:
+        assert await jobs.next_due(db, [orders.Direct.kind]) == world.clock()
 
 
-async def test_words_that_were_sealed_are_never_kept_nor_answered(stage: Shell) -> None:
+async def test_words_that_were_sealed_are_never_kept_nor_answered(world: World) -> None:
     """What turns out to be a message, even a command, leaves the ledger without a trace."""
-    await stage.join()
-    await stage.hear(info(START, "started"), sealed("$s"))
+    await world.join()
+    await world.hear(info(START, "started"), sealed("$s"))
 
     def opened(wrapper: HeardEvent) -> HeardEvent:
         said = heard(wrapper.event_id, "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"})
         return replace(said, encrypted=True, clear_relation=wrapper.clear_relation)
 
-    stage.opens = opened
-    await stage.intake.take(batch(new_keys=frozenset({SessionId("session")})))
-    async with stage.store.read() as db:
+    world.opens = opened
+    await world.intake.take(batch(new_keys=frozenset({SessionId("session")})))
+    async with world.store.read() as db:
         (waiting,) = await journal.unhandled(db, 10)
     assert waiting.event["content"] == {}
-    await stage.settle()
-    assert await stage.waiting(orders.Command.kind) == []
-    async with stage.store.read() as db:
+    await world.settle()
+    assert await world.waiting(orders.Command.kind) == []
+    async with world.store.read() as db:
         assert await archive.chunk(db, EventId("$s")) is None
 
 
-async def test_a_key_opens_what_was_kept_after_a_start_too(stage: Shell) -> None:
+async def test_a_key_opens_what_was_kept_after_a_start_too(world: World) -> None:
     """Keys may have come that no event was tried with."""
-    await stage.join()
-    await stage.hear(info(START, "started"), sealed(C1))
-    stage.opens = lambda wrapper: replace(chunk(wrapper.event_id, 1), encrypted=True)
-    await stage.intake.open_all()
-    await stage.settle()
-    assert len(await stage.waiting(orders.Fetch.kind)) == 1
+    await world.join()
+    await world.hear(info(START, "started"), sealed(C1))
+    world.opens = lambda wrapper: replace(chunk(wrapper.event_id, 1), encrypted=True)
+    await world.intake.open_all()
+    await world.settle()
+    assert len(await world.waiting(orders.Fetch.kind)) == 1
 
 
-async def test_a_message_that_nobody_needs_is_not_written_down(stage: Shell) -> None:
+async def test_a_message_that_nobody_needs_is_not_written_down(world: World) -> None:
     """Neither in clear nor sealed, unless it may belong to a broadcast; a command is."""
-    await stage.intake.take(
+    await world.intake.take(
         batch(
             heard("$talk", "m.room.message", {"msgtype": "m.text", "body": "secret"}),
             sealed("$sealed"),
@@ -228,62 +228,62 @@ async def test_a_message_that_nobody_needs_is_not_written_down(stage: Shell) -> 
             before=room_state(),
         )
     )
-    assert await journaled(stage) == ["$command"]
+    assert await journaled(world) == ["$command"]
 
 
-async def test_an_invite_that_is_taken_back_is_not_answered(stage: Shell) -> None:
+async def test_an_invite_that_is_taken_back_is_not_answered(world: World) -> None:
     """The room is known, and nothing is done about it."""
-    await stage.intake.take(batch(invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
-    assert len(await stage.waiting(orders.Invite.kind)) == 1
-    await stage.intake.take(batch(retracted=(ROOM,)))
-    assert await stage.waiting(orders.Invite.kind) == []
+    await world.intake.take(batch(invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    assert len(await world.waiting(orders.Invite.kind)) == 1
+    await world.intake.take(batch(retracted=(ROOM,)))
+    assert await world.waiting(orders.Invite.kind) == []
 
 
-async def test_an_invite_takes_no_encryption_back(stage: Shell) -> None:
+async def test_an_invite_takes_no_encryption_back(world: World) -> None:
     """The inviter's word about a known room makes nothing that is said in clear a command there."""
-    await stage.intake.take(batch(before=room_state(state("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}))))
-    await stage.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
-    await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, MALLORY, direct=False, encrypted=False),)))
-    async with stage.store.read() as db:
+    await world.intake.take(batch(before=room_state(state("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}))))
+    await world.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
+    await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, MALLORY, direct=False, encrypted=False),)))
+    async with world.store.read() as db:
         room = await rooms.room(db, ROOM)
     assert room is not None
     assert room.encrypted
 
 
-async def test_positions_never_begin_anew(stage: Shell) -> None:
+async def test_positions_never_begin_anew(world: World) -> None:
     """A month without a word does not put who joins then in front of everything that was ever said."""
-    await stage.intake.take(batch(membership(ALICE, "join", "$j"), before=room_state()))
-    before = await position(stage)
-    async with stage.store.write() as db:
-        assert await journal.prune(db, stage.clock().replace(year=2028)) > 0
+    await world.intake.take(batch(membership(ALICE, "join", "$j"), before=room_state()))
+    before = await position(world)
+    async with world.store.write() as db:
+        assert await journal.prune(db, world.clock().replace(year=2028)) > 0
     assert before > 0
-    assert await position(stage) == before
+    assert await position(world) == before
 
 
 def said(event_id: str, body: str) -> HeardEvent:
     return heard(event_id, "m.room.message", {"msgtype": "m.text", "body": body})
 
 
-async def test_what_was_said_before_the_bot_came_asks_for_nothing(stage: Shell) -> None:
+async def test_what_was_said_before_the_bot_came_asks_for_nothing(world: World) -> None:
     """The timeline of a room that was just joined reaches back: its state counts, its commands and broadcasts don't,
     also when the same timeline comes a second time; what follows the bot's own join does."""
     joined = membership(BOT, "join", "$joined")
     name = heard("$name", "m.room.name", {"name": "Kitchen"}, state_key="")
     timeline = (name, said("$old", "!aircheck record off"), info(EventId("$past"), "started"), joined)
     for _ in range(2):
-        await stage.intake.take(batch(*timeline, said("$new", "!aircheck help"), info(START, "started")))
-    assert await journaled(stage) == ["$new", START]
-    named = await current(stage, "m.room.name")
+        await world.intake.take(batch(*timeline, said("$new", "!aircheck help"), info(START, "started")))
+    assert await journaled(world) == ["$new", START]
+    named = await current(world, "m.room.name")
     assert named is not None
     assert named.content == {"name": "Kitchen"}
 
 
-async def test_a_new_name_of_the_bot_hides_nothing_that_was_said_before_it(stage: Shell) -> None:
+async def test_a_new_name_of_the_bot_hides_nothing_that_was_said_before_it(world: World) -> None:
     """A membership event of its own that is no arrival cuts nothing off."""
-    await stage.intake.take(batch(before=room_state()))
+    await world.intake.take(batch(before=room_state()))
     renamed = heard("$renamed", "m.room.member", {"membership": "join", "displayname": "Air"}, state_key=BOT)
-    await stage.intake.take(batch(info(START, "started"), chunk(C1, 1), renamed))
-    assert await journaled(stage) == [START, C1]
+    await world.intake.take(batch(info(START, "started"), chunk(C1, 1), renamed))
+    assert await journaled(world) == [START, C1]
 
 
 def read(event: HeardEvent, index: int) -> HeardEvent:
@@ -291,64 +291,64 @@ def read(event: HeardEvent, index: int) -> HeardEvent:
     return replace(event, encrypted=True, message=Message(SessionId("session"), index))
 
 
-async def test_a_ciphertext_that_is_shown_again_is_not_heard(stage: Shell) -> None:
+async def test_a_ciphertext_that_is_shown_again_is_not_heard(world: World) -> None:
     """Neither a command nor a chunk, in another sync, in history, or sealed until its key came; told again under its
     own id it is the same event."""
-    await stage.join()
+    await world.join()
     first = (read(said("$c", "!aircheck help"), 1), info(START, "started"), read(chunk(C1, 1), 2))
-    await stage.intake.take(batch(*first))
-    assert await journaled(stage) == ["$c", START, C1]
+    await world.intake.take(batch(*first))
+    assert await journaled(world) == ["$c", START, C1]
     again = (read(said("$c again", "!aircheck help"), 1), read(chunk("$c1 again", 1), 2))
-    await stage.intake.take(batch(*first, *again, replace(again[1], event_id=EventId("$h"), history=True)))
-    await stage.intake.take(batch(*again))
-    assert await journaled(stage) == ["$c", START, C1]
-    await stage.settle()
-    stage.opens = lambda wrapper: replace(read(chunk(wrapper.event_id, 1), 2), clear_relation=wrapper.clear_relation)
-    await stage.hear(sealed("$s"))
-    await stage.intake.open_all()
-    await stage.settle()
-    async with stage.store.read() as db:
-        chunks = await archive.chunks(db, (await stage.recording()).id)
+    await world.intake.take(batch(*first, *again, replace(again[1], event_id=EventId("$h"), history=True)))
+    await world.intake.take(batch(*again))
+    assert await journaled(world) == ["$c", START, C1]
+    await world.settle()
+    world.opens = lambda wrapper: replace(read(chunk(wrapper.event_id, 1), 2), clear_relation=wrapper.clear_relation)
+    await world.hear(sealed("$s"))
+    await world.intake.open_all()
+    await world.settle()
+    async with world.store.read() as db:
+        chunks = await archive.chunks(db, (await world.recording()).id)
     assert [one.event_id for one in chunks] == [C1]
 
 
-async def test_a_command_is_as_old_as_what_was_heard_after_it(stage: Shell) -> None:
+async def test_a_command_is_as_old_as_what_was_heard_after_it(world: World) -> None:
     """A homeserver that held it back and gives it a new time can't make it new."""
-    await stage.join()
-    held_back = stage.clock()
-    await stage.hear(read(said("$talk", "hello"), 8))
-    stage.clock.pass_by(3600)
-    now_ms = round(stage.clock().timestamp() * 1000)
+    await world.join()
+    held_back = world.clock()
+    await world.hear(read(said("$talk", "hello"), 8))
+    world.clock.pass_by(3600)
+    now_ms = round(world.clock().timestamp() * 1000)
     for event_id, index in (("$old", 7), ("$new", 9)):
         event = said(event_id, "!aircheck record off")
-        await stage.hear(read(replace(event, event={**event.event, "origin_server_ts": now_ms}), index))
-    times = [command.sent_at for command in await stage.ordered(orders.Command)]
-    assert times == [held_back, stage.clock()]
+        await world.hear(read(replace(event, event={**event.event, "origin_server_ts": now_ms}), index))
+    times = [command.sent_at for command in await world.ordered(orders.Command)]
+    assert times == [held_back, world.clock()]
 
 
-async def test_a_mention_of_the_bot_by_its_name_in_the_room_is_a_command(stage: Shell) -> None:
+async def test_a_mention_of_the_bot_by_its_name_in_the_room_is_a_command(world: World) -> None:
     """Its name counts where the client says that it means the bot, and goes with the command."""
     named = state("m.room.member", {"membership": "join", "displayname": "Air Check"}, BOT, BOT)
-    await stage.intake.take(batch(before=room_state(named)))
+    await world.intake.take(batch(before=room_state(named)))
     body = {"msgtype": "m.text", "body": "Air Check: help"}
     mention = {"m.mentions": {"user_ids": [BOT, 7, "@bob:hs"]}}
-    await stage.hear(
+    await world.hear(
         heard("$talk", "m.room.message", body),
         heard("$others", "m.room.message", body | {"m.mentions": {"user_ids": ["@bob:hs"]}}),
         heard("$junk", "m.room.message", body | {"m.mentions": [BOT]}),
         heard("$command", "m.room.message", body | mention),
     )
-    (command,) = await stage.ordered(orders.Command)
+    (command,) = await world.ordered(orders.Command)
     assert (command.event_id, command.mentions) == ("$command", (BOT, "@bob:hs"))
 
 
-async def test_a_flood_of_commands_is_answered_up_to_a_share_and_told_once(stage: Shell) -> None:
+async def test_a_flood_of_commands_is_answered_up_to_a_share_and_told_once(world: World) -> None:
     """What is above it is not even written down; somebody else's command in the same room is."""
-    await stage.join()
-    await stage.hear(*(said(f"$c{number}", "!aircheck help") for number in range(800)))
+    await world.join()
+    await world.hear(*(said(f"$c{number}", "!aircheck help") for number in range(800)))
     bob = said("$bob", "!aircheck help")
-    await stage.hear(replace(bob, event={**bob.event, "sender": "@bob:hs"}))
-    asked = [command.event_id for command in await stage.ordered(orders.Command)]
+    await world.hear(replace(bob, event={**bob.event, "sender": "@bob:hs"}))
+    asked = [command.event_id for command in await world.ordered(orders.Command)]
     assert asked == [*(f"$c{number}" for number in range(AT_ONCE)), "$bob"]
-    told = [job for job in await stage.waiting(orders.Notice.kind) if job["body"] == words.ASKED_TOO_MUCH]
+    told = [job for job in await world.waiting(orders.Notice.kind) if job["body"] == words.ASKED_TOO_MUCH]
     assert [job["reply_to"] for job in told] == [f"$c{AT_ONCE}"]

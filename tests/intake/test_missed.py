@@ -28,7 +28,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
-from tests.world import ALICE, BOT, ROOM, START, Killed, Shell, batch, chunk, heard, info, room_state, shell, state
+from tests.world import ALICE, BOT, ROOM, START, Killed, World, batch, chunk, heard, info, room_state, state, world_of
 
 BOB = UserId("@bob:hs")
 OFF = EventId("$off")
@@ -78,8 +78,8 @@ class Memory:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
-    async with shell(tmp_path / "data") as made:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with world_of(tmp_path / "data") as made:
         await made.join()
         yield made
 
@@ -98,7 +98,7 @@ class Pages:
 
 
 async def gap(
-    stage: Shell,
+    world: World,
     *timeline: HeardEvent,
     before: tuple[Json, ...] = (),
     walked: Sequence[HeardEvent] = (),
@@ -106,42 +106,42 @@ async def gap(
     room_id: RoomId = ROOM,
 ) -> None:
     """A sync with a limited timeline, the walk through its gap, and the look at the state that follows."""
-    await stage.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, Gap("p", "s")),)))
-    stage.handlers[orders.Walk.kind] = Walking(stage.store, Pages(walked, whole=whole), stage.intake, clock=stage.clock)
-    while await stage.work_one([orders.Walk.kind]):
+    await world.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, Gap("p", "s")),)))
+    world.handlers[orders.Walk.kind] = Walking(world.store, Pages(walked, whole=whole), world.intake, clock=world.clock)
+    while await world.work_one([orders.Walk.kind]):
         pass
-    await stage.intake.refresh(room_id, [*room_state(), *before], await position(stage))
+    await world.intake.refresh(room_id, [*room_state(), *before], await position(world))
 
 
 def changed(event: HeardEvent, **fields: Any) -> HeardEvent:
     return replace(event, event={**event.event, **fields})
 
 
-async def follow(stage: Shell, memory: Memory) -> None:
+async def follow(world: World, memory: Memory) -> None:
     """All that was asked to be read anew, as far as it is due."""
-    stage.handlers[orders.Reread.kind] = Rereading(stage.store, memory, BOT, clock=stage.clock)
-    while await stage.work_one([orders.Reread.kind]):
-        await stage.settle()
+    world.handlers[orders.Reread.kind] = Rereading(world.store, memory, BOT, clock=world.clock)
+    while await world.work_one([orders.Reread.kind]):
+        await world.settle()
 
 
-async def chunks(stage: Shell) -> dict[str, ChunkState]:
-    async with stage.store.read() as db:
+async def chunks(world: World) -> dict[str, ChunkState]:
+    async with world.store.read() as db:
         recording = await archive.recording_by_event(db, START)
         return {one.event_id: one.state for one in await archive.chunks(db, recording.id)} if recording else {}
 
 
-async def is_followed(stage: Shell, event_id: EventId = START) -> bool:
-    async with stage.store.read() as db:
+async def is_followed(world: World, event_id: EventId = START) -> bool:
+    async with world.store.read() as db:
         return await archive.recording_by_event(db, event_id) is not None
 
 
-async def position(stage: Shell) -> Position:
-    async with stage.store.read() as db:
+async def position(world: World) -> Position:
+    async with world.store.read() as db:
         return await journal.position(db)
 
 
-async def switch(stage: Shell, **changed: Any) -> None:
-    async with stage.store.write() as db:
+async def switch(world: World, **changed: Any) -> None:
+    async with world.store.write() as db:
         room = await rooms.room(db, ROOM)
         assert room is not None
         await rooms.save_room(db, replace(room, **changed))
@@ -162,100 +162,100 @@ WAITING = ChunkState.WAITING_FOR_MEDIA
 # ---- broadcasts that nobody heard begin
 
 
-async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(stage: Shell) -> None:
+async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(world: World) -> None:
     """The state after the gap names it; what the gap hid is read, what comes after is heard, and all is there once."""
-    await gap(stage, chunk("$c3", 3), before=(info(START, "started").event,))
-    await stage.settle()
-    assert not await is_followed(stage)
-    assert await stage.waiting(orders.Reread.kind) == [{"room_id": ROOM, "sender": ALICE}]
-    assert len(await stage.waiting(orders.Refresh.kind)) == 1
-    await follow(stage, broadcast(1, 2, 3))
-    await stage.hear(chunk("$c4", 4))
-    assert (await stage.recording()).state is RecordingState.LIVE
-    assert await chunks(stage) == dict.fromkeys(("$c1", "$c2", "$c3", "$c4"), WAITING)
-    assert len(await stage.waiting(orders.Fetch.kind)) == 4
+    await gap(world, chunk("$c3", 3), before=(info(START, "started").event,))
+    await world.settle()
+    assert not await is_followed(world)
+    assert await world.waiting(orders.Reread.kind) == [{"room_id": ROOM, "sender": ALICE}]
+    assert len(await world.waiting(orders.Refresh.kind)) == 1
+    await follow(world, broadcast(1, 2, 3))
+    await world.hear(chunk("$c4", 4))
+    assert (await world.recording()).state is RecordingState.LIVE
+    assert await chunks(world) == dict.fromkeys(("$c1", "$c2", "$c3", "$c4"), WAITING)
+    assert len(await world.waiting(orders.Fetch.kind)) == 4
 
 
-async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(stage: Shell) -> None:
+async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(world: World) -> None:
     """The state holds `stopped` only, which names its broadcast."""
     end = info("$stop", "stopped", last_chunk_sequence=2)
-    await gap(stage, before=(end.event,), whole=True)
-    await follow(stage, broadcast(1, 2, ends=True))
-    recording = await stage.recording()
+    await gap(world, before=(end.event,), whole=True)
+    await follow(world, broadcast(1, 2, ends=True))
+    recording = await world.recording()
     assert (recording.state, recording.announced_last) == (RecordingState.FINISHING, 2)
-    assert set(await chunks(stage)) == {"$c1", "$c2"}
+    assert set(await chunks(world)) == {"$c1", "$c2"}
 
 
-async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody(stage: Shell) -> None:
+async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody(world: World) -> None:
     """It was heard; only the room's state is looked at anew."""
     walked = [replace(one, history=True) for one in (info(START, "started"), chunk("$c1", 1))]
-    await gap(stage, before=(walked[0].event,), walked=walked, whole=True)
-    await stage.settle()
-    assert set(await chunks(stage)) == {"$c1"}
-    assert await stage.waiting(orders.Reread.kind) == []
-    assert len(await stage.waiting(orders.Refresh.kind)) == 1
+    await gap(world, before=(walked[0].event,), walked=walked, whole=True)
+    await world.settle()
+    assert set(await chunks(world)) == {"$c1"}
+    assert await world.waiting(orders.Reread.kind) == []
+    assert len(await world.waiting(orders.Refresh.kind)) == 1
 
 
-async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(stage: Shell) -> None:
+async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(world: World) -> None:
     """The newer part was walked: it and the state know of the broadcast by its end only, which was heard."""
     end = replace(info("$stop", "stopped", last_chunk_sequence=2), history=True)
     second = replace(chunk("$c2", 2), history=True)
-    await gap(stage, before=(end.event,), walked=(second, end))
-    await stage.settle()
-    assert not await is_followed(stage)
-    await follow(stage, broadcast(1, 2, ends=True))
-    recording = await stage.recording()
+    await gap(world, before=(end.event,), walked=(second, end))
+    await world.settle()
+    assert not await is_followed(world)
+    await follow(world, broadcast(1, 2, ends=True))
+    recording = await world.recording()
     assert recording.state is RecordingState.FINISHING
-    assert set(await chunks(stage)) == {"$c1", "$c2"}
+    assert set(await chunks(world)) == {"$c1", "$c2"}
 
 
-async def test_nobody_has_somebody_elses_broadcast_recorded(stage: Shell) -> None:
+async def test_nobody_has_somebody_elses_broadcast_recorded(world: World) -> None:
     """An info event that names a broadcast of somebody else is no word of theirs."""
     foreign = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key=BOB)
-    await gap(stage, before=(changed(foreign, sender=BOB).event,))
-    await follow(stage, broadcast(1))
-    assert not await is_followed(stage)
-    assert await stage.waiting(orders.Reread.kind) == []
+    await gap(world, before=(changed(foreign, sender=BOB).event,))
+    await follow(world, broadcast(1))
+    assert not await is_followed(world)
+    assert await world.waiting(orders.Reread.kind) == []
 
 
-async def test_a_start_finds_in_the_state_what_no_sync_brought(stage: Shell) -> None:
+async def test_a_start_finds_in_the_state_what_no_sync_brought(world: World) -> None:
     """Once: the second look at the same state finds nothing new."""
     fresh = [*room_state(), info(START, "started").event]
     for _ in range(2):
-        await stage.intake.refresh(ROOM, fresh, await position(stage))
-        await follow(stage, broadcast(1))
-    assert set(await chunks(stage)) == {"$c1"}
-    async with stage.store.read() as db:
+        await world.intake.refresh(ROOM, fresh, await position(world))
+        await follow(world, broadcast(1))
+    assert set(await chunks(world)) == {"$c1"}
+    async with world.store.read() as db:
         assert await jobs.count(db, JobState.DONE) == 1
 
 
-async def test_what_was_live_when_the_bot_came_is_not_followed(stage: Shell) -> None:
+async def test_what_was_live_when_the_bot_came_is_not_followed(world: World) -> None:
     """Neither its start, nor its end in a gap: it began before anybody was told that it would be recorded."""
     other = RoomId("!other:hs")
     started = info(START, "started")
     came = SyncBatch("t", (RoomBatch(other, True, (*room_state(), started.event)),))
-    await stage.intake.take(came)
-    async with stage.store.write() as db:
+    await world.intake.take(came)
+    async with world.store.write() as db:
         room = await rooms.room(db, other)
         assert room is not None
         await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
-    await stage.intake.refresh(other, [*room_state(), started.event], await position(stage))
+    await world.intake.refresh(other, [*room_state(), started.event], await position(world))
     end = info("$stop", "stopped").event
-    await gap(stage, before=(end,), room_id=other)
-    await stage.intake.refresh(other, [*room_state(), end], await position(stage))
-    assert await stage.waiting(orders.Reread.kind) == []
+    await gap(world, before=(end,), room_id=other)
+    await world.intake.refresh(other, [*room_state(), end], await position(world))
+    assert await world.waiting(orders.Reread.kind) == []
 
 
-async def test_what_was_said_while_recording_was_off_is_not_followed_later(stage: Shell) -> None:
+async def test_what_was_said_while_recording_was_off_is_not_followed_later(world: World) -> None:
     """Heard, or shown by the state after a gap: that it runs on when recording is on again changes nothing."""
-    await switch(stage, recording_on=False)
-    await stage.hear(info(START, "started"))
-    await gap(stage, before=(info(OFF, "started", device_id="E").event,))
-    await switch(stage, recording_on=True)
+    await switch(world, recording_on=False)
+    await world.hear(info(START, "started"))
+    await gap(world, before=(info(OFF, "started", device_id="E").event,))
+    await switch(world, recording_on=True)
     for event in (info("$p", "paused"), info(OFF, "started"), info(START, "started"), info("$q", "resumed")):
-        await gap(stage, before=(event.event,))
-        await stage.intake.refresh(ROOM, [*room_state(), event.event], await position(stage))
-    assert await stage.waiting(orders.Reread.kind) == []
+        await gap(world, before=(event.event,))
+        await world.intake.refresh(ROOM, [*room_state(), event.event], await position(world))
+    assert await world.waiting(orders.Reread.kind) == []
 
 
 @pytest.mark.parametrize(
@@ -269,11 +269,11 @@ async def test_what_was_said_while_recording_was_off_is_not_followed_later(stage
     ],
     ids=["of somebody else", "redacted", "relation", "nothing", "no name"],
 )
-async def test_state_that_makes_no_sense_is_followed_by_nobody_and_costs_no_other(stage: Shell, event: Json) -> None:
+async def test_state_that_makes_no_sense_is_followed_by_nobody_and_costs_no_other(world: World, event: Json) -> None:
     """The rest of the state counts, a broadcast among it."""
     other = heard("$b", "io.element.voice_broadcast_info", {"state": "started"}, state_key=BOB, sender=BOB)
-    await stage.intake.refresh(ROOM, [event, *room_state(), other.event], await position(stage))
-    async with stage.store.read() as db:
+    await world.intake.refresh(ROOM, [event, *room_state(), other.event], await position(world))
+    async with world.store.read() as db:
         assert await jobs.find(db, orders.Reread.about(EventId("$b"))) is not None
         assert await jobs.find(db, orders.Reread.about(START)) is None
 
@@ -281,37 +281,37 @@ async def test_state_that_makes_no_sense_is_followed_by_nobody_and_costs_no_othe
 # ---- its place in the timeline
 
 
-async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(stage: Shell) -> None:
+async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(world: World) -> None:
     """It was said after the moderator's word."""
-    await stage.hear(heard("$n", "m.room.name", {"name": "N"}, state_key=""))
-    await switch(stage, visibility=Visibility.PUBLIC, public_since=await position(stage))
-    await gap(stage, before=(info(START, "started").event,))
-    await follow(stage, broadcast(1))
-    assert (await stage.recording()).public
+    await world.hear(heard("$n", "m.room.name", {"name": "N"}, state_key=""))
+    await switch(world, visibility=Visibility.PUBLIC, public_since=await position(world))
+    await gap(world, before=(info(START, "started").event,))
+    await follow(world, broadcast(1))
+    assert (await world.recording()).public
 
 
-async def test_a_room_that_is_made_public_after_the_gap_does_not_publish_what_began_in_it(stage: Shell) -> None:
+async def test_a_room_that_is_made_public_after_the_gap_does_not_publish_what_began_in_it(world: World) -> None:
     """However late it is read, its place is where the gap was."""
     words = heard("$publish", "m.room.message", {"msgtype": "m.text", "body": "!aircheck publish public"})
-    await gap(stage, words, before=(info(START, "started").event,))
-    async with stage.store.read() as db:
+    await gap(world, words, before=(info(START, "started").event,))
+    async with world.store.read() as db:
         said_at = await journal.position_of(db, EventId("$publish"))
-    await switch(stage, visibility=Visibility.PUBLIC, public_since=said_at)
-    await follow(stage, broadcast(1))
-    assert not (await stage.recording()).public
+    await switch(world, visibility=Visibility.PUBLIC, public_since=said_at)
+    await follow(world, broadcast(1))
+    assert not (await world.recording()).public
 
 
-async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(stage: Shell) -> None:
+async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(world: World) -> None:
     """In a room without a history for newcomers: which of the two was first, nobody knows."""
     before = (
         state("m.room.history_visibility", {"history_visibility": "joined"}, event_id="$h"),
         state("m.room.member", {"membership": "join"}, BOB, BOB),
         info(START, "started").event,
     )
-    await gap(stage, before=before)
-    await follow(stage, broadcast(1))
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+    await gap(world, before=before)
+    await follow(world, broadcast(1))
+    recording = await world.recording()
+    async with world.store.read() as db:
         members = {one.state_key: one for one in await rooms.members(db, ROOM)}
     assert recording.history_visibility is HistoryVisibility.JOINED
     assert rules.may_hear(recording.history_visibility, recording.position, members[ALICE])
@@ -321,77 +321,77 @@ async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(stage: Shell
 # ---- what is read
 
 
-async def test_what_is_said_while_it_is_read_is_there_once(stage: Shell) -> None:
+async def test_what_is_said_while_it_is_read_is_there_once(world: World) -> None:
     """A chunk that is heard between the homeserver's answer and our writing it down is neither lost nor doubled."""
     memory = broadcast(1)
 
     async def meanwhile() -> None:
-        await stage.hear(chunk("$c1", 1), chunk("$c2", 2))
+        await world.hear(chunk("$c1", 1), chunk("$c2", 2))
 
     memory.meanwhile = meanwhile
-    await gap(stage, before=(info(START, "started").event,))
-    await follow(stage, memory)
-    assert await chunks(stage) == {"$c1": WAITING, "$c2": WAITING}
+    await gap(world, before=(info(START, "started").event,))
+    await follow(world, memory)
+    assert await chunks(world) == {"$c1": WAITING, "$c2": WAITING}
 
 
-async def test_what_others_refer_to_it_with_is_not_told(stage: Shell) -> None:
+async def test_what_others_refer_to_it_with_is_not_told(world: World) -> None:
     """Neither a stranger's chunk, nor what is no part of a broadcast."""
     memory = broadcast(1)
     memory.has(changed(chunk("$m", 2), sender=BOB))
     relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": START}}
     memory.has(heard("$t", "m.room.message", {"msgtype": "m.text", "body": "!aircheck record off"} | relation))
-    await gap(stage, before=(info(START, "started").event,))
-    await follow(stage, memory)
-    assert set(await chunks(stage)) == {"$c1"}
-    assert await stage.waiting(orders.Command.kind) == []
-    async with stage.store.read() as db:
+    await gap(world, before=(info(START, "started").event,))
+    await follow(world, memory)
+    assert set(await chunks(world)) == {"$c1"}
+    assert await world.waiting(orders.Command.kind) == []
+    async with world.store.read() as db:
         assert await journal.position_of(db, EventId("$m")) is None
 
 
-async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_not(stage: Shell) -> None:
+async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_not(world: World) -> None:
     """Being away costs time; a refusal ends it, and nothing is recorded."""
     memory = broadcast(1)
     memory.error = TryLater("the homeserver can't be reached")
-    await gap(stage, before=(info(START, "started").event,))
-    await follow(stage, memory)
-    assert not await is_followed(stage)
-    assert len(await stage.waiting(orders.Reread.kind)) == 1
+    await gap(world, before=(info(START, "started").event,))
+    await follow(world, memory)
+    assert not await is_followed(world)
+    assert len(await world.waiting(orders.Reread.kind)) == 1
     memory.error = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
-    stage.clock.pass_by(600)
-    await follow(stage, memory)
-    assert await stage.waiting(orders.Reread.kind) == []
-    assert not await is_followed(stage)
+    world.clock.pass_by(600)
+    await follow(world, memory)
+    assert await world.waiting(orders.Reread.kind) == []
+    assert not await is_followed(world)
 
 
-async def test_another_event_than_was_asked_for_is_not_believed(stage: Shell) -> None:
+async def test_another_event_than_was_asked_for_is_not_believed(world: World) -> None:
     """It is asked for again."""
     memory = broadcast(1)
     memory.events[START] = info("$other", "started")
-    await gap(stage, before=(info(START, "started").event,))
-    await follow(stage, memory)
-    assert not await is_followed(stage, EventId("$other"))
-    assert len(await stage.waiting(orders.Reread.kind)) == 1
+    await gap(world, before=(info(START, "started").event,))
+    await follow(world, memory)
+    assert not await is_followed(world, EventId("$other"))
+    assert len(await world.waiting(orders.Reread.kind)) == 1
 
 
 @pytest.mark.parametrize("after_commit", [True, False])
 async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -> None:
     """Whichever write is the last of a process, the next one has the whole broadcast, once."""
     for death in range(1, 30):
-        async with shell(tmp_path / f"data{death}") as stage:
-            await stage.join()
-            await gap(stage, before=(info(START, "started").event,))
+        async with world_of(tmp_path / f"data{death}") as world:
+            await world.join()
+            await gap(world, before=(info(START, "started").event,))
             memory = broadcast(1, 2, 3, ends=True)
-            stage.store.die_at(death, after_commit=after_commit)
+            world.store.die_at(death, after_commit=after_commit)
             died = False
             try:
-                await follow(stage, memory)
+                await follow(world, memory)
             except Killed:
                 died = True
-            await stage.rise_again()
-            await follow(stage, memory)
-            await stage.settle()
-            assert (await stage.recording()).state is RecordingState.FINISHING
-            assert await chunks(stage) == dict.fromkeys(("$c1", "$c2", "$c3"), WAITING)
+            await world.rise_again()
+            await follow(world, memory)
+            await world.settle()
+            assert (await world.recording()).state is RecordingState.FINISHING
+            assert await chunks(world) == dict.fromkeys(("$c1", "$c2", "$c3"), WAITING)
         if not died:
             assert death > 5
             return
@@ -401,72 +401,72 @@ async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -
 # ---- what was said of a broadcast that is followed
 
 
-async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(stage: Shell) -> None:
+async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(world: World) -> None:
     """Chunks and the end that fell into the gap are read; what was heard is not told again."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1))
-    await gap(stage, chunk("$c4", 4))
-    await follow(stage, broadcast(1, 2, 3, 4, ends=True))
-    assert (await stage.recording()).state is RecordingState.FINISHING
-    assert set(await chunks(stage)) == {"$c1", "$c2", "$c3", "$c4"}
-    assert len(await stage.waiting(orders.Fetch.kind)) == 4
+    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await gap(world, chunk("$c4", 4))
+    await follow(world, broadcast(1, 2, 3, 4, ends=True))
+    assert (await world.recording()).state is RecordingState.FINISHING
+    assert set(await chunks(world)) == {"$c1", "$c2", "$c3", "$c4"}
+    assert len(await world.waiting(orders.Fetch.kind)) == 4
 
 
 @pytest.mark.parametrize("says_why", [True, False], ids=["with its redaction", "without content"])
-async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(stage: Shell, *, says_why: bool) -> None:
+async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(world: World, *, says_why: bool) -> None:
     """The homeserver shows what became of it, whatever it says of why."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped"))
+    await world.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped"))
     memory = broadcast(1, ends=True)
     memory.redacts(START, says_why=says_why)
-    await gap(stage)
-    await follow(stage, memory)
-    assert (await stage.recording()).state is RecordingState.DELETED
-    assert await chunks(stage) == {}
+    await gap(world)
+    await follow(world, memory)
+    assert (await world.recording()).state is RecordingState.DELETED
+    assert await chunks(world) == {}
 
 
-async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(stage: Shell) -> None:
+async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(world: World) -> None:
     """It refers to nothing any more, so it is looked for by its own id; one that can't be shown stays what it is."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
+    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
     memory = broadcast(1, 2)
     memory.redacts(EventId("$c2"))
-    await gap(stage)
-    await follow(stage, memory)
-    assert await chunks(stage) == {"$c1": WAITING, "$c2": ChunkState.REDACTED, "$c3": WAITING}
-    assert len(await stage.waiting(orders.Fetch.kind)) == 2
+    await gap(world)
+    await follow(world, memory)
+    assert await chunks(world) == {"$c1": WAITING, "$c2": ChunkState.REDACTED, "$c3": WAITING}
+    assert len(await world.waiting(orders.Fetch.kind)) == 2
 
 
-async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(stage: Shell) -> None:
+async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(world: World) -> None:
     """Its `paused` is still in the room's state."""
     memory = broadcast(1)
     memory.redacts(START)
-    await gap(stage, before=(info("$p", "paused").event,))
-    await follow(stage, memory)
-    assert not await is_followed(stage)
+    await gap(world, before=(info("$p", "paused").event,))
+    await follow(world, memory)
+    assert not await is_followed(world)
 
 
-async def test_a_deleted_recording_is_not_read_again(stage: Shell) -> None:
+async def test_a_deleted_recording_is_not_read_again(world: World) -> None:
     """Neither after a gap, nor because the state still names it."""
-    await stage.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
-    await gap(stage, before=(info("$p", "paused").event,))
-    assert await stage.waiting(orders.Reread.kind) == []
+    await world.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
+    await gap(world, before=(info("$p", "paused").event,))
+    assert await world.waiting(orders.Reread.kind) == []
 
 
-async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_gap_the_open_and_the_newest_are_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many a room has, the work is bounded; a live one is never left out."""
     monkeypatch.setattr(missed, "MOST_RECORDINGS", 2)
     names = [f"$s{number}" for number in range(5)]
     for number, name in enumerate(names):
         start = info(name, "started", device_id=f"D{number}")
-        await stage.hear(changed(start, origin_server_ts=1_000_000_000_000 + number))
+        await world.hear(changed(start, origin_server_ts=1_000_000_000_000 + number))
         if number:
             relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": name}}
-            await stage.hear(info(f"$e{number}", "stopped", **relation))
-            stage.clock.pass_by(100)
-            await stage.work_one([orders.Tick.kind])
-    stage.clock.pass_by(100)
-    while await stage.work_one([orders.Reread.kind, orders.Tick.kind]):  # each end was asked about
-        await stage.settle()
-    await gap(stage)
-    async with stage.store.read() as db:
+            await world.hear(info(f"$e{number}", "stopped", **relation))
+            world.clock.pass_by(100)
+            await world.work_one([orders.Tick.kind])
+    world.clock.pass_by(100)
+    while await world.work_one([orders.Reread.kind, orders.Tick.kind]):  # each end was asked about
+        await world.settle()
+    await gap(world)
+    async with world.store.read() as db:
         found = {name: await jobs.find(db, orders.Reread.about(EventId(name))) for name in names}
         followed = [name for name, job in found.items() if job is not None and job.state is JobState.READY]
         still_open = [str(one.event_id) for one in await archive.open_recordings(db)]
@@ -475,17 +475,17 @@ async def test_after_a_gap_the_open_and_the_newest_are_looked_at(stage: Shell, m
     assert len(followed) < 5
 
 
-async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(stage: Shell) -> None:
+async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(world: World) -> None:
     """Its first timeline is always limited, and what lies before it is not ours."""
     other = RoomId("!other:hs")
     before = (*room_state(), state("m.room.member", {"membership": "join"}, BOT, BOT, event_id="$in"))
-    await stage.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), Gap("p", "s")),)))
-    assert await stage.waiting(orders.Refresh.kind) == []
-    assert await stage.waiting(orders.Reread.kind) == []
+    await world.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), Gap("p", "s")),)))
+    assert await world.waiting(orders.Refresh.kind) == []
+    assert await world.waiting(orders.Reread.kind) == []
 
 
-async def test_a_plain_sync_asks_for_nothing(stage: Shell) -> None:
+async def test_a_plain_sync_asks_for_nothing(world: World) -> None:
     """Without a gap the homeserver has shown all."""
-    await stage.intake.take(batch(info(START, "started"), chunk("$c1", 1)))
-    assert await stage.waiting(orders.Refresh.kind) == []
-    assert await stage.waiting(orders.Reread.kind) == []
+    await world.intake.take(batch(info(START, "started"), chunk("$c1", 1)))
+    assert await world.waiting(orders.Refresh.kind) == []
+    assert await world.waiting(orders.Reread.kind) == []

@@ -23,7 +23,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
-from tests.world import ALICE, BOT, ROOM, START, Shell, batch, chunk, heard, info, room_state, shell, state
+from tests.world import ALICE, BOT, ROOM, START, World, batch, chunk, heard, info, room_state, state, world_of
 
 NEW = RoomId("!new:hs")
 MALLORY = UserId("@mallory:hs")
@@ -35,9 +35,9 @@ INVITED_BY_THE_MOD: dict[str, Any] = {"host": ALICE, "mods": (ALICE,), "predeces
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Alice's room, recorded and private; Mallory is a member; it names the new room as its replacement."""
-    async with shell(tmp_path / "data") as made:
+    async with world_of(tmp_path / "data") as made:
         await made.join()
         await made.hear(heard("$m", "m.room.member", {"membership": "join"}, state_key=MALLORY), tombstone())
         yield made
@@ -52,22 +52,22 @@ def redaction(of: str, sender: UserId = ALICE) -> HeardEvent:
     return heard(f"$redaction{of}", "m.room.redaction", {"redacts": of}, redacts=of, sender=sender)
 
 
-async def room(stage: Shell, room_id: RoomId = NEW) -> Room:
-    async with stage.store.read() as db:
+async def room(world: World, room_id: RoomId = NEW) -> Room:
+    async with world.store.read() as db:
         found = await rooms.room(db, room_id)
     assert found is not None
     return found
 
 
-async def change(stage: Shell, room_id: RoomId, **changes: Any) -> None:
-    async with stage.store.write() as db:
+async def change(world: World, room_id: RoomId, **changes: Any) -> None:
+    async with world.store.write() as db:
         found = await rooms.room(db, room_id)
         assert found is not None
         await rooms.save_room(db, replace(found, **changes))
 
 
-async def line(stage: Shell) -> tuple[RoomId, ...]:
-    async with stage.store.read() as db:
+async def line(world: World) -> tuple[RoomId, ...]:
+    async with world.store.read() as db:
         return await heirs.line(db, ROOM)
 
 
@@ -77,7 +77,7 @@ def there(event: HeardEvent) -> HeardEvent:
 
 
 async def come(
-    stage: Shell,
+    world: World,
     *timeline: HeardEvent,
     host: UserId,
     mods: tuple[UserId, ...],
@@ -85,9 +85,9 @@ async def come(
     direct: bool = False,
 ) -> None:
     """The bot takes the host's invite to a new room."""
-    await stage.intake.take(SyncBatch("invited", invites=(Invite(NEW, host, direct=direct, encrypted=False),)))
-    await stage.intake.take(SyncBatch("joined", (RoomBatch(NEW, True, new_state(host, mods, predecessor), timeline),)))
-    await stage.settle()
+    await world.intake.take(SyncBatch("invited", invites=(Invite(NEW, host, direct=direct, encrypted=False),)))
+    await world.intake.take(SyncBatch("joined", (RoomBatch(NEW, True, new_state(host, mods, predecessor), timeline),)))
+    await world.settle()
 
 
 def new_state(host: UserId, mods: tuple[UserId, ...], predecessor: Any) -> tuple[Json, ...]:
@@ -100,53 +100,53 @@ def new_state(host: UserId, mods: tuple[UserId, ...], predecessor: Any) -> tuple
     )
 
 
-async def tell(stage: Shell) -> None:
+async def tell(world: World) -> None:
     """The bot's notice is in the new room."""
-    async with stage.store.write() as db:
+    async with world.store.write() as db:
         await greeting.said(db, NEW, EventId("$notice"))
 
 
-async def welcome(stage: Shell) -> str:
-    (found,) = [payload for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
+async def welcome(world: World) -> str:
+    (found,) = [payload for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
     return str(found["body"])
 
 
-async def test_a_mod_of_both_who_invites_makes_an_heir(stage: Shell) -> None:
+async def test_a_mod_of_both_who_invites_makes_an_heir(world: World) -> None:
     """The new room records for the same podcast, which stays private, and is told so; the old one's time is over."""
-    await change(stage, ROOM, cover=BlobKey("ab" * 32), cover_of="drawn: Kitchen")
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM, NEW)
-    old, new = await room(stage, ROOM), await room(stage)
+    await change(world, ROOM, cover=BlobKey("ab" * 32), cover_of="drawn: Kitchen")
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM, NEW)
+    old, new = await room(world, ROOM), await room(world)
     assert (new.recording_on, new.visibility, new.public_since) == (True, Visibility.PRIVATE, None)
     assert (new.cover, new.cover_of) == (old.cover, old.cover_of)
     assert not old.recording_on
-    said = await welcome(stage)
+    said = await welcome(world)
     for words in ("continues the podcast", "members of this room only", "!aircheck record off"):
         assert words in said
 
 
-async def test_a_room_that_was_not_recorded_is_not_recorded_after_its_upgrade(stage: Shell) -> None:
+async def test_a_room_that_was_not_recorded_is_not_recorded_after_its_upgrade(world: World) -> None:
     """The heir is what its moderators made of the old one, and the notice says how to change it."""
-    await change(stage, ROOM, recording_on=False)
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM, NEW)
-    assert not (await room(stage)).recording_on
-    assert "!aircheck record on" in await welcome(stage)
+    await change(world, ROOM, recording_on=False)
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM, NEW)
+    assert not (await room(world)).recording_on
+    assert "!aircheck record on" in await welcome(world)
 
 
-async def test_a_public_podcast_stays_public_for_what_begins_from_now_on(stage: Shell) -> None:
+async def test_a_public_podcast_stays_public_for_what_begins_from_now_on(world: World) -> None:
     """What began before the heir was told of it is not recorded there; what begins then is in the public feed."""
-    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
     joined = there(heard("$joined", "m.room.member", {"membership": "join"}, state_key=BOT, sender=BOT))
-    await come(stage, joined, there(info(START, "started")), **INVITED_BY_THE_MOD)
+    await come(world, joined, there(info(START, "started")), **INVITED_BY_THE_MOD)
     later = replace(there(info(LATER, "started", device_id="E")), event_id=LATER)
-    await tell(stage)
-    await stage.intake.take(SyncBatch("later", (RoomBatch(NEW, True, (), (later,)),)))
-    await stage.settle()
-    async with stage.store.read() as db:
+    await tell(world)
+    await world.intake.take(SyncBatch("later", (RoomBatch(NEW, True, (), (later,)),)))
+    await world.settle()
+    async with world.store.read() as db:
         found = [await archive.recording_by_event(db, event) for event in (START, LATER)]
     assert [one and (one.room_id, one.public) for one in found] == [None, (NEW, True)]
-    said = await welcome(stage)
+    said = await welcome(world)
     assert "it is public" in said
     assert "!aircheck publish private" in said
 
@@ -164,14 +164,14 @@ async def test_who_may_not_publish_makes_no_public_heir(
     tmp_path: Path, public_by: str, host: UserId, visibility: Visibility
 ) -> None:
     """`feeds.public_by` counts for an upgrade too: the podcast is private until somebody who may publishes it."""
-    async with shell(tmp_path / "data", feeds={"public_by": public_by}) as stage:
-        await stage.join()
+    async with world_of(tmp_path / "data", feeds={"public_by": public_by}) as world:
+        await world.join()
         powers = heard("$p", "m.room.power_levels", {"users": {ALICE: 100, ADMIN: 100}}, state_key="")
-        await stage.hear(powers, heard("$a", "m.room.member", {"membership": "join"}, state_key=ADMIN), tombstone())
-        await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
-        await come(stage, host=host, mods=(ALICE, ADMIN), predecessor=UPGRADED)
-        assert await line(stage) == (ROOM, NEW)
-        assert (await room(stage)).visibility is visibility
+        await world.hear(powers, heard("$a", "m.room.member", {"membership": "join"}, state_key=ADMIN), tombstone())
+        await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+        await come(world, host=host, mods=(ALICE, ADMIN), predecessor=UPGRADED)
+        assert await line(world) == (ROOM, NEW)
+        assert (await room(world)).visibility is visibility
 
 
 IMPOSTORS: dict[str, dict[str, Any]] = {
@@ -190,17 +190,17 @@ IMPOSTORS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", IMPOSTORS)
-async def test_who_only_says_so_gets_nothing(stage: Shell, case: str) -> None:
+async def test_who_only_says_so_gets_nothing(world: World, case: str) -> None:
     """Such a room is one like any other, and the old one stays as it was."""
-    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
-    old = await room(stage, ROOM)
-    await come(stage, **(INVITED_BY_THE_MOD | IMPOSTORS[case]))
-    assert await line(stage) == (ROOM,)
-    assert await room(stage, ROOM) == old
-    new = await room(stage)
+    await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    old = await room(world, ROOM)
+    await come(world, **(INVITED_BY_THE_MOD | IMPOSTORS[case]))
+    assert await line(world) == (ROOM,)
+    assert await room(world, ROOM) == old
+    new = await room(world)
     assert new.joined
     assert new.visibility is Visibility.PRIVATE
-    assert "continues" not in await welcome(stage)
+    assert "continues" not in await welcome(world)
 
 
 NO_WORD: dict[str, tuple[HeardEvent, ...]] = {
@@ -221,244 +221,244 @@ NO_WORD: dict[str, tuple[HeardEvent, ...]] = {
 
 
 @pytest.mark.parametrize("case", NO_WORD)
-async def test_without_the_old_rooms_word_there_is_no_heir(stage: Shell, case: str) -> None:
+async def test_without_the_old_rooms_word_there_is_no_heir(world: World, case: str) -> None:
     """A moderator of both who invites the bot steals nothing while the old room's tombstone does not name the room."""
-    await stage.hear(*NO_WORD[case])
-    old = await room(stage, ROOM)
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM,)
-    assert await room(stage, ROOM) == old
-    assert "continues" not in await welcome(stage)
+    await world.hear(*NO_WORD[case])
+    old = await room(world, ROOM)
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM,)
+    assert await room(world, ROOM) == old
+    assert "continues" not in await welcome(world)
 
 
-async def test_a_tombstone_that_comes_after_the_bot_makes_an_heir_and_tells_it(stage: Shell) -> None:
+async def test_a_tombstone_that_comes_after_the_bot_makes_an_heir_and_tells_it(world: World) -> None:
     """The line begins with the last condition: a public podcast stays public, and the new room hears so."""
-    await stage.hear(tombstone(None, "$none"))
-    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM,)
-    await stage.hear(tombstone(NEW, "$at last"))
-    assert await line(stage) == (ROOM, NEW)
-    assert ((await room(stage)).recording_on, (await room(stage, ROOM)).recording_on) == (True, False)
-    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
+    await world.hear(tombstone(None, "$none"))
+    await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM,)
+    await world.hear(tombstone(NEW, "$at last"))
+    assert await line(world) == (ROOM, NEW)
+    assert ((await room(world)).recording_on, (await room(world, ROOM)).recording_on) == (True, False)
+    said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
     assert ["continues" in body for body in said] == [False, True]
     assert "it is public" in said[1]
 
 
-async def test_a_tombstone_that_only_the_rooms_state_shows_counts_too(stage: Shell) -> None:
+async def test_a_tombstone_that_only_the_rooms_state_shows_counts_too(world: World) -> None:
     """State that is asked for is looked at as what was heard."""
-    await stage.hear(tombstone(None, "$none"))
-    await come(stage, **INVITED_BY_THE_MOD)
-    async with stage.store.read() as db:
+    await world.hear(tombstone(None, "$none"))
+    await come(world, **INVITED_BY_THE_MOD)
+    async with world.store.read() as db:
         asked_at = await journal.position(db)
-    await stage.intake.refresh(ROOM, [state(TOMBSTONE, {"replacement_room": NEW})], asked_at)
-    assert await line(stage) == (ROOM, NEW)
+    await world.intake.refresh(ROOM, [state(TOMBSTONE, {"replacement_room": NEW})], asked_at)
+    assert await line(world) == (ROOM, NEW)
 
 
-async def test_the_bot_may_come_into_the_new_room_first(stage: Shell) -> None:
+async def test_the_bot_may_come_into_the_new_room_first(world: World) -> None:
     """Invited into the old room only after that, it reads the old room's word there."""
-    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM,)
-    await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
-    await stage.intake.take(batch(before=room_state(state(TOMBSTONE, {"replacement_room": NEW}))))
-    assert await line(stage) == (ROOM, NEW)
+    await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM,)
+    await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await world.intake.take(batch(before=room_state(state(TOMBSTONE, {"replacement_room": NEW}))))
+    assert await line(world) == (ROOM, NEW)
 
 
-async def test_who_invited_the_bot_and_is_made_a_moderator_later_lets_it_in(stage: Shell) -> None:
+async def test_who_invited_the_bot_and_is_made_a_moderator_later_lets_it_in(world: World) -> None:
     """Power is the last condition as well as any."""
-    await come(stage, **(INVITED_BY_THE_MOD | {"mods": (MALLORY,)}))
-    assert await line(stage) == (ROOM,)
-    await stage.intake.take(SyncBatch("power", (RoomBatch(NEW, True, new_state(ALICE, (ALICE,), UPGRADED)),)))
-    assert await line(stage) == (ROOM, NEW)
+    await come(world, **(INVITED_BY_THE_MOD | {"mods": (MALLORY,)}))
+    assert await line(world) == (ROOM,)
+    await world.intake.take(SyncBatch("power", (RoomBatch(NEW, True, new_state(ALICE, (ALICE,), UPGRADED)),)))
+    assert await line(world) == (ROOM, NEW)
 
 
 @pytest.mark.parametrize("case", ["gone", "empty", "another room"])
-async def test_thrown_out_and_invited_again_the_bot_begins_anew(stage: Shell, case: str) -> None:
+async def test_thrown_out_and_invited_again_the_bot_begins_anew(world: World, case: str) -> None:
     """A room whose tombstone names its heir no more has its own podcast again, and the former heir stands alone."""
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM, NEW)
-    await stage.hear(*NO_WORD[case])
-    assert await line(stage) == (ROOM, NEW)
-    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
-    await stage.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
-    await stage.intake.take(batch(before=room_state()))
-    assert await line(stage) == (ROOM,)
-    assert (await room(stage, ROOM)).recording_on
-    assert (await room(stage)).recording_on
-    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM, NEW)
+    await world.hear(*NO_WORD[case])
+    assert await line(world) == (ROOM, NEW)
+    await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await world.intake.take(batch(before=room_state()))
+    assert await line(world) == (ROOM,)
+    assert (await room(world, ROOM)).recording_on
+    assert (await room(world)).recording_on
+    said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
     assert "From now on I record" in said[-1]
 
 
-async def test_an_heir_that_the_bot_comes_back_to_is_looked_at_again(stage: Shell) -> None:
+async def test_an_heir_that_the_bot_comes_back_to_is_looked_at_again(world: World) -> None:
     """It is none any more where the old room's tombstone names it no longer."""
-    await come(stage, **INVITED_BY_THE_MOD)
+    await come(world, **INVITED_BY_THE_MOD)
     out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
-    await stage.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
-    await stage.hear(tombstone(None, "$second"))
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM,)
+    await world.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
+    await world.hear(tombstone(None, "$second"))
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM,)
 
 
-async def test_who_let_the_bot_in_before_it_was_thrown_out_counts_no_more(stage: Shell) -> None:
+async def test_who_let_the_bot_in_before_it_was_thrown_out_counts_no_more(world: World) -> None:
     """Invited back by somebody else, it is let in by nobody of both rooms."""
-    await stage.hear(tombstone(None, "$none"))
-    await come(stage, **INVITED_BY_THE_MOD)
-    async with stage.store.write() as db:
+    await world.hear(tombstone(None, "$none"))
+    await come(world, **INVITED_BY_THE_MOD)
+    async with world.store.write() as db:
         await heirs.let_in(db, NEW, ALICE)
     out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
-    await stage.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
-    await come(stage, host=MALLORY, mods=(MALLORY, ALICE), predecessor=UPGRADED)
-    await stage.hear(tombstone(NEW, "$at last"))
-    assert await line(stage) == (ROOM,)
+    await world.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
+    await come(world, host=MALLORY, mods=(MALLORY, ALICE), predecessor=UPGRADED)
+    await world.hear(tombstone(NEW, "$at last"))
+    assert await line(world) == (ROOM,)
 
 
-async def test_a_redaction_of_the_tombstone_by_a_user_who_may_not_is_asked_about(stage: Shell) -> None:
+async def test_a_redaction_of_the_tombstone_by_a_user_who_may_not_is_asked_about(world: World) -> None:
     """The tombstone counts until the homeserver shows it empty."""
-    await stage.hear(redaction("$tombstone", MALLORY))
-    assert await stage.waiting(orders.Refresh.kind) == [{}]
-    async with stage.store.read() as db:
+    await world.hear(redaction("$tombstone", MALLORY))
+    assert await world.waiting(orders.Refresh.kind) == [{}]
+    async with world.store.read() as db:
         kept = await rooms.state(db, ROOM, TOMBSTONE)
         asked_at = await journal.position(db)
     assert kept is not None
     assert kept.content == {"replacement_room": NEW}
-    await stage.intake.refresh(ROOM, [state(TOMBSTONE, {}, event_id="$tombstone")], asked_at)
-    async with stage.store.read() as db:
+    await world.intake.refresh(ROOM, [state(TOMBSTONE, {}, event_id="$tombstone")], asked_at)
+    async with world.store.read() as db:
         kept = await rooms.state(db, ROOM, TOMBSTONE)
     assert kept is not None
     assert facts.replacement(kept) is None
 
 
-async def pend(stage: Shell) -> None:
+async def pend(world: World) -> None:
     """The new room as an heir that an earlier version made, by its own word."""
-    await stage.hear(tombstone(None, "$none"))
-    await come(stage, **INVITED_BY_THE_MOD)
-    async with stage.store.write() as db:
+    await world.hear(tombstone(None, "$none"))
+    await come(world, **INVITED_BY_THE_MOD)
+    async with world.store.write() as db:
         await db.execute(tables.heirs.insert().values(room_id=ROOM, heir=NEW, confirmed=False))
-    await change(stage, ROOM, recording_on=False)
+    await change(world, ROOM, recording_on=False)
 
 
-async def test_an_heir_of_an_earlier_version_counts_once_the_old_room_confirms_it(stage: Shell) -> None:
+async def test_an_heir_of_an_earlier_version_counts_once_the_old_room_confirms_it(world: World) -> None:
     """Until the old room's state is read each has a podcast of its own; what both record stays as it is."""
-    await pend(stage)
-    assert await line(stage) == (ROOM,)
-    async with stage.store.read() as db:
+    await pend(world)
+    assert await line(world) == (ROOM,)
+    async with world.store.read() as db:
         asked_at = await journal.position(db)
-    before = await room(stage)
-    await stage.intake.refresh(ROOM, list(room_state(state(TOMBSTONE, {"replacement_room": NEW}))), asked_at)
-    assert await line(stage) == (ROOM, NEW)
-    after = await room(stage)
+    before = await room(world)
+    await world.intake.refresh(ROOM, list(room_state(state(TOMBSTONE, {"replacement_room": NEW}))), asked_at)
+    assert await line(world) == (ROOM, NEW)
+    after = await room(world)
     assert after.revision > before.revision
     assert (after.recording_on, after.visibility) == (before.recording_on, before.visibility)
 
 
-async def test_an_heir_of_an_earlier_version_that_is_not_confirmed_ends(stage: Shell) -> None:
+async def test_an_heir_of_an_earlier_version_that_is_not_confirmed_ends(world: World) -> None:
     """The old room is told that its podcast is back. An answer that is no room's state decides nothing."""
-    await pend(stage)
-    async with stage.store.read() as db:
+    await pend(world)
+    async with world.store.read() as db:
         asked_at = await journal.position(db)
-    await stage.intake.refresh(ROOM, [], asked_at)
-    async with stage.store.read() as db:
+    await world.intake.refresh(ROOM, [], asked_at)
+    async with world.store.read() as db:
         assert await heirs.pending(db, ROOM) == NEW
-    await stage.intake.refresh(ROOM, list(room_state()), asked_at)
-    async with stage.store.read() as db:
+    await world.intake.refresh(ROOM, list(room_state()), asked_at)
+    async with world.store.read() as db:
         assert await heirs.pending(db, ROOM) is None
-    assert await line(stage) == (ROOM,)
-    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
+    assert await line(world) == (ROOM,)
+    said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
     assert "It is back here" in said[-1]
 
 
 @pytest.mark.parametrize("membership", ["leave", "ban"])
-async def test_a_mod_who_is_out_of_the_old_room_lets_nobody_in(stage: Shell, membership: str) -> None:
+async def test_a_mod_who_is_out_of_the_old_room_lets_nobody_in(world: World, membership: str) -> None:
     """Their level stands in its power levels still, and they can't use it."""
-    await stage.hear(heard("$out", "m.room.member", {"membership": membership}, state_key=ALICE))
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM,)
+    await world.hear(heard("$out", "m.room.member", {"membership": membership}, state_key=ALICE))
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM,)
 
 
-async def test_of_a_room_that_the_bot_has_left_nobody_is_a_mod(stage: Shell) -> None:
+async def test_of_a_room_that_the_bot_has_left_nobody_is_a_mod(world: World) -> None:
     """Who had power there is not known any more, so its podcast goes to nobody."""
-    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM,)
+    await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM,)
 
 
-async def test_the_second_claimant_gets_nothing(stage: Shell) -> None:
+async def test_the_second_claimant_gets_nothing(world: World) -> None:
     """A room has one heir, whoever asks for another."""
     other = RoomId("!other:hs")
-    async with stage.store.write() as db:
-        await rooms.save_room(db, rooms.new_room(other, stage.clock()))
+    async with world.store.write() as db:
+        await rooms.save_room(db, rooms.new_room(other, world.clock()))
         assert await heirs.inherit(db, ROOM, other)
-    await come(stage, **INVITED_BY_THE_MOD)
-    assert await line(stage) == (ROOM, other)
-    assert "continues" not in await welcome(stage)
+    await come(world, **INVITED_BY_THE_MOD)
+    assert await line(world) == (ROOM, other)
+    assert "continues" not in await welcome(world)
 
 
-async def test_what_is_live_in_the_old_room_goes_on_there(stage: Shell) -> None:
+async def test_what_is_live_in_the_old_room_goes_on_there(world: World) -> None:
     """Its chunks are kept to its end; what begins in the old room after that is not recorded."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1))
-    await come(stage, **INVITED_BY_THE_MOD)
-    await stage.hear(chunk("$c2", 2), info("$stop", "stopped"), replace(info(LATER, "started"), event_id=LATER))
-    recording = await stage.recording()
+    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await come(world, **INVITED_BY_THE_MOD)
+    await world.hear(chunk("$c2", 2), info("$stop", "stopped"), replace(info(LATER, "started"), event_id=LATER))
+    recording = await world.recording()
     assert recording.state is RecordingState.FINISHING
-    async with stage.store.read() as db:
+    async with world.store.read() as db:
         assert [one.sequence for one in await archive.chunks(db, recording.id)] == [1, 2]
         assert await archive.recording_by_event(db, LATER) is None
 
 
-async def test_an_episode_is_announced_at_the_podcasts_address(stage: Shell) -> None:
+async def test_an_episode_is_announced_at_the_podcasts_address(world: World) -> None:
     """A public one of the new room by the key of the old one; one that ran in the old room when its heir became
     private by none."""
-    await change(stage, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
+    await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
     running = replace(info(LATER, "started", device_id="E"), event_id=LATER)
     ended = {"m.relates_to": {"rel_type": "m.reference", "event_id": LATER}}
     part = heard("$c2", "m.room.message", dict(chunk("$c2", 1).event["content"]) | ended)
-    await stage.hear(running, part)
-    await come(stage, **INVITED_BY_THE_MOD)
-    await tell(stage)
+    await world.hear(running, part)
+    await come(world, **INVITED_BY_THE_MOD)
+    await tell(world)
     said = [there(one) for one in (info(START, "started"), chunk("$c1", 1), info("$stop", "stopped"))]
-    await stage.intake.take(SyncBatch("said", (RoomBatch(NEW, True, (), tuple(said)),)))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
-    recording = await stage.recording()
-    page = f"/r/{(await room(stage, ROOM)).key}/{recording.code}"
-    (told,) = [one["body"] for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == START]
+    await world.intake.take(SyncBatch("said", (RoomBatch(NEW, True, (), tuple(said)),)))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
+    recording = await world.recording()
+    page = f"/r/{(await room(world, ROOM)).key}/{recording.code}"
+    (told,) = [one["body"] for one in await world.waiting(orders.Notice.kind) if one.get("reply_to") == START]
     assert page in told
-    await change(stage, NEW, visibility=Visibility.PRIVATE)
-    await stage.hear(info("$stop2", "stopped", last_chunk_sequence=1, **ended))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
-    (told,) = [one["body"] for one in await stage.waiting(orders.Notice.kind) if one.get("reply_to") == LATER]
+    await change(world, NEW, visibility=Visibility.PRIVATE)
+    await world.hear(info("$stop2", "stopped", last_chunk_sequence=1, **ended))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
+    (told,) = [one["body"] for one in await world.waiting(orders.Notice.kind) if one.get("reply_to") == LATER]
     assert "http" not in told
 
 
-async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(stage: Shell) -> None:
+async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(world: World) -> None:
     """Nor does its coming back: the old room records nothing, and hears where its podcast is."""
-    await come(stage, **INVITED_BY_THE_MOD)
-    heir = await room(stage)
-    await stage.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
-    assert (await line(stage), await room(stage)) == ((ROOM, NEW), heir)
-    await stage.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await come(world, **INVITED_BY_THE_MOD)
+    heir = await room(world)
+    await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    assert (await line(world), await room(world)) == ((ROOM, NEW), heir)
+    await world.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
     named = state(TOMBSTONE, {"replacement_room": NEW})
     back = replace(
         RoomBatch(NEW, True, (*new_state(ALICE, (ALICE,), None), named)),
         room_id=ROOM,
         timeline=(heard("$back", "m.room.member", {"membership": "join"}, state_key=BOT),),
     )
-    await stage.intake.take(SyncBatch("back", (back,)))
-    old = await room(stage, ROOM)
+    await world.intake.take(SyncBatch("back", (back,)))
+    old = await room(world, ROOM)
     assert (old.joined, old.recording_on) == (True, False)
-    said = [payload["body"] for payload in await stage.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
+    said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
     assert "goes on in the room that replaced it" in said[-1]
 
 
-async def test_the_heir_stays_one_when_the_bot_comes_back_to_it(stage: Shell) -> None:
+async def test_the_heir_stays_one_when_the_bot_comes_back_to_it(world: World) -> None:
     """By a stranger's invite it records nothing, and the podcast is the same."""
-    await come(stage, **INVITED_BY_THE_MOD)
+    await come(world, **INVITED_BY_THE_MOD)
     out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
-    await stage.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
-    await come(stage, host=MALLORY, mods=(ALICE,), predecessor=UPGRADED)
-    assert await line(stage) == (ROOM, NEW)
-    assert not (await room(stage)).recording_on
+    await world.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
+    await come(world, host=MALLORY, mods=(ALICE,), predecessor=UPGRADED)
+    assert await line(world) == (ROOM, NEW)
+    assert not (await room(world)).recording_on

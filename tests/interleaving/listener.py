@@ -17,7 +17,7 @@ from bot.web.on_air import OnAir, Tuner
 from storage import archive, rooms
 from storage.records import Chunk, ChunkState, Recording, RecordingId
 from tests.interleaving import sound
-from tests.interleaving.stage import Stage
+from tests.interleaving.world import World
 from tests.world import ALICE, ROOM
 
 Stream = tuple[RecordingId, int]  # of one generation
@@ -32,15 +32,15 @@ class Heard:
 
 
 class Listener:
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, world: World) -> None:
+        self._stage = world
         self._most: dict[Stream, bytes] = {}
         self._newest: dict[RecordingId, int] = {}
 
     async def listen(self) -> dict[RecordingId, Heard]:
         """Everything that is on the air now. Raises AssertionError when something of it was otherwise before, or may
         not be heard."""
-        store = self._stage.shell.store
+        store = self._stage.bot.store
         files = Files(store.blobs)
         tuner = Tuner(store, files, self._stage.clock)
         found = {}
@@ -63,7 +63,7 @@ class Listener:
 
     async def _access(self) -> Access:
         """A member's who was there from the beginning."""
-        async with self._stage.shell.store.read() as db:
+        async with self._stage.bot.store.read() as db:
             room = await rooms.room(db, ROOM)
             member = await rooms.state(db, ROOM, "m.room.member", ALICE)
         return Access(Verdict.OPEN, Claim(Family.PERSONAL, room, member=member))
@@ -75,7 +75,7 @@ class Listener:
 
     async def _sure(self, recording_id: RecordingId) -> int:
         """How many frames of an episode no later sound can change."""
-        async with self._stage.shell.store.read() as db:
+        async with self._stage.bot.store.read() as db:
             episode = await archive.episode(db, recording_id)
         assert episode is not None
         return settled_frames(episode.samples)

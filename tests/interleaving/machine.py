@@ -16,8 +16,8 @@ from tests.interleaving.homeserver import Fate, Media
 from tests.interleaving.listener import Listener
 from tests.interleaving.people import ANY, COMES, LONG, People, one_of, session_of
 from tests.interleaving.sound import RAW_FRAME
-from tests.interleaving.stage import LANE_KINDS, Stage
 from tests.interleaving.verdict import Kept
+from tests.interleaving.world import LANE_KINDS, World
 
 WITH_BYTES = {ChunkState.STORED, ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED}
 """Chunks whose bytes may be kept: those that are heard, and those that wait for better ones."""
@@ -29,8 +29,8 @@ class Interleavings(People):
     def __init__(self, begun: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="interleaving-"))
         self._patch = pytest.MonkeyPatch()
-        super().__init__(Stage(shutil.copytree(begun, self._folder / "data"), loop, self._patch))
-        self.listener = Listener(self.stage)
+        super().__init__(World(shutil.copytree(begun, self._folder / "data"), loop, self._patch))
+        self.listener = Listener(self.world)
         self._read: tuple[int | None, tuple[Kept, ...]] = None, ()
 
     def teardown(self) -> None:
@@ -40,7 +40,7 @@ class Interleavings(People):
                 self.made_again_nothing_changes()
                 self.told_again_nothing_changes()
         finally:
-            self.stage.close()
+            self.world.close()
             self._patch.undo()
             shutil.rmtree(self._folder)
 
@@ -48,11 +48,11 @@ class Interleavings(People):
 
     @rule(most=st.sampled_from([None, None, 1, 2, 5]), gap=st.integers(0, 2), again=st.sampled_from([0, 0, 3, 50]))
     def a_sync_comes(self, most: int | None, gap: int, again: int) -> None:
-        self.stage.run(self.stage.sync(most, gap=gap, again=again))
+        self.world.run(self.world.sync(most, gap=gap, again=again))
 
     @rule(then=st.sampled_from(["settle", "fetch", "sound", "desk", "all"]), most=st.integers(1, 4))
     def a_sync_comes_and_some_of_it_is_done(self, then: str, most: int) -> None:
-        self.stage.run(self.stage.sync())
+        self.world.run(self.world.sync())
         self.the_bot_works(then, most)
 
     @precondition(lambda self: self.speaking and self._is_short())
@@ -68,97 +68,97 @@ class Interleavings(People):
         for fate in fates:
             self._send(broadcast, broadcast.cut(LONG, last=False, announced=True), fate, None)
         self._the_bot_keeps_up()
-        self.stage.pass_by(seconds)
+        self.world.pass_by(seconds)
         self._the_bot_keeps_up()
         self.somebody_listens()
         sent = [one for one in self._redactable(chunks=True) if one.broadcast is broadcast]
         if redacted is not None and sent:
-            self.stage.redact(one_of(sent, redacted))
+            self.world.redact(one_of(sent, redacted))
             self._the_bot_keeps_up()
             self.somebody_listens()
 
     def _the_bot_keeps_up(self) -> None:
-        self.stage.run(self.stage.sync())
-        self.stage.run(self.stage.all_due())
+        self.world.run(self.world.sync())
+        self.world.run(self.world.all_due())
 
     @rule(what=st.sampled_from(["settle", *LANE_KINDS, "fetch", "sound", "all", "all"]), most=st.integers(1, 4))
     def the_bot_works(self, what: str, most: int) -> None:
         if what == "settle":
-            self.stage.run(self.stage.shell.settle())
+            self.world.run(self.world.bot.settle())
         elif what == "all":
-            self.stage.run(self.stage.all_due())
+            self.world.run(self.world.all_due())
         else:
-            self.stage.run(self.stage.work(LANE_KINDS[what], most))
+            self.world.run(self.world.work(LANE_KINDS[what], most))
 
     @precondition(lambda self: self._unsent_keys() or self._media_away())
     @rule(which=ANY, media=st.booleans())
     def a_key_or_media_turn_up(self, which: int, media: bool) -> None:
         keys, away = self._unsent_keys(), self._media_away()
         if keys and not (media and away):
-            self.stage.homeserver.promised.add(one_of(keys, which))
+            self.world.homeserver.promised.add(one_of(keys, which))
         else:
             one_of(away, which).comes()
 
     def _unsent_keys(self) -> list[SessionId]:
-        sent = self.stage.homeserver.promised
-        sealed = [one.session for one in self.stage.homeserver.timeline if one.session and COMES in one.session]
+        sent = self.world.homeserver.promised
+        sealed = [one.session for one in self.world.homeserver.timeline if one.session and COMES in one.session]
         return [one for one in dict.fromkeys(sealed) if one not in sent]
 
     def _media_away(self) -> list[Media]:
-        return [one for one in self.stage.homeserver.media.values() if one.fate is Fate.AWAY]
+        return [one for one in self.world.homeserver.media.values() if one.fate is Fate.AWAY]
 
     @rule(number=st.integers(1, 12), after_commit=st.booleans())
     def it_will_die_at_a_write(self, number: int, after_commit: bool) -> None:
-        self.stage.shell.store.die_at(number, after_commit=after_commit)
+        self.world.bot.store.die_at(number, after_commit=after_commit)
 
     @rule(what=st.sampled_from(["sync", "desk", "die"]))
     def something_will_come_between(self, what: str) -> None:
-        self.stage.meanwhile(what)
+        self.world.meanwhile(what)
 
     @rule(anybody=st.booleans())
     def listeners_come_or_go(self, anybody: bool) -> None:
         """Under nobody's ears a track may change what it was."""
-        self.stage.shell.listened = anybody
+        self.world.bot.listened = anybody
 
     @rule(keeps_house=st.booleans())
     def it_is_started_anew(self, keeps_house: bool) -> None:
-        self.stage.rise()
+        self.world.rise()
         if keeps_house:
-            self.stage.run(self.stage.keep_house())
+            self.world.run(self.world.keep_house())
 
     @precondition(lambda self: self._episodes())
     @rule(which=ANY)
     def an_episode_is_to_be_made_again(self, which: int) -> None:
-        self.stage.run(self.stage.make_again(one_of(self._episodes(), which)))
+        self.world.run(self.world.make_again(one_of(self._episodes(), which)))
 
     def _episodes(self) -> list[RecordingId]:
         return [one.recording.id for one in self._kept() if one.episode]
 
     def _kept(self) -> tuple[Kept, ...]:
         """Read anew when something was written."""
-        written = self.stage.shell.store.database.changes.number
+        written = self.world.bot.store.database.changes.number
         if written != self._read[0]:
-            self._read = written, self.stage.loop.run_until_complete(verdict.kept(self.stage))
+            self._read = written, self.world.loop.run_until_complete(verdict.kept(self.world))
         return self._read[1]
 
     @rule(seconds=st.sampled_from([1, 30, 61, 61, 600, 1801, 4000, 15_000, -60, -600]))
     def the_clock_moves(self, seconds: int) -> None:
         """Backwards only the bot's."""
         if seconds > 0:
-            self.stage.pass_by(seconds)
+            self.world.pass_by(seconds)
         else:
-            self.stage.jump(seconds)
+            self.world.jump(seconds)
 
     # ---- what holds at each moment
 
     @rule()
     def somebody_listens(self) -> None:
-        self.stage.loop.run_until_complete(self.listener.listen())
+        self.world.loop.run_until_complete(self.listener.listen())
 
     @invariant()
     def what_is_listed_can_be_played(self) -> None:
         """The file of each episode, of all frames and of each stored chunk is there."""
-        blobs = self.stage.shell.store.blobs
+        blobs = self.world.bot.store.blobs
         for one in self._kept():
             assert one.episode is None or blobs.exists(one.episode.blob)
             for extent in one.extents:
@@ -176,43 +176,43 @@ class Interleavings(People):
 
     def everything_comes_to_rest(self) -> None:
         """All that will ever come has come, and nothing is left to do: the archive is the truth."""
-        stage = self.stage
-        stage.spare()
-        for media in stage.homeserver.media.values():
+        world = self.world
+        world.spare()
+        for media in world.homeserver.media.values():
             media.comes()
-        stage.homeserver.promised |= {session_of(one, COMES) for one in self.broadcasts}
-        stage.loop.run_until_complete(self._rest())
+        world.homeserver.promised |= {session_of(one, COMES) for one in self.broadcasts}
+        world.loop.run_until_complete(self._rest())
         self._all_is_true()
 
     def made_again_nothing_changes(self) -> None:
         """Each episode of its chunks once more: the same bytes, though some of it was made live, in parts, or later."""
-        stage = self.stage
+        world = self.world
         before = self._kept()
         for recording_id in self._episodes():
-            stage.loop.run_until_complete(stage.make_again(recording_id))
-        stage.loop.run_until_complete(self._rest())
+            world.loop.run_until_complete(world.make_again(recording_id))
+        world.loop.run_until_complete(self._rest())
         after = self._kept()
         assert list(map(verdict.without_its_date, after)) == list(map(verdict.without_its_date, before))
         self._all_is_true()
 
     def told_again_nothing_changes(self) -> None:
         """A start, and all of the timeline once more."""
-        stage = self.stage
+        world = self.world
         before = self._kept()
-        stage.rise()
-        stage.loop.run_until_complete(stage.sync(again=len(stage.homeserver.timeline)))
-        stage.loop.run_until_complete(self._rest())
+        world.rise()
+        world.loop.run_until_complete(world.sync(again=len(world.homeserver.timeline)))
+        world.loop.run_until_complete(self._rest())
         assert self._kept() == before
         self._all_is_true()
 
     def _all_is_true(self) -> None:
-        loop = self.stage.loop
-        loop.run_until_complete(verdict.judge(self.stage))
-        loop.run_until_complete(verdict.is_heard_as_it_is(self.stage, loop.run_until_complete(self.listener.listen())))
+        loop = self.world.loop
+        loop.run_until_complete(verdict.judge(self.world))
+        loop.run_until_complete(verdict.is_heard_as_it_is(self.world, loop.run_until_complete(self.listener.listen())))
 
     async def _rest(self) -> None:
-        await self.stage.rest()
-        if not self.stage.deaths:
-            await verdict.no_file_is_lost(self.stage)
-        await self.stage.keep_house()
-        await self.stage.all_due()
+        await self.world.rest()
+        if not self.world.deaths:
+            await verdict.no_file_is_lost(self.world)
+        await self.world.keep_house()
+        await self.world.all_due()

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from storage.records import DeviceId, SessionId, UserId
 from tests.interleaving.homeserver import Fate, Told
 from tests.interleaving.speaker import Broadcast, Piece
-from tests.interleaving.stage import BOB, MALLORY, Stage
+from tests.interleaving.world import BOB, MALLORY, World
 from tests.world import ALICE
 
 T = TypeVar("T")
@@ -33,17 +33,17 @@ LASTS = st.sampled_from(["right", "absent", "zero", "too high", "too low"])
 class People(RuleBasedStateMachine):
     """Acts on the homeserver alone; the bot hears of it when a sync comes."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, world: World) -> None:
         super().__init__()
-        self.stage = stage
-        self._began = stage.clock()
+        self.world = world
+        self._began = world.clock()
         self._bob_is_there = True
 
     # ---- who is there
 
     @property
     def broadcasts(self) -> list[Broadcast]:
-        return self.stage.broadcasts
+        return self.world.broadcasts
 
     @property
     def live(self) -> list[Broadcast]:
@@ -62,7 +62,7 @@ class People(RuleBasedStateMachine):
         return [one for one in self.broadcasts if one.slow]
 
     def _is_short(self) -> bool:
-        return self.stage.voice.next(0) < MOST_SAMPLES
+        return self.world.voice.next(0) < MOST_SAMPLES
 
     # ---- broadcasters
 
@@ -77,14 +77,14 @@ class People(RuleBasedStateMachine):
             if (other.who, other.device) == (who, device):
                 _dies(other)
         if early == 1:
-            self.stage.redact_next(ALICE)
-        start = self.stage.start(who, device, web=web, pages=pages)
+            self.world.redact_next(ALICE)
+        start = self.world.start(who, device, web=web, pages=pages)
         start.early = early == 1
 
     @initialize(web=st.booleans(), pages=st.integers(1, 2), cuts=st.lists(CUTS, max_size=4))
     def alice_speaks(self, web: bool, pages: int, cuts: list[Cut]) -> None:
         """There is something to record in each story."""
-        self.stage.start(ALICE, DeviceId("D"), web=web, pages=pages)
+        self.world.start(ALICE, DeviceId("D"), web=web, pages=pages)
         self.chunks_are_cut(0, cuts)
 
     @precondition(lambda self: self.speaking and self._is_short())
@@ -117,10 +117,10 @@ class People(RuleBasedStateMachine):
         length, fate, seal, *_ = tail
         broadcast.paused = True
         if first:
-            self.stage.change(broadcast, "paused", broadcast.number)
+            self.world.change(broadcast, "paused", broadcast.number)
         self._upload(broadcast, broadcast.cut(length, last=True, announced=first), fate, seal, slow=False)
         if not first:
-            self.stage.change(broadcast, "paused")
+            self.world.change(broadcast, "paused")
         if lost is not None:
             self._resume(broadcast, lost=lost)
             self.chunks_are_cut(self.speaking.index(broadcast), cuts)
@@ -138,7 +138,7 @@ class People(RuleBasedStateMachine):
             else:
                 self._send(broadcast, piece, Fate.HERE, None)
         broadcast.resume()
-        self.stage.change(broadcast, "resumed")
+        self.world.change(broadcast, "resumed")
 
     @precondition(lambda self: self.live)
     @rule(which=ANY, length=LENGTHS, fate=FATES, seal=SEALS, last=LASTS, early=st.booleans(), slow=st.booleans())
@@ -155,11 +155,11 @@ class People(RuleBasedStateMachine):
             "too low": max(1, broadcast.number - 1),
         }[last]
         if early:
-            self.stage.change(broadcast, "stopped", number)
+            self.world.change(broadcast, "stopped", number)
         if not broadcast.paused and not _ended(broadcast) and self._is_short():
             self._upload(broadcast, broadcast.cut(length, last=True, announced=early), fate, seal, slow=slow)
         if not early:
-            self.stage.change(broadcast, "stopped", number)
+            self.world.change(broadcast, "stopped", number)
 
     @precondition(lambda self: self.live)
     @rule(which=ANY)
@@ -171,7 +171,7 @@ class People(RuleBasedStateMachine):
     def a_client_comes_back_and_says_stopped(self, which: int) -> None:
         broadcast = one_of([one for one in self.broadcasts if one.over], which)
         if broadcast.who != BOB or self._bob_is_there:
-            self.stage.change(broadcast, "stopped")
+            self.world.change(broadcast, "stopped")
 
     @precondition(lambda self: self._bob_is_there and any(one.who == BOB for one in self.live))
     @rule()
@@ -180,31 +180,31 @@ class People(RuleBasedStateMachine):
         for broadcast in self.broadcasts:
             if broadcast.who == BOB:
                 _dies(broadcast)
-        self.stage.leave(BOB)
+        self.world.leave(BOB)
 
     @precondition(lambda self: self.live)
     @rule(which=ANY, seal=SEALS)
     def somebody_says_something_else(self, which: int, seal: str) -> None:
         broadcast = one_of(self.live, which)
-        self.stage.chat(broadcast, self._session(broadcast, seal))
+        self.world.chat(broadcast, self._session(broadcast, seal))
 
     @precondition(lambda self: self.broadcasts)
     @rule(which=ANY, number=st.integers(1, 4), stops=st.booleans())
     def a_stranger_meddles(self, which: int, number: int, stops: bool) -> None:
         broadcast = one_of(self.broadcasts, which)
         if stops:
-            self.stage.change(broadcast, "stopped", number, who=MALLORY)
+            self.world.change(broadcast, "stopped", number, who=MALLORY)
         else:
-            self.stage.forge(broadcast, number)
+            self.world.forge(broadcast, number)
 
     def _redactable(self, *, chunks: bool) -> list[Told]:
-        told = [one for one in self.stage.homeserver.timeline if one.broadcast and not one.redacted]
+        told = [one for one in self.world.homeserver.timeline if one.broadcast and not one.redacted]
         return [one for one in told if (one.kind == "m.room.message") is chunks]
 
     @precondition(lambda self: self._redactable(chunks=True))
     @rule(which=ANY)
     def a_chunk_is_redacted(self, which: int) -> None:
-        self.stage.redact(one_of(self._redactable(chunks=True)[::-1], which))
+        self.world.redact(one_of(self._redactable(chunks=True)[::-1], which))
 
     @precondition(lambda self: self.speaking and self._is_short())
     @rule(which=ANY, cut=CUTS, who=st.sampled_from([ALICE, MALLORY]))
@@ -213,14 +213,14 @@ class People(RuleBasedStateMachine):
         broadcast = one_of(self.speaking, which)
         length, fate, seal, announced, _ = cut
         piece = broadcast.cut(length, last=False, announced=announced)
-        self.stage.redact_next(who)
-        self.stage.send(broadcast, piece, fate, self._session(broadcast, seal)).early = who == ALICE
+        self.world.redact_next(who)
+        self.world.send(broadcast, piece, fate, self._session(broadcast, seal)).early = who == ALICE
 
     @precondition(lambda self: self._redactable(chunks=False))
     @rule(which=ANY, really=st.integers(0, 2))
     def an_info_event_is_redacted(self, which: int, really: int) -> None:
         if not really:
-            self.stage.redact(one_of(self._redactable(chunks=False)[::-1], which))
+            self.world.redact(one_of(self._redactable(chunks=False)[::-1], which))
 
     # ---- how a chunk goes out
 
@@ -233,10 +233,10 @@ class People(RuleBasedStateMachine):
     def _send(self, broadcast: Broadcast, piece: Piece, fate: Fate, seal: str | None) -> None:
         if broadcast.who == BOB and not self._bob_is_there:
             return
-        self.stage.send(broadcast, piece, fate, self._session(broadcast, seal))
+        self.world.send(broadcast, piece, fate, self._session(broadcast, seal))
 
     def _session(self, broadcast: Broadcast, seal: str | None) -> SessionId | None:
-        early = self.stage.peak - self._began < KEYS_COME_FOR
+        early = self.world.peak - self._began < KEYS_COME_FOR
         return session_of(broadcast, seal) if seal and early else None
 
 

@@ -29,8 +29,8 @@ from storage.records import (
 from tests.interleaving import sound
 from tests.interleaving.homeserver import sha256
 from tests.interleaving.listener import Heard
-from tests.interleaving.stage import Stage
 from tests.interleaving.truth import Part, Quiet, Sound, Truth
+from tests.interleaving.world import World
 from tests.world import ROOM
 
 ABANDONED_AFTER_S = 1800
@@ -51,9 +51,9 @@ def without_its_date(one: Kept) -> Kept:
     return replace(one, episode=one.episode and replace(one.episode, made_at=one.recording.started_at))
 
 
-async def kept(stage: Stage) -> tuple[Kept, ...]:
+async def kept(world: World) -> tuple[Kept, ...]:
     """Everything in the archive, the oldest first."""
-    async with stage.shell.store.read() as db:
+    async with world.bot.store.read() as db:
         found = sorted(await archive.recordings(db), key=lambda one: one.position)
         return tuple([await _kept(db, one) for one in found])
 
@@ -63,11 +63,11 @@ async def _kept(db: Connection, one: Recording) -> Kept:
     return Kept(one, chunks, episode, await tracks.cuts(db, one.id), await tracks.extents(db, one.id))
 
 
-async def judge(stage: Stage) -> None:
+async def judge(world: World) -> None:
     """Raises AssertionError for whatever is not as it should be."""
-    assert stage.complaints.heard == []
-    archived = {one.recording.event_id: one for one in await kept(stage)}
-    truths = {one.started: Truth(one, stage.homeserver, _rows(archived.get(one.started))) for one in stage.broadcasts}
+    assert world.complaints.heard == []
+    archived = {one.recording.event_id: one for one in await kept(world)}
+    truths = {one.started: Truth(one, world.homeserver, _rows(archived.get(one.started))) for one in world.broadcasts}
     followed = {started for started, truth in truths.items() if truth.followed}
     # One that was redacted before it came leaves a tombstone where a gap hid its redaction.
     early = {started for started, truth in truths.items() if truth.start.early}
@@ -78,9 +78,9 @@ async def judge(stage: Stage) -> None:
         if truths[started].deleted or started in early:
             _is_gone(one)
         else:
-            _is_true(stage, truths[started], one)
-    await _was_said_once(stage, archived)
-    await _nothing_is_left_over(stage, archived)
+            _is_true(world, truths[started], one)
+    await _was_said_once(world, archived)
+    await _nothing_is_left_over(world, archived)
 
 
 def _rows(one: Kept | None) -> tuple[Chunk, ...]:
@@ -97,10 +97,10 @@ def _is_gone(one: Kept) -> None:
     assert (recording.title, recording.description, recording.broadcaster_name) == (None, None, None)
 
 
-def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
+def _is_true(world: World, truth: Truth, one: Kept) -> None:
     recording = one.recording
-    _has_the_chunks(stage, truth, one)
-    may_be_abandoned = (stage.peak - stage.begun[recording.event_id]).total_seconds() >= ABANDONED_AFTER_S
+    _has_the_chunks(world, truth, one)
+    may_be_abandoned = (world.peak - world.begun[recording.event_id]).total_seconds() >= ABANDONED_AFTER_S
     assert recording.ended_by is not None
     assert recording.ended_by in truth.ended_by(may_be_abandoned=may_be_abandoned)
     assert recording.announced_last == (truth.announced or None)
@@ -112,7 +112,7 @@ def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
         return
     assert one.episode is not None
     assert one.episode.published_at is not None
-    frames = sound.read(stage.shell.store.blobs.open(one.episode.blob))
+    frames = sound.read(world.bot.store.blobs.open(one.episode.blob))
     heard = sound.decoded(frames)[: ledger.samples]
     assert one.episode.samples == len(heard) == ledger.samples
     assert frames == sound.encoded(heard), "not what one encoder makes of the whole"
@@ -120,17 +120,17 @@ def _is_true(stage: Stage, truth: Truth, one: Kept) -> None:
     _is_heard(truth.parts, heard, ledger)
 
 
-async def is_heard_as_it_is(stage: Stage, heard: Mapping[RecordingId, Heard]) -> None:
+async def is_heard_as_it_is(world: World, heard: Mapping[RecordingId, Heard]) -> None:
     """Who is in the middle of a broadcast when it ends hears the frames of the episode; and nothing else is heard."""
-    for one in await kept(stage):
-        frames = sound.read(stage.shell.store.blobs.open(one.episode.blob)) if one.episode else b""
+    for one in await kept(world):
+        frames = sound.read(world.bot.store.blobs.open(one.episode.blob)) if one.episode else b""
         if one.episode and settled_frames(one.episode.samples):  # less can't be told from a track that is being made
             assert heard[one.recording.id] == Heard(frames, ended=True)
         else:
             assert one.recording.id not in heard or not heard[one.recording.id].frames
 
 
-def _has_the_chunks(stage: Stage, truth: Truth, one: Kept) -> None:
+def _has_the_chunks(world: World, truth: Truth, one: Kept) -> None:
     """Every chunk that was ever heard of, as what it is; and no other."""
     rows = {row.event_id: row for row in one.chunks}
     wanted = truth.chunks()
@@ -144,11 +144,11 @@ def _has_the_chunks(stage: Stage, truth: Truth, one: Kept) -> None:
         assert row.sequence in {None, told.piece.number if told.piece else None}
         assert row.sequence is not None or told.session is not None
         stored = row.state is ChunkState.STORED
-        kept = stage.homeserver.download(row.source) if row.state is ChunkState.DAMAGED and row.source else None
+        kept = world.homeserver.download(row.source) if row.state is ChunkState.DAMAGED and row.source else None
         kept = told.piece.data if stored and told.piece else kept
         assert row.blob == (None if kept is None else sha256(kept))
         if stored:
-            assert stage.shell.store.blobs.exists(sha256(told.piece.data) if told.piece else row.blob)  # type: ignore[arg-type]
+            assert world.bot.store.blobs.exists(sha256(told.piece.data) if told.piece else row.blob)  # type: ignore[arg-type]
 
 
 def _is_heard(parts: list[Part], heard: sound.Pcm, ledger: Ledger) -> None:
@@ -197,26 +197,26 @@ def _lists_what_there_is(truth: Truth, one: Kept, ledger: Ledger) -> None:
     assert sum(gap.samples for gap in ledger.gaps) == silence
 
 
-# ---- the house
+# ---- the files
 
 
-async def _was_said_once(stage: Stage, archived: dict[EventId, Kept]) -> None:
+async def _was_said_once(world: World, archived: dict[EventId, Kept]) -> None:
     """Nothing is said twice, and of each recording that can be heard that it is there."""
-    async with stage.shell.store.read() as db:
+    async with world.bot.store.read() as db:
         notices = list(await db.execute(select(tables.jobs).where(tables.jobs.c.kind == orders.Notice.kind)))
     subjects = Counter(job.subject for job in notices)
     assert set(subjects.values()) <= {1}
-    assert len(stage.said.notices) <= len(subjects)
+    assert len(world.said.notices) <= len(subjects)
     for started, one in archived.items():
         assert one.episode is None or one.episode.announced
         assert one.episode is None or subjects[f"published:{started}"] == 1
 
 
-async def _nothing_is_left_over(stage: Stage, archived: dict[EventId, Kept]) -> None:
+async def _nothing_is_left_over(world: World, archived: dict[EventId, Kept]) -> None:
     """No job, event or file that nobody waits for."""
     states = {chunk.event_id: chunk.state for one in archived.values() for chunk in one.chunks}
     waiting = {event: state for event, state in states.items() if state in LISTED}
-    async with stage.shell.store.read() as db:
+    async with world.bot.store.read() as db:
         # A stranger who names a broadcast that is not known yet has it asked for in vain.
         in_vain = (tables.jobs.c.kind == orders.Reread.kind) & (tables.jobs.c.state == JobState.FAILED)
         found = list(await db.execute(select(tables.jobs).where(~in_vain)))
@@ -229,18 +229,18 @@ async def _nothing_is_left_over(stage: Stage, archived: dict[EventId, Kept]) -> 
     }
     assert all(job.state is JobState.READY for job in found if job.state is not JobState.DONE)
     assert all(row.handled for row in journal)
-    assert list(stage.shell.store.blobs.scratch.iterdir()) == []
+    assert list(world.bot.store.blobs.scratch.iterdir()) == []
     sealed = {event for event, state in waiting.items() if state is ChunkState.WAITING_FOR_KEY}
     assert {row.event_id for row in journal if row.event is not None} == sealed
-    await no_file_is_lost(stage)
+    await no_file_is_lost(world)
 
 
-async def no_file_is_lost(stage: Stage) -> None:
-    """Each file has its row and each row its file. Only a death may leave one, until the house is kept."""
-    async with stage.shell.store.read() as db:
+async def no_file_is_lost(world: World) -> None:
+    """Each file has its row and each row its file. Only a death may leave one, until the keeper has run."""
+    async with world.bot.store.read() as db:
         room = await rooms.room(db, ROOM)
     assert room is not None
     needed = {room.cover}
-    for one in await kept(stage):
+    for one in await kept(world):
         needed |= {chunk.blob for chunk in one.chunks} | {one.episode.blob if one.episode else None}
-    assert set(stage.shell.files()) == needed - {None}
+    assert set(world.bot.files()) == needed - {None}

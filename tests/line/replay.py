@@ -190,11 +190,11 @@ def _output(command: Sequence[str], data: bytes) -> bytes:
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
 
-# ---- the line
+# ---- the replay
 
 
-class Line:
-    """`tell` it what a sync brings; it has dealt with all of it when the call returns."""
+class Replay:
+    """The whole bot but session and web, over a store. `tell` returns when everything that a sync caused is done."""
 
     def __init__(self, store: Store, settings: Settings, stub: Stub, media: Media) -> None:
         self.store = store
@@ -366,8 +366,10 @@ def address_of(mxc: str) -> str:
 
 
 @asynccontextmanager
-async def line(directory: Path, *, changed: Mapping[str, Mapping[str, Any]] | None = None) -> AsyncIterator[Line]:
-    """A line at work in a folder of its own. Sections of the settings may be changed."""
+async def replaying(
+    directory: Path, *, changed: Mapping[str, Mapping[str, Any]] | None = None
+) -> AsyncIterator[Replay]:
+    """Run a replay over a new store in `directory`. Sections of the settings may be changed."""
     tree: dict[str, Any] = {
         "matrix": {"homeserver": "http://127.0.0.1:1", "user_id": BOT, "admins": [ALICE]},
         "storage": {"directory": str(directory), "min_free_bytes": 0},
@@ -385,7 +387,7 @@ async def line(directory: Path, *, changed: Mapping[str, Mapping[str, Any]] | No
     wire = Wire(f"http://127.0.0.1:{runner.addresses[0][1]}")
     wire.token = "secret"
     store = await Store.own(settings.storage.path)
-    made = Line(store, settings, stub, Media(wire))
+    made = Replay(store, settings, stub, Media(wire))
     await made.worker.start()
     try:
         yield made
@@ -404,12 +406,12 @@ async def _replay(name: str, directory: Path, lost: Collection[int]) -> None:
     capture = Capture(name)
     uploads = enumerate(capture.uploads.items(), 1)
     capture.uploads = {mxc: data for number, (mxc, data) in uploads if number not in lost}
-    async with line(directory) as it:
-        await it.move_in(capture)
-        await it.tell(capture.room, capture.broadcast)
+    async with replaying(directory) as replay:
+        await replay.move_in(capture)
+        await replay.tell(capture.room, capture.broadcast)
         for _ in range(2):
-            await it.pass_by(AN_HOUR_S)
-        sys.stdout.write("\n".join([*it.said, ""]))
+            await replay.pass_by(AN_HOUR_S)
+        sys.stdout.write("\n".join([*replay.said, ""]))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from bot.demo.people import Person
 from bot.demo.story import addresses_in
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, answers, move_in, personal_feed
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import World, answers, move_in, personal_feed
 
 
-async def feed_told(listener: Person, bot: House, chat: str) -> str:
+async def feed_told(listener: Person, bot: World, chat: str) -> str:
     """The address that the bot says in this chat."""
     told = await listener.wait_for(
         lambda event: event.room_id == chat and event.sender == bot.user_id and bot.web in event.body
@@ -16,10 +16,10 @@ async def feed_told(listener: Person, bot: House, chat: str) -> str:
 
 
 async def test_who_left_the_chat_and_renews_keeps_the_old_address_until_the_new_one_is_said(
-    house: Houses, person: Cast
+    world: Worlds, person: People
 ) -> None:
     """The invite comes at once; after it was taken the new address works and the old one does not."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
         old, _ = await personal_feed(bot, alice, room)
@@ -36,9 +36,9 @@ async def test_who_left_the_chat_and_renews_keeps_the_old_address_until_the_new_
         assert await answers(old) in (404, 410)
 
 
-async def test_a_chat_that_the_listener_opened_is_used(house: Houses, person: Cast) -> None:
+async def test_a_chat_that_the_listener_opened_is_used(world: Worlds, person: People) -> None:
     """No other one is made, unless somebody else is in it too."""
-    bot, alice, bob = await house(), await person("alice"), await person("bob")
+    bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
         theirs = await alice.create_room(encrypted=True, invite=[bot.user_id], direct=True)

@@ -4,24 +4,24 @@ from typing import Any
 
 from bot.demo.people import Person
 from bot.demo.received import Received
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, move_in
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import World, move_in
 
 NAME = "Air Check"
 
 
-def pill(bot: House, plain: str) -> dict[str, Any]:
+def pill(bot: World, plain: str) -> dict[str, Any]:
     """A message whose mention of the bot stands as `plain` in the plain body."""
     link = f'<a href="https://matrix.to/#/{bot.user_id}">{NAME}</a>: status'
     return {"body": plain, "format": "org.matrix.custom.html", "formatted_body": link} | mention(bot)
 
 
-def mention(bot: House) -> dict[str, Any]:
+def mention(bot: World) -> dict[str, Any]:
     return {"m.mentions": {"user_ids": [bot.user_id]}}
 
 
-def commands(bot: House) -> dict[str, dict[str, Any]]:
+def commands(bot: World) -> dict[str, dict[str, Any]]:
     return {
         "Element Web": pill(bot, f"{NAME}: status"),
         "Element X": pill(bot, f"[{NAME}](https://matrix.to/#/{bot.user_id}) status"),
@@ -35,7 +35,7 @@ def commands(bot: House) -> dict[str, dict[str, Any]]:
     }
 
 
-def others(bot: House, event_id: str) -> dict[str, dict[str, Any]]:
+def others(bot: World, event_id: str) -> dict[str, dict[str, Any]]:
     return {
         "an edit": {
             "body": "* !aircheck status",
@@ -52,9 +52,9 @@ def others(bot: House, event_id: str) -> dict[str, dict[str, Any]]:
     }
 
 
-async def test_commands_of_all_clients_are_answered_and_nothing_else(house: Houses, person: Cast) -> None:
+async def test_commands_of_all_clients_are_answered_and_nothing_else(world: Worlds, person: People) -> None:
     """Each with a reply of its own; what is no command is not answered."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         path = f"/_matrix/client/v3/profile/{bot.user_id}/displayname"
         await aircheck.session.wire.call("PUT", path, body={"displayname": NAME})
@@ -75,7 +75,7 @@ async def say(person: Person, room: str, content: dict[str, Any]) -> str:
     return await person.send(room, "m.room.message", {"msgtype": "m.text", **content})
 
 
-def answers(person: Person, bot: House, event_id: str) -> list[Received]:
+def answers(person: Person, bot: World, event_id: str) -> list[Received]:
     """The bot's replies to an event that have come."""
     return [
         event

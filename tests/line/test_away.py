@@ -11,19 +11,19 @@ from bot.demo.slicing import speech
 from storage import journal
 from storage.records import RecordingState
 from storage.store import Store
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, answers, assert_exact, live_with, move_in, newest_episode, personal_feed, recorded
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import World, answers, assert_exact, live_with, move_in, newest_episode, personal_feed, recorded
 
 SPEECH = speech(1)[:1400]  # 28 s
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 async def test_a_whole_broadcast_while_the_bot_was_stopped_is_recorded(
-    house: Houses, person: Cast, encrypted: bool
+    world: Worlds, person: People, encrypted: bool
 ) -> None:
     """Nothing was heard live, and nothing is missing."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=encrypted)
         feed, _ = await personal_feed(bot, alice, room)
@@ -37,9 +37,9 @@ async def test_a_whole_broadcast_while_the_bot_was_stopped_is_recorded(
         await assert_exact(await newest_episode(feed), speaker)
 
 
-async def test_a_gap_in_the_sync_is_walked(house: Houses, person: Cast) -> None:
+async def test_a_gap_in_the_sync_is_walked(world: Worlds, person: People) -> None:
     """Between what the bot heard last and what a sync brings lie hundreds of events, and a broadcast among them."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
     for number in range(65):
@@ -64,9 +64,9 @@ async def test_a_gap_in_the_sync_is_walked(house: Houses, person: Cast) -> None:
         assert "recording is on" in told.body.lower(), "an old command was carried out"
 
 
-async def test_an_invite_that_came_while_the_bot_was_down_is_taken(house: Houses, person: Cast) -> None:
+async def test_an_invite_that_came_while_the_bot_was_down_is_taken(world: Worlds, person: People) -> None:
     """It joins when it is back, and records because a moderator asked it to come."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         pass
     room = await alice.create_room("late", encrypted=True, invite=[bot.user_id])
@@ -79,10 +79,10 @@ async def test_an_invite_that_came_while_the_bot_was_down_is_taken(house: Houses
         await recorded(aircheck.store, started, RecordingState.COMPLETE)
 
 
-async def test_a_refused_invite_is_left_alone(house: Houses, person: Cast) -> None:
+async def test_a_refused_invite_is_left_alone(world: Worlds, person: People) -> None:
     """`matrix.invites_from` says whose invites are taken; one after the refused one is."""
     alice, mallory = await person("alice"), await person("mallory")
-    bot = await house(matrix={"invites_from": [alice.user_id]})
+    bot = await world(matrix={"invites_from": [alice.user_id]})
     async with bot.running():
         refused = await mallory.create_room("trap", encrypted=False, invite=[bot.user_id])
         await move_in(bot, alice, encrypted=False)
@@ -90,9 +90,9 @@ async def test_a_refused_invite_is_left_alone(house: Houses, person: Cast) -> No
         assert mallory.membership(refused, bot.user_id) == "invite"
 
 
-async def test_a_homeserver_that_restarts_in_the_middle_costs_nothing(house: Houses, person: Cast) -> None:
+async def test_a_homeserver_that_restarts_in_the_middle_costs_nothing(world: Worlds, person: People) -> None:
     """The broadcast goes on after it; feeds answer all the time."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         feed, _ = await personal_feed(bot, alice, room)
@@ -113,14 +113,14 @@ async def test_a_homeserver_that_restarts_in_the_middle_costs_nothing(house: Hou
         await assert_exact(await newest_episode(feed), speaker)
 
 
-async def test_after_a_start_personal_addresses_wait_for_the_rooms_state(house: Houses, person: Cast) -> None:
+async def test_after_a_start_personal_addresses_wait_for_the_rooms_state(world: Worlds, person: People) -> None:
     """Who may hear is not taken from yesterday: without the homeserver a personal address says "not now"."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=False)
         feed, _ = await personal_feed(bot, alice, room)
         assert await answers(feed) == 200
-    away = await house()
+    away = await world()
     away.directory, away.tree = bot.directory, {**bot.tree, "matrix": {**bot.tree["matrix"], "homeserver": NOWHERE}}
     async with away.starting():
         assert await answers(feed) == 503
@@ -134,10 +134,10 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.mark.parametrize("token", ["nonsense", "s99999999_99999999_0_1_1_1_1_99999_0_1", "t1"])
 async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
-    house: Houses, person: Cast, token: str
+    world: Worlds, person: People, token: str
 ) -> None:
     """Within a minute, with what was said meanwhile, and without doing again what was done."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
         await alice.say(room, "!aircheck status")
@@ -162,7 +162,7 @@ async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
 
 
 @asynccontextmanager
-async def aircheck_store(bot: House) -> AsyncIterator[Store]:
+async def aircheck_store(bot: World) -> AsyncIterator[Store]:
     """The store of a bot that does not run."""
     store = await Store.own(bot.directory)
     try:

@@ -18,11 +18,11 @@ from bot.demo.broadcaster import Broadcaster
 from bot.demo.slicing import speech
 from bot.matrix import history
 from storage.records import RecordingState
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import assert_exact, newest_episode, personal_feed, recorded
+from tests.lab import People
+from tests.line.conftest import Worlds
 from tests.line.test_past import speak, told
 from tests.line.trouble import between
+from tests.line.world import assert_exact, newest_episode, personal_feed, recorded
 
 CHUNKS = 60  # a page of relations holds 50
 
@@ -34,12 +34,12 @@ async def items(feed: str) -> list[ET.Element]:
 
 
 async def test_a_long_past_broadcast_is_whole_dated_and_private(
-    house: Houses, person: Cast, monkeypatch: pytest.MonkeyPatch
+    world: Worlds, person: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sixty chunks, told of on joining, found though the homeserver fails between two pages; its date is the true one,
     and only `publish RECORDING` makes it public."""
     monkeypatch.setattr(history, "RELATIONS_PAGE", CHUNKS // 3)
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     past = Broadcaster(alice, room, chunk_seconds=0)
     started = await past.start()
@@ -88,9 +88,9 @@ async def test_a_long_past_broadcast_is_whole_dated_and_private(
     assert any("voice_broadcast_info" in query.get("filter", "") for path, query in asked if "/messages" in path)
 
 
-async def test_a_terminal_sees_how_far_it_is(house: Houses, person: Cast, tmp_path: Path) -> None:
+async def test_a_terminal_sees_how_far_it_is(world: Worlds, person: People, tmp_path: Path) -> None:
     """`aircheck backfill` on a terminal shows a progress line, then what came of it."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     await speak(alice, room, 7)
     await alice.invite(room, bot.user_id)
@@ -121,9 +121,9 @@ def everything(master: int) -> str:
     return b"".join(pieces).decode(errors="replace")
 
 
-async def test_keys_are_imported_also_with_no_bot_running(house: Houses, person: Cast, tmp_path: Path) -> None:
+async def test_keys_are_imported_also_with_no_bot_running(world: Worlds, person: People, tmp_path: Path) -> None:
     """The command does the work itself; at the next start the recording that waited for them is whole."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     room = await alice.create_room("sealed", encrypted=True)
     past = await speak(alice, room, 11)
     exported, config = tmp_path / "keys.txt", tmp_path / "config.yaml"

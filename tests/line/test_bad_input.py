@@ -24,7 +24,7 @@ from storage.errors import DiskFullError
 from storage.records import SAMPLE_RATE, ChunkState, EndedBy, EventId, HeardEvent, RecordingState
 from storage.store import Store
 from tests.audio.hostile import LONG, opus
-from tests.line.replay import ALICE, INFO, Capture, Line, address_of, assert_heard_whole, encoded, line
+from tests.line.replay import ALICE, INFO, Capture, Replay, address_of, assert_heard_whole, encoded, replaying
 
 QUIET_S = 60
 CHUNK = "io.element.voice_broadcast_chunk"
@@ -71,8 +71,8 @@ def media(name: str) -> str:
 
 
 @pytest.fixture
-async def it(tmp_path: Path) -> AsyncIterator[Line]:
-    async with line(tmp_path / "data", changed={"recording": {"max_chunk_bytes": 1_000_000}}) as made:
+async def replay(tmp_path: Path) -> AsyncIterator[Replay]:
+    async with replaying(tmp_path / "data", changed={"recording": {"max_chunk_bytes": 1_000_000}}) as made:
         yield made
 
 
@@ -98,16 +98,16 @@ def no_mistakes_of_ours(caplog: pytest.LogCaptureFixture) -> bool:
     return not [record for record in caplog.records if record.exc_info]
 
 
-async def with_the_good_one(it: Line, good: Capture, bad: list[HeardEvent]) -> None:
+async def with_the_good_one(replay: Replay, good: Capture, bad: list[HeardEvent]) -> None:
     """The bad events come among those of the good broadcast."""
-    await it.tell(good.room, [*good.broadcast[:2], *bad[:1]])
-    await it.tell(good.room, [*bad[1:], *good.broadcast[2:]])
+    await replay.tell(good.room, [*good.broadcast[:2], *bad[:1]])
+    await replay.tell(good.room, [*bad[1:], *good.broadcast[2:]])
 
 
-async def assert_good(it: Line, good: Capture, folder: Path) -> None:
+async def assert_good(replay: Replay, good: Capture, folder: Path) -> None:
     """The good broadcast is an episode, whole."""
-    assert (await it.recording(good.started)).state is RecordingState.COMPLETE
-    await assert_heard_whole(await it.audio(good.started), good.files, folder)
+    assert (await replay.recording(good.started)).state is RecordingState.COMPLETE
+    await assert_heard_whole(await replay.audio(good.started), good.files, folder)
 
 
 # ---- events
@@ -160,24 +160,24 @@ def encrypted_file() -> dict[str, Any]:
 
 
 async def test_events_of_wrong_types_count_for_nothing(
-    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Each is named in one line with its rule, room and event; no one else's broadcast, nor their own, minds."""
     carol = Speaker(good)
     bad = list(senseless(carol))
-    await it.move_in(good)
-    await with_the_good_one(it, good, [carol.began, *(event for _, event in bad)])
-    await it.tell(good.room, [carol.chunk(1, next(iter(good.uploads))), carol.stop(1)])
+    await replay.move_in(good)
+    await with_the_good_one(replay, good, [carol.began, *(event for _, event in bad)])
+    await replay.tell(good.room, [carol.chunk(1, next(iter(good.uploads))), carol.stop(1)])
     for rule, event in bad:
         (said,) = lines_about(caplog, f"event={event.event_id}") or ["nothing"]
         assert f"rule={rule} room={good.room}" in said, event.event
     assert no_mistakes_of_ours(caplog)
-    assert len(await it.chunks(carol.broadcast)) == 1
-    await assert_good(it, good, tmp_path)
+    assert len(await replay.chunks(carol.broadcast)) == 1
+    await assert_good(replay, good, tmp_path)
 
 
 async def test_hints_that_make_no_sense_are_none(
-    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Numbers, sizes, lengths and times of any type: after the quiet period the Ogg pages alone tell what was said."""
     junk = itertools.cycle([True, HUGE, -1, "3", 1.5, [1], {"sequence": 1}, float("nan"), 0])
@@ -193,16 +193,16 @@ async def test_hints_that_make_no_sense_are_none(
         else:
             content["last_chunk_sequence"] = next(junk)
         spoiled.append(replace(one, event={**one.event, "content": content, "origin_server_ts": next(junk)}))
-    await it.move_in(good)
-    await it.tell(good.room, spoiled)
-    await it.pass_by(QUIET_S)
-    assert {chunk.sequence for chunk in (await it.chunks(good.started)).values()} == {None}
-    await assert_good(it, good, tmp_path)
+    await replay.move_in(good)
+    await replay.tell(good.room, spoiled)
+    await replay.pass_by(QUIET_S)
+    assert {chunk.sequence for chunk in (await replay.chunks(good.started)).values()} == {None}
+    await assert_good(replay, good, tmp_path)
     assert no_mistakes_of_ours(caplog)
 
 
 async def test_an_event_that_cannot_be_written_down_keeps_no_other_waiting(
-    it: Line, good: Capture, tmp_path: Path
+    replay: Replay, good: Capture, tmp_path: Path
 ) -> None:
     """It is left out, or written as well as can be; what came with it is heard."""
     carol = Speaker(good)
@@ -212,9 +212,9 @@ async def test_an_event_that_cannot_be_written_down_keeps_no_other_waiting(
         carol.says("m.room.name", {}, state_key="\ud800"),
         carol.says("m.room.name", {"name": "\ud800"}, state_key=""),
     ]
-    await it.move_in(good)
-    await with_the_good_one(it, good, [carol.began, *bad])
-    await assert_good(it, good, tmp_path)
+    await replay.move_in(good)
+    await with_the_good_one(replay, good, [carol.began, *bad])
+    await assert_good(replay, good, tmp_path)
 
 
 def nested(depth: int) -> Any:
@@ -234,7 +234,7 @@ CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
 
 
 async def test_media_that_are_no_sound_are_damaged(
-    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Asked for twice, nothing looks into them any further; the room reads how many came damaged."""
     carol = Speaker(good)
@@ -244,76 +244,76 @@ async def test_media_that_are_no_sound_are_damaged(
         media("concat"): CONCAT,
         media("zeros"): bytes(5000),
     }
-    it.serves({**data, media("empty"): b""})
+    replay.serves({**data, media("empty"): b""})
     bad = [carol.chunk(number, mxc) for number, mxc in enumerate([*data, media("empty")], start=1)]
-    await it.move_in(good)
-    await with_the_good_one(it, good, [carol.began, *bad, carol.stop(5)])
-    await it.pass_by(QUIET_S)
-    recording = await it.recording(carol.broadcast)
-    assert (recording.state, await it.episode(carol.broadcast)) == (RecordingState.EMPTY, None)
-    chunks = await it.chunks(carol.broadcast)
+    await replay.move_in(good)
+    await with_the_good_one(replay, good, [carol.began, *bad, carol.stop(5)])
+    await replay.pass_by(QUIET_S)
+    recording = await replay.recording(carol.broadcast)
+    assert (recording.state, await replay.episode(carol.broadcast)) == (RecordingState.EMPTY, None)
+    chunks = await replay.chunks(carol.broadcast)
     assert [chunk.state for chunk in chunks.values()] == [ChunkState.DAMAGED] * 5
     assert [chunk.reason for chunk in chunks.values()] == ["not_audio"] * 4 + ["empty"]
     for one in bad:
         (said,) = lines_about(caplog, f"event={one.event_id}")
         assert f"reason={chunks[one.event_id].reason} recording={recording.code}" in said
-    assert f"5 chunks of {recording.code} came damaged." in await it.ask(good.room, "!aircheck status")
-    assert len(await it.audio_left()) == len(good.files) + 1 + len(data)
+    assert f"5 chunks of {recording.code} came damaged." in await replay.ask(good.room, "!aircheck status")
+    assert len(await replay.audio_left()) == len(good.files) + 1 + len(data)
     assert no_mistakes_of_ours(caplog)
-    await assert_good(it, good, tmp_path)
+    await assert_good(replay, good, tmp_path)
 
 
-async def test_an_answer_of_a_proxy_is_no_damage(it: Line, good: Capture, tmp_path: Path) -> None:
+async def test_an_answer_of_a_proxy_is_no_damage(replay: Replay, good: Capture, tmp_path: Path) -> None:
     """One page with status 200 in place of a chunk costs ten seconds, and no sound."""
     mxc, upload = list(good.uploads.items())[1]
-    await it.move_in(good)
-    it.serves({mxc: HTML})
-    await it.tell(good.room, good.broadcast)
-    it.serves({mxc: upload})
-    await it.pass_by(10)
-    await assert_good(it, good, tmp_path)
-    assert len(await it.audio_left()) == len(good.files) + 1
+    await replay.move_in(good)
+    replay.serves({mxc: HTML})
+    await replay.tell(good.room, good.broadcast)
+    replay.serves({mxc: upload})
+    await replay.pass_by(10)
+    await assert_good(replay, good, tmp_path)
+    assert len(await replay.audio_left()) == len(good.files) + 1
 
 
-async def test_what_was_damaged_heals_the_episode(it: Line, good: Capture, tmp_path: Path) -> None:
+async def test_what_was_damaged_heals_the_episode(replay: Replay, good: Capture, tmp_path: Path) -> None:
     """The homeserver has the right bytes three days later: it is the same episode, whole."""
     mxc, upload = list(good.uploads.items())[1]
-    await it.move_in(good)
-    it.serves({mxc: HTML})
-    await it.tell(good.room, good.broadcast)
-    await it.pass_by(QUIET_S)
-    first = await it.episode(good.started)
+    await replay.move_in(good)
+    replay.serves({mxc: HTML})
+    await replay.tell(good.room, good.broadcast)
+    await replay.pass_by(QUIET_S)
+    first = await replay.episode(good.started)
     assert first is not None
-    assert (await it.recording(good.started)).state is RecordingState.INCOMPLETE
+    assert (await replay.recording(good.started)).state is RecordingState.INCOMPLETE
     for _ in range(3):
-        await it.pass_by(DAY_S)
-    it.serves({mxc: upload})
-    await it.pass_by(DAY_S)
-    healed = await it.episode(good.started)
+        await replay.pass_by(DAY_S)
+    replay.serves({mxc: upload})
+    await replay.pass_by(DAY_S)
+    healed = await replay.episode(good.started)
     assert healed is not None
     assert healed.guid == first.guid
-    await assert_good(it, good, tmp_path)
+    await assert_good(replay, good, tmp_path)
 
 
 async def test_a_damaged_chunk_in_the_middle_is_silence_of_its_length(
-    it: Line, good: Capture, caplog: pytest.LogCaptureFixture
+    replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What comes after it stays where it was said; the room reads what is wrong, in one sentence."""
     mxc = list(good.uploads)[1]
-    await it.move_in(good)
-    it.serves({mxc: HTML})
-    await it.tell(good.room, good.broadcast)
-    await it.pass_by(QUIET_S)
-    recording = await it.recording(good.started)
+    await replay.move_in(good)
+    replay.serves({mxc: HTML})
+    await replay.tell(good.room, good.broadcast)
+    await replay.pass_by(QUIET_S)
+    recording = await replay.recording(good.started)
     assert recording.state is RecordingState.INCOMPLETE
-    ledger = await it.ledger(good.started)
+    ledger = await replay.ledger(good.started)
     assert [(gap.samples, gap.reason) for gap in ledger.gaps] == [(268_800, ChunkState.DAMAGED)]  # 5.6 s
-    assert f"1 chunk of {recording.code} came damaged." in await it.ask(good.room, "!aircheck status")
-    assert "6 s missing" in next(said for said in it.said if "is there" in said)
+    assert f"1 chunk of {recording.code} came damaged." in await replay.ask(good.room, "!aircheck status")
+    assert "6 s missing" in next(said for said in replay.said if "is there" in said)
     assert len(lines_about(caplog, "reason=not_audio")) == 1
 
 
-async def test_announced_sizes_are_hints(it: Line, good: Capture, tmp_path: Path) -> None:
+async def test_announced_sizes_are_hints(replay: Replay, good: Capture, tmp_path: Path) -> None:
     """Chunks of ten times the bytes and the length that their events say are taken as they are."""
     told = []
     for one in good.broadcast:
@@ -323,31 +323,31 @@ async def test_announced_sizes_are_hints(it: Line, good: Capture, tmp_path: Path
             content["info"] = {**info, "size": info["size"] // 10, "duration": info["duration"] // 10}
             content["org.matrix.msc1767.audio"] = {"duration": info["duration"] // 10}
         told.append(replace(one, event={**one.event, "content": content}))
-    await it.move_in(good)
-    await it.tell(good.room, told)
-    await assert_good(it, good, tmp_path)
+    await replay.move_in(good)
+    await replay.tell(good.room, told)
+    await assert_good(replay, good, tmp_path)
 
 
 @pytest.mark.parametrize("told", [5, 1, 80_000_000])
-async def test_announced_lengths_in_another_unit(it: Line, good: Capture, told: int) -> None:
+async def test_announced_lengths_in_another_unit(replay: Replay, good: Capture, told: int) -> None:
     """Chunks in a container that must be decoded, with seconds for milliseconds or nonsense in their events, are as
     long as they are, and one that is lost is silence of their length; `status` tells the difference."""
     sound = await encoded(good.files[0], *WAV)
     carol = Speaker(good)
     chunks = [carol.chunk(number, media(str(number)), info={"duration": told}) for number in (1, 2, 3)]
-    it.serves({media("1"): sound, media("2"): HTML, media("3"): sound})
-    await it.move_in(good)
-    await it.tell(good.room, [carol.began, *chunks, carol.stop(3)])
-    await it.pass_by(QUIET_S)
-    ledger = await it.ledger(carol.broadcast)
+    replay.serves({media("1"): sound, media("2"): HTML, media("3"): sound})
+    await replay.move_in(good)
+    await replay.tell(good.room, [carol.began, *chunks, carol.stop(3)])
+    await replay.pass_by(QUIET_S)
+    ledger = await replay.ledger(carol.broadcast)
     lengths = [entry.samples for entry in ledger.entries]
     assert lengths[0] > 5 * SAMPLE_RATE
     assert lengths == [lengths[0]] * 3
-    assert "sound than their events announced" in await it.ask(good.room, "!aircheck status")
+    assert "sound than their events announced" in await replay.ask(good.room, "!aircheck status")
 
 
 async def test_a_chunk_that_is_refused_ends_no_broadcast(
-    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """One has more bytes than are taken, one more sound than so few bytes may hold: they are refused, what comes after
     them is recorded, and the room reads why."""
@@ -358,114 +358,116 @@ async def test_a_chunk_that_is_refused_ends_no_broadcast(
         carol.chunk(2, media("long"), info={"duration": 5600}),
         carol.chunk(3, media("fine"), info={"duration": 5600}),
     )
-    it.serves({media("large"): bytes(1_000_001), media("long"): opus([LONG] * 8000), media("fine"): sound})
-    await it.move_in(good)
-    await it.tell(good.room, [carol.began, large])
-    await it.tell(good.room, [long])
-    await it.tell(good.room, [fine])
-    recording = await it.recording(carol.broadcast)
+    replay.serves({media("large"): bytes(1_000_001), media("long"): opus([LONG] * 8000), media("fine"): sound})
+    await replay.move_in(good)
+    await replay.tell(good.room, [carol.began, large])
+    await replay.tell(good.room, [long])
+    await replay.tell(good.room, [fine])
+    recording = await replay.recording(carol.broadcast)
     assert (recording.state, recording.ended_by) == (RecordingState.LIVE, None)
-    await with_the_good_one(it, good, [carol.stop(3)])
-    await it.pass_by(QUIET_S)
-    chunks = await it.chunks(carol.broadcast)
+    await with_the_good_one(replay, good, [carol.stop(3)])
+    await replay.pass_by(QUIET_S)
+    chunks = await replay.chunks(carol.broadcast)
     assert [(chunk.state, chunk.reason) for chunk in chunks.values()] == [
         (ChunkState.REFUSED, "too_large"),
         (ChunkState.REFUSED, "too_long"),
         (ChunkState.STORED, None),
     ]
-    assert (await it.recording(carol.broadcast)).ended_by is EndedBy.STOPPED
-    assert f"2 chunks of {recording.code} went beyond what may be kept." in await it.ask(good.room, "!aircheck status")
+    assert (await replay.recording(carol.broadcast)).ended_by is EndedBy.STOPPED
+    assert f"2 chunks of {recording.code} went beyond what may be kept." in await replay.ask(
+        good.room, "!aircheck status"
+    )
     for one in (large, long):
         assert len(lines_about(caplog, f"event={one.event_id}")) == 1
-    await assert_good(it, good, tmp_path)
+    await assert_good(replay, good, tmp_path)
 
 
-async def test_a_hash_that_does_not_match_is_damage(it: Line, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_hash_that_does_not_match_is_damage(replay: Replay, caplog: pytest.LogCaptureFixture) -> None:
     """One bit of the upload was changed on its way: that chunk is not heard, the others are, each in its place."""
     good = Capture("encrypted")
     mxc, upload = list(good.uploads.items())[1]
-    await it.move_in(good)
-    it.serves({mxc: bytes([upload[0] ^ 1]) + upload[1:]})
-    await it.tell(good.room, good.broadcast)
-    await it.pass_by(QUIET_S)
-    states = [(chunk.state, chunk.reason) for chunk in (await it.chunks(good.started)).values()]
+    await replay.move_in(good)
+    replay.serves({mxc: bytes([upload[0] ^ 1]) + upload[1:]})
+    await replay.tell(good.room, good.broadcast)
+    await replay.pass_by(QUIET_S)
+    states = [(chunk.state, chunk.reason) for chunk in (await replay.chunks(good.started)).values()]
     assert states == [
         (ChunkState.STORED, None),
         (ChunkState.DAMAGED, "hash_mismatch"),
         *[(ChunkState.STORED, None)] * 3,
     ]
-    assert [gap.samples for gap in (await it.ledger(good.started)).gaps] == [268_800]
-    assert len(await it.audio_left()) == 5 + 1
+    assert [gap.samples for gap in (await replay.ledger(good.started)).gaps] == [268_800]
+    assert len(await replay.audio_left()) == 5 + 1
     assert len(lines_about(caplog, "reason=hash_mismatch")) == 1
 
 
-async def test_media_that_come_late_heal_the_episode(it: Line, good: Capture, tmp_path: Path) -> None:
+async def test_media_that_come_late_heal_the_episode(replay: Replay, good: Capture, tmp_path: Path) -> None:
     """Not found at first, they are asked for again; then the episode is whole, with the same GUID."""
     mxc, upload = list(good.uploads.items())[1]
-    await it.move_in(good)
-    it.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
-    await it.tell(good.room, good.broadcast)
-    await it.pass_by(QUIET_S)
-    first = await it.episode(good.started)
-    recording = await it.recording(good.started)
+    await replay.move_in(good)
+    replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
+    await replay.tell(good.room, good.broadcast)
+    await replay.pass_by(QUIET_S)
+    first = await replay.episode(good.started)
+    recording = await replay.recording(good.started)
     assert first is not None
     assert (recording.state, first.published_at) == (RecordingState.INCOMPLETE, None)
     problem = f"1 chunk of {recording.code} can't be had from the homeserver so far: it is asked again and again."
-    assert problem in await it.ask(good.room, "!aircheck status")
-    it.serves({mxc: upload})
-    await it.pass_by(600)
-    healed = await it.episode(good.started)
+    assert problem in await replay.ask(good.room, "!aircheck status")
+    replay.serves({mxc: upload})
+    await replay.pass_by(600)
+    healed = await replay.episode(good.started)
     assert healed is not None
-    assert (healed.guid, healed.published_at) == (first.guid, it.clock())
-    assert "no problems" in await it.ask(good.room, "!aircheck status")
-    await assert_good(it, good, tmp_path)
+    assert (healed.guid, healed.published_at) == (first.guid, replay.clock())
+    assert "no problems" in await replay.ask(good.room, "!aircheck status")
+    await assert_good(replay, good, tmp_path)
 
 
-async def test_media_that_are_gone_are_asked_for_once_a_day(it: Line, good: Capture, tmp_path: Path) -> None:
+async def test_media_that_are_gone_are_asked_for_once_a_day(replay: Replay, good: Capture, tmp_path: Path) -> None:
     """The others are an episode, listed after an hour; whenever the media turn up it heals, under the same GUID."""
     mxc, upload = list(good.uploads.items())[1]
-    await it.move_in(good)
-    it.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
-    await it.tell(good.room, good.broadcast)
-    await it.pass_by(QUIET_S)
-    await it.pass_by(3600)
-    episode = await it.episode(good.started)
+    await replay.move_in(good)
+    replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
+    await replay.tell(good.room, good.broadcast)
+    await replay.pass_by(QUIET_S)
+    await replay.pass_by(3600)
+    episode = await replay.episode(good.started)
     assert episode is not None
     assert episode.published_at is not None
     for _ in range(30 * 4):
-        await it.pass_by(DAY_S / 4)
-    assert 30 <= [path for path, _ in it.homeserver.asked].count(address_of(mxc)) <= 50
-    it.serves({mxc: upload})
-    await it.pass_by(DAY_S)
-    healed = await it.episode(good.started)
+        await replay.pass_by(DAY_S / 4)
+    assert 30 <= [path for path, _ in replay.homeserver.asked].count(address_of(mxc)) <= 50
+    replay.serves({mxc: upload})
+    await replay.pass_by(DAY_S)
+    healed = await replay.episode(good.started)
     assert healed is not None
     assert (healed.guid, healed.published_at) == (episode.guid, episode.published_at)
-    await assert_good(it, good, tmp_path)
+    await assert_good(replay, good, tmp_path)
 
 
 async def test_a_room_that_has_used_up_its_space_is_told_once(good: Capture, tmp_path: Path) -> None:
     """Above storage.max_bytes_per_room nothing more is kept of it, what is there stays, and the room reads why."""
-    async with line(tmp_path / "data", changed={"storage": {"max_bytes_per_room": 20_000}}) as it:
-        await it.move_in(good)
+    async with replaying(tmp_path / "data", changed={"storage": {"max_bytes_per_room": 20_000}}) as replay:
+        await replay.move_in(good)
         for one in good.broadcast:
-            await it.tell(good.room, [one])
-        await it.pass_by(QUIET_S)
-        states = [(chunk.state, chunk.reason) for chunk in (await it.chunks(good.started)).values()]
+            await replay.tell(good.room, [one])
+        await replay.pass_by(QUIET_S)
+        states = [(chunk.state, chunk.reason) for chunk in (await replay.chunks(good.started)).values()]
         assert states == [(ChunkState.STORED, None)] * 2 + [(ChunkState.REFUSED, "room_full")] * 3
-        assert sum("space" in said for said in it.said) == 1
-        assert (await it.recording(good.started)).state is RecordingState.INCOMPLETE
+        assert sum("space" in said for said in replay.said) == 1
+        assert (await replay.recording(good.started)).state is RecordingState.INCOMPLETE
 
 
 async def test_too_little_space_is_told_to_the_admins(good: Capture, tmp_path: Path) -> None:
     """Below storage.min_free_bytes nothing is fetched and nothing is lost; each admin reads it, once a day."""
-    async with line(tmp_path / "data", changed={"storage": {"min_free_bytes": 1 << 60}}) as it:
-        await it.move_in(good)
-        await it.tell(good.room, good.broadcast)
-        await it.pass_by(3600)
-        assert it.homeserver.asked == []
-        assert {chunk.state for chunk in (await it.chunks(good.started)).values()} == {ChunkState.WAITING_FOR_MEDIA}
-        assert [who for who, _ in it.written] == [ALICE]
-        assert "storage.min_free_bytes" in it.written[0][1]
+    async with replaying(tmp_path / "data", changed={"storage": {"min_free_bytes": 1 << 60}}) as replay:
+        await replay.move_in(good)
+        await replay.tell(good.room, good.broadcast)
+        await replay.pass_by(3600)
+        assert replay.homeserver.asked == []
+        assert {chunk.state for chunk in (await replay.chunks(good.started)).values()} == {ChunkState.WAITING_FOR_MEDIA}
+        assert [who for who, _ in replay.written] == [ALICE]
+        assert "storage.min_free_bytes" in replay.written[0][1]
 
 
 # ---- the disk
@@ -493,47 +495,47 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 async def test_a_disk_that_is_full_while_chunks_come_loses_none(
-    it: Line, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    replay: Replay, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Each download waits, which is said once for each try; with room again the episode is whole."""
-    await it.move_in(good)
+    await replay.move_in(good)
     disk.full = True
-    await it.tell(good.room, good.broadcast)
+    await replay.tell(good.room, good.broadcast)
     assert disk.refused == len(good.files)
     lines = lines_about(caplog, "the disk is full")
     assert len(lines) == len(set(lines)) == len(good.files)
-    assert list(it.store.blobs.scratch.iterdir()) == []
+    assert list(replay.store.blobs.scratch.iterdir()) == []
     disk.full = False
-    await it.pass_by(QUIET_S)
-    await assert_good(it, good, tmp_path)
+    await replay.pass_by(QUIET_S)
+    await assert_good(replay, good, tmp_path)
     assert no_mistakes_of_ours(caplog)
 
 
 async def test_a_disk_that_is_full_while_an_episode_is_made_loses_nothing(
-    it: Line, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    replay: Replay, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """However long it lasts, it is tried again, and with room again the episode is whole."""
     *before, stopped = good.broadcast
-    await it.move_in(good)
-    await it.tell(good.room, before)
+    await replay.move_in(good)
+    await replay.tell(good.room, before)
     disk.full = True
-    await it.tell(good.room, [stopped])
+    await replay.tell(good.room, [stopped])
     for _ in range(6):
-        await it.pass_by(LONGEST_PAUSE_S)
+        await replay.pass_by(LONGEST_PAUSE_S)
     assert len(lines_about(caplog, "disk", "finish")) == 7
-    assert await it.episode(good.started) is None
+    assert await replay.episode(good.started) is None
     disk.full = False
-    await it.pass_by(LONGEST_PAUSE_S)
-    await assert_good(it, good, tmp_path)
+    await replay.pass_by(LONGEST_PAUSE_S)
+    await assert_good(replay, good, tmp_path)
     assert no_mistakes_of_ours(caplog)
 
 
 async def test_a_database_without_room_stops_nothing_for_good(
-    it: Line, good: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    replay: Replay, good: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """No transaction can be written while chunks come: the lanes go on, and with room again the episode is whole."""
     monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)  # of the real clock
-    write, full, refused, begun = it.store.write, asyncio.Event(), asyncio.Event(), asyncio.Event()
+    write, full, refused, begun = replay.store.write, asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
     async def writing() -> AsyncIterator[Connection]:
@@ -547,41 +549,41 @@ async def test_a_database_without_room_stops_nothing_for_good(
         await begun.wait()
         return web.Response(body=upload)
 
-    monkeypatch.setattr(it.store, "write", writing)
-    await it.move_in(good)
+    monkeypatch.setattr(replay.store, "write", writing)
+    await replay.move_in(good)
     mxc, upload = next(iter(good.uploads.items()))
-    it.homeserver.answers[address_of(mxc)] = late
-    await it.hear(good.room, good.broadcast)
+    replay.homeserver.answers[address_of(mxc)] = late
+    await replay.hear(good.room, good.broadcast)
     full.set()
     begun.set()
     await asyncio.wait_for(refused.wait(), 10)
-    assert it.worker.healthy
+    assert replay.worker.healthy
     full.clear()
-    await it.settled()
-    await it.pass_by(QUIET_S)
-    assert it.worker.healthy
-    await assert_good(it, good, tmp_path)
+    await replay.settled()
+    await replay.pass_by(QUIET_S)
+    assert replay.worker.healthy
+    await assert_good(replay, good, tmp_path)
 
 
 # ---- at the start
 
 
-def elsewhere(it: Line, tmp_path: Path, folder: str) -> Settings:
+def elsewhere(replay: Replay, tmp_path: Path, folder: str) -> Settings:
     (tmp_path / "a file").write_text("in the way")
-    return it.settings.model_copy(update={"storage": StorageSettings(directory=str(tmp_path / folder))})
+    return replay.settings.model_copy(update={"storage": StorageSettings(directory=str(tmp_path / folder))})
 
 
-async def test_a_data_folder_that_cannot_be_made_ends_the_start(it: Line, tmp_path: Path) -> None:
+async def test_a_data_folder_that_cannot_be_made_ends_the_start(replay: Replay, tmp_path: Path) -> None:
     """One sentence that names the setting and the folder."""
-    settings = elsewhere(it, tmp_path, "a file/data")
+    settings = elsewhere(replay, tmp_path, "a file/data")
     with pytest.raises(StartError, match=r"^storage.directory .*a file/data can't be written: Not a directory$"):
         async with app.running(settings):
             raise AssertionError("it runs")
 
 
-async def test_a_newer_database_ends_the_start(it: Line, tmp_path: Path) -> None:
+async def test_a_newer_database_ends_the_start(replay: Replay, tmp_path: Path) -> None:
     """One sentence that says to update the program, and the database stays as it is."""
-    settings = elsewhere(it, tmp_path, "newer")
+    settings = elsewhere(replay, tmp_path, "newer")
     await (await Store.own(settings.storage.path)).close()
     file = settings.storage.path / FILE_NAME
     with closing(sqlite3.connect(file)) as db:

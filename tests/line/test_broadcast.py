@@ -6,9 +6,9 @@ from bot.demo.broadcaster import Broadcaster, Info
 from bot.demo.slicing import speech
 from storage import rooms
 from storage.records import ChunkState, EndedBy, RecordingState
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import (
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import (
     answers,
     assert_exact,
     live_with,
@@ -25,10 +25,10 @@ FIVE_CHUNKS = speech(1)[: 50 * 28 + 17]  # 28.34 s
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 async def test_a_broadcast_becomes_an_episode_in_its_listeners_feed(
-    house: Houses, person: Cast, encrypted: bool
+    world: Worlds, person: People, encrypted: bool
 ) -> None:
     """Chunks are joined to the sample, with a pause between; the room is told; a member's feed has it."""
-    bot, alice, bob = await house(), await person("alice"), await person("bob")
+    bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=encrypted)
         await alice.invite(room, bob.user_id)
@@ -53,9 +53,9 @@ async def test_a_broadcast_becomes_an_episode_in_its_listeners_feed(
         assert await answers(page) == 200
 
 
-async def test_a_public_room_has_a_public_feed_for_what_comes_after(house: Houses, person: Cast) -> None:
+async def test_a_public_room_has_a_public_feed_for_what_comes_after(world: Worlds, person: People) -> None:
     """What was said before `publish public` stays private; what comes after it is for everybody, until `private`."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)
         before = Broadcaster(alice, room)
@@ -78,9 +78,9 @@ async def test_a_public_room_has_a_public_feed_for_what_comes_after(house: House
         assert await answers(public) == 404
 
 
-async def test_a_key_that_comes_late_heals_the_recording(house: Houses, person: Cast) -> None:
+async def test_a_key_that_comes_late_heals_the_recording(world: Worlds, person: People) -> None:
     """Chunks that could not be read are listed as waiting; with the key they are in the audio, under the same GUID."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         speaker = Broadcaster(alice, room)
@@ -109,9 +109,9 @@ async def test_a_key_that_comes_late_heals_the_recording(house: Houses, person: 
         await assert_exact(await newest_episode(feed), speaker)
 
 
-async def test_strangers_neither_add_to_a_broadcast_nor_end_it(house: Houses, person: Cast) -> None:
+async def test_strangers_neither_add_to_a_broadcast_nor_end_it(world: Worlds, person: People) -> None:
     """A chunk and a `stopped` of another member count for nothing."""
-    bot, alice, mallory = await house(), await person("alice"), await person("mallory")
+    bot, alice, mallory = await world(), await person("alice"), await person("mallory")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         await alice.invite(room, mallory.user_id)
@@ -135,9 +135,9 @@ async def test_strangers_neither_add_to_a_broadcast_nor_end_it(house: Houses, pe
         assert recording.ended_by is EndedBy.STOPPED
 
 
-async def test_who_is_banned_hears_nothing_any_more(house: Houses, person: Cast) -> None:
+async def test_who_is_banned_hears_nothing_any_more(world: Worlds, person: People) -> None:
     """The address of a member who was removed ends at once; of one who left, too, and it works again on return."""
-    bot, alice, bob, carol = await house(), await person("alice"), await person("bob"), await person("carol")
+    bot, alice, bob, carol = await world(), await person("alice"), await person("bob"), await person("carol")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)
         addresses = {}
@@ -164,9 +164,9 @@ async def test_who_is_banned_hears_nothing_any_more(house: Houses, person: Cast)
         assert await answers(addresses[bob.user_id]) == 404
 
 
-async def test_a_demoted_moderator_is_refused_at_once(house: Houses, person: Cast) -> None:
+async def test_a_demoted_moderator_is_refused_at_once(world: Worlds, person: People) -> None:
     """Rights are those of the room's current state, not of yesterday."""
-    bot, alice, bob = await house(), await person("alice"), await person("bob")
+    bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
         await alice.invite(room, bob.user_id)
@@ -185,9 +185,9 @@ async def test_a_demoted_moderator_is_refused_at_once(house: Houses, person: Cas
         assert "off" in told.body.lower()
 
 
-async def test_a_redacted_broadcast_is_gone_and_stays_gone(house: Houses, person: Cast) -> None:
+async def test_a_redacted_broadcast_is_gone_and_stays_gone(world: Worlds, person: People) -> None:
     """Removing the started event deletes audio, feed item and page; what comes late is refused."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         feed, page = await personal_feed(bot, alice, room)

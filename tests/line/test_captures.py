@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, Recording, RecordingState
-from tests.line.replay import ALICE, INFO, Capture, Line, assert_heard_whole, joined_runs, length_of, line
+from tests.line.replay import ALICE, INFO, Capture, Replay, assert_heard_whole, joined_runs, length_of, replaying
 
 QUIET_S = 60  # the default
 ABANDONED_S = 1800  # the default
@@ -15,7 +15,7 @@ ABANDONED_S = 1800  # the default
 Order = Callable[[tuple[HeardEvent, ...]], list[tuple[HeardEvent, ...]]]
 
 
-async def heard_in_batches(line: Line, capture: Capture, batches: Iterable[Iterable[HeardEvent]]) -> Recording:
+async def heard_in_batches(line: Replay, capture: Capture, batches: Iterable[Iterable[HeardEvent]]) -> Recording:
     await line.move_in(capture)
     for batch in batches:
         await line.tell(capture.room, batch)
@@ -30,61 +30,63 @@ def threes(heard: tuple[HeardEvent, ...]) -> list[tuple[HeardEvent, ...]]:
 async def test_a_capture_becomes_an_episode_to_the_sample(name: str, tmp_path: Path) -> None:
     """Downloaded, decrypted, joined and encoded, it is what was spoken, and complete without any waiting."""
     capture = Capture(name)
-    async with line(tmp_path / "data") as it:
-        recording = await heard_in_batches(it, capture, threes(capture.broadcast))
+    async with replaying(tmp_path / "data") as replay:
+        recording = await heard_in_batches(replay, capture, threes(capture.broadcast))
         assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
-        ledger = await it.ledger(capture.started)
-        episode = await it.episode(capture.started)
+        ledger = await replay.ledger(capture.started)
+        episode = await replay.episode(capture.started)
         assert episode is not None
         assert (ledger.proved, ledger.gaps, ledger.samples) == (True, (), episode.samples)
-        assert episode.published_at == it.clock()
-        assert "complete" in it.said[-1]
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        assert episode.published_at == replay.clock()
+        assert "complete" in replay.said[-1]
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
 
 
 async def test_what_was_uploaded_encrypted_is_kept_decrypted(tmp_path: Path) -> None:
     """The bytes from the homeserver differ from those kept, and those kept are what the speaker recorded."""
     capture = Capture("encrypted")
     assert not set(capture.uploads.values()) & set(capture.files)
-    async with line(tmp_path / "data") as it:
-        await heard_in_batches(it, capture, [capture.broadcast])
-        kept = [chunk.blob for chunk in (await it.chunks(capture.started)).values()]
+    async with replaying(tmp_path / "data") as replay:
+        await heard_in_batches(replay, capture, [capture.broadcast])
+        kept = [chunk.blob for chunk in (await replay.chunks(capture.started)).values()]
         assert None not in kept
-        assert [it.store.blobs.read(blob) for blob in kept if blob] == capture.files
+        assert [replay.store.blobs.read(blob) for blob in kept if blob] == capture.files
 
 
 async def test_keys_that_come_after_the_end_heal_it(tmp_path: Path) -> None:
     """Nothing could be read while it ran; with the keys the same recording becomes a whole episode."""
     capture = Capture("encrypted")
-    async with line(tmp_path / "data") as it:
-        await heard_in_batches(it, capture, [capture.sealed[:6], capture.sealed[6:]])
-        await it.pass_by(QUIET_S)
-        before = await it.recording(capture.started)
-        assert (before.state, await it.episode(capture.started)) == (RecordingState.INCOMPLETE, None)
-        assert {chunk.state for chunk in (await it.chunks(capture.started)).values()} == {ChunkState.WAITING_FOR_KEY}
-        it.clear = {one.event_id: one for one in capture.broadcast if one.encrypted}
+    async with replaying(tmp_path / "data") as replay:
+        await heard_in_batches(replay, capture, [capture.sealed[:6], capture.sealed[6:]])
+        await replay.pass_by(QUIET_S)
+        before = await replay.recording(capture.started)
+        assert (before.state, await replay.episode(capture.started)) == (RecordingState.INCOMPLETE, None)
+        assert {chunk.state for chunk in (await replay.chunks(capture.started)).values()} == {
+            ChunkState.WAITING_FOR_KEY
+        }
+        replay.clear = {one.event_id: one for one in capture.broadcast if one.encrypted}
         sessions = {str(one.session_id) for one in capture.sealed if one.session_id}
-        await it.tell(capture.room, [], new_keys=sessions)
-        after = await it.recording(capture.started)
+        await replay.tell(capture.room, [], new_keys=sessions)
+        after = await replay.recording(capture.started)
         assert (after.state, after.id, after.code) == (RecordingState.COMPLETE, before.id, before.code)
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
 
 
 async def test_a_chunk_that_comes_ten_seconds_after_the_stop_is_in_the_episode(tmp_path: Path) -> None:
     """`stopped` announced one chunk, and there were two: the second one is waited for, and nothing is lost."""
     capture = Capture("slowstop")
     *before, late = capture.broadcast
-    async with line(tmp_path / "data") as it:
-        recording = await heard_in_batches(it, capture, [before])
+    async with replaying(tmp_path / "data") as replay:
+        recording = await heard_in_batches(replay, capture, [before])
         assert recording.state is RecordingState.FINISHING
         assert recording.announced_last == 1
-        stopped_at = it.clock()
-        assert await it.episode(capture.started) is None
-        await it.tell(capture.room, [late])
-        assert 9 < (it.clock() - stopped_at).total_seconds() < 11
-        recording = await it.recording(capture.started)
-        assert (recording.state, len(await it.chunks(capture.started))) == (RecordingState.COMPLETE, 2)
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        stopped_at = replay.clock()
+        assert await replay.episode(capture.started) is None
+        await replay.tell(capture.room, [late])
+        assert 9 < (replay.clock() - stopped_at).total_seconds() < 11
+        recording = await replay.recording(capture.started)
+        assert (recording.state, len(await replay.chunks(capture.started))) == (RecordingState.COMPLETE, 2)
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
 
 
 async def test_a_chunk_that_comes_after_the_quiet_period_heals_the_episode(tmp_path: Path) -> None:
@@ -92,39 +94,39 @@ async def test_a_chunk_that_comes_after_the_quiet_period_heals_the_episode(tmp_p
     chunk makes it whole under the same GUID."""
     capture = Capture("slowstop")
     *before, late = capture.broadcast
-    async with line(tmp_path / "data") as it:
-        await heard_in_batches(it, capture, [before])
-        await it.pass_by(QUIET_S)
-        first = await it.episode(capture.started)
+    async with replaying(tmp_path / "data") as replay:
+        await heard_in_batches(replay, capture, [before])
+        await replay.pass_by(QUIET_S)
+        first = await replay.episode(capture.started)
         assert first is not None
-        assert (await it.recording(capture.started)).state is RecordingState.INCOMPLETE
-        (gap,) = (await it.ledger(capture.started)).gaps
+        assert (await replay.recording(capture.started)).state is RecordingState.INCOMPLETE
+        (gap,) = (await replay.ledger(capture.started)).gaps
         assert (gap.position, gap.reason) == (0, ChunkState.MISSING)
         assert first.published_at is None
-        await it.pass_by(600)
-        await it.tell(capture.room, [late])
-        healed = await it.episode(capture.started)
+        await replay.pass_by(600)
+        await replay.tell(capture.room, [late])
+        healed = await replay.episode(capture.started)
         assert healed is not None
-        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
-        assert (await it.ledger(capture.started)).gaps == ()
-        assert (healed.guid, healed.samples, healed.published_at) == (first.guid, first.samples, it.clock())
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
+        assert (await replay.ledger(capture.started)).gaps == ()
+        assert (healed.guid, healed.samples, healed.published_at) == (first.guid, first.samples, replay.clock())
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
 
 
 async def test_a_browser_that_was_killed_leaves_an_incomplete_episode_without_a_gap(tmp_path: Path) -> None:
     """No `stopped` ever comes: the clock ends it, what was sent is whole, and only its end is unknown."""
     capture = Capture("kill")
-    async with line(tmp_path / "data") as it:
-        assert (await heard_in_batches(it, capture, [capture.broadcast])).state is RecordingState.LIVE
-        await it.pass_by(ABANDONED_S - 1)
-        assert (await it.recording(capture.started)).state is RecordingState.LIVE
-        await it.pass_by(1)
-        await it.pass_by(QUIET_S)
-        recording = await it.recording(capture.started)
+    async with replaying(tmp_path / "data") as replay:
+        assert (await heard_in_batches(replay, capture, [capture.broadcast])).state is RecordingState.LIVE
+        await replay.pass_by(ABANDONED_S - 1)
+        assert (await replay.recording(capture.started)).state is RecordingState.LIVE
+        await replay.pass_by(1)
+        await replay.pass_by(QUIET_S)
+        recording = await replay.recording(capture.started)
         assert (recording.state, recording.ended_by) == (RecordingState.INCOMPLETE, EndedBy.ABANDONED)
-        ledger = await it.ledger(capture.started)
+        ledger = await replay.ledger(capture.started)
         assert (ledger.gaps, ledger.samples) == ((), sum(map(length_of, joined_runs(capture.files))))
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
 
 
 def before_the_redaction(capture: Capture) -> tuple[tuple[HeardEvent, ...], HeardEvent]:
@@ -140,24 +142,24 @@ async def test_a_broadcast_that_its_speaker_removed_is_gone(tmp_path: Path) -> N
     """With the redaction of its started event chunks, audio and episode go, and nothing of it is left on the disk."""
     capture = Capture("redact")
     live, redaction = before_the_redaction(capture)
-    async with line(tmp_path / "data") as it:
-        assert (await heard_in_batches(it, capture, [live])).state is RecordingState.COMPLETE
-        assert len(await it.audio_left()) == 1 + len(capture.files)
-        await it.tell(capture.room, [redaction])
-        assert (await it.recording(capture.started)).state is RecordingState.DELETED
-        assert (await it.chunks(capture.started), await it.episode(capture.started)) == ({}, None)
-        assert await it.audio_left() == set()
-        assert "no " in (await it.ask(capture.room, "!aircheck list")).lower()
+    async with replaying(tmp_path / "data") as replay:
+        assert (await heard_in_batches(replay, capture, [live])).state is RecordingState.COMPLETE
+        assert len(await replay.audio_left()) == 1 + len(capture.files)
+        await replay.tell(capture.room, [redaction])
+        assert (await replay.recording(capture.started)).state is RecordingState.DELETED
+        assert (await replay.chunks(capture.started), await replay.episode(capture.started)) == ({}, None)
+        assert await replay.audio_left() == set()
+        assert "no " in (await replay.ask(capture.room, "!aircheck list")).lower()
 
 
 async def test_a_broadcast_that_was_removed_before_the_bot_heard_of_it_is_nothing(tmp_path: Path) -> None:
     """Chunks that the homeserver still gives belong to nothing, and none is fetched."""
     capture = Capture("redact")
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        await it.tell(capture.room, capture.broadcast)
-        assert it.homeserver.asked == []
-        assert "no " in (await it.ask(capture.room, "!aircheck list")).lower()
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        await replay.tell(capture.room, capture.broadcast)
+        assert replay.homeserver.asked == []
+        assert "no " in (await replay.ask(capture.room, "!aircheck list")).lower()
 
 
 def doubled(heard: tuple[HeardEvent, ...]) -> list[tuple[HeardEvent, ...]]:
@@ -188,13 +190,13 @@ async def test_the_way_in_which_events_come_does_not_change_the_episode(order: O
     capture = Capture("plain")
     made = []
     for number, batches in enumerate((threes(capture.broadcast), order(capture.broadcast))):
-        async with line(tmp_path / f"data{number}") as it:
-            recording = await heard_in_batches(it, capture, batches)
+        async with replaying(tmp_path / f"data{number}") as replay:
+            recording = await heard_in_batches(replay, capture, batches)
             assert recording.state is RecordingState.COMPLETE
-            episode = await it.episode(capture.started)
+            episode = await replay.episode(capture.started)
             assert episode is not None
-            made.append((episode.fingerprint, sound_of((await it.audio(capture.started)).read_bytes())))
-            assert sum("is there" in said for said in it.said) == 1
+            made.append((episode.fingerprint, sound_of((await replay.audio(capture.started)).read_bytes())))
+            assert sum("is there" in said for said in replay.said) == 1
     assert made[0] == made[1]
 
 
@@ -207,9 +209,9 @@ async def test_another_member_adds_nothing_to_a_capture(tmp_path: Path) -> None:
         if one.event["type"] != INFO
     ]
     assert all(one.event["sender"] == ALICE for one in capture.broadcast)
-    async with line(tmp_path / "data") as it:
-        await heard_in_batches(it, capture, [[*capture.broadcast[:3], *forged], capture.broadcast[3:]])
-        assert set(await it.chunks(capture.started)) == {
+    async with replaying(tmp_path / "data") as replay:
+        await heard_in_batches(replay, capture, [[*capture.broadcast[:3], *forged], capture.broadcast[3:]])
+        assert set(await replay.chunks(capture.started)) == {
             one.event_id for one in capture.broadcast if one.event["type"] != INFO
         }
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)

@@ -7,7 +7,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from storage.records import RecordingState
 from tests.audio.sounds import M4A, WAV, Studio, signal
-from tests.line.replay import Capture, line
+from tests.line.replay import Capture, replaying
 from tests.line.speaker import Speaker
 
 QUIET_S = 60
@@ -29,18 +29,18 @@ async def test_what_could_not_be_decoded_is_told_in_the_room(tmp_path: Path) -> 
     room = Capture("plain")
     alice = Speaker(room)
     first, second, third = spoken(tmp_path)
-    async with line(tmp_path / "data") as it:
-        await it.move_in(room)
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(room)
         events = [alice.starts(), alice.sends(first, 1), alice.sends(third, 3), alice.tells("stopped", 3)]
         late = alice.sends(second, 2)
-        it.serves(alice.uploads)
-        await it.tell(room.room, events)
-        await it.pass_by(QUIET_S)
-        recording = await it.recording(alice.broadcast)
+        replay.serves(alice.uploads)
+        await replay.tell(room.room, events)
+        await replay.pass_by(QUIET_S)
+        recording = await replay.recording(alice.broadcast)
         assert recording.state is RecordingState.INCOMPLETE
         told = f"1 chunk of {recording.code} sounded 0.1 s shorter than it should."
-        assert told in await it.ask(room.room, "!aircheck status")
-        await it.tell(room.room, [late])
-        assert (await it.recording(alice.broadcast)).state is RecordingState.COMPLETE
-        assert (await it.ledger(alice.broadcast)).samples == 3 * LENGTH
-        assert told in await it.ask(room.room, "!aircheck status")
+        assert told in await replay.ask(room.room, "!aircheck status")
+        await replay.tell(room.room, [late])
+        assert (await replay.recording(alice.broadcast)).state is RecordingState.COMPLETE
+        assert (await replay.ledger(alice.broadcast)).samples == 3 * LENGTH
+        assert told in await replay.ask(room.room, "!aircheck status")

@@ -7,7 +7,7 @@ import pytest
 
 from storage.records import RecordingState
 from tests.audio.eras import headers_of_the_run_before, no_headers
-from tests.line.replay import Capture, assert_heard_whole, joined_runs, length_of, line
+from tests.line.replay import Capture, assert_heard_whole, joined_runs, length_of, replaying
 
 Era = Callable[[Sequence[bytes]], list[bytes]]
 
@@ -18,12 +18,12 @@ async def test_a_resumed_broadcast_of_a_broken_era_is_complete(era: Era, tmp_pat
     capture = Capture("plain")
     broken = era(capture.files)
     assert sum(one != other for one, other in zip(broken, capture.files, strict=True)) >= 1
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        it.serves(dict(zip(capture.uploads, broken, strict=True)))
-        await it.tell(capture.room, capture.broadcast)
-        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
-        ledger = await it.ledger(capture.started)
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        replay.serves(dict(zip(capture.uploads, broken, strict=True)))
+        await replay.tell(capture.room, capture.broadcast)
+        assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
+        ledger = await replay.ledger(capture.started)
         assert (ledger.proved, ledger.gaps) == (True, ())
         assert ledger.samples == sum(map(length_of, joined_runs(capture.files)))
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)

@@ -13,17 +13,17 @@ from bot.demo.received import Received
 from bot.intake.shares import AT_ONCE
 from storage.store import Store
 from storage.tables import jobs
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, move_in
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import World, move_in
 
 COMMANDS = 400
 OTHERS_WAIT_S = 20
 
 
-async def test_one_members_flood_of_commands_keeps_nobody_waiting(house: Houses, person: Cast) -> None:
+async def test_one_members_flood_of_commands_keeps_nobody_waiting(world: Worlds, person: People) -> None:
     """In another room and in the same one others are answered soon, and the member is told once."""
-    bot, alice, bob = await house(), await person("alice"), await person("bob")
+    bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         flooded = await move_in(bot, alice, encrypted=False)
         quiet = await move_in(bot, bob, encrypted=False)
@@ -52,7 +52,7 @@ async def said_by(store: Store) -> Counter[str]:
     return Counter(str(subject).partition(":")[0] for subject in found.scalars())
 
 
-async def answered(person: Person, bot: House, event_id: str) -> None:
+async def answered(person: Person, bot: World, event_id: str) -> None:
     """Waits for the bot's reply to an event."""
 
     def is_reply(event: Received) -> bool:

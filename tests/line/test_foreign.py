@@ -9,7 +9,7 @@ import pytest
 
 from bot.matrix.batch import RoomBatch
 from storage.records import HeardEvent, RecordingState, RoomId, UserId
-from tests.line.replay import ALICE, Capture, Line, assert_heard_whole, line
+from tests.line.replay import ALICE, Capture, Replay, assert_heard_whole, replaying
 from tests.line.speaker import Speaker, sliced
 
 CAROL = UserId("@carol:lab.local")
@@ -24,9 +24,9 @@ def room() -> Capture:
 
 
 @pytest.fixture
-async def it(tmp_path: Path, room: Capture) -> AsyncIterator[Line]:
+async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
     """The bot, in the room."""
-    async with line(tmp_path / "data") as made:
+    async with replaying(tmp_path / "data") as made:
         await made.move_in(room)
         yield made
 
@@ -95,26 +95,28 @@ def a_wrapper_that_names_it_by_somebody_else(alice: Speaker, media: list[bytes])
         a_wrapper_that_names_it_by_somebody_else,
     ],
 )
-async def test_what_is_foreign_neither_adds_nor_ends(it: Line, room: Capture, tmp_path: Path, foreign: Foreign) -> None:
+async def test_what_is_foreign_neither_adds_nor_ends(
+    replay: Replay, room: Capture, tmp_path: Path, foreign: Foreign
+) -> None:
     """In the middle of a broadcast: it goes on, its own second chunk is heard, and nothing else is in the ledger."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     started = alice.starts()
     strange = foreign(alice, media)
     chunks = [alice.sends(data, number) for number, data in enumerate(media, 1)]
-    it.serves(alice.uploads)
-    await it.tell(room.room, [started, chunks[0]])
+    replay.serves(alice.uploads)
+    await replay.tell(room.room, [started, chunks[0]])
     if strange.room_id != room.room:
-        await it.tell(strange.room_id, [strange])
+        await replay.tell(strange.room_id, [strange])
     else:
-        await it.tell(room.room, [strange])
-    assert (await it.recording(alice.broadcast)).state is RecordingState.LIVE
-    await it.tell(room.room, [*chunks[1:], alice.tells("stopped", 3)])
-    assert (await it.recording(alice.broadcast)).state is RecordingState.COMPLETE
-    assert set(await it.chunks(alice.broadcast)) == {one.event_id for one in chunks}
-    await assert_heard_whole(await it.audio(alice.broadcast), media, tmp_path)
+        await replay.tell(room.room, [strange])
+    assert (await replay.recording(alice.broadcast)).state is RecordingState.LIVE
+    await replay.tell(room.room, [*chunks[1:], alice.tells("stopped", 3)])
+    assert (await replay.recording(alice.broadcast)).state is RecordingState.COMPLETE
+    assert set(await replay.chunks(alice.broadcast)) == {one.event_id for one in chunks}
+    await assert_heard_whole(await replay.audio(alice.broadcast), media, tmp_path)
 
 
-async def test_a_wrapper_and_a_payload_that_differ_count_by_the_wrapper(it: Line, room: Capture) -> None:
+async def test_a_wrapper_and_a_payload_that_differ_count_by_the_wrapper(replay: Replay, room: Capture) -> None:
     """Of the speaker's own: clients differ in what they leave inside, and the homeserver knows only the outside."""
     alice, media = Speaker(room), sliced(2, 1)
     started = alice.starts()
@@ -122,10 +124,10 @@ async def test_a_wrapper_and_a_payload_that_differ_count_by_the_wrapper(it: Line
     inside = {**sent.event["content"], "m.relates_to": {"rel_type": "m.reference", "event_id": "$another-broadcast"}}
     sent = replace(sent, event={**sent.event, "content": inside}, encrypted=True, clear_relation=alice.relation)
     first = alice.sends(media[0], 1)
-    it.serves(alice.uploads)
-    await it.tell(room.room, [started, first, sent, alice.tells("stopped", 2)])
-    assert set(await it.chunks(alice.broadcast)) == {first.event_id, sent.event_id}
-    assert (await it.recording(alice.broadcast)).state is RecordingState.COMPLETE
+    replay.serves(alice.uploads)
+    await replay.tell(room.room, [started, first, sent, alice.tells("stopped", 2)])
+    assert set(await replay.chunks(alice.broadcast)) == {first.event_id, sent.event_id}
+    assert (await replay.recording(alice.broadcast)).state is RecordingState.COMPLETE
 
 
 def created_at(room: Capture) -> datetime:
@@ -135,7 +137,7 @@ def created_at(room: Capture) -> datetime:
 
 @pytest.mark.parametrize("year", [1970, 2099])
 async def test_a_senders_time_orders_nothing_and_is_shown_within_reason(
-    it: Line, room: Capture, tmp_path: Path, year: int
+    replay: Replay, room: Capture, tmp_path: Path, year: int
 ) -> None:
     """A homeserver or a client whose clock says 1970 or 2099: nothing is lost, ended or reordered by it, and the date
     in the feed is one that is possible."""
@@ -148,20 +150,20 @@ async def test_a_senders_time_orders_nothing_and_is_shown_within_reason(
         replace(one, event={**one.event, "origin_server_ts": one.event["origin_server_ts"] - 5000 * at})
         for one, at in zip(heard, times, strict=True)
     ]
-    it.serves(alice.uploads)
-    before = it.clock()
-    await it._sync(rooms=(batch_of(room, backwards),))
-    while await it.recorder.catch_up():
+    replay.serves(alice.uploads)
+    before = replay.clock()
+    await replay._sync(rooms=(batch_of(room, backwards),))
+    while await replay.recorder.catch_up():
         pass
-    await it.settled()
-    await it.pass_by(QUIET_S)
-    recording = await it.recording(alice.broadcast)
+    await replay.settled()
+    await replay.pass_by(QUIET_S)
+    recording = await replay.recording(alice.broadcast)
     assert recording.state is RecordingState.COMPLETE
     assert created_at(room) <= recording.started_at <= before
     assert recording.ended_at is not None
-    assert recording.started_at <= recording.ended_at <= it.clock()
-    assert list(await it.chunks(alice.broadcast)) == [one.event_id for one in heard[1:4]]
-    await assert_heard_whole(await it.audio(alice.broadcast), media, tmp_path)
+    assert recording.started_at <= recording.ended_at <= replay.clock()
+    assert list(await replay.chunks(alice.broadcast)) == [one.event_id for one in heard[1:4]]
+    await assert_heard_whole(await replay.audio(alice.broadcast), media, tmp_path)
 
 
 def batch_of(room: Capture, heard: list[HeardEvent]) -> RoomBatch:

@@ -10,10 +10,10 @@ from bot.demo.slicing import speech
 from bot.matrix.history import History
 from bot.matrix.wire import Refused
 from storage.records import ChunkState, RecordingState
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import (
-    House,
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import (
+    World,
     assert_exact,
     live_with,
     look,
@@ -47,10 +47,10 @@ async def chatter(alice: Person, room: str) -> None:
 @pytest.mark.usefixtures("no_history")
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
-    house: Houses, person: Cast, caplog: pytest.LogCaptureFixture, *, encrypted: bool
+    world: Worlds, person: People, caplog: pytest.LogCaptureFixture, *, encrypted: bool
 ) -> None:
     """It began and went on while the bot was away, behind more events than a sync brings; it ends in its presence."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=encrypted)
         feed, _ = await personal_feed(bot, alice, room)
@@ -71,9 +71,9 @@ async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
 
 
 @pytest.mark.usefixtures("no_history")
-async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(house: Houses, person: Cast) -> None:
+async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(world: Worlds, person: People) -> None:
     """Chunks that were sent, one that was redacted, and its end: all of it was said behind the gap."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     speaker, pieces, first, started = await half_of_it(bot, alice)
     for piece in pieces[2:]:
         await speaker.send_chunk(piece)
@@ -90,9 +90,9 @@ async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(
 
 
 @pytest.mark.usefixtures("no_history")
-async def test_a_broadcast_that_was_redacted_in_a_gap_is_deleted(house: Houses, person: Cast) -> None:
+async def test_a_broadcast_that_was_redacted_in_a_gap_is_deleted(world: Worlds, person: People) -> None:
     """The redaction was never heard."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     speaker, _, _, started = await half_of_it(bot, alice)
     await alice.redact(speaker.room_id, started)
     await chatter(alice, speaker.room_id)
@@ -106,7 +106,7 @@ async def test_a_broadcast_that_was_redacted_in_a_gap_is_deleted(house: Houses, 
         await until(aircheck.store, gone)
 
 
-async def half_of_it(bot: House, alice: Person) -> tuple[Broadcaster, list[Any], str, str]:
+async def half_of_it(bot: World, alice: Person) -> tuple[Broadcaster, list[Any], str, str]:
     """A broadcast of which the bot has heard two chunks before it went away: its pieces, the first chunk, its id."""
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)

@@ -16,7 +16,7 @@ from bot.settings import validate
 from bot.web.server import WebServer
 from storage import rooms
 from storage.records import RecordingState, Visibility
-from tests.world import ROOM, START, Shell, chunk, info, shell
+from tests.world import ROOM, START, World, chunk, info, world_of
 
 ITUNES = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
 
@@ -67,9 +67,9 @@ class Listener:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     """Alice's room is public, and nothing is held back."""
-    async with shell(tmp_path / "data", feeds={"hold_incomplete_s": 0}) as made:
+    async with world_of(tmp_path / "data", feeds={"hold_incomplete_s": 0}) as made:
         await made.join()
         async with made.store.write() as db:
             room = await rooms.room(db, ROOM)
@@ -79,33 +79,33 @@ async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
 
 
 @pytest.fixture
-async def listener(stage: Shell) -> AsyncIterator[Listener]:
-    async with stage.store.read() as db:
+async def listener(world: World) -> AsyncIterator[Listener]:
+    async with world.store.read() as db:
         room = await rooms.room(db, ROOM)
     assert room is not None
     matrix = {"homeserver": "https://hs", "user_id": "@bot:hs"}
-    server = WebServer(stage.store, validate({"matrix": matrix, "web": {"port": 0}}), lambda: True)
+    server = WebServer(world.store, validate({"matrix": matrix, "web": {"port": 0}}), lambda: True)
     await server.start()
     async with ClientSession() as http:
         yield Listener(http, f"{server.address}/r/{room.key}/feed.xml")
     await server.stop()
 
 
-async def broken(stage: Shell) -> None:
+async def broken(world: World) -> None:
     """A broadcast of four chunks: the second and the last are not there, and it was quiet for long enough."""
     said = [chunk("$c1", 1), chunk("$c3", 3)]
-    await stage.hear(info(START, "started"), *said, info("$stop", "stopped", last_chunk_sequence=4))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
-    assert (await stage.recording()).state is RecordingState.INCOMPLETE
+    await world.hear(info(START, "started"), *said, info("$stop", "stopped", last_chunk_sequence=4))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
+    assert (await world.recording()).state is RecordingState.INCOMPLETE
 
 
-async def heal(stage: Shell) -> None:
-    stage.clock.pass_by(5)
-    await stage.hear(chunk("$c2", 2), chunk("$c4", 4))
-    await stage.work()
-    assert (await stage.recording()).state is RecordingState.COMPLETE
+async def heal(world: World) -> None:
+    world.clock.pass_by(5)
+    await world.hear(chunk("$c2", 2), chunk("$c4", 4))
+    await world.work()
+    assert (await world.recording()).state is RecordingState.COMPLETE
 
 
 def chapters(audio: bytes) -> list[tuple[int, str]]:
@@ -113,11 +113,11 @@ def chapters(audio: bytes) -> list[tuple[int, str]]:
     return sorted((chapter.start_time, str(chapter.sub_frames["TIT2"])) for chapter in found)
 
 
-async def test_it_is_the_same_episode_with_more_in_it(stage: Shell, listener: Listener) -> None:
+async def test_it_is_the_same_episode_with_more_in_it(world: World, listener: Listener) -> None:
     """GUID and address stay; length, duration, entity tag and date are those of the new file, as are the feed's."""
-    await broken(stage)
+    await broken(world)
     before = await listener.listen()
-    await heal(stage)
+    await heal(world)
     after = await listener.listen()
     assert (after.guid, after.address) == (before.guid, before.address)
     assert (before.seconds, after.seconds) == (3, 4)
@@ -134,14 +134,14 @@ async def test_it_is_the_same_episode_with_more_in_it(stage: Shell, listener: Li
             assert answer.status == 200
 
 
-async def test_what_is_missing_is_told_until_it_is_there(stage: Shell, listener: Listener) -> None:
+async def test_what_is_missing_is_told_until_it_is_there(world: World, listener: Listener) -> None:
     """It is the first line of the show notes, a comment and a chapter in the file; healed, nothing speaks of it."""
-    await broken(stage)
+    await broken(world)
     before = await listener.listen()
     assert re.match("<p>1 s missing at 0:01, its end is missing</p><p>", before.notes)
     assert chapters(before.audio) == [(0, "Beginning"), (1000, "1 s missing"), (2000, "Goes on")]
     assert [str(one) for one in ID3(io.BytesIO(before.audio)).getall("COMM")] == ["1 s missing at 0:01"]
-    await heal(stage)
+    await heal(world)
     after = await listener.listen()
     assert "missing" not in after.notes
     assert chapters(after.audio) == []
@@ -149,15 +149,15 @@ async def test_what_is_missing_is_told_until_it_is_there(stage: Shell, listener:
 
 
 @pytest.mark.parametrize("validator", ["tag", "date"])
-async def test_who_resumes_gets_no_splice(stage: Shell, listener: Listener, validator: str) -> None:
+async def test_who_resumes_gets_no_splice(world: World, listener: Listener, validator: str) -> None:
     """A download that is resumed after the healing begins anew with the whole new file."""
-    await broken(stage)
+    await broken(world)
     before = await listener.listen()
     half = len(before.audio) // 2
     async with listener.http.get(before.address, headers={"Range": f"bytes=0-{half - 1}"}) as answer:
         assert answer.status == 206
         assert await answer.read() == before.audio[:half]
-    await heal(stage)
+    await heal(world)
     asked = {"Range": f"bytes={half}-", "If-Range": getattr(before, validator)}
     async with listener.http.get(before.address, headers=asked) as answer:
         assert answer.status == 200
@@ -168,12 +168,12 @@ async def test_who_resumes_gets_no_splice(stage: Shell, listener: Listener, vali
         assert answer.status == 412
 
 
-async def test_what_is_under_way_stays_what_it_was(stage: Shell, listener: Listener) -> None:
+async def test_what_is_under_way_stays_what_it_was(world: World, listener: Listener) -> None:
     """A download that began before the healing ends as the old file, every byte of it."""
-    await broken(stage)
+    await broken(world)
     before = await listener.listen()
     async with listener.http.get(before.address) as answer:
         first = await answer.content.readexactly(100)
-        await heal(stage)
+        await heal(world)
         assert first + await answer.read() == before.audio
     assert (await listener.listen()).audio != before.audio

@@ -14,11 +14,11 @@ from bot.demo.people import Person
 from bot.demo.slicing import speech
 from bot.matrix import session, wire
 from storage.records import ChunkState, RecordingState
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, answers, assert_exact, move_in, newest_episode, personal_feed, recorded
-from tests.line.replay import Capture, address_of, assert_heard_whole, line
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.replay import Capture, address_of, assert_heard_whole, replaying
 from tests.line.trouble import Between, between, none
+from tests.line.world import World, answers, assert_exact, move_in, newest_episode, personal_feed, recorded
 from tests.matrix.conftest import Bots, bots
 from tests.matrix.running import meet
 
@@ -33,14 +33,14 @@ KINDS = {"sync", "join/", "send/", "download"}
 class Setting:
     """A bot that speaks to the homeserver through somebody in between; Alice doesn't."""
 
-    bot: House
+    bot: World
     between: Between
     alice: Person
 
 
 @pytest.fixture
-async def it(house: Houses, person: Cast) -> AsyncIterator[Setting]:
-    bot, alice = await house(), await person("alice")
+async def replay(world: Worlds, person: People) -> AsyncIterator[Setting]:
+    bot, alice = await world(), await person("alice")
     async with between(bot.homeserver.address) as made:
         bot.tree["matrix"]["homeserver"] = made.address
         yield Setting(bot, made, alice)
@@ -59,8 +59,8 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-async def broadcast(it: Setting, room: str) -> Broadcaster:
-    speaker = Broadcaster(it.alice, room)
+async def broadcast(replay: Setting, room: str) -> Broadcaster:
+    speaker = Broadcaster(replay.alice, room)
     await speaker.start()
     await speaker.speak(SPEECH)
     await speaker.stop()
@@ -68,30 +68,30 @@ async def broadcast(it: Setting, room: str) -> Broadcaster:
 
 
 async def test_an_hour_of_failures_loses_nothing(
-    it: Setting, paused: list[float], caplog: pytest.LogCaptureFixture
+    replay: Setting, paused: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """502 for whatever is asked, for as long as an hour of pauses takes: they grow and stay bounded, it is said once
     when it begins and once when it ends, and a broadcast of that hour is recorded whole."""
     caplog.set_level(logging.INFO)
-    async with it.bot.running() as aircheck:
-        room = await move_in(it.bot, it.alice, encrypted=True)
-        feed, _ = await personal_feed(it.bot, it.alice, room)
-        it.between.trouble = lambda _: web.Response(status=502)
-        speaker = await broadcast(it, room)
+    async with replay.bot.running() as aircheck:
+        room = await move_in(replay.bot, replay.alice, encrypted=True)
+        feed, _ = await personal_feed(replay.bot, replay.alice, room)
+        replay.between.trouble = lambda _: web.Response(status=502)
+        speaker = await broadcast(replay, room)
         async with asyncio.timeout(60):
             while sum(paused) < HOUR_S:
-                await it.between.until(it.between.troubled.total() + 1)
+                await replay.between.until(replay.between.troubled.total() + 1)
         assert max(paused) <= 30
         assert len(paused) < 400
         assert await answers(feed) == 200
-        it.between.trouble = none
+        replay.between.trouble = none
         await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         await assert_exact(await newest_episode(feed), speaker)
     assert len([one for one in caplog.messages if "no news from the homeserver" in one]) == 1
     assert len([one for one in caplog.messages if "the homeserver is back" in one]) == 1
 
 
-async def test_pauses_that_are_asked_for_are_kept(it: Setting, paused: list[float]) -> None:
+async def test_pauses_that_are_asked_for_are_kept(replay: Setting, paused: list[float]) -> None:
     """429 once for a sync, an invite, a message and a download, with retry_after_ms or Retry-After: the session pauses
     for as long as that, and everything is said and recorded once."""
     troubled: set[str] = set()
@@ -106,40 +106,42 @@ async def test_pauses_that_are_asked_for_are_kept(it: Setting, paused: list[floa
         body = {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 77_000 if kind == "sync" else 50}
         return web.json_response(body, status=429)
 
-    async with it.bot.running() as aircheck:
-        it.between.trouble = trouble
-        room = await move_in(it.bot, it.alice, encrypted=True)
-        speaker = await broadcast(it, room)
+    async with replay.bot.running() as aircheck:
+        replay.between.trouble = trouble
+        room = await move_in(replay.bot, replay.alice, encrypted=True)
+        speaker = await broadcast(replay, room)
         await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
-        feed, _ = await personal_feed(it.bot, it.alice, room)
+        feed, _ = await personal_feed(replay.bot, replay.alice, room)
         await assert_exact(await newest_episode(feed), speaker)
-        await it.alice.sync_once()
-        told = [event.body for event in it.alice.received if event.is_notice_of(it.bot.user_id) and not event.sealed]
+        await replay.alice.sync_once()
+        told = [
+            event.body for event in replay.alice.received if event.is_notice_of(replay.bot.user_id) and not event.sealed
+        ]
         assert len(told) == len(set(told)), "something was said twice"
     assert troubled == KINDS
     assert 77 in paused
 
 
-async def test_answers_that_take_long_hold_up_nothing_else(it: Setting) -> None:
+async def test_answers_that_take_long_hold_up_nothing_else(replay: Setting) -> None:
     """While every answer is held back feeds and `/healthz` answer at once; when they come all is recorded."""
-    async with it.bot.running() as aircheck:
-        room = await move_in(it.bot, it.alice, encrypted=True)
-        feed, _ = await personal_feed(it.bot, it.alice, room)
-        it.between.gate.clear()
-        speaker = await broadcast(it, room)
+    async with replay.bot.running() as aircheck:
+        room = await move_in(replay.bot, replay.alice, encrypted=True)
+        feed, _ = await personal_feed(replay.bot, replay.alice, room)
+        replay.between.gate.clear()
+        speaker = await broadcast(replay, room)
         async with asyncio.timeout(5):
-            assert (await answers(feed), await answers(f"{it.bot.web}/healthz")) == (200, 200)
-        it.between.gate.set()
+            assert (await answers(feed), await answers(f"{replay.bot.web}/healthz")) == (200, 200)
+        replay.between.gate.set()
         await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         await assert_exact(await newest_episode(feed), speaker)
 
 
-async def test_a_stop_does_not_wait_for_an_answer(it: Setting) -> None:
+async def test_a_stop_does_not_wait_for_an_answer(replay: Setting) -> None:
     """A homeserver that answers nothing any more does not hold up the end."""
-    async with it.bot.running():
-        await move_in(it.bot, it.alice, encrypted=False)
-        it.between.gate.clear()
-        await it.alice.create_room("another", invite=[it.bot.user_id])
+    async with replay.bot.running():
+        await move_in(replay.bot, replay.alice, encrypted=False)
+        replay.between.gate.clear()
+        await replay.alice.create_room("another", invite=[replay.bot.user_id])
         began = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - began < 5
 
@@ -148,7 +150,7 @@ async def test_a_stop_does_not_wait_for_an_answer(it: Setting) -> None:
 async def test_media_that_fail_for_an_hour_are_whole_after_it(status: int, tmp_path: Path) -> None:
     """The chunks are waited for, none is given up, and the episode is whole when the homeserver has recovered."""
     good = Capture("plain")
-    async with line(tmp_path / "data") as made:
+    async with replaying(tmp_path / "data") as made:
         await made.move_in(good)
         for mxc in good.uploads:
             made.homeserver.says(address_of(mxc), status, "M_LIMIT_EXCEEDED" if status == 429 else "M_UNKNOWN")
@@ -165,7 +167,7 @@ async def test_media_that_fail_for_an_hour_are_whole_after_it(status: int, tmp_p
 
 
 async def test_what_can_not_be_written_is_said_once(
-    bots: Bots, person: Cast, paused: list[float], caplog: pytest.LogCaptureFixture
+    bots: Bots, person: People, paused: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A database that can't be written for long is no news of the homeserver: one line, and the same batch again."""
     caplog.set_level(logging.INFO, "bot")

@@ -10,11 +10,11 @@ from bot.demo.broadcaster import Broadcaster
 from bot.demo.slicing import speech
 from storage import jobs
 from storage.records import EndedBy, HeardEvent, JobState, RecordingState
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import live_with, move_in, recorded
-from tests.line.replay import Capture, Line, assert_heard_whole, line
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.replay import Capture, Replay, assert_heard_whole, replaying
 from tests.line.speaker import Speaker, sliced
+from tests.line.world import live_with, move_in, recorded
 
 QUIET_S = 60
 ABANDONED_S = 1800
@@ -29,152 +29,154 @@ def room() -> Capture:
 
 
 @pytest.fixture
-async def it(tmp_path: Path, room: Capture) -> AsyncIterator[Line]:
+async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
     """The bot, in the room."""
-    async with line(tmp_path / "data") as made:
+    async with replaying(tmp_path / "data") as made:
         await made.move_in(room)
         yield made
 
 
-async def told(it: Line, speaker: Speaker, *heard: HeardEvent) -> None:
-    it.serves(speaker.uploads)
-    await it.tell(speaker.capture.room, heard)
+async def told(replay: Replay, speaker: Speaker, *heard: HeardEvent) -> None:
+    replay.serves(speaker.uploads)
+    await replay.tell(speaker.capture.room, heard)
 
 
-async def state(it: Line, speaker: Speaker) -> tuple[RecordingState, EndedBy | None]:
-    found = await it.recording(speaker.broadcast)
+async def state(replay: Replay, speaker: Speaker) -> tuple[RecordingState, EndedBy | None]:
+    found = await replay.recording(speaker.broadcast)
     return found.state, found.ended_by
 
 
-async def assert_heard(it: Line, speaker: Speaker, media: list[bytes], folder: Path) -> None:
+async def assert_heard(replay: Replay, speaker: Speaker, media: list[bytes], folder: Path) -> None:
     """The episode is these chunks, without any silence between them or after them."""
-    assert (await it.ledger(speaker.broadcast)).gaps == ()
-    await assert_heard_whole(await it.audio(speaker.broadcast), media, folder)
+    assert (await replay.ledger(speaker.broadcast)).gaps == ()
+    await assert_heard_whole(await replay.audio(speaker.broadcast), media, folder)
 
 
-async def test_a_killed_client_leaves_what_it_sent(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_a_killed_client_leaves_what_it_sent(replay: Replay, room: Capture, tmp_path: Path) -> None:
     """Half an hour without a sign of life ends the broadcast; its episode is listed an hour after that as it is."""
     alice, media = Speaker(room), sliced(2, 2, 1)
-    await told(it, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
-    await it.pass_by(ABANDONED_S)
-    await it.pass_by(QUIET_S)
-    assert await state(it, alice) == (RecordingState.INCOMPLETE, EndedBy.ABANDONED)
-    held = await it.episode(alice.broadcast)
+    await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
+    await replay.pass_by(ABANDONED_S)
+    await replay.pass_by(QUIET_S)
+    assert await state(replay, alice) == (RecordingState.INCOMPLETE, EndedBy.ABANDONED)
+    held = await replay.episode(alice.broadcast)
     assert held is not None
     assert held.published_at is None
-    await it.pass_by(HOLD_S)
-    listed = await it.episode(alice.broadcast)
+    await replay.pass_by(HOLD_S)
+    listed = await replay.episode(alice.broadcast)
     assert listed is not None
     assert listed.published_at is not None
-    (said,) = [said for said in it.said if "is there" in said]
+    (said,) = [said for said in replay.said if "is there" in said]
     assert "its end never came" in said
-    await assert_heard(it, alice, media[:2], tmp_path)
+    await assert_heard(replay, alice, media[:2], tmp_path)
 
 
 async def test_a_laptop_that_sleeps_for_three_hours_goes_on_where_it_was(
-    it: Line, room: Capture, tmp_path: Path
+    replay: Replay, room: Capture, tmp_path: Path
 ) -> None:
     """It counted as abandoned; what it says when it wakes up re-opens the recording, and its `stopped` is the end."""
     alice, media = Speaker(room), sliced(2, 2, 1)
-    await told(it, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
-    await it.pass_by(3 * HOUR_S)
-    await it.pass_by(QUIET_S)
-    before = await it.episode(alice.broadcast)
-    assert await state(it, alice) == (RecordingState.INCOMPLETE, EndedBy.ABANDONED)
+    await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
+    await replay.pass_by(3 * HOUR_S)
+    await replay.pass_by(QUIET_S)
+    before = await replay.episode(alice.broadcast)
+    assert await state(replay, alice) == (RecordingState.INCOMPLETE, EndedBy.ABANDONED)
     assert before is not None
-    await told(it, alice, alice.sends(media[2], 3))
-    await told(it, alice, alice.tells("stopped", 3))
-    assert await state(it, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
-    after = await it.episode(alice.broadcast)
+    await told(replay, alice, alice.sends(media[2], 3))
+    await told(replay, alice, alice.tells("stopped", 3))
+    assert await state(replay, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
+    after = await replay.episode(alice.broadcast)
     assert after is not None
     assert after.guid == before.guid
-    await assert_heard(it, alice, media, tmp_path)
+    await assert_heard(replay, alice, media, tmp_path)
 
 
-async def test_a_laptop_that_sleeps_in_a_pause_is_still_live(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_a_laptop_that_sleeps_in_a_pause_is_still_live(replay: Replay, room: Capture, tmp_path: Path) -> None:
     """A paused broadcast waits four hours, and nothing of the pause is in the episode."""
     alice, before, after = Speaker(room), sliced(2, 1), sliced(2, 1, begin=10)
     chunks = [alice.starts(), *(alice.sends(data, number) for number, data in enumerate(before, 1))]
-    await told(it, alice, *chunks, alice.tells("paused", 2))
-    await it.pass_by(3 * HOUR_S)
-    assert await state(it, alice) == (RecordingState.LIVE, None)
+    await told(replay, alice, *chunks, alice.tells("paused", 2))
+    await replay.pass_by(3 * HOUR_S)
+    assert await state(replay, alice) == (RecordingState.LIVE, None)
     more = [alice.sends(data, number) for number, data in enumerate(after, 3)]
-    await told(it, alice, alice.tells("resumed", 2), *more, alice.tells("stopped", 4))
-    assert await state(it, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
-    await assert_heard(it, alice, [*before, *after], tmp_path)
+    await told(replay, alice, alice.tells("resumed", 2), *more, alice.tells("stopped", 4))
+    assert await state(replay, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
+    await assert_heard(replay, alice, [*before, *after], tmp_path)
 
 
-async def test_a_pause_that_nobody_ends_is_ended(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_a_pause_that_nobody_ends_is_ended(replay: Replay, room: Capture, tmp_path: Path) -> None:
     """After four hours; its pages prove that all was sent, so it is complete."""
     alice, media = Speaker(room), sliced(2, 1)
-    await told(it, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
-    await told(it, alice, alice.tells("paused", 2))
-    await it.pass_by(PAUSED_S - 1)
-    assert await state(it, alice) == (RecordingState.LIVE, None)
-    await it.pass_by(1)
-    assert await state(it, alice) == (RecordingState.COMPLETE, EndedBy.ABANDONED)
-    await assert_heard(it, alice, media, tmp_path)
+    await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
+    await told(replay, alice, alice.tells("paused", 2))
+    await replay.pass_by(PAUSED_S - 1)
+    assert await state(replay, alice) == (RecordingState.LIVE, None)
+    await replay.pass_by(1)
+    assert await state(replay, alice) == (RecordingState.COMPLETE, EndedBy.ABANDONED)
+    await assert_heard(replay, alice, media, tmp_path)
 
 
 async def test_a_browser_that_was_reloaded_says_stopped_without_a_number(
-    it: Line, room: Capture, tmp_path: Path
+    replay: Replay, room: Capture, tmp_path: Path
 ) -> None:
     """Element Web does so at its next start: what was cut so far is the episode, without waiting for half an hour."""
     alice, media = Speaker(room), sliced(2, 2, 1)
-    await told(it, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
-    await told(it, alice, alice.tells("stopped"))
-    await it.pass_by(QUIET_S)
-    assert (await state(it, alice))[1] is EndedBy.STOPPED
-    await assert_heard(it, alice, media[:2], tmp_path)
+    await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
+    await told(replay, alice, alice.tells("stopped"))
+    await replay.pass_by(QUIET_S)
+    assert (await state(replay, alice))[1] is EndedBy.STOPPED
+    await assert_heard(replay, alice, media[:2], tmp_path)
 
 
-async def test_a_lost_connection_brings_its_chunk_late_and_then_paused(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_a_lost_connection_brings_its_chunk_late_and_then_paused(
+    replay: Replay, room: Capture, tmp_path: Path
+) -> None:
     """What was not uploaded comes ten minutes later, with `paused` behind it; then it goes on, and nothing is lost but
     what the client itself threw away (the sound since its last cut)."""
     alice, before, after = Speaker(room), sliced(2, 2, 1)[:2], sliced(2, 1, begin=10)
-    await told(it, alice, alice.starts(), alice.sends(before[0], 1))
-    await it.pass_by(600)
-    await told(it, alice, alice.sends(before[1], 2), alice.tells("paused", 2))
+    await told(replay, alice, alice.starts(), alice.sends(before[0], 1))
+    await replay.pass_by(600)
+    await told(replay, alice, alice.sends(before[1], 2), alice.tells("paused", 2))
     more = [alice.sends(data, number) for number, data in enumerate(after, 3)]
-    await told(it, alice, alice.tells("resumed", 2), *more, alice.tells("stopped", 4))
-    await it.pass_by(QUIET_S)
-    assert await state(it, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
-    await assert_heard(it, alice, [*before, *after], tmp_path)
+    await told(replay, alice, alice.tells("resumed", 2), *more, alice.tells("stopped", 4))
+    await replay.pass_by(QUIET_S)
+    assert await state(replay, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
+    await assert_heard(replay, alice, [*before, *after], tmp_path)
 
 
-async def test_a_chunk_after_the_abandonment_opens_it_again(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_a_chunk_after_the_abandonment_opens_it_again(replay: Replay, room: Capture, tmp_path: Path) -> None:
     """However late, it is in the episode, under the same GUID; the broadcast stays ended."""
     alice, media = Speaker(room), sliced(2, 2, 1)
-    await told(it, alice, alice.starts(), alice.sends(media[0], 1))
-    await it.pass_by(ABANDONED_S)
-    await it.pass_by(QUIET_S)
-    before = await it.episode(alice.broadcast)
-    await it.pass_by(24 * HOUR_S)
-    await told(it, alice, *(alice.sends(data, number) for number, data in enumerate(media[1:], 2)))
-    assert await state(it, alice) == (RecordingState.COMPLETE, EndedBy.ABANDONED)
-    after = await it.episode(alice.broadcast)
+    await told(replay, alice, alice.starts(), alice.sends(media[0], 1))
+    await replay.pass_by(ABANDONED_S)
+    await replay.pass_by(QUIET_S)
+    before = await replay.episode(alice.broadcast)
+    await replay.pass_by(24 * HOUR_S)
+    await told(replay, alice, *(alice.sends(data, number) for number, data in enumerate(media[1:], 2)))
+    assert await state(replay, alice) == (RecordingState.COMPLETE, EndedBy.ABANDONED)
+    after = await replay.episode(alice.broadcast)
     assert before is not None
     assert after is not None
     assert after.guid == before.guid
-    await assert_heard(it, alice, media, tmp_path)
+    await assert_heard(replay, alice, media, tmp_path)
 
 
-async def test_nobody_is_looked_at_for_ever(it: Line, room: Capture) -> None:
+async def test_nobody_is_looked_at_for_ever(replay: Replay, room: Capture) -> None:
     """Once it is decided no clock is planned for a recording any more."""
     alice, media = Speaker(room), sliced(2, 1)
-    await told(it, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
-    await told(it, alice, alice.tells("stopped", 2))
-    await it.pass_by(PAUSED_S + QUIET_S)
-    assert await state(it, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
-    async with it.store.read() as db:
+    await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
+    await told(replay, alice, alice.tells("stopped", 2))
+    await replay.pass_by(PAUSED_S + QUIET_S)
+    assert await state(replay, alice) == (RecordingState.COMPLETE, EndedBy.STOPPED)
+    async with replay.store.read() as db:
         assert await jobs.next_due(db, [orders.Tick.kind, orders.Finish.kind]) is None
         assert await jobs.count(db, JobState.FAILED) == 0
 
 
-async def test_a_speaker_who_logs_out_is_found_to_be_gone(house: Houses, person: Cast) -> None:
+async def test_a_speaker_who_logs_out_is_found_to_be_gone(world: Worlds, person: People) -> None:
     """On a real homeserver, with the device gone and its keys too: what was sent is an episode when the time is up,
     and what another device of theirs sends to the room afterwards is no part of it."""
-    bot, alice = await house(recording={"quiet_period_s": 1, "abandoned_after_s": 3}), await person("alice")
+    bot, alice = await world(recording={"quiet_period_s": 1, "abandoned_after_s": 3}), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         speaker = Broadcaster(alice, room)

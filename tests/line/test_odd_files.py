@@ -10,7 +10,7 @@ from storage.records import ChunkState, RecordingState, Timing
 from tests.audio.oddities import ID3V1, ID3V2, LIVE_WEBM
 from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, WAV, Pcm, Studio, lag, signal
 from tests.lab import DATA
-from tests.line.replay import Capture, Line, line
+from tests.line.replay import Capture, Replay, replaying
 from tests.line.speaker import Speaker, whole
 
 QUIET_S = 60
@@ -29,14 +29,14 @@ def spoken(studio: Studio, number: int) -> bytes:
     return studio.record(f"whole-{number}", signal(LENGTH, number), WAV).read_bytes()
 
 
-async def broadcast(it: Line, files: list[bytes]) -> Speaker:
+async def broadcast(replay: Replay, files: list[bytes]) -> Speaker:
     room = Capture("plain")
     alice = Speaker(room)
-    await it.move_in(room)
+    await replay.move_in(room)
     events = [alice.starts(), *whole(alice, files)]
-    it.serves(alice.uploads)
-    await it.tell(room.room, events)
-    await it.pass_by(QUIET_S)
+    replay.serves(alice.uploads)
+    await replay.tell(room.room, events)
+    await replay.pass_by(QUIET_S)
     return alice
 
 
@@ -62,15 +62,15 @@ async def test_an_odd_file_is_heard_in_its_place(name: str, tmp_path: Path) -> N
     is a gap of no more than some frames."""
     studio = studio_in(tmp_path)
     odd = odd_files(studio)[name]
-    async with line(tmp_path / "data", changed=LOUD) as it:
-        alice = await broadcast(it, [spoken(studio, 1), odd, spoken(studio, 3)])
-        ledger = await it.ledger(alice.broadcast)
+    async with replaying(tmp_path / "data", changed=LOUD) as replay:
+        alice = await broadcast(replay, [spoken(studio, 1), odd, spoken(studio, 3)])
+        ledger = await replay.ledger(alice.broadcast)
         assert [entry.state for entry in ledger.entries] == [ChunkState.STORED] * 3
         assert abs(ledger.samples - 3 * LENGTH) <= NEAR
         state = RecordingState.INCOMPLETE if ledger.gaps else RecordingState.COMPLETE
-        assert (await it.recording(alice.broadcast)).state is state
+        assert (await replay.recording(alice.broadcast)).state is state
         assert sum(gap.samples for gap in ledger.gaps) <= (NEAR if name in DAMAGED else 0)
-        heard = studio.hear(await it.audio(alice.broadcast))
+        heard = studio.hear(await replay.audio(alice.broadcast))
     expected: Pcm = np.concatenate([signal(LENGTH, number) for number in (1, 2, 3)])
     for place in (40_000, LENGTH + 20_000, 2 * LENGTH - 20_000, 2 * LENGTH + 40_000):
         assert abs(lag(expected, heard, place, most=9000)) <= NEAR
@@ -88,16 +88,16 @@ async def test_an_odd_file_is_heard_in_its_place(name: str, tmp_path: Path) -> N
 async def test_odd_files_of_other_tools(name: str, milliseconds: int, timing: Timing, tmp_path: Path) -> None:
     """They are stored with the length of their sound, and nothing is said to be missing."""
     studio = studio_in(tmp_path)
-    async with line(tmp_path / "data") as it:
+    async with replaying(tmp_path / "data") as replay:
         odd = (CASES / name).read_bytes()
-        alice = await broadcast(it, [spoken(studio, 1), odd, spoken(studio, 3)])
-        first, middle, last = (await it.ledger(alice.broadcast)).entries
+        alice = await broadcast(replay, [spoken(studio, 1), odd, spoken(studio, 3)])
+        first, middle, last = (await replay.ledger(alice.broadcast)).entries
         assert (middle.state, middle.timing, middle.reason) == (ChunkState.STORED, timing, None)
         assert abs(middle.samples / 48 - milliseconds) <= 60
         assert last.position == first.samples + middle.samples
-        recording = await it.recording(alice.broadcast)
+        recording = await replay.recording(alice.broadcast)
         assert recording.state is RecordingState.COMPLETE
-        said = await it.ask(alice.capture.room, "!aircheck status")
+        said = await replay.ask(alice.capture.room, "!aircheck status")
         assert "shorter" not in said
         assert "damaged" not in said
 
@@ -105,14 +105,14 @@ async def test_odd_files_of_other_tools(name: str, milliseconds: int, timing: Ti
 async def test_a_header_without_samples_is_an_empty_tail(tmp_path: Path) -> None:
     """A recorder that is stopped at once sends one as its last chunk: stored, of no length, and nothing is missing."""
     studio = studio_in(tmp_path)
-    async with line(tmp_path / "data") as it:
+    async with replaying(tmp_path / "data") as replay:
         files = [spoken(studio, 1), spoken(studio, 2), (CASES / "header_only.m4a").read_bytes()]
-        alice = await broadcast(it, files)
-        ledger = await it.ledger(alice.broadcast)
+        alice = await broadcast(replay, files)
+        ledger = await replay.ledger(alice.broadcast)
         assert [(entry.state, entry.samples) for entry in ledger.entries] == [
             (ChunkState.STORED, LENGTH),
             (ChunkState.STORED, LENGTH),
             (ChunkState.STORED, 0),
         ]
-        assert (await it.recording(alice.broadcast)).state is RecordingState.COMPLETE
-        assert len(studio.hear(await it.audio(alice.broadcast))) == 2 * LENGTH
+        assert (await replay.recording(alice.broadcast)).state is RecordingState.COMPLETE
+        assert len(studio.hear(await replay.audio(alice.broadcast))) == 2 * LENGTH

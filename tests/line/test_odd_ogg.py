@@ -11,7 +11,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from bot.audio.ogg import OggPage, read_pages, write_page
 from storage.records import SAMPLE_RATE, ChunkState, RecordingState, Timing
 from tests.audio.sounds import OPUS, WAV, Pcm, Studio, lag, signal
-from tests.line.replay import Capture, Line, line
+from tests.line.replay import Capture, Replay, replaying
 from tests.line.speaker import Speaker, whole
 
 CASES = Path(__file__).parents[1] / "data" / "cases"
@@ -23,8 +23,8 @@ LENGTH = 6 * SAMPLE_RATE
 class Heard:
     """A broadcast of three: a WAV, the odd file, a WAV."""
 
-    def __init__(self, it: Line, folder: Path) -> None:
-        self.it = it
+    def __init__(self, replay: Replay, folder: Path) -> None:
+        self.it = replay
         self.studio = Studio(get_ffmpeg_exe(), folder)
         self.room = Capture("plain")
         self.alice = Speaker(self.room)
@@ -69,8 +69,8 @@ class Heard:
 )
 async def test_an_odd_file_is_heard_whole(name: str, samples: int, timing: Timing, told: str, tmp_path: Path) -> None:
     """Complete, as long as was counted, and what its file claims otherwise is told in the room."""
-    async with line(tmp_path / "data") as it:
-        heard = Heard(it, tmp_path)
+    async with replaying(tmp_path / "data") as replay:
+        heard = Heard(replay, tmp_path)
         await heard.send((CASES / f"{name}.ogg").read_bytes())
         assert (heard.recording.state, heard.ledger.gaps) == (RecordingState.COMPLETE, ())
         assert heard.ledger.entries[1].timing is timing
@@ -92,8 +92,8 @@ def joined(pages: list[OggPage]) -> bytes:
 @pytest.mark.parametrize("kind", ["swapped", "twice", "tag", "line ends"])
 async def test_pages_that_are_all_there_are_a_whole_chunk(kind: str, tmp_path: Path) -> None:
     """In whatever order, and with whatever beside them."""
-    async with line(tmp_path / "data") as it:
-        heard = Heard(it, tmp_path)
+    async with replaying(tmp_path / "data") as replay:
+        heard = Heard(replay, tmp_path)
         pages = spoken(heard.studio)
         match kind:
             case "swapped":
@@ -116,8 +116,8 @@ async def test_pages_that_are_all_there_are_a_whole_chunk(kind: str, tmp_path: P
 @pytest.mark.parametrize("kind", ["checksum", "missing", "cut"])
 async def test_a_damaged_page_is_a_gap_of_its_length(kind: str, tmp_path: Path) -> None:
     """The rest is heard where it was said; the room and the ledger say what is missing, and nothing else."""
-    async with line(tmp_path / "data") as it:
-        heard = Heard(it, tmp_path)
+    async with replaying(tmp_path / "data") as replay:
+        heard = Heard(replay, tmp_path)
         pages = spoken(heard.studio)
         index = 4 if kind != "cut" else 7  # of whole pages the last
         raw = bytearray(joined(pages))

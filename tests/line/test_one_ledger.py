@@ -20,8 +20,8 @@ from bot.web.server import WebServer
 from storage import archive, rooms
 from storage.records import Chunk, ChunkState, EndedBy, Recording, RecordingState, Visibility
 from storage.store import Store
-from tests.commands.stage import MEMBER, Stage
-from tests.recording.stage import PAGE, absent, mp4, ogg, slices, stored
+from tests.commands.world import MEMBER, World
+from tests.recording.world import PAGE, absent, mp4, ogg, slices, stored
 
 CODE = "m.unverified"
 LACKS = {
@@ -65,9 +65,9 @@ class Seen:
 @pytest.fixture
 async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Seen]:
     store = await Store.own(tmp_path / "data")
-    stage = Stage(store)
-    await stage.open(visibility=Visibility.PUBLIC)
-    recording = await stage.recording(
+    world = World(store)
+    await world.open(visibility=Visibility.PUBLIC)
+    recording = await world.recording(
         state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=11, public=True
     )
     async with store.write() as db:
@@ -81,10 +81,10 @@ async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncItera
             samples=ledger.samples,
             fingerprint=fingerprint(ledger),
             loss=account.loss_of(ledger),
-            published_at=stage.clock(),
+            published_at=world.clock(),
         )
         await archive.save_episode(db, made)
-        await rooms.touch(db, recording.room_id, stage.clock())
+        await rooms.touch(db, recording.room_id, world.clock())
     settings = validate(
         {
             "matrix": {"homeserver": "https://hs", "user_id": "@bot:hs"},
@@ -97,7 +97,7 @@ async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncItera
     told = json.loads(capsys.readouterr().out)
     server = WebServer(store, settings, lambda: True)
     await server.start()
-    room = await stage.room()
+    room = await world.room()
     async with ClientSession(f"http://127.0.0.1:{server.port}") as client:
         async with client.get(f"/r/{room.key}/{recording.code}") as answer:
             page = await answer.text()
@@ -105,7 +105,7 @@ async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncItera
             feed = await answer.text()
     await server.stop()
     assert account.silences(made.loss) in feed  # type: ignore[operator]
-    yield Seen(recording, told[0], await stage.say(MEMBER, "!aircheck status") or "", page)
+    yield Seen(recording, told[0], await world.say(MEMBER, "!aircheck status") or "", page)
     await store.close()
 
 

@@ -17,7 +17,7 @@ from storage import journal, orphans
 from storage.records import Chunk, ChunkState, EventId, HeardEvent, RecordingState
 from storage.tables import chunks
 from storage.tables import journal as journal_rows
-from tests.line.replay import ALICE, INFO, Capture, Line, address_of, assert_heard_whole, encoded, line
+from tests.line.replay import ALICE, INFO, Capture, Replay, address_of, assert_heard_whole, encoded, replaying
 
 QUIET_S = 60  # the default
 DAY_S = 24 * 3600
@@ -49,28 +49,28 @@ def without(capture: Capture, number: int) -> list[HeardEvent]:
     return [one for one in capture.broadcast if one is not lost]
 
 
-async def told(it: Line, capture: Capture, *batches: Iterable[HeardEvent]) -> None:
-    await it.move_in(capture)
+async def told(replay: Replay, capture: Capture, *batches: Iterable[HeardEvent]) -> None:
+    await replay.move_in(capture)
     for batch in batches:
-        await it.tell(capture.room, batch)
+        await replay.tell(capture.room, batch)
 
 
-async def rows(it: Line, event_id: EventId = VOICE) -> tuple[int, int]:
+async def rows(replay: Replay, event_id: EventId = VOICE) -> tuple[int, int]:
     """How often an event stands in the journal, and among the chunks."""
-    async with it.store.read() as db:
+    async with replay.store.read() as db:
         heard = select(func.count()).select_from(journal_rows).where(journal_rows.c.event_id == event_id)
         known = select(func.count()).select_from(chunks).where(chunks.c.event_id == event_id)
         return (await db.execute(heard)).scalar_one(), (await db.execute(known)).scalar_one()
 
 
-def downloads(it: Line) -> int:
+def downloads(replay: Replay) -> int:
     """How often the voice message's media was asked for."""
-    return sum(path == address_of(MXC) for path, _ in it.homeserver.asked)
+    return sum(path == address_of(MXC) for path, _ in replay.homeserver.asked)
 
 
-async def found(it: Line, capture: Capture) -> tuple[Chunk, ...]:
-    recording = await it.recording(capture.started)
-    async with it.store.read() as db:
+async def found(replay: Replay, capture: Capture) -> tuple[Chunk, ...]:
+    recording = await replay.recording(capture.started)
+    async with replay.store.read() as db:
         return await orphans.of(db, recording.id)
 
 
@@ -80,28 +80,28 @@ async def test_an_orphan_is_in_the_episode_to_the_sample(name: str, number: int,
     """Its pages prove where it belongs: at the head of a run, in it and at its end the episode is whole."""
     capture = Capture(name)
     heard = with_orphan(capture, number)
-    async with line(tmp_path / "data") as it:
-        await told(it, capture, *([one] for one in heard))
-        recording = await it.recording(capture.started)
+    async with replaying(tmp_path / "data") as replay:
+        await told(replay, capture, *([one] for one in heard))
+        recording = await replay.recording(capture.started)
         assert recording.state is RecordingState.COMPLETE
-        ledger = await it.ledger(capture.started)
+        ledger = await replay.ledger(capture.started)
         assert (ledger.proved, ledger.gaps) == (True, ())
         assert sorted(entry.sequence or 0 for entry in ledger.entries) == [1, 2, 3, 4, 5]
-        chunk = (await it.chunks(capture.started))[VOICE]
+        chunk = (await replay.chunks(capture.started))[VOICE]
         assert (chunk.state, chunk.adopted, chunk.source) == (ChunkState.STORED, True, None)
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
-        assert "There are no problems that I know of." in await it.ask(capture.room, "!aircheck status")
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
+        assert "There are no problems that I know of." in await replay.ask(capture.room, "!aircheck status")
 
 
 async def test_an_orphan_after_the_stop_is_waited_for_as_any_chunk(tmp_path: Path) -> None:
     """It is sent again when the client is back, while the quiet period still runs."""
     capture = Capture("plain")
-    async with line(tmp_path / "data") as it:
-        await told(it, capture, without(capture, 2))
-        assert (await it.recording(capture.started)).state is RecordingState.FINISHING
-        await it.tell(capture.room, [orphaned(parts(capture)[1])])
-        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+    async with replaying(tmp_path / "data") as replay:
+        await told(replay, capture, without(capture, 2))
+        assert (await replay.recording(capture.started)).state is RecordingState.FINISHING
+        await replay.tell(capture.room, [orphaned(parts(capture)[1])])
+        assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
 
 
 async def test_an_orphan_that_is_looked_into_late_heals_the_episode(tmp_path: Path) -> None:
@@ -109,20 +109,20 @@ async def test_an_orphan_that_is_looked_into_late_heals_the_episode(tmp_path: Pa
     capture = Capture("plain")
     lost = parts(capture)[1]
     mxc = lost.event["content"]["url"]
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        await it.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
-        await it.pass_by(QUIET_S)
-        first = await it.episode(capture.started)
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        await replay.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
+        await replay.pass_by(QUIET_S)
+        first = await replay.episode(capture.started)
         assert first is not None
-        assert (await it.recording(capture.started)).state is RecordingState.INCOMPLETE
-        it.serves({MXC: capture.uploads[mxc]})
-        await it.pass_by(3600)
-        healed = await it.episode(capture.started)
+        assert (await replay.recording(capture.started)).state is RecordingState.INCOMPLETE
+        replay.serves({MXC: capture.uploads[mxc]})
+        await replay.pass_by(3600)
+        healed = await replay.episode(capture.started)
         assert healed is not None
-        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
-        assert (healed.guid, await found(it, capture)) == (first.guid, ())
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+        assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
+        assert (healed.guid, await found(replay, capture)) == (first.guid, ())
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["m4a", "ogg"])
@@ -135,24 +135,24 @@ async def test_what_proves_nothing_is_named_and_not_put_in(kind: str, tmp_path: 
     }
     media = await encoded(capture.files[1], *options[kind])
     lost = parts(capture)[1]
-    async with line(tmp_path / "data", changed={"feeds": {"timezone": "Europe/Berlin"}}) as it:
-        await it.move_in(capture)
-        it.serves({MXC: media})
-        await it.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
-        await it.pass_by(QUIET_S)
-        recording = await it.recording(capture.started)
+    async with replaying(tmp_path / "data", changed={"feeds": {"timezone": "Europe/Berlin"}}) as replay:
+        await replay.move_in(capture)
+        replay.serves({MXC: media})
+        await replay.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
+        await replay.pass_by(QUIET_S)
+        recording = await replay.recording(capture.started)
         assert recording.state is RecordingState.INCOMPLETE
-        (gap,) = (await it.ledger(capture.started)).gaps
+        (gap,) = (await replay.ledger(capture.started)).gaps
         assert gap.reason is ChunkState.MISSING
-        (candidate,) = await found(it, capture)
+        (candidate,) = await found(replay, capture)
         assert (candidate.facts is not None, candidate.blob, candidate.bytes) == (True, None, None)
         assert (candidate.source is None) == (kind == "m4a")
-        kept = {chunk.blob for chunk in (await it.chunks(capture.started)).values() if chunk.blob}
+        kept = {chunk.blob for chunk in (await replay.chunks(capture.started)).values() if chunk.blob}
         assert len(kept) == 4
-        assert len(await it.audio_left()) == 4 + 1
+        assert len(await replay.audio_left()) == 4 + 1
         assert candidate.sent_at is not None
         sent = candidate.sent_at + timedelta(hours=1)  # Berlin in winter
-        said = await it.ask(capture.room, "!aircheck status")
+        said = await replay.ask(capture.room, "!aircheck status")
         assert said.split("\n")[-1] == (
             f"{recording.code}: 1 voice message of its speaker may be a missing part of it (sent {sent:%H:%M}); "
             "I can't be certain, so it is not in it."
@@ -164,45 +164,45 @@ async def test_a_voice_message_beside_a_whole_broadcast_leaves_no_trace(tmp_path
     capture = Capture("plain")
     media = await encoded(capture.files[0], "-c:a", "libopus", "-f", "ogg")
     started, first, *rest = capture.broadcast
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        it.serves({MXC: media})
-        await it.tell(capture.room, [started, first, orphaned(first, url=MXC)])
-        assert [chunk.event_id for chunk in await found(it, capture)] == [VOICE]
-        await it.tell(capture.room, rest)
-        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
-        assert await found(it, capture) == ()
-        assert len(await it.audio_left()) == 5 + 1
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        replay.serves({MXC: media})
+        await replay.tell(capture.room, [started, first, orphaned(first, url=MXC)])
+        assert [chunk.event_id for chunk in await found(replay, capture)] == [VOICE]
+        await replay.tell(capture.room, rest)
+        assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
+        assert await found(replay, capture) == ()
+        assert len(await replay.audio_left()) == 5 + 1
 
 
 async def test_a_voice_message_outside_a_broadcast_is_not_even_written_down(tmp_path: Path) -> None:
     """Before it, after it, or of somebody else: no row in the journal, no download."""
     capture = Capture("plain")
     first = parts(capture)[0]
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        it.serves({MXC: b"private"})
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        replay.serves({MXC: b"private"})
         before = orphaned(first, EventId("$before"), url=MXC)
-        await it.tell(capture.room, [before])
+        await replay.tell(capture.room, [before])
         *most, stopped = capture.broadcast
-        await it.tell(capture.room, most)
+        await replay.tell(capture.room, most)
         foreign = orphaned(first, EventId("$foreign"), url=MXC)
-        await it.tell(capture.room, [replace(foreign, event={**foreign.event, "sender": "@carol:lab.local"})])
-        await it.tell(capture.room, [stopped])
-        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
-        await it.tell(capture.room, [orphaned(first, EventId("$after"), url=MXC)])
+        await replay.tell(capture.room, [replace(foreign, event={**foreign.event, "sender": "@carol:lab.local"})])
+        await replay.tell(capture.room, [stopped])
+        assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
+        await replay.tell(capture.room, [orphaned(first, EventId("$after"), url=MXC)])
         for name in ("$before", "$foreign", "$after"):
-            assert await rows(it, EventId(name)) == (0, 0)
-        assert downloads(it) == 0
+            assert await rows(replay, EventId(name)) == (0, 0)
+        assert downloads(replay) == 0
 
 
 async def test_the_words_of_a_candidate_are_not_kept_in_the_journal(tmp_path: Path) -> None:
     """That it was heard is known, and nothing of what it said."""
     capture = Capture("plain")
-    async with line(tmp_path / "data") as it:
-        await told(it, capture, capture.broadcast[:2], [orphaned(parts(capture)[0], url=MXC)])
-        assert await rows(it) == (1, 1)
-        async with it.store.read() as db:
+    async with replaying(tmp_path / "data") as replay:
+        await told(replay, capture, capture.broadcast[:2], [orphaned(parts(capture)[0], url=MXC)])
+        assert await rows(replay) == (1, 1)
+        async with replay.store.read() as db:
             kept = await db.execute(select(journal_rows.c.event).where(journal_rows.c.event_id == VOICE))
             assert kept.scalar_one() is None
             assert await journal.unhandled(db, 10) == ()
@@ -213,35 +213,35 @@ async def test_a_redaction_takes_a_candidate(what: str, tmp_path: Path) -> None:
     """Of the voice message itself, or of the broadcast."""
     capture = Capture("plain")
     started, first, *_ = capture.broadcast
-    async with line(tmp_path / "data") as it:
-        await told(it, capture, [started, first], [orphaned(first, url=MXC)])
-        assert await rows(it) == (1, 1)
+    async with replaying(tmp_path / "data") as replay:
+        await told(replay, capture, [started, first], [orphaned(first, url=MXC)])
+        assert await rows(replay) == (1, 1)
         target = VOICE if what == "voice" else capture.started
         event = {"type": "m.room.redaction", "sender": ALICE, "event_id": "$r", "redacts": target, "content": {}}
-        await it.tell(capture.room, [HeardEvent(capture.room, EventId("$r"), event)])
-        assert (await rows(it))[1] == 0
-        assert downloads(it) == 1
-        it.serves({MXC: capture.files[0]})
-        await it.pass_by(DAY_S)
-        assert downloads(it) == 1
+        await replay.tell(capture.room, [HeardEvent(capture.room, EventId("$r"), event)])
+        assert (await rows(replay))[1] == 0
+        assert downloads(replay) == 1
+        replay.serves({MXC: capture.files[0]})
+        await replay.pass_by(DAY_S)
+        assert downloads(replay) == 1
 
 
 async def test_a_candidate_is_forgotten_a_day_after_the_end(tmp_path: Path) -> None:
     """Its source holds a key: nobody can say by then that it was a chunk."""
     capture = Capture("plain")
     lost = parts(capture)[1]
-    async with line(tmp_path / "data") as it:
+    async with replaying(tmp_path / "data") as replay:
         media = await encoded(capture.files[1], "-c:a", "libopus", "-f", "ogg")
-        await it.move_in(capture)
-        it.serves({MXC: media})
-        await it.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
-        await it.pass_by(DAY_S - 60)
-        keeper = Keeper(it.store, it.clock)
+        await replay.move_in(capture)
+        replay.serves({MXC: media})
+        await replay.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
+        await replay.pass_by(DAY_S - 60)
+        keeper = Keeper(replay.store, replay.clock)
         await keeper.tidy()
-        assert len(await found(it, capture)) == 1
-        await it.pass_by(61)
+        assert len(await found(replay, capture)) == 1
+        await replay.pass_by(61)
         await keeper.tidy()
-        assert await found(it, capture) == ()
+        assert await found(replay, capture) == ()
 
 
 async def test_of_two_broadcasts_the_one_that_it_fits_takes_it(tmp_path: Path) -> None:
@@ -252,9 +252,9 @@ async def test_of_two_broadcasts_the_one_that_it_fits_takes_it(tmp_path: Path) -
     second = replace(started, event_id=EventId("$other"), event=other)
     assert other["type"] == INFO
     heard = with_orphan(capture, 2)
-    async with line(tmp_path / "data") as it:
-        await told(it, capture, [heard[0], second], *([one] for one in heard[1:]))
-        assert (await it.recording(capture.started)).state is RecordingState.COMPLETE
-        assert (await it.recording(EventId("$other"))).state is RecordingState.LIVE
-        assert await it.chunks(EventId("$other")) == {}
-        await assert_heard_whole(await it.audio(capture.started), capture.files, tmp_path)
+    async with replaying(tmp_path / "data") as replay:
+        await told(replay, capture, [heard[0], second], *([one] for one in heard[1:]))
+        assert (await replay.recording(capture.started)).state is RecordingState.COMPLETE
+        assert (await replay.recording(EventId("$other"))).state is RecordingState.LIVE
+        assert await replay.chunks(EventId("$other")) == {}
+        await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)

@@ -12,9 +12,9 @@ from bot.demo.slicing import speech
 from storage import archive
 from storage.records import RecordingState, RoomId
 from storage.store import Store
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, assert_exact, newest_episode, personal_feed, recorded
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import World, assert_exact, newest_episode, personal_feed, recorded
 
 SPEECH = speech(1)[:900]  # 18 s
 
@@ -34,15 +34,15 @@ async def codes(store: Store, room: str) -> list[tuple[int, str, bool]]:
     return sorted((one.number, str(one.event_id), one.public) for one in found)
 
 
-async def told(house: House, listener: Person, words: str) -> str:
+async def told(world: World, listener: Person, words: str) -> str:
     """The bot's next notice that holds these words."""
-    return (await listener.wait_for(lambda event: event.is_notice_of(house.user_id) and words in event.body)).body
+    return (await listener.wait_for(lambda event: event.is_notice_of(world.user_id) and words in event.body)).body
 
 
-async def test_past_broadcasts_are_found_once_and_told_once(house: Houses, person: Cast) -> None:
+async def test_past_broadcasts_are_found_once_and_told_once(world: Worlds, person: People) -> None:
     """Two broadcasts from before the bot's time, and an old command between them: both are recorded, in their order
     before what came later; nothing is carried out; a second search finds nothing new."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     first = await speak(alice, room)
     await alice.say(room, "!aircheck record off")
@@ -78,10 +78,10 @@ async def test_past_broadcasts_are_found_once_and_told_once(house: Houses, perso
 
 
 async def test_the_shell_finds_past_broadcasts_while_the_bot_runs_or_not(
-    house: Houses, person: Cast, tmp_path: Path
+    world: Worlds, person: People, tmp_path: Path
 ) -> None:
     """`aircheck backfill ROOM --since DATE` hands its work to the bot that runs, or does it itself."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     first = await speak(alice, room, 11)
     await alice.invite(room, bot.user_id)
@@ -109,9 +109,9 @@ async def test_the_shell_finds_past_broadcasts_while_the_bot_runs_or_not(
     assert "1 recorded whole, 1 already there" in await backfill()
 
 
-async def test_keys_of_another_client_open_what_was_sealed(house: Houses, person: Cast, tmp_path: Path) -> None:
+async def test_keys_of_another_client_open_what_was_sealed(world: Worlds, person: People, tmp_path: Path) -> None:
     """A past broadcast of an encrypted room waits for its keys; `aircheck keys import` brings them, and it heals."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     room = await alice.create_room("sealed", encrypted=True)
     past = await speak(alice, room)
     exported = tmp_path / "keys.txt"

@@ -15,9 +15,9 @@ import yaml
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.people import Person
 from bot.demo.slicing import speech
-from tests.lab import PASSWORD, Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, answers, assert_exact, move_in, newest_episode, personal_feed
+from tests.lab import PASSWORD, People
+from tests.line.conftest import Worlds
+from tests.line.world import World, answers, assert_exact, move_in, newest_episode, personal_feed
 
 STOP_S = 5.0
 START_S = 60.0
@@ -28,11 +28,11 @@ SPEECH = speech(1)[:1400]  # 28 s
 class Process:
     """One `python -m bot run`; its log goes to a file that is added to."""
 
-    def __init__(self, house: House, log: Path) -> None:
-        self.house = house
+    def __init__(self, world: World, log: Path) -> None:
+        self.world = world
         self.log = log
         self._config = log.with_suffix(".yaml")
-        self._config.write_text(yaml.safe_dump(house.tree))
+        self._config.write_text(yaml.safe_dump(world.tree))
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -48,7 +48,7 @@ class Process:
 
     async def _healthy(self) -> bool:
         try:
-            return await answers(f"{self.house.web}/healthz") == 200
+            return await answers(f"{self.world.web}/healthz") == 200
         except aiohttp.ClientError:
             return False
 
@@ -64,8 +64,8 @@ class Process:
 
 
 @asynccontextmanager
-async def process(house: House, log: Path) -> AsyncIterator[Process]:
-    made = Process(house, log)
+async def process(world: World, log: Path) -> AsyncIterator[Process]:
+    made = Process(world, log)
     await made.start()
     try:
         yield made
@@ -74,7 +74,7 @@ async def process(house: House, log: Path) -> AsyncIterator[Process]:
             await made.end(signal.SIGKILL)
 
 
-async def recordings(house: House, log: Path) -> list[dict[str, object]]:
+async def recordings(world: World, log: Path) -> list[dict[str, object]]:
     """`aircheck recordings --json`, while the bot runs or not."""
     config = log.with_suffix(".yaml")
     child = await asyncio.create_subprocess_exec(
@@ -87,13 +87,13 @@ async def recordings(house: House, log: Path) -> list[dict[str, object]]:
     return found
 
 
-async def published(house: House, listener: Person) -> None:
-    await listener.wait_for(lambda event: event.is_notice_of(house.user_id) and "is there" in event.body, 60)
+async def published(world: World, listener: Person) -> None:
+    await listener.wait_for(lambda event: event.is_notice_of(world.user_id) and "is there" in event.body, 60)
 
 
-async def test_kill_9_in_the_middle_loses_nothing(house: Houses, person: Cast, tmp_path: Path) -> None:
+async def test_kill_9_in_the_middle_loses_nothing(world: Worlds, person: People, tmp_path: Path) -> None:
     """Killed while chunks come, killed again while it ends, and the episode is whole; the room is told once."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     log = tmp_path / "log"
     async with process(bot, log) as running:
         room = await move_in(bot, alice, encrypted=True)
@@ -121,9 +121,9 @@ async def test_kill_9_in_the_middle_loses_nothing(house: Houses, person: Cast, t
     assert len({event.event_id for event in told}) == 1
 
 
-async def test_a_stop_is_clean_and_in_time(house: Houses, person: Cast, tmp_path: Path) -> None:
+async def test_a_stop_is_clean_and_in_time(world: Worlds, person: People, tmp_path: Path) -> None:
     """SIGTERM during a broadcast: exit 0 within five seconds, and nothing is left half done."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with process(bot, tmp_path / "log") as running:
         room = await move_in(bot, alice, encrypted=True)
         speaker = Broadcaster(alice, room)
@@ -135,9 +135,9 @@ async def test_a_stop_is_clean_and_in_time(house: Houses, person: Cast, tmp_path
         assert not list((bot.directory / "tmp").glob("*.part"))
 
 
-async def test_the_log_of_a_whole_run_tells_no_secret(house: Houses, person: Cast, tmp_path: Path) -> None:
+async def test_the_log_of_a_whole_run_tells_no_secret(world: Worlds, person: People, tmp_path: Path) -> None:
     """No token, key, password, address or word that somebody said, at the most talkative level."""
-    bot = await house(log={"level": "debug", "format": "json"})
+    bot = await world(log={"level": "debug", "format": "json"})
     alice, bob = await person("alice"), await person("bob")
     log = tmp_path / "log"
     async with process(bot, log) as running:

@@ -15,9 +15,9 @@ from bot.demo.slicing import speech
 from bot.demo.synapse import Homeserver
 from storage.records import ChunkState, RecordingState
 from storage.store import Store
-from tests.lab import PASSWORD, Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, answers, live_with, look, move_in, newest_episode, personal_feed, recorded, until
+from tests.lab import PASSWORD, People
+from tests.line.conftest import Worlds
+from tests.line.world import World, answers, live_with, look, move_in, newest_episode, personal_feed, recorded, until
 
 SPEECH = speech(1)[:900]  # 18 s
 WITHIN_S = 10.0
@@ -32,9 +32,9 @@ async def gone(store: Store, *urls: str) -> None:
     await until(store, check, WITHIN_S)
 
 
-async def blobs_gone(house: House, store: Store, keys: set[str]) -> None:
+async def blobs_gone(world: World, store: Store, keys: set[str]) -> None:
     async def check() -> bool | None:
-        left = {path.name for path in (house.directory / "blobs").rglob("*") if path.is_file()}
+        left = {path.name for path in (world.directory / "blobs").rglob("*") if path.is_file()}
         return True if not keys & left else None
 
     await until(store, check, WITHIN_S)
@@ -42,10 +42,10 @@ async def blobs_gone(house: House, store: Store, keys: set[str]) -> None:
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 async def test_a_published_broadcast_is_gone_ten_seconds_after_its_redaction(
-    house: Houses, person: Cast, *, encrypted: bool
+    world: Worlds, person: People, *, encrypted: bool
 ) -> None:
     """Page, enclosure, feed item, and every file of it."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=encrypted)
         feed, page = await personal_feed(bot, alice, room)
@@ -68,9 +68,9 @@ async def test_a_published_broadcast_is_gone_ten_seconds_after_its_redaction(
         assert time.monotonic() - began < WITHIN_S
 
 
-async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(house: Houses, person: Cast) -> None:
+async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(world: Worlds, person: People) -> None:
     """A tombstone without content stays, and the chunk that the client sends after it is refused."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         _, page = await personal_feed(bot, alice, room)
@@ -100,9 +100,9 @@ async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(house: H
         assert (found[0].state, found[0].broadcaster_name, found[1:]) == (RecordingState.DELETED, None, ((), None))
 
 
-async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(house: Houses, person: Cast) -> None:
+async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(world: Worlds, person: People) -> None:
     """The same length, another file; the old one and the chunk's are gone, and the redacted end changes nothing."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)
         feed, _ = await personal_feed(bot, alice, room)
@@ -147,9 +147,9 @@ async def test_a_redaction_with_all_that_refers_to_it_is_one_deletion(
     """The homeserver redacts start, chunks and end, each by an event of its own (MSC3912): the broadcast is gone,
     also for a bot that was away; the next one is recorded."""
     homeserver = redacting_homeserver
-    bot = House(homeserver, await homeserver.register("aircheck", PASSWORD), tmp_path / "bot", {})
-    cast = Cast(homeserver, tmp_path / "people")
-    alice = await cast("alice")
+    bot = World(homeserver, await homeserver.register("aircheck", PASSWORD), tmp_path / "bot", {})
+    people = People(homeserver, tmp_path / "people")
+    alice = await people("alice")
     try:
         async with bot.running() as aircheck:
             room = await move_in(bot, alice, encrypted=True)
@@ -161,7 +161,7 @@ async def test_a_redaction_with_all_that_refers_to_it_is_one_deletion(
             await deleted(aircheck.store, broadcasts[1])
             await spoken(aircheck.store, Broadcaster(alice, room))
     finally:
-        await cast.close()
+        await people.close()
 
 
 async def spoken(store: Store, speaker: Broadcaster) -> Broadcaster:

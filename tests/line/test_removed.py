@@ -12,24 +12,24 @@ from bot.matrix.batch import RoomBatch
 from storage import rooms
 from storage.records import ChunkState, EndedBy, RecordingState, RoomId
 from storage.store import Store
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, answers, live_with, look, move_in, newest_episode, personal_feed, recorded, until
-from tests.line.replay import Capture, Line, address_of, line
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.replay import Capture, Replay, address_of, replaying
+from tests.line.world import World, answers, live_with, look, move_in, newest_episode, personal_feed, recorded, until
 
 SPEECH = speech(1)[:1200]  # 24 s: four chunks and a rest
 QUIET_S = 60
 DAY_S = 24 * 3600
 
 
-async def throw_out(host: Person, room: str, house: House, how: str) -> None:
-    await (host.ban if how == "ban" else host.kick)(room, house.user_id)
+async def throw_out(host: Person, room: str, world: World, how: str) -> None:
+    await (host.ban if how == "ban" else host.kick)(room, world.user_id)
 
 
-async def ask_back(host: Person, room: str, house: House, how: str) -> None:
+async def ask_back(host: Person, room: str, world: World, how: str) -> None:
     if how == "ban":
-        await host.api.call("POST", room_path(room, "unban"), {"user_id": house.user_id})
-    await host.invite(room, house.user_id)
+        await host.api.call("POST", room_path(room, "unban"), {"user_id": world.user_id})
+    await host.invite(room, world.user_id)
 
 
 async def stored(store: Store, broadcast: str) -> tuple[EndedBy | None, int]:
@@ -60,10 +60,12 @@ async def is_told(store: Store, room: str) -> None:
 
 
 @pytest.mark.parametrize(("how", "encrypted"), [("kick", True), ("ban", True), ("ban", False)])
-async def test_thrown_out_in_the_middle_and_asked_back(house: Houses, person: Cast, how: str, encrypted: bool) -> None:
+async def test_thrown_out_in_the_middle_and_asked_back(
+    world: Worlds, person: People, how: str, encrypted: bool
+) -> None:
     """What was stored becomes an episode, addresses are closed, and what is said meanwhile is not heard; asked back,
     the bot says so, records the next broadcast whole, and the addresses of members work again."""
-    bot, alice, bob = await house(), await person("alice"), await person("bob")
+    bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=encrypted)
         await alice.invite(room, bob.user_id)
@@ -99,9 +101,9 @@ async def test_thrown_out_in_the_middle_and_asked_back(house: Houses, person: Ca
         assert await stored(aircheck.store, started) == (EndedBy.REMOVED, 2)
 
 
-async def test_thrown_out_while_it_was_down(house: Houses, person: Cast) -> None:
+async def test_thrown_out_while_it_was_down(world: Worlds, person: People) -> None:
     """It finds out at its next start: the recording ends with what was stored, and no address opens before that."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         feed, _ = await personal_feed(bot, alice, room)
@@ -122,66 +124,66 @@ def capture() -> Capture:
     return Capture("plain")
 
 
-async def leave(it: Line, capture: Capture) -> None:
+async def leave(replay: Replay, capture: Capture) -> None:
     """A sync says that the bot is out."""
-    await it._sync(rooms=(RoomBatch(capture.room, joined=False),))
-    await it.settled()
+    await replay._sync(rooms=(RoomBatch(capture.room, joined=False),))
+    await replay.settled()
 
 
-async def reasons(it: Line, capture: Capture) -> set[str | None]:
-    return {chunk.reason for chunk in (await it.chunks(capture.started)).values()}
+async def reasons(replay: Replay, capture: Capture) -> set[str | None]:
+    return {chunk.reason for chunk in (await replay.chunks(capture.started)).values()}
 
 
 async def test_nothing_is_fetched_for_a_room_that_the_bot_is_out_of(capture: Capture, tmp_path: Path) -> None:
     """Media that were not there so far are not asked for any more: what was stored is the episode, and nothing waits
     for the rest in the feed's way."""
     mxc, upload = list(capture.uploads.items())[1]
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        it.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
-        await it.tell(capture.room, capture.broadcast[:4])
-        await leave(it, capture)
-        before = len(it.homeserver.asked)
-        it.serves({mxc: upload})
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
+        await replay.tell(capture.room, capture.broadcast[:4])
+        await leave(replay, capture)
+        before = len(replay.homeserver.asked)
+        replay.serves({mxc: upload})
         for _ in range(4):
-            await it.pass_by(DAY_S)
-        recording = await it.recording(capture.started)
+            await replay.pass_by(DAY_S)
+        recording = await replay.recording(capture.started)
         assert (recording.state, recording.ended_by) == (RecordingState.INCOMPLETE, EndedBy.REMOVED)
-        assert len(it.homeserver.asked) == before
-        assert await reasons(it, capture) == {None, "not_joined"}
-        episode = await it.episode(capture.started)
+        assert len(replay.homeserver.asked) == before
+        assert await reasons(replay, capture) == {None, "not_joined"}
+        episode = await replay.episode(capture.started)
         assert episode is not None
         assert episode.published_at is not None
-        assert not [said for said in it.said if "is there" in said]
+        assert not [said for said in replay.said if "is there" in said]
 
 
 async def test_what_was_waited_for_is_fetched_once_the_bot_is_asked_back(capture: Capture, tmp_path: Path) -> None:
     """A chunk that it had heard of, and whose media were not there when it was thrown out, heals the recording."""
     mxc, upload = list(capture.uploads.items())[1]
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        it.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
-        await it.tell(capture.room, capture.broadcast[:4])
-        await leave(it, capture)
-        await it.pass_by(QUIET_S)
-        it.serves({mxc: upload})
-        await it.move_in(capture)
-        await it.pass_by(DAY_S)
-        assert await reasons(it, capture) == {None}
-        assert (await it.ledger(capture.started)).gaps == ()
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
+        await replay.tell(capture.room, capture.broadcast[:4])
+        await leave(replay, capture)
+        await replay.pass_by(QUIET_S)
+        replay.serves({mxc: upload})
+        await replay.move_in(capture)
+        await replay.pass_by(DAY_S)
+        assert await reasons(replay, capture) == {None}
+        assert (await replay.ledger(capture.started)).gaps == ()
 
 
 async def test_what_a_lifted_ban_shows_is_not_heard(capture: Capture, tmp_path: Path) -> None:
     """The homeserver tells somebody who was out, and is out, what was said meanwhile: none of it is recorded."""
-    async with line(tmp_path / "data") as it:
-        await it.move_in(capture)
-        await it.tell(capture.room, capture.broadcast[:2])
-        await leave(it, capture)
-        asked = len(it.homeserver.asked)
-        await it._sync(rooms=(RoomBatch(capture.room, joined=False, timeline=capture.broadcast[2:]),))
-        while await it.recorder.catch_up():
+    async with replaying(tmp_path / "data") as replay:
+        await replay.move_in(capture)
+        await replay.tell(capture.room, capture.broadcast[:2])
+        await leave(replay, capture)
+        asked = len(replay.homeserver.asked)
+        await replay._sync(rooms=(RoomBatch(capture.room, joined=False, timeline=capture.broadcast[2:]),))
+        while await replay.recorder.catch_up():
             pass
-        await it.pass_by(QUIET_S)
-        assert len(it.homeserver.asked) == asked
-        assert list(await it.chunks(capture.started)) == [capture.broadcast[1].event_id]
-        assert (await it.recording(capture.started)).ended_by is EndedBy.REMOVED
+        await replay.pass_by(QUIET_S)
+        assert len(replay.homeserver.asked) == asked
+        assert list(await replay.chunks(capture.started)) == [capture.broadcast[1].event_id]
+        assert (await replay.recording(capture.started)).ended_by is EndedBy.REMOVED

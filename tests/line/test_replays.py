@@ -5,9 +5,9 @@ from bot.demo.people import Person
 from storage import rooms
 from storage.records import RoomId
 from storage.store import Store
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, move_in, until
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import World, move_in, until
 
 ENCRYPTED = "m.room.encrypted"
 AWAY = "I was away, please repeat."
@@ -20,7 +20,7 @@ async def records(store: Store, room: str) -> bool:
     return found.recording_on
 
 
-async def answer_to(person: Person, bot: House, event_id: str) -> str:
+async def answer_to(person: Person, bot: World, event_id: str) -> str:
     """What the bot replies to this event."""
 
     def is_reply(content: object) -> bool:
@@ -37,9 +37,9 @@ async def show_again(person: Person, room: str, event_id: str) -> str:
     return await person.send(room, ENCRYPTED, wrapper["content"], encrypt=False)
 
 
-async def test_an_old_command_is_not_carried_out_again_after_a_restart(house: Houses, person: Cast) -> None:
+async def test_an_old_command_is_not_carried_out_again_after_a_restart(world: Worlds, person: People) -> None:
     """Its ciphertext under a new event id and time is no command, however often the process began anew."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         off = await alice.say(room, "!aircheck record off")
@@ -54,10 +54,10 @@ async def test_an_old_command_is_not_carried_out_again_after_a_restart(house: Ho
         assert await records(aircheck.store, room)
 
 
-async def test_a_command_of_an_exported_key_is_not_carried_out(house: Houses, person: Cast) -> None:
+async def test_a_command_of_an_exported_key_is_not_carried_out(world: Worlds, person: People) -> None:
     """An export opens what was said before the bot had its keys, and nobody vouches for its time; once the key came
     from its owner too, what is said under it counts."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         alice.keys.hold_back([bot.user_id])

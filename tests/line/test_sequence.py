@@ -8,11 +8,11 @@ import pytest
 from bot.demo.broadcaster import Broadcaster, Info
 from bot.demo.slicing import speech
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState, UserId
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import assert_exact, move_in, newest_episode, personal_feed, recorded
-from tests.line.replay import ALICE, Capture, Line, assert_heard_whole, encoded, line
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.replay import ALICE, Capture, Replay, assert_heard_whole, encoded, replaying
 from tests.line.speaker import Speaker, sliced
+from tests.line.world import assert_exact, move_in, newest_episode, personal_feed, recorded
 
 QUIET_S = 60
 CAROL = UserId("@carol:lab.local")
@@ -26,35 +26,35 @@ def room() -> Capture:
 
 
 @pytest.fixture
-async def it(tmp_path: Path, room: Capture) -> AsyncIterator[Line]:
+async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
     """The bot, in the room."""
-    async with line(tmp_path / "data") as made:
+    async with replaying(tmp_path / "data") as made:
         await made.move_in(room)
         yield made
 
 
-async def told(it: Line, speaker: Speaker, *heard: HeardEvent) -> None:
+async def told(replay: Replay, speaker: Speaker, *heard: HeardEvent) -> None:
     """The homeserver has the media, and a sync brings the events."""
-    it.serves(speaker.uploads)
-    await it.tell(speaker.capture.room, heard)
+    replay.serves(speaker.uploads)
+    await replay.tell(speaker.capture.room, heard)
 
 
-async def assert_whole(it: Line, broadcast: EventId, media: list[bytes], folder: Path) -> None:
-    recording, ledger = await it.recording(broadcast), await it.ledger(broadcast)
+async def assert_whole(replay: Replay, broadcast: EventId, media: list[bytes], folder: Path) -> None:
+    recording, ledger = await replay.recording(broadcast), await replay.ledger(broadcast)
     assert (recording.state, ledger.gaps) == (RecordingState.COMPLETE, ())
-    await assert_heard_whole(await it.audio(broadcast), media, folder)
+    await assert_heard_whole(await replay.audio(broadcast), media, folder)
 
 
 @pytest.mark.parametrize("last", [None, 0, 1, 3, 4], ids=["absent", "none", "too low", "right", "too high"])
 async def test_slices_are_whole_whatever_last_number_is_said(
-    it: Line, room: Capture, tmp_path: Path, last: int | None
+    replay: Replay, room: Capture, tmp_path: Path, last: int | None
 ) -> None:
     """The pages prove that nothing is missing, at the latest when the quiet period is over."""
     alice, media = Speaker(room), sliced(2, 2, 1)
-    await told(it, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
-    await told(it, alice, alice.tells("stopped", last))
-    await it.pass_by(QUIET_S)
-    await assert_whole(it, alice.broadcast, media, tmp_path)
+    await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
+    await told(replay, alice, alice.tells("stopped", last))
+    await replay.pass_by(QUIET_S)
+    await assert_whole(replay, alice.broadcast, media, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ async def test_slices_are_whole_whatever_last_number_is_said(
     ids=["absent", "none", "too low", "right", "too high"],
 )
 async def test_files_of_their_own_are_as_complete_as_the_numbers_say(
-    it: Line, room: Capture, last: int | None, state: RecordingState
+    replay: Replay, room: Capture, last: int | None, state: RecordingState
 ) -> None:
     """Without pages an announced number that nobody saw leaves it incomplete; no silence is added at the end."""
     alice = Speaker(room)
     media = [await encoded(data, *WAV) for data in sliced(2, 2)]
-    await told(it, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
-    await told(it, alice, alice.tells("stopped", last))
-    await it.pass_by(QUIET_S)
-    assert (await it.recording(alice.broadcast)).state is state
-    ledger, episode = await it.ledger(alice.broadcast), await it.episode(alice.broadcast)
+    await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
+    await told(replay, alice, alice.tells("stopped", last))
+    await replay.pass_by(QUIET_S)
+    assert (await replay.recording(alice.broadcast)).state is state
+    ledger, episode = await replay.ledger(alice.broadcast), await replay.episode(alice.broadcast)
     assert episode is not None
     assert (ledger.gaps, episode.samples) == ((), sum((len(data) - 44) // 2 for data in map(bare, media)))
 
@@ -88,28 +88,28 @@ def bare(wav: bytes) -> bytes:
     return wav[wav.index(b"data") - 36 :]
 
 
-async def test_stopped_before_the_last_chunk_as_android_and_ios_send_it(it: Line, room: Capture) -> None:
+async def test_stopped_before_the_last_chunk_as_android_and_ios_send_it(replay: Replay, room: Capture) -> None:
     """The last file, uploaded while the broadcast is over already, is in the episode, without waiting any longer."""
     alice = Speaker(room, device="ANDROID")
     media = [await encoded(data, *M4A) for data in sliced(2, 2, 1)]
     started = alice.starts()
     chunks = [alice.sends(data, number) for number, data in enumerate(media, 1)]
-    await told(it, alice, started, *chunks[:2], alice.tells("stopped", 3))
-    assert (await it.recording(alice.broadcast)).state is RecordingState.FINISHING
-    assert await it.episode(alice.broadcast) is None
-    await it.pass_by(5)
-    await told(it, alice, chunks[2])
-    recording, ledger = await it.recording(alice.broadcast), await it.ledger(alice.broadcast)
+    await told(replay, alice, started, *chunks[:2], alice.tells("stopped", 3))
+    assert (await replay.recording(alice.broadcast)).state is RecordingState.FINISHING
+    assert await replay.episode(alice.broadcast) is None
+    await replay.pass_by(5)
+    await told(replay, alice, chunks[2])
+    recording, ledger = await replay.recording(alice.broadcast), await replay.ledger(alice.broadcast)
     assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
     assert [entry.event_id for entry in ledger.entries if entry.sounds] == [one.event_id for one in chunks]
 
 
-async def test_swapped_numbers_change_no_order(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_swapped_numbers_change_no_order(replay: Replay, room: Capture, tmp_path: Path) -> None:
     """One slow upload, numbered after its follower, is heard where it was said."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     events = [alice.starts(), alice.sends(media[1], 1), alice.sends(media[0], 2), alice.sends(media[2], 3)]
-    await told(it, alice, *events, alice.tells("stopped", 3))
-    await assert_whole(it, alice.broadcast, media, tmp_path)
+    await told(replay, alice, *events, alice.tells("stopped", 3))
+    await assert_whole(replay, alice.broadcast, media, tmp_path)
 
 
 Again = Callable[[Speaker, HeardEvent, list[bytes]], HeardEvent]
@@ -128,78 +128,84 @@ def other_media(speaker: Speaker, _: HeardEvent, __: list[bytes]) -> HeardEvent:
 
 
 @pytest.mark.parametrize("again", [the_same_media, uploaded_again, other_media])
-async def test_of_two_with_one_number_the_first_is_heard(it: Line, room: Capture, tmp_path: Path, again: Again) -> None:
+async def test_of_two_with_one_number_the_first_is_heard(
+    replay: Replay, room: Capture, tmp_path: Path, again: Again
+) -> None:
     """Sent again, with the same media, the same sound or another one: it is listed as a duplicate and not heard."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     started = alice.starts()
     first, second, third = (alice.sends(data, number) for number, data in enumerate(media, 1))
     double = again(alice, second, media)
-    await told(it, alice, started, first, second, double, third, alice.tells("stopped", 3))
-    await assert_whole(it, alice.broadcast, media, tmp_path)
-    states = {entry.event_id: entry.state for entry in (await it.ledger(alice.broadcast)).entries}
+    await told(replay, alice, started, first, second, double, third, alice.tells("stopped", 3))
+    await assert_whole(replay, alice.broadcast, media, tmp_path)
+    states = {entry.event_id: entry.state for entry in (await replay.ledger(alice.broadcast)).entries}
     assert states[double.event_id] is ChunkState.DUPLICATE
 
 
-async def test_an_empty_file_with_a_used_number_takes_nobodys_place(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_an_empty_file_with_a_used_number_takes_nobodys_place(
+    replay: Replay, room: Capture, tmp_path: Path
+) -> None:
     """Even when it comes first: what can be heard under that number is heard."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     started, leftover = alice.starts(), alice.sends(b"", 2)
     chunks = [alice.sends(data, number) for number, data in enumerate(media, 1)]
-    await told(it, alice, started, leftover, *chunks, alice.tells("stopped", 3))
-    await it.pass_by(QUIET_S)
-    await assert_whole(it, alice.broadcast, media, tmp_path)
+    await told(replay, alice, started, leftover, *chunks, alice.tells("stopped", 3))
+    await replay.pass_by(QUIET_S)
+    await assert_whole(replay, alice.broadcast, media, tmp_path)
 
 
-async def test_without_any_number_the_timeline_is_the_order(it: Line, room: Capture) -> None:
+async def test_without_any_number_the_timeline_is_the_order(replay: Replay, room: Capture) -> None:
     """Files without pages and numbers are heard as they came, and nobody can say that they are all."""
     alice = Speaker(room)
     media = [await encoded(data, *WAV) for data in sliced(1, 2, 3)]
     started = alice.starts()
     chunks = [alice.sends(data, None) for data in media]
-    await told(it, alice, started, *chunks, alice.tells("stopped"))
-    await it.pass_by(QUIET_S)
-    ledger = await it.ledger(alice.broadcast)
+    await told(replay, alice, started, *chunks, alice.tells("stopped"))
+    await replay.pass_by(QUIET_S)
+    ledger = await replay.ledger(alice.broadcast)
     assert [entry.event_id for entry in ledger.entries] == [one.event_id for one in chunks]
-    assert await it.episode(alice.broadcast) is not None
+    assert await replay.episode(alice.broadcast) is not None
 
 
-async def test_a_broadcast_without_a_chunk_is_empty(it: Line, room: Capture) -> None:
+async def test_a_broadcast_without_a_chunk_is_empty(replay: Replay, room: Capture) -> None:
     """There is no episode of it, and nothing to wait for."""
     alice = Speaker(room)
-    await told(it, alice, alice.starts(), alice.tells("stopped", 0))
-    await it.pass_by(QUIET_S)
-    assert (await it.recording(alice.broadcast)).state is RecordingState.EMPTY
-    assert await it.episode(alice.broadcast) is None
-    assert not [said for said in it.said if "is there" in said]
+    await told(replay, alice, alice.starts(), alice.tells("stopped", 0))
+    await replay.pass_by(QUIET_S)
+    assert (await replay.recording(alice.broadcast)).state is RecordingState.EMPTY
+    assert await replay.episode(alice.broadcast) is None
+    assert not [said for said in replay.said if "is there" in said]
 
 
-async def test_starts_that_the_homeserver_merged_are_both_heard(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_starts_that_the_homeserver_merged_are_both_heard(replay: Replay, room: Capture, tmp_path: Path) -> None:
     """Numbers begin at 1 again under one broadcast: both runs are in the episode, one after the other."""
     alice, before, after = Speaker(room), sliced(2, 1), sliced(2, 2, 1, begin=10)
     started = alice.starts()
     chunks = [alice.sends(data, number) for run in (before, after) for number, data in enumerate(run, 1)]
-    await told(it, alice, started, *chunks, alice.tells("stopped", 3))
-    await assert_whole(it, alice.broadcast, [*before, *after], tmp_path)
+    await told(replay, alice, started, *chunks, alice.tells("stopped", 3))
+    await assert_whole(replay, alice.broadcast, [*before, *after], tmp_path)
 
 
-async def test_a_new_start_of_the_same_device_ends_the_one_before(it: Line, room: Capture, tmp_path: Path) -> None:
+async def test_a_new_start_of_the_same_device_ends_the_one_before(
+    replay: Replay, room: Capture, tmp_path: Path
+) -> None:
     """Without any `stopped` both are recorded, each with its own chunks."""
     first, second = Speaker(room), Speaker(room)
     before, after = sliced(2, 1), sliced(2, 2, begin=10)
-    await told(it, first, first.starts(), *(first.sends(data, number) for number, data in enumerate(before, 1)))
+    await told(replay, first, first.starts(), *(first.sends(data, number) for number, data in enumerate(before, 1)))
     started = second.starts()
     chunks = [second.sends(data, number) for number, data in enumerate(after, 1)]
-    await told(it, second, started, *chunks, second.tells("stopped", 2))
-    assert (await it.recording(first.broadcast)).ended_by is EndedBy.RESTARTED
-    await assert_whole(it, first.broadcast, before, tmp_path)
-    await assert_whole(it, second.broadcast, after, tmp_path)
+    await told(replay, second, started, *chunks, second.tells("stopped", 2))
+    assert (await replay.recording(first.broadcast)).ended_by is EndedBy.RESTARTED
+    await assert_whole(replay, first.broadcast, before, tmp_path)
+    await assert_whole(replay, second.broadcast, after, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("user", "device"), [(CAROL, "OTHER"), (ALICE, "OTHER")], ids=["two members", "two devices of one member"]
 )
 async def test_two_who_are_live_at_once_are_recorded_apart(
-    it: Line, room: Capture, tmp_path: Path, user: UserId, device: str
+    replay: Replay, room: Capture, tmp_path: Path, user: UserId, device: str
 ) -> None:
     """Their events come mixed, one stops while the other goes on, and each is whole."""
     one, other = Speaker(room), Speaker(room, user, device)
@@ -207,18 +213,18 @@ async def test_two_who_are_live_at_once_are_recorded_apart(
     starts = [one.starts(), other.starts()]
     first = [one.sends(data, number) for number, data in enumerate(mine, 1)]
     second = [other.sends(data, number) for number, data in enumerate(theirs, 1)]
-    it.serves(one.uploads | other.uploads)
-    await it.tell(room.room, [*starts, first[0], second[0], first[1], second[1], other.tells("stopped", 2)])
-    assert (await it.recording(one.broadcast)).state is RecordingState.LIVE
-    await it.tell(room.room, [first[2], one.tells("stopped", 3)])
+    replay.serves(one.uploads | other.uploads)
+    await replay.tell(room.room, [*starts, first[0], second[0], first[1], second[1], other.tells("stopped", 2)])
+    assert (await replay.recording(one.broadcast)).state is RecordingState.LIVE
+    await replay.tell(room.room, [first[2], one.tells("stopped", 3)])
     for speaker, media in ((one, mine), (other, theirs)):
-        assert (await it.recording(speaker.broadcast)).ended_by is EndedBy.STOPPED
-        await assert_whole(it, speaker.broadcast, media, tmp_path)
+        assert (await replay.recording(speaker.broadcast)).ended_by is EndedBy.STOPPED
+        await assert_whole(replay, speaker.broadcast, media, tmp_path)
 
 
-async def test_a_second_go_live_on_a_real_homeserver_is_heard_too(house: Houses, person: Cast) -> None:
+async def test_a_second_go_live_on_a_real_homeserver_is_heard_too(world: Worlds, person: People) -> None:
     """The homeserver answers with the event id of the first one; everything that was said under it is recorded."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
         speaker = Broadcaster(alice, room)

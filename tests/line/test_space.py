@@ -2,13 +2,13 @@
 
 from bot import words
 from bot.demo.client_api import CLIENT
-from tests.lab import Cast
-from tests.line.conftest import Houses
+from tests.lab import People
+from tests.line.conftest import Worlds
 
 
-async def test_an_invite_to_a_space_is_declined_with_the_reason(house: Houses, person: Cast) -> None:
+async def test_an_invite_to_a_space_is_declined_with_the_reason(world: Worlds, person: People) -> None:
     """Whoever invited it reads the reason in the room's timeline; the bot was never in."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running():
         body = {"preset": "private_chat", "creation_content": {"type": "m.space"}, "invite": [bot.user_id]}
         space = str((await alice.api.call("POST", f"{CLIENT}/createRoom", body))["room_id"])

@@ -8,9 +8,9 @@ from bot.demo.people import Person
 from bot.demo.slicing import speech
 from storage import rooms
 from storage.records import RecordingState, RoomId
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import look, recorded, until
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import look, recorded, until
 
 SPEECH = speech(1)[:300]  # 6 s
 
@@ -22,10 +22,10 @@ async def level(person: Person, room: str, **changes: object) -> None:
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
 async def test_a_muted_bot_records_once_its_notice_is_in_the_room(
-    house: Houses, person: Cast, *, encrypted: bool
+    world: Worlds, person: People, *, encrypted: bool
 ) -> None:
     """A broadcast of before the notice is not recorded, also not when it goes on after it; the next one is."""
-    bot, alice = await house(), await person("alice")
+    bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await alice.create_room("The Quiet Room", encrypted=encrypted)
         await level(alice, room, events_default=50)

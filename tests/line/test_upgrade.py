@@ -9,9 +9,9 @@ from bot.demo.people import Person
 from bot.demo.slicing import speech
 from storage.records import RecordingState
 from storage.store import Store
-from tests.lab import Cast
-from tests.line.conftest import Houses
-from tests.line.house import House, answers, assert_exact, personal_feed, recorded
+from tests.lab import People
+from tests.line.conftest import Worlds
+from tests.line.world import World, answers, assert_exact, personal_feed, recorded
 
 SPEECH = speech(1)[:600]  # 12 s
 
@@ -32,17 +32,17 @@ async def come_in(person: Person, host: Person, room: str) -> None:
     await person.join(room)
 
 
-async def told(house: House, person: Person, room: str) -> str:
+async def told(world: World, person: Person, room: str) -> str:
     """What the bot said in a room next."""
-    found = await person.wait_for(lambda event: event.room_id == room and event.is_notice_of(house.user_id))
+    found = await person.wait_for(lambda event: event.room_id == room and event.is_notice_of(world.user_id))
     return found.body
 
 
 @pytest.mark.parametrize("version", ["11", "12"], ids="from version {}".format)
-async def test_an_upgraded_rooms_podcast_goes_on(house: Houses, person: Cast, version: str) -> None:
+async def test_an_upgraded_rooms_podcast_goes_on(world: Worlds, person: People, version: str) -> None:
     """A subscriber's address of before has the broadcasts of both rooms, for who is in the new one; a room that
     only names the old one as its predecessor has none."""
-    bot, alice, bob, mallory = await house(), await person("alice"), await person("bob"), await person("mallory")
+    bot, alice, bob, mallory = await world(), await person("alice"), await person("bob"), await person("mallory")
     async with bot.running() as aircheck:
         old = await alice.create_room("The Kitchen Table", version=version, invite=[bot.user_id])
         await told(bot, alice, old)

@@ -9,7 +9,7 @@ from bot.demo.people import Person
 from bot.errors import ConfigError, StartError
 from bot.matrix.identity import NEW_SEEDS_FILE, SEEDS_FILE, IdentityState, Seeds, public_key, verify
 from bot.matrix.session import Session
-from tests.lab import PASSWORD, Cast
+from tests.lab import PASSWORD, People
 from tests.matrix.conftest import Bots
 from tests.matrix.running import MemorySink, Running, make_settings
 
@@ -28,7 +28,7 @@ async def chain_holds(person: Person, bot: Running) -> bool:
     return signed_by_device and verify(self_signing, user, master_key) and verify(keys, user, signing_key)
 
 
-async def sign_elsewhere(bots: Bots, person: Cast, tmp_path: Path) -> str:
+async def sign_elsewhere(bots: Bots, person: People, tmp_path: Path) -> str:
     """An account whose cross-signing keys were made by another client."""
     user_id = await bots.account()
     other = Session(
@@ -43,7 +43,7 @@ def _never() -> Any:
     raise AssertionError("nothing is heard here")
 
 
-async def test_signed_after_the_start(bots: Bots, person: Cast) -> None:
+async def test_signed_after_the_start(bots: Bots, person: People) -> None:
     """After the first start another user can verify the chain from the master key to the bot's device."""
     bot, alice = await bots(), await person("alice")
     assert bot.session.identity.state is IdentityState.OK
@@ -58,7 +58,7 @@ async def test_signed_after_the_start(bots: Bots, person: Cast) -> None:
 
 
 async def test_a_foreign_identity_is_warned_of(
-    bots: Bots, person: Cast, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bots: Bots, person: People, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Keys made in another client are left alone: the bot goes on unsigned, and says so."""
     user_id = await sign_elsewhere(bots, person, tmp_path)
@@ -68,7 +68,7 @@ async def test_a_foreign_identity_is_warned_of(
     assert not (bot.directory / "matrix" / SEEDS_FILE).exists()
 
 
-async def test_a_reset_replaces_foreign_keys(bots: Bots, person: Cast, tmp_path: Path) -> None:
+async def test_a_reset_replaces_foreign_keys(bots: Bots, person: People, tmp_path: Path) -> None:
     """With the password the account's keys are replaced by the bot's; a wrong one changes nothing."""
     user_id, alice = await sign_elsewhere(bots, person, tmp_path), await person("alice")
     bot = await bots(user_id=user_id)
@@ -80,7 +80,7 @@ async def test_a_reset_replaces_foreign_keys(bots: Bots, person: Cast, tmp_path:
     assert await chain_holds(alice, bot)
 
 
-async def test_signed_by_another_client(bots: Bots, person: Cast, tmp_path: Path) -> None:
+async def test_signed_by_another_client(bots: Bots, person: People, tmp_path: Path) -> None:
     """A device that the account's other client has signed is as good as signed by us."""
     user_id = await sign_elsewhere(bots, person, tmp_path)
     bot = await bots(user_id=user_id)
@@ -90,7 +90,7 @@ async def test_signed_by_another_client(bots: Bots, person: Cast, tmp_path: Path
     assert await bot.session.identity.ensure(None) is IdentityState.OK
 
 
-async def test_seeds_outlive_a_break_off(bots: Bots, person: Cast) -> None:
+async def test_seeds_outlive_a_break_off(bots: Bots, person: People) -> None:
     """Keys that were made and not uploaded are uploaded at the next start, the same ones."""
     bot, alice = await bots(), await person("alice")
     await bot.stop()
@@ -105,7 +105,7 @@ async def test_seeds_outlive_a_break_off(bots: Bots, person: Cast) -> None:
     assert await chain_holds(alice, other)
 
 
-async def test_a_reset_that_broke_off(bots: Bots, person: Cast) -> None:
+async def test_a_reset_that_broke_off(bots: Bots, person: People) -> None:
     """When the answer to a reset is lost, the keys that the homeserver has are the ones that count."""
     bot = await bots()
     file, new_file = (bot.directory / "matrix" / name for name in (SEEDS_FILE, NEW_SEEDS_FILE))

@@ -10,7 +10,7 @@ import pytest
 from bot.errors import ConfigError
 from bot.matrix.keys import Keys
 from storage.records import HeardEvent, RoomId, SessionId, UserId, Withheld
-from tests.lab import Cast
+from tests.lab import People
 from tests.matrix.conftest import Bots
 from tests.matrix.running import Running, meet
 
@@ -22,7 +22,7 @@ async def sealed_in(bot: Running, room_id: RoomId) -> HeardEvent:
     return await bot.sink.until(lambda: next((one for one in bot.sink.heard(room_id) if one.session_id), None))
 
 
-async def test_a_key_that_comes_late(bots: Bots, person: Cast) -> None:
+async def test_a_key_that_comes_late(bots: Bots, person: People) -> None:
     """What can't be read comes as its wrapper; the batch that brings the key names it; then it can be read."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -42,7 +42,7 @@ async def test_a_key_that_comes_late(bots: Bots, person: Cast) -> None:
     assert kept.event == opened.event
 
 
-async def test_old_keys_are_read_after_a_restart(bots: Bots, person: Cast) -> None:
+async def test_old_keys_are_read_after_a_restart(bots: Bots, person: People) -> None:
     """A key that came before a restart opens what is tried after it."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -56,7 +56,7 @@ async def test_old_keys_are_read_after_a_restart(bots: Bots, person: Cast) -> No
     assert opened.event["content"]["body"] == "once"
 
 
-async def test_no_sender_key(bots: Bots, person: Cast) -> None:
+async def test_no_sender_key(bots: Bots, person: People) -> None:
     """An event without sender_key and device_id, as the specification allows, is read."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -68,7 +68,7 @@ async def test_no_sender_key(bots: Bots, person: Cast) -> None:
     assert (await bot.sink.until_body(room_id, "bare")).encrypted
 
 
-async def test_what_the_sender_wrote_inside_is_not_believed(bots: Bots, person: Cast) -> None:
+async def test_what_the_sender_wrote_inside_is_not_believed(bots: Bots, person: People) -> None:
     """Sender, ids and state keys inside the ciphertext don't replace those of the homeserver."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -88,7 +88,7 @@ async def test_what_the_sender_wrote_inside_is_not_believed(bots: Bots, person: 
     assert "state_key" not in heard.event
 
 
-async def test_somebody_else_sends_my_message_again(bots: Bots, person: Cast) -> None:
+async def test_somebody_else_sends_my_message_again(bots: Bots, person: People) -> None:
     """A ciphertext that another member sends again is not read as theirs."""
     bot, alice, mallory = await bots(), await person("alice"), await person("mallory")
     room_id = await meet(alice, bot, encrypted=True)
@@ -102,7 +102,7 @@ async def test_somebody_else_sends_my_message_again(bots: Bots, person: Cast) ->
     assert copy.event["sender"] == mallory.user_id
 
 
-async def test_a_poorer_key_does_not_replace_a_better_one(bots: Bots, person: Cast) -> None:
+async def test_a_poorer_key_does_not_replace_a_better_one(bots: Bots, person: People) -> None:
     """A room key sent again at a later index leaves what was said before readable, also after a restart."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -121,7 +121,7 @@ async def test_a_poorer_key_does_not_replace_a_better_one(bots: Bots, person: Ca
     assert opened.session_id is None
 
 
-async def test_a_fallback_key_when_the_others_are_gone(bots: Bots, person: Cast) -> None:
+async def test_a_fallback_key_when_the_others_are_gone(bots: Bots, person: People) -> None:
     """With all one-time keys claimed while the bot was down, what is said then is still read after."""
     bot, alice, mallory = await bots(), await person("alice"), await person("mallory")
     room_id = await meet(alice, bot, encrypted=True)
@@ -170,7 +170,7 @@ async def test_a_strange_event_to_the_device(bots: Bots, event: dict[str, Any]) 
     )
 
 
-async def test_withheld_keys_are_told(bots: Bots, person: Cast) -> None:
+async def test_withheld_keys_are_told(bots: Bots, person: People) -> None:
     """That somebody withholds a key is in the batch, with the code and who said it."""
     bot, alice = await bots(), await person("alice")
     await meet(alice, bot, encrypted=True)
@@ -181,7 +181,7 @@ async def test_withheld_keys_are_told(bots: Bots, person: Cast) -> None:
     assert found == [Withheld(SessionId("session"), UserId(alice.user_id), "m.unverified")]
 
 
-async def test_keys_of_another_client_are_imported(bots: Bots, person: Cast, tmp_path: Path) -> None:
+async def test_keys_of_another_client_are_imported(bots: Bots, person: People, tmp_path: Path) -> None:
     """An exported key opens what was said before the bot came; a wrong passphrase is a configuration error."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)

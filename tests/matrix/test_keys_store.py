@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from bot.matrix.keys import Keys
-from tests.lab import Cast
+from tests.lab import People
 
 OPENINGS = 20
 
@@ -32,7 +32,7 @@ def accounts_in(file: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("often")
-async def test_keys_are_opened_while_others_use_theirs(person: Cast, tmp_path: Path) -> None:
+async def test_keys_are_opened_while_others_use_theirs(person: People, tmp_path: Path) -> None:
     """Several devices in one process, as in the demo: each one's keys lie in its own store and nowhere else."""
     alice = await person("alice")
     store, account = alice._client.store, alice._client.olm.account

@@ -8,7 +8,7 @@ import pytest
 from bot.errors import GiveUp, TryLater
 from bot.matrix.session import Session
 from storage.records import EventId, RoomId, UserId
-from tests.lab import Cast
+from tests.lab import People
 from tests.matrix.conftest import Bots
 from tests.matrix.running import MemorySink, Running, make_settings, meet
 
@@ -19,7 +19,7 @@ def sealed_by(bot: Running, room_id: RoomId) -> str:
     return str(bot.session.keys.olm.outbound_group_sessions[room_id].id)
 
 
-async def test_encrypted_notice_and_its_repeat(bots: Bots, person: Cast) -> None:
+async def test_encrypted_notice_and_its_repeat(bots: Bots, person: People) -> None:
     """In an encrypted room a notice is encrypted and readable; a repeat with its transaction id is the same event."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -30,7 +30,7 @@ async def test_encrypted_notice_and_its_repeat(bots: Bots, person: Cast) -> None
     assert await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="once") == event_id
 
 
-async def test_encrypted_after_a_restart(bots: Bots, person: Cast) -> None:
+async def test_encrypted_after_a_restart(bots: Bots, person: People) -> None:
     """A bot that has just started encrypts in a room of which no sync has told it anything."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -40,7 +40,7 @@ async def test_encrypted_after_a_restart(bots: Bots, person: Cast) -> None:
     await alice.wait_for(lambda event: event.event_id == event_id and event.body == "recording")
 
 
-async def test_never_in_clear_where_the_room_is_encrypted(bots: Bots, person: Cast) -> None:
+async def test_never_in_clear_where_the_room_is_encrypted(bots: Bots, person: People) -> None:
     """Where our own state doesn't know yet that the room is encrypted, the homeserver is asked."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -49,7 +49,7 @@ async def test_never_in_clear_where_the_room_is_encrypted(bots: Bots, person: Ca
     assert (await alice.fetch_event(room_id, event_id))["type"] == "m.room.encrypted"
 
 
-async def test_plain_room_and_relations(bots: Bots, person: Cast) -> None:
+async def test_plain_room_and_relations(bots: Bots, person: People) -> None:
     """A room without encryption gets plain events; in an encrypted one the relation stands in clear."""
     bot, alice = await bots(), await person("alice")
     plain, sealed = await meet(alice, bot), await meet(alice, bot, encrypted=True)
@@ -62,7 +62,7 @@ async def test_plain_room_and_relations(bots: Bots, person: Cast) -> None:
     assert (wrapper["type"], wrapper["content"]["m.relates_to"]) == ("m.room.encrypted", reply)
 
 
-async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, person: Cast) -> None:
+async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, person: People) -> None:
     """A new member gets the running key; after somebody has left the next message has a new one."""
     bot, alice, bob = await bots(), await person("alice"), await person("bob")
     room_id = await meet(alice, bot, encrypted=True)
@@ -78,7 +78,7 @@ async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, per
     assert sealed_by(bot, room_id) != first
 
 
-async def test_a_direct_chat(bots: Bots, person: Cast) -> None:
+async def test_a_direct_chat(bots: Bots, person: People) -> None:
     """A direct chat is encrypted, invites as direct, lets nobody else in, and stands in m.direct."""
     bot, alice = await bots(), await person("alice")
     room_id = await bot.session.sending.create_direct(UserId(alice.user_id))
@@ -96,7 +96,7 @@ async def test_a_direct_chat(bots: Bots, person: Cast) -> None:
     await alice.wait_for(lambda event: event.event_id == event_id and event.body == "recording")
 
 
-async def test_events_are_fetched_decrypted(bots: Bots, person: Cast) -> None:
+async def test_events_are_fetched_decrypted(bots: Bots, person: People) -> None:
     """An event that is asked for by its id comes decrypted; one that isn't there is given up."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -109,7 +109,7 @@ async def test_events_are_fetched_decrypted(bots: Bots, person: Cast) -> None:
     assert caught.value.reason == "not_found"
 
 
-async def test_refusals_say_why(bots: Bots, person: Cast) -> None:
+async def test_refusals_say_why(bots: Bots, person: People) -> None:
     """A room that is not ours is forbidden; an invite can be refused; an id that climbs is no id."""
     bot, alice = await bots(), await person("alice")
     room_id = RoomId(await alice.create_room())

@@ -12,14 +12,14 @@ from bot.matrix.identity import IdentityState
 from bot.matrix.session import LONG_POLL_S
 from bot.worker.room_history import Past
 from storage.records import HeardEvent, RoomId
-from tests.lab import Cast
+from tests.lab import People
 from tests.matrix.conftest import Bots
 from tests.matrix.running import Running, make_settings, meet
 
 LOGOUT = "/_matrix/client/v3/logout"
 
 
-async def test_hears_plain_and_encrypted(bots: Bots, person: Cast) -> None:
+async def test_hears_plain_and_encrypted(bots: Bots, person: People) -> None:
     """What is said in a room comes decrypted, and says that it was encrypted and what it relates to in clear."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -70,7 +70,7 @@ async def test_stops_at_once(bots: Bots) -> None:
     assert (bot.directory / "matrix").stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: Cast) -> None:
+async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: People) -> None:
     """More events than a sync carries: the batch says where the rest is, which comes in pages, newest first, and
     ends at what was heard before."""
     bot, alice = await bots(), await person("alice")
@@ -95,7 +95,7 @@ async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: Cast) -> None
     assert len(walked) >= 80
 
 
-async def test_invites_while_the_bot_was_down(bots: Bots, person: Cast) -> None:
+async def test_invites_while_the_bot_was_down(bots: Bots, person: People) -> None:
     """An invite that came while the bot was down is there after it, with who invites and whether it is direct."""
     bot, alice = await bots(), await person("alice")
     await bot.stop()
@@ -109,7 +109,7 @@ async def test_invites_while_the_bot_was_down(bots: Bots, person: Cast) -> None:
     assert invites[RoomId(direct)].inviter == alice.user_id
 
 
-async def test_a_retracted_invite(bots: Bots, person: Cast) -> None:
+async def test_a_retracted_invite(bots: Bots, person: People) -> None:
     """An invite that is taken back is told as such, not as a room that was left."""
     bot, alice = await bots(), await person("alice")
     room_id = await alice.create_room(invite=[bot.session.user_id])
@@ -119,7 +119,7 @@ async def test_a_retracted_invite(bots: Bots, person: Cast) -> None:
     assert not [room for batch in bot.sink.batches for room in batch.rooms]
 
 
-async def test_a_left_room(bots: Bots, person: Cast) -> None:
+async def test_a_left_room(bots: Bots, person: People) -> None:
     """A room that the bot was removed from comes as not joined."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot)
@@ -129,7 +129,7 @@ async def test_a_left_room(bots: Bots, person: Cast) -> None:
     )
 
 
-async def test_a_batch_that_was_not_written_comes_again(bots: Bots, person: Cast) -> None:
+async def test_a_batch_that_was_not_written_comes_again(bots: Bots, person: People) -> None:
     """When the sink fails the same events come again, decrypted, with the keys that came with them."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -143,7 +143,7 @@ async def test_a_batch_that_was_not_written_comes_again(bots: Bots, person: Cast
     assert wrapper["content"]["session_id"] in frozenset().union(*keys)
 
 
-async def test_a_revoked_token_is_replaced_once(bots: Bots, person: Cast) -> None:
+async def test_a_revoked_token_is_replaced_once(bots: Bots, person: People) -> None:
     """When the token is revoked the bot logs in again as the same device and reads on; the second time it ends."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
@@ -166,7 +166,7 @@ async def test_a_revoked_token_is_replaced_once(bots: Bots, person: Cast) -> Non
 
 
 async def test_waits_for_a_homeserver_and_survives_its_restart(
-    homeserver: Homeserver, bots: Bots, person: Cast, caplog: pytest.LogCaptureFixture
+    homeserver: Homeserver, bots: Bots, person: People, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A homeserver that is away is waited for, before the login and in the middle, with one line each way."""
     caplog.set_level("INFO", "bot")

@@ -21,7 +21,7 @@ from storage.records import (
     to_ms,
     to_samples,
 )
-from tests.recording.stage import absent, mp4, recording, stored
+from tests.recording.world import absent, mp4, recording, stored
 
 HERE, DAMAGED, WAITING = ChunkState.STORED, ChunkState.DAMAGED, ChunkState.WAITING_FOR_KEY
 

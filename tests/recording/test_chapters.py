@@ -8,7 +8,7 @@ from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.model import Change
 from storage.records import Chunk, ChunkState, Position, Samples
-from tests.recording.stage import PAGE, PRE_SKIP, SECOND, Stage, absent, mp4, recording, replayed, slices, stored
+from tests.recording.world import PAGE, PRE_SKIP, SECOND, World, absent, mp4, recording, replayed, slices, stored
 
 
 def spoken(ledger: Ledger, chunks: tuple[Chunk, ...], *resumed: int, title: str | None = None) -> list[tuple[int, str]]:
@@ -100,31 +100,31 @@ def test_there_are_no_more_than_a_file_can_count() -> None:
 
 def test_each_pause_that_ends_is_kept_once() -> None:
     """By its place in the timeline; `resumed` without a pause before it is none."""
-    stage = Stage()
-    stage.speak([mp4(5)])
-    assert stage.change(Change.RESUMED).recording.resumes == ()
+    world = World()
+    world.speak([mp4(5)])
+    assert world.change(Change.RESUMED).recording.resumes == ()
     for _ in range(2):
-        stage.change(Change.PAUSED)
-        stage.change(Change.RESUMED)
-        stage.change(Change.RESUMED)
-        stage.speak([mp4(5)], first=len(stage.chunks) + 1)
-    assert len(stage.recording.resumes) == 2
-    resumed = resumptions(stage.ledger, stage.chunks, stage.recording.resumes)
+        world.change(Change.PAUSED)
+        world.change(Change.RESUMED)
+        world.change(Change.RESUMED)
+        world.speak([mp4(5)], first=len(world.chunks) + 1)
+    assert len(world.recording.resumes) == 2
+    resumed = resumptions(world.ledger, world.chunks, world.recording.resumes)
     assert resumed == (5 * SECOND, 10 * SECOND)
 
 
 def test_they_are_no_more_than_chapters_can_be() -> None:
     """A stranger who pauses without end fills no disk."""
-    stage = Stage()
+    world = World()
     for _ in range(300):
-        stage.change(Change.PAUSED)
-        stage.change(Change.RESUMED)
-    assert len(stage.recording.resumes) == MOST
+        world.change(Change.PAUSED)
+        world.change(Change.RESUMED)
+    assert len(world.recording.resumes) == MOST
 
 
 def test_a_real_element_web_that_paused() -> None:
     """It paused three times; the two streams of one chunk each prove no pause between them, the event does."""
-    stage = replayed("pauses")
+    world = replayed("pauses")
     told = (188_160, 519_360, 657_600)
-    assert resumptions(stage.ledger, stage.chunks, stage.recording.resumes) == told
-    assert resumptions(stage.ledger, stage.chunks, ()) == told[:2]
+    assert resumptions(world.ledger, world.chunks, world.recording.resumes) == told
+    assert resumptions(world.ledger, world.chunks, ()) == told[:2]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from bot.recording.report import recording_json
 from storage.records import BlobKey, ChunkState, Episode, RecordingId, RecordingState, Samples
-from tests.recording.stage import NOON, Stage, absent, blob, mp4, recording, slices
+from tests.recording.world import NOON, World, absent, blob, mp4, recording, slices
 
 
 def episode() -> Episode:
@@ -16,12 +16,12 @@ def episode() -> Episode:
 
 def test_a_complete_recording() -> None:
     """Every field of the contract is there, in its form."""
-    stage = Stage()
+    world = World()
     facts = slices([7, 7])
-    stage.say("$1", 1, facts[0])
-    stage.say("$2", 2, facts[1])
-    stage.stop(2)
-    shown = recording_json(stage.recording, stage.chunks, episode(), title="Alice, today", path="blobs/ab/ab")
+    world.say("$1", 1, facts[0])
+    world.say("$2", 2, facts[1])
+    world.stop(2)
+    shown = recording_json(world.recording, world.chunks, episode(), title="Alice, today", path="blobs/ab/ab")
     assert json.loads(json.dumps(shown)) == {
         "id": "$start",
         "code": "kfmtra",
@@ -72,11 +72,11 @@ def test_a_complete_recording() -> None:
 
 def test_what_is_missing() -> None:
     """A chunk that was never seen has no event, one that waits for its key no number; both are gaps."""
-    stage = Stage()
-    stage.say("$1", 1, mp4(5))
-    stage.seal("$s")
-    stage.say("$4", 4, mp4(5))
-    shown = recording_json(stage.recording, stage.chunks, None, title="", path=None)
+    world = World()
+    world.say("$1", 1, mp4(5))
+    world.seal("$s")
+    world.say("$4", 4, mp4(5))
+    shown = recording_json(world.recording, world.chunks, None, title="", path=None)
     assert [(chunk["sequence"], chunk["event_id"], chunk["state"]) for chunk in shown["chunks"]] == [
         (1, "$1", "stored"),
         (None, "$s", "waiting_for_key"),

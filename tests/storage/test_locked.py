@@ -17,7 +17,7 @@ from storage import database, journal
 from storage.errors import StoreBusyError, StoreError
 from storage.records import RecordingState
 from storage.store import Store
-from tests.line.replay import Capture, Line, address_of, assert_heard_whole, line
+from tests.line.replay import Capture, Replay, address_of, assert_heard_whole, replaying
 
 HOLD = """
 import sqlite3, sys
@@ -85,8 +85,8 @@ async def test_a_lock_that_does_not_end_is_trouble_and_not_for_ever(store: Store
 
 
 @pytest.fixture
-async def it(tmp_path: Path, impatient: None) -> AsyncIterator[Line]:
-    async with line(tmp_path / "data") as made:
+async def replay(tmp_path: Path, impatient: None) -> AsyncIterator[Replay]:
+    async with replaying(tmp_path / "data") as made:
         yield made
 
 
@@ -95,25 +95,25 @@ def good() -> Capture:
     return Capture("plain")
 
 
-async def assert_whole(it: Line, good: Capture, folder: Path) -> None:
-    assert (await it.recording(good.started)).state is RecordingState.COMPLETE
-    assert it.worker.healthy
-    await assert_heard_whole(await it.audio(good.started), good.files, folder)
+async def assert_whole(replay: Replay, good: Capture, folder: Path) -> None:
+    assert (await replay.recording(good.started)).state is RecordingState.COMPLETE
+    assert replay.worker.healthy
+    await assert_heard_whole(await replay.audio(good.started), good.files, folder)
 
 
-async def test_what_can_not_be_written_down_comes_again(it: Line, good: Capture, tmp_path: Path) -> None:
+async def test_what_can_not_be_written_down_comes_again(replay: Replay, good: Capture, tmp_path: Path) -> None:
     """A sync that meets the lock is refused as a whole, with its token; the same one is taken afterwards."""
-    await it.move_in(good)
-    async with locked(it.store):
+    await replay.move_in(good)
+    async with locked(replay.store):
         with pytest.raises(StoreBusyError):
-            await it.hear(good.room, good.broadcast)
-    assert await it.intake.since() == "s2"  # of moving in
-    await it.tell(good.room, good.broadcast)
-    await assert_whole(it, good, tmp_path)
+            await replay.hear(good.room, good.broadcast)
+    assert await replay.intake.since() == "s2"  # of moving in
+    await replay.tell(good.room, good.broadcast)
+    await assert_whole(replay, good, tmp_path)
 
 
 async def test_a_lock_while_chunks_are_fetched_loses_none_and_is_said_once(
-    it: Line, good: Capture, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Downloads end and can't be written down; each lane says so once, however long it lasts."""
     caplog.set_level(logging.INFO)
@@ -123,21 +123,21 @@ async def test_a_lock_while_chunks_are_fetched_loses_none_and_is_said_once(
         await here.wait()
         return web.Response(body=upload)
 
-    await it.move_in(good)
+    await replay.move_in(good)
     mxc, upload = next(iter(good.uploads.items()))
-    it.homeserver.answers[address_of(mxc)] = gated
-    await it.hear(good.room, good.broadcast)
-    async with locked(it.store):
+    replay.homeserver.answers[address_of(mxc)] = gated
+    await replay.hear(good.room, good.broadcast)
+    async with locked(replay.store):
         here.set()
-        it.store.changes.notify()
+        replay.store.changes.notify()
         refused = counted(monkeypatch)
         async with asyncio.timeout(20):
             await refused(10)
         said = trouble(caplog)
         assert len(said) == len(set(said)), said
-    await it.settled()
-    await it.pass_by(60)
-    await assert_whole(it, good, tmp_path)
+    await replay.settled()
+    await replay.pass_by(60)
+    await assert_whole(replay, good, tmp_path)
     assert not [record for record in caplog.records if record.exc_info]
 
 

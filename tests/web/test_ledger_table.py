@@ -5,7 +5,7 @@ from dataclasses import replace
 from bot.recording.kinds import lay_out
 from bot.web.ledger_table import ROWS_ON_PAGE, table_of
 from storage.records import ChunkState, RecordingState, Timing
-from tests.recording.stage import absent, mp4, recording, slices, stored
+from tests.recording.world import absent, mp4, recording, slices, stored
 
 OVER = replace(recording(), state=RecordingState.INCOMPLETE)
 

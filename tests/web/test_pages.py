@@ -17,7 +17,7 @@ from bot.web.pages import Pages
 from bot.web.static_files import StaticFiles
 from storage import archive
 from storage.records import ChunkState, RecordingState, Room, Visibility
-from tests.recording.stage import absent, mp4, stored
+from tests.recording.world import absent, mp4, stored
 from tests.web.world import ALICE, NOW, World
 
 

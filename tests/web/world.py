@@ -44,7 +44,7 @@ ALICE, BOB = UserId("@alice:hs"), UserId("@bob:hs")
 
 
 class World:
-    """`fresh` and `healthy` are what the rest of the program says."""
+    """Rooms and episodes behind a running web server; `fresh` and `healthy` stand for the rest of the bot."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from storage.store import Store
-from tests.world import Shell, shell
+from tests.world import World, world_of
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Shell]:
+async def world(tmp_path: Path) -> AsyncIterator[World]:
     """The core, the bot being in Alice's room."""
-    async with shell(tmp_path / "data") as made:
+    async with world_of(tmp_path / "data") as made:
         await made.join()
         yield made

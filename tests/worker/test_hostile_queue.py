@@ -36,10 +36,11 @@ from storage.records import (
     RoomId,
 )
 from storage.store import Store
+from tests import world as core
 from tests.audio.hostile import ATTACKS, Kit, opus
 from tests.audio.sounds import WAV, Studio, signal
 from tests.clock import Clock
-from tests.world import ALICE, INFO, Shell, find_ffmpeg, room_state
+from tests.world import ALICE, INFO, find_ffmpeg, room_state
 
 DEAR = (  # of all attacks those that cost most, refused or not
     "flac_of_changing_channels",
@@ -99,13 +100,13 @@ class Broadcast:
 HEALTHY, ONE, OTHER = Broadcast("healthy"), Broadcast("one"), Broadcast("other")
 
 
-class Stage:
+class World:
     """Three rooms, and a homeserver with this media."""
 
-    def __init__(self, shell: Shell) -> None:
-        self.shell = shell
+    def __init__(self, bot: core.World) -> None:
+        self.bot = bot
         self.media: dict[str, bytes] = {}
-        shell.download = self._download
+        bot.download = self._download
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         data = self.media[source.mxc.rsplit("/", 1)[1]]
@@ -115,24 +116,24 @@ class Stage:
     async def open(self, *broadcasts: Broadcast) -> None:
         for one in broadcasts:
             state = RoomBatch(one.room, joined=True, before=room_state())
-            await self.shell.intake.take(SyncBatch("t", (state,)))
-            async with self.shell.store.write() as db:
+            await self.bot.intake.take(SyncBatch("t", (state,)))
+            async with self.bot.store.write() as db:
                 room = await rooms.room(db, one.room)
                 assert room is not None
                 await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
             await self.hear(one, one.info("started"))
 
     async def hear(self, broadcast: Broadcast, *events: HeardEvent) -> None:
-        await self.shell.intake.take(SyncBatch("t", (RoomBatch(broadcast.room, joined=True, timeline=events),)))
-        await self.shell.settle()
+        await self.bot.intake.take(SyncBatch("t", (RoomBatch(broadcast.room, joined=True, timeline=events),)))
+        await self.bot.settle()
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         async def told(_: Job) -> None:
             """Nobody listens."""
 
-        handlers = dict.fromkeys(orders.KINDS, told) | self.shell.handlers
-        worker = Worker(self.shell.store, handlers, self.shell.clock)
+        handlers = dict.fromkeys(orders.KINDS, told) | self.bot.handlers
+        worker = Worker(self.bot.store, handlers, self.bot.clock)
         await worker.start()
         try:
             yield
@@ -141,7 +142,7 @@ class Stage:
 
     async def until(self, there: Callable[[], Awaitable[bool]]) -> None:
         """What was written down last made it true."""
-        with self.shell.store.changes.subscribe() as changed:
+        with self.bot.store.changes.subscribe() as changed:
             while not await there():
                 await changed.wait()
                 changed.clear()
@@ -149,19 +150,19 @@ class Stage:
     async def pass_until(self, there: Callable[[], Awaitable[bool]]) -> None:
         """Time passes as long as it is not true: whatever is put off is due."""
         while not await there():
-            self.shell.clock.pass_by(300)
-            self.shell.store.changes.notify()
+            self.bot.clock.pass_by(300)
+            self.bot.store.changes.notify()
             await asyncio.sleep(0.05)
 
     async def recording(self, broadcast: Broadcast) -> Recording:
-        async with self.shell.store.read() as db:
+        async with self.bot.store.read() as db:
             found = await archive.recording_by_event(db, broadcast.start)
         assert found is not None
         return found
 
     async def chunks(self, broadcast: Broadcast) -> tuple[Chunk, ...]:
         recording = await self.recording(broadcast)
-        async with self.shell.store.read() as db:
+        async with self.bot.store.read() as db:
             return await archive.chunks(db, recording.id)
 
     async def unsettled(self, *broadcasts: Broadcast) -> int:
@@ -171,25 +172,25 @@ class Stage:
 
     async def frames(self, broadcast: Broadcast) -> int:
         recording = await self.recording(broadcast)
-        async with self.shell.store.read() as db:
+        async with self.bot.store.read() as db:
             return sum(extent.frames for extent in await tracks.extents(db, recording.id))
 
     async def published(self, broadcast: Broadcast) -> bool:
         recording = await self.recording(broadcast)
-        async with self.shell.store.read() as db:
+        async with self.bot.store.read() as db:
             return await archive.episode(db, recording.id) is not None
 
     async def working(self, kind: JobKind, broadcast: Broadcast) -> bool:
         """A job of this kind of this recording was begun, and is not done."""
         recording = await self.recording(broadcast)
-        async with self.shell.store.read() as db:
+        async with self.bot.store.read() as db:
             found = await jobs.find(db, JobName(kind, str(recording.id)))
         return found is not None and found.state is JobState.RUNNING
 
 
 @pytest.fixture
-async def three(stage: Shell) -> Stage:
-    made = Stage(stage)
+async def three(world: core.World) -> World:
+    made = World(world)
     await made.open(HEALTHY, ONE, OTHER)
     return made
 
@@ -199,7 +200,7 @@ def studio(tmp_path: Path) -> Studio:
     return Studio(find_ffmpeg().exe, tmp_path)
 
 
-async def test_attacks_that_came_before_keep_nobody_waiting(three: Stage, studio: Studio) -> None:
+async def test_attacks_that_came_before_keep_nobody_waiting(three: World, studio: Studio) -> None:
     """Two recordings have the dearest files there are in front; the chunk of a third one is stored and its frames are
     made while most of them wait."""
     kit = Kit(studio, studio.record("canary.wav", signal(48_000), WAV), 1)
@@ -224,7 +225,7 @@ async def test_attacks_that_came_before_keep_nobody_waiting(three: Stage, studio
     assert waiting >= 2 * len(DEAR)
 
 
-async def test_hours_of_sound_keep_nobody_waiting(three: Stage, studio: Studio) -> None:
+async def test_hours_of_sound_keep_nobody_waiting(three: World, studio: Studio) -> None:
     """Two recordings of hours in one chunk are worked on, then joined; a third one is heard, and published, before a
     frame of theirs is there."""
     long = bytes([3 << 3 | 1]) + bytes(60)
@@ -249,8 +250,8 @@ async def test_hours_of_sound_keep_nobody_waiting(three: Stage, studio: Studio) 
         await three.hear(HEALTHY, HEALTHY.chunk(1, "healthy", 16_000))
         await three.until(heard)
         await three.hear(HEALTHY, HEALTHY.info("stopped", last_chunk_sequence=1))
-        three.shell.clock.pass_by(61)
-        three.shell.store.changes.notify()
+        three.bot.clock.pass_by(61)
+        three.bot.store.changes.notify()
         await three.until(published)
         assert [await three.frames(one) for one in (ONE, OTHER)] == [0, 0]
 
@@ -279,10 +280,12 @@ class Kitchen:
             yield child
 
 
-async def test_another_try_keeps_nobody_waiting(stage: Shell, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_try_keeps_nobody_waiting(
+    world: core.World, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of many recordings whose chunks hit a limit, one chunk is tried again at a time, each once. Meanwhile, however
     long that takes, another recording is heard."""
-    three, kitchen = Stage(stage), Kitchen(asyncio.Event())
+    three, kitchen = World(world), Kitchen(asyncio.Event())
     monkeypatch.setattr(ffmpeg_module, "running", kitchen.running)
     await three.open(HEALTHY, *CROWD)
     sound = studio.record("sound.wav", signal(16 * 48_000), WAV).read_bytes()

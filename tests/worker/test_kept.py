@@ -19,7 +19,7 @@ from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import BlobKey, Chunk, Container, EventId, RecordingId, RecordingState, Samples, Track
 from tests.worker.quick import without_ffmpeg
-from tests.world import START, Shell, chunk, heard, info, shell
+from tests.world import START, World, chunk, heard, info, world_of
 
 FORM = Form(1, 64, None)
 
@@ -54,62 +54,62 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, compared: list[str]) -> AsyncIterator[Shell]:
-    async with shell(tmp_path / "data") as made:
+async def world(tmp_path: Path, compared: list[str]) -> AsyncIterator[World]:
+    async with world_of(tmp_path / "data") as made:
         await made.join()
         yield made
 
 
-async def test_through_a_whole_life(stage: Shell, compared: list[str]) -> None:
+async def test_through_a_whole_life(world: World, compared: list[str]) -> None:
     """Chunks come, one of them late, one is redacted on the air, one after the end, and it is made again."""
-    await stage.hear(info(START, "started"))
+    await world.hear(info(START, "started"))
     for number in (1, 2, 3, 5, 6):
-        await stage.hear(chunk(f"$c{number}", number))
-        await stage.work()
-        stage.clock.pass_by(11)
-        await stage.work()
+        await world.hear(chunk(f"$c{number}", number))
+        await world.work()
+        world.clock.pass_by(11)
+        await world.work()
     live = len(compared)
     assert set(compared) == {"chunks", "track"}
-    await stage.hear(heard("$r2", "m.room.redaction", {}, redacts=EventId("$c2")))
-    await stage.work()
-    await stage.hear(chunk("$c7", 7))
-    await stage.work()
+    await world.hear(heard("$r2", "m.room.redaction", {}, redacts=EventId("$c2")))
+    await world.work()
+    await world.hear(chunk("$c7", 7))
+    await world.work()
     assert len(compared) > live
-    await stage.hear(chunk("$c4", 4), info("$stop", "stopped", last_chunk_sequence=8))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
-    await stage.hear(chunk("$c8", 8))
-    await stage.work()
-    await stage.hear(heard("$r8", "m.room.redaction", {}, redacts=EventId("$c8")))
-    await stage.work()
-    assert (await stage.recording()).state is RecordingState.INCOMPLETE
-    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=START))
-    await stage.work()
-    assert (await stage.recording()).state is RecordingState.DELETED
+    await world.hear(chunk("$c4", 4), info("$stop", "stopped", last_chunk_sequence=8))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
+    await world.hear(chunk("$c8", 8))
+    await world.work()
+    await world.hear(heard("$r8", "m.room.redaction", {}, redacts=EventId("$c8")))
+    await world.work()
+    assert (await world.recording()).state is RecordingState.INCOMPLETE
+    await world.hear(heard("$r", "m.room.redaction", {}, redacts=START))
+    await world.work()
+    assert (await world.recording()).state is RecordingState.DELETED
 
 
-async def test_an_ended_recording_is_not_kept(stage: Shell, compared: list[str]) -> None:
+async def test_an_ended_recording_is_not_kept(world: World, compared: list[str]) -> None:
     """Memory is for what runs."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1))
-    await stage.work()
-    recording = await stage.recording()
+    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.work()
+    recording = await world.recording()
     compared.clear()
-    async with stage.store.read() as db:
-        await stage.store.chunks.of(db, recording.id)
+    async with world.store.read() as db:
+        await world.store.chunks.of(db, recording.id)
     assert compared == ["chunks"]
-    await stage.hear(info("$stop", "stopped", last_chunk_sequence=1))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=1))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
     compared.clear()
-    async with stage.store.read() as db:
-        await stage.store.chunks.of(db, recording.id)
+    async with world.store.read() as db:
+        await world.store.chunks.of(db, recording.id)
     assert compared == []
 
 
 async def test_frames_of_a_track_that_was_changed_meanwhile_are_not_written(
-    stage: Shell, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While they are made the broadcast is redacted: its track is gone, and stays gone."""
     make = Rendering.make
@@ -117,18 +117,18 @@ async def test_frames_of_a_track_that_was_changed_meanwhile_are_not_written(
     async def redacted_meanwhile(
         self: Rendering, first: int, frames: int | None, out: Path, warm: Warm | None = None
     ) -> Rendered:
-        await stage.hear(heard("$r", "m.room.redaction", {}, redacts=START))
+        await world.hear(heard("$r", "m.room.redaction", {}, redacts=START))
         return await make(self, first, frames, out, warm)
 
     monkeypatch.setattr(Rendering, "make", redacted_meanwhile)
-    await stage.hear(info(START, "started"), chunk("$c1", 1))
+    await world.hear(info(START, "started"), chunk("$c1", 1))
     with pytest.raises(TryLater, match="changed"):
-        await stage.work()
-    recording = await stage.recording()
+        await world.work()
+    recording = await world.recording()
     assert recording.state is RecordingState.DELETED
-    async with stage.store.read() as db:
+    async with world.store.read() as db:
         assert await tracks.track(db, recording.id) is None
-    assert not list(stage.store.blobs.scratch.iterdir())
+    assert not list(world.store.blobs.scratch.iterdir())
 
 
 # ---- growing

@@ -16,55 +16,55 @@ from storage.blobs import Blobs
 from storage.records import EventId, MediaSource
 from tests import world as there
 from tests.worker.quick import without_ffmpeg
-from tests.world import START, Killed, Shell, chunk, heard, info, shell
+from tests.world import START, Killed, World, chunk, heard, info, world_of
 
 C1, C2, C3 = EventId("$c1"), EventId("$c2"), EventId("$c3")
 
 
-async def story(stage: Shell) -> None:
+async def story(world: World) -> None:
     """Two chunks become an episode, a late third one heals it, and the first one is redacted."""
-    await stage.hear(info(START, "started"), chunk(C1, 1), chunk(C2, 2))
-    await stage.work()
-    await stage.hear(info("$stop", "stopped", last_chunk_sequence=3))
-    stage.clock.pass_by(61)
-    await stage.work()
-    await stage.hear(chunk(C3, 3))
-    await stage.work()
-    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=C1))
-    stage.clock.pass_by(7200)
-    await stage.work()
+    await world.hear(info(START, "started"), chunk(C1, 1), chunk(C2, 2))
+    await world.work()
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=3))
+    world.clock.pass_by(61)
+    await world.work()
+    await world.hear(chunk(C3, 3))
+    await world.work()
+    await world.hear(heard("$r", "m.room.redaction", {}, redacts=C1))
+    world.clock.pass_by(7200)
+    await world.work()
 
 
-async def outcome(stage: Shell) -> dict[str, Any]:
+async def outcome(world: World) -> dict[str, Any]:
     """All that lasts, but for what is random or a time."""
-    await stage.keeper.sweep()
-    await stage.work()
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+    await world.keeper.sweep()
+    await world.work()
+    recording = await world.recording()
+    async with world.store.read() as db:
         chunks = await archive.chunks(db, recording.id)
         episode = await archive.episode(db, recording.id)
     assert episode is not None
-    assert {one.blob for one in chunks if one.blob} <= set(stage.files()), "a chunk's file is lost"
+    assert {one.blob for one in chunks if one.blob} <= set(world.files()), "a chunk's file is lost"
     return {
         "state": recording.state,
         "chunks": [(one.event_id, one.state, one.blob, one.source) for one in chunks],
         "samples": episode.samples,
         "fingerprint": episode.fingerprint,
         "listed": episode.published_at is not None,
-        "files": len(stage.files()),
-        "episode": episode.blob in stage.files(),
-        "notices": len(await stage.waiting(orders.Notice.kind)),
-        "scratch": list(stage.store.blobs.scratch.iterdir()),
+        "files": len(world.files()),
+        "episode": episode.blob in world.files(),
+        "notices": len(await world.waiting(orders.Notice.kind)),
+        "scratch": list(world.store.blobs.scratch.iterdir()),
     }
 
 
 async def undisturbed(directory: Path) -> tuple[dict[str, Any], int]:
     """What comes of the story when nothing happens, and how many writes it takes."""
-    async with shell(directory) as stage:
-        stage.store.die_at(-1, after_commit=False)
-        await story(stage)
-        assert stage.store.left is not None
-        return await outcome(stage), -1 - stage.store.left
+    async with world_of(directory) as world:
+        world.store.die_at(-1, after_commit=False)
+        await story(world)
+        assert world.store.left is not None
+        return await outcome(world), -1 - world.store.left
 
 
 @pytest.mark.parametrize("after_commit", [False, True], ids=["before", "after"])
@@ -74,19 +74,19 @@ async def test_whatever_the_process_died_at_nothing_is_lost_or_doubled(
     """Killed at each write in turn, or after every fourth commit, the same recording, files and notices are there."""
     without_ffmpeg(monkeypatch)
     begun = tmp_path / "begun"
-    async with shell(begun) as stage:
-        await stage.join()
+    async with world_of(begun) as world:
+        await world.join()
     expected, writes = await undisturbed(shutil.copytree(begun, tmp_path / "undisturbed"))
     assert writes > 20
     for number in range(1, writes + 1, 4 if after_commit else 1):
-        async with shell(shutil.copytree(begun, tmp_path / str(number))) as stage:
-            stage.store.die_at(number, after_commit=after_commit)
+        async with world_of(shutil.copytree(begun, tmp_path / str(number))) as world:
+            world.store.die_at(number, after_commit=after_commit)
             with pytest.raises(Killed):
-                await story(stage)
-            await stage.rise_again()
-            await stage.work()
-            await story(stage)  # what the homeserver tells again, it being in doubt
-            assert await outcome(stage) == expected, f"died at write {number}"
+                await story(world)
+            await world.rise_again()
+            await world.work()
+            await story(world)  # what the homeserver tells again, it being in doubt
+            assert await outcome(world) == expected, f"died at write {number}"
 
 
 # ---- between the writes
@@ -159,23 +159,23 @@ async def test_a_death_between_two_writes_loses_and_doubles_nothing(tmp_path: Pa
     """Killed at each step of a download, a look, a joining, a move into the archive and a removal, in turn: the same
     recording, files and notices are there, and no half of a file."""
     begun = tmp_path / "begun"
-    async with shell(begun) as stage:
-        await stage.join()
+    async with world_of(begun) as world:
+        await world.join()
     deaths.live()
-    async with shell(shutil.copytree(begun, tmp_path / "undisturbed")) as stage:
-        stage.download = deaths.download
-        await story(stage)
+    async with world_of(shutil.copytree(begun, tmp_path / "undisturbed")) as world:
+        world.download = deaths.download
+        await story(world)
         steps = list(deaths.seen)
-        expected = await outcome(stage)
+        expected = await outcome(world)
     assert set(steps) == STEPS
     for number, step in enumerate(steps, start=1):
-        async with shell(shutil.copytree(begun, tmp_path / str(number))) as stage:
-            stage.download = deaths.download
+        async with world_of(shutil.copytree(begun, tmp_path / str(number))) as world:
+            world.download = deaths.download
             deaths.live(until=number)
             with pytest.raises(Killed):
-                await story(stage)
+                await story(world)
             deaths.live()
-            await stage.rise_again()
-            await stage.work()
-            await story(stage)
-            assert await outcome(stage) == expected, f"died {step}, step {number}"
+            await world.rise_again()
+            await world.work()
+            await story(world)
+            assert await outcome(world) == expected, f"died {step}, step {number}"

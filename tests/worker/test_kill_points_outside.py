@@ -47,7 +47,7 @@ from tests.world import (
     START,
     Killed,
     Mortal,
-    Shell,
+    World,
     batch,
     chunk,
     heard,
@@ -136,8 +136,8 @@ def chat_state(membership: str) -> tuple[Json, ...]:
     return (*room_state(creator=BOT), member)
 
 
-class Town(Shell):
-    """The shell with everything that speaks to the homeserver, over one that outlives it."""
+class Town(World):
+    """A world with everything that speaks to the homeserver, over one that outlives it."""
 
     def __init__(self, store: Mortal, homeserver: Homeserver) -> None:
         self.homeserver = homeserver
@@ -228,73 +228,73 @@ async def town(directory: Path, homeserver: Homeserver) -> AsyncIterator[Town]:
         await store.close()
 
 
-def said(stage: Town, name: str, words: str) -> HeardEvent:
+def said(world: Town, name: str, words: str) -> HeardEvent:
     """A command of Alice's, said just now."""
     content = {"msgtype": "m.text", "body": f"{PREFIX} {words}"}
-    return heard(name, "m.room.message", content, origin_server_ts=round(stage.clock().timestamp() * 1000))
+    return heard(name, "m.room.message", content, origin_server_ts=round(world.clock().timestamp() * 1000))
 
 
-async def story(stage: Town) -> None:
+async def story(world: Town) -> None:
     """The bot is invited, sends an address and a new one, records what it can read, gets keys, finds the past, and is
     switched off.
 
     Told a second time it is what the homeserver tells again, being in doubt.
     """
-    if not stage.homeserver.joined:
-        await stage.intake.take(SyncBatch("t", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
-    await stage.work()
-    if ROOM in stage.homeserver.joined:
-        await stage.intake.take(batch(before=room_state()))
-    await stage.intake.ask_for_state()
-    await stage.work()
-    await stage.hear(said(stage, "$feed", "feed"))
-    await stage.work()
-    for chat in stage.homeserver.chats:
+    if not world.homeserver.joined:
+        await world.intake.take(SyncBatch("t", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await world.work()
+    if ROOM in world.homeserver.joined:
+        await world.intake.take(batch(before=room_state()))
+    await world.intake.ask_for_state()
+    await world.work()
+    await world.hear(said(world, "$feed", "feed"))
+    await world.work()
+    for chat in world.homeserver.chats:
         brought = batch(before=chat_state("join"))
-        await stage.intake.take(replace(brought, rooms=(replace(brought.rooms[0], room_id=chat),)))
-    await stage.work()
-    await stage.hear(said(stage, "$renew", "feed renew"))
-    await stage.work()
-    await stage.hear(info(START, "started"), chunk("$c1", 1), sealed(SEALED))
-    await stage.work()
-    await import_keys(stage)
-    await stage.work()
-    clear(Sealed(stage.store.blobs.part("keys-x"), "of one use"))  # the shell has read what became of them
-    await stage.hear(said(stage, "$backfill", "backfill"))
-    await stage.work()
-    await stage.hear(said(stage, "$off", "record off"))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
+        await world.intake.take(replace(brought, rooms=(replace(brought.rooms[0], room_id=chat),)))
+    await world.work()
+    await world.hear(said(world, "$renew", "feed renew"))
+    await world.work()
+    await world.hear(info(START, "started"), chunk("$c1", 1), sealed(SEALED))
+    await world.work()
+    await import_keys(world)
+    await world.work()
+    clear(Sealed(world.store.blobs.part("keys-x"), "of one use"))  # the shell has read what became of them
+    await world.hear(said(world, "$backfill", "backfill"))
+    await world.work()
+    await world.hear(said(world, "$off", "record off"))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
 
 
-async def import_keys(stage: Town) -> None:
+async def import_keys(world: Town) -> None:
     """Somebody does so, and again whenever it was interrupted."""
-    async with stage.store.read() as db:
+    async with world.store.read() as db:
         before = await archive.chunk(db, SEALED)
     if before is not None and before.session_id is None:
         return
-    file = stage.store.blobs.part("keys-x")
+    file = world.store.blobs.part("keys-x")
     file.write_bytes(b"sealed anew")
-    async with stage.store.write() as db:
-        await jobs.add(db, orders.ImportKeys(file, "of one use").job(), stage.clock())
+    async with world.store.write() as db:
+        await jobs.add(db, orders.ImportKeys(file, "of one use").job(), world.clock())
 
 
-async def outcome(stage: Town) -> dict[str, Any]:
-    async with stage.store.read() as db:
+async def outcome(world: Town) -> dict[str, Any]:
+    async with world.store.read() as db:
         recordings = sorted(await archive.recordings(db), key=lambda one: one.number)
         room = await rooms.room(db, ROOM)
         listener = await rooms.listener(db, ROOM, ALICE)
-        waits = [kind for kind in stage.handlers for _ in await jobs.unfinished(db, kind) if kind != orders.Forget.kind]
+        waits = [kind for kind in world.handlers for _ in await jobs.unfinished(db, kind) if kind != orders.Forget.kind]
     assert room is not None
     return {
-        "said": Counter(stage.homeserver.said.values()),
-        "joined": stage.homeserver.joined,
+        "said": Counter(world.homeserver.said.values()),
+        "joined": world.homeserver.joined,
         "recordings": [(one.event_id, one.number, one.state, one.ended_by) for one in recordings],
         "recording": room.recording_on,
         "listener": listener,
         "waits": waits,
-        "scratch": list(stage.store.blobs.scratch.iterdir()),
+        "scratch": list(world.store.blobs.scratch.iterdir()),
     }
 
 
@@ -313,25 +313,25 @@ async def begun(tmp_path: Path) -> Path:
 async def undisturbed(begun: Path) -> tuple[dict[str, Any], int, list[str]]:
     """What comes of the story when nothing happens, its writes and its requests."""
     homeserver = Homeserver()
-    async with town(shutil.copytree(begun, begun.with_name("undisturbed")), homeserver) as stage:
-        stage.store.die_at(-1, after_commit=False)
-        await story(stage)
-        assert stage.store.left is not None
-        writes, asked = -1 - stage.store.left, list(homeserver.asked)
-        return await outcome(stage), writes, asked
+    async with town(shutil.copytree(begun, begun.with_name("undisturbed")), homeserver) as world:
+        world.store.die_at(-1, after_commit=False)
+        await story(world)
+        assert world.store.left is not None
+        writes, asked = -1 - world.store.left, list(homeserver.asked)
+        return await outcome(world), writes, asked
 
 
 async def once_more(begun: Path, name: str, dies: Callable[[Town], None]) -> tuple[dict[str, Any], Homeserver]:
     """The story, cut off by a death, a start, and the story as it is told again."""
     homeserver = Homeserver()
-    async with town(shutil.copytree(begun, begun.with_name(name)), homeserver) as stage:
-        dies(stage)
+    async with town(shutil.copytree(begun, begun.with_name(name)), homeserver) as world:
+        dies(world)
         with pytest.raises(Killed):
-            await story(stage)
+            await story(world)
         homeserver.left = None
-        await stage.rise_again()
-        await story(stage)
-        return await outcome(stage), homeserver
+        await world.rise_again()
+        await story(world)
+        return await outcome(world), homeserver
 
 
 async def test_the_story_is_what_it_says(begun: Path) -> None:
@@ -356,8 +356,8 @@ async def test_a_death_at_a_request_says_and_does_nothing_twice(begun: Path, tak
     expected, _, asked = await undisturbed(begun)
     for number, what in enumerate(asked, start=1):
 
-        def dies(stage: Town, number: int = number) -> None:
-            stage.homeserver.left, stage.homeserver.taken = number, taken
+        def dies(world: Town, number: int = number) -> None:
+            world.homeserver.left, world.homeserver.taken = number, taken
 
         found, homeserver = await once_more(begun, str(number), dies)
         assert found == expected, f"died at request {number}, {what}"
@@ -371,8 +371,8 @@ async def test_a_death_at_a_write_says_and_does_nothing_twice(begun: Path, rest:
     expected, writes, _ = await undisturbed(begun)
     for number in range(1 + rest, writes + 1, 3):
 
-        def dies(stage: Town, number: int = number) -> None:
-            stage.store.die_at(number, after_commit=False)
+        def dies(world: Town, number: int = number) -> None:
+            world.store.die_at(number, after_commit=False)
 
         found, homeserver = await once_more(begun, str(number), dies)
         assert found == expected, f"died at write {number}"

@@ -19,7 +19,7 @@ from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks
 from storage.records import EventId, MediaSource, RecordingState, RoomId, Track, Visibility
-from tests.world import ROOM, START, Shell, chunk, heard, info
+from tests.world import ROOM, START, World, chunk, heard, info
 
 TAG_BYTES = 73
 CHUNK_S = 16
@@ -41,8 +41,8 @@ async def spoken_media(source: MediaSource, part: Path, max_bytes: int) -> Fetch
 class Air:
     """A listener of the public room."""
 
-    def __init__(self, stage: Shell, client: ClientSession, root: str) -> None:
-        self._stage = stage
+    def __init__(self, world: World, client: ClientSession, root: str) -> None:
+        self._stage = world
         self._client = client
         self._root = root
 
@@ -58,121 +58,121 @@ class Air:
 
 
 @pytest.fixture
-async def air(stage: Shell) -> AsyncIterator[Air]:
-    stage.download = spoken_media
-    async with stage.store.write() as db:
+async def air(world: World) -> AsyncIterator[Air]:
+    world.download = spoken_media
+    async with world.store.write() as db:
         room = await rooms.room(db, RoomId(ROOM))
         assert room is not None
         await rooms.save_room(db, replace(room, visibility=Visibility.PUBLIC))
-    settings = stage.settings.model_copy(update={"web": stage.settings.web.model_copy(update={"port": 0})})
-    server = WebServer(stage.store, settings, lambda: True, clock=stage.clock)
+    settings = world.settings.model_copy(update={"web": world.settings.web.model_copy(update={"port": 0})})
+    server = WebServer(world.store, settings, lambda: True, clock=world.clock)
     await server.start()
     async with ClientSession(f"http://127.0.0.1:{server.port}") as client:
-        yield Air(stage, client, f"/r/{room.key}/")
+        yield Air(world, client, f"/r/{room.key}/")
     await server.stop()
 
 
-async def track(stage: Shell) -> Track:
-    async with stage.store.read() as db:
-        found = await tracks.track(db, (await stage.recording()).id)
+async def track(world: World) -> Track:
+    async with world.store.read() as db:
+        found = await tracks.track(db, (await world.recording()).id)
     assert found is not None
     return found
 
 
-async def test_what_was_heard_live_is_the_episode(stage: Shell, air: Air) -> None:
+async def test_what_was_heard_live_is_the_episode(world: World, air: Air) -> None:
     """Segments that were heard as they were listed, chunk by chunk, are the frames of the episode, byte for byte."""
-    await stage.hear(info(START, "started"))
+    await world.hear(info(START, "started"))
     live: list[bytes] = []
     for number in (1, 2, 3):
-        await stage.hear(chunk(f"$c{number}", number))
-        await stage.work()
+        await world.hear(chunk(f"$c{number}", number))
+        await world.work()
         for _ in range(CHUNK_S):
             live += [await air.segment(name) for name in (await air.listed())[len(live) :]]
-            stage.clock.pass_by(1)
+            world.clock.pass_by(1)
     assert len(live) == 3 * CHUNK_S // 6 - 1  # the last one waits for frames that later sound could change
-    await stage.hear(info("$stop", "stopped", last_chunk_sequence=3))
-    stage.clock.pass_by(61)
-    await stage.work()
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=3))
+    world.clock.pass_by(61)
+    await world.work()
     names = await air.listed()
     live += [await air.segment(name) for name in names[len(live) :]]
-    async with stage.store.read() as db:
-        episode = await archive.episode(db, (await stage.recording()).id)
+    async with world.store.read() as db:
+        episode = await archive.episode(db, (await world.recording()).id)
     assert episode is not None
-    file = stage.store.blobs.read(episode.blob)
+    file = world.store.blobs.read(episode.blob)
     sound = b"".join(live)
     assert file.endswith(sound)
     assert len(sound) // 192 >= 3 * CHUNK_S * 48_000 / 1152
     assert sound == b"".join([await air.segment(name) for name in names])
 
 
-async def test_the_schedule_moves_with_a_late_chunk_and_stays(stage: Shell, air: Air) -> None:
+async def test_the_schedule_moves_with_a_late_chunk_and_stays(world: World, air: Air) -> None:
     """What is written down of the clock changes when the list ran dry, and not when chunks are in time after that."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1))
-    await stage.work()
-    began = (await track(stage)).live_from
-    assert began == stage.clock()
-    stage.clock.pass_by(30)
-    await stage.hear(chunk("$c2", 2))
-    await stage.work()
-    moved = (await track(stage)).live_from
-    assert moved == stage.clock() - CHUNK_S // 6 * SEGMENT
-    stage.clock.pass_by(12)
-    await stage.hear(chunk("$c3", 3))
-    await stage.work()
-    assert (await track(stage)).live_from == moved
+    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.work()
+    began = (await track(world)).live_from
+    assert began == world.clock()
+    world.clock.pass_by(30)
+    await world.hear(chunk("$c2", 2))
+    await world.work()
+    moved = (await track(world)).live_from
+    assert moved == world.clock() - CHUNK_S // 6 * SEGMENT
+    world.clock.pass_by(12)
+    await world.hear(chunk("$c3", 3))
+    await world.work()
+    assert (await track(world)).live_from == moved
 
 
-async def test_what_comes_after_all_was_redacted_has_other_addresses(stage: Shell, air: Air) -> None:
+async def test_what_comes_after_all_was_redacted_has_other_addresses(world: World, air: Air) -> None:
     """A recording whose only chunk was taken back can be heard again when another one comes; no player that had the
     first one takes the second for a part of it."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped", last_chunk_sequence=1))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
+    await world.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped", last_chunk_sequence=1))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
     before = await air.listed()
-    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c1")))
-    await stage.work()
+    await world.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c1")))
+    await world.work()
     assert await air.listed() == []
-    await stage.hear(chunk("$c2", 2))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
+    await world.hear(chunk("$c2", 2))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
     after = await air.listed()
     assert len(after) > len(before) > 0
     assert not set(after) & set(before)
 
 
-async def test_all_is_redacted_while_a_gap_is_waited_for(stage: Shell, air: Air) -> None:
+async def test_all_is_redacted_while_a_gap_is_waited_for(world: World, air: Air) -> None:
     """No frames of it stay until the broadcast ends, and nothing is looked at again and again."""
-    await stage.work()
-    before = stage.files()
-    await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c3", 3))
-    await stage.work()
+    await world.work()
+    before = world.files()
+    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c3", 3))
+    await world.work()
     for number in (1, 3):
-        await stage.hear(heard(f"$r{number}", "m.room.redaction", {}, redacts=EventId(f"$c{number}")))
-    stage.clock.pass_by(11)
+        await world.hear(heard(f"$r{number}", "m.room.redaction", {}, redacts=EventId(f"$c{number}")))
+    world.clock.pass_by(11)
     tries = 0
-    while await stage.work_one([orders.Encode.kind, orders.Forget.kind]):
+    while await world.work_one([orders.Encode.kind, orders.Forget.kind]):
         tries += 1
         assert tries < 20
-    async with stage.store.read() as db:
-        recording = await stage.recording()
+    async with world.store.read() as db:
+        recording = await world.recording()
         assert recording.state is RecordingState.LIVE
         assert await tracks.extents(db, recording.id) == ()
-    assert stage.files() == before
+    assert world.files() == before
 
 
-async def test_a_redacted_chunk_leaves_the_air_at_once(stage: Shell, air: Air) -> None:
+async def test_a_redacted_chunk_leaves_the_air_at_once(world: World, air: Air) -> None:
     """The frames are made without it before the next chunk comes, under other addresses; the rest is heard on."""
-    await stage.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
-    await stage.work()
-    stage.clock.pass_by(60)
+    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
+    await world.work()
+    world.clock.pass_by(60)
     before = await air.listed()
     sound = [await air.segment(name) for name in before]
-    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c2")))
+    await world.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c2")))
     assert await air.listed() == []
-    await stage.work()
-    assert (await track(stage)).generation == 1
+    await world.work()
+    assert (await track(world)).generation == 1
     after = await air.listed()
     assert len(after) == len(before)
     again = [await air.segment(name) for name in after]

@@ -17,7 +17,7 @@ from bot.worker.outbox import Outbox, notice
 from storage import heirs, jobs, journal, rooms
 from storage.records import Job, JobId, JobKind, JobState, Json, Listener, RoomId, UserId
 from tests.clock import Clock
-from tests.world import ALICE, BOT, ROOM, Killed, Shell, batch, heard, room_state, shell, state
+from tests.world import ALICE, BOT, ROOM, Killed, World, batch, heard, room_state, state, world_of
 
 CHAT = RoomId("!theirs:hs")
 
@@ -54,13 +54,13 @@ class Homeserver:
 class Post:
     """An outbox over a store and a homeserver that remembers."""
 
-    stage: Shell
+    world: World
     homeserver: Homeserver
     outbox: Outbox
 
     @property
     def clock(self) -> Clock:
-        return self.stage.clock
+        return self.world.clock
 
     async def chat_says(self, membership: str, chat: str = "!chat1:hs", *more: Json) -> None:
         """The sync brings the direct chat, with what Alice made of the invite."""
@@ -73,12 +73,12 @@ class Post:
         self.homeserver.chats[room_id] = list(current.values())
         brought = batch(before=block)
         (room,) = brought.rooms
-        await self.stage.intake.take(replace(brought, rooms=(replace(room, room_id=room_id),)))
+        await self.world.intake.take(replace(brought, rooms=(replace(room, room_id=room_id),)))
 
     async def opened(self, *more: Json, inviter: UserId = ALICE) -> None:
         """Somebody opens a chat with the bot, which comes in."""
         invite = Invite(CHAT, inviter, direct=True, encrypted=False)
-        await self.stage.intake.take(SyncBatch("invited", invites=(invite,)))
+        await self.world.intake.take(SyncBatch("invited", invites=(invite,)))
         await self.brings(CHAT, *room_state(), *more)
 
     async def ask(self, *, body: str | None = None) -> None:
@@ -86,23 +86,23 @@ class Post:
         order = orders.Direct.address(ALICE, ROOM)
         if body is not None:
             order = orders.Direct(f"{ALICE}|{body}", ALICE, body=body)
-        async with self.stage.store.write() as db:
+        async with self.world.store.write() as db:
             if await rooms.listener(db, ROOM, ALICE) is None:
                 await rooms.save_listener(db, Listener(ROOM, ALICE, 1, "hash1"))
             await jobs.add(db, order.job(), self.clock())
 
     async def renew(self) -> None:
-        async with self.stage.store.write() as db:
+        async with self.world.store.write() as db:
             await rooms.save_listener(db, Listener(ROOM, ALICE, 1, "hash1", 2, "hash2"))
         await self.ask()
 
     async def work(self) -> None:
         """What is due now."""
-        while await self.stage.work_one([orders.Direct.kind]):
+        while await self.world.work_one([orders.Direct.kind]):
             pass
 
     async def job(self) -> Job:
-        async with self.stage.store.read() as db:
+        async with self.world.store.read() as db:
             found = await jobs.find(db, orders.Direct.address(ALICE, ROOM).job().name)
         assert found is not None
         return found
@@ -112,27 +112,27 @@ class Post:
         return [(room, str(content["body"]).split("\n")[1]) for room, _, content in self.homeserver.sent]
 
     async def works(self, *hashes: str) -> list[bool]:
-        async with self.stage.store.read() as db:
+        async with self.world.store.read() as db:
             return [await rooms.listener_by_hash(db, one) is not None for one in hashes]
 
 
 @pytest.fixture
 async def post(tmp_path: Path) -> AsyncIterator[Post]:
-    async with shell(tmp_path / "data") as stage:
-        await stage.join()
+    async with world_of(tmp_path / "data") as world:
+        await world.join()
         homeserver = Homeserver()
         outbox = Outbox(
-            stage.store,
+            world.store,
             cast("Sending", homeserver),
             us=BOT,
             invites=("*:hs",),
             addresses=lambda room_id, user_id, generation: (f"feed{generation}", "page"),
-            take_state=stage.intake.refresh,
+            take_state=world.intake.refresh,
             prefix="!aircheck",
-            clock=stage.clock,
+            clock=world.clock,
         )
-        stage.handlers[orders.Direct.kind] = outbox.direct
-        yield Post(stage, homeserver, outbox)
+        world.handlers[orders.Direct.kind] = outbox.direct
+        yield Post(world, homeserver, outbox)
 
 
 def job(kind: JobKind, payload: Json, clock: Clock, *, attempts: int = 0, error: str | None = None) -> Job:
@@ -288,7 +288,7 @@ async def test_a_chat_that_the_bot_is_out_of_is_none(post: Post) -> None:
     await post.chat_says("join")
     await post.work()
     gone = batch(joined=False, before=())
-    await post.stage.intake.take(replace(gone, rooms=(replace(gone.rooms[0], room_id=RoomId("!chat1:hs")),)))
+    await post.world.intake.take(replace(gone, rooms=(replace(gone.rooms[0], room_id=RoomId("!chat1:hs")),)))
     post.clock.pass_by(300)
     await post.ask()
     await post.work()
@@ -330,8 +330,8 @@ async def test_an_address_that_is_renewed_while_the_old_one_is_said_is_said_too(
         await post.work()
     assert await post.works("hash1", "hash2") == [True, True]
     cast("Any", post.homeserver).send = send
-    await post.stage.rise_again()
-    post.stage.handlers[orders.Direct.kind] = post.outbox.direct
+    await post.world.rise_again()
+    post.world.handlers[orders.Direct.kind] = post.outbox.direct
     await post.work()
     assert [feed for _, feed in post.told()] == ["feed1", "feed2"]
     assert len({txn for _, txn, _ in post.homeserver.sent}) == 2
@@ -401,7 +401,7 @@ async def test_an_address_is_for_members_only_when_it_is_sent(post: Post) -> Non
     """Who left the room while their chat was opened gets none."""
     await post.ask()
     await post.work()
-    await post.stage.hear(heard("$left", "m.room.member", {"membership": "leave"}, state_key=ALICE))
+    await post.world.hear(heard("$left", "m.room.member", {"membership": "leave"}, state_key=ALICE))
     await post.chat_says("join")
     await post.work()
     assert (await post.job()).state is JobState.FAILED
@@ -412,14 +412,14 @@ async def test_an_upgraded_rooms_address_is_for_members_of_the_new_one(post: Pos
     """Who is only in the old room is told nothing; the address is still the old one's."""
     new = RoomId("!new:hs")
     await post.opened()
-    async with post.stage.store.write() as db:
+    async with post.world.store.write() as db:
         await rooms.save_listener(db, Listener(ROOM, ALICE, 3, "hash"))
         await rooms.save_room(db, rooms.new_room(new, post.clock()))
         assert await heirs.inherit(db, ROOM, new)
     await post.ask()
     await post.work()
     assert (await post.job()).state is JobState.FAILED
-    await post.stage.intake.take(batch(heard("$t", "m.room.tombstone", {"replacement_room": new}, state_key="")))
+    await post.world.intake.take(batch(heard("$t", "m.room.tombstone", {"replacement_room": new}, state_key="")))
     await post.brings(new, *room_state(state("m.room.name", {"name": "New kitchen"})))
     await post.ask()
     await post.work()
@@ -439,12 +439,12 @@ async def test_state_that_was_heard_during_the_request_is_newer_than_its_answer(
     post.homeserver.state = [state("m.room.name", {"name": "old"}, event_id="$old")]
 
     async def answer_late(_: RoomId) -> list[Json]:
-        await post.stage.intake.take(batch(heard("$new", "m.room.name", {"name": "new"}, state_key="")))
+        await post.world.intake.take(batch(heard("$new", "m.room.name", {"name": "new"}, state_key="")))
         return post.homeserver.state
 
     cast("Any", post.homeserver).room_state = answer_late
     await post.outbox.refresh(job(orders.Refresh.kind, {}, post.clock))
-    async with post.stage.store.read() as db:
+    async with post.world.store.read() as db:
         name = await rooms.state(db, ROOM, "m.room.name")
     assert name is not None
     assert name.content == {"name": "new"}
@@ -462,8 +462,8 @@ SPACE = state("m.room.create", {"type": "m.space", "room_version": "11"})
 
 async def invites(post: Post) -> None:
     """What the jobs about invites ask for is done."""
-    post.stage.handlers[orders.Invite.kind] = post.outbox.invite
-    while await post.stage.work_one([orders.Invite.kind]):
+    post.world.handlers[orders.Invite.kind] = post.outbox.invite
+    while await post.world.work_one([orders.Invite.kind]):
         pass
 
 
@@ -472,7 +472,7 @@ async def test_an_invite_to_a_space_is_declined_with_the_reason(post: Post, invi
     """The stripped state says that it is one; a stranger's invite is left alone as any other."""
     space = RoomId("!space:hs")
     invite = Invite(space, inviter, direct=False, encrypted=False, stripped_state=(SPACE,))
-    await post.stage.intake.take(SyncBatch("asked", invites=(invite,)))
+    await post.world.intake.take(SyncBatch("asked", invites=(invite,)))
     await invites(post)
     assert post.homeserver.joined == []
     assert post.homeserver.left == ([(space, words.NO_SPACES)] if declined else [])
@@ -482,22 +482,22 @@ async def test_an_invite_to_a_space_is_declined_with_the_reason(post: Post, invi
 async def test_a_space_that_the_invite_did_not_tell_is_left_with_the_reason(post: Post, known: str) -> None:
     """Nothing is said or recorded there, whether its state comes with the join or is asked for."""
     space = RoomId("!space:hs")
-    await post.stage.intake.take(SyncBatch("asked", invites=(Invite(space, ALICE, direct=False, encrypted=False),)))
+    await post.world.intake.take(SyncBatch("asked", invites=(Invite(space, ALICE, direct=False, encrypted=False),)))
     await invites(post)
     assert post.homeserver.joined == [space]
     here = [event for event in room_state() if event["type"] != "m.room.create"]
     before = (*here, SPACE) if known == "at once" else ()
-    await post.stage.intake.take(SyncBatch("joined", (RoomBatch(space, True, before),)))
+    await post.world.intake.take(SyncBatch("joined", (RoomBatch(space, True, before),)))
     if known == "later":
-        async with post.stage.store.read() as db:
+        async with post.world.store.read() as db:
             asked_at = await journal.position(db)
-        await post.stage.intake.refresh(space, [*here, SPACE], asked_at)
+        await post.world.intake.refresh(space, [*here, SPACE], asked_at)
     await invites(post)
     assert post.homeserver.left == [(space, words.NO_SPACES)]
-    async with post.stage.store.read() as db:
+    async with post.world.store.read() as db:
         room = await rooms.room(db, space)
     assert room is not None
     assert not room.recording_on
     if known == "at once":
-        said = await post.stage.waiting(orders.Notice.kind)
+        said = await post.world.waiting(orders.Notice.kind)
         assert [payload for payload in said if payload["room_id"] == space] == []

@@ -18,7 +18,7 @@ from bot.audio.track import PRE_ROLL
 from bot.matrix.media import FetchedMedia
 from storage import archive, jobs, rooms, tracks
 from storage.records import Episode, EventId, MediaSource, MxcUri
-from tests.world import ROOM, Shell, chunk, heard, info
+from tests.world import ROOM, World, chunk, heard, info
 
 CHUNK_S = 16
 FRAMES = CHUNK_S * 48_000 // 1152
@@ -57,54 +57,54 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-async def spoken(stage: Shell, *numbers: int, last: int) -> None:
+async def spoken(world: World, *numbers: int, last: int) -> None:
     """These chunks of so many, and the end of the quiet period."""
-    await stage.hear(info("$start", "started"))
+    await world.hear(info("$start", "started"))
     for number in numbers:
-        await stage.hear(chunk(f"$c{number}", number))
-        await stage.work()
-        stage.clock.pass_by(11)
-        await stage.work()
-    await stage.hear(info("$stop", "stopped", last_chunk_sequence=last))
-    await stage.work()
-    stage.clock.pass_by(61)
-    await stage.work()
+        await world.hear(chunk(f"$c{number}", number))
+        await world.work()
+        world.clock.pass_by(11)
+        await world.work()
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=last))
+    await world.work()
+    world.clock.pass_by(61)
+    await world.work()
 
 
-async def episode_file(stage: Shell) -> Path:
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+async def episode_file(world: World) -> Path:
+    recording = await world.recording()
+    async with world.store.read() as db:
         episode = await archive.episode(db, recording.id)
     assert episode is not None
-    return stage.store.directory / stage.store.blobs.relative(episode.blob)
+    return world.store.directory / world.store.blobs.relative(episode.blob)
 
 
-async def test_each_chunk_is_worked_on_once(stage: Shell, made: list[int]) -> None:
+async def test_each_chunk_is_worked_on_once(world: World, made: list[int]) -> None:
     """While it is live a chunk costs its own frames; at the end only the last few are left to make."""
-    stage.download = media(lambda _: 1)
-    await spoken(stage, 1, 2, 3, last=3)
+    world.download = media(lambda _: 1)
+    await spoken(world, 1, 2, 3, last=3)
     assert len(made) == 4
     assert max(made[:3]) <= FRAMES + 4
     assert made[3] <= 8
     assert sum(made) == 3 * CHUNK_S * 48_000 // 1152 + 1
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+    recording = await world.recording()
+    async with world.store.read() as db:
         extents = await tracks.extents(db, recording.id)
         episode = await archive.episode(db, recording.id)
     assert episode is not None
     assert [one.blob for one in extents] == [episode.blob]
 
 
-async def test_a_chunk_that_heals_touches_its_own_frames(stage: Shell, made: list[int]) -> None:
+async def test_a_chunk_that_heals_touches_its_own_frames(world: World, made: list[int]) -> None:
     """The middle one of five comes after the episode: its frames are made, and a second of them around it."""
-    stage.download = media(lambda _: 1)
-    await spoken(stage, 1, 2, 4, 5, last=5)
-    before = await asyncio.to_thread((await episode_file(stage)).read_bytes)
+    world.download = media(lambda _: 1)
+    await spoken(world, 1, 2, 4, 5, last=5)
+    before = await asyncio.to_thread((await episode_file(world)).read_bytes)
     made.clear()
-    await stage.hear(chunk("$c3", 3))
-    await stage.work()
+    await world.hear(chunk("$c3", 3))
+    await world.work()
     assert FRAMES <= sum(made) <= FRAMES + PRE_ROLL + 12
-    after = await asyncio.to_thread((await episode_file(stage)).read_bytes)
+    after = await asyncio.to_thread((await episode_file(world)).read_bytes)
     size = 192
     same = [
         before[-(n + 1) * size : len(before) - n * size] == after[-(n + 1) * size : len(after) - n * size]
@@ -137,60 +137,60 @@ def written(part: Path, change: Callable[[bytes], bytes]) -> FetchedMedia:
 
 
 @pytest.mark.parametrize("listened", [False, True], ids=["nobody listens", "somebody listens"])
-async def test_a_late_chunk_takes_its_place_while_it_is_live(stage: Shell, made: list[int], listened: bool) -> None:
+async def test_a_late_chunk_takes_its_place_while_it_is_live(world: World, made: list[int], listened: bool) -> None:
     """Of another length than its silence, it moves all that stands behind it. That is made anew in the background, so
     that next to nothing is left to do at the end; under somebody's ears the track only grows."""
-    stage.download = longer_second
-    stage.listened = listened
-    await stage.hear(info("$start", "started"))
+    world.download = longer_second
+    world.listened = listened
+    await world.hear(info("$start", "started"))
     for number in (1, 3, 4, 2, 5):
-        await stage.hear(chunk(f"$c{number}", number))
-        await stage.work()
-        stage.clock.pass_by(11)
-        await stage.work()
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+        await world.hear(chunk(f"$c{number}", number))
+        await world.work()
+        world.clock.pass_by(11)
+        await world.work()
+    recording = await world.recording()
+    async with world.store.read() as db:
         lengths = [cut.samples for cut in await tracks.cuts(db, recording.id)]
     assert (62_345 + CHUNK_S * 48_000 in lengths) is not listened
     made.clear()
-    await stage.hear(info("$stop", "stopped", last_chunk_sequence=5))
-    stage.clock.pass_by(61)
-    await stage.work()
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=5))
+    world.clock.pass_by(61)
+    await world.work()
     assert (sum(made) <= 8) is not listened
-    assert (await archived(stage)).samples == 5 * CHUNK_S * 48_000 + 62_345
-    before = await asyncio.to_thread((await episode_file(stage)).read_bytes)
-    async with stage.store.write() as db:
-        await jobs.add(db, orders.Finish(recording.id, anew=True).job(), stage.clock())
-    await stage.work()
-    assert await asyncio.to_thread((await episode_file(stage)).read_bytes) == before
+    assert (await archived(world)).samples == 5 * CHUNK_S * 48_000 + 62_345
+    before = await asyncio.to_thread((await episode_file(world)).read_bytes)
+    async with world.store.write() as db:
+        await jobs.add(db, orders.Finish(recording.id, anew=True).job(), world.clock())
+    await world.work()
+    assert await asyncio.to_thread((await episode_file(world)).read_bytes) == before
 
 
-async def test_a_mono_chunk_behind_stereo_ones_is_taken_in_at_once(stage: Shell, made: list[int]) -> None:
+async def test_a_mono_chunk_behind_stereo_ones_is_taken_in_at_once(world: World, made: list[int]) -> None:
     """The whole becomes mono while it is live, if nobody listens."""
-    stage.download = media(lambda number: 1 if number == 4 else 2)
-    stage.listened = False
-    await stage.hear(info("$start", "started"))
+    world.download = media(lambda number: 1 if number == 4 else 2)
+    world.listened = False
+    await world.hear(info("$start", "started"))
     for number in (1, 2, 3, 4):
-        await stage.hear(chunk(f"$c{number}", number))
-        await stage.work()
+        await world.hear(chunk(f"$c{number}", number))
+        await world.work()
     made.clear()
-    await stage.hear(info("$stop", "stopped", last_chunk_sequence=4))
-    stage.clock.pass_by(61)
-    await stage.work()
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=4))
+    world.clock.pass_by(61)
+    await world.work()
     assert sum(made) <= 8
 
 
-async def test_the_shortest_recording_has_its_waveform(stage: Shell) -> None:
+async def test_the_shortest_recording_has_its_waveform(world: World) -> None:
     """What is so short that no frame of it is settled before the end is decided there, and that is kept."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         await media(lambda _: 1)(source, part, max_bytes)
         return await asyncio.to_thread(shortened, part)
 
-    stage.download = download
-    await spoken(stage, 1, last=1)
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+    world.download = download
+    await spoken(world, 1, last=1)
+    recording = await world.recording()
+    async with world.store.read() as db:
         ((samples, peaks),) = await tracks.peaks(db, recording.id)
     assert samples == 1440
     assert peaks is not None
@@ -202,58 +202,58 @@ def shortened(part: Path) -> FetchedMedia:
     return written(part, lambda sound: sound[: 2 * 1440])
 
 
-async def test_chunks_of_the_same_bytes_are_all_heard_live(stage: Shell) -> None:
+async def test_chunks_of_the_same_bytes_are_all_heard_live(world: World) -> None:
     """Digital silence, as of a microphone that is off: one file, and a chunk each time."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         return await media(lambda _: 1)(replace(source, mxc=MxcUri("mxc://hs/1")), part, max_bytes)
 
-    stage.download = download
-    await stage.hear(info("$start", "started"), *(chunk(f"$c{number}", number) for number in range(1, 6)))
-    await stage.work()
+    world.download = download
+    await world.hear(info("$start", "started"), *(chunk(f"$c{number}", number) for number in range(1, 6)))
+    await world.work()
     for number in (6, 7):
-        await stage.hear(chunk(f"$c{number}", number))
-        await stage.work()
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+        await world.hear(chunk(f"$c{number}", number))
+        await world.work()
+    recording = await world.recording()
+    async with world.store.read() as db:
         assert len(await tracks.cuts(db, recording.id)) == 7
 
 
-async def archived(stage: Shell) -> Episode:
-    async with stage.store.read() as db:
-        episode = await archive.episode(db, (await stage.recording()).id)
+async def archived(world: World) -> Episode:
+    async with world.store.read() as db:
+        episode = await archive.episode(db, (await world.recording()).id)
     assert episode is not None
     return episode
 
 
-async def test_what_is_redacted_stays_in_no_file(stage: Shell) -> None:
+async def test_what_is_redacted_stays_in_no_file(world: World) -> None:
     """Frames that held the sound of a redacted chunk are gone from the disk with it, while it is live too."""
-    stage.download = media(lambda _: 1)
-    await stage.hear(info("$start", "started"), chunk("$c1", 1), chunk("$c2", 2))
-    await stage.work()
-    before = set(stage.files())
-    await stage.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c2")))
-    await stage.work()
-    recording = await stage.recording()
-    async with stage.store.read() as db:
+    world.download = media(lambda _: 1)
+    await world.hear(info("$start", "started"), chunk("$c1", 1), chunk("$c2", 2))
+    await world.work()
+    before = set(world.files())
+    await world.hear(heard("$r", "m.room.redaction", {}, redacts=EventId("$c2")))
+    await world.work()
+    recording = await world.recording()
+    async with world.store.read() as db:
         blobs = {extent.blob for extent in await tracks.extents(db, recording.id)}
         chunks = {one.blob for one in await archive.chunks(db, recording.id) if one.blob}
-    assert blobs <= set(stage.files())
-    assert not (before - blobs - chunks) & set(stage.files()) - {await cover(stage)}
+    assert blobs <= set(world.files())
+    assert not (before - blobs - chunks) & set(world.files()) - {await cover(world)}
 
 
-async def cover(stage: Shell) -> str | None:
-    async with stage.store.read() as db:
+async def cover(world: World) -> str | None:
+    async with world.store.read() as db:
         room = await rooms.room(db, ROOM)
     return room.cover if room else None
 
 
 @pytest.mark.parametrize(("mono", "channels"), [((), 2), ((2,), 1)], ids=["throughout", "not throughout"])
-async def test_stereo_is_kept_where_all_is_stereo(stage: Shell, mono: tuple[int, ...], channels: int) -> None:
+async def test_stereo_is_kept_where_all_is_stereo(world: World, mono: tuple[int, ...], channels: int) -> None:
     """One mono chunk makes the episode mono; its length stays what was said."""
-    stage.download = media(lambda number: 1 if number in mono else 2)
-    await spoken(stage, 1, 2, 3, last=3)
-    file = mutagen.mp3.MP3(await episode_file(stage))
+    world.download = media(lambda number: 1 if number in mono else 2)
+    await spoken(world, 1, 2, 3, last=3)
+    file = mutagen.mp3.MP3(await episode_file(world))
     assert file.info.channels == channels
     assert file.info.bitrate == 64_000 * channels
     assert file.info.length == pytest.approx(3 * CHUNK_S, abs=1e-3)

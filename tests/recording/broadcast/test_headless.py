@@ -12,7 +12,7 @@ from bot.recording.broadcast.runs import streams
 from bot.recording.ledger import Ledger, fingerprint
 from storage.records import ChunkFacts, ChunkState, EndedBy, EventId
 from tests.recording.broadcast.test_orphans import VOICE, say_voice, state_of
-from tests.recording.stage import PAGE, PRE_SKIP, Stage, recording, shape, slices, stored
+from tests.recording.world import PAGE, PRE_SKIP, World, recording, shape, slices, stored
 
 ENDED = recording(ended_by=EndedBy.STOPPED)
 
@@ -86,13 +86,13 @@ def test_one_that_came_back_as_a_voice_message_is_put_in(head_is_lost: bool) -> 
     else:
         lost, numbers = headless(second), (1, 3)
         there = [first, headless(third)]
-    stage = Stage()
+    world = World()
     for number, facts in zip(numbers, there, strict=True):
-        stage.say(f"${number}", number, facts)
-    say_voice(stage, lost)
-    assert state_of(stage) is ChunkState.WAITING_FOR_MEDIA
-    stage.store(VOICE, lost)
-    stage.stop(3)
+        world.say(f"${number}", number, facts)
+    say_voice(world, lost)
+    assert state_of(world) is ChunkState.WAITING_FOR_MEDIA
+    world.store(VOICE, lost)
+    world.stop(3)
     names = [VOICE if number not in numbers else f"${number}" for number in (1, 2, 3)]
-    assert shape(stage.ledger) == [(name, number, "stored") for number, name in enumerate(names, start=1)]
-    assert stage.ledger.proved
+    assert shape(world.ledger) == [(name, number, "stored") for number, name in enumerate(names, start=1)]
+    assert world.ledger.proved

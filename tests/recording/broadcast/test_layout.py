@@ -21,7 +21,7 @@ from storage.records import (
     Samples,
     Timing,
 )
-from tests.recording.stage import (
+from tests.recording.world import (
     PAGE,
     PRE_SKIP,
     SECOND,

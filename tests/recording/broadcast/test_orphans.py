@@ -37,7 +37,7 @@ from storage.records import (
     UserId,
 )
 from tests.factories import a_chunk
-from tests.recording.stage import ALICE, LIMITS, NOON, PAGE, PRE_SKIP, Stage, blob, mp4, ogg, recording, shape, slices
+from tests.recording.world import ALICE, LIMITS, NOON, PAGE, PRE_SKIP, World, blob, mp4, ogg, recording, shape, slices
 
 BOB = UserId("@bob:hs")
 VOICE = "$voice"
@@ -47,35 +47,35 @@ def voice(name: str = VOICE, sender: UserId = ALICE) -> VoiceMessage:
     return VoiceMessage(sender, MediaSource(MxcUri(f"mxc://hs/{name[1:]}")), None, 1000, NOON)
 
 
-def say_voice(stage: Stage, facts: ChunkFacts, name: str = VOICE) -> None:
+def say_voice(world: World, facts: ChunkFacts, name: str = VOICE) -> None:
     """A voice message that is sent and looked into at once."""
-    stage.tell(voice(name), name)
-    assert stage.effects == [FetchChunk(EventId(name))]
-    stage.store(name, facts)
+    world.tell(voice(name), name)
+    assert world.effects == [FetchChunk(EventId(name))]
+    world.store(name, facts)
 
 
-def state_of(stage: Stage, name: str = VOICE) -> ChunkState | None:
-    return next((chunk.state for chunk in stage.chunks if chunk.event_id == name), None)
+def state_of(world: World, name: str = VOICE) -> ChunkState | None:
+    return next((chunk.state for chunk in world.chunks if chunk.event_id == name), None)
 
 
-def candidate_of_another(stage: Stage, facts: ChunkFacts) -> Chunk:
+def candidate_of_another(world: World, facts: ChunkFacts) -> Chunk:
     """Return the speaker's voice message as a candidate row of another recording."""
     return a_chunk(
         event_id=EventId(VOICE),
         recording_id=RecordingId(2),
-        position=stage.chunks[0].position,
+        position=world.chunks[0].position,
         sequence=None,
         state=ChunkState.CANDIDATE,
         facts=facts,
     )
 
 
-def spoken(numbers: dict[int, int], pieces: list[ChunkFacts], **changes: object) -> Stage:
+def spoken(numbers: dict[int, int], pieces: list[ChunkFacts], **changes: object) -> World:
     """A broadcast of which some pieces came, `{index: number}`."""
-    stage = Stage(recording(**changes))
+    world = World(recording(**changes))
     for index, number in numbers.items():
-        stage.say(f"${index + 1}", number, pieces[index])
-    return stage
+        world.say(f"${index + 1}", number, pieces[index])
+    return world
 
 
 # ---- what is certain
@@ -86,56 +86,56 @@ def spoken(numbers: dict[int, int], pieces: list[ChunkFacts], **changes: object)
 def test_any_chunk_of_a_run_is_put_back(lost: int, first: bool) -> None:
     """At its head, in it, at its end; whether it comes before its neighbours or after them."""
     pieces = slices([7, 7, 7, 3])
-    stage = Stage()
+    world = World()
     if first:
-        say_voice(stage, pieces[lost])
-        assert state_of(stage) is ChunkState.CANDIDATE
+        say_voice(world, pieces[lost])
+        assert state_of(world) is ChunkState.CANDIDATE
     fetched = []
     for index in (index for index in range(4) if index != lost):
-        stage.say(f"${index + 1}", index + 1, pieces[index])
-        fetched += stage.effects
+        world.say(f"${index + 1}", index + 1, pieces[index])
+        fetched += world.effects
     if not first:
-        say_voice(stage, pieces[lost])
-        fetched += stage.effects
-    assert state_of(stage) is ChunkState.WAITING_FOR_MEDIA
+        say_voice(world, pieces[lost])
+        fetched += world.effects
+    assert state_of(world) is ChunkState.WAITING_FOR_MEDIA
     assert fetched == [FetchChunk(EventId(VOICE))]
-    stage.store(VOICE, pieces[lost])
-    stage.stop(4)
+    world.store(VOICE, pieces[lost])
+    world.stop(4)
     names = [VOICE if index == lost else f"${index + 1}" for index in range(4)]
-    assert shape(stage.ledger) == [(name, number, "stored") for number, name in enumerate(names, start=1)]
-    assert stage.recording.state is RecordingState.COMPLETE
-    whole = Stage()
+    assert shape(world.ledger) == [(name, number, "stored") for number, name in enumerate(names, start=1)]
+    assert world.recording.state is RecordingState.COMPLETE
+    whole = World()
     whole.speak(pieces)
-    assert stage.ledger.samples == whole.ledger.samples
+    assert world.ledger.samples == whole.ledger.samples
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_neighbours_that_were_lost_prove_one_another(order: tuple[int, ...]) -> None:
     """Three in a row came back: each is certain once the one beside it is, in whatever order they come."""
     pieces = slices([7, 7, 7, 7, 3])
-    stage = spoken({0: 1, 4: 5}, pieces)
+    world = spoken({0: 1, 4: 5}, pieces)
     for index in order:
-        say_voice(stage, pieces[index + 1], f"$v{index}")
+        say_voice(world, pieces[index + 1], f"$v{index}")
     for index in range(3):
-        assert state_of(stage, f"$v{index}") is ChunkState.WAITING_FOR_MEDIA
-        stage.store(f"$v{index}", pieces[index + 1])
-    stage.stop(5)
-    assert shape(stage.ledger) == [
+        assert state_of(world, f"$v{index}") is ChunkState.WAITING_FOR_MEDIA
+        world.store(f"$v{index}", pieces[index + 1])
+    world.stop(5)
+    assert shape(world.ledger) == [
         ("$1", 1, "stored"),
         ("$v0", 2, "stored"),
         ("$v1", 3, "stored"),
         ("$v2", 4, "stored"),
         ("$5", 5, "stored"),
     ]
-    assert stage.recording.state is RecordingState.COMPLETE
+    assert world.recording.state is RecordingState.COMPLETE
 
 
 def test_the_last_of_two_that_were_lost_takes_the_last_number() -> None:
     """It touches only what comes after it, so the number before that one is its own."""
     pieces = slices([7, 7, 7, 3])
-    stage = spoken({0: 1, 3: 4}, pieces)
-    say_voice(stage, pieces[2])
-    assert [(sequence, state) for _, sequence, state in shape(stage.ledger)] == [
+    world = spoken({0: 1, 3: 4}, pieces)
+    say_voice(world, pieces[2])
+    assert [(sequence, state) for _, sequence, state in shape(world.ledger)] == [
         (1, "stored"),
         (2, "missing"),
         (3, "waiting_for_media"),
@@ -146,22 +146,22 @@ def test_the_last_of_two_that_were_lost_takes_the_last_number() -> None:
 def test_where_every_number_is_there_it_shares_its_neighbours() -> None:
     """The client never counted the lost one: its pages say where it stands, and nothing is listed as missing."""
     pieces = slices([7, 7, 7, 3])
-    stage = spoken({0: 1, 2: 2, 3: 3}, pieces)
-    assert stage.ledger.gaps[0].samples == 7 * PAGE
-    say_voice(stage, pieces[1])
-    stage.store(VOICE, pieces[1])
-    stage.stop(3)
-    assert [name for name, _, _ in shape(stage.ledger)] == ["$1", VOICE, "$3", "$4"]
-    assert (stage.recording.state, stage.ledger.gaps) == (RecordingState.COMPLETE, ())
+    world = spoken({0: 1, 2: 2, 3: 3}, pieces)
+    assert world.ledger.gaps[0].samples == 7 * PAGE
+    say_voice(world, pieces[1])
+    world.store(VOICE, pieces[1])
+    world.stop(3)
+    assert [name for name, _, _ in shape(world.ledger)] == ["$1", VOICE, "$3", "$4"]
+    assert (world.recording.state, world.ledger.gaps) == (RecordingState.COMPLETE, ())
 
 
 def test_a_swap_of_numbers_by_a_slow_upload_leaves_it_the_one_that_is_absent() -> None:
     """The lost one was sent in second place and counted as third: the third number is not missing."""
     pieces = slices([7, 7, 7, 3])
-    stage = spoken({0: 1, 2: 2, 3: 4}, pieces)
-    say_voice(stage, pieces[1])
-    stage.store(VOICE, pieces[1])
-    assert shape(stage.ledger) == [
+    world = spoken({0: 1, 2: 2, 3: 4}, pieces)
+    say_voice(world, pieces[1])
+    world.store(VOICE, pieces[1])
+    assert shape(world.ledger) == [
         ("$1", 1, "stored"),
         (VOICE, 3, "stored"),
         ("$3", 2, "stored"),
@@ -172,69 +172,69 @@ def test_a_swap_of_numbers_by_a_slow_upload_leaves_it_the_one_that_is_absent() -
 def test_a_chunk_that_really_has_the_number_is_heard_beside_it() -> None:
     """The number of what was put back was made out: when its owner comes, of another run, both are heard."""
     first, second = slices([7, 7, 3], serial=1), slices([4], serial=2)
-    stage = spoken({0: 1, 1: 2}, first)
-    say_voice(stage, first[2])
-    stage.store(VOICE, first[2])
-    assert shape(stage.ledger)[-1] == (VOICE, 3, "stored")
-    stage.say("$late", 3, second[0])
-    assert {name: state for name, _, state in shape(stage.ledger)} == dict.fromkeys(
+    world = spoken({0: 1, 1: 2}, first)
+    say_voice(world, first[2])
+    world.store(VOICE, first[2])
+    assert shape(world.ledger)[-1] == (VOICE, 3, "stored")
+    world.say("$late", 3, second[0])
+    assert {name: state for name, _, state in shape(world.ledger)} == dict.fromkeys(
         ("$1", "$2", VOICE, "$late"), "stored"
     )
-    assert [name for name, _, _ in shape(stage.ledger)] == ["$1", "$2", VOICE, "$late"]
+    assert [name for name, _, _ in shape(world.ledger)] == ["$1", "$2", VOICE, "$late"]
 
 
 def test_the_chunk_itself_comes_too() -> None:
     """It was put back and then sent once more with its number: it is heard once."""
     pieces = slices([7, 7, 3])
-    stage = spoken({0: 1, 2: 3}, pieces)
-    say_voice(stage, pieces[1])
-    stage.say("$2", 2, pieces[1], media="same")
-    waiting = [entry for entry in stage.ledger.entries if entry.sounds]
+    world = spoken({0: 1, 2: 3}, pieces)
+    say_voice(world, pieces[1])
+    world.say("$2", 2, pieces[1], media="same")
+    waiting = [entry for entry in world.ledger.entries if entry.sounds]
     assert [entry.event_id for entry in waiting] == ["$1", "$2", "$3"]
-    stage.store(VOICE, pieces[1], media="same")
-    assert sorted(state for _, _, state in shape(stage.ledger)) == ["duplicate", "stored", "stored", "stored"]
-    assert sum(entry.samples for entry in stage.ledger.entries) == stage.ledger.samples
-    assert stage.ledger.gaps == ()
+    world.store(VOICE, pieces[1], media="same")
+    assert sorted(state for _, _, state in shape(world.ledger)) == ["duplicate", "stored", "stored", "stored"]
+    assert sum(entry.samples for entry in world.ledger.entries) == world.ledger.samples
+    assert world.ledger.gaps == ()
 
 
 def test_what_is_proved_late_re_opens_a_decided_recording() -> None:
     """It heals as by any late chunk: at once where nothing else is missing."""
     pieces = slices([7, 7, 3])
-    stage = spoken({0: 1, 2: 3}, pieces)
-    stage.stop(3)
-    stage.tell(voice(), VOICE)
-    stage.wait(60)
-    before, decided = fingerprint(stage.ledger), stage.recording
-    stage.store(VOICE, pieces[1])
-    assert [each.state for each in (decided, stage.recording)] == [RecordingState.INCOMPLETE, RecordingState.FINISHING]
-    assert FetchChunk(EventId(VOICE)) in stage.effects
-    stage.store(VOICE, pieces[1])
-    assert (stage.recording.state, stage.effects) == (RecordingState.COMPLETE, [Finish()])
-    assert fingerprint(stage.ledger) != before
+    world = spoken({0: 1, 2: 3}, pieces)
+    world.stop(3)
+    world.tell(voice(), VOICE)
+    world.wait(60)
+    before, decided = fingerprint(world.ledger), world.recording
+    world.store(VOICE, pieces[1])
+    assert [each.state for each in (decided, world.recording)] == [RecordingState.INCOMPLETE, RecordingState.FINISHING]
+    assert FetchChunk(EventId(VOICE)) in world.effects
+    world.store(VOICE, pieces[1])
+    assert (world.recording.state, world.effects) == (RecordingState.COMPLETE, [Finish()])
+    assert fingerprint(world.ledger) != before
 
 
 def test_an_empty_tail_ends_its_run() -> None:
     """A page without packets that only says that the stream ends has no granule; its page number is enough."""
     pieces = slices([7, 7], eos=False)
-    stage = spoken({0: 1, 1: 2}, pieces)
+    world = spoken({0: 1, 1: 2}, pieces)
     tail = ogg(16, 1, -1, eos=True)
     assert tail.ogg is not None
     empty = replace(tail.ogg, packet_samples=Samples(0), start_granule=-1, end_granule=-1)
-    say_voice(stage, replace(tail, samples=Samples(0), ogg=empty))
-    stage.store(VOICE, replace(tail, samples=Samples(0), ogg=empty))
-    stage.stop(3)
-    assert (stage.ledger.proved, stage.recording.state) == (True, RecordingState.COMPLETE)
+    say_voice(world, replace(tail, samples=Samples(0), ogg=empty))
+    world.store(VOICE, replace(tail, samples=Samples(0), ogg=empty))
+    world.stop(3)
+    assert (world.ledger.proved, world.recording.state) == (True, RecordingState.COMPLETE)
 
 
 def test_a_candidate_of_another_broadcast_is_taken_by_the_one_that_proves_it() -> None:
     """Two devices of one speaker: the row that lies with one recording becomes a chunk of the other."""
     pieces = slices([7, 7, 3])
-    stage = spoken({0: 1}, pieces)
-    elsewhere = candidate_of_another(stage, pieces[1])
-    stage.chunks = (*stage.chunks, elsewhere)
-    stage.wait(1)
-    assert (state_of(stage), stage.chunk(VOICE).recording_id) == (ChunkState.WAITING_FOR_MEDIA, 1)
-    assert FetchChunk(EventId(VOICE)) in stage.effects
+    world = spoken({0: 1}, pieces)
+    elsewhere = candidate_of_another(world, pieces[1])
+    world.chunks = (*world.chunks, elsewhere)
+    world.wait(1)
+    assert (state_of(world), world.chunk(VOICE).recording_id) == (ChunkState.WAITING_FOR_MEDIA, 1)
+    assert FetchChunk(EventId(VOICE)) in world.effects
 
 
 @given(data=st.data())
@@ -243,23 +243,23 @@ def test_whatever_comes_back_as_voice_messages_the_recording_is_the_same(data: s
     pieces = slices(data.draw(st.lists(st.integers(1, 7), min_size=2, max_size=8)))
     numbered = data.draw(st.integers(0, len(pieces) - 1))
     lost = data.draw(st.sets(st.integers(0, len(pieces) - 1))) - {numbered}
-    stage = Stage()
+    world = World()
     for index in data.draw(st.permutations(range(len(pieces)))):
         if data.draw(st.booleans()):
-            say_voice(stage, data.draw(st.sampled_from([mp4(), slices([2, 2], serial=9)[1]])), f"$none{index}")
+            say_voice(world, data.draw(st.sampled_from([mp4(), slices([2, 2], serial=9)[1]])), f"$none{index}")
         if index in lost:
-            say_voice(stage, pieces[index], f"$v{index}")
+            say_voice(world, pieces[index], f"$v{index}")
         else:
-            stage.say(f"${index}", index + 1, pieces[index])
+            world.say(f"${index}", index + 1, pieces[index])
     for index in lost:
-        assert state_of(stage, f"$v{index}") is ChunkState.WAITING_FOR_MEDIA
-        stage.store(f"$v{index}", pieces[index])
-    stage.stop(len(pieces))
-    assert [entry.event_id for entry in stage.ledger.entries] == [
+        assert state_of(world, f"$v{index}") is ChunkState.WAITING_FOR_MEDIA
+        world.store(f"$v{index}", pieces[index])
+    world.stop(len(pieces))
+    assert [entry.event_id for entry in world.ledger.entries] == [
         f"$v{index}" if index in lost else f"${index}" for index in range(len(pieces))
     ]
-    assert stage.ledger.samples == sum(piece.ogg.packet_samples for piece in pieces if piece.ogg) - PRE_SKIP
-    assert stage.recording.state is RecordingState.COMPLETE
+    assert world.ledger.samples == sum(piece.ogg.packet_samples for piece in pieces if piece.ogg) - PRE_SKIP
+    assert world.recording.state is RecordingState.COMPLETE
 
 
 # ---- what is not
@@ -294,108 +294,108 @@ def pages(**changes: object) -> ChunkFacts:
 def test_what_does_not_fit_is_not_put_in(facts: ChunkFacts) -> None:
     """Another container, stream, head, granule; pages over others, with a hole, or that end the stream."""
     pieces = slices([7, 7, 3])
-    stage = spoken({0: 1, 2: 3}, pieces)
-    ledger, before = stage.ledger, stage.recording
-    say_voice(stage, facts)
-    assert state_of(stage) is not ChunkState.WAITING_FOR_MEDIA
-    assert (stage.effects, stage.recording, stage.ledger) == ([], before, ledger)
+    world = spoken({0: 1, 2: 3}, pieces)
+    ledger, before = world.ledger, world.recording
+    say_voice(world, facts)
+    assert state_of(world) is not ChunkState.WAITING_FOR_MEDIA
+    assert (world.effects, world.recording, world.ledger) == ([], before, ledger)
 
 
 def test_nothing_follows_the_end_of_a_stream() -> None:
     """Pages that go on after the one that ends the stream are not of it."""
-    stage = spoken({0: 1}, [ogg(2, 7, 0, eos=True)])
-    say_voice(stage, MIDDLE)
-    assert state_of(stage) is ChunkState.CANDIDATE
+    world = spoken({0: 1}, [ogg(2, 7, 0, eos=True)])
+    say_voice(world, MIDDLE)
+    assert state_of(world) is ChunkState.CANDIDATE
 
 
 @pytest.mark.parametrize("redacted", [True, False])
 def test_what_is_there_already_is_no_candidate(redacted: bool) -> None:
     """Sent once more, it is nothing that is missing; and what was redacted does not come back by another way."""
     pieces = slices([7, 7, 3])
-    stage = spoken({0: 1, 1: 2, 2: 3}, pieces)
+    world = spoken({0: 1, 1: 2, 2: 3}, pieces)
     if redacted:
-        stage.redact("$2")
-    ledger = stage.ledger
-    say_voice(stage, pieces[1])
-    assert (state_of(stage), stage.effects, stage.ledger) == (None, [], ledger)
+        world.redact("$2")
+    ledger = world.ledger
+    say_voice(world, pieces[1])
+    assert (state_of(world), world.effects, world.ledger) == (None, [], ledger)
 
 
 def test_a_candidate_changes_nothing() -> None:
     """No sign of life, no part of the ledger, of its verdict or of the audio; a repetition is nothing new."""
-    stage = spoken({0: 1}, slices([7, 7], eos=False))
-    before, ledger = stage.recording, stage.ledger
-    stage.now += timedelta(minutes=10)
+    world = spoken({0: 1}, slices([7, 7], eos=False))
+    before, ledger = world.recording, world.ledger
+    world.now += timedelta(minutes=10)
     for _ in range(2):
-        stage.tell(voice(), VOICE)
-    assert (stage.recording, stage.ledger) == (before, ledger)
-    stage.wait(1800 - 600)
-    assert stage.recording.ended_by is EndedBy.ABANDONED
+        world.tell(voice(), VOICE)
+    assert (world.recording, world.ledger) == (before, ledger)
+    world.wait(1800 - 600)
+    assert world.recording.ended_by is EndedBy.ABANDONED
 
 
 @pytest.mark.parametrize("state", [ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED])
 def test_a_candidate_that_can_not_be_had_stays_one(state: ChunkState) -> None:
     """Nobody knows what it was; only what may still come keeps its address."""
-    stage = spoken({0: 1}, slices([7, 3]))
-    stage.tell(voice(), VOICE)
-    outcome = stage.tell(ChunkFailed(EventId(VOICE), state, "not_found"))
-    assert (state_of(stage), stage.chunk(VOICE).reason, outcome.ignored) == (ChunkState.CANDIDATE, "not_found", None)
-    assert (stage.chunk(VOICE).source is not None) == (state is ChunkState.WAITING_FOR_MEDIA)
+    world = spoken({0: 1}, slices([7, 3]))
+    world.tell(voice(), VOICE)
+    outcome = world.tell(ChunkFailed(EventId(VOICE), state, "not_found"))
+    assert (state_of(world), world.chunk(VOICE).reason, outcome.ignored) == (ChunkState.CANDIDATE, "not_found", None)
+    assert (world.chunk(VOICE).source is not None) == (state is ChunkState.WAITING_FOR_MEDIA)
 
 
 @pytest.mark.parametrize(("facts", "kept"), [(mp4(), False), (MIDDLE, True)])
 def test_the_key_of_what_can_never_be_proved_is_not_kept(facts: ChunkFacts, kept: bool) -> None:
     """Its source goes as soon as its container is known; the row says nothing but that there was one."""
-    stage = Stage()
-    say_voice(stage, facts)
-    candidate = stage.chunk(VOICE)
+    world = World()
+    say_voice(world, facts)
+    candidate = world.chunk(VOICE)
     assert (candidate.blob, candidate.bytes, candidate.source is not None) == (None, None, kept)
 
 
 def test_what_is_told_twice_of_it_changes_nothing() -> None:
     """A fetch that is killed after its outcome was written is done again: as candidate and as chunk."""
     pieces = slices([7, 7, 3])
-    stage = Stage()
-    say_voice(stage, pieces[1])
-    stage.store(VOICE, pieces[1])
-    assert (state_of(stage), stage.effects) == (ChunkState.CANDIDATE, [])
-    stage.say("$1", 1, pieces[0])
+    world = World()
+    say_voice(world, pieces[1])
+    world.store(VOICE, pieces[1])
+    assert (state_of(world), world.effects) == (ChunkState.CANDIDATE, [])
+    world.say("$1", 1, pieces[0])
     for _ in range(2):
-        stage.store(VOICE, pieces[1])
-        assert (state_of(stage), stage.effects) == (ChunkState.STORED, [])
+        world.store(VOICE, pieces[1])
+        assert (state_of(world), world.effects) == (ChunkState.STORED, [])
 
 
 def test_a_candidate_keeps_no_episode_waiting() -> None:
     """What is complete without it is decided at once, while it is still being looked into."""
     pieces = slices([7, 3])
-    stage = spoken({0: 1}, pieces)
-    stage.tell(voice(), VOICE)
-    stage.say("$2", 2, pieces[1])
-    stage.stop(2)
-    assert (stage.recording.state, stage.effects) == (RecordingState.COMPLETE, [Finish()])
-    stage.tell(Joined(fingerprint(stage.ledger)))
-    before = stage.recording
-    stage.store(VOICE, mp4())
-    assert (stage.recording, stage.effects) == (before, [])
+    world = spoken({0: 1}, pieces)
+    world.tell(voice(), VOICE)
+    world.say("$2", 2, pieces[1])
+    world.stop(2)
+    assert (world.recording.state, world.effects) == (RecordingState.COMPLETE, [Finish()])
+    world.tell(Joined(fingerprint(world.ledger)))
+    before = world.recording
+    world.store(VOICE, mp4())
+    assert (world.recording, world.effects) == (before, [])
 
 
 def test_a_redacted_candidate_is_gone() -> None:
     """Nothing of it stays, and what is being fetched of it is forgotten."""
-    stage = Stage()
-    stage.tell(voice(), VOICE)
-    stage.tell(Redacted(EventId(VOICE), ALICE))
-    assert (state_of(stage), stage.effects) == (None, [])
-    assert stage.tell(ChunkStored(EventId(VOICE), blob("v"), 9, MIDDLE)).ignored == "unknown_chunk"
+    world = World()
+    world.tell(voice(), VOICE)
+    world.tell(Redacted(EventId(VOICE), ALICE))
+    assert (state_of(world), world.effects) == (None, [])
+    assert world.tell(ChunkStored(EventId(VOICE), blob("v"), 9, MIDDLE)).ignored == "unknown_chunk"
 
 
 def test_what_was_put_back_is_redacted_as_a_chunk() -> None:
     """Its sound goes, its length stays."""
     pieces = slices([7, 7, 3])
-    stage = spoken({0: 1, 2: 3}, pieces)
-    say_voice(stage, pieces[1])
-    stage.store(VOICE, pieces[1])
-    length = stage.ledger.samples
-    stage.redact(VOICE)
-    assert (state_of(stage), stage.ledger.samples) == (ChunkState.REDACTED, length)
+    world = spoken({0: 1, 2: 3}, pieces)
+    say_voice(world, pieces[1])
+    world.store(VOICE, pieces[1])
+    length = world.ledger.samples
+    world.redact(VOICE)
+    assert (state_of(world), world.ledger.samples) == (ChunkState.REDACTED, length)
 
 
 # ---- who and when
@@ -403,39 +403,39 @@ def test_what_was_put_back_is_redacted_as_a_chunk() -> None:
 
 def test_only_the_speaker_and_only_while_it_is_open() -> None:
     """Another member's voice message, or one after the end, is nobody's business."""
-    stage = spoken({0: 1, 1: 2}, slices([7, 3]))
-    assert stage.tell(voice(sender=BOB), VOICE).ignored == "foreign_sender"
-    stage.stop(2)
-    assert stage.recording.state is RecordingState.COMPLETE
-    assert stage.tell(voice(), VOICE).ignored == "over"
-    assert state_of(stage) is None
+    world = spoken({0: 1, 1: 2}, slices([7, 3]))
+    assert world.tell(voice(sender=BOB), VOICE).ignored == "foreign_sender"
+    world.stop(2)
+    assert world.recording.state is RecordingState.COMPLETE
+    assert world.tell(voice(), VOICE).ignored == "over"
+    assert state_of(world) is None
 
 
 @pytest.mark.parametrize("by", [EndedBy.SWITCHED_OFF, EndedBy.LIMIT])
 def test_nothing_is_looked_for_where_nothing_more_is_taken(by: EndedBy) -> None:
     """That person said no, or all that may be kept is."""
-    stage = Stage(recording(state=RecordingState.FINISHING, ended_by=by, ended_at=NOON, quiet_until=NOON))
-    assert stage.tell(voice(), VOICE).ignored == str(by)
-    assert stage.chunks == ()
+    world = World(recording(state=RecordingState.FINISHING, ended_by=by, ended_at=NOON, quiet_until=NOON))
+    assert world.tell(voice(), VOICE).ignored == str(by)
+    assert world.chunks == ()
 
 
 def test_so_many_candidates_and_no_more() -> None:
     """A speaker who sends voice messages all day fills no table."""
-    stage = Stage()
+    world = World()
     for index in range(MAX_CANDIDATES):
-        stage.tell(voice(f"$v{index}"), f"$v{index}")
-    assert stage.tell(voice(), VOICE).ignored == "too_many_candidates"
-    assert len(stage.chunks) == MAX_CANDIDATES
+        world.tell(voice(f"$v{index}"), f"$v{index}")
+    assert world.tell(voice(), VOICE).ignored == "too_many_candidates"
+    assert len(world.chunks) == MAX_CANDIDATES
 
 
 def test_a_tick_is_done_though_a_candidate_changes_with_it() -> None:
     """What the clock asks for is not left out because a candidate turns out to be known."""
     pieces = slices([7, 3])
-    stage = spoken({0: 1}, pieces)
-    stranger = candidate_of_another(stage, pieces[0])
+    world = spoken({0: 1}, pieces)
+    stranger = candidate_of_another(world, pieces[0])
     outcome = machine.step(
-        stage.recording,
-        (*stage.chunks, stranger),
+        world.recording,
+        (*world.chunks, stranger),
         Tick(),
         now=NOON + timedelta(seconds=1),
         limits=LIMITS,
@@ -447,19 +447,19 @@ def test_a_tick_is_done_though_a_candidate_changes_with_it() -> None:
 def test_a_pause_is_no_gap_for_it() -> None:
     """The end of one run and the head of the next are not each other's neighbours."""
     first, second = slices([7, 3], serial=1), slices([7, 3], serial=2)
-    stage = spoken({0: 1}, first)
-    stage.change(Change.PAUSED)
-    stage.change(Change.RESUMED)
-    stage.say("$4", 4, second[1])
-    say_voice(stage, first[1], "$a")
-    say_voice(stage, second[0], "$b")
+    world = spoken({0: 1}, first)
+    world.change(Change.PAUSED)
+    world.change(Change.RESUMED)
+    world.say("$4", 4, second[1])
+    say_voice(world, first[1], "$a")
+    say_voice(world, second[0], "$b")
     for name, facts in (("$a", first[1]), ("$b", second[0])):
-        stage.store(name, facts)
-    stage.stop(4)
-    assert shape(stage.ledger) == [
+        world.store(name, facts)
+    world.stop(4)
+    assert shape(world.ledger) == [
         ("$1", 1, "stored"),
         ("$a", 2, "stored"),
         ("$b", 3, "stored"),
         ("$4", 4, "stored"),
     ]
-    assert stage.recording.state is RecordingState.COMPLETE
+    assert world.recording.state is RecordingState.COMPLETE

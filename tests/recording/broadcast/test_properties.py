@@ -25,14 +25,14 @@ from storage.records import (
     Samples,
     SessionId,
 )
-from tests.recording.stage import (
+from tests.recording.world import (
     ALICE,
     DEVICE,
     NOON,
     PAGE,
     PRE_SKIP,
     START,
-    Stage,
+    World,
     absent,
     mp4,
     ogg,
@@ -89,9 +89,9 @@ def broadcasts(draw: st.DrawFn) -> Broadcast:
     return Broadcast(tuple(uploads), samples, draw(st.none() | st.integers(1, len(uploads))))
 
 
-def play(broadcast: Broadcast, draw: st.DataObject) -> Stage:
+def play(broadcast: Broadcast, draw: st.DataObject) -> World:
     """All events in some order, each once or more, an effect never before its cause."""
-    stage = Stage()
+    world = World()
     stop = ("$stop", 99, broadcast.stop)
     queues = [[(upload.name, upload.position, event) for event in upload.events()] for upload in broadcast.uploads]
     queues.append([stop])
@@ -99,26 +99,26 @@ def play(broadcast: Broadcast, draw: st.DataObject) -> Stage:
         queue = draw.draw(st.sampled_from(queues))
         name, position, event = queue[0]
         for _ in range(draw.draw(st.integers(1, 2))):
-            stage.tell(event, name, position)
+            world.tell(event, name, position)
         queue.pop(0)
         queues = [queue for queue in queues if queue]
-    stage.wait(60)
-    return stage
+    world.wait(60)
+    return world
 
 
 @given(broadcast=broadcasts(), data=st.data())
 def test_any_order_and_any_duplicates_give_the_same_recording(broadcast: Broadcast, data: st.DataObject) -> None:
     """However the events come, and however often, all of the sound is in the audio, once and in its order."""
-    stage = play(broadcast, data)
-    once = Stage()
+    world = play(broadcast, data)
+    once = World()
     for upload in broadcast.uploads:
         for event in upload.events():
             once.tell(event, upload.name, upload.position)
     once.tell(broadcast.stop, "$stop", 99)
     once.wait(60)
-    assert stage.recording.state is RecordingState.COMPLETE
-    assert (stage.recording, stage.chunks, stage.ledger) == (once.recording, once.chunks, once.ledger)
-    assert (stage.ledger.samples, stage.ledger.gaps) == (broadcast.samples, ())
+    assert world.recording.state is RecordingState.COMPLETE
+    assert (world.recording, world.chunks, world.ledger) == (once.recording, once.chunks, once.ledger)
+    assert (world.ledger.samples, world.ledger.gaps) == (broadcast.samples, ())
 
 
 @given(broadcast=broadcasts(), data=st.data())
@@ -126,24 +126,24 @@ def test_any_loss_is_a_listed_gap(broadcast: Broadcast, data: st.DataObject) -> 
     """Whatever is lost, it is not complete unless the pages prove it; what is lost before the end is in the ledger,
     and its return heals the recording."""
     lost = data.draw(st.sets(st.sampled_from(broadcast.uploads), min_size=1))
-    stage = Stage()
+    world = World()
     for upload in broadcast.uploads:
         if upload not in lost:
             for event in upload.events():
-                stage.tell(event, upload.name, upload.position)
-    stage.tell(broadcast.stop, "$stop", 99)
-    stage.wait(60)
-    if stage.recording.state is RecordingState.COMPLETE:
-        assert stage.ledger.proved or all(upload.number > (broadcast.stopped or 0) for upload in lost)
+                world.tell(event, upload.name, upload.position)
+    world.tell(broadcast.stop, "$stop", 99)
+    world.wait(60)
+    if world.recording.state is RecordingState.COMPLETE:
+        assert world.ledger.proved or all(upload.number > (broadcast.stopped or 0) for upload in lost)
     elif any(upload not in lost for upload in broadcast.uploads):
-        assert stage.recording.state is RecordingState.INCOMPLETE
-    stage.now += timedelta(days=1)
+        assert world.recording.state is RecordingState.INCOMPLETE
+    world.now += timedelta(days=1)
     for upload in lost:
         for event in upload.events():
-            stage.tell(event, upload.name, upload.position)
-    assert stage.recording.state is RecordingState.COMPLETE
-    assert (stage.ledger.samples, stage.ledger.gaps) == (broadcast.samples, ())
-    assert Finish() in stage.effects or len(lost) == 0
+            world.tell(event, upload.name, upload.position)
+    assert world.recording.state is RecordingState.COMPLETE
+    assert (world.ledger.samples, world.ledger.gaps) == (broadcast.samples, ())
+    assert Finish() in world.effects or len(lost) == 0
 
 
 @given(broadcast=broadcasts(), data=st.data())

@@ -47,8 +47,8 @@ SECRET = b"s" * 32
 BASE = "https://pod.example"
 
 
-class Stage:
-    """`say` a command and get its answer; `jobs` gives what else was written down."""
+class World:
+    """One room with its members. `say` gives the answer to a command, `take` the jobs that it wrote."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -36,10 +36,11 @@ from storage.records import (
     TimelineGap,
     UserId,
 )
+from tests import world as core
 from tests.interleaving.homeserver import Fate, Homeserver, Told, sha256
 from tests.interleaving.sound import RAW_FRAME, Codec
 from tests.interleaving.speaker import Broadcast, Piece, Voice
-from tests.world import ALICE, BOT, INFO, Killed, Shell, find_ffmpeg, shell
+from tests.world import ALICE, BOT, INFO, Killed, find_ffmpeg, world_of
 
 T = TypeVar("T")
 
@@ -74,8 +75,8 @@ class Said:
         return EventId(f"${txn_id}")
 
 
-class Stage:
-    """Everything in one place. `run` drives the bot's side; a death in it is followed by a start."""
+class World:
+    """The bot, its homeserver and its people. `run` drives the bot; a death in it is followed by a start."""
 
     def __init__(
         self,
@@ -96,9 +97,9 @@ class Stage:
         self._on_way: frozenset[SessionId] = frozenset()
         self._page: list[tuple[Told, bool]] = []
         sections = {} if voice else {"audio": {"loudness_lufs": None}}  # a sample that is changed can't say what it is
-        self._open: AbstractAsyncContextManager[Shell] = shell(directory, **sections)
-        self.shell = loop.run_until_complete(self._open.__aenter__())
-        self.clock = self.shell.clock
+        self._open: AbstractAsyncContextManager[core.World] = world_of(directory, **sections)
+        self.bot = loop.run_until_complete(self._open.__aenter__())
+        self.clock = self.bot.clock
         self.peak = self.clock()
         self.homeserver = Homeserver(self.clock())
         self._codec = find_ffmpeg() if voice else Codec(self._meanwhile)
@@ -115,25 +116,25 @@ class Stage:
         self.loop.run_until_complete(self._open.__aexit__(None, None, None))
 
     def _complete(self) -> None:
-        """What the shell lacks: media, keys, a codec that costs nothing, and somebody who listens."""
-        self.shell.download = self._download
-        self.shell.opens = self.homeserver.opens
-        self.shell.use(self._codec)
+        """Give the bot what it lacks: media, keys, a codec that costs nothing, and somebody who listens."""
+        self.bot.download = self._download
+        self.bot.opens = self.homeserver.opens
+        self.bot.use(self._codec)
         outbox = Outbox(
-            self.shell.store,
+            self.bot.store,
             cast("Sending", self.said),
             us=BOT,
             invites=(),
             addresses=lambda *_: ("", ""),
-            take_state=self.shell.intake.refresh,
+            take_state=self.bot.intake.refresh,
             prefix="!aircheck",
             clock=self.clock,
         )
-        self.shell.handlers[orders.Notice.kind] = outbox.notice
-        self.shell.handlers[orders.Refresh.kind] = self._nothing
-        self.shell.handlers[orders.Walk.kind] = Walking(self.shell.store, self, self, clock=self.clock)
+        self.bot.handlers[orders.Notice.kind] = outbox.notice
+        self.bot.handlers[orders.Refresh.kind] = self._nothing
+        self.bot.handlers[orders.Walk.kind] = Walking(self.bot.store, self, self, clock=self.clock)
 
-        self.shell.handlers[orders.Reread.kind] = Rereading(self.shell.store, self, BOT, clock=self.clock)
+        self.bot.handlers[orders.Reread.kind] = Rereading(self.bot.store, self, BOT, clock=self.clock)
 
     async def _nothing(self, _: Job) -> None:
         """The room's state is as it was heard."""
@@ -156,15 +157,15 @@ class Stage:
         self.loop.run_until_complete(self._rise())
 
     async def _rise(self) -> None:
-        await self.shell.rise_again()
+        await self.bot.rise_again()
         self._complete()
-        async with self.shell.store.write() as db:
+        async with self.bot.store.write() as db:
             await journal.try_again(db)
-        await self.shell.intake.open_all()
+        await self.bot.intake.open_all()
 
     def spare(self) -> None:
         """Nothing that was going to happen to it does."""
-        self.shell.store.left = None
+        self.bot.store.left = None
         self._meanwhiles.clear()
 
     def meanwhile(self, what: str) -> None:
@@ -177,7 +178,7 @@ class Stage:
 
     async def _sync_all(self) -> None:
         await self.sync()
-        await self.shell.settle()
+        await self.bot.settle()
 
     async def _desk(self) -> None:
         await self.work(LANE_KINDS["desk"], 5)
@@ -213,7 +214,7 @@ class Stage:
         batch, told = self.homeserver.answer(before, upto, gap=gap, keys=new)
         forms = [(one, not one.redacted) for one in told]
         try:
-            await self.shell.intake.take(batch)
+            await self.bot.intake.take(batch)
             self._on_way = frozenset()
         finally:
             if await self._since() == upto:
@@ -248,21 +249,21 @@ class Stage:
         """As the intake; what it wrote is noted also where the process dies of it."""
         forms = self._page
         try:
-            await self.shell.intake.take_page(gap, newest_first, following)
+            await self.bot.intake.take_page(gap, newest_first, following)
         finally:
-            async with self.shell.store.read() as db:
+            async with self.bot.store.read() as db:
                 current = await gaps.get(db, gap.id)
             if current != gap:
                 self._written(forms)
 
     async def do_without(self, gap: TimelineGap) -> None:
-        await self.shell.intake.do_without(gap)
+        await self.bot.intake.do_without(gap)
 
     async def give_up(self, gap: TimelineGap) -> None:
-        await self.shell.intake.give_up(gap)
+        await self.bot.intake.give_up(gap)
 
     async def _since(self) -> int:
-        since = await self.shell.intake.since()
+        since = await self.bot.intake.since()
         return int(since) if since and since.isdigit() else 0
 
     def _written(self, forms: list[tuple[Told, bool]]) -> None:
@@ -274,22 +275,22 @@ class Stage:
     async def work(self, kinds: tuple[JobKind, ...], most: int) -> int:
         """At most so many due jobs of these kinds, each to its end as the lanes end it; how many."""
         for done in range(most):
-            if not await self.shell.work_one(kinds):
+            if not await self.bot.work_one(kinds):
                 return done
         return most
 
     async def next_due(self, *, but: JobKind) -> datetime | None:
         """When something else wants to run."""
-        async with self.shell.store.read() as db:
+        async with self.bot.store.read() as db:
             return await jobs.next_due(db, [kind for kind in orders.KINDS if kind != but])
 
     async def all_due(self) -> None:
-        await self.shell.settle()
+        await self.bot.settle()
         done = 0
         while await self.work(tuple(orders.KINDS), 1):
             done += 1
             assert done < MOST_AT_ONCE, "it works for ever"
-            await self.shell.settle()
+            await self.bot.settle()
 
     async def rest(self) -> None:
         """Hears everything, and time passes until nothing is left to do but to ask for media that are not there."""
@@ -308,12 +309,12 @@ class Stage:
 
     async def make_again(self, recording_id: RecordingId) -> None:
         """Somebody asks for it in the shell."""
-        async with self.shell.store.write() as db:
+        async with self.bot.store.write() as db:
             await jobs.add(db, orders.Finish(recording_id, anew=True).job(), self.clock())
 
     async def keep_house(self) -> None:
-        await self.shell.keeper.tidy()
-        await self.shell.keeper.sweep()
+        await self.bot.keeper.tidy()
+        await self.bot.keeper.sweep()
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         await self._meanwhile()

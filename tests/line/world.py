@@ -1,4 +1,4 @@
-"""A bot with its data, on the test run's homeserver: started, stopped and started again in this process."""
+"""A world with a whole bot on the test run's homeserver: started, stopped and started again in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -30,8 +30,8 @@ MIB = 1024 * 1024
 T = TypeVar("T")
 
 
-class House:
-    """One account and one folder; `running` may be entered again and again."""
+class World:
+    """One account and one folder of data; `running` starts the bot and may be entered again and again."""
 
     def __init__(self, homeserver: Homeserver, user_id: str, directory: Path, changed: Mapping[str, Any]) -> None:
         self.homeserver = homeserver
@@ -122,22 +122,22 @@ async def live_with(store: Store, broadcast: str, chunks: int) -> None:
     await until(store, check)
 
 
-async def move_in(house: House, host: Person, *, encrypted: bool) -> str:
+async def move_in(world: World, host: Person, *, encrypted: bool) -> str:
     """A room whose moderator has invited the bot, which is there and said so."""
-    room = await host.create_room("The Kitchen Table", encrypted=encrypted, invite=[house.user_id])
-    await host.wait_for(lambda event: event.room_id == room and event.is_notice_of(house.user_id))
+    room = await host.create_room("The Kitchen Table", encrypted=encrypted, invite=[world.user_id])
+    await host.wait_for(lambda event: event.room_id == room and event.is_notice_of(world.user_id))
     return room
 
 
-async def personal_feed(house: House, listener: Person, room: str) -> tuple[str, str]:
+async def personal_feed(world: World, listener: Person, room: str) -> tuple[str, str]:
     """Asks for an address as any member does; (feed, page)."""
     await listener.say(room, "!aircheck feed")
-    chat = await listener.wait_for_invite(house.user_id)
+    chat = await listener.wait_for_invite(world.user_id)
     await listener.join(chat)
     told = await listener.wait_for(
-        lambda event: event.room_id == chat and event.sender == house.user_id and house.web in event.body
+        lambda event: event.room_id == chat and event.sender == world.user_id and world.web in event.body
     )
-    found = addresses_in(told.body, house.web)
+    found = addresses_in(told.body, world.web)
     return found.feed, found.page
 
 

@@ -1,4 +1,4 @@
-"""A broadcast on a stage: events go in by name, and what became of the recording can be looked at."""
+"""A world of one broadcast: events go in by name, and the recording can be looked at after each."""
 
 import hashlib
 import json
@@ -167,7 +167,7 @@ def shape(ledger: Ledger) -> list[tuple[str | None, int | None, str]]:
 
 
 @dataclass
-class Stage:
+class World:
     """One recording and what happened to it. Time stands still unless it is moved."""
 
     recording: Recording = field(default_factory=recording)
@@ -277,18 +277,18 @@ def _media(event_id: str, media: dict[str, Any]) -> ChunkStored:
     return ChunkStored(EventId(event_id), BlobKey(media["sha256"]), media["bytes"], with_pages(OggFacts(**pages)))
 
 
-def replayed(name: str) -> Stage:
+def replayed(name: str) -> World:
     """A capture told to the machine, each chunk fetched as soon as it was sent."""
     heard, media = captured(name)
-    stage: Stage | None = None
+    world: World | None = None
     for each in heard:
         event = dialects.read(each)
         if isinstance(event, BroadcastStarted):
             begun = machine.begin(event, room_id=ROOM, event_id=each.event_id, position=each.position, now=NOON)
-            stage = Stage(begun)
-        elif stage and not isinstance(event, Rejected | TextMessage | MembershipChanged | None):
-            stage.tell(event, each.event_id, each.position)
-            if FetchChunk(each.event_id) in stage.effects:
-                stage.tell(media[each.event_id])
-    assert stage is not None
-    return stage
+            world = World(begun)
+        elif world and not isinstance(event, Rejected | TextMessage | MembershipChanged | None):
+            world.tell(event, each.event_id, each.position)
+            if FetchChunk(each.event_id) in world.effects:
+                world.tell(media[each.event_id])
+    assert world is not None
+    return world

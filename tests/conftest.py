@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from bot.demo.synapse import Homeserver
 from tests.lab import People
+from tests.world import World, world_of
 
 # A busy machine is no failure, and continuous integration tries the same examples each time.
 settings.register_profile(
@@ -47,3 +48,11 @@ async def person(homeserver: Homeserver, tmp_path: Path) -> AsyncIterator[People
     people = People(homeserver, tmp_path / "people")
     yield people
     await people.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """The bot without homeserver and web, in Alice's room, where it records. Folders with other worlds override it."""
+    async with world_of(tmp_path / "data") as made:
+        await made.join()
+        yield made

@@ -48,7 +48,7 @@ async def state(world: World) -> tuple[RecordingState, EndedBy | None]:
 
 async def test_a_jump_forwards_in_a_broadcast_costs_nothing(world: World) -> None:
     """It seems that nobody spoke for hours; what comes then re-opens the recording, and `stopped` is its end."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     await world.work()
     await jump(world, HOURS)
     await world.work()
@@ -65,7 +65,7 @@ async def test_a_jump_forwards_in_a_broadcast_costs_nothing(world: World) -> Non
 
 async def test_a_jump_forwards_before_the_last_chunk_publishes_nothing_for_good(world: World) -> None:
     """The quiet period is over at once; the chunk that was on its way heals the episode under its GUID."""
-    await world.hear(info(START, "started"), chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=2))
+    await world.begin(chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=2))
     await world.work()
     await jump(world, HOURS)
     await world.work()
@@ -81,7 +81,7 @@ async def test_a_jump_forwards_before_the_last_chunk_publishes_nothing_for_good(
 
 async def test_a_jump_backwards_leaves_no_work_lying(world: World) -> None:
     """What was written down by the clock that was ahead is done now, not in five hours."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     await jump(world, -HOURS)
     await world.hear(chunk(C2, 2), info("$stop", "stopped", last_chunk_sequence=2))
     await world.work()
@@ -103,7 +103,7 @@ async def test_a_jump_backwards_keeps_the_pauses_that_were_wished(world: World) 
 
 async def test_a_jump_backwards_in_the_quiet_period_keeps_back_no_episode(world: World) -> None:
     """What is there is an episode within two minutes of the clock that counts now."""
-    await world.hear(info(START, "started"), chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=2))
+    await world.begin(chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=2))
     await world.work()
     await jump(world, -HOURS)
     for _ in range(2):
@@ -115,7 +115,7 @@ async def test_a_jump_backwards_in_the_quiet_period_keeps_back_no_episode(world:
 
 async def test_a_jump_backwards_in_a_broadcast_abandons_nobody_and_forgets_nobody(world: World) -> None:
     """Who speaks on is recorded on; who doesn't is abandoned after half an hour of the clock that counts now."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     await world.work()
     await jump(world, -HOURS)
     await world.hear(chunk(C2, 2))

@@ -9,7 +9,7 @@ from bot.recording.kinds import lay_out
 from storage import archive
 from storage.records import EventId, RecordingState
 from tests.worker.quick import without_ffmpeg
-from tests.world import START, World, chunk, info, world_of
+from tests.world import World, chunk, info, world_of
 
 MANY = 520
 AT_ONCE = 40
@@ -25,7 +25,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def test_more_than_five_hundred_chunks_are_all_in_the_episode(world: World) -> None:
     """Of 520, told forty at once and fetched between, each is stored, in its order, and the length is exact."""
-    await world.hear(info(START, "started"))
+    await world.begin()
     for first in range(1, MANY + 1, AT_ONCE):
         await world.hear(*(chunk(name(number), number) for number in range(first, min(first + AT_ONCE, MANY + 1))))
         await world.work()

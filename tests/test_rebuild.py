@@ -44,7 +44,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def spoken(world: World) -> None:
     await world.join()
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2))
+    await world.begin(chunk("$c1", 1), chunk("$c2", 2))
     await world.hear(info("$stop", "stopped", last_chunk_sequence=2))
     await world.work()
 

@@ -1,6 +1,5 @@
 """The shell around the machine: the journal in, recordings and jobs out."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -29,16 +28,9 @@ from storage.records import (
     Withheld,
 )
 from tests.recording.world import limits
-from tests.world import ALICE, ROOM, START, World, batch, chunk, download, heard, info, sealed, state, world_of
+from tests.world import ALICE, ROOM, START, World, batch, chunk, download, heard, info, sealed, state
 
 C1 = EventId("$c1")
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_of(tmp_path / "data") as made:
-        await made.join()
-        yield made
 
 
 def opened(wrapper: HeardEvent) -> HeardEvent:
@@ -61,7 +53,7 @@ async def kept(world: World, event_id: EventId) -> Any:
 
 async def test_a_broadcast_is_followed_and_its_chunks_are_fetched(world: World) -> None:
     """A started event makes a recording, a chunk makes a fetch."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     assert (await world.recording()).state is RecordingState.LIVE
     assert await world.waiting(orders.Fetch.kind) == [{"recording": 1}]
 
@@ -70,7 +62,7 @@ async def test_a_key_that_comes_while_the_wrapper_is_dealt_with_opens_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The event counts as it is when it is dealt with, not as it was when it was read."""
-    await world.hear(info(START, "started"))
+    await world.begin()
     read = journal.unhandled
 
     async def slowly(db: Connection, limit: int, now: datetime) -> tuple[HeardEvent, ...]:
@@ -99,9 +91,7 @@ async def test_a_mistake_about_one_event_keeps_no_other_waiting_and_is_mended_by
 
     with monkeypatch.context() as patched:
         patched.setattr(machine, "begin", broken)
-        await world.hear(
-            info(START, "started"), heard("$m", "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"})
-        )
+        await world.begin(heard("$m", "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"}))
     assert len(await world.waiting(orders.Command.kind)) == 1
     async with world.store.write() as db:
         assert await archive.recordings(db) == ()
@@ -127,7 +117,7 @@ async def test_a_store_in_trouble_loses_no_event(world: World, monkeypatch: pyte
 
 async def test_a_redacted_chunk_waits_for_no_key(world: World) -> None:
     """Its wrapper goes: what nobody may hear is not kept in case that it can be read."""
-    await world.hear(info(START, "started"), sealed(C1))
+    await world.begin(sealed(C1))
     assert await chunk_state(world) is ChunkState.WAITING_FOR_KEY
     assert len(await kept(world, C1)) == 1
     await world.hear(heard("$r", "m.room.redaction", {}, redacts=C1))
@@ -147,7 +137,7 @@ async def test_what_no_room_could_have_said_is_no_command(world: World, junk: Js
 
 async def test_a_deleted_recording_is_not_announced(world: World) -> None:
     """What was going to be said of it is taken back."""
-    await world.hear(info(START, "started"))
+    await world.begin()
     async with world.store.write() as db:
         told = orders.Notice(orders.episode_published(START), RoomId("!room:hs"), "…")
         await jobs.add(db, told.job(), world.clock())
@@ -161,7 +151,7 @@ async def test_a_name_that_no_database_holds_is_cleaned(world: World) -> None:
     """A lone surrogate in a display name costs nobody their recording."""
     joined = state("m.room.member", {"membership": "join", "displayname": "A\ud800"}, ALICE, event_id="$j")
     await world.hear(before=(joined,))
-    await world.hear(info(START, "started"))
+    await world.begin()
     assert (await world.recording()).broadcaster_name == "A?"
 
 
@@ -175,7 +165,7 @@ async def test_a_name_that_somebody_else_gave_is_not_the_speakers(world: World) 
     """Whoever removes a member writes their m.room.member, and could call them what they like."""
     called = {"membership": "ban", "displayname": "Thief"}
     await world.hear(heard("$ban", "m.room.member", called, state_key=ALICE, sender="@mallory:hs"))
-    await world.hear(info(START, "started"))
+    await world.begin()
     assert (await world.recording()).broadcaster_name is None
 
 
@@ -204,7 +194,7 @@ async def test_a_key_is_withheld_by_its_speaker_alone(world: World) -> None:
     """What another member says of the speaker's session counts for nothing, before the speaker's own word and after."""
     session, mallory = SessionId("session"), UserId("@mallory:hs")
     await world.hear(withheld=(Withheld(session, mallory, "m.blacklisted"),))
-    await world.hear(info(START, "started"), sealed("$before"))
+    await world.begin(sealed("$before"))
     await world.hear(withheld=(Withheld(session, mallory, "m.unauthorised"),))
     assert await reasons(world) == {"$before": None}
     notes = [Withheld(SessionId(f"s{number}"), mallory, "m.blacklisted") for number in range(200)]
@@ -226,7 +216,7 @@ async def tell_of(world: World) -> list[Json]:
 async def test_nothing_to_hear_is_told_once(world: World) -> None:
     """A broadcast without sound is told to its room as a reply, also after a restart once only; sound that comes late
     makes an episode of it."""
-    await world.hear(info(START, "started"), info("$stop", "stopped"))
+    await world.begin(info("$stop", "stopped"))
     world.clock.pass_by(61)
     await world.work()
     assert (await world.recording()).state is RecordingState.EMPTY
@@ -264,7 +254,7 @@ async def test_a_past_broadcast_without_sound_is_not_told_alone(world: World) ->
 
 async def test_nobody_is_abandoned_whose_words_are_not_read_yet(world: World) -> None:
     """After an outage all patience is over at once: a clock looks only when the journal's words were dealt with."""
-    await world.hear(info(START, "started"))
+    await world.begin()
     world.clock.pass_by(3600)
     await world.intake.take(batch(chunk(C1, 1)))
     async with world.store.write() as db:
@@ -284,7 +274,7 @@ async def test_an_end_comes_soon_after_an_outage_however_long_that_was(world: Wo
     heard_all = False
     recorder = Recorder(world.store, limits(quiet_period_s=60), world.clock, hears=lambda: heard_all)
     world.handlers[orders.Tick.kind] = recorder.tick
-    await world.hear(info(START, "started"))
+    await world.begin()
     world.clock.pass_by(3600)
     for _ in range(20):
         assert await world.work_one([orders.Tick.kind])

@@ -66,7 +66,7 @@ async def chunk_of(world: World, event_id: EventId = C1) -> Chunk | None:
 async def test_a_broadcast_that_was_redacted_before_it_came_is_not_recorded(world: World, who: UserId) -> None:
     """By its speaker or by a moderator; its chunks are nobody's."""
     await world.hear(redaction(START, who))
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     assert await recordings(world) == ()
     assert await world.waiting(orders.Fetch.kind) == []
 
@@ -74,7 +74,7 @@ async def test_a_broadcast_that_was_redacted_before_it_came_is_not_recorded(worl
 async def test_a_member_can_not_redact_what_somebody_else_is_going_to_say(world: World) -> None:
     """Anybody can send a redaction of a name that does not exist yet; it counts with the power for it only."""
     await world.hear(redaction(START, MALLORY), redaction(C1, MALLORY))
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     assert (await world.recording()).state is RecordingState.LIVE
     found = await chunk_of(world)
     assert found is not None
@@ -84,7 +84,7 @@ async def test_a_member_can_not_redact_what_somebody_else_is_going_to_say(world:
 @pytest.mark.parametrize("arrives", [chunk(C1, 1), sealed(C1)], ids=["clear", "sealed"])
 async def test_a_chunk_that_was_redacted_before_it_came_is_listed_as_such(world: World, arrives: HeardEvent) -> None:
     """The ledger knows its place; nothing of it is fetched or kept for its key."""
-    await world.hear(info(START, "started"), redaction(C1))
+    await world.begin(redaction(C1))
     await world.hear(arrives, chunk("$c2", 2))
     found = await chunk_of(world)
     assert found is not None
@@ -99,7 +99,7 @@ async def test_a_redaction_counts_in_its_own_room_only(world: World) -> None:
     elsewhere = RoomId("!elsewhere:hs")
     async with world.store.write() as db:
         await early_redactions.note(db, elsewhere, START, ALICE, world.clock())
-    await world.hear(info(START, "started"))
+    await world.begin()
     assert (await world.recording()).state is RecordingState.LIVE
 
 
@@ -129,7 +129,7 @@ async def remembered(world: World, room_id: RoomId = ROOM) -> list[str]:
 async def test_children_and_start_may_be_redacted_in_any_order(world: World) -> None:
     """A homeserver that redacts a broadcast with all that refers to it (MSC3912) sends one redaction for each; what
     is redacted after the start was deleted, or never was ours, disturbs nothing."""
-    await world.hear(info(START, "started"), chunk(C1, 1), chunk("$c2", 2), info("$stop", "stopped"))
+    await world.begin(chunk(C1, 1), chunk("$c2", 2), info("$stop", "stopped"))
     await world.hear(redaction("$stop"), redaction("$c2"), redaction(START), redaction(C1), redaction("$late"))
     await world.hear(chunk("$late", 3), info("$again", "resumed"))
     recording = await world.recording()
@@ -139,7 +139,7 @@ async def test_children_and_start_may_be_redacted_in_any_order(world: World) -> 
 
 async def test_a_redacted_stop_makes_nothing_live_again(world: World) -> None:
     """What it said was true."""
-    await world.hear(info(START, "started"), chunk(C1, 1), info("$stop", "stopped"))
+    await world.begin(chunk(C1, 1), info("$stop", "stopped"))
     before = await world.recording()
     await world.hear(redaction("$stop"))
     assert await world.recording() == before
@@ -147,7 +147,7 @@ async def test_a_redacted_stop_makes_nothing_live_again(world: World) -> None:
 
 async def test_a_redacted_chunk_is_not_fetched_any_more(world: World) -> None:
     """Its job goes with it; the others stay."""
-    await world.hear(info(START, "started"), chunk(C1, 1), chunk("$c2", 2))
+    await world.begin(chunk(C1, 1), chunk("$c2", 2))
     await world.hear(redaction(C1, MODERATOR))
     async with world.store.read() as db:
         assert await jobs.find(db, orders.Fetch.about(C1)) is None
@@ -159,7 +159,7 @@ async def test_a_redacted_chunk_is_not_fetched_any_more(world: World) -> None:
 
 async def test_a_redaction_by_who_may_not_changes_nothing(world: World) -> None:
     """A homeserver may deliver it all the same; what it says of its own right is not believed."""
-    await world.hear(info(START, "started"), chunk(C1, 1), sealed("$s"))
+    await world.begin(chunk(C1, 1), sealed("$s"))
     forged = {redacting.MAY: True}
     for target in (START, C1, "$s"):
         said = redaction(target, MALLORY)
@@ -177,7 +177,7 @@ async def test_a_redaction_by_who_may_not_changes_nothing(world: World) -> None:
 async def test_the_power_of_then_counts(world: World) -> None:
     """A moderator who is one no more when their redaction is dealt with has redacted; a member who is made one after
     theirs has not."""
-    await world.hear(info(START, "started"), chunk(C1, 1), chunk("$c2", 2))
+    await world.begin(chunk(C1, 1), chunk("$c2", 2))
     changed = heard("$levels2", "m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}}, state_key="")
     await world.hear(redaction(C1, MODERATOR), redaction("$c2", MALLORY), changed)
     states = [one and one.state for one in [await chunk_of(world), await chunk_of(world, EventId("$c2"))]]
@@ -188,7 +188,7 @@ async def test_the_power_of_then_counts_for_what_comes_later_too(world: World) -
     """The redaction came first, and its event when the redactor is no moderator any more."""
     changed = heard("$levels2", "m.room.power_levels", {"users": {ALICE: 100}}, state_key="")
     await world.hear(redaction(START, MODERATOR), changed)
-    await world.hear(info(START, "started"))
+    await world.begin()
     assert await recordings(world) == ()
 
 
@@ -213,7 +213,7 @@ class Memory:
 @pytest.mark.parametrize("walked", [False, True], ids=["no state", "in a gap"])
 async def test_where_the_power_is_not_known_the_homeserver_is_asked(world: World, walked: bool) -> None:
     """It shows the event without its content, and the recording goes."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     if not walked:
         await forget_power(world)
         await world.hear(redaction(START, MALLORY))
@@ -233,7 +233,7 @@ async def test_where_the_power_is_not_known_the_homeserver_is_asked(world: World
 
 async def test_what_the_homeserver_has_not_redacted_stays(world: World) -> None:
     """It is asked three times, for it may be slow."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     await forget_power(world)
     await world.hear(redaction(START, MALLORY))
     memory = Memory(info(START, "started"))
@@ -249,7 +249,7 @@ async def test_what_the_homeserver_has_not_redacted_stays(world: World) -> None:
 
 async def test_a_start_that_is_redacted_while_live_leaves_nothing_behind(world: World) -> None:
     """With jobs of every kind waiting and a download under way: no row but the tombstone, no file, no job."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     await world.work()
     recording = await world.recording()
     await world.hear(chunk("$c2", 2), chunk("$c3", 3))
@@ -289,7 +289,7 @@ async def test_media_that_could_not_be_had_are_not_asked_for_after_a_deletion(wo
         await world.hear(redaction(START))
         raise GiveUp("the homeserver has no such media", reason="not_found")
 
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     world.download = redacted_meanwhile
     assert await world.work_one([orders.Fetch.kind])
     async with world.store.read() as db:

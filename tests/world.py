@@ -270,6 +270,10 @@ class World:
             assert room is not None
             await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
 
+    async def begin(self, *said: HeardEvent) -> None:
+        """Alice starts a broadcast, `START`, and says more in the same sync."""
+        await self.hear(info(START, "started"), *said)
+
     async def hear(self, *timeline: HeardEvent, **more: Any) -> None:
         """Told and dealt with, but for the jobs."""
         await self.intake.take(batch(*timeline, **more))

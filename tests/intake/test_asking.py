@@ -1,8 +1,5 @@
 """The homeserver is asked before anything counts as missing, and not waited for longer than that takes."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from bot import orders
@@ -12,16 +9,9 @@ from bot.worker.rereading import Rereading
 from storage import archive, journal
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState, UserId
 from tests.intake.test_missed import Memory, broadcast, changed, is_followed
-from tests.world import ALICE, BOT, ROOM, START, World, chunk, heard, info, world_of
+from tests.world import ALICE, BOT, ROOM, World, chunk, heard, info
 
 MINUTE_S = 60
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_of(tmp_path / "data") as made:
-        await made.join()
-        yield made
 
 
 def remembers(world: World, memory: Memory) -> None:
@@ -45,7 +35,7 @@ async def states(world: World) -> dict[str, ChunkState]:
 async def test_a_chunk_that_no_sync_brought_is_in_the_recording_before_it_is_decided(world: World) -> None:
     """Its number is skipped, and the homeserver has it."""
     remembers(world, broadcast(1, 2, 3, ends=True))
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c3", 3), info("$stop", "stopped"))
+    await world.begin(chunk("$c1", 1), chunk("$c3", 3), info("$stop", "stopped"))
     await passes(world, MINUTE_S + 5)
     assert await states(world) == dict.fromkeys(("$c1", "$c2", "$c3"), ChunkState.STORED)
     assert (await world.recording()).state is RecordingState.COMPLETE
@@ -54,7 +44,7 @@ async def test_a_chunk_that_no_sync_brought_is_in_the_recording_before_it_is_dec
 async def test_a_skipped_number_is_asked_for_while_the_broadcast_runs(world: World) -> None:
     """It is there within a minute, not at the end only."""
     remembers(world, broadcast(1, 2, 3))
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c3", 3))
+    await world.begin(chunk("$c1", 1), chunk("$c3", 3))
     await passes(world, MINUTE_S)
     assert (await world.recording()).state is RecordingState.LIVE
     assert set(await states(world)) == {"$c1", "$c2", "$c3"}
@@ -68,7 +58,7 @@ async def test_an_end_that_no_sync_brought_is_found_before_the_broadcast_is_aban
     memory = broadcast(1, ends=not in_state)
     memory.newest = info("state:1", "stopped", last_chunk_sequence=1) if in_state else None
     remembers(world, memory)
-    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.begin(chunk("$c1", 1))
     world.clock.pass_by(1800)
     await passes(world, 5)
     recording = await world.recording()
@@ -80,7 +70,7 @@ async def test_asking_is_no_sign_of_life(world: World) -> None:
     memory = broadcast(1)
     memory.has(info("$p", "paused"), info("$r", "resumed"))
     remembers(world, memory)
-    await world.hear(info(START, "started"), chunk("$c1", 1), info("$p", "paused"), info("$r", "resumed"))
+    await world.begin(chunk("$c1", 1), info("$p", "paused"), info("$r", "resumed"))
     world.clock.pass_by(1800)
     await passes(world, 5)
     assert (await world.recording()).ended_by is EndedBy.ABANDONED
@@ -90,7 +80,7 @@ async def test_a_homeserver_that_does_not_answer_holds_no_decision_for_ever(worl
     """It is waited for half a minute; what it says later heals."""
     memory = broadcast(1, 2, 3, ends=True)
     remembers(world, memory)
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c3", 3), info("$stop", "stopped"))
+    await world.begin(chunk("$c1", 1), chunk("$c3", 3), info("$stop", "stopped"))
     for _ in range(MINUTE_S + 35):
         memory.error = TryLater("the homeserver answered 500")
         await passes(world, 1)
@@ -106,7 +96,7 @@ async def test_what_is_certain_asks_nobody_at_the_end_of_its_quiet_period(world:
     memory.error = TryLater("the homeserver answered 500")
     remembers(world, memory)
     end = info("$stop", "stopped", last_chunk_sequence=2)
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), end)
+    await world.begin(chunk("$c1", 1), chunk("$c2", 2), end)
     await passes(world, 1)
     assert (await world.recording()).state is RecordingState.COMPLETE
 

@@ -1,9 +1,8 @@
 """Chunks of strangers: they cost a look at whose broadcast it is, and nothing else."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,17 +10,10 @@ from bot import orders
 from storage import archive, journal
 from storage.database import Connection
 from storage.records import Chunk, EventId, HeardEvent, Recording, RecordingId
-from tests.world import ALICE, START, World, batch, chunk, heard, info, sealed, world_of
+from tests.world import ALICE, START, World, batch, chunk, heard, info, sealed
 
 MANY = 2_000
 Chunks = Callable[[str, int], HeardEvent]
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_of(tmp_path / "data") as made:
-        await made.join()
-        yield made
 
 
 def of_mallory(event: HeardEvent) -> HeardEvent:
@@ -47,7 +39,7 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
 ) -> None:
     """No row, no job, one line in the log; the recording is looked up once, and its chunks never; the speaker's own
     chunk in the midst of it is taken."""
-    await world.hear(info(START, "started"), chunk("$1", 1))
+    await world.begin(chunk("$1", 1))
     caplog.set_level(logging.INFO, "bot")
     caplog.clear()
     looks, read = [], archive.recording_by_event
@@ -74,7 +66,7 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
 async def test_what_is_not_valid_is_named_and_not_written_down(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """One line each, with the rule that it breaks, and no work for the recorder."""
     caplog.set_level(logging.INFO, "bot")
-    await world.hear(info(START, "started"))
+    await world.begin()
     await world.intake.take(batch(malformed("$1", 1), of_mallory(malformed("$2", 2))))
     assert len([line for line in caplog.messages if "rule=url" in line]) == 2
     async with world.store.read() as db:
@@ -83,7 +75,7 @@ async def test_what_is_not_valid_is_named_and_not_written_down(world: World, cap
 
 async def test_a_strangers_chunk_loads_none_of_the_recordings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it stands in the journal already, and of somebody else's info event."""
-    await world.hear(info(START, "started"), chunk("$1", 1))
+    await world.begin(chunk("$1", 1))
     foreign = of_mallory(chunk("$f", 2))
     paused = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key="@m:hs")
     paused = replace(paused, event={**paused.event, "sender": "@m:hs"})
@@ -115,7 +107,7 @@ async def test_a_chunk_of_a_broadcast_that_is_deleted_or_nobodys_is_left_out(
 ) -> None:
     """The log says which of the two."""
     caplog.set_level(logging.INFO, "bot")
-    await world.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
+    await world.begin(heard("$r", "m.room.redaction", {}, redacts=START))
     nobodys = {"rel_type": "m.reference", "event_id": "$unknown"}
     other = chunk("$2", 1)
     other = replace(other, event={**other.event, "content": {**other.event["content"], "m.relates_to": nobodys}})

@@ -94,7 +94,7 @@ def own(event_id: str = NOTICE, transaction: str | None = None) -> HeardEvent:
 
 async def test_what_begins_before_the_notice_is_not_recorded_and_what_begins_after_it_is(coming: Coming) -> None:
     """The room has to be told first, and a broadcast that ran already is not taken up."""
-    await coming.world.hear(info(START, "started"))
+    await coming.world.begin()
     assert (await coming.room()).waits
     assert await coming.speak()
     await coming.world.hear(later())
@@ -105,7 +105,7 @@ async def test_what_begins_before_the_notice_is_not_recorded_and_what_begins_aft
 async def test_a_broadcast_that_the_sync_shows_in_front_of_the_notice_is_not_recorded(coming: Coming) -> None:
     """The answer to the request came first; the notice's place in the timeline decides."""
     assert await coming.speak()
-    await coming.world.hear(info(START, "started"), own(), later())
+    await coming.world.begin(own(), later())
     assert await coming.recorded(START, LATER) == [False, True]
 
 
@@ -116,7 +116,7 @@ async def test_a_notice_that_the_sync_shows_before_its_answer_counts_from_its_pl
     for other in (f"aircheck-{job + 1000}", "aircheck-²", "aircheck-" + "9" * 40, "welcome"):
         await coming.world.hear(own(f"${other}", other))
     assert (await coming.room()).waits
-    await coming.world.hear(info(START, "started"), own(NOTICE, f"aircheck-{job}"), later())
+    await coming.world.begin(own(NOTICE, f"aircheck-{job}"), later())
     assert await coming.recorded(START, LATER) == [False, True]
     assert await coming.speak()
     assert await coming.recorded(START, LATER) == [False, True]
@@ -134,7 +134,7 @@ async def test_where_the_bot_may_not_speak_nothing_is_recorded_until_it_may(comi
     coming.homeserver.muted = True
     await coming.world.hear(HEARD_MUTED)
     assert await coming.speak()
-    await coming.world.hear(info(START, "started"))
+    await coming.world.begin()
     assert (await coming.room()).waits
     assert not await coming.speak()
     for _ in range(8):
@@ -164,7 +164,7 @@ async def test_a_room_that_the_bot_comes_back_to_is_told_again(coming: Coming) -
     await coming.world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
     await coming.world.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
     await coming.world.intake.take(batch(before=room_state()))
-    await coming.world.hear(info(START, "started"))
+    await coming.world.begin()
     assert await coming.recorded(START) == [False]
     assert await coming.speak()
     await coming.world.hear(later())

@@ -191,7 +191,7 @@ async def test_whoever_joins_their_direct_chat_is_told_at_once(world: World) -> 
 async def test_words_that_were_sealed_are_never_kept_nor_answered(world: World) -> None:
     """What turns out to be a message, even a command, leaves the ledger without a trace."""
     await world.join()
-    await world.hear(info(START, "started"), sealed("$s"))
+    await world.begin(sealed("$s"))
 
     def opened(wrapper: HeardEvent) -> HeardEvent:
         said = heard(wrapper.event_id, "m.room.message", {"msgtype": "m.text", "body": "!aircheck help"})
@@ -211,7 +211,7 @@ async def test_words_that_were_sealed_are_never_kept_nor_answered(world: World) 
 async def test_a_key_opens_what_was_kept_after_a_start_too(world: World) -> None:
     """Keys may have come that no event was tried with."""
     await world.join()
-    await world.hear(info(START, "started"), sealed(C1))
+    await world.begin(sealed(C1))
     world.opens = lambda wrapper: replace(chunk(wrapper.event_id, 1), encrypted=True)
     await world.intake.open_all()
     await world.settle()

@@ -77,13 +77,6 @@ class Memory:
         return self.newest
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_of(tmp_path / "data") as made:
-        await made.join()
-        yield made
-
-
 class Pages:
     """A gap's history: one page, and behind it nothing, or a refusal."""
 
@@ -249,7 +242,7 @@ async def test_what_was_live_when_the_bot_came_is_not_followed(world: World) -> 
 async def test_what_was_said_while_recording_was_off_is_not_followed_later(world: World) -> None:
     """Heard, or shown by the state after a gap: that it runs on when recording is on again changes nothing."""
     await switch(world, recording_on=False)
-    await world.hear(info(START, "started"))
+    await world.begin()
     await gap(world, before=(info(OFF, "started", device_id="E").event,))
     await switch(world, recording_on=True)
     for event in (info("$p", "paused"), info(OFF, "started"), info(START, "started"), info("$q", "resumed")):
@@ -403,7 +396,7 @@ async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -
 
 async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(world: World) -> None:
     """Chunks and the end that fell into the gap are read; what was heard is not told again."""
-    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.begin(chunk("$c1", 1))
     await gap(world, chunk("$c4", 4))
     await follow(world, broadcast(1, 2, 3, 4, ends=True))
     assert (await world.recording()).state is RecordingState.FINISHING
@@ -414,7 +407,7 @@ async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(world: World
 @pytest.mark.parametrize("says_why", [True, False], ids=["with its redaction", "without content"])
 async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(world: World, *, says_why: bool) -> None:
     """The homeserver shows what became of it, whatever it says of why."""
-    await world.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped"))
+    await world.begin(chunk("$c1", 1), info("$stop", "stopped"))
     memory = broadcast(1, ends=True)
     memory.redacts(START, says_why=says_why)
     await gap(world)
@@ -425,7 +418,7 @@ async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(world: World, 
 
 async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(world: World) -> None:
     """It refers to nothing any more, so it is looked for by its own id; one that can't be shown stays what it is."""
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
+    await world.begin(chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
     memory = broadcast(1, 2)
     memory.redacts(EventId("$c2"))
     await gap(world)
@@ -445,7 +438,7 @@ async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(world: World
 
 async def test_a_deleted_recording_is_not_read_again(world: World) -> None:
     """Neither after a gap, nor because the state still names it."""
-    await world.hear(info(START, "started"), heard("$r", "m.room.redaction", {}, redacts=START))
+    await world.begin(heard("$r", "m.room.redaction", {}, redacts=START))
     await gap(world, before=(info("$p", "paused").event,))
     assert await world.waiting(orders.Reread.kind) == []
 

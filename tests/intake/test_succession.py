@@ -396,7 +396,7 @@ async def test_the_second_claimant_gets_nothing(world: World) -> None:
 
 async def test_what_is_live_in_the_old_room_goes_on_there(world: World) -> None:
     """Its chunks are kept to its end; what begins in the old room after that is not recorded."""
-    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.begin(chunk("$c1", 1))
     await come(world, **INVITED_BY_THE_MOD)
     await world.hear(chunk("$c2", 2), info("$stop", "stopped"), replace(info(LATER, "started"), event_id=LATER))
     recording = await world.recording()

@@ -16,7 +16,7 @@ from bot.settings import validate
 from bot.web.server import WebServer
 from storage import rooms
 from storage.records import RecordingState, Visibility
-from tests.world import ROOM, START, World, chunk, info, world_of
+from tests.world import ROOM, World, chunk, info, world_of
 
 ITUNES = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
 
@@ -94,7 +94,7 @@ async def listener(world: World) -> AsyncIterator[Listener]:
 async def broken(world: World) -> None:
     """A broadcast of four chunks: the second and the last are not there, and it was quiet for long enough."""
     said = [chunk("$c1", 1), chunk("$c3", 3)]
-    await world.hear(info(START, "started"), *said, info("$stop", "stopped", last_chunk_sequence=4))
+    await world.begin(*said, info("$stop", "stopped", last_chunk_sequence=4))
     await world.work()
     world.clock.pass_by(61)
     await world.work()

@@ -9,7 +9,7 @@ from mutagen.id3 import ID3
 from bot import orders
 from storage import archive, jobs, tracks
 from storage.records import Episode, EventId, Extent, Job, JobId, JobState, RecordingState
-from tests.world import START, World, chunk, info
+from tests.world import World, chunk, info
 
 Found = list[tuple[int, str]]
 
@@ -23,7 +23,7 @@ async def made(world: World) -> Episode:
 
 async def paused_once(world: World) -> None:
     """Two chunks, a pause, and a third; the second is missing."""
-    await world.hear(info(START, "started"), chunk("$c1", 1), info("$p", "paused"), info("$r", "resumed"))
+    await world.begin(chunk("$c1", 1), info("$p", "paused"), info("$r", "resumed"))
     await world.hear(chunk("$c2", 2), chunk("$c4", 4), info("$stop", "stopped", last_chunk_sequence=4))
     await world.work()
     world.clock.pass_by(61)

@@ -20,7 +20,7 @@ from bot.worker.retries import ask_anew
 from storage import archive, jobs, rooms
 from storage.records import Chunk, ChunkFacts, ChunkState, EventId, Job, MediaSource, MxcUri
 from tests import world as there
-from tests.world import ALICE, ROOM, START, Download, World, chunk, find_ffmpeg, heard, info, media_of, world_of
+from tests.world import ALICE, ROOM, Download, World, chunk, find_ffmpeg, heard, media_of, world_of
 
 C1 = EventId("$c1")
 FETCH = [orders.Fetch.kind]
@@ -35,7 +35,7 @@ async def the_chunk(world: World) -> Chunk:
 
 async def claimed(world: World) -> Job:
     """A broadcast of one chunk, and the job to fetch it."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     async with world.store.write() as db:
         (job,) = await jobs.claim(db, FETCH, world.clock(), 10)
     return job
@@ -136,7 +136,7 @@ async def test_one_answer_is_no_verdict(world: World, name: str) -> None:
     """After the first one the chunk waits, and is asked for again after ten seconds; after the same one again it is
     judged, and its bytes, if any, are kept until better ones come: then it heals, and they go."""
     world.download, state, reason = ANSWERS[name]
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     assert await world.work_one(FETCH)
     assert (await the_chunk(world)).state is ChunkState.WAITING_FOR_MEDIA
     world.clock.pass_by(9.9)
@@ -173,7 +173,7 @@ async def test_what_was_judged_is_asked_for_during_a_week(world: World) -> None:
         raise GiveUp("no sound", reason="undecodable")
 
     world.download = giving(PAGE)
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     began, asked = world.clock(), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetching, "inspect_chunk", look)
@@ -195,7 +195,7 @@ async def next_due(world: World) -> datetime | None:
 
 async def test_other_bytes_each_time_are_no_verdict(world: World) -> None:
     """The chunk waits, with growing pauses; no more than the last bytes are kept."""
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     for number in range(8):
         world.download = giving(PAGE + bytes([number]))
         due = await next_due(world)
@@ -217,7 +217,7 @@ async def test_fewer_bytes_than_announced_are_asked_for_once_more(world: World) 
     event = replace(event, event={**event.event, "content": {**event.event["content"], "info": {"size": len(whole)}}})
     short = flac(whole)
     world.download = giving(short)
-    await world.hear(info(START, "started"), event)
+    await world.begin(event)
     assert await world.work_one(FETCH)
     assert (await the_chunk(world)).state is ChunkState.WAITING_FOR_MEDIA
     world.clock.pass_by(10)
@@ -234,7 +234,7 @@ def flac(data: bytes) -> bytes:
 async def test_a_recording_can_be_asked_for_anew(world: World) -> None:
     """At once, however long the pause has become; where no source is kept, its events are read once more."""
     world.download = giving(PAGE)
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     for pause_s in (10, 20, 40, 80):
         assert await world.work_one(FETCH)
         world.clock.pass_by(pause_s)
@@ -262,7 +262,7 @@ async def test_a_chunk_that_was_redacted_on_the_way_leaves_nothing(world: World)
         return await there.download(source, part, max_bytes)
 
     world.download = download
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     await world.work()
     assert (await the_chunk(world)).state is ChunkState.REDACTED
     assert (await the_chunk(world)).blob is None
@@ -277,7 +277,7 @@ async def test_a_room_that_has_used_up_its_space_is_told_once(tmp_path: Path) ->
     storage = {"directory": str(tmp_path / "data"), "min_free_bytes": 0, "max_bytes_per_room": 10}
     async with world_of(tmp_path / "data", storage=storage) as world:
         await world.join()
-        await world.hear(info(START, "started"), chunk("$c0", 1))
+        await world.begin(chunk("$c0", 1))
         await world.work()
         await world.hear(chunk(C1, 2), chunk("$c2", 3))
         assert [await world.work_one(FETCH) for _ in range(3)] == [True, True, False]
@@ -312,7 +312,7 @@ async def test_a_limit_that_was_hit_is_tried_again_alone(world: World, hits: int
             raise LimitHit
         return await inspect_chunk(path, ffmpeg, max_seconds=max_seconds)
 
-    await world.hear(info(START, "started"), chunk(C1, 1))
+    await world.begin(chunk(C1, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetching, "inspect_chunk", look)
         for pause_s in (0, 10, 20, 40):

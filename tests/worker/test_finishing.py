@@ -33,7 +33,7 @@ def finish(number: int = 1000) -> Job:
 async def spoken(world: World, *events: EventId, last: int = 2) -> None:
     """A broadcast of these chunks that has been quiet for long enough."""
     said = [chunk(event_id, int(event_id[2:])) for event_id in events]
-    await world.hear(info(START, "started"), *said, info("$stop", "stopped", last_chunk_sequence=last))
+    await world.begin(*said, info("$stop", "stopped", last_chunk_sequence=last))
     await world.work()
     world.clock.pass_by(61)
     await world.work()
@@ -78,7 +78,7 @@ async def test_an_incomplete_episode_is_listed_when_it_was_held_long_enough(worl
 
 async def test_two_that_finish_the_same_recording_at_once_make_one_episode(world: World) -> None:
     """One waits for the other, and finds its episode there: one GUID, one file, one notice."""
-    await world.hear(info(START, "started"), chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=1))
+    await world.begin(chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=1))
     handler, guids = world.handlers[orders.Finish.kind], []
 
     async def alone(job: Job) -> None:
@@ -142,7 +142,7 @@ async def test_chunks_whose_media_is_not_there_don_t_keep_back_the_rest(world: W
         return await download(source, part, max_bytes)
 
     world.download = half
-    await world.hear(info(START, "started"), chunk(C1, 1), chunk(C2, 2))
+    await world.begin(chunk(C1, 1), chunk(C2, 2))
     await world.hear(info("$stop", "stopped", last_chunk_sequence=2))
     await world.work_on()
     world.clock.pass_by(61)
@@ -155,7 +155,7 @@ async def test_chunks_whose_media_is_not_there_don_t_keep_back_the_rest(world: W
 
 async def test_what_loses_its_last_sound_before_it_is_joined_becomes_no_episode(world: World) -> None:
     """A key that is still waited for keeps the recording; nothing is joined, and no job fails."""
-    await world.hear(info(START, "started"), chunk(C1, 1), sealed(C2))
+    await world.begin(chunk(C1, 1), sealed(C2))
     await world.work()
     await world.hear(info("$stop", "stopped", last_chunk_sequence=2))
     world.clock.pass_by(61 + ASKING_MAY_TAKE.total_seconds())

@@ -62,7 +62,7 @@ async def world(tmp_path: Path, compared: list[str]) -> AsyncIterator[World]:
 
 async def test_through_a_whole_life(world: World, compared: list[str]) -> None:
     """Chunks come, one of them late, one is redacted on the air, one after the end, and it is made again."""
-    await world.hear(info(START, "started"))
+    await world.begin()
     for number in (1, 2, 3, 5, 6):
         await world.hear(chunk(f"$c{number}", number))
         await world.work()
@@ -91,7 +91,7 @@ async def test_through_a_whole_life(world: World, compared: list[str]) -> None:
 
 async def test_an_ended_recording_is_not_kept(world: World, compared: list[str]) -> None:
     """Memory is for what runs."""
-    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.begin(chunk("$c1", 1))
     await world.work()
     recording = await world.recording()
     compared.clear()
@@ -121,7 +121,7 @@ async def test_frames_of_a_track_that_was_changed_meanwhile_are_not_written(
         return await make(self, first, frames, out, warm)
 
     monkeypatch.setattr(Rendering, "make", redacted_meanwhile)
-    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.begin(chunk("$c1", 1))
     with pytest.raises(TryLater, match="changed"):
         await world.work()
     recording = await world.recording()

@@ -16,14 +16,14 @@ from storage.blobs import Blobs
 from storage.records import EventId, MediaSource
 from tests import world as there
 from tests.worker.quick import without_ffmpeg
-from tests.world import START, Killed, World, chunk, heard, info, world_of
+from tests.world import Killed, World, chunk, heard, info, world_of
 
 C1, C2, C3 = EventId("$c1"), EventId("$c2"), EventId("$c3")
 
 
 async def story(world: World) -> None:
     """Two chunks become an episode, a late third one heals it, and the first one is redacted."""
-    await world.hear(info(START, "started"), chunk(C1, 1), chunk(C2, 2))
+    await world.begin(chunk(C1, 1), chunk(C2, 2))
     await world.work()
     await world.hear(info("$stop", "stopped", last_chunk_sequence=3))
     world.clock.pass_by(61)

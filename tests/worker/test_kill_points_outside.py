@@ -51,7 +51,6 @@ from tests.world import (
     batch,
     chunk,
     heard,
-    info,
     room_state,
     sealed,
     settings_for,
@@ -255,7 +254,7 @@ async def story(world: Town) -> None:
     await world.work()
     await world.hear(said(world, "$renew", "feed renew"))
     await world.work()
-    await world.hear(info(START, "started"), chunk("$c1", 1), sealed(SEALED))
+    await world.begin(chunk("$c1", 1), sealed(SEALED))
     await world.work()
     await import_keys(world)
     await world.work()

@@ -19,7 +19,7 @@ from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks
 from storage.records import EventId, MediaSource, RecordingState, RoomId, Track, Visibility
-from tests.world import ROOM, START, World, chunk, heard, info
+from tests.world import ROOM, World, chunk, heard, info
 
 TAG_BYTES = 73
 CHUNK_S = 16
@@ -81,7 +81,7 @@ async def track(world: World) -> Track:
 
 async def test_what_was_heard_live_is_the_episode(world: World, air: Air) -> None:
     """Segments that were heard as they were listed, chunk by chunk, are the frames of the episode, byte for byte."""
-    await world.hear(info(START, "started"))
+    await world.begin()
     live: list[bytes] = []
     for number in (1, 2, 3):
         await world.hear(chunk(f"$c{number}", number))
@@ -107,7 +107,7 @@ async def test_what_was_heard_live_is_the_episode(world: World, air: Air) -> Non
 
 async def test_the_schedule_moves_with_a_late_chunk_and_stays(world: World, air: Air) -> None:
     """What is written down of the clock changes when the list ran dry, and not when chunks are in time after that."""
-    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.begin(chunk("$c1", 1))
     await world.work()
     began = (await track(world)).live_from
     assert began == world.clock()
@@ -125,7 +125,7 @@ async def test_the_schedule_moves_with_a_late_chunk_and_stays(world: World, air:
 async def test_what_comes_after_all_was_redacted_has_other_addresses(world: World, air: Air) -> None:
     """A recording whose only chunk was taken back can be heard again when another one comes; no player that had the
     first one takes the second for a part of it."""
-    await world.hear(info(START, "started"), chunk("$c1", 1), info("$stop", "stopped", last_chunk_sequence=1))
+    await world.begin(chunk("$c1", 1), info("$stop", "stopped", last_chunk_sequence=1))
     await world.work()
     world.clock.pass_by(61)
     await world.work()
@@ -146,7 +146,7 @@ async def test_all_is_redacted_while_a_gap_is_waited_for(world: World, air: Air)
     """No frames of it stay until the broadcast ends, and nothing is looked at again and again."""
     await world.work()
     before = world.files()
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c3", 3))
+    await world.begin(chunk("$c1", 1), chunk("$c3", 3))
     await world.work()
     for number in (1, 3):
         await world.hear(heard(f"$r{number}", "m.room.redaction", {}, redacts=EventId(f"$c{number}")))
@@ -164,7 +164,7 @@ async def test_all_is_redacted_while_a_gap_is_waited_for(world: World, air: Air)
 
 async def test_a_redacted_chunk_leaves_the_air_at_once(world: World, air: Air) -> None:
     """The frames are made without it before the next chunk comes, under other addresses; the rest is heard on."""
-    await world.hear(info(START, "started"), chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
+    await world.begin(chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
     await world.work()
     world.clock.pass_by(60)
     before = await air.listed()

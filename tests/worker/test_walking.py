@@ -1,6 +1,6 @@
 """Gaps in rooms' timelines: read page by page by a job for each room, in order, and given up after so long."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,13 +35,6 @@ class Pages:
         number = int(start)
         following = str(number + 1) if number + 1 < len(self._of) else self._then
         return tuple(reversed(self._of[number])), following
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with world_of(tmp_path / "data") as made:
-        await made.join()
-        yield made
 
 
 async def limited(world: World, pages: Pages, *timeline: HeardEvent, until: str | None = "since") -> None:
@@ -196,7 +189,7 @@ async def test_strangers_chunks_in_a_gap_are_kept_in_bounds(world: World, monkey
 async def test_what_a_room_shows_anew_is_walked_back_to_what_was_heard(world: World) -> None:
     """Without a token the walk ends at the newest event that was heard, whether it was kept or not."""
     talk = heard("$talk", "m.room.message", {"msgtype": "m.text", "body": "secret"})
-    await world.hear(info(START, "started"), chunk("$c1", 1), talk)
+    await world.begin(chunk("$c1", 1), talk)
     pages = Pages([chunk("$c3", 3)], [heard("$older", "m.room.message", {}), talk, chunk("$c2", 2)], [chunk("$c0", 9)])
     await limited(world, pages, chunk("$c4", 4), until=None)
     await walk(world)
@@ -208,7 +201,7 @@ async def test_what_a_room_shows_anew_is_walked_back_to_what_was_heard(world: Wo
 async def test_what_a_room_shows_anew_and_was_heard_is_cut_off(world: World) -> None:
     """Its timeline reaches back to it: there is no gap, and nothing is heard twice."""
     old = heard("$old", "m.room.message", {"msgtype": "m.text", "body": "!aircheck record off"})
-    await world.hear(info(START, "started"), chunk("$c1", 1))
+    await world.begin(chunk("$c1", 1))
     await limited(world, Pages([]), old, chunk("$c1", 1), chunk("$c2", 2), until=None)
     await world.settle()
     assert await order(world) == ["$c1", "$c2"]

@@ -48,7 +48,7 @@ async def fill(store: Store) -> tuple[str, str]:
     blob = BlobKey(sha256(audio).hexdigest())
     part = store.blobs.part(blob)
     part.write_bytes(audio)
-    store.blobs.take(part, blob)
+    store.blobs.add(part, blob)
     made = rooms.new_room(RoomId("!bench:hs"), NOW)
     room = replace(made, joined=True, visibility=Visibility.PUBLIC)
     async with store.write() as db:

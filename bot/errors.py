@@ -1,14 +1,14 @@
 """Errors: one class for each decision that a caller can take. Pure.
 
-They carry where it happened (room, event, file) so that one log line can say it; their text is one plain
-sentence without a token, a key or what somebody said.
+They carry where it happened (room, event), so that one log line can say it. Their text is one plain sentence without a
+token, a key or what a person said.
 """
 
 from typing import ClassVar
 
 
 class AircheckError(Exception):
-    """Anything of ours. `exit_code` is the shell's when it ends the program."""
+    """An error of Aircheck. `exit_code` is the shell's when it ends the program."""
 
     exit_code: ClassVar[int] = 1
 
@@ -20,18 +20,18 @@ class AircheckError(Exception):
 
 
 class ConfigError(AircheckError):
-    """The person has to change a setting, an argument or a password: the sentence names it."""
+    """A mistake in a setting, an argument or a password: the sentence names what to change."""
 
     exit_code: ClassVar[int] = 2
 
 
 class StartError(AircheckError):
-    """It can't run here and now: port in use, store locked, data of a newer version."""
+    """A reason not to start here and now: a port in use, a store that is locked or of a newer version."""
 
 
 class TryLater(AircheckError):
-    """It may work later: the job is put back. `after_s` is the other side's wish, in seconds; `at_most_s` where it is
-    something of ours that is waited for, which tells nobody when it is there."""
+    """A failure that may pass: the job is put back. `after_s` is the pause that the other side asked for, in seconds;
+    `at_most_s` limits the pause when the job waits for something of ours that gives no notice."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class TryLater(AircheckError):
 
 
 class GiveUp(AircheckError):
-    """It will never work; `reason` is a short code for the ledger (not_found, hash_mismatch, not_audio, …)."""
+    """A failure for good; `reason` is a short code for the ledger (not_found, hash_mismatch, not_audio, …)."""
 
     def __init__(self, sentence: str, *, reason: str, room: str | None = None, event: str | None = None) -> None:
         super().__init__(sentence, room=room, event=event)
@@ -56,8 +56,8 @@ class GiveUp(AircheckError):
 
 
 class WrongBytes(GiveUp):
-    """The whole of an answer came, and its hash is not the one that the sender gave. The file stays where it is.
-    `bytes` and `sha256` (lower-case hex) are those of the file."""
+    """A complete download whose hash is not the one that the sender gave. The file stays where it is; `bytes` and
+    `sha256` (lower-case hex) are those of the file."""
 
     def __init__(self, size: int, sha256: str) -> None:
         super().__init__("the media's hash is not the one that its sender gave", reason="hash_mismatch")
@@ -66,8 +66,8 @@ class WrongBytes(GiveUp):
 
 
 class LimitHit(GiveUp):
-    """Work on a chunk used up its time, or the system ended it. Other work on the machine does that too, so it says
-    nothing of the chunk before it happened once more, with more time and little beside it."""
+    """A chunk whose processing ran out of time or was ended by the system. Other load on the machine can cause that
+    too, so it counts against the chunk only if it happens again with more time and little other load."""
 
     def __init__(self) -> None:
         super().__init__("the chunk takes more time to decode than a chunk may", reason="undecodable")

@@ -59,7 +59,7 @@ class Keeper:
 
         It is only looked for here; whoever removes it looks again, with nobody writing.
         """
-        folders = self._store.blobs.folders()
+        folders = self._store.blobs.key_batches()
         known, lost = 0, set[BlobKey]()
         while (keys := await asyncio.to_thread(next, folders, None)) is not None:
             async with self._store.read() as db:

@@ -1,7 +1,7 @@
-"""The log: to standard error, one record at a time, and never a token, a key, or what somebody said.
+"""The log: to standard error, one record at a time, and never a token, a key, or what a person said.
 
-Two lines of defence: other people's loggers are capped (nio writes message text at WARNING), and every finished
-record is searched for what looks like a token. Neither is a licence to log one.
+Two lines of defence: loggers of libraries are capped (nio writes message text at WARNING), and every finished record is
+searched for what looks like a token. Neither is a licence to log one.
 """
 
 import json
@@ -30,11 +30,11 @@ SECRETS = (
     re.compile(r"(?<=token\": \")[^\"]+|(?<=token': ')[^']+|(?<=password\": \")[^\"]+|(?<=password': ')[^']+"),
 )
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What could begin a new line or repaint a terminal, were a room's name written out as it is."""
+"""Characters that could begin a new line or repaint a terminal if a room's name held them."""
 
 
-class Wishes(Protocol):
-    """The settings' section `log`."""
+class LogOptions(Protocol):
+    """The level and the format of the log: the section `log` of the settings."""
 
     @property
     def level(self) -> str: ...
@@ -44,14 +44,14 @@ class Wishes(Protocol):
 
 
 def redact(text: str) -> str:
-    """The text with `…` where something looks like a token or a password."""
+    """Replace what looks like a token or a password by `…`."""
     for pattern in SECRETS:
         text = pattern.sub("…", text)
     return text
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and control characters; those are written as escapes."""
+    """Replace line breaks and control characters by escapes."""
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
@@ -60,7 +60,7 @@ def _moment(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`time level logger: message`; a traceback follows indented, within the same record."""
+    """Formatter of lines `time level logger: message`; a traceback follows indented, within the same record."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = one_line(redact(record.getMessage()))
@@ -72,7 +72,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object on one line: time, level, logger, message, and exception where there is one."""
+    """Formatter of one JSON object a line: time, level, logger, message, and exception where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -86,20 +86,20 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-def configure(wishes: Wishes, *, debug: bool = False, stream: TextIO | None = None) -> None:
-    """Send every logger to `stream` (None: standard error) as the settings wish; `debug` overrides their level.
+def configure(options: LogOptions, *, debug: bool = False, stream: TextIO | None = None) -> None:
+    """Send every logger to `stream` (None: standard error) as the options say; `debug` overrides their level.
 
-    The wished level holds for our own loggers; those of libraries stay at WARNING or above.
+    The level is that of our own loggers; those of libraries stay at WARNING or above.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if wishes.format == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter())
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     for name in OURS:
-        logging.getLogger(name).setLevel(logging.DEBUG if debug else wishes.level.upper())
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else options.level.upper())
     for name, level in CAPPED.items():
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(True)

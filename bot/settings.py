@@ -1,4 +1,4 @@
-"""The settings as everybody else sees them: frozen, checked, with their defaults. `bot.sources` reads them. Pure.
+"""The settings: frozen and checked, with the one place of their defaults. `bot.sources` reads them. Pure.
 
 An unknown key is an error that names it. `config.yaml.example` holds every key; a test keeps the two together.
 """
@@ -31,9 +31,9 @@ YEAR_S = 366 * 86_400
 
 
 def web_address(value: str) -> str:
-    """Give an http or https address in ASCII (punycode, percent escapes) and without a slash at its end.
+    """Return an http or https address in ASCII (punycode, percent escapes) and without a slash at its end.
 
-    Raises ValueError with the rule that it breaks.
+    Raises ValueError that says which rule the address breaks.
     """
     if not value.startswith(("https://", "http://")):
         raise ValueError("must begin with https:// or http://")
@@ -58,7 +58,7 @@ def _in_ascii(address: str) -> str:
 
 
 def network(value: str) -> str:
-    """An IP address, or a network of them. Raises ValueError."""
+    """Check an IP address, or a network of them. Raises ValueError."""
     try:
         ip_network(value, strict=False)
     except ValueError:
@@ -69,7 +69,7 @@ def network(value: str) -> str:
 Network = Annotated[str, AfterValidator(network)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
 Mxid = Annotated[str, Field(pattern=r"^@[^:\s]+:\S+$")]
-"""A user's id (Matrix spec, appendices, user identifiers); the historical ones with odd characters too."""
+"""A user id (Matrix spec, appendices, user identifiers), also one of the historical ones with odd characters."""
 Seconds = Annotated[float, Field(ge=0, le=YEAR_S, allow_inf_nan=False)]
 SomeSeconds = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 Word = Annotated[str, Field(pattern=r"^\S+$")]
@@ -90,12 +90,12 @@ class MatrixSettings(Section):
 
     @property
     def server_name(self) -> str:
-        """The bot's own server, as its MXID says it."""
+        """The bot's own server, as its user id says it."""
         return self.user_id.split(":", 1)[1]
 
     @property
     def invites(self) -> tuple[str, ...]:
-        """Glob patterns of MXIDs whose invites are taken."""
+        """Glob patterns of user ids whose invites are accepted."""
         return self.invites_from if self.invites_from is not None else (f"*:{self.server_name}",)
 
 
@@ -107,7 +107,7 @@ class StorageSettings(Section):
 
     @field_validator("database_url")
     @classmethod
-    def _the_one_in_the_directory(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _database_url(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None:
             path = Path(info.data.get("directory", "")).expanduser().absolute() / DATABASE_FILE
             scheme, _, address = value.partition(":///")
@@ -128,12 +128,12 @@ class WebSettings(Section):
 
     @property
     def address(self) -> str:
-        """The one address that feeds and replies are built from, without a slash at its end."""
+        """The address with which feeds and replies begin, without a slash at its end."""
         return self.public_url or self.local_address
 
     @property
     def local_address(self) -> str:
-        """Return the address at which this machine reaches the server."""
+        """The address at which this machine reaches the web server."""
         host = "127.0.0.1" if self.host in WILDCARDS else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -165,7 +165,7 @@ class FeedsSettings(Section):
 
     @field_validator("timezone")
     @classmethod
-    def _zone(cls, value: str) -> str:
+    def _timezone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -199,18 +199,18 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _empty_sections(cls, values: Any) -> Any:
-        """`web:` with nothing below it is an empty section; a missing `matrix` lacks its keys, not itself."""
+        """Treat `web:` with nothing below it as an empty section, and a missing `matrix` as one without keys."""
         if isinstance(values, dict):
             return {"matrix": {}} | {str(key): {} if value is None else value for key, value in values.items()}
         return values
 
     def may_publish(self, user_id: str, *, mod: bool) -> bool:
-        """Whether somebody, a moderator of the room or not, may make its podcast public (`feeds.public_by`)."""
+        """Tell whether a user, a moderator of the room or not, may make its podcast public (`feeds.public_by`)."""
         admin = user_id in self.matrix.admins
         return {"mods": mod or admin, "admins": admin, "nobody": False}[self.feeds.public_by]
 
     def password(self) -> str | None:
-        """The account's password, from whichever of the two keys is set.
+        """Return the account's password, from whichever of the two keys is set.
 
         Raises ConfigError when the file can't be read.
         """
@@ -247,7 +247,7 @@ PATTERNS = {
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:
-    """One plain sentence about one of pydantic's errors. Never holds the value: it may be a password."""
+    """Say one of pydantic's errors in a plain sentence, without the value, which may be a password."""
     key = ".".join(str(part) for part in problem["loc"] if isinstance(part, str))
     if problem["type"] in PLAIN_WORDS:
         return PLAIN_WORDS[problem["type"]].format(key=key)
@@ -258,8 +258,8 @@ def _sentence(problem: Mapping[str, Any]) -> str:
 
 
 def validate(tree: Mapping[str, Any]) -> Settings:
-    """Settings from a tree. Raises ConfigError that names every key that is wrong: unknown keys first (a misspelt one
-    is often why another is missing), then wrong values, then missing keys."""
+    """Make settings of a tree. Raises ConfigError that names every wrong key: unknown keys first (a misspelt one is
+    often why another is missing), then wrong values, then missing keys."""
     try:
         return Settings.model_validate(dict(tree))
     except ValidationError as error:

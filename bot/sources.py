@@ -1,4 +1,4 @@
-"""Where the settings come from: a YAML file, then the environment (`AIRCHECK_<SECTION>__<KEY>`, read as YAML)."""
+"""Sources of the settings: a YAML file, then the environment (`AIRCHECK_<SECTION>__<KEY>`, read as YAML)."""
 
 import os
 import re
@@ -15,12 +15,12 @@ DEFAULT_FILE = Path("config.yaml")
 ENVIRONMENT_PREFIX = "AIRCHECK_"
 NOT_SETTINGS = {"AIRCHECK_KEYS_PASSPHRASE"}
 SERVICE_LINK = re.compile(r"AIRCHECK_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
-"""Variables that Kubernetes (and Docker's old links) put into every container beside a service called `aircheck`."""
+"""Variables that Kubernetes (and Docker's old links) set in every container beside a service called `aircheck`."""
 SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The settings among the environment's variables, as a tree. Raises ConfigError naming all that are wrong."""
+    """Return the settings in the environment as a tree. Raises ConfigError that names all wrong variables."""
     tree: dict[str, dict[str, Any]] = {}
     problems = []
     for name, text in sorted(environment.items()):
@@ -44,7 +44,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any]
 
 
 def _is_service_link(name: str, text: str) -> bool:
-    """Whether a variable is one of Kubernetes'. A port that somebody meant as a setting is none."""
+    """Tell whether a variable is one of Kubernetes', and not a setting that is misspelt as a port."""
     if SERVICE_LINK.fullmatch(name) is None:
         return False
     return name != "AIRCHECK_PORT" or SERVICE_ADDRESS.fullmatch(text) is not None
@@ -61,7 +61,7 @@ def _is_text(section: str, key: str) -> bool:
 
 
 def _plain_text(text: str) -> str | None:
-    """A text as YAML, except that it needs no quotes: `@bot:example.org` and `007` are what they look like."""
+    """Read a text as YAML, but without the need for quotes: `@bot:example.org` and `007` are texts."""
     stripped = text.strip()
     if stripped in {"", "~", "null"}:
         return None
@@ -69,7 +69,7 @@ def _plain_text(text: str) -> str | None:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """A YAML file as a tree. Raises ConfigError."""
+    """Read a YAML file as a tree. Raises ConfigError."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def merge(tree: Mapping[str, Any], environment: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The environment's values win, key by key."""
+    """Return the tree with the environment's values in it, which win key by key."""
     merged: dict[str, Any] = dict(tree)
     for section, values in environment.items():
         below = merged.get(section)
@@ -97,7 +97,7 @@ def merge(tree: Mapping[str, Any], environment: Mapping[str, Mapping[str, Any]])
 
 
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Settings from a file (None: `config.yaml` if it is there) and the environment. Raises ConfigError."""
+    """Load the settings from a file (None: `config.yaml` if it exists) and the environment. Raises ConfigError."""
     variables = os.environ if environment is None else environment
     file = path or DEFAULT_FILE
     there = path is not None or file.exists()

@@ -31,12 +31,13 @@ from storage.tables import rooms as room_table
 OPEN = tuple(state for state in RecordingState if state.is_open)
 MAY_HAVE_AUDIO = tuple(state for state in RecordingState if state.may_have_audio)
 CODE_LETTERS = 6
-AT_ONCE = 100  # chunks; more are written in several turns of the event loop
+AT_ONCE = 100  # chunks are written in one turn of the event loop
 
 
 async def _free_code(db: Connection, event_id: EventId) -> str:
-    """Six letters that people can say, made of the started event's id: a recording that is found again, as after a
-    restored backup, has the code that people wrote down. The next six where another recording has them."""
+    """Return six letters that people can say, made of the started event's id. So a recording that is found again, as
+    after a restored backup, has the code that people wrote down. Where another recording has them, take the next six.
+    """
     for attempt in itertools.count():
         number = int.from_bytes(sha256(f"{event_id} {attempt}".encode()).digest())
         letters = (string.ascii_lowercase[number // 26**place % 26] for place in range(CODE_LETTERS))
@@ -51,7 +52,7 @@ async def recording(db: Connection, recording_id: RecordingId) -> Recording | No
 
 
 async def recording_by_event(db: Connection, event_id: EventId) -> Recording | None:
-    """By the event id of its started event."""
+    """Return the recording of a started event."""
     row = (await db.execute(select(recording_table).where(recording_table.c.event_id == event_id))).one_or_none()
     return record(Recording, row) if row else None
 
@@ -62,17 +63,17 @@ async def recording_by_code(db: Connection, code: str) -> Recording | None:
 
 
 def _rooms(where: RoomId | Sequence[RoomId]) -> Sequence[RoomId]:
-    """A room, or the rooms of one podcast (`storage.heirs`)."""
+    """Return the rooms of one podcast (`storage.heirs`), also for a single room."""
     return [RoomId(where)] if isinstance(where, str) else where
 
 
 def _newest_first(
     statement: Select[Any], where: RoomId | Sequence[RoomId] | None, limit: int | None, offset: int = 0
 ) -> Select[Any] | CompoundSelect[Any]:
-    """A select of recordings, with its order; of all rooms when `where` is None."""
+    """Order a select of recordings, the newest first; of all rooms when `where` is None."""
     every: Select[Any] | CompoundSelect[Any] = statement
     if where is not None:
-        # With IN all of them would be sorted; this way each room is read in its index's order, and merged.
+        # IN would sort all rows; this way each room is read in the order of its index, and the rooms are merged.
         every = union_all(*(statement.where(recording_table.c.room_id == room_id) for room_id in _rooms(where)))
     columns = every.selected_columns
     return every.order_by(columns.started_at.desc(), columns.id.desc()).limit(limit).offset(offset)
@@ -81,15 +82,15 @@ def _newest_first(
 async def recordings(
     db: Connection, room_id: RoomId | Sequence[RoomId] | None = None, limit: int | None = None
 ) -> tuple[Recording, ...]:
-    """Newest first by `started_at`, then by id; of all rooms when `room_id` is None."""
-    found = await db.execute(_newest_first(select(recording_table), room_id, limit))
-    return tuple(record(Recording, row) for row in found)
+    """Return recordings, the newest first by `started_at`, then by id; of all rooms when `room_id` is None."""
+    rows = await db.execute(_newest_first(select(recording_table), room_id, limit))
+    return tuple(record(Recording, row) for row in rows)
 
 
 async def open_recordings(
     db: Connection, room_id: RoomId | Sequence[RoomId] | None = None, broadcaster: UserId | None = None
 ) -> tuple[Recording, ...]:
-    """Those that are live or finishing, oldest first."""
+    """Return the recordings that are live or finishing, oldest first."""
     statement = select(recording_table).where(recording_table.c.state.in_(OPEN)).order_by(recording_table.c.position)
     if room_id is not None:
         statement = statement.where(recording_table.c.room_id.in_(_rooms(room_id)))
@@ -99,12 +100,12 @@ async def open_recordings(
 
 
 async def add_recording(db: Connection, value: Recording) -> Recording:
-    """Stores a new recording and gives it back with its id, code and number."""
-    found = await db.execute(
+    """Store a new recording and return it with its id, code and number."""
+    result = await db.execute(
         select(func.max(recording_table.c.number)).where(recording_table.c.room_id == value.room_id)
     )
     numbered = replace(
-        value, number=(found.scalar_one_or_none() or 0) + 1, code=value.code or await _free_code(db, value.event_id)
+        value, number=(result.scalar_one_or_none() or 0) + 1, code=value.code or await _free_code(db, value.event_id)
     )
     values = columns(numbered)
     del values["id"]
@@ -117,32 +118,32 @@ async def save_recording(db: Connection, value: Recording) -> None:
 
 
 async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> int:
-    """How many recordings of these rooms, with something to hear, are public while their podcast is."""
+    """Count the recordings of these rooms that have sound and are public while their podcast is."""
     of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
     counted = select(func.count()).where(of_these, recording_table.c.state.in_(MAY_HAVE_AUDIO))
     return int((await db.execute(counted)).scalar_one())
 
 
 async def close(db: Connection, room_id: RoomId | Sequence[RoomId]) -> None:
-    """Makes all recordings of these rooms private, for good: a podcast that is public again begins anew."""
+    """Make all recordings of these rooms private for good: a podcast that is made public again begins anew."""
     of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
     await db.execute(update(recording_table).where(of_these).values(public=False))
 
 
 async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
-    """A recording's chunks in the room's order."""
+    """Return a recording's chunks in the room's order."""
     statement = select(chunk_table).where(chunk_table.c.recording_id == recording_id).order_by(chunk_table.c.position)
     return await records(Chunk, await db.execute(statement))
 
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition:
-    """Of a recording's chunks: the same edition, the same chunks (`storage.cache`)."""
+    """Return the edition of a recording's chunks (`storage.cache`): the same edition, the same chunks."""
     statement = select(recording_table.c.chunks_edition).where(recording_table.c.id == recording_id)
     return Edition((await db.execute(statement)).scalar_one_or_none() or "")
 
 
 async def chunks_change(db: Connection, whose: ColumnElement[bool]) -> None:
-    """Said before chunks of these recordings are written, by everybody who does so."""
+    """Give the chunks of these recordings a new edition; called before every write of chunks."""
     await db.execute(update(recording_table).where(whose).values(chunks_edition=new_edition()))
 
 
@@ -152,17 +153,17 @@ async def chunk(db: Connection, event_id: EventId) -> Chunk | None:
 
 
 async def save_chunks(db: Connection, values: Sequence[Chunk]) -> None:
-    """A chunk that lay with another recording leaves it."""
+    """Save chunks. One that lay with another recording moves."""
     for start in range(0, len(values), AT_ONCE):
-        some = values[start : start + AT_ONCE]
-        left = select(chunk_table.c.recording_id).where(chunk_table.c.event_id.in_([one.event_id for one in some]))
+        batch = values[start : start + AT_ONCE]
+        left = select(chunk_table.c.recording_id).where(chunk_table.c.event_id.in_([chunk.event_id for chunk in batch]))
         ids = recording_table.c.id
-        await chunks_change(db, or_(ids.in_({one.recording_id for one in some}), ids.in_(left)))
-        await put_all(db, chunk_table, [columns(one) for one in some])
+        await chunks_change(db, or_(ids.in_({chunk.recording_id for chunk in batch}), ids.in_(left)))
+        await put_all(db, chunk_table, [columns(chunk) for chunk in batch])
 
 
 async def delete_chunks(db: Connection, recording_id: RecordingId, events: Sequence[EventId] | None = None) -> None:
-    """These of a recording's chunks, or all."""
+    """Delete these chunks of a recording, or all of them."""
     if events is not None and not events:
         return
     await chunks_change(db, recording_table.c.id == recording_id)
@@ -186,19 +187,19 @@ async def delete_episode(db: Connection, recording_id: RecordingId) -> None:
 async def published(
     db: Connection, room_id: RoomId | Sequence[RoomId], limit: int | None = None, offset: int = 0
 ) -> tuple[tuple[Recording, Episode], ...]:
-    """What the feeds of a room, or of those of one podcast, may list, newest first: audio is there, and it is whole or
-    no longer held."""
+    """Return what the feeds of a room, or of the rooms of one podcast, may list, newest first: recordings whose audio
+    exists, and is complete or no longer held back."""
     listed = (recording_table.c.state != RecordingState.DELETED) & episodes.c.published_at.is_not(None)
     statement = select(recording_table).join(episodes, episodes.c.recording_id == recording_table.c.id).where(listed)
     rows = await db.execute(_newest_first(statement, room_id, limit, offset))
-    found = [record(Recording, row) for row in rows]
-    wanted = select(episodes).where(episodes.c.recording_id.in_([one.id for one in found]))
+    listed_recordings = [record(Recording, row) for row in rows]
+    wanted = select(episodes).where(episodes.c.recording_id.in_([recording.id for recording in listed_recordings]))
     by_id = {row.recording_id: record(Episode, row) for row in await db.execute(wanted)}
-    return tuple((one, by_id[one.id]) for one in found)
+    return tuple((recording, by_id[recording.id]) for recording in listed_recordings)
 
 
 async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:
-    """Which of these blobs some chunk, track, episode or room still needs."""
+    """Return those of these blobs that a chunk, track, episode or room still needs."""
     statement = union_all(
         select(chunk_table.c.blob).where(chunk_table.c.blob.in_(blobs)),
         select(episodes.c.blob).where(episodes.c.blob.in_(blobs)),
@@ -209,10 +210,10 @@ async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[Blob
 
 
 async def bytes_of_room(db: Connection, room_id: RoomId) -> int:
-    """What a room's chunks and episodes take on the disk, in bytes."""
+    """Return the size of a room's chunks and episodes, in bytes."""
     of_room = select(recording_table.c.id).where(recording_table.c.room_id == room_id)
     total = 0
     for table in (chunk_table, episodes):
-        found = await db.execute(select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(of_room)))
-        total += int(found.scalar_one_or_none() or 0)
+        result = await db.execute(select(func.sum(table.c.bytes)).where(table.c.recording_id.in_(of_room)))
+        total += int(result.scalar_one_or_none() or 0)
     return total

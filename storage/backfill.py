@@ -1,4 +1,4 @@
-"""What was said before the journal began: events that are found later stand in front of all that were heard."""
+"""Events from before the journal: those found by a search of the history stand in front of all that were heard."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,34 +15,33 @@ BEFORE_ALL = Position(0)
 
 
 async def add(db: Connection, events: Sequence[HeardEvent], now: datetime) -> tuple[HeardEvent, ...]:
-    """Writes events down as handled, in their order, below every position so far; those that were heard before
-    keep their place. What waits for its key keeps its content, the rest does not: the caller deals with it in the
-    same transaction.
-    """
+    """Write events down as handled, in their order, below every position so far. Events that were heard before keep
+    their position. Events that wait for a key keep their content, others do not: the caller handles them in the same
+    transaction."""
     heard_before = await db.execute(
         select(journal.c.event_id, journal.c.position).where(
             journal.c.event_id.in_([heard.event_id for heard in events])
         )
     )
     places = {row.event_id: Position(row.position) for row in heard_before}
-    following = await _lowest(db) - sum(heard.event_id not in places for heard in events)
+    next_position = await _lowest(db) - sum(heard.event_id not in places for heard in events)
     placed = []
     for heard in events:
         position = places.get(heard.event_id)
         if position is None:
-            position, following = Position(following), following + 1
+            position, next_position = Position(next_position), next_position + 1
         placed.append(replace(heard, position=position))
         await _write(db, placed[-1], now)
     return tuple(placed)
 
 
 async def _lowest(db: Connection) -> Position:
-    """Below everything that was placed so far, also where the journal was pruned: a recording's started event is the
+    """Return the lowest position so far, also of pruned rows: a recording keeps the position of its started event, the
     first of its broadcast."""
-    found = [
+    lowest = [
         (await db.execute(select(func.min(table.c.position)))).scalar_one_or_none() for table in (journal, recordings)
     ]
-    return Position(min([BEFORE_ALL, *(position for position in found if position is not None)]))
+    return Position(min([BEFORE_ALL, *(position for position in lowest if position is not None)]))
 
 
 async def _write(db: Connection, heard: HeardEvent, now: datetime) -> None:
@@ -66,13 +65,13 @@ async def _write(db: Connection, heard: HeardEvent, now: datetime) -> None:
 
 
 async def renumber(db: Connection, room_id: RoomId) -> None:
-    """Numbers a room's recordings from 1 in the order of their started events."""
-    found = await db.execute(
+    """Give a room's recordings new numbers, from 1, in the order of their started events."""
+    result = await db.execute(
         select(recordings.c.id, recordings.c.number)
         .where(recordings.c.room_id == room_id)
         .order_by(recordings.c.position)
     )
-    changed = [(row.id, number) for number, row in enumerate(found, start=1) if row.number != number]
+    changed = [(row.id, number) for number, row in enumerate(result, start=1) if row.number != number]
     for sign in (-1, 1):  # a number is unique in its room at every moment
         for recording_id, number in changed:
             await db.execute(update(recordings).where(recordings.c.id == recording_id).values(number=sign * number))

@@ -1,5 +1,10 @@
-"""Files by the SHA-256 of their bytes: whole or not at all. Folder 0700, files 0600."""
+"""Blobs: files by the SHA-256 of their bytes, each whole or not there. Folder 0700, files 0600.
 
+Whoever uses a blob knows its key and no path: it is read, opened, or given as a local file for as long as that is
+needed.
+"""
+
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -11,18 +16,16 @@ from storage.errors import DiskFullError
 from storage.private import FILE_MODE, FOLDER_MODE, sync
 from storage.records import BlobKey
 
-ENOSPC = 28
-
 
 class Blobs:
-    """One folder of blobs. Nothing here looks into them."""
+    """The blobs of a store, and the scratch folder in which files grow before they become blobs."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "blobs"
         self.scratch = directory / "tmp"
 
     def prepare(self) -> None:
-        """Makes the folders and clears what an earlier process left half done."""
+        """Make the folders, and remove what an earlier process left in the scratch folder."""
         for folder in (self.directory, self.scratch):
             folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         for leftover in self.scratch.iterdir():
@@ -30,10 +33,6 @@ class Blobs:
 
     def exists(self, key: BlobKey) -> bool:
         return self._path(key).exists()
-
-    def size(self, key: BlobKey) -> int:
-        """Return the size in bytes. Raises FileNotFoundError."""
-        return self._path(key).stat().st_size
 
     def open(self, key: BlobKey) -> FileIO:
         """Open a blob for reading; its descriptor serves pread and sendfile. Raises FileNotFoundError. Blocking."""
@@ -48,11 +47,11 @@ class Blobs:
 
     @asynccontextmanager
     async def local(self, key: BlobKey) -> AsyncIterator[Path]:
-        """Give a blob as a local file, to read and no longer than the context lasts. The file need not exist."""
+        """Give a blob as a local file, for reading only, as long as the context lasts. It may be missing."""
         yield self._path(key)
 
     def is_whole(self, key: BlobKey) -> bool:
-        """Tell whether a blob exists and has the hash that its key says. Blocking: 1 s for a gigabyte."""
+        """Tell whether a blob exists and its bytes have the hash in its key. Blocking: 1 s for a gigabyte."""
         try:
             with self._path(key).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == key
@@ -67,11 +66,12 @@ class Blobs:
         return self.directory / key[:2] / key
 
     def part(self, name: str) -> Path:
-        """Where a file of this name may grow; the name must be ours, never a stranger's."""
+        """Return the scratch path of this name. The name must be ours, never part of an event."""
         return self.scratch / name
 
-    def take(self, part: Path, key: BlobKey) -> None:
-        """Moves a finished, synced file to its place; the same bytes twice are one blob. Blocking, short."""
+    def add(self, part: Path, key: BlobKey) -> None:
+        """Move a finished, synced file from the scratch folder to its place. The same bytes twice are one blob. Raises
+        DiskFullError. Blocking, short."""
         target = self._path(key)
         try:
             if not target.parent.exists():
@@ -81,18 +81,14 @@ class Blobs:
             part.replace(target)
             sync(target.parent)
         except OSError as error:
-            if error.errno == ENOSPC:
+            if error.errno == errno.ENOSPC:
                 raise DiskFullError("the disk is full: a file could not be stored") from None
             raise
 
-    def folders(self) -> Iterator[list[BlobKey]]:
-        """All that lie here, folder by folder. Blocking, short each."""
+    def key_batches(self) -> Iterator[list[BlobKey]]:
+        """Yield all keys, folder by folder. Blocking, short each."""
         for folder in sorted(self.directory.iterdir()):
             yield [BlobKey(file.name) for file in folder.iterdir()] if folder.is_dir() else []
-
-    def clear(self, part: Path) -> None:
-        """Removes a scratch file or folder with all that is in it."""
-        _remove(part)
 
     def remove(self, key: BlobKey) -> None:
         self._path(key).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What is asked for again and again while a broadcast runs, kept in memory. The database stays the only truth.
+"""A cache of rows that are read again and again while a broadcast runs. The database stays the only truth.
 
-Beside it stands its edition, a random value that everybody who writes the rows gives anew in the same transaction. So
-what is kept is right exactly while its edition is the stored one, whoever wrote, and whatever was undone or cut off.
+Every writer of the rows gives them a new edition, a random value, in the same transaction. A cached value is right
+exactly while its edition is the stored one, whoever wrote, and whatever was undone or cut off.
 """
 
 import secrets
@@ -11,7 +11,7 @@ from typing import Generic, NewType, TypeVar
 
 from storage.records import RecordingId
 
-Edition = NewType("Edition", str)  # "" as long as nobody wrote
+Edition = NewType("Edition", str)  # "" before the first write
 
 T = TypeVar("T")
 
@@ -28,16 +28,17 @@ class _Issue(Generic[T]):
 
 
 class EditionCache(Generic[T]):
-    """Something of each recording, up to `most` in all, by the sizes that are given; what was used last stays."""
+    """A cache of one value for each recording, limited to `most` by the sizes given; the least recently used goes
+    first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._size = 0
-        # The newest first, and the one before it: until a transaction is committed the others see that.
+        # The newest first, then the one before it, which other transactions see until this one is committed.
         self._issues: OrderedDict[RecordingId, tuple[_Issue[T], ...]] = OrderedDict()
 
     def get(self, recording_id: RecordingId, edition: Edition) -> T | None:
-        """What was kept of this edition."""
+        """Return the value that was cached with this edition."""
         for issue in self._issues.get(recording_id, ()):
             if issue.edition == edition:
                 self._issues.move_to_end(recording_id)
@@ -53,6 +54,6 @@ class EditionCache(Generic[T]):
             self.drop(next(iter(self._issues)))
 
     def drop(self, recording_id: RecordingId) -> None:
-        """It is of no use any more."""
+        """Remove a recording's value."""
         for issue in self._issues.pop(recording_id, ())[:1]:
             self._size -= issue.size

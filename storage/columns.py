@@ -1,4 +1,4 @@
-"""Types of columns: how values of `storage.records` lie in the database."""
+"""Column types: how values of `storage.records` are stored."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from storage.records import (
 
 
 class Utc(TypeDecorator[datetime]):
-    """Aware datetimes, stored in UTC. A naive one is a mistake and raises ValueError."""
+    """An aware datetime, stored in UTC. A naive one raises ValueError."""
 
     impl = DateTime
     cache_ok = True
@@ -122,7 +122,7 @@ class Lost(TypeDecorator[Loss]):
 
 
 class Positions(TypeDecorator[tuple[Position, ...]]):
-    """Places in the timeline as JSON."""
+    """Positions in the timeline as JSON."""
 
     impl = JSON
     cache_ok = True

@@ -1,6 +1,6 @@
-"""The one door to SQLite: opening, migrating, and transactions.
+"""The database: opening, migrating, and transactions.
 
-One writer at a time (a lock of ours, and BEGIN IMMEDIATE for other processes), readers beside it (WAL).
+There is one writer at a time (a lock of ours, and one in the database for other processes); readers run beside it.
 """
 
 import asyncio
@@ -28,19 +28,20 @@ __all__ = ["FILE_NAME", "Connection", "Database", "apart", "is_trouble"]
 
 
 class Changes:
-    """Wakes whoever waits for work after each commit. Each waiter has its own event, so none takes another's."""
+    """Commits so far, and a wake-up for those who wait for the next. Each waiter has an event of its own, so none takes
+    another's."""
 
     def __init__(self) -> None:
-        self.number = 0  # of commits so far: the same number, the same content
+        self.number = 0  # of commits so far: the same number, the same content of the database
         self._of: Counter[str | None] = Counter()
         self._waiters: set[asyncio.Event] = set()
 
     def of(self, table: str) -> int:
-        """Commits that may have written this table: the same number, the same rows."""
+        """Count the commits that may have written this table: the same number, the same rows."""
         return self._of[table] + self._of[None]
 
     def notify(self, tables: Collection[str | None] = (None,)) -> None:
-        """Some of these were written; None: nobody knows what."""
+        """Count a commit to these tables, and wake all waiters. None: it is not known which tables were written."""
         self.number += 1
         self._of.update(tables)
         for waiter in self._waiters:
@@ -48,7 +49,7 @@ class Changes:
 
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Event]:
-        """An event that is set by each commit from now on; clear it before you look, then wait."""
+        """Give an event that is set by each commit from now on. Clear it before you look for work, then wait for it."""
         waiter = asyncio.Event()
         waiter.set()
         self._waiters.add(waiter)
@@ -59,7 +60,7 @@ class Changes:
 
 
 class Database:
-    """Transactions over one SQLite file."""
+    """Transactions over one database."""
 
     def __init__(self, path: Path) -> None:
         url = dialect.address(path, asynchronous=True)
@@ -82,7 +83,7 @@ class Database:
 
     @classmethod
     async def open(cls, directory: Path, *, migrate_first: bool = True) -> "Database":
-        """Opens the database in `directory`, bringing its tables up to date. Raises StoreError."""
+        """Open the database in `directory`, upgrading it if needed. Raises StoreError."""
         path = directory / FILE_NAME
         if migrate_first:
             await asyncio.to_thread(migrate.upgrade, path)
@@ -97,21 +98,21 @@ class Database:
         await self._writer.dispose()
 
     async def listen(self) -> None:
-        """Tells of what other processes commit (a job that the shell hands over), within a second; until cancelled."""
+        """Notify of commits by other processes (such as a job from the shell) within a second; until cancelled."""
         async with self._readers.connect() as connection:
             seen = None
             while True:
-                with suppress(OperationalError):  # whoever needs the database then says what ails it
+                with suppress(OperationalError):  # the next user of the database reports it
                     version = (await connection.exec_driver_sql(dialect.DATA_VERSION)).scalar_one()
                     await connection.rollback()
-                    if version != seen:  # the first time too: somebody may have written before this first look
+                    if version != seen:  # the first time too: another process may have written before
                         self.changes.notify()
                     seen = version
                 await asyncio.sleep(LISTEN_EVERY_S)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """A transaction for reading: it sees one moment. Raises StoreBusyError."""
+        """Begin a transaction for reading, which sees one moment. Raises StoreBusyError."""
         try:
             async with self._readers.begin() as connection:
                 yield connection
@@ -120,9 +121,10 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
-        """A transaction for writing, committed when the block ends, undone when it raises.
+        """Begin a transaction for writing, committed when the block ends, rolled back when it raises.
 
-        Raises DiskFullError when there is no room, StoreBusyError when it can't be now; nothing was written then.
+        Raises DiskFullError when there is no room, StoreBusyError when the database can't be used now; nothing was
+        written then.
         """
         try:
             async with self._lock:
@@ -137,18 +139,20 @@ class Database:
 
 @asynccontextmanager
 async def apart(db: Connection) -> AsyncIterator[None]:
-    """A part of a transaction that is undone alone when it raises."""
+    """Begin a part of a transaction that is rolled back alone when it raises."""
     async with db.begin_nested():
         yield
 
 
 def is_trouble(error: BaseException) -> bool:
-    """Whether an error inside a transaction is the database's state, which concerns all of the transaction."""
+    """Tell whether an error in a transaction is due to the state of the database, and so concerns the whole
+    transaction."""
     return isinstance(error, OperationalError | StoreError)
 
 
 def _trouble(error: OperationalError) -> StoreError:
-    """What the surroundings did to us, as opposed to a mistake of ours; SQLite's own words name no values."""
+    """Return the store's error for one that the surroundings caused, not our code. The driver's message names no
+    values."""
     if dialect.trouble(error.orig) is Trouble.FULL:
         return DiskFullError("the disk is full: the database could not be written")
     return StoreBusyError(f"the database can't be used now: {error.orig}")

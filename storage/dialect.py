@@ -1,7 +1,7 @@
-"""All that one database says otherwise than another: so far SQLite's words, and no other module of storage has any.
+"""The words of one database that another does not have: SQLite's, so far. No other module of storage has any.
 
-Statements elsewhere are SQLAlchemy's, which says them in the words of each database. Migrations are excepted: what was
-written for SQLite stays as it was.
+Statements elsewhere are SQLAlchemy's, which says them in the words of each database. Migrations are excepted: those
+written for SQLite stay as they are.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ __all__ = ["Insert", "insert"]
 BIG = BigInteger().with_variant(Integer, "sqlite")
 """A 64-bit integer. SQLite counts only INTEGER keys up by itself, and its INTEGER has 64 bits."""
 NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
-"""For a table: no number of a removed row is given to another."""
+"""For a table: the number of a deleted row is never given to another."""
 
 SERVING = {"journal_mode": "WAL", "synchronous": "NORMAL", "foreign_keys": "ON"}
 MIGRATING = {"foreign_keys": "OFF"}
@@ -111,7 +111,7 @@ class Trouble(Enum):
     """A reason for which the database failed."""
 
     BUSY = auto()  # another process holds it
-    FULL = auto()  # the disk is
+    FULL = auto()  # the disk is full
     DAMAGED = auto()
     FOREIGN = auto()  # the file is no database
     NO_TABLE = auto()

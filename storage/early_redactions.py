@@ -1,7 +1,7 @@
-"""Redactions of events that were not known when they came: federation keeps no order, and the event may follow.
+"""Redactions that came before their events: federation keeps no order, and the event may follow.
 
-Anybody can send one. Whether it counts is asked when its event comes (`bot.rules.may_redact`), and a room's share is
-bounded.
+Anybody can send one. Whether it counts is decided when its event comes (`bot.rules.may_redact`), and the number for
+each room is limited.
 """
 
 from datetime import datetime
@@ -19,8 +19,8 @@ MOST_OF_A_ROOM = 10_000
 async def note(
     db: Connection, room_id: RoomId, event_id: EventId, sender: UserId, now: datetime, *, may: bool | None = None
 ) -> None:
-    """Remembers that `sender` redacts an event, and whether they had the power for others' when they said so, as far as
-    that is known; of a room the newest 10,000."""
+    """Note that `sender` redacts an event, and whether they had the power to redact others' events then (`may`), as far
+    as that is known. Of each room the newest 10,000 are kept."""
     statement = insert(redacted).values(room_id=room_id, event_id=event_id, sender=sender, noted_at=now, may=may)
     keys = ["event_id", "sender", "room_id"]
     either = redacted.c.may | statement.excluded.may
@@ -31,10 +31,10 @@ async def note(
 
 
 async def by(db: Connection, room_id: RoomId, event_id: EventId) -> dict[UserId, bool | None]:
-    """Who has redacted an event before it came, and had the power for others' then."""
+    """Return who redacted an event before it came, and whether they had the power to redact others' events then."""
     here = (redacted.c.event_id == event_id, redacted.c.room_id == room_id)
-    found = await db.execute(select(redacted.c.sender, redacted.c.may).where(*here))
-    return {UserId(row.sender): row.may for row in found}
+    rows = await db.execute(select(redacted.c.sender, redacted.c.may).where(*here))
+    return {UserId(row.sender): row.may for row in rows}
 
 
 async def prune(db: Connection, before: datetime) -> None:

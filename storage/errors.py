@@ -1,4 +1,4 @@
-"""What can be wrong with a store; each text is one plain sentence."""
+"""Errors of a store; the text of each is one plain sentence."""
 
 
 class StoreError(Exception):
@@ -18,4 +18,4 @@ class StoreBusyError(StoreError):
 
 
 class DiskFullError(StoreError):
-    """There is no room left."""
+    """The disk is full."""

@@ -1,7 +1,7 @@
-"""Gaps in rooms' timelines: what lies in each is read page by page, newest first, and has its places reserved.
+"""Gaps in rooms' timelines: history fills each page by page, newest first, at positions that the gap reserved.
 
-A gap reserves positions when it is seen: what is found in it stands in front of all that was heard after it. Until it
-is closed, or held nobody up for long enough, the room's later events wait, so that all are dealt with in order.
+A gap reserves positions when it is seen, so that events found in it stand in front of all that were heard after it.
+Until it is closed, or its time is over, later events of the room wait, so that all are handled in order.
 """
 
 from datetime import datetime, timedelta
@@ -16,9 +16,9 @@ from storage.rows import columns, record
 from storage.tables import gaps, journal, newest_heard
 
 OVERDUE_AFTER = timedelta(minutes=10)
-"""So long a gap is waited for."""
+"""How long events of a room wait for a gap in it."""
 PLACES = 1_000_000
-"""Positions that a gap reserves. They cost nothing: SQLite's row ids are 64-bit numbers."""
+"""Positions that a gap reserves. They cost nothing: positions are 64-bit numbers."""
 
 
 async def open_gap(
@@ -32,7 +32,7 @@ async def open_gap(
     hold_until: datetime,
     now: datetime,
 ) -> TimelineGap:
-    """Writes a gap down, in front of everything that will be heard from now on and behind `low`."""
+    """Write a gap down, behind `low` and in front of everything that will be heard from now on."""
     high = Position(low + PLACES)
     marker = {"position": high, "event_id": f"gap:{high}", "room_id": room_id, "event": None, "encrypted": False}
     marker |= {"clear_relation": None, "session_id": None, "history": True, "received_at": now, "handled": True}
@@ -51,8 +51,8 @@ async def open_gap(
         "hold_until": hold_until,
         "walking": True,
     }
-    found = await db.execute(insert(gaps).values(**values).returning(gaps.c.id))
-    return TimelineGap(id=found.scalar_one(), **values)
+    result = await db.execute(insert(gaps).values(**values).returning(gaps.c.id))
+    return TimelineGap(id=result.scalar_one(), **values)
 
 
 async def get(db: Connection, gap_id: int) -> TimelineGap | None:
@@ -61,14 +61,14 @@ async def get(db: Connection, gap_id: int) -> TimelineGap | None:
 
 
 async def walking(db: Connection, room_id: RoomId) -> tuple[TimelineGap, ...]:
-    """A room's gaps that are being read, oldest first."""
-    found = await db.execute(select(gaps).where(gaps.c.room_id == room_id, gaps.c.walking).order_by(gaps.c.low))
-    return tuple(record(TimelineGap, row) for row in found)
+    """Return the gaps of a room that are still being read, oldest first."""
+    rows = await db.execute(select(gaps).where(gaps.c.room_id == room_id, gaps.c.walking).order_by(gaps.c.low))
+    return tuple(record(TimelineGap, row) for row in rows)
 
 
 async def closed(db: Connection, room_id: RoomId, overdue: datetime) -> TimelineGap | None:
-    """The newest gap of a room that was read, or given up, since the room's state was last looked at, or that was seen
-    before `overdue`."""
+    """Return the newest gap of a room that was read or given up since the room's state was last looked at, or that was
+    seen before `overdue`."""
     over = gaps.c.walking.is_(False) | (gaps.c.seen_at <= overdue)
     mine = select(gaps).where(gaps.c.room_id == room_id, over)
     row = (await db.execute(mine.order_by(gaps.c.low.desc()).limit(1))).one_or_none()
@@ -76,7 +76,7 @@ async def closed(db: Connection, room_id: RoomId, overdue: datetime) -> Timeline
 
 
 async def is_walking(db: Connection, room_id: RoomId, since: datetime) -> bool:
-    """Whether a gap of the room that was seen after `since` is still being read."""
+    """Tell whether a gap of the room that was seen after `since` is still being read."""
     mine = select(gaps.c.id).where(gaps.c.room_id == room_id, gaps.c.walking, gaps.c.seen_at > since)
     return (await db.execute(mine.limit(1))).one_or_none() is not None
 
@@ -86,19 +86,19 @@ async def save(db: Connection, gap: TimelineGap) -> None:
 
 
 async def forget_closed(db: Connection, room_id: RoomId) -> None:
-    """The room's state was looked at: nothing more is placed in gaps that were read."""
+    """Delete a room's closed gaps, once its state was looked at: no more events are placed in them."""
     await db.execute(delete(gaps).where(gaps.c.room_id == room_id, gaps.c.walking.is_(False)))
 
 
 async def forget_room(db: Connection, room_id: RoomId) -> None:
-    """The bot is out of the room: what it did not read is not for it."""
+    """Delete what is known of a room's gaps, once the bot has left the room."""
     await db.execute(delete(gaps).where(gaps.c.room_id == room_id))
     await db.execute(delete(newest_heard).where(newest_heard.c.room_id == room_id))
 
 
 def held(now: datetime) -> ColumnElement[bool]:
-    """Of a row of the journal: whether it stands behind a gap that everything of its room still waits for, or inside
-    one: the broadcast of a chunk may stand on the next page."""
+    """Build the condition that a row of the journal waits for a gap: it stands behind one that the whole room still
+    waits for, or inside one, where the broadcast of a chunk may be on the next page."""
     inside = (journal.c.position <= gaps.c.low + PLACES) & (gaps.c.seen_at > now - OVERDUE_AFTER)
     return exists().where(
         gaps.c.room_id == journal.c.room_id,
@@ -109,9 +109,9 @@ def held(now: datetime) -> ColumnElement[bool]:
 
 
 async def next_release(db: Connection, now: datetime) -> datetime | None:
-    """When the next gap stops holding something up."""
-    found = await db.execute(select(gaps.c.hold_until, gaps.c.seen_at).where(gaps.c.walking))
-    ends = [at for row in found for at in (row.hold_until, row.seen_at + OVERDUE_AFTER) if at > now]
+    """Return when the next gap stops holding events back."""
+    rows = await db.execute(select(gaps.c.hold_until, gaps.c.seen_at).where(gaps.c.walking))
+    ends = [at for row in rows for at in (row.hold_until, row.seen_at + OVERDUE_AFTER) if at > now]
     return min(ends, default=None)
 
 
@@ -119,16 +119,17 @@ async def next_release(db: Connection, now: datetime) -> datetime | None:
 
 
 async def note_newest(db: Connection, room_id: RoomId, event_id: EventId) -> None:
-    """The newest event of a room's timeline that a sync brought, kept or not."""
+    """Remember the newest event of a room's timeline that a sync brought, kept or not."""
     statement = insert(newest_heard).values(room_id=room_id, event_id=event_id)
     await db.execute(statement.on_conflict_do_update(index_elements=["room_id"], set_={"event_id": event_id}))
 
 
 async def newest(db: Connection, room_id: RoomId) -> EventId | None:
-    """The newest event that was heard in a room; of one that was heard by an earlier version, the newest written."""
+    """Return the newest event heard in a room. For a room last heard by an earlier version that is the newest in the
+    journal."""
     noted = select(newest_heard.c.event_id).where(newest_heard.c.room_id == room_id)
-    found = (await db.execute(noted)).scalar_one_or_none()
-    if found is None:
+    event_id = (await db.execute(noted)).scalar_one_or_none()
+    if event_id is None:
         written = select(journal.c.event_id).where(journal.c.room_id == room_id, journal.c.event_id.startswith("$"))
-        found = (await db.execute(written.order_by(journal.c.position.desc()).limit(1))).scalar_one_or_none()
-    return EventId(found) if found else None
+        event_id = (await db.execute(written.order_by(journal.c.position.desc()).limit(1))).scalar_one_or_none()
+    return EventId(event_id) if event_id else None

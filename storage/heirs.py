@@ -1,4 +1,4 @@
-"""Rooms that were upgraded: a podcast outlives its room (Client-Server API, room upgrades).
+"""Upgraded rooms: a podcast outlives its room (Client-Server API, room upgrades).
 
 The rooms of one podcast stand in a line, each the heir of the one before. The first gives it its names: key, GUID and
 personal addresses. The last, the present one, gives the rights: its members, moderators and visibility decide.
@@ -19,65 +19,64 @@ from storage.records import Room, RoomId, UserId, Visibility
 from storage.tables import heirs, hosts
 
 MOST_ROOMS = 50
-"""In one line: each look at a podcast walks along it."""
+"""The limit of one line: every look at a podcast walks along it."""
 
 
 async def line(db: Connection, room_id: RoomId) -> tuple[RoomId, ...]:
-    """The rooms of a room's podcast, the oldest first, the present one last; mostly the room alone."""
-    found = [room_id]
-    while (before := await predecessor(db, found[0])) is not None:
-        found.insert(0, before)
-    while (after := await heir(db, found[-1])) is not None:
-        found.append(after)
-    return tuple(found)
+    """Return the rooms of a room's podcast, the oldest first, the present one last; mostly the room alone."""
+    rooms_of_line = [room_id]
+    while (before := await predecessor(db, rooms_of_line[0])) is not None:
+        rooms_of_line.insert(0, before)
+    while (after := await heir(db, rooms_of_line[-1])) is not None:
+        rooms_of_line.append(after)
+    return tuple(rooms_of_line)
 
 
 async def predecessor(db: Connection, room_id: RoomId) -> RoomId | None:
-    """The room that this one is the heir of."""
+    """Return the room whose heir this one is."""
     return await _neighbour(db, heirs.c.room_id, heirs.c.heir == room_id)
 
 
 async def heir(db: Connection, room_id: RoomId) -> RoomId | None:
-    """The room that goes on with the podcast of this one."""
+    """Return the room that continues the podcast of this one."""
     return await _neighbour(db, heirs.c.heir, heirs.c.room_id == room_id)
 
 
 async def _neighbour(db: Connection, column: ColumnElement[str], where: ColumnElement[bool]) -> RoomId | None:
-    found = (await db.execute(select(column).where(where, heirs.c.confirmed))).scalar_one_or_none()
-    return RoomId(found) if found is not None else None
+    neighbour = (await db.execute(select(column).where(where, heirs.c.confirmed))).scalar_one_or_none()
+    return RoomId(neighbour) if neighbour is not None else None
 
 
 async def present(db: Connection, room_id: RoomId) -> RoomId:
-    """The room that a room's podcast has come to."""
+    """Return the present room of a room's podcast."""
     return (await line(db, room_id))[-1]
 
 
 async def podcast(db: Connection, line: Sequence[RoomId], names: Room | None = None) -> Room:
-    """The podcast of a line of known rooms as if it were one room: the present one, under the key and GUID of `names`
-    (else of the first). The revision rises with a change in any of them. To be looked at, never to be saved.
+    """Return the podcast of a line of known rooms as one room: the present one, under the key and GUID of `names` (else
+    of the first), with a revision that rises when any of them changes. For reading only, never to be saved.
 
     It is private while an heir is pending, which may have closed it since.
     """
-    every = []
+    of_line = []
     for room_id in line:
-        found = names if names is not None and names.room_id == room_id else await rooms.room(db, room_id)
-        assert found is not None, "an heir and who left it something are known rooms"
-        every.append(found)
-    named = names or every[0]
+        known = names if names is not None and names.room_id == room_id else await rooms.room(db, room_id)
+        assert known is not None, "an heir and who left it something are known rooms"
+        of_line.append(known)
+    named = names or of_line[0]
     return replace(
-        every[-1],
-        visibility=Visibility.PRIVATE if await pending(db, line[-1]) else every[-1].visibility,
+        of_line[-1],
+        visibility=Visibility.PRIVATE if await pending(db, line[-1]) else of_line[-1].visibility,
         key=named.key,
         podcast_guid=named.podcast_guid,
-        revision=sum(room.revision for room in every),
-        changed_at=max(room.changed_at for room in every),
+        revision=sum(room.revision for room in of_line),
+        changed_at=max(room.changed_at for room in of_line),
     )
 
 
 async def inherit(db: Connection, old: RoomId, new: RoomId) -> bool:
-    """Lets `new` go on with the podcast of `old`. False, and nothing is changed, where `old` has an heir or `new` is
-    one, or where the line would be a ring or too long. Both rooms are known. Pending links give way.
-    """
+    """Make `new` the heir of `old`. Both rooms are known; pending links are replaced. Return False, and change nothing,
+    when `old` has an heir, `new` is one, or the line would be a ring or too long."""
     before, after = await line(db, old), await line(db, new)
     if before[-1] != old or after[0] != new or new in before or len(before) + len(after) > MOST_ROOMS:
         return False
@@ -88,14 +87,14 @@ async def inherit(db: Connection, old: RoomId, new: RoomId) -> bool:
 
 
 async def pending(db: Connection, old: RoomId) -> RoomId | None:
-    """The heir that an earlier version gave `old`, and that `old` has not confirmed yet."""
+    """Return the heir that an earlier version gave `old` and that `old` has not confirmed yet."""
     statement = select(heirs.c.heir).where(heirs.c.room_id == old, ~heirs.c.confirmed)
-    found = (await db.execute(statement)).scalar_one_or_none()
-    return RoomId(found) if found is not None else None
+    heir_id = (await db.execute(statement)).scalar_one_or_none()
+    return RoomId(heir_id) if heir_id is not None else None
 
 
 async def end(db: Connection, old: RoomId) -> None:
-    """Ends the line behind `old`: it has its podcast again, and its former heir stands alone."""
+    """End the line behind `old`: its podcast is its own again, and its former heir stands alone."""
     await db.execute(delete(heirs).where(heirs.c.room_id == old))
 
 
@@ -103,15 +102,15 @@ async def end(db: Connection, old: RoomId) -> None:
 
 
 async def let_in(db: Connection, room_id: RoomId, user_id: UserId) -> None:
-    """Notes that a moderator of this room said `record on` there."""
+    """Note that a moderator of this room said `record on` there."""
     await db.execute(insert(hosts).values(room_id=room_id, user_id=user_id).on_conflict_do_nothing())
 
 
 async def let_in_by(db: Connection, room_id: RoomId) -> tuple[UserId, ...]:
-    found = select(hosts.c.user_id).where(hosts.c.room_id == room_id).order_by(hosts.c.user_id)
-    return tuple(UserId(user_id) for user_id in (await db.execute(found)).scalars())
+    statement = select(hosts.c.user_id).where(hosts.c.room_id == room_id).order_by(hosts.c.user_id)
+    return tuple(UserId(user_id) for user_id in (await db.execute(statement)).scalars())
 
 
 async def forget_hosts(db: Connection, room_id: RoomId) -> None:
-    """The bot is out of the room: what let it in counts no more."""
+    """Delete who let the bot into a room, once it has left."""
     await db.execute(delete(hosts).where(hosts.c.room_id == room_id))

@@ -1,4 +1,4 @@
-"""When the homeserver last answered for all of a recording: before something counts as missing it was asked."""
+"""History checks: when the homeserver was last asked for all events of a recording, before any counts as missing."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from storage.tables import asked
 
 
 async def note(db: Connection, recording_id: RecordingId, answered_at: datetime) -> None:
-    """What it had is written down."""
+    """Note that the homeserver has answered, and that its events are in the journal."""
     statement = insert(asked).values(recording_id=recording_id, answered_at=answered_at)
     await db.execute(
         statement.on_conflict_do_update(index_elements=["recording_id"], set_={"answered_at": answered_at})
@@ -19,8 +19,8 @@ async def note(db: Connection, recording_id: RecordingId, answered_at: datetime)
 
 
 async def answered_at(db: Connection, recording_id: RecordingId) -> datetime | None:
-    """None: it was never asked."""
-    found: datetime | None = (
+    """Return when the homeserver last answered; None when it was never asked."""
+    at: datetime | None = (
         await db.execute(select(asked.c.answered_at).where(asked.c.recording_id == recording_id))
     ).scalar_one_or_none()
-    return found
+    return at

@@ -1,7 +1,7 @@
-"""Takes back what an interrupted upgrade of an older Aircheck left: its statements done, its version not written.
+"""Undoing an interrupted upgrade of an older Aircheck, whose statements were done but whose version was not written.
 
-Those upgrades only added tables, indexes and columns, and no program ran on the result. So what the next revision
-adds, and is there already, is removed, and the upgrade begins again from the revision that is written.
+Those upgrades only added tables, indexes and columns, and no program ran on the result. So whatever the next revision
+adds and exists already is removed, and the upgrade begins again from the revision that is written.
 """
 
 from collections.abc import Set
@@ -26,20 +26,21 @@ class Part(NamedTuple):
 
 
 def take_back(connection: Connection, path: Path, revision: str | None) -> None:
-    """Removes what the revision after `revision` made. Raises StoreError where that is more than an upgrade leaves."""
-    there = _schema(connection)
-    if revision is None and not there:
+    """Remove parts of the schema that the revision after `revision` adds. Raises StoreError when there is more than an
+    upgrade leaves."""
+    existing = _schema(connection)
+    if revision is None and not existing:
         return
-    following = next_revision(revision)
-    before, after = _schema_at(revision), _schema_at(following)
-    if revision is None and there - after:
+    next_one = next_revision(revision)
+    before, after = _schema_at(revision), _schema_at(next_one)
+    if revision is None and existing - after:
         raise StoreError(f"{path} is not an Aircheck database: it holds tables of something else")
-    left = there & (after - before)
+    left = existing & (after - before)
     tables = {part.name for part in left if part.kind == "table"}
     for table in tables:
         if connection.exec_driver_sql(f'SELECT 1 FROM "{table}" LIMIT 1').first() is not None:  # noqa: S608  our names
             raise StoreError(
-                f"{path} says that it is of version {revision or 'none'}, but holds rows of version {following}:"
+                f"{path} says that it is of version {revision or 'none'}, but holds rows of version {next_one}:"
                 " restore it from a backup"
             )
     for part in sorted(left, key=lambda part: REMOVAL_ORDER.index(part.kind)):
@@ -52,7 +53,7 @@ def take_back(connection: Connection, path: Path, revision: str | None) -> None:
 
 
 def _schema_at(revision: str | None) -> Set[Part]:
-    """The parts that the migrations up to a revision make."""
+    """Return the parts of the schema after the migrations up to a revision."""
     if revision is None:
         return frozenset()
     with transaction(None) as connection:

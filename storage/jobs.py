@@ -1,4 +1,4 @@
-"""Work that is written down before it is done. A job runs at least once; what it does is safe to repeat."""
+"""Jobs: work that is written down before it is done. A job runs at least once; its handler is safe to repeat."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -17,11 +17,11 @@ _running = jobs.alias("running")
 _FREE = ~exists().where(
     _running.c.state == JobState.RUNNING, _running.c.kind == jobs.c.kind, _running.c.subject == jobs.c.subject
 )
-"""The same job doesn't run: two at once of one recording would make two episodes of it."""
+"""No job of the same name runs: two at once of one recording would make two episodes of it."""
 
 
 async def add(db: Connection, job: NewJob, now: datetime) -> bool:
-    """Writes a job down; False when a once-only one was written before (see NewJob)."""
+    """Write a job down; False when it is once-only and was written before (see NewJob)."""
     once_key = f"{job.kind}:{job.subject}" if job.once else None
     if once_key and (await db.execute(select(jobs.c.id).where(jobs.c.once_key == once_key))).first():
         return False
@@ -45,7 +45,7 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
                 "run_at": case(
                     (jobs.c.run_at < statement.excluded.run_at, jobs.c.run_at), else_=statement.excluded.run_at
                 ),
-                # What one of the two carries is not lost to the other that carries nothing.
+                # An empty payload does not replace the one that is there.
                 **({"payload": statement.excluded.payload} if job.payload else {}),
             },
         )
@@ -56,7 +56,8 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
 async def claim(
     db: Connection, kinds: Collection[JobKind], now: datetime, limit: int, passing: Collection[str] = ()
 ) -> tuple[Job, ...]:
-    """Takes due jobs of these kinds, oldest first, none of the turns `passing`; they are running from now on."""
+    """Mark due jobs of these kinds as running and return them, the oldest first, without jobs of the turns in
+    `passing`."""
     due = (
         select(jobs)
         .where(
@@ -78,7 +79,7 @@ def _not_of(turns: Collection[str]) -> list[ColumnElement[bool]]:
 
 
 async def next_due(db: Connection, kinds: Collection[JobKind], passing: Collection[str] = ()) -> datetime | None:
-    """When the next ready job of these kinds wants to run; one whose twin runs waits for its end."""
+    """Return when the next ready job of these kinds is due; a job whose namesake runs waits for its end."""
     ready = select(jobs.c.run_at).where(
         jobs.c.state == JobState.READY, jobs.c.kind.in_(list(kinds)), _FREE, *_not_of(passing)
     )
@@ -87,26 +88,26 @@ async def next_due(db: Connection, kinds: Collection[JobKind], passing: Collecti
 
 
 async def next_of_each(db: Connection) -> dict[JobKind, datetime]:
-    """When the next ready job of each kind wants to run, as `next_due`; kinds without one are not in it."""
+    """Return when the next ready job of each kind is due, as `next_due`; kinds without a ready job are left out."""
     ready = select(jobs.c.kind, func.min(jobs.c.run_at).label("run_at")).where(jobs.c.state == JobState.READY, _FREE)
     return {row.kind: row.run_at for row in await db.execute(ready.group_by(jobs.c.kind))}
 
 
 async def done(db: Connection, job_id: JobId, now: datetime) -> None:
-    """It is done; what it carried (words, addresses) is not kept."""
+    """Mark a job as done and delete its payload, which may hold words and addresses."""
     values: dict[str, Any] = {"state": JobState.DONE, "error": None, "payload": {}, "changed_at": now}
     await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
 async def failed(db: Connection, job_id: JobId, error: str, now: datetime) -> None:
-    """It is given up; `error` is a sentence without secrets. What it carried is not kept."""
+    """Mark a job as given up and delete its payload. `error` is a sentence without secrets."""
     values: dict[str, Any] = {"state": JobState.FAILED, "error": error, "payload": {}, "changed_at": now}
     await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
 async def put_back(db: Connection, job: Job, error: str | None, run_at: datetime, now: datetime) -> None:
-    """It is tried again at `run_at`. When the same job was written down meanwhile, that one stands for both, at the
-    earlier time of the two; if it carries nothing, with what this one carries."""
+    """Make a job ready again at `run_at`. If a job of the same name was added meanwhile, keep that one only, at the
+    earlier of the two times, with its own payload unless that is empty."""
     same = and_(jobs.c.kind == job.kind, jobs.c.subject == job.subject, jobs.c.state == JobState.READY)
     twin = (await db.execute(select(jobs.c.id, jobs.c.payload).where(same))).one_or_none()
     if twin is not None:
@@ -132,7 +133,7 @@ async def find(db: Connection, name: JobName) -> Job | None:
 
 
 async def job(db: Connection, job_id: JobId) -> Job | None:
-    """By its id; None once it was pruned."""
+    """Return a job by its id; None once it was pruned."""
     row = (await db.execute(select(jobs).where(jobs.c.id == job_id))).one_or_none()
     return record(Job, row) if row else None
 
@@ -144,23 +145,24 @@ async def unfinished(db: Connection, kind: JobKind) -> tuple[Job, ...]:
 
 
 async def recover(db: Connection, now: datetime) -> int:
-    """After a start: what was running when the last process ended runs again. How many."""
+    """Make the jobs ready again that were running when the last process ended; return how many."""
     running = await db.execute(select(jobs).where(jobs.c.state == JobState.RUNNING))
-    found = [record(Job, row) for row in running]
-    for job in found:
+    interrupted = [record(Job, row) for row in running]
+    for job in interrupted:
         await put_back(db, job, None, now, now)
-    return len(found)
+    return len(interrupted)
 
 
 async def last_change(db: Connection) -> datetime | None:
-    """When a job was last written, by the clock of then."""
+    """Return when a job was last written, by the clock of that time."""
     newest = select(jobs.c.changed_at).order_by(jobs.c.changed_at.desc()).limit(1)
-    found: datetime | None = (await db.execute(newest)).scalar_one_or_none()
-    return found
+    changed_at: datetime | None = (await db.execute(newest)).scalar_one_or_none()
+    return changed_at
 
 
 async def set_back(db: Connection, before: datetime, now: datetime) -> None:
-    """The clock said `before` and says `now`, which is earlier: what waits waits no longer than it would have."""
+    """Correct the times of jobs after the clock went back from `before` to `now`, so that none waits longer than it
+    would have."""
     later = (jobs.c.state == JobState.READY, jobs.c.run_at > now)
     for row in (await db.execute(select(jobs.c.id, jobs.c.run_at).where(*later))).all():
         run_at = max(now, row.run_at - (before - now))
@@ -186,12 +188,12 @@ async def cancel(db: Connection, names: Iterable[JobName]) -> None:
 
 
 async def count(db: Connection, *states: JobState) -> int:
-    found = await db.execute(select(func.count()).select_from(jobs).where(jobs.c.state.in_(states)))
-    return int(found.scalar_one())
+    result = await db.execute(select(func.count()).select_from(jobs).where(jobs.c.state.in_(states)))
+    return int(result.scalar_one())
 
 
 async def prune(db: Connection, now: datetime, age: timedelta) -> int:
-    """Removes finished jobs that are older than `age` and were not once-only; how many."""
+    """Delete finished jobs that are older than `age` and not once-only; return how many."""
     result = await db.execute(
         delete(jobs).where(
             jobs.c.state.in_((JobState.DONE, JobState.FAILED)), jobs.c.once_key.is_(None), jobs.c.changed_at < now - age

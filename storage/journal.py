@@ -1,4 +1,5 @@
-"""What was heard, before anything is done about it. Its row numbers are the order of everything."""
+"""The journal: events as they were heard, before anything is done about them. Its positions are the order of
+everything."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,7 +14,7 @@ from storage.records import EventId, HeardEvent, Position, RoomId, SessionId
 from storage.tables import journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
-NEWEST = "newest_position"  # when rows were last removed: positions never begin anew
+NEWEST = "newest_position"  # as it was when rows were last removed: positions are never given again
 
 
 def _heard(row: Row[Any]) -> HeardEvent:
@@ -31,7 +32,7 @@ def _heard(row: Row[Any]) -> HeardEvent:
 
 
 async def get(db: Connection, key: str) -> str | None:
-    """A value of our own (the sync token, …)."""
+    """Return a value of our own, such as the sync token."""
     return (await db.execute(select(meta.c.value).where(meta.c.key == key))).scalar_one_or_none()
 
 
@@ -41,27 +42,27 @@ async def put(db: Connection, key: str, value: str) -> None:
 
 
 async def position(db: Connection) -> Position:
-    """The newest position given so far; 0 at the very beginning."""
+    """Return the newest position given so far; 0 when the journal was never written."""
     newest = (await db.execute(select(func.max(journal.c.position)))).scalar_one_or_none()
-    # What stands before all that was heard (storage.backfill) has positions below 0 and is never the newest.
+    # Events from before the journal (storage.backfill) have positions below 0 and are never the newest.
     return Position(max(newest or 0, int(await get(db, NEWEST) or 0)))
 
 
 async def position_of(db: Connection, event_id: EventId) -> Position | None:
-    """Where an event stands; None when it was never heard, or long ago."""
-    found = (await db.execute(select(journal.c.position).where(journal.c.event_id == event_id))).scalar_one_or_none()
-    return None if found is None else Position(found)
+    """Return an event's position; None when it was never heard, or its row was pruned."""
+    position = (await db.execute(select(journal.c.position).where(journal.c.event_id == event_id))).scalar_one_or_none()
+    return None if position is None else Position(position)
 
 
 async def received_at(db: Connection, position: Position) -> datetime | None:
-    """When the event at a position was heard; None when that is long ago."""
-    found = await db.execute(select(journal.c.received_at).where(journal.c.position == position))
-    heard_at: datetime | None = found.scalar_one_or_none()
+    """Return when the event at a position was heard; None when its row was pruned."""
+    result = await db.execute(select(journal.c.received_at).where(journal.c.position == position))
+    heard_at: datetime | None = result.scalar_one_or_none()
     return heard_at
 
 
 async def positions_of(db: Connection, events: Iterable[EventId]) -> dict[EventId, Position]:
-    """Where these events stand, as far as they were heard."""
+    """Return the positions of those of these events that were heard."""
     statement = select(journal.c.event_id, journal.c.position).where(journal.c.event_id.in_(list(events)))
     return {EventId(row.event_id): Position(row.position) for row in await db.execute(statement)}
 
@@ -69,8 +70,8 @@ async def positions_of(db: Connection, events: Iterable[EventId]) -> dict[EventI
 async def add(
     db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = True, position: Position | None = None
 ) -> Position | None:
-    """Writes an event down once; None when it is there already. Not to `keep` it gives it its position only: the
-    next one, or the one that is given."""
+    """Write an event down once; return its position, or None if it is there already. Without `keep` only its position
+    is kept. `position`: its place, else the next one."""
     statement = (
         insert(journal)
         .values(
@@ -88,13 +89,13 @@ async def add(
         .on_conflict_do_nothing(index_elements=["event_id"])
         .returning(journal.c.position)
     )
-    found = (await db.execute(statement)).scalar_one_or_none()
-    return None if found is None else Position(found)
+    new_position = (await db.execute(statement)).scalar_one_or_none()
+    return None if new_position is None else Position(new_position)
 
 
-async def retell(db: Connection, heard: HeardEvent, now: datetime, *, behind_all: bool = False) -> None:
-    """It is to be dealt with (again), in its place where it has one, or `behind_all` that was heard. What waits to be
-    dealt with, or for its key, stays as it is."""
+async def requeue(db: Connection, heard: HeardEvent, now: datetime, *, behind_all: bool = False) -> None:
+    """Queue an event for handling again, at its original position if it has one, or behind all others with
+    `behind_all`. An event that still waits for handling, or for its key, stays as it is."""
     content = {
         "event": dict(heard.event),
         "encrypted": heard.encrypted,
@@ -112,8 +113,8 @@ async def retell(db: Connection, heard: HeardEvent, now: datetime, *, behind_all
 
 
 async def is_before_somebody(db: Connection, room_id: RoomId, at: datetime | None) -> bool:
-    """Whether somebody came into a room, or it was made public, after this time, which is not known where it is None:
-    whose order is not known then."""
+    """Tell whether a member joined a room, or the room was made public, after a time. True when the time is not known
+    (None): then the order is not known either."""
     if at is None:
         return True
     marks = union_all(
@@ -125,48 +126,50 @@ async def is_before_somebody(db: Connection, room_id: RoomId, at: datetime | Non
 
 
 async def pending(db: Connection, event_id: EventId) -> HeardEvent | None:
-    """This event, if it was heard and is not dealt with yet."""
-    found = await db.execute(select(journal).where(journal.c.event_id == event_id, journal.c.handled.is_(False)))
-    row = found.one_or_none()
+    """Return an event that was heard and is not handled yet."""
+    result = await db.execute(select(journal).where(journal.c.event_id == event_id, journal.c.handled.is_(False)))
+    row = result.one_or_none()
     return _heard(row) if row else None
 
 
 async def unhandled(db: Connection, limit: int, now: datetime | None = None) -> tuple[HeardEvent, ...]:
-    """What is still to be dealt with, in order; with `now`, without what a gap in its room holds up."""
+    """Return the oldest events that are not handled yet, in order; with `now`, without those that a gap in their room
+    holds back."""
     waiting = select(journal).where(journal.c.handled.is_(False))
     if now is not None:
         waiting = waiting.where(~gaps.held(now))
-    found = await db.execute(waiting.order_by(journal.c.position).limit(limit))
-    return tuple(_heard(row) for row in found)
+    rows = await db.execute(waiting.order_by(journal.c.position).limit(limit))
+    return tuple(_heard(row) for row in rows)
 
 
 async def waits_in(db: Connection, room_id: RoomId) -> bool:
-    """Whether something of a room was heard and is not dealt with yet."""
+    """Tell whether an event of a room is not handled yet."""
     waiting = select(journal.c.position).where(journal.c.room_id == room_id, journal.c.handled.is_(False)).limit(1)
     return (await db.execute(waiting)).one_or_none() is not None
 
 
 async def waiting_at(db: Connection, position: Position) -> HeardEvent | None:
-    """The event at a position as it is now; None when it was dealt with."""
-    found = await db.execute(select(journal).where(journal.c.position == position, journal.c.handled.is_(False)))
-    row = found.one_or_none()
+    """Return the event at a position as it is now; None when it was handled."""
+    result = await db.execute(select(journal).where(journal.c.position == position, journal.c.handled.is_(False)))
+    row = result.one_or_none()
     return _heard(row) if row else None
 
 
 async def handled(db: Connection, heard: HeardEvent, *, keep: bool = False) -> None:
-    """It is dealt with; what it said is kept only while a key is waited for, or it has to be tried again."""
+    """Mark an event as handled. Its content is deleted, unless it is to `keep` it: for a key that may come, or another
+    try."""
     values: dict[str, Any] = {"handled": True} if keep else {"handled": True, "event": None, "clear_relation": None}
     await db.execute(update(journal).where(journal.c.position == heard.position).values(**values))
 
 
 async def try_again(db: Connection) -> int:
-    """What could not be handled because of a mistake of ours is dealt with anew; how many."""
+    """Queue the events again whose handling failed because of an error of ours; return how many."""
     failed = (journal.c.handled, journal.c.event.is_not(None), journal.c.session_id.is_(None))
     return int((await db.execute(update(journal).where(*failed).values(handled=False))).rowcount)
 
 
 async def sealed(db: Connection, sessions: Iterable[SessionId] | None = None) -> tuple[HeardEvent, ...]:
-    """Events that wait for their key: of these sessions, or all."""
+    """Return the events that wait for their room key: of these sessions, or all."""
     statement = select(journal).where(journal.c.session_id.is_not(None), journal.c.event.is_not(None))
     if sessions is not None:
         statement = statement.where(journal.c.session_id.in_(list(sessions)))
@@ -174,7 +177,7 @@ async def sealed(db: Connection, sessions: Iterable[SessionId] | None = None) ->
 
 
 async def unseal(db: Connection, opened: HeardEvent) -> None:
-    """It can be read now: it is dealt with again, in its old place; unless it was forgotten meanwhile."""
+    """Queue a decrypted event for handling at its original position, unless it was forgotten meanwhile."""
     await db.execute(
         update(journal)
         .where(journal.c.event_id == opened.event_id, journal.c.session_id.is_not(None))
@@ -189,7 +192,7 @@ async def unseal(db: Connection, opened: HeardEvent) -> None:
 
 
 async def forget(db: Connection, events: Iterable[EventId]) -> None:
-    """What is kept of these events goes (a recording was deleted); that they were seen stays known."""
+    """Delete the content of events (their recording was deleted). The rows stay, so that none is handled again."""
     await db.execute(
         update(journal)
         .where(journal.c.event_id.in_(list(events)))
@@ -198,7 +201,7 @@ async def forget(db: Connection, events: Iterable[EventId]) -> None:
 
 
 async def prune(db: Connection, before: datetime) -> int:
-    """Removes handled rows that are older, but those that wait for a key; how many."""
+    """Delete handled rows older than `before`, except those that wait for a key; return how many."""
     await put(db, NEWEST, str(await position(db)))
     of_no_use = journal.c.event.is_(None) | journal.c.session_id.is_(None)
     result = await db.execute(delete(journal).where(journal.c.handled, of_no_use, journal.c.received_at < before))

@@ -1,8 +1,8 @@
-"""Brings a database up to this program's version, after a copy of it; refuses a newer one.
+"""Upgrades of the database to this program's version, after a copy of it; a newer one is refused.
 
-An upgrade is one transaction, its version row included: killed anywhere, the database is as it was before. Versions
-of Aircheck up to 0003 committed each statement by itself and wrote the version last; what an upgrade of theirs left
-half done is taken back first (`storage.interrupted_upgrade`).
+An upgrade is one transaction, its version row included: killed anywhere, the database is as before. Versions of
+Aircheck up to 0003 committed each statement by itself and wrote the version last; their interrupted upgrades are undone
+first (`storage.interrupted_upgrade`).
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ HEAD = "0012"
 
 
 def revision_of(path: Path, *, mode: str = "ro") -> str | None:
-    """The revision a database is at; None when it is new. Raises StoreError when it is no database.
+    """Return a database's revision; None when it is new. Raises StoreError when the file is no database.
 
     `mode` "rw" rolls back what a killed process left in a journal; a reader may not.
     """
@@ -38,7 +38,7 @@ def revision_of(path: Path, *, mode: str = "ro") -> str | None:
 
 
 def refuse_other_version(path: Path) -> None:
-    """For readers that may not migrate. Raises StoreError."""
+    """Check the version for readers that may not migrate. Raises StoreError."""
     revision = revision_of(path)
     if revision is not None and revision > HEAD:
         raise StoreTooNewError(f"{path} was written by a newer Aircheck: update the program")
@@ -47,7 +47,7 @@ def refuse_other_version(path: Path) -> None:
 
 
 def upgrade(path: Path) -> None:
-    """Creates or upgrades the database at `path` (mode 0600). Raises StoreError; the database is as before then."""
+    """Create or upgrade the database at `path` (mode 0600). Raises StoreError; the database is as before then."""
     revision = revision_of(path, mode="rw")
     if revision == HEAD:
         return
@@ -69,7 +69,7 @@ def upgrade(path: Path) -> None:
 
 
 def _trouble(path: Path, error: BaseException | None) -> StoreError:
-    """SQLite's error as one sentence; its own words name no values."""
+    """Say a database error in one sentence."""
     match dialect.trouble(error):
         case Trouble.BUSY:
             return StoreBusyError(f"{path} is in use by another program: end that one, then start again")

@@ -1,7 +1,8 @@
-"""Voice messages that may be lost chunks of a broadcast (`bot.recording.broadcast.orphans`): rows beside the chunks.
+"""Candidates: voice messages of a speaker that may be lost chunks of a broadcast (`bot.recording.broadcast.orphans`),
+kept for a while as rows beside the chunks.
 
-Each lies with one recording, and is a candidate of every open one of that speaker in the room: two devices of one user
-can be live at once.
+Each lies with one recording, and is a candidate of every open recording of that speaker in the room: a user can
+broadcast from two devices at once.
 """
 
 from collections.abc import Collection
@@ -16,11 +17,11 @@ from storage.rows import record
 from storage.tables import chunks, journal, recordings
 
 IS_CANDIDATE = text("chunks.state = 'candidate'")
-"""Spelled out, as in the index of the few that there are."""
+"""The condition in the words of the index of the few candidates, so that the index is used."""
 
 
 async def wanted(db: Connection, room_id: RoomId, sender: UserId, infos: Collection[str]) -> bool:
-    """Whether a broadcast of this speaker is open in the room, or its start was heard and not dealt with yet.
+    """Tell whether a broadcast of this speaker is open in the room, or its start was heard and is not handled yet.
     `infos`: the types of events that start one."""
     if await archive.open_recordings(db, room_id, sender):
         return True
@@ -34,32 +35,33 @@ async def wanted(db: Connection, room_id: RoomId, sender: UserId, infos: Collect
 
 
 async def of(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
-    """Those that lie with this recording, in the room's order."""
+    """Return the candidates that lie with this recording, in the room's order."""
     mine = select(chunks).where(IS_CANDIDATE, chunks.c.recording_id == recording_id)
     return tuple(record(Chunk, row) for row in await db.execute(mine.order_by(chunks.c.position)))
 
 
 async def elsewhere(db: Connection, recording: Recording) -> tuple[Chunk, ...]:
-    """Those of its speaker in its room that lie with another recording."""
+    """Return the candidates of the recording's speaker and room that lie with another recording."""
     others = _lies_with(*_of_its_speaker(recording), recordings.c.id != recording.id)
-    found = await db.execute(select(chunks).where(IS_CANDIDATE, others).order_by(chunks.c.position))
-    return tuple(record(Chunk, row) for row in found)
+    rows = await db.execute(select(chunks).where(IS_CANDIDATE, others).order_by(chunks.c.position))
+    return tuple(record(Chunk, row) for row in rows)
 
 
 async def settle(db: Connection, recording: Recording) -> None:
-    """Where nothing is missing nothing is looked for: those of complete recordings go, once none of its speaker in
-    its room is open."""
+    """Delete the candidates of complete recordings, which lack nothing, once no recording of the speaker in the room is
+    open."""
     if not await archive.open_recordings(db, recording.room_id, recording.broadcaster):
         await _remove(db, *_of_its_speaker(recording), recordings.c.state == RecordingState.COMPLETE)
 
 
 async def prune(db: Connection, before: datetime) -> None:
-    """Those of recordings that ended earlier go: their sources hold keys of media that nobody meant for us."""
+    """Delete the candidates of recordings that ended before: their sources hold keys of media that were not meant for
+    us."""
     await _remove(db, recordings.c.ended_at < before)
 
 
 async def _remove(db: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Those of such recordings."""
+    """Delete the candidates of recordings that meet these conditions."""
     theirs = select(chunks.c.recording_id).where(IS_CANDIDATE, _lies_with(*conditions))
     await archive.chunks_change(db, recordings.c.id.in_(theirs))
     await db.execute(delete(chunks).where(IS_CANDIDATE, _lies_with(*conditions)))

@@ -32,17 +32,17 @@ Json = Mapping[str, Any]
 
 
 def to_ms(samples: int) -> DurationMs:
-    """Whole milliseconds, rounded to the nearest."""
+    """Convert samples to whole milliseconds, rounded to the nearest."""
     return DurationMs((samples * 1000 + SAMPLE_RATE // 2) // SAMPLE_RATE)
 
 
 def to_samples(ms: int) -> Samples:
-    """Samples at 48 kHz; exact."""
+    """Convert milliseconds to samples at 48 kHz, exactly."""
     return Samples(ms * (SAMPLE_RATE // 1000))
 
 
 KEY_WITHHELD = "withheld:"
-"""Of the reason of a chunk whose key its speaker's client says not to give; the client's code follows."""
+"""The beginning of a chunk's reason when its speaker's client does not share the key; the client's code follows."""
 
 
 class RecordingKind(StrEnum):
@@ -144,7 +144,7 @@ class EncryptedFile:
 
 @dataclass(frozen=True, slots=True)
 class MediaSource:
-    """Where a chunk's media is; `file` is None in rooms without encryption."""
+    """The address of a chunk's media; `file` is None in rooms without encryption."""
 
     mxc: MxcUri
     file: EncryptedFile | None = None
@@ -152,7 +152,7 @@ class MediaSource:
 
 @dataclass(frozen=True, slots=True)
 class OggFacts:
-    """What the pages of one Ogg Opus chunk prove. Granules are those of the whole run (RFC 7845)."""
+    """The proof in the pages of one Ogg Opus chunk. Granules are those of the whole run (RFC 7845)."""
 
     serial: int
     first_page: int  # number of the first audio page
@@ -170,16 +170,16 @@ class OggFacts:
 
     @property
     def begins_run(self) -> bool:
-        """No sound of its stream comes before it. Headers of more than one page move the first page of sound, but not
-        its granule."""
+        """Whether no sound of the stream comes before this chunk. Headers of more than one page move the first page of
+        sound, but not its granule."""
         if self.begins is not None:
             return self.begins
         return self.first_page <= 2 or self.start_granule == 0
 
     def end_trim(self, begins_at: int | None = None) -> Samples:
-        """What the granule of the last page cuts off the end of a stream (RFC 7845, section 4.4): no more than that
-        page holds. A last page that stands alone in its chunk tells its end only: `begins_at` is the granule that the
-        chunk before it ends with."""
+        """Return the samples that the granule of the last page cuts off the end of a stream (RFC 7845, section 4.4), at
+        most those of that page. A last page that stands alone in its chunk tells only its end: `begins_at` is the end
+        granule of the chunk before it."""
         begin = self.start_granule if begins_at is None else max(begins_at, self.start_granule)
         surplus = begin + self.packet_samples - self.end_granule
         most = self.packet_samples if self.last_samples is None else self.last_samples
@@ -196,7 +196,7 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFacts:
-    """What a look into a stored chunk's bytes gave; the sender's own words are not believed."""
+    """The facts read from a stored chunk's bytes; the sender's claims are not believed."""
 
     container: Container
     timing: Timing
@@ -258,7 +258,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What an episode lacks, in short."""
+    """A summary of the sound that an episode lacks."""
 
     samples: Samples = Samples(0)  # silence that stands for sound
     gaps: int = 0
@@ -268,7 +268,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A chapter begins here and lasts until the next, or to the end."""
+    """A chapter, which lasts until the next, or to the end."""
 
     at: DurationMs
     title: str
@@ -317,7 +317,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One piece of a track, a chunk or a gap, and what was decided of it. `gains` is None until that is decided."""
+    """A piece of a track, a chunk or a gap, and what was decided of it. `gains` is None until that is decided."""
 
     ordinal: int
     key: str  # of its samples before the gain: the same key, the same samples
@@ -363,19 +363,19 @@ class Room:
 
     @property
     def records(self) -> bool:
-        """Whether a broadcast that begins now is recorded: it is switched on, and the room was told."""
+        """Whether a broadcast that begins now is recorded: recording is on, and the room was told."""
         return self.recording_on and self.told_at is not None
 
     @property
     def waits(self) -> bool:
-        """Whether it would be recorded if the room were told."""
+        """Whether a broadcast is not recorded only because the room was not told yet."""
         return self.joined and self.recording_on and self.told_at is None
 
 
 @dataclass(frozen=True, slots=True)
 class StateEvent:
-    """One entry of a room's current state. `position` is that of the last change of membership for
-    m.room.member, of the event itself for all others."""
+    """An entry of a room's current state. `position` is that of the last change of membership for m.room.member, of the
+    event itself for all others."""
 
     room_id: RoomId
     type: str
@@ -389,7 +389,7 @@ class StateEvent:
 
 @dataclass(frozen=True, slots=True)
 class RoomPower:
-    """What power in a room is read from; None: not known, or not there."""
+    """The state that decides who may do what in a room; None: not known, or not set."""
 
     create: StateEvent | None  # m.room.create
     power: StateEvent | None  # m.room.power_levels
@@ -485,8 +485,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who holds a personal address. The token itself is never stored, only its look-up hash. While `next_generation`
-    is set both addresses work: the listener asked for a new one, and was not told it yet."""
+    """A member with a personal address. The token is never stored, only its look-up hash. While `next_generation` is
+    set both addresses work: the listener asked for a new one and was not told it yet."""
 
     room_id: RoomId
     user_id: UserId

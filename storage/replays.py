@@ -1,8 +1,8 @@
-"""Encrypted messages that were read, by session and index, so that none counts twice or long after it was said.
+"""Replays: each decrypted message is noted by session and index, so that none counts twice or long after it was sent.
 
-A homeserver can show an old ciphertext again under a new event id and time. Nothing inside a Megolm message says when
-it was encrypted, but a sender never uses an index twice and counts it up: the first event that was read under an
-index is the message, every other one is a copy; and a message is older than every later index that was heard.
+A homeserver can deliver an old ciphertext again under a new event id and time. Nothing inside a Megolm message says
+when it was encrypted, but a sender never uses an index twice and counts it up. So the first event read under an index
+is the message, every other one is a copy; and a message is older than every later index that was heard.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from storage.dialect import insert
 from storage.records import EventId, HeardEvent
 from storage.tables import chunks, messages
 
-AT_ONCE = 100  # events; below the number of values that SQLite takes in one statement
+AT_ONCE = 100  # events; a statement may hold only so many values
 
 
 async def originals(db: Connection, events: Sequence[HeardEvent], now: datetime) -> tuple[HeardEvent, ...]:
-    """The events without the copies among them: those whose message was read under another event id. What was sent
-    in clear, or can't be read yet, is kept. Notes what is read for the first time."""
+    """Return the events without copies, whose message was read under another event id. Events sent in clear, or not
+    decrypted yet, are kept. Notes the messages that are read for the first time."""
     # A lone surrogate, which JSON can hold and no database, is not printable: no homeserver gives such an id.
     copies = {heard.event_id for heard in events if heard.message is not None and not heard.event_id.isprintable()}
     encrypted = [heard for heard in events if heard.message is not None and heard.event_id not in copies]
@@ -30,7 +30,11 @@ async def originals(db: Connection, events: Sequence[HeardEvent], now: datetime)
 
 
 async def _copies(db: Connection, events: Sequence[HeardEvent], now: datetime) -> set[EventId]:
-    places = {heard.event_id: (one.session_id, one.index) for heard in events if (one := heard.message) is not None}
+    places = {
+        heard.event_id: (message.session_id, message.index)
+        for heard in events
+        if (message := heard.message) is not None
+    }
     rows = [
         {"session_id": session_id, "message_index": index, "event_id": event_id, "heard_at": now}
         for event_id, (session_id, index) in places.items()
@@ -43,7 +47,8 @@ async def _copies(db: Connection, events: Sequence[HeardEvent], now: datetime) -
 
 
 async def later_heard_at(db: Connection, event_id: EventId) -> datetime | None:
-    """When a message was first heard that its sender encrypted after this one; None: none was, or it came in clear."""
+    """Return when a message was first heard that its sender encrypted after this one; None when there was none, or this
+    event came in clear."""
     own = messages.alias("own")
     later = (
         select(func.min(messages.c.heard_at))
@@ -55,8 +60,8 @@ async def later_heard_at(db: Connection, event_id: EventId) -> datetime | None:
 
 
 async def prune(db: Connection, before: datetime) -> int:
-    """Removes what was heard before, but the newest message of each session, by which older ones are known to be old,
-    and the chunks of recordings; how many."""
+    """Delete notes older than `before`; return how many. The newest of each session stays, which shows that earlier
+    ones are old, and so do those of chunks of recordings."""
     newer = messages.alias("newer")
     has_newer = select(newer.c.message_index).where(
         newer.c.session_id == messages.c.session_id, newer.c.message_index > messages.c.message_index

@@ -1,4 +1,4 @@
-"""The only user of alembic: one transaction for DDL, and the migrations in it."""
+"""The only user of alembic: a transaction for DDL, and the migrations in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def configuration() -> Config:
 
 @contextmanager
 def transaction(path: Path | None) -> Iterator[Connection]:
-    """One write transaction over a file, or over memory (None). The driver begins and commits nothing by itself."""
+    """Open a write transaction over a file, or over memory (None)."""
     engine = create_engine(dialect.address(path), poolclass=NullPool, hide_parameters=True)
     dialect.prepare(engine, dialect.MIGRATING, dialect.WRITE, busy_ms=BUSY_S * 1000)
     try:
@@ -35,13 +35,13 @@ def transaction(path: Path | None) -> Iterator[Connection]:
 
 
 def run_migrations(connection: Connection, revision: str) -> None:
-    """Runs the migrations up to `revision`, in the transaction of this connection."""
+    """Run the migrations up to `revision`, in the transaction of this connection."""
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
 
 def next_revision(revision: str | None) -> str:
-    """The revision that follows; the first one after None. Raises CommandError for one that nobody knows."""
+    """Return the revision after this one; the first one after None. Raises CommandError for an unknown revision."""
     script = ScriptDirectory.from_config(configuration())
-    return [str(one.revision) for one in script.iterate_revisions("head", revision or "base")][-1]
+    return [str(step.revision) for step in script.iterate_revisions("head", revision or "base")][-1]

@@ -1,4 +1,4 @@
-"""Rooms, their current state, and who listens: kept from sync, asked for every right."""
+"""Rooms, their current state, and their listeners: kept from sync, asked for every right."""
 
 import secrets
 import uuid
@@ -15,7 +15,7 @@ from storage.tables import directs, listeners, room_state, rooms
 
 
 def new_room(room_id: RoomId, now: datetime, *, inviter: UserId | None = None, direct: bool = False) -> Room:
-    """A room that records nothing yet, with a random key for its public addresses."""
+    """Return a room that records nothing yet, with a random key for its public addresses."""
     return Room(
         room_id=room_id,
         key=secrets.token_hex(8),
@@ -43,7 +43,7 @@ async def room_by_key(db: Connection, key: str) -> Room | None:
 
 
 async def all_rooms(db: Connection) -> tuple[Room, ...]:
-    """Every room ever followed, in a stable order."""
+    """Return every room that was ever joined, in a stable order."""
     return tuple(record(Room, row) for row in await db.execute(select(rooms).order_by(rooms.c.room_id)))
 
 
@@ -52,24 +52,24 @@ async def save_room(db: Connection, value: Room) -> None:
 
 
 async def touch(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """Something that the room's feed or pages show has changed."""
+    """Raise a room's revision: something that its feed or pages show has changed."""
     statement = update(rooms).where(rooms.c.room_id == room_id)
     await db.execute(statement.values(revision=rooms.c.revision + 1, changed_at=now))
 
 
 async def state(db: Connection, room_id: RoomId, kind: str, state_key: str = "") -> StateEvent | None:
-    """The room's current state event of a type; None when unknown or not set."""
-    found = await db.execute(
+    """Return the room's current state event of a type; None when unknown or not set."""
+    result = await db.execute(
         select(room_state).where(
             room_state.c.room_id == room_id, room_state.c.type == kind, room_state.c.state_key == state_key
         )
     )
-    row = found.one_or_none()
+    row = result.one_or_none()
     return record(StateEvent, row) if row else None
 
 
 async def power(db: Connection, room_id: RoomId) -> RoomPower:
-    """What `bot.rules` needs to say who may do what there now."""
+    """Return the state that `bot.rules` needs to say who may do what in a room now."""
     create = await state(db, room_id, "m.room.create")
     return RoomPower(create, await state(db, room_id, "m.room.power_levels"))
 
@@ -79,42 +79,42 @@ async def save_state(db: Connection, event: StateEvent) -> None:
 
 
 async def member_states(db: Connection, room_id: RoomId, users: Collection[str]) -> dict[str, StateEvent]:
-    """The m.room.member events of these users, by user."""
-    found = await db.execute(
+    """Return the m.room.member events of these users, by user."""
+    rows = await db.execute(
         select(room_state).where(
             room_state.c.room_id == room_id,
             room_state.c.type == "m.room.member",
             room_state.c.state_key.in_(list(users)),
         )
     )
-    return {row.state_key: record(StateEvent, row) for row in found}
+    return {row.state_key: record(StateEvent, row) for row in rows}
 
 
 async def save_states(db: Connection, events: Collection[StateEvent]) -> None:
-    """Many at once, no two of them for one place."""
+    """Save many state events, no two of them with the same type and state key."""
     await put_all(db, room_state, [columns(event) for event in events])
 
 
 async def forget_state(db: Connection, room_id: RoomId) -> None:
-    """Once the bot is out of a room, nothing that it knows of it is current."""
+    """Delete a room's state, which is no longer current once the bot has left."""
     await db.execute(delete(room_state).where(room_state.c.room_id == room_id))
 
 
 async def members(db: Connection, room_id: RoomId) -> tuple[StateEvent, ...]:
-    """All m.room.member events of the current state."""
-    found = await db.execute(
+    """Return all m.room.member events of the current state."""
+    rows = await db.execute(
         select(room_state).where(room_state.c.room_id == room_id, room_state.c.type == "m.room.member")
     )
-    return tuple(record(StateEvent, row) for row in found)
+    return tuple(record(StateEvent, row) for row in rows)
 
 
 async def servers(db: Connection, where: Collection[RoomId]) -> frozenset[str]:
-    """The server names, in small letters, of all who are or were members of these rooms by the state that is kept, and
-    of those who sent it."""
+    """Return the server names, in small letters, of the present and former members of these rooms and of the senders of
+    their state."""
     there = room_state.c.room_id.in_(list(where))
     members = select(_server(room_state.c.state_key)).where(there, room_state.c.type == "m.room.member")
-    found = await db.execute(members.union(select(_server(room_state.c.sender)).where(there)))
-    return frozenset(found.scalars())
+    result = await db.execute(members.union(select(_server(room_state.c.sender)).where(there)))
+    return frozenset(result.scalars())
 
 
 def _server(user: ColumnElement[str]) -> ColumnElement[str]:
@@ -122,18 +122,18 @@ def _server(user: ColumnElement[str]) -> ColumnElement[str]:
 
 
 async def encrypted_rooms(db: Connection) -> frozenset[RoomId]:
-    found = await db.execute(select(rooms.c.room_id).where(rooms.c.encrypted))
-    return frozenset(RoomId(room_id) for room_id in found.scalars())
+    rows = await db.execute(select(rooms.c.room_id).where(rooms.c.encrypted))
+    return frozenset(RoomId(room_id) for room_id in rows.scalars())
 
 
 async def listener(db: Connection, room_id: RoomId, user_id: UserId) -> Listener | None:
-    found = await db.execute(select(listeners).where(listeners.c.room_id == room_id, listeners.c.user_id == user_id))
-    row = found.one_or_none()
+    result = await db.execute(select(listeners).where(listeners.c.room_id == room_id, listeners.c.user_id == user_id))
+    row = result.one_or_none()
     return record(Listener, row) if row else None
 
 
 async def listener_by_hash(db: Connection, token_sha256: str) -> Listener | None:
-    """Who holds the address of this token: the one that counts, or the one that is to replace it."""
+    """Return the listener whose address has this token: the valid one, or the one that is to replace it."""
     either = (listeners.c.token_sha256 == token_sha256) | (listeners.c.next_sha256 == token_sha256)
     row = (await db.execute(select(listeners).where(either))).one_or_none()
     return record(Listener, row) if row else None
@@ -144,18 +144,18 @@ async def save_listener(db: Connection, value: Listener) -> None:
 
 
 async def any_listener(db: Connection) -> Listener | None:
-    """One of those who hold a personal address."""
+    """Return one of the listeners."""
     row = (await db.execute(select(listeners).limit(1))).one_or_none()
     return record(Listener, row) if row else None
 
 
 async def forget_listeners(db: Connection) -> None:
-    """No personal address that was given out opens anything from now on."""
+    """Delete all listeners: no personal address that was given out opens anything from now on."""
     await db.execute(delete(listeners))
 
 
 async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId) -> None:
-    """The listener was told the address that is to replace theirs: from now on it is the one that counts."""
+    """Replace a listener's address by the next one, which they were told."""
     theirs = (listeners.c.room_id == room_id) & (listeners.c.user_id == user_id)
     replaced = {
         "generation": listeners.c.next_generation,
@@ -167,30 +167,30 @@ async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId) -> N
 
 
 async def direct_chats(db: Connection, user_id: UserId) -> tuple[RoomId, ...]:
-    """Rooms in which the bot may be alone with a user: the chat that it made for them, and those that they invited it
-    to as direct, the newest first."""
+    """Return the rooms in which the bot may be alone with a user: the chat that it made for them, then those to which
+    they invited it as direct, the newest first."""
     made = await direct_room(db, user_id)
     opened = select(rooms.c.room_id).where(rooms.c.joined, rooms.c.direct, rooms.c.inviter == user_id)
-    found = [RoomId(row) for row in (await db.execute(opened.order_by(rooms.c.changed_at.desc()))).scalars()]
-    return tuple(dict.fromkeys([*([made[0]] if made else []), *found]))
+    invited = [RoomId(row) for row in (await db.execute(opened.order_by(rooms.c.changed_at.desc()))).scalars()]
+    return tuple(dict.fromkeys([*([made[0]] if made else []), *invited]))
 
 
 async def direct_partner(db: Connection, room_id: RoomId) -> UserId | None:
-    """For whom a direct chat was made, or who opened it; None for any other room."""
-    found = await room(db, room_id)
-    return await direct_user(db, room_id) or (found.inviter if found and found.direct else None)
+    """Return the user for whom a direct chat was made, or who opened it; None for any other room."""
+    chat = await room(db, room_id)
+    return await direct_user(db, room_id) or (chat.inviter if chat and chat.direct else None)
 
 
 async def direct_room(db: Connection, user_id: UserId) -> tuple[RoomId, datetime] | None:
-    """The one direct chat with a user, and when they were invited to it."""
+    """Return the direct chat that was made for a user, and when they were invited to it."""
     row = (await db.execute(select(directs).where(directs.c.user_id == user_id))).one_or_none()
     return (RoomId(row.room_id), row.invited_at) if row else None
 
 
 async def direct_user(db: Connection, room_id: RoomId) -> UserId | None:
-    """Whose direct chat a room is."""
-    found = (await db.execute(select(directs.c.user_id).where(directs.c.room_id == room_id))).scalar_one_or_none()
-    return UserId(found) if found else None
+    """Return the user for whom a direct chat was made."""
+    user_id = (await db.execute(select(directs.c.user_id).where(directs.c.room_id == room_id))).scalar_one_or_none()
+    return UserId(user_id) if user_id else None
 
 
 async def save_direct(db: Connection, user_id: UserId, room_id: RoomId, now: datetime) -> None:

@@ -12,28 +12,28 @@ from storage.dialect import Insert, insert
 
 Record = TypeVar("Record")
 
-AT_ONCE = 100  # rows; more are read in several turns of the event loop
+AT_ONCE = 100  # rows are read in one turn of the event loop
 
 
 def columns(record: Any) -> dict[str, Any]:
-    """A record's fields as they are; nested records stay records (the column types know them)."""
+    """Return a record's fields by name; nested records stay records, which the column types can store."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def record(kind: type[Record], row: Row[Any]) -> Record:
-    """A record of `kind` from a row that has its fields."""
+    """Make a record of `kind` from a row that has its fields."""
     mapping = row._mapping
     return kind(**{name: mapping[name] for name in _names(kind)})  # type: ignore[arg-type]
 
 
 async def records(kind: type[Record], rows: CursorResult[Any]) -> tuple[Record, ...]:
-    """Many of them: whatever else there is to do goes on meanwhile."""
-    found: list[Record] = []
+    """Make records from many rows, yielding to the event loop now and then."""
+    made: list[Record] = []
     for some in rows.partitions(AT_ONCE):
-        if found:
+        if made:
             await asyncio.sleep(0)
-        found += [record(kind, row) for row in some]
-    return tuple(found)
+        made += [record(kind, row) for row in some]
+    return tuple(made)
 
 
 @cache
@@ -42,12 +42,12 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 
 
 async def put(db: Connection, table: Table, values: dict[str, Any]) -> None:
-    """Insert, or replace every other column of the row with the same primary key."""
+    """Insert a row, or replace every other column of the row with the same primary key."""
     await db.execute(_upsert(table, tuple(values)), values)
 
 
 async def put_all(db: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """As `put`, for many rows with the same columns, no two of them with one primary key."""
+    """Insert or replace many rows as `put`, all with the same columns, no two with the same primary key."""
     if rows:
         await db.execute(_upsert(table, tuple(rows[0])), rows)
 

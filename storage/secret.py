@@ -1,7 +1,7 @@
 """The secret that personal addresses are made from: 32 random bytes in a file of mode 0600.
 
-The addresses themselves are rows (`listeners`, by the hash of each token). So losing the file ends none of them, and
-a new one alone ends none either: `bot.worker.renewing` does both.
+The addresses themselves are rows (`listeners`, by the hash of each token). So losing the file ends no address, and a
+new secret alone ends none either: `bot.worker.renewing` does both.
 """
 
 import os
@@ -17,25 +17,25 @@ RENEW = "`aircheck addresses renew-all`"
 
 
 class Secret:
-    """The file in a store's folder. Its methods block for one fsync at most."""
+    """The secret's file in a store's folder. Methods block for one fsync at most."""
 
     def __init__(self, directory: Path) -> None:
         self.file = directory / NAME
         self._value: bytes | None = None
 
     def __call__(self) -> bytes:
-        """The secret; read, or made, at the first call. Raises StoreError."""
+        """Return the secret; read, or made, at the first call. Raises StoreError."""
         if self._value is None:
             self._value = self._read() if os.path.lexists(self.file) else self.renew()
         return self._value
 
     def check(self) -> None:
-        """Raises StoreError for a file that can't be used; a missing one will be made."""
+        """Check an existing file; a missing one will be made. Raises StoreError."""
         if os.path.lexists(self.file):
             self._read()
 
     def renew(self) -> bytes:
-        """Replaces the secret, whatever lay there. Raises StoreError; the one of before is as it was then."""
+        """Replace the secret, whatever is in the file. Raises StoreError; the old secret stays valid then."""
         fresh = secrets.token_bytes(BYTES)
         try:
             write_whole(self.file, fresh)

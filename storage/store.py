@@ -16,7 +16,7 @@ LOCK_NAME = "aircheck.lock"
 
 
 class Store:
-    """Opened by `Store.own` (the one process that writes) or `Store.look` (readers beside it)."""
+    """A store, opened by `Store.own` (the one process that writes) or `Store.look` (readers beside it)."""
 
     def __init__(self, directory: Path, database: Database, lock: int | None) -> None:
         self.directory = directory
@@ -28,7 +28,7 @@ class Store:
 
     @classmethod
     async def own(cls, directory: Path) -> "Store":
-        """Takes the lock, makes what is missing, upgrades. Raises StoreError (locked, newer, not writable)."""
+        """Take the lock, make what is missing, upgrade the database. Raises StoreError (locked, newer, unwritable)."""
         lock = _lock(directory)
         try:
             store = cls(directory, await Database.open(directory), lock)
@@ -43,7 +43,7 @@ class Store:
 
     @classmethod
     async def look(cls, directory: Path) -> "Store":
-        """For reading, and for handing jobs to the process that owns it. Raises StoreError when there is nothing."""
+        """Open a store for reading, and for leaving jobs to its owner. Raises StoreError when there is none."""
         return cls(directory, await Database.open(directory, migrate_first=False), None)
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
@@ -64,7 +64,7 @@ class Store:
 
 
 def _lock(directory: Path) -> int:
-    """Makes the folder (0700) and takes its lock. Raises StoreError."""
+    """Make the folder (0700) and take its lock. Raises StoreError."""
     try:
         make_folder(directory)
         lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -79,7 +79,7 @@ def _lock(directory: Path) -> int:
 
 
 def is_owned(directory: Path) -> bool:
-    """Whether a process runs on this folder now."""
+    """Tell whether a process runs on this folder now."""
     try:
         lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""What recordings become: their tracks of frames, what was decided of each piece, and where the frames lie."""
+"""Tracks of recordings: their pieces, the gain and peaks of each, and the places of their frames."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -20,14 +20,14 @@ async def track(db: Connection, recording_id: RecordingId) -> Track | None:
 
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition | None:
-    """The same edition, the same track with all that belongs to it (`storage.cache`); None: there is no track."""
+    """Return the edition of a track and all that belongs to it (`storage.cache`); None when there is no track."""
     statement = select(track_table.c.edition).where(track_table.c.recording_id == recording_id)
-    found = (await db.execute(statement)).scalar_one_or_none()
-    return None if found is None else Edition(found)
+    value = (await db.execute(statement)).scalar_one_or_none()
+    return None if value is None else Edition(value)
 
 
 async def _changed(db: Connection, recording_id: RecordingId) -> None:
-    """Said by everything here that writes."""
+    """Give a track a new edition; called by every function here that writes."""
     changed = update(track_table).where(track_table.c.recording_id == recording_id)
     await db.execute(changed.values(edition=new_edition()))
 
@@ -38,14 +38,14 @@ async def save(db: Connection, value: Track) -> None:
 
 
 async def cuts(db: Connection, recording_id: RecordingId) -> tuple[Cut, ...]:
-    """All pieces of a track in the order of the sound."""
+    """Return all pieces of a track in the order of the sound."""
     wanted = [column for column in cut_table.c if column.name not in ("recording_id", "peaks")]
     statement = select(*wanted).where(cut_table.c.recording_id == recording_id).order_by(cut_table.c.ordinal)
     return await records(Cut, await db.execute(statement))
 
 
 async def add_cuts(db: Connection, recording_id: RecordingId, pieces: Collection[Cut]) -> None:
-    """Pieces behind those that are there."""
+    """Append pieces to a track."""
     await _changed(db, recording_id)
     await put_all(db, cut_table, [{"recording_id": recording_id, **columns(piece)} for piece in pieces])
 
@@ -53,7 +53,8 @@ async def add_cuts(db: Connection, recording_id: RecordingId, pieces: Collection
 async def replace_cuts(
     db: Connection, recording_id: RecordingId, pieces: Sequence[Cut], kept: Mapping[int, int]
 ) -> None:
-    """Another row of pieces. `kept`: new ordinals of pieces that were there, with their old ones; their peaks stay."""
+    """Replace the pieces of a track. `kept` maps the new ordinals of pieces that stay to their old ones: their peaks
+    stay too."""
     await _changed(db, recording_id)
     statement = select(cut_table.c.ordinal, cut_table.c.peaks).where(cut_table.c.recording_id == recording_id)
     peaks = {row.ordinal: row.peaks for row in await db.execute(statement)}
@@ -66,7 +67,7 @@ async def replace_cuts(
 
 
 async def decide(db: Connection, recording_id: RecordingId, decided: Collection[tuple[Cut, bytes]]) -> None:
-    """What was decided of these pieces, each with its peaks."""
+    """Save gain, level and peaks of pieces."""
     await _changed(db, recording_id)
     for piece, peaks in decided:
         statement = update(cut_table).where(
@@ -76,26 +77,26 @@ async def decide(db: Connection, recording_id: RecordingId, decided: Collection[
 
 
 async def peaks(db: Connection, recording_id: RecordingId) -> tuple[tuple[Samples, bytes | None], ...]:
-    """The length and the peaks of each piece in the order of the sound; None where it was not worked on yet."""
+    """Return length and peaks of each piece in the order of the sound; None for a piece that was not worked on yet."""
     statement = select(cut_table.c.samples, cut_table.c.peaks).where(cut_table.c.recording_id == recording_id)
     rows = await db.execute(statement.order_by(cut_table.c.ordinal))
     return tuple((Samples(row.samples), row.peaks) for row in rows)
 
 
 async def off_by(db: Connection, recording_id: RecordingId) -> tuple[Samples, ...]:
-    """Of each piece that was decoded to another length than it should have: by how many samples too many."""
+    """Return by how many samples too many each piece was decoded, where the number differs from the ledger's."""
     statement = select(cut_table.c.off_by).where(cut_table.c.recording_id == recording_id, cut_table.c.off_by != 0)
     return tuple((await db.execute(statement)).scalars())
 
 
 async def extents(db: Connection, recording_id: RecordingId) -> tuple[Extent, ...]:
-    """Where the frames lie, in their order."""
+    """Return the places of all frames, in their order."""
     statement = select(extent_table).where(extent_table.c.recording_id == recording_id).order_by(extent_table.c.first)
     return await records(Extent, await db.execute(statement))
 
 
 async def reach(db: Connection, recording_id: RecordingId) -> int:
-    """How many frames there are without a hole from the beginning."""
+    """Return how many frames there are from the beginning up to the first hole."""
     here, behind = extent_table, extent_table.alias()
     end = here.c.first + here.c.frames
     goes_on = select(behind.c.first).where(behind.c.recording_id == recording_id, behind.c.first == end).exists()
@@ -105,7 +106,7 @@ async def reach(db: Connection, recording_id: RecordingId) -> int:
 
 
 async def extents_of(db: Connection, recording_id: RecordingId, first: int, end: int) -> tuple[Extent, ...]:
-    """Where the frames from `first` up to `end` lie, in their order."""
+    """Return the places of the frames from `first` up to `end`, in their order."""
     statement = select(extent_table).where(
         extent_table.c.recording_id == recording_id,
         extent_table.c.first < end,
@@ -115,7 +116,7 @@ async def extents_of(db: Connection, recording_id: RecordingId, first: int, end:
 
 
 async def holds(db: Connection, recording_id: RecordingId) -> bool:
-    """Whether all that a track was made of may still be heard: nothing of it was redacted since."""
+    """Tell whether all that a track was made of may still be heard: none of its chunks was redacted since."""
     stored = select(chunks.c.blob).where(chunks.c.recording_id == recording_id, chunks.c.blob.is_not(None))
     gone = select(cut_table.c.ordinal).where(
         cut_table.c.recording_id == recording_id, cut_table.c.blob.is_not(None), cut_table.c.blob.not_in(stored)
@@ -129,7 +130,7 @@ async def add_extent(db: Connection, recording_id: RecordingId, extent: Extent) 
 
 
 async def replace_extents(db: Connection, recording_id: RecordingId, new: Sequence[Extent]) -> frozenset[BlobKey]:
-    """Other places for the frames; the blobs that this track needs no longer."""
+    """Replace the places of a track's frames; return the blobs that it needs no longer."""
     await _changed(db, recording_id)
     before = {extent.blob for extent in await extents(db, recording_id)}
     await db.execute(delete(extent_table).where(extent_table.c.recording_id == recording_id))
@@ -138,7 +139,7 @@ async def replace_extents(db: Connection, recording_id: RecordingId, new: Sequen
 
 
 async def empty(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey]:
-    """Nothing is left of a track's sound; the blobs that it needed. What may come is another generation."""
+    """Delete a track's pieces and frames; return the blobs that it needed. Later frames are of another generation."""
     gone = await replace_extents(db, recording_id, ())
     await db.execute(delete(cut_table).where(cut_table.c.recording_id == recording_id))
     left = update(track_table).where(track_table.c.recording_id == recording_id)
@@ -148,7 +149,7 @@ async def empty(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey]
 
 
 async def forget(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey]:
-    """Nothing is left of a track; the blobs that it needed."""
+    """Delete a track; return the blobs that it needed."""
     gone = await replace_extents(db, recording_id, ())
     await db.execute(delete(cut_table).where(cut_table.c.recording_id == recording_id))
     await db.execute(delete(track_table).where(track_table.c.recording_id == recording_id))
@@ -156,8 +157,8 @@ async def forget(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey
 
 
 async def last_level(db: Connection, before: Recording, target_lufs: float | None) -> str | None:
-    """What the last piece of the newest track with this target handed on that the room had before this recording:
-    whenever it is made again, it begins as it began."""
+    """Return the level at the end of the newest track with this target that the room had before this recording. So a
+    recording begins with the same gain whenever it is made again."""
     if target_lufs is None:
         return None
     statement = (

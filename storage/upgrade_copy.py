@@ -1,4 +1,4 @@
-"""The copy of a database that an upgrade keeps: whole, checked, under a name of its own, and never overwritten."""
+"""The copy of a database from before its upgrade: whole, checked, under a name of its own, and never overwritten."""
 
 import errno
 import filecmp
@@ -15,9 +15,8 @@ VERSION = "SELECT version_num FROM alembic_version"
 
 
 def copy_before(path: Path, revision: str, head: str) -> Path:
-    """Copies the database as `<name>.before-<head>-from-<revision>`, mode 0600. The same content twice is one copy,
-    other content gets a number. Raises StoreError; no copy is left half done then.
-    """
+    """Copy the database to `<name>.before-<head>-from-<revision>`, mode 0600. The same content is copied once; other
+    content gets a number. Raises StoreError; then no part of a copy is left."""
     part = path.with_name(f"{path.name}.copying")
     _clear(part)
     try:
@@ -35,27 +34,28 @@ def copy_before(path: Path, revision: str, head: str) -> Path:
 
 
 class _NotWhole(Exception):
-    """The copy is not what it should be."""
+    """The copy failed its check."""
 
 
 def _check(part: Path, revision: str) -> None:
+    """Check a copy. Raises _NotWhole, dialect.Error."""
     if not dialect.is_whole(part) or dialect.query(part, VERSION, "ro&immutable=1") != [(revision,)]:
         raise _NotWhole
 
 
 def _keep(part: Path, name: str) -> Path:
-    """Renames the copy to the first free name, unless one with the same content is there."""
+    """Rename the copy to the first free name, unless a copy with the same content exists."""
     for number in itertools.count(1):
         copy = part.with_name(name if number == 1 else f"{name}-{number}")
         if not copy.exists():
             return part.replace(copy)
         if filecmp.cmp(part, copy, shallow=False):
             return copy
-    raise AssertionError  # numbers don't end
+    raise AssertionError  # count() never ends
 
 
 def _clear(part: Path) -> None:
-    """Removes a copy that was not finished, and SQLite's files beside it."""
+    """Remove an unfinished copy, and the database's files beside it."""
     for file in (part, *dialect.side_files(part)):
         file.unlink(missing_ok=True)
 

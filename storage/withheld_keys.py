@@ -1,7 +1,8 @@
-"""Room keys that a client says it does not give (Client-Server API, m.room_key.withheld), and what it says of why.
+"""Withheld room keys: notes of clients that they do not share a session's key, with a code for the reason
+(Client-Server API, m.room_key.withheld).
 
-Such a note is sent in clear and names a session, which every member of the room can see: so it counts only for what
-its own sender broadcasts.
+A note is sent in clear and names a session, which every member of the room can see. So it counts only for broadcasts of
+its own sender.
 """
 
 import re
@@ -17,12 +18,12 @@ from storage.dialect import insert
 from storage.records import KEY_WITHHELD, ChunkState, SessionId, UserId, Withheld
 from storage.tables import chunks, recordings, withheld
 
-MOST_OF_ONE = 100  # sender, at once: anybody may send them
+MOST_OF_ONE = 100  # sender, at once: anybody can send them
 CODE = re.compile(r"[A-Za-z0-9._]{1,48}")
 
 
 async def note(db: Connection, notes: Iterable[Withheld], now: datetime) -> None:
-    """Keeps what was said of sessions, for chunks that wait for their keys and for those that still come."""
+    """Keep notes about sessions, for chunks that wait for their keys and for chunks that come later."""
     counted: Counter[UserId] = Counter()
     for said in notes:
         counted[said.sender] += 1
@@ -35,7 +36,7 @@ async def note(db: Connection, notes: Iterable[Withheld], now: datetime) -> None
 
 
 async def mark(db: Connection, session: SessionId, sender: UserId) -> None:
-    """Chunks of this session that wait for their key, in broadcasts of `sender`, say why, if it is known."""
+    """Write the reason, if known, into the chunks of a session that wait for their key in broadcasts of `sender`."""
     said = select(withheld.c.code).where(withheld.c.session_id == session, withheld.c.sender == sender)
     code = (await db.execute(said)).scalar_one_or_none()
     if code is None:
@@ -47,7 +48,7 @@ async def mark(db: Connection, session: SessionId, sender: UserId) -> None:
 
 
 async def prune(db: Connection, before: datetime) -> None:
-    """Forgets what was noted before; the chunks keep their reasons."""
+    """Delete notes that are older than `before`; the chunks keep their reasons."""
     await db.execute(delete(withheld).where(withheld.c.noted_at < before))
 
 

@@ -16,7 +16,7 @@ async def leave(world: World, key: str) -> BlobKey:
     """A file that no row knows of, as a death between the two leaves it."""
     part = world.store.blobs.part("left")
     await asyncio.to_thread(part.write_bytes, key.encode())
-    await asyncio.to_thread(world.store.blobs.take, part, BlobKey(key))
+    await asyncio.to_thread(world.store.blobs.add, part, BlobKey(key))
     return BlobKey(key)
 
 

@@ -12,7 +12,7 @@ from bot import log
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     level: str = "info"
     format: str = "text"
 
@@ -32,9 +32,9 @@ def _untouched_logging() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
-def configured(wishes: Wishes, *, debug: bool = False) -> io.StringIO:
+def configured(options: Options, *, debug: bool = False) -> io.StringIO:
     stream = io.StringIO()
-    log.configure(wishes, debug=debug, stream=stream)
+    log.configure(options, debug=debug, stream=stream)
     return stream
 
 
@@ -47,7 +47,7 @@ def fail(text: str) -> None:
 
 def test_text_is_time_level_logger_and_message() -> None:
     """A text record begins with a UTC time, the level and the logger."""
-    stream = configured(Wishes())
+    stream = configured(Options())
     logging.getLogger("bot.worker").info("chunk %d stored", 3)
     moment, level, rest = stream.getvalue().split(maxsplit=2)
     assert moment.endswith("Z")
@@ -57,7 +57,7 @@ def test_text_is_time_level_logger_and_message() -> None:
 
 def test_every_line_of_json_is_one_valid_record() -> None:
     """In the JSON format each line is an object of its own, also with a traceback and line breaks in it."""
-    stream = configured(Wishes(format="json"))
+    stream = configured(Options(format="json"))
     logging.getLogger("bot.worker").warning("a room called %s", 'two\nlines "quoted"')
     fail("boom")
     records = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -81,7 +81,7 @@ def test_every_line_of_json_is_one_valid_record() -> None:
 )
 def test_what_looks_like_a_secret_is_blotted_out(line: str, secret: str, form: str) -> None:
     """Tokens and passwords become `…` in messages, in arguments and in tracebacks."""
-    stream = configured(Wishes(format=form))
+    stream = configured(Options(format=form))
     logging.getLogger("bot.web").info("%s", line)
     fail(line)
     assert secret not in stream.getvalue()
@@ -90,7 +90,7 @@ def test_what_looks_like_a_secret_is_blotted_out(line: str, secret: str, form: s
 
 def test_a_name_can_not_begin_a_new_record() -> None:
     """Line breaks and terminal escapes in a message are written as escapes, so nobody can forge a record."""
-    stream = configured(Wishes())
+    stream = configured(Options())
     logging.getLogger("bot.intake").info("joined %s", "a\n2026-01-01 error\x1b[2J\u202e\u2028b")
     assert stream.getvalue().count("\n") == 1
     assert "\\n2026" in stream.getvalue()
@@ -100,7 +100,7 @@ def test_a_name_can_not_begin_a_new_record() -> None:
 
 def test_a_traceback_stays_below_its_record() -> None:
     """In the text format the lines of a traceback are indented, whatever the exception's text holds."""
-    stream = configured(Wishes())
+    stream = configured(Options())
     fail("one\n2026-01-01 forged")
     first, *others = stream.getvalue().splitlines()
     assert "it failed" in first
@@ -121,26 +121,26 @@ def test_a_traceback_stays_below_its_record() -> None:
 )
 def test_libraries_that_log_what_was_said_are_silent(name: str, level: int) -> None:
     """What nio, its store and the web library would log of messages and paths is not written, not even in debug."""
-    stream = configured(Wishes(level="debug"), debug=True)
+    stream = configured(Options(level="debug"), debug=True)
     logging.getLogger(name).log(level, "hello, this is what Alice said")
     assert stream.getvalue() == ""
 
 
 def test_the_level_is_ours_alone() -> None:
     """The wished level holds for our loggers; a library's begin at warnings; --debug overrides the settings."""
-    stream = configured(Wishes(level="error"))
+    stream = configured(Options(level="error"))
     logging.getLogger("bot.app").warning("not wished")
     logging.getLogger("storage.migrate").error("wished")
     logging.getLogger("asyncio").info("not wished")
     assert [line.rsplit(" ", 1)[-1] for line in stream.getvalue().splitlines()] == ["wished"]
-    stream = configured(Wishes(level="error"), debug=True)
+    stream = configured(Options(level="error"), debug=True)
     logging.getLogger("bot.app").debug("now wished")
     assert stream.getvalue().endswith("now wished\n")
 
 
 def test_configuring_twice_writes_once() -> None:
     """A second call replaces the first handler."""
-    first, second = configured(Wishes()), configured(Wishes())
+    first, second = configured(Options()), configured(Options())
     logging.getLogger("bot").info("once")
     assert first.getvalue() == ""
     assert second.getvalue().count("once") == 1

@@ -345,7 +345,7 @@ class World:
         return found
 
     def files(self) -> Counter[BlobKey]:
-        return Counter(key for folder in self.store.blobs.folders() for key in folder)
+        return Counter(key for folder in self.store.blobs.key_batches() for key in folder)
 
 
 @asynccontextmanager

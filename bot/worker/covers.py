@@ -90,7 +90,7 @@ class Pictures:
         await asyncio.to_thread(_write, part, picture)
         now = self._clock()
         async with self._store.write() as db:
-            await asyncio.to_thread(self._store.blobs.take, part, key)
+            await asyncio.to_thread(self._store.blobs.add, part, key)
             current = await rooms.room(db, room_id)
             assert current is not None
             await rooms.save_room(db, replace(current, cover=key, cover_of=made_of))

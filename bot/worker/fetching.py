@@ -108,7 +108,7 @@ class Fetching:
             async with self._store.write() as db:
                 # Inside the transaction: what forgets unreferenced blobs must not come between.
                 if (blob := blob_of(event)) and not is_candidate(chunk):
-                    await asyncio.to_thread(self._store.blobs.take, part, blob)
+                    await asyncio.to_thread(self._store.blobs.add, part, blob)
                 await self._apply(db, recording.id, event)
                 now = await archive.recording(db, recording.id)
                 if isinstance(event, ChunkStored) and now is not None and now.state.is_open:

@@ -199,7 +199,7 @@ class Finishing:
             return  # withdrawn meanwhile
         if made is not None:
             # Inside the transaction: what forgets unreferenced blobs must not come between.
-            await asyncio.to_thread(self._store.blobs.take, part, BlobKey(made.file.sha256))
+            await asyncio.to_thread(self._store.blobs.add, part, BlobKey(made.file.sha256))
             await self._move_into(db, recording, made, subject.episode, now)
         file = made.file if made is not None else None
         episode = replace(_episode(subject, file, now), loss=account.loss_of(subject.ledger))

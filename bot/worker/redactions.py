@@ -46,7 +46,7 @@ class Redactions:
         redaction = obeyed(event)
         if redaction is not None:
             async with self._store.write() as db:
-                await journal.retell(db, redaction, self._clock())
+                await journal.requeue(db, redaction, self._clock())
         elif job.attempts + 1 < TRIES:
             raise TryLater("the homeserver has not redacted it so far", after_s=AGAIN_S, room=room_id, event=event_id)
         else:

@@ -166,7 +166,7 @@ class Rereading:
             in_front = anew and await journal.is_before_somebody(db, started.room_id, event.sent_at)
             if in_front or (anew and await _is_overtaken(db, started.room_id, event)):
                 await backfill.add(db, [started], self._clock())
-            await journal.retell(db, started, self._clock())
+            await journal.requeue(db, started, self._clock())
 
     async def _wanted(self, room_id: RoomId, recording: Recording | None) -> bool:
         """A recording that is not deleted, or one that would begin."""
@@ -216,7 +216,7 @@ class Rereading:
         for start in range(0, len(events), AT_ONCE):
             async with self._store.write() as db:
                 for event in await replays.originals(db, events[start : start + AT_ONCE], self._clock()):
-                    await journal.retell(db, event, self._clock(), behind_all=anew)
+                    await journal.requeue(db, event, self._clock(), behind_all=anew)
 
 
 async def _is_overtaken(db: Connection, room_id: RoomId, event: BroadcastStarted) -> bool:

@@ -175,7 +175,7 @@ class Tracks:
             async with self._store.write() as db:
                 decided = await self._decide(db, recording_id, whole, rendering)
                 # Inside the transaction: what forgets unreferenced blobs must not come between.
-                await asyncio.to_thread(self._store.blobs.take, part, extent.blob)
+                await asyncio.to_thread(self._store.blobs.add, part, extent.blob)
                 await tracks.add_extent(db, recording_id, extent)
                 whole = await self._written(db, _with(whole, extent, decided))
         finally:
@@ -297,7 +297,7 @@ class Tracks:
         with synced(part) as out:
             out.write(data)
         key = BlobKey(hashlib.sha256(data).hexdigest())
-        self._store.blobs.take(part, key)
+        self._store.blobs.add(part, key)
         return replace(extent, blob=key, offset=0)
 
 

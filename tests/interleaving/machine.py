@@ -158,15 +158,16 @@ class Interleavings(People):
     @invariant()
     def what_is_listed_can_be_played(self) -> None:
         """The file of each episode, of all frames and of each stored chunk is there."""
-        blobs = self.world.bot.store.blobs
+        store = self.world.bot.store
         for one in self._kept():
-            assert one.episode is None or blobs.exists(one.episode.blob)
+            assert one.episode is None or store.blobs.exists(one.episode.blob)
             for extent in one.extents:
-                assert blobs.size(extent.blob) >= extent.offset + extent.frames * RAW_FRAME
+                path = store.directory / store.blobs.relative(extent.blob)
+                assert path.stat().st_size >= extent.offset + extent.frames * RAW_FRAME
             for chunk in one.chunks:
                 assert chunk.blob is not None or chunk.state is not ChunkState.STORED
                 assert chunk.blob is None or chunk.state in WITH_BYTES
-                assert chunk.blob is None or blobs.exists(chunk.blob)
+                assert chunk.blob is None or store.blobs.exists(chunk.blob)
 
     @rule(really=st.integers(0, 3))
     def sometimes_everything_comes_to_rest(self, really: int) -> None:

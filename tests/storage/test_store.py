@@ -113,7 +113,7 @@ async def test_blobs_are_whole_or_absent_and_leftovers_go(store: Store) -> None:
     """A blob appears under its hash; what a killed process left in the scratch folder is cleared."""
     part = store.blobs.part("one")
     part.write_bytes(b"sound")
-    store.blobs.take(part, BlobKey("ab" * 32))
+    store.blobs.add(part, BlobKey("ab" * 32))
     path = store.directory / store.blobs.relative(BlobKey("ab" * 32))
     assert path.read_bytes() == b"sound"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

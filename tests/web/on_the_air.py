@@ -94,7 +94,7 @@ class Broadcast:
         blob = BlobKey(sha256(data).hexdigest())
         part = self.world.store.blobs.part(blob)
         part.write_bytes(data)
-        self.world.store.blobs.take(part, blob)
+        self.world.store.blobs.add(part, blob)
         return blob
 
 

@@ -112,7 +112,7 @@ class World:
         blob = BlobKey(sha256(audio).hexdigest())
         part = self.store.blobs.part(blob)
         part.write_bytes(audio)
-        self.store.blobs.take(part, blob)
+        self.store.blobs.add(part, blob)
         episode = Episode(
             recording_id=recording.id,
             guid=f"guid-{recording.id}",

@@ -66,7 +66,7 @@ async def test_what_is_stored_is_not_fetched_again(world: World) -> None:
     found = await the_chunk(world)
     assert (found.state, found.source) == (ChunkState.STORED, None)
     assert found.blob is not None
-    assert world.store.blobs.size(found.blob) == found.bytes
+    assert len(world.store.blobs.read(found.blob)) == found.bytes
 
     world.download = refusing(AssertionError("asked again"))
     await world.handlers[orders.Fetch.kind](job)

@@ -30,9 +30,9 @@ def upgrade() -> None:
 
 
 def close_what_is_private() -> None:
-    """Takes the mark `public` from recordings of podcasts that are private now, and from those that began before their
-    room was made public the last time: nobody can tell which of them `publish private` had closed. What was found in
-    the history (`past`) has it from its speaker alone, and keeps it in a podcast that is public."""
+    """Make recordings private that belong to podcasts which are private now, or that began before their room was last
+    made public: nobody can tell which of them `publish private` had closed. Recordings found in the history (`past`)
+    were made public by their speaker, and stay so in a public podcast."""
     op.execute(
         """
         WITH RECURSIVE line(room_id, present) AS (

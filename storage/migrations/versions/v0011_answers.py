@@ -1,4 +1,4 @@
-"""What the homeserver answered instead of media that can be used. Chunks that were given up are asked for again.
+"""Column for the homeserver's answers in place of usable media. Chunks that were given up are asked for again.
 
 Revision ID: 0011
 Revises: 0010

@@ -14,7 +14,7 @@ from nio.crypto.attachments import decrypt_attachment, encrypt_attachment
 from bot.demo.client_api import CLIENT, ClientApi, Refused, part, room_path
 from bot.demo.received import Received
 from bot.demo.room_keys import MEGOLM, RoomKeys
-from bot.matrix.keys import KeyStore
+from bot.matrix.olm import KeyStore
 from storage.records import Json
 
 POLL_MS = 3000

@@ -1,4 +1,4 @@
-"""Where the end-to-end keys of several devices lie."""
+"""The key stores of several devices in one process."""
 
 import asyncio
 import sqlite3

@@ -1,0 +1,128 @@
+"""nio's Olm machine and its key store, changed where nio would lose a room key or write to the wrong device's store.
+
+nio replaces a room key by a later, poorer one of the same session, and shares its database binding between threads.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nio.crypto.olm_machine import Olm
+from nio.crypto.sessions import InboundGroupSession
+from nio.store import SqliteStore
+from nio.store.database import SqliteDatabase, use_database
+from nio.store.models import ForwardedChains
+
+from bot.matrix.key_export import RefusedError
+from storage.records import SessionId
+
+log = logging.getLogger(__name__)
+
+
+class KeyDatabase(SqliteDatabase):  # type: ignore[misc]  # the library is untyped
+    """nio binds its tables, which all stores of a process share, to the database that it is about to ask. While it does
+    so in one thread no other may: it would ask, or fill, the wrong device's."""
+
+    _bound = threading.RLock()
+
+    @contextmanager
+    def bind_ctx(self, *args: Any, **more: Any) -> Iterator[None]:
+        with self._bound, super().bind_ctx(*args, **more):
+            yield
+
+
+class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
+    """nio's SQLite store, safe beside others in one process, and in WAL mode: a commit is no fsync. `Keys.settle` makes
+    it durable before a token moves on."""
+
+    def _create_database(self) -> Any:
+        pragmas = {"foreign_keys": 1, "secure_delete": 1, "journal_mode": "wal", "synchronous": "normal"}
+        return KeyDatabase(self.database_path, pragmas=pragmas)
+
+    @use_database  # type: ignore[untyped-decorator]
+    def forget_chain(self, session_id: str) -> None:
+        """The session's key came from its owner after all."""
+        ForwardedChains.delete().where(ForwardedChains.session == session_id).execute()
+
+
+class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
+    """nio's Olm machine that never trades a room key for a poorer one. `arrived`: sessions that got a key."""
+
+    def __init__(self, user_id: str, device_id: str, store: KeyStore) -> None:
+        self.arrived: set[SessionId] = set()
+        super().__init__(user_id, device_id, store)
+
+    def find(self, room_id: str, session_id: str) -> Any | None:
+        """The room key of this Megolm session, whoever sent it."""
+        for sessions in self.inbound_group_store[room_id].values():
+            if session_id in sessions:
+                return sessions[session_id]
+        return None
+
+    def create_group_session(
+        self, sender_key: str, sender_fp_key: str, room_id: str, session_id: str, session_key: str
+    ) -> None:
+        """Keeps the first owner and the earliest index: a member can send a session that is not theirs again."""
+        known = self.find(room_id, session_id)
+        if known is not None:
+            if known.sender_key not in (sender_key, ""):
+                log.warning("a room key of somebody else's session was refused: room=%s", room_id)
+                return
+            fresh = InboundGroupSession(session_key, sender_fp_key, sender_key, room_id)
+            if known.forwarding_chain and known.ed25519 == sender_fp_key:
+                known.forwarding_chain.clear()
+                self.store.forget_chain(session_id)
+            if fresh.first_known_index >= known.first_known_index and fits(known, fresh):
+                return
+            if not known.sender_key:  # an export named no owner: who sends the key here may be anybody who has it
+                fresh.sender_key, fresh.ed25519 = known.sender_key, known.ed25519
+                self._replace(known, fresh)
+                self.arrived.add(SessionId(session_id))
+                return
+        super().create_group_session(sender_key, sender_fp_key, room_id, session_id, session_key)
+        if self.find(room_id, session_id) is not None:
+            self.arrived.add(SessionId(session_id))
+
+    def adopt(self, session: Any) -> bool:
+        """A room key from an export; False if there is one at least as good. Raises RefusedError.
+
+        That it went through other hands stays known: an export only claims whose device made a session.
+        """
+        known = self.find(session.room_id, session.id)
+        if known is None:
+            session.forwarding_chain = [*session.forwarding_chain, self.account.identity_keys["curve25519"]]
+            self._keep(session)
+            return True
+        if not fits(known, session):
+            raise RefusedError("it contradicts the key of this session that is there")
+        if known.first_known_index <= session.first_known_index:
+            return False
+        session.sender_key, session.ed25519 = known.sender_key, known.ed25519
+        self._replace(known, session)
+        return True
+
+    def _replace(self, known: Any, better: Any) -> None:
+        better.forwarding_chain = known.forwarding_chain
+        self._keep(better)
+
+    def _keep(self, session: Any) -> None:
+        self.inbound_group_store[session.room_id][session.sender_key][session.id] = session
+        self.save_inbound_group_session(session)
+
+    async def rooms_of_sessions(self) -> dict[str, str]:
+        """The room of every session that there is a key of; the key store knows one room for each."""
+        found: dict[str, str] = {}
+        for room_id, senders in list(self.inbound_group_store._entries.items()):
+            for sessions in list(senders.values()):
+                found.update(dict.fromkeys(sessions, room_id))
+            await asyncio.sleep(0)
+        return found
+
+
+def fits(one: Any, other: Any) -> bool:
+    """Whether two keys of a session are the same from where both have begun. A key in an export is not signed."""
+    index = max(one.first_known_index, other.first_known_index)
+    return bool(one.export_session(index) == other.export_session(index))

@@ -42,18 +42,18 @@ Wanted = Callable[[Connection, HeardEvent, Event | Rejected | None, TimelineGap]
 
 async def without_what_was_heard(db: Connection, batch: RoomBatch) -> RoomBatch:
     """Of a room that is shown anew: what follows the newest event that was heard, with no gap where that is there."""
-    if batch.gap is None or batch.gap.until_token is not None or not batch.timeline:
+    if batch.limited is None or batch.limited.until_token is not None or not batch.timeline:
         return batch
     newest = await gaps.newest(db, batch.room_id)
     found = [index for index, heard in enumerate(batch.timeline) if heard.event_id == newest]
-    return replace(batch, timeline=batch.timeline[found[-1] + 1 :], gap=None) if found else batch
+    return replace(batch, timeline=batch.timeline[found[-1] + 1 :], limited=None) if found else batch
 
 
 async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: datetime) -> TimelineGap | None:
     """Writes the batch's gap down, before anything of the batch is heard; None where there is none to be walked."""
-    if batch.gap is None:
+    if batch.limited is None:
         return None
-    until_token, until_event = batch.gap.until_token, None
+    until_token, until_event = batch.limited.until_token, None
     if not room.joined:
         until_token, until_event = None, _own_join(batch, us)
         if until_event is None:
@@ -64,7 +64,7 @@ async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: dat
     found = await gaps.open_gap(
         db,
         room.room_id,
-        cursor=batch.gap.cursor,
+        cursor=batch.limited.cursor,
         until_token=until_token,
         until_event=until_event,
         low=low,

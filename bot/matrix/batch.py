@@ -6,7 +6,7 @@ from storage.records import HeardEvent, Json, RoomId, SessionId, UserId, Withhel
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class LimitedTimeline:
     """What lies between the timeline and what was heard before (Client-Server API, `limited` timelines): where a walk
     backwards begins, and the sync token where it ends. Without one it ends at the newest event that was heard."""
 
@@ -24,7 +24,7 @@ class RoomBatch:
     joined: bool
     before: tuple[Json, ...] = ()
     timeline: tuple[HeardEvent, ...] = ()
-    gap: Gap | None = None
+    limited: LimitedTimeline | None = None
 
 
 @dataclass(frozen=True, slots=True)

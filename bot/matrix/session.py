@@ -7,37 +7,31 @@ is not written comes again. Only after that are our keys looked after, beside th
 
 import asyncio
 import contextlib
-import json
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import simplematrixbotlib as botlib
 
 from bot.errors import AircheckError, ConfigError, StartError, TryLater
-from bot.matrix import sync
-from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.matrix.batch import SyncBatch
 from bot.matrix.history import History
 from bot.matrix.identity import Identity, IdentityState
 from bot.matrix.keys import Keys
 from bot.matrix.login import Api, Credentials
 from bot.matrix.media import Media
+from bot.matrix.poll import Poll
 from bot.matrix.sending import Sending
-from bot.matrix.standing import Standing
 from bot.matrix.upkeep import Upkeep
-from bot.matrix.wire import MAX_STATE_BYTES, Backoff, Refused, TokenRevoked, TooLong, Wire, path, pause
+from bot.matrix.wire import Backoff, TokenRevoked, Wire, pause
 from bot.settings import Settings
-from storage.records import Json, RoomId, UserId
+from storage.records import RoomId, UserId
 
 log = logging.getLogger(__name__)
 
-LONG_POLL_S = 30
-ANSWER_S = 90  # well more than the long poll
-FIRST_ANSWER_S = 600  # of a process: what a long absence left behind takes its time
 RELOGIN_AGAIN_S = 600  # a token that ends sooner than this after a new login is taken from us on purpose
 IDENTITY_AGAIN_S = 300
 
@@ -82,10 +76,7 @@ class Session(botlib.Bot):
         self.api = Api(self.creds, config, settings=settings, directory=directory, wire=self.wire)
         self._settings = settings
         self._sink = sink
-        self._clock = clock
-        self._heard_at: datetime | None = None
-        self._standing = Standing()
-        self._size = self._asked = sync.Size.LIVE
+        self._poll = Poll(self.wire, self.keys, self.upkeep, self.user_id, clock)
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
@@ -219,7 +210,7 @@ class Session(botlib.Bot):
     @property
     def heard_at(self) -> datetime | None:
         """When the homeserver last answered to /sync; None: not since this process began."""
-        return self._heard_at
+        return self._poll.heard_at
 
     @property
     def in_touch(self) -> bool:
@@ -255,7 +246,8 @@ class Session(botlib.Bot):
 
     async def _next(self, since: str | None) -> str:
         """Hear one batch and have it written; the token after it. Failing, nothing has moved on."""
-        batch, pause_s = await self._unless_stopped(self._hear(since))
+        batch, pause_s = await self._unless_stopped(self._poll.hear(since, wait=self.ready.is_set()))
+        self._back()
         if batch is None:
             await pause(pause_s, self._stopping)
             assert since is not None
@@ -275,73 +267,6 @@ class Session(botlib.Bot):
             log.warning("the homeserver did not know the sync token any more: begun anew")
         await pause(pause_s, self._stopping)
         return batch.next_batch
-
-    async def _hear(self, since: str | None) -> tuple[SyncBatch | None, float]:
-        """One answer to /sync, None where it brings nothing, and how long to wait before the next. With a token that
-        the homeserver does not seem to know it begins anew, without one."""
-        anew = since is not None and self._standing.is_doubtful
-        began, long_poll = time.monotonic(), self.ready.is_set() and since is not None and not anew
-        answer = await self._ask(None if anew else since, wait_s=LONG_POLL_S if long_poll else 0)
-        news, same = not sync.brings_nothing(answer), answer["next_batch"] == since
-        if long_poll:
-            took_s = time.monotonic() - began
-            pause_s = self._standing.answered(news=news, same_token=same, took_s=took_s, of_s=LONG_POLL_S)
-            if same and not news:
-                self.upkeep.note(answer)
-                return None, pause_s
-        else:
-            pause_s = 0.0
-            self._standing.forgiven()
-        batch = await self._batch(answer, since, anew=anew)
-        await self.keys.settle()
-        return batch, pause_s
-
-    async def _ask(self, since: str | None, *, wait_s: int) -> dict[str, Any]:
-        """The answer to /sync. The first one of a process waits for nothing, so that `ready` waits for nobody."""
-        size = self._size if since or self._size is not sync.Size.LIVE else sync.Size.FIRST
-        self._asked = size
-        query = {"filter": json.dumps(sync.sync_filter(size), separators=(",", ":")), "set_presence": "offline"}
-        query |= {"timeout": str(wait_s * 1000), **({"since": since} if since else {})}
-        timeout_s = ANSWER_S if wait_s else FIRST_ANSWER_S
-        try:
-            answer = await self.wire.call(
-                "GET", path("sync"), query=query, timeout_s=timeout_s, max_bytes=MAX_STATE_BYTES
-            )
-        except TooLong:
-            self._size = size.smaller()
-            raise
-        except Refused as refused:
-            self._standing.refused(errcode=refused.errcode, with_token=since is not None)
-            raise
-        if sync.token(answer.get("next_batch")) is None:
-            raise TryLater("the homeserver's answer is no sync")
-        self._size = sync.Size.LIVE
-        self._heard_at = self._clock()
-        self._back()
-        return answer
-
-    async def _batch(self, answer: Json, since: str | None, *, anew: bool) -> SyncBatch:
-        """Keys first, then what they open."""
-        self.upkeep.note(answer)
-        withheld = await self.keys.take_to_device(sync.to_device(answer))
-        next_batch = str(answer["next_batch"])
-        rooms = []
-        for room in sync.rooms(answer, self.user_id):
-            # Where the homeserver does not say where the timeline begins, what is in it is met once more.
-            cursor = room.prev_batch or next_batch
-            gap = Gap(cursor, None if anew else since) if anew or (since and room.limited) else None
-            timeline = await self.keys.hear_all(room.room_id, room.timeline)
-            rooms.append(RoomBatch(room.room_id, room.joined, room.state, timeline, gap))
-        return SyncBatch(
-            next_batch=next_batch,
-            rooms=tuple(rooms),
-            invites=sync.invites(answer, self.user_id),
-            new_keys=self.keys.new_sessions(),
-            withheld=withheld,
-            retracted=sync.retracted(answer, self.user_id),
-            anew=anew,
-            without_members=self._asked is sync.Size.LEAST,
-        )
 
     # ---- beside the long poll
 

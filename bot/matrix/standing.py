@@ -34,7 +34,7 @@ class Standing:
         self._refusals = self._refusals + 1 if with_token else 0
         self.is_doubtful = self._refusals >= (REFUSALS if errcode else REFUSALS_OF_OTHERS)
 
-    def forgiven(self) -> None:
+    def accepted(self) -> None:
         """An answer came for which nothing was waited: the token, or the new one, is known."""
         self._refusals = 0
         self.is_doubtful = False

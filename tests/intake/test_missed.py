@@ -10,7 +10,7 @@ import pytest
 from bot import dialects, orders, rules
 from bot.errors import GiveUp, TryLater
 from bot.intake import missed
-from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker.rereading import Rereading
 from bot.worker.walking import Walking
@@ -99,7 +99,7 @@ async def gap(
     room_id: RoomId = ROOM,
 ) -> None:
     """A sync with a limited timeline, the walk through its gap, and the look at the state that follows."""
-    await world.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, Gap("p", "s")),)))
+    await world.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, LimitedTimeline("p", "s")),)))
     world.handlers[orders.Walk.kind] = Walking(world.store, Pages(walked, whole=whole), world.intake, clock=world.clock)
     while await world.work_one([orders.Walk.kind]):
         pass
@@ -472,7 +472,7 @@ async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(wor
     """Its first timeline is always limited, and what lies before it is not ours."""
     other = RoomId("!other:hs")
     before = (*room_state(), state("m.room.member", {"membership": "join"}, BOT, BOT, event_id="$in"))
-    await world.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), Gap("p", "s")),)))
+    await world.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), LimitedTimeline("p", "s")),)))
     assert await world.waiting(orders.Refresh.kind) == []
     assert await world.waiting(orders.Reread.kind) == []
 

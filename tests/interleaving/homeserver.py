@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.errors import GiveUp, TryLater
-from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
 from storage.records import EventId, HeardEvent, MediaSource, SessionId, UserId
 from tests.interleaving.speaker import Broadcast, Piece
 from tests.world import ROOM
@@ -119,7 +119,7 @@ class Homeserver:
         begin = min(since + gap, upto)
         told = self.timeline[begin:upto]
         heard = tuple(one.heard(readable=one.session in self.given, history=False) for one in told)
-        left_out = Gap(f"{since}-{begin}", str(since)) if begin > since else None
+        left_out = LimitedTimeline(f"{since}-{begin}", str(since)) if begin > since else None
         return SyncBatch(str(upto), (RoomBatch(ROOM, True, (), heard, left_out),), new_keys=keys), told
 
     def page(self, cursor: str) -> tuple[Sequence[Told], tuple[HeardEvent, ...], str | None]:

@@ -9,7 +9,7 @@ import pytest
 from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError
 from bot.matrix.identity import IdentityState
-from bot.matrix.session import LONG_POLL_S
+from bot.matrix.poll import LONG_POLL_S
 from bot.worker.room_history import Past
 from storage.records import HeardEvent, RoomId
 from tests.lab import People
@@ -83,7 +83,9 @@ async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: People) -> No
         await alice.say(room_id, text)
     again = await bots(again=bot)
     await again.sink.until_body(room_id, said[-1])
-    gaps = [room.gap for batch in again.sink.batches for room in batch.rooms if room.room_id == room_id and room.gap]
+    gaps = [
+        room.limited for batch in again.sink.batches for room in batch.rooms if room.room_id == room_id and room.limited
+    ]
     gap, past, walked = gaps[-1], Past(again.session), list[HeardEvent]()
     cursor: str | None = gap.cursor
     while cursor is not None:

@@ -19,7 +19,7 @@ def test_a_token_that_is_refused_again_and_again_is_doubted() -> None:
     assert not standing.is_doubtful
     for _ in range(3):
         standing.refused(errcode="M_UNKNOWN", with_token=True)
-    standing.forgiven()
+    standing.accepted()
     standing.refused(errcode="M_UNKNOWN", with_token=True)
     assert not standing.is_doubtful
 
@@ -52,7 +52,7 @@ def test_early_answers_with_the_same_token_make_it_doubtful_once_an_hour() -> No
     for doubtful in (False, False, False, True):
         at_once(standing, took_s=10.0)
         assert standing.is_doubtful is doubtful
-    standing.forgiven()
+    standing.accepted()
     for _ in range(20):
         at_once(standing)
     assert not standing.is_doubtful

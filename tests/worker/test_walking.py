@@ -9,7 +9,7 @@ import pytest
 from bot import orders
 from bot.errors import TryLater
 from bot.intake import gapwalk
-from bot.matrix.batch import Gap, RoomBatch, SyncBatch
+from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
 from bot.worker.walking import Walking
 from storage import archive, gaps, journal, rooms
 from storage.records import EventId, HeardEvent, RoomId
@@ -40,7 +40,7 @@ class Pages:
 async def limited(world: World, pages: Pages, *timeline: HeardEvent, until: str | None = "since") -> None:
     """A sync whose timeline is limited."""
     world.handlers[orders.Walk.kind] = Walking(world.store, pages, world.intake, clock=world.clock)
-    await world.intake.take(SyncBatch("t", (RoomBatch(ROOM, True, (), timeline, Gap("0", until)),)))
+    await world.intake.take(SyncBatch("t", (RoomBatch(ROOM, True, (), timeline, LimitedTimeline("0", until)),)))
 
 
 async def walk(world: World) -> None:
@@ -215,7 +215,9 @@ async def test_a_gap_behind_the_bots_own_coming_ends_there(tmp_path: Path) -> No
         before[3] = {**before[3], "event_id": "$in"}
         pages = Pages([heard("$in", "m.room.member", {"membership": "join"}, state_key=BOT), chunk("$c1", 1)], [])
         world.handlers[orders.Walk.kind] = Walking(world.store, pages, world.intake, clock=world.clock)
-        await world.intake.take(SyncBatch("t", (RoomBatch(ROOM, True, tuple(before), (), Gap("0", "since")),)))
+        await world.intake.take(
+            SyncBatch("t", (RoomBatch(ROOM, True, tuple(before), (), LimitedTimeline("0", "since")),))
+        )
         await walk(world)
         assert (await walking(world), pages.asked) == (0, ["0"])
 

@@ -17,7 +17,7 @@ from bot import (
     orders,
 )
 from bot.audio.ffmpeg import Ffmpeg
-from bot.demo.slicing import PACKET, Run, Slice, speech
+from bot.demo.slicing import PACKET, Slice, Slicer, speech
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
 from bot.web.server import WebServer
@@ -291,6 +291,6 @@ async def _end(recorder: Recorder, following: "asyncio.Task[None]") -> None:
 
 def slices(seconds: float, chunk_seconds: int, serial: int = 1) -> list[Slice]:
     """So much of the shipped speech, over and over, cut as Element Web cuts it; the last one ends the run."""
-    run = Run(serial, chunk_seconds)
+    run = Slicer(serial, chunk_seconds)
     packets = islice(cycle(chain(speech(1), speech(2))), round(seconds * SAMPLE_RATE / PACKET))
     return [*run.feed(list(packets)), run.end()]

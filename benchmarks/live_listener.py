@@ -19,7 +19,7 @@ from benchmarks.figures import Figure
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.hls import BEHIND, SECONDS
 from bot.audio.ogg import PacketReader, read_pages
-from bot.demo.slicing import Run, Slice
+from bot.demo.slicing import Slice, Slicer
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import rooms
 from storage.records import Listener, Position, Room, StateEvent, UserId
@@ -87,7 +87,7 @@ def tones(seconds: int, folder: Path) -> list[Slice]:
     reader = PacketReader()
     with file.open("rb") as ogg:
         packets = list(chain.from_iterable(reader.feed(page) for page in read_pages(ogg)))[2:]
-    run = Run(1, CHUNK_SECONDS)
+    run = Slicer(1, CHUNK_SECONDS)
     return [*run.feed(packets), run.end()]
 
 

@@ -23,8 +23,8 @@ async def compare_episode(truth: Truth) -> str | None:
     except FeedError as error:
         return f"{name}: {error.sentence}"
     found = await asyncio.to_thread(verification.verify_episode, audio, truth.runs, get_ffmpeg_exe())
-    if found.found != truth.samples:
-        return f"{name}: the episode has {found.found} samples, {truth.samples} were broadcast"
+    if found.actual != truth.samples:
+        return f"{name}: the episode has {found.actual} samples, {truth.samples} were broadcast"
     if not found.ok and not truth.taken_back:  # where a chunk was taken back there is silence
         return f"{name}: {found.problems[0]}"
     return None

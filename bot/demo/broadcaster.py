@@ -1,7 +1,7 @@
 """A voice broadcast in the dialect of Element Web (matrix-react-sdk 3.92), as a real one was captured.
 
-`start`, `speak`, `pause`, `resume` and `stop` do what the client does. The steps below them stand open, for the
-ways in which real broadcasts go wrong: chunks that are late, doubled, swapped, lost, or sent by somebody else.
+`start`, `speak`, `pause`, `resume` and `stop` do what the client does. The single steps are public too, for broadcasts
+that go wrong: chunks that are late, doubled, swapped, lost, or sent by somebody else.
 """
 
 import secrets
@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 from bot.demo.people import INFO_TYPE, Person, Uploaded
-from bot.demo.slicing import Run, Slice
+from bot.demo.slicing import Slice, Slicer
 from storage.records import Json, Samples
 
 CHUNK_KEY = "io.element.voice_broadcast_chunk"
 MIMETYPE = "audio/ogg"
 
-# The client's clock starts with the microphone, its encoder some 70-510 ms later: the last chunk of a run says that
-# it is longer than it is.
+# The client's clock starts with the microphone and its encoder 70-510 ms later, so the last chunk of a run announces
+# more than it holds.
 TAIL_OVERSTATED_MS = 130
 
 Wait = Callable[[float], Awaitable[None]]  # seconds
@@ -34,7 +34,7 @@ class Info(StrEnum):
 
 
 class Broadcaster:
-    """One broadcast after the other of one person in one room; what is said here is of the current one."""
+    """One person's broadcasts in one room, one after the other; the attributes describe the current one."""
 
     def __init__(self, person: Person, room_id: str, *, chunk_seconds: int = 5) -> None:
         self.person = person
@@ -42,13 +42,13 @@ class Broadcaster:
         self.chunk_seconds = chunk_seconds
         self.broadcast_id = ""
         self.sequence = 0  # of the last chunk
-        self.runs: list[Run] = []
+        self.slicers: list[Slicer] = []
         self.chunks: dict[str, int] = {}  # event id: sequence, of all that were sent
 
     # ---- what the client does
 
     async def start(self) -> str:
-        """Go live; the broadcast's id."""
+        """Go live; give the broadcast's id."""
         content = {
             "device_id": self.person.device_id,
             "state": Info.STARTED,
@@ -56,12 +56,12 @@ class Broadcaster:
         }
         self.broadcast_id = await self._send_info(content)
         self.sequence = 0
-        self.runs, self.chunks = [], {}
+        self.slicers, self.chunks = [], {}
         self.begin_run()
         return self.broadcast_id
 
     async def speak(self, packets: Sequence[bytes], *, wait: Wait | None = None) -> None:
-        """Send every chunk that is filled; `wait` is given the seconds of sound in each before it is sent."""
+        """Send every chunk that is full; `wait` is called before each with its seconds of sound."""
         for piece in self.cut(packets):
             if wait is not None:
                 await wait(piece.duration_ms / 1000)
@@ -79,30 +79,30 @@ class Broadcaster:
         await self._send_tail()
         await self.tell(Info.STOPPED)
 
-    # ---- what it sent, to be compared with
+    # ---- what was sent, for comparison
 
     def truth_ogg(self) -> list[bytes]:
-        """One continuous Ogg file for each run, of everything that was cut."""
-        return [run.ogg() for run in self.runs]
+        """Give one continuous Ogg file for each run, with everything that was cut."""
+        return [run.ogg() for run in self.slicers]
 
     @property
     def samples(self) -> Samples:
-        """The exact length of the whole broadcast at 48 kHz, decoded."""
-        return Samples(sum(run.audible for run in self.runs))
+        """The exact length of the whole decoded broadcast at 48 kHz."""
+        return Samples(sum(run.audible for run in self.slicers))
 
-    # ---- its steps
+    # ---- single steps
 
     def begin_run(self) -> None:
-        """A fresh recorder; the end of the one before is not asked for (a client that lost its connection)."""
-        self.runs.append(Run(secrets.randbits(32), self.chunk_seconds))
+        """Start a new recorder without ending the one before, as a client does that lost its connection."""
+        self.slicers.append(Slicer(secrets.randbits(32), self.chunk_seconds))
 
     def cut(self, packets: Sequence[bytes]) -> list[Slice]:
-        """Slices that are filled, not sent yet."""
-        return self.runs[-1].feed(packets)
+        """Give the slices that are full, without sending them."""
+        return self.slicers[-1].feed(packets)
 
     def end_run(self) -> Slice:
-        """The run's last slice, not sent yet."""
-        return self.runs[-1].end()
+        """Give the run's last slice, without sending it."""
+        return self.slicers[-1].end()
 
     async def send_chunk(
         self,
@@ -112,8 +112,10 @@ class Broadcaster:
         sender: Person | None = None,
         media: Uploaded | None = None,
     ) -> str:
-        """Upload and send a slice: with the next number or this one, by the speaker or somebody else, with the
-        slice's media or what was uploaded before. The chunk's event id."""
+        """Upload a slice and send it as a chunk; give the chunk's event id.
+
+        The defaults are the next sequence number, the broadcaster as sender, and a new upload.
+        """
         if sequence is None:
             sequence = self.sequence + 1
         self.sequence = max(self.sequence, sequence)
@@ -124,13 +126,13 @@ class Broadcaster:
         return event_id
 
     async def send_voice_message(self, piece: Slice) -> str:
-        """The slice as an ordinary voice message, without relation and marker, as iOS repeated failed chunks
+        """Send a slice as an ordinary voice message, without relation and marker, as iOS repeated failed chunks
         (https://github.com/element-hq/element-ios/issues/7261)."""
         content = await self._voice_message(piece, self.person, None)
         return await self.person.send(self.room_id, "m.room.message", content)
 
     async def tell(self, state: Info, changed: Json = MappingProxyType({})) -> str:
-        """An info event of this broadcast; `changed` gives keys other values, None leaves a key out."""
+        """Send an info event of this broadcast; `changed` replaces values of its content, None leaves a key out."""
         content = {
             "device_id": self.person.device_id,
             "state": state,
@@ -141,12 +143,12 @@ class Broadcaster:
         return await self._send_info({key: value for key, value in content.items() if value is not None})
 
     async def upload(self, piece: Slice, sender: Person | None = None) -> Uploaded:
-        """A slice's media alone."""
+        """Upload a slice without sending a chunk."""
         person = sender or self.person
         return await person.upload(piece.data, MIMETYPE, encrypted=await person.is_encrypted(self.room_id))
 
     async def _send_tail(self) -> None:
-        if self.runs and not self.runs[-1].ended:
+        if self.slicers and not self.slicers[-1].ended:
             await self.send_chunk(self.end_run())
 
     async def _send_info(self, content: dict[str, Any]) -> str:

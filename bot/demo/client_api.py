@@ -1,4 +1,4 @@
-"""The client-server API as one logged-in person's app speaks it: plain JSON over HTTP."""
+"""The Client-Server API as a person's app calls it: plain JSON over HTTP."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ CLIENT = "/_matrix/client/v3"
 
 
 class Refused(AircheckError):
-    """The homeserver said no. `errcode` is its reason (M_FORBIDDEN, …)."""
+    """A refusal by the homeserver; `errcode` is its reason (M_FORBIDDEN, …)."""
 
     def __init__(self, sentence: str, *, errcode: str, room: str | None = None) -> None:
         super().__init__(sentence, room=room)
@@ -20,7 +20,7 @@ class Refused(AircheckError):
 
 
 class ClientApi:
-    """Calls with one access token. It must be closed."""
+    """Calls with one access token. Close it after use."""
 
     def __init__(self, address: str, token: str) -> None:
         self.address = address.rstrip("/")
@@ -28,18 +28,18 @@ class ClientApi:
         self._http: aiohttp.ClientSession | None = None
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One call; the path stands without the address. Refused when the answer is no success."""
+        """Call one endpoint by its path. Raises Refused when the status is not 200."""
         async with self._session().request(method, self.address + path, json=body) as answer:
             return await _content(answer, method)
 
     async def upload(self, data: bytes, mimetype: str) -> str:
-        """Put these bytes into the media repository, give their mxc address."""
+        """Upload bytes to the media repository; give their mxc address."""
         url = f"{self.address}/_matrix/media/v3/upload"
         async with self._session().post(url, data=data, headers={"Content-Type": mimetype}) as answer:
             return str((await _content(answer, "POST"))["content_uri"])
 
     async def download(self, mxc: str) -> bytes:
-        """The bytes of a media item, through authenticated media."""
+        """Download media (authenticated media)."""
         server, _, media = mxc.removeprefix("mxc://").partition("/")
         url = f"{self.address}/_matrix/client/v1/media/download/{part(server)}/{part(media)}"
         async with self._session().get(url) as answer:
@@ -59,12 +59,12 @@ class ClientApi:
 
 
 def part(name: str) -> str:
-    """One segment of a path."""
+    """Quote one segment of a path."""
     return quote(name, safe="")
 
 
 def room_path(room_id: str, *parts: str) -> str:
-    """A path below one room."""
+    """Build a path below one room."""
     return "/".join((f"{CLIENT}/rooms", part(room_id), *map(part, parts)))
 
 

@@ -1,4 +1,4 @@
-"""`aircheck demo`: everything on loopback, with nothing configured, and checked at the end."""
+"""`aircheck demo`: homeserver, bot and broadcaster on loopback; the episode is checked at the end."""
 
 import asyncio
 import signal
@@ -24,16 +24,17 @@ from storage.store import Store
 
 SHOWN_PROBLEMS = 5
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-QUICK = 8.0  # times faster than sound, when nobody is meant to listen
+QUICK = 8.0  # times faster than real time, for `--once`
 
 
 async def run_demo(*, once: bool, port: int, directory: Path | None, out: Console) -> int:
-    """The exit code: 0 only if the episode was published and is right. Without `once` it goes on until a signal.
+    """Run the demo; give the exit code: 0 only if the episode was published and passed its check.
 
-    Raises ConfigError for a folder that is not empty, AircheckError when something does not start.
+    Without `once` everything keeps running until a signal. Raises ConfigError for a folder that is not empty, and
+    AircheckError when something does not start.
     """
     if not port_is_free(port):
-        raise StartError(f"--port {port} can't be listened on: another program does, or this user may not")
+        raise StartError(f"--port {port} can't be used: another program listens there, or this user may not")
     with folder(directory) as at:
         demo = Demo(at, once=once, port=port, out=out)
         show = asyncio.ensure_future(demo.play())
@@ -48,16 +49,16 @@ async def run_demo(*, once: bool, port: int, directory: Path | None, out: Consol
             try:
                 await asyncio.wait({show})
             finally:
-                show.cancel()  # it is done, or it is we who are cancelled
+                show.cancel()  # does nothing unless this task itself was cancelled
                 await asyncio.wait({show})
         if show.cancelled():
-            out.print("Stopped before the episode was there.")
+            out.print("Stopped before the episode was published.")
             return 1
         return show.result()
 
 
 class Demo:
-    """One showing. `resting`: all was shown; then it goes on until `leaving`."""
+    """One run of the demo. `resting` is set when all was shown; then it waits for `leaving`."""
 
     def __init__(self, directory: Path, *, once: bool, port: int, out: Console) -> None:
         self.resting = asyncio.Event()
@@ -85,18 +86,18 @@ class Demo:
                     await asyncio.gather(show, return_exceptions=True)
 
     async def _show(self, stage: Stage, aircheck: app.Aircheck) -> int:
-        self._narrator.say(f"Aircheck is running, its web server is at {aircheck.address}")
+        self._narrator.say(f"Aircheck is running; its web server is at {aircheck.address}")
         await story.invite_the_bot(stage, self._narrator)
         addresses = await story.ask_for_the_feed(stage, self._narrator, aircheck.address)
-        self._narrator.quote(f"The page fills while Mira speaks: {addresses.page}")
+        self._narrator.quote(f"Watch the page while Mira speaks: {addresses.page}")
         broadcaster = await self._record(stage, aircheck.store)
         await story.hear_the_announcement(stage, self._narrator, broadcaster.broadcast_id)
-        right = await self._check(broadcaster, addresses)
+        passed = await self._check(broadcaster, addresses)
         self._say_addresses(stage, addresses)
         if not self._once:
             self.resting.set()
             await self.leaving.wait()
-        return 0 if right else 1
+        return 0 if passed else 1
 
     async def _record(self, stage: Stage, store: Store) -> Broadcaster:
         watch = asyncio.ensure_future(story.Watch(store, self._narrator).until_published())
@@ -112,15 +113,15 @@ class Demo:
         return broadcaster
 
     async def _check(self, broadcaster: Broadcaster, addresses: Addresses) -> bool:
-        """As a listener has it: from the feed."""
+        """Download the episode from the feed, as a listener does, and verify it; give whether it passed."""
         listed = await listener.subscribe(addresses.feed)
         if len(listed) != 1:
-            self._narrator.say(f"WRONG: the feed lists {len(listed)} episodes, not one", style="bold red")
+            self._narrator.say(f"WRONG: the feed lists {len(listed)} episodes instead of 1", style="bold red")
             return False
         audio = await listener.listen(listed[0])
         ffmpeg = await asyncio.to_thread(Ffmpeg.find)
         verdict = await asyncio.to_thread(verify_episode, audio, broadcaster.truth_ogg(), ffmpeg.exe)
-        for line in described(verdict):
+        for line in describe(verdict):
             self._narrator.say(line, style="bold green" if verdict.ok else "bold red")
         return verdict.ok
 
@@ -133,18 +134,18 @@ class Demo:
         if not self._once:
             login = f"{stage.phone.user_id}, password {stage.password}"
             lines += [f"Room, for a Matrix client:                {stage.homeserver.address}, {login}", ""]
-            lines += ["It goes on until Ctrl-C."]
+            lines += ["Everything keeps running until you press Ctrl-C."]
         for line in lines:
             self._out.print(line, soft_wrap=True, markup=False)
 
 
-def described(verdict: Verdict) -> list[str]:
-    """The verdict in lines for people."""
+def describe(verdict: Verdict) -> list[str]:
+    """Put the verdict into lines for people."""
     if verdict.ok:
-        length = f"{verdict.found / SAMPLE_RATE:.3f} s, {verdict.found} samples"
+        length = f"{verdict.actual / SAMPLE_RATE:.3f} s, {verdict.actual} samples"
         return [
-            f"checked: the episode is as long as what was broadcast, to the sample ({length}),",
-            f"         and in step with it in all of {len(verdict.places)} places",
+            f"checked: the episode has the exact length of the broadcast ({length}),",
+            f"         and is in step with it in all {len(verdict.comparisons)} windows that were compared",
         ]
     more = len(verdict.problems) - SHOWN_PROBLEMS
     shown = [f"WRONG: {problem}" for problem in verdict.problems[:SHOWN_PROBLEMS]]
@@ -153,7 +154,7 @@ def described(verdict: Verdict) -> list[str]:
 
 @contextmanager
 def folder(directory: Path | None) -> Iterator[Path]:
-    """The folder for everything: this one, which must be new or empty and stays, or one that is removed."""
+    """Give the folder for everything: `directory`, which must be new or empty and stays, or a temporary one."""
     if directory is None:
         with tempfile.TemporaryDirectory(prefix="aircheck-demo-", ignore_cleanup_errors=True) as made:
             yield Path(made)
@@ -164,13 +165,13 @@ def folder(directory: Path | None) -> Iterator[Path]:
     except OSError as error:
         raise ConfigError(f"--directory {directory} can't be used: {error.strerror}") from None
     if not empty:
-        raise ConfigError(f"--directory {directory} is not empty: the demo begins with nothing")
+        raise ConfigError(f"--directory {directory} is not empty: name a new or an empty folder")
     yield directory.absolute()
 
 
 @contextmanager
 def on_signals(act: Callable[[], None]) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM do this and nothing else."""
+    """Call `act` for SIGINT and SIGTERM, and do nothing else for them, within the block."""
     loop = asyncio.get_running_loop()
     for kind in STOPPING:
         loop.add_signal_handler(kind, act)

@@ -1,4 +1,4 @@
-"""What somebody with a podcast app does: read the feed, download the episode."""
+"""A podcast app: reads the feed, downloads the episode."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ FEED_LIMIT_S = 30
 
 
 class FeedError(AircheckError):
-    """The feed or its episode is not what a podcast app needs; the sentence says why."""
+    """A feed or an episode that a podcast app can't use; the sentence says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Enclosure:
 
 
 def enclosures(feed: bytes) -> list[Enclosure]:
-    """Those of an RSS feed, in its order. Raises FeedError."""
+    """List the enclosures of an RSS feed in its order. Raises FeedError."""
     try:
         root = etree.fromstring(feed, etree.XMLParser(resolve_entities=False, no_network=True))
     except etree.XMLSyntaxError:
         raise FeedError("the feed is not XML") from None
-    found = []
+    listed = []
     for item in root.iter("item"):
         for enclosure in item.iter("enclosure"):
             try:
@@ -36,18 +36,18 @@ def enclosures(feed: bytes) -> list[Enclosure]:
             except ValueError:
                 raise FeedError("an enclosure of the feed has no length") from None
             title = item.findtext("title") or ""
-            found.append(Enclosure(enclosure.get("url", ""), length, enclosure.get("type", ""), title))
-    return found
+            listed.append(Enclosure(enclosure.get("url", ""), length, enclosure.get("type", ""), title))
+    return listed
 
 
 async def subscribe(feed_url: str) -> list[Enclosure]:
-    """What the feed at this address lists now. Raises FeedError."""
+    """Read the feed at this address. Raises FeedError."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FEED_LIMIT_S)) as http:
         return enclosures(await _get(http, feed_url))
 
 
 async def listen(enclosure: Enclosure) -> bytes:
-    """The whole episode. Raises FeedError when it is not what the feed announced."""
+    """Download the whole episode. Raises FeedError when it is not what the feed announced."""
     if enclosure.mimetype != "audio/mpeg":
         raise FeedError(f"the episode is {enclosure.mimetype}, not audio/mpeg")
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FEED_LIMIT_S)) as http:

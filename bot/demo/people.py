@@ -1,4 +1,4 @@
-"""The demo's and the tests' people: a Matrix account on one device, with encryption and a store of its own."""
+"""People of the demo and the tests: a Matrix account on one device, with encryption and a store of its own."""
 
 import asyncio
 import secrets
@@ -27,14 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """Media on the homeserver; `file` is its EncryptedFile without `url`, None when it lies there in clear."""
+    """Media on the homeserver; `file` is its EncryptedFile without `url`, None when it is not encrypted."""
 
     mxc: str
     file: Mapping[str, Any] | None = None
 
 
 class Person:
-    """Nothing happens in the background: news come by `sync_once` and the waiting functions."""
+    """A logged-in device. Nothing happens in the background: news come by `sync_once` and the waiting functions."""
 
     def __init__(self, client: nio.AsyncClient, api: ClientApi) -> None:
         self._client = client
@@ -50,7 +50,7 @@ class Person:
     async def log_in(
         cls, homeserver: str, user_id: str, password: str, directory: Path, *, device_name: str = "Element"
     ) -> Self:
-        """A new device of this account; `directory` (made when needed) keeps its keys."""
+        """Log in as a new device of this account; `directory` (made when needed) keeps its keys."""
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
         config = nio.AsyncClientConfig(store=KeyStore, encryption_enabled=True, pickle_key=secrets.token_hex(16))
         client = nio.AsyncClient(homeserver, user_id, store_path=str(directory), config=config)
@@ -86,7 +86,7 @@ class Person:
     # ---- news
 
     async def sync_once(self, timeout_ms: int = 0) -> Sequence[Received]:
-        """What is new, at once or as soon as there is something within this time; also kept in `received`."""
+        """Sync once, waiting this long for news; give the new events, which are also kept in `received`."""
         async with self._syncing:
             client = self._client
             answer = await client.sync(timeout=timeout_ms, sync_filter=SYNC_FILTER)
@@ -103,7 +103,7 @@ class Person:
             return news
 
     async def wait_for(self, predicate: Callable[[Received], object], timeout: float = WAIT_S) -> Received:
-        """The first event for which this is true and that no earlier wait returned: each is returned once."""
+        """Sync until an event fits the predicate; each event is returned by one wait only. Raises TimeoutError."""
 
         def match() -> Received | None:
             for event in self.received:
@@ -115,24 +115,24 @@ class Person:
         return await self.wait_until(match, timeout)
 
     async def wait_until(self, check: Callable[[], T | None], timeout: float = WAIT_S) -> T:
-        """Sync until `check` gives something; TimeoutError says what kinds of events came instead."""
+        """Sync until `check` gives something. Raises TimeoutError, which names the types of the last events."""
         try:
             async with asyncio.timeout(timeout):
-                while (found := check()) is None:
+                while (result := check()) is None:
                     await self.sync_once(POLL_MS)
-                return found
+                return result
         except TimeoutError:
             last = ", ".join(f"{event.type} of {event.sender}" for event in self.received[-8:])
             raise TimeoutError(f"{self.user_id} waited {timeout:g} s in vain; last came: {last}") from None
 
     async def wait_for_invite(self, sender: str, timeout: float = WAIT_S) -> str:
-        """The room to which this user invites."""
+        """Sync until this user invites to a room; give the room."""
         return await self.wait_until(
             lambda: next((room for room, who in self.invites.items() if who == sender), None), timeout
         )
 
     def membership(self, room_id: str, user_id: str) -> str | None:
-        """As far as this device has heard."""
+        """Give the newest membership that this device has heard of."""
         for event in reversed(self.received):
             if (event.room_id, event.type, event.event.get("state_key")) == (room_id, "m.room.member", user_id):
                 return str(event.content.get("membership"))
@@ -151,7 +151,7 @@ class Person:
         version: str | None = None,
         visibility: str = "shared",
     ) -> str:
-        """A private room of ours; visibility is that of its history (m.room.history_visibility)."""
+        """Create a private room; `visibility` is that of its history (m.room.history_visibility)."""
         state = [{"type": "m.room.history_visibility", "content": {"history_visibility": visibility}}]
         if encrypted:
             state.append({"type": "m.room.encryption", "content": {"algorithm": MEGOLM}})
@@ -183,7 +183,7 @@ class Person:
         await self.api.call("POST", room_path(room_id, "ban"), {"user_id": user_id})
 
     async def set_power(self, room_id: str, levels: Mapping[str, int]) -> None:
-        """Give these users these power levels; the others keep theirs."""
+        """Set the power levels of these users; others keep theirs."""
         content = dict(await self.state(room_id, "m.room.power_levels"))
         await self.send_state(
             room_id, "m.room.power_levels", content | {"users": {**content.get("users", {}), **levels}}
@@ -193,7 +193,7 @@ class Person:
         return bool((await self._know(room_id)).encrypted)
 
     async def state(self, room_id: str, kind: str, state_key: str = "") -> Json:
-        """The content of one entry of the room's state."""
+        """Read the content of one state event."""
         return await self.api.call("GET", room_path(room_id, "state", kind, state_key))
 
     async def send_state(self, room_id: str, kind: str, content: Json, state_key: str = "") -> str:
@@ -201,15 +201,15 @@ class Person:
         return str(answer["event_id"])
 
     async def fetch_event(self, room_id: str, event_id: str) -> Json:
-        """The event as the homeserver has it: an encrypted one is its wrapper."""
+        """Read an event as the homeserver has it, without decrypting it."""
         return await self.api.call("GET", room_path(room_id, "event", event_id))
 
     # ---- speaking
 
     async def send(self, room_id: str, kind: str, content: Json, *, encrypt: bool | None = None) -> str:
-        """Send one event, encrypted where the room is, unless `encrypt` says otherwise; its event id."""
+        """Send one event, encrypted as the room is unless `encrypt` says otherwise; give its event id."""
         room = await self._know(room_id)
-        if not self._syncing.locked():  # else that sync brings who has joined
+        if not self._syncing.locked():  # a sync under way brings the newest members too
             await self.sync_once()
         if encrypt if encrypt is not None else room.encrypted and kind != "m.reaction":
             await self.keys.prepare(room_id)
@@ -232,14 +232,14 @@ class Person:
         return str((await self.api.call("PUT", path, {}))["event_id"])
 
     async def upload(self, data: bytes, mimetype: str, *, encrypted: bool = False) -> Uploaded:
-        """Put media on the homeserver; encrypted, it says nothing of its type there."""
+        """Upload media; encrypted media does not tell its type to the homeserver."""
         if not encrypted:
             return Uploaded(await self.api.upload(data, mimetype))
         sealed, key = await asyncio.to_thread(encrypt_attachment, data)
         return Uploaded(await self.api.upload(sealed, "application/octet-stream"), key)
 
     async def download(self, media: Uploaded) -> bytes:
-        """The media's bytes, decrypted, its hash checked."""
+        """Download media, check its hash and decrypt it."""
         data = await self.api.download(media.mxc)
         if media.file is None:
             return data
@@ -249,7 +249,7 @@ class Person:
         return opened
 
     async def set_profile(self, *, name: str | None = None, avatar: str | None = None) -> None:
-        """Display name, and the avatar's mxc address."""
+        """Set the display name, the avatar's mxc address, or both."""
         path = f"{CLIENT}/profile/{part(self.user_id)}"
         if name is not None:
             await self.api.call("PUT", f"{path}/displayname", {"displayname": name})
@@ -260,7 +260,7 @@ class Person:
         """Write this device's room keys as clients export them (Client-Server API, key exports)."""
         await self._client.export_keys(str(path), passphrase, count=1000)
 
-    # ---- inside
+    # ---- internals
 
     async def _know(self, room_id: str) -> nio.MatrixRoom:
         return await self.wait_until(lambda: self._client.rooms.get(room_id))
@@ -281,7 +281,7 @@ class Person:
         return news
 
     def _opened(self) -> list[Received]:
-        """What could not be read when it came, and can be now."""
+        """Decrypt kept events whose key has come since."""
         opened = []
         for event_id, event in list(self._sealed.items()):
             try:

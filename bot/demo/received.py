@@ -1,4 +1,4 @@
-"""Events as people hear them."""
+"""Events as a person's device reads them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from storage.records import Json
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An event of a room as this person's device read it; `sealed`: it had no key for it."""
+    """An event of a room; `sealed`: the device had no key for it."""
 
     room_id: str
     event: Json
@@ -35,10 +35,10 @@ class Received:
         return str(self.content.get("body", ""))
 
     def is_membership(self, membership: str, user_id: str) -> bool:
-        """It is this user's, and says this."""
+        """Tell whether it is this user's member event with this membership."""
         member = self.type == "m.room.member" and self.event.get("state_key") == user_id
         return member and self.content.get("membership") == membership
 
     def is_notice_of(self, user_id: str) -> bool:
-        """A bot's message (m.notice) of this user."""
+        """Tell whether it is an m.notice of this user."""
         return self.sender == user_id and self.content.get("msgtype") == "m.notice"

@@ -1,5 +1,7 @@
-"""Who gets the Megolm sessions of one person's device, and when: at once as every client does, or later on
-purpose, as a client does that was offline or waited for a verification."""
+"""Megolm sessions of one person's device, shared at once as every client does, or late on purpose.
+
+Late sharing stands for a client that was offline or waited for a verification.
+"""
 
 import uuid
 from collections.abc import Iterable
@@ -14,7 +16,7 @@ Device = tuple[str, str]  # user id, device id
 
 @dataclass
 class IssuedSession:
-    """A Megolm session of ours, with its key from the first message on."""
+    """An own Megolm session, with its key from the first message on."""
 
     session_id: str
     first_key: str
@@ -22,7 +24,7 @@ class IssuedSession:
 
 
 class RoomKeys:
-    """Shares the sessions of one nio client; nio's own sharing knows no delay and no second recipient."""
+    """The sessions of one nio client, shared by hand: nio can't share late, or with a second recipient."""
 
     def __init__(self, client: nio.AsyncClient) -> None:
         self._client = client
@@ -30,24 +32,24 @@ class RoomKeys:
         self._issued: dict[str, list[IssuedSession]] = {}
 
     def hold_back(self, users: Iterable[str]) -> None:
-        """From the next message on these users get no key, until `release`."""
+        """Give these users no key from the next message on, until `release`."""
         self._held.update(users)
         for room_id in self._issued:
             self.rotate(room_id)
 
     def rotate(self, room_id: str) -> None:
-        """The next message in the room begins a new session."""
+        """Begin a new session with the next message in the room."""
         self._client.olm.outbound_group_sessions.pop(room_id, None)
 
     async def release(self, room_id: str) -> None:
-        """Hold nobody back any more, and give everybody in the room all keys that they have missed."""
+        """Hold nobody back any more, and send everybody in the room the keys that they have missed."""
         self._held.clear()
         await self._learn_members(room_id)
         for issued in self._issued.get(room_id, []):
             await self._give(room_id, issued, issued.first_key)
 
     async def prepare(self, room_id: str) -> None:
-        """See to it that every device that shall read the room's next message has its key."""
+        """Share the key of the room's next message with every device that is not held back."""
         await self._learn_members(room_id)
         olm = self._client.olm
         session = olm.outbound_group_sessions.get(room_id)
@@ -55,7 +57,7 @@ class RoomKeys:
             olm.create_outbound_group_session(room_id)
             session = olm.outbound_group_sessions[room_id]
             self._issued.setdefault(room_id, []).append(IssuedSession(session.id, session.session_key))
-        # Who comes late gets the key as it stands now, not what was said before.
+        # A late device gets the key at its current index, which does not open earlier messages.
         await self._give(room_id, self._issued[room_id][-1], session.session_key)
         session.shared = True
 
@@ -86,7 +88,7 @@ class RoomKeys:
                 if pair in issued.given or device.id == self._client.device_id:
                     continue
                 session = olm.session_store.get(device.curve25519)
-                if session is None:  # it has no one-time key left; it is asked for again before the next message
+                if session is None:  # it has no one-time key left; the next message claims one again
                     continue
                 sealed: dict[str, Any] = olm._olm_encrypt(session, device, "m.room_key", content)
                 message = nio.ToDeviceMessage("m.room.encrypted", user_id, device.id, sealed)

@@ -1,4 +1,4 @@
-"""Cuts Opus packets into chunks as Element Web's recorder does.
+"""Chunks of Opus packets, cut as Element Web's recorder cuts them.
 
 A run (from start or resume to pause or stop) is one Ogg stream with a serial of its own. Each chunk of it holds
 copies of the two header pages, then its own share of the run's audio pages, whose numbers and granules run on.
@@ -27,7 +27,7 @@ SPEECH_PARTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A chunk's media as it is uploaded. `samples` is the length of its packets."""
+    """A chunk's media as it is uploaded; `samples` is the length of its packets."""
 
     data: bytes
     samples: Samples
@@ -38,8 +38,8 @@ class Slice:
         return to_ms(self.samples)
 
 
-class Run:
-    """One run of the recorder: packets of 20 ms in, slices out."""
+class Slicer:
+    """The recorder during one run: takes packets of 20 ms, gives slices."""
 
     def __init__(self, serial: int, chunk_seconds: float) -> None:
         self.serial = serial
@@ -54,7 +54,7 @@ class Run:
         self._granule = 0
 
     def feed(self, packets: Sequence[bytes]) -> list[Slice]:
-        """The slices that these packets fill."""
+        """Take packets in; give the slices that are full now."""
         slices = []
         for packet in packets:
             self._packets.append(packet)
@@ -65,18 +65,18 @@ class Run:
         return slices
 
     def end(self) -> Slice:
-        """The rest, with the run's last page."""
+        """Give the run's last slice, with the page that has the end flag."""
         self._turn_page(ENDS)
         self.ended = True
         return self._slice()
 
     def ogg(self) -> bytes:
-        """One continuous Ogg file of everything in the slices: what a recorder that cuts nothing would write."""
+        """Join everything in the slices to one Ogg file, as a recorder that cuts nothing would write it."""
         return self._headers + bytes(self._sliced)
 
     @property
     def audible(self) -> Samples:
-        """How many samples a decoder gives for `ogg()`."""
+        """The number of samples that a decoder gives for `ogg()`."""
         return Samples(max(0, self.samples - PRE_SKIP))
 
     def _turn_page(self, flags: int) -> None:
@@ -101,7 +101,7 @@ class Run:
 
 @functools.cache
 def speech(part: int) -> tuple[bytes, ...]:
-    """The packets of one part of the shipped speech, counted from 1 (some 27 s and 30 s)."""
+    """Read the packets of one part of the shipped speech, counted from 1 (about 27 s and 30 s long)."""
     return _packets(SPEECH / f"part{part}.ogg")
 
 

@@ -1,4 +1,4 @@
-"""What the demo needs before it can begin: a homeserver, a room with a moderator, an account for the bot."""
+"""The set-up of the demo: a homeserver, a room with a moderator, an account for the bot."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ ROOM_NAME = "The Kitchen Table"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Mira moderates an encrypted room from her phone, and broadcasts from her browser: one account, two devices."""
+    """The set-up: Mira moderates an encrypted room on her phone and broadcasts from her browser, with one account."""
 
     homeserver: Homeserver
     phone: Person
@@ -29,7 +29,7 @@ class Stage:
 
 @asynccontextmanager
 async def set_stage(directory: Path) -> AsyncIterator[Stage]:
-    """All of it, made new in this folder; everything ends with the block. Raises StartError."""
+    """Set everything up in this folder, and stop it with the block. Raises StartError."""
     async with AsyncExitStack() as opened:
         homeserver = await Homeserver.start(directory / "homeserver")
         opened.push_async_callback(homeserver.stop)
@@ -48,7 +48,7 @@ async def set_stage(directory: Path) -> AsyncIterator[Stage]:
 
 
 def settings_for(stage: Stage, directory: Path, port: int) -> Settings:
-    """The bot's settings on this stage; port 0 takes a free one."""
+    """Build the bot's settings; port 0 takes a free one."""
     return validate(
         {
             "matrix": {

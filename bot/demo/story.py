@@ -1,4 +1,4 @@
-"""What happens in the demo, told as it happens."""
+"""The demo's story, narrated while it happens."""
 
 import asyncio
 import re
@@ -29,28 +29,28 @@ from storage.records import (
 from storage.store import Store
 
 PAUSE_S = 3.0
-LOOK_S = 0.2  # the archive is looked at so often: for the eyes, nothing waits for it to be exact
+LOOK_S = 0.2  # between two looks at the archive; only the narration waits for it
 PATIENCE_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What the listener was given."""
+    """The personal addresses that the bot gave Mira."""
 
     feed: str
     page: str
 
 
 class Narrator:
-    """One line each, with the seconds since the beginning."""
+    """Lines on the terminal, each with the seconds since the beginning."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
         self._began = time.monotonic()
 
-    def say(self, what: str, *, style: str = "") -> None:
+    def say(self, sentence: str, *, style: str = "") -> None:
         seconds = f"{time.monotonic() - self._began:6.1f} s"
-        self._out.print(f"[dim]{seconds}[/]  {escape(what)}", style=style, soft_wrap=True)
+        self._out.print(f"[dim]{seconds}[/]  {escape(sentence)}", style=style, soft_wrap=True)
 
     def quote(self, text: str) -> None:
         for line in filter(None, text.splitlines()):
@@ -58,60 +58,60 @@ class Narrator:
 
 
 async def invite_the_bot(stage: Stage, narrator: Narrator) -> None:
-    """Until it has joined and said what it does."""
+    """Invite the bot; wait until it has joined and announced itself."""
     await stage.phone.invite(stage.room_id, stage.bot_id)
     narrator.say(f"Mira invites {stage.bot_id} to the encrypted room “{ROOM_NAME}”")
     await until(stage.phone, lambda event: event.is_membership("join", stage.bot_id), "the bot did not join")
     narrator.say("Aircheck joined")
-    hello = await until(stage.phone, lambda event: event.is_notice_of(stage.bot_id), "the bot did not say hello")
+    hello = await until(stage.phone, lambda event: event.is_notice_of(stage.bot_id), "the bot did not announce itself")
     narrator.quote(hello.body)
 
 
 async def ask_for_the_feed(stage: Stage, narrator: Narrator, web: str) -> Addresses:
-    """As any member does: `feed` in the room, the address in the direct chat."""
+    """Ask for the feed as any member does: the command in the room, the addresses in the direct chat."""
     narrator.say("Mira asks for her personal feed: !aircheck feed")
     await stage.phone.say(stage.room_id, "!aircheck feed")
     try:
         chat = await stage.phone.wait_for_invite(stage.bot_id, PATIENCE_S)
     except TimeoutError:
-        raise StartError("the bot did not invite to a direct chat") from None
+        raise StartError("the bot did not invite Mira to a direct chat") from None
     await stage.phone.join(chat)
     told = await until(
         stage.phone,
         lambda event: event.room_id == chat and event.sender == stage.bot_id and web in event.body,
-        "the bot did not say the feed's address",
+        "the bot did not send the feed's address",
     )
     narrator.say("Aircheck sends the address in a direct chat, encrypted")
     return addresses_in(told.body, web)
 
 
 def addresses_in(text: str, web: str) -> Addresses:
-    """The feed's address and the page's in what the bot said. Raises StartError."""
-    found = re.findall(rf"{re.escape(web)}/\S+", text)
-    feeds = [url for url in found if url.endswith(".xml")]
-    pages = [url for url in found if not url.endswith(".xml")]
+    """Find the addresses of feed and page in the bot's message. Raises StartError."""
+    urls = re.findall(rf"{re.escape(web)}/\S+", text)
+    feeds = [url for url in urls if url.endswith(".xml")]
+    pages = [url for url in urls if not url.endswith(".xml")]
     if not feeds or not pages:
         raise StartError("the bot's message names no feed or no page")
     return Addresses(feeds[0], pages[0])
 
 
 async def hear_the_announcement(stage: Stage, narrator: Narrator, broadcast_id: str) -> None:
-    """The bot's reply to the broadcast, once it is published."""
+    """Wait for the bot's reply to the broadcast that announces the episode."""
 
     def is_the_reply(event: Received) -> bool:
         replied_to = event.content.get("m.relates_to", {}).get("m.in_reply_to", {}).get("event_id")
         return event.is_notice_of(stage.bot_id) and replied_to == broadcast_id
 
     told = await until(stage.phone, is_the_reply, "the bot did not announce the episode")
-    narrator.say("Aircheck says so in the room")
+    narrator.say("Aircheck announces the episode in the room")
     narrator.quote(told.body)
 
 
 async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaster:
-    """Mira speaks from her browser: the shipped speech, with a pause between its parts."""
+    """Let Mira broadcast the shipped speech from her browser, with a pause between its two parts."""
     broadcaster = Broadcaster(stage.browser, stage.room_id)
     await broadcaster.start()
-    narrator.say("Mira goes live from her browser (Element Web's way of speaking, chunks of 5 s)")
+    narrator.say("Mira goes live from her browser (as Element Web does, in chunks of 5 s)")
 
     async def wait(seconds: float) -> None:
         await asyncio.sleep(seconds / pace)
@@ -125,7 +125,7 @@ async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaste
             narrator.say("Mira resumes")
         packets = speech(part)
         await broadcaster.speak(packets, wait=wait)
-        await wait((len(packets) * PACKET - broadcaster.runs[-1].samples) / SAMPLE_RATE)  # the rest, sent at its end
+        await wait((len(packets) * PACKET - broadcaster.slicers[-1].samples) / SAMPLE_RATE)  # the unfinished chunk
     await broadcaster.stop()
     narrator.say(f"Mira stops after {len(broadcaster.chunks)} chunks")
     return broadcaster
@@ -133,7 +133,7 @@ async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaste
 
 @dataclass
 class Watch:
-    """Tells what becomes of the room's one recording, from the archive; ends when it is published."""
+    """A narration of the room's one recording, read from the archive, until its episode is published."""
 
     store: Store
     narrator: Narrator
@@ -143,17 +143,17 @@ class Watch:
     async def until_published(self) -> tuple[Recording, Episode]:
         while True:
             async with self.store.read() as db:
-                found = await archive.recordings(db, limit=1)
-                chunks = await archive.chunks(db, found[0].id) if found else ()
-                episode = await archive.episode(db, found[0].id) if found else None
+                recording = next(iter(await archive.recordings(db, limit=1)), None)
+                chunks = await archive.chunks(db, recording.id) if recording else ()
+                episode = await archive.episode(db, recording.id) if recording else None
             for chunk in chunks:
                 self._tell_chunk(chunk)
-            if found:
-                self._tell_state(found[0])
+            if recording is not None:
+                self._tell_state(recording)
                 if episode is not None and episode.published_at is not None:
                     length = to_ms(episode.samples) / 1000
                     self.narrator.say(f"published: an episode of {length:.1f} s, {episode.bytes // 1000} kB")
-                    return found[0], episode
+                    return recording, episode
             await asyncio.sleep(LOOK_S)
 
     def _tell_chunk(self, chunk: Chunk) -> None:
@@ -173,7 +173,7 @@ class Watch:
 
 
 def seconds_of(chunk: Chunk) -> float:
-    """A stored chunk's share of the sound: that of its packets, where it is a slice."""
+    """Give the length of a stored chunk: for a slice of an Ogg stream, that of its packets."""
     if chunk.facts is None:
         return 0.0
     samples = chunk.facts.ogg.packet_samples if chunk.facts.ogg else chunk.facts.samples
@@ -181,7 +181,7 @@ def seconds_of(chunk: Chunk) -> float:
 
 
 async def until(person: Person, predicate: Callable[[Received], object], otherwise: str) -> Received:
-    """An event that must come. Raises StartError with the sentence when it does not."""
+    """Wait for an event. Raises StartError with the sentence `otherwise` when it does not come."""
     try:
         return await person.wait_for(predicate, PATIENCE_S)
     except TimeoutError:

@@ -60,7 +60,7 @@ class Homeserver:
 
     @classmethod
     async def start(cls, directory: Path, *, port: int = 0, server_name: str = "localhost") -> "Homeserver":
-        """A new homeserver that answers; port 0 takes a free one. StartError says what is in the way."""
+        """Start a new homeserver and wait until it answers; port 0 takes a free one. Raises StartError."""
         if find_spec("synapse") is None:
             raise StartError('no homeserver: install the extra "demo" (pip install "matrix-aircheck[demo]")')
         homeserver = cls(directory, port or free_port(), server_name)
@@ -69,20 +69,20 @@ class Homeserver:
         return homeserver
 
     async def stop(self) -> None:
-        """End it and wait for its end; its data stay. Nothing happens when it does not run."""
+        """Stop it and wait for its end; its data stay. Does nothing when it does not run."""
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         await self._end(signal.SIGKILL)
 
     async def restart(self) -> None:
-        """The same port and data again; also after `stop` or `kill`."""
+        """Start it again with the same port and data; also after `stop` or `kill`."""
         await self.stop()
         await self._launch()
 
     async def register(self, localpart: str, password: str, admin: bool = False) -> str:
-        """Make an account, give its user id (Synapse admin API, shared-secret registration)."""
+        """Register an account; give its user id (Synapse admin API, shared-secret registration)."""
         url = f"{self.address}/_synapse/admin/v1/register"
         async with aiohttp.ClientSession() as http:
             async with http.get(url) as answer:
@@ -177,14 +177,14 @@ class Homeserver:
                 stderr=output,
                 cwd=self.directory,
                 env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.directory)},
-                start_new_session=True,  # Ctrl-C in a terminal is for us: we stop it after the bot has stopped
+                start_new_session=True,  # Ctrl-C in a terminal is for this process, which stops it after the bot
             )
 
     async def _ready(self, child: subprocess.Popen[bytes]) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
             while not await self._healthy(http):
                 if await ended_within(child, POLL_S):
-                    raise StartError(f"the homeserver died at its start:\n{self._last_words()}")
+                    raise StartError(f"the homeserver ended while it started:\n{self._last_words()}")
 
     async def _healthy(self, http: aiohttp.ClientSession) -> bool:
         try:
@@ -212,7 +212,7 @@ class Homeserver:
 
 
 async def ended_within(child: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for its end, for so long at most."""
+    """Wait this long at most for the child's end; tell whether it ended."""
     try:
         await asyncio.to_thread(child.wait, seconds)
     except subprocess.TimeoutExpired:
@@ -221,14 +221,14 @@ async def ended_within(child: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on right now."""
+    """Find a port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen there (ports in TIME_WAIT count as free, as for servers)."""
+    """Tell whether a server could listen there; ports in TIME_WAIT count as free, as they do for servers."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,7 +1,7 @@
-"""Compares a published episode with what was broadcast: by other means than those that made it.
+"""Comparison of a published episode with its broadcast, by other means than those that made the episode.
 
-Both are decoded as a player would, and laid over each other: the same number of samples, and in every place the
-same sound at the same time. The level may differ, and what MP3 does to the sound.
+Both are decoded as a player would decode them. They must have the same number of samples, and the same sound at the
+same time. The level may differ, and so may what MP3 takes away.
 """
 
 import subprocess
@@ -17,19 +17,19 @@ from storage.records import SAMPLE_RATE
 
 WINDOW = SAMPLE_RATE  # 1 s
 STEP = 2 * SAMPLE_RATE
-MAX_LAG = SAMPLE_RATE // 10  # more than the 80 ms that wrong joining loses at a seam
+MAX_LAG = SAMPLE_RATE // 10  # more than the 80 ms that a wrong join loses at a seam
 LAG_ALLOWED = 1
 LIKENESS_NEEDED = 0.85
-QUIET = 10 ** (-45 / 20)  # of full scale: below it there is nothing to compare
-PLACES_NEEDED = 3
+QUIET = 10 ** (-45 / 20)  # of full scale; quieter windows are not compared
+COMPARISONS_NEEDED = 3
 DECODE_S = 120
 
 Signal = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One window: the episode is `lag` samples late there, and like what was broadcast (1: the same shape)."""
+class Comparison:
+    """One window at `second`: the episode is `lag` samples late there; `likeness` is 1 for the same waveform."""
 
     second: float
     lag: int
@@ -38,11 +38,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Lengths in samples at 48 kHz. `problems` are sentences; there are none when all is well."""
+    """The result of a comparison: lengths in samples at 48 kHz, and a sentence for each problem."""
 
     expected: int
-    found: int
-    places: tuple[Place, ...]
+    actual: int
+    comparisons: tuple[Comparison, ...]
     problems: tuple[str, ...]
 
     @property
@@ -51,42 +51,45 @@ class Verdict:
 
 
 def verify_episode(episode: Path | bytes, truth: Sequence[bytes], ffmpeg: str) -> Verdict:
-    """`truth`: one continuous Ogg file for each run. Takes a second for a minute of sound: call it in a thread."""
+    """Compare an episode with `truth`, one continuous Ogg file for each run.
+
+    Takes about a second for each minute of sound: call it in a thread.
+    """
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(episode, bytes):
             path = Path(folder) / "episode.mp3"
             path.write_bytes(episode)
         else:
             path = episode
-        found = decode(path, ffmpeg)
+        episode_sound = decode(path, ffmpeg)
         runs = []
         for number, data in enumerate(truth):
             run = Path(folder) / f"run{number}.ogg"
             run.write_bytes(data)
             runs.append(decode(run, ffmpeg))
-    return compare(found, runs)
+    return compare(episode_sound, runs)
 
 
-def compare(found: Signal, runs: Sequence[Signal]) -> Verdict:
-    """The verdict over decoded sound; `runs` follow each other without a pause."""
+def compare(episode: Signal, runs: Sequence[Signal]) -> Verdict:
+    """Compare decoded sound; `runs` continue each other without a pause."""
     truth = np.concatenate(runs) if runs else np.zeros(0, np.float32)
     seams = np.cumsum([len(run) for run in runs])[:-1]
-    places = tuple(_places(truth, found, _windows(len(truth), seams)))
+    comparisons = tuple(_comparisons(truth, episode, _windows(len(truth), seams)))
     problems = []
-    if len(found) != len(truth):
-        problems.append(f"it is {len(found)} samples long, {len(truth)} were broadcast ({len(found) - len(truth):+})")
-    if len(places) < PLACES_NEEDED:
-        problems.append(f"only {len(places)} places are loud enough to compare")
-    for place in places:
-        if place.likeness < LIKENESS_NEEDED:
-            problems.append(f"at {place.second:.1f} s it sounds different (likeness {place.likeness:.2f})")
-        elif abs(place.lag) > LAG_ALLOWED:
-            problems.append(f"at {place.second:.1f} s it is {place.lag} samples off")
-    return Verdict(len(truth), len(found), places, tuple(problems))
+    if (excess := len(episode) - len(truth)) != 0:
+        problems.append(f"it is {len(episode)} samples long, {len(truth)} were broadcast ({excess:+})")
+    if len(comparisons) < COMPARISONS_NEEDED:
+        problems.append(f"only {len(comparisons)} windows are loud enough to compare")
+    for comparison in comparisons:
+        if comparison.likeness < LIKENESS_NEEDED:
+            problems.append(f"at {comparison.second:.1f} s it sounds different (likeness {comparison.likeness:.2f})")
+        elif abs(comparison.lag) > LAG_ALLOWED:
+            problems.append(f"at {comparison.second:.1f} s it is {comparison.lag} samples off")
+    return Verdict(len(truth), len(episode), comparisons, tuple(problems))
 
 
 def decode(path: Path, ffmpeg: str) -> Signal:
-    """All of a file's sound, mono at 48 kHz; empty when there is none."""
+    """Decode all of a file, mono at 48 kHz; empty when it holds no sound."""
     command = [ffmpeg, "-v", "quiet", "-nostdin", "-i", str(path), "-map", "0:a:0"]
     command += ["-f", "f32le", "-ac", "1", "-ar", str(SAMPLE_RATE), "-"]
     done = subprocess.run(command, stdout=subprocess.PIPE, timeout=DECODE_S, check=False)
@@ -94,23 +97,23 @@ def decode(path: Path, ffmpeg: str) -> Signal:
 
 
 def _windows(length: int, seams: Iterable[int]) -> list[int]:
-    """Where windows begin: all over, the very end, and across every seam."""
+    """List where windows begin: every two seconds, at the very end, and across every seam."""
     starts = {*range(0, length - WINDOW, STEP), length - WINDOW, *(int(seam) - WINDOW // 2 for seam in seams)}
     return sorted(start for start in starts if 0 <= start <= length - WINDOW)
 
 
-def _places(truth: Signal, found: Signal, starts: Iterable[int]) -> Iterable[Place]:
+def _comparisons(truth: Signal, episode: Signal, starts: Iterable[int]) -> Iterable[Comparison]:
     for start in starts:
         window = truth[start : start + WINDOW]
         if np.sqrt(np.mean(np.square(window))) >= QUIET:
-            yield _place(window, found, start)
+            yield _compare_window(window, episode, start)
 
 
-def _place(window: Signal, found: Signal, start: int) -> Place:
-    """The best lag of a window by normalised cross-correlation."""
+def _compare_window(window: Signal, episode: Signal, start: int) -> Comparison:
+    """Find the lag at which a window is most like the episode, by normalised cross-correlation."""
     around = np.zeros(len(window) + 2 * MAX_LAG, np.float32)
     first = max(0, start - MAX_LAG)
-    there = found[first : start + len(window) + MAX_LAG]
+    there = episode[first : start + len(window) + MAX_LAG]
     offset = first - (start - MAX_LAG)
     around[offset : offset + len(there)] = there
     size = 1 << (len(around) + len(window)).bit_length()
@@ -120,4 +123,4 @@ def _place(window: Signal, found: Signal, start: int) -> Place:
     energies = energy[len(window) :] - energy[: -len(window)]
     likeness = products / np.sqrt(np.maximum(energies * np.sum(np.square(window, dtype=np.float64)), 1e-12))
     best = int(np.argmax(likeness))
-    return Place(start / SAMPLE_RATE, best - MAX_LAG, float(likeness[best]))
+    return Comparison(start / SAMPLE_RATE, best - MAX_LAG, float(likeness[best]))

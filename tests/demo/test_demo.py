@@ -16,8 +16,8 @@ from rich.console import Console
 
 from bot import app
 from bot.demo import demo
-from bot.demo.demo import described, folder, run_demo
-from bot.demo.verification import Place, Verdict
+from bot.demo.demo import describe, folder, run_demo
+from bot.demo.verification import Comparison, Verdict
 from bot.errors import ConfigError, StartError
 from bot.settings import Settings
 from storage.store import Store
@@ -75,7 +75,7 @@ async def test_the_demo_can_be_stopped_at_any_time(tmp_path: Path, monkeypatch: 
     out, written = console()
     asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGINT)
     assert await run_demo(once=False, port=0, directory=None, out=out) == 1
-    assert "Stopped before the episode was there." in written.getvalue()
+    assert "Stopped before the episode was published." in written.getvalue()
     assert os.listdir(tmp_path) == []  # noqa: PTH208  it blocks nobody here
 
 
@@ -108,7 +108,7 @@ def test_a_folder_of_its_own_is_removed() -> None:
 
 def test_the_verdict_in_words() -> None:
     """A right episode is said to be as long as what was broadcast; of many problems the first are told."""
-    places = (Place(0.0, 0, 1.0),) * 3
-    assert "1.000 s, 48000 samples" in described(Verdict(48_000, 48_000, places, ()))[0]
-    assert described(Verdict(1, 2, places, ("it is too long",))) == ["WRONG: it is too long"]
-    assert described(Verdict(1, 2, places, ("x",) * 7))[-1] == "WRONG: and 2 more"
+    comparisons = (Comparison(0.0, 0, 1.0),) * 3
+    assert "1.000 s, 48000 samples" in describe(Verdict(48_000, 48_000, comparisons, ()))[0]
+    assert describe(Verdict(1, 2, comparisons, ("it is too long",))) == ["WRONG: it is too long"]
+    assert describe(Verdict(1, 2, comparisons, ("x",) * 7))[-1] == "WRONG: and 2 more"

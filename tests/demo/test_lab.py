@@ -166,7 +166,7 @@ async def test_a_homeserver_on_a_port_in_use(tmp_path: Path, homeserver: Homeser
 
 async def test_a_homeserver_that_dies_at_its_start(tmp_path: Path) -> None:
     """When the homeserver can't start, its own last words are in the sentence."""
-    with pytest.raises(StartError, match=r"died at its start(.|\n)*Server name"):
+    with pytest.raises(StartError, match=r"ended while it started(.|\n)*Server name"):
         await Homeserver.start(tmp_path, port=free_port(), server_name="not a name")
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 
 from bot.audio.ogg import OggPage, PacketReader, read_pages
-from bot.demo.slicing import HEAD, PACKET, PRE_SKIP, SPEECH_PARTS, Run, speech
+from bot.demo.slicing import HEAD, PACKET, PRE_SKIP, SPEECH_PARTS, Slicer, speech
 from tests.lab import DATA, decode
 
 CAPTURED_RUNS = [("chunk1", "chunk2", "chunk3"), ("chunk4", "chunk5")]
@@ -28,7 +28,7 @@ def test_slices_are_those_of_the_real_client(names: tuple[str, ...]) -> None:
     real = [pages(data) for data in captured(names)]
     reader = PacketReader()
     packets = [packet for page in chain(*(chunk[2:] for chunk in real)) for packet in reader.feed(page)]
-    run = Run(real[0][0].serial, chunk_seconds=5)
+    run = Slicer(real[0][0].serial, chunk_seconds=5)
     slices = [*run.feed(packets), run.end()]
     made = [pages(piece.data) for piece in slices]
     assert [chunk[1:] for chunk in made] == [chunk[1:] for chunk in real]
@@ -52,7 +52,7 @@ def joined(chunks: Sequence[bytes]) -> bytes:
 @pytest.mark.parametrize("part", range(1, SPEECH_PARTS + 1))
 def test_slices_join_to_the_whole_run(part: int) -> None:
     """The slices of the shipped speech join to the run's one Ogg file, whose decoded length is known exactly."""
-    run = Run(7, chunk_seconds=5)
+    run = Slicer(7, chunk_seconds=5)
     slices = [*run.feed(speech(part)), run.end()]
     assert joined([piece.data for piece in slices]) == run.ogg()
     assert sum(piece.samples for piece in slices) == len(speech(part)) * PACKET == run.samples
@@ -62,14 +62,14 @@ def test_slices_join_to_the_whole_run(part: int) -> None:
 def test_a_slice_ends_with_the_page_that_makes_it_long_enough() -> None:
     """With pages of 0.8 s a chunk of 5 s is 5.6 s long, one of 4 s is 4 s long."""
     for seconds, samples in ((5, 268_800), (4, 192_000), (0.5, 38_400)):
-        made = Run(1, chunk_seconds=seconds).feed(speech(1))
+        made = Slicer(1, chunk_seconds=seconds).feed(speech(1))
         assert {piece.samples for piece in made} == {samples}
-    assert Run(1, chunk_seconds=5).feed(speech(1))[0].duration_ms == 5600
+    assert Slicer(1, chunk_seconds=5).feed(speech(1))[0].duration_ms == 5600
 
 
 def test_a_stop_right_after_a_page_makes_a_page_without_packets() -> None:
     """A run that ends on a page's end has a last page without sound, alone in its chunk if the chunk ended too."""
-    run = Run(1, chunk_seconds=0.8)
+    run = Slicer(1, chunk_seconds=0.8)
     assert len(run.feed(speech(1)[:40])) == 1
     tail = run.end()
     (last,) = pages(tail.data)[2:]
@@ -79,5 +79,5 @@ def test_a_stop_right_after_a_page_makes_a_page_without_packets() -> None:
 
 def test_a_run_without_sound_decodes_to_nothing() -> None:
     """Nobody spoke before stop: one page, no samples, and never a negative length."""
-    run = Run(1, chunk_seconds=5)
+    run = Slicer(1, chunk_seconds=5)
     assert (run.end().samples, run.audible, pages(run.ogg())[0].body) == (0, 0, HEAD)

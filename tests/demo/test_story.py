@@ -117,5 +117,5 @@ async def test_the_stage_and_the_broadcast(tmp_path: Path) -> None:
         made = await broadcast(stage, Narrator(out), pace=1000)
         chunks = [await stage.phone.wait_for(lambda event: event.event_id in made.chunks) for _ in made.chunks]
         assert not any(chunk.sealed for chunk in chunks)
-    assert [len(decode(run)) for run in made.truth_ogg()] == [run.audible for run in made.runs]
+    assert [len(decode(run)) for run in made.truth_ogg()] == [run.audible for run in made.slicers]
     assert [told in written.getvalue() for told in ("pauses", "resumes", "stops after 11 chunks")] == [True] * 3

@@ -1,4 +1,4 @@
-"""The verification finds what can go wrong, and nothing where nothing did."""
+"""What the verification of an episode reports."""
 
 import functools
 import subprocess
@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from bot.demo.slicing import Run, speech
+from bot.demo.slicing import Slicer, speech
 from bot.demo.verification import Signal, Verdict, compare, verify_episode
 from tests.lab import decode
 
@@ -19,7 +19,7 @@ def truth() -> tuple[bytes, ...]:
     """Two runs, some 10 s each."""
     runs = []
     for part in (1, 2):
-        run = Run(part, chunk_seconds=5)
+        run = Slicer(part, chunk_seconds=5)
         run.feed(speech(part)[:500])
         run.end()
         runs.append(run.ogg())
@@ -45,13 +45,13 @@ def verdict(parts: Sequence[Signal], tmp_path: Path) -> Verdict:
 
 
 def test_a_right_episode_has_no_problems(tmp_path: Path) -> None:
-    """The same sound as MP3 is right, to the sample in each place, also when it is louder."""
+    """The same sound as MP3 is right, to the sample in each comparison, also when it is louder."""
     found = verdict([1.7 * run for run in signals()], tmp_path)
     assert found.problems == ()
     assert found.ok
-    assert found.found == found.expected == 2 * (500 * 960 - 3840)
-    assert len(found.places) > 8
-    assert {abs(place.lag) for place in found.places} <= {0, 1}
+    assert found.actual == found.expected == 2 * (500 * 960 - 3840)
+    assert len(found.comparisons) > 8
+    assert {abs(comparison.lag) for comparison in found.comparisons} <= {0, 1}
 
 
 def test_the_bytes_do_as_well_as_the_file(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_shift_of_some_samples(tmp_path: Path) -> None:
     """The right length does not hide that the sound is late."""
     first, second = signals()
     found = verdict([np.zeros(20, np.float32), first, second[:-20]], tmp_path)
-    assert found.found == found.expected
+    assert found.actual == found.expected
     assert any("20 samples off" in problem for problem in found.problems)
 
 
@@ -84,7 +84,7 @@ def test_runs_in_the_wrong_order(tmp_path: Path) -> None:
 
 
 def test_a_gap(tmp_path: Path) -> None:
-    """Silence in the place of sound sounds different."""
+    """Silence in the comparison of sound sounds different."""
     first, second = signals()
     silent = first.copy()
     silent[180_000:320_000] = 0

@@ -7,7 +7,7 @@ own, numbered when they are cut). A take goes from start or resume to pause or s
 from dataclasses import dataclass, field
 from itertools import count
 
-from bot.demo.slicing import PACKET, PACKETS_PER_PAGE, PRE_SKIP, Run, speech
+from bot.demo.slicing import PACKET, PACKETS_PER_PAGE, PRE_SKIP, Slicer, speech
 from storage.records import DeviceId, EventId, UserId, to_ms
 from tests.interleaving import sound
 
@@ -35,7 +35,7 @@ class Piece:
 @dataclass(eq=False)
 class Take:
     skip: int  # samples at its start that nobody hears
-    run: Run | None = None
+    run: Slicer | None = None
     pieces: list[Piece] = field(default_factory=list)
 
 
@@ -95,7 +95,7 @@ class Broadcast:
 
     def resume(self) -> None:
         self.paused = False
-        run = Run(self.voice.serial(), self.pages * PACKETS_PER_PAGE * PACKET / 48_000) if self.web else None
+        run = Slicer(self.voice.serial(), self.pages * PACKETS_PER_PAGE * PACKET / 48_000) if self.web else None
         self.takes.append(Take(PRE_SKIP if self.web else 0, run))
 
     def cut(self, length: int, *, last: bool, announced: bool) -> Piece:

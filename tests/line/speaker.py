@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.demo.slicing import Run, speech
+from bot.demo.slicing import Slicer, speech
 from storage.records import EventId, HeardEvent, UserId
 from tests.line.replay import ALICE, INFO, Capture
 
@@ -20,7 +20,7 @@ def sliced(*seconds: float, begin: int = 0) -> list[bytes]:
     """One run of Element Web's recorder, cut into slices of at least so many seconds each; the rest of a page goes
     with the slice before."""
     packets = list(speech(1)[begin * SECOND :])
-    run = Run(next(_numbers), 0.1)
+    run = Slicer(next(_numbers), 0.1)
     made = []
     for length in seconds:
         count = round(length * SECOND / 40) * 40

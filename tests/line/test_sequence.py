@@ -231,9 +231,9 @@ async def test_a_second_go_live_on_a_real_homeserver_is_heard_too(world: Worlds,
         started = await speaker.start()
         await speaker.speak(speech(1)[:600])
         await speaker.send_chunk(speaker.end_run())
-        runs = speaker.runs
+        runs = speaker.slicers
         assert await speaker.start() == started, "this homeserver merges nothing: the test shows nothing"
-        speaker.runs = [*runs, *speaker.runs]
+        speaker.slicers = [*runs, *speaker.slicers]
         await speaker.speak(speech(2)[:700])
         await speaker.send_chunk(speaker.end_run())
         await speaker.tell(Info.STOPPED)

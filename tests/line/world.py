@@ -158,4 +158,4 @@ async def assert_exact(audio: bytes, broadcaster: Broadcaster) -> None:
     """The episode is what was broadcast, to the sample."""
     verdict = await asyncio.to_thread(verify_episode, audio, broadcaster.truth_ogg(), get_ffmpeg_exe())
     assert verdict.ok, verdict.problems
-    assert verdict.found == broadcaster.samples
+    assert verdict.actual == broadcaster.samples

@@ -13,8 +13,7 @@ from bot import orders
 from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from bot.settings import Settings
-from bot.shell import cli
-from bot.shell import handover as following
+from bot.shell import cli, handover
 from bot.worker.key_handover import KeyImport
 from bot.worker.lanes import Worker
 from storage.store import Store
@@ -47,8 +46,8 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with settings, in which the command is called."""
-    monkeypatch.setattr(following, "at_work", at_work)
-    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(handover, "at_work", at_work)
+    monkeypatch.setattr(handover, "LOOK_EVERY_S", 0.02)
     monkeypatch.setenv("AIRCHECK_KEYS_PASSPHRASE", PASSPHRASE)
     monkeypatch.chdir(tmp_path)
     matrix = {"homeserver": "http://hs", "user_id": "@bot:hs", "password": "x"}

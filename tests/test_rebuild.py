@@ -12,7 +12,7 @@ import pytest
 from bot import app, orders
 from bot.errors import AircheckError, ConfigError
 from bot.settings import Settings
-from bot.shell import handover as following
+from bot.shell import handover
 from storage import archive, jobs, tracks
 from storage.records import Episode, RecordingState
 from storage.store import Store, is_owned
@@ -37,8 +37,8 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
                 made.store.changes.notify()
                 await working
 
-        monkeypatch.setattr(following, "at_work", at_work)
-        monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
+        monkeypatch.setattr(handover, "at_work", at_work)
+        monkeypatch.setattr(handover, "LOOK_EVERY_S", 0.02)
         yield made
 
 
@@ -74,9 +74,9 @@ async def test_it_is_the_same_file_again(world: World, by: str) -> None:
     notices = await world.waiting(orders.Notice.kind)
     world.clock.pass_by(1)
     name = {"code": recording.code.upper(), "last": "last", "event id": START}[by]
-    said = await following.rebuild(world.settings, name)
+    said = await handover.rebuild(world.settings, name)
     after = await made(world)
-    assert said == f"{recording.code} is made again: 2 s, the same bytes as before."
+    assert said == f"{recording.code} was rebuilt: 2 s, the same bytes as before."
     assert (after.guid, after.blob, after.published_at) == (before.guid, before.blob, before.published_at)
     assert after.made_at > before.made_at
     assert await asyncio.to_thread(path.read_bytes) == data
@@ -90,7 +90,7 @@ async def test_a_file_that_somebody_removed_is_there_again(world: World) -> None
     path = world.store.directory / world.store.blobs.relative(before.blob)
     data = await asyncio.to_thread(path.read_bytes)
     await asyncio.to_thread(path.unlink)
-    await following.rebuild(world.settings, "last")
+    await handover.rebuild(world.settings, "last")
     assert await asyncio.to_thread(path.read_bytes) == data
 
 
@@ -112,13 +112,13 @@ async def test_a_chunk_that_is_damaged_on_the_disk_spoils_no_episode(world: Worl
         other = {"another byte": data[:-1] + bytes([data[-1] ^ 1]), "shorter": data[:-1], "empty": b""}[harm]
         await asyncio.to_thread(path.write_bytes, other)
     with pytest.raises(AircheckError, match=f"a chunk is not on the disk as stored.*{blob}"):
-        await following.rebuild(world.settings, "last")
+        await handover.rebuild(world.settings, "last")
     assert await made(world) == before
     assert before.blob in world.files()
     async with world.store.read() as db:
         assert await tracks.extents(db, recording.id) == places
     await asyncio.to_thread(path.write_bytes, data)
-    assert (await following.rebuild(world.settings, "last")).endswith("the same bytes as before.")
+    assert (await handover.rebuild(world.settings, "last")).endswith("the same bytes as before.")
 
 
 async def test_other_settings_give_another_file_of_the_same_length(world: World, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_other_settings_give_another_file_of_the_same_length(world: World,
     storage = {"directory": str(tmp_path / "data"), "min_free_bytes": 0}
     world.settings = settings_for(tmp_path / "data", storage=storage, audio={"mp3_bitrate_kbps": 96})
     await world.rise_again()
-    said = await following.rebuild(world.settings, "last")
+    said = await handover.rebuild(world.settings, "last")
     after = await made(world)
     assert said.endswith("2 s, another file under the same GUID.")
     assert (after.guid, after.samples) == (before.guid, before.samples)
@@ -143,7 +143,7 @@ async def test_other_settings_give_another_file_of_the_same_length(world: World,
 async def test_what_is_not_there_is_a_wrong_argument(world: World, name: str) -> None:
     """It is named, and nothing is done."""
     with pytest.raises(ConfigError, match=r"^RECORDING: "):
-        await following.rebuild(world.settings, name)
+        await handover.rebuild(world.settings, name)
 
 
 async def test_what_runs_is_not_made_again(world: World) -> None:
@@ -152,12 +152,12 @@ async def test_what_runs_is_not_made_again(world: World) -> None:
     for state, why in (
         (RecordingState.LIVE, "it is live"),
         (RecordingState.FINISHING, "it is being finished"),
-        (RecordingState.EMPTY, "nothing of it can be heard"),
+        (RecordingState.EMPTY, "none of its sound can be played"),
     ):
         async with world.store.write() as db:
             await archive.save_recording(db, replace(await world.recording(), state=state))
         with pytest.raises(AircheckError, match=why) as refused:
-            await following.rebuild(world.settings, code)
+            await handover.rebuild(world.settings, code)
         assert refused.value.exit_code == 1
 
 
@@ -167,7 +167,7 @@ async def test_a_deleted_recording_is_not_there(world: World) -> None:
     await world.hear(heard("$r", "m.room.redaction", {}, redacts=START))
     await world.work()
     with pytest.raises(ConfigError):
-        await following.rebuild(world.settings, code)
+        await handover.rebuild(world.settings, code)
 
 
 @pytest.mark.parametrize("after_commit", [False, True], ids=["before a commit", "after it"])
@@ -208,6 +208,6 @@ async def test_it_is_done_by_the_bot_that_runs_or_by_the_command(runs: bool, tmp
         path = world.store.directory / world.store.blobs.relative(before.blob)
     await asyncio.to_thread(path.unlink)
     async with app.running(settings) if runs else nullcontext():
-        assert "the same bytes as before" in await following.rebuild(settings, "last")
+        assert "the same bytes as before" in await handover.rebuild(settings, "last")
         assert is_owned(tmp_path / "data") is runs
     assert path.exists()

@@ -1,6 +1,6 @@
-"""The shell: arguments, exit codes, and one plain sentence for whatever goes wrong.
+"""The command line: arguments, exit codes, and one plain sentence for each error.
 
-Exit codes: 0 done; 1 it failed at run time; 2 an argument or a setting is wrong. Heavy modules are imported by the
+Exit codes: 0 done; 1 failed at run time; 2 an argument or a setting is wrong. Heavy modules are imported by the
 command that needs them, so that `aircheck --help` answers at once.
 """
 
@@ -10,17 +10,16 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.exceptions import Abort, TyperException
 
 from bot.errors import AircheckError, ConfigError, StartError
-from storage.errors import StoreError
+from bot.shell.exits import explain
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -35,10 +34,10 @@ app = typer.Typer(
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="The settings (config.yaml in this folder if it is there)."),
+    typer.Option("--config", "-c", metavar="FILE", help="The settings; config.yaml in this folder by default."),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Log everything, and show tracebacks.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Log everything and show tracebacks.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -62,7 +61,7 @@ def _root(
 
 
 def _settings(config: Path | None, debug: bool) -> "Settings":
-    """The settings, with the log set up as they wish. Raises ConfigError."""
+    """Load the settings and set up the log as they say. Raises ConfigError."""
     from bot import log
     from bot.sources import load
 
@@ -75,7 +74,7 @@ def _settings(config: Path | None, debug: bool) -> "Settings":
 def run(config: ConfigFile = None, debug: Debug = False) -> None:
     """Run the bot and its web server.
 
-    It goes on until it gets SIGTERM or SIGINT, and has written everything 5 s later.
+    SIGTERM or SIGINT stops them; everything is written within 5 s.
     """
     settings = _settings(config, debug)
     from bot import app as application
@@ -85,18 +84,17 @@ def run(config: ConfigFile = None, debug: Debug = False) -> None:
 
 @app.command()
 def demo(
-    once: Annotated[
-        bool, typer.Option("--once", help="End after the first finished episode, having checked it.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Check the first finished episode, then end.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The web server's port; 0 takes a free one.")] = 0,
     directory: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep everything there; else in a folder that is removed.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep everything in this folder, new or empty."),
     ] = None,
     debug: Debug = False,
 ) -> int:
-    """Show everything, with nothing configured.
+    """Show a broadcast becoming a podcast, with nothing configured.
 
-    A homeserver, a room, a broadcast and its podcast, all on this machine and only for it.
+    Starts a homeserver, a room, a broadcast and its podcast, reachable from this machine only.
     """
     from importlib.util import find_spec
 
@@ -115,19 +113,19 @@ def demo(
 @app.command()
 def init(
     config: ConfigFile = None,
-    homeserver: Annotated[str | None, typer.Option(metavar="URL", help="The homeserver's address or its name.")] = None,
+    homeserver: Annotated[
+        str | None, typer.Option(metavar="URL", help="The homeserver's address or server name.")
+    ] = None,
     user_id: Annotated[str | None, typer.Option(metavar="MXID", help="The bot's account.")] = None,
     password_file: Annotated[str | None, typer.Option(metavar="FILE", help="A file that holds its password.")] = None,
     public_url: Annotated[str | None, typer.Option(metavar="URL", help="Where listeners reach the feeds.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there, without asking.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file without asking.")] = False,
     reset_identity: Annotated[
-        bool, typer.Option("--reset-identity", help="Write nothing; replace the account's cross-signing keys.")
+        bool, typer.Option("--reset-identity", help="Only replace the account's cross-signing keys.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Write the settings, asking what they need.
+    """Write the settings file, asking for the values that have no default.
 
     Without a terminal the values come from the options, or from the environment (AIRCHECK_MATRIX__PASSWORD and so on).
     """
@@ -137,10 +135,10 @@ def init(
 
         if sys.stdin.isatty():
             typer.confirm(
-                f"Other sessions of {settings.matrix.user_id} will not be verified any more. Go on?", abort=True
+                f"Other sessions of {settings.matrix.user_id} will no longer be verified. Continue?", abort=True
             )
         asyncio.run(reset.reset_identity(settings))
-        print(f"{settings.matrix.user_id} has new cross-signing keys, and they sign the bot's device.")
+        print(f"{settings.matrix.user_id} has new cross-signing keys, which sign the bot's device.")
         return
     from bot.shell import init as configure
 
@@ -150,43 +148,44 @@ def init(
 
 @app.command()
 def check(config: ConfigFile = None, debug: Debug = False) -> int:
-    """Test the settings and what they name.
+    """Test the settings and everything that they name.
 
-    One line each: ok, warn or FAIL. Exit code 1 if there is a FAIL.
+    Prints one line for each: ok, warn or FAIL. Exit code 1 if there is a FAIL.
     """
     settings = _settings(config, debug)
-    from bot.shell import check as selfcheck
+    from bot.shell.check import findings
+    from bot.shell.finding import Level
     from bot.sources import DEFAULT_FILE
 
-    async def every_finding() -> bool:
+    async def print_findings() -> bool:
         failed = False
-        async for finding in selfcheck.findings(settings, config or DEFAULT_FILE):
+        async for finding in findings(settings, config or DEFAULT_FILE):
             print(finding)
-            failed |= finding.level is selfcheck.Level.FAIL
+            failed |= finding.level is Level.FAIL
         return failed
 
-    return int(asyncio.run(every_finding()))
+    return int(asyncio.run(print_findings()))
 
 
 @app.command()
 def backfill(
     room: Annotated[str, typer.Argument(metavar="ROOM", help="The room, by its id.")],
     since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Nothing that began before, such as 2026-01-31.")
+        str | None, typer.Option(metavar="DATE", help="Skip what began before this day, such as 2026-01-31.")
     ] = None,
     config: ConfigFile = None,
     debug: Debug = False,
 ) -> None:
     """Find past broadcasts in a room's history and record them.
 
-    The bot that runs does it; with none running, this command does.
+    A running bot does the work; without one, this command does.
     """
     day = _day("--since", since) if since is not None else None
     settings = _settings(config, debug)
-    from bot.shell import handover as following
+    from bot.shell import handover
 
     began = datetime.combine(day, time(), settings.feeds.zone) if day else None
-    print(asyncio.run(following.backfill(settings, room, began)))
+    print(asyncio.run(handover.backfill(settings, room, began)))
 
 
 @app.command()
@@ -199,12 +198,12 @@ def rebuild(
 ) -> None:
     """Make an episode again from the stored chunks; its GUID and address stay.
 
-    The bot that runs does it; with none running, this command does.
+    A running bot does the work; without one, this command does.
     """
     settings = _settings(config, debug)
-    from bot.shell import handover as following
+    from bot.shell import handover
 
-    print(asyncio.run(following.rebuild(settings, recording)))
+    print(asyncio.run(handover.rebuild(settings, recording)))
 
 
 def _day(option: str, text: str) -> date:
@@ -223,12 +222,12 @@ app.add_typer(addresses, name="addresses")
 def renew_all(config: ConfigFile = None, debug: Debug = False) -> None:
     """End all personal addresses; listeners get new ones when they ask.
 
-    Works also when addresses.key is lost or damaged.
+    This works even if addresses.key is lost or damaged.
     """
     settings = _settings(config, debug)
-    from bot.shell import handover as following
+    from bot.shell import handover
 
-    print(asyncio.run(following.renew_addresses(settings)))
+    print(asyncio.run(handover.renew_addresses(settings)))
 
 
 keys = typer.Typer(help="Room keys of the bot.", no_args_is_help=True)
@@ -241,19 +240,20 @@ def import_keys(
     config: ConfigFile = None,
     debug: Debug = False,
 ) -> None:
-    """Take in room keys that another client exported; recordings that waited for them heal.
+    """Import room keys that another client exported; recordings that waited for them heal.
 
-    One line for each entry that could not be taken, with its reason. Exit code 1 if that is all of them. The passphrase
-    is asked for, or taken from AIRCHECK_KEYS_PASSPHRASE.
+    Prints one line with the reason for each entry that can't be imported. Exit code 1 if none can. The passphrase is
+    asked for, or taken from AIRCHECK_KEYS_PASSPHRASE.
     """
     settings = _settings(config, debug)
     passphrase = os.environ.get("AIRCHECK_KEYS_PASSPHRASE")
     if passphrase is None and not sys.stdin.isatty():
         raise ConfigError("the passphrase is needed: set AIRCHECK_KEYS_PASSPHRASE")
-    from bot.shell import handover as following
+    from bot.shell import handover
 
-    given = passphrase if passphrase is not None else typer.prompt("Passphrase", hide_input=True)
-    report = asyncio.run(following.import_keys(settings, file, given))
+    if passphrase is None:
+        passphrase = typer.prompt("Passphrase", hide_input=True)
+    report = asyncio.run(handover.import_keys(settings, file, passphrase))
     for refusal in report.refused:
         print(refusal)
     if not report.new and not report.known:
@@ -270,7 +270,7 @@ def recordings(
 ) -> None:
     """List the recordings, newest first.
 
-    With --json: each with its ledger, chunk by chunk.
+    With --json each comes with its ledger, chunk by chunk.
     """
     settings = _settings(config, debug)
     from bot.shell import listings
@@ -287,39 +287,15 @@ def rooms(config: ConfigFile = None, as_json: AsJson = False, debug: Debug = Fal
     asyncio.run(listings.print_rooms(settings, as_json=as_json))
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-def explain(error: BaseException) -> tuple[int, str]:
-    """The exit code and the one sentence for whatever ended the program. Never the text of a foreign exception:
-    it may hold anything."""
-    leaves = list(_leaves(error))
-    for leaf in leaves:
-        if isinstance(leaf, AircheckError):
-            return leaf.exit_code, leaf.sentence
-        if isinstance(leaf, StoreError):
-            return 1, str(leaf)
-        if isinstance(leaf, TyperException):
-            return leaf.exit_code, " ".join(leaf.format_message().split())
-        if isinstance(leaf, Abort | KeyboardInterrupt | EOFError):
-            return 130, "stopped"
-    return 1, f"something went wrong ({type(leaves[0]).__name__}): run it again with --debug to see where"
-
-
 def call(arguments: Sequence[str]) -> int:
-    """Carries out one command line and gives its exit code."""
+    """Run one command line; give its exit code."""
     try:
         code = app(args=list(arguments), prog_name="aircheck", standalone_mode=False)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         sys.stdout = None  # nothing is left to flush at exit
         return 1
     except (Exception, KeyboardInterrupt) as error:
-        logging.disable()  # what closes late must not write below the sentence
+        logging.disable()  # parts that close late must not log below the sentence
         if "--debug" in arguments:
             traceback.print_exc()
         code, sentence = explain(error)
@@ -328,8 +304,8 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """The entry point of `aircheck` and `python -m bot`."""
+    """Run the program as `aircheck` and `python -m bot` do."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows ? for letters that it lacks
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows ? for missing letters
             stream.reconfigure(errors="replace")
     sys.exit(call(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Work that a shell command hands to the running bot, or does itself when none runs, and follows to its end."""
+"""Work that a command hands to the running bot, or does itself when none runs, and watches to its end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,10 @@ ENDED = {JobState.DONE, JobState.FAILED}
 
 @asynccontextmanager
 async def at_work(settings: Settings) -> AsyncIterator[Store]:
-    """A store that jobs may be added to, and somebody who does them. Raises AircheckError."""
+    """Give a store for new jobs, with a worker that does them: the running bot's, or one of our own.
+
+    Raises AircheckError.
+    """
     directory = settings.storage.path
     try:
         if is_owned(directory):
@@ -51,37 +54,36 @@ async def closing_store(store: Store) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def follow(store: Store, order: orders.Order, *, anew: bool = False) -> AsyncIterator[Job]:
-    """Adds its job, unless it is under way already (`anew`: also then), and gives its row as it comes along, until
-    it ends.
+async def watch(store: Store, order: orders.Order, *, anew: bool = False) -> AsyncIterator[Job]:
+    """Add the order's job and yield its row until it ends. Raises AircheckError when it failed.
 
-    Raises AircheckError when it failed.
+    A job of this kind and subject that is under way is watched instead, unless `anew` asks for a new one.
     """
     job = order.job()
     async with store.write() as db:
-        found = await jobs.find(db, job.name)
-        if anew or found is None or found.state in ENDED:  # one that was cut off goes on where it was
+        row = await jobs.find(db, job.name)
+        if anew or row is None or row.state in ENDED:  # an interrupted job continues where it was
             await jobs.add(db, job, datetime.now(UTC))
-            found = await jobs.find(db, job.name)
-    assert found is not None
-    job_id = found.id  # another one of its kind and subject may come after it
+            row = await jobs.find(db, job.name)
+    assert row is not None
+    job_id = row.id  # by its id: another job of this name may come after it
     while True:
         async with store.read() as db:
-            found = await jobs.job(db, job_id)
-        if found is None:
-            raise AircheckError("nobody knows any more what became of it")
-        yield found
-        if found.state is JobState.FAILED:
-            raise AircheckError(found.error or "it was given up")
-        if found.state in ENDED:
+            row = await jobs.job(db, job_id)
+        if row is None:
+            raise AircheckError("its job was removed: the result is not known")
+        yield row
+        if row.state is JobState.FAILED:
+            raise AircheckError(row.error or "it was given up")
+        if row.state in ENDED:
             return
         await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def backfill(settings: Settings, room_id: str, since: datetime | None) -> str:
-    """Finds and records a room's past broadcasts, with a progress line on a terminal; what came of it, in a sentence.
+    """Find and record a room's past broadcasts, with progress on a terminal; give the result as a sentence.
 
-    Raises AircheckError, ConfigError for a room that the bot is not in.
+    Raises AircheckError, and ConfigError for a room that the bot is not in.
     """
     order = orders.Backfill(RoomId(room_id), since=since)
     async with at_work(settings) as store:
@@ -90,29 +92,28 @@ async def backfill(settings: Settings, room_id: str, since: datetime | None) -> 
         if room is None or not room.joined:
             raise ConfigError(f"ROOM: the bot is not in {room_id}")
         with shown() as progress:
-            task = progress.add_task("looking through the history")
-            async for state in follow(store, order):
-                done = state
-                if state.state in ENDED:
-                    continue  # what it carried is gone
-                come = orders.Backfill.of(state)
-                found = len(come.adopted) + come.known
-                what = "recording what was found" if come.walked else "looking through the history"
-                progress.update(task, description=f"{what}: {found} broadcasts")
-                done = state
+            task = progress.add_task("searching the history")
+            async for row in watch(store, order):
+                done = row
+                if row.state in ENDED:
+                    continue  # its payload is gone
+                so_far = orders.Backfill.of(row)
+                count = len(so_far.adopted) + so_far.known
+                step = "recording" if so_far.walked else "searching the history"
+                progress.update(task, description=f"{step}: {count} broadcasts found")
         return await _reported(store, done)
 
 
 async def _reported(store: Store, done: Job) -> str:
-    """What the room was told at the end."""
+    """Give the notice with which the job ended."""
     async with store.read() as db:
         return await journal.get(db, orders.backfilled(done.id)) or "Done."
 
 
 async def rebuild(settings: Settings, word: str) -> str:
-    """Makes a recording's episode again from its chunks; what came of it, in a sentence.
+    """Rebuild a recording's episode from its chunks; give the result as a sentence.
 
-    Raises AircheckError, ConfigError for a recording that is not there.
+    Raises AircheckError, and ConfigError for a recording that does not exist.
     """
     name = recording_name(word)
     if name is None:
@@ -123,33 +124,33 @@ async def rebuild(settings: Settings, word: str) -> str:
             before = await archive.episode(db, recording.id) if recording else None
         if recording is None:
             raise ConfigError(f"RECORDING: there is no {word} (`aircheck recordings` lists them)")
-        asked = await _asked_anew(store, recording)
+        requested = await _request_unusable_chunks(store, recording)
         if before is None or not recording.state.may_have_episode:
-            raise AircheckError(f"{recording.code} can't be made again: {_why_not(recording)}{asked}")
-        await _made_again(store, orders.Finish(recording.id, anew=True))
+            raise AircheckError(f"{recording.code} can't be rebuilt: {_why_not(recording)}{requested}")
+        await _rebuild(store, orders.Finish(recording.id, anew=True))
         async with store.read() as db:
             after = await archive.episode(db, recording.id)
     if after is None or after.made_at == before.made_at:
         raise AircheckError(f"{recording.code} changed meanwhile: try again")
     same = "the same bytes as before" if after.blob == before.blob else "another file under the same GUID"
-    return f"{recording.code} is made again: {spoken_length(to_ms(after.samples))}, {same}{asked}."
+    return f"{recording.code} was rebuilt: {spoken_length(to_ms(after.samples))}, {same}{requested}."
 
 
-async def _asked_anew(store: Store, recording: Recording) -> str:
-    """What is said of the chunks that the homeserver is asked for again."""
+async def _request_unusable_chunks(store: Store, recording: Recording) -> str:
+    """Request unusable chunks again; give the words that say how many, empty for none."""
     if recording.state is RecordingState.DELETED:
         return ""
     async with store.write() as db:
         count = await ask_anew(db, recording, datetime.now(UTC))
-    return f"; the homeserver is asked again for {count} chunk{'s' * (count != 1)}" if count else ""
+    return f"; {count} chunk{'s' * (count != 1)} requested again from the homeserver" if count else ""
 
 
-async def _made_again(store: Store, order: orders.Order) -> None:
-    """Raises AircheckError when it can't be done now."""
+async def _rebuild(store: Store, order: orders.Order) -> None:
+    """Watch the job to its end. Raises AircheckError when its first try fails."""
     with shown() as progress:
-        progress.add_task("making it again")
-        tried: int | None = None  # before it was our job too
-        async for state in follow(store, order, anew=True):
+        progress.add_task("rebuilding the episode")
+        tried: int | None = None  # tries of an older job that this one joined
+        async for state in watch(store, order, anew=True):
             if tried is None:
                 tried = state.attempts - (state.state is JobState.RUNNING)
             if state.state is JobState.READY and state.attempts > tried:
@@ -163,23 +164,23 @@ def _why_not(recording: Recording) -> str:
         case RecordingState.FINISHING:
             return "it is being finished"
         case _:
-            return "nothing of it can be heard"
+            return "none of its sound can be played"
 
 
 def shown() -> Progress:
-    """A line on standard error while something is under way, on a terminal."""
+    """Make a progress line on standard error; it shows on a terminal only."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     console = Console(stderr=True)
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 async def renew_addresses(settings: Settings) -> str:
-    """Ends all personal addresses; what came of it, in a sentence. It needs no homeserver. Raises AircheckError."""
+    """End all personal addresses; give the result as a sentence. Needs no homeserver. Raises AircheckError."""
     directory, order = settings.storage.path, orders.RenewAddresses()
     try:
         if is_owned(directory):
             async with closing_store(await Store.look(directory)) as store:
-                async for _ in follow(store, order):
+                async for _ in watch(store, order):
                     pass
         else:
             async with closing_store(await Store.own(directory)) as store:
@@ -190,21 +191,21 @@ async def renew_addresses(settings: Settings) -> str:
 
 
 async def _renew_here(store: Store, order: orders.Order) -> None:
-    """What the bot's worker would do. Written down before: killed on the way, it is done by the next start."""
+    """Do the worker's part here. The job is stored first, so that the next start does it if this process is killed."""
     job = order.job()
     async with store.write() as db:
         await jobs.add(db, job, datetime.now(UTC))
-        written = await jobs.find(db, job.name)
-    assert written is not None
-    await RenewingAddresses(store)(written)
+        row = await jobs.find(db, job.name)
+    assert row is not None
+    await RenewingAddresses(store)(row)
     async with store.write() as db:
-        await jobs.done(db, written.id, datetime.now(UTC))
+        await jobs.done(db, row.id, datetime.now(UTC))
 
 
 async def import_keys(settings: Settings, file: Path, passphrase: str) -> Report:
-    """Hands exported room keys to the bot, as far as they can be taken; what became of each entry.
+    """Hand exported room keys to the bot; give the result of each entry.
 
-    Raises AircheckError, ConfigError for what is no export.
+    Raises AircheckError, and ConfigError for a file that is not an export.
     """
     export = await asyncio.to_thread(key_export.read, file, passphrase)
     if not export.sessions:
@@ -212,7 +213,7 @@ async def import_keys(settings: Settings, file: Path, passphrase: str) -> Report
     async with at_work(settings) as store:
         sealed = await asyncio.to_thread(seal, export.sessions, store.blobs.scratch)
         try:
-            async for _ in follow(store, orders.ImportKeys(sealed.file, sealed.passphrase)):
+            async for _ in watch(store, orders.ImportKeys(sealed.file, sealed.passphrase)):
                 pass
             return await asyncio.to_thread(report_of, sealed, export)
         except FileNotFoundError:

@@ -25,12 +25,12 @@ HEADER = """\
 # This file may hold a password: keep it readable by its owner only.
 """
 PLACEHOLDERS = {"homeserver": "https://example.org", "user_id": "@aircheck:example.org"}
-"""Values that stand in for those not asked yet, so that one answer can be validated by itself."""
+"""Stand-ins for values not asked for yet, so that one answer can be validated by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the command line gave."""
+    """Values from the command line."""
 
     homeserver: str | None = None
     user_id: str | None = None
@@ -38,7 +38,7 @@ class Given:
     public_url: str | None = None
 
     def checked(self) -> "Given":
-        """The same, the homeserver's name made an address. Raises ConfigError that names the option."""
+        """Complete a homeserver's name to an address and validate every value. Raises ConfigError with the option."""
         given = replace(self, homeserver=_with_scheme(self.homeserver)) if self.homeserver else self
         for key, section in (("homeserver", "matrix"), ("user_id", "matrix"), ("public_url", "web")):
             value = getattr(given, key)
@@ -48,7 +48,7 @@ class Given:
 
 
 def write_settings(file: Path | None, given: Given, *, overwrite: bool) -> None:
-    """Asks at a terminal, else takes options and environment; writes the file. Raises ConfigError."""
+    """Ask at a terminal, else take options and environment; write the file. Raises ConfigError."""
     path = file or DEFAULT_FILE
     terminal = bool(sys.stdin) and sys.stdin.isatty()
     given = given.checked()
@@ -63,7 +63,7 @@ def write_settings(file: Path | None, given: Given, *, overwrite: bool) -> None:
 
 
 def _program() -> str:
-    """What to type to call this program again, from here."""
+    """Find the words that call this program again from the current folder."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m {called.parent.name}"
@@ -78,13 +78,13 @@ def _may_write(path: Path, *, terminal: bool, overwrite: bool) -> None:
     if not path.exists() or overwrite:
         return
     if not terminal:
-        raise ConfigError(f"{path} is there already (--overwrite replaces it)")
-    if not typer.confirm(f"{path} is there already. Replace it?"):
+        raise ConfigError(f"{path} exists already (--overwrite replaces it)")
+    if not typer.confirm(f"{path} exists already. Replace it?"):
         raise typer.Exit(1)
 
 
 def _answers(given: Given) -> dict[str, dict[str, Any]]:
-    """The values, asked for where the command line did not give them; each is asked again until it is valid."""
+    """Ask for the values that the command line did not give, each until it is valid."""
     homeserver = _ask_homeserver(given.homeserver)
     matrix = {"homeserver": homeserver} | _ask_account(homeserver, given)
     if admins := _ask_admins():
@@ -98,7 +98,7 @@ def _answers(given: Given) -> dict[str, dict[str, Any]]:
 
 
 def _ask_homeserver(given: str | None) -> str:
-    """An address where a homeserver answers, or one that was given twice: it may be started later."""
+    """Ask for an address until a homeserver answers there or the same is given twice: it may be started later."""
     address, before = given, None
     while True:
         address = address or _ask("The homeserver's address, such as https://matrix.example.org", "homeserver")
@@ -109,12 +109,12 @@ def _ask_homeserver(given: str | None) -> str:
         if address in (given, before):
             typer.echo(f"warning: {found}: {wrong}", err=True)
             return found
-        typer.echo(f"  {found}: {wrong}. The same address once more keeps it.")
+        typer.echo(f"  {found}: {wrong}. Enter the same address again to keep it.")
         address, before = None, address
 
 
 def _ask_account(homeserver: str, given: Given) -> dict[str, Any]:
-    """The account and its password, which the homeserver takes, or which were given twice."""
+    """Ask for account and password until the homeserver accepts them or the same are given twice."""
     user_id, before = given.user_id, None
     while True:
         user_id = user_id or _ask("The bot's account, such as @aircheck:example.org", "user_id")
@@ -125,14 +125,14 @@ def _ask_account(homeserver: str, given: Given) -> dict[str, Any]:
             if wrong is not None:
                 typer.echo(f"warning: {wrong}", err=True)
             return matrix
-        typer.echo(f"  {wrong}. The same answers once more keep them.")
+        typer.echo(f"  {wrong}. Enter the same answers again to keep them.")
         before = matrix
         if wrong.startswith("matrix.user_id"):
             user_id = None
 
 
 async def _wrong_with_login(settings: Settings) -> str | None:
-    """What the homeserver has against the account or its password; None where it takes them or can't be asked."""
+    """Try to log in; give the reason for a refusal, None if the login works or the homeserver can't be reached."""
     user_id, password = settings.matrix.user_id, settings.password() or ""
     async with probing(settings.matrix.homeserver) as probe:
         try:
@@ -147,8 +147,8 @@ async def _wrong_with_login(settings: Settings) -> str | None:
 
 
 def _ask_admins() -> list[str]:
-    """Matrix ids, as many as one names."""
-    question = "Your own Matrix id, such as @you:example.org: it may do everything in every room (empty: nobody)"
+    """Ask for any number of Matrix ids."""
+    question = "Your own Matrix id, such as @you:example.org, which may do everything in every room (empty: nobody)"
     while True:
         answer = str(typer.prompt(question, default="", show_default=False)).replace(",", " ").split()
         problem = _problem("matrix", "admins", answer) if answer else None
@@ -186,7 +186,7 @@ def _with_scheme(homeserver: str) -> str:
 
 
 def _problem(section: str, key: str, value: str | list[str]) -> str | None:
-    """What is wrong with one value by itself; None when it will do."""
+    """Validate one value by itself; give what is wrong with it, None if nothing is."""
     try:
         validate(merge({"matrix": PLACEHOLDERS}, {section: {key: value}}))
     except ConfigError as error:
@@ -207,13 +207,13 @@ def _without_terminal(given: Given, environment: Mapping[str, Mapping[str, Any]]
             raise ConfigError(f"there is no terminal to ask at: give {option} or AIRCHECK_MATRIX__{key.upper()}")
     if not matrix.get("password") and not matrix.get("password_file"):
         raise ConfigError("there is no terminal to ask at: give --password-file or AIRCHECK_MATRIX__PASSWORD")
-    matrix["homeserver"] = _found(str(matrix["homeserver"]))
+    matrix["homeserver"] = _find_or_warn(str(matrix["homeserver"]))
     web = dict(environment.get("web", {})) | ({"public_url": given.public_url} if given.public_url else {})
     return {"matrix": matrix} | ({"web": web} if web else {})
 
 
-def _found(address: str) -> str:
-    """The homeserver's address, with a warning when nothing answers."""
+def _find_or_warn(address: str) -> str:
+    """Find the homeserver's address; warn when nothing answers there."""
     found, warning = asyncio.run(find_homeserver(address))
     if warning:
         typer.echo(f"warning: {found}: {warning}", err=True)
@@ -221,9 +221,9 @@ def _found(address: str) -> str:
 
 
 async def find_homeserver(address: str) -> tuple[str, str | None]:
-    """The address if a homeserver answers there, else the one that it points to; and what is wrong if none answers.
+    """Give the address if a homeserver answers there, else the one that it points to; and what is wrong there.
 
-    An address that answers is believed: it may be a way inside that the homeserver doesn't tell the world.
+    An address that answers is kept: it may be an internal one that the homeserver does not publish.
     """
     wrong = await _wrong_with(address)
     if wrong is None:
@@ -245,7 +245,7 @@ async def _wrong_with(homeserver: str) -> str | None:
 
 
 def save(path: Path, tree: Mapping[str, Any]) -> None:
-    """Writes the settings whole or not at all, with mode 0600 from the first byte. Raises ConfigError."""
+    """Write the settings whole or not at all, with mode 0600 from the first byte. Raises ConfigError."""
     text = HEADER + yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
     try:
         write_whole(path, text.encode())

@@ -1,7 +1,7 @@
-"""What `aircheck rooms` and `aircheck recordings` print; read from the database, also beside a running bot.
+"""`aircheck rooms` and `aircheck recordings`: read from the database, also beside a running bot.
 
-Tables at a terminal; else plain lines, their columns separated by tabs. Names come from strangers: control characters
-are written as escapes.
+At a terminal they print tables, elsewhere lines with tabs between the columns. Strangers choose names, so control
+characters are printed as escapes.
 """
 
 import json
@@ -31,8 +31,8 @@ from storage.database import Connection
 from storage.records import Recording, Room, RoomId, to_ms
 from storage.store import Store
 
-ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "goes on in")
-RECORDING_COLUMNS = ("code", "room", "number", "started (UTC)", "length", "state", "not there", "title")
+ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "continues in")
+RECORDING_COLUMNS = ("code", "room", "number", "started (UTC)", "length", "state", "missing", "title")
 MIB = 1024 * 1024
 
 
@@ -47,7 +47,7 @@ async def _reading(settings: Settings) -> AsyncIterator[tuple[Store, Connection]
 
 
 async def print_rooms(settings: Settings, *, as_json: bool) -> None:
-    """Every room that is or was followed; a mere direct chat, where people get their addresses, is none.
+    """Print every room that is or was recorded; direct chats, where people get their addresses, are left out.
 
     Raises StoreError.
     """
@@ -63,13 +63,13 @@ async def print_rooms(settings: Settings, *, as_json: bool) -> None:
 
 
 async def print_recordings(settings: Settings, *, room_id: str | None, as_json: bool) -> None:
-    """Every recording, newest first. Raises StoreError, and ConfigError for a room that is not known."""
+    """Print every recording, newest first. Raises StoreError, and ConfigError for an unknown room."""
     async with _reading(settings) as (store, db):
-        wanted = RoomId(room_id) if room_id is not None else None
-        if wanted is not None and await room_rows.room(db, wanted) is None:
+        only_room = RoomId(room_id) if room_id is not None else None
+        if only_room is not None and await room_rows.room(db, only_room) is None:
             raise ConfigError(f"--room: {room_id} is not a room that Aircheck knows (`aircheck rooms` lists them)")
         entries, rows = [], []
-        for recording in await archive.recordings(db, wanted):
+        for recording in await archive.recordings(db, only_room):
             chunks = await archive.chunks(db, recording.id)
             if as_json:
                 episode = await archive.episode(db, recording.id)
@@ -85,12 +85,12 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
 
 
 async def room_json(db: Connection, room: Room) -> dict[str, Any]:
-    """A room, its policies, and what it takes."""
-    name = await room_rows.state(db, room.room_id, "m.room.name")
+    """Describe a room, its policies and the space that its recordings take, as JSON."""
+    event = await room_rows.state(db, room.room_id, "m.room.name")
     line = await heirs.line(db, room.room_id)
     return {
         "room_id": room.room_id,
-        "name": facts.room_name(name),
+        "name": facts.room_name(event),
         "joined": room.joined,
         "encrypted": room.encrypted,
         "direct": room.direct,
@@ -140,7 +140,7 @@ def _print_json(entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, nothing: str) -> None:
-    """A table for people; `nothing` goes to standard error where there are no rows."""
+    """Print a table; without rows the sentence `nothing` goes to standard error."""
     if not rows:
         sys.stderr.write(f"{nothing}\n")
         return

@@ -13,7 +13,7 @@ from storage.store import Store
 
 
 class _NothingHeard:
-    """For a session that is never synced."""
+    """The sink of a session that is never synced."""
 
     async def since(self) -> str | None:
         return None
@@ -27,7 +27,7 @@ class _NothingHeard:
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Session]:
-    """The bot's session, logged in and with its device published, but not synced; the store is owned meanwhile.
+    """Log the bot in and publish its device without a sync; own the store meanwhile.
 
     Raises ConfigError, StartError, TryLater, and StoreError while another process runs on the same data.
     """
@@ -42,7 +42,7 @@ async def connected(settings: Settings) -> AsyncIterator[Session]:
 
 
 async def reset_identity(settings: Settings) -> None:
-    """Replaces the account's cross-signing keys by new ones that the bot holds, and signs its device with them.
+    """Replace the account's cross-signing keys by new ones that the bot holds, and sign its device with them.
 
     Raises ConfigError without a password, and as `connected` does.
     """

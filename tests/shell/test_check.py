@@ -13,9 +13,12 @@ from bot.demo.synapse import Homeserver
 from bot.matrix.login import SESSION_FILE, read_session
 from bot.matrix.wire import Wire
 from bot.settings import Settings, validate
-from bot.shell import check as selfcheck
 from bot.shell import reset
-from bot.shell.check import Level
+from bot.shell.check import check_ffmpeg, check_settings, findings
+from bot.shell.check_homeserver import judge_hearing
+from bot.shell.check_storage import check_database, check_disk_space, check_private_files
+from bot.shell.check_web import check_public_address, check_web_server
+from bot.shell.finding import Finding, Level
 from storage.records import UserId
 from storage.store import Store
 
@@ -33,8 +36,8 @@ def settings_for(homeserver: Homeserver, account: str, directory: Path, **matrix
     return validate({"matrix": keys, "storage": {"directory": str(directory)}})
 
 
-async def found(settings: Settings) -> dict[str, selfcheck.Finding]:
-    return {one.subject: one async for one in selfcheck.findings(settings, Path("no such file"))}
+async def found(settings: Settings) -> dict[str, Finding]:
+    return {one.subject: one async for one in findings(settings, Path("no such file"))}
 
 
 async def devices(homeserver: Homeserver, account: str) -> list[str]:
@@ -167,7 +170,7 @@ def local_settings(directory: Path, **sections: Any) -> Settings:
 @pytest.mark.parametrize(("web", "level", "text"), WEB)
 async def test_the_public_address(web: dict[str, Any], level: Level, text: str, tmp_path: Path) -> None:
     """Plain http that is not loopback, and a wildcard host without public_url, are warnings."""
-    finding = await selfcheck.of_address(local_settings(tmp_path, web=web))
+    finding = await check_public_address(local_settings(tmp_path, web=web))
     assert (finding.level, text in finding.text) == (level, True), finding
 
 
@@ -176,7 +179,7 @@ async def test_a_public_address_that_leads_elsewhere(tmp_path: Path) -> None:
     store = await Store.own(tmp_path / "data")
     try:
         web = {"public_url": "http://127.0.0.1:1"}
-        finding = await selfcheck.of_address(local_settings(tmp_path / "data", web=web))
+        finding = await check_public_address(local_settings(tmp_path / "data", web=web))
     finally:
         await store.close()
     assert finding.level is Level.WARN
@@ -187,20 +190,20 @@ async def test_the_database_beside_a_running_bot(tmp_path: Path) -> None:
     """The database is opened beside the process that owns it; junk in its place is a FAIL."""
     store = await Store.own(tmp_path / "data")
     try:
-        finding = await selfcheck.of_database(local_settings(tmp_path / "data"))
+        finding = await check_database(local_settings(tmp_path / "data"))
     finally:
         await store.close()
     assert finding.level is Level.OK
     assert "running" in finding.text
     (tmp_path / "aircheck.db").write_bytes(b"no database at all" * 100)
-    assert (await selfcheck.of_database(local_settings(tmp_path))).level is Level.FAIL
+    assert (await check_database(local_settings(tmp_path))).level is Level.FAIL
 
 
 async def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
     """A data folder that is a file, or would have to be made below one, is a FAIL that names the setting."""
     (tmp_path / "file").touch()
     for directory in (tmp_path / "file", tmp_path / "file" / "data"):
-        finding = await selfcheck.of_database(local_settings(directory))
+        finding = await check_database(local_settings(directory))
         assert finding.level is Level.FAIL
         assert "storage.directory" in finding.text
 
@@ -208,15 +211,15 @@ async def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
 def test_the_disk(tmp_path: Path) -> None:
     """Free space below storage.min_free_bytes is a FAIL that names it; the folder need not be there yet."""
     plenty = local_settings(tmp_path / "not" / "yet", storage={"directory": str(tmp_path / "x"), "min_free_bytes": 0})
-    assert selfcheck.of_disk(plenty).level is Level.OK
+    assert check_disk_space(plenty).level is Level.OK
     full = local_settings(tmp_path, storage={"directory": str(tmp_path), "min_free_bytes": 1 << 60})
-    assert selfcheck.of_disk(full).level is Level.FAIL
-    assert "storage.min_free_bytes" in selfcheck.of_disk(full).text
+    assert check_disk_space(full).level is Level.FAIL
+    assert "storage.min_free_bytes" in check_disk_space(full).text
 
 
 async def test_ffmpeg_that_is_not_there(tmp_path: Path) -> None:
     """A configured ffmpeg that doesn't exist is a FAIL that names the key."""
-    finding = await selfcheck.of_ffmpeg(local_settings(tmp_path, audio={"ffmpeg": str(tmp_path / "ffmpeg")}))
+    finding = await check_ffmpeg(local_settings(tmp_path, audio={"ffmpeg": str(tmp_path / "ffmpeg")}))
     assert finding.level is Level.FAIL
     assert "audio.ffmpeg" in finding.text
 
@@ -232,22 +235,22 @@ def test_files_that_others_can_read(tmp_path: Path) -> None:
     directory.chmod(0o700)
     account = {"homeserver": "https://h.example", "user_id": "@b:h.example", "password": "x"}
     settings = validate({"matrix": account | {"password_file": str(secret)}, "storage": {"directory": str(directory)}})
-    assert selfcheck.of_privacy(settings, file).level is Level.OK
+    assert check_private_files(settings, file).level is Level.OK
     for path, mode in ((file, 0o644), (secret, 0o640), (directory, 0o755)):
         before = path.stat().st_mode
         path.chmod(mode)
-        finding = selfcheck.of_privacy(settings, file)
+        finding = check_private_files(settings, file)
         assert finding.level is Level.WARN
         assert str(path) in finding.text
         path.chmod(before)
     directory.chmod(0o755)
-    assert SESSION_FILE in selfcheck.of_privacy(settings, file).text
+    assert SESSION_FILE in check_private_files(settings, file).text
 
 
 def test_a_picture_that_can_not_be_opened(tmp_path: Path) -> None:
     """A `feeds.image` that would end `run` is a FAIL that names it."""
     settings = local_settings(tmp_path, feeds={"image": str(tmp_path / "none.png")})
-    finding = selfcheck.of_settings(settings, tmp_path / "none.yaml")
+    finding = check_settings(settings, tmp_path / "none.yaml")
     assert finding.level is Level.FAIL
     assert finding.text.startswith("feeds.image ")
 
@@ -259,7 +262,7 @@ async def test_a_folder_on_a_full_or_read_only_disk(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
-    finding = await selfcheck.of_database(local_settings(tmp_path))
+    finding = await check_database(local_settings(tmp_path))
     assert finding.level is Level.FAIL
     assert "storage.directory" in finding.text
 
@@ -269,15 +272,15 @@ async def test_the_port_of_a_running_aircheck(tmp_path: Path) -> None:
     store = await Store.own(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = local_settings(tmp_path, web={"port": taken.getsockname()[1]})
-        assert (await selfcheck.of_listening(settings)).level is Level.OK
+        assert (await check_web_server(settings)).level is Level.OK
         await store.close()
-        assert (await selfcheck.of_listening(settings)).level is Level.FAIL
+        assert (await check_web_server(settings)).level is Level.FAIL
 
 
 def test_a_category_that_directories_refuse(tmp_path: Path) -> None:
     """A category that Apple doesn't have is a warning that names the key and the category."""
     settings = local_settings(tmp_path, feeds={"category": "Gossip"})
-    finding = selfcheck.of_settings(settings, tmp_path / "none.yaml")
+    finding = check_settings(settings, tmp_path / "none.yaml")
     assert finding.level is Level.WARN
     assert finding.text == "feeds.category: Apple knows no category 'Gossip'"
 
@@ -293,6 +296,6 @@ def test_a_category_that_directories_refuse(tmp_path: Path) -> None:
 def test_a_running_bot_that_hears_nothing_is_told(ago: timedelta | None, level: Level, words: str) -> None:
     """The homeserver answers, and yet the bot may be deaf."""
     said = None if ago is None else (datetime.now(UTC) - ago).isoformat()
-    finding = selfcheck._of_hearing(said, "http://hs speaks Matrix up to v1.11")
+    finding = judge_hearing(said, "http://hs speaks Matrix up to v1.11")
     assert finding.level is level
     assert words in finding.text

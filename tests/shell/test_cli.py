@@ -20,6 +20,7 @@ import yaml
 from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError, StartError, TryLater
 from bot.shell import cli
+from bot.shell.exits import explain
 from storage.errors import StoreLockedError
 
 MATRIX = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example", "password": "open sesame"}
@@ -177,12 +178,12 @@ def test_debug_shows_the_traceback_and_the_sentence_last(tmp_path: Path) -> None
 )
 def test_every_error_of_ours_is_its_own_sentence(error: BaseException, code: int, sentence: str) -> None:
     """What ends the program is told in its own words, also out of a group of tasks."""
-    assert cli.explain(error) == (code, sentence)
+    assert explain(error) == (code, sentence)
 
 
 def test_an_unexpected_error_tells_its_kind_and_nothing_more() -> None:
     """The text of a foreign exception is not shown: it may hold anything."""
-    code, sentence = cli.explain(RuntimeError("token syt_secret"))
+    code, sentence = explain(RuntimeError("token syt_secret"))
     assert code == 1
     assert "syt_secret" not in sentence
     assert "RuntimeError" in sentence
@@ -241,7 +242,7 @@ def test_init_does_not_overwrite_unasked(tmp_path: Path) -> None:
     options = ("--homeserver", "http://127.0.0.1:1", "--user-id", "@new:hs.example", "--password-file", __file__)
     done = aircheck("init", *options, cwd=tmp_path)
     assert done.returncode == 2
-    assert "config.yaml is there already" in done.stderr
+    assert "config.yaml exists already" in done.stderr
     assert file.read_text() == before
     assert aircheck("init", *options, "--overwrite", cwd=tmp_path).returncode == 0
     assert yaml.safe_load(file.read_text())["matrix"]["user_id"] == "@new:hs.example"

@@ -8,7 +8,7 @@ import pytest
 
 from bot import orders
 from bot.errors import AircheckError
-from bot.shell import handover as following
+from bot.shell import handover
 from storage import jobs
 from storage.records import Job, RecordingId, RoomId
 from storage.store import Store
@@ -32,12 +32,12 @@ async def test_work_that_is_under_way_is_followed_and_not_begun_anew(tmp_path: P
             await jobs.done(db, job.id, now)
 
     seen = []
-    async for state in following.follow(store, begun):
+    async for state in handover.watch(store, begun):
         seen.append(state)
         await end(state)
     assert seen[0].id == found.id
     assert seen[0].payload["cursor"] == "t7"
-    async for state in following.follow(store, begun):
+    async for state in handover.watch(store, begun):
         assert state.id != found.id
         await end(state)
     await store.close()
@@ -52,7 +52,7 @@ async def test_what_comes_after_it_is_not_waited_for(tmp_path: Path) -> None:
     async with store.write() as db:
         await jobs.add(db, later, now)
     states = []
-    async for state in following.follow(store, anew, anew=True):
+    async for state in handover.watch(store, anew, anew=True):
         states.append(state.payload)
         assert state.run_at < now + timedelta(minutes=1)
         async with store.write() as db:
@@ -68,7 +68,7 @@ async def test_work_that_was_given_up_says_why(tmp_path: Path) -> None:
     now = datetime.now(UTC)
 
     async def give_up() -> None:
-        async for state in following.follow(store, orders.Backfill(ROOM)):
+        async for state in handover.watch(store, orders.Backfill(ROOM)):
             async with store.write() as db:
                 await jobs.failed(db, state.id, "the homeserver says no", now)
 

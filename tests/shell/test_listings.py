@@ -9,8 +9,9 @@ import pytest
 
 from bot.errors import ConfigError
 from bot.settings import Settings, validate
-from bot.shell import check as selfcheck
 from bot.shell import listings
+from bot.shell.check_storage import check_rooms
+from bot.shell.finding import Level
 from storage import archive, heirs, rooms
 from storage.errors import StoreError
 from storage.records import (
@@ -138,7 +139,7 @@ async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(
 ) -> None:
     """For people and for machines, and `aircheck check` warns of it."""
     await filled(settings)
-    assert await selfcheck.of_rooms(settings) is None
+    assert await check_rooms(settings) is None
     store = await Store.own(settings.storage.path)
     async with store.write() as db:
         room = a_room(ROOM, told_at=None)
@@ -148,9 +149,9 @@ async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(
     assert "waiting for its notice" in capsys.readouterr().out
     await listings.print_rooms(settings, as_json=True)
     assert json.loads(capsys.readouterr().out)[0]["waiting"]
-    found = await selfcheck.of_rooms(settings)
+    found = await check_rooms(settings)
     assert found is not None
-    assert (found.level, found.subject, ROOM in found.text) == (selfcheck.Level.WARN, "rooms", True)
+    assert (found.level, found.subject, ROOM in found.text) == (Level.WARN, "rooms", True)
 
 
 async def test_a_room_that_was_upgraded_names_its_heir(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

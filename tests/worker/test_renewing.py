@@ -12,7 +12,7 @@ from bot import orders
 from bot.errors import StartError
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.settings import Settings
-from bot.shell import handover as following
+from bot.shell import handover
 from bot.worker.lanes import Worker
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from storage import jobs, rooms
@@ -71,7 +71,7 @@ async def test_every_address_ends_whatever_became_of_the_secret(settings: Settin
     await store.close()
     DAMAGE[damage](store.secret.file)
     for _ in range(2):
-        said = await following.renew_addresses(settings)
+        said = await handover.renew_addresses(settings)
         assert said == "All personal addresses have ended. Listeners get new ones when they ask."
     store = await Store.own(settings.storage.path)
     assert not await is_known(store, before)
@@ -91,10 +91,10 @@ async def test_a_running_bot_does_it_and_goes_on_with_the_new_secret(
     DAMAGE[damage](store.secret.file)
     worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store)}, now)
     await worker.start()
-    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(handover, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr("storage.database.LISTEN_EVERY_S", 0.02)
     listening = asyncio.create_task(store.database.listen())
-    await following.renew_addresses(settings)
+    await handover.renew_addresses(settings)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
     await worker.stop(1)
@@ -128,7 +128,7 @@ async def test_killed_on_the_way_it_is_done_by_the_next_start(
             case _:
                 patch.setattr(jobs, "done", die)
         with pytest.raises(Killed):
-            await following.renew_addresses(settings)
+            await handover.renew_addresses(settings)
     store = await Store.own(settings.storage.path)
     assert await is_known(store, before) == (where != "after the rows")
     worker = Worker(store, {orders.RenewAddresses.kind: RenewingAddresses(store)}, now)
@@ -179,7 +179,7 @@ async def test_a_disk_that_can_not_be_written_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr("storage.secret.Secret.renew", full)
         with pytest.raises(StartError, match="No space left"):
-            await following.renew_addresses(settings)
+            await handover.renew_addresses(settings)
     store = await Store.own(settings.storage.path)
     assert await is_known(store, before)
     assert token(store) == before

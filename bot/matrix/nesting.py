@@ -1,25 +1,26 @@
-"""JSON that is nested deeper than anybody means it. Pure.
+"""JSON that is nested too deep for Python's parser. Pure.
 
-Python's parser and writer go as deep as the stack: one event of a stranger, nested a thousand deep, fails the whole
-answer that it stands in, or the transaction that it is written in. The specification sets no limit; no event type
-that is known needs ten levels.
+Python parses and writes JSON by recursion: one event of a stranger that is nested a thousand levels deep fails the
+whole answer that holds it, or the transaction that stores it. The specification sets no limit; no known event type
+needs ten levels.
 """
 
 import re
 from typing import Any
 
 MOST = 100
-"""Levels of one event."""
+"""The most levels of an event."""
 MOST_OF_AN_ANSWER = MOST + 20
-"""Levels of an answer: its events stand some levels deep in it."""
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
-"""A string that does not end is one token too: else it would be looked for again from each quote in it."""
+"""The most levels of an answer, whose events begin some levels down."""
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A string or a bracket. A string without an end is a token too, or the search would start again at each of its
+quotes; the quantifiers are possessive, so a token is never gone through twice."""
 
 
 def flattened(raw: bytes) -> bytes:
-    """The same JSON, with null for each list and object that begins too deep. Takes time in proportion to its length.
+    """Replace each list and object that begins too deep by null. Takes time in proportion to the length.
 
-    What is no JSON stays none.
+    Malformed JSON stays malformed.
     """
     kept: list[bytes] = []
     depth = copied = 0
@@ -34,12 +35,12 @@ def flattened(raw: bytes) -> bytes:
                 copied = token.end()
             depth -= 1
     if depth > MOST_OF_AN_ANSWER:
-        return b""  # it ends in the middle
+        return b""  # cut off inside a list or object that is too deep
     return b"".join([*kept, raw[copied:]])
 
 
 def is_too_deep(tree: Any) -> bool:
-    """Whether a parsed event is nested deeper than may be written down."""
+    """Tell whether a parsed event is nested too deep to be stored."""
     level, depth = [tree], 0
     while level:
         depth += 1

@@ -18,7 +18,7 @@ from tests.lab import People
 from tests.line.conftest import Worlds
 from tests.line.replay import Capture, address_of, assert_heard_whole, replaying
 from tests.line.trouble import Between, between, none
-from tests.line.world import World, answers, assert_exact, move_in, newest_episode, personal_feed, recorded
+from tests.line.world import WAIT_S, World, answers, assert_exact, move_in, newest_episode, personal_feed, recorded
 from tests.matrix.conftest import Bots, bots
 from tests.matrix.running import meet
 
@@ -78,7 +78,7 @@ async def test_an_hour_of_failures_loses_nothing(
         feed, _ = await personal_feed(replay.bot, replay.alice, room)
         replay.between.trouble = lambda _: web.Response(status=502)
         speaker = await broadcast(replay, room)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WAIT_S):
             while sum(paused) < HOUR_S:
                 await replay.between.until(replay.between.troubled.total() + 1)
         assert max(paused) <= 30
@@ -129,7 +129,7 @@ async def test_answers_that_take_long_hold_up_nothing_else(replay: Setting) -> N
         feed, _ = await personal_feed(replay.bot, replay.alice, room)
         replay.between.gate.clear()
         speaker = await broadcast(replay, room)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             assert (await answers(feed), await answers(f"{replay.bot.web}/healthz")) == (200, 200)
         replay.between.gate.set()
         await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)

@@ -23,13 +23,13 @@ def make_settings(homeserver: str, user_id: str, password: str | None = PASSWORD
 
 
 class MemorySink:
-    """Keeps what was heard, as a database would: a batch and its token together, across sessions."""
+    """Keeps batches in memory as the database does: each with its token, across sessions."""
 
     def __init__(self) -> None:
         self.token: str | None = None
         self.batches: list[SyncBatch] = []
         self.refused: list[SyncBatch] = []
-        self.failures = 0  # so many batches are not taken
+        self.failures = 0  # the number of batches that are refused next
         self.encrypted: set[RoomId] = set()
         self._news = asyncio.Condition()
 
@@ -61,11 +61,11 @@ class MemorySink:
         return [invite for batch in self.batches for invite in batch.invites]
 
     async def until(self, check: Callable[[], T | None]) -> T:
-        """What the check gives as soon as it gives something, looked at after each batch."""
+        """Wait until the check gives something; it is made again after each batch."""
         async with asyncio.timeout(WAIT_S), self._news:
-            while not (found := check()):
+            while not (result := check()):
                 await self._news.wait()
-            return found
+            return result
 
     async def until_body(self, room_id: str, body: str) -> HeardEvent:
         def find() -> HeardEvent | None:
@@ -75,7 +75,7 @@ class MemorySink:
 
 
 class Running:
-    """A session and its task. `stop` raises what the session ended by."""
+    """A session and its task. `stop` raises the error that ended the session."""
 
     def __init__(self, settings: Settings, directory: Path, sink: MemorySink | None = None) -> None:
         self.directory = directory
@@ -93,12 +93,13 @@ class Running:
         return self
 
     async def stop(self) -> None:
-        await self.session.stop()
-        await self.task
+        async with asyncio.timeout(WAIT_S):  # a guard against hanging, no measure
+            await self.session.stop()
+            await self.task
 
 
 async def meet(alice: Person, bot: Running, *, encrypted: bool = False) -> RoomId:
-    """A room of Alice's that the bot has joined, and both know it."""
+    """Create a room of Alice's that the bot has joined, and wait until both know it."""
     room_id = RoomId(await alice.create_room(encrypted=encrypted, invite=[bot.session.user_id]))
     await bot.sink.until(lambda: [one for one in bot.sink.invites() if one.room_id == room_id])
     await bot.session.sending.join(room_id)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from bot.demo.synapse import Homeserver
 from bot.errors import ConfigError
 from bot.matrix.identity import IdentityState
 from bot.matrix.poll import LONG_POLL_S
+from bot.matrix.wire import Backoff, Wire
 from bot.worker.room_history import Past
 from storage.records import HeardEvent, RoomId
 from tests.lab import People
@@ -60,11 +62,34 @@ async def test_data_of_another_account_are_refused(homeserver: Homeserver, bots:
         await running.task
 
 
-async def test_stops_at_once(bots: Bots) -> None:
-    """A stop in the middle of a long poll does not wait for its end, and files are private."""
+async def test_a_stop_drops_the_long_poll(bots: Bots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop in the middle of a long poll cancels its request instead of waiting for the answer."""
+    call, began, ended = Wire.call, asyncio.Event(), list[str]()
+
+    async def watched(wire: Wire, method: str, path: str, **options: Any) -> dict[str, Any]:
+        if options.get("query", {}).get("timeout") != str(LONG_POLL_S * 1000):
+            return await call(wire, method, path, **options)
+        began.set()
+        try:
+            answer = await call(wire, method, path, **options)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        ended.append("answered")
+        return answer
+
+    monkeypatch.setattr(Wire, "call", watched)
     bot = await bots()
-    async with asyncio.timeout(LONG_POLL_S / 2):
-        await bot.stop()
+    await began.wait()
+    ended.clear()
+    await bot.stop()
+    assert ended == ["cancelled"]
+
+
+async def test_files_are_private(bots: Bots) -> None:
+    """Only their owner can read session, keys and their folder."""
+    bot = await bots()
+    await bot.stop()
     modes = {file.name: file.stat().st_mode & 0o777 for file in (bot.directory / "matrix").iterdir()}
     assert set(modes.values()) == {0o600}
     assert (bot.directory / "matrix").stat().st_mode & 0o777 == 0o700
@@ -188,10 +213,10 @@ async def test_waits_for_a_homeserver_and_survives_its_restart(
     assert len([one for one in caplog.messages if "the homeserver is back" in one]) == 2
 
 
-async def test_stop_while_waiting_for_the_homeserver(tmp_path: Path) -> None:
-    """A stop ends the waiting for a homeserver that isn't there."""
+async def test_stop_while_waiting_for_the_homeserver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop ends the pause before the next attempt, here one of an hour."""
+    monkeypatch.setattr(Backoff, "next", lambda *_: 3600.0)
     running = Running(make_settings("http://127.0.0.1:9", "@bot:localhost"), tmp_path)
     while not running.session._away:
         await asyncio.wait({running.task}, timeout=0.02)
-    async with asyncio.timeout(1):
-        await running.stop()
+    await running.stop()

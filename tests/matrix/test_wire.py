@@ -8,6 +8,7 @@ from aiohttp import web
 
 from bot.errors import GiveUp, TryLater
 from bot.matrix.wire import LONGEST_WISH_S, Backoff, NotMatrix, Refused, TokenRevoked, Wire, path, pause, wished_pause
+from tests.matrix.running import WAIT_S
 from tests.matrix.stub import Stub
 
 THING = "/_matrix/client/v3/thing"
@@ -174,5 +175,5 @@ async def test_a_pause_ends_with_the_stop() -> None:
     """A stop cuts a pause short."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, stopping.set)
-    async with asyncio.timeout(5):
-        await pause(60, stopping)
+    async with asyncio.timeout(WAIT_S):
+        await pause(3600, stopping)

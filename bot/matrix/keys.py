@@ -160,7 +160,7 @@ class Keys:
                     try:
                         if rooms.setdefault(session.id, session.room_id) != session.room_id:
                             raise RefusedError("there is a key of this session, of another room")
-                        if self.olm.adopt(session):
+                        if self.olm.add(session):
                             sessions.add(SessionId(session.id))
                             new += 1
                         else:

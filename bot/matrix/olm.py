@@ -86,10 +86,10 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
         if self.find(room_id, session_id) is not None:
             self.arrived.add(SessionId(session_id))
 
-    def adopt(self, session: Any) -> bool:
-        """A room key from an export; False if there is one at least as good. Raises RefusedError.
+    def add(self, session: Any) -> bool:
+        """Add a room key from an export; False if a key at least as good is known. Raises RefusedError.
 
-        That it went through other hands stays known: an export only claims whose device made a session.
+        The key is marked as forwarded: an export only claims whose device made a session.
         """
         known = self.find(session.room_id, session.id)
         if known is None:

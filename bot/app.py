@@ -190,8 +190,8 @@ def _handlers(
 
     def personal(room_id: RoomId, user_id: UserId, generation: int) -> tuple[str, str]:
         token = addresses.token_for(store.secret(), room_id, user_id, generation)
-        base = settings.web.address
-        return addresses.personal_feed(base, token), addresses.personal_page(base, token)
+        shelf = addresses.personal_shelf(settings.web.address, token)
+        return shelf.feed, shelf.page
 
     backfilling = Backfilling(store, Past(session), adopt=recorder.adopt, clock=clock)
     pictures = Pictures(store, ffmpeg, download=download, clock=clock)

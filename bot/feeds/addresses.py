@@ -1,4 +1,4 @@
-"""Every address that the bot gives out, and the tokens of the personal ones. Pure.
+"""Every address that the bot gives out, and the tokens in the personal ones. Pure.
 
 Two families stand side by side: `/r/<random room key>/…` for the public, `/p/<token>/…` for one member of one
 room. Addresses never change: podcast apps know an episode by its address as well as by its GUID. `base` is
@@ -14,8 +14,8 @@ from hashlib import sha256
 from storage.records import RoomId, UserId
 
 PLACEHOLDER = "\ue000"
-"""Stands for the listener's token in what is rendered for everybody. A private-use character: `clean_text` takes
-those out of all that people wrote, so nobody can write it into a title."""
+"""Place-holder for the listener's token in a feed that is rendered once for all. A private-use character: `clean_text`
+removes those from everything that people write, so nobody can put one into a title."""
 
 TOKEN = re.compile(r"[a-z2-7]{52}")
 """256 bits in base32."""
@@ -24,25 +24,25 @@ CODE = re.compile(r"[a-z]{6}")
 
 
 def token_for(secret: bytes, room_id: RoomId, user_id: UserId, generation: int) -> str:
-    """The token of one member of one room: always the same one for the same generation, with nothing stored.
+    """Compute the token of one member of one room: always the same for the same generation, with nothing stored.
 
     Raises ValueError for a secret of less than 32 bytes.
     """
     if len(secret) < 32:
         raise ValueError("the secret of the personal addresses is shorter than 32 bytes")
-    # Lengths in front: no two triples make the same message, whatever other servers put into their ids.
+    # With the lengths in it no two triples make the same message, whatever other servers put into their ids.
     message = f"{len(room_id)}:{room_id}{len(user_id)}:{user_id}{generation}".encode("utf-8", "surrogatepass")
     return b32encode(hmac.digest(secret, message, "sha256")).decode().rstrip("=").lower()
 
 
 def look_up_hash(token: str) -> str:
-    """What the archive keeps of a token; lower-case hex. It is enough to find it and too little to use it."""
+    """Return the hash by which the archive finds a token, in lower-case hex. The token can't be computed from it."""
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """One room's addresses in one family; `root` ends in a slash."""
+    """The addresses of one room in one family; `root` ends in a slash."""
 
     root: str
 
@@ -55,7 +55,7 @@ class Shelf:
         return f"{self.root}feed.xml"
 
     def feed_page(self, number: int) -> str:
-        """RFC 5005 pages; the first is the feed itself."""
+        """Return a page of the feed (RFC 5005); the first is the feed itself."""
         return self.feed if number == 1 else f"{self.root}feed-{number}.xml"
 
     def episode(self, code: str) -> str:
@@ -65,11 +65,11 @@ class Shelf:
         return f"{self.root}{code}.mp3"
 
     def chapters(self, code: str) -> str:
-        """JSON chapters."""
+        """Return the address of the JSON chapters."""
         return f"{self.root}{code}.chapters.json"
 
     def cover(self, name: str) -> str:
-        """`name` carries a hash of the picture: a new picture is a new address, or apps keep the old one."""
+        """Return the address of the picture. Its name holds a hash: apps keep a picture for as long as its address."""
         return f"{self.root}{name}"
 
 
@@ -79,16 +79,3 @@ def public_shelf(base: str, room_key: str) -> Shelf:
 
 def personal_shelf(base: str, token: str) -> Shelf:
     return Shelf(f"{base}/p/{token}/")
-
-
-def personal_page(base: str, token: str) -> str:
-    return personal_shelf(base, token).page
-
-
-def personal_feed(base: str, token: str) -> str:
-    return personal_shelf(base, token).feed
-
-
-def episode_page(base: str, room_key: str, code: str) -> str:
-    """An episode's public page."""
-    return public_shelf(base, room_key).episode(code)

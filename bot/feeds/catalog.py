@@ -1,4 +1,4 @@
-"""From records to what a feed says. Pure: who may hear what was decided before."""
+"""A feed's channel and items, made of records that the listener may hear. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Published = tuple[Recording, Episode]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What a room shows of itself: its state without user ids, and the speaker's name as it came."""
+    """A room's public face: texts of its state with user ids masked, and a speaker's display name, not cleaned."""
 
     name: str | None
     topic: str | None
@@ -42,8 +42,8 @@ def channel_of(
     page: int = 1,
     more: bool = False,
 ) -> Channel:
-    """The channel of one page of a room's feed, with the episodes of that page; `cover` is the picture's address,
-    `more` whether another page follows."""
+    """Make the channel of one page of a room's feed, with the episodes of that page. `cover`: the picture's address;
+    `more`: another page follows."""
     title = face.title
     return Channel(
         title=title,
@@ -64,7 +64,7 @@ def channel_of(
 
 
 def built_at(room: Room, published: Sequence[Published]) -> datetime:
-    """When what the feed says last changed."""
+    """Return when the content of the feed last changed."""
     return max((room.changed_at, *(episode.made_at for _, episode in published)))
 
 
@@ -74,13 +74,13 @@ def _paging(shelf: Shelf, page: int, more: bool) -> Paging | None:
     return Paging(
         first=shelf.feed_page(1),
         previous=shelf.feed_page(page - 1) if page > 1 else None,
-        # None on the last: gPodder follows a `next` that points at its own page for ever.
+        # None on the last page: gPodder loops for ever over a page whose `next` is itself.
         next=shelf.feed_page(page + 1) if more else None,
     )
 
 
 def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item:
-    """One recording with its episode as an item."""
+    """Make an item of a recording and its episode."""
     recording, episode = published
     return Item(
         guid=episode.guid,
@@ -99,14 +99,14 @@ def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item
 
 
 def show_notes(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
-    """What is missing of the file that is served, if anything, as the first line; then the description."""
+    """Write the show notes: what is missing from the file that is served, if anything; then the description."""
     missing = first_line(recording, episode.loss)
-    description = recording.description or described(recording, episode, settings)
+    description = recording.description or default_description(recording, episode, settings)
     return f"{missing}\n\n{description}" if missing else description
 
 
-def described(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
-    """What stands where nobody described it: who, when, how long, and whether all of it is there."""
+def default_description(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
+    """Describe an episode that nobody described: speaker, date, length, and whether it is complete."""
     who, when = speaker(recording.broadcaster_name), date_and_time(recording.started_at, settings.zone)
-    whole = "Complete." if recording.state is RecordingState.COMPLETE else "Its page says more."
+    whole = "Complete." if recording.state is RecordingState.COMPLETE else "See its page for details."
     return f"{who}, {when}. {spoken_length(to_ms(episode.samples))}. {whole}"

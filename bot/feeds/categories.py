@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 
 class Category(NamedTuple):
+    """A category, or a subcategory of one."""
+
     name: str
-    below: str | None = None  # a subcategory
+    subcategory: str | None = None
 
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -37,12 +39,12 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 
 
 def find(text: str) -> Category | None:
-    """`Arts`, `Design` or `Arts > Design` as Apple writes it, whatever the case; None when Apple has no such one."""
+    """Look up `Arts`, `Design` or `Arts > Design`, in any case; None when Apple has no such category."""
     wanted = [part.strip().casefold() for part in text.split(">")]
-    for name, below in CATEGORIES.items():
+    for name, subcategories in CATEGORIES.items():
         if wanted == [name.casefold()]:
             return Category(name)
-        for one in below:
-            if wanted in ([one.casefold()], [name.casefold(), one.casefold()]):
-                return Category(name, one)
+        for subcategory in subcategories:
+            if wanted in ([subcategory.casefold()], [name.casefold(), subcategory.casefold()]):
+                return Category(name, subcategory)
     return None

@@ -1,4 +1,4 @@
-"""What a feed says: one channel and its items. Frozen; made of records by `catalog`, written by `rss`. Pure."""
+"""The content of a feed: one channel and its items. Frozen; made of records by `catalog`, written by `rss`. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,8 +8,8 @@ from bot.feeds.categories import Category
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """RFC 5005 section 3, addresses of the neighbours; None where there is none. Where the last page is nobody
-    needs to know, and counting is dear."""
+    """Addresses of the neighbouring pages (RFC 5005 section 3); None where there is none. Without the last page:
+    nobody needs it, and counting episodes is slow."""
 
     first: str
     previous: str | None = None
@@ -18,7 +18,8 @@ class Paging:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """All texts are plain text as people wrote it; `rss` cleans them. `built_at` moves only with the content."""
+    """A feed's head. Texts are plain text as people wrote it; `rss` cleans them. `built_at` changes only with the
+    content."""
 
     title: str
     description: str
@@ -38,6 +39,8 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Item:
+    """An episode in a feed. Texts are plain text as people wrote it; `rss` cleans them."""
+
     guid: str
     title: str
     description: str

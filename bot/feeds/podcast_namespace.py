@@ -1,8 +1,8 @@
-"""The one extension of feedgen: what it can't write, or writes wrongly, of the namespaces that podcasts need. Pure.
+"""The one extension of feedgen: elements of podcast namespaces that it can't write, or writes wrongly. Pure.
 
 feedgen 1.0 knows `itunes:explicit` only as yes/no/clean (Apple and PSP-1 want true/false), drops every Atom link
-but `self`, has no podcast namespace, and formats dates by switching the locale of the whole process, which is
-no good in a thread. Elements are appended in one fixed order: the same channel, the same bytes.
+but `self`, has no podcast namespace, and formats dates by switching the locale of the whole process, which is not
+safe in a thread. Elements are appended in one fixed order, so that the same channel gives the same bytes.
 """
 
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ __all__ = ["ATOM", "CONTENT", "ITUNES", "PODCAST", "PodcastChannel", "PodcastIte
 
 
 def rfc_2822(moment: datetime) -> str:
-    """In UTC, English whatever the locale."""
+    """Format a date in UTC, in English whatever the locale."""
     return format_datetime(moment.astimezone(UTC))
 
 
@@ -36,7 +36,7 @@ def _add(parent: Any, namespace: str, name: str, content: str | None = None, /, 
 
 
 class PodcastChannel(BaseExtension):
-    """Set all three before the feed is written; the texts are clean already."""
+    """The elements of a channel. All three attributes are set before the feed is written; texts are clean already."""
 
     channel: Channel
     author: str
@@ -68,12 +68,12 @@ class PodcastChannel(BaseExtension):
         _add(node, ITUNES, "author", self.author)
         _add(node, ITUNES, "type", "episodic")
         category = _add(node, ITUNES, "category", text=channel.category.name)
-        if channel.category.below:
-            _add(category, ITUNES, "category", text=channel.category.below)
+        if channel.category.subcategory:
+            _add(category, ITUNES, "category", text=channel.category.subcategory)
         _add(node, ITUNES, "explicit", "true" if channel.explicit else "false")
         _add(node, ITUNES, "image", href=channel.cover)
         if channel.private:
-            # Only `yes` counts; a directory that is told nothing may list whatever it finds.
+            # Only `yes` counts; without it a directory may list any feed that it finds.
             _add(node, ITUNES, "block", "yes")
         elif channel.email:
             owner = _add(node, ITUNES, "owner")
@@ -83,7 +83,7 @@ class PodcastChannel(BaseExtension):
     def _podcast(self, node: Any) -> None:
         channel = self.channel
         if channel.guid and not channel.private:
-            # One guid for the feeds of many listeners would let an aggregator take them for one feed.
+            # With one guid an aggregator could take the feeds of many listeners for one feed.
             _add(node, PODCAST, "guid", channel.guid)
         _add(node, PODCAST, "medium", "podcast")
         owner = {"owner": channel.email} if channel.email and not channel.private else {}
@@ -93,7 +93,7 @@ class PodcastChannel(BaseExtension):
 
 
 class PodcastItem(BaseEntryExtension):
-    """Set all three before the feed is written; the name is clean already."""
+    """The elements of an item. All three attributes are set before the feed is written; the name is clean already."""
 
     item: Item
     speaker: str

@@ -1,9 +1,9 @@
-"""What strangers wrote, made fit for XML, HTML and file names. Pure.
+"""Cleaning of names, titles and topics for XML, HTML and file names. Pure.
 
-Names, titles and topics come from anybody. Taken out before anything else is done with them: what XML 1.0
-can't hold, what turns the reading direction of the text around it, private-use characters (they mean nothing
-elsewhere, and one of them is our place-holder), and MXIDs, for none may stand in anything public
-(`bot.feeds.mxids`; `servers` are the names of those that are known in the room).
+Anybody may have written them. Removed before anything else: what XML 1.0 can't hold, what changes the reading
+direction of the text around it, private-use characters (they mean nothing elsewhere, and one of them is the
+place-holder of feeds), and MXIDs, for none may stand in anything public (`bot.feeds.mxids`; `servers` are the servers
+of the room's members).
 """
 
 import re
@@ -13,15 +13,15 @@ from html import escape
 from bot.feeds import mxids
 
 TITLE_CHARACTERS = 255
-"""Most that Apple and PSP-1 take for a title or an author."""
+"""Longest title or author that Apple and PSP-1 accept."""
 DESCRIPTION_BYTES = 4000
-"""Most that Apple takes for a description, markup included."""
+"""Longest description that Apple accepts, markup included."""
 TEXT_CHARACTERS = 6000
-"""Most that is looked at of a text: more than any that is shown, with its longest word."""
+"""Longest text that is processed: more than is ever shown, and the longest word."""
 LONGEST_WORD = 1000
 
 _LINE_END = re.compile(r"\r\n?|[\v\f\x85\u2028\u2029]")
-# Embeddings, overrides and isolates: they let a title rewrite how its neighbours read.
+# Embeddings, overrides and isolates: with them a title can change how the text beside it reads.
 _BIDI = "\u202a-\u202e\u2066-\u2069"
 _CONTROLS = "\x00-\x09\x0b-\x1f\x7f-\x9f"
 _SURROGATES = "\ud800-\udfff"
@@ -32,30 +32,30 @@ _UNWANTED = re.compile(f"[{_BIDI}{_CONTROLS}{_SURROGATES}{_PRIVATE_USE}{_NONCHAR
 
 def _fit(text: str) -> str:
     if text.isascii() and text.isprintable():
-        return text  # most texts by far; a page of a feed cleans some two thousand
+        return text  # most texts, and a page of a feed cleans some two thousand
     return _UNWANTED.sub("", _LINE_END.sub("\n", text.replace("\t", " ")))
 
 
 def name_holds_mxid(name: str) -> bool:
-    """Whether something in a display name reads as a Matrix user id."""
+    """Return whether something in a display name reads as a Matrix user id."""
     return mxids.holds(_fit(_bounded(name)), name=True)
 
 
 def clean_text(text: str, servers: Collection[str] = ()) -> str:
-    """Text of several lines, each without white space at its ends, with at most one empty line in a row."""
+    """Clean a text of several lines: no white space at the ends of a line, no two empty lines in a row."""
     plain = mxids.masked(_fit(_bounded(text)), servers)
     lines = "\n".join(" ".join(line.split()) for line in plain.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", lines).strip()
 
 
 def clean_line(text: str, characters: int = TITLE_CHARACTERS, servers: Collection[str] = ()) -> str:
-    """One line of so many characters at most; an ellipsis stands where it was cut."""
+    """Clean a text into one line, cut with an ellipsis where it is longer than `characters`."""
     line = " ".join(clean_text(text, servers).split())
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
 
 
 def _bounded(text: str) -> str:
-    """The beginning of a text without end, up to a whole word: half an id would not read as one."""
+    """Cut an overlong text after a whole word: half a user id would not be recognized."""
     if len(text) <= TEXT_CHARACTERS:
         return text
     beginning = text[:TEXT_CHARACTERS]
@@ -64,12 +64,12 @@ def _bounded(text: str) -> str:
 
 
 def escaped(text: str, budget: int = DESCRIPTION_BYTES) -> str:
-    """Text without markup that may stand where HTML is read, cut so that its bytes stay in the budget."""
+    """Escape a plain text for HTML, cut to `budget` bytes."""
     return _cut(clean_text(text), escape, budget)
 
 
 def paragraphs(text: str, budget: int = DESCRIPTION_BYTES) -> str:
-    """HTML paragraphs of plain text, cut at a character so that the bytes of the whole stay in the budget."""
+    """Make HTML paragraphs of a plain text, cut at a character to `budget` bytes in all."""
     html = ""
     for block in clean_text(text).split("\n\n"):
         paragraph = _cut(block, _paragraph, budget - len(html.encode()))
@@ -84,7 +84,7 @@ def _paragraph(block: str) -> str:
 
 
 def _cut(text: str, write: Callable[[str], str], budget: int) -> str:
-    """The text as it is written, or as much of it as fits with an ellipsis; nothing where not one character does."""
+    """Return the written text, or as much of it as fits with an ellipsis; empty where not one character fits."""
 
     def fits(characters: int) -> bool:
         return len(write(text[:characters] + "…").encode()) <= budget

@@ -1,4 +1,4 @@
-"""Who asks: the claim that the archive has for a room key or a listener's token, and the verdict on it."""
+"""Claims behind addresses: the rooms and memberships of a room key or a listener's token, with the verdict on them."""
 
 from collections.abc import Callable
 from functools import partial

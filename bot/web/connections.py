@@ -38,7 +38,7 @@ Transferring = Callable[[], AbstractContextManager[bool]]
 
 
 class ClientConnection(web.RequestHandler):
-    """One connection of a client. `busy`: a request of it is being answered."""
+    """A connection of a client. `busy`: a request of it is being answered."""
 
     def __init__(self, connections: "Connections", server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)

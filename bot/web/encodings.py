@@ -1,4 +1,4 @@
-"""One body in two encodings, identity and gzip: each is a representation of its own, with its own entity tag."""
+"""Bodies in two encodings, identity and gzip: each is a representation of its own, with its own entity tag."""
 
 import gzip
 from dataclasses import dataclass

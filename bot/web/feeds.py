@@ -27,7 +27,7 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class RenderedFeed:
-    """One page of a feed; in a personal one the place-holder stands where the token goes."""
+    """A page of a feed for all; in a personal one the place-holder stands where the token goes."""
 
     xml: bytes
     built_at: datetime
@@ -35,7 +35,7 @@ class RenderedFeed:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One page of a feed as one listener, or everybody, gets it."""
+    """A page of a feed as a listener, or the public, gets it."""
 
     body: EncodedBody
     built_at: datetime  # whole seconds

@@ -1,4 +1,4 @@
-"""What a room shows to an access: its name and picture, its episodes, what is live. Read once, then cached."""
+"""Everything that the web reads of the archive: a room's name, its episodes, what is live. Read once, then cached."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -254,7 +254,7 @@ class Finishing:
             title=titles.episode_title(recording, self._settings.feeds.zone),
             length=spoken_length(to_ms(episode.samples)),
             whole=account.whole(recording, episode.loss),
-            address=addresses.episode_page(base, podcast.key, recording.code) if public else None,
+            address=addresses.public_shelf(base, podcast.key).episode(recording.code) if public else None,
             prefix=self._settings.commands.prefix,
         )
         topic = orders.episode_published(recording.event_id)

@@ -63,8 +63,8 @@ def test_addresses_of_both_families() -> None:
     base = "https://h.example/pods"
     assert addresses.public_shelf(base, "k3y").feed == "https://h.example/pods/r/k3y/feed.xml"
     assert addresses.public_shelf(base, "k3y").page == "https://h.example/pods/r/k3y/"
-    assert addresses.episode_page(base, "k3y", "abcdef") == "https://h.example/pods/r/k3y/abcdef"
-    assert addresses.personal_feed(base, "t0k") == "https://h.example/pods/p/t0k/feed.xml"
+    assert addresses.public_shelf(base, "k3y").episode("abcdef") == "https://h.example/pods/r/k3y/abcdef"
+    assert addresses.personal_shelf(base, "t0k").feed == "https://h.example/pods/p/t0k/feed.xml"
     shelf = addresses.personal_shelf(base, "t0k")
     assert shelf.audio("abcdef") == "https://h.example/pods/p/t0k/abcdef.mp3"
     assert shelf.feed_page(2) == "https://h.example/pods/p/t0k/feed-2.xml"

@@ -34,27 +34,27 @@ TOLD_SINGLY = 3
 """Gaps; of more only the sum and the first place are said."""
 
 WHY = {
-    ChunkState.WAITING_FOR_KEY: "can't be read yet: the speaker's key has not come",
-    ChunkState.WAITING_FOR_MEDIA: "can't be had from the homeserver so far: it is asked again and again",
-    ChunkState.DAMAGED: "came damaged",
-    ChunkState.REFUSED: "went beyond what may be kept",
-    ChunkState.MISSING: "did not come",
-    ChunkState.REDACTED: "can't be heard any more: removed by the speaker or a moderator",
+    ChunkState.WAITING_FOR_KEY: "can't be decrypted yet: the speaker's key has not arrived",
+    ChunkState.WAITING_FOR_MEDIA: "can't be fetched from the homeserver yet (Aircheck keeps trying)",
+    ChunkState.DAMAGED: "arrived damaged",
+    ChunkState.REFUSED: "exceeded the limits on what is kept",
+    ChunkState.MISSING: "did not arrive",
+    ChunkState.REDACTED: "can no longer be played: removed by the speaker or a moderator",
 }
 """Said of one chunk or of many."""
-ON_ITS_WAY = "on its way"
+ON_ITS_WAY = "being fetched"
 NO_KEY = {
-    "m.unverified": "the speaker's client gives keys to verified devices only: the speaker can verify this bot, "
-    "or let their client give keys to unverified ones too",
-    "m.blacklisted": "the speaker has blocked this bot: they can unblock it in their client",
+    "m.unverified": "the speaker's client shares keys with verified devices only: the speaker can verify this bot, "
+    "or allow unverified devices",
+    "m.blacklisted": "the speaker has blocked this bot and can unblock it in their client",
     "m.unauthorised": "the speaker's client says that this bot may not have the key",
-    "m.unavailable": "the speaker's client does not have the key any more",
+    "m.unavailable": "the speaker's client no longer has the key",
 }
-NO_KEY_AT_ALL = "the speaker's client does not give the key"
+NO_KEY_AT_ALL = "the speaker's client does not share the key"
 
 WHY_NO_END = {
     EndedBy.ABANDONED: "its end never came",
-    EndedBy.RESTARTED: "its speaker began anew before its end",
+    EndedBy.RESTARTED: "its speaker started a new broadcast before its end",
     EndedBy.LEFT: "its speaker left before its end",
     EndedBy.REMOVED: "the bot was removed before its end",
     EndedBy.SWITCHED_OFF: "recording was switched off before its end",
@@ -149,16 +149,16 @@ def verdict(recording: Recording, ledger: Ledger) -> str:
     """Whether all of it is there, in whole sentences; what is missing stands beside it."""
     match recording.state:
         case RecordingState.COMPLETE:
-            return "Complete: all of the sound that was sent is here."
+            return "Complete: the episode has all audio that was sent."
         case RecordingState.LIVE:
-            return "Live: this is what has come so far."
+            return "Live: the audio received so far."
         case RecordingState.FINISHING:
-            return "It has ended. What came last is being joined in."
+            return "Ended: the last audio is being added."
         case RecordingState.INCOMPLETE:
-            hope = " What is still awaited is put where it belongs when it comes." if ledger.waiting else ""
-            return f"Incomplete: not all of the sound that was sent is here.{hope}"
+            hope = " Missing audio is added if it arrives later." if ledger.waiting else ""
+            return f"Incomplete: some audio that was sent is missing.{hope}"
         case _:
-            return "Nothing of it can be heard."
+            return "There is no audio."
 
 
 # ---- one by one
@@ -168,7 +168,7 @@ def why(entry: Entry) -> str | None:
     """Why a chunk is not in the audio; None for one that is, or whose double is."""
     reason = entry.reason or ""
     if entry.state is ChunkState.WAITING_FOR_KEY and reason.startswith(KEY_WITHHELD):
-        return f"can't be read: {NO_KEY.get(reason.removeprefix(KEY_WITHHELD), NO_KEY_AT_ALL)}"
+        return f"can't be decrypted: {NO_KEY.get(reason.removeprefix(KEY_WITHHELD), NO_KEY_AT_ALL)}"
     if entry.state is ChunkState.WAITING_FOR_MEDIA and not reason:
         return ON_ITS_WAY
     return WHY.get(entry.state)
@@ -186,7 +186,7 @@ def _in_part(ledger: Ledger) -> Iterator[tuple[str, int]]:
     """How many chunks are damaged inside, and how much of their sound that is."""
     torn = [sum(hole.samples for hole in entry.holes) for entry in ledger.entries if entry.holes]
     if torn:
-        yield f"came damaged in part: {_tenths(sum(torn))} can't be heard", len(torn)
+        yield f"arrived partly damaged: {_tenths(sum(torn))} can't be played", len(torn)
 
 
 def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
@@ -222,7 +222,7 @@ def _held(differences: Iterable[Samples], noticed: int, one: str, many: str) -> 
 def note(entry: Entry) -> str | None:
     """What is to be said of a chunk that is heard: a damaged part, or a claim about it that is wrong."""
     if entry.holes:
-        return "damaged in part"
+        return "partly damaged"
     for difference, noticed, claimed in (
         (entry.off_told, TOLD_WRONG, "its file claims"),
         (entry.off_announced, ANNOUNCED_WRONG, "its event announced"),

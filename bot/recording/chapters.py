@@ -12,7 +12,7 @@ from bot.recording.lengths import spoken_gap
 from storage.records import DurationMs, Mark, Samples, to_ms
 
 BEGINNING = "Beginning"
-GOES_ON = "Goes on"
+RESUMED = "Resumed"
 MOST = 255  # a file's table of contents counts them in one byte
 CLOSEST = DurationMs(1000)
 
@@ -22,13 +22,13 @@ def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = N
     `resumed`: where it goes on after a pause; `title`: what people called the recording. Only what the audio itself
     and its title tell, for the file keeps them."""
     titles = {DurationMs(0): title or BEGINNING}
-    titles.update((to_ms(position), GOES_ON) for position in resumed)
+    titles.update((to_ms(position), RESUMED) for position in resumed)
     missing = set()
     for position, samples in ledger.silences:
         begins = to_ms(position)
         missing.add(begins)
         titles[begins] = f"{spoken_gap(to_ms(samples))} missing"
-        titles[to_ms(position + samples)] = GOES_ON  # unless another one begins there
+        titles[to_ms(position + samples)] = RESUMED  # unless another one begins there
     if len(titles) == 1 and not missing:
         return ()
     inside = (Mark(at, titles[at]) for at in sorted(titles) if at < to_ms(ledger.samples))

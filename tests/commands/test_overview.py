@@ -72,7 +72,7 @@ async def test_silence_that_stands_for_sound_is_told(world: World) -> None:
     await world.chunk(recording, ChunkState.DAMAGED, sequence=2, announced_ms=DurationMs(5600))
     told = await status(world)
     assert told[2].endswith("· 1 min 1 s · incomplete, 6 s missing at 0:05")
-    assert told[3:] == [f"1 chunk of {recording.code} came damaged."]
+    assert told[3:] == [f"1 chunk of {recording.code} arrived damaged."]
 
 
 async def test_what_is_missing_is_not_no_problem(world: World) -> None:
@@ -104,10 +104,10 @@ async def test_problems_are_plain_sentences(world: World) -> None:
     await world.chunk(recording, ChunkState.REFUSED, reason="too_large")
     code = recording.code
     assert (await status(world))[3:] == [
-        f"3 chunks of {code} can't be read yet: the speaker's key has not come.",
-        f"1 chunk of {code} can't be had from the homeserver so far: it is asked again and again.",
-        f"1 chunk of {code} came damaged.",
-        f"1 chunk of {code} went beyond what may be kept.",
+        f"3 chunks of {code} can't be decrypted yet: the speaker's key has not arrived.",
+        f"1 chunk of {code} can't be fetched from the homeserver yet (Aircheck keeps trying).",
+        f"1 chunk of {code} arrived damaged.",
+        f"1 chunk of {code} exceeded the limits on what is kept.",
     ]
 
 
@@ -129,7 +129,7 @@ async def test_a_withheld_key_says_what_the_speaker_can_do(world: World) -> None
     await world.chunk(recording, ChunkState.WAITING_FOR_KEY)
     said = (await status(world))[3:]
     assert [line.split(" of ")[0] for line in said] == ["2 chunks", "1 chunk", "1 chunk", "1 chunk"]
-    for line, words in zip(said, ("verify this bot", "unblock it", "does not give", "has not come"), strict=True):
+    for line, words in zip(said, ("verify this bot", "unblock it", "does not share", "has not arrived"), strict=True):
         assert words in line
 
 
@@ -164,7 +164,7 @@ async def test_problems_of_long_ago_are_not_told(world: World) -> None:
     for _ in range(4):
         world.clock.pass_by(60)
         await world.recording()
-    assert (await status(world))[-1] == f"1 chunk of {recording.code} came damaged."
+    assert (await status(world))[-1] == f"1 chunk of {recording.code} arrived damaged."
     world.clock.pass_by(60)
     await world.recording()
     assert (await status(world))[-1] == "There are no problems that I know of."

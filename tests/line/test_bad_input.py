@@ -236,7 +236,7 @@ CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
 async def test_media_that_are_no_sound_are_damaged(
     replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Asked for twice, nothing looks into them any further; the room reads how many came damaged."""
+    """Asked for twice, nothing looks into them any further; the room reads how many arrived damaged."""
     carol = Speaker(good)
     data: dict[str, bytes] = {
         media("html"): HTML,
@@ -257,7 +257,7 @@ async def test_media_that_are_no_sound_are_damaged(
     for one in bad:
         (said,) = lines_about(caplog, f"event={one.event_id}")
         assert f"reason={chunks[one.event_id].reason} recording={recording.code}" in said
-    assert f"5 chunks of {recording.code} came damaged." in await replay.ask(good.room, "!aircheck status")
+    assert f"5 chunks of {recording.code} arrived damaged." in await replay.ask(good.room, "!aircheck status")
     assert len(await replay.audio_left()) == len(good.files) + 1 + len(data)
     assert no_mistakes_of_ours(caplog)
     await assert_good(replay, good, tmp_path)
@@ -308,7 +308,7 @@ async def test_a_damaged_chunk_in_the_middle_is_silence_of_its_length(
     assert recording.state is RecordingState.INCOMPLETE
     ledger = await replay.ledger(good.started)
     assert [(gap.samples, gap.reason) for gap in ledger.gaps] == [(268_800, ChunkState.DAMAGED)]  # 5.6 s
-    assert f"1 chunk of {recording.code} came damaged." in await replay.ask(good.room, "!aircheck status")
+    assert f"1 chunk of {recording.code} arrived damaged." in await replay.ask(good.room, "!aircheck status")
     assert "6 s missing" in next(said for said in replay.said if "is there" in said)
     assert len(lines_about(caplog, "reason=not_audio")) == 1
 
@@ -374,7 +374,7 @@ async def test_a_chunk_that_is_refused_ends_no_broadcast(
         (ChunkState.STORED, None),
     ]
     assert (await replay.recording(carol.broadcast)).ended_by is EndedBy.STOPPED
-    assert f"2 chunks of {recording.code} went beyond what may be kept." in await replay.ask(
+    assert f"2 chunks of {recording.code} exceeded the limits on what is kept." in await replay.ask(
         good.room, "!aircheck status"
     )
     for one in (large, long):
@@ -412,7 +412,7 @@ async def test_media_that_come_late_heal_the_episode(replay: Replay, good: Captu
     recording = await replay.recording(good.started)
     assert first is not None
     assert (recording.state, first.published_at) == (RecordingState.INCOMPLETE, None)
-    problem = f"1 chunk of {recording.code} can't be had from the homeserver so far: it is asked again and again."
+    problem = f"1 chunk of {recording.code} can't be fetched from the homeserver yet (Aircheck keeps trying)."
     assert problem in await replay.ask(good.room, "!aircheck status")
     replay.serves({mxc: upload})
     await replay.pass_by(600)

@@ -139,7 +139,7 @@ async def test_what_is_missing_is_told_until_it_is_there(world: World, listener:
     await broken(world)
     before = await listener.listen()
     assert re.match("<p>1 s missing at 0:01, its end is missing</p><p>", before.notes)
-    assert chapters(before.audio) == [(0, "Beginning"), (1000, "1 s missing"), (2000, "Goes on")]
+    assert chapters(before.audio) == [(0, "Beginning"), (1000, "1 s missing"), (2000, "Resumed")]
     assert [str(one) for one in ID3(io.BytesIO(before.audio)).getall("COMM")] == ["1 s missing at 0:01"]
     await heal(world)
     after = await listener.listen()

@@ -142,4 +142,4 @@ async def test_a_damaged_page_is_a_gap_of_its_length(kind: str, tmp_path: Path) 
         middle = heard.sound[BESIDE : BESIDE + LENGTH]
         for second in {1, 2, 3, 4} - {index - 2, index - 1}:
             assert abs(lag(signal(LENGTH, 3), middle, second * SAMPLE_RATE)) <= 2
-        assert "came damaged in part" in await heard.status()
+        assert "arrived partly damaged" in await heard.status()

@@ -130,7 +130,7 @@ def test_each_chunk_says_why() -> None:
     unverified, waits, other = gap.why.split("; ")
     assert "can verify this bot" in unverified
     assert waits == account.WHY[WAITING]
-    assert other == f"can't be read: {account.NO_KEY_AT_ALL}"
+    assert other == f"can't be decrypted: {account.NO_KEY_AT_ALL}"
     assert account.troubles(ledger) == ((unverified, 2), (waits, 1), (other, 1))
 
 
@@ -205,9 +205,9 @@ def test_a_chunk_that_is_damaged_in_part_is_told() -> None:
     """Its gap has a reason, its row a note, and `status` says how much of it can't be heard."""
     facts = replace(mp4(60), holes=(Hole(to_samples(DurationMs(2000)), to_samples(DurationMs(500))),))
     ledger = lay_out(over(), [stored("$1", 1, mp4(60)), stored("$2", 2, facts)])
-    assert account.troubles(ledger) == (("came damaged in part: 0.5 s can't be heard", 1),)
+    assert account.troubles(ledger) == (("arrived partly damaged: 0.5 s can't be played", 1),)
     assert [gap.why for gap in account.gaps(ledger)] == [account.WHY[DAMAGED]]
-    assert [account.note(entry) for entry in ledger.entries] == [None, "damaged in part"]
+    assert [account.note(entry) for entry in ledger.entries] == [None, "partly damaged"]
 
 
 def test_a_double_is_no_loss() -> None:
@@ -229,9 +229,9 @@ def test_what_stands_in_the_file_hangs_on_its_sound_alone() -> None:
 @pytest.mark.parametrize(
     ("states", "chapters"),
     [
-        ([HERE, DAMAGED, HERE], [(0, "Beginning"), (60, "1 min missing"), (120, "Goes on")]),
-        ([DAMAGED, HERE], [(0, "1 min missing"), (60, "Goes on")]),
-        ([HERE, DAMAGED, WAITING, HERE], [(0, "Beginning"), (60, "2 min missing"), (180, "Goes on")]),
+        ([HERE, DAMAGED, HERE], [(0, "Beginning"), (60, "1 min missing"), (120, "Resumed")]),
+        ([DAMAGED, HERE], [(0, "1 min missing"), (60, "Resumed")]),
+        ([HERE, DAMAGED, WAITING, HERE], [(0, "Beginning"), (60, "2 min missing"), (180, "Resumed")]),
         ([HERE, DAMAGED], []),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.recording.broadcast.pauses import resumptions
-from bot.recording.chapters import BEGINNING, GOES_ON, MOST, marks
+from bot.recording.chapters import BEGINNING, MOST, RESUMED, marks
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.model import Change
@@ -23,7 +23,7 @@ def test_the_next_ogg_stream_goes_on_behind_a_pause() -> None:
     chunks = tuple(stored(f"${number}", number, facts) for number, facts in enumerate((*first, *second), start=1))
     ledger = lay_out(recording(), chunks)
     at = round((10 * PAGE - PRE_SKIP) * 1000 / SECOND)
-    assert spoken(ledger, chunks) == [(0, BEGINNING), (at, GOES_ON)]
+    assert spoken(ledger, chunks) == [(0, BEGINNING), (at, RESUMED)]
 
 
 def test_streams_of_one_chunk_prove_no_pause() -> None:
@@ -33,7 +33,7 @@ def test_streams_of_one_chunk_prove_no_pause() -> None:
     ledger = lay_out(recording(), chunks)
     length = round((2 * PAGE - PRE_SKIP) * 1000 / SECOND)
     assert spoken(ledger, chunks) == []
-    assert spoken(ledger, chunks, chunks[1].position) == [(0, BEGINNING), (2 * length, GOES_ON)]
+    assert spoken(ledger, chunks, chunks[1].position) == [(0, BEGINNING), (2 * length, RESUMED)]
 
 
 def test_other_containers_go_on_with_the_first_chunk_behind_the_event() -> None:
@@ -41,7 +41,7 @@ def test_other_containers_go_on_with_the_first_chunk_behind_the_event() -> None:
     chunks = tuple(stored(f"${number}", number, mp4(60)) for number in range(1, 5))
     ledger = lay_out(recording(), chunks)
     behind = chunks[1].position
-    assert spoken(ledger, chunks, behind, behind) == [(0, BEGINNING), (120_000, GOES_ON)]
+    assert spoken(ledger, chunks, behind, behind) == [(0, BEGINNING), (120_000, RESUMED)]
     assert spoken(ledger, chunks, chunks[-1].position) == []
     assert spoken(lay_out(recording(), chunks[:1]), chunks[:1], 1) == []
 
@@ -56,14 +56,14 @@ def test_what_is_uploaded_late_is_still_from_before_the_pause() -> None:
         stored("$4", 4, second[1], position=14),
     )
     ledger = lay_out(recording(), chunks)
-    assert spoken(ledger, chunks, 11) == [(0, BEGINNING), (round((6 * PAGE - PRE_SKIP) * 1000 / SECOND), GOES_ON)]
+    assert spoken(ledger, chunks, 11) == [(0, BEGINNING), (round((6 * PAGE - PRE_SKIP) * 1000 / SECOND), RESUMED)]
 
 
 def test_a_title_is_the_first_chapters() -> None:
     """Where nothing else is to be marked there are no chapters."""
     chunks = tuple(stored(f"${number}", number, mp4(60)) for number in (1, 2))
     ledger = lay_out(recording(), chunks)
-    assert spoken(ledger, chunks, chunks[0].position, title="Soup") == [(0, "Soup"), (60_000, GOES_ON)]
+    assert spoken(ledger, chunks, chunks[0].position, title="Soup") == [(0, "Soup"), (60_000, RESUMED)]
     assert spoken(ledger, chunks, title="Soup") == []
 
 
@@ -71,10 +71,10 @@ def test_a_title_is_the_first_chapters() -> None:
     ("lengths", "told"),
     [
         ([60.0, -0.5, 60.0], [(0, BEGINNING), (60_000, "1 s missing")]),
-        ([0.5, -60.0, 60.0], [(0, "1 min missing"), (60_500, GOES_ON)]),
+        ([0.5, -60.0, 60.0], [(0, "1 min missing"), (60_500, RESUMED)]),
         ([60.0, -60.0, 0.5, -60.0, 60.0],
-         [(0, BEGINNING), (60_000, "1 min missing"), (120_000, "1 min missing"), (180_500, GOES_ON)]),
-        ([60.0, -1.0, 60.0], [(0, BEGINNING), (60_000, "1 s missing"), (61_000, GOES_ON)]),
+         [(0, BEGINNING), (60_000, "1 min missing"), (120_000, "1 min missing"), (180_500, RESUMED)]),
+        ([60.0, -1.0, 60.0], [(0, BEGINNING), (60_000, "1 s missing"), (61_000, RESUMED)]),
     ],
 )  # fmt: skip
 def test_none_is_shorter_than_a_second(lengths: list[float], told: list[tuple[int, str]]) -> None:

@@ -25,7 +25,7 @@ from storage.records import (
 )
 from tests.web.world import ALICE, World
 
-MARKS = (Mark(DurationMs(0), "Soup"), Mark(DurationMs(61_500), "1 min missing"), Mark(DurationMs(121_500), "Goes on"))
+MARKS = (Mark(DurationMs(0), "Soup"), Mark(DurationMs(61_500), "1 min missing"), Mark(DurationMs(121_500), "Resumed"))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_chapters_lie_beside_the_audio(world: World, client: ClientSession
                 "chapters": [
                     {"startTime": 0.0, "title": "Soup"},
                     {"startTime": 61.5, "title": "1 min missing"},
-                    {"startTime": 121.5, "title": "Goes on"},
+                    {"startTime": 121.5, "title": "Resumed"},
                 ],
             }
             tag = answer.headers["ETag"]
@@ -91,7 +91,7 @@ async def test_the_page_lists_chapters_with_their_times(world: World, client: Cl
     assert links == [
         (f"{recording.code}.mp3#t=0.0", "0.0", "0:00", "Soup"),
         (f"{recording.code}.mp3#t=61.5", "61.5", "1:01", "1 min missing"),
-        (f"{recording.code}.mp3#t=121.5", "121.5", "2:01", "Goes on"),
+        (f"{recording.code}.mp3#t=121.5", "121.5", "2:01", "Resumed"),
     ]
     plain = await world.recording(room)
     await world.episode(plain, b"2")

@@ -94,12 +94,9 @@ async def test_episode_page_says_what_is_missing(world: World, client: ClientSes
     words = " ".join(found.text.split())
     told = "1 min 10 s missing at 1:10 and 1 min 10 s at 3:30"
     assert words.index(told) < words.index("One.") < words.index("Two <b>.")
-    assert (
-        "not all of the sound that was sent is here. What is still awaited is put where it belongs when it comes."
-        in words
-    )
-    assert "1:10 1 min 10 s came damaged" in words
-    assert "3:30 1 min 10 s can't be read yet: the speaker's key has not come" in words
+    assert "some audio that was sent is missing. Missing audio is added if it arrives later." in words
+    assert "1:10 1 min 10 s arrived damaged" in words
+    assert "3:30 1 min 10 s can't be decrypted yet: the speaker's key has not arrived" in words
 
 
 async def test_complete_episode_says_so(world: World, client: ClientSession, room: Room) -> None:
@@ -107,7 +104,7 @@ async def test_complete_episode_says_so(world: World, client: ClientSession, roo
     recording = await world.recording(room)
     await world.episode(recording)
     found = await page(client, f"/r/{room.key}/{recording.code}")
-    assert "all of the sound that was sent is here" in found.text
+    assert "the episode has all audio that was sent" in found.text
 
 
 async def test_every_link_of_our_own_leads_somewhere(world: World, client: ClientSession, room: Room) -> None:
@@ -267,7 +264,7 @@ async def test_late_sound_is_said(world: World, client: ClientSession, room: Roo
     recording = await world.recording(room)
     await world.episode(recording)
     await world.save(replace(recording, state=RecordingState.FINISHING))
-    assert "being joined in" in (await page(client, f"/r/{room.key}/{recording.code}")).text
+    assert "the last audio is being added" in (await page(client, f"/r/{room.key}/{recording.code}")).text
 
 
 async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: ClientSession, room: Room) -> None:
@@ -295,9 +292,9 @@ async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: Clien
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (RecordingState.LIVE, "Live: this is what has come so far."),
-        (RecordingState.FINISHING, "What came last is being joined in."),
-        (RecordingState.INCOMPLETE, "not all of the sound that was sent is here"),
+        (RecordingState.LIVE, "Live: the audio received so far."),
+        (RecordingState.FINISHING, "Ended: the last audio is being added."),
+        (RecordingState.INCOMPLETE, "some audio that was sent is missing"),
     ],
 )
 async def test_page_before_there_is_audio_shows_the_ledger(

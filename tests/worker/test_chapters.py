@@ -64,7 +64,7 @@ async def test_a_pause_and_a_gap_are_chapters(world: World) -> None:
     """The file has them, and the row that pages and feeds read has the same."""
     await paused_once(world)
     episode = await made(world)
-    marked = [(0, "Beginning"), (1000, "Goes on"), (2000, "1 s missing"), (3000, "Goes on")]
+    marked = [(0, "Beginning"), (1000, "Resumed"), (2000, "1 s missing"), (3000, "Resumed")]
     assert in_the_row(episode) == marked
     assert in_the_file(await file_of(world, episode)) == marked
 
@@ -97,4 +97,4 @@ async def test_what_heals_keeps_its_title(world: World) -> None:
     await world.work()
     episode = await made(world)
     assert (await world.recording()).state is RecordingState.COMPLETE
-    assert in_the_row(episode) == in_the_file(await file_of(world, episode)) == [(0, "About soup"), (1000, "Goes on")]
+    assert in_the_row(episode) == in_the_file(await file_of(world, episode)) == [(0, "About soup"), (1000, "Resumed")]

@@ -21,10 +21,11 @@ from benchmarks.figures import Figure
 from benchmarks.usage import cpu_seconds
 from bot.audio.episode import Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form, frame_bytes
 from bot.audio.inspect import inspect_chunk
-from bot.audio.mp3 import frame_size, info_frame
+from bot.audio.mp3 import info_frame
 from bot.audio.plan import Piece, Sound, length
-from bot.audio.render import Form, Rendering, layout
+from bot.audio.render import Rendering, layout
 from bot.audio.tags import EpisodeTags
 from storage.records import SAMPLE_RATE, Samples
 from tests.audio.sounds import FLAC, M4A, OPUS, WAV, Pcm, Studio, as_key, lag, local, signal
@@ -89,7 +90,7 @@ def spoken(samples: int) -> Pcm:
 
 def tagged(path: Path, samples: int) -> None:
     """Gives an MP3 of bare frames a right LAME tag; the one that ffmpeg writes is some samples off now and then."""
-    frames = path.stat().st_size // frame_size(KBPS)
+    frames = path.stat().st_size // frame_bytes(KBPS)
     path.write_bytes(info_frame(frames=frames, kbps=KBPS, samples=samples) + path.read_bytes())
 
 
@@ -118,7 +119,7 @@ async def ours(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
     made = await rendering.make(0, None, frames)
     stretch = Stretch(partial(FileIO, frames), 0, made.bytes)
     samples = length(case.pieces)
-    await asyncio.to_thread(put_together, [stretch], out, samples=samples, bitrate=KBPS, channels=1, tags=TAGS)
+    await asyncio.to_thread(put_together, [stretch], out, samples=samples, form=FORM, tags=TAGS)
 
 
 async def concat(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 from benchmarks import browser, line
 from benchmarks.figures import Figure
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.hls import BEHIND, SECONDS
+from bot.audio.grid import SEGMENT_S
+from bot.audio.hls import HOLD_BACK
 from bot.audio.ogg import PacketReader, read_pages
 from bot.demo.slicing import Slice, Slicer
 from bot.feeds.addresses import look_up_hash, token_for
@@ -30,7 +31,7 @@ COMES_AFTER_S = 60.0
 PAUSE_S = 20.0
 LOWEST_HZ, STEP_HZ = 400, 20
 LISTENER = UserId("@listener:bench")
-FURTHEST_S = (BEHIND + 1) * SECONDS  # behind the newest sound, where it is called the edge
+FURTHEST_S = (HOLD_BACK + 1) * SEGMENT_S  # behind the newest sound, where it is called the edge
 
 TAP = f"""(() => {{
   const audio = window.audio = document.querySelector("audio"), context = new AudioContext();
@@ -160,7 +161,7 @@ class Listening:
         await self.come()
         await self.page.until('audio.currentTime > 0 && audio.currentSrc.endsWith("-live.mp3")')
         place = await self.on()
-        self.say("hls.js can play nothing: the endless MP3", place, place.heard > place.at + SECONDS)
+        self.say("hls.js can play nothing: the endless MP3", place, place.heard > place.at + SEGMENT_S)
         await self.page.ask("Page.removeScriptToEvaluateOnNewDocument", **broken)
 
     async def to_the_end(self) -> None:

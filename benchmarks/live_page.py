@@ -17,8 +17,8 @@ from aiohttp import ClientSession
 from benchmarks import browser, line, live_listener
 from benchmarks.figures import Figure, at_most
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.hls import FRAMES
-from bot.audio.mp3 import FRAME
+from bot.audio.grid import FRAME
+from bot.audio.grid import SEGMENT_FRAMES as FRAMES
 from bot.demo.slicing import Slice
 from storage import archive, rooms, tracks
 from storage.records import SAMPLE_RATE, Recording, Visibility

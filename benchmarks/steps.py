@@ -14,12 +14,13 @@ from benchmarks.figures import Figure, at_most
 from bot.audio import leveller, waveform
 from bot.audio.decode import pcm
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form
 from bot.audio.inspect import inspect_chunk
 from bot.audio.limiter import limited
 from bot.audio.loudness import Meter
 from bot.audio.peaks import Pcm, PeakMeter
 from bot.audio.plan import Piece, Sound, length
-from bot.audio.render import AT_ONCE, Form, Rendering, Warm, layout
+from bot.audio.render import AT_ONCE, Rendering, Warm, layout
 from bot.audio.track import settled_frames
 from storage.records import SAMPLE_RATE, Container, Samples
 from tests.audio.sounds import as_key, local

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bot.audio.mp3 import frame_size, info_frame
+from bot.audio.grid import Form, frames_in
+from bot.audio.mp3 import info_frame
 from bot.audio.tags import EpisodeTags, id3
 from bot.errors import TryLater
 from storage.private import synced
@@ -33,15 +34,15 @@ class MadeEpisode:
 
 
 def put_together(
-    frames: Sequence[Stretch], out: Path, *, samples: Samples, bitrate: int, channels: int, tags: EpisodeTags
+    frames: Sequence[Stretch], out: Path, *, samples: Samples, form: Form, tags: EpisodeTags
 ) -> MadeEpisode:
     """Write the episode to `out`, synced to the disk; `out` is left in pieces when this raises. Blocking.
 
     Raises TryLater when the frames are not this sound, OSError for the disk's.
     """
-    count, rest = divmod(sum(stretch.bytes for stretch in frames), frame_size(bitrate))
+    count, rest = frames_in(sum(stretch.bytes for stretch in frames), form)
     try:
-        info = info_frame(frames=count, kbps=bitrate, samples=samples, channels=channels)
+        info = info_frame(frames=count, kbps=form.bitrate, samples=samples, channels=form.channels)
     except ValueError:
         raise TryLater("the frames of an episode have the wrong length") from None
     if rest:

@@ -1,36 +1,35 @@
-"""A track as HTTP Live Streaming: which segments are listed when, where their frames lie, and the playlist. Pure.
+"""A track as HTTP Live Streaming: which segments are listed when, and the playlist. Pure.
 
 A segment is 250 frames, six seconds to the sample, behind a tag that says when it begins: packed audio (RFC 8216,
-section 3.4). Sound comes in bursts, a chunk at a time, and players wait badly for bursts: so a segment is listed when
-its frames are there and its time has come, one each six seconds from the first sound on. What comes late moves all
-that follows, once: the next chunk that is as late finds time for it. Players begin four segments behind the newest
-one, and ours wait until so many were due: then a chunk may be twelve seconds late before they fall silent, which is
-more than the ten that a missing one is waited for. The three of RFC 8216 (section 6.3.3) would leave six.
+section 3.4). Sound arrives in bursts, a chunk at a time, and players handle bursts badly. So a segment is listed once
+its frames exist and its time has come: one every six seconds, counted from the first sound. A late chunk shifts the
+schedule of everything after it, once: the next chunk that is equally late arrives in time. Players begin four segments
+behind the newest one, and ours wait until four were due. A chunk may then be twelve seconds late before they fall
+silent, more than the ten seconds that a missing chunk is waited for. The three of RFC 8216 (section 6.3.3) would leave
+six seconds.
 """
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bot.audio.mp3 import FRAME
-from storage.records import SAMPLE_RATE, BlobKey, Extent
+from bot.audio.grid import SEGMENT, SEGMENT_S, seconds_of, segment_span, segment_start, segments_of, whole_segments
 
-FRAMES = 250  # of a segment
-SECONDS = FRAMES * FRAME // SAMPLE_RATE
-SEGMENT = timedelta(seconds=SECONDS)
-BEHIND = 4  # segments between the newest one and where players begin
-FURTHEST = 10 * SEGMENT  # what may wait to be listed when more comes: after an outage the air is not late for ever
+HOLD_BACK = 4  # segments between the newest one and the one where players begin
+MAX_BACKLOG = 10 * SEGMENT  # of unlisted sound when more arrives: without a bound, one outage would delay all the rest
 
-_CLOCK = 90_000  # ticks a second of MPEG-2 transport streams
-_CLOCK_BITS = 33
+_TICKS_PER_S = 90_000  # of MPEG-2 transport streams
+_TICK_BITS = 33
 _OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A track as players may have it now. `ended`: no sound comes any more, and `frames` are all there are. `ripe`:
-    who begins now is as far behind as it should be."""
+    """The part of a track that is offered to players at one moment.
+
+    `ended`: the broadcast is over, `frames` is all there is. `ripe`: so many segments were due that a player which
+    begins now has its full hold-back.
+    """
 
     generation: int
     frames: int
@@ -39,74 +38,58 @@ class Listing:
 
     @property
     def segments(self) -> int:
-        return -(-self.frames // FRAMES)
+        return segments_of(self.frames)
 
     def frames_of(self, segment: int) -> int:
-        """How many a segment has; 0 where there is none of this number."""
-        return max(0, min(FRAMES, self.frames - segment * FRAMES))
+        """Return how many frames a segment has; 0 if there is no segment of this number."""
+        return segment_span(segment, self.frames).frames
 
 
 def first_due(live_from: datetime | None, frames: int, now: datetime) -> datetime:
-    """When the first segment was due, as it is kept from now on: more sound comes behind so many frames."""
-    at_once = now - frames // FRAMES * SEGMENT  # the next segment is due now
-    if live_from is None or not at_once <= live_from <= at_once + FURTHEST:
-        return at_once
+    """Return the time at which the first segment counts as due from now on, given that sound is appended behind this
+    many frames.
+
+    That is the stored time `live_from`, unless the new sound is late or the backlog exceeds MAX_BACKLOG: then the next
+    segment is due now.
+    """
+    latest = now - whole_segments(frames) * SEGMENT
+    if live_from is None or not latest <= live_from <= latest + MAX_BACKLOG:
+        return latest
     return live_from
 
 
 def listing_at(generation: int, live_from: datetime, frames: int, now: datetime) -> Listing:
-    """What is listed of so many frames while more may come."""
+    """Return what is listed at this time of a track that still grows and has this many frames."""
     due = max(0, (now - live_from) // SEGMENT + 1)
-    segments = min(frames // FRAMES, due)
-    return Listing(generation, segments * FRAMES, ended=False, ripe=due >= BEHIND)
+    segments = min(whole_segments(frames), due)
+    return Listing(generation, segment_start(segments), ended=False, ripe=due >= HOLD_BACK)
 
 
-def playlist(air: Listing, code: str) -> str:
-    """The event playlist (RFC 8216). Segments lie beside it.
+def playlist(listing: Listing, code: str) -> str:
+    """Return the event playlist (RFC 8216). Its segments have addresses beside it.
 
-    To such a list lines may only be added (section 6.2.1). So it doesn't say where to begin by EXT-X-START, which would
-    have to go at the end, but by HOLD-BACK (RFC 8216bis, section 4.4.3.8), which means nothing in a list that ended.
+    Lines may only be added to an event playlist (section 6.2.1). EXT-X-START would have to be removed at the end, so
+    the place to begin is given by HOLD-BACK (RFC 8216bis, section 4.4.3.8), which means nothing in a list that ended.
     """
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:3",
-        f"#EXT-X-TARGETDURATION:{SECONDS}",
+        f"#EXT-X-TARGETDURATION:{SEGMENT_S}",
         "#EXT-X-MEDIA-SEQUENCE:0",
         "#EXT-X-PLAYLIST-TYPE:EVENT",
-        f"#EXT-X-SERVER-CONTROL:HOLD-BACK={BEHIND * SECONDS}",
+        f"#EXT-X-SERVER-CONTROL:HOLD-BACK={HOLD_BACK * SEGMENT_S}",
     ]
-    for segment in range(air.segments):
-        seconds = air.frames_of(segment) * FRAME / SAMPLE_RATE
-        lines += [f"#EXTINF:{seconds:.5f},", f"{code}-{air.generation}-{segment}.mp3"]
-    if air.ended:
+    for segment in range(listing.segments):
+        seconds = seconds_of(listing.frames_of(segment))
+        lines += [f"#EXTINF:{seconds:.5f},", f"{code}-{listing.generation}-{segment}.mp3"]
+    if listing.ended:
         lines.append("#EXT-X-ENDLIST")
     return "\n".join([*lines, ""])
 
 
 def timestamp(segment: int) -> bytes:
-    """The ID3v2.4 tag that stands in front of a segment's frames (RFC 8216, section 3.4)."""
-    ticks = segment * SECONDS * _CLOCK % (1 << _CLOCK_BITS)
-    said = _OWNER + struct.pack(">Q", ticks)
-    frame = b"PRIV" + struct.pack(">IH", len(said), 0) + said  # sizes below 128 are synchsafe as they are
+    """Return the ID3v2.4 tag that goes in front of a segment's frames (RFC 8216, section 3.4)."""
+    ticks = segment * SEGMENT_S * _TICKS_PER_S % (1 << _TICK_BITS)
+    content = _OWNER + struct.pack(">Q", ticks)
+    frame = b"PRIV" + struct.pack(">IH", len(content), 0) + content  # sizes below 128 are synchsafe as they are
     return b"ID3\x04\0\0" + struct.pack(">I", len(frame)) + frame
-
-
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """Some bytes of a blob."""
-
-    blob: BlobKey
-    offset: int
-    bytes: int
-
-
-def byte_ranges(extents: Sequence[Extent], first: int, frames: int, frame_bytes: int) -> tuple[ByteRange, ...]:
-    """The bytes of so many frames from `first` on, of a track whose frames lie in these extents."""
-    found = []
-    for extent in extents:
-        start = max(first, extent.first)
-        end = min(first + frames, extent.first + extent.frames)
-        if start < end:
-            offset = extent.offset + (start - extent.first) * frame_bytes
-            found.append(ByteRange(extent.blob, offset, (end - start) * frame_bytes))
-    return tuple(found)

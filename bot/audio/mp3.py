@@ -7,6 +7,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from bot.audio.grid import FRAME, frame_bytes
+
 _BITRATES = {  # kbit/s by index; MPEG 1 and MPEG 2/2.5
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -15,7 +17,6 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 _LAYER_3 = 1
 MAX_ID3_TAGS = 4
 
-FRAME = 1152  # samples of ours
 DELAY = 576  # samples that libmp3lame puts in front; decoders know of the 529 that they add themselves
 _SIDE_INFO = {1: 17, 2: 32}  # bytes, MPEG 1, by channels
 _MODE = {1: 3 << 6, 2: 1 << 6}  # mono, joint stereo
@@ -116,11 +117,6 @@ def read_info(file: BinaryIO, at: int | None = None) -> Info | None:
     return Info(frames, packed >> 12, packed & 0xFFF, header, begin + 8, begin + tag + 21)
 
 
-def frame_size(kbps: int) -> int:
-    """Bytes of one frame of ours (48 kHz, no padding): the same for all of them."""
-    return FRAME // 8 * kbps // 48
-
-
 def info_frame(*, frames: int, kbps: int, samples: int, channels: int = 1) -> bytes:
     """The Info frame that belongs in front of `frames` constant-rate frames of `samples` of sound.
 
@@ -131,10 +127,10 @@ def info_frame(*, frames: int, kbps: int, samples: int, channels: int = 1) -> by
     if not 0 <= padding <= 3 * FRAME:
         raise ValueError(f"{frames} frames are not {samples} samples")
     room = 4 + _SIDE_INFO[channels] + _INFO_BYTES + _LAME_BYTES
-    index = next(i for i, rate in enumerate(_BITRATES[True]) if frame_size(rate) >= room)
-    size = frame_size(_BITRATES[True][index])
+    index = next(i for i, rate in enumerate(_BITRATES[True]) if frame_bytes(rate) >= room)
+    size = frame_bytes(_BITRATES[True][index])
     header = bytes([0xFF, 0xFB, index << 4 | 1 << 2, _MODE[channels]])
-    total = size + frames * frame_size(kbps)
+    total = size + frames * frame_bytes(kbps)
     seek_table = bytes(place * 256 // 100 for place in range(100))
     info = b"Info" + struct.pack(">III", 0xF, frames, total) + seek_table + bytes(4)
     lame = (

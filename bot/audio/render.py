@@ -19,10 +19,10 @@ import numpy as np
 from bot.audio import leveller, waveform
 from bot.audio.decode import Pcm, pcm
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form, frames_in, samples_of, whole_frames
 from bot.audio.leveller import Gains, LevelState
 from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
-from bot.audio.mp3 import FRAME, frame_size
 from bot.audio.plan import PRE_ROLL as DECODER_REMEMBERS
 from bot.audio.plan import LocalFile, Mismatch, Piece, Silence, Sound
 from bot.audio.track import AHEAD, PRE_ROLL, identity
@@ -32,27 +32,9 @@ from storage.records import SAMPLE_RATE, Container, Cut, Samples
 
 PART = 20 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
 AT_ONCE = 5 * SAMPLE_RATE  # samples that are limited together
-WARM = (PRE_ROLL + AHEAD + 2) * FRAME + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
+WARM = samples_of(PRE_ROLL + AHEAD + 2) + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
 ENCODER_TAKES_LU = 0.45  # what comes out of libmp3lame is that much softer than what went in
 COPY = 1 << 20  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What all frames of a track have in common."""
-
-    channels: int  # 1 or 2
-    kbps: int  # of a channel
-    target_lufs: float | None  # None: the level stays as it is
-
-    @property
-    def bitrate(self) -> int:
-        """kbit/s of the file."""
-        return min(320, self.kbps * self.channels)
-
-    @property
-    def frame_bytes(self) -> int:
-        return frame_size(self.bitrate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +124,8 @@ class Rendering:
 
         Raises TryLater when ffmpeg fails or hangs, OSError for the disk's.
         """
-        begin = max(0, first - PRE_ROLL) * FRAME
-        end = self._ends[-1] if frames is None else (first + frames + AHEAD) * FRAME
+        begin = samples_of(max(0, first - PRE_ROLL))
+        end = self._ends[-1] if frames is None else samples_of(first + frames + AHEAD)
         seconds = (end - begin) / SAMPLE_RATE
         with tempfile.TemporaryDirectory(prefix="frames-", dir=self._workdir, ignore_cleanup_errors=True) as folder:
             encoded = Path(folder) / "encoded.mp3"
@@ -151,8 +133,8 @@ class Rendering:
                 await self._ffmpeg.encode_mp3(
                     blocks, encoded, kbps=self.form.bitrate, seconds=seconds, channels=self.form.channels
                 )
-            skipped = first - begin // FRAME
-            return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self.form.frame_bytes, out)
+            skipped = first - whole_frames(begin)
+            return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self.form, out)
 
     async def _stretch(self, begin: int, end: int, warm: Warm | None) -> AsyncGenerator[bytes, None]:
         """The samples from `begin` to `end`, as the encoder gets them."""
@@ -319,18 +301,18 @@ class _Deciding:
         return b"".join(self._peaks)
 
 
-def _cut_out(encoded: Path, skipped: int, frames: int | None, size: int, out: Path) -> Rendered:
+def _cut_out(encoded: Path, skipped: int, frames: int | None, form: Form, out: Path) -> Rendered:
     """Some of the frames that were encoded, synced to the disk. Blocking."""
-    there, rest = divmod(encoded.stat().st_size, size)
+    there, rest = frames_in(encoded.stat().st_size, form)
     count = there - skipped if frames is None else frames
     if rest or count < 0 or skipped + count > there:
         raise TryLater("ffmpeg wrote frames of another form than it was told")
     digest = hashlib.sha256()
     with encoded.open("rb") as source, synced(out) as target:
-        source.seek(skipped * size)
-        left = count * size
+        source.seek(skipped * form.frame_bytes)
+        left = count * form.frame_bytes
         while left and (block := source.read(min(left, COPY))):
             digest.update(block)
             target.write(block)
             left -= len(block)
-    return Rendered(count, digest.hexdigest(), count * size)
+    return Rendered(count, digest.hexdigest(), count * form.frame_bytes)

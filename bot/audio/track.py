@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from bot.audio.grid import FRAME, Span, frames_for, whole_frames
 from bot.audio.limiter import CONTEXT as LIMITER_REACH
-from bot.audio.mp3 import FRAME
 from storage.records import Cut, Samples
 
 PRE_ROLL = 40  # frames; 2 give the same sound, 40 the same bytes
@@ -26,19 +26,6 @@ class PlacedPiece:
     identity: str | None
     start: Samples
     end: Samples
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Some frames of a track."""
-
-    first: int
-    frames: int
-
-    @property
-    def end(self) -> int:
-        """One behind the last."""
-        return self.first + self.frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +43,7 @@ def identity(cut: Cut) -> str:
 
 def settled_frames(samples: int) -> int:
     """How many frames no later sound can change, of a track that is `samples` long so far."""
-    return max(0, (samples - LIMITER_REACH) // FRAME - AHEAD)
+    return max(0, whole_frames(samples - LIMITER_REACH) - AHEAD)
 
 
 def place_pieces(cuts: Sequence[Cut]) -> tuple[PlacedPiece, ...]:
@@ -73,7 +60,7 @@ def reusable(old: Sequence[PlacedPiece], made: Sequence[Span], new: Sequence[Pla
     spans = []
     reached = 0
     for stretch in _common_stretches(old, new):
-        shift = stretch.shift // FRAME
+        shift = whole_frames(stretch.shift)
         for span in made:
             first = max(reached, stretch.first_frame, span.first + shift)
             end = min(stretch.last_frame, span.end + shift)
@@ -109,7 +96,7 @@ class _CommonStretch:
         """The first that hears nothing from before the stretch."""
         if self.start == 0 and self.shift == 0:
             return 0
-        return -(-(self.start + LIMITER_REACH) // FRAME) + PRE_ROLL
+        return frames_for(self.start + LIMITER_REACH) + PRE_ROLL
 
     @property
     def last_frame(self) -> int:

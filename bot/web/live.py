@@ -11,6 +11,7 @@ from hashlib import sha256
 from aiohttp import web
 
 from bot.audio import hls
+from bot.audio.grid import SEGMENT_S
 from bot.audio.hls import Listing
 from bot.web import respond
 from bot.web.access import Access, Family
@@ -71,13 +72,13 @@ class Live:
         now = self._clock()
         listing = on_air.at(now)
         if not listing.segments:
-            return respond.not_yet(hls.SECONDS)
+            return respond.not_yet(SEGMENT_S)
         code = on_air.recording.code
         # Off the loop: the playlist of six hours has 3,600 segments.
         body = await self._playlists.get((code, listing), partial(asyncio.to_thread, _encoded_playlist, listing, code))
         headers = respond.OF_FAMILY[family]
         if not listing.ripe:
-            headers = {**headers, "Retry-After": str(hls.SECONDS)}  # live.js heeds it
+            headers = {**headers, "Retry-After": str(SEGMENT_S)}  # live.js heeds it
         return body.response(request, headers, now.replace(microsecond=0))
 
     async def _segment(

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot.audio import hls
+from bot.audio.grid import ByteRange, Form, Span, byte_range, clip, frames_in, segment_start
 from bot.audio.hls import Listing
-from bot.audio.render import Form
 from bot.audio.track import settled_frames
 from bot.web import files
 from bot.web.access import Access, may_hear_recording
@@ -35,8 +35,8 @@ class OnAir:
     changed_at: datetime
 
     @property
-    def frame_bytes(self) -> int:
-        return _frame_bytes(self.track)
+    def form(self) -> Form:
+        return Form.of(self.track)
 
     def at(self, now: datetime) -> Listing:
         """Return what players may have of it at this time."""
@@ -78,7 +78,7 @@ class Tuner:
     async def frames(self, on_air: OnAir, segment: int, count: int) -> bytes | None:
         """Read the first `count` frames of a segment. None if they were moved meanwhile: call `find` again."""
         body = bytearray()
-        for part in await self._byte_ranges(on_air, segment * hls.FRAMES, count):
+        for part in await self._byte_ranges(on_air, Span(segment_start(segment), count)):
             try:
                 file = await self._files.open(part.blob)
             except OSError:
@@ -89,14 +89,14 @@ class Tuner:
                 return None
             finally:
                 self._files.release(file)
-        return bytes(body) if len(body) == count * on_air.frame_bytes else None
+        return bytes(body) if len(body) == count * on_air.form.frame_bytes else None
 
-    async def _byte_ranges(self, on_air: OnAir, first: int, count: int) -> tuple[hls.ByteRange, ...]:
+    async def _byte_ranges(self, on_air: OnAir, span: Span) -> list[ByteRange]:
         if on_air.finished is not None:
-            return hls.byte_ranges([on_air.finished], first, count, on_air.frame_bytes)
+            return [byte_range(part, on_air.form) for part in clip([on_air.finished], span, on_air.form)]
         async with self._store.read() as db:
-            extents = await tracks.extents_of(db, on_air.recording.id, first, first + count)
-        return hls.byte_ranges(extents, first, count, on_air.frame_bytes)
+            extents = await tracks.extents_of(db, on_air.recording.id, span.first, span.end)
+        return [byte_range(part, on_air.form) for part in clip(extents, span, on_air.form)]
 
     async def _read(self, code: str) -> OnAir | None:
         async with self._store.read() as db:
@@ -122,7 +122,7 @@ async def _with_track(db: Connection, recording: Recording, track: Track) -> OnA
     if episode is None or begin is None or not _is_whole(begin, frames, episode):
         return growing  # the episode is being made
     # The episode has some frames more than the track, which holds only those that no later sound can change.
-    frames = (episode.bytes - begin.offset) // _frame_bytes(track)
+    frames, _ = frames_in(episode.bytes - begin.offset, Form.of(track))
     return OnAir(recording, track, frames, Extent(0, frames, begin.blob, begin.offset), episode.made_at)
 
 
@@ -134,7 +134,3 @@ def _empty_track(recording: Recording) -> Track:
 def _is_whole(begin: Extent, frames: int, episode: Episode) -> bool:
     """Return whether the whole track lies in the episode's file, as it does unless the episode is healing."""
     return begin.blob == episode.blob and begin.frames == frames == settled_frames(episode.samples)
-
-
-def _frame_bytes(track: Track) -> int:
-    return Form(track.channels, track.kbps, track.target_lufs).frame_bytes

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
-from bot.audio.hls import BEHIND, SEGMENT, Listing
+from bot.audio.grid import SEGMENT
+from bot.audio.hls import HOLD_BACK, Listing
 from bot.web import respond, sockets
 from bot.web.access import Access, Verdict
 from bot.web.connections import Transferring
@@ -93,7 +94,7 @@ class Streams:
         """Send segment after segment, checking the access before each. Raises ConnectionError, and TimeoutError for a
         client that takes nothing."""
         well_at = self._clock()
-        playhead = _Playhead(well_at - (BEHIND - 1) * SEGMENT)
+        playhead = _Playhead(well_at - (HOLD_BACK - 1) * SEGMENT)
         while not self._stopping.is_set() and request.transport is not None and not request.transport.is_closing():
             access = await recheck()
             if access.verdict is not Verdict.OPEN:
@@ -135,7 +136,7 @@ class _Playhead:
     def due(self, listing: Listing, now: datetime) -> int:
         """Return how many frames are to be sent now."""
         if self.segment < 0 and listing.segments and listing.ripe:
-            self.segment = max(0, listing.segments - BEHIND)
+            self.segment = max(0, listing.segments - HOLD_BACK)
         return listing.frames_of(self.segment) if self.segment >= 0 and self.next_at <= now else 0
 
     def is_at_end(self, listing: Listing) -> bool:
@@ -144,4 +145,4 @@ class _Playhead:
 
     def advance(self, now: datetime) -> None:
         self.segment += 1
-        self.next_at = max(self.next_at, now - (BEHIND - 1) * SEGMENT) + SEGMENT
+        self.next_at = max(self.next_at, now - (HOLD_BACK - 1) * SEGMENT) + SEGMENT

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bot import facts, orders, words
 from bot.audio.episode import MadeEpisode, Stretch, put_together
+from bot.audio.grid import byte_range
 from bot.audio.plan import Piece, Sound
 from bot.audio.tags import EpisodeTags
 from bot.errors import GiveUp
@@ -123,22 +124,18 @@ class Finishing:
         last = blobs.part(f"last-{recording.id}")
         try:
             end = await self._tracks.last_frames(recording.id, whole, pieces, last)
+            made_before = (byte_range(extent, whole.form) for extent in whole.extents)
             frames = [
-                *(
-                    Stretch(partial(blobs.open, extent.blob), extent.offset, extent.frames * whole.form.frame_bytes)
-                    for extent in whole.extents
-                ),
+                *(Stretch(partial(blobs.open, place.blob), place.offset, place.bytes) for place in made_before),
                 Stretch(partial(FileIO, last), 0, end.bytes),
             ]
             tags = await self._tags(subject)
-            form = whole.form
             made = await asyncio.to_thread(
                 put_together,
                 frames,
                 part,
                 samples=subject.ledger.samples,
-                bitrate=form.bitrate,
-                channels=form.channels,
+                form=whole.form,
                 tags=tags,
             )
         finally:

@@ -20,12 +20,12 @@ from weakref import WeakValueDictionary
 
 from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form, Span, byte_range, clip, frames_for, unbroken
 from bot.audio.hls import first_due
 from bot.audio.leveller import LevelState
-from bot.audio.mp3 import FRAME
 from bot.audio.plan import PRE_ROLL, Piece
-from bot.audio.render import Form, Rendered, Rendering, Warm, layout
-from bot.audio.track import Reused, Span, missing_spans, place_pieces, reusable, settled_frames
+from bot.audio.render import Rendered, Rendering, Warm, layout
+from bot.audio.track import Reused, missing_spans, place_pieces, reusable, settled_frames
 from bot.errors import TryLater
 from bot.settings import Settings
 from bot.worker.pieces import piece_of
@@ -64,7 +64,7 @@ class Whole:
 
     @property
     def form(self) -> Form:
-        return form_of(self.track)
+        return Form.of(self.track)
 
     @property
     def spans(self) -> list[Span]:
@@ -73,16 +73,7 @@ class Whole:
     @property
     def frames(self) -> int:
         """How many there are without a hole from the beginning."""
-        reached = 0
-        for extent in self.extents:
-            if extent.first > reached:
-                break
-            reached = max(reached, extent.first + extent.frames)
-        return reached
-
-
-def form_of(track: Track) -> Form:
-    return Form(track.channels, track.kbps, track.target_lufs)
+        return unbroken(self.extents)
 
 
 class Tracks:
@@ -273,7 +264,7 @@ class Tracks:
         extents = [
             place if place.blob == finished else await asyncio.to_thread(self._own, old, place)
             for one in found
-            for place in _places(old.extents, one, old.form.frame_bytes)
+            for place in _moved_extents(old, one)
         ]
         await tracks.replace_cuts(db, recording.id, cuts, kept)
         gone = await tracks.replace_extents(db, recording.id, extents)
@@ -289,7 +280,7 @@ class Tracks:
             (one.blob, one.offset, one.frames) == (extent.blob, extent.offset, extent.frames) for one in old.extents
         ):
             return extent
-        size = extent.frames * old.form.frame_bytes
+        size = byte_range(extent, old.form).bytes
         data = self._store.blobs.read(extent.blob, extent.offset, size)
         if len(data) != size:
             raise TryLater("a file of frames is shorter than it was")
@@ -346,21 +337,15 @@ def _matched(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
     return found
 
 
-def _places(old: Sequence[Extent], wanted: Reused, size: int) -> list[Extent]:
-    """Where frames that are taken over lie."""
-    found = []
-    shift = wanted.first - wanted.origin
-    for extent in old:
-        first = max(wanted.origin, extent.first)
-        end = min(wanted.origin + wanted.frames, extent.first + extent.frames)
-        if first < end:
-            offset = extent.offset + (first - extent.first) * size
-            found.append(Extent(first + shift, end - first, extent.blob, offset))
-    return found
+def _moved_extents(old: Whole, reused: Reused) -> list[Extent]:
+    """Return where frames that are taken over lie, with their new numbers."""
+    shift = reused.first - reused.origin
+    parts = clip(old.extents, Span(reused.origin, reused.frames), old.form)
+    return [replace(part, first=part.first + shift) for part in parts]
 
 
 def _some(cuts: Sequence[Cut], first: int, end: int) -> int:
     """How many frames of a hole to make at once: whole pieces, some minutes of them."""
     borders = [*accumulate(cut.samples for cut in cuts)]
-    enough = bisect_left(borders, first + -(-AT_ONCE // FRAME), key=settled_frames)
+    enough = bisect_left(borders, first + frames_for(AT_ONCE), key=settled_frames)
     return min(settled_frames(borders[enough]) if enough < len(borders) else end, end) - first

@@ -18,8 +18,9 @@ from mutagen.id3 import ID3
 
 from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form
 from bot.audio.plan import Piece, Silence, Sound, length
-from bot.audio.render import Form, Rendering, layout
+from bot.audio.render import Rendering, layout
 from bot.audio.tags import MAX_CHAPTERS, EpisodeTags, id3
 from bot.errors import TryLater
 from bot.pictures.cover import drawn_cover
@@ -58,7 +59,7 @@ async def make(
     made = await rendering.make(0, None, frames)
     samples = length(pieces)
     stretch = Stretch(partial(FileIO, frames), 0, made.bytes)
-    episode = put_together([stretch], out, samples=samples, bitrate=form.bitrate, channels=form.channels, tags=tags)
+    episode = put_together([stretch], out, samples=samples, form=form, tags=tags)
     await asyncio.to_thread(frames.unlink)
     assert names(work) == []
     return episode, out

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from mutagen.id3 import ID3
 
 from bot.audio import hls
-from bot.audio.hls import BEHIND, FRAMES, SEGMENT, ByteRange, Listing
+from bot.audio.grid import SEGMENT_FRAMES as FRAMES
+from bot.audio.hls import HOLD_BACK, Listing
 from bot.audio.track import settled_frames
-from storage.records import BlobKey, Extent
 from tests.clock import Clock
 
 START = Clock().now
-A, B, C = (BlobKey(letter * 64) for letter in "abc")
 
 
 def at(seconds: float, live_from: float = 0, frames: int = 100 * FRAMES) -> int:
@@ -121,8 +120,8 @@ def test_a_listener_never_waits_for_chunks_that_are_less_than_twelve_seconds_lat
         return hls.listing_at(0, come[-1][1], frames(len(come)), now).segments if come else 0
 
     first = (arrivals[0][0] - START).total_seconds()
-    begun = next(first + tenth / 10 for tenth in range(10_000) if listed(first + tenth / 10) >= BEHIND)
-    position = listed(begun) - BEHIND
+    begun = next(first + tenth / 10 for tenth in range(10_000) if listed(first + tenth / 10) >= HOLD_BACK)
+    position = listed(begun) - HOLD_BACK
     last = (arrivals[-1][0] - START).total_seconds()
     for segment in range(position, frames(len(arrivals)) // FRAMES):
         moment = begun + (segment - position) * 6
@@ -185,20 +184,3 @@ def test_a_segment_says_when_it_begins(segment: int, ticks: int) -> None:
     assert tag.version == (2, 4, 0)
     assert frame.owner == "com.apple.streaming.transportStreamTimestamp"
     assert int.from_bytes(frame.data, "big") == ticks
-
-
-def test_frames_are_found_where_they_lie() -> None:
-    """A segment over three extents is three pieces; what none of them holds is not among them."""
-    extents = [Extent(0, 100, A, 0), Extent(100, 20, B, 7), Extent(120, 500, C, 1000)]
-    assert hls.byte_ranges(extents, 90, 60, 192) == (
-        ByteRange(A, 90 * 192, 10 * 192),
-        ByteRange(B, 7, 20 * 192),
-        ByteRange(C, 1000, 30 * 192),
-    )
-    assert hls.byte_ranges(extents, 600, 250, 192) == (ByteRange(C, 1000 + 480 * 192, 20 * 192),)
-
-
-def test_segments_and_the_schedule_have_one_length() -> None:
-    """250 frames are six seconds to the sample."""
-    assert FRAMES * 1152 == 6 * 48_000
-    assert timedelta(seconds=6) == SEGMENT

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.mp3 import Info, after_id3, frame_size, info_frame, read_header, read_info
+from bot.audio.grid import frame_bytes
+from bot.audio.mp3 import Info, after_id3, info_frame, read_header, read_info
 from tests.audio.sounds import MP3, Studio, signal
 
 RATES = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
@@ -22,7 +23,7 @@ def test_own_frame(kbps: int) -> None:
     assert read_info(io.BytesIO(frame)) == Info(1001, 576, 576, header)
     own = read_header(bytes([0xFF, 0xFB, (RATES.index(kbps) + 1) << 4 | 4, 0xC0]))
     assert own is not None
-    assert own.size == frame_size(kbps)
+    assert own.size == frame_bytes(kbps)
 
 
 @pytest.mark.parametrize("frames", [0, 900, 1005])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form
 from bot.audio.loudness import HOP
 from bot.audio.plan import Piece, Silence, Sound, length
-from bot.audio.render import Form, Rendering, Warm, keys, layout
+from bot.audio.render import Rendering, Warm, keys, layout
 from bot.audio.track import settled_frames
 from storage.records import Container, Cut, Samples
 from tests.audio.sounds import WAV, Studio, as_key, captured, local, signal

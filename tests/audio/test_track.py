@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.audio.grid import FRAME, Span
 from bot.audio.limiter import CONTEXT
-from bot.audio.mp3 import FRAME
-from bot.audio.track import AHEAD, PRE_ROLL, PlacedPiece, Reused, Span, missing_spans, reusable, settled_frames
+from bot.audio.track import AHEAD, PRE_ROLL, PlacedPiece, Reused, missing_spans, reusable, settled_frames
 from storage.records import Samples
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from bot import dialects, orders
-from bot.audio import episode, hls, render
+from bot.audio import grid
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.matrix.sending import Sending
@@ -104,9 +104,8 @@ class World:
         self.homeserver = Homeserver(self.clock())
         self._codec = find_ffmpeg() if voice else Codec(self._meanwhile)
         if not voice:
-            for module in (render, episode):
-                patch.setattr(module, "frame_size", lambda _: RAW_FRAME)
-            patch.setattr(hls, "FRAMES", FRAMES_OF_A_SEGMENT)
+            patch.setattr(grid, "frame_bytes", lambda _: RAW_FRAME)
+            patch.setattr(grid, "SEGMENT_FRAMES", FRAMES_OF_A_SEGMENT)
         patch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
         self._complete()
         logging.getLogger("bot").addHandler(self.complaints)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 
-from bot.audio.hls import FRAMES, first_due
-from bot.audio.mp3 import FRAME
+from bot.audio.grid import FRAME
+from bot.audio.grid import SEGMENT_FRAMES as FRAMES
+from bot.audio.hls import first_due
 from bot.audio.track import settled_frames
 from storage import archive, tracks
 from storage.records import (

@@ -13,7 +13,7 @@ from mutagen.id3 import ID3
 from yarl import URL
 
 from bot.audio.ffmpeg import Ffmpeg
-from bot.audio.hls import FRAMES
+from bot.audio.grid import SEGMENT_FRAMES as FRAMES
 from bot.web import respond
 from bot.web.server import WebServer
 from storage import rooms, tracks

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import ClientSession
 
-from bot.audio.hls import FRAMES
+from bot.audio.grid import SEGMENT_FRAMES as FRAMES
 from storage.records import HistoryVisibility, Position, Recording, RecordingState, Room, Visibility
 from tests.web.on_the_air import Broadcast
 from tests.web.world import ALICE, BOB, NOW, World

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
-from bot.audio.hls import FRAMES
+from bot.audio.grid import SEGMENT_FRAMES as FRAMES
 from bot.web import sockets, streams
 from storage import rooms
 from storage.records import RecordingState, Visibility

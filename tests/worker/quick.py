@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bot.audio import leveller
-from bot.audio.mp3 import DELAY, FRAME
+from bot.audio.grid import FRAME
+from bot.audio.mp3 import DELAY
 from bot.audio.render import Decided, Rendered, Rendering, Warm
 from bot.worker import covers as pictures
 from bot.worker import fetching

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import ClientSession
 
 from bot import orders
-from bot.audio.hls import FRAMES, SEGMENT
+from bot.audio.grid import SEGMENT
+from bot.audio.grid import SEGMENT_FRAMES as FRAMES
 from bot.matrix.media import FetchedMedia
 from bot.web.server import WebServer
 from storage import archive, rooms, tracks

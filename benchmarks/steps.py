@@ -17,12 +17,12 @@ from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
 from bot.audio.inspect import inspect_chunk
 from bot.audio.limiter import limited
-from bot.audio.loudness import Meter
-from bot.audio.peaks import Pcm, PeakMeter
+from bot.audio.peaks import Pcm
 from bot.audio.plan import Piece, Sound, length
 from bot.audio.render import AT_ONCE, Rendering, Warm, layout
 from bot.audio.track import settled_frames
 from storage.records import SAMPLE_RATE, Container, Samples
+from tests.audio.levels import loudness, true_peak
 from tests.audio.sounds import as_key, local
 from tests.audio.voices import music
 
@@ -181,12 +181,9 @@ async def _heard(sound: Pcm) -> tuple[float | None, float]:
             pieces, layout(pieces, FORM), FORM, start_db=None, local=local, ffmpeg=ffmpeg, workdir=folder
         )
         await rendering.make(0, None, out)
-        meter, peaks = Meter(), PeakMeter()
         heard: list[Piece] = [Sound(as_key(out), Container.MP3, False, Samples(len(sound)))]
-        async for block in pcm(heard, local, ffmpeg, folder):
-            meter.add(block)
-            peaks.add(block)
-        return meter.integrated(), peaks.dbtp()
+        whole = np.concatenate([block async for block in pcm(heard, local, ffmpeg, folder)])
+        return loudness(whole), true_peak(whole)
 
 
 def _write_wav(path: Path, sound: Pcm) -> None:

@@ -80,26 +80,3 @@ def _gains(peaks: NDArray[np.float32], ceiling: float) -> NDArray[np.float32]:
         taken += weight * highest[place : place + borders]
     gains: NDArray[np.float32] = 1 - taken
     return gains
-
-
-class Limiter:
-    """Blocks of any length in, the same samples out, CONTEXT or a little more later; `flush` gives the rest."""
-
-    def __init__(self, *, ceiling_db: float) -> None:
-        self._ceiling_db = ceiling_db
-        self._buffer: Pcm | None = None  # begins CONTEXT before the next sample to give
-
-    def push(self, block: Pcm) -> Pcm:
-        """What can be given by now."""
-        if self._buffer is None:
-            self._buffer = np.zeros((CONTEXT, block.shape[1]), np.float32)
-        buffer = np.concatenate([self._buffer, block])
-        ready = max(0, len(buffer) - 2 * CONTEXT) // HOP * HOP
-        self._buffer = buffer[ready:]
-        return limited(buffer[: ready + 2 * CONTEXT], self._ceiling_db)[CONTEXT : CONTEXT + ready]
-
-    def flush(self) -> Pcm:
-        """What is left at the end."""
-        if self._buffer is None:
-            return np.zeros((0, 1), np.float32)
-        return limited(self._buffer, self._ceiling_db)[CONTEXT:]

@@ -90,10 +90,6 @@ class Meter:
             slots.append(some[1][: rest // HOP])
         return np.concatenate(energies), np.concatenate(slots)
 
-    def integrated(self) -> float | None:
-        """Integrated loudness in LUFS, gated; None where there is nothing above the gate."""
-        return gated(self.hops()[0])
-
 
 def _measured(samples: Pcm) -> tuple[Energies, Slots]:
     """Of some steps, with _TAPS - 1 samples before them."""

@@ -49,18 +49,8 @@ class Stream:
         self.clock.add(placed, heard.packets, heard.lost)
 
 
-def opus_facts(file: BinaryIO, *, max_samples: int) -> ChunkFacts:
-    """Walks all pages with their checksums; nothing is decoded.
-
-    A chunk without packets has granules of -1. Raises GiveUp: `truncated`, `bad_checksum` (no whole page of sound),
-    `not_audio`, `empty` (no page of sound), `headers_missing` (no head, and nothing proves that it is Opus),
-    `undecodable`, `too_long`.
-    """
-    return facts_of(opus_streams(file, max_samples=max_samples))
-
-
 def opus_streams(file: BinaryIO, *, max_samples: int) -> tuple[Stream, ...]:
-    """The same, stream by stream."""
+    """Walk all pages with their checksums, at once; nothing is decoded. Raises what `walk_opus` does."""
     walk = walk_opus(file, max_samples=max_samples)
     while True:
         try:
@@ -71,7 +61,12 @@ def opus_streams(file: BinaryIO, *, max_samples: int) -> tuple[Stream, ...]:
 
 
 def walk_opus(file: BinaryIO, *, max_samples: int) -> Generator[None, None, tuple[Stream, ...]]:
-    """The streams of a chunk, one behind the other, a stretch of pages at a time."""
+    """Return the streams of a chunk, one behind the other. Yields after each stretch of pages.
+
+    A chunk without packets has granules of -1. Raises GiveUp: `truncated`, `bad_checksum` (no whole page of sound),
+    `not_audio`, `empty` (no page of sound), `headers_missing` (no head, and nothing proves that it is Opus),
+    `undecodable`, `too_long`.
+    """
     reader = OpusReader(file)
     streams: list[Stream] = []
     try:

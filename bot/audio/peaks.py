@@ -5,8 +5,6 @@ no more than the sum of its coefficients. All sums are taken element by element 
 give the same bits wherever they lie in a block.
 """
 
-import math
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -14,7 +12,6 @@ from numpy.typing import NDArray
 Pcm = NDArray[np.float32]  # samples, channels; 48 kHz, one or two channels, full scale is 1
 
 SPAN = 8  # samples that the interpolation looks to each side
-_PART = 240  # samples that are looked at or passed over together
 _AT_ONCE = 256  # parts: what fits the cache
 
 
@@ -68,28 +65,3 @@ def _between(parts: Pcm, steep: float) -> NDArray[np.float32]:
         heights += np.float32(steep) * np.abs(step)  # of the last tap: the two in the middle
     highest: NDArray[np.float32] = heights.max(axis=0)
     return highest
-
-
-class PeakMeter:
-    """Feed it all PCM in order, in blocks of any length; read it any time."""
-
-    def __init__(self) -> None:
-        self._waiting: Pcm | None = None  # samples whose neighbours have not come, and SPAN before them
-        self._peak = 0.0
-
-    def add(self, block: Pcm) -> None:
-        """Blocks have at least one sample."""
-        before = np.zeros((SPAN, block.shape[1]), np.float32) if self._waiting is None else self._waiting
-        samples = np.concatenate([before, block])
-        whole = max(0, len(samples) - 2 * SPAN) // _PART * _PART
-        if whole:
-            self._peak = max(self._peak, float(true_peaks(samples[: whole + 2 * SPAN], _PART, self._peak).max()))
-        self._waiting = samples[whole:]
-
-    def dbtp(self) -> float:
-        """Minus infinity for silence."""
-        peak = self._peak
-        if self._waiting is not None:
-            end = np.pad(self._waiting, ((0, _PART + SPAN), (0, 0)))
-            peak = max(peak, float(true_peaks(end, _PART, peak).max()))
-        return 20 * math.log10(peak) if peak else -math.inf

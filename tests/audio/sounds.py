@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.audio.opus import opus_facts
+from bot.audio.opus import facts_of, opus_streams
 from storage.records import SAMPLE_RATE, BlobKey, ChunkFacts
 
 Pcm = NDArray[np.float32]
@@ -102,7 +102,7 @@ def captured(name: str) -> list[Captured]:
     for entry in json.loads((CAPTURES / name / "chunks.json").read_text()):
         path = CAPTURES / name / "media" / entry["file"]
         with path.open("rb") as file:
-            facts = opus_facts(file, max_samples=1 << 30)
+            facts = facts_of(opus_streams(file, max_samples=1 << 30))
         chunks.append(Captured(path, entry["sequence"], entry["info"]["duration"], facts))
     runs = {chunk.serial: chunk.sequence for chunk in reversed(chunks)}
     return sorted(chunks, key=lambda chunk: (runs[chunk.serial], chunk.first_page))

@@ -18,7 +18,7 @@ from bot.audio.containers import DEMUXERS, find, find_repair, read_length, refus
 from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.ogg import read_pages
 from bot.audio.ogg_search import walk_pages
-from bot.audio.opus import opus_facts
+from bot.audio.opus import facts_of, opus_streams
 from bot.audio.opus_reader import OpusReader
 from bot.audio.packet_clock import MAX_PAUSES
 from bot.audio.repair import from_offset, write_parts
@@ -112,7 +112,7 @@ def packets(file: io.BytesIO) -> None:
 
 
 def facts(file: io.BytesIO) -> None:
-    found = opus_facts(file, max_samples=1 << 30)
+    found = facts_of(opus_streams(file, max_samples=1 << 30))
     assert 0 <= found.samples <= 1 << 30
 
 

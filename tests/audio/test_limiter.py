@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.limiter import CONTEXT, Limiter, limited
+from bot.audio.limiter import CONTEXT, limited
 from bot.audio.peaks import Pcm
+from tests.audio.levels import true_peak
 from tests.audio.sounds import signal
-from tests.audio.test_loudness import tone, true_peak
+from tests.audio.test_loudness import tone
 
 
 def peaky(samples: int = 480_000) -> Pcm:
@@ -82,17 +83,6 @@ def test_the_whole_is_limited() -> None:
     assert 0.3 < np.mean(WHOLE != LONG) < 0.99
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 20_000), st.lists(st.integers(0, 20_000), max_size=6))
-def test_blocks_do_not_matter(samples: int, cuts: list[int]) -> None:
-    """However a stream is cut into blocks, each sample comes out once and the same."""
-    sound = LONG[:samples]
-    limiter = Limiter(ceiling_db=-2)
-    parts = [limiter.push(part) for part in np.split(sound, sorted(min(cut, samples) for cut in cuts))]
-    assert (np.concatenate([*parts, limiter.flush()]) == limited(sound, -2)).all()
-
-
 def test_nothing() -> None:
     """Nothing in, nothing out."""
     assert limited(np.zeros((0, 2), np.float32), -2).shape == (0, 2)
-    assert len(Limiter(ceiling_db=-2).flush()) == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.ogg import OggPage, lacing_of, write_page
-from bot.audio.opus import opus_facts
+from bot.audio.opus import facts_of, opus_streams
 from bot.audio.opus_packets import duration
 from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Timing
@@ -32,7 +32,7 @@ def headers(serial: int = 5) -> bytes:
 
 
 def facts(data: bytes, max_samples: int = 1 << 40) -> ChunkFacts:
-    return opus_facts(io.BytesIO(data), max_samples=max_samples)
+    return facts_of(opus_streams(io.BytesIO(data), max_samples=max_samples))
 
 
 def reason(data: bytes, max_samples: int = 1 << 40) -> str:

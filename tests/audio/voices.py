@@ -12,20 +12,19 @@ import bot.demo
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.leveller import CEILING_DBTP, LevelState, apply, begin, curve
 from bot.audio.limiter import limited
-from bot.audio.loudness import HOP, Meter
+from bot.audio.loudness import HOP
 from bot.audio.peaks import Pcm
 from storage.records import SAMPLE_RATE
+from tests.audio.levels import loudness
 
 TARGET = -16.0
 
 
 def measured(sound: Pcm) -> float:
-    """Integrated loudness in LUFS."""
-    meter = Meter()
-    meter.add(sound)
-    loudness = meter.integrated()
-    assert loudness is not None
-    return loudness
+    """Return the integrated loudness in LUFS of a sound that is no silence."""
+    lufs = loudness(sound)
+    assert lufs is not None
+    return lufs
 
 
 def at(lufs: float, sound: Pcm) -> Pcm:

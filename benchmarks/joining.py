@@ -23,9 +23,10 @@ from bot.audio.episode import Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form, frame_bytes
 from bot.audio.inspect import inspect_chunk
+from bot.audio.layout import layout
 from bot.audio.mp3 import info_frame
 from bot.audio.plan import Piece, Sound, length
-from bot.audio.render import Rendering, layout
+from bot.audio.render import Rendering
 from bot.audio.tags import EpisodeTags
 from storage.records import SAMPLE_RATE, Samples
 from tests.audio.sounds import FLAC, M4A, OPUS, WAV, Pcm, Studio, as_key, lag, local, signal

@@ -12,14 +12,15 @@ import numpy as np
 from benchmarks import line, usage
 from benchmarks.figures import Figure, at_most
 from bot.audio import leveller, waveform
-from bot.audio.decode import pcm
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
 from bot.audio.inspect import inspect_chunk
+from bot.audio.layout import layout
 from bot.audio.limiter import limited
 from bot.audio.peaks import Pcm
 from bot.audio.plan import Piece, Sound, length
-from bot.audio.render import AT_ONCE, Rendering, Warm, layout
+from bot.audio.render import AT_ONCE, Rendering, Warm
 from bot.audio.track import settled_frames
 from storage.records import SAMPLE_RATE, Container, Samples
 from tests.audio.levels import loudness, true_peak
@@ -67,7 +68,7 @@ async def stored(folder: Path, ffmpeg: Ffmpeg, chunk_seconds: int) -> list[Piece
 async def apart(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path, chunk_seconds: int) -> Steps:
     """Each step alone, over the whole."""
     steps = Steps(SECONDS)
-    sound = np.concatenate([block async for block in pcm(pieces, local, ffmpeg, folder)])
+    sound = np.concatenate([block async for block in decode_pieces(pieces, local, ffmpeg, folder)])
     steps.done("decode")
     parts = [sound[at : at + chunk_seconds * SAMPLE_RATE] for at in range(0, len(sound), chunk_seconds * SAMPLE_RATE)]
     state, gained = leveller.begin(None), []
@@ -158,7 +159,7 @@ def speech() -> Pcm:
         ffmpeg = Ffmpeg.find()
         with tempfile.TemporaryDirectory() as name:
             pieces = await stored(Path(name), ffmpeg, 120)
-            return np.concatenate([block async for block in pcm(pieces, local, ffmpeg, Path(name))])
+            return np.concatenate([block async for block in decode_pieces(pieces, local, ffmpeg, Path(name))])
 
     return asyncio.run(decoded())
 
@@ -182,7 +183,7 @@ async def _heard(sound: Pcm) -> tuple[float | None, float]:
         )
         await rendering.make(0, None, out)
         heard: list[Piece] = [Sound(as_key(out), Container.MP3, False, Samples(len(sound)))]
-        whole = np.concatenate([block async for block in pcm(heard, local, ffmpeg, folder)])
+        whole = np.concatenate([block async for block in decode_pieces(heard, local, ffmpeg, folder)])
         return loudness(whole), true_peak(whole)
 
 

@@ -1,9 +1,9 @@
-"""Processes of programs that work on what strangers send: how they are run, and what one may use.
+"""Child processes that work on what strangers send: started with limits, fed, read, and always reaped.
 
 Limits are set from outside with prlimit(2) as soon as the child has a pid: a function between fork and exec is not safe
 in a process with threads, and a Python in between would cost more than most decodings. On a busy machine that may take
-a second, and memory that a child has by then stays its own: so a shell limits that first, and becomes the program.
-Children get an empty environment and may write no file (decoders) or one (encoders).
+a second, and memory that a child has taken by then stays its own. So a shell limits the memory first, and becomes the
+program by exec. Children get an empty environment and may write no file (decoders) or one (encoders).
 """
 
 import asyncio
@@ -11,83 +11,26 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, suppress
 
+from bot.audio.limits import DATA_BYTES, OPEN_FILES, Limits
 from bot.errors import TryLater
 
-MEMORY_BYTES = 1 << 30  # of addresses: with the program itself and what it reserves and never touches
-DATA_BYTES = 224 << 20  # of memory that it can write to, beside 50 MiB of the program; a decoder takes a few
-OPEN_FILES = 64
-MORE = 4  # times the limits, for what hit one
-QUIET_S = 60.0  # so long what hit a limit waits for everybody else
 BLOCK_BYTES = 1 << 18
-FIRST_CPU_S = 1
-CPU_SHARE = 0.03  # of the sound that came out. Measured: 0.003; ten times that, for slow and busy machines
-CHANGING_S, CHANGING_CPU_S, CHANGING_SHARE = 300.0, 2, 0.004
-"""So much sound, and work, where rate or channels change on the way, as no recorder lets them. Each change makes ffmpeg
-begin anew with its filters, which costs as much as 0.1 s of sound."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one child may use. `wait_s` counts only the time that we wait for it, not how long others take."""
-
-    cpu_s: int  # with `earned`, all that it can come to
-    wait_s: float
-    file_bytes: int = 0
-    memory_bytes: int = MEMORY_BYTES
-    earned: bool = False  # no more than `first_cpu_s` before sound comes out, and `share` of its length: see Child.earn
-    first_cpu_s: int = FIRST_CPU_S
-    share: float = CPU_SHARE
-
-    @classmethod
-    def decoding(cls, seconds: float) -> "Limits":
-        return cls(cpu_s=FIRST_CPU_S + int(seconds * CPU_SHARE), wait_s=60 + seconds * 0.1, earned=True)
-
-    @classmethod
-    def changing(cls, seconds: float) -> "Limits":
-        """For sound that does not stay in one form."""
-        cpu_s = CHANGING_CPU_S + int(min(seconds, CHANGING_S) * CHANGING_SHARE)
-        return replace(cls.decoding(seconds), cpu_s=cpu_s, first_cpu_s=CHANGING_CPU_S, share=CHANGING_SHARE)
-
-    def more(self) -> "Limits":
-        """For another try: so much no load makes of what a healthy file costs."""
-        return replace(
-            self,
-            cpu_s=self.cpu_s * MORE,
-            wait_s=self.wait_s * MORE,
-            first_cpu_s=self.first_cpu_s * MORE,
-            share=self.share * MORE,
-        )
-
-    @classmethod
-    def opening(cls) -> "Limits":
-        """Measured: 0.03 s of CPU, 0.2 s with an old build. Crafted tables make it minutes."""
-        return cls(cpu_s=1, wait_s=60)
-
-    @classmethod
-    def picture(cls) -> "Limits":
-        """Measured: 1 s of CPU for 40 million pixels."""
-        return cls(cpu_s=20, wait_s=60)
-
-    @classmethod
-    def encoding(cls, seconds: float, file_bytes: int) -> "Limits":
-        return cls(cpu_s=60 + int(seconds * 0.1), wait_s=120 + seconds * 0.3, file_bytes=file_bytes)
 
 
 class OutOfTime(TryLater):
-    """A child that did not come along, in as much time as it may take."""
+    """The child did not answer within its time."""
 
 
 def was_ended(code: int) -> bool:
-    """Whether an exit code is that of a program that used up its CPU time, or that the system killed. ffmpeg ends by
-    itself (255), or not at once (123)."""
+    """Return whether an exit code is that of a program that used up its CPU time or was killed by the system. On
+    SIGXCPU ffmpeg itself exits with 255, or with 123 when it did not end at once."""
     return code in {-signal.SIGXCPU, -signal.SIGKILL, 255, 123}
 
 
 class Child:
-    """One running process. Each wait for it counts against its limit; out of the `async with`, it is gone."""
+    """One running process. Each wait for it counts against its limit; `running` kills and reaps it."""
 
     def __init__(self, process: asyncio.subprocess.Process, limits: Limits) -> None:
         self._process = process
@@ -109,13 +52,14 @@ class Child:
             self._left -= loop.time() - began
 
     async def read(self, size: int = BLOCK_BYTES) -> bytes:
-        """The next bytes of its output, b"" at the end. Raises TryLater when it hangs."""
+        """Return the next bytes of its output, b"" at the end. Raises OutOfTime when it hangs."""
         assert self._output is not None
         async with self._counted():
             return await self._output.read(size)
 
     def earn(self, seconds: float) -> None:
-        """So much sound has come out: CPU time for more. Crafted tables that cost minutes bring none."""
+        """Raise its CPU time for the length of the sound that has come out. A file with crafted tables, which cost
+        minutes and hold no sound, earns none."""
         limits = self._limits
         if (earned := min(limits.cpu_s, limits.first_cpu_s + int(seconds * limits.share))) > self._may_use:
             self._may_use = earned
@@ -124,7 +68,7 @@ class Child:
                 resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (min(earned, hard), hard))
 
     async def write(self, data: bytes) -> None:
-        """Raises TryLater when it hangs or is gone."""
+        """Write to its input. Raises OutOfTime when it hangs, TryLater when it is gone."""
         assert self._process.stdin is not None
         async with self._counted():
             try:
@@ -138,25 +82,25 @@ class Child:
             self._process.stdin.close()
 
     async def end(self) -> int:
-        """Closes its input and waits. The exit code. Raises TryLater when it hangs."""
+        """Close its input, wait for its end and return the exit code. Raises OutOfTime when it hangs."""
         self.close_input()
         async with self._counted():
             return await self._process.wait()
 
     async def kill(self) -> None:
         if self._process.returncode is None:
-            # Its own kill() asks for the exit code first, and takes it from the event loop, which waits for it too.
+            # asyncio's kill() polls for the exit code first, and would take it away from the event loop's own wait.
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
         if self._output is not None:
-            # An unread pipe would keep wait() from ever coming back (https://github.com/python/cpython/issues/119710).
+            # With an unread pipe wait() never returns (https://github.com/python/cpython/issues/119710).
             while await self._output.read(BLOCK_BYTES):
                 pass
         await self._process.wait()
 
 
 def limit(pid: int, limits: Limits) -> None:
-    """Binds a running child. Nothing happens if it is over already."""
+    """Set the limits of a running child. A child that has already ended is no error."""
     values = (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_DATA, DATA_BYTES),
@@ -174,7 +118,7 @@ def limit(pid: int, limits: Limits) -> None:
 
 
 def _limited(command: Sequence[str], limits: Limits) -> list[str]:
-    """The command with its memory limited from the beginning. A limit that is there already and lower stays."""
+    """Return the command with its memory limited from the beginning. A lower limit that is set already stays."""
     kib = {"v": limits.memory_bytes >> 10, "d": DATA_BYTES >> 10}
     bounds = "".join(f"ulimit -{kind} {size} 2>/dev/null; " for kind, size in kib.items())
     return ["/bin/sh", "-c", f'{bounds}exec "$@"', "sh", *command]
@@ -184,8 +128,8 @@ def _limited(command: Sequence[str], limits: Limits) -> list[str]:
 async def running(
     command: Sequence[str], limits: Limits, *, feed: bool = False, hear_errors: bool = False
 ) -> AsyncIterator[Child]:
-    """Runs a command with an empty environment. Its output is read, or with `hear_errors` what it says on standard
-    error; the other is thrown away. Killed and reaped however the block is left."""
+    """Run a command with an empty environment. Its standard output is read, or with `hear_errors` its standard error;
+    the other one is discarded. The child is killed and reaped however the block is left."""
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         *_limited(command, limits),
@@ -202,44 +146,3 @@ async def running(
         yield child
     finally:
         await asyncio.shield(child.kill())
-
-
-class Slots:
-    """For two children at once, first come, first served. Only one of them may have hours of sound to work on: whoever
-    sends those keeps nobody waiting who sends minutes."""
-
-    def __init__(self) -> None:
-        self._any = asyncio.Semaphore(2)
-        self._long = asyncio.Semaphore(1)
-        self._count = 0  # who work or wait, but the one that is tried again
-        self._quiet = asyncio.Event()
-        self.retrying = False
-
-    @asynccontextmanager
-    async def first(self, *, long: bool = False) -> AsyncIterator[None]:
-        self._count += 1
-        self._quiet.clear()
-        try:
-            async with self._long if long else nullcontext(), self._any:
-                yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._quiet.set()
-
-    @asynccontextmanager
-    async def retry(self, *, long: bool = False) -> AsyncIterator[None]:
-        """For one that hit a limit: begins when nobody else works or waits, at the latest after a minute; who comes
-        then has the other place. Raises TryLater while another one is tried again: none of them may fill a lane."""
-        if self.retrying:
-            raise TryLater("another chunk is tried again", after_s=QUIET_S / 6)
-        self.retrying = True
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(QUIET_S):
-                    while self._count:
-                        await self._quiet.wait()
-            async with self._long if long else nullcontext(), self._any:
-                yield
-        finally:
-            self.retrying = False

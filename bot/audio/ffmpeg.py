@@ -1,10 +1,9 @@
-"""The one door to ffmpeg: what it is, what it is told, and what it may not do.
+"""ffmpeg as the product uses it: decode, describe and encode sound, and make a square of a picture.
 
-What strangers send is opened from a file with one demuxer named by us: a playlist or manifest in sound's clothes
-is never looked into, and the file protocol is the only one. What a running one may use stands in bot.audio.child.
+The command lines are in bot.audio.command_lines, the limits of each run in bot.audio.limits. A file that hits a limit
+may be tried once more with larger ones, alone, so that a busy machine refuses no healthy file.
 """
 
-import re
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
@@ -12,72 +11,37 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ffmpeg
 import imageio_ffmpeg
 
-from bot.audio.child import CHANGING_S, Limits, OutOfTime, Slots, running, was_ended
-from bot.audio.containers import DEMUXERS
+from bot.audio import command_lines
+from bot.audio.child import OutOfTime, running, was_ended
+from bot.audio.command_lines import Picture
+from bot.audio.limits import CHANGING_S, Limits
+from bot.audio.slots import Slots
+from bot.audio.source import Source, read_source
 from bot.errors import ConfigError, GiveUp, LimitHit, TryLater
 from storage.records import SAMPLE_RATE, Container
 
 SHORT_S = 905.0  # of sound: what others can wait for, with the little that is decoded or encoded beside
-EFFORT = 7
-"""LAME's, from 0 (slow) to 9: the default of 5 costs twice as much (24 s of CPU for an hour) as 7."""
-CODECS = (
-    "opus,libopus,vorbis,flac,alac,aac,aac_fixed,mp3,mp3float,"
-    "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
-    "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
-)
-# Bounded in each part: what the file says of itself stands among it, and must not cost the square of its length.
-_STREAM = re.compile(
-    rb"^[ \t]{0,9}Stream #0:\d{1,9}[^\n]{0,200}: Audio: ([^\n]{0,200}?), (\d{1,10}) Hz, ([^,\n]{1,80})", re.MULTILINE
-)
-_LAYOUTS = {
-    b"mono": 1,
-    b"stereo": 2,
-    b"binaural": 2,
-    b"downmix": 2,
-    b"quad": 4,
-    b"hexagonal": 6,
-    b"octagonal": 8,
-    b"cube": 8,
-}
-PICTURE_SIDE = 1400  # pixels; podcast directories ask for 1400 to 3000
-MAX_PIXELS = 40_000_000
 MAX_PICTURE_BYTES = 8 * 1024 * 1024
-DESCRIBED = 1000  # files that are remembered: opening one may cost what decoding a minute does
-_SAID = 1 << 16  # bytes of what ffmpeg says: the first and the last
+DESCRIBED = 1000  # files whose description is kept: opening one may cost what decoding a minute does
+_SAID = 1 << 16  # bytes of standard error that are kept: the first and the last
 Tries = tuple[bool, ...]
-"""For each try at a file, when the one before it hit a limit, whether it is made alone and with more time."""
+"""For each try at a file, made when the one before it hit a limit: whether it is made alone and with larger limits."""
 FIRST: Tries = (False,)
 AGAIN: Tries = (True,)
 BOTH: Tries = (False, True)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file's sound before it is decoded; zeros where ffmpeg can't tell."""
-
-    rate: int  # Hz
-    channels: int
-    maybe_mono: bool = False  # HE-AAC doesn't always say whether one channel is spread to two: ffmpeg makes two of it
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What may open a picture."""
-
-    demuxer: str
-    codec: str
-
 
 _Key = tuple[Container, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Ffmpeg:
-    """A program that was seen to run. At most two children decode and two encode at once: an encoder waits for
-    decoders and never the other way round, so that one common limit could stop both for ever."""
+    """A program that was seen to run.
+
+    At most two children decode and two encode at once. The limits are separate because an encoder waits for decoders:
+    with one common limit, two encoders could wait for ever.
+    """
 
     exe: str
     version: str = ""
@@ -87,9 +51,9 @@ class Ffmpeg:
 
     @classmethod
     def find(cls, configured: str | None = None) -> "Ffmpeg":
-        """The configured program, else that of the imageio-ffmpeg wheel. Blocks for some 50 ms.
+        """Return the configured program, else that of the imageio-ffmpeg wheel. Blocks for some 50 ms.
 
-        Raises ConfigError naming audio.ffmpeg when it is not there, doesn't run, or can't write MP3.
+        Raises ConfigError naming audio.ffmpeg when it does not exist, doesn't run, or can't write MP3.
         """
         exe = _bundled() if configured is None else shutil.which(Path(configured).expanduser())
         if exe is None:
@@ -102,6 +66,11 @@ class Ffmpeg:
             raise ConfigError(f"audio.ffmpeg: {exe} can't write MP3 (it is built without libmp3lame)")
         return cls(exe, version)
 
+    @property
+    def retrying(self) -> bool:
+        """Whether a file that hit a limit is being decoded again, so that another one has to wait."""
+        return self._decoding.retrying
+
     async def decode(
         self,
         path: Path,
@@ -113,14 +82,15 @@ class Ffmpeg:
         long: bool | None = None,
         tries: Tries = FIRST,
     ) -> AsyncGenerator[bytes, None]:
-        """The sound as 32-bit float PCM (little-endian) at `rate`, streamed; no more than `max_seconds`. They are
-        counted here: ffmpeg's own limit goes by time stamps, and what lies between two of them may be nothing. Where
-        rate or channels change, it is decoded anew from the beginning, with less time.
+        """Yield the sound as 32-bit float PCM (little-endian) at `rate`, no more than `max_seconds` of it.
 
-        `long`: whether it waits for its place among those who take long, if that is not to be told by `max_seconds`.
-        Raises GiveUp (`undecodable`) at the end when ffmpeg says so, LimitHit when the last of the `tries` did, and
-        TryLater when there is no place for another try now. Its silence proves nothing: damage often passes. Close the
-        iterator if it is left early.
+        The seconds are counted here, for ffmpeg's own limit goes by time stamps, between which there may be nothing.
+        Where rate or channels change, the file is decoded again from the beginning, with less CPU time. `long`: whether
+        the slot for long files is used; by default `max_seconds` decides. Silence of ffmpeg proves nothing: it often
+        passes over damage. Close the iterator if you leave it early.
+
+        Raises GiveUp (`undecodable`) at the end when ffmpeg fails, LimitHit when the last of the `tries` hit a limit,
+        and TryLater when another file is being tried again.
         """
         if long is None:
             long = max_seconds > SHORT_S
@@ -128,7 +98,7 @@ class Ffmpeg:
         for number, again in enumerate(tries, start=1):
             came = 0
             try:
-                decoded = self._decoded(path, container, max_seconds, channels, rate, long=long, again=again)
+                decoded = self._decode_once(path, container, max_seconds, channels, rate, long=long, again=again)
                 async with aclosing(decoded) as blocks:
                     async for block in blocks:
                         came += len(block)
@@ -140,7 +110,7 @@ class Ffmpeg:
                 if number == len(tries):
                     raise
 
-    async def _decoded(
+    async def _decode_once(
         self,
         path: Path,
         container: Container,
@@ -151,16 +121,15 @@ class Ffmpeg:
         long: bool,
         again: bool,
     ) -> AsyncGenerator[bytes, None]:
-        """One try of `decode`."""
         size, given, code = 4 * channels, 0, 0
         wanted = int(max_seconds * rate) * size
         few = min(wanted, int(CHANGING_S * rate) * size)
         async with self._decoding.retry(long=long) if again else self._decoding.first(long=long):
             for changing, most in ((False, wanted), (True, few)):
-                command = self._decoder(path, container, channels, rate, changing=changing)
+                command = command_lines.decoder(self.exe, path, container, channels, rate, changing=changing)
                 limits = Limits.changing(max_seconds) if changing else Limits.decoding(max_seconds)
                 came = 0
-                async with _within_time(), running(command, limits.more() if again else limits) as child:
+                async with _time_as_limit(), running(command, limits.more() if again else limits) as child:
                     while came < most and (block := (await child.read())[: most - came]):
                         came += len(block)
                         child.earn(came / (size * rate))
@@ -176,83 +145,55 @@ class Ffmpeg:
                     break
         raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
 
-    def _decoder(self, path: Path, container: Container, channels: int, rate: int, *, changing: bool) -> list[str]:
-        """The command of `decode`. Not `changing`: sound that gets another rate or other channels is an error."""
-        source = self._input(path, container, reinit_filter=int(changing))
-        output = source["a:0"].output(
-            "pipe:1",
-            f="f32le",
-            acodec="pcm_f32le",
-            ac=channels,
-            rematrix_maxval=1,  # the mean of two channels: their sum would be louder than either
-            ar=rate,
-            filter_threads=1,  # else each beginning of the filters is that of a thread for each processor
-            map_metadata=-1,
-            flush_packets=0,  # in blocks of 32 KiB instead of one packet each: half the cost of the pipe
-            loglevel="fatal",
-        )
-        return self._command(output)
-
-    @property
-    def retrying(self) -> bool:
-        """Whether a file that hit a limit is being decoded again: another one has to wait."""
-        return self._decoding.retrying
-
     async def describe(self, path: Path, container: Container, *, tries: Tries = FIRST) -> Source:
-        """What ffmpeg says of the source before it decodes it. Of a file that it was asked of before, and that was only
-        moved since: what it said then.
+        """Return the rate and the channels of a file. Descriptions are kept, also for files that are moved.
 
-        Raises GiveUp (`undecodable`) when a limit ended it: what is too dear to open is never decoded. TryLater when
-        it hangs, OSError when there is no file.
+        Raises GiveUp (`undecodable`) when ffmpeg was killed by a signal, LimitHit when the last of the `tries` hit a
+        limit (a file that costs too much to open is never decoded), TryLater when another file is being tried again,
+        and OSError when there is no file.
         """
         key = _key(path, container)
-        found = self._described.get(key)
-        if found is None:
+        source = self._described.get(key)
+        if source is None:
             for again in tries:
                 try:
-                    found = await self._describe(path, container, again=again)
+                    source = await self._describe_once(path, container, again=again)
                     break
                 except LimitHit:
                     if again is tries[-1]:
                         raise
-            assert found is not None
-            if found.rate:  # else it may be that ffmpeg could not run
-                self._described[key] = found
+            assert source is not None
+            if source.rate:  # without one, ffmpeg may have failed to run at all
+                self._described[key] = source
             while len(self._described) > DESCRIBED:
                 del self._described[next(iter(self._described))]
-        return found
+        return source
 
-    async def _describe(self, path: Path, container: Container, *, again: bool) -> Source:
-        source = self._input(path, container)
-        output = source["a:0"].output("pipe:1", f="null", t=0, map_metadata=-1, filter_threads=1, loglevel="info")
+    async def _describe_once(self, path: Path, container: Container, *, again: bool) -> Source:
         limits = Limits.opening().more() if again else Limits.opening()
+        command = command_lines.opener(self.exe, path, container)
         async with (
             self._decoding.retry() if again else self._decoding.first(),
-            _within_time(),
-            running(self._command(output), limits, hear_errors=True) as child,
+            _time_as_limit(),
+            running(command, limits, hear_errors=True) as child,
         ):
-            said = b""
+            lines = b""
             while block := await child.read():
-                said += block
-                said = said[:_SAID] + said[_SAID:][-_SAID:]
+                lines += block
+                lines = lines[:_SAID] + lines[_SAID:][-_SAID:]
             code = await child.end()
         if was_ended(code):
             raise LimitHit
         if code < 0:
             raise GiveUp("the chunk ends the program that opens it", reason="undecodable")
-        found = _STREAM.findall(said)
-        if not found:
-            return Source(0, 0)
-        # Words of the source may pretend to be ffmpeg's. What it says last is of what comes out, and has none of them.
-        codec, (_, rate, layout) = found[0][0], found[-1]
-        channels = _channels(layout.strip())
-        return Source(int(rate), channels, maybe_mono=b"HE-AAC" in codec and channels == 2)
+        return read_source(lines)
 
     async def square(self, path: Path, form: Picture) -> bytes:
-        """The middle of a picture's first frame as a JPEG of PICTURE_SIDE, upright, on white where it is clear, with
-        nothing else that the file holds. Raises GiveUp when it is damaged or too large, TryLater when it hangs."""
+        """Return the middle of a picture's first frame as a JPEG of PICTURE_SIDE, upright, on white where it is clear,
+        without any metadata. Raises GiveUp when it is damaged or too large, TryLater when ffmpeg hangs."""
         picture = b""
-        async with self._decoding.first(), running(self._square(path, form), Limits.picture()) as child:
+        command = command_lines.squarer(self.exe, path, form)
+        async with self._decoding.first(), running(command, Limits.picture()) as child:
             while len(picture) <= MAX_PICTURE_BYTES and (block := await child.read()):
                 picture += block
             code = await child.end()
@@ -260,93 +201,23 @@ class Ffmpeg:
             raise GiveUp(f"ffmpeg can't decode the picture (exit {code})", reason="undecodable")
         return picture
 
-    def _square(self, path: Path, form: Picture) -> list[str]:
-        """The command of `square`."""
-        source = ffmpeg.input(
-            f"file:{path.absolute()}",
-            f=form.demuxer,
-            format_whitelist=form.demuxer,
-            protocol_whitelist="file",
-            codec_whitelist=form.codec,
-            max_pixels=MAX_PIXELS,
-            err_detect="explode",
-            threads=1,
-        )
-        fitted = (
-            source["v:0"]
-            .filter("crop", "min(iw,ih)", "min(iw,ih)")  # first: a long strip would be scaled to gigabytes
-            .filter("scale", PICTURE_SIDE, PICTURE_SIDE, flags="lanczos")
-            .filter("setsar", 1)
-            .filter("sidedata", mode="delete")  # Exif, colour profiles: where a picture was taken is nobody's concern
-            .filter("format", "rgba")
-            .split()
-        )
-        white = fitted[0].filter("drawbox", color="white", t="fill", replace=1)
-        output = ffmpeg.overlay(white, fitted[1], format="rgb").output(
-            "pipe:1",
-            f="image2pipe",
-            vcodec="mjpeg",
-            pix_fmt="yuvj420p",
-            vframes=1,
-            filter_complex_threads=1,
-            map_metadata=-1,
-            fflags="+bitexact",
-            flags="+bitexact",
-            loglevel="fatal",
-            **{"q:v": 3},
-        )
-        return self._command(output.global_args("-xerror"))
-
     async def encode_mp3(
         self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float, channels: int = 1
     ) -> None:
-        """Writes PCM as `decode` gives it as bare MP3 frames: 48 kHz, constant rate, no bit reservoir (each frame
-        stands for itself). Raises TryLater when ffmpeg hangs or fails."""
-        source = ffmpeg.input("pipe:0", f="f32le", ac=channels, ar=SAMPLE_RATE, protocol_whitelist="pipe")
-        output = source.output(
-            f"file:{out}",
-            f="mp3",
-            acodec="libmp3lame",
-            audio_bitrate=f"{kbps}k",
-            compression_level=EFFORT,
-            reservoir=0,
-            id3v2_version=0,
-            write_xing=0,
-            map_metadata=-1,
-            loglevel="fatal",
-        )
+        """Write PCM as `decode` yields it as bare MP3 frames: 48 kHz, constant rate, no bit reservoir. `seconds`: the
+        length of the sound, for the limits. Raises TryLater when ffmpeg hangs or fails."""
         limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
-        async with (
-            self._encoding.first(long=seconds > SHORT_S),
-            running(self._command(output), limits, feed=True) as child,
-        ):
+        command = command_lines.encoder(self.exe, out, kbps=kbps, channels=channels)
+        async with self._encoding.first(long=seconds > SHORT_S), running(command, limits, feed=True) as child:
             async for block in blocks:
                 await child.write(block)
             if code := await child.end():
                 raise TryLater(f"ffmpeg could not write the episode (exit {code})")
 
-    def _input(self, path: Path, container: Container, **options: object) -> "ffmpeg.nodes.FilterableStream":
-        demuxer = DEMUXERS.get(container)
-        if demuxer is None:
-            raise GiveUp("the chunk's container is not known", reason="not_audio")
-        return ffmpeg.input(
-            f"file:{path.absolute()}",
-            f=demuxer,
-            format_whitelist=demuxer,
-            protocol_whitelist="file",
-            codec_whitelist=CODECS,
-            threads=1,
-            **options,
-        )
-
-    def _command(self, output: "ffmpeg.nodes.OutputStream") -> list[str]:
-        command = output.global_args("-nostdin", "-hide_banner", "-nostats").overwrite_output().compile(cmd=self.exe)
-        return [str(part) for part in command]
-
 
 @asynccontextmanager
-async def _within_time() -> AsyncIterator[None]:
-    """Time of the clock is a limit as CPU time is."""
+async def _time_as_limit() -> AsyncIterator[None]:
+    """Raise LimitHit for a child that hangs: waiting time is a limit as CPU time is."""
     try:
         yield
     except OutOfTime:
@@ -354,17 +225,9 @@ async def _within_time() -> AsyncIterator[None]:
 
 
 def _key(path: Path, container: Container) -> _Key:
-    """The same for a file that was moved, another for one that was written to."""
+    """Return a key that stays when the file is moved, and changes when it is written to."""
     status = path.stat()
     return container, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _channels(layout: bytes) -> int:
-    """How many a layout has by its name: "stereo", "5.1(side)", "3 channels (FL+FR+LFE)"; 0 if that is not known."""
-    name = re.split(rb"[ (]", layout)[0]
-    if re.fullmatch(rb"\d{1,3}(\.\d{1,3}){1,2}", name):
-        return sum(map(int, name.split(b".")))
-    return int(name) if re.match(rb"\d{1,5} channels", layout) else _LAYOUTS.get(name, 0)
 
 
 def _bundled() -> str:

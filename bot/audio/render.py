@@ -1,14 +1,14 @@
-"""Frames of a track, for any stretch of it: decoded, brought to level, encoded. Each piece is decoded once.
+"""Any stretch of a track's frames: pieces are decoded, brought to level, limited and encoded.
 
-What is decided of a piece when it is first worked on (its gain) stands in its `Cut` and is never decided otherwise.
-So the same stretch gives the same bytes whenever it is made, and a rebuilt episode is the episode.
+The gain of a piece is decided when it is decoded for the first time, is kept in its `Cut`, and never changes. So the
+same stretch gives the same bytes whenever it is made, and a rebuilt episode is the same episode.
 """
 
 import asyncio
 import hashlib
 import tempfile
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -16,84 +16,48 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio import leveller, waveform
-from bot.audio.decode import Pcm, pcm
+from bot.audio import leveller
+from bot.audio.deciding import Decided, Deciding
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form, frames_in, samples_of, whole_frames
-from bot.audio.leveller import Gains, LevelState
+from bot.audio.leveller import LevelState
 from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
-from bot.audio.plan import PRE_ROLL as DECODER_REMEMBERS
-from bot.audio.plan import LocalFile, Mismatch, Piece, Silence, Sound
+from bot.audio.peaks import Pcm
+from bot.audio.plan import LocalFile, Mismatch, Piece
 from bot.audio.track import AHEAD, PRE_ROLL, identity
 from bot.errors import TryLater
 from storage.private import synced
-from storage.records import SAMPLE_RATE, Container, Cut, Samples
+from storage.records import SAMPLE_RATE, Cut, Samples
 
-PART = 20 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
 AT_ONCE = 5 * SAMPLE_RATE  # samples that are limited together
-WARM = samples_of(PRE_ROLL + AHEAD + 2) + 2 * LIMITER_REACH  # samples: what the next stretch needs of the one before
-ENCODER_TAKES_LU = 0.45  # what comes out of libmp3lame is that much softer than what went in
+WARM = samples_of(PRE_ROLL + AHEAD + 2) + 2 * LIMITER_REACH  # samples that the next stretch needs of the one before
 COPY = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """The end of what was worked on last, gain included: it spares decoding the piece before anew."""
+    """The last samples of a layout, gain included, kept in memory so that the piece before the next stretch need not be
+    decoded again."""
 
-    identity: str | None  # of everything up to `end`
+    identity: str | None  # of everything up to `end`; None while that is not decided
     end: Samples
     pcm: Pcm
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A file of frames and nothing else."""
+    """A file that holds frames and nothing else."""
 
     frames: int
     sha256: str
     bytes: int
 
 
-def keys(pieces: Sequence[Piece], form: Form) -> list[str]:
-    """What each piece's samples hang on: the same key, the same samples. Blobs are named by their content."""
-    found: list[str] = []
-    before: list[Sound] = []  # of the Ogg run that goes on: what the decoder still remembers
-    for piece in pieces:
-        if isinstance(piece, Silence):
-            found.append(f"silence {piece.samples}")
-            before = []
-            continue
-        before = before if piece.continues else []
-        names = [f"{piece.container} {piece.samples} {form.channels}", *(sound.blob for sound in [piece, *before])]
-        found.append(hashlib.sha256(" ".join(names).encode()).hexdigest())
-        before = [piece, *before]
-        while len(before) > 1 and sum(sound.samples for sound in before[:-1]) >= DECODER_REMEMBERS:
-            before.pop()
-    return found
-
-
-def layout(pieces: Sequence[Piece], form: Form) -> list[Cut]:
-    """The pieces of a track, nothing decided of them so far."""
-    return [
-        Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
-        if isinstance(piece, Silence)
-        else Cut(ordinal, key, piece.samples, piece.blob, piece.container, piece.continues)
-        for ordinal, (key, piece) in enumerate(zip(keys(pieces, form), pieces, strict=True))
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A piece that was gone through, and its peaks of 10 ms each, gain included."""
-
-    cut: Cut
-    peaks: bytes
-
-
 class Rendering:
-    """Makes stretches of one layout: `cuts` are its pieces, some of them not decided yet; `start_db` is the gain to
-    begin with (None: found by the first piece)."""
+    """The making of stretches of one layout. `cuts` belong to its pieces, some of them not decided yet; `start_db` is
+    the gain to begin with (None: the first piece decides)."""
 
     def __init__(
         self,
@@ -106,8 +70,8 @@ class Rendering:
         ffmpeg: Ffmpeg,
         workdir: Path,
     ) -> None:
-        self.decided: dict[int, Decided] = {}  # by this rendering
-        self.warm: Warm | None = None  # once the end of the layout was gone through
+        self.decided: dict[int, Decided] = {}  # by this rendering, by index
+        self.warm: Warm | None = None  # once the end of the layout was decoded
         self._pieces = pieces
         self.cuts = list(cuts)
         self.form = form
@@ -119,8 +83,8 @@ class Rendering:
         self._ends = [*accumulate(piece.samples for piece in pieces)]
 
     async def make(self, first: int, frames: int | None, out: Path, warm: Warm | None = None) -> Rendered:
-        """Writes `frames` frames from `first` on to `out`; None: to the end, with the encoder's own last ones. What is
-        needed must be there: pieces up to AHEAD frames and LIMITER_REACH samples behind the last.
+        """Write `frames` frames from number `first` on to `out`; None: all to the end, with those that the encoder
+        adds. The layout must reach AHEAD frames and LIMITER_REACH samples beyond the last frame.
 
         Raises TryLater when ffmpeg fails or hangs, OSError for the disk's.
         """
@@ -137,7 +101,7 @@ class Rendering:
             return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self.form, out)
 
     async def _stretch(self, begin: int, end: int, warm: Warm | None) -> AsyncGenerator[bytes, None]:
-        """The samples from `begin` to `end`, as the encoder gets them."""
+        """Yield the samples from `begin` to `end` as the encoder gets them."""
         reach = LIMITER_REACH if self.form.target_lufs is not None else 0
         start = max(0, begin - reach)
         stop = min(self._ends[-1], end + reach)
@@ -154,22 +118,22 @@ class Rendering:
         yield await asyncio.to_thread(self._limited, buffer, at, given, end)
 
     def _limited(self, buffer: Pcm, at: int, given: int, ready: int) -> bytes:
-        """The samples from `given` to `ready` of a buffer that begins at `at`."""
+        """Return the samples from `given` to `ready`, limited, of a buffer that begins at `at`. Blocking."""
         if self.form.target_lufs is not None:
             buffer = limited(buffer, leveller.CEILING_DBTP, first=at)
         return buffer[given - at : ready - at].tobytes()
 
     async def _levelled(self, start: int, stop: int, warm: Warm | None) -> AsyncGenerator[Pcm, None]:
-        """The samples from `start` to `stop` with their gain. A new piece that is begun is gone through to its end, so
-        that its cut is whole."""
-        index, at = self._begin(start)
-        if warm is not None and (behind := self._behind(warm, start)) is not None:
+        """Yield the samples from `start` to `stop` with their gain. A piece that is not decided yet is decoded to its
+        end, so that its whole gain is decided."""
+        index, at = self._piece_at(start)
+        if warm is not None and (behind := self._piece_behind_warm(warm, start)) is not None:
             index, at = behind, warm.end
             yield warm.pcm[len(warm.pcm) - (warm.end - start) :][: stop - start]
         if at >= stop:
             return
         tail = np.zeros((0, self.form.channels), np.float32) if warm is None or at != warm.end else warm.pcm
-        decoded = pcm(
+        decoded = decode_pieces(
             self._pieces,
             self._local,
             self._ffmpeg,
@@ -184,48 +148,52 @@ class Rendering:
                 at += len(block)
                 tail = np.concatenate([tail, block[-WARM:]])[-WARM:]
                 if at == self._ends[-1]:
-                    self.warm = Warm(self._hash(len(self._pieces)), Samples(at), tail.copy())
+                    self.warm = Warm(self._identity_of(len(self._pieces)), Samples(at), tail.copy())
                 if len(wanted):
                     yield wanted
-                if at >= stop and self._whole(at):
+                if at >= stop and self._is_decided(at):
                     return
 
-    def _begin(self, start: int) -> tuple[int, int]:
-        """The piece that holds a sample, and where it begins."""
+    def _piece_at(self, start: int) -> tuple[int, int]:
+        """Return the index of the piece that holds a sample, and the sample that the piece begins at."""
         index = bisect_right(self._ends, start)
         return index, self._ends[index - 1] if index else 0
 
-    def _behind(self, warm: Warm, start: int) -> int | None:
-        """The piece that follows what is warm; None if that is of no use here."""
+    def _piece_behind_warm(self, warm: Warm, start: int) -> int | None:
+        """Return the index of the piece behind the warm samples; None if they are of another layout or do not reach
+        `start`."""
         index = bisect_left(self._ends, warm.end) + 1
-        known = index <= len(self._ends) and self._ends[index - 1] == warm.end and warm.identity == self._hash(index)
-        return index if known and warm.end - len(warm.pcm) <= start <= warm.end else None
+        if index > len(self._ends) or self._ends[index - 1] != warm.end or warm.identity != self._identity_of(index):
+            return None
+        return index if warm.end - len(warm.pcm) <= start <= warm.end else None
 
-    def _hash(self, count: int) -> str | None:
-        """Of what the first pieces sound like; None while that is not decided."""
+    def _identity_of(self, count: int) -> str | None:
+        """Return a hash of the sound of the first pieces; None while their gain is not decided."""
         first = self.cuts[:count]
         if any(cut.gains is None for cut in first):
             return None
         return hashlib.sha256("".join(map(identity, first)).encode()).hexdigest()
 
-    def _whole(self, at: int) -> bool:
-        """The piece that ends behind this place, or there, is decided."""
+    def _is_decided(self, at: int) -> bool:
+        """Return whether the piece that ends at this sample, or contains it, is decided."""
         return self.cuts[bisect_left(self._ends, at)].gains is not None
 
     def _note(self, mismatch: Mismatch) -> None:
         self._off_by[mismatch.piece] = mismatch.decoded - mismatch.expected
 
     async def _gained(self, blocks: AsyncIterator[Pcm], index: int) -> AsyncGenerator[Pcm, None]:
-        """Decoded blocks with their gain; what was not decided so far is decided."""
+        """Yield decoded blocks with their gain; decide the gain of pieces that have none."""
         heard = 0
-        deciding: _Deciding | None = None
+        deciding: Deciding | None = None
         async for block in blocks:
             cut = self.cuts[index]
             last = heard + len(block) == cut.samples
             if cut.gains is not None:
                 yield await asyncio.to_thread(leveller.apply, block, np.frombuffer(cut.gains, "<i2"), heard)
             else:
-                deciding = deciding or _Deciding(self.form.target_lufs, self._before(index), self._behind_it(index))
+                deciding = deciding or Deciding(
+                    self.form.target_lufs, self._level_before(index), self._gain_behind(index)
+                )
                 for part in deciding.parts(block, last=last):
                     gained = await asyncio.to_thread(deciding.decide, part)
                     if deciding.over:
@@ -235,78 +203,29 @@ class Rendering:
             if last:
                 index, heard, deciding = index + 1, 0, None
 
-    def _decide(self, index: int, deciding: "_Deciding") -> None:
+    def _decide(self, index: int, deciding: Deciding) -> None:
         off_by = Samples(self._off_by.get(index, 0))
         cut = replace(self.cuts[index], gains=deciding.gains, level=deciding.level, off_by=off_by)
         self.cuts[index] = cut
         self.decided[index] = Decided(cut, deciding.peaks)
 
-    def _before(self, index: int) -> LevelState:
-        """What the piece before hands on."""
+    def _level_before(self, index: int) -> LevelState:
+        """Return the level state that the piece before this one left."""
         level = self.cuts[index - 1].level if index else None
         return LevelState.from_json(level) if level else leveller.begin(self._start_db)
 
-    def _behind_it(self, index: int) -> float | None:
-        """The gain in dB that the piece behind begins with, if that is decided."""
+    def _gain_behind(self, index: int) -> float | None:
+        """Return the gain in dB that the next piece begins with, if that is decided."""
         gains = self.cuts[index + 1].gains if index + 1 < len(self.cuts) else None
         return float(np.frombuffer(gains, "<i2")[0]) / 100 if gains else None
 
 
-class _Deciding:
-    """The gain of one piece, part by part."""
-
-    def __init__(self, target_lufs: float | None, state: LevelState, ends_at: float | None) -> None:
-        self.over = False
-        self._target = None if target_lufs is None else target_lufs + ENCODER_TAKES_LU
-        self._state = state
-        self._ends_at = ends_at
-        self._waiting: list[Pcm] = []
-        self._left = 0  # samples in it
-        self._ended = False
-        self._gains: list[Gains] = []
-        self._peaks: list[bytes] = []
-
-    def parts(self, block: Pcm, *, last: bool) -> Iterator[Pcm]:
-        """What can be decided now; each is decided before the next."""
-        self._waiting.append(block)
-        self._left += len(block)
-        self._ended = last
-        while self._left > PART or (last and self._left):
-            sound = np.concatenate(self._waiting)
-            part, rest = sound[:PART], sound[PART:]
-            self._waiting, self._left = [rest], len(rest)
-            yield part
-
-    def decide(self, part: Pcm) -> Pcm:
-        """A part with its gain. Blocking: some 0.05 s."""
-        self.over = self._ended and not self._left
-        gains, self._state = leveller.curve(part, self._state, self._target)
-        if self.over and self._ends_at is not None:
-            gains = leveller.bridge(gains, self._ends_at)
-        gained = leveller.apply(part, gains, 0)
-        self._gains.append(gains[1:] if self._gains else gains)
-        self._peaks.append(waveform.peaks(gained))
-        return gained
-
-    @property
-    def gains(self) -> bytes:
-        return np.concatenate(self._gains).astype("<i2").tobytes()
-
-    @property
-    def level(self) -> str:
-        return self._state.to_json()
-
-    @property
-    def peaks(self) -> bytes:
-        return b"".join(self._peaks)
-
-
 def _cut_out(encoded: Path, skipped: int, frames: int | None, form: Form, out: Path) -> Rendered:
-    """Some of the frames that were encoded, synced to the disk. Blocking."""
+    """Copy the wanted frames out of those that were encoded, synced to the disk. Blocking."""
     there, rest = frames_in(encoded.stat().st_size, form)
     count = there - skipped if frames is None else frames
     if rest or count < 0 or skipped + count > there:
-        raise TryLater("ffmpeg wrote frames of another form than it was told")
+        raise TryLater("ffmpeg wrote MP3 frames of an unexpected size")
     digest = hashlib.sha256()
     with encoded.open("rb") as source, synced(out) as target:
         source.seek(skipped * form.frame_bytes)

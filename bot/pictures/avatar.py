@@ -6,7 +6,8 @@ ffmpeg decodes it under the limits that chunks have (`bot.audio.ffmpeg.Ffmpeg.sq
 import asyncio
 from pathlib import Path
 
-from bot.audio.ffmpeg import Ffmpeg, Picture
+from bot.audio.command_lines import Picture
+from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import GiveUp, TryLater
 
 MAX_AVATAR_BYTES = 8 * 1024 * 1024

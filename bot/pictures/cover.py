@@ -7,7 +7,7 @@ import unicodedata
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bot.audio.ffmpeg import PICTURE_SIDE as SIDE
+from bot.audio.command_lines import PICTURE_SIDE as SIDE
 
 _MARGIN = 130
 _BARS = 27

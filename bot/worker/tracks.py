@@ -22,9 +22,10 @@ from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form, Span, byte_range, clip, frames_for, unbroken
 from bot.audio.hls import first_due
+from bot.audio.layout import layout
 from bot.audio.leveller import LevelState
 from bot.audio.plan import PRE_ROLL, Piece
-from bot.audio.render import Rendered, Rendering, Warm, layout
+from bot.audio.render import Rendered, Rendering, Warm
 from bot.audio.track import Reused, missing_spans, place_pieces, reusable, settled_frames
 from bot.errors import TryLater
 from bot.settings import Settings

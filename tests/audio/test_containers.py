@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.containers import read_length
-from bot.audio.decode import pcm
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Sound
@@ -95,7 +95,9 @@ async def test_estimated(form: tuple[str, ...], rate: int, studio: Studio, ffmpe
 
 async def joined(pieces: Sequence[Sound], ffmpeg: Ffmpeg, workdir: Path) -> Pcm:
     wrong: list[Mismatch] = []
-    heard = np.concatenate([block async for block in pcm(pieces, local, ffmpeg, workdir, report=wrong.append)])
+    heard = np.concatenate(
+        [block async for block in decode_pieces(pieces, local, ffmpeg, workdir, report=wrong.append)]
+    )
     assert wrong == []
     return heard[:, 0]
 
@@ -177,7 +179,7 @@ async def test_damaged_frames_are_noted(form: tuple[str, ...], studio: Studio, f
     assert replace(facts, holes=()) == whole
     wrong: list[Mismatch] = []
     piece = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
-    blocks = [block async for block in pcm([piece], local, ffmpeg, studio.folder, report=wrong.append)]
+    blocks = [block async for block in decode_pieces([piece], local, ffmpeg, studio.folder, report=wrong.append)]
     assert sum(map(len, blocks)) == whole.samples
     lost = sum(hole.samples for hole in facts.holes) + sum(each.expected - each.decoded for each in wrong)
     assert 1000 < lost < 10_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.audio.decode import pcm
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Piece, Silence, Sound, head_skip, length, pre_roll
@@ -35,7 +35,7 @@ STEP = 1 / 32_768  # of 16-bit sound
 
 async def joined(pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path) -> tuple[Pcm, list[Mismatch]]:
     mismatches: list[Mismatch] = []
-    blocks = [block async for block in pcm(pieces, local, ffmpeg, workdir, report=mismatches.append)]
+    blocks = [block async for block in decode_pieces(pieces, local, ffmpeg, workdir, report=mismatches.append)]
     return np.concatenate(blocks)[:, 0], mismatches
 
 
@@ -264,7 +264,7 @@ def left_in(folder: Path) -> list[str]:
 
 async def test_leaves_nothing_behind(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Left in the middle, the work folder is empty again."""
-    blocks = pcm(sounds(captured("plain")), local, ffmpeg, tmp_path)
+    blocks = decode_pieces(sounds(captured("plain")), local, ffmpeg, tmp_path)
     await anext(blocks)
     await blocks.aclose()
     assert left_in(tmp_path) == []

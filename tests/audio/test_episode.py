@@ -19,8 +19,9 @@ from mutagen.id3 import ID3
 from bot.audio.episode import MadeEpisode, Stretch, put_together
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
+from bot.audio.layout import layout
 from bot.audio.plan import Piece, Silence, Sound, length
-from bot.audio.render import Rendering, layout
+from bot.audio.render import Rendering
 from bot.audio.tags import MAX_CHAPTERS, EpisodeTags, id3
 from bot.errors import TryLater
 from bot.pictures.cover import drawn_cover

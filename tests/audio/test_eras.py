@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.audio.decode import pcm
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.ogg import OggPage
@@ -48,7 +48,7 @@ class Recorded:
             elif entry.samples:
                 pieces.append(Silence(entry.samples))
         wrong: list[Mismatch] = []
-        stream = pcm(pieces, local, self._ffmpeg, self._folder, channels=channels, report=wrong.append)
+        stream = decode_pieces(pieces, local, self._ffmpeg, self._folder, channels=channels, report=wrong.append)
         sound = np.concatenate([block async for block in stream])
         assert wrong == []
         return sound

@@ -21,11 +21,12 @@ import pytest
 
 import bot.audio.child
 import bot.audio.decode
-from bot.audio.child import CHANGING_CPU_S, CHANGING_S, CHANGING_SHARE, DATA_BYTES, Child, Limits, running
+from bot.audio.child import Child, running
 from bot.audio.containers import sniff
-from bot.audio.decode import pcm
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
+from bot.audio.limits import CHANGING_CPU_S, CHANGING_S, CHANGING_SHARE, DATA_BYTES, Limits
 from bot.audio.ogg import STRETCH
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
@@ -102,7 +103,7 @@ async def take(path: Path, ffmpeg: Ffmpeg, tries: tuple[bool, ...] = FIRST) -> R
         result.reason, result.hit_a_limit = refused.reason, isinstance(refused, LimitHit)
         return result
     sound = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
-    async with aclosing(pcm([sound], local, ffmpeg, path.parent, report=lambda _: None)) as blocks:
+    async with aclosing(decode_pieces([sound], local, ffmpeg, path.parent, report=lambda _: None)) as blocks:
         async for block in blocks:
             result.samples += len(block)
             result.hummed |= hums(block)
@@ -260,7 +261,7 @@ async def test_time_stamps_that_jump(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     assert facts.samples == 10 * 5760 - 3840
     sound, wrong = Sound(as_key(path), facts.container, continues=False, samples=facts.samples), list[Mismatch]()
-    async with aclosing(pcm([sound], local, ffmpeg, path.parent, report=wrong.append)) as blocks:
+    async with aclosing(decode_pieces([sound], local, ffmpeg, path.parent, report=wrong.append)) as blocks:
         assert sum([len(block) async for block in blocks]) == facts.samples
     assert wrong == []
 
@@ -272,7 +273,7 @@ async def test_packets_that_no_decoder_takes(ffmpeg: Ffmpeg, tmp_path: Path) -> 
     path = chunk_of(tmp_path, data)
     facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     sound, wrong = Sound(as_key(path), facts.container, continues=False, samples=facts.samples), list[Mismatch]()
-    async with aclosing(pcm([sound], local, ffmpeg, path.parent, report=wrong.append)) as blocks:
+    async with aclosing(decode_pieces([sound], local, ffmpeg, path.parent, report=wrong.append)) as blocks:
         assert sum([len(block) async for block in blocks]) == facts.samples
     assert wrong == [Mismatch(0, facts.samples, Samples(facts.samples - 2 * 1920))]
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.audio.deciding import ENCODER_TAKES_LU
 from bot.audio.leveller import HIGHEST_DB, LOWEST_DB, LevelState, apply, begin, bridge, curve, decided
 from bot.audio.loudness import HOP, Meter
 from bot.audio.peaks import Pcm
-from bot.audio.render import ENCODER_TAKES_LU
 from storage.records import SAMPLE_RATE
 from tests.audio.sounds import Studio, signal
 from tests.audio.voices import (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.audio.decode import pcm
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.ogg import BEGINS, OggPage, lacing_of, read_pages, write_page
@@ -322,7 +322,7 @@ def test_holes_can_not_be_made_of_nothing() -> None:
 async def decoded(path: Path, facts: ChunkFacts, ffmpeg: Ffmpeg) -> tuple[Pcm, list[Mismatch]]:
     wrong: list[Mismatch] = []
     sound = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
-    blocks = [block async for block in pcm([sound], local, ffmpeg, path.parent, report=wrong.append)]
+    blocks = [block async for block in decode_pieces([sound], local, ffmpeg, path.parent, report=wrong.append)]
     return np.concatenate(blocks)[:, 0], wrong
 
 

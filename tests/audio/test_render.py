@@ -10,9 +10,10 @@ import pytest
 
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
+from bot.audio.layout import layout, piece_keys
 from bot.audio.loudness import HOP
 from bot.audio.plan import Piece, Silence, Sound, length
-from bot.audio.render import Rendering, Warm, keys, layout
+from bot.audio.render import Rendering, Warm
 from bot.audio.track import settled_frames
 from storage.records import Container, Cut, Samples
 from tests.audio.sounds import WAV, Studio, as_key, captured, local, signal
@@ -117,13 +118,13 @@ def test_a_key_names_what_is_heard(tmp_path: Path) -> None:
             Sound(as_key(tmp_path / name), Container.OGG_OPUS, number > 0, Samples(samples))
             for number, name in enumerate(names)
         ]
-        return keys(pieces, form)[-1]
+        return piece_keys(pieces, form)[-1]
 
     assert named("a", "b") != named("c", "b")
     assert named("a", "b") != named("b")
     assert named("a", "b", "c") == named("x", "b", "c")
     assert named("a", "b", "c", samples=9600) != named("x", "b", "c", samples=9600)
-    assert keys([Silence(Samples(5))], form) != keys([Silence(Samples(6))], form)
+    assert piece_keys([Silence(Samples(5))], form) != piece_keys([Silence(Samples(6))], form)
 
 
 async def test_what_sounds_shorter_than_it_should_is_noted(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:

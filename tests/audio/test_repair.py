@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bot.audio.containers import find, find_repair
-from bot.audio.decode import pcm
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Sound
@@ -43,7 +43,7 @@ async def hear(data: bytes, ffmpeg: Ffmpeg, folder: Path) -> Heard:
     facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
     wrong: list[Mismatch] = []
     piece = Sound(as_key(path), facts.container, continues=False, samples=facts.samples)
-    blocks = [block async for block in pcm([piece], local, ffmpeg, folder, report=wrong.append)]
+    blocks = [block async for block in decode_pieces([piece], local, ffmpeg, folder, report=wrong.append)]
     return Heard(facts, np.concatenate(blocks)[:, 0] if blocks else np.zeros(0, np.float32), wrong)
 
 

@@ -12,11 +12,12 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from bot.audio.decode import pcm
-from bot.audio.ffmpeg import Ffmpeg, Source
+from bot.audio.decode import decode_pieces
+from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Sound
 from bot.audio.resampling import Resampler, at_48_khz
+from bot.audio.source import Source
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container, Samples
 from tests.audio.sounds import ADTS, FLAC, M4A, Pcm, as_key, lag, local
@@ -77,7 +78,10 @@ async def sliced(
 
 async def joined(pieces: Sequence[Sound], ffmpeg: Ffmpeg, folder: Path, channels: int = 1) -> Pcm:
     mismatches: list[Mismatch] = []
-    blocks = [block async for block in pcm(pieces, local, ffmpeg, folder, channels=channels, report=mismatches.append)]
+    blocks = [
+        block
+        async for block in decode_pieces(pieces, local, ffmpeg, folder, channels=channels, report=mismatches.append)
+    ]
     assert mismatches == []
     heard = np.concatenate(blocks)
     assert len(heard) == sum(piece.samples for piece in pieces)
@@ -247,7 +251,7 @@ async def test_breaks_off(tmp_path: Path) -> None:
     path.touch()
     told: list[Mismatch] = []
     piece = Sound(as_key(path), Container.FLAC, False, Samples(60_000))
-    blocks = [block async for block in pcm([piece], local, Breaking("broken"), tmp_path, report=told.append)]
+    blocks = [block async for block in decode_pieces([piece], local, Breaking("broken"), tmp_path, report=told.append)]
     heard = np.concatenate(blocks)[:, 0]
     assert told == [Mismatch(0, Samples(60_000), Samples(48_000), "undecodable")]
     assert np.abs(heard[:48_000] - sampled(tone, 48_000, SAMPLE_RATE)).max() < 0.001

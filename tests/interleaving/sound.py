@@ -18,11 +18,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.audio.ffmpeg import Ffmpeg, Source
+from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import FRAME
 from bot.audio.mp3 import DELAY, after_id3, read_header
 from bot.audio.opus_packets import duration
 from bot.audio.opus_reader import OpusReader
+from bot.audio.source import Source
 from bot.audio.track import AHEAD, PRE_ROLL
 from bot.demo.slicing import PACKET
 from storage.records import SAMPLE_RATE, Container

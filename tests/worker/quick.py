@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from bot.audio import leveller
+from bot.audio.deciding import Decided
 from bot.audio.grid import FRAME
 from bot.audio.mp3 import DELAY
-from bot.audio.render import Decided, Rendered, Rendering, Warm
+from bot.audio.render import Rendered, Rendering, Warm
 from bot.worker import covers as pictures
 from bot.worker import fetching
 from storage.records import ChunkFacts, Container, Samples, Timing

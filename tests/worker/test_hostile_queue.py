@@ -12,7 +12,8 @@ import pytest
 
 from bot import orders
 from bot.audio import ffmpeg as ffmpeg_module
-from bot.audio.child import MORE, Child, Limits, running
+from bot.audio.child import Child, running
+from bot.audio.limits import MORE, Limits
 from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from bot.recording.chunks import JUDGED

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.grid import Form
+from bot.audio.layout import layout
 from bot.audio.plan import Piece, Silence, Sound
-from bot.audio.render import Rendered, Rendering, Warm, layout
+from bot.audio.render import Rendered, Rendering, Warm
 from bot.errors import TryLater
 from bot.worker import tracks as of_worker
 from bot.worker.tracks import Tracks, Whole, grown_by

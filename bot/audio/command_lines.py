@@ -1,0 +1,139 @@
+"""ffmpeg's command lines. Pure.
+
+Files of strangers are opened with one demuxer that we name, of one protocol, with a list of decoders: a playlist or
+manifest that looks like sound is never followed, whatever addresses or paths it holds.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ffmpeg
+
+from bot.audio.containers import DEMUXERS
+from bot.errors import GiveUp
+from storage.records import SAMPLE_RATE, Container
+
+EFFORT = 7
+"""LAME's, from 0 (slow) to 9: the default of 5 costs twice as much (24 s of CPU for an hour) as 7."""
+CODECS = (
+    "opus,libopus,vorbis,flac,alac,aac,aac_fixed,mp3,mp3float,"
+    "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,"
+    "pcm_f64le,pcm_f64be,pcm_alaw,pcm_mulaw"
+)
+PICTURE_SIDE = 1400  # pixels; podcast directories ask for 1400 to 3000
+MAX_PIXELS = 40_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The part of ffmpeg that may open a picture."""
+
+    demuxer: str
+    codec: str
+
+
+def decoder(exe: str, path: Path, container: Container, channels: int, rate: int, *, changing: bool) -> list[str]:
+    """Return the command that decodes a chunk to 32-bit float PCM (little-endian) on standard output.
+
+    Without `changing`, sound that gets another rate or other channels on the way is an error. Raises GiveUp
+    (`not_audio`) for a container that is not known.
+    """
+    source = _input(path, container, reinit_filter=int(changing))
+    output = source["a:0"].output(
+        "pipe:1",
+        f="f32le",
+        acodec="pcm_f32le",
+        ac=channels,
+        rematrix_maxval=1,  # the mean of two channels: their sum would be louder than either
+        ar=rate,
+        filter_threads=1,  # else each set-up of the filters starts a thread for each processor
+        map_metadata=-1,
+        flush_packets=0,  # in blocks of 32 KiB instead of one packet each: half the cost of the pipe
+        loglevel="fatal",
+    )
+    return _compiled(exe, output)
+
+
+def opener(exe: str, path: Path, container: Container) -> list[str]:
+    """Return the command that opens a chunk, decodes nothing, and describes its streams on standard error. Raises
+    GiveUp (`not_audio`) for a container that is not known."""
+    source = _input(path, container)
+    output = source["a:0"].output("pipe:1", f="null", t=0, map_metadata=-1, filter_threads=1, loglevel="info")
+    return _compiled(exe, output)
+
+
+def squarer(exe: str, path: Path, form: Picture) -> list[str]:
+    """Return the command that writes the middle of a picture's first frame as a JPEG to standard output."""
+    source = ffmpeg.input(
+        f"file:{path.absolute()}",
+        f=form.demuxer,
+        format_whitelist=form.demuxer,
+        protocol_whitelist="file",
+        codec_whitelist=form.codec,
+        max_pixels=MAX_PIXELS,
+        err_detect="explode",
+        threads=1,
+    )
+    fitted = (
+        source["v:0"]
+        .filter("crop", "min(iw,ih)", "min(iw,ih)")  # first: a long strip would be scaled to gigabytes
+        .filter("scale", PICTURE_SIDE, PICTURE_SIDE, flags="lanczos")
+        .filter("setsar", 1)
+        .filter("sidedata", mode="delete")  # Exif, colour profiles: where a picture was taken is nobody's concern
+        .filter("format", "rgba")
+        .split()
+    )
+    white = fitted[0].filter("drawbox", color="white", t="fill", replace=1)
+    output = ffmpeg.overlay(white, fitted[1], format="rgb").output(
+        "pipe:1",
+        f="image2pipe",
+        vcodec="mjpeg",
+        pix_fmt="yuvj420p",
+        vframes=1,
+        filter_complex_threads=1,
+        map_metadata=-1,
+        fflags="+bitexact",
+        flags="+bitexact",
+        loglevel="fatal",
+        **{"q:v": 3},
+    )
+    return _compiled(exe, output.global_args("-xerror"))
+
+
+def encoder(exe: str, out: Path, *, kbps: int, channels: int) -> list[str]:
+    """Return the command that writes PCM from standard input as bare MP3 frames: 48 kHz, constant rate, no bit
+    reservoir (each frame stands for itself)."""
+    source = ffmpeg.input("pipe:0", f="f32le", ac=channels, ar=SAMPLE_RATE, protocol_whitelist="pipe")
+    output = source.output(
+        f"file:{out}",
+        f="mp3",
+        acodec="libmp3lame",
+        audio_bitrate=f"{kbps}k",
+        compression_level=EFFORT,
+        reservoir=0,
+        id3v2_version=0,
+        write_xing=0,
+        map_metadata=-1,
+        loglevel="fatal",
+    )
+    return _compiled(exe, output)
+
+
+def _input(path: Path, container: Container, **options: object) -> "ffmpeg.nodes.FilterableStream":
+    demuxer = DEMUXERS.get(container)
+    if demuxer is None:
+        raise GiveUp("the chunk's container is not known", reason="not_audio")
+    return ffmpeg.input(
+        f"file:{path.absolute()}",
+        f=demuxer,
+        format_whitelist=demuxer,
+        protocol_whitelist="file",
+        codec_whitelist=CODECS,
+        threads=1,
+        **options,
+    )
+
+
+def _compiled(exe: str, output: "ffmpeg.nodes.OutputStream") -> list[str]:
+    command = output.global_args("-nostdin", "-hide_banner", "-nostats").overwrite_output().compile(cmd=exe)
+    return [str(part) for part in command]

@@ -1,0 +1,37 @@
+"""The layout of a track: one cut for each piece, with a key that two pieces share only if they sound the same. Pure."""
+
+import hashlib
+from collections.abc import Sequence
+
+from bot.audio.grid import Form
+from bot.audio.plan import PRE_ROLL, Piece, Silence, Sound
+from storage.records import Container, Cut
+
+
+def piece_keys(pieces: Sequence[Piece], form: Form) -> list[str]:
+    """Return a key for each piece: pieces with the same key decode to the same samples. Blobs are named by their
+    content."""
+    keys: list[str] = []
+    before: list[Sound] = []  # the slices of the same Ogg run that the decoder still remembers
+    for piece in pieces:
+        if isinstance(piece, Silence):
+            keys.append(f"silence {piece.samples}")
+            before = []
+            continue
+        before = before if piece.continues else []
+        names = [f"{piece.container} {piece.samples} {form.channels}", *(sound.blob for sound in [piece, *before])]
+        keys.append(hashlib.sha256(" ".join(names).encode()).hexdigest())
+        before = [piece, *before]
+        while len(before) > 1 and sum(sound.samples for sound in before[:-1]) >= PRE_ROLL:
+            before.pop()
+    return keys
+
+
+def layout(pieces: Sequence[Piece], form: Form) -> list[Cut]:
+    """Return the cuts of these pieces, with no gain decided."""
+    return [
+        Cut(ordinal, key, piece.samples, None, Container.UNKNOWN, continues=False)
+        if isinstance(piece, Silence)
+        else Cut(ordinal, key, piece.samples, piece.blob, piece.container, piece.continues)
+        for ordinal, (key, piece) in enumerate(zip(piece_keys(pieces, form), pieces, strict=True))
+    ]

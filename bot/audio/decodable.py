@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.audio.containers import find, find_repair
+from bot.audio.containers import find_repair
 from bot.audio.repair import AS_IS, Repair, from_offset, write_parts
+from bot.audio.sniff import find
 from storage.records import Container
 
 OPUS = Container.OGG_OPUS

@@ -10,15 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from bot.audio import aac
 from bot.audio.mp3 import after_id3, read_header, read_info
-from bot.audio.repair import AS_IS, MAX_DAMAGE, MAX_WALKED, Part, Pause, Repair, StatedLength, stated_length
+from bot.audio.repair import (
+    AS_IS,
+    MAX_DAMAGE,
+    MAX_WALKED,
+    Part,
+    Pause,
+    Repair,
+    StatedLength,
+    append_range,
+    stated_length,
+)
+from bot.audio.windows import windows
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 
 CLOSE = 1 << 16  # bytes: so far from the beginning a file may have its first frame
 _IN_A_ROW = 3  # frames behind damage: fewer may look like frames by chance
 _MAX_REJECTED = 100_000  # places that look like a frame and are none
-_NEAR, _FAR = 1 << 11, 1 << 20  # bytes that are looked through at once
 _HEADER = 7  # bytes, of the longer one
 _MAX_FILLED = 1000  # frames in a row that were overwritten
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
@@ -54,18 +65,17 @@ def mp3_frame(head: bytes) -> Frame | None:
     return Frame(header.size, header.samples, header.sample_rate, kind, bytes([head[0], head[1] | 1]) + head[2:4])
 
 
-_ADTS_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
-
-
 def adts_frame(head: bytes) -> Frame | None:
     """From the first seven bytes (ISO/IEC 13818-7, 6.2)."""
     if len(head) < _HEADER or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return None
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
     rate = head[2] >> 2 & 15
-    if size < _HEADER or rate >= len(_ADTS_RATES):
+    if size < _HEADER or rate >= len(aac.RATES):
         return None
-    return Frame(size, 1024 * ((head[6] & 3) + 1), _ADTS_RATES[rate], bytes([head[1], head[2] & 0xFD, head[3] & 0xC0]))
+    return Frame(
+        size, aac.FRAME * ((head[6] & 3) + 1), aac.RATES[rate], bytes([head[1], head[2] & 0xFD, head[3] & 0xC0])
+    )
 
 
 _BEGINS: dict[Measure, re.Pattern[bytes]] = {
@@ -93,10 +103,7 @@ class Row:
     def put(self, at: int, frame: Frame) -> None:
         if self.last is not None and self.count > 1:  # an Info frame in front is of another size
             self.constant &= abs(frame.size - self.last.size) <= 1
-        if self.parts and isinstance(before := self.parts[-1], tuple) and before[1] == at:
-            self.parts[-1] = (before[0], at + frame.size)
-        else:
-            self.parts.append((at, at + frame.size))
+        append_range(self.parts, at, at + frame.size)
         self._count(frame)
         self.last, self.ends = frame, at + frame.size
 
@@ -215,17 +222,15 @@ class _Search:
     def after(self, place: int, end: int) -> int | None:
         """Raises GiveUp (`undecodable`) where there is more damage than sound is worth."""
         self._places += 1
-        start, size = place + 1, _NEAR
-        while start < end and self._places <= MAX_DAMAGE:
-            self._file.seek(start)
-            window = self._file.read(min(size, end - start) + 2)
-            for found in _BEGINS[self._measure].finditer(window):
-                if self._is_first(start + found.start()):
-                    return start + found.start()
+        for at, window in windows(self._file, place + 1, end, overlap=2):
+            if self._places > MAX_DAMAGE:
+                break
+            for match in _BEGINS[self._measure].finditer(window):
+                if self._is_first(at + match.start()):
+                    return at + match.start()
                 self._rejected += 1
                 if self._rejected > _MAX_REJECTED:
                     break
-            start, size = start + size, min(2 * size, _FAR)
         if self._places > MAX_DAMAGE or self._rejected > _MAX_REJECTED:
             raise GiveUp("the chunk is damaged in too many places", reason="undecodable")
         return None

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio.containers import LEFT_IN, read_length, refuse_crafted, sniff, timing
+from bot.audio.containers import LEFT_IN, read_length, refuse_crafted, timing
 from bot.audio.decodable import Decodable, make_decodable
 from bot.audio.ffmpeg import FIRST, SHORT_S, Ffmpeg, Tries
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
 from bot.audio.repair import Repair, StatedLength
 from bot.audio.resampling import at_48_khz
+from bot.audio.sniff import sniff
 from bot.audio.source import Source
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, Samples, Timing

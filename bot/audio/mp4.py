@@ -14,6 +14,7 @@ from bot.audio.mp4_boxes import Box, boxes_in, boxes_of, uint
 from bot.audio.mp4_tables import Listed, fragments_of, is_sound, media_scale, track_samples
 from bot.audio.packet_clock import PacketClock
 from bot.audio.repair import LITTLE_S, Part, Repair, stated_length
+from bot.audio.windows import windows
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Samples
 
@@ -27,7 +28,7 @@ _KIND = re.compile(rb"[ -~\xa9][ -~]{3}")
 _PRIMING_S = 0.25  # that an edit list may cut off at the beginning; what cuts off more was meant to
 _PADDING_S = 0.5  # that it may cut off at the end
 _OFF_S = 0.25  # that clocks may differ by
-_NEAR, _FAR = 1 << 12, 1 << 20  # bytes that are looked through at once
+_NEAR = 1 << 12  # bytes that are looked through first
 
 
 def has_edit_list(file: BinaryIO) -> bool:
@@ -192,14 +193,11 @@ def _named(file: BinaryIO, at: int, kind: bytes) -> bool:
 
 def _next(file: BinaryIO, start: int, end: int) -> int | None:
     """Where the next movie or fragment begins."""
-    size = _NEAR
-    while start < end:
-        file.seek(start)
-        for found in _BEGINS.finditer(file.read(min(size, end - start) + 16)):
-            place = start + found.start()
+    for at, window in windows(file, start, end, overlap=16, near=_NEAR):
+        for match in _BEGINS.finditer(window):
+            place = at + match.start()
             if place + uint(file, place, 4) <= end:
                 return place
-        start, size = start + size, min(2 * size, _FAR)
     return None
 
 

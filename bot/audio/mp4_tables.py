@@ -10,11 +10,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from bot.audio import aac
 from bot.audio.mp4_boxes import Box, boxes_of, uint
 
 _MAX_ENTRIES = 1 << 22  # of one table
-_AAC_FRAME = 1024  # samples
-_AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 _MAX_ALIKE = 100_000  # samples of a run that are not listed one by one
 
 Table = NDArray[np.int64]
@@ -54,10 +53,10 @@ def track_samples(file: BinaryIO, track: Box, length: int) -> Listed:
     sizes, fixed, count, announced = _sizes(file, tables)
     times = _table(file, tables, b"stts", 8, ">u4", 2)
     clock = float((times[:, 0] * times[:, 1]).sum()) / scale if scale else 0.0
-    aac = _aac_rate(file, tables)
-    seconds = count * _AAC_FRAME / aac if aac else clock
+    rate = _aac_rate(file, tables)
+    seconds = count * aac.FRAME / rate if rate else clock
     behind = _behind(file, tables, sizes, fixed, count, length)
-    return Listed(announced, seconds, seconds * behind / count if count else 0.0, clock, aac > 0)
+    return Listed(announced, seconds, seconds * behind / count if count else 0.0, clock, rate > 0)
 
 
 def _table(file: BinaryIO, tables: list[Box], name: bytes, at: int, kind: str, columns: int) -> Table:
@@ -121,7 +120,7 @@ def _aac_rate(file: BinaryIO, tables: list[Box]) -> int:
         return 0
     config = _descriptor(data[at + 8 :])
     index = (config[0] & 7) << 1 | config[1] >> 7 if len(config) > 1 else 15
-    return _AAC_RATES[index] if index < len(_AAC_RATES) else 0
+    return aac.RATES[index] if index < len(aac.RATES) else 0
 
 
 def _descriptor(data: bytes) -> bytes:

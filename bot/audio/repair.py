@@ -67,6 +67,14 @@ class Repair:
 AS_IS = Repair()
 
 
+def append_range(parts: list[Part], begin: int, end: int) -> None:
+    """Append bytes of the file to the parts; the last part grows where it ends at their beginning."""
+    if parts and isinstance(before := parts[-1], tuple) and before[1] == begin:
+        parts[-1] = (before[0], end)
+    else:
+        parts.append((begin, end))
+
+
 def write_parts(file: BinaryIO, parts: tuple[Part, ...], out: BinaryIO) -> None:
     """The file that stands for a damaged one. Blocking."""
     for part in parts:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.audio.containers import DEMUXERS, find, find_repair, read_length, refuse_crafted, timing
+from bot.audio.containers import DEMUXERS, find_repair, read_length, refuse_crafted, timing
 from bot.audio.mp3 import after_id3, info_frame, read_info
 from bot.audio.ogg import read_pages
 from bot.audio.ogg_search import walk_pages
@@ -22,6 +22,7 @@ from bot.audio.opus import facts_of, opus_streams
 from bot.audio.opus_reader import OpusReader
 from bot.audio.packet_clock import MAX_PAUSES
 from bot.audio.repair import from_offset, write_parts
+from bot.audio.sniff import find
 from bot.errors import GiveUp
 from storage.records import Container
 from tests.audio.hostile import Movie, adts, frame, id3, opus, wav

@@ -22,7 +22,6 @@ import pytest
 import bot.audio.child
 import bot.audio.decode
 from bot.audio.child import Child, running
-from bot.audio.containers import sniff
 from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
@@ -31,6 +30,7 @@ from bot.audio.ogg import STRETCH
 from bot.audio.ogg_search import walk_pages
 from bot.audio.opus import facts_of, walk_opus
 from bot.audio.plan import Mismatch, Sound
+from bot.audio.sniff import sniff
 from bot.errors import GiveUp, LimitHit
 from storage.records import Container, Samples
 from tests.audio.hostile import (

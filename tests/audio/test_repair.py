@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.audio.containers import find, find_repair
+from bot.audio.containers import find_repair
 from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.audio.plan import Mismatch, Sound
 from bot.audio.repair import AS_IS, Pause
+from bot.audio.sniff import find
 from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Samples, Timing
 from tests.audio.hostile import LONG, cluster, element, matroska

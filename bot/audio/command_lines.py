@@ -1,4 +1,4 @@
-"""ffmpeg's command lines. Pure.
+"""ffmpeg's command lines.
 
 Files of strangers are opened with one demuxer that we name, of one protocol, with a list of decoders: a playlist or
 manifest that looks like sound is never followed, whatever addresses or paths it holds.

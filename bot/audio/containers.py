@@ -1,5 +1,5 @@
 """The containers that are decoded: which demuxer opens each, how each is repaired, what each says of its length, and
-whether its timing is exact. Pure.
+whether its timing is exact.
 
 Only these demuxers are ever used: playlists and manifests (HLS, DASH, ffconcat), which make ffmpeg read other files,
 are not among them.

@@ -27,7 +27,8 @@ from bot.settings import Settings
 from bot.worker import tracks as stored_tracks
 from bot.worker.fetching import Apply
 from bot.worker.pieces import channels_of, pieces_of
-from bot.worker.tracks import Tracks, Whole
+from bot.worker.stored_track import StoredTrack
+from bot.worker.tracks import Tracks
 from storage import archive, heirs, jobs, rooms, tracks
 from storage.blobs import Blobs
 from storage.database import Connection
@@ -73,7 +74,7 @@ class Made:
     """A file that may become the episode, and the track that it was made of."""
 
     file: MadeEpisode
-    whole: Whole
+    whole: StoredTrack
 
 
 class Finishing:

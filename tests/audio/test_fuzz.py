@@ -25,7 +25,11 @@ from bot.audio.repair import from_offset, write_parts
 from bot.audio.sniff import find
 from bot.errors import GiveUp
 from storage.records import Container
-from tests.audio.hostile import Movie, adts, frame, id3, opus, wav
+from tests.audio.hostile.adts import adts
+from tests.audio.hostile.mp3 import frame, id3
+from tests.audio.hostile.mp4 import Movie
+from tests.audio.hostile.ogg import opus
+from tests.audio.hostile.riff import wav
 from tests.audio.sounds import captured
 
 EXAMPLES = settings(max_examples=int(os.environ.get("AIRCHECK_FUZZ", "300")))

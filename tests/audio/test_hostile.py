@@ -33,20 +33,12 @@ from bot.audio.plan import Mismatch, Sound
 from bot.audio.sniff import sniff
 from bot.errors import GiveUp, LimitHit
 from storage.records import Container, Samples
-from tests.audio.hostile import (
-    ATTACKS,
-    CLOAKS,
-    CUTS,
-    FORMS,
-    LONG,
-    Attack,
-    Kit,
-    cluster,
-    matroska,
-    opus,
-    playlists,
-    wav,
-)
+from tests.audio.hostile.cloaks import CLOAKS, playlists
+from tests.audio.hostile.cuts import CUTS, FORMS
+from tests.audio.hostile.kit import ATTACKS, Attack, Kit
+from tests.audio.hostile.matroska import cluster, matroska
+from tests.audio.hostile.ogg import LONG, opus
+from tests.audio.hostile.riff import wav
 from tests.audio.sounds import OPUS, WAV, Pcm, Studio, as_key, local, signal
 
 REASONS = {"empty", "not_audio", "truncated", "bad_checksum", "headers_missing", "too_long", "undecodable"}

@@ -17,7 +17,8 @@ from bot.audio.repair import AS_IS, Pause
 from bot.audio.sniff import find
 from bot.errors import GiveUp
 from storage.records import ChunkFacts, Container, Samples, Timing
-from tests.audio.hostile import LONG, cluster, element, matroska
+from tests.audio.hostile.matroska import cluster, element, matroska
+from tests.audio.hostile.ogg import LONG
 from tests.audio.oddities import FORMS, NOISE, NUMBERS, damaged, surrounded
 from tests.audio.sounds import ADTS, FLAC, MP3, WAV, WEBM, Pcm, Studio, as_key, lag, local, signal
 from tests.lab import DATA

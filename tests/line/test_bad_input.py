@@ -23,7 +23,7 @@ from storage.database import FILE_NAME, Connection
 from storage.errors import DiskFullError
 from storage.records import SAMPLE_RATE, ChunkState, EndedBy, EventId, HeardEvent, RecordingState
 from storage.store import Store
-from tests.audio.hostile import LONG, opus
+from tests.audio.hostile.ogg import LONG, opus
 from tests.line.replay import ALICE, INFO, Capture, Replay, address_of, assert_heard_whole, encoded, replaying
 
 QUIET_S = 60

@@ -38,7 +38,8 @@ from storage.records import (
 )
 from storage.store import Store
 from tests import world as core
-from tests.audio.hostile import ATTACKS, Kit, opus
+from tests.audio.hostile.kit import ATTACKS, Kit
+from tests.audio.hostile.ogg import opus
 from tests.audio.sounds import WAV, Studio, signal
 from tests.clock import Clock
 from tests.world import ALICE, INFO, find_ffmpeg, room_state

@@ -15,7 +15,8 @@ from bot.audio.plan import Piece, Silence, Sound
 from bot.audio.render import Rendered, Rendering, Warm
 from bot.errors import TryLater
 from bot.worker import tracks as of_worker
-from bot.worker.tracks import Tracks, Whole, grown_by
+from bot.worker.stored_track import StoredTrack, appended_cuts
+from bot.worker.tracks import Tracks
 from storage import archive, tracks
 from storage.chunks import Chunks
 from storage.database import Connection
@@ -42,9 +43,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert found == await archive.chunks(db, recording_id)
         return found
 
-    async def compare_track(self: Tracks, db: Connection, recording_id: RecordingId) -> Whole | None:
+    async def compare_track(self: Tracks, db: Connection, recording_id: RecordingId) -> StoredTrack | None:
         edition = await tracks.edition(db, recording_id)
-        if edition is not None and self._kept.get(recording_id, edition) is not None:
+        if edition is not None and self._cache.get(recording_id, edition) is not None:
             known.append("track")
         found = await read(self, db, recording_id)
         assert found == (edition if edition is None else await read_anew(self, db, recording_id, edition))
@@ -157,9 +158,9 @@ def test_a_track_that_grows_is_laid_out_as_one_that_was_there_at_once(
 ) -> None:
     """However many pieces come at a time, and however short they are."""
     pieces = sounds(draws)
-    whole = Whole(Track(RecordingId(1), 1, 64, None, None, 0))
+    whole = StoredTrack(Track(RecordingId(1), 1, 64, None, None, 0))
     for _, end in pairwise(sorted([0, *(min(stop, len(pieces)) for stop in stops), len(pieces)])):
-        added = grown_by(whole, pieces[:end])
+        added = appended_cuts(whole, pieces[:end])
         assert added is not None
         whole = replace(whole, cuts=(*whole.cuts, *added), pieces=tuple(pieces[:end]))
     assert list(whole.cuts) == layout(pieces, FORM)
@@ -169,9 +170,9 @@ def test_a_track_that_grows_is_laid_out_as_one_that_was_there_at_once(
 def test_a_track_with_other_pieces_has_not_grown(draws: list[tuple[int, bool, bool]], data: st.DataObject) -> None:
     """One of those that were there is shorter, or gone."""
     pieces = sounds([(1, False, False), *draws])
-    whole = Whole(Track(RecordingId(1), 1, 64, None, None, 0), tuple(layout(pieces, FORM)), tuple(pieces))
+    whole = StoredTrack(Track(RecordingId(1), 1, 64, None, None, 0), tuple(layout(pieces, FORM)), tuple(pieces))
     index = data.draw(st.integers(0, len(pieces) - 1))
     piece = pieces[index]
     other = replace(piece, samples=Samples(piece.samples + 960))
-    assert grown_by(whole, [*pieces[:index], other, *pieces[index + 1 :]]) is None
-    assert grown_by(whole, pieces[:-1]) is None
+    assert appended_cuts(whole, [*pieces[:index], other, *pieces[index + 1 :]]) is None
+    assert appended_cuts(whole, pieces[:-1]) is None

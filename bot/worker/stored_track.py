@@ -1,0 +1,94 @@
+"""A track as it is stored, and what changes when its pieces do: which cuts and frames stay, which are new."""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from bot.audio.grid import Form, Span, clip, frames_for, unbroken
+from bot.audio.layout import layout
+from bot.audio.plan import PRE_ROLL, Piece
+from bot.audio.track import Reused, settled_frames
+from storage.cache import Edition
+from storage.records import SAMPLE_RATE, Cut, Extent, Track
+
+BATCH = 240 * SAMPLE_RATE  # samples that are made before the progress is written down
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrack:
+    """A track with its layout, the pieces of that, and the places of its frames."""
+
+    track: Track
+    cuts: tuple[Cut, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    extents: tuple[Extent, ...] = ()
+    edition: Edition | None = None  # in which it was read or written; None: it is not written yet
+
+    @property
+    def form(self) -> Form:
+        return Form.of(self.track)
+
+    @property
+    def spans(self) -> list[Span]:
+        return [Span(extent.first, extent.frames) for extent in self.extents]
+
+    @property
+    def frames(self) -> int:
+        """How many frames there are from the beginning to the first missing one."""
+        return unbroken(self.extents)
+
+    def with_frames(self, extent: Extent, decided: Mapping[int, Cut]) -> "StoredTrack":
+        """Return the track with frames that were made, and with the cuts that were decided meanwhile, by index."""
+        cuts = tuple(decided.get(index, cut) for index, cut in enumerate(self.cuts))
+        extents = sorted([*self.extents, extent], key=lambda extent: extent.first)
+        return replace(self, cuts=cuts, extents=tuple(extents))
+
+
+def appended_cuts(old: StoredTrack, pieces: Sequence[Piece]) -> list[Cut] | None:
+    """Return the cuts of the pieces behind those of the track; None if other pieces changed too."""
+    there = len(old.cuts)
+    if tuple(pieces[:there]) != old.pieces:
+        new = layout(pieces, old.form)
+        return new[there:] if [cut.key for cut in new[:there]] == [cut.key for cut in old.cuts] else None
+    first = there  # keys depend on no more of the pieces before than a decoder remembers
+    while first and sum(piece.samples for piece in pieces[first:there]) < PRE_ROLL:
+        first -= 1
+    new = layout(pieces[first:], old.form)[there - first :]
+    return [replace(cut, ordinal=there + number) for number, cut in enumerate(new)]
+
+
+def match_cuts(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
+    """Return the new ordinals of cuts that were there before, each with its old one. Of several old cuts with the same
+    key, the one behind the match of the cut before is taken, else the first."""
+    ordinals: dict[str, list[int]] = {}
+    for cut in old:
+        ordinals.setdefault(cut.key, []).append(cut.ordinal)
+    matches: dict[int, int] = {}
+    next_old = 0
+    for cut in new:
+        same = ordinals.get(cut.key)
+        if same:
+            matches[cut.ordinal] = next_old if next_old in same else same[0]
+            next_old = matches[cut.ordinal] + 1
+    return matches
+
+
+def decided_as(old: Cut, new: Cut) -> Cut:
+    """Return the new cut with all that was decided of the same piece in its old place."""
+    return replace(new, gains=old.gains, level=old.level, off_by=old.off_by)
+
+
+def moved_extents(old: StoredTrack, reused: Reused) -> list[Extent]:
+    """Return where frames that are taken over lie, with their new numbers."""
+    shift = reused.first - reused.origin
+    parts = clip(old.extents, Span(reused.origin, reused.frames), old.form)
+    return [replace(part, first=part.first + shift) for part in parts]
+
+
+def batch_size(cuts: Sequence[Cut], first: int, end: int) -> int:
+    """Return how many frames from `first` on are made at once: those of whole pieces, of BATCH samples or a little
+    more, up to `end`."""
+    borders = [*accumulate(cut.samples for cut in cuts)]
+    enough = bisect_left(borders, first + frames_for(BATCH), key=settled_frames)
+    return min(settled_frames(borders[enough]) if enough < len(borders) else end, end) - first

@@ -1,4 +1,4 @@
-"""The log: one record per line, nothing secret, other people's loggers capped."""
+"""The log: one record per line, no secrets, capped library loggers."""
 
 import io
 import json
@@ -19,7 +19,7 @@ class Options:
 
 @pytest.fixture(autouse=True)
 def _untouched_logging() -> Iterator[None]:
-    """Puts the process's loggers back as they were."""
+    """Restore the process's loggers."""
     names = ["", *log.OURS, *log.CAPPED]
     levels = {name: logging.getLogger(name).level for name in names}
     handlers = logging.getLogger().handlers[:]
@@ -56,7 +56,7 @@ def test_text_is_time_level_logger_and_message() -> None:
 
 
 def test_every_line_of_json_is_one_valid_record() -> None:
-    """In the JSON format each line is an object of its own, also with a traceback and line breaks in it."""
+    """In the JSON format each record is one line, also with a traceback and line breaks in it."""
     stream = configured(Options(format="json"))
     logging.getLogger("bot.worker").warning("a room called %s", 'two\nlines "quoted"')
     fail("boom")
@@ -89,7 +89,7 @@ def test_what_looks_like_a_secret_is_blotted_out(line: str, secret: str, form: s
 
 
 def test_a_name_can_not_begin_a_new_record() -> None:
-    """Line breaks and terminal escapes in a message are written as escapes, so nobody can forge a record."""
+    """Line breaks and terminal escapes in a message are written as escapes, so that no record can be forged."""
     stream = configured(Options())
     logging.getLogger("bot.intake").info("joined %s", "a\n2026-01-01 error\x1b[2J\u202e\u2028b")
     assert stream.getvalue().count("\n") == 1
@@ -120,14 +120,14 @@ def test_a_traceback_stays_below_its_record() -> None:
     ],
 )
 def test_libraries_that_log_what_was_said_are_silent(name: str, level: int) -> None:
-    """What nio, its store and the web library would log of messages and paths is not written, not even in debug."""
+    """Messages and paths that nio, its store and the web library would log are not written, even in debug."""
     stream = configured(Options(level="debug"), debug=True)
     logging.getLogger(name).log(level, "hello, this is what Alice said")
     assert stream.getvalue() == ""
 
 
 def test_the_level_is_ours_alone() -> None:
-    """The wished level holds for our loggers; a library's begin at warnings; --debug overrides the settings."""
+    """The level holds for our loggers; those of libraries begin at warnings; --debug overrides the settings."""
     stream = configured(Options(level="error"))
     logging.getLogger("bot.app").warning("not wished")
     logging.getLogger("storage.migrate").error("wished")

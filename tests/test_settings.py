@@ -1,4 +1,4 @@
-"""The settings: what is read, what is refused, and how it is said."""
+"""The settings: how they are read and refused."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def test_defaults_need_only_an_address_and_an_account() -> None:
     ],
 )
 def test_a_wrong_key_is_named_in_one_sentence(tree: dict[str, Any], sentence: str) -> None:
-    """Whatever is wrong is said in one sentence that begins with the key or names it."""
+    """A mistake is reported in one sentence that begins with the key or names it."""
     with pytest.raises(ConfigError) as caught:
         validate(tree)
     assert caught.value.sentence.startswith(sentence)
@@ -77,13 +77,13 @@ def test_a_wrong_key_is_named_in_one_sentence(tree: dict[str, Any], sentence: st
 
 
 def test_an_unknown_key_is_told_before_a_missing_one() -> None:
-    """A misspelt key is named itself, not the one that is missing because of it."""
+    """A misspelt key is named itself, before the one that is missing because of it."""
     with pytest.raises(ConfigError, match=r"unknown setting matrix\.user"):
         validate({"matrix": {"homeserver": "https://hs.example", "user": "@bot:hs.example"}})
 
 
 def test_all_that_is_wrong_is_told() -> None:
-    """Unknown keys, wrong values and missing keys are told in one line, in this order, each once."""
+    """Unknown keys, wrong values and missing keys are reported in one line, in this order, each once."""
     with pytest.raises(ConfigError) as caught:
         validate({"matrix": {"user_id": "bot", "admins": ["a", "b"]}, "web": {"prot": 1, "port": "x"}, "los": {}})
     sentences = caught.value.sentence.split("; ")
@@ -114,7 +114,7 @@ def test_a_host_that_no_domain_can_have() -> None:
 
 
 def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
-    """Files that an editor on Windows wrote: settings and password are read without their byte order mark."""
+    """Settings and password are read without the byte order mark of an editor on Windows."""
     file, secret = tmp_path / "config.yaml", tmp_path / "password"
     secret.write_bytes(b"\xef\xbb\xbfopen sesame\r\n")
     file.write_bytes(
@@ -125,7 +125,7 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_wrong_password_value_is_never_repeated() -> None:
-    """The sentence about a password that is no text does not hold it, nor does the settings' repr."""
+    """Neither the error about a password that is no text nor the settings' repr contains it."""
     with pytest.raises(ConfigError) as caught:
         validate(with_keys("matrix", password=271828))
     assert "271828" not in caught.value.sentence
@@ -180,7 +180,8 @@ def test_all_wrong_variables_are_named() -> None:
 
 
 def test_variables_that_kubernetes_injects_are_no_settings() -> None:
-    """A service called `aircheck` puts its addresses into the environment; a port meant as a setting is told."""
+    """Addresses that a service called `aircheck` puts into the environment are ignored; a port meant as a setting is
+    reported."""
     injected = {
         "AIRCHECK_SERVICE_HOST": "10.0.0.1",
         "AIRCHECK_SERVICE_PORT": "8040",
@@ -216,7 +217,7 @@ def test_the_address_follows_the_host(host: str, address: str) -> None:
 
 
 def test_the_password_file_wins_and_is_stripped(tmp_path: Path) -> None:
-    """The password comes from its file, without the line's end."""
+    """The password is read from its file, without the line break at its end."""
     secret = tmp_path / "password"
     secret.write_text("open sesame\n")
     assert validate(with_keys("matrix", password="x", password_file=str(secret))).password() == "open sesame"
@@ -252,7 +253,7 @@ def test_without_any_file_the_environment_is_enough(tmp_path: Path, monkeypatch:
 
 
 def test_the_database_is_where_the_address_says(tmp_path: Path) -> None:
-    """The one database address that is accepted is that of the file which the store opens."""
+    """The only accepted database address is that of the file which the store opens."""
     url = f"sqlite:///{tmp_path / FILE_NAME}"
     settings = validate(with_keys("storage", directory=str(tmp_path), database_url=url))
     assert settings.storage.database_url == url

@@ -1,4 +1,4 @@
-"""Records come back as they went in, and in the order that is promised."""
+"""Records come back as they were stored, and in the promised order."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,7 @@ def recording(event: str, at: datetime = NOW) -> Recording:
 
 
 async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
-    """Every field, nested facts and keys included, survives storage."""
+    """Every field survives storage, nested facts and keys included."""
     async with store.write() as db:
         saved = await archive.add_recording(db, replace(recording("$1"), resumes=(Position(7), Position(9))))
         chunk = Chunk(
@@ -91,7 +91,7 @@ async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
 
 
 async def test_numbers_count_and_newest_come_first(store: Store) -> None:
-    """A room's recordings are numbered from 1 and listed by when they began."""
+    """A room's recordings are numbered from 1 and listed by their start, the newest first."""
     async with store.write() as db:
         one = await archive.add_recording(db, recording("$1"))
         two = await archive.add_recording(db, recording("$2", NOW - timedelta(days=1)))
@@ -116,7 +116,7 @@ async def test_a_recording_that_is_found_again_has_the_code_it_had(store: Store,
 
 
 async def test_only_published_episodes_are_listed(store: Store) -> None:
-    """An item is listed when its file is there and it is not held; a deleted one never."""
+    """An episode is listed when its file exists and it is not held back; a deleted one never is."""
     async with store.write() as db:
         made = [await archive.add_recording(db, recording(f"${n}")) for n in range(3)]
         for index, one in enumerate(made):
@@ -130,7 +130,7 @@ async def test_only_published_episodes_are_listed(store: Store) -> None:
 
 
 async def test_an_episode_comes_back_with_what_it_lacks(store: Store) -> None:
-    """Gaps in short, whether its end is there, and its chapters."""
+    """An episode comes back with its loss, whether its end is missing, and its chapters."""
     loss = Loss(Samples(90), 4, ((Samples(10), Samples(20)), (Samples(50), Samples(30))), end=True)
     async with store.write() as db:
         one = await archive.add_recording(db, recording("$e"))
@@ -158,7 +158,7 @@ async def test_an_event_is_heard_once_and_its_words_go_when_it_is_handled(store:
 
 
 async def test_a_sealed_event_waits_for_its_key_in_its_place(store: Store) -> None:
-    """It is dealt with again, at its old position, when it can be read."""
+    """An event that could not be decrypted is handled at its old position once its key has come."""
     sealed = HeardEvent(ROOM, EventId("$e"), {"type": "m.room.encrypted"}, session_id=SessionId("s"))
     async with store.write() as db:
         await journal.add(db, sealed, NOW)
@@ -174,7 +174,7 @@ async def test_a_sealed_event_waits_for_its_key_in_its_place(store: Store) -> No
 
 
 async def test_rooms_state_and_listeners_are_kept(store: Store) -> None:
-    """State replaces state; a listener is found by the hash of the token only."""
+    """A state event replaces the one before it; a listener is found by the token's hash alone."""
     room = rooms.new_room(ROOM, NOW)
     async with store.write() as db:
         await rooms.save_room(db, room)

@@ -1,4 +1,4 @@
-"""What was said before the journal began stands in front of everything, and disturbs nobody's place."""
+"""Events found in the history stand in front of everything, and move nothing."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ def placed(event: HeardEvent) -> Recording:
 
 
 async def test_the_past_is_placed_in_front_in_its_order_and_what_was_heard_keeps_its_place(store: Store) -> None:
-    """The newest position, from which a joining member's right to hear counts, is never one of the past."""
+    """The newest position, from which a joining member's right to hear counts, is never one of the history."""
     async with store.write() as db:
         later = await backfill.add(db, [heard("$3"), heard("$4", "s")], NOW)
         assert await journal.position(db) == 0
@@ -35,7 +35,7 @@ async def test_the_past_is_placed_in_front_in_its_order_and_what_was_heard_keeps
 
 
 async def test_places_of_the_past_are_not_given_twice_after_the_journal_was_pruned(store: Store) -> None:
-    """A recording's own position is remembered with it."""
+    """A recording keeps the position of its start when the journal is pruned."""
     async with store.write() as db:
         (first,) = await backfill.add(db, [heard("$1")], NOW)
         await archive.add_recording(db, placed(first))

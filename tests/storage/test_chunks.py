@@ -1,4 +1,4 @@
-"""Chunks are read once while a broadcast runs; what is kept of them is what is stored, whoever wrote."""
+"""Chunks are read once while a broadcast runs, and the cache holds what is stored, whoever wrote."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -33,7 +33,7 @@ SESSION = SessionId("s")
 
 
 class Undone(Exception):
-    """A transaction ends without a commit."""
+    """The end of a transaction without a commit."""
 
 
 def chunk(recording_id: RecordingId, number: int, state: ChunkState = ChunkState.WAITING_FOR_KEY) -> Chunk:
@@ -42,7 +42,7 @@ def chunk(recording_id: RecordingId, number: int, state: ChunkState = ChunkState
 
 @pytest.fixture
 async def two(store: Store) -> tuple[Recording, Recording]:
-    """Broadcasts of one speaker; the first has a chunk and a candidate."""
+    """Begin two broadcasts of one speaker; the first has a chunk and a candidate."""
     async with store.write() as db:
         first, second = [await archive.add_recording(db, recording(f"${n}")) for n in (1, 2)]
         await archive.save_chunks(db, [chunk(first.id, 1), chunk(first.id, 2, ChunkState.CANDIDATE)])
@@ -51,7 +51,7 @@ async def two(store: Store) -> tuple[Recording, Recording]:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[RecordingId]:
-    """Of which recordings all chunks are read from the database."""
+    """Collect the recordings of which all chunks are read from the database."""
     seen: list[RecordingId] = []
     read = archive.chunks
 
@@ -69,7 +69,7 @@ async def kept(store: Store, recording_id: RecordingId, chunks: Chunks | None = 
 
 
 async def test_they_are_read_once(store: Store, two: tuple[Recording, Recording], reads: list[RecordingId]) -> None:
-    """What the keeper itself writes it need not read; a recording that is forgotten is read again."""
+    """The cache is filled by its own writes; the chunks of a forgotten recording are read again."""
     here, _ = two
     for number in range(3, 9):
         before = await kept(store, here.id)
@@ -125,7 +125,7 @@ WRITES = (saved, changed, moved_away, deleted, erased, key_withheld, candidates_
 
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
 async def test_what_another_wrote_is_seen(store: Store, two: tuple[Recording, Recording], write: Write) -> None:
-    """Whoever writes chunks, and whichever way: the next one who asks gets them as they are."""
+    """Chunks that were written past the cache, in whichever way, are read as they are."""
     before = [await kept(store, one.id) for one in two]
     async with store.write() as db:
         await write(db, *two)
@@ -138,8 +138,8 @@ async def test_what_another_wrote_is_seen(store: Store, two: tuple[Recording, Re
 async def test_what_was_undone_was_never_there(
     store: Store, two: tuple[Recording, Recording], reads: list[RecordingId]
 ) -> None:
-    """While a transaction is open the others see what was before it, and after its rollback everybody does; for
-    neither are the chunks read again."""
+    """While a transaction is open others see the chunks from before it, and after its rollback all do; neither reads
+    them again."""
     here, _ = two
     before = await kept(store, here.id)
     with suppress(Undone):
@@ -155,7 +155,7 @@ async def test_what_was_undone_was_never_there(
 async def test_a_new_process_begins_with_what_is_stored(
     tmp_path: Path, store: Store, two: tuple[Recording, Recording]
 ) -> None:
-    """What one process wrote another one sees, and the first what that one writes."""
+    """Two processes see each other's writes."""
     here, _ = two
     before = await kept(store, here.id)
     other = await Store.look(store.directory)
@@ -184,7 +184,7 @@ STEPS = st.lists(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(STEPS)
 async def test_after_any_writes_what_is_kept_is_what_is_stored(store: Store, steps: list[Step]) -> None:
-    """Of two recordings whose chunks change hands, by the keeper or past it, some of it undone."""
+    """After any writes to two recordings, some rolled back, some past the cache, it holds what is stored."""
     chunks = Chunks(3)
     async with store.write() as db:
         for n in (1, 2):
@@ -212,7 +212,7 @@ async def test_after_any_writes_what_is_kept_is_what_is_stored(store: Store, ste
 
 
 def test_no_more_is_kept_than_may_be() -> None:
-    """What was used last stays; what is too large alone is not kept at all."""
+    """The value used last stays; a value that is too large alone is not cached at all."""
     keeper: EditionCache[str] = EditionCache(10)
     first, second, third = RecordingId(1), RecordingId(2), RecordingId(3)
     editions = {one: new_edition() for one in (first, second, third)}

@@ -18,7 +18,7 @@ FILES = sorted(file.name for file in FOLDER.glob("*.py") if file.name != "dialec
 
 
 def words_of(file: Path) -> Iterator[str]:
-    """The names and texts of a module's code, docstrings and comments apart."""
+    """Yield the names and texts of a module's code, without docstrings and comments."""
     tree = ast.parse(file.read_text())
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -35,12 +35,12 @@ def words_of(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_other_module_has_words_of_sqlite(name: str) -> None:
-    """No statement, option or import of a module of the store is SQLite's alone."""
+    """No statement, option or import in a module of the store is SQLite's alone."""
     assert [word for word in words_of(FOLDER / name) if ONLY_SQLITE.search(word)] == []
 
 
 def test_every_table_and_index_can_be_made_in_postgresql() -> None:
-    """All types and defaults have words in the other database."""
+    """All types and defaults exist in the other database."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     for table in metadata.sorted_tables:
         assert str(CreateTable(table).compile(dialect=dialect))

@@ -1,4 +1,4 @@
-"""The rooms of one podcast, one the heir of the other."""
+"""The rooms of one podcast, each the heir of the one before."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ async def lines(store: Store, *room_ids: RoomId) -> list[tuple[RoomId, ...]]:
 
 
 async def test_a_line_is_the_same_from_each_of_its_rooms(store: Store) -> None:
-    """Two lines that grew apart are one when the end of one gets the beginning of the other for its heir."""
+    """Two lines become one when the first room of one becomes the heir of the last of the other."""
     await know(store, A, B, C, D)
     assert await lines(store, A) == [(A,)]
     assert await inherit(store, (A, B), (C, D), (B, C)) == [True] * 3
@@ -42,7 +42,8 @@ async def test_a_line_is_the_same_from_each_of_its_rooms(store: Store) -> None:
 
 
 async def test_an_heir_is_for_good(store: Store) -> None:
-    """A second claimant gets nothing, nor does a room that is an heir already, nor the same pair again."""
+    """A room inherits nothing when the old room has an heir, when it is one already, or when it is the heir of that
+    room."""
     await know(store, A, B, C)
     assert await inherit(store, (A, B)) == [True]
     assert await inherit(store, (A, C), (C, B), (A, B)) == [False] * 3
@@ -50,7 +51,7 @@ async def test_an_heir_is_for_good(store: Store) -> None:
 
 
 async def test_a_line_is_no_ring(store: Store) -> None:
-    """Neither a room that names itself nor the first of a line that names the last of it."""
+    """Neither a room that names itself nor the first room of a line that names its last inherits."""
     await know(store, A, B, C)
     assert await inherit(store, (A, A)) == [False]
     assert await inherit(store, (A, B), (B, C), (C, A)) == [True, True, False]
@@ -58,7 +59,7 @@ async def test_a_line_is_no_ring(store: Store) -> None:
 
 
 async def test_a_line_has_an_end(store: Store) -> None:
-    """However often a room is upgraded, a look at its podcast takes a bounded number of steps."""
+    """However often a room is upgraded, a look at its podcast takes a limited number of steps."""
     many = [RoomId(f"!{number}:hs") for number in range(heirs.MOST_ROOMS + 1)]
     await know(store, *many)
     given = await inherit(store, *pairwise(many))
@@ -66,14 +67,15 @@ async def test_a_line_has_an_end(store: Store) -> None:
 
 
 async def test_what_is_not_known_inherits_nothing(store: Store) -> None:
-    """Both rooms of a pair have their rows: a line leads nowhere else."""
+    """Both rooms of a link must have rows, so that a line leads nowhere else."""
     await know(store, A)
     with pytest.raises(IntegrityError):
         await inherit(store, (A, B))
 
 
 async def test_a_podcast_is_its_present_room_under_its_first_names(store: Store) -> None:
-    """Key and GUID of the first, rights of the last, and a revision that rises with each of them."""
+    """A podcast has key and GUID of the first room, the rights of the last, and a revision that rises with each of
+    them."""
     await know(store, A, B)
     await inherit(store, (A, B))
     later = NOW + timedelta(hours=1)

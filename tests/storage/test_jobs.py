@@ -29,7 +29,7 @@ async def test_the_same_ready_job_is_one_job_and_the_earlier_time_wins(store: St
 
 
 async def test_a_job_that_came_while_its_twin_ran_is_done_too(store: Store) -> None:
-    """News that comes during the work makes the work run again."""
+    """A job added while one of its name runs is run after it."""
     async with store.write() as db:
         await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
     (first,) = await claim(store)
@@ -40,7 +40,7 @@ async def test_a_job_that_came_while_its_twin_ran_is_done_too(store: Store) -> N
 
 
 async def test_a_once_only_job_is_never_written_twice(store: Store) -> None:
-    """What was said stays said."""
+    """A once-only job is not added again, even after it was done."""
     async with store.write() as db:
         await jobs.add(db, NewJob(NOTICE, "hello", {}, once=True), NOW)
     (job,) = await claim(store)
@@ -53,7 +53,7 @@ async def test_a_once_only_job_is_never_written_twice(store: Store) -> None:
 
 
 async def test_what_ran_when_the_process_died_runs_again(store: Store) -> None:
-    """A claim that was never finished is ready after a start, also when a twin waits."""
+    """A job that was running at the end of a process is ready after the next start, also beside a namesake."""
     async with store.write() as db:
         await jobs.add(db, NewJob(FETCH, "a", {}), NOW)
         await jobs.add(db, NewJob(FETCH, "b", {}), NOW)
@@ -69,7 +69,7 @@ async def test_what_ran_when_the_process_died_runs_again(store: Store) -> None:
 
 
 async def test_put_back_waits_and_hasten_wakes(store: Store) -> None:
-    """A job that has to wait runs at its time, or when what it waits for has come."""
+    """A job that is put back runs at its time, or when it is hastened."""
     async with store.write() as db:
         await jobs.add(db, NewJob(DIRECT, "@a:hs|!r", {}), NOW)
     (job,) = await claim(store)
@@ -82,7 +82,7 @@ async def test_put_back_waits_and_hasten_wakes(store: Store) -> None:
 
 
 async def test_cancelled_jobs_do_not_run(store: Store) -> None:
-    """A deleted recording wants nothing any more."""
+    """A cancelled job is not claimed."""
     async with store.write() as db:
         await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
         await jobs.cancel(db, [JobName(FINISH, "1")])
@@ -90,7 +90,7 @@ async def test_cancelled_jobs_do_not_run(store: Store) -> None:
 
 
 async def test_a_job_waits_while_its_twin_runs(store: Store) -> None:
-    """Two at once about one recording would make two episodes of it; nobody spins over the one that waits."""
+    """A job of the same name as a running one is not claimed, and its due time wakes nobody."""
     async with store.write() as db:
         await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
     (first,) = await claim(store)
@@ -104,7 +104,7 @@ async def test_a_job_waits_while_its_twin_runs(store: Store) -> None:
 
 
 async def test_of_a_job_that_is_put_back_and_its_twin_the_earlier_time_counts(store: Store) -> None:
-    """What has to be tried again in a second does not wait for what was planned in an hour."""
+    """A job to be retried in a second does not wait for the one of its name that is planned in an hour."""
     async with store.write() as db:
         await jobs.add(db, NewJob(FINISH, "1", {}), NOW)
     (first,) = await claim(store)
@@ -115,7 +115,7 @@ async def test_of_a_job_that_is_put_back_and_its_twin_the_earlier_time_counts(st
 
 
 async def test_what_a_failed_job_carried_is_not_kept(store: Store) -> None:
-    """Words and addresses go, also when they could not be said."""
+    """The payload of a failed job, which may hold words and addresses, is deleted."""
     async with store.write() as db:
         await jobs.add(db, NewJob(NOTICE, "n", {"body": "words"}), NOW)
     (job,) = await claim(store)
@@ -127,7 +127,7 @@ async def test_what_a_failed_job_carried_is_not_kept(store: Store) -> None:
 
 
 async def test_what_a_ready_job_carries_is_not_lost_to_a_twin_that_carries_nothing(store: Store) -> None:
-    """The newest word counts; no word at all is none."""
+    """The newest payload counts, but an empty one does not replace another."""
     async with store.write() as db:
         for payload in ({"anew": True}, {}):
             await jobs.add(db, NewJob(FINISH, "1", payload), NOW)
@@ -140,7 +140,7 @@ async def test_what_a_ready_job_carries_is_not_lost_to_a_twin_that_carries_nothi
 
 
 async def test_what_runs_hands_on_what_it_carries_when_it_is_put_back(store: Store) -> None:
-    """To a twin that carries nothing; one with words of its own keeps them."""
+    """A job that is put back gives its payload to one of its name that has none."""
     for subject, words, kept in (("1", {}, {"anew": True}), ("2", {"anew": False}, {"anew": False})):
         async with store.write() as db:
             await jobs.add(db, NewJob(FINISH, subject, {"anew": True}), NOW)
@@ -152,7 +152,7 @@ async def test_what_runs_hands_on_what_it_carries_when_it_is_put_back(store: Sto
 
 
 async def test_the_next_of_each_kind_is_what_each_would_ask_for(store: Store) -> None:
-    """A job whose twin runs waits, one that is done or given up is none; kinds without any are not named."""
+    """The due times leave out jobs whose namesake runs, finished jobs, and kinds without jobs."""
     async with store.write() as db:
         await jobs.add(db, NewJob(FETCH, "a", {}), NOW)
         await jobs.add(db, NewJob(ENCODE, "1", {}), NOW)

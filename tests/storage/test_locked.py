@@ -1,4 +1,4 @@
-"""Somebody else holds the database's write lock: the bot waits, says so once, and loses nothing."""
+"""Another process holds the database's write lock: the bot waits, says so once, and loses nothing."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ sys.stdin.read()
 
 @asynccontextmanager
 async def locked(store: Store) -> AsyncIterator[None]:
-    """Another process writes to the database, and does not come to an end before the block does."""
+    """Hold the write lock in another process until the block ends."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HOLD, str(store.database.path)),
         stdin=asyncio.subprocess.PIPE,
@@ -48,7 +48,7 @@ async def locked(store: Store) -> AsyncIterator[None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes seconds takes a moment."""
+    """Shorten waits of seconds to a moment."""
     monkeypatch.setattr(database, "BUSY_MS", 20)
     monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)
     monkeypatch.setattr(recorder, "STORE_TROUBLE_PAUSE_S", 0.01)
@@ -60,7 +60,7 @@ async def put(store: Store, value: str) -> None:
 
 
 async def test_a_write_waits_for_somebody_elses_to_end(store: Store) -> None:
-    """A backup or another command is waited for, and readers are not kept waiting meanwhile."""
+    """A write waits for that of a backup or another command, and readers need not wait meanwhile."""
     await put(store, "before")
     async with locked(store):
         writing = asyncio.create_task(put(store, "mine"))
@@ -75,7 +75,7 @@ async def test_a_write_waits_for_somebody_elses_to_end(store: Store) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_lock_that_does_not_end_is_trouble_and_not_for_ever(store: Store) -> None:
-    """Nothing is written then, it is said in one sentence without what was to be written, and later it works."""
+    """A write that times out writes nothing and is reported in one sentence without its values; the next one works."""
     async with locked(store):
         with pytest.raises(StoreBusyError, match=r"^the database can't be used now: database is locked$"):
             await put(store, "mine")
@@ -102,7 +102,7 @@ async def assert_whole(replay: Replay, good: Capture, folder: Path) -> None:
 
 
 async def test_what_can_not_be_written_down_comes_again(replay: Replay, good: Capture, tmp_path: Path) -> None:
-    """A sync that meets the lock is refused as a whole, with its token; the same one is taken afterwards."""
+    """A sync that meets the lock is refused as a whole, with its token, and taken the next time."""
     await replay.move_in(good)
     async with locked(replay.store):
         with pytest.raises(StoreBusyError):
@@ -115,7 +115,7 @@ async def test_what_can_not_be_written_down_comes_again(replay: Replay, good: Ca
 async def test_a_lock_while_chunks_are_fetched_loses_none_and_is_said_once(
     replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Downloads end and can't be written down; each lane says so once, however long it lasts."""
+    """Downloads that can't be written down are kept for later, and each lane says so once."""
     caplog.set_level(logging.INFO)
     here = asyncio.Event()
 
@@ -142,7 +142,7 @@ async def test_a_lock_while_chunks_are_fetched_loses_none_and_is_said_once(
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Awaitable[None]]:
-    """Waits until so many writes were refused."""
+    """Wait until so many writes were refused."""
     number, news, named = 0, asyncio.Event(), database._trouble
 
     def noted(error: OperationalError) -> StoreError:

@@ -35,7 +35,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def made(folder: Path, revision: str | None) -> Path:
-    """A database as a program of that version left it: in WAL mode, with three rows in each table; None: no file."""
+    """Make a database as a program of a version left it: in WAL mode, with three rows in each table; None: no file."""
     folder.mkdir()
     path = folder / "aircheck.db"
     if revision is not None:
@@ -58,7 +58,7 @@ def tables_of(connection: Connection) -> list[str]:
 
 
 def fill(connection: Connection, table: str) -> None:
-    """Three rows of values that fit their columns; equal numbers belong together, so foreign keys hold."""
+    """Add three rows to a table. Equal numbers belong together, so that foreign keys hold."""
     parents = {row[3]: (row[2], row[4]) for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({table})")}
     columns = connection.exec_driver_sql(f"PRAGMA table_info({table})").mappings().all()
     for number in (1, 2, 3):
@@ -99,7 +99,7 @@ def rows_of(path: Path) -> Rows:
 
 
 def assert_whole(path: Path, before: Rows) -> None:
-    """The database is of this version, sound, and holds every row of before."""
+    """Assert that the database is of this version, sound, and holds every row from before."""
     assert migrate.revision_of(path) == migrate.HEAD
     engine = create_engine(URL.create("sqlite", database=str(path)))
     with engine.connect() as connection:
@@ -117,7 +117,7 @@ def assert_whole(path: Path, before: Rows) -> None:
 
 @contextmanager
 def after_each_statement(do: Callable[[str], None]) -> Iterator[None]:
-    """Calls `do` with each statement that was executed on a file."""
+    """Call `do` with each statement after it was executed on a file."""
 
     def note(connection: Connection, _: Any, statement: str, *__: Any) -> None:
         if connection.engine.url.database:
@@ -143,8 +143,8 @@ def digest_of(folder: Path) -> str:
 
 @pytest.mark.parametrize("revision", [None, *REVISIONS[:-1]])
 def test_an_upgrade_killed_after_any_statement_is_done_by_the_next_start(tmp_path: Path, revision: str | None) -> None:
-    """The old version opens from the files that lie on the disk after each statement, then the new one; no row is
-    lost, and the copy from before is whole. Files that are the same after several statements are opened once."""
+    """Files copied after any statement of an upgrade open as the old version and then as the new one, with every row
+    and a whole copy from before."""
     path = made(tmp_path / "store", revision)
     before = rows_of(path) if revision else {}
     statements: list[str] = []
@@ -177,7 +177,7 @@ def test_an_upgrade_killed_after_any_statement_is_done_by_the_next_start(tmp_pat
 
 @pytest.mark.parametrize("revision", [None, "0001"])
 def test_a_process_that_is_killed_in_an_upgrade_leaves_a_store_that_opens(tmp_path: Path, revision: str | None) -> None:
-    """SIGKILL of a real process, in the middle of the migrations."""
+    """A real process is killed by SIGKILL in the middle of the migrations, and the next start completes them."""
     path = made(tmp_path / "store", revision)
     before = rows_of(path) if revision else {}
     program = f"""
@@ -199,7 +199,7 @@ migrate.upgrade(Path({str(path)!r}))
 
 @pytest.mark.parametrize("revision", COMMITTED_EACH)
 def test_what_an_older_program_left_half_done_is_upgraded(tmp_path: Path, revision: str | None) -> None:
-    """Versions up to 0003 committed each statement and wrote the version last: each such state is recovered."""
+    """Each state that an interrupted upgrade of versions up to 0003 can leave is recovered."""
     statements: list[str] = []
     path = made(tmp_path / "store", revision)
     before = rows_of(path) if revision else {}
@@ -218,7 +218,7 @@ def test_what_an_older_program_left_half_done_is_upgraded(tmp_path: Path, revisi
 
 
 def test_rows_of_a_later_version_are_not_thrown_away(tmp_path: Path) -> None:
-    """A table of the next version with rows in it is no interrupted upgrade's: one sentence, and nothing is changed."""
+    """A table of the next version that has rows is not removed: the upgrade is refused in one sentence."""
     path = made(tmp_path / "store", "0002")
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE alembic_version SET version_num = '0001'")
@@ -230,7 +230,7 @@ def test_rows_of_a_later_version_are_not_thrown_away(tmp_path: Path) -> None:
 
 
 def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
-    """Other tables, and no version: nothing is made in it."""
+    """A database with other tables and no version is left as it is."""
     path = tmp_path / "aircheck.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE songs (id INTEGER)")
@@ -240,7 +240,7 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
-    """A first start that was killed before its first statement."""
+    """A first start that was killed before its first statement is repeated."""
     (tmp_path / "aircheck.db").touch()
     migrate.upgrade(tmp_path / "aircheck.db")
     assert_whole(tmp_path / "aircheck.db", {})
@@ -277,7 +277,7 @@ def test_a_copy_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_copy_that_was_cut_off_is_removed(tmp_path: Path) -> None:
-    """A process killed while it copied leaves a part: the next start begins anew."""
+    """A part of a copy left by a killed process is removed, and the copy made anew."""
     path = made(tmp_path / "store", "0001")
     before = rows_of(path)
     part = path.with_name("aircheck.db.copying")
@@ -292,7 +292,7 @@ def test_a_copy_that_was_cut_off_is_removed(tmp_path: Path) -> None:
 def test_a_full_disk_while_copying_is_told_and_leaves_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One sentence, no part of a copy, the database untouched."""
+    """A copy that fails for lack of space leaves no part, and the database untouched."""
     path = made(tmp_path / "store", "0001")
     before = rows_of(path)
     names = {file.name for file in path.parent.iterdir()}
@@ -311,7 +311,7 @@ def test_a_full_disk_while_copying_is_told_and_leaves_everything(
 
 
 def test_a_damaged_database_is_not_upgraded(tmp_path: Path) -> None:
-    """The copy is checked: of what is not whole there is none, and no upgrade."""
+    """A damaged database is neither copied nor upgraded."""
     path = made(tmp_path / "store", "0001")
     with closing(sqlite3.connect(path)) as db:
         (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_jobs_due'").fetchone()
@@ -329,7 +329,7 @@ def test_a_damaged_database_is_not_upgraded(tmp_path: Path) -> None:
 
 
 async def test_a_reader_does_not_keep_an_upgrade_waiting(tmp_path: Path) -> None:
-    """A listing that runs in a transaction of its own: the upgrade goes on beside it."""
+    """An upgrade completes beside a listing in a transaction of its own."""
     path = made(tmp_path / "store", "0001")
     before = rows_of(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -346,7 +346,7 @@ async def test_a_reader_does_not_keep_an_upgrade_waiting(tmp_path: Path) -> None
 def test_a_database_that_somebody_holds_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, held: str
 ) -> None:
-    """A lock that does not end (without WAL a reader's too): one sentence, and nothing is changed."""
+    """A lock that does not end (without WAL a reader's too) is reported in one sentence, and nothing is changed."""
     path = made(tmp_path / "store", "0001")
     monkeypatch.setattr(revisions, "BUSY_S", 0)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -362,7 +362,7 @@ def test_a_database_that_somebody_holds_is_told(
 
 
 def test_a_folder_of_any_name_can_hold_a_store(tmp_path: Path) -> None:
-    """Marks that an address would give a meaning are letters like others."""
+    """Characters with a meaning in addresses are ordinary ones in a folder's name."""
     path = made(tmp_path / "a?b=c#d%20e", "0001")
     before = rows_of(path)
     migrate.upgrade(path)

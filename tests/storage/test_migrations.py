@@ -1,4 +1,4 @@
-"""Rows that an earlier version wrote, brought up to date."""
+"""Migrations of rows that an earlier version wrote."""
 
 import sqlite3
 from contextlib import closing
@@ -36,8 +36,8 @@ RECORDINGS = {  # room, position, found in the history; whether it stays public
 
 
 async def test_what_private_had_closed_is_closed_by_the_upgrade(tmp_path: Path) -> None:
-    """No recording of a private podcast is marked public, nor one of before the last `publish public`; what began in
-    public, in this room or the one before it, stays so."""
+    """The upgrade makes recordings private that are of a private podcast or from before the last `publish public`;
+    those begun in public, in this room or its predecessor, stay public."""
     path = tmp_path / "aircheck.db"
     with transaction(path) as connection:
         run_migrations(connection, "0003")
@@ -55,7 +55,7 @@ async def test_what_private_had_closed_is_closed_by_the_upgrade(tmp_path: Path) 
 
 
 async def test_an_heir_of_before_is_pending_and_opens_nothing(tmp_path: Path) -> None:
-    """It stands in no line until the old room confirms it; until then the old room's public address is closed."""
+    """An unconfirmed heir is in no line, and the old room's public address stays closed until it is confirmed."""
     path = tmp_path / "aircheck.db"
     with transaction(path) as connection:
         run_migrations(connection, "0004")
@@ -86,7 +86,7 @@ GIVEN_UP = {  # by the started event: state and reason of a chunk; whether it is
 
 
 async def test_what_was_given_up_is_asked_for_again_by_the_upgrade(tmp_path: Path) -> None:
-    """Where the media are was not kept: the broadcast is read anew. What a job asks for already needs none."""
+    """Broadcasts with chunks that were given up are read again, except where a job asks for them already."""
     path = tmp_path / "aircheck.db"
     with transaction(path) as connection:
         run_migrations(connection, "0010")

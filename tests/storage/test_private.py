@@ -1,4 +1,4 @@
-"""Files of the store: private, and whole or as they were."""
+"""Private files, written whole or not at all."""
 
 import errno
 import os

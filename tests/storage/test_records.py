@@ -1,4 +1,4 @@
-"""The groups of states that everybody asks for."""
+"""Groups of recording states."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Encrypted messages that were read: each counts once, and tells how old the ones before it are."""
+"""Each decrypted message counts once, and shows that earlier ones of its session are old."""
 
 from datetime import timedelta
 
@@ -31,8 +31,8 @@ async def kept(store: Store, *events: HeardEvent, at: timedelta = timedelta()) -
 
 
 async def test_a_message_is_the_event_that_was_read_first(store: Store) -> None:
-    """Told again it is the same; under another id it is a copy, in one batch or a later one; other indices and other
-    sessions are other messages, and what came in clear is none."""
+    """The same event again is no copy; another event id with the same session and index is one, in the same batch or
+    later."""
     plain = HeardEvent(ROOM, EventId("$plain"), {})
     assert await kept(store, read("$a", 0), read("$copy", 0), plain) == ["$a", "$plain"]
     assert await kept(store, read("$copy", 0), read("$a", 0), read("$b", 1), read("$c", 0, "other")) == [
@@ -43,19 +43,19 @@ async def test_a_message_is_the_event_that_was_read_first(store: Store) -> None:
 
 
 async def test_many_at_once(store: Store) -> None:
-    """More than one statement takes."""
+    """A batch may be larger than one statement allows."""
     many = [read(f"${number}", number) for number in range(1000)]
     assert len(await kept(store, *many)) == 1000
     assert await kept(store, *(read(f"$again{number}", number) for number in range(1000))) == []
 
 
 async def test_an_id_that_can_not_be_written_is_no_way_around(store: Store) -> None:
-    """A lone surrogate costs that event, and nothing beside it."""
+    """An event id with a lone surrogate loses that event alone."""
     assert await kept(store, read("$\ud800", 1), read("$b", 1)) == ["$b"]
 
 
 async def test_a_message_is_older_than_what_was_heard_of_its_session_after_it(store: Store) -> None:
-    """By the first later index; other sessions, earlier ones and the message itself tell nothing."""
+    """A message is as old as the first later index of its session; other sessions and earlier indexes tell nothing."""
     hour = timedelta(hours=1)
     await kept(store, read("$late", 7))
     await kept(store, read("$later", 8), read("$other", 9, "other"), at=hour)
@@ -68,7 +68,7 @@ async def test_a_message_is_older_than_what_was_heard_of_its_session_after_it(st
 
 
 async def test_what_is_forgotten_opens_no_door(store: Store) -> None:
-    """A chunk stays known; of a command that is forgotten a later message stays, by which it is old."""
+    """Pruning keeps the notes of chunks, and for each session a later message that shows a forgotten one to be old."""
     month = timedelta(days=31)
     await kept(store, read("$command", 1), read("$chunk", 2), read("$newest", 3))
     async with store.write() as db:

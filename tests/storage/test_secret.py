@@ -1,4 +1,4 @@
-"""The secret of personal addresses: made once, private, and never taken for good when it is damaged."""
+"""The secret of personal addresses: made once, private, and never replaced by itself when it is damaged."""
 
 import stat
 from pathlib import Path
@@ -10,7 +10,7 @@ from storage.secret import BYTES, Secret
 
 
 def test_it_is_made_once_and_for_the_owner_alone(tmp_path: Path) -> None:
-    """The same bytes at each start; mode 0600; nothing is left beside it."""
+    """Each start reads the same bytes from a file of mode 0600, with nothing left beside it."""
     first = Secret(tmp_path)()
     assert len(first) == BYTES
     assert Secret(tmp_path)() == first
@@ -20,7 +20,7 @@ def test_it_is_made_once_and_for_the_owner_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [b"", b"x" * 31, b"x" * 33])
 def test_a_damaged_file_names_the_command_that_helps(tmp_path: Path, left: bytes) -> None:
-    """Neither used nor replaced by itself; `renew` replaces it."""
+    """A damaged file is neither used nor replaced; `renew` replaces it."""
     secret = Secret(tmp_path)
     secret.file.write_bytes(left)
     for use in (secret, secret.check):
@@ -31,7 +31,7 @@ def test_a_damaged_file_names_the_command_that_helps(tmp_path: Path, left: bytes
 
 
 def test_a_new_one_replaces_what_a_killed_process_left(tmp_path: Path) -> None:
-    """A part of a file is no hindrance, and the secret is whole or the one of before."""
+    """A part of a file left by a killed process does not hinder, and is removed."""
     secret = Secret(tmp_path)
     first = secret()
     (tmp_path / ".addresses.key.new").write_bytes(b"half")
@@ -40,7 +40,7 @@ def test_a_new_one_replaces_what_a_killed_process_left(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_written_is_told(tmp_path: Path) -> None:
-    """A folder in its place: one sentence."""
+    """A folder in the file's place is reported in one sentence."""
     (tmp_path / "addresses.key" / "in the way").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"addresses\.key can't be written: "):
         Secret(tmp_path).renew()

@@ -1,4 +1,4 @@
-"""The store: ownership, versions, what is written and what is not."""
+"""The store: ownership, versions, transactions and blobs."""
 
 import sqlite3
 import stat
@@ -20,14 +20,14 @@ from storage.tables import jobs, meta, metadata
 
 
 async def test_the_folder_and_the_database_are_for_the_owner_alone(store: Store) -> None:
-    """Audio of encrypted rooms lies here: 0700 and 0600."""
+    """Audio of encrypted rooms is stored here, so folders have mode 0700 and files 0600."""
     assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
     for file in store.directory.glob("aircheck.*"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
 async def test_a_folder_of_somebody_else_that_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A volume that belongs to root and that a group may write (Kubernetes' fsGroup) can be owned, as it is."""
+    """A volume that belongs to root and that a group may write (Kubernetes' fsGroup) can be used as it is."""
 
     def not_ours(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -39,7 +39,7 @@ async def test_a_folder_of_somebody_else_that_may_be_written(tmp_path: Path, mon
 
 
 async def test_a_second_owner_is_refused_and_a_reader_is_not(store: Store) -> None:
-    """One process owns the store; others may look."""
+    """One process owns the store; others may read."""
     with pytest.raises(StoreLockedError, match="another Aircheck"):
         await Store.own(store.directory)
     reader = await Store.look(store.directory)
@@ -59,7 +59,7 @@ async def test_the_lock_ends_with_its_owner(tmp_path: Path) -> None:
 
 
 async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    """Data of a newer version is not touched."""
+    """A database of a newer version is not changed."""
     await (await Store.own(tmp_path)).close()
     with closing(sqlite3.connect(tmp_path / "aircheck.db")) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -73,21 +73,21 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
 
 
 async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
-    """Bad input gets one sentence."""
+    """A file that is no database is reported in one sentence."""
     (tmp_path / "aircheck.db").write_bytes(b"not a database at all, but long enough to be looked at" * 20)
     with pytest.raises(StoreError, match=r"aircheck\.db is not an Aircheck database"):
         await Store.own(tmp_path)
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
+    """A file in the folder's place is reported in one sentence."""
     (tmp_path / "data").write_text("")
     with pytest.raises(StoreError, match=r"storage\.directory"):
         await Store.own(tmp_path / "data")
 
 
 async def test_migrations_lead_to_the_tables(store: Store) -> None:
-    """What the migrations make is what the code expects."""
+    """The migrations make the tables that the code expects."""
     engine = create_engine(f"sqlite:///{store.database.path}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -96,7 +96,7 @@ async def test_migrations_lead_to_the_tables(store: Store) -> None:
 
 
 async def test_a_transaction_that_fails_writes_nothing(store: Store) -> None:
-    """All or nothing."""
+    """A transaction is written as a whole or not at all."""
 
     async def fail() -> None:
         async with store.write() as db:
@@ -110,7 +110,7 @@ async def test_a_transaction_that_fails_writes_nothing(store: Store) -> None:
 
 
 async def test_blobs_are_whole_or_absent_and_leftovers_go(store: Store) -> None:
-    """A blob appears under its hash; what a killed process left in the scratch folder is cleared."""
+    """A blob appears under its hash; leftovers of a killed process are removed from the scratch folder."""
     part = store.blobs.part("one")
     part.write_bytes(b"sound")
     store.blobs.add(part, BlobKey("ab" * 32))
@@ -128,7 +128,7 @@ async def test_blobs_are_whole_or_absent_and_leftovers_go(store: Store) -> None:
 
 
 async def test_a_commit_says_what_was_written(store: Store) -> None:
-    """Tables that it wrote count on, others do not; nobody knows of words of SQL, or of another process."""
+    """A commit counts for the tables that it wrote; SQL as text, and other processes, count for all."""
 
     def counts() -> tuple[int, int, int]:
         return store.changes.number, store.changes.of("jobs"), store.changes.of("meta")

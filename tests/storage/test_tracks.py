@@ -1,4 +1,4 @@
-"""Where the frames of tracks lie, as players ask for them."""
+"""Tracks: the places of their frames, their editions and levels."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ BLOB = BlobKey("b" * 64)
 
 @pytest.fixture
 async def track(store: Store) -> RecordingId:
-    """An empty one."""
+    """Add an empty track."""
     async with store.write() as db:
         await rooms.save_room(db, rooms.new_room(ROOM, NOW))
         made = await archive.add_recording(db, recording("$e"))
@@ -44,7 +44,7 @@ async def test_how_far_the_frames_reach(
 
 
 async def test_extents_of_some_frames(store: Store, track: RecordingId) -> None:
-    """Only those that hold one of the frames are given, in their order."""
+    """Only the extents that hold one of the frames are returned, in their order."""
     extents = [Extent(first, 10, BLOB, first) for first in (0, 10, 20, 30)]
     async with store.write() as db:
         for extent in reversed(extents):
@@ -54,7 +54,7 @@ async def test_extents_of_some_frames(store: Store, track: RecordingId) -> None:
 
 
 async def test_a_track_holds_while_all_of_its_sound_is_stored(store: Store, track: RecordingId) -> None:
-    """Silence always holds; sound does while a chunk of this recording has it."""
+    """A track may be heard while each of its sounds is in a chunk of this recording; silence always may."""
     silence = Cut(0, "0" * 64, Samples(48_000), None, Container.UNKNOWN, continues=False)
     sound = Cut(1, "1" * 64, Samples(48_000), BLOB, Container.WAV, continues=False)
     async with store.write() as db:
@@ -65,7 +65,7 @@ async def test_a_track_holds_while_all_of_its_sound_is_stored(store: Store, trac
 
 
 async def test_every_writer_gives_a_track_another_edition(store: Store, track: RecordingId) -> None:
-    """So nobody takes what they know of it for what is stored; without a track there is none."""
+    """Every write to a track changes its edition; a track that does not exist has none."""
     cut = Cut(0, "0" * 64, Samples(48_000), None, Container.UNKNOWN, continues=False)
     extent = Extent(0, 10, BLOB, 0)
     async with store.write() as db:
@@ -91,7 +91,8 @@ async def test_every_writer_gives_a_track_another_edition(store: Store, track: R
 
 
 async def test_a_level_goes_on_from_an_earlier_recording_of_the_room(store: Store, track: RecordingId) -> None:
-    """From the newest of those before; never from a later one, or a rebuilt episode would begin otherwise."""
+    """A recording begins at the level of the newest one before it, never of a later one, so that a rebuilt episode
+    begins as it began."""
     async with store.write() as db:
         mine = await archive.recording(db, track)
         assert mine is not None

@@ -5,7 +5,7 @@ from functools import partial
 
 from bot import orders
 from bot.commands import replies
-from bot.commands.context import Action, Asked, Verb
+from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
 from storage import jobs
 from storage.records import JobState
@@ -13,16 +13,16 @@ from storage.records import JobState
 UNDER_WAY = {JobState.READY, JobState.RUNNING}
 
 
-async def _backfill(asked: Asked, *, since: date | None) -> str:
+async def _backfill(context: Context, *, since: date | None) -> str:
     """Begins to look; the one notice at its end says what came of it."""
-    if not asked.asker.moderates:
+    if not context.asker.moderates:
         return replies.ONLY_MODS
-    earlier = await jobs.find(asked.db, orders.Backfill.about(asked.room.room_id))
+    earlier = await jobs.find(context.db, orders.Backfill.about(context.room.room_id))
     if earlier is not None and earlier.state in UNDER_WAY:
         return replies.BACKFILL_UNDER_WAY
-    began = datetime.combine(since, time(), asked.settings.feeds.zone) if since else None
-    backfill = orders.Backfill(asked.room.room_id, since=began, asker=asked.asker.user_id)
-    await jobs.add(asked.db, backfill.job(), asked.now)
+    began = datetime.combine(since, time(), context.settings.feeds.zone) if since else None
+    backfill = orders.Backfill(context.room.room_id, since=began, asker=context.asker.user_id)
+    await jobs.add(context.db, backfill.job(), context.now)
     return replies.BACKFILL_BEGINS
 
 

@@ -32,7 +32,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Context:
     """One command on its way; `db` is a transaction for writing if the verb `changes` something. `text` follows the
     prefix.
 
@@ -60,7 +60,7 @@ class Asked:
         return public_shelf(self.settings.web.address, self.podcast.key)
 
 
-Action = Callable[[Asked], Awaitable[str]]
+Action = Callable[[Context], Awaitable[str]]
 """Does what was asked and gives the answer; a refusal is an answer, and nothing was changed."""
 
 

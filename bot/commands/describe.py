@@ -11,7 +11,7 @@ from functools import partial
 
 from bot import orders
 from bot.commands import replies
-from bot.commands.context import Action, Asked, Verb
+from bot.commands.context import Action, Context, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text
@@ -23,35 +23,35 @@ WORDS_BEFORE = 2  # the verb and the recording
 TITLE_MOST = 200
 DESCRIPTION_MOST = 4000
 
-_Change = Callable[[Asked, Recording, str, Collection[str]], "tuple[Recording, str]"]
+_Change = Callable[[Context, Recording, str, Collection[str]], "tuple[Recording, str]"]
 
 
-def _titled(asked: Asked, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
+def _titled(context: Context, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
     title = clean_line(text, servers=servers)
-    return replace(recording, title=title), replies.titled(recording.code, asked.asker.name, title)
+    return replace(recording, title=title), replies.titled(recording.code, context.asker.name, title)
 
 
-def _described(asked: Asked, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
+def _described(context: Context, recording: Recording, text: str, servers: Collection[str]) -> tuple[Recording, str]:
     description = clean_text(text, servers)[:DESCRIPTION_BYTES]
-    return replace(recording, description=description), replies.described(recording.code, asked.asker.name)
+    return replace(recording, description=description), replies.described(recording.code, context.asker.name)
 
 
-async def _change(asked: Asked, *, name: RecordingName, change: _Change, what: str, most: int) -> str:
-    recording = await find_recording(asked.db, asked.room.room_id, name)
+async def _change(context: Context, *, name: RecordingName, change: _Change, what: str, most: int) -> str:
+    recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return replies.NO_RECORDING
-    if not (asked.asker.moderates or asked.asker.user_id == recording.broadcaster):
+    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
         return replies.ONLY_ITS_SPEAKER_OR_MODS
-    text = text_after(asked.text, WORDS_BEFORE)
+    text = text_after(context.text, WORDS_BEFORE)
     if len(text) > most:
         return replies.too_long(what, len(text), most)
     if not clean_line(text):
         return replies.NOTHING_TO_SHOW
-    changed, answer = change(asked, recording, text, await rooms.servers(asked.db, [recording.room_id]))
-    await archive.save_recording(asked.db, changed)
+    changed, answer = change(context, recording, text, await rooms.servers(context.db, [recording.room_id]))
+    await archive.save_recording(context.db, changed)
     if changed.title != recording.title and changed.state.may_have_episode:
-        await jobs.add(asked.db, orders.Finish(recording.id).job(), asked.now)
-    await rooms.touch(asked.db, asked.room.room_id, asked.now)
+        await jobs.add(context.db, orders.Finish(recording.id).job(), context.now)
+    await rooms.touch(context.db, context.room.room_id, context.now)
     return answer
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from bot import facts, orders
 from bot.commands import replies
-from bot.commands.context import Action, Asked, asker_of
+from bot.commands.context import Action, Context, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
 from bot.settings import Settings
@@ -92,7 +92,7 @@ class Commands:
         if podcast.room_id != room.room_id and not step.everywhere:
             return GOES_ON_ELSEWHERE
         log.info("command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
-        asked = Asked(
+        context = Context(
             db=db,
             text=text,
             room=room,
@@ -104,7 +104,7 @@ class Commands:
             now=now,
             verbs=VERBS,
         )
-        return await step.action(asked)
+        return await step.action(context)
 
     async def _say(self, db: Connection, said: orders.Command, answer: str | None) -> None:
         """Writes the answer down. Raises _AnsweredBefore when it stands there already."""
@@ -136,5 +136,5 @@ def _read(text: str, prefix: str) -> _Step:
     return _Step(verb.name, action, verb.changes, verb.everywhere)
 
 
-async def _sentence(_: Asked, *, sentence: str) -> str:
+async def _sentence(_: Context, *, sentence: str) -> str:
     return sentence

@@ -3,17 +3,17 @@
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.context import Action, Asked, Verb
+from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words, no_such_command
 
 
-async def _overview(asked: Asked) -> str:
-    return replies.overview(asked.prefix, [form for verb in asked.verbs.values() for form in verb.forms])
+async def _overview(context: Context) -> str:
+    return replies.overview(context.prefix, [form for verb in context.verbs.values() for form in verb.forms])
 
 
-async def _details(asked: Asked, *, topic: str) -> str:
-    verb = asked.verbs.get(topic)
-    return replies.details(asked.prefix, verb.forms) if verb else no_such_command(asked.prefix).sentence
+async def _details(context: Context, *, topic: str) -> str:
+    verb = context.verbs.get(topic)
+    return replies.details(context.prefix, verb.forms) if verb else no_such_command(context.prefix).sentence
 
 
 def _read(words: Words) -> Action | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.context import Action, Asked, Verb
+from bot.commands.context import Action, Context, Verb
 from bot.commands.find import newest
 from bot.commands.parse import Words, number
 from bot.commands.replies import Heard
@@ -22,23 +22,23 @@ LOOKED_AT = 5
 MOST_PROBLEMS = 8
 
 
-async def _status(asked: Asked) -> str:
-    room, zone = asked.room, asked.settings.feeds.zone
+async def _status(context: Context) -> str:
+    room, zone = context.room, context.settings.feeds.zone
     lines = [
         replies.what_is_recorded(
-            asked.prefix,
+            context.prefix,
             on=room.recording_on,
             waits=room.waits,
             visibility=room.visibility,
-            feed=asked.public.feed,
+            feed=context.public.feed,
         )
     ]
-    open_ones = await archive.open_recordings(asked.db, await heirs.line(asked.db, room.room_id))
+    open_ones = await archive.open_recordings(context.db, await heirs.line(context.db, room.room_id))
     running = [recording for recording in open_ones if recording.state is RecordingState.LIVE]
-    lines += [replies.live(recording, asked.now, zone) for recording in running] or [replies.NOTHING_LIVE]
-    last = next(iter(await newest(asked.db, room.room_id, 1, _has_ended)), None)
-    lines.append(replies.last_episode(await _looked_into(asked, last), zone) if last else replies.NO_EPISODE)
-    problems = await _problems(asked)
+    lines += [replies.live(recording, context.now, zone) for recording in running] or [replies.NOTHING_LIVE]
+    last = next(iter(await newest(context.db, room.room_id, 1, _has_ended)), None)
+    lines.append(replies.last_episode(await _looked_into(context, last), zone) if last else replies.NO_EPISODE)
+    problems = await _problems(context)
     told = last is not None and last.state is RecordingState.INCOMPLETE
     return "\n".join(lines + (problems or ([] if told else [replies.NO_PROBLEMS])))
 
@@ -47,61 +47,61 @@ def _has_ended(state: RecordingState) -> bool:
     return state.may_have_audio and state is not RecordingState.LIVE
 
 
-async def _looked_into(asked: Asked, recording: Recording) -> Heard:
+async def _looked_into(context: Context, recording: Recording) -> Heard:
     """With what is missing as it is known now; an episode's row knows what its file was made without."""
-    heard = await _heard(asked, recording)
+    heard = await _heard(context, recording)
     if recording.state is not RecordingState.INCOMPLETE:
         return heard
-    return replace(heard, loss=account.loss_of(await _ledger(asked, recording)))
+    return replace(heard, loss=account.loss_of(await _ledger(context, recording)))
 
 
-async def _heard(asked: Asked, recording: Recording) -> Heard:
-    episode = await archive.episode(asked.db, recording.id)
+async def _heard(context: Context, recording: Recording) -> Heard:
+    episode = await archive.episode(context.db, recording.id)
     if episode is None:
         return Heard(recording, None, Loss())
     return Heard(recording, to_ms(episode.samples), episode.loss)
 
 
-async def _ledger(asked: Asked, recording: Recording) -> Ledger:
+async def _ledger(context: Context, recording: Recording) -> Ledger:
     """A long one takes its time, so it is made beside the loop."""
-    return await asyncio.to_thread(lay_out, recording, await archive.chunks(asked.db, recording.id))
+    return await asyncio.to_thread(lay_out, recording, await archive.chunks(context.db, recording.id))
 
 
-async def _problems(asked: Asked) -> list[str]:
+async def _problems(context: Context) -> list[str]:
     """One plain sentence each."""
     found = []
-    if await rooms.state(asked.db, asked.room.room_id, "m.room.create") is None:
+    if await rooms.state(context.db, context.room.room_id, "m.room.create") is None:
         found.append(replies.STATE_UNKNOWN)
     for recording in await newest(
-        asked.db, asked.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED
+        context.db, context.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED
     ):
-        ledger = await _ledger(asked, recording)
+        ledger = await _ledger(context, recording)
         troubles = (
-            *account.off_lengths(await tracks.off_by(asked.db, recording.id)),
+            *account.off_lengths(await tracks.off_by(context.db, recording.id)),
             *account.off_announced(ledger),
             *account.off_told(ledger),
             *(account.troubles(ledger) if recording.state is not RecordingState.COMPLETE else ()),
         )
         found += [replies.trouble(recording.code, told, chunks) for told, chunks in troubles]
         if recording.state is not RecordingState.COMPLETE:
-            found += await _candidates(asked, recording)
+            found += await _candidates(context, recording)
     return found[:MOST_PROBLEMS]
 
 
-async def _candidates(asked: Asked, recording: Recording) -> list[str]:
+async def _candidates(context: Context, recording: Recording) -> list[str]:
     """Voice messages that are not put in because nothing proves that they belong there."""
-    looked_into = [one for one in await orphans.of(asked.db, recording.id) if one.facts or one.reason]
-    times = [min(max(one.sent_at, recording.started_at), asked.now) for one in looked_into if one.sent_at]
-    zone = asked.settings.feeds.zone
+    looked_into = [one for one in await orphans.of(context.db, recording.id) if one.facts or one.reason]
+    times = [min(max(one.sent_at, recording.started_at), context.now) for one in looked_into if one.sent_at]
+    zone = context.settings.feeds.zone
     return [replies.candidates(recording.code, len(looked_into), times, zone)] if looked_into else []
 
 
-async def _list(asked: Asked, *, count: int) -> str:
-    found = await newest(asked.db, asked.room.room_id, count, lambda state: state.may_have_audio)
+async def _list(context: Context, *, count: int) -> str:
+    found = await newest(context.db, context.room.room_id, count, lambda state: state.may_have_audio)
     if not found:
         return replies.NO_RECORDING_YET
-    heard = [await _heard(asked, recording) for recording in found]
-    return replies.listed(heard, asked.settings.feeds.zone, visibility=asked.room.visibility)
+    heard = [await _heard(context, recording) for recording in found]
+    return replies.listed(heard, context.settings.feeds.zone, visibility=context.room.visibility)
 
 
 def _read_status(words: Words) -> Action | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.commands import replies
-from bot.commands.context import Action, Asked, Verb
+from bot.commands.context import Action, Context, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from storage import archive, heirs, rooms
@@ -22,68 +22,68 @@ _REFUSALS = {
 }
 
 
-async def _publish_room(asked: Asked) -> str:
-    if not asked.settings.may_publish(asked.asker.user_id, mod=asked.asker.mod):
-        return _REFUSALS[asked.settings.feeds.public_by]
-    line = await heirs.line(asked.db, asked.room.room_id)
-    if asked.room.visibility is Visibility.PUBLIC:
-        return replies.public_already(asked.public.feed, await archive.count_public(asked.db, line))
-    room = replace(asked.room, visibility=Visibility.PUBLIC, public_since=asked.position)
-    await rooms.save_room(asked.db, room)
-    await archive.close(asked.db, line)
-    for recording in await archive.recordings(asked.db, asked.room.room_id):
-        if recording.position > asked.position and recording.state is not RecordingState.DELETED:
-            await archive.save_recording(asked.db, replace(recording, public=True))
-    await rooms.touch(asked.db, asked.room.room_id, asked.now)
-    begun = await archive.count_public(asked.db, line)
-    return replies.now_public(asked.asker.name, asked.public.feed, asked.public.page, asked.prefix, begun)
+async def _publish_room(context: Context) -> str:
+    if not context.settings.may_publish(context.asker.user_id, mod=context.asker.mod):
+        return _REFUSALS[context.settings.feeds.public_by]
+    line = await heirs.line(context.db, context.room.room_id)
+    if context.room.visibility is Visibility.PUBLIC:
+        return replies.public_already(context.public.feed, await archive.count_public(context.db, line))
+    room = replace(context.room, visibility=Visibility.PUBLIC, public_since=context.position)
+    await rooms.save_room(context.db, room)
+    await archive.close(context.db, line)
+    for recording in await archive.recordings(context.db, context.room.room_id):
+        if recording.position > context.position and recording.state is not RecordingState.DELETED:
+            await archive.save_recording(context.db, replace(recording, public=True))
+    await rooms.touch(context.db, context.room.room_id, context.now)
+    begun = await archive.count_public(context.db, line)
+    return replies.now_public(context.asker.name, context.public.feed, context.public.page, context.prefix, begun)
 
 
-async def _unpublish_room(asked: Asked) -> str:
-    if not asked.asker.moderates:
+async def _unpublish_room(context: Context) -> str:
+    if not context.asker.moderates:
         return replies.ONLY_MODS
-    if asked.room.visibility is Visibility.PRIVATE:
+    if context.room.visibility is Visibility.PRIVATE:
         return replies.PRIVATE_ALREADY
-    line = await heirs.line(asked.db, asked.room.room_id)
-    closed = await archive.count_public(asked.db, line)
-    await rooms.save_room(asked.db, replace(asked.room, visibility=Visibility.PRIVATE, public_since=None))
-    await archive.close(asked.db, line)
-    await rooms.touch(asked.db, asked.room.room_id, asked.now)
-    return replies.now_private(asked.asker.name, asked.prefix, closed)
+    line = await heirs.line(context.db, context.room.room_id)
+    closed = await archive.count_public(context.db, line)
+    await rooms.save_room(context.db, replace(context.room, visibility=Visibility.PRIVATE, public_since=None))
+    await archive.close(context.db, line)
+    await rooms.touch(context.db, context.room.room_id, context.now)
+    return replies.now_private(context.asker.name, context.prefix, closed)
 
 
-async def _publish(asked: Asked, *, name: RecordingName) -> str:
-    if asked.settings.feeds.public_by == "nobody":
+async def _publish(context: Context, *, name: RecordingName) -> str:
+    if context.settings.feeds.public_by == "nobody":
         return replies.NOBODY_PUBLISHES
-    recording = await find_recording(asked.db, asked.room.room_id, name)
+    recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return replies.NO_RECORDING
-    if not (asked.asker.admin or asked.asker.user_id == recording.broadcaster):
+    if not (context.asker.admin or context.asker.user_id == recording.broadcaster):
         return replies.ONLY_ITS_SPEAKER
-    if asked.room.visibility is Visibility.PRIVATE:
-        return replies.room_is_private(asked.prefix)
-    page = asked.public.episode(recording.code)
+    if context.room.visibility is Visibility.PRIVATE:
+        return replies.room_is_private(context.prefix)
+    page = context.public.episode(recording.code)
     if recording.public:
         return replies.recording_public_already(recording.code, page)
-    await _set(asked, recording, public=True)
-    return replies.recording_published(recording.code, asked.asker.name, page)
+    await _set(context, recording, public=True)
+    return replies.recording_published(recording.code, context.asker.name, page)
 
 
-async def _unpublish(asked: Asked, *, name: RecordingName) -> str:
-    recording = await find_recording(asked.db, asked.room.room_id, name)
+async def _unpublish(context: Context, *, name: RecordingName) -> str:
+    recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return replies.NO_RECORDING
-    if not (asked.asker.moderates or asked.asker.user_id == recording.broadcaster):
+    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
         return replies.ONLY_ITS_SPEAKER_OR_MODS
     if not recording.public:
         return replies.recording_private_already(recording.code)
-    await _set(asked, recording, public=False)
-    return replies.recording_unpublished(recording.code, asked.asker.name)
+    await _set(context, recording, public=False)
+    return replies.recording_unpublished(recording.code, context.asker.name)
 
 
-async def _set(asked: Asked, recording: Recording, *, public: bool) -> None:
-    await archive.save_recording(asked.db, replace(recording, public=public))
-    await rooms.touch(asked.db, asked.room.room_id, asked.now)
+async def _set(context: Context, recording: Recording, *, public: bool) -> None:
+    await archive.save_recording(context.db, replace(recording, public=public))
+    await rooms.touch(context.db, context.room.room_id, context.now)
 
 
 def _read_publish(words: Words) -> Action | None:

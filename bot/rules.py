@@ -1,7 +1,7 @@
-"""Who may do what, and who may hear what: read from raw room state, as the spec says it. Pure.
+"""Rules: who may do what, and who may hear what, read from raw room state as the spec says. Pure.
 
-Whatever can't be read fails closed: junk gives nobody power, and history under an unknown rule is for those who
-were there.
+Whatever can't be read fails closed: junk gives nobody power, and history under an unknown rule is for those who were
+there.
 """
 
 import re
@@ -12,7 +12,7 @@ from bot.facts import is_joined, membership
 from storage.records import HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
 
 CREATOR = 1 << 53
-"""The power of a room version 12 creator: above every level that an event can hold."""
+"""The power of a room version 12 creator, above every level that an event can hold."""
 
 MOD = 50
 CREATORS_RULE_SINCE = 12  # room versions; before, a creator's power is that of the levels
@@ -24,7 +24,7 @@ _LEVEL = re.compile(r"[\t\n\v\f\r ]*([+-]?[0-9]{1,16})[\t\n\v\f\r ]*", re.ASCII)
 
 
 def power_of(user: UserId, room: RoomPower) -> int:
-    """A user's power level, or CREATOR (Client-Server API, m.room.power_levels; room version 12).
+    """Return a user's power level, or CREATOR (Client-Server API, m.room.power_levels; room version 12).
 
     Without power levels the creator has 100 and everybody else 0. Where the room's create event is not known,
     neither is its version: nobody has any power.
@@ -39,24 +39,24 @@ def power_of(user: UserId, room: RoomPower) -> int:
     users = room.power.content.get("users", {})
     if not isinstance(users, Mapping):
         return 0
-    given = users[user] if user in users else room.power.content.get("users_default", 0)
-    level = _level(given, version)
+    value = users[user] if user in users else room.power.content.get("users_default", 0)
+    level = _level(value, version)
     return 0 if level is None else level
 
 
 def is_mod(user: UserId, room: RoomPower) -> bool:
-    """Power of at least 50, and at least what state events need."""
+    """Return whether the user has power of at least 50, and at least what state events need."""
     return power_of(user, room) >= max(MOD, _state_default(room))
 
 
 def may_redact(user: UserId, sender: UserId, room: RoomPower) -> bool:
-    """Whether a redaction by `user` counts for an event of `sender`: of one's own always, of others' by power."""
+    """Return whether a redaction by `user` counts for an event of `sender`: one's own always, others' by power."""
     return user == sender or may_redact_others(user, room) is True
 
 
 def may_redact_others(user: UserId, room: RoomPower) -> bool | None:
-    """Whether a user has the level `redact`, 50 unless it is said (Client-Server API, redactions); nobody has one that
-    can't be read. None: the room's state is not known."""
+    """Return whether a user has the level `redact`, by default 50 (Client-Server API, redactions); nobody has a level
+    that can't be read. None: the room's state is not known."""
     if room.create is None:
         return None
     said = room.power.content.get("redact", MOD) if room.power else MOD
@@ -65,8 +65,8 @@ def may_redact_others(user: UserId, room: RoomPower) -> bool | None:
 
 
 def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
-    """Whether state of this type is the user's to send (Client-Server API, m.room.power_levels, `events`). Level
-    unreadable, or room unknown: nobody."""
+    """Return whether the user may send state of this type (Client-Server API, m.room.power_levels, `events`). Nobody
+    may where the level can't be read or the room is not known."""
     if room.create is None:
         return False
     events = room.power.content.get("events") if room.power else None
@@ -77,22 +77,24 @@ def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
 
 
 def may_hear(visibility: HistoryVisibility, started: Position, member: StateEvent | None) -> bool:
-    """Whether a listener hears what began at `started` under this history visibility. Only while they are joined:
-    all of it where members read the past, else what began since their last join."""
+    """Return whether a listener hears what began at `started` under this history visibility.
+
+    They do only while they are joined: everything where members read the past, else what began since their last join.
+    """
     if member is None or not is_joined(member):
         return False
     return shows_the_past(visibility) or member.position < started
 
 
 def shows_the_past(visibility: HistoryVisibility) -> bool:
-    """Whether whoever joins may read what was said before."""
+    """Return whether whoever joins may read what was said before."""
     return visibility in (HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE)
 
 
 def nobody_else(members: Iterable[StateEvent], users: Collection[str]) -> bool:
-    """Whether a room with these members is between these users: nobody else is joined, invited or asks to be."""
-    there = {one.state_key for one in members if membership(one.content) in ("join", "invite", "knock")}
-    return there <= set(users)
+    """Return whether nobody but these users is joined, invited or knocking in a room with these members."""
+    present = {member.state_key for member in members if membership(member.content) in ("join", "invite", "knock")}
+    return present <= set(users)
 
 
 def is_open(state: Iterable[Json]) -> bool:
@@ -104,12 +106,12 @@ def is_open(state: Iterable[Json]) -> bool:
 
 
 def invite_allowed(patterns: Iterable[str], user: UserId) -> bool:
-    """Whether one of the patterns names the user. `*` and `?` are wild, brackets are themselves, case counts."""
+    """Return whether one of the patterns matches the user id. `*` and `?` are wild, brackets are not, case counts."""
     return any(fnmatchcase(user, pattern.replace("[", "[[]")) for pattern in patterns)
 
 
 def _version(create: StateEvent) -> int:
-    """The room version's number; 1 where the event says none, 0 for one that is not in the spec."""
+    """Return the room version's number; 1 where the event has none, 0 for one that is not in the spec."""
     said = create.content.get("room_version", "1")
     return int(said) if isinstance(said, str) and re.fullmatch(r"[1-9][0-9]{0,3}", said, re.ASCII) else 0
 
@@ -119,23 +121,23 @@ def _creator(create: StateEvent, version: int) -> object:
 
 
 def _creators(create: StateEvent) -> frozenset[str]:
-    """Room version 12: the sender of the create event and those whom it names."""
+    """Return the creators of room version 12: the sender of the create event and those whom it names."""
     named = create.content.get("additional_creators", [])
     more = named if isinstance(named, list | tuple) else []
     return frozenset({create.sender, *(name for name in more if isinstance(name, str))})
 
 
 def _level(value: object, version: int) -> int | None:
-    """A power level; None for what is none in a room of this version."""
+    """Return a power level; None for what is none in a room of this version."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < CREATOR else None
-    if isinstance(value, str) and 0 < version < INTEGERS_SINCE and (found := _LEVEL.fullmatch(value)):
-        return int(found[1])
+    if isinstance(value, str) and 0 < version < INTEGERS_SINCE and (number := _LEVEL.fullmatch(value)):
+        return int(number[1])
     return None
 
 
 def _state_default(room: RoomPower) -> int:
-    """50 where power levels don't say, 0 without power levels, out of reach when they can't be read."""
+    """Return the level for state events: by default 50, 0 without power levels, CREATOR when it can't be read."""
     if room.power is None or room.create is None:
         return 0
     level = _level(room.power.content.get("state_default", MOD), _version(room.create))

@@ -238,7 +238,7 @@ async def test_nothing_to_hear_is_told_once(world: World) -> None:
     await world.work_on()
     assert (await world.recording()).state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE)
     (published,) = await tell_of(world)
-    assert "is there" in published["body"]
+    assert "is ready" in published["body"]
 
 
 async def test_a_past_broadcast_without_sound_is_not_told_alone(world: World) -> None:

@@ -14,7 +14,7 @@ UNDER_WAY = {JobState.READY, JobState.RUNNING}
 
 
 async def _backfill(context: Context, *, since: date | None) -> str:
-    """Begins to look; the one notice at its end says what came of it."""
+    """Begin the search; one notice at its end says what it found."""
     if not context.asker.moderates:
         return replies.ONLY_MODS
     earlier = await jobs.find(context.db, orders.Backfill.about(context.room.room_id))
@@ -42,7 +42,13 @@ def _read(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "backfill",
-        (replies.Form("backfill [since]", "moderators", "find past broadcasts; since is a date such as 2026-01-31"),),
+        (
+            replies.Form(
+                "backfill [since]",
+                "moderators",
+                "finds past broadcasts; since is a date such as 2026-01-31",
+            ),
+        ),
         _read,
         changes=True,
     ),

@@ -1,6 +1,6 @@
-"""What a command is carried out with: who asked, where, with which rights; and what a verb is.
+"""The context of a command (who asks, where, with which rights), and what a verb is.
 
-Rights are read from the room's current state in the same transaction as the change. What isn't known gives none.
+Rights are read from the room's current state in the same transaction as the change. Unknown state gives no rights.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +19,7 @@ from storage.records import Position, Room, RoomId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """A joined member of the room. `name` can be shown to its members."""
+    """The joined member who sent the command. `name` can be shown to the room's members."""
 
     user_id: UserId
     name: str
@@ -33,10 +33,10 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One command on its way; `db` is a transaction for writing if the verb `changes` something. `text` follows the
-    prefix.
+    """The context of one command. `db` is a transaction for writing if the verb `changes` something; `text` is what
+    follows the prefix.
 
-    `podcast` is what the room's podcast shows of itself (`storage.heirs`): to be looked at, never to be saved.
+    `podcast` is the podcast that the room belongs to, as one room (`storage.heirs`): for reading, never to be saved.
     """
 
     db: Connection
@@ -61,15 +61,15 @@ class Context:
 
 
 Action = Callable[[Context], Awaitable[str]]
-"""Does what was asked and gives the answer; a refusal is an answer, and nothing was changed."""
+"""The work of one command. It returns the answer; a refusal is an answer too, and then nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One command. `read` gives the action that its words ask for, None when they don't fit.
+    """A command. `read` returns the action that its words ask for, None when they don't fit.
 
-    `changes`: it alters something or hands out a secret, so in an encrypted room only encrypted words do it.
-    `everywhere`: it is carried out too in a room whose podcast has gone on to another (`storage.heirs`).
+    `changes`: the command changes something or hands out a secret, so in an encrypted room only an encrypted message
+    does it. `everywhere`: it also works in a room whose podcast continues in another (`storage.heirs`).
     """
 
     name: str
@@ -80,7 +80,7 @@ class Verb:
 
 
 async def asker_of(db: Connection, room_id: RoomId, user_id: UserId, settings: Settings) -> Asker | None:
-    """The member who asked, with their rights; None for whoever isn't joined by our state."""
+    """Return the sender with their rights; None for whoever isn't joined by our state."""
     member = await rooms.state(db, room_id, "m.room.member", user_id)
     if not facts.is_joined(member):
         return None

@@ -1,8 +1,7 @@
 """`title RECORDING TEXT`, `describe RECORDING TEXT`
 
-What people write is kept without what no page or feed may show (`bot.feeds.text`). A text that is too long is refused
-before it is looked at. A title stands in the file too: one that is there is made again, of the same frames and under
-the same GUID.
+A text is kept without what no page or feed may show (`bot.feeds.text`). A text that is too long is refused before it is
+cleaned. The title is also a tag of the file: an episode is made again, from the same frames and under the same GUID.
 """
 
 from collections.abc import Callable, Collection
@@ -66,8 +65,8 @@ VERBS = (
         (
             replies.Form(
                 "title RECORDING TEXT",
-                "the one who spoke in it, moderators, administrators",
-                "what a recording (its code, or `last`) is called in the podcast",
+                "its speaker, moderators, administrators",
+                "sets the title of a recording (its code, or `last`)",
             ),
         ),
         partial(_read, change=_titled, what="title", most=TITLE_MOST),
@@ -78,8 +77,8 @@ VERBS = (
         (
             replies.Form(
                 "describe RECORDING TEXT",
-                "the one who spoke in it, moderators, administrators",
-                "what is said about a recording in the podcast",
+                "its speaker, moderators, administrators",
+                "sets the description of a recording",
             ),
         ),
         partial(_read, change=_described, what="description", most=DESCRIPTION_MOST),

@@ -1,7 +1,7 @@
-"""`feed`, `feed renew`: how people get at a room's podcast.
+"""`feed`, `feed renew`: the address of a room's podcast.
 
-A personal address never stands in an answer: a job has it said in the direct chat. In a direct chat that is not
-recorded itself, `feed` means the rooms that the asker and the bot share.
+A personal address is never part of an answer: a job sends it in the direct chat. In a direct chat that has no podcast
+of its own, `feed` stands for all rooms that the asker and the bot share.
 """
 
 from bot import facts, orders
@@ -13,7 +13,7 @@ from storage import archive, heirs, jobs, rooms
 from storage.records import Listener, Room, RoomId, Visibility
 
 MOST_ROOMS = 20
-"""Addresses said at once in a direct chat: those of the rooms that changed last."""
+"""Addresses sent at once in a direct chat: those of the rooms that changed last."""
 
 
 async def _feed(context: Context) -> str:
@@ -33,7 +33,7 @@ async def _renew(context: Context) -> str:
 
 
 async def _is_mere_chat(context: Context) -> bool:
-    """A direct chat without a podcast of its own; one with `record on` is a room like any other."""
+    """Return whether the room is a direct chat without a podcast; one with `record on` is a room like any other."""
     room = context.room
     direct = room.direct or await rooms.direct_user(context.db, room.room_id) is not None
     return direct and not await _has_podcast(context, room)
@@ -45,16 +45,16 @@ async def _has_podcast(context: Context, room: Room) -> bool:
 
 
 async def _feeds_of_shared_rooms(context: Context) -> str:
-    found = 0
+    sent = 0
     for room in sorted(await rooms.all_rooms(context.db), key=lambda room: room.changed_at, reverse=True):
-        if found < MOST_ROOMS and await _shares(context, room) and await _has_podcast(context, room):
+        if sent < MOST_ROOMS and await _shares(context, room) and await _has_podcast(context, room):
             await _send_address(context, room.room_id)
-            found += 1
-    return replies.addresses_are_coming(found) if found else replies.NO_SHARED_ROOM
+            sent += 1
+    return replies.addresses_are_coming(sent) if sent else replies.NO_SHARED_ROOM
 
 
 async def _shares(context: Context, room: Room) -> bool:
-    """Whether both are in it, and it is the present room of its podcast."""
+    """Return whether both are in the room, and it is the present one of its podcast."""
     if not room.joined or await heirs.present(context.db, room.room_id) != room.room_id:
         return False
     member = await rooms.state(context.db, room.room_id, "m.room.member", context.asker.user_id)
@@ -62,34 +62,34 @@ async def _shares(context: Context, room: Room) -> bool:
 
 
 async def _send_address(context: Context, room_id: RoomId, *, renew: bool = False) -> None:
-    """Makes sure that the asker has an address of this room's podcast, always the same unless renewed, and sends it.
+    """Make sure that the asker has an address of this room's podcast, the same one unless renewed, and have it sent.
 
-    It is named after the first room of the line, and outlives its upgrades. A later one may have had its own before
-    it became the heir: renewing ends that too. The old ones work until the new one was said.
+    The address belongs to the first room of the line, so that it outlives upgrades. A later room may have had an
+    address of its own before it became the heir: renewing ends that too. The old ones work until the new one was sent.
     """
     line = await heirs.line(context.db, room_id)
-    for one in line:
-        known = await rooms.listener(context.db, one, context.asker.user_id)
-        if one == line[0] or (renew and known is not None):
-            await _save_address(context, one, known, renew=renew)
+    for each in line:
+        listener = await rooms.listener(context.db, each, context.asker.user_id)
+        if each == line[0] or (renew and listener is not None):
+            await _save_address(context, each, listener, renew=renew)
     await jobs.add(context.db, orders.Direct.address(context.asker.user_id, line[0]).job(), context.now)
 
 
 async def _save_address(context: Context, room_id: RoomId, known: Listener | None, *, renew: bool) -> None:
-    """One renewal at a time: asked for again before its address was said, it is the same one."""
+    """Save the address. Renewals don't pile up: renewed again before the new address was sent, it stays the same."""
 
     def digest(generation: int) -> str:
         return look_up_hash(token_for(context.secret, room_id, context.asker.user_id, generation))
 
     generation = 1 if known is None else known.generation
-    following = None if known is None else known.next_generation or (generation + 1 if renew else None)
+    next_generation = None if known is None else known.next_generation or (generation + 1 if renew else None)
     listener = Listener(
         room_id,
         context.asker.user_id,
         generation,
         digest(generation),
-        next_generation=following,
-        next_sha256=None if following is None else digest(following),
+        next_generation=next_generation,
+        next_sha256=None if next_generation is None else digest(next_generation),
     )
     if listener != known:
         await rooms.save_listener(context.db, listener)
@@ -109,8 +109,8 @@ VERBS = (
     Verb(
         "feed",
         (
-            replies.Form("feed", "everybody", "the podcast's address; your own one by direct chat while it is private"),
-            replies.Form("feed renew", "everybody", "a new address of your own; the old one ends when you have it"),
+            replies.Form("feed", "everybody", "gives the podcast's address (your own, by direct chat, while private)"),
+            replies.Form("feed renew", "everybody", "gives you a new address; the old one ends when you have it"),
         ),
         _read,
         changes=True,

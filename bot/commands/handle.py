@@ -1,7 +1,7 @@
-"""Carries out what was asked for in a room: the change and its answer are written in one transaction.
+"""Carries out commands: the change and its answer are written in one transaction.
 
-The answer is a once-only job named after the command. A command that comes a second time (the process died before
-its job was done) finds its answer there, and all that it would have changed is undone with it.
+The answer is a once-only job named after the command. When a command comes a second time (the process died before its
+job was done), its answer is already there, and the transaction is undone with everything that it would have changed.
 """
 
 import logging
@@ -16,7 +16,7 @@ from bot.commands.context import Action, Context, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
 from bot.settings import Settings
-from bot.words import GOES_ON_ELSEWHERE
+from bot.words import CONTINUES_ELSEWHERE
 from storage import heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import Job, UserId
@@ -36,11 +36,11 @@ class _Step:
 
 
 class _AnsweredBefore(Exception):
-    """Undoes the transaction that it is raised in."""
+    """The command was answered before. Raised to undo the transaction."""
 
 
 class Commands:
-    """Handles COMMAND jobs. `secret` gives what personal addresses are made with."""
+    """The handler of COMMAND jobs. `secret` returns the key that personal addresses are made with."""
 
     def __init__(
         self, store: Store, settings: Settings, secret: Callable[[], bytes], clock: Callable[[], datetime]
@@ -51,7 +51,7 @@ class Commands:
         self._clock = clock
 
     async def handle(self, job: Job) -> None:
-        """Does what was asked and answers, once, however often it is called for the same command."""
+        """Carry the command out and answer it, once, however often it is called for the same command."""
         said = orders.Command.of(job)
         text = await self._text(said)
         step = _read(text, self._settings.commands.prefix)
@@ -68,7 +68,7 @@ class Commands:
             log.info("answered before: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
 
     async def _text(self, said: orders.Command) -> str:
-        """What follows the prefix, or the bot's name in that room."""
+        """Return what follows the prefix, or the bot's name in that room."""
         us = UserId(self._settings.matrix.user_id)
         name = None
         if us in said.mentions:
@@ -77,12 +77,12 @@ class Commands:
         return after_head(said.body, Heads(self._settings.commands.prefix, us, name)) or ""
 
     async def _answer(self, db: Connection, said: orders.Command, text: str, step: _Step) -> str | None:
-        """Carries it out; None: whoever asked is nobody here and hears nothing."""
+        """Carry the command out and return the answer; None: only members of the room get one."""
         now = self._clock()
         room = await rooms.room(db, said.room_id)
         asker = await asker_of(db, said.room_id, said.sender, self._settings)
         if room is None or not room.joined or asker is None:
-            log.info("not a member's command: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
+            log.info("ignored, not from a member: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
             return None
         if _is_old(said, now):
             return replies.AWAY
@@ -90,7 +90,7 @@ class Commands:
             return replies.NOT_ENCRYPTED
         podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
         if podcast.room_id != room.room_id and not step.everywhere:
-            return GOES_ON_ELSEWHERE
+            return CONTINUES_ELSEWHERE
         log.info("command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
         context = Context(
             db=db,
@@ -107,7 +107,7 @@ class Commands:
         return await step.action(context)
 
     async def _say(self, db: Connection, said: orders.Command, answer: str | None) -> None:
-        """Writes the answer down. Raises _AnsweredBefore when it stands there already."""
+        """Write the answer down. Raises _AnsweredBefore when it is already there."""
         if answer is None:
             return
         topic = orders.answer(said.event_id)
@@ -122,7 +122,7 @@ def _is_old(said: orders.Command, now: datetime) -> bool:
 
 
 def _read(text: str, prefix: str) -> _Step:
-    """What a text asks for; what it can't be understood as is answered with a sentence."""
+    """Parse the text of a command. One that can't be understood is answered with a sentence."""
     command = parse(text, prefix)
     if isinstance(command, ParseError):
         return _Step("unknown", partial(_sentence, sentence=command.sentence), changes=False)

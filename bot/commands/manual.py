@@ -17,14 +17,14 @@ async def _details(context: Context, *, topic: str) -> str:
 
 
 def _read(words: Words) -> Action | None:
-    """`help publish public` explains `publish`."""
+    """Explain the first word only: `help publish public` explains `publish`."""
     return partial(_details, topic=words[0].lower()) if words else _overview
 
 
 VERBS = (
     Verb(
         "help",
-        (replies.Form("help [command]", "everybody", "what I can do"),),
+        (replies.Form("help [command]", "everybody", "lists what I can do"),),
         _read,
         changes=False,
         everywhere=True,

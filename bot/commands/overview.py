@@ -1,4 +1,4 @@
-"""`status` and `list [n]`: what there is, read only."""
+"""`status` and `list [n]`: what is recorded. They change nothing."""
 
 import asyncio
 from dataclasses import replace
@@ -18,7 +18,7 @@ from storage.records import Loss, Recording, RecordingState, to_ms
 LIST_COUNT = 5
 LIST_MOST = 50
 LOOKED_AT = 5
-"""So many of the newest recordings are looked into for problems; older ones are nobody's news."""
+"""The number of newest recordings that `status` looks into for problems; older ones are no news."""
 MOST_PROBLEMS = 8
 
 
@@ -48,7 +48,7 @@ def _has_ended(state: RecordingState) -> bool:
 
 
 async def _looked_into(context: Context, recording: Recording) -> Heard:
-    """With what is missing as it is known now; an episode's row knows what its file was made without."""
+    """Summarize a recording with what is missing as of now; its episode only knows what the file was made without."""
     heard = await _heard(context, recording)
     if recording.state is not RecordingState.INCOMPLETE:
         return heard
@@ -63,15 +63,15 @@ async def _heard(context: Context, recording: Recording) -> Heard:
 
 
 async def _ledger(context: Context, recording: Recording) -> Ledger:
-    """A long one takes its time, so it is made beside the loop."""
+    """Lay the recording out beside the event loop: a long one takes its time."""
     return await asyncio.to_thread(lay_out, recording, await archive.chunks(context.db, recording.id))
 
 
 async def _problems(context: Context) -> list[str]:
-    """One plain sentence each."""
-    found = []
+    """Return the room's problems, one plain sentence each."""
+    problems = []
     if await rooms.state(context.db, context.room.room_id, "m.room.create") is None:
-        found.append(replies.STATE_UNKNOWN)
+        problems.append(replies.STATE_UNKNOWN)
     for recording in await newest(
         context.db, context.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED
     ):
@@ -82,14 +82,14 @@ async def _problems(context: Context) -> list[str]:
             *account.off_told(ledger),
             *(account.troubles(ledger) if recording.state is not RecordingState.COMPLETE else ()),
         )
-        found += [replies.trouble(recording.code, told, chunks) for told, chunks in troubles]
+        problems += [replies.trouble(recording.code, told, chunks) for told, chunks in troubles]
         if recording.state is not RecordingState.COMPLETE:
-            found += await _candidates(context, recording)
-    return found[:MOST_PROBLEMS]
+            problems += await _candidates(context, recording)
+    return problems[:MOST_PROBLEMS]
 
 
 async def _candidates(context: Context, recording: Recording) -> list[str]:
-    """Voice messages that are not put in because nothing proves that they belong there."""
+    """Tell of voice messages that are left out because nothing proves that they belong to the recording."""
     looked_into = [one for one in await orphans.of(context.db, recording.id) if one.facts or one.reason]
     times = [min(max(one.sent_at, recording.started_at), context.now) for one in looked_into if one.sent_at]
     zone = context.settings.feeds.zone
@@ -97,10 +97,10 @@ async def _candidates(context: Context, recording: Recording) -> list[str]:
 
 
 async def _list(context: Context, *, count: int) -> str:
-    found = await newest(context.db, context.room.room_id, count, lambda state: state.may_have_audio)
-    if not found:
+    recordings = await newest(context.db, context.room.room_id, count, lambda state: state.may_have_audio)
+    if not recordings:
         return replies.NO_RECORDING_YET
-    heard = [await _heard(context, recording) for recording in found]
+    heard = [await _heard(context, recording) for recording in recordings]
     return replies.listed(heard, context.settings.feeds.zone, visibility=context.room.visibility)
 
 
@@ -122,13 +122,13 @@ def _read_list(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "status",
-        (replies.Form("status", "everybody", "what is recorded, what is live, and what is wrong"),),
+        (replies.Form("status", "everybody", "tells what is recorded, what is live, and what is wrong"),),
         _read_status,
         changes=False,
     ),
     Verb(
         "list",
-        (replies.Form("list [n]", "everybody", f"the newest n recordings with their codes, at most {LIST_MOST}"),),
+        (replies.Form("list [n]", "everybody", f"lists the newest n recordings and their codes, at most {LIST_MOST}"),),
         _read_list,
         changes=False,
     ),

@@ -1,9 +1,8 @@
-"""What is a command, and what does it say. Pure.
+"""The grammar of commands. Pure.
 
-A command is a plain text message whose plain body begins with the prefix, or with the bot's name as clients write it
-into a mention, followed by white space, a colon, a comma or the end. HTML is never looked at: what people see and what
-is carried out must be the same words. Nothing that somebody wrote is given back in an error, for answers are read by
-the whole room.
+A command is a text message whose plain body begins with the prefix, or with the bot's name as clients write it into a
+mention, followed by white space, a colon, a comma or the end. HTML is never looked at: people must see the same words
+that are carried out. An error repeats nothing that somebody wrote, since the whole room reads the answers.
 """
 
 import re
@@ -18,15 +17,15 @@ Words = tuple[str, ...]
 VERB = re.compile(r"[a-z]{1,20}")
 CODE = re.compile(r"[a-zA-Z]{6}")
 EVENT_ID_CHARACTERS = 255
-"""Matrix spec, appendices, event IDs: an id is `$` and at most 254 bytes more."""
+"""The longest event id (Matrix spec, appendices, event IDs): `$` and at most 254 bytes."""
 NUMBER = re.compile(r"[0-9]{1,6}")
 ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
-"""CommonMark, backslash escapes."""
+"""A backslash escape of CommonMark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`verb` in small letters, and the words after it as they were written. No verb at all is `help`."""
+    """A command: `verb` in small letters, the words after it as they were written. Without a verb it is `help`."""
 
     verb: str
     words: Words = ()
@@ -34,7 +33,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class ParseError:
-    """It can't be carried out; `sentence` says what would do."""
+    """A command that can't be carried out; `sentence` says what to write instead."""
 
     sentence: str
 
@@ -56,8 +55,8 @@ RecordingName = Code | Last | EventId
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """What a command may begin with: the prefix, or the bot `user_id`; also by its display `name`, where the message
-    mentions it."""
+    """The beginnings of a command: the prefix, the bot's `user_id`, and its display `name` where the message mentions
+    it."""
 
     prefix: str
     user_id: str
@@ -70,28 +69,31 @@ def is_command(body: str, heads: Heads) -> bool:
 
 
 def after_head(body: str, heads: Heads) -> str | None:
-    """What follows the prefix or the name; None when the body begins with neither (`!aircheckers`).
+    """Return what follows the prefix or the name; None when the body begins with neither (`!aircheckers`).
 
     An editor that puts a `\\` in front of the prefix (Element X) writes Markdown, and escapes what follows too.
     """
-    found = _pattern(heads).match(body)
-    if found is None:
+    head = _pattern(heads).match(body)
+    if head is None:
         return None
-    rest = body[found.end() :]
-    return ESCAPE.sub(r"\1", rest) if found["escaped"] else rest
+    rest = body[head.end() :]
+    return ESCAPE.sub(r"\1", rest) if head["escaped"] else rest
 
 
 @lru_cache(maxsize=128)
 def _pattern(heads: Heads) -> re.Pattern[str]:
-    """The grammar of a command's beginning, in any case. Mentions stand in plain bodies as the user id, as the display
-    name (Element, nheko, Cinny), as `@[name]` (FluffyChat), or as a link to the user (Element X, bridges)."""
+    """Return the pattern of a command's beginning, in any case.
+
+    Clients write a mention into the plain body as the user id, as the display name (Element, nheko, Cinny), as
+    `@[name]` (FluffyChat), or as a link to the user (Element X, bridges).
+    """
     user, name = re.escape(heads.user_id), re.escape((heads.name or "").strip())
     address = rf"https://matrix\.to/#/(?:{user}|{re.escape(quote(heads.user_id, safe=''))})(?:\?[^\s)>]{{0,255}})?"
     follows = r"(?=[\s:,]|\Z)[:,]?"
     ways = [
         rf"(?P<escaped>\\)?{re.escape(heads.prefix)}{follows}",
         rf"(?:<?{address}>?|\[[^\]\n]{{0,255}}\]\(<?{address}>?\)){follows}",
-        # A colon can also go on with a port or a server's name: then another user is meant.
+        # After a colon can come a port or a server's name: then another user is meant.
         rf"{user}(?!:[0-9]){follows}",
         rf"{re.escape(heads.user_id.partition(':')[0])}(?!:\S){follows}",
     ]
@@ -101,8 +103,7 @@ def _pattern(heads: Heads) -> re.Pattern[str]:
 
 
 def parse(text: str, prefix: str) -> Command | ParseError:
-    """The command that `text` holds, which follows the prefix. Whether there is such a verb is the registry's to
-    say."""
+    """Parse the text after the prefix. Whether there is such a verb is the registry's to say."""
     words = text.split()
     if not words:
         return Command("help")
@@ -111,17 +112,17 @@ def parse(text: str, prefix: str) -> Command | ParseError:
 
 
 def text_after(text: str, count: int) -> str:
-    """What follows the first `count` words of a command, with its line ends."""
+    """Return what follows the first `count` words of a command, with its line ends."""
     parts = text.split(maxsplit=count)
     return parts[count].strip() if len(parts) > count else ""
 
 
 def no_such_command(prefix: str) -> ParseError:
-    return ParseError(f"There is no such command. `{prefix} help` lists those that there are.")
+    return ParseError(f"There is no such command. `{prefix} help` lists all commands.")
 
 
 def recording_name(word: str) -> RecordingName | None:
-    """How a recording is named: a code in any case, `last`, or an event id; None for anything else."""
+    """Parse the name of a recording: a code in any case, `last`, or an event id; None for anything else."""
     if word.lower() == "last":
         return Last()
     if CODE.fullmatch(word):
@@ -132,7 +133,7 @@ def recording_name(word: str) -> RecordingName | None:
 
 
 def number(word: str, most: int) -> int | None:
-    """A whole number from 1 to `most`; None for anything else."""
+    """Parse a whole number from 1 to `most`; None for anything else."""
     if not NUMBER.fullmatch(word):
         return None
     return int(word) if 1 <= int(word) <= most else None

@@ -1,8 +1,8 @@
 """`publish public|private`, `publish RECORDING`, `unpublish RECORDING`
 
-Going public is for what begins after the command in the room's timeline, not after the bot read it: recordings
-that began in between are put right in the same transaction. Going private closes all that was public, in every room
-of the podcast: a later `publish public` opens none of it.
+`publish public` counts for what begins after the command in the room's timeline, not after the bot has read it:
+recordings that began in between are corrected in the same transaction. `publish private` closes everything that was
+public, in every room of the podcast: a later `publish public` opens none of it.
 """
 
 from dataclasses import replace
@@ -111,11 +111,11 @@ VERBS = (
             replies.Form(
                 "publish public|private",
                 "moderators, or as the administrator decided",
-                "anybody may hear what is broadcast from now on, or members only",
+                "lets anybody hear what is broadcast from now on, or members only",
             ),
             replies.Form(
                 "publish RECORDING",
-                "the one who spoke in it, administrators",
+                "its speaker, administrators",
                 "puts an older recording (its code, or `last`) into the public podcast",
             ),
         ),
@@ -127,7 +127,7 @@ VERBS = (
         (
             replies.Form(
                 "unpublish RECORDING",
-                "the one who spoke in it, moderators, administrators",
+                "its speaker, moderators, administrators",
                 "takes a recording out of the public podcast",
             ),
         ),

@@ -9,7 +9,7 @@ from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
-from bot.words import GOES_ON_ELSEWHERE, continues_podcast
+from bot.words import CONTINUES_ELSEWHERE, continues_podcast
 from storage import archive, heirs, jobs, rooms
 from storage.records import EndedBy, RecordingState, Room, Visibility
 
@@ -17,10 +17,10 @@ from storage.records import EndedBy, RecordingState, Room, Visibility
 async def _switch(context: Context, *, on: bool) -> str:
     room = context.room
     if context.podcast.room_id != room.room_id:
-        # A moderator may take the podcast back from an heir that the room's tombstone does not name.
+        # A moderator may take the podcast back from an heir that the room's tombstone doesn't name.
         back = await take_back(context.db, room.room_id, context.now) if on and context.asker.moderates else None
         if back is None:
-            return GOES_ON_ELSEWHERE
+            return CONTINUES_ELSEWHERE
         room = back
     if not context.asker.moderates:
         return replies.ONLY_MODS
@@ -37,7 +37,8 @@ async def _switch(context: Context, *, on: bool) -> str:
 
 
 async def _heir(context: Context) -> Room | None:
-    """The room as the heir of the one that it was upgraded from: who moderates both lets the bot in by saying so."""
+    """Make the room the heir of the one that it replaces, and return it: a moderator of both lets the bot in by
+    `record on`. None where it becomes no heir."""
     if not context.asker.mod:
         return None
     await heirs.let_in(context.db, context.room.room_id, context.asker.user_id)
@@ -49,7 +50,7 @@ async def _heir(context: Context) -> Room | None:
 
 
 async def _end_what_runs(context: Context) -> int:
-    """How many are ended. One that is finishing has ended already, by what it was ended by."""
+    """End the live recordings, and return how many. One that is finishing has already ended by itself."""
     running = [
         recording
         for recording in await archive.open_recordings(context.db, await heirs.line(context.db, context.room.room_id))
@@ -73,7 +74,7 @@ def _read(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "record",
-        (replies.Form("record on|off", "moderators", "record this room's broadcasts, or stop it"),),
+        (replies.Form("record on|off", "moderators", "starts or stops recording this room's broadcasts"),),
         _read,
         changes=True,
         everywhere=True,

@@ -1,4 +1,4 @@
-"""All commands, in the order of `help`. A new one is a file with VERBS, and its line here."""
+"""All commands, in the order of `help`. A new one is a file with VERBS, and a line here."""
 
 from types import MappingProxyType
 

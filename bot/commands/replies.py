@@ -1,7 +1,7 @@
-"""Everything that a command is answered with. Pure; plain, short English, plain text.
+"""Answers to commands. Pure; plain, short English, plain text.
 
-Answers are read by the whole room: names and titles that people chose are shortened and made harmless first, and
-a personal address never stands here.
+The whole room reads them: names and titles that people chose are shortened and made harmless first, and a personal
+address is never part of an answer.
 """
 
 import re
@@ -18,10 +18,11 @@ from bot.recording.lengths import spoken_length
 from storage.records import DurationMs, Loss, Recording, Visibility
 
 SHOWN_CHARACTERS = 80
-"""Of a name or title: fifty of them must fit into one event (Client-Server API, size limits: 65,536 bytes)."""
+"""The longest part of a name or title that is shown: fifty must fit into one event (Client-Server API, size limits:
+65,536 bytes)."""
 
 _DIRECTION_MARKS = dict.fromkeys(map(ord, "\u061c\u200e\u200f"))
-# Push rule .m.rule.roomnotif looks for it in the plain body; a notice of the bot must not wake a whole room.
+# Push rule .m.rule.roomnotif looks for `@room` in the plain body; a notice of the bot must not notify a whole room.
 _ROOM_PING = re.compile(r"[@＠]+(?=room)", re.IGNORECASE)
 
 AWAY = "I was away, please repeat."
@@ -31,20 +32,20 @@ NOT_ENCRYPTED = (
 ONLY_MODS = "Only a moderator of this room can do that."
 ONLY_ADMINS_PUBLISH = "Only an administrator of this Aircheck can make a podcast public."
 NOBODY_PUBLISHES = "Public podcasts are switched off on this Aircheck: nobody can make one public."
-ONLY_ITS_SPEAKER = "Only the one who spoke in it, or an administrator of this Aircheck, can do that."
-ONLY_ITS_SPEAKER_OR_MODS = "Only the one who spoke in it, or a moderator of this room, can do that."
+ONLY_ITS_SPEAKER = "Only its speaker, or an administrator of this Aircheck, can do that."
+ONLY_ITS_SPEAKER_OR_MODS = "Only its speaker, or a moderator of this room, can do that."
 NO_RECORDING = "There is no recording of that name in this room."
 NO_RECORDING_YET = "There is no recording in this room yet."
-NO_SHARED_ROOM = "We are in no room together that I record. Invite me to one first."
+NO_SHARED_ROOM = "We share no room that I record. Invite me to one first."
 
 
 def shown(text: str, characters: int = SHOWN_CHARACTERS) -> str:
-    """One harmless line of what somebody wrote: no control or direction characters, no MXID, no ping."""
+    """Return what somebody wrote as one harmless line: no control or direction characters, no MXID, no ping."""
     return _ROOM_PING.sub("", clean_line(text.translate(_DIRECTION_MARKS), characters))
 
 
 def person(display_name: str | None, user_id: str) -> str:
-    """The display name, or the MXID where there is none that can be shown. For the room's own members only."""
+    """Return the display name, or the MXID where there is none that can be shown. For the room's own members only."""
     name = shown(speaker(display_name.translate(_DIRECTION_MARKS))) if display_name else ""
     if name and name != SOMEBODY:
         return name
@@ -60,7 +61,7 @@ def title_of(recording: Recording, zone: ZoneInfo) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to use a command: its words, who may, what it does."""
+    """A form of a command: its words, who may use it, what it does."""
 
     usage: str
     who: str
@@ -83,8 +84,8 @@ def wrong_words(prefix: str, forms: Sequence[Form]) -> str:
 
 # ---- backfill
 
-BACKFILL_BEGINS = "I am looking through this room's history for past broadcasts, and will say what I found."
-BACKFILL_UNDER_WAY = "I am looking through this room's history already, and will say what I found."
+BACKFILL_BEGINS = "I am searching this room's history for past broadcasts, and will tell you what I found."
+BACKFILL_UNDER_WAY = "I am already searching this room's history, and will tell you what I found."
 
 
 # ---- record
@@ -92,13 +93,13 @@ BACKFILL_UNDER_WAY = "I am looking through this room's history already, and will
 
 def recording_on(who: str, *, changed: bool) -> str:
     if not changed:
-        return "Recording is on already."
+        return "Recording is already on."
     return f"Recording is on: {who} switched it on. I keep the voice broadcasts that begin here from now on."
 
 
 def recording_off(who: str, running: int, *, changed: bool) -> str:
     if not changed and not running:
-        return "Recording is off already."
+        return "Recording is already off."
     ended = {0: "", 1: " The broadcast that is running is closed here."}.get(
         running, f" The {running} broadcasts that are running are closed here."
     )
@@ -113,15 +114,15 @@ def public_address(feed: str) -> str:
 
 
 def address_is_coming(*, renewed: bool) -> str:
-    where = "in our direct chat. If there is none yet, please take my invite to it."
+    where = "in our direct chat. If there is none yet, please accept my invite to it."
     if renewed:
-        return f"I am sending you a new address {where} The old one works until I have said the new one there."
+        return f"I am sending you a new address {where} The old one works until I have sent the new one there."
     return f"I am sending you your own address {where}"
 
 
 def addresses_are_coming(count: int) -> str:
     what = "the address of the one room" if count == 1 else f"the addresses of the {count} rooms"
-    return f"I am sending you {what} that I record for you, in our direct chat."
+    return f"I am sending you {what} that we share, in our direct chat."
 
 
 def renew_in_the_room(prefix: str) -> str:
@@ -132,27 +133,27 @@ def renew_in_the_room(prefix: str) -> str:
 
 
 def now_public(who: str, feed: str, page: str, prefix: str, begun: int) -> str:
-    """`begun`: recordings that began after the command, before it was carried out."""
+    """Tell that the podcast is public. `begun`: recordings that began after the command, before it was carried out."""
     meanwhile = f", and {_recordings(begun)} that began meanwhile" if begun else ""
     return (
         f"This room's podcast is public now: {who} made it so. Anybody can hear the broadcasts that begin here from "
-        f"now on{meanwhile}. Earlier ones stay private, also those that were public before: `{prefix} publish "
+        f"now on{meanwhile}. Earlier ones stay private, even if they were public before: `{prefix} publish "
         f"RECORDING` opens one.\nFeed: {feed}\nPage: {page}"
     )
 
 
 def public_already(feed: str, count: int) -> str:
     return (
-        f"This room's podcast is public already: {_recordings(count)}, and what begins here from now on. "
+        f"This room's podcast is already public: {_recordings(count)}, and what begins here from now on. "
         f"Its address: {feed}"
     )
 
 
 def now_private(who: str, prefix: str, closed: int) -> str:
-    """`closed`: recordings that were public."""
+    """Tell that the podcast is private. `closed`: recordings that were public."""
     return (
         f"This room's podcast is private now: {who} made it so. Nothing of it is public: {_recordings(closed)} "
-        "closed. The public addresses have ended; personal ones go on. A later "
+        "closed. The public addresses have ended; personal ones still work. A later "
         f"`{prefix} publish public` opens only what begins after it. Copies in people's apps can't be called back."
     )
 
@@ -161,11 +162,11 @@ def _recordings(count: int) -> str:
     return "1 recording" if count == 1 else f"{count} recordings"
 
 
-PRIVATE_ALREADY = "This room's podcast is private already."
+PRIVATE_ALREADY = "This room's podcast is already private."
 
 
 def room_is_private(prefix: str) -> str:
-    return f"This room's podcast is private. First it has to be made public with `{prefix} publish public`."
+    return f"This room's podcast is private. Make it public first with `{prefix} publish public`."
 
 
 def recording_published(code: str, who: str, page: str) -> str:
@@ -173,7 +174,7 @@ def recording_published(code: str, who: str, page: str) -> str:
 
 
 def recording_public_already(code: str, page: str) -> str:
-    return f"{code} is public already: {page}"
+    return f"{code} is already public: {page}"
 
 
 def recording_unpublished(code: str, who: str) -> str:
@@ -186,7 +187,7 @@ def recording_private_already(code: str) -> str:
 
 # ---- title and describe
 
-NOTHING_TO_SHOW = "There is nothing in that text that could be shown."
+NOTHING_TO_SHOW = "That text has nothing in it that can be shown."
 
 
 def too_long(what: str, characters: int, most: int) -> str:
@@ -194,7 +195,7 @@ def too_long(what: str, characters: int, most: int) -> str:
 
 
 def titled(code: str, who: str, title: str) -> str:
-    return f"{code} is called “{shown(title)}” now: {who} named it."
+    return f"{code} is now called “{shown(title)}”: {who} named it."
 
 
 def described(code: str, who: str) -> str:
@@ -206,7 +207,7 @@ def described(code: str, who: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A recording as it is told in the room. `length` None: not known yet."""
+    """A recording as it is described in the room. `length` None: not known yet."""
 
     recording: Recording
     length: DurationMs | None
@@ -214,7 +215,7 @@ class Heard:
 
 
 def trouble(code: str, what: str, chunks: int) -> str:
-    """What is wrong with so many chunks of one recording."""
+    """Describe a problem of so many chunks of one recording."""
     return f"{'1 chunk' if chunks == 1 else f'{chunks} chunks'} of {code} {what}."
 
 
@@ -222,7 +223,7 @@ MOST_TIMES = 5
 
 
 def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo) -> str:
-    """Voice messages that may belong into a recording, with the times of those whose time is known."""
+    """Tell of voice messages that may belong to a recording, with the times that are known."""
     spoken = [f"{moment.astimezone(zone):%H:%M}" for moment in times[:MOST_TIMES]] + ["…"] * (len(times) > MOST_TIMES)
     sent = f" (sent {', '.join(spoken)})" if spoken else ""
     if count == 1:
@@ -246,7 +247,7 @@ def what_is_recorded(prefix: str, *, on: bool, waits: bool, visibility: Visibili
 
 NOTHING_LIVE = "Nothing is live."
 NO_EPISODE = "There is no episode yet."
-NO_PROBLEMS = "There are no problems that I know of."
+NO_PROBLEMS = "I know of no problems."
 STATE_UNKNOWN = "I don't know yet who may do what in this room, so for now nobody counts as a moderator."
 
 
@@ -263,9 +264,9 @@ def last_episode(heard: Heard, zone: ZoneInfo) -> str:
 
 def listed(heard: Sequence[Heard], zone: ZoneInfo, *, visibility: Visibility) -> str:
     lines = []
-    for one in heard:
-        public = " · public" if visibility is Visibility.PUBLIC and one.recording.public else ""
-        lines.append(f"{one.recording.code} · {_described(one, zone)}{public}")
+    for each in heard:
+        public = " · public" if visibility is Visibility.PUBLIC and each.recording.public else ""
+        lines.append(f"{each.recording.code} · {_described(each, zone)}{public}")
     return "\n".join(lines)
 
 

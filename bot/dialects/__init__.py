@@ -1,6 +1,6 @@
-"""Ways of speaking: from an event's JSON to a domain event, or to a named rejection. Pure.
+"""Dialects: from an event's JSON to a domain event, or to a named rejection. Pure.
 
-Nothing behind this looks at raw JSON. A new client's way is a module with READERS here, and its line in DIALECTS.
+Nothing behind them looks at raw JSON. A new dialect is a module with READERS, and a line in DIALECTS.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
-"""What Element Web, Android and iOS put on the wire. Pure.
+"""Voice broadcasts as Element Web, Android and iOS send them. Pure.
 
 A chunk is an ordinary voice message with a marker in its content; the info event is a state event of Element's own
 type (matrix-org/matrix-react-sdk `src/voice-broadcast`, element-hq/element-android `voicebroadcast`,
-element-hq/element-ios `VoiceBroadcast`). The three differ in hints only: names, media types, where a length stands.
+element-hq/element-ios `VoiceBroadcast`). The three differ in hints only: names, media types, and
+the field that holds the length.
 """
 
 from collections.abc import Mapping

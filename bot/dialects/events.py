@@ -1,6 +1,6 @@
 """Domain events of a room that concern more than one recording, or none. Pure.
 
-What a recording can be told stands in `bot.recording.model`.
+The events of a single recording are in `bot.recording.model`.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ class TextMessage:
 
 @dataclass(frozen=True, slots=True)
 class MembershipChanged:
-    """A member came into the room or is out of it: by leaving, a kick, a ban, an invite or a knock anew."""
+    """A member joined the room, or is out of it: after leaving, a kick or a ban, or invited or knocking again."""
 
     user: UserId
     joined: bool
 
 
 Event = RoomEvent | TextMessage | MembershipChanged
-"""What `bot.dialects.read` makes of an event."""
+"""An event as `bot.dialects.read` returns it."""
 
 Reader = Callable[[HeardEvent], Event | Rejected | None]
 """Reads one type of event. None: the event is none of this dialect's, or was redacted. Never raises."""

@@ -1,4 +1,4 @@
-"""Careful readers of single fields: whatever stands there, the answer is a valid value or None. Pure.
+"""Careful readers of single fields: whatever the JSON holds, they return a valid value or None. Pure.
 
 Events are JSON of strangers: booleans where integers belong, numbers beyond 64 bits, NaN out of an encrypted payload,
 strings that no database can hold.
@@ -23,12 +23,12 @@ NOTHING: Json = {}
 
 
 def mapping(value: object) -> Json:
-    """The object that stands there; an empty one for anything else."""
+    """Return the JSON object; an empty one for anything else."""
     return value if isinstance(value, Mapping) else NOTHING
 
 
 def whole(value: object, lowest: int, highest: int) -> int | None:
-    """An integer within the bounds. `5.0` is one: JSON knows no other numbers; `true` is none."""
+    """Return an integer within the bounds. `5.0` is one, since JSON has one type of number; `true` is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float) and not (math.isfinite(value) and value.is_integer()):
@@ -37,32 +37,32 @@ def whole(value: object, lowest: int, highest: int) -> int | None:
 
 
 def rounded(value: object, lowest: int, highest: int) -> int | None:
-    """A number within the bounds, made whole: durations come with fractions from some clients."""
+    """Return a number within the bounds, rounded: some clients send durations with fractions."""
     if isinstance(value, float) and math.isfinite(value) and abs(value) <= highest:
         value = round(value)
     return whole(value, lowest, highest)
 
 
 def text(value: object, longest: int = MAX_ID) -> str | None:
-    """A string without white space, control characters and lone surrogates, not empty."""
+    """Return a string that is not empty and has no white space, control characters or lone surrogates."""
     if not isinstance(value, str) or not 0 < len(value) <= longest:
         return None
     return value if value.isprintable() and not any(map(str.isspace, value)) else None
 
 
 def event_id(value: object) -> EventId | None:
-    found = text(value)
-    return EventId(found) if found and found.startswith("$") and len(found) > 1 else None
+    name = text(value)
+    return EventId(name) if name and name.startswith("$") and len(name) > 1 else None
 
 
 def user_id(value: object) -> UserId | None:
-    found = text(value)
-    return UserId(found) if found and found.startswith("@") and ":" in found else None
+    name = text(value)
+    return UserId(name) if name and name.startswith("@") and ":" in name else None
 
 
 def device_id(value: object) -> DeviceId | None:
-    found = text(value)
-    return DeviceId(found) if found else None
+    name = text(value)
+    return DeviceId(name) if name else None
 
 
 def type_of(event: Json) -> str:
@@ -88,7 +88,7 @@ def transaction_of(event: Json) -> str:
 
 
 def sequence(value: object) -> int | None:
-    """Numbers begin at 1; 0 stands for none in `last_chunk_sequence`."""
+    """Return a chunk's number, from 1; in `last_chunk_sequence` 0 means that there is none."""
     return whole(value, 1, MAX_SEQUENCE)
 
 
@@ -105,28 +105,27 @@ def sent_at(event: Json) -> datetime | None:
 
 
 def duration_ms(content: Json) -> DurationMs | None:
-    """What the sender says of a chunk's length, in Element Web's own order of belief. A hint only."""
+    """Return the length that the sender gives a chunk, the fields in Element Web's own order. A hint only."""
     for holder in ("org.matrix.msc1767.audio", "info"):
-        found = rounded(mapping(content.get(holder)).get("duration"), 1, MAX_DURATION_MS)
-        if found is not None:
-            return DurationMs(found)
+        duration = rounded(mapping(content.get(holder)).get("duration"), 1, MAX_DURATION_MS)
+        if duration is not None:
+            return DurationMs(duration)
     return None
 
 
 def size(content: Json) -> int | None:
-    """What the sender says of a chunk's bytes. A hint only."""
+    """Return the number of bytes that the sender gives a chunk. A hint only."""
     return whole(mapping(content.get("info")).get("size"), 1, MAX_BYTES)
 
 
 def relation(heard: HeardEvent, content: Json) -> EventId | Rejected:
-    """The started event that this one refers to (m.reference, MSC3267).
+    """Return the started event that this one refers to (m.reference, MSC3267).
 
-    The clear wrapper of an encrypted event is asked first: most clients take the relation out of what they encrypt.
-    Where both say something, only the wrapper counts; the machine checks the sender.
+    The clear wrapper of an encrypted event comes first: most clients take the relation out of what they encrypt. Where
+    both have one, only the wrapper's counts; the machine checks the sender.
     """
-    found = heard.clear_relation if heard.clear_relation is not None else content.get("m.relates_to")
-    refers = mapping(found)
-    target = event_id(refers.get("event_id"))
-    if refers.get("rel_type") != "m.reference" or target is None:
+    relation = mapping(heard.clear_relation if heard.clear_relation is not None else content.get("m.relates_to"))
+    target = event_id(relation.get("event_id"))
+    if relation.get("rel_type") != "m.reference" or target is None:
         return Rejected("relation")
     return target

@@ -1,4 +1,4 @@
-"""Where a chunk's media is: `url` in clear rooms, `file` (EncryptedFile v2) in encrypted ones. Pure."""
+"""The source of a chunk's media: `url` in clear rooms, `file` (EncryptedFile v2) in encrypted ones. Pure."""
 
 import base64
 import binascii
@@ -14,7 +14,8 @@ HASH_BYTES = 32
 
 
 def source(content: Json) -> MediaSource | Rejected:
-    """`Rejected("file")` or `("url")` when it can't be fetched. A key is never taken from another place than `file`."""
+    """Return the source; `Rejected("file")` or `Rejected("url")` when it can't be fetched. A key is only taken from
+    `file`."""
     if content.get("file") is not None:
         return _encrypted(mapping(content["file"]))
     mxc = _mxc(content.get("url"))
@@ -22,7 +23,7 @@ def source(content: Json) -> MediaSource | Rejected:
 
 
 def _encrypted(file: Json) -> MediaSource | Rejected:
-    """Client-Server API, "Sending encrypted attachments": version 2, AES-CTR with a 256-bit key."""
+    """Read an EncryptedFile (Client-Server API, sending encrypted attachments): version 2, AES-CTR, a 256-bit key."""
     key = mapping(file.get("key"))
     mxc = _mxc(file.get("url"))
     secret = _base64(key.get("k"), KEY_BYTES, url_safe=True)
@@ -36,22 +37,22 @@ def _encrypted(file: Json) -> MediaSource | Rejected:
 
 
 def _mxc(value: object) -> MxcUri | None:
-    """Looks like a content address. Its parts are checked where a path is built from them."""
-    found = text(value, MAX_URI)
-    return MxcUri(found) if found and found.startswith("mxc://") and len(found) > len("mxc://") else None
+    """Return a text that looks like a content address. Its parts are checked where a path is built from them."""
+    address = text(value, MAX_URI)
+    return MxcUri(address) if address and address.startswith("mxc://") and len(address) > len("mxc://") else None
 
 
 def _base64(value: object, length: int, *, url_safe: bool = False) -> str | None:
-    """Base64 of exactly so many bytes, in the one form: without padding, in the alphabet that is asked for."""
-    found = text(value)
-    if found is None or not found.isascii():
+    """Return base64 of exactly so many bytes in one form: without padding, in the alphabet that is asked for."""
+    encoded = text(value)
+    if encoded is None or not encoded.isascii():
         return None
-    bare = found.rstrip("=").replace("-", "+").replace("_", "/")
+    bare = encoded.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         raw = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
     if len(raw) != length:
         return None
-    encoded = base64.urlsafe_b64encode(raw) if url_safe else base64.b64encode(raw)
-    return encoded.decode("ascii").rstrip("=")
+    canonical = base64.urlsafe_b64encode(raw) if url_safe else base64.b64encode(raw)
+    return canonical.decode("ascii").rstrip("=")

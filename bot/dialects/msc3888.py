@@ -1,6 +1,7 @@
 """Voice broadcasts as MSC3888 proposes them, under its unstable and its stable names. Pure.
 
-The info event is Element's by another name; a chunk is an event of its own type with the number on top.
+The info event is Element's under another type; a chunk is an event of its own type, its number at the top of the
+content.
 https://github.com/matrix-org/matrix-spec-proposals/pull/3888
 """
 

@@ -1,4 +1,4 @@
-"""What all dialects share: the info event, and a chunk once its number was found. Pure."""
+"""Parts that the dialects of broadcasts share: the info event, and a chunk apart from its number. Pure."""
 
 from collections.abc import Mapping
 
@@ -15,9 +15,9 @@ CHANGES = {
 
 
 def info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected | None:
-    """A state event of a broadcast; None once it is redacted.
+    """Read a state event of a broadcast; None once it is redacted.
 
-    State is never encrypted where broadcasts are sent, so one out of an encrypted payload is a forgery: the
+    State is never encrypted where broadcasts are sent, so state out of an encrypted payload is a forgery: the
     homeserver checked neither its power level nor its state key.
     """
     event = heard.event
@@ -48,7 +48,7 @@ def info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected | 
 
 
 def chunk(heard: HeardEvent, content: Json, number: object) -> ChunkSent | Rejected:
-    """A chunk, given what stands where its number should."""
+    """Read a chunk. `number`: the value of the field that should hold its number."""
     sender = fields.sender_of(heard.event)
     if sender is None:
         return Rejected("sender")

@@ -1,4 +1,4 @@
-"""Redactions: of a started event, a chunk, or anything else, which is for the machine to know. Pure."""
+"""Redactions. Whether they are of a started event, a chunk or anything else, is for the recorder to know. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,13 +10,13 @@ from storage.records import EventId, HeardEvent, Json
 
 REDACTION = "m.room.redaction"
 MAY = "org.aircheck.may_redact"
-"""In the journal: whether the sender had the power to redact others' events when it was said."""
+"""Key of our own in a journaled redaction: whether its sender had the power to redact others' events at that time."""
 
 
 def redaction(heard: HeardEvent) -> Redacted | Rejected:
-    """`redacts` stands on top, since room version 11 in the content; homeservers show both.
+    """Read a redaction: `redacts` is at the top, since room version 11 in the content; homeservers show both.
 
-    Where the two differ somebody hopes that the server checked one and we read the other. And a redaction out of an
+    Where the two differ, somebody hopes that the server checked one and we read the other. A redaction out of an
     encrypted payload was checked by nobody.
     """
     if heard.encrypted:
@@ -41,7 +41,7 @@ def emptied(heard: HeardEvent) -> HeardEvent:
     return replace(heard, event={"type": heard.event.get("type"), "content": {}}, clear_relation=None)
 
 
-def obeyed(heard: HeardEvent) -> HeardEvent | None:
+def carried_out(heard: HeardEvent) -> HeardEvent | None:
     """Return the redaction of an event that the homeserver shows without its content; None where it has some.
 
     The homeserver tells who redacted it in `unsigned` (Client-Server API, redactions), if at all. The event id is made
@@ -54,7 +54,7 @@ def obeyed(heard: HeardEvent) -> HeardEvent | None:
         "type": REDACTION,
         "sender": (because if isinstance(because, Mapping) else heard.event).get("sender"),
         "redacts": heard.event_id,
-        MAY: True,  # the homeserver has obeyed it
+        MAY: True,  # the homeserver carried it out
     }
     return HeardEvent(heard.room_id, EventId(f"redaction:{heard.event_id}"), said, history=True)
 

@@ -1,4 +1,4 @@
-"""Encrypted events whose key we don't have (yet): all that can be read is their wrapper. Pure."""
+"""Encrypted events whose key is not here (yet): only their wrapper can be read. Pure."""
 
 from bot.dialects import fields
 from bot.dialects.events import Reader
@@ -9,9 +9,9 @@ ENCRYPTED = "m.room.encrypted"
 
 
 def sealed(heard: HeardEvent) -> ChunkSealed | Rejected | None:
-    """A reference from a wrapper is the only hint at a chunk; clients themselves go by it.
+    """Read the wrapper: a reference in it is the only sign of a chunk, and clients themselves go by it.
 
-    None without one: the room's other messages are not ours to keep.
+    None without a reference: the room's other messages are not ours to keep.
     """
     content = fields.mapping(heard.event.get("content"))
     broadcast = fields.relation(heard, content)

@@ -1,4 +1,4 @@
-"""The bot is asked into a room, is in, or is out: what its own membership begins and ends."""
+"""The bot is invited to a room, joins it, or is out of it: what its own membership begins and ends."""
 
 import logging
 from dataclasses import replace
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 async def invited(db: Connection, invite: Invite, now: datetime) -> None:
-    """Writes down who asked; whether the bot goes is decided by a job.
+    """Write down who invited; a job decides whether the bot joins.
 
-    Whether the room is encrypted is read from its state after joining: the inviter's word could take it back.
+    Whether the room is encrypted is read from its state after joining: the inviter could say that it no longer is.
     """
     known = await rooms.room(db, invite.room_id)
     room = known or rooms.new_room(invite.room_id, now)
@@ -31,8 +31,10 @@ async def invited(db: Connection, invite: Invite, now: datetime) -> None:
 async def joined(
     db: Connection, room_id: RoomId, now: datetime, *, us: UserId, prefix: str, publishes: Publishes
 ) -> None:
-    """The bot is in: it records at once if a moderator asked it to come, and says so. The heir of a room that was
-    upgraded goes on with its podcast; a room whose heir it did not choose has its own again."""
+    """Begin in a room that the bot has joined: record at once if a moderator invited it, and say so.
+
+    The heir of an upgraded room continues its podcast; a room whose heir it did not name has its own again.
+    """
     await begin_anew(db, room_id, now)
     room = await rooms.room(db, room_id)
     assert room is not None
@@ -40,7 +42,7 @@ async def joined(
     if await leave_space(db, room_id, now):
         await rooms.save_room(db, replace(room, joined=True, recording_on=False, changed_at=now))
         return
-    # The bot makes rooms for direct chats only, and may hear of one before it knows that it was made.
+    # The bot creates rooms for direct chats only, and may hear of one before the homeserver answers its request.
     ours = await rooms.direct_user(db, room_id) is not None or (create and create.sender == us)
     direct = room.direct or bool(ours)
     power = await rooms.power(db, room_id)
@@ -63,7 +65,7 @@ async def joined(
 
 
 async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
-    """Has the bot leave, with the reason, where it finds itself in a space: an invite may not tell that it is one."""
+    """Have the bot leave a space, with the reason: an invite may not tell that it is one. Return whether it is one."""
     create = await rooms.state(db, room_id, CREATE)
     if create is None or not facts.is_space(create.content):
         return False
@@ -72,7 +74,7 @@ async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
 
 
 async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """The bot is out: what runs ends, and nothing that it knows of the room's state is current."""
+    """End what runs in a room that the bot is out of, and forget the room's state: nothing keeps it current."""
     room = await rooms.room(db, room_id)
     assert room is not None
     await rooms.save_room(db, replace(room, joined=False, inviter=None, changed_at=now, revision=room.revision + 1))
@@ -81,4 +83,4 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await gaps.forget_room(db, room_id)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)
-    log.info("no longer in a room: room=%s", room_id)
+    log.info("left: room=%s", room_id)

@@ -1,11 +1,12 @@
-"""Gaps in timelines: seen by a sync, read page by page by a job for each room, given up after so much of it.
+"""Gaps in timelines: found by a sync, read page by page by one job for each room, given up after a week or 5,000 pages.
 
 A gap that can't be read for ten minutes is overdue: nothing waits for it any more, and what it may hide is looked for
-in the room's state and in the broadcasts that are known. It is asked for all the same for a week, and what it brings
-then stands in its place.
+in the room's state and in the broadcasts that are known. The homeserver is still asked for it for a week, and what it
+returns then gets its place in the gap.
 
-What a page brings stands in front of everything that was heard after the gap, and is only said then: state is what it
-is now, and commands are not carried out. A walk ends at the token, or the event, that was heard before the gap.
+The events of a page stand in front of everything that was heard after the gap. They count as history: they change no
+state, and commands among them are not carried out. A walk ends at the token, or the event, that was heard before the
+gap.
 """
 
 import logging
@@ -29,7 +30,7 @@ from storage.records import EventId, HeardEvent, Position, Room, RoomId, Timelin
 log = logging.getLogger(__name__)
 
 HOLD = timedelta(seconds=15)
-"""So long everything that was heard after a gap waits for it. Longer, and the room would be deaf with it."""
+"""How long everything that was heard after a gap waits for it; longer, and the bot would no longer follow the room."""
 GIVEN_UP_AFTER = timedelta(days=7)
 MOST_PAGES = 5_000
 MOST_AT_ONCE = 20  # gaps of one room
@@ -41,27 +42,28 @@ Wanted = Callable[[Connection, HeardEvent, Event | Rejected | None, TimelineGap]
 
 
 async def without_what_was_heard(db: Connection, batch: RoomBatch) -> RoomBatch:
-    """Of a room that is shown anew: what follows the newest event that was heard, with no gap where that is there."""
+    """Return the batch of a room that is shown anew with only what comes after the newest event that was heard, and
+    without a gap, if that event is in the timeline."""
     if batch.limited is None or batch.limited.until_token is not None or not batch.timeline:
         return batch
     newest = await gaps.newest(db, batch.room_id)
-    found = [index for index, heard in enumerate(batch.timeline) if heard.event_id == newest]
-    return replace(batch, timeline=batch.timeline[found[-1] + 1 :], limited=None) if found else batch
+    places = [index for index, heard in enumerate(batch.timeline) if heard.event_id == newest]
+    return replace(batch, timeline=batch.timeline[places[-1] + 1 :], limited=None) if places else batch
 
 
 async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: datetime) -> TimelineGap | None:
-    """Writes the batch's gap down, before anything of the batch is heard; None where there is none to be walked."""
+    """Write down the batch's gap, before anything of the batch is taken. Return None where there is none to walk."""
     if batch.limited is None:
         return None
     until_token, until_event = batch.limited.until_token, None
     if not room.joined:
         until_token, until_event = None, _own_join(batch, us)
         if until_event is None:
-            return None  # the timeline reaches back to the bot's coming
+            return None  # the timeline reaches back to when the bot joined
     elif until_token is None:
         until_event = await gaps.newest(db, room.room_id)
     low = await journal.position(db)
-    found = await gaps.open_gap(
+    gap = await gaps.open_gap(
         db,
         room.room_id,
         cursor=batch.limited.cursor,
@@ -73,14 +75,14 @@ async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: dat
     )
     endless = until_token is None and until_event is None
     if endless or len(await gaps.walking(db, room.room_id)) > MOST_AT_ONCE:
-        await close(db, found, now, whole=False)
+        await close(db, gap, now, whole=False)
     else:
         await jobs.add(db, orders.Walk(room.room_id).job(), now)
-    return found
+    return gap
 
 
 def _own_join(batch: RoomBatch, us: UserId) -> EventId | None:
-    """Return the event by which the bot came, where it stands in front of the timeline."""
+    """Return the event by which the bot joined, if it stands in front of the timeline."""
     own = [event for event in batch.before if stands_at(event, MEMBER, us)]
     member = kept_state(batch.room_id, own[-1]) if own else None
     later = any(change_of(heard, us) for heard in batch.timeline)
@@ -122,7 +124,7 @@ async def take_page(
     if met or next_cursor is None:
         await close(db, gap, now, whole=met or gap.until_event is None)
     elif next_cursor in (gap.mark, gap.cursor):
-        log.warning("the history of a room goes in circles: room=%s", gap.room_id)
+        log.warning("the history of a room goes round in circles: room=%s", gap.room_id)
         await close(db, gap, now, whole=False)
     else:
         # Brent's way to find a circle: one cursor is remembered, later and later ones.
@@ -131,7 +133,7 @@ async def take_page(
 
 
 async def claim(db: Connection, gap: TimelineGap, heard: HeardEvent) -> bool:
-    """Whether a chunk is kept although nobody knows its broadcast, which may begin further back: so many of a gap."""
+    """Return whether to keep a chunk of an unknown broadcast, which may begin further back: at most 2,000 in a gap."""
     current = await gaps.get(db, gap.id)
     if current is None or current.unclaimed >= MOST_UNCLAIMED or len(str(heard.event)) > MOST_BYTES_UNCLAIMED:
         return False
@@ -140,51 +142,51 @@ async def claim(db: Connection, gap: TimelineGap, heard: HeardEvent) -> bool:
 
 
 async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool) -> None:
-    """Ends a walk. What it did not bring is looked for in the room's state, and where it is not `whole`, in what refers
-    to the broadcasts that are known."""
+    """End a walk. What it did not find is looked for in the room's state and, where the walk is not `whole`, in what
+    refers to the broadcasts that are known."""
     await gaps.save(db, replace(gap, walking=False))
     await jobs.add(db, orders.Refresh(gap.room_id).job(), now)
     if whole:
-        log.info("a gap in the room's timeline was walked: room=%s pages=%d", gap.room_id, gap.pages)
+        log.info("timeline gap read: room=%s pages=%d", gap.room_id, gap.pages)
         return
-    log.warning("a gap in the room's timeline can't be walked: room=%s pages=%d", gap.room_id, gap.pages)
+    log.warning("timeline gap given up: room=%s pages=%d", gap.room_id, gap.pages)
     await missed.look_again(db, gap.room_id, now)
 
 
 async def do_without(db: Connection, gap: TimelineGap, now: datetime) -> None:
-    """Looks for what an overdue gap may hide, where else it may be found."""
+    """Look elsewhere for what an overdue gap may hide."""
     await jobs.add(db, orders.Refresh(gap.room_id).job(), now)
     await missed.look_again(db, gap.room_id, now)
 
 
 def is_endless(gap: TimelineGap) -> bool:
-    """Whether its history has more pages than a gap can have."""
+    """Return whether the gap has more pages than any real one."""
     return gap.pages >= MOST_PAGES
 
 
 def is_overdue(gap: TimelineGap, now: datetime) -> bool:
-    """Whether nothing waits for it any more."""
+    """Return whether nothing waits for the gap any more."""
     return now - gap.seen_at >= gaps.OVERDUE_AFTER
 
 
 def is_hopeless(gap: TimelineGap, now: datetime) -> bool:
-    """Whether it could not be read for a week."""
+    """Return whether the gap could not be read for a week."""
     return now - gap.seen_at > GIVEN_UP_AFTER
 
 
 async def holding(db: Connection, room_id: RoomId, now: datetime) -> TimelineGap | None:
-    """A gap that what is heard in the room now waits for."""
+    """Return a gap that everything heard in the room now waits for."""
     return next((gap for gap in await gaps.walking(db, room_id) if gap.hold_until > now), None)
 
 
 async def go_on(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """The next page of this room is read when it is its turn."""
+    """Have the next page of this room read when it is its turn."""
     if await gaps.walking(db, room_id):
         await jobs.add(db, orders.Walk(room_id).job(), now)
 
 
 async def oldest(db: Connection, room_id: RoomId) -> TimelineGap | None:
-    """The gap that everything else of its room waits for; None where the bot is out of it."""
-    found = await gaps.walking(db, room_id)
-    room = await rooms.room(db, room_id) if found else None
-    return found[0] if room is not None and room.joined else None
+    """Return the room's gap to read first; None without one, or where the bot is out of the room."""
+    walking = await gaps.walking(db, room_id)
+    room = await rooms.room(db, room_id) if walking else None
+    return walking[0] if room is not None and room.joined else None

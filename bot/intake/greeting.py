@@ -1,9 +1,9 @@
 """The one notice that tells a room what is recorded there, for whom, and how to stop it.
 
-Until it is in the room nothing is recorded, unless a moderator says `record on`. Where the bot may not speak the notice
-is tried again and again, and at once when the room's power levels change. Its place in the timeline decides: what
-begins in front of it is not recorded, what begins after it is. The homeserver's answer to the request tells its event
-id, the sync its place, in either order.
+Until it is in the room nothing is recorded, unless a moderator says `record on`. Where the bot may not speak, the
+notice is tried again and again, and at once when the room's power levels change. Its place in the timeline decides:
+a broadcast that begins before it is not recorded, one that begins after it is. The homeserver's answer to the request
+gives its event id, the sync its place, in either order.
 """
 
 from dataclasses import replace
@@ -24,19 +24,19 @@ from storage.records import (
 )
 
 SAID_AS = frozenset({"m.room.message", "m.room.encrypted"})
-"""Types of event that the notice may have in the timeline."""
+"""Event types under which the notice can be in the timeline."""
 TRANSACTION = "aircheck-"
 
 
 def transaction(job_id: JobId) -> str:
-    """The transaction id of what a job sends: the same for each try of the job, another for each job."""
+    """Return the transaction id of what a job sends: the same for each try of the job, another for each job."""
     return f"{TRANSACTION}{job_id}"
 
 
 async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits: bool) -> None:
-    """Has the notice said, once for each change that asks for it: the bot's coming, and a podcast that goes on here.
+    """Have the notice sent, once for each change that calls for it: the bot joined, or a podcast continues here.
 
-    With `waits` nothing is recorded before it is there.
+    With `waits` nothing is recorded until it is in the room.
     """
     if waits:
         room = replace(room, told_at=None, told_by=None)
@@ -47,10 +47,10 @@ async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits
 
 
 async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
-    """Its text, as things stand."""
+    """Return the notice's text, as things stand."""
     line = await heirs.line(db, room.room_id)
     if line[-1] != room.room_id:
-        return words.GOES_ON_ELSEWHERE
+        return words.CONTINUES_ELSEWHERE
     return words.welcome(
         records=room.recording_on,
         direct=room.direct,
@@ -61,22 +61,22 @@ async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
 
 
 async def try_again(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """The room's power levels have changed: the bot may speak now, perhaps."""
+    """Send a waiting notice at once: the room's power levels have changed, so the bot may be allowed to speak."""
     await jobs.hasten(db, orders.Notice.about(orders.welcomes(room_id)), now)
 
 
 async def said(db: Connection, room_id: RoomId, event_id: EventId) -> None:
-    """The homeserver has taken the notice: the room is told."""
+    """Note that the homeserver accepted the notice: the room has been told."""
     room = await rooms.room(db, room_id)
     if room is None or room.told_at is not None:
         return
-    # Where its place is not known yet, it is behind all that was heard so far.
+    # Until the sync shows its place, the notice counts as after everything heard so far.
     place = await journal.position_of(db, event_id) or await journal.position(db)
     await rooms.save_room(db, replace(room, told_at=place, told_by=event_id))
 
 
 async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
-    """Something that the bot has said is in the timeline: if it is the notice, this is its place."""
+    """Take a message of the bot's own from the timeline: if it is the notice, this is its place."""
     room = await rooms.room(db, event.room_id)
     if room is None or (room.told_at is not None and room.told_by != event.event_id):
         return
@@ -86,13 +86,12 @@ async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
 
 
 def told_by_command(room: Room, position: Position) -> Room:
-    """The room, in which a moderator has said at this place that it is to be recorded."""
+    """Return the room as told by a moderator's `record on` at this position, if no notice told it before."""
     return room if room.told_at is not None else replace(room, told_at=position, told_by=None)
 
 
 async def _is_greeting(db: Connection, event: HeardEvent) -> bool:
-    """Whether it came of a job that greets: a homeserver shows its sender the transaction (Client-Server API,
-    `unsigned.transaction_id`)."""
+    """Return whether a greeting job sent this event: a homeserver shows the sender the transaction id."""
     number = transaction_of(event.event).removeprefix(TRANSACTION)
     if not (number.isascii() and number.isdigit() and len(number) < len(str(1 << 63))):
         return False

@@ -1,7 +1,8 @@
-"""What the sync did not show: broadcasts that a room's state names and no timeline brought, and what a gap hid.
+"""Missed events: broadcasts that a room's state names and no timeline showed, and what a gap hid.
 
-The state holds the newest info event of each user only. That is enough: a job reads everything else by the
-broadcast's id. What stood there when the bot came, or was said while recording was off, is known and not missed.
+The state holds only the newest info event of each user. That is enough: a job reads everything else by the
+broadcast's id. A broadcast that the state named when the bot joined, or while recording was off, is known and not
+missed.
 """
 
 from collections.abc import Sequence
@@ -34,9 +35,10 @@ MOST_RECORDINGS = 200  # of a room, looked at again after a gap that stays
 async def look(
     db: Connection, room: Room, events: Sequence[Json], now: datetime, part: Part, *, newest: Position | None = None
 ) -> None:
-    """Have every broadcast read that this state, which is not taken yet, shows to have been missed.
+    """Have every missed broadcast read that this state, which is not applied yet, names.
 
-    While the room is not recorded it is only noted. With `newest`, what was heard after it is newer than the state.
+    While the room is not recorded the broadcasts are only noted. With `newest`, state that was heard after that
+    position is newer than this one.
     """
     for event in events:
         if type_of(event) not in dialects.INFOS:
@@ -65,17 +67,17 @@ async def _unheard(db: Connection, info: StateEvent, newest: Position | None) ->
     if kept is not None and (kept.event_id == info.event_id or (newest is not None and kept.position > newest)):
         return None
     if await journal.position_of(db, info.event_id) is not None:
-        return None  # it was heard, and the state went back to it
+        return None  # heard before: the state went back to it
     if kept is None or broadcast not in (kept.event_id, broadcast_of(kept)):
         return broadcast
     return broadcast if await archive.recording_by_event(db, broadcast) is not None else None
 
 
 async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: UserId, now: datetime) -> bool:
-    """Return whether the broadcast is the sender's and followed, or is to be.
+    """Return whether the broadcast is the sender's and is recorded, or is to be.
 
-    One that is met for the first time gets its place in the timeline: after all that was heard before, in front of
-    what comes after the gap.
+    A broadcast that is met for the first time gets its place in the timeline: after everything that was heard before
+    the gap, in front of what comes after it.
     """
     recording = await archive.recording_by_event(db, broadcast)
     if recording is not None:
@@ -91,7 +93,7 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
 
 
 async def _place_in_a_gap(db: Connection, room_id: RoomId, now: datetime) -> Position | None:
-    """Return where a broadcast stands that a gap hides although it was read, or because it could not be."""
+    """Return the position for a broadcast that lies in a gap, and was not among what was read of the gap."""
     gap = await gaps.closed(db, room_id, now - gaps.OVERDUE_AFTER)
     if gap is None or gap.following <= gap.low:
         return None

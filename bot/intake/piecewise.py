@@ -1,4 +1,4 @@
-"""The two ways to take what was heard: as a whole, or piece by piece, where one bad piece costs no other."""
+"""Two ways to take a batch: as a whole, or piece by piece, so that one bad piece costs no other."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -14,18 +14,18 @@ Part = Callable[[Connection, RoomId, EventId | None], AbstractAsyncContextManage
 
 @asynccontextmanager
 async def as_whole(_: Connection, __: RoomId, ___: EventId | None) -> AsyncIterator[None]:
-    """A part that fails takes the whole with it."""
+    """Let a part that fails take the whole batch with it."""
     yield
 
 
 @asynccontextmanager
 async def as_piece(db: Connection, room_id: RoomId, event_id: EventId | None) -> AsyncIterator[None]:
-    """A part that is left out, and named in the log, when it can't be taken. Raises StoreError."""
+    """Leave a part out that can't be taken, and name it in the log. Raises StoreError."""
     try:
         async with apart(db):
             yield
     except Exception as error:
         if is_trouble(error):
             raise
-        # The error's text may hold words.
-        log.error("left out, for it can't be taken: room=%s event=%s (%s)", room_id, event_id, type(error).__name__)
+        # The error's text may hold what somebody said.
+        log.error("left out after an error: room=%s event=%s (%s)", room_id, event_id, type(error).__name__)

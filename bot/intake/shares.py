@@ -1,6 +1,6 @@
-"""Each asker's share of the bot's answers: some at once, then one now and then. Pure but for what it remembers.
+"""Each member's share of the bot's answers: 30 at once, then one more every 5 s. Pure but for what it remembers.
 
-What is above it is not written down, so that a thousand commands of one member cost nobody else an answer.
+A command beyond the share is not written down, so that a thousand commands of one member cost nobody else an answer.
 """
 
 from collections import OrderedDict
@@ -12,13 +12,15 @@ from storage.records import EventId, UserId
 
 AT_ONCE = 30
 ONE_MORE_EACH = timedelta(seconds=5)
-MOST_ASKERS = 10_000  # remembered; who asked last
+MOST_ASKERS = 10_000  # remembered: those who asked last
 
 
 class Share(Enum):
-    LEFT = "left"
-    EXCEEDED = "exceeded"  # by this one: the asker is to be told
-    USED_UP = "used up"  # and the asker was told
+    """The state of a member's share after one command."""
+
+    LEFT = "left"  # the command is answered
+    EXCEEDED = "exceeded"  # by this command: the member is told
+    USED_UP = "used up"  # the member has been told
 
 
 @dataclass(slots=True)
@@ -26,17 +28,17 @@ class _Asker:
     counted_at: datetime
     left: float = AT_ONCE
     told: bool = False
-    answered: dict[EventId, Share] = field(default_factory=dict)  # the last ones: a batch may be heard again
+    answered: dict[EventId, Share] = field(default_factory=dict)  # the last ones: a batch may be taken again
 
 
 class Shares:
-    """In memory: a restart gives everybody a full share."""
+    """All members' shares, in memory: a restart gives everybody a full one."""
 
     def __init__(self) -> None:
         self._askers: OrderedDict[UserId, _Asker] = OrderedDict()
 
     def take(self, user_id: UserId, event_id: EventId, now: datetime) -> Share:
-        """What is left for this command; the same for the same event."""
+        """Count a command against its sender's share. The same event gets the same answer again."""
         asker = self._askers.setdefault(user_id, _Asker(now))
         self._askers.move_to_end(user_id)
         if len(self._askers) > MOST_ASKERS:

@@ -1,12 +1,13 @@
-"""A room was upgraded: whether the new one goes on with the old one's podcast (Client-Server API, room upgrades).
+"""Room upgrades: whether the new room continues the old one's podcast (Client-Server API, room upgrades).
 
-Both rooms have to say so, and somebody of both. The new room's m.room.create names the old one, which gives it nothing
-alone, for anybody can make such a room. The old room's m.room.tombstone names the new one, sent by a user who may. And
-a moderator of both has let the bot into the new room, by an invite or by `record on` there. The bot is in both.
+Both rooms have to say so, and a moderator of both. The new room's m.room.create names the old one; alone that counts
+for nothing, since anybody can create such a room. The old room's m.room.tombstone, sent by a user who may send it,
+names the new one. A moderator of both has let the bot into the new room, by an invite or by `record on` there. And the
+bot is in both.
 
-These are met in any order, so each change in either room is a reason to look (`settle`). Until then, and after the
-line has ended, each room has a podcast of its own. A line ends by a moderator of the old room (`take_back`), or when
-the bot comes into one of its rooms anew (`begin_anew`), and never while the old room's tombstone names its heir.
+These conditions are met in any order, so each change in either room is a reason to look (`settle`). Until then, and
+after the line has ended, each room has a podcast of its own. A moderator of the old room ends a line (`take_back`), or
+the bot's joining one of its rooms anew (`begin_anew`); it never ends while the old room's tombstone names its heir.
 """
 
 import logging
@@ -25,14 +26,14 @@ from storage.records import Room, RoomId, StateEvent, UserId, Visibility
 log = logging.getLogger(__name__)
 
 MADE_OF = frozenset({CREATE, TOMBSTONE, POWER_LEVELS, MEMBER})
-"""Types of state that a line depends on."""
+"""Types of state that a line of rooms depends on."""
 
 Publishes = Callable[[UserId], bool]
 """Whether this moderator of a room may make its podcast public (`feeds.public_by`)."""
 
 
 async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: Publishes, prefix: str) -> None:
-    """Begins the lines whose last condition a change in this room has met. An heir that was greeted before is told."""
+    """Begin the lines whose last condition a change in this room has met. An heir that was greeted before is told."""
     named = facts.predecessor(await rooms.state(db, room_id, CREATE))
     replacement = facts.replacement(await rooms.state(db, room_id, TOMBSTONE))
     for old, new in ((named, room_id), (room_id, replacement)):
@@ -44,15 +45,15 @@ async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: P
 async def succeed(
     db: Connection, old_id: RoomId, new_id: RoomId, now: datetime, *, publishes: Publishes
 ) -> Room | None:
-    """The new room as the heir of the old one, saved; None when it is not, or was before.
+    """Make the new room the heir of the old one, and return it as saved; None where it is no heir, or was one before.
 
-    It takes over whether the old one is recorded, its picture, and whether it is public: what begins in it from now
-    on is, and nothing of before. What runs in the old room goes on there; what begins there is recorded no more.
+    The heir takes over whether the old room is recorded, its picture, and whether it is public: only what begins there
+    from now on is. Broadcasts that run in the old room are recorded to their end; new ones there are not.
     """
     old, new = await rooms.room(db, old_id), await rooms.room(db, new_id)
     if old is None or new is None or await heirs.heir(db, old_id) or not await _both_say_so(db, old, new):
         return None
-    if await heirs.pending(db, old_id) == new_id:  # who let the bot in was asked when it was made
+    if await heirs.pending(db, old_id) == new_id:  # who let the bot in was checked when the link was made
         await _confirm(db, old, new, now)
         return None
     said_on = await heirs.let_in_by(db, new_id)
@@ -79,8 +80,8 @@ async def succeed(
 
 
 async def take_back(db: Connection, room_id: RoomId, now: datetime) -> Room | None:
-    """The room with a podcast of its own again, saved: its line ends here. None while its tombstone names its heir, or
-    where it has none."""
+    """End the line behind a room, and return it, as saved, with a podcast of its own again. None while its tombstone
+    names its heir, or where it has no heir."""
     heir = await heirs.heir(db, room_id)
     if heir is None or await _named_by(db, room_id) == heir:
         return None
@@ -88,7 +89,8 @@ async def take_back(db: Connection, room_id: RoomId, now: datetime) -> Room | No
 
 
 async def begin_anew(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """The bot comes into a room: it is no heir any more of one whose tombstone, which can be read, names it not."""
+    """End the line in front of a room that the bot joins anew, unless the old room's tombstone still names it, or can't
+    be read."""
     before = await heirs.predecessor(db, room_id)
     old = await rooms.room(db, before) if before else None
     if old is None or not old.joined or (await rooms.power(db, old.room_id)).create is None:
@@ -98,7 +100,7 @@ async def begin_anew(db: Connection, room_id: RoomId, now: datetime) -> None:
 
 
 async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """All of a room's state was read: the heir that an earlier version gave it is confirmed by now, or is none."""
+    """Confirm or end the link to an heir that an earlier version made, once all of the room's state was read."""
     new_id, old = await heirs.pending(db, room_id), await rooms.room(db, room_id)
     new = await rooms.room(db, new_id) if new_id else None
     if new is None or old is None:
@@ -112,7 +114,7 @@ async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
 
 
 async def _both_say_so(db: Connection, old: Room, new: Room) -> bool:
-    """Whether the bot is in both, and each names the other by a user who may."""
+    """Return whether the bot is in both, and each names the other, the old one by a user who may."""
     if not old.joined or not new.joined:
         return False
     if facts.predecessor(await rooms.state(db, new.room_id, CREATE)) != old.room_id:
@@ -132,9 +134,9 @@ async def _named_by(db: Connection, room_id: RoomId) -> RoomId | None:
 
 
 async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
-    """A joined member with the power, in each of the rooms: whoever left or was banned keeps their level there.
+    """Return whether the user is a joined moderator in each of the rooms. Whoever left or was banned keeps their level.
 
-    By the state that is known now; of a room that the bot has left nothing is.
+    The state that is known now decides; of a room that the bot has left none is.
     """
     for room_id in where:
         member = await rooms.state(db, room_id, MEMBER, user)
@@ -144,7 +146,7 @@ async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
 
 
 async def _confirm(db: Connection, old: Room, new: Room, now: datetime) -> None:
-    """Makes a pending link count, unless other lines stand against it by now."""
+    """Make a pending link count, unless other lines stand against it by now."""
     if await heirs.inherit(db, old.room_id, new.room_id):
         for room in (old, new):
             await rooms.touch(db, room.room_id, now)
@@ -152,7 +154,7 @@ async def _confirm(db: Connection, old: Room, new: Room, now: datetime) -> None:
 
 
 async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> Room:
-    """Gives each of the two a podcast of its own from now on; the old room as it is then.
+    """Give each of the two rooms a podcast of its own from now on, and return the old room.
 
     The old room is public again only if the podcast stayed so to the end, and then for what begins from now on.
     """
@@ -180,7 +182,7 @@ async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> 
 
 
 async def _with_picture_of(db: Connection, old: Room, heir: Room, now: datetime) -> Room:
-    """Subscribers keep the picture that they know, until the new room's name or avatar is another."""
+    """Give the heir the old room's picture, which subscribers know, until the heir's own name or avatar changes."""
     await jobs.add(db, orders.Cover(heir.room_id).job(), now)
     if old.cover is None:
         return heir

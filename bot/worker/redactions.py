@@ -11,7 +11,7 @@ from typing import Protocol
 
 from bot import orders
 from bot.dialects.fields import answers_for
-from bot.dialects.redaction import obeyed
+from bot.dialects.redaction import carried_out
 from bot.errors import TryLater
 from storage import journal
 from storage.records import EventId, HeardEvent, Job, RoomId
@@ -43,7 +43,7 @@ class Redactions:
         event = await self._past.event(room_id, event_id)
         if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
-        redaction = obeyed(event)
+        redaction = carried_out(event)
         if redaction is not None:
             async with self._store.write() as db:
                 await journal.requeue(db, redaction, self._clock())

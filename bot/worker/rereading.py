@@ -12,7 +12,7 @@ from typing import Protocol
 
 from bot import dialects, orders
 from bot.dialects.fields import answers_for, type_of
-from bot.dialects.redaction import obeyed
+from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp, TryLater
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.retries import lacks_source
@@ -83,7 +83,7 @@ class Rereading:
         if recording is None and await self._stands_in_a_gap(room_id):
             raise TryLater("a gap in the room is read first", after_s=1, at_most_s=5, room=room_id, event=broadcast)
         started = await self._read(room_id, broadcast)
-        redaction = obeyed(started)
+        redaction = carried_out(started)
         if redaction is not None:
             await self._tell([redaction])
             return
@@ -204,7 +204,7 @@ class Rereading:
         ]
         for chunk in [one for one in looked_for if one.state is not ChunkState.REDACTED][:MOST_LOOKED_FOR]:
             try:
-                redaction = obeyed(await self._read(room_id, chunk.event_id))
+                redaction = carried_out(await self._read(room_id, chunk.event_id))
             except GiveUp as error:  # it may not be shown to us, which says nothing of the chunk
                 log.info("a chunk can't be read anew: room=%s event=%s (%s)", room_id, chunk.event_id, error.reason)
                 continue

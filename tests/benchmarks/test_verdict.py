@@ -110,9 +110,9 @@ def test_notices_are_counted(way: Way, announced: int, others: int, right: bool)
 @pytest.mark.parametrize(
     ("way", "body", "early"),
     [
-        (Way.PLAIN, "A talk (1 min, 6 s missing) is there", True),
-        (Way.PLAIN, "A talk (1 min, complete) is there", False),
-        (Way.CRASHED, "A talk (1 min, its end may be missing) is there", False),
+        (Way.PLAIN, "A talk (1 min, 6 s missing) is ready", True),
+        (Way.PLAIN, "A talk (1 min, complete) is ready", False),
+        (Way.CRASHED, "A talk (1 min, its end may be missing) is ready", False),
     ],
 )
 def test_announcements_that_came_too_early_are_counted(way: Way, body: str, early: bool) -> None:

@@ -15,7 +15,7 @@ async def test_a_speaker_names_a_recording(world: World, by: str) -> None:
     names = {"code": recording.code, "CODE": recording.code.upper(), "last": "last", "event id": recording.event_id}
     before = await world.room()
     answer = await world.say(SPEAKER, f"!aircheck title {names[by]}  About   soup")
-    assert answer == f"{recording.code} is called “About soup” now: @speaker:hs named it."
+    assert answer == f"{recording.code} is now called “About soup”: @speaker:hs named it."
     assert (await world.look(recording)).title == "About soup"
     assert (await world.room()).revision == before.revision + 1
     (job,) = await world.take(orders.Finish.kind)

@@ -124,7 +124,7 @@ NOT_BUILT = ["delete", "optout", "optin", "retention", "check", "yes"]
 async def test_what_is_not_built_does_not_exist(world: World, verb: str) -> None:
     """It is answered so, and stands neither in help nor in help on it."""
     answer = await world.say(MOD, f"!aircheck {verb} kfmtra")
-    assert answer == "There is no such command. `!aircheck help` lists those that there are."
+    assert answer == "There is no such command. `!aircheck help` lists all commands."
     assert await world.say(MOD, f"!aircheck help {verb}") == answer
     assert f"`!aircheck {verb}" not in (await world.say(MOD, "!aircheck help") or "")
 
@@ -163,7 +163,7 @@ async def test_help_names_every_command_with_the_prefix_that_is_set(world: World
     for usage in ("help [command]", "status", "list [n]", "feed renew", "record on|off", "publish RECORDING"):
         assert f"`!aircheck {usage}`: " in overview
     assert await world.say(MEMBER, "!aircheck help RECORD") == (
-        "`!aircheck record on|off` (moderators): record this room's broadcasts, or stop it"
+        "`!aircheck record on|off` (moderators): starts or stops recording this room's broadcasts"
     )
 
 

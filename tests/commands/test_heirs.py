@@ -8,7 +8,7 @@ from bot import orders
 from bot.commands import replies
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.intake.succession import settle
-from bot.words import GOES_ON_ELSEWHERE
+from bot.words import CONTINUES_ELSEWHERE
 from storage import heirs, rooms
 from storage.records import (
     BlobKey,
@@ -128,7 +128,7 @@ async def test_the_old_room_takes_commands_no_more(world: World) -> None:
     await inherited(world)
     before = await world.room()
     for words in ("record on", "publish public", "list", "status", "feed", f"unpublish {recording.code}"):
-        assert await world.say(MOD, f"!aircheck {words}") == GOES_ON_ELSEWHERE
+        assert await world.say(MOD, f"!aircheck {words}") == CONTINUES_ELSEWHERE
     assert "!aircheck publish" in (await world.say(MOD, "!aircheck help") or "")
     assert await world.room() == before
     assert await world.take(orders.Direct.kind) == ()
@@ -144,7 +144,7 @@ async def test_record_on_ends_a_line_that_the_rooms_tombstone_does_not_name(
     names = (await world.room()).key, (await world.room()).podcast_guid
     await inherited(world)
     await entomb(world, named)
-    assert await world.say(who, "!aircheck record off") == GOES_ON_ELSEWHERE
+    assert await world.say(who, "!aircheck record off") == CONTINUES_ELSEWHERE
     assert "Recording is on" in (await world.say(who, "!aircheck record on") or "")
     assert await line(world) == (ROOM,)
     old, new = await world.room(), await world.room(NEW)
@@ -162,7 +162,7 @@ async def test_no_member_ends_a_line(world: World, who: UserId) -> None:
     """Only a moderator of the old room takes its podcast back."""
     await inherited(world)
     await entomb(world, None)
-    assert await world.say(who, "!aircheck record on") == GOES_ON_ELSEWHERE
+    assert await world.say(who, "!aircheck record on") == CONTINUES_ELSEWHERE
     assert await line(world) == (ROOM, NEW)
 
 

@@ -27,7 +27,7 @@ async def test_a_quiet_room_says_so(world: World) -> None:
         "Recording is on. The podcast is private: members get their address with `!aircheck feed`.",
         "Nothing is live.",
         "There is no episode yet.",
-        "There are no problems that I know of.",
+        "I know of no problems.",
     ]
     await world.say(MOD, "!aircheck publish public")
     await world.say(MOD, "!aircheck record off")
@@ -96,7 +96,7 @@ async def test_problems_are_plain_sentences(world: World) -> None:
     """Keys, media, damage and refusals of the newest recordings; a first download is no problem."""
     recording = await world.recording(state=RecordingState.LIVE, length_ms=None)
     await world.chunk(recording, ChunkState.WAITING_FOR_MEDIA)
-    assert (await status(world))[-1] == "There are no problems that I know of."
+    assert (await status(world))[-1] == "I know of no problems."
     await world.chunk(recording, ChunkState.WAITING_FOR_MEDIA, reason="not_found")
     for _ in range(3):
         await world.chunk(recording, ChunkState.WAITING_FOR_KEY)
@@ -140,7 +140,7 @@ async def test_voice_messages_that_may_be_lost_chunks_are_named_with_their_times
     begun = world.clock()
     world.clock.pass_by(3600)
     await world.chunk(recording, ChunkState.CANDIDATE)
-    assert (await status(world))[-1] == "There are no problems that I know of."
+    assert (await status(world))[-1] == "I know of no problems."
     await world.chunk(recording, ChunkState.CANDIDATE, reason="not_found")
     begins = f"{recording.code}: 1 voice message of its speaker may be a missing part of it"
     assert (await status(world))[-1] == f"{begins}; I can't be certain, so it is not in it."
@@ -167,7 +167,7 @@ async def test_problems_of_long_ago_are_not_told(world: World) -> None:
     assert (await status(world))[-1] == f"1 chunk of {recording.code} arrived damaged."
     world.clock.pass_by(60)
     await world.recording()
-    assert (await status(world))[-1] == "There are no problems that I know of."
+    assert (await status(world))[-1] == "I know of no problems."
 
 
 async def test_list_shows_the_newest_first(world: World) -> None:

@@ -70,7 +70,7 @@ async def test_what_private_closed_is_published_one_by_one(world: World) -> None
     closed = [await world.recording(public=True) for _ in range(2)]
     await world.say(MOD, "!aircheck publish private")
     answer = await world.say(MOD, "!aircheck publish public") or ""
-    assert "also those that were public before: `!aircheck publish RECORDING` opens one" in answer
+    assert "even if they were public before: `!aircheck publish RECORDING` opens one" in answer
     await world.say(SPEAKER, f"!aircheck publish {closed[0].code}")
     assert [(await world.look(one)).public for one in closed] == [True, False]
     assert "1 recording, and what begins here from now on" in (await world.say(MOD, "!aircheck publish public") or "")

@@ -34,10 +34,10 @@ async def test_what_is_so_already_is_said(world: World) -> None:
     """The same again changes nothing."""
     before = await world.room()
     world.clock.pass_by(60)
-    assert await world.say(MOD, "!aircheck record on") == "Recording is on already."
+    assert await world.say(MOD, "!aircheck record on") == "Recording is already on."
     assert await world.room() == before
     await world.say(MOD, "!aircheck record off")
-    assert await world.say(MOD, "!aircheck record off") == "Recording is off already."
+    assert await world.say(MOD, "!aircheck record off") == "Recording is already off."
 
 
 async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_switch(world: World) -> None:

@@ -451,7 +451,7 @@ async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(wor
     old = await room(world, ROOM)
     assert (old.joined, old.recording_on) == (True, False)
     said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
-    assert "goes on in the room that replaced it" in said[-1]
+    assert "continues in the room that replaced it" in said[-1]
 
 
 async def test_the_heir_stays_one_when_the_bot_comes_back_to_it(world: World) -> None:

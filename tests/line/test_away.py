@@ -33,7 +33,7 @@ async def test_a_whole_broadcast_while_the_bot_was_stopped_is_recorded(
     await speaker.stop()
     async with bot.running() as aircheck:
         await recorded(aircheck.store, started, RecordingState.COMPLETE)
-        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is there" in event.body)
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         await assert_exact(await newest_episode(feed), speaker)
 
 

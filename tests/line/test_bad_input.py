@@ -309,7 +309,7 @@ async def test_a_damaged_chunk_in_the_middle_is_silence_of_its_length(
     ledger = await replay.ledger(good.started)
     assert [(gap.samples, gap.reason) for gap in ledger.gaps] == [(268_800, ChunkState.DAMAGED)]  # 5.6 s
     assert f"1 chunk of {recording.code} arrived damaged." in await replay.ask(good.room, "!aircheck status")
-    assert "6 s missing" in next(said for said in replay.said if "is there" in said)
+    assert "6 s missing" in next(said for said in replay.said if "is ready" in said)
     assert len(lines_about(caplog, "reason=not_audio")) == 1
 
 

@@ -46,7 +46,7 @@ async def test_a_broadcast_becomes_an_episode_in_its_listeners_feed(
         assert recording.ended_by is EndedBy.STOPPED
         assert ledger.proved
         assert ledger.samples == speaker.samples
-        told = await bob.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is there" in event.body)
+        told = await bob.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         assert told.content["m.relates_to"]["m.in_reply_to"]["event_id"] == started
         assert ("complete" in told.body, told.room_id) == (True, room)
         await assert_exact(await newest_episode(feed), speaker)

@@ -196,7 +196,7 @@ async def test_the_way_in_which_events_come_does_not_change_the_episode(order: O
             episode = await replay.episode(capture.started)
             assert episode is not None
             made.append((episode.fingerprint, sound_of((await replay.audio(capture.started)).read_bytes())))
-            assert sum("is there" in said for said in replay.said) == 1
+            assert sum("is ready" in said for said in replay.said) == 1
     assert made[0] == made[1]
 
 

@@ -66,7 +66,7 @@ async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
         await speaker.send_chunk(pieces[-1])
         await speaker.stop()
         await recorded(aircheck.store, started, RecordingState.COMPLETE)
-        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is there" in event.body)
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         await assert_exact(await newest_episode(feed), speaker)
 
 

@@ -66,7 +66,7 @@ async def test_a_killed_client_leaves_what_it_sent(replay: Replay, room: Capture
     listed = await replay.episode(alice.broadcast)
     assert listed is not None
     assert listed.published_at is not None
-    (said,) = [said for said in replay.said if "is there" in said]
+    (said,) = [said for said in replay.said if "is ready" in said]
     assert "its end never came" in said
     await assert_heard(replay, alice, media[:2], tmp_path)
 

@@ -90,7 +90,7 @@ async def test_an_orphan_is_in_the_episode_to_the_sample(name: str, number: int,
         chunk = (await replay.chunks(capture.started))[VOICE]
         assert (chunk.state, chunk.adopted, chunk.source) == (ChunkState.STORED, True, None)
         await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
-        assert "There are no problems that I know of." in await replay.ask(capture.room, "!aircheck status")
+        assert "I know of no problems." in await replay.ask(capture.room, "!aircheck status")
 
 
 async def test_an_orphan_after_the_stop_is_waited_for_as_any_chunk(tmp_path: Path) -> None:

@@ -54,9 +54,9 @@ async def test_past_broadcasts_are_found_once_and_told_once(world: Worlds, perso
         await told(bot, alice, "public")
         now = await speak(alice, room, 7)
         await recorded(aircheck.store, now.broadcast_id, RecordingState.COMPLETE)
-        await told(bot, alice, "is there")
+        await told(bot, alice, "is ready")
         await alice.say(room, "!aircheck backfill")
-        await told(bot, alice, "I am looking")
+        await told(bot, alice, "I am searching")
         assert "2 recorded whole, 1 already there" in await told(bot, alice, "I found ")
         for past in (first, second):
             recording, ledger = await recorded(aircheck.store, past.broadcast_id, RecordingState.COMPLETE)
@@ -70,11 +70,11 @@ async def test_past_broadcasts_are_found_once_and_told_once(world: Worlds, perso
             (3, now.broadcast_id, True),
         ]
         await alice.say(room, "!aircheck backfill")
-        await told(bot, alice, "I am looking")
+        await told(bot, alice, "I am searching")
         assert "I found 3 past broadcasts: 3 already there." in await told(bot, alice, "I found")
         await alice.sync_once()
         notices = [event.body for event in alice.received if event.is_notice_of(bot.user_id)]
-        assert sum("is there" in body for body in notices) == 1, "each past recording was announced"
+        assert sum("is ready" in body for body in notices) == 1, "each past recording was announced"
 
 
 async def test_the_shell_finds_past_broadcasts_while_the_bot_runs_or_not(
@@ -122,7 +122,7 @@ async def test_keys_of_another_client_open_what_was_sealed(world: Worlds, person
         await alice.invite(room, bot.user_id)
         await alice.wait_for(lambda event: event.room_id == room and event.is_notice_of(bot.user_id))
         await alice.say(room, "!aircheck backfill")
-        await told(bot, alice, "I am looking")
+        await told(bot, alice, "I am searching")
         assert "1 incomplete" in await told(bot, alice, "I found ")
         await recorded(aircheck.store, past.broadcast_id, RecordingState.INCOMPLETE, made=False)
 

@@ -88,7 +88,7 @@ async def recordings(world: World, log: Path) -> list[dict[str, object]]:
 
 
 async def published(world: World, listener: Person) -> None:
-    await listener.wait_for(lambda event: event.is_notice_of(world.user_id) and "is there" in event.body, 60)
+    await listener.wait_for(lambda event: event.is_notice_of(world.user_id) and "is ready" in event.body, 60)
 
 
 async def test_kill_9_in_the_middle_loses_nothing(world: Worlds, person: People, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_kill_9_in_the_middle_loses_nothing(world: Worlds, person: People,
         assert (found["state"], found["ended_by"]) == ("complete", "stopped")
         assert await running.end(signal.SIGTERM) == 0
     await alice.sync_once()
-    told = [event for event in alice.received if event.is_notice_of(bot.user_id) and "is there" in event.body]
+    told = [event for event in alice.received if event.is_notice_of(bot.user_id) and "is ready" in event.body]
     assert len({event.event_id for event in told}) == 1
 
 

@@ -54,7 +54,7 @@ async def test_a_published_broadcast_is_gone_ten_seconds_after_its_redaction(
         await speaker.speak(SPEECH)
         await speaker.stop()
         recording, _ = await recorded(aircheck.store, started, RecordingState.COMPLETE)
-        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is there" in event.body)
+        await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         (enclosure,) = await subscribe(feed)
         assert {await answers(page + recording.code), await answers(enclosure.url)} == {200}
         found = await look(aircheck.store, started)

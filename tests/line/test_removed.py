@@ -154,7 +154,7 @@ async def test_nothing_is_fetched_for_a_room_that_the_bot_is_out_of(capture: Cap
         episode = await replay.episode(capture.started)
         assert episode is not None
         assert episode.published_at is not None
-        assert not [said for said in replay.said if "is there" in said]
+        assert not [said for said in replay.said if "is ready" in said]
 
 
 async def test_what_was_waited_for_is_fetched_once_the_bot_is_asked_back(capture: Capture, tmp_path: Path) -> None:

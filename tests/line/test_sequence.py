@@ -174,7 +174,7 @@ async def test_a_broadcast_without_a_chunk_is_empty(replay: Replay, room: Captur
     await replay.pass_by(QUIET_S)
     assert (await replay.recording(alice.broadcast)).state is RecordingState.EMPTY
     assert await replay.episode(alice.broadcast) is None
-    assert not [said for said in replay.said if "is there" in said]
+    assert not [said for said in replay.said if "is ready" in said]
 
 
 async def test_starts_that_the_homeserver_merged_are_both_heard(replay: Replay, room: Capture, tmp_path: Path) -> None:

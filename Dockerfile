@@ -1,5 +1,5 @@
-# Aircheck in a container: settings in /config/config.yaml (or in the environment), everything it keeps in /data.
-# docs/installation.md tells how to use it.
+# Aircheck in a container: settings in /config/config.yaml or in the environment, data in /data.
+# docs/installation.md explains how to use it.
 
 FROM python:3.12-slim AS build
 RUN python -m venv /opt/aircheck
@@ -22,11 +22,11 @@ ENV PATH=/opt/aircheck/bin:$PATH \
     AIRCHECK_WEB__HOST=0.0.0.0 \
     AIRCHECK_WEB__PORT=8040
 USER aircheck
-# The settings' default is config.yaml in this folder: `docker exec aircheck aircheck check` needs no -c.
+# Commands read config.yaml in this folder, so `docker exec aircheck aircheck check` needs no -c.
 WORKDIR /config
 VOLUME /data
 EXPOSE 8040
-# Also 200 while the homeserver is away: a restart would not bring it back.
+# Answers 200 also while the homeserver is away, since a restart would not bring it back.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8040/healthz', timeout=4)"]
 STOPSIGNAL SIGTERM

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from bot.errors import MisfitJob
 from storage.records import (
     BlobKey,
+    ChunkId,
     EndedBy,
     EventId,
     Job,
@@ -125,12 +126,14 @@ class _OfEvent(Order):
 
 
 @dataclass(frozen=True, slots=True)
-class Fetch(_OfEvent):
+class Fetch(Order):
     """Download a chunk's media, decrypt and check them. `not_there` counts the answers without media that can be used;
     `judged_at` is when the last verdict was first given."""
 
     kind = JobKind("fetch")
+    subject_field = "chunk_id"
     lasting = True
+    chunk_id: ChunkId
     recording: RecordingId
     not_there: int = 0
     judged_at: datetime | None = None
@@ -138,6 +141,10 @@ class Fetch(_OfEvent):
     @property
     def turn(self) -> str:
         return str(self.recording)
+
+    @classmethod
+    def about(cls, chunk_id: ChunkId) -> JobName:
+        return JobName(cls.kind, chunk_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,7 +454,7 @@ class RenewAddresses(Order):
         return "all"
 
 
-def of_recording(recording: Recording, chunks: Iterable[EventId], told: Iterable[str]) -> list[JobName]:
+def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable[str]) -> list[JobName]:
     """Name all that a recording may still ask for; `told`: of what a room is told, as in `words.TOLD`."""
     event_id = recording.event_id
     return [

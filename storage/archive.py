@@ -14,6 +14,7 @@ from storage.database import Connection
 from storage.records import (
     BlobKey,
     Chunk,
+    ChunkId,
     Episode,
     EventId,
     Recording,
@@ -147,7 +148,13 @@ async def chunks_change(db: Connection, whose: ColumnElement[bool]) -> None:
     await db.execute(update(recording_table).where(whose).values(chunks_edition=new_edition()))
 
 
-async def chunk(db: Connection, event_id: EventId) -> Chunk | None:
+async def chunk(db: Connection, chunk_id: ChunkId) -> Chunk | None:
+    row = (await db.execute(select(chunk_table).where(chunk_table.c.id == chunk_id))).one_or_none()
+    return record(Chunk, row) if row else None
+
+
+async def chunk_of_event(db: Connection, event_id: EventId) -> Chunk | None:
+    """Return the chunk that an event brought."""
     row = (await db.execute(select(chunk_table).where(chunk_table.c.event_id == event_id))).one_or_none()
     return record(Chunk, row) if row else None
 
@@ -156,19 +163,19 @@ async def save_chunks(db: Connection, values: Sequence[Chunk]) -> None:
     """Save chunks. One that lay with another recording moves."""
     for start in range(0, len(values), AT_ONCE):
         batch = values[start : start + AT_ONCE]
-        left = select(chunk_table.c.recording_id).where(chunk_table.c.event_id.in_([chunk.event_id for chunk in batch]))
+        left = select(chunk_table.c.recording_id).where(chunk_table.c.id.in_([chunk.id for chunk in batch]))
         ids = recording_table.c.id
         await chunks_change(db, or_(ids.in_({chunk.recording_id for chunk in batch}), ids.in_(left)))
         await put_all(db, chunk_table, [columns(chunk) for chunk in batch])
 
 
-async def delete_chunks(db: Connection, recording_id: RecordingId, events: Sequence[EventId] | None = None) -> None:
+async def delete_chunks(db: Connection, recording_id: RecordingId, ids: Sequence[ChunkId] | None = None) -> None:
     """Delete these chunks of a recording, or all of them."""
-    if events is not None and not events:
+    if ids is not None and not ids:
         return
     await chunks_change(db, recording_table.c.id == recording_id)
     statement = delete(chunk_table).where(chunk_table.c.recording_id == recording_id)
-    await db.execute(statement if events is None else statement.where(chunk_table.c.event_id.in_(events)))
+    await db.execute(statement if ids is None else statement.where(chunk_table.c.id.in_(ids)))
 
 
 async def episode(db: Connection, recording_id: RecordingId) -> Episode | None:

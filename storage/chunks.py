@@ -29,8 +29,8 @@ class Chunks:
         self, db: Connection, recording_id: RecordingId, before: Sequence[Chunk], after: Sequence[Chunk]
     ) -> None:
         """Writes what became of `before`: this recording's chunks, and any of another's that may have come to it."""
-        known = {chunk.event_id: chunk for chunk in before}
-        new = [chunk for chunk in after if (old := known.pop(chunk.event_id, None)) is not chunk and old != chunk]
+        known = {chunk.id: chunk for chunk in before}
+        new = [chunk for chunk in after if (old := known.pop(chunk.id, None)) is not chunk and old != chunk]
         if not new and not known:
             return
         await archive.save_chunks(db, new)

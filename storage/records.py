@@ -18,6 +18,7 @@ DeviceId = NewType("DeviceId", str)
 MxcUri = NewType("MxcUri", str)
 SessionId = NewType("SessionId", str)  # of a Megolm session
 RecordingId = NewType("RecordingId", int)
+ChunkId = NewType("ChunkId", str)  # of a chunk that came in an event of its own: the event's id (`chunk_id_of`)
 JobId = NewType("JobId", int)
 JobKind = NewType("JobKind", str)  # `bot.orders` has them all
 Position = NewType("Position", int)
@@ -39,6 +40,11 @@ def to_ms(samples: int) -> DurationMs:
 def to_samples(ms: int) -> Samples:
     """Convert milliseconds to samples at 48 kHz, exactly."""
     return Samples(ms * (SAMPLE_RATE // 1000))
+
+
+def chunk_id_of(event_id: EventId) -> ChunkId:
+    """Return the id of the chunk that an event brings."""
+    return ChunkId(event_id)
 
 
 KEY_WITHHELD = "withheld:"
@@ -210,10 +216,13 @@ class ChunkFacts:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    event_id: EventId
+    """One piece of media of a recording. Jobs, blobs and the ledger know it by its id; redactions by its event."""
+
+    id: ChunkId
     recording_id: RecordingId
+    event_id: EventId | None  # None: it came in no event of its own
+    sender: UserId
     position: Position
-    sequence: int | None  # None: not yet decrypted, or the client gave none
     state: ChunkState
     reason: str | None = None  # a short code: not_found, hash_mismatch, too_large, not_audio, …
     source: MediaSource | None = None  # None until decrypted, and once nothing can be fetched any more
@@ -224,8 +233,10 @@ class Chunk:
     blob: BlobKey | None = None  # decrypted bytes; of a chunk that is not stored those that came and can't be used
     bytes: int | None = None
     facts: ChunkFacts | None = None
-    adopted: bool = False  # came as a plain voice message; its sound proved that it is a chunk
     answer: str | None = None  # names the last answer of the homeserver that could not be used
+    # of a voice broadcast alone
+    sequence: int | None = None  # None: not yet decrypted, or the client gave none
+    attached: bool = False  # came as a plain voice message; its sound proved that it is a chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,26 +245,27 @@ class Recording:
     code: str  # six letters
     number: int  # from 1 in each room, in the order of the started events
     room_id: RoomId
-    event_id: EventId  # of the started event: a broadcast's id, never (room, user)
+    event_id: EventId  # of the event that began it: a broadcast's id, never (room, user)
     kind: RecordingKind
-    broadcaster: UserId
-    device_id: DeviceId | None
+    broadcaster: UserId  # who began it; everybody else who speaks in it is a chunk's sender
     state: RecordingState
-    position: Position  # of the started event
+    position: Position  # of the event that began it
     started_at: datetime  # clamped between the room's creation and our clock
     heard_at: datetime  # last sign of life, by our clock
-    paused: bool = False
     ended_by: EndedBy | None = None
     ended_at: datetime | None = None
     quiet_until: datetime | None = None  # finishing: no more waiting for late chunks after this
-    announced_last: int | None = None  # last_chunk_sequence of the stopped event
     history_visibility: HistoryVisibility = HistoryVisibility.JOINED  # when it began
     public: bool = False  # in the room's public feed while the room is public
     past: bool = False  # found by a search of the history: the room is told of all that was found together
     title: str | None = None  # given by people; None: the default title
     description: str | None = None
     broadcaster_name: str | None = None  # display name when it began
-    resumes: tuple[Position, ...] = ()  # where in the timeline its speaker went on after a pause
+    # of a voice broadcast alone
+    device_id: DeviceId | None = None
+    paused: bool = False
+    announced_last: int | None = None  # last_chunk_sequence of the stopped event
+    resumes: tuple[Position, ...] = ()  # where in the timeline its speaker resumed after a pause
 
 
 @dataclass(frozen=True, slots=True)

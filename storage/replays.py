@@ -69,6 +69,6 @@ async def prune(db: Connection, before: datetime) -> int:
     of_no_use = (
         messages.c.heard_at < before,
         has_newer.exists(),
-        messages.c.event_id.not_in(select(chunks.c.event_id)),
+        messages.c.event_id.not_in(select(chunks.c.event_id).where(chunks.c.event_id.is_not(None))),
     )
     return int((await db.execute(delete(messages).where(*of_no_use))).rowcount)

@@ -36,13 +36,13 @@ async def note(db: Connection, notes: Iterable[Withheld], now: datetime) -> None
 
 
 async def mark(db: Connection, session: SessionId, sender: UserId) -> None:
-    """Write the reason, if known, into the chunks of a session that wait for their key in broadcasts of `sender`."""
+    """Write the reason, if known, into the chunks of a session, sent by `sender`, that wait for their key."""
     said = select(withheld.c.code).where(withheld.c.session_id == session, withheld.c.sender == sender)
     code = (await db.execute(said)).scalar_one_or_none()
     if code is None:
         return
-    theirs = chunks.c.recording_id.in_(select(recordings.c.id).where(recordings.c.broadcaster == sender))
-    waiting = (chunks.c.session_id == session) & (chunks.c.state == ChunkState.WAITING_FOR_KEY) & theirs
+    of_session = (chunks.c.session_id == session) & (chunks.c.sender == sender)
+    waiting = of_session & (chunks.c.state == ChunkState.WAITING_FOR_KEY)
     await archive.chunks_change(db, recordings.c.id.in_(select(chunks.c.recording_id).where(waiting)))
     await db.execute(update(chunks).where(waiting).values(reason=f"{KEY_WITHHELD}{code}"))
 

@@ -17,6 +17,7 @@ from storage.records import (
     Room,
     RoomId,
     UserId,
+    chunk_id_of,
 )
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
@@ -51,5 +52,14 @@ def a_room(room_id: RoomId = ROOM, *, at: datetime = NOW, **changes: Any) -> Roo
 def a_chunk(**changes: Any) -> Chunk:
     """Return the first chunk of recording 1, stored; its event is named after its number unless the test says so."""
     number = changes.get("sequence", 1)
-    chunk = Chunk(EventId(f"$c{number}"), RecordingId(1), Position(number or 1), number, ChunkState.STORED)
+    event_id = EventId(str(changes.get("event_id", f"$c{number}")))
+    chunk = Chunk(
+        id=chunk_id_of(event_id),
+        recording_id=RecordingId(1),
+        event_id=event_id,
+        sender=ALICE,
+        position=Position(number or 1),
+        state=ChunkState.STORED,
+        sequence=number,
+    )
     return replace(chunk, **changes)

@@ -36,7 +36,8 @@ async def test_more_than_five_hundred_chunks_are_all_in_the_episode(world: World
         chunks = await archive.chunks(db, recording.id)
         episode = await archive.episode(db, recording.id)
     assert recording.state is RecordingState.COMPLETE
-    assert [entry.event_id for entry in lay_out(recording, chunks).entries] == [name(n) for n in range(1, MANY + 1)]
+    entries = lay_out(recording, chunks).entries
+    assert [str(entry.chunk_id) for entry in entries] == [name(n) for n in range(1, MANY + 1)]
     assert episode is not None
     assert episode.samples == MANY * 48_000
 

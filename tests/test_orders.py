@@ -11,6 +11,7 @@ from bot import orders
 from bot.errors import MisfitJob
 from storage.records import (
     BlobKey,
+    ChunkId,
     EndedBy,
     EventId,
     Job,
@@ -27,11 +28,11 @@ from storage.records import (
 BOT = Path(__file__).parent.parent / "bot"
 OF_ORDERS_ALONE = {"NewJob", "JobName", "JobKind"}
 ROOM, ALICE, EVENT, NOW = RoomId("!r:hs"), UserId("@a:hs"), EventId("$e"), datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
-RECORDING = RecordingId(7)
+RECORDING, CHUNK = RecordingId(7), ChunkId("$c")
 EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
-    (orders.Fetch(EVENT, RECORDING), {"recording": 7}, "7"),
+    (orders.Fetch(CHUNK, RECORDING), {"recording": 7}, "7"),
     (
-        orders.Fetch(EVENT, RECORDING, not_there=2, judged_at=NOW),
+        orders.Fetch(CHUNK, RECORDING, not_there=2, judged_at=NOW),
         {"recording": 7, "not_there": 2, "judged_at": "2026-11-20T14:05:00Z"},
         "7",
     ),
@@ -120,7 +121,7 @@ def test_what_a_row_of_an_earlier_version_holds_beside_it_is_left_alone() -> Non
 def test_a_payload_that_does_not_fit_is_an_error_that_names_the_field(payload: Json) -> None:
     """It names the kind and the field, and nothing of what was in it."""
     with pytest.raises(MisfitJob, match=r"^the payload of a fetch job does not fit: (recording|not_there)$"):
-        orders.Fetch.of(row(orders.Fetch(EVENT, RECORDING).job(), payload))
+        orders.Fetch.of(row(orders.Fetch(CHUNK, RECORDING).job(), payload))
 
 
 def test_blobs_in_another_set_are_another_job() -> None:

@@ -40,7 +40,7 @@ def opened(wrapper: HeardEvent) -> HeardEvent:
 
 async def chunk_state(world: World, event_id: EventId = C1) -> ChunkState | None:
     async with world.store.read() as db:
-        found = await archive.chunk(db, event_id)
+        found = await archive.chunk_of_event(db, event_id)
     return found.state if found else None
 
 

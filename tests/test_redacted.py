@@ -16,6 +16,7 @@ from bot.worker.redactions import Redactions
 from storage import archive, early_redactions, jobs, journal, rooms
 from storage.records import (
     Chunk,
+    ChunkId,
     ChunkState,
     EndedBy,
     EventId,
@@ -28,6 +29,7 @@ from storage.records import (
     RecordingState,
     RoomId,
     UserId,
+    chunk_id_of,
 )
 from tests.world import ALICE, ROOM, START, World, chunk, download, heard, info, sealed, world_of
 
@@ -56,7 +58,7 @@ async def recordings(world: World) -> tuple[Recording, ...]:
 
 async def chunk_of(world: World, event_id: EventId = C1) -> Chunk | None:
     async with world.store.read() as db:
-        return await archive.chunk(db, event_id)
+        return await archive.chunk_of_event(db, event_id)
 
 
 # ---- a redaction that comes before what it redacts
@@ -150,8 +152,8 @@ async def test_a_redacted_chunk_is_not_fetched_any_more(world: World) -> None:
     await world.begin(chunk(C1, 1), chunk("$c2", 2))
     await world.hear(redaction(C1, MODERATOR))
     async with world.store.read() as db:
-        assert await jobs.find(db, orders.Fetch.about(C1)) is None
-        assert await jobs.find(db, orders.Fetch.about(EventId("$c2"))) is not None
+        assert await jobs.find(db, orders.Fetch.about(chunk_id_of(C1))) is None
+        assert await jobs.find(db, orders.Fetch.about(ChunkId("$c2"))) is not None
 
 
 # ---- whose redaction counts
@@ -170,7 +172,7 @@ async def test_a_redaction_by_who_may_not_changes_nothing(world: World) -> None:
     assert found.state is ChunkState.WAITING_FOR_MEDIA
     async with world.store.read() as db:
         assert [one.event_id for one in await journal.sealed(db)] == ["$s"]
-        assert await jobs.find(db, orders.Fetch.about(C1)) is not None
+        assert await jobs.find(db, orders.Fetch.about(chunk_id_of(C1))) is not None
     assert await world.waiting(orders.Redaction.kind) == []
 
 
@@ -293,7 +295,7 @@ async def test_media_that_could_not_be_had_are_not_asked_for_after_a_deletion(wo
     world.download = redacted_meanwhile
     assert await world.work_one([orders.Fetch.kind])
     async with world.store.read() as db:
-        job = await jobs.find(db, orders.Fetch.about(C1))
+        job = await jobs.find(db, orders.Fetch.about(chunk_id_of(C1)))
     assert isinstance(job, Job)
     assert job.state is JobState.DONE
 

@@ -19,9 +19,9 @@ from storage import archive
 from storage.records import (
     SAMPLE_RATE,
     Chunk,
+    ChunkId,
     ChunkState,
     Episode,
-    EventId,
     Recording,
     RecordingState,
     to_ms,
@@ -137,7 +137,7 @@ class Watch:
 
     store: Store
     narrator: Narrator
-    _told: set[tuple[EventId, ChunkState]] = field(default_factory=set)
+    _told: set[tuple[ChunkId, ChunkState]] = field(default_factory=set)
     _state: RecordingState | None = None
 
     async def until_published(self) -> tuple[Recording, Episode]:
@@ -157,9 +157,9 @@ class Watch:
             await asyncio.sleep(LOOK_S)
 
     def _tell_chunk(self, chunk: Chunk) -> None:
-        if (chunk.event_id, chunk.state) in self._told:
+        if (chunk.id, chunk.state) in self._told:
             return
-        self._told.add((chunk.event_id, chunk.state))
+        self._told.add((chunk.id, chunk.state))
         number = "?" if chunk.sequence is None else chunk.sequence
         if chunk.state is ChunkState.STORED:
             self.narrator.say(f"    chunk {number} stored, {seconds_of(chunk):.1f} s", style="green")

@@ -118,7 +118,7 @@ class Applying:
 
 def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> NewJob:
     match effect:
-        case FetchChunk(event_id=chunk_id):
+        case FetchChunk(chunk_id=chunk_id):
             return orders.Fetch(chunk_id, recording.id).job()
         case LookAgain(at=at):
             return orders.Tick(recording.id).job(at)

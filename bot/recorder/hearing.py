@@ -60,14 +60,14 @@ class Hearing:
 
     async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
         """What was kept as a sealed chunk of a broadcast can be read at last, and is none."""
-        chunk = await archive.chunk(db, heard.event_id) if heard.encrypted else None
+        chunk = await archive.chunk_of_event(db, heard.event_id) if heard.encrypted else None
         if chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY:
             rule = event.rule if isinstance(event, Rejected) else None
             await self._apply(db, chunk.recording_id, Opened(heard.event_id, rule), event_id=heard.event_id)
 
     async def _waits(self, db: Connection, heard: HeardEvent) -> bool:
         """Whether the wrapper is needed until its key comes."""
-        chunk = await archive.chunk(db, heard.event_id)
+        chunk = await archive.chunk_of_event(db, heard.event_id)
         return chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY
 
     async def _begin(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
@@ -122,21 +122,22 @@ class Hearing:
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         recording = await archive.recording_by_event(db, event.redacts)
-        if recording is None:
-            chunk = await archive.chunk(db, event.redacts)
-            recording = await archive.recording(db, chunk.recording_id) if chunk else None
+        chunk = await archive.chunk_of_event(db, event.redacts)
+        if recording is None and chunk is not None:
+            recording = await archive.recording(db, chunk.recording_id)
         if recording is None:
             await early_redactions.note(db, heard.room_id, event.redacts, event.sender, self._clock(), may=event.may)
         elif recording.room_id != heard.room_id:
             return
-        elif not await self._counts(db, heard.room_id, event, recording.broadcaster):
+        elif not await self._counts(db, heard.room_id, event, chunk.sender if chunk else recording.broadcaster):
             log.info("a redaction by who may not: room=%s event=%s", heard.room_id, heard.event_id)
             if event.may is None:
                 await jobs.add(db, orders.Redaction(event.redacts, heard.room_id).job(), self._clock())
         else:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
             await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
-            await jobs.cancel(db, [orders.Fetch.about(event.redacts)])
+            if chunk is not None:
+                await jobs.cancel(db, [orders.Fetch.about(chunk.id)])
 
     async def _departed(self, db: Connection, heard: HeardEvent, user: UserId) -> None:
         for recording in await archive.open_recordings(db, heard.room_id, user):

@@ -19,7 +19,17 @@ from bot.recording.model import (
     VoiceMessage,
 )
 from bot.recording.policy import MAX_CHUNKS, Limits
-from storage.records import BlobKey, Chunk, ChunkState, EndedBy, EventId, Position, RecordingId
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkId,
+    ChunkState,
+    EndedBy,
+    EventId,
+    Position,
+    RecordingId,
+    chunk_id_of,
+)
 
 JUDGED = frozenset({ChunkState.DAMAGED, ChunkState.REFUSED})
 FETCHABLE = JUDGED | {ChunkState.WAITING_FOR_MEDIA}
@@ -32,10 +42,11 @@ LIMIT = "limit"  # the sentence for the room
 def sent(event: ChunkSent | VoiceMessage, recording: RecordingId, event_id: EventId, position: Position) -> Chunk:
     """Return the chunk that an event announces; its media is still to be fetched."""
     return Chunk(
-        event_id=event_id,
+        id=chunk_id_of(event_id),
         recording_id=recording,
+        event_id=event_id,
+        sender=event.sender,
         position=position,
-        sequence=None,
         state=ChunkState.WAITING_FOR_MEDIA,
         source=event.source,
         announced_ms=event.announced_ms,
@@ -47,10 +58,11 @@ def sent(event: ChunkSent | VoiceMessage, recording: RecordingId, event_id: Even
 def sealed(event: ChunkSealed, recording: RecordingId, event_id: EventId, position: Position) -> Chunk:
     """Return the chunk that an event holds which can't be decrypted yet."""
     return Chunk(
-        event_id=event_id,
+        id=chunk_id_of(event_id),
         recording_id=recording,
+        event_id=event_id,
+        sender=event.sender,
         position=position,
-        sequence=None,
         state=ChunkState.WAITING_FOR_KEY,
         session_id=event.session_id,
         sent_at=event.sent_at,
@@ -60,7 +72,7 @@ def sealed(event: ChunkSealed, recording: RecordingId, event_id: EventId, positi
 def arrived(it: Outcome, chunk: Chunk) -> Outcome:
     """Take in a chunk as its event tells of it (`sent`, `sealed`). One that was sealed and can be read now keeps its
     position in the timeline."""
-    known = find(it.chunks, chunk.event_id)
+    known = find(it.chunks, chunk.id)
     if known is None:
         return _new(it, chunk)
     if chunk.state is ChunkState.WAITING_FOR_MEDIA and is_fetchable(known):
@@ -80,7 +92,7 @@ def _asked_anew(it: Outcome, known: Chunk, sent_again: Chunk) -> Outcome:
     if known.state is ChunkState.WAITING_FOR_MEDIA and known.answer is None:
         return it  # the first try is under way
     again = replace(known, source=sent_again.source)
-    return replace(it, chunks=with_chunk(it.chunks, again), effects=(FetchChunk(known.event_id),))
+    return replace(it, chunks=with_chunk(it.chunks, again), effects=(FetchChunk(known.id),))
 
 
 def _new(it: Outcome, chunk: Chunk) -> Outcome:
@@ -94,13 +106,13 @@ def _new(it: Outcome, chunk: Chunk) -> Outcome:
 
 
 def _fetched(it: Outcome, chunk: Chunk) -> Outcome:
-    effects = (FetchChunk(chunk.event_id),) if chunk.state is ChunkState.WAITING_FOR_MEDIA else ()
+    effects = (FetchChunk(chunk.id),) if chunk.state is ChunkState.WAITING_FOR_MEDIA else ()
     return replace(it, chunks=with_chunk(it.chunks, chunk), effects=effects)
 
 
 def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
     """Keep media that were fetched. The blob of what is not wanted any more is forgotten."""
-    chunk = find(it.chunks, event.event_id)
+    chunk = find(it.chunks, event.chunk_id)
     if chunk is not None and chunk.state is ChunkState.STORED and chunk.blob == event.blob:
         return it
     if chunk is None or not is_fetchable(chunk):
@@ -139,7 +151,7 @@ def failed(it: Outcome, event: ChunkFailed, limits: Limits) -> Outcome:
     until better media come. Raises ValueError for a state that is no failure."""
     if event.state not in FAILURES:
         raise ValueError(f"{event.state} is no failure")
-    chunk = find(it.chunks, event.event_id)
+    chunk = find(it.chunks, event.chunk_id)
     came = event.answer.blob if event.answer else None
     if chunk is None or not is_fetchable(chunk):
         return replace(it, effects=_forgotten(came, None), ignored=_unfit(chunk))
@@ -184,7 +196,7 @@ def _forgotten(blob: BlobKey | None, kept: BlobKey | None) -> tuple[Effect, ...]
 
 def opened(it: Outcome, event: Opened) -> Outcome:
     """A sealed event was no chunk after all: it leaves the ledger, unless it meant to be one."""
-    chunk = find(it.chunks, event.event_id)
+    chunk = find_of_event(it.chunks, event.event_id)
     if chunk is None or chunk.state is not ChunkState.WAITING_FOR_KEY:
         return replace(it, ignored=_unfit(chunk))
     if event.rule is not None:
@@ -194,7 +206,7 @@ def opened(it: Outcome, event: Opened) -> Outcome:
 
 def redacted(it: Outcome, event: Redacted) -> Outcome:
     """Remove a chunk's sound. Its place and length stay, so that what comes after keeps its place."""
-    chunk = find(it.chunks, event.redacts)
+    chunk = find_of_event(it.chunks, event.redacts)
     if chunk is None:
         return replace(it, ignored="unknown_event")
     if chunk.state is ChunkState.REDACTED:
@@ -212,13 +224,17 @@ def _unfit(chunk: Chunk | None) -> str:
     return f"chunk_{chunk.state}" if chunk else "unknown_chunk"
 
 
-def find(chunks: tuple[Chunk, ...], event_id: EventId) -> Chunk | None:
+def find(chunks: tuple[Chunk, ...], chunk_id: ChunkId) -> Chunk | None:
+    return next((chunk for chunk in chunks if chunk.id == chunk_id), None)
+
+
+def find_of_event(chunks: tuple[Chunk, ...], event_id: EventId) -> Chunk | None:
     return next((chunk for chunk in chunks if chunk.event_id == event_id), None)
 
 
 def with_chunk(chunks: tuple[Chunk, ...], new: Chunk) -> tuple[Chunk, ...]:
     """In the timeline's order."""
-    others = [chunk for chunk in chunks if chunk.event_id != new.event_id]
+    others = [chunk for chunk in chunks if chunk.id != new.id]
     return tuple(sorted([*others, new], key=lambda chunk: chunk.position))
 
 

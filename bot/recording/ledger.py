@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from storage.records import BlobKey, Chunk, ChunkState, Container, EventId, Hole, Recording, Samples, Timing
+from storage.records import BlobKey, Chunk, ChunkId, ChunkState, Container, Hole, Recording, Samples, Timing
 
 NOTHING = Samples(0)
 
@@ -18,7 +18,7 @@ NOTHING = Samples(0)
 class Entry:
     """One chunk, or the place of one, in the order of the sound. `samples` is what it takes up there."""
 
-    event_id: EventId | None  # None: never seen
+    chunk_id: ChunkId | None  # None: never seen
     sequence: int | None
     state: ChunkState  # with MISSING and DUPLICATE
     position: Samples

@@ -11,6 +11,7 @@ from storage.records import (
     BlobKey,
     Chunk,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     DeviceId,
     DurationMs,
@@ -116,7 +117,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class ChunkStored:
-    event_id: EventId
+    chunk_id: ChunkId
     blob: BlobKey
     bytes: int
     facts: ChunkFacts
@@ -136,7 +137,7 @@ class ChunkFailed:
     """`state` is DAMAGED, REFUSED or WAITING_FOR_MEDIA: what the chunk is once the same answer came twice; `reason` a
     short code. Without an answer of the homeserver it holds at once."""
 
-    event_id: EventId
+    chunk_id: ChunkId
     state: ChunkState
     reason: str
     answer: Answer | None = None
@@ -182,7 +183,7 @@ RecordingEvent = (
 
 @dataclass(frozen=True, slots=True)
 class FetchChunk:
-    event_id: EventId
+    chunk_id: ChunkId
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Entry, Ledger
-from storage.records import Chunk, Episode, EventId, Recording, RecordingState, to_ms
+from storage.records import Chunk, ChunkId, Episode, Recording, RecordingState, to_ms
 
 MIME = "audio/mpeg"
 
@@ -16,7 +16,7 @@ def recording_json(
 ) -> dict[str, Any]:
     """`title` is the one that people read, `path` the episode's file relative to the storage directory."""
     deleted = recording.state is RecordingState.DELETED
-    known = {} if deleted else {chunk.event_id: chunk for chunk in chunks}
+    known = {} if deleted else {chunk.id: chunk for chunk in chunks}
     ledger = lay_out(recording, known.values())
     return {
         "id": recording.event_id,
@@ -36,12 +36,12 @@ def recording_json(
     }
 
 
-def _chunk(entry: Entry, known: dict[EventId, Chunk]) -> dict[str, Any]:
-    chunk = known[entry.event_id] if entry.event_id else None
+def _chunk(entry: Entry, known: dict[ChunkId, Chunk]) -> dict[str, Any]:
+    chunk = known[entry.chunk_id] if entry.chunk_id else None
     facts = chunk.facts if chunk else None
     return {
         "sequence": entry.sequence,
-        "event_id": entry.event_id,
+        "event_id": chunk.event_id if chunk else None,
         "state": str(entry.state),
         "position_ms": to_ms(entry.position),
         "duration_ms": to_ms(entry.samples),

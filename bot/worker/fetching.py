@@ -157,12 +157,12 @@ class Fetching:
             return _failed(chunk, error.reason, fetched)
         if known is None and _is_short(chunk, fetched, facts):
             return _failed(chunk, SHORT, fetched)
-        return ChunkStored(chunk.event_id, BlobKey(fetched.sha256), fetched.bytes, facts)
+        return ChunkStored(chunk.id, BlobKey(fetched.sha256), fetched.bytes, facts)
 
     async def _wanted(self, order: orders.Fetch) -> tuple[Recording, Chunk] | None:
         async with self._store.read() as db:
             recording = await archive.recording(db, order.recording)
-            chunk = await archive.chunk(db, order.event_id)
+            chunk = await archive.chunk(db, order.chunk_id)
         if recording is None or chunk is None or recording.state is RecordingState.DELETED:
             return None
         unknown = is_candidate(chunk) and chunk.facts is None
@@ -229,7 +229,7 @@ def _failed(chunk: Chunk, reason: str, fetched: Fetched | None) -> ChunkFailed:
         answer = Answer(_digest(reason, fetched))
     else:
         answer = Answer(_digest(reason, fetched), BlobKey(fetched.sha256), fetched.bytes)
-    return ChunkFailed(chunk.event_id, _state_for(reason), reason, answer)
+    return ChunkFailed(chunk.id, _state_for(reason), reason, answer)
 
 
 def _digest(reason: str, fetched: Fetched) -> str:

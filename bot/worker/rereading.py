@@ -184,7 +184,7 @@ class Rereading:
         async with self._store.read() as db:
             recording = await archive.recording_by_event(db, broadcast)
             chunks = await archive.chunks(db, recording.id) if recording else ()
-        return {chunk.event_id: chunk for chunk in chunks}
+        return {chunk.event_id: chunk for chunk in chunks if chunk.event_id}
 
     async def _read(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """One event as it is now. Raises TryLater, GiveUp."""
@@ -200,13 +200,15 @@ class Rereading:
         nothing."""
         found, unnamed = [], set(chunks) - related
         looked_for = [
-            one for one in chunks.values() if one.event_id in unnamed and one.state is not ChunkState.REDACTED
+            event_id
+            for event_id, chunk in chunks.items()
+            if event_id in unnamed and chunk.state is not ChunkState.REDACTED
         ]
-        for chunk in [one for one in looked_for if one.state is not ChunkState.REDACTED][:MOST_LOOKED_FOR]:
+        for event_id in looked_for[:MOST_LOOKED_FOR]:
             try:
-                redaction = carried_out(await self._read(room_id, chunk.event_id))
+                redaction = carried_out(await self._read(room_id, event_id))
             except GiveUp as error:  # it may not be shown to us, which says nothing of the chunk
-                log.info("a chunk can't be read anew: room=%s event=%s (%s)", room_id, chunk.event_id, error.reason)
+                log.info("a chunk can't be read anew: room=%s event=%s (%s)", room_id, event_id, error.reason)
                 continue
             if redaction is not None:
                 found.append(redaction)

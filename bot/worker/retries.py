@@ -20,7 +20,7 @@ async def ask_anew(db: Connection, recording: Recording, now: datetime) -> int:
     wanted = [chunk for chunk in await archive.chunks(db, recording.id) if is_fetchable(chunk)]
     for chunk in wanted:
         if chunk.source is not None:
-            await jobs.add(db, orders.Fetch(chunk.event_id, recording.id).job(), now)
+            await jobs.add(db, orders.Fetch(chunk.id, recording.id).job(), now)
     if any(map(lacks_source, wanted)):
         reread = orders.Reread(recording.event_id, recording.room_id, recording.broadcaster)
         await jobs.add(db, reread.job(), now)

@@ -43,7 +43,7 @@ class Recorded:
         pieces: list[Piece] = []
         for entry in self.ledger.entries:
             if entry.sounds:
-                path = self._folder / str(entry.event_id)
+                path = self._folder / str(entry.chunk_id)
                 pieces.append(Sound(as_key(path), entry.container, entry.continues, entry.samples))
             elif entry.samples:
                 pieces.append(Silence(entry.samples))
@@ -124,8 +124,8 @@ async def test_the_one_chunk_with_headers_is_lost(ffmpeg: Ffmpeg, tmp_path: Path
     whole = await recorded(chunks, tmp_path, ffmpeg)
     beginning = len(page_by_page(files("plain")[:3])) + 1
     lacking = await recorded({key: data for key, data in chunks.items() if key != beginning}, tmp_path, ffmpeg)
-    at = {entry.event_id: entry.position for entry in whole.ledger.entries}
-    assert all(at[entry.event_id] == entry.position for entry in lacking.ledger.entries[beginning + 1 :])
+    at = {entry.chunk_id: entry.position for entry in whole.ledger.entries}
+    assert all(at[entry.chunk_id] == entry.position for entry in lacking.ledger.entries[beginning + 1 :])
     (gap,) = lacking.ledger.gaps
     assert lacking.ledger.samples == whole.ledger.samples
     settled = gap.position + gap.samples + 24_000

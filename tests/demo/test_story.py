@@ -86,7 +86,7 @@ async def test_the_watch_tells_each_change_once(store: Store) -> None:
         made = await archive.add_recording(db, recording(RecordingState.COMPLETE))
         stored = a_chunk(recording_id=made.id, facts=FACTS)
         await archive.save_chunks(db, [stored])
-        sealed = replace(stored, event_id=EventId("$2"), sequence=None, state=ChunkState.WAITING_FOR_KEY, facts=None)
+        sealed = a_chunk(recording_id=made.id, event_id=EventId("$2"), sequence=None, state=ChunkState.WAITING_FOR_KEY)
         await archive.save_chunks(db, [sealed])
         await archive.save_episode(db, Episode(made.id, "g", BlobKey("0" * 64), 452_000, Samples(2_712_960), NOW, NOW))
     out, written = console()

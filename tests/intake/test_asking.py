@@ -29,7 +29,7 @@ async def passes(world: World, seconds: float) -> None:
 async def states(world: World) -> dict[str, ChunkState]:
     recording = await world.recording()
     async with world.store.read() as db:
-        return {one.event_id: one.state for one in await archive.chunks(db, recording.id)}
+        return {one.id: one.state for one in await archive.chunks(db, recording.id)}
 
 
 async def test_a_chunk_that_no_sync_brought_is_in_the_recording_before_it_is_decided(world: World) -> None:

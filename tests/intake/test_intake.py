@@ -205,7 +205,7 @@ async def test_words_that_were_sealed_are_never_kept_nor_answered(world: World) 
     await world.settle()
     assert await world.waiting(orders.Command.kind) == []
     async with world.store.read() as db:
-        assert await archive.chunk(db, EventId("$s")) is None
+        assert await archive.chunk_of_event(db, EventId("$s")) is None
 
 
 async def test_a_key_opens_what_was_kept_after_a_start_too(world: World) -> None:

@@ -120,7 +120,7 @@ async def follow(world: World, memory: Memory) -> None:
 async def chunks(world: World) -> dict[str, ChunkState]:
     async with world.store.read() as db:
         recording = await archive.recording_by_event(db, START)
-        return {one.event_id: one.state for one in await archive.chunks(db, recording.id)} if recording else {}
+        return {one.id: one.state for one in await archive.chunks(db, recording.id)} if recording else {}
 
 
 async def is_followed(world: World, event_id: EventId = START) -> bool:

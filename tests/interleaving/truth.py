@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from storage.records import Chunk, ChunkState, EndedBy, EventId, RecordingState, to_samples
+from storage.records import Chunk, ChunkId, ChunkState, EndedBy, EventId, RecordingState, to_samples
 from tests.interleaving.homeserver import Fate, Homeserver, Told
 from tests.interleaving.speaker import Broadcast, Piece, Take
 
@@ -19,7 +19,7 @@ OUTCOMES = {Fate.GONE: ChunkState.WAITING_FOR_MEDIA, Fate.DAMAGED: ChunkState.DA
 class Sound:
     first: int  # number of its first sample
     samples: int
-    event_id: EventId
+    chunk_id: ChunkId
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Truth:
             piece = by_number[number]
             row = self.row(piece)
             if row and row.state is ChunkState.STORED:
-                yield Sound(piece.first, piece.samples, row.event_id)
+                yield Sound(piece.first, piece.samples, row.id)
             else:
                 length = self._lost(piece)
                 yield Quiet(length, length)
@@ -186,7 +186,7 @@ class Truth:
             if row.state is not ChunkState.STORED:
                 yield Quiet(heard, heard)
             elif heard:
-                yield Sound(piece.first + piece.samples - heard, heard, row.event_id)
+                yield Sound(piece.first + piece.samples - heard, heard, row.id)
             at = max(at, piece.start + piece.samples)
 
     def _is_known(self, piece: Piece) -> bool:

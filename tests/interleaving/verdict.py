@@ -154,7 +154,7 @@ def _has_the_chunks(world: World, truth: Truth, one: Kept) -> None:
 def _is_heard(parts: list[Part], heard: sound.Pcm, ledger: Ledger) -> None:
     """Each sound to the sample, in the order in which it was spoken, and silence of its true length between."""
     entries = [entry for entry in ledger.entries if entry.sounds]
-    assert [entry.event_id for entry in entries] == [part.event_id for part in parts if isinstance(part, Sound)]
+    assert [entry.chunk_id for entry in entries] == [part.chunk_id for part in parts if isinstance(part, Sound)]
     silent = dict(sound.silences(heard))
     at = least = most = 0
     for part in parts:

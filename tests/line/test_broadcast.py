@@ -131,7 +131,7 @@ async def test_strangers_neither_add_to_a_broadcast_nor_end_it(world: Worlds, pe
         await speaker.stop()
         recording, ledger = await recorded(aircheck.store, started, RecordingState.COMPLETE)
         assert ledger.samples == speaker.samples
-        assert foreign not in {entry.event_id for entry in ledger.entries}
+        assert foreign not in {entry.chunk_id for entry in ledger.entries}
         assert recording.ended_by is EndedBy.STOPPED
 
 

@@ -83,7 +83,7 @@ async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(
     async with bot.running() as aircheck:
         recording, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
         assert recording.ended_by == "stopped"
-        states = {entry.event_id: entry.state for entry in ledger.entries}
+        states = {entry.chunk_id: entry.state for entry in ledger.entries}
         assert states.pop(first) is ChunkState.REDACTED  # type: ignore[call-overload]  # ids of a real homeserver
         assert set(states.values()) == {ChunkState.STORED}
         assert ledger.samples == speaker.samples

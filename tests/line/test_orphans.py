@@ -88,7 +88,7 @@ async def test_an_orphan_is_in_the_episode_to_the_sample(name: str, number: int,
         assert (ledger.proved, ledger.gaps) == (True, ())
         assert sorted(entry.sequence or 0 for entry in ledger.entries) == [1, 2, 3, 4, 5]
         chunk = (await replay.chunks(capture.started))[VOICE]
-        assert (chunk.state, chunk.adopted, chunk.source) == (ChunkState.STORED, True, None)
+        assert (chunk.state, chunk.attached, chunk.source) == (ChunkState.STORED, True, None)
         await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
         assert "I know of no problems." in await replay.ask(capture.room, "!aircheck status")
 

@@ -121,7 +121,7 @@ async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(world
         _, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
         await blobs_gone(bot, aircheck.store, keys)
         assert ledger.samples == speaker.samples
-        assert [entry.state for entry in ledger.entries if entry.event_id == events[1]] == [ChunkState.REDACTED]
+        assert [entry.state for entry in ledger.entries if entry.chunk_id == events[1]] == [ChunkState.REDACTED]
         assert [gap.reason for gap in ledger.gaps] == [ChunkState.REDACTED]
         after = await newest_episode(feed)
         assert after != before

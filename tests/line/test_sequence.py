@@ -7,7 +7,7 @@ import pytest
 
 from bot.demo.broadcaster import Broadcaster, Info
 from bot.demo.slicing import speech
-from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState, UserId
+from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState, UserId, chunk_id_of
 from tests.lab import People
 from tests.line.conftest import Worlds
 from tests.line.replay import ALICE, Capture, Replay, assert_heard_whole, encoded, replaying
@@ -101,7 +101,7 @@ async def test_stopped_before_the_last_chunk_as_android_and_ios_send_it(replay: 
     await told(replay, alice, chunks[2])
     recording, ledger = await replay.recording(alice.broadcast), await replay.ledger(alice.broadcast)
     assert (recording.state, recording.ended_by) == (RecordingState.COMPLETE, EndedBy.STOPPED)
-    assert [entry.event_id for entry in ledger.entries if entry.sounds] == [one.event_id for one in chunks]
+    assert [str(entry.chunk_id) for entry in ledger.entries if entry.sounds] == [one.event_id for one in chunks]
 
 
 async def test_swapped_numbers_change_no_order(replay: Replay, room: Capture, tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ async def test_of_two_with_one_number_the_first_is_heard(
     double = again(alice, second, media)
     await told(replay, alice, started, first, second, double, third, alice.tells("stopped", 3))
     await assert_whole(replay, alice.broadcast, media, tmp_path)
-    states = {entry.event_id: entry.state for entry in (await replay.ledger(alice.broadcast)).entries}
-    assert states[double.event_id] is ChunkState.DUPLICATE
+    states = {entry.chunk_id: entry.state for entry in (await replay.ledger(alice.broadcast)).entries}
+    assert states[chunk_id_of(double.event_id)] is ChunkState.DUPLICATE
 
 
 async def test_an_empty_file_with_a_used_number_takes_nobodys_place(
@@ -163,7 +163,7 @@ async def test_without_any_number_the_timeline_is_the_order(replay: Replay, room
     await told(replay, alice, started, *chunks, alice.tells("stopped"))
     await replay.pass_by(QUIET_S)
     ledger = await replay.ledger(alice.broadcast)
-    assert [entry.event_id for entry in ledger.entries] == [one.event_id for one in chunks]
+    assert [str(entry.chunk_id) for entry in ledger.entries] == [one.event_id for one in chunks]
     assert await replay.episode(alice.broadcast) is not None
 
 

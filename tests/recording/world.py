@@ -37,6 +37,7 @@ from storage.records import (
     BlobKey,
     Chunk,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     Container,
     DeviceId,
@@ -54,6 +55,7 @@ from storage.records import (
     SessionId,
     Timing,
     UserId,
+    chunk_id_of,
 )
 from tests.factories import a_chunk
 
@@ -163,7 +165,7 @@ def absent(
 
 def shape(ledger: Ledger) -> list[tuple[str | None, int | None, str]]:
     """Event, number and state of every entry, in the order of the sound."""
-    return [(entry.event_id, entry.sequence, str(entry.state)) for entry in ledger.entries]
+    return [(entry.chunk_id, entry.sequence, str(entry.state)) for entry in ledger.entries]
 
 
 @dataclass
@@ -211,18 +213,18 @@ class World:
         return self.tell(ChunkSealed(START, ALICE, SessionId("session"), self.now), name)
 
     def store(self, name: str, facts: ChunkFacts, media: str | None = None, size: int = 1000) -> Outcome:
-        return self.tell(ChunkStored(EventId(name), blob(media or name), size, facts))
+        return self.tell(ChunkStored(ChunkId(name), blob(media or name), size, facts))
 
     def fail(self, name: str, state: ChunkState, reason: str = "not_found") -> Outcome:
         """By a rule of ours, or because of the event."""
-        return self.tell(ChunkFailed(EventId(name), state, reason))
+        return self.tell(ChunkFailed(ChunkId(name), state, reason))
 
     def answer(self, name: str, media: str | None, reason: str = "not_audio", size: int = 100) -> Outcome:
         """The homeserver gives what can't be used; None: nothing."""
         if media is None:
-            return self.tell(ChunkFailed(EventId(name), ChunkState.WAITING_FOR_MEDIA, reason, Answer(reason)))
+            return self.tell(ChunkFailed(ChunkId(name), ChunkState.WAITING_FOR_MEDIA, reason, Answer(reason)))
         answer = Answer(f"{reason}:{blob(media)}", blob(media), size)
-        return self.tell(ChunkFailed(EventId(name), ChunkState.DAMAGED, reason, answer))
+        return self.tell(ChunkFailed(ChunkId(name), ChunkState.DAMAGED, reason, answer))
 
     def redact(self, name: str) -> Outcome:
         return self.tell(Redacted(EventId(name), ALICE))
@@ -274,7 +276,7 @@ def captured(name: str) -> tuple[list[HeardEvent], dict[str, ChunkStored]]:
 
 def _media(event_id: str, media: dict[str, Any]) -> ChunkStored:
     pages = {key: value for key, value in media.items() if key not in ("bytes", "sha256")}
-    return ChunkStored(EventId(event_id), BlobKey(media["sha256"]), media["bytes"], with_pages(OggFacts(**pages)))
+    return ChunkStored(ChunkId(event_id), BlobKey(media["sha256"]), media["bytes"], with_pages(OggFacts(**pages)))
 
 
 def replayed(name: str) -> World:
@@ -288,7 +290,7 @@ def replayed(name: str) -> World:
             world = World(begun)
         elif world and not isinstance(event, Rejected | TextMessage | MembershipChanged | None):
             world.tell(event, each.event_id, each.position)
-            if FetchChunk(each.event_id) in world.effects:
+            if FetchChunk(chunk_id_of(each.event_id)) in world.effects:
                 world.tell(media[each.event_id])
     assert world is not None
     return world

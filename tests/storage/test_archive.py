@@ -12,6 +12,7 @@ from storage.records import (
     BlobKey,
     Chunk,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     Container,
     DeviceId,
@@ -61,8 +62,10 @@ async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
     async with store.write() as db:
         saved = await archive.add_recording(db, replace(recording("$1"), resumes=(Position(7), Position(9))))
         chunk = Chunk(
-            event_id=EventId("$c"),
+            id=ChunkId("slice 1"),
             recording_id=saved.id,
+            event_id=EventId("$c"),
+            sender=UserId("@bob:hs"),
             position=Position(2),
             sequence=1,
             state=ChunkState.STORED,
@@ -87,6 +90,8 @@ async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
         assert await archive.recording_by_event(db, EventId("$1")) == saved
         assert await archive.recording_by_code(db, saved.code.upper()) == saved
         assert await archive.chunks(db, saved.id) == (replace(chunk, reason="later"),)
+        by_id, by_event = await archive.chunk(db, chunk.id), await archive.chunk_of_event(db, EventId("$c"))
+        assert by_id == by_event == replace(chunk, reason="later")
     assert len(saved.code) == 6
 
 

@@ -16,9 +16,8 @@ from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import (
     Chunk,
+    ChunkId,
     ChunkState,
-    EventId,
-    Position,
     Recording,
     RecordingId,
     RecordingState,
@@ -27,9 +26,11 @@ from storage.records import (
     Withheld,
 )
 from storage.store import Store
+from tests.factories import a_chunk
 from tests.storage.test_archive import NOW, recording
 
 SESSION = SessionId("s")
+SPEAKER = UserId("@a:hs")
 
 
 class Undone(Exception):
@@ -37,7 +38,7 @@ class Undone(Exception):
 
 
 def chunk(recording_id: RecordingId, number: int, state: ChunkState = ChunkState.WAITING_FOR_KEY) -> Chunk:
-    return Chunk(EventId(f"$c{number}"), recording_id, Position(number), number, state, session_id=SESSION)
+    return a_chunk(recording_id=recording_id, sender=SPEAKER, sequence=number, state=state, session_id=SESSION)
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ async def moved_away(db: Connection, here: Recording, there: Recording) -> None:
 
 
 async def deleted(db: Connection, here: Recording, there: Recording) -> None:
-    await archive.delete_chunks(db, here.id, [EventId("$c1")])
+    await archive.delete_chunks(db, here.id, [ChunkId("$c1")])
 
 
 async def erased(db: Connection, here: Recording, there: Recording) -> None:
@@ -106,7 +107,7 @@ async def erased(db: Connection, here: Recording, there: Recording) -> None:
 
 
 async def key_withheld(db: Connection, here: Recording, there: Recording) -> None:
-    await withheld_keys.note(db, [Withheld(SESSION, UserId("@a:hs"), "m.unverified")], NOW)
+    await withheld_keys.note(db, [Withheld(SESSION, SPEAKER, "m.unverified")], NOW)
 
 
 async def candidates_settled(db: Connection, here: Recording, there: Recording) -> None:
@@ -203,7 +204,7 @@ async def test_after_any_writes_what_is_kept_is_what_is_stored(store: Store, ste
                 elif new:
                     await archive.save_chunks(db, new)
                 else:
-                    await archive.delete_chunks(db, mine, [chunk(mine, number).event_id])
+                    await archive.delete_chunks(db, mine, [chunk(mine, number).id])
                 if undone:
                     raise Undone
         async with store.read() as db:

@@ -5,8 +5,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage import heirs, jobs
-from storage.records import JobKind, RoomId, Visibility
+from storage import archive, heirs, jobs
+from storage.records import ChunkState, JobKind, RecordingId, RoomId, Visibility
 from storage.revisions import run_migrations, transaction
 from storage.store import Store
 
@@ -104,3 +104,23 @@ async def test_what_was_given_up_is_asked_for_again_by_the_upgrade(tmp_path: Pat
     wanted = [event for event, (*_, again) in GIVEN_UP.items() if again]
     assert sorted((job.kind, job.subject) for job in found) == [(REREAD, event) for event in wanted]
     assert all(job.payload == {"room_id": "!room:hs", "sender": "@a:hs"} for job in found)
+
+
+async def test_chunks_of_before_have_their_events_ids_and_the_broadcaster_as_sender(tmp_path: Path) -> None:
+    """The row, the jobs and the redactions of a chunk still find each other after the upgrade."""
+    path = tmp_path / "aircheck.db"
+    with transaction(path) as connection:
+        run_migrations(connection, "0012")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(RECORDING, ("kfmtra", 1, "!room:hs", "$started", 1, False))
+        db.execute(CHUNK, ("$c1", "$started", "stored", None))
+        db.execute("UPDATE chunks SET sequence = 4, adopted = 1")
+        db.commit()
+    store = await Store.own(tmp_path)
+    try:
+        async with store.read() as read:
+            (chunk,) = await archive.chunks(read, RecordingId(1))
+    finally:
+        await store.close()
+    assert (chunk.id, chunk.event_id, chunk.sender) == ("$c1", "$c1", "@a:hs")
+    assert (chunk.sequence, chunk.attached, chunk.state) == (4, True, ChunkState.STORED)

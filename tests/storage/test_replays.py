@@ -4,18 +4,15 @@ from datetime import timedelta
 
 from storage import archive, replays
 from storage.records import (
-    Chunk,
-    ChunkState,
     EventId,
     HeardEvent,
     Message,
-    Position,
-    RecordingId,
     RoomId,
     SessionId,
 )
 from storage.store import Store
 from tests.clock import Clock
+from tests.factories import a_chunk
 from tests.storage.test_archive import recording
 
 ROOM = RoomId("!r:hs")
@@ -73,9 +70,7 @@ async def test_what_is_forgotten_opens_no_door(store: Store) -> None:
     await kept(store, read("$command", 1), read("$chunk", 2), read("$newest", 3))
     async with store.write() as db:
         saved = await archive.add_recording(db, recording("$start"))
-        await archive.save_chunks(
-            db, [Chunk(EventId("$chunk"), RecordingId(saved.id), Position(1), 1, ChunkState.STORED)]
-        )
+        await archive.save_chunks(db, [a_chunk(recording_id=saved.id, event_id=EventId("$chunk"))])
         assert await replays.prune(db, Clock()() + month) == 1
     assert await kept(store, read("$chunk again", 2), read("$newest again", 3), at=month) == []
     assert await kept(store, read("$command again", 1), at=month) == ["$command again"]

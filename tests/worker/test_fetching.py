@@ -28,7 +28,7 @@ FETCH = [orders.Fetch.kind]
 
 async def the_chunk(world: World) -> Chunk:
     async with world.store.read() as db:
-        found = await archive.chunk(db, C1)
+        found = await archive.chunk_of_event(db, C1)
     assert found is not None
     return found
 

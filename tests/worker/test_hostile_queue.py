@@ -22,6 +22,7 @@ from bot.worker.lanes import LANES, Lane, Worker
 from storage import archive, jobs, rooms, tracks
 from storage.records import (
     Chunk,
+    ChunkId,
     ChunkState,
     EventId,
     HeardEvent,
@@ -344,7 +345,7 @@ async def test_recordings_take_turns(store: Store) -> None:
             over.set()
 
     def fetch(event: str, recording: int) -> NewJob:
-        return orders.Fetch(EventId(event), RecordingId(recording)).job()
+        return orders.Fetch(ChunkId(event), RecordingId(recording)).job()
 
     older = [fetch(f"{name}-{n}", name) for name in (1, 2, 3) for n in range(20)]
     async with at_work(store, handler, *older, fetch("healthy", 4)):

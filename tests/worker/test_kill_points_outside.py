@@ -270,7 +270,7 @@ async def story(world: Town) -> None:
 async def import_keys(world: Town) -> None:
     """Somebody does so, and again whenever it was interrupted."""
     async with world.store.read() as db:
-        before = await archive.chunk(db, SEALED)
+        before = await archive.chunk_of_event(db, SEALED)
     if before is not None and before.session_id is None:
         return
     file = world.store.blobs.part("keys-x")

@@ -57,7 +57,7 @@ async def order(world: World) -> list[str]:
     """The chunks as the recording has them."""
     async with world.store.read() as db:
         recording = await archive.recording_by_event(db, START)
-        return [one.event_id for one in await archive.chunks(db, recording.id)] if recording else []
+        return [one.id for one in await archive.chunks(db, recording.id)] if recording else []
 
 
 async def test_what_a_gap_hides_is_dealt_with_before_what_was_heard_after_it(world: World) -> None:

@@ -26,10 +26,10 @@ from bot.recording.ledger import NOTHING, Entry, Ledger, gaps_of
 from storage.records import (
     Chunk,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     Container,
     EndedBy,
-    EventId,
     Hole,
     OggFacts,
     Recording,
@@ -88,7 +88,7 @@ def _entry(place: Place, position: int, samples: int, timing: Timing, *, continu
     chunk = place.chunk
     facts = chunk.facts if chunk and not silence else None
     return Entry(
-        event_id=chunk.event_id if chunk else None,
+        chunk_id=chunk.id if chunk else None,
         sequence=chunk.sequence if chunk else place.number,
         state=chunk.state if chunk else ChunkState.MISSING,
         position=Samples(position),
@@ -136,14 +136,14 @@ def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
         nearest, before = place.run, ogg
 
 
-def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, EventId]]) -> Iterator[Entry]:
+def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, ChunkId]]) -> Iterator[Entry]:
     """Each chunk that another one stands for, behind that one."""
-    behind: dict[EventId | None, list[Chunk]] = defaultdict(list)
+    behind: dict[ChunkId | None, list[Chunk]] = defaultdict(list)
     for chunk, winner in spares:
         behind[winner].append(chunk)
     for entry in entries:
         yield entry
-        for chunk in behind[entry.event_id]:
+        for chunk in behind[entry.chunk_id]:
             heard = entry.state is ChunkState.STORED
             state = ChunkState.DUPLICATE if heard and chunk.state in OF_NO_USE else chunk.state
             place = Place(replace(chunk, state=state), chunk.sequence)

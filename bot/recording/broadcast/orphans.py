@@ -20,10 +20,10 @@ from dataclasses import replace
 
 from bot.recording.broadcast.places import NEAR
 from bot.recording.broadcast.runs import Stream, pages, streams
-from bot.recording.chunks import JUDGED, after_failure, find, given_up, with_chunk
+from bot.recording.chunks import JUDGED, after_failure, find, find_of_event, given_up, with_chunk
 from bot.recording.model import ChunkFailed, ChunkStored, FetchChunk, Outcome, RecordingEvent, Redacted
 from bot.recording.policy import Limits
-from storage.records import Chunk, ChunkFacts, ChunkState, EndedBy, EventId, OggFacts
+from storage.records import Chunk, ChunkFacts, ChunkId, ChunkState, EndedBy, OggFacts
 
 MAX_CANDIDATES = 50
 """Of one recording. Nobody loses more in one broadcast; people do send many voice messages."""
@@ -40,23 +40,26 @@ def ordinary(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
 
 def suspected(it: Outcome, message: Chunk) -> Outcome:
     """Make a voice message of the speaker a candidate, so that its media is looked into."""
-    if find(it.chunks, message.event_id) is not None:
+    if find(it.chunks, message.id) is not None:
         return it
     if it.recording.ended_by in (EndedBy.SWITCHED_OFF, EndedBy.LIMIT):
         return replace(it, ignored=str(it.recording.ended_by))
     if sum(map(is_candidate, it.chunks)) >= MAX_CANDIDATES:
         return replace(it, ignored="too_many_candidates")
     candidate = replace(message, state=ChunkState.CANDIDATE)
-    return replace(it, chunks=with_chunk(it.chunks, candidate), effects=(FetchChunk(candidate.event_id),))
+    return replace(it, chunks=with_chunk(it.chunks, candidate), effects=(FetchChunk(candidate.id),))
 
 
-def candidate_of(chunks: Iterable[Chunk], event: RecordingEvent) -> Chunk | None:
+def candidate_of(chunks: tuple[Chunk, ...], event: RecordingEvent) -> Chunk | None:
     """Return the candidate whose media or redaction an event tells of; None for every other event."""
     match event:
-        case ChunkStored(event_id=event_id) | ChunkFailed(event_id=event_id) | Redacted(redacts=event_id):
-            return next((chunk for chunk in chunks if chunk.event_id == event_id and is_candidate(chunk)), None)
+        case ChunkStored(chunk_id=chunk_id) | ChunkFailed(chunk_id=chunk_id):
+            chunk = find(chunks, chunk_id)
+        case Redacted(redacts=event_id):
+            chunk = find_of_event(chunks, event_id)
         case _:
             return None
+    return chunk if chunk and is_candidate(chunk) else None
 
 
 def told(it: Outcome, candidate: Chunk, event: RecordingEvent, limits: Limits) -> Outcome:
@@ -89,23 +92,23 @@ def attached(it: Outcome) -> Outcome:
         return it
     known_streams = streams(it.chunks)
     there = _grouped(ordinary(it.chunks), known_streams)
-    proved: dict[EventId, Chunk] = {}
-    known: set[EventId] = set()
+    proved: dict[ChunkId, Chunk] = {}
+    known: set[ChunkId] = set()
     rising = sorted(waiting, key=_first_page)
     for chunk in (*rising, *reversed(rising)):  # one may prove the next, on either side
         facts = pages(chunk)
-        if facts is None or chunk.event_id in proved or chunk.event_id in known:
+        if facts is None or chunk.id in proved or chunk.id in known:
             continue
-        stream = there[known_streams[chunk.event_id]]
+        stream = there[known_streams[chunk.id]]
         beside = _beside(facts, stream)
         if any(each.first_page <= facts.first_page and facts.last_page <= each.last_page for each in beside):
-            known.add(chunk.event_id)
+            known.add(chunk.id)
         elif _fits(facts, beside):
-            proved[chunk.event_id] = _taken(chunk, it)
+            proved[chunk.id] = _taken(chunk, it)
             stream.append(chunk)
     return replace(
         it,
-        chunks=tuple(proved.get(chunk.event_id, chunk) for chunk in it.chunks if chunk.event_id not in known),
+        chunks=tuple(proved.get(chunk.id, chunk) for chunk in it.chunks if chunk.id not in known),
         effects=(*it.effects, *map(FetchChunk, proved)),
     )
 
@@ -116,7 +119,7 @@ def _taken(chunk: Chunk, it: Outcome) -> Chunk:
         recording_id=it.recording.id,
         state=ChunkState.WAITING_FOR_MEDIA,
         reason=None,
-        adopted=True,
+        attached=True,
         answer=None,
     )
 
@@ -146,32 +149,30 @@ def _continues(before: OggFacts, after: OggFacts) -> bool:
 
 
 def numbered(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
-    """The same, where a number is given to each that was adopted, by those that its pages touch."""
-    bare = [chunk.event_id for chunk in chunks if chunk.adopted and pages(chunk)]
+    """The same, where a number is given to each that was attached, by those that its pages touch."""
+    bare = [chunk.id for chunk in chunks if chunk.attached and pages(chunk)]
     if not bare:
         return tuple(chunks)
     known = streams(chunks)
     taken = {chunk.sequence for chunk in chunks if chunk.sequence is not None}
-    given: dict[EventId, int] = {}
+    given: dict[ChunkId, int] = {}
     there = _grouped(chunks, known)
-    for stream in sorted({known[event_id] for event_id in bare}):
+    for stream in sorted({known[chunk_id] for chunk_id in bare}):
         given |= _given(sorted(there[stream], key=_rank), taken)
-    return tuple(
-        replace(chunk, sequence=given[chunk.event_id]) if chunk.event_id in given else chunk for chunk in chunks
-    )
+    return tuple(replace(chunk, sequence=given[chunk.id]) if chunk.id in given else chunk for chunk in chunks)
 
 
-def _given(run: Sequence[Chunk], taken: set[int]) -> dict[EventId, int]:
+def _given(run: Sequence[Chunk], taken: set[int]) -> dict[ChunkId, int]:
     """Numbers for those of a stream, in the order of its pages; they are added to `taken`."""
-    numbers = {chunk.event_id: chunk.sequence for chunk in run if chunk.sequence is not None}
+    numbers = {chunk.id: chunk.sequence for chunk in run if chunk.sequence is not None}
     span = (min(numbers.values(), default=0), max(numbers.values(), default=0))
-    given: dict[EventId, int] = {}
+    given: dict[ChunkId, int] = {}
     for chunk, beside, step in _pairs(run):
-        neighbour = numbers.get(beside.event_id)
-        if not chunk.adopted or chunk.event_id in numbers or neighbour is None:
+        neighbour = numbers.get(beside.id)
+        if not chunk.attached or chunk.id in numbers or neighbour is None:
             continue
         number = neighbour if step == 0 else _free(neighbour + step, span, taken) or neighbour
-        numbers[chunk.event_id] = given[chunk.event_id] = number
+        numbers[chunk.id] = given[chunk.id] = number
         taken.add(number)
     return given
 
@@ -205,11 +206,11 @@ def _free(wanted: int, span: tuple[int, int], taken: set[int]) -> int | None:
 # ---- streams
 
 
-def _grouped(chunks: Iterable[Chunk], known: Mapping[EventId, Stream]) -> defaultdict[Stream, list[Chunk]]:
+def _grouped(chunks: Iterable[Chunk], known: Mapping[ChunkId, Stream]) -> defaultdict[Stream, list[Chunk]]:
     found: defaultdict[Stream, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
-        if chunk.event_id in known:
-            found[known[chunk.event_id]].append(chunk)
+        if chunk.id in known:
+            found[known[chunk.id]].append(chunk)
     return found
 
 

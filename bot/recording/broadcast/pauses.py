@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from bot.recording.chapters import marks
 from bot.recording.ledger import Entry, Ledger
-from storage.records import Chunk, Container, EventId, Mark, Position, Recording, Samples
+from storage.records import Chunk, ChunkId, Container, Mark, Position, Recording, Samples
 
 
 def chapters(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger, title: str | None) -> tuple[Mark, ...]:
@@ -23,10 +23,10 @@ def chapters(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger, titl
 def resumptions(ledger: Ledger, chunks: Iterable[Chunk], resumed: Sequence[Position]) -> tuple[Samples, ...]:
     """Where the sound goes on after a pause. `resumed`: the places of such events in the timeline."""
     heard = [entry for entry in ledger.entries if entry.sounds]
-    places: dict[EventId | None, Position] = {chunk.event_id: chunk.position for chunk in chunks}
+    places: dict[ChunkId | None, Position] = {chunk.id: chunk.position for chunk in chunks}
     begins = [index for index, entry in enumerate(heard) if index and not entry.continues]
     found = {index for index in begins if _new_stream(heard, index)}
-    latest = list(accumulate((places[heard[index].event_id] for index in begins), max))
+    latest = list(accumulate((places[heard[index].chunk_id] for index in begins), max))
     for position in resumed:
         first = bisect_right(latest, position)  # of those that stand behind it
         found.update(begins[first : first + 1])

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from storage.records import Chunk, ChunkState, EventId, OggFacts
+from storage.records import Chunk, ChunkId, ChunkState, OggFacts
 
 Stream = tuple[int, str]  # serial, and the SHA-256 of the OpusHead; "" where no chunk has one
 
@@ -44,10 +44,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """`spares` are the chunks that another one stands for, with that one's event id."""
+    """`spares` are the chunks that another one stands for, with that one's id."""
 
     runs: tuple[Run, ...]
-    spares: tuple[tuple[Chunk, EventId], ...]
+    spares: tuple[tuple[Chunk, ChunkId], ...]
 
 
 def pages(chunk: Chunk) -> OggFacts | None:
@@ -55,9 +55,9 @@ def pages(chunk: Chunk) -> OggFacts | None:
     return chunk.facts.ogg if chunk.facts else None
 
 
-def streams(chunks: Iterable[Chunk]) -> dict[EventId, Stream]:
-    """Which stream each Ogg Opus chunk is of, by its event id."""
-    paged = [(chunk.event_id, facts) for chunk in chunks if (facts := pages(chunk))]
+def streams(chunks: Iterable[Chunk]) -> dict[ChunkId, Stream]:
+    """Which stream each Ogg Opus chunk is of, by its id."""
+    paged = [(chunk.id, facts) for chunk in chunks if (facts := pages(chunk))]
     heads: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for _, facts in paged:
         if facts.head_sha256:
@@ -65,7 +65,7 @@ def streams(chunks: Iterable[Chunk]) -> dict[EventId, Stream]:
     for known in heads.values():
         known.sort()
     return {
-        event_id: (facts.serial, facts.head_sha256 or _head(facts, heads[facts.serial])) for event_id, facts in paged
+        chunk_id: (facts.serial, facts.head_sha256 or _head(facts, heads[facts.serial])) for chunk_id, facts in paged
     }
 
 
@@ -89,14 +89,14 @@ def sort(chunks: Iterable[Chunk]) -> Sorted:
     runs += [Run((chunk,)) for chunk in standing if not pages(chunk)]
     lost = _contested(runs)
     spares.update(lost)
-    kept = (Run(tuple(chunk for chunk in run.chunks if chunk.event_id not in lost)) for run in runs)
+    kept = (Run(tuple(chunk for chunk in run.chunks if chunk.id not in lost)) for run in runs)
     return Sorted(
         runs=tuple(run for run in kept if run.chunks),
-        spares=tuple((chunk, _heard(chunk.event_id, spares)) for chunk in standing if chunk.event_id in spares),
+        spares=tuple((chunk, _heard(chunk.id, spares)) for chunk in standing if chunk.id in spares),
     )
 
 
-def _heard(spare: EventId, spares: dict[EventId, EventId]) -> EventId:
+def _heard(spare: ChunkId, spares: dict[ChunkId, ChunkId]) -> ChunkId:
     """The one that is heard in the end: it may itself have lost to a third."""
     seen = {spare}
     winner = spares[spare]
@@ -106,23 +106,23 @@ def _heard(spare: EventId, spares: dict[EventId, EventId]) -> EventId:
     return winner
 
 
-def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[EventId, EventId]]:
+def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[ChunkId, ChunkId]]:
     """Chunks of one serial and head whose pages don't overlap are one strand; and the chunks sent twice.
 
     Files that each begin at page 2 (an Ogg file of its own each time, with the serial the same) overlap, and so
     become a strand each.
     """
     by_stream: dict[Stream, list[_Strand]] = defaultdict(list)
-    spares: dict[EventId, EventId] = {}
+    spares: dict[ChunkId, ChunkId] = {}
     known = streams(paged)
     for chunk in sorted(paged, key=lambda chunk: (not audible(chunk), _number(chunk), chunk.position)):
         facts = pages(chunk)
         assert facts is not None
-        strands = by_stream[known[chunk.event_id]]
+        strands = by_stream[known[chunk.id]]
         overlaps = [strand.overlap(facts) for strand in strands[-MOST_STRANDS:]]
         twin = next((member for members in overlaps for member in members if _same(member, chunk)), None)
         if twin is not None:
-            spares[chunk.event_id] = twin.event_id
+            spares[chunk.id] = twin.id
             continue
         free = next(
             (strand for strand, members in zip(strands[-MOST_STRANDS:], overlaps, strict=True) if not members), None
@@ -169,17 +169,17 @@ def _same(one: Chunk, other: Chunk) -> bool:
     return one.blob is not None and one.blob == other.blob and not whole
 
 
-def _contested(runs: Sequence[Run]) -> dict[EventId, EventId]:
+def _contested(runs: Sequence[Run]) -> dict[ChunkId, ChunkId]:
     """Chunks that lose their number to another one, each with the winner."""
     claims: dict[int, list[tuple[Run, Chunk]]] = defaultdict(list)
     for run in runs:
         for chunk in run.chunks:
             if chunk.sequence is not None:
                 claims[chunk.sequence].append((run, chunk))
-    lost: dict[EventId, EventId] = {}
+    lost: dict[ChunkId, ChunkId] = {}
     for claimants in claims.values():
         first = min(claimants, key=lambda claim: (not audible(claim[1]), claim[1].position))
         for run, chunk in claimants:
             if chunk is not first[1] and not (run.sliced and first[0].sliced):
-                lost[chunk.event_id] = first[1].event_id
+                lost[chunk.id] = first[1].id
     return lost

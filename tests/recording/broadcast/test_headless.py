@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bot.recording.broadcast.layout import lay_out
 from bot.recording.broadcast.runs import streams
 from bot.recording.ledger import Ledger, fingerprint
-from storage.records import ChunkFacts, ChunkState, EndedBy, EventId
+from storage.records import ChunkFacts, ChunkId, ChunkState, EndedBy
 from tests.recording.broadcast.test_orphans import VOICE, say_voice, state_of
 from tests.recording.world import PAGE, PRE_SKIP, World, recording, shape, slices, stored
 
@@ -67,7 +67,7 @@ def test_of_two_heads_the_one_before_counts() -> None:
         stored(str(number), number, with_head(each, head))
         for number, (each, head) in enumerate(zip(facts, heads, strict=True))
     ]
-    assert [streams(chunks)[EventId(str(number))] for number in range(5)] == [
+    assert [streams(chunks)[ChunkId(str(number))] for number in range(5)] == [
         (7, "one"),
         (7, "one"),
         (7, "one"),

@@ -10,10 +10,10 @@ from bot.recording.ledger import Gap, fingerprint
 from storage.records import (
     Chunk,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     DurationMs,
     EndedBy,
-    EventId,
     Hole,
     Position,
     Recording,
@@ -91,7 +91,7 @@ def test_pages_decide_within_a_run(order: tuple[int, ...]) -> None:
     facts = slices([7, 7, 3])
     chunks = [stored(f"$p{page}", number, facts[page]) for number, page in enumerate(order, start=1)]
     ledger = lay_out(OVER, chunks)
-    assert [entry.event_id for entry in ledger.entries] == ["$p0", "$p1", "$p2"]
+    assert [entry.chunk_id for entry in ledger.entries] == ["$p0", "$p1", "$p2"]
     assert ledger.certain
 
 
@@ -105,7 +105,7 @@ def test_runs_by_their_lowest_number() -> None:
         stored("$b2", 4, second[1]),
     ]
     ledger = lay_out(OVER, chunks)
-    assert [entry.event_id for entry in ledger.entries] == ["$a1", "$a2", "$b1", "$b2"]
+    assert [entry.chunk_id for entry in ledger.entries] == ["$a1", "$a2", "$b1", "$b2"]
     assert [entry.continues for entry in ledger.entries] == [False, True, False, True]
     assert ledger.samples == 19 * PAGE - 2 * PRE_SKIP
 
@@ -119,7 +119,7 @@ def test_without_numbers_the_timeline_decides() -> None:
         stored("$b1", 1, second[0], position=30),
     ]
     ledger = lay_out(OVER, chunks)
-    assert [entry.event_id for entry in ledger.entries] == ["$a1", "$a2", "$b1"]
+    assert [entry.chunk_id for entry in ledger.entries] == ["$a1", "$a2", "$b1"]
     assert (ledger.complete, ledger.certain) == (True, False)
 
 
@@ -440,11 +440,11 @@ def test_two_runs_with_the_same_numbers() -> None:
     """When two starts were merged both runs are heard, the one that began first in the timeline first."""
     first = [replace(chunk, position=Position(20 + index * 2)) for index, chunk in enumerate(run(7, 3, serial=1))]
     second = [
-        replace(chunk, event_id=EventId(f"$b{index}"), position=Position(21 + index * 2), blob=blob(f"b{index}"))
+        replace(chunk, id=ChunkId(f"$b{index}"), position=Position(21 + index * 2), blob=blob(f"b{index}"))
         for index, chunk in enumerate(run(7, 7, 2, serial=2))
     ]
     ledger = lay_out(OVER, [*second, *first])
-    assert [entry.event_id for entry in ledger.entries] == ["$1", "$2", "$b0", "$b1", "$b2"]
+    assert [entry.chunk_id for entry in ledger.entries] == ["$1", "$2", "$b0", "$b1", "$b2"]
     assert {entry.state for entry in ledger.entries} == {ChunkState.STORED}
     assert ledger.samples == 26 * PAGE - 2 * PRE_SKIP
     assert ledger.certain
@@ -459,7 +459,7 @@ def test_of_two_merged_runs_the_one_whose_first_chunk_came_first() -> None:
         stored("$b1", 2, second[0], position=15),
         stored("$b2", 1, second[1], position=25),
     ]
-    assert [entry.event_id for entry in lay_out(OVER, chunks).entries] == ["$b1", "$b2", "$a1", "$a2"]
+    assert [entry.chunk_id for entry in lay_out(OVER, chunks).entries] == ["$b1", "$b2", "$a1", "$a2"]
 
 
 def test_independent_files_with_one_serial() -> None:

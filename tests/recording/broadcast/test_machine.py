@@ -29,6 +29,7 @@ from bot.recording.model import (
 )
 from bot.recording.policy import MAX_CHUNKS
 from storage.records import (
+    ChunkId,
     ChunkState,
     DeviceId,
     EndedBy,
@@ -139,7 +140,7 @@ def test_a_chunk_is_fetched_and_stored() -> None:
     """A chunk's event asks for its media once; the media make it stored, and its key is not kept."""
     world = World()
     world.send("$1", 1)
-    assert world.effects == [FetchChunk(EventId("$1"))]
+    assert world.effects == [FetchChunk(ChunkId("$1"))]
     assert world.chunk("$1").state is ChunkState.WAITING_FOR_MEDIA
     world.store("$1", mp4())
     assert world.chunk("$1").state is ChunkState.STORED
@@ -165,7 +166,7 @@ def test_a_key_that_comes_opens_a_chunk_in_its_place() -> None:
     assert (world.chunk("$1").state, world.effects) == (ChunkState.WAITING_FOR_KEY, [])
     world.send("$2", 2)
     world.send("$1", 1, position=999)
-    assert world.effects == [FetchChunk(EventId("$1"))]
+    assert world.effects == [FetchChunk(ChunkId("$1"))]
     assert (world.chunk("$1").position, world.chunk("$1").sequence, world.chunk("$1").session_id) == (place, 1, None)
 
 
@@ -257,7 +258,7 @@ def test_an_event_that_is_read_once_more_asks_anew() -> None:
     """For a chunk that was judged, as also one of earlier versions that kept no source; its state stays."""
     world = World(chunks=(absent("$1", 1, ChunkState.DAMAGED),))
     world.send("$1", 1)
-    assert (world.chunk("$1").state, world.effects) == (ChunkState.DAMAGED, [FetchChunk(EventId("$1"))])
+    assert (world.chunk("$1").state, world.effects) == (ChunkState.DAMAGED, [FetchChunk(ChunkId("$1"))])
     assert world.chunk("$1").source is not None
 
 
@@ -295,7 +296,7 @@ def test_what_is_stored_stays_stored() -> None:
 def test_a_state_that_is_no_failure() -> None:
     """Telling the machine nonsense is our own mistake, and says so."""
     with pytest.raises(ValueError, match="stored is no failure"):
-        World().tell(ChunkFailed(EventId("$1"), ChunkState.STORED, ""))
+        World().tell(ChunkFailed(ChunkId("$1"), ChunkState.STORED, ""))
 
 
 def test_media_beyond_the_size_limit() -> None:
@@ -405,7 +406,7 @@ def test_missing_in_the_middle_is_incomplete() -> None:
     world.now += timedelta(hours=5)
     world.send("$2", 2)
     assert world.recording.state is FINISHING
-    assert world.effects == [FetchChunk(EventId("$2")), LookAgain(world.now + seconds(60))]
+    assert world.effects == [FetchChunk(ChunkId("$2")), LookAgain(world.now + seconds(60))]
     world.store("$2", facts[1])
     assert (world.recording.state, world.effects, world.ledger.gaps) == (COMPLETE, [Finish()], ())
 
@@ -806,7 +807,7 @@ def test_slowstop() -> None:
     heard, media = captured("slowstop")
     world = replayed("slowstop")
     assert (world.recording.state, world.recording.announced_last) == (COMPLETE, 1)
-    assert [entry.event_id for entry in world.ledger.entries] == [heard[-1].event_id, heard[-3].event_id]
+    assert [str(entry.chunk_id) for entry in world.ledger.entries] == [heard[-1].event_id, heard[-3].event_id]
     assert world.ledger.samples == 363 * 960 - PRE_SKIP
     assert len(media) == 2
 
@@ -849,4 +850,4 @@ def test_first_two_swapped() -> None:
         world.store(name, each)
     world.stop(3)
     assert world.recording.state is COMPLETE
-    assert [entry.event_id for entry in world.ledger.entries] == ["$a", "$b", "$c"]
+    assert [str(entry.chunk_id) for entry in world.ledger.entries] == ["$a", "$b", "$c"]

@@ -26,6 +26,7 @@ from bot.recording.model import (
 from storage.records import (
     Chunk,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     EndedBy,
     EventId,
@@ -50,7 +51,7 @@ def voice(name: str = VOICE, sender: UserId = ALICE) -> VoiceMessage:
 def say_voice(world: World, facts: ChunkFacts, name: str = VOICE) -> None:
     """A voice message that is sent and looked into at once."""
     world.tell(voice(name), name)
-    assert world.effects == [FetchChunk(EventId(name))]
+    assert world.effects == [FetchChunk(ChunkId(name))]
     world.store(name, facts)
 
 
@@ -98,7 +99,7 @@ def test_any_chunk_of_a_run_is_put_back(lost: int, first: bool) -> None:
         say_voice(world, pieces[lost])
         fetched += world.effects
     assert state_of(world) is ChunkState.WAITING_FOR_MEDIA
-    assert fetched == [FetchChunk(EventId(VOICE))]
+    assert fetched == [FetchChunk(ChunkId(VOICE))]
     world.store(VOICE, pieces[lost])
     world.stop(4)
     names = [VOICE if index == lost else f"${index + 1}" for index in range(4)]
@@ -190,7 +191,7 @@ def test_the_chunk_itself_comes_too() -> None:
     say_voice(world, pieces[1])
     world.say("$2", 2, pieces[1], media="same")
     waiting = [entry for entry in world.ledger.entries if entry.sounds]
-    assert [entry.event_id for entry in waiting] == ["$1", "$2", "$3"]
+    assert [entry.chunk_id for entry in waiting] == ["$1", "$2", "$3"]
     world.store(VOICE, pieces[1], media="same")
     assert sorted(state for _, _, state in shape(world.ledger)) == ["duplicate", "stored", "stored", "stored"]
     assert sum(entry.samples for entry in world.ledger.entries) == world.ledger.samples
@@ -207,7 +208,7 @@ def test_what_is_proved_late_re_opens_a_decided_recording() -> None:
     before, decided = fingerprint(world.ledger), world.recording
     world.store(VOICE, pieces[1])
     assert [each.state for each in (decided, world.recording)] == [RecordingState.INCOMPLETE, RecordingState.FINISHING]
-    assert FetchChunk(EventId(VOICE)) in world.effects
+    assert FetchChunk(ChunkId(VOICE)) in world.effects
     world.store(VOICE, pieces[1])
     assert (world.recording.state, world.effects) == (RecordingState.COMPLETE, [Finish()])
     assert fingerprint(world.ledger) != before
@@ -234,7 +235,7 @@ def test_a_candidate_of_another_broadcast_is_taken_by_the_one_that_proves_it() -
     world.chunks = (*world.chunks, elsewhere)
     world.wait(1)
     assert (state_of(world), world.chunk(VOICE).recording_id) == (ChunkState.WAITING_FOR_MEDIA, 1)
-    assert FetchChunk(EventId(VOICE)) in world.effects
+    assert FetchChunk(ChunkId(VOICE)) in world.effects
 
 
 @given(data=st.data())
@@ -255,7 +256,7 @@ def test_whatever_comes_back_as_voice_messages_the_recording_is_the_same(data: s
         assert state_of(world, f"$v{index}") is ChunkState.WAITING_FOR_MEDIA
         world.store(f"$v{index}", pieces[index])
     world.stop(len(pieces))
-    assert [entry.event_id for entry in world.ledger.entries] == [
+    assert [str(entry.chunk_id) for entry in world.ledger.entries] == [
         f"$v{index}" if index in lost else f"${index}" for index in range(len(pieces))
     ]
     assert world.ledger.samples == sum(piece.ogg.packet_samples for piece in pieces if piece.ogg) - PRE_SKIP
@@ -337,7 +338,7 @@ def test_a_candidate_that_can_not_be_had_stays_one(state: ChunkState) -> None:
     """Nobody knows what it was; only what may still come keeps its address."""
     world = spoken({0: 1}, slices([7, 3]))
     world.tell(voice(), VOICE)
-    outcome = world.tell(ChunkFailed(EventId(VOICE), state, "not_found"))
+    outcome = world.tell(ChunkFailed(ChunkId(VOICE), state, "not_found"))
     assert (state_of(world), world.chunk(VOICE).reason, outcome.ignored) == (ChunkState.CANDIDATE, "not_found", None)
     assert (world.chunk(VOICE).source is not None) == (state is ChunkState.WAITING_FOR_MEDIA)
 
@@ -384,7 +385,7 @@ def test_a_redacted_candidate_is_gone() -> None:
     world.tell(voice(), VOICE)
     world.tell(Redacted(EventId(VOICE), ALICE))
     assert (state_of(world), world.effects) == (None, [])
-    assert world.tell(ChunkStored(EventId(VOICE), blob("v"), 9, MIDDLE)).ignored == "unknown_chunk"
+    assert world.tell(ChunkStored(ChunkId(VOICE), blob("v"), 9, MIDDLE)).ignored == "unknown_chunk"
 
 
 def test_what_was_put_back_is_redacted_as_a_chunk() -> None:

@@ -14,9 +14,9 @@ from storage.records import (
     BlobKey,
     Chunk,
     ChunkFacts,
+    ChunkId,
     ChunkState,
     EndedBy,
-    EventId,
     Hole,
     MediaSource,
     MxcUri,
@@ -58,7 +58,7 @@ class Upload:
         key = [ChunkSealed(START, ALICE, SessionId("s"), NOON)] if self.sealed else []
         source = MediaSource(MxcUri("mxc://hs/x"))
         sent = ChunkSent(START, ALICE, self.number, source, None, None, NOON)
-        return [*key, sent, ChunkStored(EventId(self.name), BlobKey(self.name), 1000, self.facts)]
+        return [*key, sent, ChunkStored(ChunkId(self.name), BlobKey(self.name), 1000, self.facts)]
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,14 @@ def test_a_gap_inside_a_run_has_its_true_length(broadcast: Broadcast, data: st.D
     """What is lost between two chunks of a run moves nothing that comes after it."""
     whole = [stored(upload.name, upload.number, upload.facts) for upload in broadcast.uploads]
     over = recording(state=RecordingState.FINISHING, ended_by=EndedBy.STOPPED)
-    places = {entry.event_id: entry.position for entry in lay_out(over, whole).entries}
+    places = {entry.chunk_id: entry.position for entry in lay_out(over, whole).entries}
     inner = [chunk for chunk in whole if _pages(chunk).first_page > 2 and not _pages(chunk).eos]
     if not inner:
         return
     lost = data.draw(st.sampled_from(inner))
     left = lay_out(over, [chunk for chunk in whole if chunk is not lost])
     assert [gap.samples for gap in left.gaps] == [_pages(lost).packet_samples]
-    assert all(entry.position == places[entry.event_id] for entry in left.entries if entry.event_id)
+    assert all(entry.position == places[entry.chunk_id] for entry in left.entries if entry.chunk_id)
 
 
 def _pages(chunk: Chunk) -> OggFacts:
@@ -222,8 +222,8 @@ def test_a_ledger_holds_whatever_comes(chunks: list[Chunk], last: int | None, da
     """Of any chunks the ledger lists each once, without a hole or an overlap, bounded, in any order the same."""
     over = recording(state=RecordingState.FINISHING, ended_by=EndedBy.STOPPED, announced_last=last)
     ledger = lay_out(over, chunks)
-    listed = [entry.event_id for entry in ledger.entries if entry.event_id]
-    assert sorted(listed) == sorted(chunk.event_id for chunk in chunks)
+    listed = [entry.chunk_id for entry in ledger.entries if entry.chunk_id]
+    assert sorted(listed) == sorted(chunk.id for chunk in chunks)
     assert _runs_on(ledger)
     assert sum(entry.samples for entry in ledger.entries if entry.silence) <= MAX_SILENCE
     silent = sum(entry.samples for entry in ledger.entries if entry.silence)

@@ -41,7 +41,7 @@ from bot.worker.outbox import Outbox
 from bot.worker.redactions import Redactions
 from bot.worker.renewing import RenewingAddresses, warn_of_another_secret
 from bot.worker.rereading import Rereading
-from bot.worker.room_history import Past
+from bot.worker.room_history import RoomHistory
 from bot.worker.tracks import Tracks
 from bot.worker.walking import Walking
 from storage.errors import StoreError
@@ -193,7 +193,7 @@ def _handlers(
         shelf = addresses.personal_shelf(settings.web.address, token)
         return shelf.feed, shelf.page
 
-    backfilling = Backfilling(store, Past(session), adopt=recorder.adopt, clock=clock)
+    backfilling = Backfilling(store, RoomHistory(session), adopt=recorder.adopt, clock=clock)
     pictures = Pictures(store, ffmpeg, download=download, clock=clock)
     tracks = Tracks(store, settings, ffmpeg, clock)
     outbox = Outbox(
@@ -211,9 +211,9 @@ def _handlers(
         orders.Encode.kind: Encoding(store, tracks, clock, listened=listened),
         orders.Finish.kind: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
         orders.Cover.kind: pictures,
-        orders.Walk.kind: Walking(store, Past(session), intake, clock=clock),
-        orders.Reread.kind: Rereading(store, Past(session), session.user_id, clock=clock),
-        orders.Redaction.kind: Redactions(store, Past(session), clock=clock),
+        orders.Walk.kind: Walking(store, RoomHistory(session), intake, clock=clock),
+        orders.Reread.kind: Rereading(store, RoomHistory(session), session.user_id, clock=clock),
+        orders.Redaction.kind: Redactions(store, RoomHistory(session), clock=clock),
         orders.Backfill.kind: backfilling,
         orders.RenewAddresses.kind: RenewingAddresses(store),
         orders.ImportKeys.kind: KeyImport(session, open_all=intake.open_all),

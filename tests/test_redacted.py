@@ -13,6 +13,7 @@ from bot.errors import GiveUp
 from bot.keeper import KEEP_HANDLED_EVENTS
 from bot.matrix.media import FetchedMedia
 from bot.worker.redactions import Redactions
+from bot.worker.room_history import RoomHistory
 from storage import archive, early_redactions, jobs, journal, rooms
 from storage.records import (
     Chunk,
@@ -201,7 +202,7 @@ async def forget_power(world: World) -> None:
 
 
 @dataclass
-class Memory:
+class Memory(RoomHistory):
     """A homeserver that shows one event, redacted or not."""
 
     event_: HeardEvent

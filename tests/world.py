@@ -31,6 +31,7 @@ from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.lanes import Handler, Worker
 from bot.worker.rereading import Rereading
+from bot.worker.room_history import RoomHistory
 from bot.worker.tracks import Tracks
 from storage import archive, jobs, rooms
 from storage.database import Connection
@@ -193,8 +194,11 @@ class OneByOne(Worker):
         await self._run(job)
 
 
-class Forgetful:
+class Forgetful(RoomHistory):
     """A homeserver that has nothing of any broadcast, whatever it is asked for."""
+
+    def __init__(self) -> None:
+        """Needs no session."""
 
     async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         raise GiveUp("the homeserver refused: 404 M_NOT_FOUND", reason="not_found")

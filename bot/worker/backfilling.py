@@ -6,24 +6,22 @@ Nothing that was said to the bot in the past is carried out, for only broadcasts
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 from bot import dialects, orders, words
 from bot.errors import GiveUp, TryLater
 from bot.recording.model import BroadcastStarted
 from bot.worker.retries import ask_anew
+from bot.worker.room_history import RoomHistory
 from storage import archive, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
-    EventId,
     HeardEvent,
     Job,
     Recording,
     RecordingState,
-    RoomId,
     UserId,
 )
 from storage.store import Store
@@ -34,32 +32,15 @@ LOOK_AGAIN_S = 1.0
 MOST_PARTS = 20_000  # of one broadcast
 
 
-class Page(Protocol):
-    """Broadcasts that began in one page of history, newest first, and where the next page begins."""
-
-    @property
-    def started(self) -> tuple[HeardEvent, ...]: ...
-
-    @property
-    def cursor(self) -> str | None: ...
-
-
-class Past(Protocol):
-    def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[Page]: ...
-
-    def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
-        """What is of the broadcast and its speaker's, in pages, oldest first."""
-
-
 Adopt = Callable[[Connection, Sequence[HeardEvent]], Awaitable[Recording | None]]
 
 
 class Backfilling:
     """Handles Backfill orders. `adopt` is the recorder's: a whole broadcast into a recording."""
 
-    def __init__(self, store: Store, past: Past, *, adopt: Adopt, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, history: RoomHistory, *, adopt: Adopt, clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._past = past
+        self._history = history
         self._adopt = adopt
         self._clock = clock
 
@@ -83,7 +64,7 @@ class Backfilling:
 
     async def _walk(self, job: Job, progress: orders.Backfill) -> orders.Backfill:
         """Takes over what it finds, newest first, until the beginning or `since`."""
-        async for page in self._past.pages(progress.room_id, progress.cursor):
+        async for page in self._history.pages(progress.room_id, progress.cursor):
             for started in page.started:
                 event = dialects.read(started)
                 if not isinstance(event, BroadcastStarted):
@@ -91,7 +72,7 @@ class Backfilling:
                 if _is_before(event.sent_at, progress.since):
                     return await self._note(job, replace(progress, walked=True))
                 progress = await self._take_over(job, progress, started, event.sender)
-            progress = await self._note(job, replace(progress, cursor=page.cursor))
+            progress = await self._note(job, replace(progress, cursor=page.next_cursor))
         return await self._note(job, replace(progress, walked=True))
 
     async def _take_over(
@@ -103,7 +84,7 @@ class Backfilling:
             await self._read_anew(known)
             again = started.event_id in progress.adopted  # the page is walked anew after a stop
             return progress if again else replace(progress, known=progress.known + 1)
-        pages = [page async for page in self._past.related(progress.room_id, started.event_id, sender)]
+        pages = [page async for page in self._history.related(progress.room_id, started.event_id, sender)]
         related = [heard for page in pages for heard in page][:MOST_PARTS]
         async with self._store.write() as db:
             recording = await self._adopt(db, (started, *related))

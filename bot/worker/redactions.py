@@ -7,14 +7,14 @@ not allowed reaches clients too, and one that is may take the homeserver a momen
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from bot import orders
 from bot.dialects.fields import answers_for
 from bot.dialects.redaction import carried_out
 from bot.errors import TryLater
+from bot.worker.room_history import RoomHistory
 from storage import journal
-from storage.records import EventId, HeardEvent, Job, RoomId
+from storage.records import Job
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -23,24 +23,18 @@ TRIES = 3
 AGAIN_S = 10.0
 
 
-class Past(Protocol):
-    """The homeserver's memory. Raises TryLater, or GiveUp where it refuses."""
-
-    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent: ...
-
-
 class Redactions:
     """Handles Redaction orders."""
 
-    def __init__(self, store: Store, past: Past, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, history: RoomHistory, *, clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._past = past
+        self._history = history
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
         order = orders.Redaction.of(job)
         room_id, event_id = order.room_id, order.event_id
-        event = await self._past.event(room_id, event_id)
+        event = await self._history.event(room_id, event_id)
         if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
         redaction = carried_out(event)

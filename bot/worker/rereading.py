@@ -6,9 +6,8 @@ same is asked: what was said and not heard, and what was redacted, of which a ho
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
 
 from bot import dialects, orders
 from bot.dialects.fields import answers_for, type_of
@@ -16,6 +15,7 @@ from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp, TryLater
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.retries import lacks_source
+from bot.worker.room_history import RoomHistory
 from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms
 from storage.database import Connection
 from storage.records import (
@@ -37,24 +37,12 @@ AT_ONCE = 100  # events in one transaction
 MOST_LOOKED_FOR = 200  # chunks by their own ids
 
 
-class Past(Protocol):
-    """The homeserver's memory. Raises TryLater, or GiveUp where it refuses."""
-
-    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent: ...
-
-    def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
-        """What is of the broadcast and its speaker's, in pages, oldest first."""
-
-    async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
-        """The info event of this type and sender that the room's state holds."""
-
-
 class Rereading:
     """Handles Reread orders."""
 
-    def __init__(self, store: Store, past: Past, us: UserId, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, history: RoomHistory, us: UserId, *, clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._past = past
+        self._history = history
         self._us = us
         self._clock = clock
 
@@ -104,7 +92,7 @@ class Rereading:
         heard before its start (`anew`) is dealt with again, behind it."""
         room_id, broadcast = started.room_id, started.event_id
         chunks, related, told = await self._chunks(broadcast), set[EventId](), 0
-        async for page in self._past.related(room_id, broadcast, event.sender):
+        async for page in self._history.related(room_id, broadcast, event.sender):
             related |= {one.event_id for one in page}
             unheard = [one for one in page if (chunk := chunks.get(one.event_id)) is None or lacks_source(chunk)]
             unheard = unheard if anew else await self._without_old_changes(unheard)
@@ -116,7 +104,7 @@ class Rereading:
 
     async def _tell_newest(self, started: HeardEvent, event: BroadcastStarted, related: set[EventId]) -> int:
         """What the room's state says last of its speaker: that this broadcast stopped, or that another one began."""
-        newest = await self._past.newest_info(started.room_id, type_of(started.event), event.sender)
+        newest = await self._history.newest_info(started.room_id, type_of(started.event), event.sender)
         read = dialects.read(newest) if newest is not None else None
         if newest is None or newest.event_id in related:
             return 0
@@ -188,7 +176,7 @@ class Rereading:
 
     async def _read(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """One event as it is now. Raises TryLater, GiveUp."""
-        event = await self._past.event(room_id, event_id)
+        event = await self._history.event(room_id, event_id)
         if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
         return event

@@ -12,19 +12,12 @@ from typing import Protocol
 from bot import orders
 from bot.errors import GiveUp, TryLater
 from bot.intake import gapwalk
-from storage.records import HeardEvent, Job, RoomId, TimelineGap
+from bot.worker.room_history import RoomHistory
+from storage.records import HeardEvent, Job, TimelineGap
 from storage.store import Store
 
 ASKED_AGAIN_S = 15.0
 OVERDUE_AGAIN_S = 3600.0
-
-
-class Past(Protocol):
-    """The homeserver's memory. Raises TryLater, or GiveUp where it refuses."""
-
-    async def page(
-        self, room_id: RoomId, start: str, stop: str | None
-    ) -> tuple[tuple[HeardEvent, ...], str | None]: ...
 
 
 class Intake(Protocol):
@@ -40,9 +33,9 @@ class Intake(Protocol):
 class Walking:
     """Handles Walk orders. Each is one page; the intake orders the next one."""
 
-    def __init__(self, store: Store, past: Past, intake: Intake, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, history: RoomHistory, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._past = past
+        self._history = history
         self._intake = intake
         self._clock = clock
 
@@ -55,7 +48,7 @@ class Walking:
             await self._intake.give_up(gap)
             return
         try:
-            events, following = await self._past.page(gap.room_id, gap.cursor, gap.until_token)
+            events, following = await self._history.page(gap.room_id, gap.cursor, gap.until_token)
         except TryLater as error:
             await self._put_off(gap, error)
         except GiveUp:

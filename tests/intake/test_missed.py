@@ -13,6 +13,7 @@ from bot.intake import missed
 from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker.rereading import Rereading
+from bot.worker.room_history import RoomHistory
 from bot.worker.walking import Walking
 from storage import archive, jobs, journal, rooms
 from storage.records import (
@@ -35,7 +36,7 @@ OFF = EventId("$off")
 """Started while recording was off."""
 
 
-class Memory:
+class Memory(RoomHistory):
     """What a homeserver has of a room. A redacted event has lost its content and refers to nothing."""
 
     def __init__(self) -> None:
@@ -77,7 +78,7 @@ class Memory:
         return self.newest
 
 
-class Pages:
+class Pages(RoomHistory):
     """A gap's history: one page, and behind it nothing, or a refusal."""
 
     def __init__(self, walked: Sequence[HeardEvent], *, whole: bool) -> None:

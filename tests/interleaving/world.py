@@ -20,6 +20,7 @@ from bot.worker import covers as pictures
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
 from bot.worker.outbox import Outbox
 from bot.worker.rereading import Rereading
+from bot.worker.room_history import RoomHistory
 from bot.worker.walking import Walking
 from storage import gaps, jobs, journal
 from storage.records import (
@@ -75,7 +76,7 @@ class Said:
         return EventId(f"${txn_id}")
 
 
-class World:
+class World(RoomHistory):
     """The bot, its homeserver and its people. `run` drives the bot; a death in it is followed by a start."""
 
     def __init__(

@@ -12,7 +12,7 @@ from bot.errors import ConfigError
 from bot.matrix.identity import IdentityState
 from bot.matrix.poll import LONG_POLL_S
 from bot.matrix.wire import Backoff, Wire
-from bot.worker.room_history import Past
+from bot.worker.room_history import RoomHistory
 from storage.records import HeardEvent, RoomId
 from tests.lab import People
 from tests.matrix.conftest import Bots
@@ -111,7 +111,7 @@ async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: People) -> No
     gaps = [
         room.limited for batch in again.sink.batches for room in batch.rooms if room.room_id == room_id and room.limited
     ]
-    gap, past, walked = gaps[-1], Past(again.session), list[HeardEvent]()
+    gap, past, walked = gaps[-1], RoomHistory(again.session), list[HeardEvent]()
     cursor: str | None = gap.cursor
     while cursor is not None:
         page, cursor = await past.page(room_id, cursor, gap.until_token)

@@ -1,7 +1,6 @@
 """The search of a room's history: resumed where it stopped, told of once, also when it may not be made."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 import pytest
 
@@ -9,6 +8,7 @@ from bot import orders, words
 from bot.errors import GiveUp, TryLater
 from bot.worker.backfilling import Backfilling
 from bot.worker.lanes import Handler
+from bot.worker.room_history import HistoryPage, RoomHistory
 from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import (
@@ -30,27 +30,21 @@ from tests.world import ALICE, INFO
 ROOM = RoomId("!r:hs")
 
 
-@dataclass(frozen=True)
-class Page:
-    started: tuple[HeardEvent, ...]
-    cursor: str | None
-
-
-class History:
+class History(RoomHistory):
     """Three pages of two broadcasts each; `fails_at` raises once at that page."""
 
     def __init__(self, error: Exception | None = None, fails_at: int = -1) -> None:
         self.error, self.fails_at = error, fails_at
         self.read: list[int] = []
 
-    async def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[Page]:
+    async def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[HistoryPage]:
         for number in range(int(cursor or 0), 3):
             if number == self.fails_at and self.error is not None:
                 error, self.error = self.error, None
                 raise error
             self.read.append(number)
             started = tuple(heard(f"${number}{letter}") for letter in "ab")
-            yield Page(started, str(number + 1) if number < 2 else None)
+            yield HistoryPage(started, str(number + 1) if number < 2 else None)
 
     async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
         yield ()

@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +26,7 @@ from bot.matrix.session import Session
 from bot.worker.backfilling import Backfilling
 from bot.worker.key_handover import KeyImport, Sealed, clear
 from bot.worker.outbox import Outbox
+from bot.worker.room_history import HistoryPage, RoomHistory
 from storage import archive, jobs, rooms
 from storage.records import (
     EndedBy,
@@ -60,13 +61,7 @@ from tests.world import (
 SEALED = EventId("$sealed")
 
 
-@dataclass(frozen=True)
-class Page:
-    started: tuple[HeardEvent, ...]
-    cursor: str | None
-
-
-class Homeserver:
+class Homeserver(RoomHistory):
     """What it has taken. The process dies at the n-th request: before it is taken, or before its answer is read."""
 
     def __init__(self) -> None:
@@ -105,11 +100,11 @@ class Homeserver:
         async with self.request("state"):
             return list(room_state() if room_id == ROOM else chat_state("join"))
 
-    async def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[Page]:
+    async def pages(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[HistoryPage]:
         for number in range(int(cursor or 0), 2):
             async with self.request("page"):
                 found = past(number)[0]
-            yield Page((found,), str(number + 1) if number == 0 else None)
+            yield HistoryPage((found,), str(number + 1) if number == 0 else None)
 
     async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
         async with self.request("relations"):

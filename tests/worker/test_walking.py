@@ -10,6 +10,7 @@ from bot import orders
 from bot.errors import TryLater
 from bot.intake import gapwalk
 from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
+from bot.worker.room_history import RoomHistory
 from bot.worker.walking import Walking
 from storage import archive, gaps, journal, rooms
 from storage.records import EventId, HeardEvent, RoomId
@@ -19,7 +20,7 @@ from tests.world import ALICE, BOT, ROOM, START, Killed, World, chunk, heard, in
 OTHER = RoomId("!other:hs")
 
 
-class Pages:
+class Pages(RoomHistory):
     """History that is asked for by numbers: page `number` has the events of `of[number]`, oldest first."""
 
     def __init__(self, *of: Sequence[HeardEvent], then: str | None = None) -> None:

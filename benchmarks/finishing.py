@@ -34,7 +34,7 @@ async def record(directory: Path, seconds: int, chunk_seconds: int) -> Result:
     async with line.running(directory) as running:
         broadcast = running.broadcast("talk")
         await broadcast.start(chunk_seconds)
-        await running.pictures.of(broadcast.room_id)  # it was drawn when the bot came into the room
+        await running.covering.of(broadcast.room_id)  # it was drawn when the bot came into the room
         usage.forget_peak()
         cpu = usage.cpu_seconds()
         for number, piece in enumerate(pieces, start=1):
@@ -115,7 +115,7 @@ async def follow(directory: Path, seconds: int, chunk_seconds: int) -> Course:
     async with line.running(directory) as running:
         broadcast = running.broadcast("talk")
         await broadcast.start(chunk_seconds)
-        await running.pictures.of(broadcast.room_id)
+        await running.covering.of(broadcast.room_id)
         turns, costs, said = Turns(), [], 0
         watching = asyncio.create_task(turns.watch())
         for number, piece in enumerate(pieces, start=1):

@@ -21,7 +21,7 @@ from bot.demo.slicing import PACKET, Slice, Slicer, speech
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
 from bot.web.server import WebServer
-from bot.worker.covers import Pictures
+from bot.worker.covering import Covering
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
@@ -169,10 +169,10 @@ class Broadcast:
 class Line:
     """Recorder and workers over one store, with the web server beside them."""
 
-    def __init__(self, store: Store, media: Media, pictures: Pictures, web: WebServer) -> None:
+    def __init__(self, store: Store, media: Media, covering: Covering, web: WebServer) -> None:
         self.store = store
         self.media = media
-        self.pictures = pictures
+        self.covering = covering
         self.web = web
         self._taken_in = 0
         self._news = asyncio.Condition()
@@ -242,11 +242,11 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         stack.push_async_callback(store.close)
         media = Media(folder)
         recorder = Recorder(store, app.limits_of(settings), clock)
-        pictures = Pictures(store, ffmpeg, download=media.fetch, clock=clock)
+        covering = Covering(store, ffmpeg, download=media.fetch, clock=clock)
         tracks = Tracks(store, settings, ffmpeg, clock)
         apply = recorder.apply
         server = WebServer(store, settings, lambda: True)
-        line = Line(store, media, pictures, server)
+        line = Line(store, media, covering, server)
         fetching = Fetching(store, settings, ffmpeg, download=media.fetch, apply=apply, clock=clock)
 
         async def fetch(job: Job) -> None:
@@ -262,8 +262,8 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         handlers: dict[JobKind, Handler] = {
             orders.Fetch.kind: fetch,
             orders.Encode.kind: encode,
-            orders.Finish.kind: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
-            orders.Cover.kind: pictures,
+            orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=apply, clock=clock),
+            orders.Cover.kind: covering,
             orders.Forget.kind: Forgetting(store),
             orders.Tick.kind: recorder.tick,
             orders.Notice.kind: _say_nothing,

@@ -30,12 +30,12 @@ from bot.settings import Settings
 from bot.web.binding import free_port
 from bot.web.server import WebServer
 from bot.worker.backfilling import Backfilling
-from bot.worker.covers import Pictures
+from bot.worker.covering import Covering
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
-from bot.worker.key_handover import KeyImport
+from bot.worker.importing import ImportingKeys
 from bot.worker.lanes import Handler, Worker
 from bot.worker.outbox import Outbox
 from bot.worker.redactions import Redactions
@@ -194,7 +194,7 @@ def _handlers(
         return shelf.feed, shelf.page
 
     backfilling = Backfilling(store, RoomHistory(session), adopt=recorder.adopt, clock=clock)
-    pictures = Pictures(store, ffmpeg, download=download, clock=clock)
+    covering = Covering(store, ffmpeg, download=download, clock=clock)
     tracks = Tracks(store, settings, ffmpeg, clock)
     outbox = Outbox(
         store,
@@ -209,14 +209,14 @@ def _handlers(
     return {
         orders.Fetch.kind: Fetching(store, settings, ffmpeg, download=download, apply=recorder.apply, clock=clock),
         orders.Encode.kind: Encoding(store, tracks, clock, listened=listened),
-        orders.Finish.kind: Finishing(store, settings, tracks, cover=pictures.of, apply=recorder.apply, clock=clock),
-        orders.Cover.kind: pictures,
+        orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=recorder.apply, clock=clock),
+        orders.Cover.kind: covering,
         orders.Walk.kind: Walking(store, RoomHistory(session), intake, clock=clock),
         orders.Reread.kind: Rereading(store, RoomHistory(session), session.user_id, clock=clock),
         orders.Redaction.kind: Redactions(store, RoomHistory(session), clock=clock),
         orders.Backfill.kind: backfilling,
         orders.RenewAddresses.kind: RenewingAddresses(store),
-        orders.ImportKeys.kind: KeyImport(session, open_all=intake.open_all),
+        orders.ImportKeys.kind: ImportingKeys(session, open_all=intake.open_all),
         orders.Forget.kind: Forgetting(store),
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from bot.worker import covers as pictures
+from bot.worker import covering
 from storage.records import DeviceId, Episode
 from tests.audio.sounds import Studio
 from tests.interleaving import verdict
@@ -53,7 +53,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEventL
             await world.work()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+        patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
         loop.run_until_complete(begin())
     return directory
 

@@ -24,7 +24,7 @@ from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
-from bot.worker.covers import Pictures
+from bot.worker.covering import Covering
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
@@ -253,13 +253,13 @@ class World:
             return await self.download(source, part, max_bytes)
 
         apply = self.recorder.apply
-        pictures = Pictures(store, ffmpeg, download=fetch, clock=clock)
+        covering = Covering(store, ffmpeg, download=fetch, clock=clock)
         tracks = Tracks(store, settings, ffmpeg, clock)
         self.handlers: dict[JobKind, Handler] = {
             orders.Fetch.kind: Fetching(store, settings, ffmpeg, download=fetch, apply=apply, clock=clock),
             orders.Encode.kind: Encoding(store, tracks, clock, listened=lambda _: self.listened),
-            orders.Finish.kind: Finishing(store, settings, tracks, cover=pictures.of, apply=apply, clock=clock),
-            orders.Cover.kind: pictures,
+            orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=apply, clock=clock),
+            orders.Cover.kind: covering,
             orders.Forget.kind: Forgetting(store),
             orders.Reread.kind: asks_in_vain(store, BOT, clock),
             orders.Tick.kind: self.recorder.tick,

@@ -16,7 +16,7 @@ from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.matrix.sending import Sending
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
-from bot.worker import covers as pictures
+from bot.worker import covering
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
 from bot.worker.outbox import Outbox
 from bot.worker.rereading import Rereading
@@ -107,7 +107,7 @@ class World(RoomHistory):
         if not voice:
             patch.setattr(grid, "frame_bytes", lambda _: RAW_FRAME)
             patch.setattr(grid, "SEGMENT_FRAMES", FRAMES_OF_A_SEGMENT)
-        patch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+        patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
         self._complete()
         logging.getLogger("bot").addHandler(self.complaints)
 

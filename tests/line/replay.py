@@ -36,7 +36,7 @@ from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.policy import Limits
 from bot.settings import Settings, validate
-from bot.worker.covers import Pictures
+from bot.worker.covering import Covering
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
@@ -222,16 +222,16 @@ class Replay:
 
     def _handlers(self) -> dict[JobKind, Handler]:
         ffmpeg = Ffmpeg.find()
-        pictures = Pictures(self.store, ffmpeg, download=self._download, clock=self.clock)
+        covering = Covering(self.store, ffmpeg, download=self._download, clock=self.clock)
         apply, clock = self.recorder.apply, self.clock
         fetching = Fetching(self.store, self.settings, ffmpeg, download=self._download, apply=apply, clock=clock)
         tracks = Tracks(self.store, self.settings, ffmpeg, clock)
-        finishing = Finishing(self.store, self.settings, tracks, cover=pictures.of, apply=apply, clock=clock)
+        finishing = Finishing(self.store, self.settings, tracks, cover=covering.of, apply=apply, clock=clock)
         return {
             orders.Fetch.kind: fetching,
             orders.Encode.kind: Encoding(self.store, tracks, clock, listened=lambda _: False),
             orders.Finish.kind: finishing,
-            orders.Cover.kind: pictures,
+            orders.Cover.kind: covering,
             orders.Forget.kind: Forgetting(self.store),
             orders.Reread.kind: asks_in_vain(self.store, BOT, clock),
             orders.Tick.kind: self.recorder.tick,

@@ -15,8 +15,7 @@ from bot.audio.deciding import Decided
 from bot.audio.grid import FRAME
 from bot.audio.mp3 import DELAY
 from bot.audio.render import Rendered, Rendering, Warm
-from bot.worker import covers as pictures
-from bot.worker import fetching
+from bot.worker import covering, fetching
 from storage.records import ChunkFacts, Container, Samples, Timing
 
 Step = Callable[[str], None]
@@ -35,7 +34,7 @@ def without_ffmpeg(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) -> 
         return SECOND
 
     monkeypatch.setattr(fetching, "inspect_chunk", look)
-    monkeypatch.setattr(pictures, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+    monkeypatch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
     without_encoder(monkeypatch, step)
 
 

@@ -24,7 +24,8 @@ from bot.matrix.keys import Imported
 from bot.matrix.sending import Sending
 from bot.matrix.session import Session
 from bot.worker.backfilling import Backfilling
-from bot.worker.key_handover import KeyImport, Sealed, clear
+from bot.worker.importing import ImportingKeys
+from bot.worker.key_handover import Sealed, clear
 from bot.worker.outbox import Outbox
 from bot.worker.room_history import HistoryPage, RoomHistory
 from storage import archive, jobs, rooms
@@ -157,7 +158,7 @@ class Town(World):
             orders.Refresh.kind: outbox.refresh,
             orders.Command.kind: Commands(store, self.settings, lambda: b"s" * 32, clock).handle,
             orders.Backfill.kind: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
-            orders.ImportKeys.kind: KeyImport(cast("Session", self._session()), open_all=self.intake.open_all),
+            orders.ImportKeys.kind: ImportingKeys(cast("Session", self._session()), open_all=self.intake.open_all),
         }
 
     def _session(self) -> SimpleNamespace:

@@ -14,7 +14,7 @@ from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from bot.settings import Settings
 from bot.shell import cli, handover
-from bot.worker.key_handover import KeyImport
+from bot.worker.importing import ImportingKeys
 from bot.worker.lanes import Worker
 from storage.store import Store
 from tests.matrix.test_key_export import PASSPHRASE, entry, exported
@@ -32,7 +32,7 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
     async def open_all() -> None:
         pass
 
-    handler = KeyImport(cast("Session", session), open_all=open_all)
+    handler = ImportingKeys(cast("Session", session), open_all=open_all)
     worker = Worker(store, {orders.ImportKeys.kind: handler}, lambda: datetime.now(UTC))
     await worker.start()
     try:

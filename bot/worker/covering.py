@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MOST_TRIES = 16  # a week of pauses, each twice as long as the one before
 
 
-class Pictures:
+class Covering:
     """Handles Cover orders, and gives a room's cover to whoever needs it now."""
 
     def __init__(self, store: Store, ffmpeg: Ffmpeg, *, download: Download, clock: Callable[[], datetime]) -> None:

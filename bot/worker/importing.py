@@ -1,0 +1,45 @@
+"""The bot's side of a key import: it takes in what the shell has handed over, and reports beside it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bot import orders
+from bot.errors import ConfigError, GiveUp, TryLater
+from bot.matrix.session import Session
+from bot.worker.key_handover import report_file
+from storage.private import write_whole
+from storage.records import Job
+
+
+class ImportingKeys:
+    """Handles ImportKeys orders. `open_all` tries kept events with what came."""
+
+    def __init__(self, session: Session, *, open_all: Callable[[], Awaitable[None]]) -> None:
+        self._session = session
+        self._open_all = open_all
+
+    async def __call__(self, job: Job) -> None:
+        order = orders.ImportKeys.of(job)
+        file = order.file
+        if not await asyncio.to_thread(file.exists):
+            # A start clears what waits there. Keys that were taken in twice do no harm; a false success would.
+            raise GiveUp("the bot was restarted meanwhile: import the keys again", reason="interrupted")
+        if not self._session.ready.is_set():  # the key store is open from then on
+            raise TryLater("the first sync is waited for", after_s=1)
+        try:
+            imported = await self._session.keys.import_keys(file, order.passphrase)
+        except ConfigError:
+            raise GiveUp("what was handed over can't be read: import the keys again", reason="damaged") from None
+        refused = [(one.number, one.session, one.reason) for one in imported.refused]
+        report = json.dumps({"new": imported.new, "known": imported.known, "refused": refused})
+        await asyncio.to_thread(_write_once, report_file(file), report)
+        await self._open_all()
+        await asyncio.to_thread(file.unlink, missing_ok=True)
+
+
+def _write_once(file: Path, text: str) -> None:
+    """A second try of a job knows all keys: what the first one said counts."""
+    if not file.exists():
+        write_whole(file, text.encode())

@@ -100,7 +100,7 @@ async def test_idle_connections_take_no_file_of_the_recorder(tmp_path: Path) -> 
         port = int(await process.stdout.readline())
 
         async def crowd() -> None:
-            for _ in range(20):
+            for _ in range(15):
                 await stack.enter_async_context(connected(port))
 
         crowds = asyncio.gather(*(crowd() for _ in range(20)))

@@ -271,22 +271,20 @@ async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: Clien
     """Five thousand chunks, every second one damaged, are cut; as many whole ones are one row."""
     recording = await world.recording(room, state=RecordingState.INCOMPLETE)
     await world.episode(recording)
+    whole = [replace(stored(f"$c{number}", number, mp4()), recording_id=recording.id) for number in range(1, 5001)]
+    damaged = [replace(chunk, state=ChunkState.DAMAGED) for chunk in whole[::2]]
     async with world.store.write() as db:
-        for sequence in range(1, 5001):
-            chunk = stored(f"$c{sequence}", sequence, mp4())
-            state = ChunkState.DAMAGED if sequence % 2 else ChunkState.STORED
-            await archive.save_chunks(db, [replace(chunk, recording_id=recording.id, state=state)])
+        await archive.save_chunks(db, whole)
+        await archive.save_chunks(db, damaged)
     async with client.get(f"/r/{room.key}/{recording.code}") as answer:
         cut = await answer.read()
     assert len(cut) < 200_000
     assert b"And 4500 more." in cut
     async with world.store.write() as db:
-        for sequence in range(1, 5001):
-            chunk = stored(f"$c{sequence}", sequence, mp4())
-            await archive.save_chunks(db, [replace(chunk, recording_id=recording.id)])
-    whole = (await page(client, f"/r/{room.key}/{recording.code}")).text
-    assert "1–5000" in whole
-    assert len(whole) < 2_000
+        await archive.save_chunks(db, whole)
+    text = (await page(client, f"/r/{room.key}/{recording.code}")).text
+    assert "1–5000" in text
+    assert len(text) < 2_000
 
 
 @pytest.mark.parametrize(

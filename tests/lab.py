@@ -1,4 +1,4 @@
-"""What tests with a real homeserver and a real ffmpeg share."""
+"""People on the real homeserver and decoding by the real ffmpeg, for tests of several folders."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ class People:
         self._people: list[Person] = []
 
     async def __call__(self, name: str = "alice", *, account: str | None = None) -> Person:
-        """A new account with one device; with `account` another device of that one (a user id)."""
+        """Log a new account in with one device, or another device of `account` (a user id)."""
         number = next(_numbers)
         if account is None:
             account = await self.homeserver.register(f"{name}{number}-{os.getpid()}", PASSWORD)
@@ -42,7 +42,7 @@ class People:
 
 
 def decode(data: bytes) -> NDArray[np.float32]:
-    """All sound of a file as mono 48 kHz floats, by the ffmpeg of the wheel."""
+    """Decode a file to mono floats at 48 kHz with the ffmpeg of the wheel."""
     command = [
         imageio_ffmpeg.get_ffmpeg_exe(),
         "-v",

@@ -1,4 +1,4 @@
-"""What is written for people is held against the code: keys, defaults, commands, dependencies, links."""
+"""The docs compared with the code: keys, defaults, commands, dependencies, links."""
 
 import re
 import tomllib
@@ -21,7 +21,7 @@ NO_DEFAULT = {"matrix.homeserver", "matrix.user_id"}
 
 
 def keys() -> dict[str, Any]:
-    """Every key of the settings with its default."""
+    """Return every key of the settings with its default."""
     return {
         f"{section}.{name}": field.get_default()
         for section, found in Settings.model_fields.items()
@@ -132,7 +132,7 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def test_the_images_settings_exist() -> None:
-    """What the Dockerfile sets in the environment is known to the settings."""
+    """The settings know every variable that the Dockerfile sets."""
     found = dict(re.findall(r"(AIRCHECK_\w+)=(\S+)", (ROOT / "Dockerfile").read_text()))
     assert from_environment(found) == {
         "storage": {"directory": "/data"},

@@ -14,7 +14,7 @@ OUTSIDE_WORLD = {
     "asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "random", "secrets", "select", "shutil",
     "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request",
 }  # fmt: skip
-"""What of the standard library reads a clock, a disk or a network, or leaves traces."""
+"""Modules of the standard library that read a clock, a disk or a network, or leave traces."""
 
 
 def module_of(path: Path) -> str:
@@ -27,7 +27,7 @@ def header(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    """The modules that a file imports, `from package import module` as package.module."""
+    """Return the modules that a file imports, `from package import module` as package.module."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -42,7 +42,7 @@ PURE = [name for name, path in MODULES.items() if re.search(r"\bPure[.;:,]", hea
 
 
 def belongs_to(name: str) -> str:
-    """The module of the project that an imported name is or lies in; empty for other names."""
+    """Return the module of the project that an imported name is or lies in; empty for other names."""
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
     return name

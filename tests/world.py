@@ -1,4 +1,4 @@
-"""The core without homeserver and web: what a room says goes in, and all that follows is done, or dies on the way."""
+"""A world without homeserver and web: a room's events go in, and everything that follows is done, or dies halfway."""
 
 import asyncio
 import hashlib
@@ -74,7 +74,7 @@ AnOrder = TypeVar("AnOrder", bound=orders.Order)
 
 
 def heard(event_id: str, kind: str, content: Any, **more: Any) -> HeardEvent:
-    """An event of Alice's; a state event with `state_key`."""
+    """Return an event of Alice's; a state event if `state_key` is given."""
     event = {"type": kind, "sender": ALICE, "event_id": event_id, "origin_server_ts": 1, "content": content}
     return HeardEvent(ROOM, EventId(event_id), event | more)
 
@@ -96,7 +96,7 @@ def chunk(event_id: str, sequence: int) -> HeardEvent:
 
 
 def sealed(event_id: str, session: str = "session") -> HeardEvent:
-    """A chunk, or whatever it is, whose key has not come."""
+    """Return an encrypted event that refers to Alice's broadcast and whose key has not come."""
     relation = {"rel_type": "m.reference", "event_id": START}
     content = {"ciphertext": "…", "m.relates_to": relation}
     event = heard(event_id, "m.room.encrypted", content).event
@@ -111,7 +111,7 @@ def state(kind: str, content: Json, key: str = "", sender: str = ALICE, event_id
 
 
 def room_state(*more: Json, creator: str = ALICE) -> tuple[Json, ...]:
-    """A room of Alice's, the bot in it."""
+    """Return the state of a room of Alice's with the bot in it."""
     return (
         state("m.room.create", {"room_version": "11"}, sender=creator),
         state("m.room.power_levels", {"users": {creator: 100}}),
@@ -127,7 +127,7 @@ def batch(*timeline: HeardEvent, before: tuple[Json, ...] = (), **more: Any) -> 
 
 
 def media_of(source: MediaSource) -> bytes:
-    """A second of sound that no other address has."""
+    """Return a WAV of one second whose tone depends on the address."""
     number = int(hashlib.sha256(source.mxc.encode()).hexdigest()[:4], 16)
     tone = np.sin(np.arange(48_000) * 2 * np.pi * (200 + number % 1000) / 48_000)
     out = io.BytesIO()
@@ -140,7 +140,7 @@ def media_of(source: MediaSource) -> bytes:
 
 
 async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
-    """A homeserver that has all media. Raises what a test puts in its place."""
+    """Download as from a homeserver that has all media. Tests put failing ones in its place."""
     data = media_of(source)
     assert len(data) <= max_bytes
     await asyncio.to_thread(part.write_bytes, data)
@@ -156,7 +156,7 @@ Download = Callable[[MediaSource, Path, int], Awaitable[FetchedMedia]]
 
 
 class Killed(BaseException):
-    """The process dies here."""
+    """The death of the process."""
 
 
 class Mortal(Store):
@@ -188,14 +188,14 @@ find_ffmpeg = cache(Ffmpeg.find)
 
 
 class OneByOne(Worker):
-    """The lanes' way to end a job, without the lanes."""
+    """A worker that does one job at a time and ends it as the lanes do."""
 
     async def end(self, job: Job) -> None:
         await self._run(job)
 
 
 class Forgetful(RoomHistory):
-    """A homeserver that has nothing of any broadcast, whatever it is asked for."""
+    """A homeserver that has no events of any broadcast."""
 
     def __init__(self) -> None:
         """Needs no session."""
@@ -235,7 +235,7 @@ class World:
         self._begin()
 
     def _begin(self) -> None:
-        """A new process over the same store."""
+        """Build all parts anew over the same store, as a new process does."""
         store, clock, settings, ffmpeg = self.store, self.clock, self.settings, self.ffmpeg
         self.recorder = Recorder(store, limits(quiet_period_s=60), clock)
         self.keeper = Keeper(store, clock)
@@ -267,7 +267,7 @@ class World:
         }
 
     async def join(self) -> None:
-        """The bot comes into Alice's room and records there."""
+        """Let the bot join Alice's room and record there."""
         await self.intake.take(batch(before=room_state()))
         async with self.store.write() as db:
             room = await rooms.room(db, ROOM)
@@ -275,11 +275,11 @@ class World:
             await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
 
     async def begin(self, *said: HeardEvent) -> None:
-        """Alice starts a broadcast, `START`, and says more in the same sync."""
+        """Start Alice's broadcast, `START`; `said` comes in the same sync."""
         await self.hear(info(START, "started"), *said)
 
     async def hear(self, *timeline: HeardEvent, **more: Any) -> None:
-        """Told and dealt with, but for the jobs."""
+        """Take in a sync and handle its events, but not the jobs that they make."""
         await self.intake.take(batch(*timeline, **more))
         await self.settle()
 
@@ -288,7 +288,7 @@ class World:
             pass
 
     async def work(self) -> None:
-        """All that is due, one after the other, until nothing is."""
+        """Do everything that is due, one job after the other, until nothing is."""
         await self.settle()
         while found := await self._claim():
             for job in found:
@@ -306,12 +306,12 @@ class World:
             return await jobs.claim(db, DONE_HERE, self.clock(), 1)
 
     def use(self, ffmpeg: Ffmpeg) -> None:
-        """Another decoder from now on."""
+        """Use another ffmpeg from now on."""
         self.ffmpeg = ffmpeg
         self._begin()
 
     async def work_one(self, kinds: Collection[JobKind]) -> bool:
-        """The next due job of these kinds, to whatever end the lanes give it; False when none is due."""
+        """Do the next due job of these kinds and end it as the lanes do. Return False if none is due."""
         async with self.store.write() as db:
             claimed = await jobs.claim(db, kinds, self.clock(), 1)
         for job in claimed:
@@ -319,13 +319,13 @@ class World:
         return bool(claimed)
 
     async def work_on(self) -> None:
-        """As `work`, but what can't be done now is put back until it is due again."""
+        """Do everything that is due; put back the jobs that can't be done now until they are due again."""
         await self.settle()
         while await self.work_one(DONE_HERE):
             await self.settle()
 
     async def rise_again(self) -> None:
-        """What a start does after a death."""
+        """Start again after a death."""
         self.store.left = None
         self.store.blobs.prepare()
         self._begin()
@@ -333,12 +333,12 @@ class World:
             await jobs.recover(db, self.clock())
 
     async def waiting(self, kind: JobKind) -> list[Json]:
-        """What the jobs of a kind carry that wait to be done."""
+        """Return the payloads of the jobs of a kind that wait."""
         async with self.store.read() as db:
             return [job.payload for job in await jobs.unfinished(db, kind)]
 
     async def ordered(self, order: type[AnOrder]) -> list[AnOrder]:
-        """The orders of a kind that wait or run."""
+        """Return the orders of a kind that wait or run."""
         async with self.store.read() as db:
             return [order.of(job) for job in await jobs.unfinished(db, order.kind)]
 

@@ -92,12 +92,12 @@ class World:
             await self._set(db, room_id, "m.room.member", content, key=user, sender=user)
 
     async def tell(self, at: Position | None) -> None:
-        """Where the room was told what is recorded there; None: not yet."""
+        """Set the position at which the room was told that it is recorded; None: not yet."""
         async with self.store.write() as db:
             await rooms.save_room(db, replace(await self.room(), told_at=at))
 
     async def forget_state(self) -> None:
-        """What is known right after the bot joined: who is a member, and nothing else."""
+        """Forget the room's state but for its members, as it is right after the bot joined."""
         async with self.store.write() as db:
             await rooms.forget_state(db, ROOM)
         for user in (ADMIN, MOD, CREATOR, MEMBER):
@@ -163,7 +163,7 @@ class World:
         return str(payload["body"])
 
     async def take(self, kind: JobKind) -> tuple[Job, ...]:
-        """What was written down to be done, and now counts as done."""
+        """Return the waiting jobs of a kind and mark them as done."""
         async with self.store.write() as db:
             found = await jobs.claim(db, [kind], datetime.max.replace(tzinfo=self.clock().tzinfo), 100)
             for job in found:

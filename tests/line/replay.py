@@ -95,7 +95,7 @@ class Capture:
 
     @property
     def room_events(self) -> tuple[HeardEvent, ...]:
-        """What stands before the broadcast."""
+        """The room's events before the broadcast."""
         return self.heard[: self._begin]
 
     @property
@@ -136,7 +136,7 @@ class Capture:
 
 
 def joined_runs(files: Iterable[bytes]) -> list[bytes]:
-    """One Ogg file for each run: its headers once, then the sound of all its chunks in the order of the pages."""
+    """Join the chunks of each run to one Ogg file: its headers once, then all pages of sound in order."""
     runs: dict[int, dict[int, bytes]] = {}
     for data in files:
         for serial, number, page in _pages(data):
@@ -257,7 +257,7 @@ class Replay:
         self.written.append((job.payload["user_id"], job.payload["body"]))
 
     async def _nothing(self, _: Job) -> None:
-        """There is no homeserver to do it at."""
+        """Do nothing: there is no homeserver."""
 
     # ---- what happens
 
@@ -274,13 +274,15 @@ class Replay:
         self.serves(capture.uploads)
 
     async def tell(self, room: RoomId, heard: Iterable[HeardEvent], *, new_keys: Iterable[str] = ()) -> None:
-        """One sync with these events, and all that follows from it now."""
+        """Take in one sync with these events, and do everything that follows from it now."""
         await self.hear(room, heard, new_keys=new_keys)
         await self.settled()
 
     async def hear(self, room: RoomId, heard: Iterable[HeardEvent], *, new_keys: Iterable[str] = ()) -> None:
-        """One sync with these events, at the time of the newest of them if it is not later already; the jobs that are
-        made of it may still be under way."""
+        """Take in one sync with these events, at the time of the newest of them, or now if that is later.
+
+        The jobs that are made of it may still be under way.
+        """
         timeline, keys = tuple(heard), frozenset(map(SessionId, new_keys))
         times = [at for one in timeline if (at := sent_at(one.event)) is not None]
         self.clock.now = max([self.clock.now, *times])
@@ -312,7 +314,7 @@ class Replay:
                     await changed.wait()
 
     async def ask(self, room: RoomId, words: str) -> str:
-        """What the bot answers when alice says this."""
+        """Return the bot's answer when Alice says these words."""
         self._syncs += 1
         event_id = EventId(f"$said{self._syncs}")
         content = {"msgtype": "m.text", "body": words}
@@ -361,7 +363,7 @@ def _without_pictures(folder: Path) -> set[str]:
 
 
 def address_of(mxc: str) -> str:
-    """Where the homeserver gives it."""
+    """Return the path at which the homeserver serves a file."""
     return f"/_matrix/client/v1/media/download/{mxc.removeprefix('mxc://')}"
 
 

@@ -75,7 +75,7 @@ class World:
 
 
 async def until(store: Store, check: Callable[[], Awaitable[T | None]], wait_s: float = WAIT_S) -> T:
-    """What the check gives as soon as it gives something; it is made again after each commit."""
+    """Wait until the check returns something, and return that. The check runs again after each commit."""
     with store.changes.subscribe() as changed:
         async with asyncio.timeout(wait_s):
             while True:

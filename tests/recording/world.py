@@ -94,7 +94,7 @@ def recording(**changes: Any) -> Recording:
 
 
 def slices(lengths: Iterable[int], *, serial: int = 7, eos: bool = True) -> list[ChunkFacts]:
-    """What Element Web's recorder makes of one run: chunks of so many pages."""
+    """Return the facts of one run as Element Web's recorder cuts it: a chunk for each number of pages."""
     counts = list(lengths)
     found, page, granule = [], 2, 0
     for index, pages in enumerate(counts):

@@ -1,4 +1,4 @@
-"""What a room's state says of it."""
+"""Facts of a room, read from its state."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Who may do what, and who may hear what."""
+"""Rules: who may do what, and who may hear what."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def power(version: str | None = "10", creation: dict[str, Any] | None = None, **
     ],
 )
 def test_power(room: RoomPower, user: UserId, level: int, *, mod: bool) -> None:
-    """Power levels are read as the spec says them, and what can't be read gives none."""
+    """Power levels are read as the spec says, and one that can't be read gives no power."""
     assert power_of(user, room) == level
     assert is_mod(user, room) is mod
 
@@ -112,7 +112,7 @@ JUNK = st.recursive(
     creation=st.dictionaries(st.sampled_from(["room_version", "creator", "additional_creators"]), JUNK),
 )
 def test_junk_never_makes_a_stranger_a_mod(levels: dict[str, Any], creation: dict[str, Any]) -> None:
-    """Whatever room state holds, nothing raises, and who is named nowhere is a mod only by `users_default`."""
+    """Whatever room state holds, nothing raises, and a user who is named nowhere is a mod only by `users_default`."""
     room = RoomPower(state("m.room.create", creation), state("m.room.power_levels", levels))
     default = levels.get("users_default", 0)
     if is_mod(CAROL, room):
@@ -160,7 +160,7 @@ def test_who_may_hear(visibility: HistoryVisibility, member: str | None, *, earl
     ],
 )
 def test_invites(pattern: str, user: str, *, allowed: bool) -> None:
-    """Patterns are whole, case counts, only `*` and `?` are wild."""
+    """Patterns match whole ids, case counts, and only `*` and `?` are wild."""
     assert invite_allowed(["@nobody:nowhere", pattern], UserId(user)) is allowed
     assert invite_allowed([], UserId(user)) is False
 
@@ -184,11 +184,11 @@ def test_invites(pattern: str, user: str, *, allowed: bool) -> None:
     ],
 )
 def test_who_may_redact_what_others_say(room: RoomPower, *, may: bool) -> None:
-    """By the level `redact`, 50 where it is not said; nobody where it can't be read or the room is not known."""
+    """The level `redact`, by default 50, decides; nobody has one that can't be read or of an unknown room."""
     assert may_redact(BOB, ALICE, room) is may
 
 
 @pytest.mark.parametrize("room", [power(redact=100), RoomPower(None, None)])
 def test_everybody_may_redact_what_they_said(room: RoomPower) -> None:
-    """Whatever their power."""
+    """A user's own events are theirs to redact, whatever their power."""
     assert may_redact(BOB, BOB, room)

@@ -73,3 +73,16 @@ def test_a_pure_module_imports_only_pure_ones(name: str) -> None:
         elif OUTSIDE_WORLD & {top, what}:
             wrong.add(what)
     assert wrong == set()
+
+
+RAW = re.compile(r'\.event(\.get\(|\[)|\["content"\]|get\("content"\)|\bcontent\.get\(')
+READS_RAW = ("bot/dialects/", "bot/matrix/", "bot/demo/", "bot/rules.py", "bot/facts.py")
+"""Readers of raw events, and of raw room state."""
+
+
+def test_only_dialects_read_raw_events() -> None:
+    """No module behind the dialects looks into the JSON of an event."""
+    readers = [
+        str(path.relative_to(ROOT)) for path in sorted((ROOT / "bot").rglob("*.py")) if RAW.search(path.read_text())
+    ]
+    assert [reader for reader in readers if not reader.startswith(READS_RAW)] == []

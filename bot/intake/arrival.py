@@ -83,4 +83,4 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await gaps.forget_room(db, room_id)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)
-    log.info("left: room=%s", room_id)
+    log.info("no longer a member: room=%s", room_id)

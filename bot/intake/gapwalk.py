@@ -179,7 +179,7 @@ async def holding(db: Connection, room_id: RoomId, now: datetime) -> TimelineGap
     return next((gap for gap in await gaps.walking(db, room_id) if gap.hold_until > now), None)
 
 
-async def go_on(db: Connection, room_id: RoomId, now: datetime) -> None:
+async def ask_for_next_page(db: Connection, room_id: RoomId, now: datetime) -> None:
     """Have the next page of this room read when it is its turn."""
     if await gaps.walking(db, room_id):
         await jobs.add(db, orders.Walk(room_id).job(), now)

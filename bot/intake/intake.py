@@ -182,7 +182,7 @@ class Intake:
             current = await gaps.get(db, gap.id)
             if current == gap and gap.walking:
                 await gapwalk.take_page(db, gap, newest_first, next_cursor, now, self._selection.wants)
-                await gapwalk.go_on(db, gap.room_id, now)
+                await gapwalk.ask_for_next_page(db, gap.room_id, now)
         self._selection.end()
 
     async def do_without(self, gap: TimelineGap) -> None:
@@ -198,7 +198,7 @@ class Intake:
         async with self._store.write() as db:
             if await gaps.get(db, gap.id) is not None:
                 await gapwalk.close(db, gap, now, whole=False)
-                await gapwalk.go_on(db, gap.room_id, now)
+                await gapwalk.ask_for_next_page(db, gap.room_id, now)
 
 
 def _may_make_a_line(batch: RoomBatch) -> bool:

@@ -10,7 +10,7 @@ from tests.commands.world import World
 
 @pytest.fixture(scope="session")
 async def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's folder with nothing in it, made once: most of the time of these tests went into its tables."""
+    """Make the folder of an empty store once: its tables take most of the time of these tests."""
     directory = tmp_path_factory.mktemp("commands") / "data"
     await (await Store.own(directory)).close()
     return directory
@@ -18,7 +18,7 @@ async def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def bare(empty_store: Path, tmp_path: Path) -> AsyncIterator[World]:
-    """A stage without a room."""
+    """Provide a world without a room."""
     store = await Store.own(shutil.copytree(empty_store, tmp_path / "data"))
     yield World(store)
     await store.close()
@@ -26,6 +26,6 @@ async def bare(empty_store: Path, tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def world(bare: World) -> World:
-    """A private room of version 12 that records."""
+    """Provide a world with a private room of version 12 that records."""
     await bare.open()
     return bare

@@ -10,7 +10,7 @@ from tests.commands.world import MEMBER, MOD, SPEAKER, World
 
 @pytest.mark.parametrize("by", ["code", "CODE", "last", "event id"])
 async def test_a_speaker_names_a_recording(world: World, by: str) -> None:
-    """By any of its names; the file is made again for its tag, once, and the feed too."""
+    """A title is set by any name of the recording, and file and feed are made again once."""
     recording = await world.recording(event_id=EventId("$started"))
     names = {"code": recording.code, "CODE": recording.code.upper(), "last": "last", "event id": recording.event_id}
     before = await world.room()
@@ -25,7 +25,7 @@ async def test_a_speaker_names_a_recording(world: World, by: str) -> None:
 
 
 async def test_a_moderator_describes_it_in_paragraphs(world: World) -> None:
-    """Line ends are kept, the file is left alone, and the words are not said again in the room."""
+    """A description keeps its line ends, leaves the file alone, and is not repeated in the room."""
     recording = await world.recording()
     answer = await world.say(MOD, f"!aircheck describe {recording.code}\nStock  first.\nThen bread.\n\n\n\nThe end. ")
     assert answer == replies.described(recording.code, "@mod:hs")
@@ -35,7 +35,7 @@ async def test_a_moderator_describes_it_in_paragraphs(world: World) -> None:
 
 @pytest.mark.parametrize("state", [RecordingState.LIVE, RecordingState.FINISHING])
 async def test_what_has_no_file_yet_gets_its_title_with_it(world: World, state: RecordingState) -> None:
-    """There is nothing to make again."""
+    """A title given before there is a file makes nothing again."""
     recording = await world.recording(state=state, length_ms=None)
     await world.say(SPEAKER, "!aircheck title last Soup")
     assert (await world.look(recording)).title == "Soup"
@@ -43,7 +43,7 @@ async def test_what_has_no_file_yet_gets_its_title_with_it(world: World, state: 
 
 
 async def test_what_nobody_may_show_is_not_kept(world: World) -> None:
-    """User ids, and what turns the direction of the text around it, are taken out before it is written down."""
+    """User ids and direction marks are removed before a text is stored."""
     recording = await world.recording()
     answer = await world.say(SPEAKER, "!aircheck title last With @guest:hs \u202eat @room")
     assert (await world.look(recording)).title == "With Somebody at @room"
@@ -56,7 +56,7 @@ async def test_what_nobody_may_show_is_not_kept(world: World) -> None:
 
 
 async def test_text_that_only_resembles_an_id_is_kept(world: World) -> None:
-    """Times and addresses stay in titles and descriptions; ids of the room's servers go, in links too."""
+    """Times and addresses stay in titles and descriptions; ids of the room's servers are removed, in links too."""
     recording = await world.recording()
     await world.say(SPEAKER, "!aircheck title last Live @18:30 with DJ Max")
     await world.say(
@@ -71,7 +71,7 @@ async def test_text_that_only_resembles_an_id_is_kept(world: World) -> None:
 async def test_a_text_that_is_too_long_is_refused_with_the_number(
     world: World, verb: str, what: str, most: int
 ) -> None:
-    """One character more than a title or a description may have changes nothing; 60 kB cost no more than that."""
+    """A text that is one character too long, or 60 kB, changes nothing."""
     recording = await world.recording()
     await world.say(SPEAKER, f"!aircheck {verb} last {'x' * most}")
     changed = await world.look(recording)
@@ -85,7 +85,7 @@ async def test_a_text_that_is_too_long_is_refused_with_the_number(
 
 @pytest.mark.parametrize("verb", ["title", "describe"])
 async def test_it_takes_a_recording_and_a_text(world: World, verb: str) -> None:
-    """Without them it says how; of what is not in this room it says that there is none."""
+    """Missing words are answered with the form of the command, and an unknown recording with a refusal."""
     await world.recording()
     for words in ("", " last", " kfm Soup"):
         assert f"`!aircheck {verb} RECORDING TEXT`" in (await world.say(SPEAKER, f"!aircheck {verb}{words}") or "")

@@ -1,4 +1,4 @@
-"""`feed`, `feed renew`: who gets which address, and where it is said."""
+"""`feed`, `feed renew`: who gets which address, and where it is sent."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def expected(generation: int, room_id: RoomId = ROOM) -> Listener:
 
 
 async def test_in_a_private_room_the_address_goes_to_the_direct_chat(world: World) -> None:
-    """The room reads that it comes, never the address; asked again it is the same one."""
+    """The room reads that the address comes, never the address itself, which stays the same."""
     for _ in range(2):
         answer = await world.say(MEMBER, "!aircheck feed")
         assert answer == replies.address_is_coming(renewed=False)
@@ -42,8 +42,7 @@ async def works(world: World, generation: int) -> bool:
 
 
 async def test_renew_makes_a_new_address_and_keeps_the_old_one_until_it_is_said(world: World) -> None:
-    """Asked again before that it is the same new one; after it the generation rises each time, and the old token's
-    hash is known no more."""
+    """Renewed twice before it was sent, the new address is the same one; after that the old token is unknown."""
     await world.say(MEMBER, "!aircheck feed")
     for generation in (2, 3):
         for command in ("feed renew", "feed renew", "feed"):
@@ -59,7 +58,7 @@ async def test_renew_makes_a_new_address_and_keeps_the_old_one_until_it_is_said(
 
 
 async def test_an_address_made_with_another_secret_is_put_right(world: World) -> None:
-    """After a lost secret file, what is sent works again."""
+    """After the secret file was lost, `feed` sends an address that works."""
     async with world.store.write() as db:
         await rooms.save_listener(db, Listener(ROOM, MEMBER, 4, "of another secret"))
     await world.say(MEMBER, "!aircheck feed")
@@ -67,7 +66,7 @@ async def test_an_address_made_with_another_secret_is_put_right(world: World) ->
 
 
 async def test_in_a_public_room_the_address_is_said_aloud(world: World) -> None:
-    """The public one, with no personal address made; `feed renew` is about the personal one all the same."""
+    """`feed` answers with the public address and makes no personal one; `feed renew` renews the personal one."""
     await world.say(MOD, "!aircheck publish public")
     room = await world.room()
     assert room.visibility is Visibility.PUBLIC
@@ -87,7 +86,7 @@ async def open_chat(world: World, *, direct: bool = True) -> None:
 
 @pytest.mark.parametrize("direct", [True, False], ids=["theirs", "the bot's"])
 async def test_in_a_direct_chat_feed_means_the_rooms_that_we_share(world: World, direct: bool) -> None:
-    """Those that are recorded and that both are in; the chat itself is none of them."""
+    """In a direct chat `feed` sends the addresses of all recorded rooms that both are in."""
     await open_chat(world, direct=direct)
     await world.open(room_id=OTHER)
     await world.open(room_id=RoomId("!left:hs"))
@@ -102,14 +101,14 @@ async def test_in_a_direct_chat_feed_means_the_rooms_that_we_share(world: World,
 
 
 async def test_in_a_direct_chat_with_nothing_shared_it_says_so(bare: World) -> None:
-    """A stranger's chat gives nothing away."""
+    """A stranger learns nothing of rooms that they don't share with the bot."""
     await open_chat(bare)
     assert await bare.say(MEMBER, "!aircheck feed", room_id=CHAT) == replies.NO_SHARED_ROOM
     assert await sent(bare) == []
 
 
 async def test_renew_asks_for_the_room_in_a_direct_chat(world: World) -> None:
-    """Ending every address at once is nothing to do by mistake."""
+    """`feed renew` in a direct chat ends no address by mistake."""
     await open_chat(world)
     await world.say(MEMBER, "!aircheck feed")
     await sent(world)
@@ -120,7 +119,7 @@ async def test_renew_asks_for_the_room_in_a_direct_chat(world: World) -> None:
 
 
 async def test_a_direct_chat_that_records_is_a_room_like_any_other(world: World) -> None:
-    """After `record on` its own podcast is meant."""
+    """After `record on` in a direct chat, `feed` means the chat's own podcast."""
     await open_chat(world)
     await world.say(MOD, "!aircheck record on", room_id=CHAT)
     await world.say(MEMBER, "!aircheck feed", room_id=CHAT)

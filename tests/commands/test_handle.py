@@ -18,7 +18,7 @@ READING = ["help", "status", "list"]
 
 @pytest.mark.parametrize("command", CHANGING + READING)
 async def test_old_commands_are_not_carried_out(world: World, command: str) -> None:
-    """More than ten minutes old, met in history, or without a time that can be believed: please repeat."""
+    """A command is refused that is over ten minutes old, was met in history, or has no credible time."""
     await world.recording(broadcaster=MOD)
     before = await world.room()
     said = world.clock().isoformat()
@@ -31,7 +31,7 @@ async def test_old_commands_are_not_carried_out(world: World, command: str) -> N
 
 
 async def test_ten_minutes_is_young_enough(world: World) -> None:
-    """The bound is more than ten minutes; a clock that is ahead is none of our business."""
+    """A command that is exactly ten minutes old, or from the future, is carried out."""
     said = world.clock().isoformat()
     world.clock.pass_by(600)
     assert await world.say(MOD, "!aircheck record off", sent_at=said) != replies.AWAY
@@ -42,7 +42,7 @@ async def test_ten_minutes_is_young_enough(world: World) -> None:
 
 @pytest.mark.parametrize("command", CHANGING)
 async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: World, command: str) -> None:
-    """Whoever runs a homeserver can forge them: no switch, no address, no recording in the open."""
+    """In an encrypted room an unencrypted command, which anybody can forge, changes nothing and gives no address."""
     await bare.open(encrypted=True)
     await bare.recording(broadcaster=MOD)
     before = await bare.room()
@@ -54,7 +54,7 @@ async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: World
 
 @pytest.mark.parametrize("command", READING)
 async def test_unencrypted_words_may_ask(bare: World, command: str) -> None:
-    """What is only read is answered, into the encrypted room."""
+    """A command that only reads is answered unencrypted too."""
     await bare.open(encrypted=True)
     assert await bare.say(MEMBER, f"!aircheck {command}") not in (None, replies.NOT_ENCRYPTED)
 
@@ -72,14 +72,14 @@ async def test_unencrypted_words_may_ask(bare: World, command: str) -> None:
 async def test_a_command_is_addressed_in_any_way_that_clients_know(
     world: World, body: str, mentions: list[str]
 ) -> None:
-    """By the prefix as editors and telephones write it, by the bot's id, or by its name where it is mentioned."""
+    """The prefix, the bot's id and its mentioned name address a command."""
     await world.member(BOT, name="Air Check")
     assert "Recording is off" in (await world.say(MOD, body, mentions=mentions) or "")
     assert not (await world.room()).recording_on
 
 
 async def test_a_command_that_comes_twice_is_one_change_and_one_answer(world: World) -> None:
-    """The process died before the job was done: what was written stands, and nothing is done again."""
+    """A command whose job runs again after a crash is neither carried out nor answered again."""
     renew = world.command(MEMBER, "!aircheck feed renew")
     on = world.command(MOD, "!aircheck record on")
     await world.handle(renew)
@@ -99,7 +99,7 @@ async def test_a_command_that_comes_twice_is_one_change_and_one_answer(world: Wo
 
 
 async def test_a_command_that_fails_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer can't be written: the change is not there either, and the job may run again."""
+    """When the answer can't be written the change is undone, and the job may run again."""
 
     async def broken(*_: object) -> bool:
         raise StoreError("the disk is full")
@@ -111,7 +111,7 @@ async def test_a_command_that_fails_changes_nothing(world: World, monkeypatch: p
 
 
 async def test_answers_stay_in_their_thread(world: World) -> None:
-    """The notice carries the thread's root."""
+    """The answer to a command in a thread carries the thread's root."""
     await world.handle(world.command(MEMBER, "!aircheck help", thread="$root"))
     (notice,) = await world.take(orders.Notice.kind)
     assert notice.payload["thread"] == "$root"
@@ -122,7 +122,7 @@ NOT_BUILT = ["delete", "optout", "optin", "retention", "check", "yes"]
 
 @pytest.mark.parametrize("verb", [*NOT_BUILT, "dance", "@room", "рecord"])
 async def test_what_is_not_built_does_not_exist(world: World, verb: str) -> None:
-    """It is answered so, and stands neither in help nor in help on it."""
+    """A command that is not built is answered as unknown and missing in `help`."""
     answer = await world.say(MOD, f"!aircheck {verb} kfmtra")
     assert answer == "There is no such command. `!aircheck help` lists all commands."
     assert await world.say(MOD, f"!aircheck help {verb}") == answer
@@ -148,7 +148,7 @@ async def test_what_is_not_built_does_not_exist(world: World, verb: str) -> None
     ],
 )
 async def test_wrong_words_are_answered_with_the_right_ones(world: World, words: str, hint: str) -> None:
-    """One line that says how to say it; nothing changes."""
+    """Words that don't fit are answered with the right form in one line, and change nothing."""
     before = await world.room()
     answer = await world.say(MOD, f"!aircheck {words}")
     assert answer is not None
@@ -158,7 +158,7 @@ async def test_wrong_words_are_answered_with_the_right_ones(world: World, words:
 
 
 async def test_help_names_every_command_with_the_prefix_that_is_set(world: World) -> None:
-    """One line each; help on one says who may."""
+    """`help` has one line for each form, and `help COMMAND` tells who may use it."""
     overview = await world.say(MEMBER, "!aircheck") or ""
     for usage in ("help [command]", "status", "list [n]", "feed renew", "record on|off", "publish RECORDING"):
         assert f"`!aircheck {usage}`: " in overview
@@ -168,14 +168,14 @@ async def test_help_names_every_command_with_the_prefix_that_is_set(world: World
 
 
 async def test_a_room_that_the_bot_left_gets_no_answer(bare: World) -> None:
-    """Nor does one that was never known."""
+    """A room that the bot left, or never knew, gets no answer."""
     await bare.open(joined=False)
     assert await bare.say(MOD, "!aircheck help") is None
     assert await bare.say(MOD, "!aircheck help", room_id=RoomId("!other:hs")) is None
 
 
 async def test_the_log_holds_no_words_and_no_secrets(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Verb, room and event are enough; addresses are told by nobody but the direct chat."""
+    """The log names verb, room and event of a command, and no words and no address."""
     caplog.set_level(logging.DEBUG, logger="bot")
     await world.recording(state=RecordingState.LIVE)
     bodies = [

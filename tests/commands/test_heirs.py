@@ -26,7 +26,7 @@ NEW = RoomId("!new:hs")
 
 
 async def replaced(world: World, creator: UserId = CREATOR) -> None:
-    """A second room with the same people, that says it goes on from the first, which says so too."""
+    """A second room with the same people; each of the two names the other."""
     await world.open(room_id=NEW, recording_on=False)
     content = {"room_version": "12", "predecessor": {"room_id": ROOM, "event_id": "$tombstone"}}
     async with world.store.write() as db:
@@ -35,7 +35,7 @@ async def replaced(world: World, creator: UserId = CREATOR) -> None:
 
 
 async def entomb(world: World, replacement: str | None, room_id: RoomId = ROOM) -> None:
-    """The room's moderator names its replacement."""
+    """The tombstone by which the room's moderator names its replacement."""
     content = {} if replacement is None else {"replacement_room": replacement}
     async with world.store.write() as db:
         await rooms.save_state(db, StateEvent(room_id, "m.room.tombstone", "", MOD, content, Position(2)))
@@ -63,7 +63,7 @@ def listener(room_id: RoomId, generation: int) -> Listener:
 
 @pytest.mark.parametrize("on", [True, False], ids=["recorded before", "silent before"])
 async def test_record_on_by_a_mod_of_both_makes_an_heir(world: World, on: bool) -> None:
-    """Whoever invited the bot: these words let it in. The answer says what goes on, and for whom."""
+    """`record on` by a moderator of both rooms makes the new one the heir, whoever invited the bot."""
     await replaced(world)
     async with world.store.write() as db:
         room = await rooms.room(db, NEW)
@@ -85,7 +85,7 @@ async def test_record_on_by_a_mod_of_both_makes_an_heir(world: World, on: bool) 
 
 @pytest.mark.parametrize("who", [MEMBER, BANNED, ADMIN])
 async def test_nobody_else_lets_the_podcast_in(world: World, who: UserId) -> None:
-    """Not a member, nor one who was a moderator of the old room, nor an administrator who is neither's moderator."""
+    """Neither a member, nor a former moderator of the old room, nor an administrator makes an heir."""
     await replaced(world)
     await world.member(BANNED, room_id=NEW)
     answer = await world.say(who, "!aircheck record on", room_id=NEW)
@@ -94,7 +94,7 @@ async def test_nobody_else_lets_the_podcast_in(world: World, who: UserId) -> Non
 
 
 async def test_until_then_the_new_room_has_nothing_of_the_old_one(world: World) -> None:
-    """Neither its recordings in any command, nor its addresses."""
+    """Before it is the heir, no command in the new room shows the old one's recordings or addresses."""
     recording = await world.recording()
     await replaced(world)
     assert recording.code not in (await world.say(MEMBER, "!aircheck list", room_id=NEW) or "")
@@ -104,7 +104,7 @@ async def test_until_then_the_new_room_has_nothing_of_the_old_one(world: World) 
 
 
 async def test_commands_of_the_heir_are_about_the_whole_podcast(world: World) -> None:
-    """`list`, `status` and whatever names a recording know those of both rooms, the newest first."""
+    """In the heir, `list`, `status` and names of recordings cover both rooms, newest first."""
     old = await world.recording()
     await inherited(world)
     world.clock.pass_by(60)
@@ -123,7 +123,7 @@ async def test_commands_of_the_heir_are_about_the_whole_podcast(world: World) ->
 
 
 async def test_the_old_room_takes_commands_no_more(world: World) -> None:
-    """Its moderators decide about nothing, its members learn nothing, but `help` helps."""
+    """In the old room only `help` and `record` still work."""
     recording = await world.recording()
     await inherited(world)
     before = await world.room()
@@ -139,7 +139,7 @@ async def test_the_old_room_takes_commands_no_more(world: World) -> None:
 async def test_record_on_ends_a_line_that_the_rooms_tombstone_does_not_name(
     world: World, who: UserId, named: str | None
 ) -> None:
-    """The old room is recorded again under its own names, and the former heir goes on alone."""
+    """`record on` in the old room separates the two podcasts once the tombstone no longer names the heir."""
     recording = await world.recording()
     names = (await world.room()).key, (await world.room()).podcast_guid
     await inherited(world)
@@ -170,7 +170,7 @@ async def test_no_member_ends_a_line(world: World, who: UserId) -> None:
 async def test_a_podcast_that_is_taken_back_is_no_more_public_than_it_was(
     world: World, heirs_own: str, expected: Visibility
 ) -> None:
-    """What its heir's moderators made private stays so; else what begins from now on is public, and nothing more."""
+    """A podcast that is taken back stays private if the heir made it so, else is public for what begins from now on."""
     await world.say(MOD, "!aircheck publish public")
     await inherited(world)
     await world.say(MOD, f"!aircheck publish {heirs_own}", room_id=NEW)
@@ -180,7 +180,7 @@ async def test_a_podcast_that_is_taken_back_is_no_more_public_than_it_was(
 
 
 async def test_record_on_before_the_tombstone_lets_the_podcast_in_too(world: World) -> None:
-    """The moderator's words are remembered: with the old room's word the line begins."""
+    """`record on` counts also when the old room's tombstone comes after it."""
     await replaced(world)
     await entomb(world, None)
     assert "continues" not in (await world.say(MOD, "!aircheck record on", room_id=NEW) or "")
@@ -192,7 +192,7 @@ async def test_record_on_before_the_tombstone_lets_the_podcast_in_too(world: Wor
 
 
 async def test_the_address_stays_what_it_was(world: World) -> None:
-    """Asked in the heir, `feed` gives the address that was given in the old room; so does the direct chat, once."""
+    """`feed` in the heir and in the direct chat gives the address that was given in the old room."""
     await world.recording()
     await world.say(MEMBER, "!aircheck feed")
     await world.take(orders.Direct.kind)
@@ -207,7 +207,7 @@ async def test_the_address_stays_what_it_was(world: World) -> None:
 
 
 async def test_renewing_ends_every_address_of_the_podcast(world: World) -> None:
-    """Also the one that the new room had of its own before it was the heir."""
+    """`feed renew` also ends the address that the new room had before it was the heir."""
     await world.say(MEMBER, "!aircheck feed")
     await replaced(world)
     await world.say(MEMBER, "!aircheck feed", room_id=NEW)
@@ -221,7 +221,7 @@ async def test_renewing_ends_every_address_of_the_podcast(world: World) -> None:
 
 
 async def test_a_public_podcast_is_told_of_under_its_old_address(world: World) -> None:
-    """`feed` in the heir names the key of the room that the podcast began in."""
+    """`feed` in the heir of a public podcast gives the address of the room that it began in."""
     await world.say(MOD, "!aircheck publish public")
     key = (await world.room()).key
     await replaced(world)

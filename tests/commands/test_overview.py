@@ -1,4 +1,4 @@
-"""`status` and `list [n]`"""
+"""`status` and `list [n]`."""
 
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ async def status(world: World) -> list[str]:
 
 
 async def test_a_quiet_room_says_so(world: World) -> None:
-    """Four lines: what is recorded, what is live, the last episode, problems."""
+    """`status` of a quiet room has four lines: recording, live, last episode, problems."""
     assert await status(world) == [
         "Recording is on. The podcast is private: members get their address with `!aircheck feed`.",
         "Nothing is live.",
@@ -38,7 +38,7 @@ async def test_a_quiet_room_says_so(world: World) -> None:
 
 
 async def test_what_is_live_is_told_with_who_since_when_and_how_long(world: World) -> None:
-    """Each live broadcast has its line; a paused one says so."""
+    """Each live broadcast has a line, which tells when it is paused."""
     first = await world.recording(state=RecordingState.LIVE, length_ms=None)
     world.clock.pass_by(600)
     second = await world.recording(state=RecordingState.LIVE, length_ms=None, paused=True, broadcaster_name=None)
@@ -50,7 +50,7 @@ async def test_what_is_live_is_told_with_who_since_when_and_how_long(world: Worl
 
 
 async def test_the_last_episode_is_told_with_its_length(world: World) -> None:
-    """The newest that ended; empty and deleted ones are none."""
+    """`status` tells the newest ended episode with its length, and passes over empty and deleted ones."""
     await world.recording(length_ms=9_000)
     world.clock.pass_by(60)
     await world.recording(length_ms=61_000)
@@ -64,7 +64,7 @@ async def test_the_last_episode_is_told_with_its_length(world: World) -> None:
 
 
 async def test_silence_that_stands_for_sound_is_told(world: World) -> None:
-    """What a damaged chunk in the middle leaves missing, in its announced length."""
+    """A damaged chunk in the middle is told as missing, with its announced length."""
     recording = await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
     facts = ChunkFacts(Container.WAV, Timing.EXACT, to_samples(5000), 48_000, 1)
     for sequence in (1, 3):
@@ -76,14 +76,14 @@ async def test_silence_that_stands_for_sound_is_told(world: World) -> None:
 
 
 async def test_what_is_missing_is_not_no_problem(world: World) -> None:
-    """Where the last episode is incomplete, nobody is told in the next line that there are no problems."""
+    """An incomplete last episode is never followed by the line that there are no problems."""
     await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.ABANDONED)
     told = await status(world)
     assert told[-1].endswith("· incomplete, its end never came")
 
 
 async def test_an_end_that_is_missing_is_told(world: World) -> None:
-    """Nobody knows how long it was, so no length is invented; why it is missing is said where it is known."""
+    """A missing end is told without an invented length, with the reason where it is known."""
     recording = await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.STOPPED, announced_last=3)
     await world.chunk(recording, ChunkState.DAMAGED, sequence=1, announced_ms=DurationMs(5600))
     assert (await status(world))[2].endswith("· 1 min 1 s · incomplete, its end is missing")
@@ -93,7 +93,7 @@ async def test_an_end_that_is_missing_is_told(world: World) -> None:
 
 
 async def test_problems_are_plain_sentences(world: World) -> None:
-    """Keys, media, damage and refusals of the newest recordings; a first download is no problem."""
+    """Keys, media, damage and refusals of the newest recordings are problems; a first download is none."""
     recording = await world.recording(state=RecordingState.LIVE, length_ms=None)
     await world.chunk(recording, ChunkState.WAITING_FOR_MEDIA)
     assert (await status(world))[-1] == "I know of no problems."
@@ -112,7 +112,7 @@ async def test_problems_are_plain_sentences(world: World) -> None:
 
 
 async def test_a_chunk_with_less_sound_than_announced_is_a_problem(world: World) -> None:
-    """Also of a recording that is complete: all that was sent is there, and it was less than its events said."""
+    """A chunk with less sound than announced is a problem of a complete recording too."""
     recording = await world.recording()
     facts = ChunkFacts(Container.MP4_AAC, Timing.EXACT, to_samples(118_000), 48_000, 1)
     for sequence, announced in enumerate((118_000, 118_500, 120_000), start=1):
@@ -122,7 +122,7 @@ async def test_a_chunk_with_less_sound_than_announced_is_a_problem(world: World)
 
 
 async def test_a_withheld_key_says_what_the_speaker_can_do(world: World) -> None:
-    """Each code in plain words, unknown ones too, beside chunks that only wait."""
+    """Each code of a withheld key is told in plain words, unknown codes too."""
     recording = await world.recording(state=RecordingState.LIVE, length_ms=None)
     for code in ("m.unverified", "m.unverified", "m.blacklisted", "org.example.mood"):
         await world.chunk(recording, ChunkState.WAITING_FOR_KEY, reason=f"withheld:{code}")
@@ -134,7 +134,7 @@ async def test_a_withheld_key_says_what_the_speaker_can_do(world: World) -> None
 
 
 async def test_voice_messages_that_may_be_lost_chunks_are_named_with_their_times(world: World) -> None:
-    """In the feeds' time zone, kept between the start and now, at most five; what is not looked into yet is none."""
+    """Voice messages that may be lost chunks are told with at most five times, between the start and now."""
     world.feeds = FeedsSettings(timezone="Europe/Berlin")
     recording = await world.recording(state=RecordingState.LIVE, length_ms=None)
     begun = world.clock()
@@ -158,7 +158,7 @@ async def test_voice_messages_that_may_be_lost_chunks_are_named_with_their_times
 
 
 async def test_problems_of_long_ago_are_not_told(world: World) -> None:
-    """Five newer recordings, and it is history."""
+    """Problems of a recording are no longer told once five newer ones exist."""
     recording = await world.recording(state=RecordingState.INCOMPLETE)
     await world.chunk(recording, ChunkState.DAMAGED)
     for _ in range(4):
@@ -171,7 +171,7 @@ async def test_problems_of_long_ago_are_not_told(world: World) -> None:
 
 
 async def test_list_shows_the_newest_first(world: World) -> None:
-    """Five unless asked for more; code, title, length, what became of it."""
+    """`list` shows five recordings, or as many as asked for, with code, title, length and completeness."""
     assert await world.say(MEMBER, "!aircheck list") == "There is no recording in this room yet."
     made = []
     for minute in range(7):
@@ -185,7 +185,7 @@ async def test_list_shows_the_newest_first(world: World) -> None:
 
 
 async def test_list_marks_what_is_public_while_the_room_is(world: World) -> None:
-    """In a private room nothing is."""
+    """`list` marks public recordings in a public room only."""
     live = await world.recording(state=RecordingState.LIVE, length_ms=None, title="Now")
     await world.say(MOD, "!aircheck publish public")
     await world.say(SPEAKER, "!aircheck publish last")

@@ -1,4 +1,4 @@
-"""What is a command, and what does it say."""
+"""The grammar of commands."""
 
 from dataclasses import replace
 from typing import Any
@@ -94,18 +94,18 @@ OTHERS: dict[str, Json] = {
 
 @pytest.mark.parametrize("event", COMMANDS.values(), ids=COMMANDS)
 def test_a_plain_body_that_begins_with_the_prefix_is_a_command(event: Json) -> None:
-    """The plain text alone decides, in threads and replies too."""
+    """The plain body alone decides, in threads and replies too."""
     assert says_command(event, HEADS)
 
 
 @pytest.mark.parametrize("event", OTHERS.values(), ids=OTHERS)
 def test_edits_quotes_notices_and_junk_are_no_commands(event: Json) -> None:
-    """Nothing but a fresh text message is taken for a command."""
+    """Only a fresh text message is taken for a command."""
     assert not says_command(event, NAMED)
 
 
 def test_a_prefix_of_somebody_elses_is_not_ours() -> None:
-    """The prefix is a setting; whatever it is, it is no pattern."""
+    """Only the prefix that is set counts, and no character of it is a pattern."""
     for prefix in ("%rec", "(", "[a-z]", "\\", "^.*", "!ÄÖ"):
         own = replace(HEADS, prefix=prefix)
         assert says_command(message(f"{prefix} status"), own)
@@ -151,26 +151,26 @@ NOT_OURS = {
 
 @pytest.mark.parametrize("body", BY_ID.values(), ids=BY_ID)
 def test_the_bots_id_in_front_counts_as_the_prefix(body: str) -> None:
-    """However a client writes a mention into the plain body."""
+    """A mention of the bot by id counts however a client writes it into the plain body."""
     assert says_command(message(body), HEADS)
     assert parse(after_head(body, HEADS) or "", PREFIX) == Command("status")
 
 
 @pytest.mark.parametrize("body", BY_NAME.values(), ids=BY_NAME)
 def test_the_bots_name_counts_only_where_it_is_mentioned(body: str) -> None:
-    """A display name is anybody's word."""
+    """The bot's display name begins a command only with a mention of the bot."""
     assert parse(after_head(body, NAMED) or "", PREFIX) == Command("status")
     assert not says_command(message(body), HEADS)
 
 
 @pytest.mark.parametrize("body", NOT_OURS.values(), ids=NOT_OURS)
 def test_who_means_somebody_else_says_no_command(body: str) -> None:
-    """Neither another user nor a mention further on."""
+    """A body that names another user, or mentions the bot further on, is no command."""
     assert not says_command(message(body), NAMED)
 
 
 def test_a_name_is_no_pattern_and_an_empty_one_is_none() -> None:
-    """A member chose it."""
+    """A display name is matched literally, and an empty one never matches."""
     assert not says_command(message("xx status"), replace(HEADS, name=".*"))
     assert says_command(message(".* status"), replace(HEADS, name=".*"))
     for nothing in ("", " "):
@@ -179,14 +179,14 @@ def test_a_name_is_no_pattern_and_an_empty_one_is_none() -> None:
 
 
 def test_an_editor_that_escapes_the_prefix_escapes_the_rest() -> None:
-    """Its Markdown is read back; where the prefix stands as it is, so does the text."""
+    """Escapes are undone only where the prefix is escaped."""
     escaped = after_head("\\!aircheck title kfmtra My \\*first\\* show \\_1\\_ \\q", HEADS)
     assert text_after(escaped or "", 2) == "My *first* show _1_ \\q"
     assert text_after(after_head("!aircheck title kfmtra C:\\_x", HEADS) or "", 2) == "C:\\_x"
 
 
 def test_a_long_body_is_looked_at_in_linear_time() -> None:
-    """White space, brackets and prefixes without end match nothing, at once."""
+    """Long runs of white space, brackets and prefixes match nothing, at once."""
     for body in (" " * 60_000, "[" * 60_000, "\\" * 60_000, "!aircheck" * 6_000, f"[{'x' * 60_000}]({ADDRESS}) status"):
         assert not says_command(message(body), NAMED)
 
@@ -206,7 +206,7 @@ contents = st.dictionaries(
     )
 )
 def test_no_event_breaks_it(event: Json) -> None:
-    """Events are strangers' JSON: any shape gives an answer, and a yes only for a text body with the prefix."""
+    """An event of any shape gives an answer, and a yes only for a text body with the prefix."""
     if says_command(event, NAMED):
         assert event["content"]["msgtype"] == "m.text"
         assert after_head(event["content"]["body"], NAMED) is not None
@@ -225,7 +225,7 @@ def test_no_event_breaks_it(event: Json) -> None:
     ],
 )
 def test_a_command_is_a_verb_and_words(body: str, command: Command) -> None:
-    """Any white space parts them; the verb's case does not matter, that of the words is kept."""
+    """Any white space separates words; the verb's case does not matter, that of the words is kept."""
     assert parse(after_head(body, HEADS) or "", PREFIX) == command
 
 
@@ -233,7 +233,7 @@ def test_a_command_is_a_verb_and_words(body: str, command: Command) -> None:
     "verb", ["@room", "récord", "record!", "http://evil.example", "a" * 21, "\u202ehelp", "$x", "1"]
 )
 def test_what_cannot_be_a_verb_is_answered_without_repeating_it(verb: str) -> None:
-    """The sentence names the way to the commands and none of the words that were said."""
+    """The answer points to `help` and repeats no word of the message."""
     answer = parse(verb, PREFIX)
     assert isinstance(answer, ParseError)
     assert "`!aircheck help`" in answer.sentence
@@ -242,7 +242,7 @@ def test_what_cannot_be_a_verb_is_answered_without_repeating_it(verb: str) -> No
 
 @given(st.text())
 def test_every_body_is_a_command_or_a_sentence(rest: str) -> None:
-    """A verb is one plain word; words hold no white space."""
+    """A verb is one plain word, and words hold no white space."""
     command = parse(rest, PREFIX)
     if isinstance(command, Command):
         assert command.verb.isascii()
@@ -272,7 +272,7 @@ def test_every_body_is_a_command_or_a_sentence(rest: str) -> None:
     ],
 )
 def test_a_recording_is_named_by_code_last_or_event_id(word: str, name: RecordingName | None) -> None:
-    """Six letters in any case, `last`, or an event id; all else names nothing."""
+    """Six letters in any case, `last` and an event id name a recording, and nothing else does."""
     assert recording_name(word) == name
 
 
@@ -291,5 +291,5 @@ def test_a_recording_is_named_by_code_last_or_event_id(word: str, name: Recordin
     ],
 )
 def test_a_number_is_whole_and_within_bounds(word: str, found: int | None) -> None:
-    """Plain digits only; what is too large is refused, not cut."""
+    """Only plain digits are a number, and one that is too large is refused, not cut."""
     assert number(word, 50) == found

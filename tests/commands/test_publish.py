@@ -1,4 +1,4 @@
-"""`publish public|private`, `publish RECORDING`, `unpublish RECORDING`"""
+"""`publish public|private`, `publish RECORDING`, `unpublish RECORDING`."""
 
 import pytest
 
@@ -18,7 +18,7 @@ async def published(world: World) -> Recording:
 
 
 async def test_public_is_announced_and_counts_from_the_command(world: World) -> None:
-    """What began before stays private; what began after, though the bot read it first, is public."""
+    """Only broadcasts that begin after `publish public` are public, even if the bot read them before it."""
     earlier = await world.recording(state=RecordingState.LIVE)
     job = world.command(MOD, "!aircheck publish public")
     later = await world.recording(state=RecordingState.LIVE)
@@ -38,7 +38,7 @@ async def test_public_is_announced_and_counts_from_the_command(world: World) -> 
 
 
 async def test_public_twice_keeps_the_first_time(world: World) -> None:
-    """Saying it again moves nothing."""
+    """A second `publish public` changes nothing."""
     await world.say(MOD, "!aircheck publish public")
     before = await world.room()
     answer = await world.say(MOD, "!aircheck publish public")
@@ -47,7 +47,7 @@ async def test_public_twice_keeps_the_first_time(world: World) -> None:
 
 
 async def test_private_ends_the_public_addresses(world: World) -> None:
-    """What was public, and what began after the command, though the bot read it first, is private for good."""
+    """`publish private` closes everything, also what began after the command and was read before it."""
     await world.say(MOD, "!aircheck publish public")
     before = await world.room()
     on_air = await world.recording(public=True)
@@ -65,7 +65,7 @@ async def test_private_ends_the_public_addresses(world: World) -> None:
 
 
 async def test_what_private_closed_is_published_one_by_one(world: World) -> None:
-    """Public again, only what its speaker publishes is heard beside what begins now, and the answers say so."""
+    """After a second `publish public`, only what its speaker publishes and what begins then is public."""
     await world.say(MOD, "!aircheck publish public")
     closed = [await world.recording(public=True) for _ in range(2)]
     await world.say(MOD, "!aircheck publish private")
@@ -77,7 +77,7 @@ async def test_what_private_closed_is_published_one_by_one(world: World) -> None
 
 
 async def test_private_closes_all_rooms_of_the_podcast(world: World) -> None:
-    """Also what began in the room that was upgraded."""
+    """`publish private` also closes what began in the upgraded room."""
     await world.open(room_id=OTHER)
     async with world.store.write() as db:
         assert await heirs.inherit(db, OTHER, ROOM)
@@ -89,7 +89,7 @@ async def test_private_closes_all_rooms_of_the_podcast(world: World) -> None:
 
 
 async def test_what_was_said_while_private_stays_private_when_public_again(world: World) -> None:
-    """Going public is for what comes after, each time."""
+    """Each `publish public` counts for what begins after it only."""
     await world.say(MOD, "!aircheck publish public")
     await world.say(MOD, "!aircheck publish private")
     recording = await world.recording()
@@ -100,7 +100,7 @@ async def test_what_was_said_while_private_stays_private_when_public_again(world
 
 @pytest.mark.parametrize("by", ["code", "CODE", "last", "event id"])
 async def test_a_speaker_publishes_an_older_recording_and_takes_it_out(world: World, by: str) -> None:
-    """By any of its names; the page's address is in the answer, and the feed is made anew each time."""
+    """A speaker publishes by any name of the recording, gets the page's address, and each change renews the feed."""
     recording = await published(world)
     names = {"code": recording.code, "CODE": recording.code.upper(), "last": "last", "event id": recording.event_id}
     room = await world.room()
@@ -120,7 +120,7 @@ async def test_a_speaker_publishes_an_older_recording_and_takes_it_out(world: Wo
 
 
 async def test_a_moderator_takes_out_what_is_not_theirs_and_puts_nothing_in(world: World) -> None:
-    """Nobody's words are made public by somebody else."""
+    """A moderator may unpublish somebody else's recording, but not publish it."""
     recording = await published(world)
     assert await world.say(MOD, "!aircheck publish last") == replies.ONLY_ITS_SPEAKER
     await world.say(SPEAKER, "!aircheck publish last")
@@ -131,14 +131,14 @@ async def test_a_moderator_takes_out_what_is_not_theirs_and_puts_nothing_in(worl
 
 
 async def test_in_a_private_room_nothing_is_published_by_itself(world: World) -> None:
-    """First the room, then the recording."""
+    """No recording can be published before its room is public."""
     recording = await world.recording()
     assert await world.say(SPEAKER, "!aircheck publish last") == replies.room_is_private("!aircheck")
     assert not (await world.look(recording)).public
 
 
 async def test_other_rooms_recordings_and_deleted_ones_are_not_there(world: World) -> None:
-    """One sentence for all that this room has not: a code tells nothing about other rooms."""
+    """A recording of another room and a deleted one get the same answer, so that a code tells nothing."""
     there = await published(world)
     gone = await world.recording(state=RecordingState.DELETED)
     elsewhere = await world.recording(room_id=OTHER, broadcaster=SPEAKER)
@@ -152,7 +152,7 @@ async def test_other_rooms_recordings_and_deleted_ones_are_not_there(world: Worl
 
 
 async def test_last_is_the_newest_that_can_be_heard(world: World) -> None:
-    """Empty and deleted ones are passed over, however many."""
+    """`last` passes over empty and deleted recordings, however many."""
     assert await world.say(SPEAKER, "!aircheck unpublish last") == replies.NO_RECORDING
     older = await published(world)
     world.clock.pass_by(60)

@@ -1,4 +1,4 @@
-"""`record on|off`"""
+"""`record on|off`."""
 
 from bot import orders
 from storage.records import RecordingState, RoomId
@@ -6,7 +6,7 @@ from tests.commands.world import MEMBER, MOD, World
 
 
 async def test_off_ends_what_is_live_and_says_who_did_it(world: World) -> None:
-    """A job for each live recording of this room; one that is finishing has its own end already."""
+    """`record off` ends each live recording of the room by a job, and none that is finishing."""
     live = [await world.recording(state=RecordingState.LIVE, length_ms=None) for _ in range(2)]
     await world.recording(state=RecordingState.FINISHING, length_ms=None)
     await world.recording(state=RecordingState.LIVE, room_id=RoomId("!other:hs"))
@@ -22,7 +22,7 @@ async def test_off_ends_what_is_live_and_says_who_did_it(world: World) -> None:
 
 
 async def test_on_is_on_again(world: World) -> None:
-    """Off and on; who has no display name is named by their id."""
+    """`record on` names the moderator, by id where there is no display name."""
     await world.say(MOD, "!aircheck record OFF")
     answer = await world.say(MOD, "!aircheck record On")
     assert answer is not None
@@ -31,7 +31,7 @@ async def test_on_is_on_again(world: World) -> None:
 
 
 async def test_what_is_so_already_is_said(world: World) -> None:
-    """The same again changes nothing."""
+    """The same switch again changes nothing."""
     before = await world.room()
     world.clock.pass_by(60)
     assert await world.say(MOD, "!aircheck record on") == "Recording is already on."
@@ -41,7 +41,7 @@ async def test_what_is_so_already_is_said(world: World) -> None:
 
 
 async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_switch(world: World) -> None:
-    """Recording is never off with a broadcast that goes on unasked."""
+    """The switch and the jobs that end recordings are written together or not at all."""
     await world.recording(state=RecordingState.LIVE, length_ms=None)
     job = world.command(MOD, "!aircheck record off")
     await world.handle(job)
@@ -50,7 +50,7 @@ async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_swi
 
 
 async def test_record_on_ends_the_waiting_for_the_notice(world: World) -> None:
-    """Where the bot could not say yet what it records a moderator's word does; it counts from its place on."""
+    """`record on` stands in for a notice that the bot could not send, from the command's place on."""
     await world.tell(None)
     assert "Recording waits" in (await world.say(MOD, "!aircheck status") or "")
     await world.say(MEMBER, "!aircheck record on")

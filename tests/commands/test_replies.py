@@ -1,4 +1,4 @@
-"""What people wrote is harmless in what the bot says."""
+"""Names and titles that people wrote are harmless in the bot's answers."""
 
 import unicodedata
 
@@ -13,7 +13,7 @@ HOSTILE = st.text(st.sampled_from("@room:hs\u202e\u2066\u200f\u200e\u061c\n\r\t\
 
 @given(HOSTILE)
 def test_names_are_one_short_line_without_pings(text: str) -> None:
-    """No control, direction or private-use character, no line end, no @room; whatever was written."""
+    """No control, direction or private-use character, line end or @room is left of any text."""
     for line in (shown(text), person(text, "@a:hs"), person(None, f"@{text}:hs")):
         assert len(line) <= SHOWN_CHARACTERS
         assert "@room" not in line.lower()
@@ -39,11 +39,11 @@ def test_names_are_one_short_line_without_pings(text: str) -> None:
     ],
 )
 def test_a_person_is_named_or_identified(name: str | None, line: str) -> None:
-    """By the display name, unless it is none or looks like somebody's id: then by their own."""
+    """A person goes by display name, or by their own id where the name is empty or looks like an id."""
     assert person(name, "@a:hs") == line
 
 
 def test_an_id_is_made_harmless_too() -> None:
-    """Historical ids may hold any character."""
+    """A historical id with any character in it is made harmless."""
     assert person(None, "@room:hs") == "room:hs"
     assert person(None, "@\u202ea\nb:hs") == "@ab:hs"

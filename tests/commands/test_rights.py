@@ -1,4 +1,4 @@
-"""Who may do what, read from the room's current state."""
+"""Rights, read from the room's current state."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ MAY = {
 
 @pytest.mark.parametrize("command", MAY)
 async def test_each_command_is_for_those_who_may(world: World, command: str) -> None:
-    """The others get one plain sentence that names who may, and nothing changes by them."""
+    """Everybody else gets one plain sentence that names who may, and changes nothing."""
     await world.recording()
     for user in EVERYBODY:
         before = await world.room()
@@ -53,7 +53,7 @@ async def test_each_command_is_for_those_who_may(world: World, command: str) -> 
 @pytest.mark.parametrize("command", MAY)
 @pytest.mark.parametrize("user", [BANNED, STRANGER])
 async def test_who_is_not_joined_hears_nothing(world: World, command: str, user: UserId) -> None:
-    """No answer and no change, whatever the power levels say of a banned moderator."""
+    """Whoever is not joined gets no answer and changes nothing, whatever the power levels say."""
     await world.recording()
     before = await world.room()
     assert await world.say(user, f"!aircheck {command}") is None
@@ -63,14 +63,14 @@ async def test_who_is_not_joined_hears_nothing(world: World, command: str, user:
 
 @pytest.mark.parametrize("membership", ["leave", "invite", "knock", "ban", "", 7])
 async def test_an_admin_too_has_to_be_joined(world: World, membership: Any) -> None:
-    """Membership is asked before every right."""
+    """An administrator who is not in the room gets no answer."""
     await world.member(ADMIN, membership)
     assert await world.say(ADMIN, "!aircheck record off") is None
     assert (await world.room()).recording_on
 
 
 async def test_a_moderator_who_was_demoted_is_none(world: World) -> None:
-    """The room's current power levels count, not those of yesterday."""
+    """The room's current power levels count, not earlier ones."""
     await world.power_levels({"users": {MOD: 49}})
     assert await world.say(MOD, "!aircheck record off") == replies.ONLY_MODS
     await world.power_levels({"users": {}})
@@ -79,7 +79,7 @@ async def test_a_moderator_who_was_demoted_is_none(world: World) -> None:
 
 
 async def test_a_room_that_asks_more_of_its_moderators_gets_it(world: World) -> None:
-    """Power 50 is not enough where state needs 75."""
+    """Power 50 is not enough where state events need 75."""
     await world.power_levels({"users": {MOD: 50, MEMBER: 75}, "state_default": 75})
     assert await world.say(MOD, "!aircheck record off") == replies.ONLY_MODS
     assert await world.say(MEMBER, "!aircheck record off") != replies.ONLY_MODS
@@ -94,7 +94,7 @@ async def test_in_older_rooms_the_creator_has_the_power_that_is_written(bare: Wo
 
 
 async def test_where_the_state_is_not_known_nobody_moderates(world: World) -> None:
-    """Neither by power levels nor as the creator; the administrators of the bot may still."""
+    """Without known state neither power levels nor creators count; the bot's administrators do."""
     await world.forget_state()
     for user in (MOD, CREATOR, MEMBER):
         assert await world.say(user, "!aircheck record off") == replies.ONLY_MODS
@@ -106,7 +106,7 @@ async def test_where_the_state_is_not_known_nobody_moderates(world: World) -> No
     ("public_by", "may"), [("mods", MODS), ("admins", (ADMIN,)), ("nobody", ())], ids=["mods", "admins", "nobody"]
 )
 async def test_who_makes_a_podcast_public_is_a_setting(world: World, public_by: Any, may: tuple[UserId, ...]) -> None:
-    """`feeds.public_by` decides; closing it is always a moderator's right."""
+    """`feeds.public_by` decides who publishes; any moderator may make a podcast private."""
     world.feeds = FeedsSettings(public_by=public_by)
     for user in EVERYBODY:
         answer = await world.say(user, "!aircheck publish public")
@@ -119,7 +119,7 @@ async def test_who_makes_a_podcast_public_is_a_setting(world: World, public_by: 
 
 
 async def test_where_nobody_publishes_no_recording_is_published(world: World) -> None:
-    """Neither by its speaker nor by an administrator, also in a room that was made public before."""
+    """With `public_by: nobody` neither speaker nor administrator publishes, not even in a public room."""
     recording = await world.recording()
     await world.say(MOD, "!aircheck publish public")
     world.feeds = FeedsSettings(public_by="nobody")
@@ -129,7 +129,7 @@ async def test_where_nobody_publishes_no_recording_is_published(world: World) ->
 
 
 async def test_a_speaker_who_left_has_no_say_any_more(world: World) -> None:
-    """The broadcaster's right is a member's right."""
+    """A speaker who left the room can't change their recordings."""
     recording = await world.recording(public=True, state=RecordingState.INCOMPLETE)
     await world.member(SPEAKER, "leave")
     assert await world.say(SPEAKER, "!aircheck unpublish last") is None

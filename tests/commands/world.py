@@ -48,7 +48,7 @@ BASE = "https://pod.example"
 
 
 class World:
-    """One room with its members. `say` gives the answer to a command, `take` the jobs that it wrote."""
+    """A single room with its members. `say` gives the answer to a command, `take` the jobs that it wrote."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""What Element Web, Android and iOS send is read as it was meant."""
+"""Events that Element Web, Android and iOS send."""
 
 import json
 from dataclasses import replace
@@ -103,7 +103,7 @@ def test_chunk_of_an_encrypted_room() -> None:
 
 
 def test_wrapper_is_believed_before_the_content() -> None:
-    """Where wrapper and content name different broadcasts, the wrapper's is the one."""
+    """If wrapper and content name different broadcasts, the wrapper's counts."""
     event = read(
         heard(EXAMPLES["web_chunk_plain"], encrypted=True, clear_relation={"rel_type": "m.reference", "event_id": "$w"})
     )
@@ -112,7 +112,7 @@ def test_wrapper_is_believed_before_the_content() -> None:
 
 
 def test_android_and_ios_chunks() -> None:
-    """Android's and iOS's chunks are read; iOS says its length in another place."""
+    """Android's and iOS's chunks are read, although iOS has the length in another field."""
     android, ios = read(heard(EXAMPLES["android_chunk_plain"])), read(heard(EXAMPLES["ios_chunk_plain"]))
     assert isinstance(android, ChunkSent)
     assert isinstance(ios, ChunkSent)
@@ -121,7 +121,7 @@ def test_android_and_ios_chunks() -> None:
 
 
 def test_started_of_all_clients() -> None:
-    """A started event gives device and chunk length, whatever else stands in it."""
+    """A started event gives device and chunk length, whatever else it holds."""
     for name in ("web_started", "android_started"):
         event = read(info(EXAMPLES[name]["content"]))
         assert isinstance(event, BroadcastStarted)
@@ -139,14 +139,14 @@ def test_started_of_all_clients() -> None:
     ],
 )
 def test_changes(name: str, change: Change, last: int | None) -> None:
-    """Paused, resumed and stopped name their broadcast and the last number, if they say one."""
+    """Paused, resumed and stopped name their broadcast and the last number, if they have one."""
     event = read(info(EXAMPLES[name]["content"]))
     assert isinstance(event, BroadcastChanged)
     assert (event.broadcast, event.change, event.last_sequence) == ("$start", change, last)
 
 
 def test_running_is_resumed() -> None:
-    """The state's name of 2022 is still understood."""
+    """The state's name of 2022 is understood."""
     event = read(info({**EXAMPLES["web_resumed"]["content"], "state": "running"}))
     assert isinstance(event, BroadcastChanged)
     assert event.change is Change.RESUMED
@@ -154,7 +154,7 @@ def test_running_is_resumed() -> None:
 
 @pytest.mark.parametrize("last", [0, -1, "3", True, None, 1.5, float("nan"), 10**30, [], {}])
 def test_last_number_that_is_none(last: object) -> None:
-    """0, and whatever is no number, counts as no last number."""
+    """0, and anything that is no number, counts as no last number."""
     event = read(info({**EXAMPLES["web_stopped"]["content"], "last_chunk_sequence": last}))
     assert isinstance(event, BroadcastChanged)
     assert event.last_sequence is None
@@ -162,7 +162,7 @@ def test_last_number_that_is_none(last: object) -> None:
 
 @pytest.mark.parametrize("number", [0, -3, True, "1", 1.5, float("inf"), 10**18, None, {}, [1]])
 def test_chunk_without_a_valid_number(number: object) -> None:
-    """A chunk whose number is none is a chunk without a number."""
+    """A chunk with an invalid number is a chunk without a number."""
     event = read(chunk(**{"io.element.voice_broadcast_chunk": {"sequence": number}}))
     assert isinstance(event, ChunkSent)
     assert event.sequence is None
@@ -177,7 +177,7 @@ def test_whole_float_is_a_number() -> None:
 
 @pytest.mark.parametrize("junk", [None, True, "5600", -1, float("nan"), float("inf"), 10**40, {}, []])
 def test_hints_that_are_junk_are_left_out(junk: object) -> None:
-    """Length and size are hints: where they are junk, the chunk is valid without them."""
+    """A chunk whose length or size is junk is valid without them."""
     event = read(chunk(info={"duration": junk, "size": junk}, **{"org.matrix.msc1767.audio": {"duration": junk}}))
     assert isinstance(event, ChunkSent)
     assert (event.announced_ms, event.announced_bytes) == (None, None)
@@ -218,12 +218,12 @@ def test_hints_that_are_junk_are_left_out(junk: object) -> None:
     ],
 )
 def test_rejections_are_named(event: HeardEvent, rule: str) -> None:
-    """What claims to be part of a broadcast and is not valid is rejected under the rule that it breaks."""
+    """An invalid part of a broadcast is rejected under the rule that it breaks."""
     assert read(event) == Rejected(rule, "element")
 
 
 def test_encrypted_state_is_a_forgery() -> None:
-    """An info event out of an encrypted payload was checked by no homeserver."""
+    """An info event out of an encrypted payload is rejected, since no homeserver checked it."""
     forged = {"type": "io.element.voice_broadcast_info", "state_key": ALICE, "content": {"state": "started"}}
     assert read(heard(forged, encrypted=True)) == Rejected("encrypted_state", "element")
 
@@ -243,12 +243,12 @@ def test_encrypted_state_is_a_forgery() -> None:
     ],
 )
 def test_what_is_not_about_broadcasts(event: dict[str, Any]) -> None:
-    """Messages, audio files, calls, and broadcast events that were redacted say nothing."""
+    """Notices, audio files, calls and redacted broadcast events say nothing."""
     assert read(heard(event)) is None
 
 
 def voice(content: dict[str, Any] | None = None, *, without: tuple[str, ...] = (), **how: Any) -> HeardEvent:
-    """A chunk that a client sent again: marker and relation are gone."""
+    """Return a chunk as a client sends it again, without marker and relation."""
     gone = ("io.element.voice_broadcast_chunk", "m.relates_to", *without)
     kept = {name: value for name, value in EXAMPLES["web_chunk_plain"]["content"].items() if name not in gone}
     return heard({"type": "m.room.message", "content": kept | (content or {})}, **how)
@@ -256,7 +256,7 @@ def voice(content: dict[str, Any] | None = None, *, without: tuple[str, ...] = (
 
 @pytest.mark.parametrize("marker", ["org.matrix.msc3245.voice", "m.voice"])
 def test_a_voice_message_is_told_as_what_it_is(marker: str) -> None:
-    """It has a sender and media, and belongs to no broadcast: in clear and in an encrypted room."""
+    """A voice message has a sender and media, and no broadcast, in clear and in encrypted rooms."""
     event = read(voice({marker: {}}, without=("org.matrix.msc3245.voice",)))
     assert isinstance(event, VoiceMessage)
     assert (event.sender, event.source.mxc, event.source.file) == (ALICE, "mxc://hs/id", None)
@@ -287,12 +287,12 @@ def test_a_voice_message_is_told_as_what_it_is(marker: str) -> None:
     ],
 )
 def test_what_is_no_voice_message_by_itself(event: HeardEvent) -> None:
-    """An answer, an edit, a part of a thread, an audio file, or one that can't be fetched says nothing."""
+    """An answer, an edit, a part of a thread, an audio file, or a message without usable media is no voice message."""
     assert read(event) is None
 
 
 def test_keys_come_in_one_form() -> None:
-    """Padding and alphabet of base64 don't matter; what comes out has no padding."""
+    """Base64 is read with any padding and alphabet, and comes out without padding."""
     event = read(chunk(file={**FILE, "iv": FILE["iv"] + "==", "hashes": {"sha256": "_" * 42 + "8="}}))  # type: ignore[operator]
     assert isinstance(event, ChunkSent)
     assert event.source.file is not None

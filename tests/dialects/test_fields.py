@@ -1,4 +1,4 @@
-"""Single fields of strangers' JSON."""
+"""Readers of single fields."""
 
 from datetime import UTC, datetime
 
@@ -38,7 +38,7 @@ def test_a_time_is_an_integer_of_milliseconds(milliseconds: int, time: datetime)
     ],
 )
 def test_junk_is_no_time(junk: object) -> None:
-    """A float is no time either, for canonical JSON has none."""
+    """Anything but an integer is no time, floats included, since canonical JSON has none."""
     assert sent_at({"origin_server_ts": junk}) is None
 
 

@@ -1,4 +1,4 @@
-"""The proposal's dialect, redactions, sealed events, and junk."""
+"""MSC3888, redactions, sealed events, and junk."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def test_the_proposal_is_spoken_under_both_names(prefix: str) -> None:
 
 
 def test_redacted_chunk_of_the_proposal() -> None:
-    """A chunk of the proposal without content was redacted and says nothing; one with junk is rejected."""
+    """A redacted chunk of MSC3888 says nothing; one with junk for a content is rejected."""
     kind = "m.voice_broadcast_chunk"
     assert read(heard({"type": kind, "content": {}})) is None
     assert read(heard({"type": kind, "content": []})) == Rejected("content", "msc3888")
@@ -47,7 +47,7 @@ def test_redacted_chunk_of_the_proposal() -> None:
     ],
 )
 def test_redactions_of_all_room_versions(event: dict[str, Any], expected: str) -> None:
-    """What is redacted stands on top, since room version 11 in the content."""
+    """The redacted event is named at the top, since room version 11 in the content."""
     assert read(heard({"type": "m.room.redaction", **event})) == Redacted(EventId(expected), "@a:hs")  # type: ignore[arg-type]
 
 
@@ -66,26 +66,26 @@ def test_redactions_that_are_none(event: dict[str, Any]) -> None:
 
 
 def test_encrypted_redaction_is_a_forgery() -> None:
-    """A redaction out of an encrypted payload was allowed by no homeserver."""
+    """A redaction out of an encrypted payload is rejected, since no homeserver checked it."""
     event = {"type": "m.room.redaction", "redacts": "$start", "content": {}}
     assert read(heard(event, encrypted=True)) == Rejected("encrypted_redaction", "redaction")
 
 
 def test_sealed_event_with_a_reference() -> None:
-    """An event that can't be decrypted and refers to something may be a chunk."""
+    """An event that can't be decrypted and refers to another may be a chunk."""
     event = read(heard(EXAMPLES["web_chunk_wrapper_e2ee"], session_id=SessionId("megolm"), clear_relation=TO_START))
     assert event == ChunkSealed(EventId("$start"), "@a:hs", SessionId("megolm"), None)  # type: ignore[arg-type]
 
 
 def test_sealed_event_from_its_wrapper_alone() -> None:
-    """The wrapper's own content is enough to know reference and session."""
+    """The wrapper's own content is enough to know the reference and the session."""
     event = read(heard(EXAMPLES["web_chunk_wrapper_e2ee"]))
     assert isinstance(event, ChunkSealed)
     assert (event.broadcast, event.session_id) == ("$start", "...")
 
 
 def test_sealed_event_without_a_reference() -> None:
-    """An encrypted message that refers to nothing is nobody's business."""
+    """An encrypted message without a reference is left out."""
     assert read(heard({"type": "m.room.encrypted", "content": {"session_id": "s"}}, session_id=SessionId("s"))) is None
 
 
@@ -118,7 +118,7 @@ FIELDS = dict.fromkeys(("state_key", "sender", "content", "origin_server_ts", "r
 def test_junk_never_raises(
     kind: str, fields: dict[str, Any], relation: dict[str, Any] | None, *, encrypted: bool
 ) -> None:
-    """Whatever strangers write, the answer is a valid event, a named rejection, or nothing."""
+    """Whatever strangers write, the result is a valid event, a named rejection, or nothing."""
     event = HeardEvent(
         RoomId("!r"), EventId("$e"), {"type": kind, **fields}, encrypted=encrypted, clear_relation=relation
     )
@@ -132,7 +132,7 @@ def test_junk_never_raises(
 
 @given(path=st.sampled_from(["info", "key", "file", "marker", "relation"]), junk=JSON)
 def test_junk_inside_a_good_chunk(path: str, junk: Any) -> None:
-    """One rotten part in a good chunk never raises and never makes it somebody else's."""
+    """Junk in one part of a good chunk never raises and never changes its broadcast."""
     content = json.loads(json.dumps(EXAMPLES["web_chunk_plain"]["content"]))
     place = {"marker": "io.element.voice_broadcast_chunk", "relation": "m.relates_to"}.get(path, path)
     content[place] = junk

@@ -1,4 +1,4 @@
-"""Text messages and changes of membership, which concern more than recordings."""
+"""Text messages and changes of membership."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_a_text_message_is_read_with_its_sender_and_words() -> None:
     ],
 )
 def test_a_text_message_knows_its_thread(relation: object, thread: str | None) -> None:
-    """In clear and in encrypted rooms, where the relation stands on the wrapper."""
+    """The thread is read in clear rooms from the content and in encrypted rooms from the wrapper."""
     clear = read(heard(message(**{"m.relates_to": relation})))
     assert isinstance(clear, TextMessage)
     assert clear.thread == thread
@@ -70,18 +70,18 @@ def test_a_text_message_knows_whom_it_mentions(mentions: object, users: set[str]
 
 @pytest.mark.parametrize("sender", [None, 7, "alice", "@alice"])
 def test_a_text_without_a_valid_sender_says_nothing(sender: object) -> None:
-    """Nobody could be answered."""
+    """A text message without a valid sender says nothing."""
     assert read(heard(message() | {"sender": sender})) is None
 
 
 @pytest.mark.parametrize("membership", ["join", "leave", "ban", "invite", None, ["join"]])
 def test_a_member_event_tells_who_is_in_and_who_is_out(membership: object) -> None:
-    """Whoever sent the event, it is about the user in its state key."""
+    """A member event is about the user in its state key, whoever sent it."""
     assert read(heard(member(membership))) == MembershipChanged(UserId("@bob:hs"), joined=membership == "join")
 
 
 def test_a_forged_member_event_says_nothing() -> None:
-    """A homeserver checks neither an encrypted payload nor a message that only looks like state."""
+    """Neither an encrypted payload nor a message that looks like state changes a membership."""
     assert read(heard(member("leave"), encrypted=True)) is None
     assert read(heard({"type": "m.room.member", "content": {"membership": "leave"}})) is None
     assert read(heard(member("leave", state_key="bob"))) == Rejected("state_key", "members")

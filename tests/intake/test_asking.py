@@ -1,4 +1,4 @@
-"""The homeserver is asked before anything counts as missing, and not waited for longer than that takes."""
+"""The homeserver is asked before anything counts as missing, and the wait for its answer is bounded."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def remembers(world: World, memory: Memory) -> None:
 
 
 async def passes(world: World, seconds: float) -> None:
-    """So much time, and all that is due in it."""
+    """Let so much time pass, and do everything that is due in it."""
     for _ in range(round(seconds)):
         world.clock.pass_by(1)
         while await world.work_one(tuple(orders.KINDS)):
@@ -33,7 +33,7 @@ async def states(world: World) -> dict[str, ChunkState]:
 
 
 async def test_a_chunk_that_no_sync_brought_is_in_the_recording_before_it_is_decided(world: World) -> None:
-    """Its number is skipped, and the homeserver has it."""
+    """A skipped number is asked for before the recording is decided."""
     remembers(world, broadcast(1, 2, 3, ends=True))
     await world.begin(chunk("$c1", 1), chunk("$c3", 3), info("$stop", "stopped"))
     await passes(world, MINUTE_S + 5)
@@ -42,7 +42,7 @@ async def test_a_chunk_that_no_sync_brought_is_in_the_recording_before_it_is_dec
 
 
 async def test_a_skipped_number_is_asked_for_while_the_broadcast_runs(world: World) -> None:
-    """It is there within a minute, not at the end only."""
+    """A skipped number is filled within a minute, not only at the end."""
     remembers(world, broadcast(1, 2, 3))
     await world.begin(chunk("$c1", 1), chunk("$c3", 3))
     await passes(world, MINUTE_S)
@@ -54,7 +54,7 @@ async def test_a_skipped_number_is_asked_for_while_the_broadcast_runs(world: Wor
 async def test_an_end_that_no_sync_brought_is_found_before_the_broadcast_is_abandoned(
     world: World, *, in_state: bool
 ) -> None:
-    """It ended because it was stopped."""
+    """A missed `stopped` is found, so that the broadcast ends as stopped and not as abandoned."""
     memory = broadcast(1, ends=not in_state)
     memory.newest = info("state:1", "stopped", last_chunk_sequence=1) if in_state else None
     remembers(world, memory)
@@ -66,7 +66,7 @@ async def test_an_end_that_no_sync_brought_is_found_before_the_broadcast_is_aban
 
 
 async def test_asking_is_no_sign_of_life(world: World) -> None:
-    """A pause that was heard before is not heard again: what nobody ends is abandoned in its time."""
+    """A pause that was heard before does not put off that the broadcast is abandoned."""
     memory = broadcast(1)
     memory.has(info("$p", "paused"), info("$r", "resumed"))
     remembers(world, memory)
@@ -77,7 +77,7 @@ async def test_asking_is_no_sign_of_life(world: World) -> None:
 
 
 async def test_a_homeserver_that_does_not_answer_holds_no_decision_for_ever(world: World) -> None:
-    """It is waited for half a minute; what it says later heals."""
+    """A homeserver that does not answer is waited for half a minute, and its late answer heals."""
     memory = broadcast(1, 2, 3, ends=True)
     remembers(world, memory)
     await world.begin(chunk("$c1", 1), chunk("$c3", 3), info("$stop", "stopped"))
@@ -91,7 +91,7 @@ async def test_a_homeserver_that_does_not_answer_holds_no_decision_for_ever(worl
 
 
 async def test_what_is_certain_asks_nobody_at_the_end_of_its_quiet_period(world: World) -> None:
-    """All numbers up to the announced one are there."""
+    """Nobody is asked when every number up to the announced one is there."""
     memory = broadcast(1, 2, ends=True)
     memory.error = TryLater("the homeserver answered 500")
     remembers(world, memory)
@@ -105,7 +105,7 @@ async def test_what_is_certain_asks_nobody_at_the_end_of_its_quiet_period(world:
 
 
 async def test_a_start_that_no_sync_brought_is_found_by_its_first_chunk(world: World) -> None:
-    """Whatever was said of it before is in the recording."""
+    """A broadcast whose start was missed is recorded whole once a chunk names it."""
     remembers(world, broadcast(1, 2))
     await world.hear(chunk("$c1", 1))
     await passes(world, 5)
@@ -115,7 +115,7 @@ async def test_a_start_that_no_sync_brought_is_found_by_its_first_chunk(world: W
 
 
 async def test_a_start_that_no_sync_brought_is_found_by_its_pause_or_end(world: World) -> None:
-    """Any info event names it."""
+    """A broadcast whose start was missed is found by any info event that names it."""
     remembers(world, broadcast(1, ends=True))
     await world.hear(info("$stop", "stopped", last_chunk_sequence=1))
     await passes(world, 5)
@@ -123,7 +123,8 @@ async def test_a_start_that_no_sync_brought_is_found_by_its_pause_or_end(world: 
 
 
 async def test_what_a_stranger_names_is_asked_for_a_few_times_only(world: World) -> None:
-    """Hundreds of unknown names cause no row and a bounded number of jobs; the speaker's own broadcast is asked for."""
+    """Hundreds of unknown names cause no row and a bounded number of jobs, and don't keep the speaker's own broadcast
+    back."""
     remembers(world, broadcast(1))
     named = [changed(chunk(f"$f{number}", 1), sender="@mallory:hs") for number in range(300)]
     flood = [
@@ -142,7 +143,7 @@ async def test_what_a_stranger_names_is_asked_for_a_few_times_only(world: World)
 
 
 async def test_somebody_elses_broadcast_is_not_recorded_because_a_chunk_names_it(world: World) -> None:
-    """The sender of the chunk must be its speaker."""
+    """A chunk whose sender is not the speaker starts no recording."""
     remembers(world, broadcast(1))
     await world.hear(changed(chunk("$f", 1), sender=UserId("@mallory:hs")))
     await passes(world, 5)
@@ -150,7 +151,7 @@ async def test_somebody_elses_broadcast_is_not_recorded_because_a_chunk_names_it
 
 
 async def test_what_began_before_the_bot_came_is_not_recorded_because_a_chunk_names_it(world: World) -> None:
-    """Its start is older than the bot's own coming."""
+    """A broadcast that began before the bot joined is not recorded."""
     came = heard("$in", "m.room.member", {"membership": "join"}, state_key=BOT, sender=BOT, origin_server_ts=10)
     await world.hear(came)
     remembers(world, broadcast(1))
@@ -165,7 +166,7 @@ async def test_what_began_before_the_bot_came_is_not_recorded_because_a_chunk_na
 async def test_a_start_that_is_found_late_ends_no_later_broadcast(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its speaker, on the same device, is live with another one by then: both are recorded."""
+    """A start that is found late does not end the broadcast that its speaker began on the same device since."""
 
     async def nobody_came_since(*_: object) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Chunks of strangers: they cost a look at whose broadcast it is, and nothing else."""
+"""Chunks of strangers cost one look-up of the broadcast, and nothing else."""
 
 import logging
 from collections.abc import Callable
@@ -37,8 +37,8 @@ def malformed(event_id: str, number: int) -> HeardEvent:
 async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
     world: World, kind: Chunks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No row, no job, one line in the log; the recording is looked up once, and its chunks never; the speaker's own
-    chunk in the midst of it is taken."""
+    """A stranger's thousands of chunks cost one look-up and one log line, and the speaker's own chunk among them is
+    taken."""
     await world.begin(chunk("$1", 1))
     caplog.set_level(logging.INFO, "bot")
     caplog.clear()
@@ -64,7 +64,7 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
 
 
 async def test_what_is_not_valid_is_named_and_not_written_down(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """One line each, with the rule that it breaks, and no work for the recorder."""
+    """Each invalid chunk gets one log line with its rule, and no row."""
     caplog.set_level(logging.INFO, "bot")
     await world.begin()
     await world.intake.take(batch(malformed("$1", 1), of_mallory(malformed("$2", 2))))
@@ -74,7 +74,7 @@ async def test_what_is_not_valid_is_named_and_not_written_down(world: World, cap
 
 
 async def test_a_strangers_chunk_loads_none_of_the_recordings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it stands in the journal already, and of somebody else's info event."""
+    """A stranger's chunk or info event never loads the recording's chunks, not even from the journal."""
     await world.begin(chunk("$1", 1))
     foreign = of_mallory(chunk("$f", 2))
     paused = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key="@m:hs")
@@ -96,7 +96,7 @@ async def test_a_strangers_chunk_loads_none_of_the_recordings(world: World, monk
 
 @pytest.mark.parametrize("kind", [clear, unreadable])
 async def test_a_chunk_beside_its_start_is_the_speakers_only(world: World, kind: Chunks) -> None:
-    """The started event is written down and not dealt with yet: whose it is counts already."""
+    """A stranger's chunk is left out also while the started event still waits in the journal."""
     await world.intake.take(batch(info(START, "started"), of_mallory(kind("$f", 1)), kind("$1", 1)))
     async with world.store.read() as db:
         assert [one.event_id for one in await journal.unhandled(db, 10)] == [START, "$1"]
@@ -105,7 +105,7 @@ async def test_a_chunk_beside_its_start_is_the_speakers_only(world: World, kind:
 async def test_a_chunk_of_a_broadcast_that_is_deleted_or_nobodys_is_left_out(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log says which of the two."""
+    """Chunks of deleted and of unknown broadcasts are left out, and the log tells which."""
     caplog.set_level(logging.INFO, "bot")
     await world.begin(heard("$r", "m.room.redaction", {}, redacts=START))
     nobodys = {"rel_type": "m.reference", "event_id": "$unknown"}

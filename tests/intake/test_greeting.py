@@ -1,4 +1,4 @@
-"""Nothing is recorded where the bot could not say so: the notice comes first, or a moderator's word."""
+"""Nothing is recorded until the room was told: by the notice, or by a moderator's `record on`."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ UNMUTED = heard("$unmuted", "m.room.power_levels", {"users": {ALICE: 100, BOT: 5
 
 @dataclass
 class Homeserver:
-    """Takes what is sent, or refuses it."""
+    """A homeserver that takes what is sent, or refuses it."""
 
     muted: bool = False
     sent: list[tuple[str, str]] = field(default_factory=list)  # transaction, body
@@ -46,7 +46,7 @@ class Coming:
     homeserver: Homeserver
 
     async def speak(self) -> bool:
-        """The next notice that is due, if there is one."""
+        """Send the next notice that is due, if there is one."""
         done = await self.world.work_one([orders.Notice.kind])
         await self.world.settle()
         return done
@@ -87,13 +87,13 @@ def later() -> HeardEvent:
 
 
 def own(event_id: str = NOTICE, transaction: str | None = None) -> HeardEvent:
-    """What the bot said, in the timeline."""
+    """Return the bot's message as it stands in the timeline."""
     unsigned = {} if transaction is None else {"transaction_id": transaction}
     return heard(event_id, "m.room.message", {"msgtype": "m.notice", "body": "…"}, sender=BOT, unsigned=unsigned)
 
 
 async def test_what_begins_before_the_notice_is_not_recorded_and_what_begins_after_it_is(coming: Coming) -> None:
-    """The room has to be told first, and a broadcast that ran already is not taken up."""
+    """A broadcast that began before the notice is not recorded, one that begins after it is."""
     await coming.world.begin()
     assert (await coming.room()).waits
     assert await coming.speak()
@@ -103,14 +103,14 @@ async def test_what_begins_before_the_notice_is_not_recorded_and_what_begins_aft
 
 
 async def test_a_broadcast_that_the_sync_shows_in_front_of_the_notice_is_not_recorded(coming: Coming) -> None:
-    """The answer to the request came first; the notice's place in the timeline decides."""
+    """The notice's place in the timeline decides, also when the answer to the request came first."""
     assert await coming.speak()
     await coming.world.begin(own(), later())
     assert await coming.recorded(START, LATER) == [False, True]
 
 
 async def test_a_notice_that_the_sync_shows_before_its_answer_counts_from_its_place(coming: Coming) -> None:
-    """By the transaction that the homeserver shows; a transaction of another job, or no number, says nothing."""
+    """The notice is recognized by its transaction id, and by no other job's and no junk."""
     async with coming.world.store.read() as db:
         job = (await db.execute(select(tables.jobs.c.id).where(tables.jobs.c.kind == orders.Notice.kind))).scalar_one()
     for other in (f"aircheck-{job + 1000}", "aircheck-²", "aircheck-" + "9" * 40, "welcome"):
@@ -123,14 +123,14 @@ async def test_a_notice_that_the_sync_shows_before_its_answer_counts_from_its_pl
 
 
 async def test_a_notice_that_came_before_its_answer_without_a_transaction_has_its_place(coming: Coming) -> None:
-    """A homeserver that shows none costs no broadcast that is read after the answer."""
+    """On a homeserver that shows no transaction id, a broadcast that is read after the answer is recorded."""
     await coming.world.intake.take(batch(own(), later()))
     assert await coming.speak()
     assert await coming.recorded(LATER) == [True]
 
 
 async def test_where_the_bot_may_not_speak_nothing_is_recorded_until_it_may(coming: Coming) -> None:
-    """The notice is tried again by itself, and at once when the room's power levels change."""
+    """A refused notice is tried again by itself, and at once when the power levels change."""
     coming.homeserver.muted = True
     await coming.world.hear(HEARD_MUTED)
     assert await coming.speak()
@@ -150,7 +150,7 @@ async def test_where_the_bot_may_not_speak_nothing_is_recorded_until_it_may(comi
 
 
 async def test_the_notice_tells_how_things_stand_when_it_is_said(coming: Coming) -> None:
-    """It was written when the bot came, and much may have been changed until it is heard."""
+    """The notice tells the room's settings as of when it is sent, not as of when the bot joined."""
     async with coming.world.store.write() as db:
         await rooms.save_room(db, replace(await coming.room(), recording_on=False))
     assert await coming.speak()
@@ -159,7 +159,7 @@ async def test_the_notice_tells_how_things_stand_when_it_is_said(coming: Coming)
 
 
 async def test_a_room_that_the_bot_comes_back_to_is_told_again(coming: Coming) -> None:
-    """What was said before it was thrown out counts no more."""
+    """A notice from before the bot was removed no longer counts."""
     assert await coming.speak()
     await coming.world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
     await coming.world.intake.take(SyncBatch("again", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
@@ -172,7 +172,7 @@ async def test_a_room_that_the_bot_comes_back_to_is_told_again(coming: Coming) -
 
 
 async def test_a_death_between_the_request_and_its_note_says_nothing_twice(coming: Coming) -> None:
-    """The same transaction is sent again, and the room is told then."""
+    """After a crash the notice is sent again under the same transaction id."""
     coming.world.store.die_at(2, after_commit=False)
     with pytest.raises(Killed):
         await coming.speak()
@@ -187,7 +187,7 @@ async def test_a_death_between_the_request_and_its_note_says_nothing_twice(comin
 
 
 async def test_a_broadcast_that_a_gap_hid_is_not_read_while_the_room_waits(coming: Coming) -> None:
-    """Nor later: it began before the notice."""
+    """A broadcast in a gap before the notice is not recorded, not even later."""
     state: Any = info(START, "started").event
     await coming.world.intake.take(batch(before=(state,)))
     assert await coming.world.waiting(orders.Reread.kind) == []

@@ -1,4 +1,4 @@
-"""What is written down of a sync: all that recordings need, in one transaction, and nothing else."""
+"""A sync is written down in one transaction: everything that recordings need, and nothing else."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -45,7 +45,7 @@ def membership(user: UserId, what: str, event_id: str) -> HeardEvent:
 
 
 def bottomless() -> Any:
-    """JSON that can be read and not written: it goes deeper than anybody looks."""
+    """Return JSON that can be read and not written, since it is nested too deep."""
     tree: Any = {}
     for _ in range(100_000):
         tree = {"a": tree}
@@ -53,7 +53,7 @@ def bottomless() -> Any:
 
 
 async def test_an_event_that_can_not_be_written_silences_nobody(world: World) -> None:
-    """It is left out; everything beside it is kept, and the sync goes on."""
+    """An event that can't be written is left out; the rest of the batch is kept, and the sync continues."""
     await world.intake.take(batch(before=room_state()))
     poison = heard("$p", "io.element.voice_broadcast_info", bottomless() | {"state": "started"}, state_key=ALICE)
     await world.intake.take(batch(info(START, "started"), poison, chunk(C1, 1), token="after"))
@@ -62,7 +62,7 @@ async def test_an_event_that_can_not_be_written_silences_nobody(world: World) ->
 
 
 async def test_state_that_can_not_be_written_costs_no_room(world: World) -> None:
-    """The rest of the state block counts, the members among it."""
+    """A state event that can't be written costs nothing else of its block."""
     poison = state("m.room.encryption", bottomless())
     await world.intake.take(batch(info(START, "started"), before=room_state(poison)))
     assert await journaled(world) == [START]
@@ -71,7 +71,7 @@ async def test_state_that_can_not_be_written_costs_no_room(world: World) -> None
 
 
 async def test_texts_without_end_are_cut_where_they_enter(world: World) -> None:
-    """Of a room's or member's name what may be shown is kept, and nothing else that its event holds."""
+    """Only the beginning of a room's or member's name is kept of its event."""
     long = {"name": "n" * 60_000, "url": "mxc://hs/" + "u" * 60_000, "more": "m" * 60_000}
     member = {"membership": "join", "displayname": "d" * 60_000, "avatar_url": "mxc://hs/a"}
     states = (state("m.room.name", long), state("m.room.avatar", long), state("m.room.member", member, key=ALICE))
@@ -90,7 +90,7 @@ async def test_texts_without_end_are_cut_where_they_enter(world: World) -> None:
 async def test_a_store_in_trouble_takes_nothing_and_keeps_the_token(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same batch comes again, whole."""
+    """After an error of the store the same batch comes again, whole."""
 
     async def busy(*_: Any, **__: Any) -> None:
         raise StoreBusyError("the database can't be used now")
@@ -106,7 +106,7 @@ async def test_a_store_in_trouble_takes_nothing_and_keeps_the_token(
 
 
 async def test_many_members_are_all_known(world: World) -> None:
-    """A state block of a large room is taken in slices, and nobody falls between two of them."""
+    """No member is lost between the slices in which a large state block is taken."""
     users = [f"@u{number}:hs" for number in range(450)]
     members = [state("m.room.member", {"membership": "join", "displayname": user}, user) for user in users]
     await world.intake.take(batch(before=room_state(*members)))
@@ -116,7 +116,7 @@ async def test_many_members_are_all_known(world: World) -> None:
 
 
 async def test_a_member_keeps_the_place_of_the_last_change_of_membership(world: World) -> None:
-    """A new name moves nobody; leaving and coming back does, also in one state block."""
+    """A new name keeps a member's position; leaving and coming back does not, not even in one state block."""
     await world.intake.take(batch(membership(ALICE, "join", "$j1"), before=room_state()))
     joined = await current(world, "m.room.member", ALICE)
     named = state("m.room.member", {"membership": "join", "displayname": "A"}, ALICE, event_id="$j2")
@@ -132,7 +132,7 @@ async def test_a_member_keeps_the_place_of_the_last_change_of_membership(world: 
 
 
 async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(world: World) -> None:
-    """A moderator who lost their power while the homeserver answered does not get it back by the answer."""
+    """An answer with older state does not give a demoted moderator their power back."""
     mods = heard("$p1", "m.room.power_levels", {"users": {ALICE: 100, MALLORY: 50}}, state_key="")
     await world.intake.take(batch(mods, membership(MALLORY, "join", "$m1"), before=room_state()))
     answer = [
@@ -155,7 +155,7 @@ async def test_state_that_was_asked_for_takes_nothing_back_that_was_heard_since(
 
 
 async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(world: World) -> None:
-    """Neither when it is removed, nor when it is banned after that."""
+    """No state is kept of a room that the bot was removed or banned from."""
     await world.intake.take(batch(before=room_state()))
     await world.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
     await world.intake.take(batch(membership(BOT, "ban", "$b"), joined=False, before=room_state()))
@@ -165,7 +165,7 @@ async def test_nothing_is_kept_of_a_room_that_the_bot_is_out_of(world: World) ->
 
 
 async def test_a_direct_chat_that_the_bot_makes_is_no_room_to_welcome(world: World) -> None:
-    """It may be heard of before it is written down that it was made."""
+    """A direct chat that the bot creates gets no notice, even if the sync shows it first."""
     await world.intake.take(batch(before=room_state(creator=BOT)))
     assert await world.waiting(orders.Notice.kind) == []
     async with world.store.read() as db:
@@ -175,7 +175,7 @@ async def test_a_direct_chat_that_the_bot_makes_is_no_room_to_welcome(world: Wor
 
 
 async def test_whoever_joins_their_direct_chat_is_told_at_once(world: World) -> None:
-    """Their joining another room wakes nothing."""
+    """Joining the direct chat sends what waits there at once; joining another room does not."""
     later = world.clock().replace(year=2027)
     async with world.store.write() as db:
         await jobs.add(db, orders.Direct.address(ALICE, RoomId("!x:hs")).job(later), world.clock())
@@ -189,7 +189,7 @@ async def test_whoever_joins_their_direct_chat_is_told_at_once(world: World) -> 
 
 
 async def test_words_that_were_sealed_are_never_kept_nor_answered(world: World) -> None:
-    """What turns out to be a message, even a command, leaves the ledger without a trace."""
+    """A sealed event that turns out to be a message, or a command, leaves the ledger without a trace."""
     await world.join()
     await world.begin(sealed("$s"))
 
@@ -209,7 +209,7 @@ async def test_words_that_were_sealed_are_never_kept_nor_answered(world: World) 
 
 
 async def test_a_key_opens_what_was_kept_after_a_start_too(world: World) -> None:
-    """Keys may have come that no event was tried with."""
+    """Sealed events are tried again after a start."""
     await world.join()
     await world.begin(sealed(C1))
     world.opens = lambda wrapper: replace(chunk(wrapper.event_id, 1), encrypted=True)
@@ -219,7 +219,7 @@ async def test_a_key_opens_what_was_kept_after_a_start_too(world: World) -> None
 
 
 async def test_a_message_that_nobody_needs_is_not_written_down(world: World) -> None:
-    """Neither in clear nor sealed, unless it may belong to a broadcast; a command is."""
+    """A message is written down only if it is a command or may belong to a broadcast."""
     await world.intake.take(
         batch(
             heard("$talk", "m.room.message", {"msgtype": "m.text", "body": "secret"}),
@@ -232,7 +232,7 @@ async def test_a_message_that_nobody_needs_is_not_written_down(world: World) -> 
 
 
 async def test_an_invite_that_is_taken_back_is_not_answered(world: World) -> None:
-    """The room is known, and nothing is done about it."""
+    """An invite that was withdrawn is not answered."""
     await world.intake.take(batch(invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
     assert len(await world.waiting(orders.Invite.kind)) == 1
     await world.intake.take(batch(retracted=(ROOM,)))
@@ -240,7 +240,7 @@ async def test_an_invite_that_is_taken_back_is_not_answered(world: World) -> Non
 
 
 async def test_an_invite_takes_no_encryption_back(world: World) -> None:
-    """The inviter's word about a known room makes nothing that is said in clear a command there."""
+    """An inviter's claim makes no clear message a command in an encrypted room."""
     await world.intake.take(batch(before=room_state(state("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}))))
     await world.intake.take(batch(membership(BOT, "leave", "$k"), joined=False))
     await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, MALLORY, direct=False, encrypted=False),)))
@@ -251,7 +251,7 @@ async def test_an_invite_takes_no_encryption_back(world: World) -> None:
 
 
 async def test_positions_never_begin_anew(world: World) -> None:
-    """A month without a word does not put who joins then in front of everything that was ever said."""
+    """After a month of silence a new member still stands behind everything that was said before."""
     await world.intake.take(batch(membership(ALICE, "join", "$j"), before=room_state()))
     before = await position(world)
     async with world.store.write() as db:
@@ -265,8 +265,8 @@ def said(event_id: str, body: str) -> HeardEvent:
 
 
 async def test_what_was_said_before_the_bot_came_asks_for_nothing(world: World) -> None:
-    """The timeline of a room that was just joined reaches back: its state counts, its commands and broadcasts don't,
-    also when the same timeline comes a second time; what follows the bot's own join does."""
+    """In front of the bot's own join only state counts, also when the same timeline comes twice; after it everything
+    does."""
     joined = membership(BOT, "join", "$joined")
     name = heard("$name", "m.room.name", {"name": "Kitchen"}, state_key="")
     timeline = (name, said("$old", "!aircheck record off"), info(EventId("$past"), "started"), joined)
@@ -279,7 +279,7 @@ async def test_what_was_said_before_the_bot_came_asks_for_nothing(world: World) 
 
 
 async def test_a_new_name_of_the_bot_hides_nothing_that_was_said_before_it(world: World) -> None:
-    """A membership event of its own that is no arrival cuts nothing off."""
+    """A member event of the bot that is no join cuts nothing off."""
     await world.intake.take(batch(before=room_state()))
     renamed = heard("$renamed", "m.room.member", {"membership": "join", "displayname": "Air"}, state_key=BOT)
     await world.intake.take(batch(info(START, "started"), chunk(C1, 1), renamed))
@@ -287,13 +287,12 @@ async def test_a_new_name_of_the_bot_hides_nothing_that_was_said_before_it(world
 
 
 def read(event: HeardEvent, index: int) -> HeardEvent:
-    """As it was decrypted."""
+    """Return the event as it was decrypted."""
     return replace(event, encrypted=True, message=Message(SessionId("session"), index))
 
 
 async def test_a_ciphertext_that_is_shown_again_is_not_heard(world: World) -> None:
-    """Neither a command nor a chunk, in another sync, in history, or sealed until its key came; told again under its
-    own id it is the same event."""
+    """A ciphertext under another event id is ignored, in a sync, in history and when its key comes late."""
     await world.join()
     first = (read(said("$c", "!aircheck help"), 1), info(START, "started"), read(chunk(C1, 1), 2))
     await world.intake.take(batch(*first))
@@ -313,7 +312,7 @@ async def test_a_ciphertext_that_is_shown_again_is_not_heard(world: World) -> No
 
 
 async def test_a_command_is_as_old_as_what_was_heard_after_it(world: World) -> None:
-    """A homeserver that held it back and gives it a new time can't make it new."""
+    """A homeserver can't make an old command new by giving it a new time."""
     await world.join()
     held_back = world.clock()
     await world.hear(read(said("$talk", "hello"), 8))
@@ -327,7 +326,7 @@ async def test_a_command_is_as_old_as_what_was_heard_after_it(world: World) -> N
 
 
 async def test_a_mention_of_the_bot_by_its_name_in_the_room_is_a_command(world: World) -> None:
-    """Its name counts where the client says that it means the bot, and goes with the command."""
+    """The bot's display name begins a command where the client mentions the bot."""
     named = state("m.room.member", {"membership": "join", "displayname": "Air Check"}, BOT, BOT)
     await world.intake.take(batch(before=room_state(named)))
     body = {"msgtype": "m.text", "body": "Air Check: help"}
@@ -343,7 +342,7 @@ async def test_a_mention_of_the_bot_by_its_name_in_the_room_is_a_command(world: 
 
 
 async def test_a_flood_of_commands_is_answered_up_to_a_share_and_told_once(world: World) -> None:
-    """What is above it is not even written down; somebody else's command in the same room is."""
+    """Commands beyond the share are not written down, and somebody else's in the same room are answered."""
     await world.join()
     await world.hear(*(said(f"$c{number}", "!aircheck help") for number in range(800)))
     bob = said("$bob", "!aircheck help")

@@ -1,4 +1,4 @@
-"""What the sync did not show: found in the room's state, read from the homeserver, told like everything else."""
+"""Events that no sync showed are found in the room's state, read from the homeserver, and handled like all others."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ OFF = EventId("$off")
 
 
 class Memory(RoomHistory):
-    """What a homeserver has of a room. A redacted event has lost its content and refers to nothing."""
+    """A homeserver's memory of a room. A redacted event has lost its content and refers to nothing."""
 
     def __init__(self) -> None:
         self.events: dict[EventId, HeardEvent] = {}
@@ -79,7 +79,7 @@ class Memory(RoomHistory):
 
 
 class Pages(RoomHistory):
-    """A gap's history: one page, and behind it nothing, or a refusal."""
+    """The history of a gap: one page, and then nothing, or a refusal."""
 
     def __init__(self, walked: Sequence[HeardEvent], *, whole: bool) -> None:
         self._walked = walked
@@ -99,7 +99,7 @@ async def gap(
     whole: bool = False,
     room_id: RoomId = ROOM,
 ) -> None:
-    """A sync with a limited timeline, the walk through its gap, and the look at the state that follows."""
+    """Take a sync with a limited timeline, walk the gap, and look at the state after it."""
     await world.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, LimitedTimeline("p", "s")),)))
     world.handlers[orders.Walk.kind] = Walking(world.store, Pages(walked, whole=whole), world.intake, clock=world.clock)
     while await world.work_one([orders.Walk.kind]):
@@ -112,7 +112,7 @@ def changed(event: HeardEvent, **fields: Any) -> HeardEvent:
 
 
 async def follow(world: World, memory: Memory) -> None:
-    """All that was asked to be read anew, as far as it is due."""
+    """Read all broadcasts that are due to be read again."""
     world.handlers[orders.Reread.kind] = Rereading(world.store, memory, BOT, clock=world.clock)
     while await world.work_one([orders.Reread.kind]):
         await world.settle()
@@ -142,7 +142,7 @@ async def switch(world: World, **changed: Any) -> None:
 
 
 def broadcast(*numbers: int, ends: bool = False) -> Memory:
-    """A homeserver that has Alice's broadcast with these chunks."""
+    """Return a homeserver that has Alice's broadcast with these chunks."""
     memory = Memory()
     memory.has(info(START, "started"), *(chunk(f"$c{number}", number) for number in numbers))
     if ends:
@@ -157,7 +157,7 @@ WAITING = ChunkState.WAITING_FOR_MEDIA
 
 
 async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(world: World) -> None:
-    """The state after the gap names it; what the gap hid is read, what comes after is heard, and all is there once."""
+    """A broadcast that began in a gap is recorded from its first chunk, each chunk once."""
     await gap(world, chunk("$c3", 3), before=(info(START, "started").event,))
     await world.settle()
     assert not await is_followed(world)
@@ -171,7 +171,7 @@ async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(
 
 
 async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(world: World) -> None:
-    """The state holds `stopped` only, which names its broadcast."""
+    """A broadcast that ended in the gap is found by its `stopped` in the room's state."""
     end = info("$stop", "stopped", last_chunk_sequence=2)
     await gap(world, before=(end.event,), whole=True)
     await follow(world, broadcast(1, 2, ends=True))
@@ -181,7 +181,7 @@ async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(wor
 
 
 async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody(world: World) -> None:
-    """It was heard; only the room's state is looked at anew."""
+    """A broadcast that the walk found is not read again."""
     walked = [replace(one, history=True) for one in (info(START, "started"), chunk("$c1", 1))]
     await gap(world, before=(walked[0].event,), walked=walked, whole=True)
     await world.settle()
@@ -191,7 +191,7 @@ async def test_a_broadcast_that_began_in_a_gap_that_was_walked_is_read_by_nobody
 
 
 async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(world: World) -> None:
-    """The newer part was walked: it and the state know of the broadcast by its end only, which was heard."""
+    """A broadcast is recorded whole whose beginning lies in the part of a gap that can't be read."""
     end = replace(info("$stop", "stopped", last_chunk_sequence=2), history=True)
     second = replace(chunk("$c2", 2), history=True)
     await gap(world, before=(end.event,), walked=(second, end))
@@ -204,7 +204,7 @@ async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(
 
 
 async def test_nobody_has_somebody_elses_broadcast_recorded(world: World) -> None:
-    """An info event that names a broadcast of somebody else is no word of theirs."""
+    """An info event that names somebody else's broadcast starts no recording."""
     foreign = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key=BOB)
     await gap(world, before=(changed(foreign, sender=BOB).event,))
     await follow(world, broadcast(1))
@@ -213,7 +213,7 @@ async def test_nobody_has_somebody_elses_broadcast_recorded(world: World) -> Non
 
 
 async def test_a_start_finds_in_the_state_what_no_sync_brought(world: World) -> None:
-    """Once: the second look at the same state finds nothing new."""
+    """At a start the room's state shows a missed broadcast, once."""
     fresh = [*room_state(), info(START, "started").event]
     for _ in range(2):
         await world.intake.refresh(ROOM, fresh, await position(world))
@@ -224,7 +224,7 @@ async def test_a_start_finds_in_the_state_what_no_sync_brought(world: World) -> 
 
 
 async def test_what_was_live_when_the_bot_came_is_not_followed(world: World) -> None:
-    """Neither its start, nor its end in a gap: it began before anybody was told that it would be recorded."""
+    """A broadcast that ran when the bot joined is not recorded, although its end lies in a gap."""
     other = RoomId("!other:hs")
     started = info(START, "started")
     came = SyncBatch("t", (RoomBatch(other, True, (*room_state(), started.event)),))
@@ -241,7 +241,7 @@ async def test_what_was_live_when_the_bot_came_is_not_followed(world: World) -> 
 
 
 async def test_what_was_said_while_recording_was_off_is_not_followed_later(world: World) -> None:
-    """Heard, or shown by the state after a gap: that it runs on when recording is on again changes nothing."""
+    """A broadcast that began while recording was off is not recorded when it is on again."""
     await switch(world, recording_on=False)
     await world.begin()
     await gap(world, before=(info(OFF, "started", device_id="E").event,))
@@ -264,7 +264,7 @@ async def test_what_was_said_while_recording_was_off_is_not_followed_later(world
     ids=["of somebody else", "redacted", "relation", "nothing", "no name"],
 )
 async def test_state_that_makes_no_sense_is_followed_by_nobody_and_costs_no_other(world: World, event: Json) -> None:
-    """The rest of the state counts, a broadcast among it."""
+    """Invalid info events in the state cost no other broadcast."""
     other = heard("$b", "io.element.voice_broadcast_info", {"state": "started"}, state_key=BOB, sender=BOB)
     await world.intake.refresh(ROOM, [event, *room_state(), other.event], await position(world))
     async with world.store.read() as db:
@@ -276,7 +276,7 @@ async def test_state_that_makes_no_sense_is_followed_by_nobody_and_costs_no_othe
 
 
 async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(world: World) -> None:
-    """It was said after the moderator's word."""
+    """A broadcast in a gap is public if the room was public before the gap."""
     await world.hear(heard("$n", "m.room.name", {"name": "N"}, state_key=""))
     await switch(world, visibility=Visibility.PUBLIC, public_since=await position(world))
     await gap(world, before=(info(START, "started").event,))
@@ -285,7 +285,7 @@ async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(
 
 
 async def test_a_room_that_is_made_public_after_the_gap_does_not_publish_what_began_in_it(world: World) -> None:
-    """However late it is read, its place is where the gap was."""
+    """A broadcast in a gap stays private if the room was made public after the gap."""
     words = heard("$publish", "m.room.message", {"msgtype": "m.text", "body": "!aircheck publish public"})
     await gap(world, words, before=(info(START, "started").event,))
     async with world.store.read() as db:
@@ -296,7 +296,7 @@ async def test_a_room_that_is_made_public_after_the_gap_does_not_publish_what_be
 
 
 async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(world: World) -> None:
-    """In a room without a history for newcomers: which of the two was first, nobody knows."""
+    """Without shared history, whoever joined in a gap does not hear a broadcast that began in it."""
     before = (
         state("m.room.history_visibility", {"history_visibility": "joined"}, event_id="$h"),
         state("m.room.member", {"membership": "join"}, BOB, BOB),
@@ -316,7 +316,7 @@ async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(world: World
 
 
 async def test_what_is_said_while_it_is_read_is_there_once(world: World) -> None:
-    """A chunk that is heard between the homeserver's answer and our writing it down is neither lost nor doubled."""
+    """A chunk that arrives while the broadcast is read is neither lost nor doubled."""
     memory = broadcast(1)
 
     async def meanwhile() -> None:
@@ -329,7 +329,7 @@ async def test_what_is_said_while_it_is_read_is_there_once(world: World) -> None
 
 
 async def test_what_others_refer_to_it_with_is_not_told(world: World) -> None:
-    """Neither a stranger's chunk, nor what is no part of a broadcast."""
+    """Strangers' references, and the speaker's own that are no part of the broadcast, are ignored."""
     memory = broadcast(1)
     memory.has(changed(chunk("$m", 2), sender=BOB))
     relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": START}}
@@ -343,7 +343,7 @@ async def test_what_others_refer_to_it_with_is_not_told(world: World) -> None:
 
 
 async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_not(world: World) -> None:
-    """Being away costs time; a refusal ends it, and nothing is recorded."""
+    """A homeserver that is away is asked again, and one that refuses is not."""
     memory = broadcast(1)
     memory.error = TryLater("the homeserver can't be reached")
     await gap(world, before=(info(START, "started").event,))
@@ -358,7 +358,7 @@ async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_n
 
 
 async def test_another_event_than_was_asked_for_is_not_believed(world: World) -> None:
-    """It is asked for again."""
+    """An answer with another event is not taken, and the homeserver is asked again."""
     memory = broadcast(1)
     memory.events[START] = info("$other", "started")
     await gap(world, before=(info(START, "started").event,))
@@ -369,7 +369,7 @@ async def test_another_event_than_was_asked_for_is_not_believed(world: World) ->
 
 @pytest.mark.parametrize("after_commit", [True, False])
 async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -> None:
-    """Whichever write is the last of a process, the next one has the whole broadcast, once."""
+    """A crash at any write leaves the whole broadcast, once, to the next process."""
     for death in range(1, 30):
         async with world_of(tmp_path / f"data{death}") as world:
             await world.join()
@@ -396,7 +396,7 @@ async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -
 
 
 async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(world: World) -> None:
-    """Chunks and the end that fell into the gap are read; what was heard is not told again."""
+    """After a gap that can't be read, chunks and the end are read, and nothing is handled twice."""
     await world.begin(chunk("$c1", 1))
     await gap(world, chunk("$c4", 4))
     await follow(world, broadcast(1, 2, 3, 4, ends=True))
@@ -407,7 +407,7 @@ async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(world: World
 
 @pytest.mark.parametrize("says_why", [True, False], ids=["with its redaction", "without content"])
 async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(world: World, *, says_why: bool) -> None:
-    """The homeserver shows what became of it, whatever it says of why."""
+    """A start that was redacted in the gap deletes the recording, with or without the redaction event."""
     await world.begin(chunk("$c1", 1), info("$stop", "stopped"))
     memory = broadcast(1, ends=True)
     memory.redacts(START, says_why=says_why)
@@ -418,7 +418,7 @@ async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(world: World, 
 
 
 async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(world: World) -> None:
-    """It refers to nothing any more, so it is looked for by its own id; one that can't be shown stays what it is."""
+    """A chunk that was redacted in the gap is found by its own id; one that can't be shown stays as it is."""
     await world.begin(chunk("$c1", 1), chunk("$c2", 2), chunk("$c3", 3))
     memory = broadcast(1, 2)
     memory.redacts(EventId("$c2"))
@@ -429,7 +429,7 @@ async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(world: 
 
 
 async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(world: World) -> None:
-    """Its `paused` is still in the room's state."""
+    """A redacted start is not recorded, although the room's state still holds its `paused`."""
     memory = broadcast(1)
     memory.redacts(START)
     await gap(world, before=(info("$p", "paused").event,))
@@ -438,14 +438,14 @@ async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(world: World
 
 
 async def test_a_deleted_recording_is_not_read_again(world: World) -> None:
-    """Neither after a gap, nor because the state still names it."""
+    """A deleted recording is not read again, neither after a gap nor because the state names it."""
     await world.begin(heard("$r", "m.room.redaction", {}, redacts=START))
     await gap(world, before=(info("$p", "paused").event,))
     assert await world.waiting(orders.Reread.kind) == []
 
 
 async def test_after_a_gap_the_open_and_the_newest_are_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many a room has, the work is bounded; a live one is never left out."""
+    """After a gap the open recordings and a bounded number of the newest are read again."""
     monkeypatch.setattr(missed, "MOST_RECORDINGS", 2)
     names = [f"$s{number}" for number in range(5)]
     for number, name in enumerate(names):
@@ -470,7 +470,7 @@ async def test_after_a_gap_the_open_and_the_newest_are_looked_at(world: World, m
 
 
 async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(world: World) -> None:
-    """Its first timeline is always limited, and what lies before it is not ours."""
+    """The limited timeline of a room that the bot joins is no gap."""
     other = RoomId("!other:hs")
     before = (*room_state(), state("m.room.member", {"membership": "join"}, BOT, BOT, event_id="$in"))
     await world.intake.take(SyncBatch("t", (RoomBatch(other, True, before, (), LimitedTimeline("p", "s")),)))
@@ -479,7 +479,7 @@ async def test_a_room_that_the_bot_is_being_taken_into_is_not_looked_at_anew(wor
 
 
 async def test_a_plain_sync_asks_for_nothing(world: World) -> None:
-    """Without a gap the homeserver has shown all."""
+    """A sync without a gap asks the homeserver for nothing."""
     await world.intake.take(batch(info(START, "started"), chunk("$c1", 1)))
     assert await world.waiting(orders.Refresh.kind) == []
     assert await world.waiting(orders.Reread.kind) == []

@@ -1,4 +1,4 @@
-"""Each asker's share of the bot's answers."""
+"""Each member's share of the bot's answers."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ def ask(shares: Shares, clock: Clock, count: int, user: UserId = ALICE, name: st
 
 
 def test_who_exceeds_their_share_is_told_once_and_takes_nothing_from_others() -> None:
-    """Told again only after they were quiet for so long that their share is whole."""
+    """A member who exceeds their share is told once, and again only after the share was whole."""
     shares, clock = Shares(), Clock()
     assert ask(shares, clock, 800) == [Share.LEFT] * AT_ONCE + [Share.EXCEEDED] + [Share.USED_UP] * (799 - AT_ONCE)
     assert ask(shares, clock, 1, BOB) == [Share.LEFT]
@@ -25,7 +25,7 @@ def test_who_exceeds_their_share_is_told_once_and_takes_nothing_from_others() ->
 
 
 def test_the_same_command_heard_again_takes_nothing() -> None:
-    """A batch that could not be written comes again."""
+    """The same command counts once, also when its batch comes again."""
     shares, clock = Shares(), Clock()
     first = ask(shares, clock, AT_ONCE)
     assert ask(shares, clock, AT_ONCE) == first
@@ -33,7 +33,7 @@ def test_the_same_command_heard_again_takes_nothing() -> None:
 
 
 def test_a_clock_that_is_set_back_gives_and_takes_nothing() -> None:
-    """An hour back, and the share is what it was."""
+    """A clock that is set back changes no share."""
     shares, clock = Shares(), Clock()
     ask(shares, clock, AT_ONCE)
     clock.now -= timedelta(hours=1)

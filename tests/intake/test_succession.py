@@ -1,4 +1,4 @@
-"""A room was upgraded: the new one has its podcast if the old one names it and a moderator of both lets the bot in."""
+"""Room upgrades: the new room has the podcast if the old one names it and a moderator of both lets the bot in."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -36,7 +36,7 @@ INVITED_BY_THE_MOD: dict[str, Any] = {"host": ALICE, "mods": (ALICE,), "predeces
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Alice's room, recorded and private; Mallory is a member; it names the new room as its replacement."""
+    """Provide Alice's recorded, private room, with Mallory as a member; it names the new room as its replacement."""
     async with world_of(tmp_path / "data") as made:
         await made.join()
         await made.hear(heard("$m", "m.room.member", {"membership": "join"}, state_key=MALLORY), tombstone())
@@ -72,7 +72,7 @@ async def line(world: World) -> tuple[RoomId, ...]:
 
 
 def there(event: HeardEvent) -> HeardEvent:
-    """The same in the new room."""
+    """Return the same event in the new room."""
     return replace(event, room_id=NEW)
 
 
@@ -84,7 +84,7 @@ async def come(
     predecessor: Any,
     direct: bool = False,
 ) -> None:
-    """The bot takes the host's invite to a new room."""
+    """Let the bot accept the host's invite to a new room."""
     await world.intake.take(SyncBatch("invited", invites=(Invite(NEW, host, direct=direct, encrypted=False),)))
     await world.intake.take(SyncBatch("joined", (RoomBatch(NEW, True, new_state(host, mods, predecessor), timeline),)))
     await world.settle()
@@ -101,7 +101,7 @@ def new_state(host: UserId, mods: tuple[UserId, ...], predecessor: Any) -> tuple
 
 
 async def tell(world: World) -> None:
-    """The bot's notice is in the new room."""
+    """Put the bot's notice into the new room."""
     async with world.store.write() as db:
         await greeting.said(db, NEW, EventId("$notice"))
 
@@ -112,7 +112,7 @@ async def welcome(world: World) -> str:
 
 
 async def test_a_mod_of_both_who_invites_makes_an_heir(world: World) -> None:
-    """The new room records for the same podcast, which stays private, and is told so; the old one's time is over."""
+    """The heir records for the same podcast, which stays private, and both rooms are told."""
     await change(world, ROOM, cover=BlobKey("ab" * 32), cover_of="drawn: Kitchen")
     await come(world, **INVITED_BY_THE_MOD)
     assert await line(world) == (ROOM, NEW)
@@ -126,7 +126,7 @@ async def test_a_mod_of_both_who_invites_makes_an_heir(world: World) -> None:
 
 
 async def test_a_room_that_was_not_recorded_is_not_recorded_after_its_upgrade(world: World) -> None:
-    """The heir is what its moderators made of the old one, and the notice says how to change it."""
+    """The heir keeps the old room's recording switch, and the notice says how to change it."""
     await change(world, ROOM, recording_on=False)
     await come(world, **INVITED_BY_THE_MOD)
     assert await line(world) == (ROOM, NEW)
@@ -135,7 +135,7 @@ async def test_a_room_that_was_not_recorded_is_not_recorded_after_its_upgrade(wo
 
 
 async def test_a_public_podcast_stays_public_for_what_begins_from_now_on(world: World) -> None:
-    """What began before the heir was told of it is not recorded there; what begins then is in the public feed."""
+    """In a public podcast's heir, only what begins after its notice is recorded, and it is public."""
     await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
     joined = there(heard("$joined", "m.room.member", {"membership": "join"}, state_key=BOT, sender=BOT))
     await come(world, joined, there(info(START, "started")), **INVITED_BY_THE_MOD)
@@ -163,7 +163,7 @@ async def test_a_public_podcast_stays_public_for_what_begins_from_now_on(world: 
 async def test_who_may_not_publish_makes_no_public_heir(
     tmp_path: Path, public_by: str, host: UserId, visibility: Visibility
 ) -> None:
-    """`feeds.public_by` counts for an upgrade too: the podcast is private until somebody who may publishes it."""
+    """An heir let in by somebody who may not publish is private."""
     async with world_of(tmp_path / "data", feeds={"public_by": public_by}) as world:
         await world.join()
         powers = heard("$p", "m.room.power_levels", {"users": {ALICE: 100, ADMIN: 100}}, state_key="")
@@ -191,7 +191,7 @@ IMPOSTORS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", IMPOSTORS)
 async def test_who_only_says_so_gets_nothing(world: World, case: str) -> None:
-    """Such a room is one like any other, and the old one stays as it was."""
+    """A room that only names the old one in its m.room.create is a room like any other."""
     await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
     old = await room(world, ROOM)
     await come(world, **(INVITED_BY_THE_MOD | IMPOSTORS[case]))
@@ -222,7 +222,7 @@ NO_WORD: dict[str, tuple[HeardEvent, ...]] = {
 
 @pytest.mark.parametrize("case", NO_WORD)
 async def test_without_the_old_rooms_word_there_is_no_heir(world: World, case: str) -> None:
-    """A moderator of both who invites the bot steals nothing while the old room's tombstone does not name the room."""
+    """A moderator of both rooms makes no heir while the old room's tombstone does not name the new one."""
     await world.hear(*NO_WORD[case])
     old = await room(world, ROOM)
     await come(world, **INVITED_BY_THE_MOD)
@@ -232,7 +232,7 @@ async def test_without_the_old_rooms_word_there_is_no_heir(world: World, case: s
 
 
 async def test_a_tombstone_that_comes_after_the_bot_makes_an_heir_and_tells_it(world: World) -> None:
-    """The line begins with the last condition: a public podcast stays public, and the new room hears so."""
+    """The line begins with its last condition: a public podcast stays public, and the new room is told."""
     await world.hear(tombstone(None, "$none"))
     await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
     await come(world, **INVITED_BY_THE_MOD)
@@ -246,7 +246,7 @@ async def test_a_tombstone_that_comes_after_the_bot_makes_an_heir_and_tells_it(w
 
 
 async def test_a_tombstone_that_only_the_rooms_state_shows_counts_too(world: World) -> None:
-    """State that is asked for is looked at as what was heard."""
+    """A tombstone counts that only a refresh of the room's state shows."""
     await world.hear(tombstone(None, "$none"))
     await come(world, **INVITED_BY_THE_MOD)
     async with world.store.read() as db:
@@ -256,7 +256,7 @@ async def test_a_tombstone_that_only_the_rooms_state_shows_counts_too(world: Wor
 
 
 async def test_the_bot_may_come_into_the_new_room_first(world: World) -> None:
-    """Invited into the old room only after that, it reads the old room's word there."""
+    """A bot that joins the old room last reads the tombstone there."""
     await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
     await come(world, **INVITED_BY_THE_MOD)
     assert await line(world) == (ROOM,)
@@ -266,7 +266,7 @@ async def test_the_bot_may_come_into_the_new_room_first(world: World) -> None:
 
 
 async def test_who_invited_the_bot_and_is_made_a_moderator_later_lets_it_in(world: World) -> None:
-    """Power is the last condition as well as any."""
+    """The inviter's power may be the last condition that is met."""
     await come(world, **(INVITED_BY_THE_MOD | {"mods": (MALLORY,)}))
     assert await line(world) == (ROOM,)
     await world.intake.take(SyncBatch("power", (RoomBatch(NEW, True, new_state(ALICE, (ALICE,), UPGRADED)),)))
@@ -275,7 +275,7 @@ async def test_who_invited_the_bot_and_is_made_a_moderator_later_lets_it_in(worl
 
 @pytest.mark.parametrize("case", ["gone", "empty", "another room"])
 async def test_thrown_out_and_invited_again_the_bot_begins_anew(world: World, case: str) -> None:
-    """A room whose tombstone names its heir no more has its own podcast again, and the former heir stands alone."""
+    """When the bot rejoins a room whose tombstone no longer names its heir, both have a podcast of their own."""
     await come(world, **INVITED_BY_THE_MOD)
     assert await line(world) == (ROOM, NEW)
     await world.hear(*NO_WORD[case])
@@ -291,7 +291,7 @@ async def test_thrown_out_and_invited_again_the_bot_begins_anew(world: World, ca
 
 
 async def test_an_heir_that_the_bot_comes_back_to_is_looked_at_again(world: World) -> None:
-    """It is none any more where the old room's tombstone names it no longer."""
+    """When the bot rejoins an heir that the tombstone no longer names, it is no heir."""
     await come(world, **INVITED_BY_THE_MOD)
     out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
     await world.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))
@@ -301,7 +301,7 @@ async def test_an_heir_that_the_bot_comes_back_to_is_looked_at_again(world: Worl
 
 
 async def test_who_let_the_bot_in_before_it_was_thrown_out_counts_no_more(world: World) -> None:
-    """Invited back by somebody else, it is let in by nobody of both rooms."""
+    """After the bot was removed, only who invites it again counts."""
     await world.hear(tombstone(None, "$none"))
     await come(world, **INVITED_BY_THE_MOD)
     async with world.store.write() as db:
@@ -330,7 +330,7 @@ async def test_a_redaction_of_the_tombstone_by_a_user_who_may_not_is_asked_about
 
 
 async def pend(world: World) -> None:
-    """The new room as an heir that an earlier version made, by its own word."""
+    """Make the new room an heir as an earlier version did, by its own word."""
     await world.hear(tombstone(None, "$none"))
     await come(world, **INVITED_BY_THE_MOD)
     async with world.store.write() as db:
@@ -339,7 +339,7 @@ async def pend(world: World) -> None:
 
 
 async def test_an_heir_of_an_earlier_version_counts_once_the_old_room_confirms_it(world: World) -> None:
-    """Until the old room's state is read each has a podcast of its own; what both record stays as it is."""
+    """A link of an earlier version counts once the old room's state confirms it."""
     await pend(world)
     assert await line(world) == (ROOM,)
     async with world.store.read() as db:
@@ -353,7 +353,8 @@ async def test_an_heir_of_an_earlier_version_counts_once_the_old_room_confirms_i
 
 
 async def test_an_heir_of_an_earlier_version_that_is_not_confirmed_ends(world: World) -> None:
-    """The old room is told that its podcast is back. An answer that is no room's state decides nothing."""
+    """A link that the old room's state contradicts ends, and the old room is told; an incomplete answer decides
+    nothing."""
     await pend(world)
     async with world.store.read() as db:
         asked_at = await journal.position(db)
@@ -370,21 +371,21 @@ async def test_an_heir_of_an_earlier_version_that_is_not_confirmed_ends(world: W
 
 @pytest.mark.parametrize("membership", ["leave", "ban"])
 async def test_a_mod_who_is_out_of_the_old_room_lets_nobody_in(world: World, membership: str) -> None:
-    """Their level stands in its power levels still, and they can't use it."""
+    """A moderator who left the old room makes no heir, although its power levels still name them."""
     await world.hear(heard("$out", "m.room.member", {"membership": membership}, state_key=ALICE))
     await come(world, **INVITED_BY_THE_MOD)
     assert await line(world) == (ROOM,)
 
 
 async def test_of_a_room_that_the_bot_has_left_nobody_is_a_mod(world: World) -> None:
-    """Who had power there is not known any more, so its podcast goes to nobody."""
+    """The podcast of a room that the bot has left goes to no heir."""
     await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
     await come(world, **INVITED_BY_THE_MOD)
     assert await line(world) == (ROOM,)
 
 
 async def test_the_second_claimant_gets_nothing(world: World) -> None:
-    """A room has one heir, whoever asks for another."""
+    """A room has one heir, whatever other rooms claim."""
     other = RoomId("!other:hs")
     async with world.store.write() as db:
         await rooms.save_room(db, rooms.new_room(other, world.clock()))
@@ -395,7 +396,7 @@ async def test_the_second_claimant_gets_nothing(world: World) -> None:
 
 
 async def test_what_is_live_in_the_old_room_goes_on_there(world: World) -> None:
-    """Its chunks are kept to its end; what begins in the old room after that is not recorded."""
+    """A live broadcast in the old room is recorded to its end, and a new one there is not."""
     await world.begin(chunk("$c1", 1))
     await come(world, **INVITED_BY_THE_MOD)
     await world.hear(chunk("$c2", 2), info("$stop", "stopped"), replace(info(LATER, "started"), event_id=LATER))
@@ -407,8 +408,7 @@ async def test_what_is_live_in_the_old_room_goes_on_there(world: World) -> None:
 
 
 async def test_an_episode_is_announced_at_the_podcasts_address(world: World) -> None:
-    """A public one of the new room by the key of the old one; one that ran in the old room when its heir became
-    private by none."""
+    """A public episode is announced at the podcast's address, and one whose podcast became private at none."""
     await change(world, ROOM, visibility=Visibility.PUBLIC, public_since=Position(1))
     running = replace(info(LATER, "started", device_id="E"), event_id=LATER)
     ended = {"m.relates_to": {"rel_type": "m.reference", "event_id": LATER}}
@@ -435,7 +435,7 @@ async def test_an_episode_is_announced_at_the_podcasts_address(world: World) -> 
 
 
 async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(world: World) -> None:
-    """Nor does its coming back: the old room records nothing, and hears where its podcast is."""
+    """The heir stays one when the bot leaves the old room and comes back to it."""
     await come(world, **INVITED_BY_THE_MOD)
     heir = await room(world)
     await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
@@ -455,7 +455,7 @@ async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(wor
 
 
 async def test_the_heir_stays_one_when_the_bot_comes_back_to_it(world: World) -> None:
-    """By a stranger's invite it records nothing, and the podcast is the same."""
+    """The heir stays one when a stranger invites the bot back, and records nothing then."""
     await come(world, **INVITED_BY_THE_MOD)
     out = there(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT))
     await world.intake.take(SyncBatch("out", (RoomBatch(NEW, False, (), (out,)),)))

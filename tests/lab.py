@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 class People:
-    """Makes people on one homeserver, with names that no other test has, and closes them at the end."""
+    """The people of a test on one homeserver, with names of their own; closed at the end."""
 
     def __init__(self, homeserver: Homeserver, directory: Path) -> None:
         self.homeserver = homeserver

@@ -47,7 +47,7 @@ async def state(world: World) -> tuple[RecordingState, EndedBy | None]:
 
 
 async def test_a_jump_forwards_in_a_broadcast_costs_nothing(world: World) -> None:
-    """It seems that nobody spoke for hours; what comes then re-opens the recording, and `stopped` is its end."""
+    """After a jump forwards the broadcast counts as abandoned; the next chunk re-opens it, and `stopped` ends it."""
     await world.begin(chunk(C1, 1))
     await world.work()
     await jump(world, HOURS)
@@ -64,7 +64,7 @@ async def test_a_jump_forwards_in_a_broadcast_costs_nothing(world: World) -> Non
 
 
 async def test_a_jump_forwards_before_the_last_chunk_publishes_nothing_for_good(world: World) -> None:
-    """The quiet period is over at once; the chunk that was on its way heals the episode under its GUID."""
+    """A jump forwards ends the quiet period; a chunk that comes later heals the episode under its GUID."""
     await world.begin(chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=2))
     await world.work()
     await jump(world, HOURS)
@@ -80,7 +80,7 @@ async def test_a_jump_forwards_before_the_last_chunk_publishes_nothing_for_good(
 
 
 async def test_a_jump_backwards_leaves_no_work_lying(world: World) -> None:
-    """What was written down by the clock that was ahead is done now, not in five hours."""
+    """Jobs due by a clock that was five hours ahead are done at once after it is corrected."""
     await world.begin(chunk(C1, 1))
     await jump(world, -HOURS)
     await world.hear(chunk(C2, 2), info("$stop", "stopped", last_chunk_sequence=2))
@@ -90,7 +90,7 @@ async def test_a_jump_backwards_leaves_no_work_lying(world: World) -> None:
 
 
 async def test_a_jump_backwards_keeps_the_pauses_that_were_wished(world: World) -> None:
-    """Each job waits as much longer as it had to wait before the jump."""
+    """After a jump backwards each job waits for as long as it had left."""
     now = world.clock()
     async with world.store.write() as db:
         await jobs.add(
@@ -102,7 +102,7 @@ async def test_a_jump_backwards_keeps_the_pauses_that_were_wished(world: World) 
 
 
 async def test_a_jump_backwards_in_the_quiet_period_keeps_back_no_episode(world: World) -> None:
-    """What is there is an episode within two minutes of the clock that counts now."""
+    """After a jump backwards the episode is finished within two minutes of the corrected clock."""
     await world.begin(chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=2))
     await world.work()
     await jump(world, -HOURS)
@@ -114,7 +114,7 @@ async def test_a_jump_backwards_in_the_quiet_period_keeps_back_no_episode(world:
 
 
 async def test_a_jump_backwards_in_a_broadcast_abandons_nobody_and_forgets_nobody(world: World) -> None:
-    """Who speaks on is recorded on; who doesn't is abandoned after half an hour of the clock that counts now."""
+    """After a jump backwards a live broadcast is recorded on, and a silent one abandoned after half an hour."""
     await world.begin(chunk(C1, 1))
     await world.work()
     await jump(world, -HOURS)
@@ -133,7 +133,7 @@ async def test_a_jump_backwards_in_a_broadcast_abandons_nobody_and_forgets_nobod
 async def test_a_worker_heeds_the_clock_also_when_it_was_set_back_while_it_was_down(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job of yesterday's wrong clock is done as soon as the lanes run, or look again."""
+    """A job with a deadline of a clock that was ahead is done as soon as the lanes look at it."""
     monkeypatch.setattr(lanes, "LOOK_AT_LEAST_EVERY_S", 0.01)
     clock = world.clock
     done = {name: asyncio.Event() for name in ("while down", "while it runs")}

@@ -34,7 +34,7 @@ class Info(StrEnum):
 
 
 class Broadcaster:
-    """One person's broadcasts in one room, one after the other; the attributes describe the current one."""
+    """A person's broadcasts in one room, one after the other; the attributes describe the current one."""
 
     def __init__(self, person: Person, room_id: str, *, chunk_seconds: int = 5) -> None:
         self.person = person

@@ -58,7 +58,7 @@ async def run_demo(*, once: bool, port: int, directory: Path | None, out: Consol
 
 
 class Demo:
-    """One run of the demo. `resting` is set when all was shown; then it waits for `leaving`."""
+    """The course of the demo. `resting` is set when all was shown; then it waits for `leaving`."""
 
     def __init__(self, directory: Path, *, once: bool, port: int, out: Console) -> None:
         self.resting = asyncio.Event()

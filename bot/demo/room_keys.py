@@ -20,7 +20,7 @@ class IssuedSession:
 
     session_id: str
     first_key: str
-    given: set[Device] = field(default_factory=set)
+    shared_with: set[Device] = field(default_factory=set)
 
 
 class RoomKeys:
@@ -85,7 +85,7 @@ class RoomKeys:
         for user_id in self._readers(room_id):
             for device in olm.device_store.active_user_devices(user_id):
                 pair = (user_id, device.id)
-                if pair in issued.given or device.id == self._client.device_id:
+                if pair in issued.shared_with or device.id == self._client.device_id:
                     continue
                 session = olm.session_store.get(device.curve25519)
                 if session is None:  # it has no one-time key left; the next message claims one again
@@ -93,4 +93,4 @@ class RoomKeys:
                 sealed: dict[str, Any] = olm._olm_encrypt(session, device, "m.room_key", content)
                 message = nio.ToDeviceMessage("m.room.encrypted", user_id, device.id, sealed)
                 if isinstance(await self._client.to_device(message, str(uuid.uuid4())), nio.ToDeviceResponse):
-                    issued.given.add(pair)
+                    issued.shared_with.add(pair)

@@ -29,7 +29,7 @@ Signal = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One window at `second`: the episode is `lag` samples late there; `likeness` is 1 for the same waveform."""
+    """The window at `second`: the episode is `lag` samples late there; `likeness` is 1 for the same waveform."""
 
     second: float
     lag: int

@@ -1,4 +1,4 @@
-"""`mxc` addresses, taken apart by the specification's grammar before any path is built from them. Pure."""
+"""`mxc` addresses, parsed by the specification's grammar before any path is built from them. Pure."""
 
 import re
 
@@ -6,14 +6,14 @@ from bot.errors import GiveUp
 
 MAX_LENGTH = 512
 LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-# Client-Server API, content repository; appendices, server name. A name of dots alone would climb up in a path.
+# Client-Server API, content repository; appendices, server name. A name of dots alone would climb out of its folder.
 SERVER_NAME = rf"(?:\[[0-9A-Fa-f:.]{{2,45}}\]|{LABEL}(?:\.{LABEL})*)(?::[0-9]{{1,5}})?"
 MXC = re.compile(rf"mxc://({SERVER_NAME})/([A-Za-z0-9_-]{{1,255}})", re.ASCII)
 
 
 def parse_mxc(text: str) -> tuple[str, str]:
-    """(server name, media id). Raises GiveUp with the reason bad_address for everything else."""
-    found = MXC.fullmatch(text) if len(text) <= MAX_LENGTH else None
-    if found is None:
+    """Split an mxc address into server name and media id. Raises GiveUp (bad_address) for anything else."""
+    match = MXC.fullmatch(text) if len(text) <= MAX_LENGTH else None
+    if match is None:
         raise GiveUp("the media's address is not a valid mxc address", reason="bad_address")
-    return found[1], found[2]
+    return match[1], match[2]

@@ -7,8 +7,11 @@ from storage.records import HeardEvent, Json, RoomId, SessionId, UserId, Withhel
 
 @dataclass(frozen=True, slots=True)
 class LimitedTimeline:
-    """What lies between the timeline and what was heard before (Client-Server API, `limited` timelines): where a walk
-    backwards begins, and the sync token where it ends. Without one it ends at the newest event that was heard."""
+    """The events that a `limited` timeline leaves out (Client-Server API, syncing).
+
+    A walk backwards begins at `cursor` and ends at the sync token `until_token`; without one it ends at the newest
+    event that was stored.
+    """
 
     cursor: str
     until_token: str | None
@@ -16,9 +19,10 @@ class LimitedTimeline:
 
 @dataclass(frozen=True, slots=True)
 class RoomBatch:
-    """One joined or left room. `before` is the state block (state before `timeline`); `timeline` is in the
-    room's order, state events among the rest. Events are plain or decrypted JSON; those that could not be decrypted
-    carry their session id."""
+    """A joined or left room. `before` is the state before `timeline`, which is in the room's order.
+
+    Events are plain or decrypted; those that could not be decrypted carry their session id.
+    """
 
     room_id: RoomId
     joined: bool
@@ -38,14 +42,17 @@ class Invite:
 
 @dataclass(frozen=True, slots=True)
 class SyncBatch:
-    """`anew`: the homeserver did not know the token any more, so this is what an account sees that never asked.
-    `without_members`: more would have been too long."""
+    """All that one answer to /sync brings.
+
+    `anew`: the homeserver no longer knew the token, so this is an initial sync. `without_members`: the state holds no
+    members, because the answer would have been too long.
+    """
 
     next_batch: str
     rooms: tuple[RoomBatch, ...] = ()
     invites: tuple[Invite, ...] = ()
-    new_keys: frozenset[SessionId] = field(default_factory=frozenset)  # Megolm sessions that came with it
+    new_keys: frozenset[SessionId] = field(default_factory=frozenset)  # Megolm sessions whose keys came with this sync
     withheld: tuple[Withheld, ...] = ()
-    retracted: tuple[RoomId, ...] = ()  # invites that were taken back or answered elsewhere
+    retracted: tuple[RoomId, ...] = ()  # invites that were withdrawn or answered elsewhere
     anew: bool = False
     without_members: bool = False

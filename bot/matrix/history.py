@@ -1,4 +1,4 @@
-"""History, walked page by page: what a sync left out, and what was said before."""
+"""A room's history in pages: events that a sync left out, and those from before."""
 
 import hashlib
 import json
@@ -14,17 +14,17 @@ from storage.records import EventId, Json, RoomId
 
 log = logging.getLogger(__name__)
 
-PAGE = 500
-RELATIONS_PAGE = 100
+EVENTS_PER_PAGE = 500
+RELATIONS_PER_PAGE = 100
 RELATIONS_MAY_TAKE_S = 900.0
 MOST_PAGES = 10_000
-GAP_PAGES = (50, 5, 1)  # events; fewer where they are long
+GAP_PAGES = (50, 5, 1)  # events of a page, and fewer where they are long
 PAGE_S = 20.0
 MAX_PAGE_BYTES = 4 * MIB
 
 
 class History:
-    """Reads /messages (Client-Server API, syncing). Events are raw, as they came."""
+    """Requests for history (Client-Server API, syncing and aggregations). Events are raw, as they came."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -37,21 +37,23 @@ class History:
 
         A history that repeats a token or does not end is left with a token. Raises TryLater, Refused.
         """
-        query = {"dir": "b", "limit": str(PAGE)}
+        query = {"dir": "b", "limit": str(EVENTS_PER_PAGE)}
         query |= {"to": stop} if stop else {}
         query |= {"filter": json.dumps({"types": list(types)})} if types else {}
-        async for answer, following in self._answers(path("rooms", room_id, "messages"), query, "end", start):
-            reached = following in (stop, "")
-            yield events_of(answer.get("chunk")), None if reached else following
+        async for answer, cursor in self._answers(path("rooms", room_id, "messages"), query, "end", start):
+            reached = cursor in (stop, "")
+            yield events_of(answer.get("chunk")), None if reached else cursor
             if reached:
                 return
 
     async def page(
         self, room_id: RoomId, start: str, stop: str | None
     ) -> tuple[tuple[dict[str, Any], ...], str | None]:
-        """One page from `start` backwards, newest event first, and the token of the page after it (None: `stop`, or the
-        room's beginning, is reached). A page that is too long is asked for with fewer events. Raises TryLater,
-        Refused."""
+        """Read one page from `start` backwards, newest event first, and the token of the next page.
+
+        The token is None when `stop` or the room's beginning is reached. A page that is too long is requested again
+        with fewer events. Raises TryLater, Refused, and GiveUp (too_large) for a single event that is too long.
+        """
         query = {"dir": "b", "from": start, **({"to": stop} if stop else {})}
         for limit in GAP_PAGES:
             try:
@@ -64,53 +66,59 @@ class History:
                 )
             except TooLong:
                 continue
-            following = token(answer.get("end"))
-            return events_of(answer.get("chunk")), None if following == stop else following
+            next_cursor = token(answer.get("end"))
+            return events_of(answer.get("chunk")), None if next_cursor == stop else next_cursor
         raise GiveUp("an event of the room's history is too long", reason="too_large", room=room_id)
 
     async def relations(self, room_id: RoomId, event_id: EventId) -> AsyncIterator[tuple[dict[str, Any], ...]]:
-        """Events that refer to one by m.reference, oldest first, in pages (Client-Server API, aggregations of child
-        events). Not filtered by type: in an encrypted room the types can't be seen. It ends after so many pages, and
-        after so long. Raises TryLater, Refused."""
+        """Yield pages of the events that refer to one by m.reference, oldest first (Client-Server API, aggregations).
+
+        They are not filtered by type, which an encrypted room hides. Ends after `MOST_PAGES` pages, and with the
+        first page after `RELATIONS_MAY_TAKE_S`. Raises TryLater, Refused.
+        """
         where = path("rooms", room_id, "relations", event_id, "m.reference", api="client/v1")
-        query = {"dir": "f", "limit": str(RELATIONS_PAGE)}
+        query = {"dir": "f", "limit": str(RELATIONS_PER_PAGE)}
         began = time.monotonic()
         async for answer, _ in self._answers(where, query, "next_batch", None):
             yield events_of(answer.get("chunk"))
             if time.monotonic() - began > RELATIONS_MAY_TAKE_S:
-                log.warning("what refers to an event has no end: room=%s event=%s", room_id, event_id)
+                log.warning("relations of an event did not end in time: room=%s event=%s", room_id, event_id)
                 return
 
     async def state(self, room_id: RoomId, kind: str, key: str) -> dict[str, Any]:
-        """One event of the room's state. Where the homeserver gives the content alone, the event gets a name of ours.
-        Raises TryLater, Refused."""
+        """Read one state event. Raises TryLater, Refused.
+
+        Some homeservers give only its content; the event then gets an id made of the content's hash.
+        """
         where = path("rooms", room_id, "state", kind, key)
         answer = await self._wire.call("GET", where, query={"format": "event"})
         if isinstance(answer.get("event_id"), str) and isinstance(answer.get("content"), dict):
             return answer
-        names = json.dumps(answer, sort_keys=True).encode()
-        name = f"state:{hashlib.sha256(names).hexdigest()[:32]}"
-        return {"type": kind, "state_key": key, "sender": key, "event_id": name, "content": answer}
+        digest = hashlib.sha256(json.dumps(answer, sort_keys=True).encode()).hexdigest()
+        event_id = f"state:{digest[:32]}"
+        return {"type": kind, "state_key": key, "sender": key, "event_id": event_id, "content": answer}
 
     async def _answers(
-        self, where: str, query: Mapping[str, str], following_key: str, start: str | None
+        self, where: str, query: Mapping[str, str], cursor_key: str, start: str | None
     ) -> AsyncIterator[tuple[Json, str | None]]:
-        """Pages of an endpoint with the token of the next. It ends for every homeserver: at a token that came
-        before, and after 10,000 pages."""
+        """Yield an endpoint's answers with the token of the next, which stands under `cursor_key`.
+
+        Ends for any homeserver: at a token that came before, and after `MOST_PAGES` pages.
+        """
         seen = {start}
         for _ in range(MOST_PAGES):
             answer = await self._wire.call("GET", where, query={**query, **({"from": start} if start else {})})
             if not isinstance(answer.get("chunk"), list):
-                raise TryLater("the homeserver's answer is no page of events")
-            following = token(answer.get(following_key))
-            if following is None:
+                raise TryLater("the homeserver's answer is not a page of events")
+            next_cursor = token(answer.get(cursor_key))
+            if next_cursor is None:
                 yield answer, None
                 return
-            if following in seen:
-                log.warning("the homeserver's history goes in circles: %s", where)
-                yield answer, following
+            if next_cursor in seen:
+                log.warning("the homeserver repeats a token of its history: %s", where)
+                yield answer, next_cursor
                 return
-            yield answer, following
-            start = following
-            seen.add(following)
-        log.warning("the homeserver's history has no end: %s", where)
+            yield answer, next_cursor
+            start = next_cursor
+            seen.add(next_cursor)
+        log.warning("history left after %d pages: %s", MOST_PAGES, where)

@@ -1,7 +1,7 @@
-"""Cross-signing: the bot's device is signed by keys of its account, else strict clients give it no room keys.
+"""Cross-signing: keys of the account sign the bot's device, or strict clients share no room keys with it.
 
 Client-Server API, cross-signing; why it matters: https://github.com/matrix-org/matrix-spec-proposals/pull/4153
-The seeds of keys that we made lie in a 0600 file, written before anything is uploaded.
+The seeds of keys that the bot made lie in a file of mode 0600, written before anything is uploaded.
 """
 
 import base64
@@ -26,15 +26,15 @@ from storage.records import Json
 log = logging.getLogger(__name__)
 
 SEEDS_FILE = "cross-signing.json"
-NEW_SEEDS_FILE = "cross-signing.new.json"  # during a reset: which of the two holds, the homeserver knows
+NEW_SEEDS_FILE = "cross-signing.new.json"  # during a reset, until the homeserver has taken its keys
 USAGES = ("master", "self_signing", "user_signing")
 
 
 class IdentityState(StrEnum):
-    UNKNOWN = "unknown"  # not looked at yet
+    UNKNOWN = "unknown"  # not checked yet
     OK = "ok"  # the device is signed by the account's keys
     UNSIGNED_FOREIGN = "unsigned_foreign"  # the account's keys were made elsewhere and did not sign the device
-    UNSIGNED_REFUSED = "unsigned_refused"  # the homeserver wants more than the password to take keys of ours
+    UNSIGNED_REFUSED = "unsigned_refused"  # the homeserver demands more than the password for new keys
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Seeds:
 
     @classmethod
     def read(cls, file: Path) -> Self | None:
-        """None if there are none; StartError for a file that can't be read."""
+        """Read the seeds; None if there are none. Raises StartError for a file that can't be read."""
         try:
             entry = json.loads(file.read_bytes())
             return cls(*(Ed25519PrivateKey.from_private_bytes(_bytes(entry[usage])) for usage in USAGES))
@@ -66,7 +66,7 @@ class Seeds:
 
 
 class Identity:
-    """The account's cross-signing keys and the device's place under them."""
+    """The account's cross-signing keys, and whether they sign the device."""
 
     def __init__(self, wire: Wire, keys: Keys, directory: Path) -> None:
         self.state = IdentityState.UNKNOWN
@@ -76,9 +76,9 @@ class Identity:
         self._new_file = matrix_folder(directory) / NEW_SEEDS_FILE
 
     async def ensure(self, password: str | None) -> IdentityState:
-        """Make keys where the account has none, sign the device where the keys are ours. Raises TryLater, StartError.
+        """Create keys if the account has none; sign the device if the bot holds the keys.
 
-        The device's own keys must be uploaded before.
+        The device's own keys must be uploaded before. Raises TryLater, StartError.
         """
         published = await self._published()
         seeds = self._seeds_of(published)
@@ -102,20 +102,20 @@ class Identity:
         return self.state
 
     async def reset(self, password: str) -> None:
-        """Replace the account's cross-signing keys by new ones of ours. Raises ConfigError, TryLater."""
+        """Replace the account's cross-signing keys by new ones of the bot. Raises ConfigError, TryLater."""
         seeds = Seeds.generate()
         seeds.write(self._new_file)
         self.state = await self._publish(seeds, password)
         if self.state is not IdentityState.OK:
             self._new_file.unlink()
             raise ConfigError(
-                "matrix.password: the homeserver doesn't take new cross-signing keys with it "
+                "matrix.password: the homeserver does not accept new cross-signing keys with it "
                 "(another client may be able to reset them)"
             )
         self._new_file.replace(self._file)
 
     def _seeds_of(self, published: "Published") -> Seeds | None:
-        """Our seeds; those of a reset that broke off, if the homeserver took their keys."""
+        """Read the seeds: those of an interrupted reset if the homeserver has taken their keys."""
         fresh = Seeds.read(self._new_file)
         if fresh is not None and published.is_of(fresh):
             self._new_file.replace(self._file)
@@ -147,14 +147,14 @@ class Identity:
         try:
             await self._upload(body, password)
         except Refused as refused:
-            log.warning("the homeserver doesn't take the bot's cross-signing keys (%s)", refused)
+            log.warning("the homeserver refused the bot's cross-signing keys (%s)", refused)
             return IdentityState.UNSIGNED_REFUSED
         await self._sign_device(seeds)
-        log.info("cross-signing keys were made for %s", user_id)
+        log.info("new cross-signing keys: user=%s", user_id)
         return IdentityState.OK
 
     async def _upload(self, body: dict[str, Any], password: str | None) -> None:
-        """Client-Server API, user-interactive authentication: the password, where the homeserver asks for it."""
+        """Upload the keys, with the password if asked for it (Client-Server API, user-interactive authentication)."""
         where = path("keys", "device_signing", "upload")
         try:
             await self._wire.call("POST", where, body=body)
@@ -173,18 +173,18 @@ class Identity:
         own = olm.account.identity_keys["ed25519"]
         device = dict(published.device or {})
         if _entry(device, "keys", f"ed25519:{olm.device_id}", leaf=True) != own:
-            raise StartError("the homeserver shows other keys for the bot's device than it has: log it out there")
+            raise StartError("the homeserver has other keys for the bot's device: log the device out there")
         device.pop("unsigned", None)
         sign(device, olm.user_id, seeds.self_signing)
         body = {olm.user_id: {olm.device_id: device}}
         answer = await self._wire.call("POST", path("keys", "signatures", "upload"), body=body)
         if answer.get("failures"):
-            raise StartError("the homeserver doesn't take the signature of the bot's device")
+            raise StartError("the homeserver refused the signature of the bot's device")
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the homeserver shows of the account's keys; None where it shows nothing."""
+    """The account's keys as the homeserver publishes them; None for those that it lacks."""
 
     user_id: str
     device_id: str
@@ -193,16 +193,16 @@ class Published:
     device: Mapping[str, Any] | None
 
     def is_signed(self) -> bool:
-        """Does the chain master, self-signing, device hold?"""
+        """Verify the chain from the master key over the self-signing key to the device."""
         if self.master is None or self.self_signing is None or self.device is None:
             return False
         master, self_signing = _only_key(self.master), _only_key(self.self_signing)
         return verify(self.self_signing, self.user_id, master) and verify(self.device, self.user_id, self_signing)
 
     def is_of(self, seeds: Seeds) -> bool:
-        """Are master and self-signing key those of the seeds?"""
+        """Tell whether master and self-signing key are those of the seeds."""
         pairs = ((self.master, seeds.master), (self.self_signing, seeds.self_signing))
-        return all(shown is not None and _only_key(shown) == public_key(seed) for shown, seed in pairs)
+        return all(key is not None and _only_key(key) == public_key(seed) for key, seed in pairs)
 
 
 def public_key(private: Ed25519PrivateKey) -> str:
@@ -218,7 +218,7 @@ def sign(entry: dict[str, Any], user_id: str, private: Ed25519PrivateKey) -> Non
 
 
 def verify(entry: Json, user_id: str, public: str | None) -> bool:
-    """Is the object signed by this key?"""
+    """Tell whether this key signed the object."""
     signature = _entry(entry, "signatures", user_id, f"ed25519:{public}", leaf=True)
     if public is None or not isinstance(signature, str):
         return False
@@ -230,7 +230,7 @@ def verify(entry: Json, user_id: str, public: str | None) -> bool:
 
 
 def canonical(entry: Json) -> bytes:
-    """Canonical JSON of what is signed (appendices, canonical JSON)."""
+    """Encode the signed part of an object as canonical JSON (appendices)."""
     signed = {key: value for key, value in entry.items() if key not in ("signatures", "unsigned")}
     return json.dumps(signed, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 

@@ -1,8 +1,8 @@
-"""Room keys in a file, as clients export them (Client-Server API, "Key exports"): read entry by entry, and written.
+"""Files of exported room keys (Client-Server API, "Key exports"): read entry by entry, and written.
 
-Exports come from other clients, old ones too, and may have been edited. An entry needs what decrypts: algorithm, room
-and key. Whose key it is (`sender_key`, `sender_claimed_keys`) is only a claim in an export; where it is missing or
-can't be one, nobody has said whose.
+Exports come from many clients, old ones too, and may have been edited. An entry must hold what decrypts: algorithm,
+room and key. The owner of a key (`sender_key`, `sender_claimed_keys`) is only a claim in an export; where the claim is
+missing or malformed, the owner is unknown.
 """
 
 import base64
@@ -28,18 +28,18 @@ VERSION = b"\x01"
 MEGOLM = "m.megolm.v1.aes-sha2"
 MOST_BYTES = 64 * 1024 * 1024
 MOST_ROUNDS = 10_000_000
-"""Of PBKDF2: some seconds. Element asks for 500,000; a file could ask for hours."""
+"""The most rounds of PBKDF2, some seconds: Element uses 500,000, and a file could demand hours."""
 DEVICE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=?")
 """A Curve25519 or Ed25519 key."""
 
 
 class RefusedError(Exception):
-    """An entry can't be taken; the text is the reason, as a sentence about it."""
+    """An entry that can't be imported; the text is the reason, as a sentence about the entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An entry that can't be taken: its place in the file from 1, which one it is, and why not."""
+    """An entry that can't be imported: its number in the file from 1, the session that it names, and the reason."""
 
     number: int
     session: str
@@ -51,20 +51,20 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What a file holds: nio's sessions by the place of their entries, and what can't be taken."""
+    """The content of a file: nio's sessions by the number of their entry, and the refused entries."""
 
     sessions: dict[int, Any]
     refused: tuple[Refusal, ...]
 
 
 def read(file: Path, passphrase: str) -> Export:
-    """Raises ConfigError when the file can't be read with this passphrase. Blocks for up to some seconds."""
+    """Read and decrypt an export. Raises ConfigError if this passphrase does not open it. Blocks for some seconds."""
     try:
         with file.open("rb") as source:
             text = source.read(MOST_BYTES + 1)
     except OSError as error:
-        said = "does not exist" if isinstance(error, FileNotFoundError) else f"can't be read: {error.strerror}"
-        raise ConfigError(f"{file} {said}") from None
+        problem = "does not exist" if isinstance(error, FileNotFoundError) else f"can't be read: {error.strerror}"
+        raise ConfigError(f"{file} {problem}") from None
     if len(text) > MOST_BYTES:
         raise ConfigError(f"{file} is larger than {MOST_BYTES >> 20} MiB: export fewer room keys")
     try:
@@ -79,7 +79,7 @@ def read(file: Path, passphrase: str) -> Export:
 
 
 def write(file: Path, passphrase: str, sessions: Iterable[Any], *, rounds: int) -> None:
-    """An export of nio's sessions, mode 0600."""
+    """Write nio's sessions as an export, mode 0600."""
     entries = [
         {
             "algorithm": MEGOLM,
@@ -103,7 +103,7 @@ def write(file: Path, passphrase: str, sessions: Iterable[Any], *, rounds: int) 
 
 
 def _payload(text: bytes) -> bytes:
-    """The bytes between the two lines. Raises RefusedError."""
+    """Decode what stands between the two marker lines. Raises RefusedError."""
     try:
         lines = text.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -111,7 +111,7 @@ def _payload(text: bytes) -> bytes:
     before, begins, rest = lines.partition(HEADER)
     body, ends, _ = rest.partition(FOOTER)
     if not begins or not ends or before.strip():
-        raise RefusedError(f"is no export of room keys: those begin with the line {HEADER}")
+        raise RefusedError(f"is not an export of room keys, which begins with the line {HEADER}")
     packed = "".join(body.split()).rstrip("=")
     try:
         payload = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
@@ -120,24 +120,24 @@ def _payload(text: bytes) -> bytes:
     if len(payload) < 1 + 16 + 16 + 4 + 32:
         raise RefusedError("is damaged: export the room keys again")
     if not payload.startswith(VERSION):
-        raise RefusedError("is an export of a version that is not known here")
+        raise RefusedError("is an export of an unknown version")
     return payload
 
 
 def _decrypt(payload: bytes, passphrase: str) -> bytes:
-    """Raises RefusedError when it is another passphrase."""
+    """Decrypt the payload. Raises RefusedError if the passphrase is another."""
     sealed, mac = payload[:-32], payload[-32:]
     rounds = int.from_bytes(sealed[33:37], "big")
     if not 1 <= rounds <= MOST_ROUNDS:
         raise RefusedError(f"asks for {rounds} rounds of key derivation: between 1 and {MOST_ROUNDS} are allowed")
     aes, mac_key = _derived(passphrase, sealed[1:17], rounds)
     if not hmac.compare_digest(hmac.digest(mac_key, sealed, "sha256"), mac):
-        raise RefusedError("can't be read: the passphrase is another, or the file was changed")
+        raise RefusedError("can't be read: the passphrase is wrong, or the file was changed")
     return _ctr(aes, sealed[17:33], sealed[37:])
 
 
 def _derived(passphrase: str, salt: bytes, rounds: int) -> tuple[bytes, bytes]:
-    """The keys for AES and HMAC."""
+    """Derive the keys for AES and HMAC from the passphrase."""
     words = passphrase.encode("utf-8", "surrogateescape")
     both = hashlib.pbkdf2_hmac("sha512", words, salt, rounds, dklen=64)
     return both[:32], both[32:]
@@ -158,7 +158,7 @@ def _sort_out(entries: list[Any]) -> Export:
 
 
 def _session(entry: Any) -> Any:
-    """Raises RefusedError with what an entry lacks."""
+    """Make a session of an entry. Raises RefusedError with the reason."""
     if not isinstance(entry, dict):
         raise RefusedError("it is no room key (not a JSON object)")
     algorithm, room_id, key = entry.get("algorithm"), entry.get("room_id"), entry.get("session_key")
@@ -167,7 +167,7 @@ def _session(entry: Any) -> Any:
     if room_id is None:
         raise RefusedError("it has no room_id")
     if not isinstance(room_id, str) or not room_id.startswith("!") or len(room_id) > 255 or not room_id.isprintable():
-        raise RefusedError("its room_id is none")
+        raise RefusedError("its room_id is malformed")
     if key is None:
         raise RefusedError("it has no session_key")
     claimed, chain = entry.get("sender_claimed_keys"), entry.get("forwarding_curve25519_key_chain")
@@ -177,7 +177,7 @@ def _session(entry: Any) -> Any:
             _device_key(claimed.get("ed25519") if isinstance(claimed, dict) else None),
             _device_key(entry.get("sender_key")),
             room_id,
-            [one for one in chain if _device_key(one)] if isinstance(chain, list) else [],
+            [key for key in chain if _device_key(key)] if isinstance(chain, list) else [],
         )
     except Exception:  # vodozemac's errors have no common base, and its wrong types are TypeErrors
         raise RefusedError("its session_key can't be read") from None
@@ -187,12 +187,12 @@ def _session(entry: Any) -> Any:
 
 
 def _device_key(value: Any) -> str:
-    """Empty for what is none."""
+    """Return a well-formed key of a device; empty for anything else."""
     return value if isinstance(value, str) and DEVICE_KEY.fullmatch(value) else ""
 
 
 def _named(entry: Any) -> str:
-    """Which session it is, as far as it says so; short, and safe on a terminal."""
+    """Name the session and the room of an entry, short and safe on a terminal."""
     if not isinstance(entry, dict):
         return ""
     words = [(name, entry.get(key)) for name, key in (("session", "session_id"), ("room", "room_id"))]

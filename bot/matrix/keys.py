@@ -1,9 +1,9 @@
-"""Room keys: taking them in, reading what they open, and trying again when one comes late.
+"""Room keys: received, imported, and used to decrypt events, also long after the events came.
 
-nio's Olm machine does the cryptography. What it is given is checked before, for a stranger's event must never stop
-the sync, and four of its habits are not ours: it replaces a room key by a later, poorer one of the same session; it
-wants a sender_key, which the specification dropped in 1.3 (Client-Server API, m.megolm.v1.aes-sha2); it takes
-room_id and state_key of a decrypted event from the sender's words; and it asks nobody whose key it was.
+nio's Olm machine does the cryptography. Events are checked before it sees them, because a stranger's event must never
+stop the sync. Decryption differs from nio's in three ways: it needs no sender_key, which the specification dropped in
+1.3 (Client-Server API, m.megolm.v1.aes-sha2); it takes room_id and state_key from the homeserver, not from the
+ciphertext; and it checks whose device made the key.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 
 ENCRYPTED = "m.room.encrypted"
 WITHHELD = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
-IMPORTED_AT_ONCE = 10  # room keys from an export in one commit: a few milliseconds
-HEARD_AT_ONCE = 50  # events read before others have their turn: a few milliseconds
+IMPORTED_AT_ONCE = 10  # room keys in one commit: a few milliseconds
+HEARD_AT_ONCE = 50  # events decrypted before other tasks run: a few milliseconds
 
-KeyPair = tuple[str, str]  # Curve25519 and Ed25519 of a device: anybody can publish another's one, nobody both
+KeyPair = tuple[str, str]  # Curve25519 and Ed25519 key of a device; nobody can publish both of another's
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of an export's entries: opened something new (`sessions`: of which), known before, not taken."""
+    """The result of an import: entries that were new (`sessions`: their sessions), known before, or refused."""
 
     sessions: frozenset[SessionId]
     new: int
@@ -47,13 +47,13 @@ class Imported:
 
 
 class Keys:
-    """The device's keys. Open it before use; closed, everything encrypted counts as not readable yet."""
+    """The device's keys. While it is closed, every encrypted event counts as not readable yet."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._olm: Any | None = None
-        self._owners: dict[KeyPair, UserId] | None = None  # whose device; None: to be made anew
-        self._said: dict[KeyPair, UserId] = {}  # the same, as the senders of room keys said it inside Olm
+        self._owners: dict[KeyPair, UserId] | None = None  # by the devices' published keys; None: rebuild
+        self._olm_senders: dict[KeyPair, UserId] = {}  # by the Olm messages that brought room keys
         self._unsettled = False
 
     # ---- opening and closing
@@ -71,7 +71,7 @@ class Keys:
 
     def _load(self, client: Any) -> None:
         file = Path(client.store_path) / client.config.store_name
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take its mode over
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its side files the same mode
         narrow(file, FILE_MODE)
         store = KeyStore(
             client.user_id, client.device_id, client.store_path, client.config.pickle_key, client.config.store_name
@@ -80,7 +80,7 @@ class Keys:
             client.olm = CarefulOlm(client.user_id, client.device_id, store)
             client.store = store
         finally:
-            store.database.close()  # this thread's connection; the loop's opens by itself
+            store.database.close()  # this thread's connection; the event loop's thread opens its own
 
     def close(self) -> None:
         if self._olm is not None:
@@ -95,19 +95,19 @@ class Keys:
         return self._olm
 
     async def settle(self) -> None:
-        """Keys that came are on the disk when this returns: the sync token may move past them."""
+        """Write new keys to the disk, so that the sync token may move past them."""
         if not self._unsettled or self._olm is None:
             return
         with suppress(FileNotFoundError):  # everything was checkpointed
             await asyncio.to_thread(sync, Path(f"{self._olm.store.database_path}-wal"))
         self._unsettled = False
 
-    # ---- taking keys in
+    # ---- receiving keys
 
     async def take_to_device(self, events: Iterable[Json]) -> tuple[Withheld, ...]:
-        """Take in what was sent to the device; the room keys' sessions stand in `new_sessions` after it.
+        """Take in Olm messages; give the notes on withheld keys. `new_sessions` then names the new room keys.
 
-        Everything but Olm messages and withheld notes is left alone: requests, verification, gossip.
+        Other to-device events are ignored: key requests, verification, forwarded keys in clear.
         """
         withheld = []
         for event in events:
@@ -120,7 +120,7 @@ class Keys:
                     withheld.append(Withheld(SessionId(session), UserId(sender), code))
             elif kind == ENCRYPTED:
                 self._take_olm(dict(event))
-                await asyncio.sleep(0)  # a commit each
+                await asyncio.sleep(0)  # each is a commit
         return tuple(withheld)
 
     def _take_olm(self, event: dict[str, Any]) -> None:
@@ -130,25 +130,25 @@ class Keys:
             opened = self.olm.handle_to_device_event(parsed) if parsed else None
         except TryLater:
             raise
-        except Exception as error:  # hostile input reaches nio's and vodozemac's depths; none of it may stop the sync
-            log.warning("an event sent to the device could not be taken in (%s)", type(error).__name__)
+        except Exception as error:  # hostile input raises anything inside nio and vodozemac; the sync must go on
+            log.warning("to-device event failed (%s)", type(error).__name__)
             return
         if isinstance(opened, RoomKeyEvent) and not isinstance(opened, ForwardedRoomKeyEvent):
             session = self.olm.find(opened.room_id, opened.session_id)
             if session is not None and session.sender_key == opened.sender_key:
-                self._said[session.sender_key, session.ed25519] = UserId(opened.sender)
+                self._olm_senders[session.sender_key, session.ed25519] = UserId(opened.sender)
 
     def new_sessions(self) -> frozenset[SessionId]:
-        """Sessions that got a key since `forget_new`."""
+        """List the sessions that got a key since `forget_new`."""
         return frozenset(self.olm.arrived)
 
     def forget_new(self, sessions: Iterable[SessionId]) -> None:
         self.olm.arrived.difference_update(sessions)
 
     async def import_keys(self, file: Path, passphrase: str) -> Imported:
-        """Take in room keys that another client exported, as far as they can be taken.
+        """Import room keys that another client exported, as far as they are valid.
 
-        Raises ConfigError when the file can't be read with this passphrase.
+        Raises ConfigError if the file can't be read with this passphrase.
         """
         export = await asyncio.to_thread(key_export.read, file, passphrase)
         rooms = await self.olm.rooms_of_sessions()
@@ -159,7 +159,7 @@ class Keys:
                 for number, session in entries[start : start + IMPORTED_AT_ONCE]:
                     try:
                         if rooms.setdefault(session.id, session.room_id) != session.room_id:
-                            raise RefusedError("there is a key of this session, of another room")
+                            raise RefusedError("the known key of this session is of another room")
                         if self.olm.add(session):
                             sessions.add(SessionId(session.id))
                             new += 1
@@ -170,32 +170,33 @@ class Keys:
             await asyncio.sleep(0)
         self._unsettled = True
         await self.settle()
-        return Imported(frozenset(sessions), new, known, tuple(sorted(refused, key=lambda one: one.number)))
+        return Imported(frozenset(sessions), new, known, tuple(sorted(refused, key=lambda refusal: refusal.number)))
 
-    # ---- whose key it is
+    # ---- owners of keys
 
     def devices_changed(self) -> None:
-        """Devices were asked for: whose key is whose is looked up anew."""
+        """Forget the owners of keys after a query for devices; the next use looks them up again."""
         self._owners = None
 
     def owner(self, session: Any) -> UserId | None:
-        """The user whose device made this session, None if nobody has said so."""
+        """Find the user whose device made this session; None if unknown."""
         if session.sender_key == self.olm.account.identity_keys["curve25519"]:
             return UserId(self.olm.user_id)
         if self._owners is None:
-            self._owners = {(one.curve25519, one.ed25519): UserId(one.user_id) for one in self.olm.device_store}
+            devices = self.olm.device_store
+            self._owners = {(device.curve25519, device.ed25519): UserId(device.user_id) for device in devices}
         pair = (session.sender_key, session.ed25519)
-        return self._owners.get(pair) or self._said.get(pair)
+        return self._owners.get(pair) or self._olm_senders.get(pair)
 
-    # ---- reading
+    # ---- decrypting
 
     def hear(self, room_id: RoomId, event: Json, *, history: bool = False) -> HeardEvent | None:
-        """An event of a timeline, decrypted if it can be. None if it has no event id, or is nested too deep."""
+        """Read a raw event, decrypted if its key is there. None if it has no event id or is nested too deep."""
         event_id = event.get("event_id")
         if not isinstance(event_id, str) or not event_id:
             return None
         if nesting.is_too_deep(event):
-            log.info("left out, for it is nested too deep: room=%s", room_id)
+            log.info("event ignored: nested too deep: room=%s", room_id)
             return None
         heard = HeardEvent(room_id, EventId(event_id), event, history=history, received_at=self._clock())
         content = event.get("content")
@@ -214,21 +215,21 @@ class Keys:
     async def hear_all(
         self, room_id: RoomId, events: Sequence[Json], *, history: bool = False
     ) -> tuple[HeardEvent, ...]:
-        """Many events, in their order, without holding the loop up."""
+        """Read many events in their order, with turns for other tasks."""
         heard = []
         for number, event in enumerate(events):
-            one = self.hear(room_id, event, history=history)
-            if one is not None:
-                heard.append(one)
+            readable = self.hear(room_id, event, history=history)
+            if readable is not None:
+                heard.append(readable)
             if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
                 await asyncio.sleep(0)
         return tuple(heard)
 
     def open_sealed(self, sealed: HeardEvent) -> HeardEvent | None:
-        """The same event decrypted, None while it can't be read. Blocks for less than a millisecond.
+        """Decrypt an event; None while its key is missing. Blocks for less than a millisecond.
 
-        One whose key came by an export counts as history: exports open the past, and whoever wrote one can have made
-        its keys, in anybody's name.
+        An event whose key came from an export counts as history: exports open the past, and their author can have
+        made the keys in anybody's name.
         """
         return self._decrypt(sealed) if self._olm is not None and sealed.session_id else None
 
@@ -241,20 +242,20 @@ class Keys:
         session = self.olm.find(sealed.room_id, session_id)
         owner = self.owner(session) if session is not None else None
         if owner is None:
-            self.olm.users_for_key_query.add(sender)  # its device: to say whose key it is, to mend a broken session
+            self.olm.users_for_key_query.add(sender)  # tells whose key it is, and heals a broken Olm session
         if session is None:
             return None
         if owner not in (None, sender):
-            log.warning("an event under somebody else's key: room=%s event=%s", sealed.room_id, sealed.event_id)
+            log.warning("event refused: the key is another user's: room=%s event=%s", sealed.room_id, sealed.event_id)
             return None
         try:
             plaintext, index = session.decrypt(ciphertext)
             payload = json.loads(plaintext)
         except (ValueError, RecursionError):  # vodozemac's errors, bad UTF-8 and bad JSON are all ValueErrors
-            log.info("a key doesn't fit: room=%s event=%s", sealed.room_id, sealed.event_id)
+            log.info("event not decrypted: its key does not fit: room=%s event=%s", sealed.room_id, sealed.event_id)
             return None
         if isinstance(payload, dict) and payload.get("room_id", sealed.room_id) != sealed.room_id:
-            log.warning("a message of another room: room=%s event=%s", sealed.room_id, sealed.event_id)
+            log.warning("event refused: encrypted for another room: room=%s event=%s", sealed.room_id, sealed.event_id)
             return None
         return replace(
             sealed,
@@ -266,16 +267,16 @@ class Keys:
 
 
 def _clear_event(wrapper: Json, payload: Any) -> dict[str, Any]:
-    """The event as if it had come in clear: type and content are the sender's, all else is the homeserver's."""
+    """Build the event as if it had come in clear: type and content from the payload, the rest from the wrapper."""
     clear = {key: wrapper[key] for key in ("event_id", "sender", "origin_server_ts", "unsigned") if key in wrapper}
     inner = payload if isinstance(payload, dict) and not nesting.is_too_deep(payload) else {}
     kind, content = inner.get("type"), inner.get("content")
     clear["type"] = kind if isinstance(kind, str) else ENCRYPTED
     clear["content"] = dict(content) if isinstance(content, dict) else {}
-    said_at, shown_at = inner.get("origin_server_ts"), clear.get("origin_server_ts")
-    if type(said_at) is int and type(shown_at) is int:  # a client that writes it down makes it only older
-        clear["origin_server_ts"] = min(said_at, shown_at)
+    encrypted_ts, clear_ts = inner.get("origin_server_ts"), clear.get("origin_server_ts")
+    if type(encrypted_ts) is int and type(clear_ts) is int:  # a client may make its event older, never newer
+        clear["origin_server_ts"] = min(encrypted_ts, clear_ts)
     relation = wrapper["content"].get("m.relates_to")
     if "m.relates_to" not in clear["content"] and relation is not None:
-        clear["content"]["m.relates_to"] = relation  # Android and iOS take it out of what they encrypt
+        clear["content"]["m.relates_to"] = relation  # Android and iOS leave it out of the ciphertext
     return clear

@@ -1,7 +1,7 @@
-"""The bot's account, device and token, and what is kept of them: a folder of 0600 files of our own.
+"""The bot's account, device and token, stored in a folder of files of mode 0600.
 
-simplematrixbotlib would delete a session file that it can't read, log in as a new device and pickle the keys with a
-constant. Here a device is named before it is made, its store has a random key, and nothing is thrown away.
+simplematrixbotlib would delete a session file that it can't read, log in as a new device, and pickle the keys with a
+constant. Here a device gets its id before it exists, its key store has a random key, and nothing is deleted.
 """
 
 import json
@@ -31,7 +31,7 @@ DATABASE_FILE = "keys.db"
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """`access_token` is None before the first login and after the token was revoked."""
+    """The stored device. `access_token` is None before the first login and after the token was revoked."""
 
     user_id: UserId
     device_id: DeviceId
@@ -39,14 +39,14 @@ class StoredSession:
 
 
 def matrix_folder(directory: Path) -> Path:
-    """Where keys and session lie below the storage directory; made 0700."""
+    """Give the folder of keys and session below the storage directory; made with mode 0700 if missing."""
     folder = directory / "matrix"
     make_folder(folder)
     return folder
 
 
 def read_session(directory: Path) -> StoredSession | None:
-    """The device that was made here, None before the first start. Raises StartError for a file that can't be read."""
+    """Read the stored device; None before the first start. Raises StartError for a file that can't be read."""
     file = directory / "matrix" / SESSION_FILE
     try:
         entry = json.loads(file.read_bytes())
@@ -61,25 +61,25 @@ def read_session(directory: Path) -> StoredSession | None:
 
 
 def new_device_id() -> DeviceId:
-    """Named by us and kept before it is made, so that a start that breaks off leaves no second device behind."""
+    """Choose a device id. It is stored before the login, so that an interrupted start leaves no second device."""
     return DeviceId("".join(secrets.choice(string.ascii_uppercase) for _ in range(10)))
 
 
 class Credentials(botlib.Creds):
-    """Who the bot is. Its parent derives a key from the password to hide the token beside it; we keep a 0600 file."""
+    """The bot's account and device. The library would encrypt the token with the password; here its file is private."""
 
     def __init__(self, settings: Settings, directory: Path) -> None:
         self.homeserver = settings.matrix.homeserver
         self.username = settings.matrix.user_id
         self.device_name = settings.matrix.device_name
-        self.password = None  # read when it is needed, never kept
+        self.password = None  # read when it is needed, never stored
         self.login_token = None
         self.access_token: str | None = None
         self.device_id: str = ""
         self._directory = directory
 
     def session_read_file(self) -> None:
-        """Raises ConfigError when the data belong to another account, StartError when they can't be read."""
+        """Read the session file. Raises ConfigError if it is of another account, StartError if it can't be read."""
         stored = read_session(self._directory)
         if stored is None:
             self.device_id = new_device_id()
@@ -91,7 +91,7 @@ class Credentials(botlib.Creds):
             )
         self.device_id, self.access_token = stored.device_id, stored.access_token
         if stored.access_token is not None and not (matrix_folder(self._directory) / DATABASE_FILE).exists():
-            log.warning("the end-to-end keys are gone: the bot logs in as a new device")
+            log.warning("the end-to-end keys are missing: the bot logs in as a new device")
             self.device_id, self.access_token = new_device_id(), None
             self.session_write_file()
 
@@ -101,20 +101,20 @@ class Credentials(botlib.Creds):
 
 
 def store_key(directory: Path) -> str:
-    """The random key that the end-to-end keys are pickled with; made at the first start."""
+    """Read the random key that encrypts the end-to-end keys at rest; made at the first start."""
     folder = matrix_folder(directory)
     file = folder / KEY_FILE
     if file.exists():
         return file.read_text(encoding="ascii").strip()
     if (folder / DATABASE_FILE).exists():
-        raise StartError(f"{file} is gone, and {DATABASE_FILE} can't be read without it: restore it from a copy")
+        raise StartError(f"{file} is missing, and {DATABASE_FILE} can't be read without it: restore it from a backup")
     key = secrets.token_urlsafe(32)
     write_whole(file, key.encode())
     return key
 
 
 class Api(botlib.Api):
-    """The library's Api with a login of our own: own store key, own device name, no prints, no retries inside."""
+    """The library's Api with another login: a random store key, the settings' device name, no prints or retries."""
 
     def __init__(self, creds: Credentials, config: botlib.Config, *, settings: Settings, directory: Path, wire: Wire):
         super().__init__(creds, config)
@@ -123,7 +123,7 @@ class Api(botlib.Api):
         self._wire = wire
 
     def make_client(self) -> AsyncClient:
-        """A nio client for the device, without a connection; its HTTP is ours."""
+        """Make a nio client for the device; it never connects, the wire makes all requests."""
         nio_config = AsyncClientConfig(
             max_limit_exceeded=0,
             max_timeouts=0,
@@ -143,9 +143,9 @@ class Api(botlib.Api):
         return self.async_client
 
     async def login(self) -> bool:
-        """Use the stored token, or log in by password: True if that made a new token.
+        """Use the stored token, or log in by password; tell whether that made a new token.
 
-        Raises ConfigError (wrong or no password, no homeserver there), TryLater.
+        Raises ConfigError (wrong or no password, no homeserver at the address), TryLater.
         """
         if self.creds.access_token is not None:
             self._wire.token = self.creds.access_token
@@ -153,11 +153,11 @@ class Api(botlib.Api):
         password = self._settings.password()
         if not password:
             raise ConfigError("matrix.password is needed: the bot has no session yet, or its session has ended")
-        await self._greet()
-        answer = await self._ask(password)
+        await self._check_homeserver()
+        answer = await self._request_token(password)
         user_id, token = answer.get("user_id"), answer.get("access_token")
         if not isinstance(token, str) or answer.get("device_id") != self.creds.device_id:
-            raise TryLater("the homeserver's answer to the login makes no sense")
+            raise TryLater("the homeserver's answer to the login is malformed")
         if user_id != self.creds.username:
             raise ConfigError(f"matrix.user_id: the homeserver logs in {self.creds.username} under another id")
         self.creds.access_token = self._wire.token = token
@@ -165,12 +165,12 @@ class Api(botlib.Api):
         return True
 
     def forget_token(self) -> None:
-        """The next login is by password, as the same device."""
+        """Drop the token, so that the next login is by password, as the same device."""
         self.creds.access_token = self._wire.token = None
         self.creds.session_write_file()
 
-    async def _greet(self) -> None:
-        """Is there a homeserver at all? Raises ConfigError when something else answers for sure."""
+    async def _check_homeserver(self) -> None:
+        """Check that a homeserver is there. Raises ConfigError if something else answers."""
         try:
             answer = await self._wire.call("GET", "/_matrix/client/versions", auth=False, timeout_s=15)
         except (Refused, NotMatrix):
@@ -178,7 +178,7 @@ class Api(botlib.Api):
         if not isinstance(answer.get("versions"), list):
             raise ConfigError(f"matrix.homeserver: no Matrix homeserver answers at {self.creds.homeserver}")
 
-    async def _ask(self, password: str) -> dict[str, Any]:
+    async def _request_token(self, password: str) -> dict[str, Any]:
         body = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": self.creds.username},

@@ -1,7 +1,7 @@
 """Media, streamed from the homeserver to a file: capped, checked and decrypted on the way, in constant memory.
 
-A redirect is followed by hand, once, without the token, and never into a private network other than the
-homeserver's own host: the address that was checked is the one that is connected to.
+One redirect is allowed, without the token, and never into a private network other than the homeserver's own host: the
+connection goes to the address that was checked.
 """
 
 import asyncio
@@ -31,29 +31,29 @@ from bot.matrix.wire import CONNECT_S, USER_AGENT, NotMatrix, Refused, Wire, fai
 from storage.errors import DiskFullError
 from storage.records import EncryptedFile, MediaSource
 
-PIECE = 64 * 1024
+READ_BYTES = 64 * 1024
 MAX_ERROR_BYTES = 64 * 1024
-STALLED_S = 30.0  # without one byte; the homeserver may fetch from another one first
+STALLED_S = 30.0  # without a byte; the homeserver may fetch the media from another one first
 GRACE_S = 90.0
-LEAST_BYTES_PER_S = 4 * 1024  # after the grace: who drips is given up for now
+LEAST_BYTES_PER_S = 4 * 1024  # after the grace; a slower download is tried again later
 UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedMedia:
-    """What lies in the file: decrypted bytes and the lower-case hex SHA-256 of them."""
+    """A downloaded file: the number of decrypted bytes and their SHA-256 in lower-case hex."""
 
     bytes: int
     sha256: str
 
 
 class PrivateAddress(OSError):
-    """A host name that leads where strangers must not send us."""
+    """A host name or address in a private network, where a redirect must not lead."""
 
 
 def is_public(address: str) -> bool:
-    """Is it an address of the open Internet, also where IPv4 is wrapped in IPv6?"""
+    """Tell whether an address is of the public Internet, also when IPv4 is wrapped in IPv6."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -68,7 +68,7 @@ def is_public(address: str) -> bool:
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only, `own_host` to any. Raises PrivateAddress if nothing is left."""
+    """A resolver that gives public addresses only, and any for `own_host`. Raises PrivateAddress if none is left."""
 
     def __init__(self, own_host: str | None) -> None:
         self._own_host = own_host
@@ -77,10 +77,10 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._system.resolve(host, port, family)
+        addresses = await self._system.resolve(host, port, family)
         if host == self._own_host:
-            return found
-        public = [one for one in found if is_public(one["host"])]
+            return addresses
+        public = [address for address in addresses if is_public(address["host"])]
         if not public:
             raise PrivateAddress("the host has no public address")
         return public
@@ -90,35 +90,38 @@ class PublicResolver(AbstractResolver):
 
 
 class Decryption:
-    """Hashes and decrypts an attachment piece by piece (Client-Server API, sending encrypted attachments)."""
+    """Hash and cipher of an attachment, fed in parts (Client-Server API, sending encrypted attachments)."""
 
     def __init__(self, file: EncryptedFile | None) -> None:
         self._cipher: CipherContext | None = None
-        self._wanted: bytes | None = None
+        self._announced: bytes | None = None
         if file is not None:
             key, counter = _exactly(file.key, 32), _exactly(file.iv, 16)
-            self._wanted = _exactly(file.sha256, 32)
+            self._announced = _exactly(file.sha256, 32)
             self._cipher = Cipher(algorithms.AES(key), modes.CTR(counter)).decryptor()
         self._sealed = hashlib.sha256()
         self._clear = hashlib.sha256()
 
-    def update(self, piece: bytes) -> bytes:
+    def update(self, part: bytes) -> bytes:
         if self._cipher is not None:
-            self._sealed.update(piece)
-            piece = self._cipher.update(piece)
-        self._clear.update(piece)
-        return piece
+            self._sealed.update(part)
+            part = self._cipher.update(part)
+        self._clear.update(part)
+        return part
 
     def finish(self, size: int) -> str:
-        """Hex SHA-256 of the decrypted bytes, so many as were put in. Raises WrongBytes: two answers that decrypt to
-        the same are the same, for the cipher maps bytes one to one."""
-        if self._wanted is not None and not hmac.compare_digest(self._sealed.digest(), self._wanted):
+        """Give the hex SHA-256 of the `size` decrypted bytes. Raises WrongBytes if the announced hash differs.
+
+        WrongBytes carries the decrypted hash: equal hashes of two downloads mean equal answers, because the cipher
+        maps bytes one to one.
+        """
+        if self._announced is not None and not hmac.compare_digest(self._sealed.digest(), self._announced):
             raise WrongBytes(size, self._clear.hexdigest())
         return self._clear.hexdigest()
 
 
 def _exactly(text: str, length: int) -> bytes:
-    """Base64 of either alphabet, padded or not. Raises GiveUp (bad_key)."""
+    """Decode base64 of either alphabet, padded or not, of exactly this length. Raises GiveUp (bad_key)."""
     try:
         plain = text.rstrip("=").translate(str.maketrans("-_", "+/"))
         raw = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
@@ -130,13 +133,13 @@ def _exactly(text: str, length: int) -> bytes:
 
 
 class Media:
-    """Downloads from one homeserver with the wire's token."""
+    """Downloads from the wire's homeserver."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
     async def fetch_media(self, source: MediaSource, part: Path, *, max_bytes: int) -> FetchedMedia:
-        """Into `part` (0600, on the disk when this returns; removed on any failure but WrongBytes).
+        """Download into `part`, of mode 0600 and on the disk when this returns; any failure but WrongBytes removes it.
 
         Raises TryLater, DiskFullError, WrongBytes, or GiveUp: not_found, too_large, bad_address, forbidden, bad_key.
         """
@@ -155,16 +158,16 @@ class Media:
             if isinstance(error, PrivateAddress):
                 raise GiveUp("the media's redirect leads into a private network", reason="forbidden") from None
             if isinstance(error, aiohttp.ClientError | TimeoutError):
-                raise TryLater(f"the media's download broke off ({type(error).__name__})") from None
+                raise TryLater(f"the media's download was interrupted ({type(error).__name__})") from None
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise DiskFullError("the disk is full: media could not be stored") from None
             if isinstance(error, OSError):
-                raise TryLater(f"the media can't be written ({error.strerror})") from None
+                raise TryLater(f"the media can't be stored ({error.strerror})") from None
             raise
 
     @asynccontextmanager
     async def _download(self, server: str, media_id: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer that carries the bytes. Authenticated media first, the way before it on old homeservers."""
+        """Request the bytes: as authenticated media, then by the endpoint that old homeservers have."""
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(self._wire.using())
             for where in (
@@ -185,13 +188,13 @@ class Media:
                     response.status, response.headers, await read_body(response, MAX_ERROR_BYTES), auth=True
                 )
                 if not _is_unknown_endpoint(error):
-                    raise _said_no(error)
+                    raise _refusal(error)
             raise GiveUp("the homeserver has no media repository", reason="not_found")
 
     async def _redirected(
         self, stack: AsyncExitStack, url: URL, response: aiohttp.ClientResponse
     ) -> aiohttp.ClientResponse:
-        """The answer at the other address, asked without the token. Raises GiveUp (forbidden)."""
+        """Request the redirect's target without the token. Raises GiveUp (forbidden)."""
         own_host = url.host
         target = _target(url, response.headers.get("Location", ""))
         if target.scheme not in ("http", "https") or not target.host or target.user or target.password:
@@ -215,31 +218,33 @@ class Media:
 
 
 async def _store(response: aiohttp.ClientResponse, part: Path, decryption: Decryption, max_bytes: int) -> int:
-    """Write the decrypted bytes; how many they are. Raises GiveUp (too_large), TryLater for one who drips."""
+    """Write the decrypted bytes; give their number. Raises GiveUp (too_large), TryLater if they come too slowly."""
     clock = asyncio.get_running_loop().time
     began, size = clock(), 0
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, 0o600)
-        async for piece in response.content.iter_chunked(PIECE):
-            size += len(piece)
+        async for part_bytes in response.content.iter_chunked(READ_BYTES):
+            size += len(part_bytes)
             if size > max_bytes:
                 raise _too_large(max_bytes)
             if clock() - began > GRACE_S + size / LEAST_BYTES_PER_S:
-                raise TryLater("the media comes too slowly")
-            file.write(decryption.update(piece))
+                raise TryLater("the media downloads too slowly")
+            file.write(decryption.update(part_bytes))
         file.flush()
         await asyncio.to_thread(os.fsync, descriptor)
     return size
 
 
 def _target(url: URL, location: str) -> URL:
-    """Where a redirect leads, with every escape as it was sent: a signed address is another one with `%27` written as
-    an apostrophe. Only what can't stand in a request is escaped. Raises GiveUp (forbidden)."""
+    """Resolve a redirect's target, with every escape as it was sent. Raises GiveUp (forbidden).
+
+    A signed address breaks when `%27` becomes an apostrophe, so only characters that no request may hold are escaped.
+    """
     try:
-        location.encode()  # not so if bytes came that are no UTF-8
-        target = url.join(URL(UNSENDABLE.sub(lambda found: quote(found[0]), location), encoded=True))
-        assert target.port is None or target.port >= 0  # it is taken apart only now
+        location.encode()  # fails for bytes that were not UTF-8
+        target = url.join(URL(UNSENDABLE.sub(lambda match: quote(match[0]), location), encoded=True))
+        assert target.port is None or target.port >= 0  # yarl parses the port only now
         return target
     except ValueError:
         raise GiveUp("the media's redirect is malformed", reason="forbidden") from None
@@ -254,12 +259,12 @@ def _discard(part: Path) -> None:
 
 
 def _is_literal(host: str) -> bool:
-    """Would aiohttp connect to it without asking the resolver? It does so for shorthands such as 127.1 too."""
+    """Tell whether aiohttp connects without the resolver, as it also does for shorthands such as 127.1."""
     return ":" in host or host.replace(".", "").isdigit()
 
 
 def _is_unknown_endpoint(error: Exception) -> bool:
-    """Old homeservers answer so without a Matrix error."""
+    """Tell whether the endpoint does not exist, which old homeservers answer without a Matrix error."""
     if isinstance(error, Refused):
         return error.status in (404, 405) and error.errcode == "M_UNRECOGNIZED"
     return isinstance(error, NotMatrix) and error.status in (404, 405)
@@ -269,8 +274,8 @@ def _too_large(max_bytes: int) -> GiveUp:
     return GiveUp(f"the media is larger than {max_bytes} bytes", reason="too_large")
 
 
-def _said_no(error: Exception) -> Exception:
-    """Media that is announced and not uploaded yet comes later (M_NOT_YET_UPLOADED); what is refused is refused."""
+def _refusal(error: Exception) -> Exception:
+    """Map a refusal: media that is not uploaded yet may come (M_NOT_YET_UPLOADED), the rest is given up."""
     if not isinstance(error, Refused):
         return error
     if error.errcode == "M_NOT_YET_UPLOADED":

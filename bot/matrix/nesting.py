@@ -46,9 +46,9 @@ def is_too_deep(tree: Any) -> bool:
         depth += 1
         if depth > MOST:
             return True
-        level = [one for part in level for one in _parts(part) if isinstance(one, dict | list)]
+        level = [child for parent in level for child in _children(parent) if isinstance(child, dict | list)]
     return False
 
 
-def _parts(tree: Any) -> Any:
+def _children(tree: Any) -> Any:
     return tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()

@@ -23,8 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class KeyDatabase(SqliteDatabase):  # type: ignore[misc]  # the library is untyped
-    """nio binds its tables, which all stores of a process share, to the database that it is about to ask. While it does
-    so in one thread no other may: it would ask, or fill, the wrong device's."""
+    """A database whose tables one thread uses at a time.
+
+    nio binds its tables, which all stores of a process share, to a database for each query: a second thread would read
+    or fill the wrong device's.
+    """
 
     _bound = threading.RLock()
 
@@ -35,8 +38,10 @@ class KeyDatabase(SqliteDatabase):  # type: ignore[misc]  # the library is untyp
 
 
 class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
-    """nio's SQLite store, safe beside others in one process, and in WAL mode: a commit is no fsync. `Keys.settle` makes
-    it durable before a token moves on."""
+    """nio's SQLite store, safe beside others in one process.
+
+    In WAL mode a commit is no fsync; `Keys.settle` makes it durable before the sync token moves on.
+    """
 
     def _create_database(self) -> Any:
         pragmas = {"foreign_keys": 1, "secure_delete": 1, "journal_mode": "wal", "synchronous": "normal"}
@@ -44,19 +49,19 @@ class KeyStore(SqliteStore):  # type: ignore[misc]  # the library is untyped
 
     @use_database  # type: ignore[untyped-decorator]
     def forget_chain(self, session_id: str) -> None:
-        """The session's key came from its owner after all."""
+        """Forget that the session's key was forwarded: its owner sent it too."""
         ForwardedChains.delete().where(ForwardedChains.session == session_id).execute()
 
 
 class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
-    """nio's Olm machine that never trades a room key for a poorer one. `arrived`: sessions that got a key."""
+    """nio's Olm machine that never replaces a room key by a poorer one. `arrived`: sessions that got a key."""
 
     def __init__(self, user_id: str, device_id: str, store: KeyStore) -> None:
         self.arrived: set[SessionId] = set()
         super().__init__(user_id, device_id, store)
 
     def find(self, room_id: str, session_id: str) -> Any | None:
-        """The room key of this Megolm session, whoever sent it."""
+        """Find the room key of this Megolm session, whoever sent it."""
         for sessions in self.inbound_group_store[room_id].values():
             if session_id in sessions:
                 return sessions[session_id]
@@ -65,11 +70,11 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
     def create_group_session(
         self, sender_key: str, sender_fp_key: str, room_id: str, session_id: str, session_key: str
     ) -> None:
-        """Keeps the first owner and the earliest index: a member can send a session that is not theirs again."""
+        """Keep the first owner and the earliest index: a member can resend a session that is another's."""
         known = self.find(room_id, session_id)
         if known is not None:
             if known.sender_key not in (sender_key, ""):
-                log.warning("a room key of somebody else's session was refused: room=%s", room_id)
+                log.warning("room key refused: its session is another device's: room=%s", room_id)
                 return
             fresh = InboundGroupSession(session_key, sender_fp_key, sender_key, room_id)
             if known.forwarding_chain and known.ed25519 == sender_fp_key:
@@ -77,7 +82,7 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
                 self.store.forget_chain(session_id)
             if fresh.first_known_index >= known.first_known_index and fits(known, fresh):
                 return
-            if not known.sender_key:  # an export named no owner: who sends the key here may be anybody who has it
+            if not known.sender_key:  # an export named no owner, and anybody who has the key may have sent it
                 fresh.sender_key, fresh.ed25519 = known.sender_key, known.ed25519
                 self._replace(known, fresh)
                 self.arrived.add(SessionId(session_id))
@@ -97,7 +102,7 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
             self._keep(session)
             return True
         if not fits(known, session):
-            raise RefusedError("it contradicts the key of this session that is there")
+            raise RefusedError("it contradicts the known key of this session")
         if known.first_known_index <= session.first_known_index:
             return False
         session.sender_key, session.ed25519 = known.sender_key, known.ed25519
@@ -113,16 +118,16 @@ class CarefulOlm(Olm):  # type: ignore[misc]  # the library is untyped
         self.save_inbound_group_session(session)
 
     async def rooms_of_sessions(self) -> dict[str, str]:
-        """The room of every session that there is a key of; the key store knows one room for each."""
-        found: dict[str, str] = {}
+        """Map every session with a key to its room."""
+        rooms: dict[str, str] = {}
         for room_id, senders in list(self.inbound_group_store._entries.items()):
             for sessions in list(senders.values()):
-                found.update(dict.fromkeys(sessions, room_id))
+                rooms.update(dict.fromkeys(sessions, room_id))
             await asyncio.sleep(0)
-        return found
+        return rooms
 
 
-def fits(one: Any, other: Any) -> bool:
-    """Whether two keys of a session are the same from where both have begun. A key in an export is not signed."""
-    index = max(one.first_known_index, other.first_known_index)
-    return bool(one.export_session(index) == other.export_session(index))
+def fits(known: Any, other: Any) -> bool:
+    """Tell whether two keys of a session agree from the later of their indices on. Exported keys are not signed."""
+    index = max(known.first_known_index, other.first_known_index)
+    return bool(known.export_session(index) == other.export_session(index))

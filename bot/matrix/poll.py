@@ -1,4 +1,4 @@
-"""One /sync after the other: ask, and turn the answer into a batch whose events are decrypted as far as they can be.
+"""Requests to /sync, and their answers as batches whose events are decrypted as far as possible.
 
 The first request of a process does not wait for news. An answer that is too long is asked for again with fewer events
 of each room. A token that the homeserver no longer seems to know is dropped.

@@ -1,6 +1,6 @@
-"""Questions to a homeserver that change nothing there: for `check` and `init`, also beside a running bot.
+"""Requests to a homeserver that change nothing there, for `check` and `init`, also beside a running bot.
 
-They fail as all of `bot.matrix` does: TryLater when it can't be reached or makes no sense, TokenRevoked, Refused.
+They raise TryLater when the homeserver can't be reached or answers nonsense, TokenRevoked and Refused.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -23,7 +23,7 @@ class Whoami:
 
 
 class Signing(StrEnum):
-    """What everybody can see of a device's cross-signing."""
+    """The cross-signing of a device as everybody can see it."""
 
     SIGNED = "signed"  # by the self-signing key of its user, which is signed by the master key
     UNSIGNED = "unsigned"  # the user has cross-signing keys and they did not sign this device
@@ -32,21 +32,21 @@ class Signing(StrEnum):
 
 
 class Probe:
-    """Asks one homeserver. Made by `probing`."""
+    """Requests to one homeserver. Made by `probing`."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
     async def versions(self) -> tuple[str, ...]:
-        """The versions of the specification that it speaks (Client-Server API, /versions)."""
+        """List the versions of the specification that it supports (Client-Server API, /versions)."""
         answer = await self._wire.call("GET", "/_matrix/client/versions", auth=False, timeout_s=TIMEOUT_S)
         versions = answer.get("versions")
         if not isinstance(versions, list):
-            raise TryLater("what answers there is not a Matrix homeserver")
+            raise TryLater("no Matrix homeserver answers there")
         return tuple(str(version) for version in versions)
 
     async def base_address(self) -> str | None:
-        """Where the homeserver of a server name is (Client-Server API, .well-known); None if it doesn't say."""
+        """Find the homeserver of a server name (Client-Server API, .well-known); None if it names none."""
         try:
             answer = await self._wire.call("GET", "/.well-known/matrix/client", auth=False, timeout_s=TIMEOUT_S)
         except (TryLater, GiveUp):
@@ -55,7 +55,7 @@ class Probe:
         return address.rstrip("/") if isinstance(address, str) and address.startswith(("https://", "http://")) else None
 
     async def whoami(self, token: str) -> Whoami:
-        """Whose session a token is. Raises TokenRevoked when it has ended."""
+        """Find the account and device of a token. Raises TokenRevoked if it has ended."""
         self._wire.token = token
         answer = await self._wire.call("GET", path("account", "whoami"), timeout_s=TIMEOUT_S)
         device = answer.get("device_id")
@@ -66,9 +66,9 @@ class Probe:
         await self._log_in_and_out(user_id, password)
 
     async def account_of(self, user_id: str, password: str) -> UserId | None:
-        """The account of this homeserver that has the localpart of `user_id`, if the password is its own.
+        """Find the account with the localpart of `user_id` if the password is right, else None.
 
-        It tells a wrong server name in `user_id` from a wrong password: homeservers answer both with M_FORBIDDEN.
+        This tells a wrong server name in `user_id` from a wrong password: homeservers answer both with M_FORBIDDEN.
         """
         try:
             return await self._log_in_and_out(user_id.removeprefix("@").split(":", 1)[0], password)
@@ -85,14 +85,14 @@ class Probe:
         answer = await self._wire.call("POST", path("login"), body=login, auth=False, timeout_s=TIMEOUT_S)
         token = answer.get("access_token")
         if not isinstance(token, str):
-            raise TryLater("the homeserver's answer to the login makes no sense")
+            raise TryLater("the homeserver's answer to the login is malformed")
         self._wire.token = token
         await self._wire.call("POST", path("logout"), body={}, timeout_s=TIMEOUT_S)
         return UserId(str(answer.get("user_id")))
 
     async def signing(self, token: str, user_id: str, device_id: str) -> Signing:
-        """Whether a device is cross-signed, as its own user sees it (Client-Server API, /keys/query)."""
-        from bot.matrix.identity import Published  # brings nio, a second of start that `init` has no use for
+        """Find out whether a device is cross-signed, as its own user sees it (Client-Server API, /keys/query)."""
+        from bot.matrix.identity import Published  # imports nio, a second that `init` need not spend
 
         self._wire.token = token
         every_device: list[str] = []
@@ -114,7 +114,7 @@ class Probe:
 
 @asynccontextmanager
 async def probing(homeserver: str) -> AsyncIterator[Probe]:
-    """A Probe for the homeserver at this address."""
+    """Open a Probe for the homeserver at this address."""
     wire = Wire(homeserver)
     try:
         yield Probe(wire)
@@ -123,19 +123,19 @@ async def probing(homeserver: str) -> AsyncIterator[Probe]:
 
 
 async def why_refused(homeserver: str, user_id: str, password: str) -> str:
-    """One sentence on a login that the homeserver answered with M_FORBIDDEN; it names the setting that is wrong."""
+    """Explain a login that was refused with M_FORBIDDEN, in a sentence that names the wrong setting."""
     async with probing(homeserver) as probe:
         try:
             known = await probe.account_of(user_id, password)
         except (TryLater, GiveUp):
             known = None
     if known is None or known == user_id:
-        return f"matrix.password: the homeserver doesn't accept it for {user_id}"
-    return f"matrix.user_id: the homeserver doesn't know {user_id}, it calls this account {known}"
+        return f"matrix.password: the homeserver does not accept it for {user_id}"
+    return f"matrix.user_id: the homeserver does not know {user_id}; it calls this account {known}"
 
 
 def _section(tree: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
-    """An object below an object; None where there is none."""
+    """Get an object below an object; None if there is none."""
     for name in names:
         below = tree.get(name)
         if not isinstance(below, dict):

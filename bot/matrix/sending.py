@@ -1,4 +1,4 @@
-"""What the bot does in rooms: send, join, leave, open a direct chat, look at state and events."""
+"""The bot's requests about rooms: send, join, leave, create a direct chat, read state and single events."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ NOT_ENCRYPTED = frozenset({"m.reaction"})  # clients and homeservers read reacti
 
 
 class Sending:
-    """All methods raise TryLater, or GiveUp with its reason (forbidden, not_found, …)."""
+    """Requests about rooms. All raise TryLater, or GiveUp with its reason (forbidden, not_found, …)."""
 
     def __init__(
         self, wire: Wire, keys: Keys, upkeep: Upkeep, encrypted_rooms: Callable[[], Awaitable[frozenset[RoomId]]]
@@ -34,7 +34,7 @@ class Sending:
         self._sharing: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
-        """One event, encrypted where the room is. A repeat with the same txn_id is the same event."""
+        """Send one event, encrypted if the room is. A repeat with the same `txn_id` sends nothing new."""
         body: dict[str, Any] = dict(content)
         if kind not in NOT_ENCRYPTED and await self._is_encrypted(room_id):
             kind, body = ENCRYPTED, await self._encrypt(room_id, kind, body)
@@ -45,7 +45,7 @@ class Sending:
         await self._wire.call("POST", path("join", room_id), body={}, timeout_s=180)
 
     async def leave(self, room_id: RoomId, reason: str | None = None) -> None:
-        """Leaves the room, or refuses its invite; the reason is for its members to read."""
+        """Leave the room, or reject its invite; its members can read the reason."""
         await self._wire.call("POST", path("rooms", room_id, "leave"), body={"reason": reason} if reason else {})
 
     async def joined_members(self, room_id: RoomId) -> frozenset[UserId]:
@@ -55,9 +55,9 @@ class Sending:
         return frozenset(UserId(user) for user in section(answer, "joined"))
 
     async def create_direct(self, user_id: UserId) -> RoomId:
-        """An encrypted direct chat, the user invited and written into m.direct.
+        """Create an encrypted direct chat, invite the user and note it in m.direct.
 
-        Nobody else can be invited, and nobody reads what was said before they came: addresses are told there.
+        Personal addresses are sent there, so nobody else can be invited, and history is hidden from before the join.
         """
         body = {
             "preset": "private_chat",
@@ -75,29 +75,29 @@ class Sending:
         self._known_encrypted.add(room_id)
         try:
             await self._note_direct(user_id, room_id)
-        except (TryLater, Refused) as error:  # the room is there all the same; another one would be worse
+        except (TryLater, Refused) as error:  # the room exists; a second one would be worse
             log.warning("m.direct could not be written: room=%s (%s)", room_id, error)
         return room_id
 
     async def room_state(self, room_id: RoomId) -> list[Json]:
-        """The room's current state, whole events."""
+        """Read the room's current state as whole events."""
         where = path("rooms", room_id, "state")
         answer = events_of(await self._wire.call_any("GET", where, max_bytes=MAX_STATE_BYTES))
-        if not answer:  # a room has its m.room.create at least
-            raise TryLater("the homeserver's answer is no room state", room=room_id)
+        if not answer:  # a room has at least its m.room.create
+            raise TryLater("the homeserver's answer is not the state of a room", room=room_id)
         return list(answer)
 
     async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
-        """One event, decrypted if it can be."""
+        """Read one event, decrypted if its key is there."""
         raw = await self._wire.call("GET", path("rooms", room_id, "event", event_id))
         heard = self._keys.hear(room_id, raw, history=True)
         if heard is None and nesting.is_too_deep(raw):
             raise GiveUp("an event is nested too deep", reason="not_an_event", room=room_id, event=event_id)
         if heard is None:
-            raise TryLater("the homeserver's answer is no event", room=room_id, event=event_id)
+            raise TryLater("the homeserver's answer is not an event", room=room_id, event=event_id)
         return heard
 
-    # ---- inside
+    # ---- internals
 
     async def _note_direct(self, user_id: UserId, room_id: RoomId) -> None:
         where = path("user", self._keys.olm.user_id, "account_data", "m.direct")
@@ -112,7 +112,7 @@ class Sending:
         await self._wire.call("PUT", where, body={**chats, user_id: [*rooms, room_id]})
 
     async def _is_encrypted(self, room_id: RoomId) -> bool:
-        """By our own state; where that knows nothing the homeserver is asked, for nothing may leave in clear."""
+        """Look into the stored state, and ask the homeserver if it says no: nothing may be sent in clear by mistake."""
         if room_id in self._known_encrypted:
             return True
         encrypted = room_id in await self._encrypted_rooms()
@@ -124,11 +124,11 @@ class Sending:
                 if refused.status != 404:
                     raise
         if encrypted:
-            self._known_encrypted.add(room_id)  # encryption is never taken back
+            self._known_encrypted.add(room_id)  # encryption can't be switched off
         return encrypted
 
     async def _encrypt(self, room_id: RoomId, kind: str, content: dict[str, Any]) -> dict[str, Any]:
-        """The event's wrapper, its key being with all devices of all members. Relations stay in clear."""
+        """Share the room key with all devices of all members, then encrypt the event; relations stay in clear."""
         members = await self.joined_members(room_id)
         async with self._sharing[room_id]:
             await self._share(room_id, members)
@@ -148,10 +148,10 @@ class Sending:
         devices = {(user, device.id) for user in members for device in olm.device_store.active_user_devices(user)}
         session = olm.outbound_group_sessions.get(room_id)
         if session is not None and (session.expired or not session.users_shared_with <= devices):
-            del olm.outbound_group_sessions[room_id]  # who has left must not read on
+            del olm.outbound_group_sessions[room_id]  # a member or device that is gone must not read new messages
             session = None
         if session is not None:
-            session.shared = False  # else nio would begin a new one for each new device
+            session.shared = False  # or nio would start a new session for each new device
         shares = olm.share_group_session_parallel(room_id, sorted(members), ignore_unverified_devices=True)
         for receivers, body in shares:
             await self._upkeep.send_to_device(ENCRYPTED, body)
@@ -162,5 +162,5 @@ class Sending:
 def _text(answer: Json, key: str) -> str:
     value = answer.get(key)
     if not isinstance(value, str):
-        raise TryLater("the homeserver's answer makes no sense")
+        raise TryLater(f"the homeserver's answer has no {key}")
     return value

@@ -1,8 +1,8 @@
-"""The bot's one session with its homeserver: log in, hear everything once, hand it on, stop at once.
+"""The bot's one session with its homeserver: log in, sync, hand each batch to the sink, stop at once.
 
-The library's loop syncs before it listens, dies of the first connection error, spins on a revoked token and loses a
-batch when a listener fails. Here the token is the sink's, written in one transaction with what came under it: what
-is not written comes again. Only after that are our keys looked after, beside the next long poll.
+The library's loop syncs before it listens, ends with the first connection error, spins on a revoked token and loses a
+batch when a listener fails. Here the sink stores the sync token in one transaction with its batch: a batch that was
+not stored comes again. The upkeep of the device's keys runs after that, beside the next long poll.
 """
 
 import asyncio
@@ -32,33 +32,33 @@ from storage.records import RoomId, UserId
 
 log = logging.getLogger(__name__)
 
-RELOGIN_AGAIN_S = 600  # a token that ends sooner than this after a new login is taken from us on purpose
+RELOGIN_AGAIN_S = 600  # a token that ends sooner than this after a login was revoked on purpose
 IDENTITY_AGAIN_S = 300
 
 T = TypeVar("T")
 
 
 class Sink(Protocol):
-    """Where what was heard goes."""
+    """The store of batches."""
 
     async def since(self) -> str | None: ...
 
     async def take(self, batch: SyncBatch) -> None:
-        """Writes the batch and its token in one transaction."""
+        """Store the batch and its token in one transaction."""
 
     async def encrypted_rooms(self) -> frozenset[RoomId]: ...
 
 
 class Stopped(Exception):
-    """The session was asked to stop."""
+    """The end of the loop after a call of `stop`."""
 
 
 class NotWritten(TryLater):
-    """What was heard could not be written down: it comes again. That is no news of the homeserver."""
+    """A batch could not be stored, and comes again. Says nothing about the homeserver."""
 
 
 class Session(botlib.Bot):
-    """`run` until `stop`. `ready` is set when the first sync of this process is written."""
+    """The session: `run` until `stop`. `ready` is set when the first batch of this process is stored."""
 
     def __init__(self, settings: Settings, directory: Path, sink: Sink, clock: Callable[[], datetime]) -> None:
         config = botlib.Config()
@@ -91,7 +91,7 @@ class Session(botlib.Bot):
     # ---- life
 
     async def run(self) -> None:
-        """Until `stop`; waits for a homeserver that is not there. Raises ConfigError or StartError."""
+        """Run until `stop`, waiting for a homeserver that is away. Raises ConfigError or StartError."""
         self._ended.clear()
         try:
             await self.main()
@@ -102,14 +102,14 @@ class Session(botlib.Bot):
             self._ended.set()
 
     async def stop(self) -> None:
-        """Ends `run`: a batch that is being written is written, everything else is dropped."""
+        """End `run` after the batch that is being stored, if any; drop everything else."""
         self._stopping.set()
         await self._ended.wait()
 
     async def connect(self) -> None:
-        """Log in once and look at the device's identity, without a sync: for commands while no bot runs.
+        """Log in once and check the device's identity, without a sync: for commands while no bot runs.
 
-        Raises ConfigError, StartError, TryLater. `close` after it.
+        Call `close` afterwards. Raises ConfigError, StartError, TryLater.
         """
         await self._open()
         try:
@@ -119,7 +119,7 @@ class Session(botlib.Bot):
             await self._log_in()
 
     async def close(self) -> None:
-        """Connections and key store; also after `connect`."""
+        """Close connections and key store, also after `connect`."""
         if self._chores is not None:
             self._chores.cancel()
             await asyncio.gather(self._chores, return_exceptions=True)
@@ -128,7 +128,7 @@ class Session(botlib.Bot):
         self.keys.close()
 
     async def main(self) -> None:
-        """The library's name for the loop."""
+        """Log in and sync until stopped; the library names this method."""
         await self._open()
         await self._persist(lambda: self._unless_stopped(self._log_in()))
         since = await self._sink.since()
@@ -146,7 +146,7 @@ class Session(botlib.Bot):
     # ---- logging in
 
     async def _log_in(self) -> None:
-        """A token that works as far as we know, and a device that others can reach."""
+        """Get a token, publish the device's keys and check its identity."""
         if await self.api.login():
             self.upkeep.publish_anew()
             log.info("logged in: user=%s device=%s", self.user_id, self.creds.device_id)
@@ -154,7 +154,7 @@ class Session(botlib.Bot):
         await self._look_at_identity()
 
     async def _look_at_identity(self) -> None:
-        """Without a signature the bot hears less, without a session nothing: trouble here is told, and no more."""
+        """Check that the device is cross-signed; a failure is only logged, because the bot works without."""
         self._identity_at = asyncio.get_running_loop().time()
         try:
             await self.identity.ensure(await asyncio.to_thread(self._settings.password))
@@ -164,7 +164,7 @@ class Session(botlib.Bot):
             log.warning("the device could not be cross-signed: %s", error.sentence)
 
     async def _log_in_again(self, revoked: TokenRevoked) -> None:
-        """Once, as the same device. Raises ConfigError when the new token is taken from us too."""
+        """Log in once more as the same device. Raises ConfigError if the last login was a short while ago."""
         now = asyncio.get_running_loop().time()
         if self._relogin_at is not None and now - self._relogin_at < RELOGIN_AGAIN_S:
             raise ConfigError(
@@ -178,10 +178,10 @@ class Session(botlib.Bot):
             raise ConfigError(f"the homeserver has ended the session of {self.user_id}: matrix.password is needed")
         await self._persist(lambda: self._unless_stopped(self._log_in()))
 
-    # ---- keeping on
+    # ---- trying again
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """The attempt's result, tried again for as long as it may come. Raises Stopped, ConfigError, StartError."""
+        """Repeat the attempt until it succeeds; give its result. Raises Stopped, ConfigError, StartError."""
         backoff = Backoff()
         while True:
             if self._stopping.is_set():
@@ -195,41 +195,41 @@ class Session(botlib.Bot):
                 await pause(backoff.next(), self._stopping)
                 continue
             except TryLater as error:
-                self._gone(error.sentence)
+                self._note_away(error.sentence)
                 await pause(backoff.next(error.after_s), self._stopping)
                 continue
             except (ConfigError, StartError, Stopped):
                 raise
-            except AircheckError as error:  # refused: nothing that waiting for would be certain to mend, or to not
-                self._gone(error.sentence)
+            except AircheckError as error:  # a refusal, which may pass as well as stay
+                self._note_away(error.sentence)
                 await pause(backoff.next(), self._stopping)
                 continue
-            self._back()
+            self._note_back()
             return result
 
     @property
     def heard_at(self) -> datetime | None:
-        """When the homeserver last answered to /sync; None: not since this process began."""
+        """When the homeserver last answered /sync; None: not since this process began."""
         return self._poll.heard_at
 
     @property
     def in_touch(self) -> bool:
-        """All that the homeserver had to say is written down, as far as it can be known."""
+        """Whether all that the homeserver answered is stored, and no request to /sync has failed since."""
         return self.ready.is_set() and not self._behind
 
-    def _gone(self, why: str) -> None:
+    def _note_away(self, why: str) -> None:
         self._behind = True
         if not self._away:
             self._away = True
-            log.warning("no news from the homeserver, trying on: %s", why)
+            log.warning("no news from the homeserver, trying again: %s", why)
 
-    def _back(self) -> None:
+    def _note_back(self) -> None:
         if self._away:
             self._away = False
             log.info("the homeserver is back")
 
     async def _unless_stopped(self, work: Awaitable[T]) -> T:
-        """The work's result; cancelled at once when the session stops."""
+        """Await the work, and cancel it when the session stops. Raises Stopped."""
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -242,12 +242,12 @@ class Session(botlib.Bot):
             task.cancel()
             await asyncio.gather(stop, task, return_exceptions=True)
 
-    # ---- one sync
+    # ---- one batch
 
     async def _next(self, since: str | None) -> str:
-        """Hear one batch and have it written; the token after it. Failing, nothing has moved on."""
+        """Get one batch and have it stored; give the token after it. A failure leaves everything as it was."""
         batch, pause_s = await self._unless_stopped(self._poll.hear(since, wait=self.ready.is_set()))
-        self._back()
+        self._note_back()
         if batch is None:
             await pause(pause_s, self._stopping)
             assert since is not None
@@ -256,15 +256,16 @@ class Session(botlib.Bot):
             await self._sink.take(batch)
         except AircheckError:
             raise
-        except Exception as error:  # whatever the store's trouble is, the batch comes again with the same token
+        except Exception as error:  # whatever fails in the store, the batch comes again with the same token
             if type(error) is not self._unwritten:
-                log.error("what was heard could not be written (%s)", type(error).__name__)  # its text may hold words
+                # Without the error's text, which may hold what somebody said.
+                log.error("batch not stored, trying again (%s)", type(error).__name__)
             self._unwritten = type(error)
-            raise NotWritten("what was heard could not be written") from None
+            raise NotWritten("the batch could not be stored") from None
         self._unwritten = None
         self.keys.forget_new(batch.new_keys)
         if batch.anew:
-            log.warning("the homeserver did not know the sync token any more: begun anew")
+            log.warning("the homeserver did not know the sync token any more: synced anew without one")
         await pause(pause_s, self._stopping)
         return batch.next_batch
 
@@ -280,10 +281,10 @@ class Session(botlib.Bot):
             self._chore_trouble = ""
         except AircheckError as error:
             if error.sentence != self._chore_trouble:
-                log.warning("the keys' upkeep waits for the next sync: %s", error.sentence)
+                log.warning("upkeep of the keys failed, next try after the next sync: %s", error.sentence)
             self._chore_trouble = error.sentence
             return
         now = asyncio.get_running_loop().time()
         if self.identity.state is IdentityState.UNKNOWN and now - self._identity_at > IDENTITY_AGAIN_S:
-            with contextlib.suppress(TokenRevoked):  # the next sync finds out too, and acts on it
+            with contextlib.suppress(TokenRevoked):  # the next sync meets it too, and logs in again
                 await self._look_at_identity()

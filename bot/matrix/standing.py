@@ -1,7 +1,7 @@
-"""Whether the homeserver still knows the sync token, and how soon it is asked again.
+"""Doubt whether the homeserver still knows the sync token, and pauses between requests to /sync.
 
-A homeserver that was restored or replaced refuses the token, or waits in vain for a place that it has not reached and
-answers early, with nothing and the same token (Synapse does). Both go on for ever; a sync without a token ends them.
+A homeserver that was restored from a backup or replaced refuses the token, or answers early with nothing but the same
+token (as Synapse does while its stream is behind it). Neither ends by itself; a sync without a token ends both.
 """
 
 import time
@@ -9,16 +9,16 @@ from collections.abc import Callable
 
 from bot.matrix.wire import Backoff
 
-REFUSALS = 4  # by the homeserver itself
-REFUSALS_OF_OTHERS = 6  # without an errcode: a proxy may answer so while the homeserver restarts
+REFUSALS = 4  # with an errcode: the homeserver's own
+REFUSALS_OF_OTHERS = 6  # without an errcode, as from a proxy while the homeserver restarts
 EARLY_ANSWERS = 4
-ANEW_AGAIN_S = 3600.0  # some homeservers answer early always
-EARLY = 0.8  # of the time that they may take
+ANEW_AGAIN_S = 3600.0  # some homeservers always answer early
+EARLY = 0.8  # of the time that a long poll may take
 LONGEST_PAUSE_S = 10.0
 
 
 class Standing:
-    """Of one token; it is told what each /sync came to."""
+    """The standing of one token, judged by the result of each /sync."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -27,20 +27,20 @@ class Standing:
         self._anew_at: float | None = None
         self._pace = self._fresh_pace()
         self.is_doubtful = False
-        """The next /sync is made without a token."""
+        """Whether the next /sync is to be made without the token."""
 
     def refused(self, *, errcode: str, with_token: bool) -> None:
-        """The homeserver said no. Where it does so without a token too, it is not the token that it minds."""
+        """Note a refusal. One of a request without a token clears the token of doubt."""
         self._refusals = self._refusals + 1 if with_token else 0
         self.is_doubtful = self._refusals >= (REFUSALS if errcode else REFUSALS_OF_OTHERS)
 
     def accepted(self) -> None:
-        """An answer came for which nothing was waited: the token, or the new one, is known."""
+        """Note an answer to a request that did not wait: the homeserver knows the token."""
         self._refusals = 0
         self.is_doubtful = False
 
     def answered(self, *, news: bool, same_token: bool, took_s: float, of_s: float) -> float:
-        """The homeserver gave an answer to a long poll, with news or without; seconds until it is asked again."""
+        """Note an answer to a long poll of `of_s` seconds; give the seconds to wait before the next request."""
         self._refusals = 0
         self.is_doubtful = False
         if (news and not same_token) or took_s >= of_s * EARLY:

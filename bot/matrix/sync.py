@@ -1,7 +1,7 @@
-"""The JSON of one /sync, taken apart with care: what rooms, invites and devices it brings. Pure.
+"""The JSON of one answer to /sync, parsed with care: rooms, invites, events for the device. Pure.
 
-The answer is read as it came, not as nio makes of it: nio drops the clear part of what it decrypts, hands the state
-block to nobody, and refuses the whole answer where one room of it is malformed.
+nio's own parser is not used: it drops the clear part of decrypted events, hands nobody the state block, and refuses
+the whole answer when one room in it is malformed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,21 +17,21 @@ _NOTHING = {"not_types": ["*"]}
 
 
 class Size(Enum):
-    """How much of each room an answer may hold: events of its timeline, and members in its state."""
+    """The size of an answer: the most events of each timeline, and whether the state holds members."""
 
     LIVE = (50, True)
     FIRST = (10, True)
     SHORT = (1, True)
-    LEAST = (1, False)  # who is in a room is then read by itself
+    LEAST = (1, False)  # the members are then read room by room
 
     def smaller(self) -> "Size":
-        """The next one, for a homeserver whose answer was too long; the least stays."""
+        """Give the next smaller size, after an answer that was too long; LEAST stays."""
         sizes = list(Size)
         return sizes[min(sizes.index(self) + 1, len(sizes) - 1)]
 
 
 def sync_filter(size: Size) -> dict[str, Any]:
-    """Client-Server API, filtering: rooms with their members and so many events; nothing else."""
+    """Build the filter for this size: only rooms, with members and events (Client-Server API, filtering)."""
     events, members = size.value
     state: dict[str, Any] = {"lazy_load_members": False}
     return {
@@ -47,37 +47,37 @@ def sync_filter(size: Size) -> dict[str, Any]:
 
 
 def brings_nothing(sync: Json) -> bool:
-    """Whether an answer holds nothing but its token."""
+    """Tell whether an answer holds nothing but its token."""
     rooms, lists = section(sync, "rooms"), section(sync, "device_lists")
     return not (any(rooms.values()) or any(lists.values()) or to_device(sync))
 
 
 @dataclass(frozen=True, slots=True)
 class RawRoom:
-    """One joined or left room of a sync, its events as they came."""
+    """A joined or left room of an answer, with raw events."""
 
     room_id: RoomId
     joined: bool
     state: tuple[dict[str, Any], ...]
     timeline: tuple[dict[str, Any], ...]
     limited: bool
-    prev_batch: str | None  # where what stands before the timeline can be had
+    prev_batch: str | None  # the token at which the history before the timeline begins
 
 
 def token(value: Any) -> str | None:
-    """A token of the homeserver's; None for what can be none."""
+    """Return a well-formed token of the homeserver; None for anything else."""
     valid = isinstance(value, str) and 0 < len(value) <= MAX_TOKEN and value.isprintable() and value.isascii()
     return value if valid else None
 
 
 def events_of(value: Any) -> tuple[dict[str, Any], ...]:
-    """The events in a list of an answer: its objects, but those whose type is no text. All that follows looks it up."""
-    found = value if isinstance(value, list) else []
-    return tuple(one for one in found if isinstance(one, dict) and isinstance(one.get("type", ""), str))
+    """Keep the events in a list of an answer: its objects, except those whose type is not a string."""
+    entries = value if isinstance(value, list) else []
+    return tuple(entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("type", ""), str))
 
 
 def section(tree: Any, *names: str) -> Mapping[str, Any]:
-    """A part of a JSON tree; empty where it is no object."""
+    """Get an object from a JSON tree by its keys; empty if there is none."""
     for name in names:
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else {}
@@ -90,25 +90,25 @@ def _rooms(sync: Json, kind: str) -> Iterator[tuple[RoomId, Mapping[str, Any]]]:
 
 
 def rooms(sync: Json, user_id: UserId) -> tuple[RawRoom, ...]:
-    """Joined rooms and those that the bot is out of; invites that ended are in `retracted`."""
-    gone = set(_ended_invites(sync, user_id))
-    found = []
+    """List joined and left rooms; ended invites are in `retracted` instead."""
+    ended_invites = set(_ended_invites(sync, user_id))
+    raw_rooms = []
     for kind in ("join", "leave"):
         for room_id, room in _rooms(sync, kind):
-            if room_id in gone:
+            if room_id in ended_invites:
                 continue
             timeline = section(room, "timeline")
             state = events_of(section(room, "state").get("events"))
             events = events_of(timeline.get("events"))
             limited = timeline.get("limited") is True
-            before = token(timeline.get("prev_batch"))
-            found.append(RawRoom(room_id, kind == "join", state, events, limited, before))
-    return tuple(found)
+            prev_batch = token(timeline.get("prev_batch"))
+            raw_rooms.append(RawRoom(room_id, kind == "join", state, events, limited, prev_batch))
+    return tuple(raw_rooms)
 
 
 def invites(sync: Json, user_id: UserId) -> tuple[Invite, ...]:
-    """What the bot is invited to (Client-Server API, stripped state)."""
-    found = []
+    """List the bot's invites (Client-Server API, stripped state)."""
+    received = []
     for room_id, room in _rooms(sync, "invite"):
         state = events_of(section(room, "invite_state").get("events"))
         own = next((event for event in reversed(state) if _is_own_membership(event, user_id)), None)
@@ -117,25 +117,25 @@ def invites(sync: Json, user_id: UserId) -> tuple[Invite, ...]:
             continue
         direct = section(own, "content").get("is_direct") is True
         encrypted = any(event.get("type") == "m.room.encryption" for event in state)
-        found.append(Invite(room_id, UserId(inviter), direct, encrypted, state))
-    return tuple(found)
+        received.append(Invite(room_id, UserId(inviter), direct, encrypted, state))
+    return tuple(received)
 
 
 def retracted(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
-    """Rooms where the bot was invited and now is not: taken back, or answered elsewhere."""
-    again = {*section(sync, "rooms", "invite"), *section(sync, "rooms", "join")}  # since then, in the same sync
-    return tuple(room_id for room_id in _ended_invites(sync, user_id) if room_id not in again)
+    """List rooms whose invite has ended: withdrawn, or answered elsewhere."""
+    newer = {*section(sync, "rooms", "invite"), *section(sync, "rooms", "join")}  # invited or joined again since
+    return tuple(room_id for room_id in _ended_invites(sync, user_id) if room_id not in newer)
 
 
 def _ended_invites(sync: Json, user_id: UserId) -> tuple[RoomId, ...]:
-    found = []
+    ended = []
     for room_id, room in _rooms(sync, "leave"):
         events = [*events_of(section(room, "state").get("events")), *events_of(section(room, "timeline").get("events"))]
         own = next((event for event in reversed(events) if _is_own_membership(event, user_id)), None)
         before = section(own, "unsigned", "prev_content") or section(own, "prev_content")
         if before.get("membership") in ("invite", "knock"):
-            found.append(room_id)
-    return tuple(found)
+            ended.append(room_id)
+    return tuple(ended)
 
 
 def to_device(sync: Json) -> tuple[dict[str, Any], ...]:

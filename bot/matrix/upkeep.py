@@ -1,7 +1,7 @@
-"""What keeps the device reachable: one-time and fallback keys, other people's devices, broken Olm sessions.
+"""Upkeep of the device: one-time and fallback keys, the keys of other devices, broken Olm sessions.
 
-The requests are ours and nio's machine gets their answers piece by piece, each checked: one malformed device of one
-member would else fail the query for a whole room.
+The requests are not nio's. Its Olm machine gets the answers in checked parts, because one malformed device of one
+member would fail the query for a whole room.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from storage.records import Json
 log = logging.getLogger(__name__)
 
 SIGNED_CURVE = "signed_curve25519"
-REMOTE_MS = 10_000  # how long the homeserver may wait for others
+REMOTE_MS = 10_000  # how long the homeserver may wait for other homeservers
 USERS_AT_ONCE = 200
-SILENT_FOR_S = 600.0  # users whose homeserver didn't answer, and devices without a key left, are left alone so long
+SILENT_FOR_S = 600.0  # before a user without an answer, or a device without a key left, is asked about again
 
 
 class Silent:
-    """Who was asked in vain a short while ago: one dead server of one member must not slow every message down."""
+    """Users and devices that gave no answer lately: one dead homeserver must not delay every message."""
 
     def __init__(self, for_s: float) -> None:
         self._for_s = for_s
@@ -44,7 +44,7 @@ class Silent:
 
 
 class Upkeep:
-    """Chores of one device. Every method raises TryLater or Refused, and is safe to repeat."""
+    """The upkeep of one device. Every method raises TryLater or Refused, and is safe to repeat."""
 
     def __init__(self, wire: Wire, keys: Keys) -> None:
         self._wire = wire
@@ -54,7 +54,7 @@ class Upkeep:
         self._silent = Silent(SILENT_FOR_S)
 
     def note(self, sync: Json) -> None:
-        """Remember what a sync says of our keys and of others' devices (Client-Server API, extensions to /sync)."""
+        """Note what a sync says about own keys and other devices (Client-Server API, extensions to /sync)."""
         olm = self._keys.olm
         counts = sync.get("device_one_time_keys_count")
         if isinstance(counts, dict):
@@ -74,27 +74,27 @@ class Upkeep:
                     olm.users_for_key_query.add(user)
 
     async def after_sync(self) -> None:
-        """Everything that is due."""
+        """Do everything that is due."""
         olm = self._keys.olm
         await self.upload_keys()
         if users := set(olm.users_for_key_query):
             await self.query(users)
-            olm.users_for_key_query -= users  # who was silent is asked again when something of theirs comes
+            olm.users_for_key_query -= users  # silent users are asked about again with their next event
         broken: dict[str, list[str]] = {}
         for device in [*olm.wedged_devices, *olm.key_request_devices_no_session]:
             broken.setdefault(device.user_id, []).append(device.id)
         if broken:
             await self.claim(broken)
-            olm.wedged_devices.clear()  # those that have no key left are tried again when they fail again
+            olm.wedged_devices.clear()  # a device without a key left is tried again at its next failure
             olm.key_request_devices_no_session.clear()
         for message in list(olm.outgoing_to_device_messages):
             await self.send_to_device(message.type, message.as_dict())
             olm.outgoing_to_device_messages.remove(message)
 
-    # ---- our keys
+    # ---- own keys
 
     async def upload_keys(self, *, fallback: bool = False) -> None:
-        """Device, one-time and fallback keys, as far as the homeserver lacks them."""
+        """Upload device, one-time and fallback keys, as far as the homeserver lacks them."""
         async with self._lock:
             olm = self._keys.olm
             body: dict[str, Any] = olm.share_keys() if olm.should_upload_keys else {}
@@ -102,14 +102,14 @@ class Upkeep:
                 body["fallback_keys"] = self._fallback_key()
             if not body:
                 return
-            # Saved before they are sent: a key that the homeserver hands out must be one that we still have.
+            # Stored before they are sent: the homeserver must never hand out a key that the bot has lost.
             olm.save_account()
             try:
                 answer = await self._wire.call("POST", path("keys", "upload"), body=body)
             except Refused as refused:
                 if refused.status != 400:
                     raise
-                log.warning("the homeserver refused one-time keys (%s): new ones follow", refused.errcode)
+                log.warning("the homeserver refused one-time keys (%s): uploading new ones", refused.errcode)
                 olm.mark_keys_as_published()
                 olm.save_account()
                 return
@@ -121,12 +121,12 @@ class Upkeep:
             self._wants_fallback = False
 
     def publish_anew(self) -> None:
-        """After a new login the homeserver may have forgotten the device: all its keys are uploaded again."""
+        """Have all keys uploaded again: after a new login the homeserver may have forgotten the device."""
         self._keys.olm.account.shared = False
         self._keys.olm.uploaded_key_count = None
 
     def _fallback_key(self) -> dict[str, Any]:
-        """A new fallback key, signed (Client-Server API, one-time and fallback keys); the one before still works."""
+        """Make a signed fallback key (Client-Server API, one-time and fallback keys); the one before still works."""
         olm = self._keys.olm
         account = olm.account._account  # nio knows no fallback keys
         if not account.fallback_key:
@@ -139,20 +139,20 @@ class Upkeep:
             signed[f"{SIGNED_CURVE}:{key_id}"] = entry
         return signed
 
-    # ---- other people's devices
+    # ---- other devices
 
     async def query(self, users: Iterable[str]) -> None:
-        """Ask for the devices of these users. Whose homeserver doesn't answer is asked again at the next need."""
+        """Query the devices of these users; users without an answer are left out for a while."""
         everybody = sorted(user for user in set(users) if user not in self._silent)
         for start in range(0, len(everybody), USERS_AT_ONCE):
             asked = everybody[start : start + USERS_AT_ONCE]
             every_device: list[str] = []
             body = {"device_keys": dict.fromkeys(asked, every_device), "timeout": REMOTE_MS}
             answer = await self._wire.call("POST", path("keys", "query"), body=body)
-            found = answer.get("device_keys")
+            answered = answer.get("device_keys")
             for user in asked:
                 self._keys.olm.users_for_key_query.discard(user)
-                devices = found.get(user) if isinstance(found, dict) else None
+                devices = answered.get(user) if isinstance(answered, dict) else None
                 if isinstance(devices, dict):
                     self._take_devices(user, devices)
                 else:
@@ -164,16 +164,16 @@ class Upkeep:
         sane = {name: dict(device) for name, device in devices.items() if _is_sane(user, name, device)}
         try:
             self._keys.olm.handle_response(KeysQueryResponse({user: sane}, {}))
-        except Exception as error:  # nio raises many kinds for a device that its owner made up
-            log.warning("the devices of %s can't be taken in (%s)", user, type(error).__name__)
+        except Exception as error:  # nio raises many types for keys that their owner made up
+            log.warning("devices refused: user=%s (%s)", user, type(error).__name__)
             return
         for name in sane:
             device = self._keys.olm.device_store[user].get(name)
             if device is not None and device.deleted:
-                device.deleted = False  # it came back after a new login; nio would leave it out for good
+                device.deleted = False  # a device can come back after a new login; nio would ignore it for good
 
     async def claim(self, devices: Mapping[str, Iterable[str]]) -> None:
-        """Start Olm sessions with these devices, as far as they have a key left."""
+        """Start Olm sessions with the devices that have a one-time key left."""
         asked = {
             user: [name for name in names if f"{user} {name}" not in self._silent] for user, names in devices.items()
         }
@@ -184,9 +184,9 @@ class Upkeep:
         answer = await self._wire.call("POST", path("keys", "claim"), body=body)
         claimed = answer.get("one_time_keys")
         for user, names in wanted.items():
-            given = claimed.get(user) if isinstance(claimed, dict) else None
+            keys = claimed.get(user) if isinstance(claimed, dict) else None
             for name in names:
-                key = given.get(name) if isinstance(given, dict) else None
+                key = keys.get(name) if isinstance(keys, dict) else None
                 if key:
                     self._take_claimed(user, name, key)
                 else:
@@ -195,15 +195,15 @@ class Upkeep:
     def _take_claimed(self, user: str, device: str, key: Any) -> None:
         try:
             self._keys.olm.handle_response(KeysClaimResponse({user: {device: key}}, {}))
-        except Exception as error:  # as above: the key is whatever its owner uploaded
-            log.warning("a one-time key of %s can't be used (%s)", user, type(error).__name__)
+        except Exception as error:  # as above: the owner may have uploaded anything
+            log.warning("one-time key refused: user=%s (%s)", user, type(error).__name__)
 
     async def send_to_device(self, kind: str, body: Json) -> None:
         await self._wire.call("PUT", path("sendToDevice", kind, uuid.uuid4().hex), body=body)
 
 
 def _is_sane(user: str, device: str, payload: Any) -> bool:
-    """Whether nio can look at a device's keys without stumbling."""
+    """Tell whether a device's keys are well-formed, so that nio can read them."""
     if not isinstance(payload, dict) or (payload.get("user_id"), payload.get("device_id")) != (user, device):
         return False
     keys, signatures = payload.get("keys"), payload.get("signatures")
@@ -219,4 +219,4 @@ def _is_sane(user: str, device: str, payload: Any) -> bool:
 
 
 def _strings(value: Any) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []

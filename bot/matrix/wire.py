@@ -1,4 +1,4 @@
-"""JSON over HTTP to the homeserver: one connection pool, one mapping of failures to the decisions they ask for."""
+"""JSON over HTTP to the homeserver: one connection pool, and one mapping of failures to errors."""
 
 import asyncio
 import json
@@ -18,20 +18,20 @@ from storage.records import Json
 
 MIB = 1024 * 1024
 MAX_BODY_BYTES = 16 * MIB  # of one answer
-MAX_STATE_BYTES = 64 * MIB  # of one that holds whole rooms: a first sync of a large account is tens of megabytes
+MAX_STATE_BYTES = 64 * MIB  # of one with whole rooms: the first sync of a large account has tens of megabytes
 MAX_ERROR_BYTES = 64 * 1024
 CONNECT_S = 10
 LOCKED_FOR_S = 300.0
-LIMITED_AT_MOST_S = 5.0  # a homeserver that says how long it wants us to wait is not left alone for longer
-LONGEST_WISH_S = 600.0  # of a retry_after_ms; a homeserver that asks for more is asked again then
+LIMITED_AT_MOST_S = 5.0  # cap of our own back-off while the homeserver says how long to wait
+LONGEST_WISH_S = 600.0  # of a retry_after_ms; longer ones are cut to this
 ERRCODE = re.compile(r"[A-Za-z0-9_.]{1,80}", re.ASCII)
 DIGITS = 100
-BEYOND = 1 << 63
+OUT_OF_RANGE = 1 << 63
 USER_AGENT = "Aircheck"
 
 
 class Refused(GiveUp):
-    """The homeserver said no. `errcode` is Matrix's (M_FORBIDDEN, …), empty where it asks for authentication."""
+    """A refusal. `errcode` is Matrix's (M_FORBIDDEN, …), empty for a request for authentication."""
 
     def __init__(self, sentence: str, *, reason: str, status: int, errcode: str, body: Json) -> None:
         super().__init__(sentence, reason=reason)
@@ -41,8 +41,10 @@ class Refused(GiveUp):
 
 
 class NotMatrix(TryLater):
-    """A refusal without a Matrix error in it: something that stands before the homeserver answered, as a proxy whose
-    homeserver is being restarted does. It says nothing of what was asked."""
+    """A refusal without a Matrix error, as a proxy answers while the homeserver restarts.
+
+    It says nothing about the request.
+    """
 
     def __init__(self, status: int) -> None:
         super().__init__(f"the homeserver answered {status}, without a Matrix error")
@@ -50,7 +52,7 @@ class NotMatrix(TryLater):
 
 
 class TokenRevoked(TryLater):
-    """The access token has ended; to everyone but the session it is a matter of time. `soft`: the device lives on."""
+    """The access token has ended; the session logs in again, the others try later. `soft`: the device still exists."""
 
     def __init__(self, *, soft: bool) -> None:
         super().__init__("the homeserver has ended the bot's session")
@@ -58,14 +60,14 @@ class TokenRevoked(TryLater):
 
 
 class TooLong(TryLater):
-    """An answer is longer than may be kept in memory; it was not read to its end."""
+    """An answer was longer than its limit, and was not read to its end."""
 
     def __init__(self) -> None:
         super().__init__("the homeserver's answer is too long")
 
 
 class Backoff:
-    """Growing pauses with jitter, in seconds; a wish of the other side is honoured."""
+    """Growing pauses with jitter, in seconds, never shorter than the other side asks for."""
 
     def __init__(self, first_s: float = 0.5, longest_s: float = 30.0) -> None:
         self._first_s = first_s
@@ -82,14 +84,14 @@ class Backoff:
 
 
 def path(*parts: str, api: str = "client/v3") -> str:
-    """A path of the homeserver's, each part quoted. Raises GiveUp for a part that would climb."""
+    """Build a path from quoted parts. Raises GiveUp (bad_address) for a part that would leave its folder."""
     if any(part in {"", ".", ".."} for part in parts):
-        raise GiveUp("that is no id of the homeserver's", reason="bad_address")
+        raise GiveUp("an id is malformed", reason="bad_address")
     return "/".join(["/_matrix", api, *(quote(part, safe="") for part in parts)])
 
 
 class Wire:
-    """Speaks to one homeserver with one token. The pool opens at the first call; close it."""
+    """Requests to one homeserver with one token. The pool opens at the first call; close it."""
 
     def __init__(self, homeserver: str) -> None:
         self.homeserver = homeserver.rstrip("/")
@@ -100,7 +102,7 @@ class Wire:
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """The pool, for one exchange. Raises TryLater once the wire is closing."""
+        """Give the pool for one exchange. Raises TryLater once the wire is closing."""
         if self._closing:
             raise TryLater("the Matrix session has ended")
         if self._http is None:
@@ -114,7 +116,7 @@ class Wire:
             await self._close_when_idle()
 
     async def close(self) -> None:
-        """Nothing new begins. What runs may end (downloads have their own grace); the last one closes the pool."""
+        """Refuse new exchanges; those under way may end, and the last one closes the pool."""
         self._closing = True
         await self._close_when_idle()
 
@@ -124,7 +126,7 @@ class Wire:
             await http.close()
 
     def authorization(self) -> dict[str, str]:
-        """The header with the token. Raises TryLater before the first login."""
+        """Give the header with the token. Raises TryLater before the first login."""
         if self.token is None:
             raise TryLater("the bot is not logged in yet")
         return {"Authorization": f"Bearer {self.token}"}
@@ -140,8 +142,10 @@ class Wire:
         timeout_s: float = 60.0,
         max_bytes: int = MAX_BODY_BYTES,
     ) -> dict[str, Any]:
-        """One request whose answer is a JSON object of at most so many bytes. Raises TryLater (TooLong for a longer
-        one), TokenRevoked or Refused."""
+        """Make a request whose answer is a JSON object of at most `max_bytes`.
+
+        Raises TryLater (TooLong for a longer answer), TokenRevoked or Refused.
+        """
         answer = await self.call_any(
             method, path, body=body, query=query, auth=auth, timeout_s=timeout_s, max_bytes=max_bytes
         )
@@ -160,7 +164,7 @@ class Wire:
         timeout_s: float = 60.0,
         max_bytes: int = MAX_BODY_BYTES,
     ) -> Any:
-        """As `call`, for answers of any JSON type."""
+        """Make a request as `call` does, with an answer of any JSON type."""
         url = URL(self.homeserver + path, encoded=True)
         if query:
             url = url.with_query(query)
@@ -181,19 +185,19 @@ class Wire:
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body. Raises TooLong when it is longer than `limit` bytes."""
+    """Read the whole body. Raises TooLong if it is longer than `limit` bytes."""
     if response.content_length is not None and response.content_length > limit:
         raise TooLong
     body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
+    async for data in response.content.iter_any():
+        body += data
         if len(body) > limit:
             raise TooLong
     return bytes(body)
 
 
 async def error_body(response: aiohttp.ClientResponse) -> bytes:
-    """What a refusal says; nothing of one that says too much."""
+    """Read the body of a refusal; empty if it is too long."""
     try:
         return await read_body(response, MAX_ERROR_BYTES)
     except TooLong:
@@ -201,7 +205,7 @@ async def error_body(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def read_json(response: aiohttp.ClientResponse, limit: int) -> Any:
-    """A body as JSON, without what is nested too deep to be read. Raises TryLater."""
+    """Read a body as JSON, with null for parts that are nested too deep. Raises TryLater."""
     raw = await read_body(response, limit)
     try:
         return parse_json(raw)
@@ -210,7 +214,7 @@ async def read_json(response: aiohttp.ClientResponse, limit: int) -> Any:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Raises TryLater for what is no JSON, RecursionError for what is nested too deep."""
+    """Parse JSON. Raises TryLater for malformed JSON, RecursionError if it is nested too deep."""
     try:
         return json.loads(raw, parse_int=_whole)
     except ValueError:
@@ -218,16 +222,20 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _whole(digits: str) -> int:
-    """A whole number. One that Python would not read, which some homeservers pass on, is as good as the largest that
-    no event may hold: it must cost no more than its event."""
+    """Parse an integer; one of more than `DIGITS` digits becomes a number just outside of what an event may hold.
+
+    Some homeservers pass on integers that Python refuses to parse: such a number must cost only its own event.
+    """
     if len(digits) <= DIGITS:
         return int(digits)
-    return -BEYOND if digits.startswith("-") else BEYOND
+    return -OUT_OF_RANGE if digits.startswith("-") else OUT_OF_RANGE
 
 
 def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) -> Exception:
-    """What an answer other than 200 asks for. Of its text only the errcode is passed on. A refusal is the homeserver's
-    only with a Matrix error in it (Client-Server API, standard error response)."""
+    """Map an answer other than 200 to an error. Of its text only the errcode is passed on.
+
+    Only an answer with a Matrix error is the homeserver's refusal (Client-Server API, standard error response).
+    """
     try:
         body = parse_json(raw)
     except (TryLater, RecursionError):
@@ -235,7 +243,7 @@ def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) 
     body = body if isinstance(body, dict) else {}
     errcode = body.get("errcode")
     errcode = errcode if isinstance(errcode, str) and ERRCODE.fullmatch(errcode) else ""
-    said = f"{status} {errcode}".rstrip()
+    words = f"{status} {errcode}".rstrip()
     if status == 429 or errcode == "M_LIMIT_EXCEEDED":
         wish_s = wished_pause(headers, body)
         at_most_s = None if wish_s is None else LIMITED_AT_MOST_S
@@ -245,15 +253,15 @@ def failure(status: int, headers: Mapping[str, str], raw: bytes, *, auth: bool) 
     if auth and status == 401 and errcode in {"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"}:
         return TokenRevoked(soft=body.get("soft_logout") is True)
     if status >= 500 or status in {408, 425} or status < 400:
-        return TryLater(f"the homeserver answered {said}")
-    if not errcode and "flows" not in body:  # user-interactive authentication, a stage that was not tried yet
+        return TryLater(f"the homeserver answered {words}")
+    if not errcode and "flows" not in body:  # `flows`: user-interactive authentication is asked for
         return NotMatrix(status)
     reason = {403: "forbidden", 404: "not_found", 413: "too_large"}.get(status, "refused")
-    return Refused(f"the homeserver refused: {said}", reason=reason, status=status, errcode=errcode, body=body)
+    return Refused(f"the homeserver refused: {words}", reason=reason, status=status, errcode=errcode, body=body)
 
 
 def wished_pause(headers: Mapping[str, str], body: Json) -> float | None:
-    """Seconds that the homeserver wants us to wait (Client-Server API, rate limiting)."""
+    """Give the seconds that the homeserver asks to wait (Client-Server API, rate limiting); None if it asks nothing."""
     after_ms = body.get("retry_after_ms")
     if isinstance(after_ms, int | float) and not isinstance(after_ms, bool) and after_ms >= 0:
         return min(after_ms, LONGEST_WISH_S * 1000) / 1000
@@ -262,7 +270,7 @@ def wished_pause(headers: Mapping[str, str], body: Json) -> float | None:
 
 
 async def pause(seconds: float, stopping: asyncio.Event) -> None:
-    """Waits so long, or until the event is set."""
+    """Wait this long, or until the event is set."""
     try:
         async with asyncio.timeout(seconds):
             await stopping.wait()

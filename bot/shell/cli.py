@@ -125,7 +125,7 @@ def init(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Write the settings file, asking for the values that have no default.
+    """Write the settings file, asking for what it needs.
 
     Without a terminal the values come from the options, or from the environment (AIRCHECK_MATRIX__PASSWORD and so on).
     """
@@ -142,8 +142,8 @@ def init(
         return
     from bot.shell import init as configure
 
-    given = configure.Given(homeserver=homeserver, user_id=user_id, password_file=password_file, public_url=public_url)
-    configure.write_settings(config, given, overwrite=overwrite)
+    options = configure.Options(homeserver, user_id, password_file, public_url)
+    configure.write_settings(config, options, overwrite=overwrite)
 
 
 @app.command()
@@ -196,9 +196,9 @@ def rebuild(
     config: ConfigFile = None,
     debug: Debug = False,
 ) -> None:
-    """Make an episode again from the stored chunks; its GUID and address stay.
+    """Make an episode again from its stored chunks.
 
-    A running bot does the work; without one, this command does.
+    Its GUID and address stay. A running bot does the work; without one, this command does.
     """
     settings = _settings(config, debug)
     from bot.shell import handover

@@ -1,4 +1,4 @@
-"""One line of `aircheck check`: a level, a subject, a sentence."""
+"""A line of `aircheck check`: a level, a subject, a sentence."""
 
 from dataclasses import dataclass
 from enum import StrEnum

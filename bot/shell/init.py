@@ -29,7 +29,7 @@ PLACEHOLDERS = {"homeserver": "https://example.org", "user_id": "@aircheck:examp
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Options:
     """Values from the command line."""
 
     homeserver: str | None = None
@@ -37,24 +37,24 @@ class Given:
     password_file: str | None = None
     public_url: str | None = None
 
-    def checked(self) -> "Given":
+    def checked(self) -> "Options":
         """Complete a homeserver's name to an address and validate every value. Raises ConfigError with the option."""
-        given = replace(self, homeserver=_with_scheme(self.homeserver)) if self.homeserver else self
+        options = replace(self, homeserver=_with_scheme(self.homeserver)) if self.homeserver else self
         for key, section in (("homeserver", "matrix"), ("user_id", "matrix"), ("public_url", "web")):
-            value = getattr(given, key)
+            value = getattr(options, key)
             if value is not None and (problem := _problem(section, key, value)):
                 raise ConfigError(problem.replace(f"{section}.{key}", f"--{key.replace('_', '-')}"))
-        return given
+        return options
 
 
-def write_settings(file: Path | None, given: Given, *, overwrite: bool) -> None:
+def write_settings(file: Path | None, options: Options, *, overwrite: bool) -> None:
     """Ask at a terminal, else take options and environment; write the file. Raises ConfigError."""
     path = file or DEFAULT_FILE
     terminal = bool(sys.stdin) and sys.stdin.isatty()
-    given = given.checked()
+    options = options.checked()
     _may_write(path, terminal=terminal, overwrite=overwrite)
     environment = from_environment(os.environ)
-    tree = _answers(given) if terminal else _without_terminal(given, environment)
+    tree = _answers(options) if terminal else _without_terminal(options, environment)
     validate(merge(tree, environment)).password()
     save(path, tree)
     where = "" if path == DEFAULT_FILE else f" -c {shlex.quote(str(path))}"
@@ -83,13 +83,13 @@ def _may_write(path: Path, *, terminal: bool, overwrite: bool) -> None:
         raise typer.Exit(1)
 
 
-def _answers(given: Given) -> dict[str, dict[str, Any]]:
+def _answers(options: Options) -> dict[str, dict[str, Any]]:
     """Ask for the values that the command line did not give, each until it is valid."""
-    homeserver = _ask_homeserver(given.homeserver)
-    matrix = {"homeserver": homeserver} | _ask_account(homeserver, given)
+    homeserver = _ask_homeserver(options.homeserver)
+    matrix = {"homeserver": homeserver} | _ask_account(homeserver, options)
     if admins := _ask_admins():
         matrix["admins"] = admins
-    public_url = given.public_url or _ask(
+    public_url = options.public_url or _ask(
         "Where listeners will reach the feeds, such as https://radio.example.org (empty: only this machine)",
         "public_url",
         section="web",
@@ -97,31 +97,31 @@ def _answers(given: Given) -> dict[str, dict[str, Any]]:
     return {"matrix": matrix} | ({"web": {"public_url": public_url}} if public_url else {})
 
 
-def _ask_homeserver(given: str | None) -> str:
+def _ask_homeserver(first: str | None) -> str:
     """Ask for an address until a homeserver answers there or the same is given twice: it may be started later."""
-    address, before = given, None
+    address, before = first, None
     while True:
         address = address or _ask("The homeserver's address, such as https://matrix.example.org", "homeserver")
-        found, wrong = asyncio.run(find_homeserver(address))
+        homeserver, wrong = asyncio.run(find_homeserver(address))
         if wrong is None:
-            typer.echo(f"  The homeserver is {found}.")
-            return found
-        if address in (given, before):
-            typer.echo(f"warning: {found}: {wrong}", err=True)
-            return found
-        typer.echo(f"  {found}: {wrong}. Enter the same address again to keep it.")
+            typer.echo(f"  The homeserver is {homeserver}.")
+            return homeserver
+        if address in (first, before):
+            typer.echo(f"warning: {homeserver}: {wrong}", err=True)
+            return homeserver
+        typer.echo(f"  {homeserver}: {wrong}. Enter the same address again to keep it.")
         address, before = None, address
 
 
-def _ask_account(homeserver: str, given: Given) -> dict[str, Any]:
+def _ask_account(homeserver: str, options: Options) -> dict[str, Any]:
     """Ask for account and password until the homeserver accepts them or the same are given twice."""
-    user_id, before = given.user_id, None
+    user_id, before = options.user_id, None
     while True:
         user_id = user_id or _ask("The bot's account, such as @aircheck:example.org", "user_id")
-        secret = {"password_file": given.password_file} if given.password_file else _ask_password()
+        secret = {"password_file": options.password_file} if options.password_file else _ask_password()
         matrix = {"homeserver": homeserver, "user_id": user_id, **secret}
         wrong = asyncio.run(_wrong_with_login(validate({"matrix": matrix})))
-        if wrong is None or matrix == before or given.password_file:
+        if wrong is None or matrix == before or options.password_file:
             if wrong is not None:
                 typer.echo(f"warning: {wrong}", err=True)
             return matrix
@@ -194,12 +194,12 @@ def _problem(section: str, key: str, value: str | list[str]) -> str | None:
     return None
 
 
-def _without_terminal(given: Given, environment: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _without_terminal(options: Options, environment: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     matrix = dict(environment.get("matrix", {}))
-    if given.password_file:
+    if options.password_file:
         matrix.pop("password", None)
     for key in ("homeserver", "user_id", "password_file"):
-        if value := getattr(given, key):
+        if value := getattr(options, key):
             matrix[key] = value
     for key in ("homeserver", "user_id"):
         if key not in matrix:
@@ -208,16 +208,16 @@ def _without_terminal(given: Given, environment: Mapping[str, Mapping[str, Any]]
     if not matrix.get("password") and not matrix.get("password_file"):
         raise ConfigError("there is no terminal to ask at: give --password-file or AIRCHECK_MATRIX__PASSWORD")
     matrix["homeserver"] = _find_or_warn(str(matrix["homeserver"]))
-    web = dict(environment.get("web", {})) | ({"public_url": given.public_url} if given.public_url else {})
+    web = dict(environment.get("web", {})) | ({"public_url": options.public_url} if options.public_url else {})
     return {"matrix": matrix} | ({"web": web} if web else {})
 
 
 def _find_or_warn(address: str) -> str:
     """Find the homeserver's address; warn when nothing answers there."""
-    found, warning = asyncio.run(find_homeserver(address))
+    homeserver, warning = asyncio.run(find_homeserver(address))
     if warning:
-        typer.echo(f"warning: {found}: {warning}", err=True)
-    return found
+        typer.echo(f"warning: {homeserver}: {warning}", err=True)
+    return homeserver
 
 
 async def find_homeserver(address: str) -> tuple[str, str | None]:

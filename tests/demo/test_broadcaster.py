@@ -19,7 +19,7 @@ WORDS |= {"sequence", "last_chunk_sequence", "chunk_length", "org.matrix.msc1767
 
 
 def shape(value: object, key: str = "") -> object:
-    """Keys and kinds; words as they are."""
+    """Reduce a value to its keys and types; keep strings."""
     if isinstance(value, dict):
         return {name: shape(content, name) for name, content in value.items()}
     return value if key in WORDS else type(value).__name__
@@ -90,7 +90,7 @@ async def test_a_broadcast_looks_like_a_real_one(person: People, folder: str) ->
 
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_chunks_join_to_the_truth(person: People, encrypted: bool) -> None:
-    """What a listener downloads joins, run by run, to the broadcaster's own whole files and to its exact length."""
+    """The downloaded chunks of each run join to the broadcaster's own whole file, of the exact length."""
     broadcaster, bob = await world(person, encrypted=encrypted)
     await broadcast_like_the_capture(broadcaster)
     chunks = [event.content for event in await heard(bob, broadcaster) if event.type == "m.room.message"]

@@ -30,8 +30,7 @@ def console() -> tuple[Console, StringIO]:
 
 @pytest.mark.synapse
 async def test_the_demo_publishes_an_episode_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --once it plays its story, checks the episode against what was broadcast, says the addresses and ends
-    with 0; what it made stays in the folder that was named."""
+    """With --once the demo checks the episode against the broadcast, prints the addresses and ends with 0."""
     monkeypatch.setattr(demo, "QUICK", 1000.0)
     out, written = console()
     assert await run_demo(once=True, port=0, directory=tmp_path / "kept", out=out) == 0
@@ -44,7 +43,7 @@ async def test_the_demo_publishes_an_episode_that_is_right(tmp_path: Path, monke
 
 @dataclass
 class FailingAircheck:
-    """Stands for one whose parts end at once."""
+    """A bot whose parts end at once."""
 
     store: Store
     failed: "asyncio.Future[None]"
@@ -70,7 +69,7 @@ async def test_the_demo_ends_with_the_bots_error(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.synapse
 async def test_the_demo_can_be_stopped_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while it still starts ends it with 1, for there is no episode."""
+    """Ctrl-C before the episode is published ends the demo with 1."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     out, written = console()
     asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGINT)
@@ -80,7 +79,7 @@ async def test_the_demo_can_be_stopped_at_any_time(tmp_path: Path, monkeypatch: 
 
 
 async def test_a_port_that_is_taken() -> None:
-    """A port that somebody else listens on is said at once, and the sentence names the argument."""
+    """A port in use is an error at once, which names the argument."""
     out, written = console()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -100,14 +99,14 @@ def test_a_folder_that_is_not_empty(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_its_own_is_removed() -> None:
-    """Without a name the folder is gone at the end."""
+    """The temporary folder is removed at the end."""
     with folder(None) as made:
         assert made.is_dir()
     assert not made.exists()
 
 
 def test_the_verdict_in_words() -> None:
-    """A right episode is said to be as long as what was broadcast; of many problems the first are told."""
+    """A passed episode is described by its length; of many problems the first are listed."""
     comparisons = (Comparison(0.0, 0, 1.0),) * 3
     assert "1.000 s, 48000 samples" in describe(Verdict(48_000, 48_000, comparisons, ()))[0]
     assert describe(Verdict(1, 2, comparisons, ("it is too long",))) == ["WRONG: it is too long"]

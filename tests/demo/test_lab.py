@@ -1,4 +1,4 @@
-"""The lab itself: what the tests with a homeserver stand on."""
+"""The homeserver and the people that other tests use."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def is_event(event_id: str, *, sealed: bool = False) -> Callable[[Received], boo
 
 
 async def meet(alice: Person, others: Sequence[Person], *, encrypted: bool) -> str:
-    """A room with all of them in it."""
+    """Create a room that all of them have joined."""
     room = await alice.create_room("tea", encrypted=encrypted, invite=[other.user_id for other in others])
     for other in others:
         assert await other.wait_for_invite(alice.user_id) == room
@@ -27,7 +27,7 @@ async def meet(alice: Person, others: Sequence[Person], *, encrypted: bool) -> s
 
 
 async def test_people_speak_in_an_encrypted_room(person: People) -> None:
-    """What one says in an encrypted room the other reads, and the homeserver has it encrypted."""
+    """A message in an encrypted room is read by the other members and encrypted on the homeserver."""
     alice, bob = await person("alice"), await person("bob")
     room = await meet(alice, [bob], encrypted=True)
     event_id = await alice.say(room, "hello")
@@ -152,20 +152,20 @@ async def test_a_restart_keeps_data_and_sessions(person: People, homeserver: Hom
 
 
 async def test_no_homeserver_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where matrix-synapse is not installed, the sentence names the extra."""
+    """Without matrix-synapse the error names the extra to install."""
     monkeypatch.setattr("bot.demo.synapse.find_spec", lambda name: None)
     with pytest.raises(StartError, match=r"matrix-aircheck\[demo\]"):
         await Homeserver.start(tmp_path)
 
 
 async def test_a_homeserver_on_a_port_in_use(tmp_path: Path, homeserver: Homeserver) -> None:
-    """A port that somebody listens on is named at once."""
+    """An error names a port in use at once."""
     with pytest.raises(StartError, match=f"port {homeserver.port} on 127.0.0.1 is in use"):
         await Homeserver.start(tmp_path, port=homeserver.port)
 
 
 async def test_a_homeserver_that_dies_at_its_start(tmp_path: Path) -> None:
-    """When the homeserver can't start, its own last words are in the sentence."""
+    """When the homeserver can't start, the error holds the end of its log."""
     with pytest.raises(StartError, match=r"ended while it started(.|\n)*Server name"):
         await Homeserver.start(tmp_path, port=free_port(), server_name="not a name")
 

@@ -1,4 +1,4 @@
-"""The listener takes what is right and says what is not."""
+"""A podcast app's reading of right and wrong feeds."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -48,7 +48,7 @@ def test_a_feed_lists_its_enclosures() -> None:
 
 @pytest.mark.parametrize("feed", [b"", b"<html>", FEED.replace(b'length="5"', b'length="five"')])
 def test_a_broken_feed(feed: bytes) -> None:
-    """What is no feed is said in a sentence."""
+    """A document that is not a feed is an error with a sentence."""
     with pytest.raises(FeedError):
         enclosures(feed)
 
@@ -78,7 +78,7 @@ async def test_an_episode_is_downloaded_whole(serve: Serve) -> None:
     ],
 )
 async def test_an_episode_that_is_not_as_announced(serve: Serve, enclosure: Enclosure, sentence: str) -> None:
-    """What differs from the feed's word is said in a sentence."""
+    """An episode that differs from its announcement is an error with a sentence."""
     address = await serve({"/2.mp3": b"sound"})
     url = enclosure.url.replace("{}", address)
     with pytest.raises(FeedError, match=sentence):

@@ -1,4 +1,4 @@
-"""What the demo tells, and what it makes of the bot's words."""
+"""The demo's narration, and its reading of the bot's messages."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -53,7 +53,7 @@ def recording(state: RecordingState) -> Recording:
 
 
 def test_the_addresses_are_found_in_the_bots_words() -> None:
-    """The feed is what ends in .xml, the page is the other; addresses elsewhere are none of ours."""
+    """The feed is the address that ends in .xml, the page the other one; addresses elsewhere are ignored."""
     text = f"Yours:\n{WEB}/p/abc/feed.xml\n\nhttps://example.org/feed.xml and the page {WEB}/p/abc/\nDon't pass it on."
     assert addresses_in(text, WEB) == Addresses(f"{WEB}/p/abc/feed.xml", f"{WEB}/p/abc/")
     for text in ("", f"{WEB}/p/abc/feed.xml", f"{WEB}/p/abc/"):
@@ -62,7 +62,7 @@ def test_the_addresses_are_found_in_the_bots_words() -> None:
 
 
 def test_the_narrator_shows_what_others_wrote_as_it_is() -> None:
-    """What looks like markup in somebody's words is shown, not carried out."""
+    """Markup in quoted words is printed as it is."""
     out, written = console()
     narrator = Narrator(out)
     narrator.say("[bold]joined[/bold]")
@@ -73,7 +73,7 @@ def test_the_narrator_shows_what_others_wrote_as_it_is() -> None:
 
 
 def test_a_slice_is_as_long_as_its_packets() -> None:
-    """The 80 ms that a decoder would skip in a slice alone count; without facts there is no length."""
+    """A slice's length includes the pre-skip of 80 ms; without facts it is 0."""
     chunk = a_chunk(facts=FACTS)
     assert seconds_of(chunk) == 5.6
     assert seconds_of(replace(chunk, facts=replace(FACTS, ogg=None))) == 5.52
@@ -81,7 +81,7 @@ def test_a_slice_is_as_long_as_its_packets() -> None:
 
 
 async def test_the_watch_tells_each_change_once(store: Store) -> None:
-    """Chunks are told when they are stored or go wrong, once each, and the watch ends with the published episode."""
+    """Each chunk is narrated once when it is stored or fails, and the watch ends with the published episode."""
     async with store.write() as db:
         made = await archive.add_recording(db, recording(RecordingState.COMPLETE))
         stored = a_chunk(recording_id=made.id, facts=FACTS)

@@ -1,4 +1,4 @@
-"""What the verification of an episode reports."""
+"""The verification of an episode."""
 
 import functools
 import subprocess
@@ -32,7 +32,7 @@ def signals() -> tuple[Signal, ...]:
 
 
 def mp3(sound: Signal, path: Path) -> Path:
-    """As an independent encoder makes it, with its own LAME tag."""
+    """Encode the sound with an independent encoder, which adds its own LAME tag."""
     source = ["-f", "f32le", "-ar", "48000", "-ac", "1", "-i", "-"]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *source, "-b:a", "64k", str(path)]
     subprocess.run(command, input=sound.astype(np.float32).tobytes(), check=True)
@@ -45,7 +45,7 @@ def verdict(parts: Sequence[Signal], tmp_path: Path) -> Verdict:
 
 
 def test_a_right_episode_has_no_problems(tmp_path: Path) -> None:
-    """The same sound as MP3 is right, to the sample in each comparison, also when it is louder."""
+    """The same sound as MP3 passes, in step to the sample, also when it is louder."""
     found = verdict([1.7 * run for run in signals()], tmp_path)
     assert found.problems == ()
     assert found.ok
@@ -61,7 +61,7 @@ def test_the_bytes_do_as_well_as_the_file(tmp_path: Path) -> None:
 
 
 def test_a_seam_that_loses_80_ms(tmp_path: Path) -> None:
-    """Sound that is missing at a seam makes the episode shorter, and all after it early."""
+    """Sound missing at a seam is reported as a shorter length and an early rest."""
     first, second = signals()
     found = verdict([first, second[3840:]], tmp_path)
     assert found.problems[0] == "it is 948480 samples long, 952320 were broadcast (-3840)"
@@ -70,7 +70,7 @@ def test_a_seam_that_loses_80_ms(tmp_path: Path) -> None:
 
 
 def test_a_shift_of_some_samples(tmp_path: Path) -> None:
-    """The right length does not hide that the sound is late."""
+    """A delay is reported although the length is right."""
     first, second = signals()
     found = verdict([np.zeros(20, np.float32), first, second[:-20]], tmp_path)
     assert found.actual == found.expected
@@ -78,13 +78,13 @@ def test_a_shift_of_some_samples(tmp_path: Path) -> None:
 
 
 def test_runs_in_the_wrong_order(tmp_path: Path) -> None:
-    """The right sound in the wrong order sounds different."""
+    """Parts in the wrong order are reported as different."""
     found = verdict(signals()[::-1], tmp_path)
     assert any("sounds different" in problem for problem in found.problems)
 
 
 def test_a_gap(tmp_path: Path) -> None:
-    """Silence in the comparison of sound sounds different."""
+    """Silence in place of sound is reported as different."""
     first, second = signals()
     silent = first.copy()
     silent[180_000:320_000] = 0
@@ -93,13 +93,13 @@ def test_a_gap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("episode", [b"", b"<html>not found</html>", b"\xff\xfb" * 300])
 def test_no_audio_at_all(episode: bytes) -> None:
-    """What is no audio is a verdict, not an exception."""
+    """A file without audio gives a verdict, not an exception."""
     found = verify_episode(episode, truth(), imageio_ffmpeg.get_ffmpeg_exe())
     assert "it is 0 samples long, 952320 were broadcast (-952320)" in found.problems
 
 
 def test_nothing_to_compare_is_not_right() -> None:
-    """An empty broadcast is no proof of anything."""
+    """An empty broadcast does not pass."""
     nothing = np.zeros(0, np.float32)
     assert not compare(nothing, []).ok
     assert not compare(np.zeros(96_000, np.float32), [np.zeros(96_000, np.float32)]).ok

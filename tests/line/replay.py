@@ -90,7 +90,7 @@ class Capture:
 
     @cached_property
     def heard(self) -> tuple[HeardEvent, ...]:
-        """All of it, in the server's order; what was encrypted as it reads once decrypted."""
+        """The whole broadcast in the homeserver's order, decrypted."""
         return tuple(self._heard(told["event"], told["decrypted"]) for told in self._told)
 
     @property
@@ -104,7 +104,7 @@ class Capture:
 
     @property
     def sealed(self) -> tuple[HeardEvent, ...]:
-        """The broadcast for somebody who lacks the keys."""
+        """The broadcast as a device without the keys has it."""
         told = {one["event"]["event_id"]: one["event"] for one in self._told}
         return tuple(
             replace(one, event=told[one.event_id], session_id=SessionId(told[one.event_id]["content"]["session_id"]))
@@ -145,14 +145,14 @@ def joined_runs(files: Iterable[bytes]) -> list[bytes]:
 
 
 def length_of(run: bytes) -> int:
-    """Samples: the last granule that there is, less the pre-skip (RFC 7845, section 4)."""
+    """Count samples: the last granule less the pre-skip (RFC 7845, section 4)."""
     granules = [int.from_bytes(page[6:14], "little", signed=True) for _, _, page in _pages(run)]
     at = run.index(b"OpusHead") + 10
     return max(granules) - int.from_bytes(run[at : at + 2], "little")
 
 
 def _pages(data: bytes) -> list[tuple[int, int, bytes]]:
-    """Serial, number and bytes of each page (RFC 3533, section 6)."""
+    """Split into pages: serial, number and bytes of each (RFC 3533, section 6)."""
     found, at = [], 0
     while at < len(data):
         assert data[at : at + 4] == b"OggS"
@@ -165,7 +165,7 @@ def _pages(data: bytes) -> list[tuple[int, int, bytes]]:
 
 
 async def assert_heard_whole(episode: Path, files: Sequence[bytes], folder: Path) -> None:
-    """The episode is these chunks, joined: as long to the sample, and the same sound in each place."""
+    """Check that the episode is these chunks, joined: the same length to the sample, and the same sound."""
     runs = joined_runs(files)
     truth = []
     for number, run in enumerate(runs):
@@ -181,7 +181,7 @@ async def assert_heard_whole(episode: Path, files: Sequence[bytes], folder: Path
 
 
 async def encoded(data: bytes, *options: str) -> bytes:
-    """Some sound as another kind of file, by plain ffmpeg."""
+    """Convert sound to another kind of file with plain ffmpeg."""
     command = [get_ffmpeg_exe(), "-v", "error", "-i", "pipe:0", *options, "pipe:1"]
     return await asyncio.to_thread(_output, command, data)
 
@@ -262,12 +262,12 @@ class Replay:
     # ---- what happens
 
     def serves(self, uploads: Mapping[str, bytes]) -> None:
-        """The homeserver has these media."""
+        """Put these media on the homeserver."""
         for mxc, data in uploads.items():
             self.homeserver.gives(address_of(mxc), data)
 
     async def move_in(self, capture: Capture) -> None:
-        """The bot is invited and joins; it hears the room's state, and records."""
+        """Invite the bot and let it join, read the room's state and start to record."""
         invite = Invite(capture.room, ALICE, direct=False, encrypted=False)
         await self._sync(invites=(invite,))
         await self.tell(capture.room, capture.room_events)
@@ -295,13 +295,13 @@ class Replay:
         await self.intake.take(SyncBatch(next_batch=f"s{self._syncs}", **what))
 
     async def pass_by(self, seconds: float) -> None:
-        """So much time passes, and what is due then is done."""
+        """Let time pass, and do the jobs that are due then."""
         self.clock.pass_by(seconds)
         self.store.changes.notify()
         await self.settled()
 
     async def settled(self) -> None:
-        """Waits until no job is left to be done now."""
+        """Wait until no job is due."""
         with self.store.changes.subscribe() as changed:
             async with asyncio.timeout(WAIT_S):
                 while True:
@@ -334,7 +334,7 @@ class Replay:
         return found
 
     async def chunks(self, started: EventId) -> dict[str, Chunk]:
-        """By event id."""
+        """Read the chunks by event id."""
         recording = await self.recording(started)
         async with self.store.read() as db:
             return {str(chunk.event_id): chunk for chunk in await archive.chunks(db, recording.id)}
@@ -353,7 +353,7 @@ class Replay:
         return self.store.directory / self.store.blobs.relative(episode.blob)
 
     async def audio_left(self) -> set[str]:
-        """Names of all blobs but the pictures."""
+        """List the names of all blobs except pictures."""
         return await asyncio.to_thread(_without_pictures, self.store.blobs.directory)
 
 

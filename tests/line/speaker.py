@@ -17,8 +17,7 @@ _numbers = itertools.count(1)
 
 
 def sliced(*seconds: float, begin: int = 0) -> list[bytes]:
-    """One run of Element Web's recorder, cut into slices of at least so many seconds each; the rest of a page goes
-    with the slice before."""
+    """Cut one run of Element Web's recorder into slices of at least these lengths, on whole pages."""
     packets = list(speech(1)[begin * SECOND :])
     run = Slicer(next(_numbers), 0.1)
     made = []
@@ -31,20 +30,20 @@ def sliced(*seconds: float, begin: int = 0) -> list[bytes]:
 
 
 def _joined(pieces: Sequence[bytes]) -> bytes:
-    """Slices of one run as one: its headers once, then all pages."""
+    """Join slices of one run: its headers once, then all pages."""
     first, *others = pieces
     heads = _headers(first)
     return first + b"".join(piece[heads:] for piece in others)
 
 
 def _headers(piece: bytes) -> int:
-    """The length of the two pages in front."""
+    """Measure the two header pages."""
     return piece.index(b"OggS", piece.index(b"OpusTags"))
 
 
 @dataclass
 class Speaker:
-    """One broadcast of a member on one device."""
+    """A member's broadcast on one device, made event by event."""
 
     capture: Capture
     user: UserId = ALICE
@@ -63,13 +62,13 @@ class Speaker:
         return heard
 
     def tells(self, state: str, last: int | None = None, **fields: Any) -> HeardEvent:
-        """Paused, resumed or stopped; without `last` it says no number."""
+        """Make an info event (paused, resumed or stopped); without `last` it announces no number."""
         number = {} if last is None else {"last_chunk_sequence": last}
         content = {"state": state, "device_id": self.device, "m.relates_to": self.relation, **number}
         return self.says(INFO, content, **{"state_key": self.user, **fields})
 
     def sends(self, data: bytes, number: int | None, *, mxc: str | None = None, **fields: Any) -> HeardEvent:
-        """A chunk; its media is uploaded, or lies at `mxc` already."""
+        """Make a chunk; its media is uploaded, unless `mxc` names one."""
         where = mxc or f"mxc://lab.local/by-hand-{next(_numbers)}"
         if mxc is None:
             self.uploads[where] = data
@@ -78,7 +77,7 @@ class Speaker:
         return self.says("m.room.message", {**content, "m.relates_to": self.relation}, **fields)
 
     def says(self, kind: str, content: Mapping[str, Any], **fields: Any) -> HeardEvent:
-        """One second after what was said before."""
+        """Make an event, one second after the one before."""
         self.at_ms += 1000
         event_id = EventId(f"$by-hand-{next(_numbers):05}")
         event = {"type": kind, "sender": self.user, "content": content, "origin_server_ts": self.at_ms}
@@ -90,6 +89,6 @@ class Speaker:
 
 
 def whole(speaker: Speaker, media: Sequence[bytes]) -> list[HeardEvent]:
-    """Started, a chunk for each of these files, stopped with the right number."""
+    """Make a chunk for each of these files, and `stopped` with the right number."""
     chunks = [speaker.sends(data, number) for number, data in enumerate(media, start=1)]
     return [*chunks, speaker.tells("stopped", len(media))]

@@ -1,4 +1,4 @@
-"""Personal addresses on a real homeserver: nobody loses theirs, and they are said to their listener alone."""
+"""Personal addresses on a real homeserver: nobody loses theirs, and only their listener reads them."""
 
 from bot.demo.people import Person
 from bot.demo.story import addresses_in
@@ -8,7 +8,7 @@ from tests.line.world import World, answers, move_in, personal_feed
 
 
 async def feed_told(listener: Person, bot: World, chat: str) -> str:
-    """The address that the bot says in this chat."""
+    """Wait for the address that the bot sends in this chat."""
     told = await listener.wait_for(
         lambda event: event.room_id == chat and event.sender == bot.user_id and bot.web in event.body
     )
@@ -18,7 +18,7 @@ async def feed_told(listener: Person, bot: World, chat: str) -> str:
 async def test_who_left_the_chat_and_renews_keeps_the_old_address_until_the_new_one_is_said(
     world: Worlds, person: People
 ) -> None:
-    """The invite comes at once; after it was taken the new address works and the old one does not."""
+    """After a lost chat the bot invites again at once; the new address works and the old one has ended."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
@@ -37,7 +37,7 @@ async def test_who_left_the_chat_and_renews_keeps_the_old_address_until_the_new_
 
 
 async def test_a_chat_that_the_listener_opened_is_used(world: Worlds, person: People) -> None:
-    """No other one is made, unless somebody else is in it too."""
+    """An existing direct chat is used again, unless a third person is in it."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)

@@ -53,7 +53,7 @@ def others(bot: World, event_id: str) -> dict[str, dict[str, Any]]:
 
 
 async def test_commands_of_all_clients_are_answered_and_nothing_else(world: Worlds, person: People) -> None:
-    """Each with a reply of its own; what is no command is not answered."""
+    """Each command gets its own reply; other messages get none."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         path = f"/_matrix/client/v3/profile/{bot.user_id}/displayname"
@@ -76,7 +76,7 @@ async def say(person: Person, room: str, content: dict[str, Any]) -> str:
 
 
 def answers(person: Person, bot: World, event_id: str) -> list[Received]:
-    """The bot's replies to an event that have come."""
+    """List the bot's replies to an event so far."""
     return [
         event
         for event in person.received

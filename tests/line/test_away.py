@@ -1,4 +1,4 @@
-"""What happens while the bot, or the homeserver, is not there."""
+"""Absences of the bot or the homeserver."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ SPEECH = speech(1)[:1400]  # 28 s
 async def test_a_whole_broadcast_while_the_bot_was_stopped_is_recorded(
     world: Worlds, person: People, encrypted: bool
 ) -> None:
-    """Nothing was heard live, and nothing is missing."""
+    """A broadcast that ran while the bot was down is recorded whole."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=encrypted)
@@ -38,7 +38,7 @@ async def test_a_whole_broadcast_while_the_bot_was_stopped_is_recorded(
 
 
 async def test_a_gap_in_the_sync_is_walked(world: Worlds, person: People) -> None:
-    """Between what the bot heard last and what a sync brings lie hundreds of events, and a broadcast among them."""
+    """A broadcast among hundreds of events that a sync left out is recorded whole."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
@@ -65,7 +65,7 @@ async def test_a_gap_in_the_sync_is_walked(world: Worlds, person: People) -> Non
 
 
 async def test_an_invite_that_came_while_the_bot_was_down_is_taken(world: Worlds, person: People) -> None:
-    """It joins when it is back, and records because a moderator asked it to come."""
+    """The bot accepts an invite from while it was down, and records because a moderator invited it."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         pass
@@ -80,7 +80,7 @@ async def test_an_invite_that_came_while_the_bot_was_down_is_taken(world: Worlds
 
 
 async def test_a_refused_invite_is_left_alone(world: Worlds, person: People) -> None:
-    """`matrix.invites_from` says whose invites are taken; one after the refused one is."""
+    """Only invites allowed by `matrix.invites_from` are accepted, also after a refused one."""
     alice, mallory = await person("alice"), await person("mallory")
     bot = await world(matrix={"invites_from": [alice.user_id]})
     async with bot.running():
@@ -91,7 +91,7 @@ async def test_a_refused_invite_is_left_alone(world: Worlds, person: People) -> 
 
 
 async def test_a_homeserver_that_restarts_in_the_middle_costs_nothing(world: Worlds, person: People) -> None:
-    """The broadcast goes on after it; feeds answer all the time."""
+    """A broadcast survives a restart of the homeserver, and feeds answer all the time."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -114,7 +114,7 @@ async def test_a_homeserver_that_restarts_in_the_middle_costs_nothing(world: Wor
 
 
 async def test_after_a_start_personal_addresses_wait_for_the_rooms_state(world: Worlds, person: People) -> None:
-    """Who may hear is not taken from yesterday: without the homeserver a personal address says "not now"."""
+    """After a start without the homeserver a personal address answers 503 until the room's state was read."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=False)
@@ -136,7 +136,7 @@ NOWHERE = "http://127.0.0.1:9"
 async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
     world: Worlds, person: People, token: str
 ) -> None:
-    """Within a minute, with what was said meanwhile, and without doing again what was done."""
+    """After a forgotten sync token the bot syncs anew within a minute, and does nothing twice."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
@@ -163,7 +163,7 @@ async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
 
 @asynccontextmanager
 async def aircheck_store(bot: World) -> AsyncIterator[Store]:
-    """The store of a bot that does not run."""
+    """Open the store of a bot that does not run."""
     store = await Store.own(bot.directory)
     try:
         yield store

@@ -110,7 +110,7 @@ async def test_a_terminal_sees_how_far_it_is(world: Worlds, person: People, tmp_
 
 
 def everything(master: int) -> str:
-    """What a terminal was shown until its other end was closed."""
+    """Read everything that a terminal shows until its other end is closed."""
     pieces = []
     try:
         while piece := os.read(master, 4096):

@@ -88,24 +88,24 @@ def _all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def lines_about(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
-    """What the log says with all of these words in it."""
+    """List the log lines that hold all of these words."""
     ours = [record.getMessage() for record in caplog.records if record.name.partition(".")[0] in ("bot", "storage")]
     return [message for message in ours if all(word in message for word in words)]
 
 
 def no_mistakes_of_ours(caplog: pytest.LogCaptureFixture) -> bool:
-    """Nothing was logged with a traceback."""
+    """Check that no traceback was logged."""
     return not [record for record in caplog.records if record.exc_info]
 
 
 async def with_the_good_one(replay: Replay, good: Capture, bad: list[HeardEvent]) -> None:
-    """The bad events come among those of the good broadcast."""
+    """Bring the bad events among those of the good broadcast."""
     await replay.tell(good.room, [*good.broadcast[:2], *bad[:1]])
     await replay.tell(good.room, [*bad[1:], *good.broadcast[2:]])
 
 
 async def assert_good(replay: Replay, good: Capture, folder: Path) -> None:
-    """The good broadcast is an episode, whole."""
+    """Check that the good broadcast is a whole episode."""
     assert (await replay.recording(good.started)).state is RecordingState.COMPLETE
     await assert_heard_whole(await replay.audio(good.started), good.files, folder)
 
@@ -204,7 +204,7 @@ async def test_hints_that_make_no_sense_are_none(
 async def test_an_event_that_cannot_be_written_down_keeps_no_other_waiting(
     replay: Replay, good: Capture, tmp_path: Path
 ) -> None:
-    """It is left out, or written as well as can be; what came with it is heard."""
+    """An event that can't be stored is left out or stored in part; events beside it are stored."""
     carol = Speaker(good)
     bad = [
         *(carol.chunk(1, media("x"), junk=nested(depth)) for depth in range(900, 990, 10)),
@@ -264,7 +264,7 @@ async def test_media_that_are_no_sound_are_damaged(
 
 
 async def test_an_answer_of_a_proxy_is_no_damage(replay: Replay, good: Capture, tmp_path: Path) -> None:
-    """One page with status 200 in place of a chunk costs ten seconds, and no sound."""
+    """A proxy's page with status 200 in place of a chunk delays it by ten seconds, and loses no sound."""
     mxc, upload = list(good.uploads.items())[1]
     await replay.move_in(good)
     replay.serves({mxc: HTML})
@@ -298,7 +298,7 @@ async def test_what_was_damaged_heals_the_episode(replay: Replay, good: Capture,
 async def test_a_damaged_chunk_in_the_middle_is_silence_of_its_length(
     replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What comes after it stays where it was said; the room reads what is wrong, in one sentence."""
+    """Chunks after a damaged one keep their place; the room reads in one sentence what is wrong."""
     mxc = list(good.uploads)[1]
     await replay.move_in(good)
     replay.serves({mxc: HTML})
@@ -349,8 +349,7 @@ async def test_announced_lengths_in_another_unit(replay: Replay, good: Capture, 
 async def test_a_chunk_that_is_refused_ends_no_broadcast(
     replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """One has more bytes than are taken, one more sound than so few bytes may hold: they are refused, what comes after
-    them is recorded, and the room reads why."""
+    """Chunks with too many bytes or too much sound are refused, later ones recorded; the room reads why."""
     sound = await encoded(good.files[0], *WAV)
     carol = Speaker(good)
     large, long, fine = (
@@ -383,7 +382,7 @@ async def test_a_chunk_that_is_refused_ends_no_broadcast(
 
 
 async def test_a_hash_that_does_not_match_is_damage(replay: Replay, caplog: pytest.LogCaptureFixture) -> None:
-    """One bit of the upload was changed on its way: that chunk is not heard, the others are, each in its place."""
+    """A chunk of which one bit was changed is refused; the others keep their places."""
     good = Capture("encrypted")
     mxc, upload = list(good.uploads.items())[1]
     await replay.move_in(good)
@@ -574,7 +573,7 @@ def elsewhere(replay: Replay, tmp_path: Path, folder: str) -> Settings:
 
 
 async def test_a_data_folder_that_cannot_be_made_ends_the_start(replay: Replay, tmp_path: Path) -> None:
-    """One sentence that names the setting and the folder."""
+    """The start ends with a sentence that names the setting and the folder."""
     settings = elsewhere(replay, tmp_path, "a file/data")
     with pytest.raises(StartError, match=r"^storage.directory .*a file/data can't be written: Not a directory$"):
         async with app.running(settings):
@@ -582,7 +581,7 @@ async def test_a_data_folder_that_cannot_be_made_ends_the_start(replay: Replay, 
 
 
 async def test_a_newer_database_ends_the_start(replay: Replay, tmp_path: Path) -> None:
-    """One sentence that says to update the program, and the database stays as it is."""
+    """The start ends with a sentence that says to update the program; the database stays as it is."""
     settings = elsewhere(replay, tmp_path, "newer")
     await (await Store.own(settings.storage.path)).close()
     file = settings.storage.path / FILE_NAME

@@ -54,7 +54,7 @@ async def test_a_broadcast_becomes_an_episode_in_its_listeners_feed(
 
 
 async def test_a_public_room_has_a_public_feed_for_what_comes_after(world: Worlds, person: People) -> None:
-    """What was said before `publish public` stays private; what comes after it is for everybody, until `private`."""
+    """Broadcasts from before `publish public` stay private; later ones are public, until `private`."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)

@@ -1,4 +1,4 @@
-"""What a real Element Web sent, through the whole line, and out again as an episode."""
+"""Captures of a real Element Web, through the whole line to an episode."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -90,8 +90,7 @@ async def test_a_chunk_that_comes_ten_seconds_after_the_stop_is_in_the_episode(t
 
 
 async def test_a_chunk_that_comes_after_the_quiet_period_heals_the_episode(tmp_path: Path) -> None:
-    """What was there is an episode by then, with silence for the hole in the pages, and held out of the feed; the late
-    chunk makes it whole under the same GUID."""
+    """An incomplete episode has silence for missing pages and is not listed; the late chunk heals it under its GUID."""
     capture = Capture("slowstop")
     *before, late = capture.broadcast
     async with replaying(tmp_path / "data") as replay:
@@ -163,7 +162,7 @@ async def test_a_broadcast_that_was_removed_before_the_bot_heard_of_it_is_nothin
 
 
 def doubled(heard: tuple[HeardEvent, ...]) -> list[tuple[HeardEvent, ...]]:
-    """As when an answer to a sync was lost, and comes again."""
+    """Repeat every event, as after a lost answer to a sync."""
     return [batch for batch in threes(heard) for _ in range(2)]
 
 
@@ -178,7 +177,7 @@ def shuffled(heard: tuple[HeardEvent, ...]) -> list[tuple[HeardEvent, ...]]:
 
 
 def sound_of(mp3: bytes) -> bytes:
-    """What follows the tag (its size: ID3v2.4, section 3.1): the picture in it is drawn anew for each room."""
+    """Cut the ID3 tag off (ID3v2.4, section 3.1): its picture differs from room to room."""
     assert mp3.startswith(b"ID3")
     size = sum(byte << 7 * index for index, byte in enumerate(reversed(mp3[6:10])))
     return mp3[10 + size :]

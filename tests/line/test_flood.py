@@ -1,4 +1,4 @@
-"""One member asks for everything at once: others are answered all the same."""
+"""A flood of commands from one member: others are answered all the same."""
 
 import asyncio
 import uuid
@@ -22,7 +22,7 @@ OTHERS_WAIT_S = 20
 
 
 async def test_one_members_flood_of_commands_keeps_nobody_waiting(world: Worlds, person: People) -> None:
-    """In another room and in the same one others are answered soon, and the member is told once."""
+    """Others are answered soon in the same and in another room, and the flooding member is told once."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         flooded = await move_in(bot, alice, encrypted=False)
@@ -46,14 +46,14 @@ async def test_one_members_flood_of_commands_keeps_nobody_waiting(world: Worlds,
 
 
 async def said_by(store: Store) -> Counter[str]:
-    """What the bot has said or is about to say, by its kind."""
+    """Collect the bot's notices, sent or queued, by kind."""
     async with store.read() as db:
         found = await db.execute(select(jobs.c.subject).where(jobs.c.kind == orders.Notice.kind))
     return Counter(str(subject).partition(":")[0] for subject in found.scalars())
 
 
 async def answered(person: Person, bot: World, event_id: str) -> None:
-    """Waits for the bot's reply to an event."""
+    """Wait for the bot's reply to an event."""
 
     def is_reply(event: Received) -> bool:
         relation = event.content.get("m.relates_to", {}).get("m.in_reply_to", {})

@@ -1,4 +1,4 @@
-"""Foreign hands: what another member, another room, another state key or another time says changes nothing."""
+"""Events of another member, another room, another state key or another time change nothing."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ def room() -> Capture:
 
 @pytest.fixture
 async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
-    """The bot, in the room."""
+    """Run a line whose bot is in the room."""
     async with replaying(tmp_path / "data") as made:
         await made.move_in(room)
         yield made
@@ -56,7 +56,7 @@ def a_stop_in_another_room(alice: Speaker, _: list[bytes]) -> HeardEvent:
 
 
 def a_chunk_of_no_broadcast(alice: Speaker, media: list[bytes]) -> HeardEvent:
-    """It refers to a message, not to a `started`."""
+    """Make a chunk that refers to a message instead of a `started`."""
     other = replace(alice, broadcast=alice.capture.broadcast[1].event_id, uploads=alice.uploads)
     return other.sends(media[2], 2)
 
@@ -117,7 +117,7 @@ async def test_what_is_foreign_neither_adds_nor_ends(
 
 
 async def test_a_wrapper_and_a_payload_that_differ_count_by_the_wrapper(replay: Replay, room: Capture) -> None:
-    """Of the speaker's own: clients differ in what they leave inside, and the homeserver knows only the outside."""
+    """If the relations of wrapper and payload of a speaker's chunk differ, the wrapper's counts."""
     alice, media = Speaker(room), sliced(2, 1)
     started = alice.starts()
     sent = alice.sends(media[1], 2)

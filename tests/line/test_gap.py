@@ -49,7 +49,7 @@ async def chatter(alice: Person, room: str) -> None:
 async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
     world: Worlds, person: People, caplog: pytest.LogCaptureFixture, *, encrypted: bool
 ) -> None:
-    """It began and went on while the bot was away, behind more events than a sync brings; it ends in its presence."""
+    """A broadcast that began in a gap and ends after the bot's return is recorded whole."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=encrypted)

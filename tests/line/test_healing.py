@@ -1,4 +1,4 @@
-"""An episode that heals, as a podcast app sees it that has known it before."""
+"""A healed episode, as a podcast app sees it that has downloaded it before."""
 
 import io
 import re
@@ -23,7 +23,7 @@ ITUNES = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
 
 @dataclass
 class Listened:
-    """What an app has of the one episode: the item, the feed's validators, the file's."""
+    """A podcast app's data of the episode: the item and the validators of feed and file."""
 
     guid: str
     address: str
@@ -135,7 +135,7 @@ async def test_it_is_the_same_episode_with_more_in_it(world: World, listener: Li
 
 
 async def test_what_is_missing_is_told_until_it_is_there(world: World, listener: Listener) -> None:
-    """It is the first line of the show notes, a comment and a chapter in the file; healed, nothing speaks of it."""
+    """Missing sound is told in show notes, a comment and a chapter; after healing nothing mentions it."""
     await broken(world)
     before = await listener.listen()
     assert re.match("<p>1 s missing at 0:01, its end is missing</p><p>", before.notes)

@@ -31,7 +31,7 @@ KINDS = {"sync", "join/", "send/", "download"}
 
 @dataclass
 class Setting:
-    """A bot that speaks to the homeserver through somebody in between; Alice doesn't."""
+    """A bot behind a proxy in trouble, and Alice, who is not."""
 
     bot: World
     between: Between
@@ -70,8 +70,7 @@ async def broadcast(replay: Setting, room: str) -> Broadcaster:
 async def test_an_hour_of_failures_loses_nothing(
     replay: Setting, paused: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """502 for whatever is asked, for as long as an hour of pauses takes: they grow and stay bounded, it is said once
-    when it begins and once when it ends, and a broadcast of that hour is recorded whole."""
+    """An hour of 502 is logged at its begin and end only, pauses stay bounded, and a broadcast in it is whole."""
     caplog.set_level(logging.INFO)
     async with replay.bot.running() as aircheck:
         room = await move_in(replay.bot, replay.alice, encrypted=True)
@@ -92,8 +91,7 @@ async def test_an_hour_of_failures_loses_nothing(
 
 
 async def test_pauses_that_are_asked_for_are_kept(replay: Setting, paused: list[float]) -> None:
-    """429 once for a sync, an invite, a message and a download, with retry_after_ms or Retry-After: the session pauses
-    for as long as that, and everything is said and recorded once."""
+    """After a 429 the session pauses as `retry_after_ms` or `Retry-After` says, and does everything once."""
     troubled: set[str] = set()
 
     def trouble(request: web.Request) -> web.Response | None:
@@ -123,7 +121,7 @@ async def test_pauses_that_are_asked_for_are_kept(replay: Setting, paused: list[
 
 
 async def test_answers_that_take_long_hold_up_nothing_else(replay: Setting) -> None:
-    """While every answer is held back feeds and `/healthz` answer at once; when they come all is recorded."""
+    """While the homeserver answers nothing, feeds and `/healthz` answer; afterwards everything is recorded."""
     async with replay.bot.running() as aircheck:
         room = await move_in(replay.bot, replay.alice, encrypted=True)
         feed, _ = await personal_feed(replay.bot, replay.alice, room)
@@ -137,7 +135,7 @@ async def test_answers_that_take_long_hold_up_nothing_else(replay: Setting) -> N
 
 
 async def test_a_stop_does_not_wait_for_an_answer(replay: Setting) -> None:
-    """A homeserver that answers nothing any more does not hold up the end."""
+    """A stop does not wait for a homeserver that no longer answers."""
     async with replay.bot.running():
         await move_in(replay.bot, replay.alice, encrypted=False)
         replay.between.gate.clear()
@@ -169,7 +167,7 @@ async def test_media_that_fail_for_an_hour_are_whole_after_it(status: int, tmp_p
 async def test_what_can_not_be_written_is_said_once(
     bots: Bots, person: People, paused: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A database that can't be written for long is no news of the homeserver: one line, and the same batch again."""
+    """A database that can't be written is logged once, not as a homeserver that is away; the batch comes again."""
     caplog.set_level(logging.INFO, "bot")
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot)
@@ -179,5 +177,5 @@ async def test_what_can_not_be_written_is_said_once(
     await bot.sink.until_body(room_id, "at last")
     assert len(bot.sink.refused) == 25
     assert [one for one in caplog.messages if "homeserver" in one] == []
-    assert len([one for one in caplog.messages if "could not be written" in one]) == 1
+    assert len([one for one in caplog.messages if "batch not stored" in one]) == 1
     assert max(paused) <= 30

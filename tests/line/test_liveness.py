@@ -30,7 +30,7 @@ def room() -> Capture:
 
 @pytest.fixture
 async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
-    """The bot, in the room."""
+    """Run a line whose bot is in the room."""
     async with replaying(tmp_path / "data") as made:
         await made.move_in(room)
         yield made
@@ -74,7 +74,7 @@ async def test_a_killed_client_leaves_what_it_sent(replay: Replay, room: Capture
 async def test_a_laptop_that_sleeps_for_three_hours_goes_on_where_it_was(
     replay: Replay, room: Capture, tmp_path: Path
 ) -> None:
-    """It counted as abandoned; what it says when it wakes up re-opens the recording, and its `stopped` is the end."""
+    """A chunk after hours of sleep re-opens the abandoned recording, and `stopped` ends it."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
     await replay.pass_by(3 * HOUR_S)
@@ -131,8 +131,7 @@ async def test_a_browser_that_was_reloaded_says_stopped_without_a_number(
 async def test_a_lost_connection_brings_its_chunk_late_and_then_paused(
     replay: Replay, room: Capture, tmp_path: Path
 ) -> None:
-    """What was not uploaded comes ten minutes later, with `paused` behind it; then it goes on, and nothing is lost but
-    what the client itself threw away (the sound since its last cut)."""
+    """A chunk and `paused` that come ten minutes late are recorded; only the sound that the client dropped is lost."""
     alice, before, after = Speaker(room), sliced(2, 2, 1)[:2], sliced(2, 1, begin=10)
     await told(replay, alice, alice.starts(), alice.sends(before[0], 1))
     await replay.pass_by(600)

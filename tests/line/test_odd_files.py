@@ -41,7 +41,7 @@ async def broadcast(replay: Replay, files: list[bytes]) -> Speaker:
 
 
 def odd_files(studio: Studio) -> dict[str, bytes]:
-    """One for each container, of the same sound."""
+    """Make a file of the same sound in each container."""
     forms = {"wav": WAV, "m4a": M4A, "mp3": MP3, "adts": ADTS, "caf": CAF, "flac": FLAC, "webm": LIVE_WEBM}
     made = {name: studio.record(name, signal(LENGTH, 2), form).read_bytes() for name, form in forms.items()}
     half = len(made["mp3"]) // 2

@@ -1,4 +1,4 @@
-"""One incomplete recording, looked at by everybody: `recordings --json`, `status` in the room, its page, its feed."""
+"""The same incomplete recording in `recordings --json`, in `status`, on its page and in its feed."""
 
 import json
 import re
@@ -121,7 +121,7 @@ def table(page: str, number: int) -> list[tuple[str, list[int], str]]:
 
 
 async def test_all_name_the_same_missing_things(seen: Seen) -> None:
-    """What the JSON lists as not there, the room reads as sentences and the page as rows, with the same reasons."""
+    """JSON, room and page list the same missing parts with the same reasons."""
     states = [chunk["state"] for chunk in seen.told["chunks"]]
     assert {state for state in states if state not in ("stored", "duplicate")} == set(LACKS)
     told = [line for line in seen.status.splitlines() if line.startswith("1 chunk of ")]

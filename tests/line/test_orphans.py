@@ -94,7 +94,7 @@ async def test_an_orphan_is_in_the_episode_to_the_sample(name: str, number: int,
 
 
 async def test_an_orphan_after_the_stop_is_waited_for_as_any_chunk(tmp_path: Path) -> None:
-    """It is sent again when the client is back, while the quiet period still runs."""
+    """An orphan sent again within the quiet period is in the episode when it is finished."""
     capture = Capture("plain")
     async with replaying(tmp_path / "data") as replay:
         await told(replay, capture, without(capture, 2))
@@ -197,7 +197,7 @@ async def test_a_voice_message_outside_a_broadcast_is_not_even_written_down(tmp_
 
 
 async def test_the_words_of_a_candidate_are_not_kept_in_the_journal(tmp_path: Path) -> None:
-    """That it was heard is known, and nothing of what it said."""
+    """The journal keeps a candidate's id and nothing of its content."""
     capture = Capture("plain")
     async with replaying(tmp_path / "data") as replay:
         await told(replay, capture, capture.broadcast[:2], [orphaned(parts(capture)[0], url=MXC)])
@@ -210,7 +210,7 @@ async def test_the_words_of_a_candidate_are_not_kept_in_the_journal(tmp_path: Pa
 
 @pytest.mark.parametrize("what", ["voice", "start"])
 async def test_a_redaction_takes_a_candidate(what: str, tmp_path: Path) -> None:
-    """Of the voice message itself, or of the broadcast."""
+    """A redaction of the voice message or of the broadcast removes the candidate."""
     capture = Capture("plain")
     started, first, *_ = capture.broadcast
     async with replaying(tmp_path / "data") as replay:
@@ -245,7 +245,7 @@ async def test_a_candidate_is_forgotten_a_day_after_the_end(tmp_path: Path) -> N
 
 
 async def test_of_two_broadcasts_the_one_that_it_fits_takes_it(tmp_path: Path) -> None:
-    """One speaker, live on two devices: the older one's orphan lies with the newer one until its sound is known."""
+    """With one speaker live on two devices, an orphan joins the broadcast that its sound continues."""
     capture = Capture("plain")
     started = capture.broadcast[0]
     other = {**started.event, "event_id": "$other", "content": {**started.event["content"], "device_id": "OTHER"}}

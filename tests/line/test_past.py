@@ -1,4 +1,4 @@
-"""What was said before the bot came: found on request, recorded with its true date, never made public by itself."""
+"""Past broadcasts: found on request, recorded with their true date, and never made public automatically."""
 
 import asyncio
 import sys
@@ -28,14 +28,14 @@ async def speak(speaker: Person, room: str, seconds: int = 18) -> Broadcaster:
 
 
 async def codes(store: Store, room: str) -> list[tuple[int, str, bool]]:
-    """(number, started event, public) of a room's recordings, in the order of their numbers."""
+    """List a room's recordings by number: number, started event, public."""
     async with store.read() as db:
         found = await archive.recordings(db, RoomId(room))
     return sorted((one.number, str(one.event_id), one.public) for one in found)
 
 
 async def told(world: World, listener: Person, words: str) -> str:
-    """The bot's next notice that holds these words."""
+    """Wait for the bot's next notice that holds these words."""
     return (await listener.wait_for(lambda event: event.is_notice_of(world.user_id) and words in event.body)).body
 
 

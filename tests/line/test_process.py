@@ -26,7 +26,7 @@ SPEECH = speech(1)[:1400]  # 28 s
 
 
 class Process:
-    """One `python -m bot run`; its log goes to a file that is added to."""
+    """A process of `python -m bot run`, whose log is appended to a file."""
 
     def __init__(self, world: World, log: Path) -> None:
         self.world = world
@@ -36,7 +36,7 @@ class Process:
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Until `/healthz` answers."""
+        """Wait until `/healthz` answers."""
         with self.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bot", "run", "-c", str(self._config), stderr=log, stdout=log
@@ -53,7 +53,7 @@ class Process:
             return False
 
     async def end(self, number: signal.Signals) -> int:
-        """Sends a signal and gives the exit code."""
+        """Send a signal; give the exit code."""
         assert self._child is not None
         self._child.send_signal(number)
         return await self._child.wait()
@@ -75,7 +75,7 @@ async def process(world: World, log: Path) -> AsyncIterator[Process]:
 
 
 async def recordings(world: World, log: Path) -> list[dict[str, object]]:
-    """`aircheck recordings --json`, while the bot runs or not."""
+    """Run `aircheck recordings --json`."""
     config = log.with_suffix(".yaml")
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "recordings", "--json", "-c", str(config), stdout=asyncio.subprocess.PIPE

@@ -1,4 +1,4 @@
-"""What a redaction takes with it on a real homeserver, and how soon."""
+"""The effects of a redaction on a real homeserver, and how soon they show."""
 
 import time
 import uuid
@@ -24,7 +24,7 @@ WITHIN_S = 10.0
 
 
 async def gone(store: Store, *urls: str) -> None:
-    """Waits until nobody finds these any more. TimeoutError after ten seconds."""
+    """Wait until these addresses answer 404. Raises TimeoutError after ten seconds."""
 
     async def check() -> bool | None:
         return True if {await answers(url) for url in urls} == {404} else None
@@ -44,7 +44,7 @@ async def blobs_gone(world: World, store: Store, keys: set[str]) -> None:
 async def test_a_published_broadcast_is_gone_ten_seconds_after_its_redaction(
     world: Worlds, person: People, *, encrypted: bool
 ) -> None:
-    """Page, enclosure, feed item, and every file of it."""
+    """After ten seconds page, enclosure, feed item and every file are gone."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=encrypted)
@@ -173,7 +173,7 @@ async def spoken(store: Store, speaker: Broadcaster) -> Broadcaster:
 
 
 async def redact_all(alice: Any, room: str, speaker: Broadcaster) -> None:
-    """As Element does where the homeserver announces it, until the homeserver has done it."""
+    """Redact an event with its relations (MSC3912), as Element does; wait until all are redacted."""
     path = room_path(room, "redact", speaker.broadcast_id, uuid.uuid4().hex)
     await alice.api.call("PUT", path, {"org.matrix.msc3912.with_relations": ["m.reference"]})
     waiting = {speaker.broadcast_id, *speaker.chunks}

@@ -1,4 +1,4 @@
-"""The bot is thrown out of a room, and asked back: what it has stays, what follows is none of its business."""
+"""The bot is removed from a room and invited again: recordings stay, and nothing said meanwhile is recorded."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ async def ask_back(host: Person, room: str, world: World, how: str) -> None:
 
 
 async def stored(store: Store, broadcast: str) -> tuple[EndedBy | None, int]:
-    """By what it was ended, and how many of its chunks are there."""
+    """Give what ended the recording and how many of its chunks are stored."""
     found = await look(store, broadcast)
     assert found is not None
     return found[0].ended_by, sum(chunk.state is ChunkState.STORED for chunk in found[1])
@@ -63,8 +63,7 @@ async def is_told(store: Store, room: str) -> None:
 async def test_thrown_out_in_the_middle_and_asked_back(
     world: Worlds, person: People, how: str, encrypted: bool
 ) -> None:
-    """What was stored becomes an episode, addresses are closed, and what is said meanwhile is not heard; asked back,
-    the bot says so, records the next broadcast whole, and the addresses of members work again."""
+    """A removal ends the recording with an episode and closes addresses; after a new invite everything works again."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=encrypted)
@@ -102,7 +101,7 @@ async def test_thrown_out_in_the_middle_and_asked_back(
 
 
 async def test_thrown_out_while_it_was_down(world: Worlds, person: People) -> None:
-    """It finds out at its next start: the recording ends with what was stored, and no address opens before that."""
+    """A removal while the bot was down ends the recording at its next start, before any address opens."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -125,7 +124,7 @@ def capture() -> Capture:
 
 
 async def leave(replay: Replay, capture: Capture) -> None:
-    """A sync says that the bot is out."""
+    """Bring a sync that says that the bot has left."""
     await replay._sync(rooms=(RoomBatch(capture.room, joined=False),))
     await replay.settled()
 
@@ -135,8 +134,7 @@ async def reasons(replay: Replay, capture: Capture) -> set[str | None]:
 
 
 async def test_nothing_is_fetched_for_a_room_that_the_bot_is_out_of(capture: Capture, tmp_path: Path) -> None:
-    """Media that were not there so far are not asked for any more: what was stored is the episode, and nothing waits
-    for the rest in the feed's way."""
+    """After a removal missing media is not requested any more, and the episode is listed without it."""
     mxc, upload = list(capture.uploads.items())[1]
     async with replaying(tmp_path / "data") as replay:
         await replay.move_in(capture)

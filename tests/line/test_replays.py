@@ -1,4 +1,4 @@
-"""A homeserver shows old ciphertexts again: a command is carried out once, and only while it is new."""
+"""Replayed ciphertexts: a command is executed once, and only while it is new."""
 
 from bot.app import Aircheck
 from bot.demo.people import Person
@@ -21,7 +21,7 @@ async def records(store: Store, room: str) -> bool:
 
 
 async def answer_to(person: Person, bot: World, event_id: str) -> str:
-    """What the bot replies to this event."""
+    """Wait for the bot's reply to this event."""
 
     def is_reply(content: object) -> bool:
         relation = content.get("m.relates_to", {}) if isinstance(content, dict) else {}
@@ -32,13 +32,13 @@ async def answer_to(person: Person, bot: World, event_id: str) -> str:
 
 
 async def show_again(person: Person, room: str, event_id: str) -> str:
-    """The same ciphertext as a new event, as a homeserver can make one."""
+    """Make a new event with the same ciphertext, as a homeserver can."""
     wrapper = await person.fetch_event(room, event_id)
     return await person.send(room, ENCRYPTED, wrapper["content"], encrypt=False)
 
 
 async def test_an_old_command_is_not_carried_out_again_after_a_restart(world: Worlds, person: People) -> None:
-    """Its ciphertext under a new event id and time is no command, however often the process began anew."""
+    """A replayed command is not executed, also after restarts."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -55,8 +55,7 @@ async def test_an_old_command_is_not_carried_out_again_after_a_restart(world: Wo
 
 
 async def test_a_command_of_an_exported_key_is_not_carried_out(world: Worlds, person: People) -> None:
-    """An export opens what was said before the bot had its keys, and nobody vouches for its time; once the key came
-    from its owner too, what is said under it counts."""
+    """A command under an exported key is not executed; one under the same key is, once its owner has sent it too."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -78,7 +77,7 @@ async def test_a_command_of_an_exported_key_is_not_carried_out(world: Worlds, pe
 
 
 async def until_proved(aircheck: Aircheck, room: str) -> None:
-    """Waits until the bot's key of the room came from its owner."""
+    """Wait until the owner has sent the bot the room's key."""
 
     async def check() -> bool | None:
         sessions = aircheck.session.keys.olm.inbound_group_store[room].values()

@@ -27,14 +27,14 @@ def room() -> Capture:
 
 @pytest.fixture
 async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
-    """The bot, in the room."""
+    """Run a line whose bot is in the room."""
     async with replaying(tmp_path / "data") as made:
         await made.move_in(room)
         yield made
 
 
 async def told(replay: Replay, speaker: Speaker, *heard: HeardEvent) -> None:
-    """The homeserver has the media, and a sync brings the events."""
+    """Put the media on the homeserver and bring the events in a sync."""
     replay.serves(speaker.uploads)
     await replay.tell(speaker.capture.room, heard)
 
@@ -84,7 +84,7 @@ async def test_files_of_their_own_are_as_complete_as_the_numbers_say(
 
 
 def bare(wav: bytes) -> bytes:
-    """With a header of 44 bytes."""
+    """Make a WAV file with a header of 44 bytes."""
     return wav[wav.index(b"data") - 36 :]
 
 
@@ -105,7 +105,7 @@ async def test_stopped_before_the_last_chunk_as_android_and_ios_send_it(replay: 
 
 
 async def test_swapped_numbers_change_no_order(replay: Replay, room: Capture, tmp_path: Path) -> None:
-    """One slow upload, numbered after its follower, is heard where it was said."""
+    """A chunk that a slow upload numbered after its follower is played in the order of its pages."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     events = [alice.starts(), alice.sends(media[1], 1), alice.sends(media[0], 2), alice.sends(media[2], 3)]
     await told(replay, alice, *events, alice.tells("stopped", 3))
@@ -168,7 +168,7 @@ async def test_without_any_number_the_timeline_is_the_order(replay: Replay, room
 
 
 async def test_a_broadcast_without_a_chunk_is_empty(replay: Replay, room: Capture) -> None:
-    """There is no episode of it, and nothing to wait for."""
+    """A broadcast without a chunk has no episode and waits for nothing."""
     alice = Speaker(room)
     await told(replay, alice, alice.starts(), alice.tells("stopped", 0))
     await replay.pass_by(QUIET_S)

@@ -1,4 +1,4 @@
-"""A space is no room to record: on a real homeserver the bot declines its invite, and says why."""
+"""On a real homeserver the bot declines an invite to a space, and says why."""
 
 from bot import words
 from bot.demo.client_api import CLIENT
@@ -7,7 +7,7 @@ from tests.line.conftest import Worlds
 
 
 async def test_an_invite_to_a_space_is_declined_with_the_reason(world: Worlds, person: People) -> None:
-    """Whoever invited it reads the reason in the room's timeline; the bot was never in."""
+    """The inviter reads the reason in the space's timeline; the bot never joins."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
         body = {"preset": "private_chat", "creation_content": {"type": "m.space"}, "invite": [bot.user_id]}

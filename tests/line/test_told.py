@@ -1,4 +1,4 @@
-"""A room where the bot may not speak, on a real homeserver: nothing is recorded before it could say so."""
+"""A room where the bot may not speak, on a real homeserver: nothing is recorded before its notice."""
 
 import pytest
 

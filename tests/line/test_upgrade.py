@@ -17,7 +17,7 @@ SPEECH = speech(1)[:600]  # 12 s
 
 
 async def broadcast(store: Store, host: Person, room: str) -> Broadcaster:
-    """One that is recorded whole."""
+    """Broadcast, and wait until it is recorded whole."""
     speaker = Broadcaster(host, room)
     started = await speaker.start()
     await speaker.speak(SPEECH)
@@ -33,7 +33,7 @@ async def come_in(person: Person, host: Person, room: str) -> None:
 
 
 async def told(world: World, person: Person, room: str) -> str:
-    """What the bot said in a room next."""
+    """Wait for the bot's next notice in a room."""
     found = await person.wait_for(lambda event: event.room_id == room and event.is_notice_of(world.user_id))
     return found.body
 

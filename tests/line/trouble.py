@@ -1,4 +1,4 @@
-"""A homeserver in trouble: stands between the bot and the real one, and answers as it is told to."""
+"""A proxy between the bot and the homeserver that answers as a test tells it to."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ def none(_: web.Request) -> web.Response | None:
 
 
 class Between:
-    """Hands requests on, unless `trouble` answers them itself. `gate` holds all answers back while it is closed."""
+    """The proxy: passes requests on unless `trouble` answers them. A closed `gate` holds all answers back."""
 
     def __init__(self, homeserver: str) -> None:
         self.trouble: Trouble = none
@@ -49,7 +49,7 @@ class Between:
             return web.Response(status=502)
 
     async def until(self, number: int) -> None:
-        """Waits until so many requests met trouble."""
+        """Wait until this many requests met trouble."""
         async with self.news:
             while self.troubled.total() < number:
                 await self.news.wait()

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class World:
-    """One account and one folder of data; `running` starts the bot and may be entered again and again."""
+    """An account and a folder of data; `running` starts the bot and may be entered again and again."""
 
     def __init__(self, homeserver: Homeserver, user_id: str, directory: Path, changed: Mapping[str, Any]) -> None:
         self.homeserver = homeserver
@@ -57,12 +57,12 @@ class World:
         return self.settings.web.address
 
     def starting(self) -> AbstractAsyncContextManager[app.Aircheck]:
-        """The whole bot; it may not have heard of the homeserver yet."""
+        """Run the whole bot, without waiting for its first sync."""
         return app.running(self.settings)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[app.Aircheck]:
-        """The whole bot, ready: the first sync of this process is written."""
+        """Run the whole bot, and wait until its first sync is stored."""
         async with self.starting() as aircheck:
             ready = asyncio.ensure_future(aircheck.session.ready.wait())
             ends: set[asyncio.Future[Any]] = {ready, aircheck.failed}
@@ -86,7 +86,7 @@ async def until(store: Store, check: Callable[[], Awaitable[T | None]], wait_s: 
 
 
 async def look(store: Store, broadcast: str) -> tuple[Recording, tuple[Chunk, ...], Episode | None] | None:
-    """A broadcast's rows, once it is followed."""
+    """Read the rows of a broadcast; None before it is recorded."""
     async with store.read() as db:
         recording = await archive.recording_by_event(db, EventId(broadcast))
         if recording is None:
@@ -97,7 +97,7 @@ async def look(store: Store, broadcast: str) -> tuple[Recording, tuple[Chunk, ..
 async def recorded(
     store: Store, broadcast: str, state: RecordingState, *, made: bool = True
 ) -> tuple[Recording, Ledger]:
-    """Waits until a broadcast's recording is in this state, with an episode of just what is there if `made`."""
+    """Wait until a broadcast's recording is in this state, and with `made` until its episode is up to date."""
 
     async def check() -> tuple[Recording, Ledger] | None:
         found = await look(store, broadcast)
@@ -113,7 +113,7 @@ async def recorded(
 
 
 async def live_with(store: Store, broadcast: str, chunks: int) -> None:
-    """Waits until so many chunks of a broadcast are stored."""
+    """Wait until this many chunks of a broadcast are stored."""
 
     async def check() -> bool | None:
         found = await look(store, broadcast)
@@ -123,14 +123,14 @@ async def live_with(store: Store, broadcast: str, chunks: int) -> None:
 
 
 async def move_in(world: World, host: Person, *, encrypted: bool) -> str:
-    """A room whose moderator has invited the bot, which is there and said so."""
+    """Create a room, invite the bot, and wait until it has joined and announced itself."""
     room = await host.create_room("The Kitchen Table", encrypted=encrypted, invite=[world.user_id])
     await host.wait_for(lambda event: event.room_id == room and event.is_notice_of(world.user_id))
     return room
 
 
 async def personal_feed(world: World, listener: Person, room: str) -> tuple[str, str]:
-    """Asks for an address as any member does; (feed, page)."""
+    """Ask for the personal addresses as any member does; give feed and page."""
     await listener.say(room, "!aircheck feed")
     chat = await listener.wait_for_invite(world.user_id)
     await listener.join(chat)
@@ -142,20 +142,20 @@ async def personal_feed(world: World, listener: Person, room: str) -> tuple[str,
 
 
 async def newest_episode(feed: str) -> bytes:
-    """The first enclosure of a feed, downloaded as a podcast app does."""
+    """Download the first enclosure of a feed, as a podcast app does."""
     enclosures = await subscribe(feed)
     assert enclosures, "the feed lists nothing"
     return await listen(enclosures[0])
 
 
 async def answers(url: str) -> int:
-    """The status of a GET."""
+    """Request an address; give the status."""
     async with aiohttp.ClientSession() as http, http.get(url) as answer:
         return answer.status
 
 
 async def assert_exact(audio: bytes, broadcaster: Broadcaster) -> None:
-    """The episode is what was broadcast, to the sample."""
+    """Check that the episode is the broadcast, to the sample."""
     verdict = await asyncio.to_thread(verify_episode, audio, broadcaster.truth_ogg(), get_ffmpeg_exe())
     assert verdict.ok, verdict.problems
     assert verdict.actual == broadcaster.samples

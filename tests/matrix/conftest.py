@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 
 class Bots:
-    """`await bots()` starts a new account's bot; with an old one's directory and sink it is the same bot again."""
+    """A starter of bots: a new account each time, or with `again` the same device and sink once more."""
 
     def __init__(self, homeserver: Homeserver, directory: Path) -> None:
         self._homeserver = homeserver

@@ -1,4 +1,4 @@
-"""A homeserver that a test plays itself, on loopback."""
+"""A fake homeserver on loopback."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Stub:
-    """A homeserver that answers with what stands in `answers`, and keeps what it was asked."""
+    """A fake homeserver: gives the answers of `answers` by path, and keeps the requests in `asked`."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}

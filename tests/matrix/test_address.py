@@ -22,7 +22,7 @@ from bot.matrix.address import parse_mxc
     ],
 )
 def test_addresses(text: str, server: str, media_id: str) -> None:
-    """Server name and media id stand in the address as the specification says."""
+    """A valid address is split into server name and media id."""
     assert parse_mxc(text) == (server, media_id)
 
 
@@ -56,7 +56,7 @@ def test_addresses(text: str, server: str, media_id: str) -> None:
     ],
 )
 def test_hostile_addresses(text: str) -> None:
-    """Anything that is not of the grammar is given up."""
+    """Any other text is refused as a bad address."""
     with pytest.raises(GiveUp) as caught:
         parse_mxc(text)
     assert caught.value.reason == "bad_address"
@@ -64,7 +64,7 @@ def test_hostile_addresses(text: str) -> None:
 
 @given(st.one_of(st.text(), st.text("mxc:/.%2eE\\?#@[]-_aZ09 \n", max_size=40)).map(lambda tail: "mxc://" + tail))
 def test_what_passes_stays_in_its_path(text: str) -> None:
-    """Whatever passes makes a path of exactly two parts, however often it is decoded and normalised."""
+    """An accepted address makes a path of exactly two parts, however often it is decoded and normalised."""
     try:
         server, media_id = parse_mxc(text)
     except GiveUp:

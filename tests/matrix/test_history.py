@@ -1,4 +1,4 @@
-"""Walking history on a homeserver that means no good."""
+"""Reading history from a hostile homeserver."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -26,7 +26,7 @@ async def walker(stub: Stub) -> AsyncIterator[History]:
 
 
 def pages(stub: Stub, make: Callable[[str], dict[str, Any]]) -> list[dict[str, str]]:
-    """The stub answers each page by its `from`; what it was asked is in the list."""
+    """Let the stub answer each page by its `from`; give the list of its requests."""
     asked: list[dict[str, str]] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -38,7 +38,7 @@ def pages(stub: Stub, make: Callable[[str], dict[str, Any]]) -> list[dict[str, s
 
 
 async def test_a_page_is_asked_for_from_the_timeline_to_the_last_token(stub: Stub, walker: History) -> None:
-    """It comes newest event first, with the token of the next; the token that the walk ends at is none."""
+    """A page comes newest event first with the token of the next page, which is None at the end of the walk."""
     newest_first = [{"event_id": "$2"}, {"event_id": "$1"}]
     asked = pages(stub, lambda token: {"chunk": newest_first, "end": {"t3": "t2", "t2": "since"}[token]})
     assert await walker.page(ROOM, "t3", "since") == (tuple(newest_first), "t2")
@@ -49,7 +49,7 @@ async def test_a_page_is_asked_for_from_the_timeline_to_the_last_token(stub: Stu
 async def test_a_page_that_is_too_long_is_asked_for_in_parts(
     stub: Stub, walker: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No more than so many bytes of an answer are read; an event that is longer alone can't be had."""
+    """A page over the byte limit is requested again with fewer events; a single event over it is given up."""
     monkeypatch.setattr(history, "MAX_PAGE_BYTES", 4096)
     limits: list[str] = []
 
@@ -68,14 +68,14 @@ async def test_a_page_that_is_too_long_is_asked_for_in_parts(
 
 
 async def test_circles_end(stub: Stub, walker: History) -> None:
-    """A homeserver whose tokens come again is left at the second time."""
+    """Reading ends when a token comes a second time."""
     asked = pages(stub, lambda token: {"chunk": [{"event_id": token}], "end": {"a": "b", "b": "c", "c": "a"}[token]})
     found = [events async for events, _ in walker.pages(ROOM, "a")]
     assert (len(found), len(asked)) == (3, 3)
 
 
 async def test_endless_history_ends(stub: Stub, walker: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A history without an end is left after so many pages."""
+    """Reading ends after the maximum number of pages."""
     monkeypatch.setattr(history, "MOST_PAGES", 20)
     asked = pages(stub, lambda token: {"chunk": [], "end": token + "x"})
     assert len([page async for page in walker.pages(ROOM, "a")]) == 20
@@ -83,13 +83,13 @@ async def test_endless_history_ends(stub: Stub, walker: History, monkeypatch: py
 
 
 async def test_malformed_pages(stub: Stub, walker: History) -> None:
-    """What is no event is left out, and a token that is none ends the walk."""
+    """Entries that are not events are left out, and a malformed token ends the walk."""
     pages(stub, lambda _: {"chunk": [1, None, {"event_id": "$1"}, []], "end": 7})
     assert await walker.page(ROOM, "a", "since") == (({"event_id": "$1"},), None)
 
 
 async def test_forbidden_history_is_told_from_trouble(stub: Stub, walker: History) -> None:
-    """A refusal is one; other trouble is a matter of time."""
+    """A 403 is a refusal; a 502 is tried again later."""
     stub.says(MESSAGES, 403, "M_FORBIDDEN")
     with pytest.raises(Refused):
         await walker.page(ROOM, "a", "since")
@@ -104,7 +104,7 @@ RELATIONS = "/_matrix/client/v1/rooms/!r/relations/$start/m.reference"
 async def test_what_refers_to_a_broadcast_comes_in_pages_without_a_number_that_ends_it(
     stub: Stub, walker: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten thousand references of strangers are read past; it ends with the last page, or after so long."""
+    """Ten thousand relations of strangers are skipped; reading ends with the last page or after the time limit."""
     asked: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ QUERY = "/_matrix/client/v3/keys/query"
 
 
 async def chain_holds(person: Person, bot: Running) -> bool:
-    """Do master, self-signing and device key of the bot hang together, as this person sees them?"""
+    """Verify the bot's chain of master, self-signing and device key as this person sees it."""
     user, device = bot.session.user_id, bot.session.creds.device_id
     every_device: list[str] = []
     answer: dict[str, Any] = await person.api.call("POST", QUERY, {"device_keys": {user: every_device}})
@@ -60,7 +60,7 @@ async def test_signed_after_the_start(bots: Bots, person: People) -> None:
 async def test_a_foreign_identity_is_warned_of(
     bots: Bots, person: People, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Keys made in another client are left alone: the bot goes on unsigned, and says so."""
+    """Keys made in another client are left alone: the bot runs unsigned and says so."""
     user_id = await sign_elsewhere(bots, person, tmp_path)
     bot = await bots(user_id=user_id)
     assert bot.session.identity.state is IdentityState.UNSIGNED_FOREIGN
@@ -81,7 +81,7 @@ async def test_a_reset_replaces_foreign_keys(bots: Bots, person: People, tmp_pat
 
 
 async def test_signed_by_another_client(bots: Bots, person: People, tmp_path: Path) -> None:
-    """A device that the account's other client has signed is as good as signed by us."""
+    """A device that the account's other client has signed counts as signed."""
     user_id = await sign_elsewhere(bots, person, tmp_path)
     bot = await bots(user_id=user_id)
     seeds = Seeds.read(tmp_path / "elsewhere" / "matrix" / SEEDS_FILE)
@@ -91,7 +91,7 @@ async def test_signed_by_another_client(bots: Bots, person: People, tmp_path: Pa
 
 
 async def test_seeds_outlive_a_break_off(bots: Bots, person: People) -> None:
-    """Keys that were made and not uploaded are uploaded at the next start, the same ones."""
+    """Keys whose upload was interrupted are uploaded at the next start."""
     bot, alice = await bots(), await person("alice")
     await bot.stop()
     seeds = Seeds.read(bot.directory / "matrix" / SEEDS_FILE)
@@ -106,7 +106,7 @@ async def test_seeds_outlive_a_break_off(bots: Bots, person: People) -> None:
 
 
 async def test_a_reset_that_broke_off(bots: Bots, person: People) -> None:
-    """When the answer to a reset is lost, the keys that the homeserver has are the ones that count."""
+    """When the answer to a reset is lost, the keys that the homeserver has stay in use."""
     bot = await bots()
     file, new_file = (bot.directory / "matrix" / name for name in (SEEDS_FILE, NEW_SEEDS_FILE))
     fresh = Seeds.generate()
@@ -120,7 +120,7 @@ async def test_a_reset_that_broke_off(bots: Bots, person: People) -> None:
 
 
 def test_seeds_that_cant_be_read(tmp_path: Path) -> None:
-    """A broken seeds file is told, not replaced."""
+    """A broken file of seeds is an error; it is not replaced."""
     file = tmp_path / SEEDS_FILE
     file.write_text("{}")
     with pytest.raises(StartError):

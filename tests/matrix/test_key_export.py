@@ -1,4 +1,4 @@
-"""Exports of room keys: what can be taken of an odd file is taken, and the rest is named with its reason."""
+"""Import of exported room keys: valid entries are imported, the others named with a reason."""
 
 import asyncio
 import base64
@@ -38,7 +38,7 @@ def group(*, at: int = 0) -> tuple[vodozemac.GroupSession, str, str]:
 
 
 def later(key: str, at: int) -> str:
-    """The same key, of less use."""
+    """A later index of the same key."""
     found = vodozemac.InboundGroupSession.import_session(vodozemac.ExportedSessionKey(key)).export_at(at)
     assert found is not None
     return str(found.to_base64())
@@ -112,10 +112,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "another algorithm": (entry(algorithm="m.megolm.v2"), "its algorithm is not m.megolm.v1.aes-sha2"),
     "an algorithm of a wrong type": (entry(algorithm=["m.megolm.v1.aes-sha2"]), "its algorithm is not"),
     "no room": (entry(room_id=None), "it has no room_id"),
-    "a room of a wrong type": (entry(room_id=7), "its room_id is none"),
-    "no room id": (entry(room_id="#room:hs"), "its room_id is none"),
-    "a room id with a line end": (entry(room_id="!a\n:hs"), "its room_id is none"),
-    "a room id with half a letter": (entry(room_id="!\ud800:hs"), "its room_id is none"),
+    "a room of a wrong type": (entry(room_id=7), "its room_id is malformed"),
+    "no room id": (entry(room_id="#room:hs"), "its room_id is malformed"),
+    "a room id with a line end": (entry(room_id="!a\n:hs"), "its room_id is malformed"),
+    "a room id with half a letter": (entry(room_id="!\ud800:hs"), "its room_id is malformed"),
     "no key": (entry(session_key=None), "it has no session_key"),
     "a key of a wrong type": (entry(session_key={"key": 1}), "its session_key can't be read"),
     "a key that is none": (entry(session_key="AAAA"), "its session_key can't be read"),
@@ -146,7 +146,7 @@ TAKEN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_an_entry_that_can_not_be_taken_costs_itself_alone(keys: Keys, tmp_path: Path, what: str) -> None:
-    """It is named by its place and its reason; the entries around it are taken."""
+    """An invalid entry is named by number and reason; the entries around it are imported."""
     odd, reason = REFUSED[what]
     first, last = entry(), entry()
     done = await imported(keys, tmp_path, first, odd, last)
@@ -159,7 +159,7 @@ async def test_an_entry_that_can_not_be_taken_costs_itself_alone(keys: Keys, tmp
 
 @pytest.mark.parametrize("what", TAKEN)
 async def test_an_entry_without_what_decrypting_does_not_need_is_taken(keys: Keys, tmp_path: Path, what: str) -> None:
-    """Whose key it is an export only claims: missing or odd, the key opens messages all the same."""
+    """The owner in an export is only a claim: a key with a missing or odd one decrypts all the same."""
     outbound, session_id, key = group()
     done = await imported(keys, tmp_path, entry(**{"session_id": session_id, "session_key": key} | TAKEN[what]))
     assert done.sessions == {session_id}
@@ -171,7 +171,7 @@ async def test_an_entry_without_what_decrypting_does_not_need_is_taken(keys: Key
 
 
 async def test_of_two_keys_the_one_that_begins_earlier_is_kept(keys: Keys, tmp_path: Path) -> None:
-    """Also of two entries of one file, in either order; one that is no better counts as known."""
+    """An earlier index wins, also between two entries of one file in either order; a later one counts as known."""
     outbound, session_id, key = group()
     known = [entry(session_id=session_id, session_key=later(key, at)) for at in (5, 9, 2)]
     done = await imported(keys, tmp_path, *known)
@@ -188,16 +188,16 @@ async def test_of_two_keys_the_one_that_begins_earlier_is_kept(keys: Keys, tmp_p
 
 
 async def test_a_forged_key_replaces_none(keys: Keys, tmp_path: Path) -> None:
-    """An exported key is not signed: one that contradicts the key that is there is refused."""
+    """An exported key that contradicts the known one is refused, because exports are not signed."""
     outbound, session_id, key = group()
     await imported(keys, tmp_path, entry(session_id=session_id, session_key=key))
     done = await imported(keys, tmp_path, entry(session_id=session_id, session_key=forged(key)))
-    assert [one.reason for one in done.refused] == ["it contradicts the key of this session that is there"]
+    assert [one.reason for one in done.refused] == ["it contradicts the known key of this session"]
     assert reads(keys, outbound)
 
 
 async def test_the_owners_key_mends_a_forged_one(keys: Keys, tmp_path: Path) -> None:
-    """A key that the speaker's device sends is signed: it replaces one of an export that contradicts it."""
+    """A key sent by the speaker's device is signed and replaces a contradicting one from an export."""
     for claims in ({}, {"sender_key": None, "sender_claimed_keys": None}):
         outbound, session_id, key = group()
         await imported(keys, tmp_path, entry(session_id=session_id, session_key=forged(key), **claims))
@@ -207,7 +207,7 @@ async def test_the_owners_key_mends_a_forged_one(keys: Keys, tmp_path: Path) -> 
 
 
 async def test_one_session_belongs_to_one_room(keys: Keys, tmp_path: Path) -> None:
-    """Keys of rooms that the bot is not in are taken; the same session for a second room is refused."""
+    """Keys of unknown rooms are imported; a session for a second room is refused."""
     outbound, session_id, key = group()
     other = "!other:hs"
     done = await imported(
@@ -219,13 +219,13 @@ async def test_one_session_belongs_to_one_room(keys: Keys, tmp_path: Path) -> No
     )
     assert done.new == 2
     assert [str(one) for one in done.refused] == [
-        f"entry 3 (session {session_id}, room {other}): there is a key of this session, of another room"
+        f"entry 3 (session {session_id}, room {other}): the known key of this session is of another room"
     ]
     assert reads(keys, outbound)
 
 
 async def test_the_loop_goes_on_while_many_keys_are_taken(keys: Keys, tmp_path: Path) -> None:
-    """Ten keys at once, then others have their turn."""
+    """Other tasks run after every ten keys."""
     turns = 0
 
     async def others() -> None:
@@ -249,16 +249,17 @@ def changed(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     return lambda file: file.write_bytes(change(file.read_bytes()))
 
 
+NOT_AN_EXPORT = "is not an export of room keys"
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda file: file.write_bytes(b""), "is no export of room keys"),
-    "text": (lambda file: file.write_text("hello"), "is no export of room keys"),
-    "bytes": (lambda file: file.write_bytes(bytes(range(256)) * 10), "is no export of room keys"),
-    "keys that are not encrypted": (lambda file: file.write_text(json.dumps([entry()])), "is no export of room keys"),
-    "cut": (changed(lambda text: text[:200]), "is no export of room keys"),
+    "empty": (lambda file: file.write_bytes(b""), NOT_AN_EXPORT),
+    "text": (lambda file: file.write_text("hello"), NOT_AN_EXPORT),
+    "bytes": (lambda file: file.write_bytes(bytes(range(256)) * 10), NOT_AN_EXPORT),
+    "keys that are not encrypted": (lambda file: file.write_text(json.dumps([entry()])), NOT_AN_EXPORT),
+    "cut": (changed(lambda text: text[:200]), NOT_AN_EXPORT),
     "no content": (changed(lambda text: text[:36] + text[-36:]), "is damaged"),
     "no base64": (changed(lambda text: text[:40] + b"!" + text[41:]), "is damaged"),
-    "changed": (lambda file: exported(file, [], "another"), "can't be read: the passphrase is another, or the file"),
-    "another passphrase": (lambda file: exported(file, [entry()], "x"), "can't be read: the passphrase is another"),
+    "changed": (lambda file: exported(file, [], "another"), "can't be read: the passphrase is wrong, or the file"),
+    "another passphrase": (lambda file: exported(file, [entry()], "x"), "can't be read: the passphrase is wrong"),
     "work for hours": (lambda file: hours(file), "asks for 4294967295 rounds"),
     "no JSON": (lambda file: exported(file, b"\xff\x00"), "holds no list of room keys"),
     "an object": (lambda file: exported(file, {"sessions": []}), "holds no list of room keys"),
@@ -274,14 +275,14 @@ def folder_at(file: Path) -> None:
 
 
 def hours(file: Path) -> None:
-    """A file whose passphrase would take hours to be tried."""
+    """Make a file whose key derivation would take hours."""
     sealed = b"\x01" + bytes(32) + b"\xff" * 4 + bytes(64)
     file.write_text(f"{key_export.HEADER}\n{base64.b64encode(sealed).decode()}\n{key_export.FOOTER}")
 
 
 @pytest.mark.parametrize("what", FILES)
 def test_a_file_that_is_no_export_is_one_sentence(tmp_path: Path, what: str) -> None:
-    """It names the file and what is wrong with it, and is an error of the argument."""
+    """A file that is not an export is a wrong argument; the sentence names the file and the fault."""
     file = exported(tmp_path / "keys.txt", [entry()])
     change, sentence = FILES[what]
     change(file)
@@ -302,20 +303,20 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_an_export_is_read_in_every_form(tmp_path: Path, form: str) -> None:
-    """Line ends, a BOM, padding: editors and clients differ."""
+    """Other line ends, a byte order mark and missing padding are accepted."""
     file = exported(tmp_path / "keys.txt", [entry()])
     file.write_bytes(FORMS[form](file.read_bytes()))
     assert list(key_export.read(file, PASSPHRASE).sessions) == [1]
 
 
 def test_an_empty_export_holds_nothing(tmp_path: Path) -> None:
-    """No entry, and none refused."""
+    """An empty export has neither sessions nor refusals."""
     export = key_export.read(exported(tmp_path / "keys.txt", []), PASSPHRASE)
     assert (export.sessions, export.refused) == ({}, ())
 
 
 def test_what_is_written_is_an_export(tmp_path: Path) -> None:
-    """Other programs read it, and it is for its owner alone; what they write is read here."""
+    """Exports are read by other programs and theirs are read here; the file is private."""
     _, session_id, key = group()
     session = InboundGroupSession.import_session(key, ED, CURVE, ROOM)
     file = tmp_path / "sealed"

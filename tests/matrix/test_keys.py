@@ -1,4 +1,4 @@
-"""Room keys that come late, or spoiled, or to a device that has none left."""
+"""Room keys that come late or malformed, or when one-time keys have run out."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ async def sealed_in(bot: Running, room_id: RoomId) -> HeardEvent:
 
 
 async def test_a_key_that_comes_late(bots: Bots, person: People) -> None:
-    """What can't be read comes as its wrapper; the batch that brings the key names it; then it can be read."""
+    """An event without a key comes as its wrapper, and is decrypted once a batch names the key as new."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     alice.keys.hold_back([bot.session.user_id])
@@ -43,7 +43,7 @@ async def test_a_key_that_comes_late(bots: Bots, person: People) -> None:
 
 
 async def test_old_keys_are_read_after_a_restart(bots: Bots, person: People) -> None:
-    """A key that came before a restart opens what is tried after it."""
+    """A key from before a restart decrypts after it."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     event_id = await alice.say(room_id, "once")
@@ -89,7 +89,7 @@ async def test_what_the_sender_wrote_inside_is_not_believed(bots: Bots, person: 
 
 
 async def test_somebody_else_sends_my_message_again(bots: Bots, person: People) -> None:
-    """A ciphertext that another member sends again is not read as theirs."""
+    """A ciphertext that another member resends is not decrypted as theirs."""
     bot, alice, mallory = await bots(), await person("alice"), await person("mallory")
     room_id = await meet(alice, bot, encrypted=True)
     await alice.invite(room_id, mallory.user_id)
@@ -103,7 +103,7 @@ async def test_somebody_else_sends_my_message_again(bots: Bots, person: People) 
 
 
 async def test_a_poorer_key_does_not_replace_a_better_one(bots: Bots, person: People) -> None:
-    """A room key sent again at a later index leaves what was said before readable, also after a restart."""
+    """A room key resent at a later index does not replace the earlier one, also after a restart."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     early = await alice.say(room_id, "early")
@@ -122,7 +122,7 @@ async def test_a_poorer_key_does_not_replace_a_better_one(bots: Bots, person: Pe
 
 
 async def test_a_fallback_key_when_the_others_are_gone(bots: Bots, person: People) -> None:
-    """With all one-time keys claimed while the bot was down, what is said then is still read after."""
+    """A message sent while all one-time keys were claimed is decrypted by the fallback key."""
     bot, alice, mallory = await bots(), await person("alice"), await person("mallory")
     room_id = await meet(alice, bot, encrypted=True)
     await bot.stop()
@@ -171,7 +171,7 @@ async def test_a_strange_event_to_the_device(bots: Bots, event: dict[str, Any]) 
 
 
 async def test_withheld_keys_are_told(bots: Bots, person: People) -> None:
-    """That somebody withholds a key is in the batch, with the code and who said it."""
+    """A note on a withheld key comes in the batch with its sender and code."""
     bot, alice = await bots(), await person("alice")
     await meet(alice, bot, encrypted=True)
     content = {"session_id": "session", "code": "m.unverified", "algorithm": "m.megolm.v1.aes-sha2"}
@@ -182,7 +182,7 @@ async def test_withheld_keys_are_told(bots: Bots, person: People) -> None:
 
 
 async def test_keys_of_another_client_are_imported(bots: Bots, person: People, tmp_path: Path) -> None:
-    """An exported key opens what was said before the bot came; a wrong passphrase is a configuration error."""
+    """An exported key decrypts an older message; a wrong passphrase is a configuration error."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     alice.keys.hold_back([bot.session.user_id])
@@ -200,7 +200,7 @@ async def test_keys_of_another_client_are_imported(bots: Bots, person: People, t
 
 
 def test_before_the_login_nothing_can_be_read() -> None:
-    """Without an open store an encrypted event is one that can't be read yet."""
+    """Without an open key store an encrypted event stays encrypted."""
     keys = Keys(lambda: datetime.now(UTC))
     content = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "x", "session_id": "s"}
     event = {"type": "m.room.encrypted", "event_id": "$e", "sender": "@a:b", "content": content}

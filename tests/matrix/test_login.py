@@ -1,4 +1,4 @@
-"""The bot's own files, and logging in to a homeserver that this test plays itself."""
+"""The bot's own files, and its login at a fake homeserver."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def is_homeserver(stub: Stub) -> None:
 
 
 def test_the_store_key_is_made_once(tmp_path: Path) -> None:
-    """The key is random and stays; without it a store that is there is not thrown away."""
+    """The store key is random and kept; if it is lost, the key store is not deleted."""
     key = store_key(tmp_path)
     assert len(key) >= 43
     assert store_key(tmp_path) == key
@@ -50,7 +50,7 @@ def test_the_store_key_is_made_once(tmp_path: Path) -> None:
 
 
 def test_stored_sessions(tmp_path: Path) -> None:
-    """The stored session is read as it was written; one that can't be read is told and left as it is."""
+    """A stored session is read as it was written; a broken file is an error and stays as it is."""
     assert read_session(tmp_path) is None
     (tmp_path / "matrix").mkdir()
     file = tmp_path / "matrix" / SESSION_FILE
@@ -63,13 +63,13 @@ def test_stored_sessions(tmp_path: Path) -> None:
 
 
 async def test_no_homeserver_at_the_address(stub: Stub, tmp_path: Path) -> None:
-    """Where something else answers, the setting is named."""
+    """If something else answers at the address, the error names the setting."""
     with pytest.raises(ConfigError, match=r"matrix\.homeserver"):
         await start(stub, tmp_path).task
 
 
 async def test_a_deactivated_account(stub: Stub, tmp_path: Path) -> None:
-    """A deactivated account is told as what it is."""
+    """The error for a deactivated account says so."""
     is_homeserver(stub)
     stub.says(LOGIN, 403, "M_USER_DEACTIVATED")
     with pytest.raises(ConfigError, match="deactivated"):
@@ -77,7 +77,7 @@ async def test_a_deactivated_account(stub: Stub, tmp_path: Path) -> None:
 
 
 async def test_a_rate_limit_is_waited_for(stub: Stub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A 429 at the login is waited for as long as the homeserver asks, and then the login goes on."""
+    """After a 429 the login is tried again when the homeserver allows it."""
     is_homeserver(stub)
     tries = []
 
@@ -95,7 +95,7 @@ async def test_a_rate_limit_is_waited_for(stub: Stub, tmp_path: Path, caplog: py
 
 
 async def test_a_revoked_token_without_a_password(stub: Stub, tmp_path: Path) -> None:
-    """When the session is ended and there is no password, it ends with one sentence and a few requests."""
+    """A revoked session without a password ends with one sentence after a few requests."""
     is_homeserver(stub)
     running = start(stub, tmp_path, None)
     with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""Media from a homeserver that this test plays itself, on loopback."""
+"""Downloads from a fake homeserver."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ async def media(stub: Stub) -> AsyncIterator[Media]:
 
 
 def seal(data: bytes) -> tuple[bytes, EncryptedFile]:
-    """As clients do it (Client-Server API, sending encrypted attachments)."""
+    """Encrypt an attachment as clients do (Client-Server API, sending encrypted attachments)."""
     key, counter = os.urandom(32), os.urandom(8) + bytes(8)
     cipher = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
     sealed = cipher.update(data) + cipher.finalize()
@@ -52,7 +52,7 @@ def _exists(part: Path) -> bool:
 
 
 async def give_up(media: Media, part: Path, *, source: MediaSource = SOURCE, max_bytes: int = MIB) -> str:
-    """The reason for which the media is given up; nothing may be left behind."""
+    """Give the reason with which a download is given up, and check that no file is left."""
     with pytest.raises(GiveUp) as caught:
         await media.fetch_media(source, part, max_bytes=max_bytes)
     assert not _exists(part)
@@ -60,7 +60,7 @@ async def give_up(media: Media, part: Path, *, source: MediaSource = SOURCE, max
 
 
 async def test_fifty_megabytes_in_constant_memory(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """A large encrypted file arrives decrypted, its hash is that of the clear bytes, and memory does not grow by it."""
+    """A large encrypted file arrives decrypted in constant memory, with the hash of the clear bytes."""
     block = os.urandom(MIB)
     sealed, file = seal(block * 50)
     stub.gives(PATH, sealed)
@@ -78,7 +78,7 @@ async def test_fifty_megabytes_in_constant_memory(stub: Stub, media: Media, tmp_
 
 
 async def test_plain_media_and_old_homeservers(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """A homeserver without authenticated media is asked the old way."""
+    """A homeserver without authenticated media is asked at the old endpoint."""
     stub.gives(OLD_PATH, b"sound")
     part = tmp_path / "x.part"
     fetched = await media.fetch_media(SOURCE, part, max_bytes=5)
@@ -88,7 +88,7 @@ async def test_plain_media_and_old_homeservers(stub: Stub, media: Media, tmp_pat
 
 
 async def test_hash_mismatch(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """Bytes that are not those that the sender hashed are given up, and kept: they are known when they come again."""
+    """Bytes with another hash than announced are refused, and kept to be compared with the next download."""
     sealed, file = seal(b"sound")
     part = tmp_path / "x"
     stub.gives(PATH, sealed[:-1] + bytes([sealed[-1] ^ 1]))
@@ -101,7 +101,7 @@ async def test_hash_mismatch(stub: Stub, media: Media, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_too_large(stub: Stub, media: Media, tmp_path: Path, chunked: bool) -> None:
-    """More than the cap is given up, by its announced length before the first byte, else on the way."""
+    """Media over the limit is given up, by its announced length or while it downloads."""
 
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -128,7 +128,7 @@ async def test_too_large(stub: Stub, media: Media, tmp_path: Path, chunked: bool
     ],
 )
 async def test_refusals(stub: Stub, media: Media, tmp_path: Path, status: int, errcode: str, reason: str) -> None:
-    """What the homeserver refuses for good is given up with its reason."""
+    """A permanent refusal gives the download up with its reason."""
     stub.says(PATH, status, errcode)
     assert await give_up(media, tmp_path / "x") == reason
 
@@ -147,7 +147,7 @@ async def test_refusals(stub: Stub, media: Media, tmp_path: Path, status: int, e
     ],
 )
 async def test_what_may_come_later(stub: Stub, media: Media, tmp_path: Path, status: int, errcode: str) -> None:
-    """What may be there later is tried later, and the wish for a pause is handed on."""
+    """A temporary failure is tried again later, after the pause that the homeserver asks for."""
     stub.says(PATH, status, errcode, **{"Retry-After": "7"})
     with pytest.raises(TryLater) as caught:
         await media.fetch_media(SOURCE, tmp_path / "x", max_bytes=MIB)
@@ -157,7 +157,7 @@ async def test_what_may_come_later(stub: Stub, media: Media, tmp_path: Path, sta
 
 
 async def test_a_download_that_breaks_off(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """Half a file is no file: nothing is left, and it is tried later."""
+    """An interrupted download leaves no file and is tried again later."""
 
     async def half(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -196,7 +196,7 @@ async def test_a_cancelled_download_leaves_nothing(stub: Stub, media: Media, tmp
 
 
 async def test_a_download_outlives_the_session(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """What is being fetched when the session ends may be fetched to its end; nothing new begins."""
+    """A download under way when the session ends may finish; no new one starts."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:
@@ -219,7 +219,7 @@ async def test_a_download_outlives_the_session(stub: Stub, media: Media, tmp_pat
 
 
 async def test_a_redirect_is_followed_without_the_token(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """A redirect on the homeserver's own host is followed once, and the token stays behind."""
+    """A redirect on the homeserver's own host is taken once, without the token."""
     stub.says(PATH, 307, Location="/cdn/abc?sig=1")
     stub.gives("/cdn/abc", b"sound")
     assert (await media.fetch_media(SOURCE, tmp_path / "x", max_bytes=MIB)).bytes == 5
@@ -245,8 +245,7 @@ SIGNED = [
 @pytest.mark.parametrize("absolute", [True, False])
 @pytest.mark.parametrize("target", SIGNED)
 async def test_a_redirect_is_asked_for_as_it_was_sent(target: str, absolute: bool, tmp_path: Path) -> None:
-    """Byte for byte: a signature is of the address as it is written. A relative one loses its dot segments, as it
-    should (RFC 3986, section 5.2)."""
+    """A signed address is requested byte for byte; a relative one loses its dot segments (RFC 3986, section 5.2)."""
     targets: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -273,13 +272,13 @@ async def test_a_redirect_is_asked_for_as_it_was_sent(target: str, absolute: boo
 
 @pytest.mark.parametrize("location", ["http://[::1", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", ""])
 async def test_a_malformed_redirect_is_none(stub: Stub, media: Media, tmp_path: Path, location: str) -> None:
-    """Nothing is sent anywhere."""
+    """A malformed redirect causes no request."""
     stub.says(PATH, 307, Location=location)
     assert await give_up(media, tmp_path / "x") == "forbidden"
 
 
 async def test_a_second_redirect_is_not(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """One redirect is followed, no more."""
+    """A second redirect is refused."""
     stub.says(PATH, 307, Location="/cdn/abc")
     stub.says("/cdn/abc", 302, Location="/cdn/other")
     assert await give_up(media, tmp_path / "x") == "forbidden"
@@ -303,7 +302,7 @@ async def test_a_second_redirect_is_not(stub: Stub, media: Media, tmp_path: Path
     ],
 )
 async def test_no_redirect_into_private_networks(stub: Stub, media: Media, tmp_path: Path, location: str) -> None:
-    """A redirect to any address that is not of the open Internet is refused before anything is sent there."""
+    """A redirect to an address that is not public is refused before any request."""
     stub.says(PATH, 307, Location=location.format(port=stub.address.rpartition(":")[2]))
     stub.gives("/cdn/abc", b"secret page")
     assert await give_up(media, tmp_path / "x") == "forbidden"
@@ -311,7 +310,7 @@ async def test_no_redirect_into_private_networks(stub: Stub, media: Media, tmp_p
 
 
 async def test_names_are_checked_by_what_they_resolve_to() -> None:
-    """A host name that leads to loopback is no way around; the homeserver's own name is taken as it is."""
+    """A host name that resolves to loopback is refused; the homeserver's own name is allowed."""
     with pytest.raises(OSError, match="no public address"):
         await PublicResolver(None).resolve("localhost", 80)
     assert await PublicResolver("localhost").resolve("localhost", 80)
@@ -338,12 +337,12 @@ async def test_names_are_checked_by_what_they_resolve_to() -> None:
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:
-    """Only addresses of the open Internet are public, however they are wrapped."""
+    """Only addresses of the public Internet count as public, also inside IPv6."""
     assert is_public(address) is public
 
 
 async def test_hostile_addresses_are_not_asked_for(stub: Stub, media: Media, tmp_path: Path) -> None:
-    """An address that climbs is refused before any request."""
+    """An address that would leave its path is refused before any request."""
     source = MediaSource(MxcUri("mxc://remote.example/../../../client/v3/account/whoami"))
     assert await give_up(media, tmp_path / "x", source=source) == "bad_address"
     assert stub.asked == []
@@ -359,7 +358,7 @@ async def test_a_bad_key_is_not_asked_for(stub: Stub, media: Media, tmp_path: Pa
 
 @given(st.binary(max_size=5000), st.lists(st.integers(1, 700), min_size=1))
 def test_decryption_does_not_depend_on_the_pieces(data: bytes, sizes: list[int]) -> None:
-    """However the bytes are cut, they decrypt to the same."""
+    """Decryption does not depend on how the bytes are split."""
     sealed, file = seal(data)
     decryption, clear, at = Decryption(file), b"", 0
     while at < len(sealed):

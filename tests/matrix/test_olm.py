@@ -19,7 +19,7 @@ OPENINGS = 20
 
 @pytest.fixture
 def often() -> Iterator[None]:
-    """Threads take turns as often as they can."""
+    """Let threads switch as often as possible."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -33,7 +33,7 @@ def accounts_in(file: Path) -> list[str]:
 
 @pytest.mark.usefixtures("often")
 async def test_keys_are_opened_while_others_use_theirs(person: People, tmp_path: Path) -> None:
-    """Several devices in one process, as in the demo: each one's keys lie in its own store and nowhere else."""
+    """With several devices in one process each one's keys are in its own store and nowhere else."""
     alice = await person("alice")
     store, account = alice._client.store, alice._client.olm.account
     files = [tmp_path / str(number) / "keys.db" for number in range(OPENINGS)]

@@ -1,4 +1,4 @@
-"""What the bot does in rooms, as others see it."""
+"""The bot's requests about rooms, as other members see them."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ def sealed_by(bot: Running, room_id: RoomId) -> str:
 
 
 async def test_encrypted_notice_and_its_repeat(bots: Bots, person: People) -> None:
-    """In an encrypted room a notice is encrypted and readable; a repeat with its transaction id is the same event."""
+    """A notice in an encrypted room is encrypted and readable; a repeat with its transaction id sends nothing new."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     event_id = await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="once")
@@ -41,7 +41,7 @@ async def test_encrypted_after_a_restart(bots: Bots, person: People) -> None:
 
 
 async def test_never_in_clear_where_the_room_is_encrypted(bots: Bots, person: People) -> None:
-    """Where our own state doesn't know yet that the room is encrypted, the homeserver is asked."""
+    """If the stored state does not say that the room is encrypted, the homeserver is asked."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     bot.sink.encrypted.clear()
@@ -50,7 +50,7 @@ async def test_never_in_clear_where_the_room_is_encrypted(bots: Bots, person: Pe
 
 
 async def test_plain_room_and_relations(bots: Bots, person: People) -> None:
-    """A room without encryption gets plain events; in an encrypted one the relation stands in clear."""
+    """A plain room gets plain events; in an encrypted room the relation stays in clear."""
     bot, alice = await bots(), await person("alice")
     plain, sealed = await meet(alice, bot), await meet(alice, bot, encrypted=True)
     event_id = await bot.session.sending.send(plain, "m.room.message", NOTICE, txn_id="a")
@@ -63,7 +63,7 @@ async def test_plain_room_and_relations(bots: Bots, person: People) -> None:
 
 
 async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, person: People) -> None:
-    """A new member gets the running key; after somebody has left the next message has a new one."""
+    """A new member gets the current key; after a member leaves, the next message has a new key."""
     bot, alice, bob = await bots(), await person("alice"), await person("bob")
     room_id = await meet(alice, bot, encrypted=True)
     await bot.session.sending.send(room_id, "m.room.message", NOTICE, txn_id="a")
@@ -79,7 +79,7 @@ async def test_who_comes_late_reads_on_and_who_has_left_does_not(bots: Bots, per
 
 
 async def test_a_direct_chat(bots: Bots, person: People) -> None:
-    """A direct chat is encrypted, invites as direct, lets nobody else in, and stands in m.direct."""
+    """A direct chat is encrypted, closed to others, marked as direct and listed in m.direct."""
     bot, alice = await bots(), await person("alice")
     room_id = await bot.session.sending.create_direct(UserId(alice.user_id))
     assert await alice.wait_for_invite(bot.session.user_id) == room_id
@@ -97,7 +97,7 @@ async def test_a_direct_chat(bots: Bots, person: People) -> None:
 
 
 async def test_events_are_fetched_decrypted(bots: Bots, person: People) -> None:
-    """An event that is asked for by its id comes decrypted; one that isn't there is given up."""
+    """An event is read decrypted by its id; an unknown id is given up."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     event_id = EventId(await alice.say(room_id, "this one"))
@@ -110,7 +110,7 @@ async def test_events_are_fetched_decrypted(bots: Bots, person: People) -> None:
 
 
 async def test_refusals_say_why(bots: Bots, person: People) -> None:
-    """A room that is not ours is forbidden; an invite can be refused; an id that climbs is no id."""
+    """Sending to another's room is forbidden, an invite can be rejected, and a malformed id makes no request."""
     bot, alice = await bots(), await person("alice")
     room_id = RoomId(await alice.create_room())
     with pytest.raises(GiveUp) as caught:
@@ -126,7 +126,7 @@ async def test_refusals_say_why(bots: Bots, person: People) -> None:
 
 
 async def test_before_the_login_all_waits(tmp_path: Path) -> None:
-    """What is asked of a session that is not logged in yet is a matter of time."""
+    """Requests before the login are tried again later."""
     session = Session(
         make_settings("http://127.0.0.1:9", "@bot:localhost"), tmp_path, MemorySink(), clock=lambda: datetime.now(UTC)
     )

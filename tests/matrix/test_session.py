@@ -22,7 +22,7 @@ LOGOUT = "/_matrix/client/v3/logout"
 
 
 async def test_hears_plain_and_encrypted(bots: Bots, person: People) -> None:
-    """What is said in a room comes decrypted, and says that it was encrypted and what it relates to in clear."""
+    """An encrypted event comes decrypted, marked as encrypted, with its relation in clear."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     relation = {"rel_type": "m.reference", "event_id": await alice.say(room_id, "started")}
@@ -47,7 +47,7 @@ async def test_wrong_password_ends_with_a_sentence(homeserver: Homeserver, bots:
 
 
 async def test_no_password_ends_with_a_sentence(homeserver: Homeserver, bots: Bots, tmp_path: Path) -> None:
-    """Without a session and without a password the setting is named."""
+    """Without session and password the error names the setting."""
     running = Running(make_settings(homeserver.address, await bots.account(), None), tmp_path)
     with pytest.raises(ConfigError, match=r"matrix\.password"):
         await running.task
@@ -96,8 +96,7 @@ async def test_files_are_private(bots: Bots) -> None:
 
 
 async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: People) -> None:
-    """More events than a sync carries: the batch says where the rest is, which comes in pages, newest first, and
-    ends at what was heard before."""
+    """After a limited timeline, pages of history from the batch's cursor bring every event up to the last known one."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     await alice.say(room_id, "before")
@@ -123,7 +122,7 @@ async def test_a_gap_is_told_and_can_be_walked(bots: Bots, person: People) -> No
 
 
 async def test_invites_while_the_bot_was_down(bots: Bots, person: People) -> None:
-    """An invite that came while the bot was down is there after it, with who invites and whether it is direct."""
+    """An invite from while the bot was down comes at the next start, with the inviter and whether it is direct."""
     bot, alice = await bots(), await person("alice")
     await bot.stop()
     direct = await alice.create_room(invite=[bot.session.user_id], direct=True, encrypted=True)
@@ -137,7 +136,7 @@ async def test_invites_while_the_bot_was_down(bots: Bots, person: People) -> Non
 
 
 async def test_a_retracted_invite(bots: Bots, person: People) -> None:
-    """An invite that is taken back is told as such, not as a room that was left."""
+    """A withdrawn invite comes as retracted, not as a left room."""
     bot, alice = await bots(), await person("alice")
     room_id = await alice.create_room(invite=[bot.session.user_id])
     await bot.sink.until(lambda: bot.sink.invites())
@@ -147,7 +146,7 @@ async def test_a_retracted_invite(bots: Bots, person: People) -> None:
 
 
 async def test_a_left_room(bots: Bots, person: People) -> None:
-    """A room that the bot was removed from comes as not joined."""
+    """A room that the bot was kicked from comes as not joined."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot)
     await alice.kick(room_id, bot.session.user_id)
@@ -157,7 +156,7 @@ async def test_a_left_room(bots: Bots, person: People) -> None:
 
 
 async def test_a_batch_that_was_not_written_comes_again(bots: Bots, person: People) -> None:
-    """When the sink fails the same events come again, decrypted, with the keys that came with them."""
+    """After a failure of the sink the same events come again, decrypted, with their new keys."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     bot.sink.failures = 2
@@ -171,7 +170,7 @@ async def test_a_batch_that_was_not_written_comes_again(bots: Bots, person: Peop
 
 
 async def test_a_revoked_token_is_replaced_once(bots: Bots, person: People) -> None:
-    """When the token is revoked the bot logs in again as the same device and reads on; the second time it ends."""
+    """After a revoked token the bot logs in again as the same device; after the second one it ends."""
     bot, alice = await bots(), await person("alice")
     room_id = await meet(alice, bot, encrypted=True)
     device, token = bot.session.creds.device_id, bot.session.wire.token
@@ -195,7 +194,7 @@ async def test_a_revoked_token_is_replaced_once(bots: Bots, person: People) -> N
 async def test_waits_for_a_homeserver_and_survives_its_restart(
     homeserver: Homeserver, bots: Bots, person: People, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A homeserver that is away is waited for, before the login and in the middle, with one line each way."""
+    """The bot waits for a homeserver that is away, before and after the login, and logs one line at each change."""
     caplog.set_level("INFO", "bot")
     user_id, alice = await bots.account(), await person("alice")
     await homeserver.stop()

@@ -1,4 +1,4 @@
-"""A sync token that the homeserver does not know any more, and answers that come at once."""
+"""Doubts about a sync token, and answers to a long poll that come early."""
 
 from bot.matrix.standing import ANEW_AGAIN_S, LONGEST_PAUSE_S, Standing
 
@@ -10,7 +10,7 @@ def at_once(standing: Standing, *, news: bool = False, same_token: bool = True, 
 
 
 def test_a_token_that_is_refused_again_and_again_is_doubted() -> None:
-    """One refusal may be anything; an answer in between, or a refusal without the token too, ends the doubt."""
+    """Only repeated refusals make a token doubtful; an answer, or a refusal without the token, ends the doubt."""
     standing = Standing()
     for doubtful in (False, False, False, True):
         standing.refused(errcode="M_UNKNOWN", with_token=True)
@@ -25,7 +25,7 @@ def test_a_token_that_is_refused_again_and_again_is_doubted() -> None:
 
 
 def test_a_proxys_refusals_are_believed_later() -> None:
-    """What has no errcode may come from somebody in front of a homeserver that restarts."""
+    """Refusals without an errcode, as a proxy sends them, need more repeats."""
     standing = Standing()
     for _ in range(5):
         standing.refused(errcode="", with_token=True)
@@ -35,7 +35,7 @@ def test_a_proxys_refusals_are_believed_later() -> None:
 
 
 def test_an_answer_that_comes_at_once_with_nothing_is_asked_for_ever_more_slowly() -> None:
-    """News, and polls that last, are not slowed down."""
+    """After news or a full long poll there is no pause."""
     standing = Standing(lambda: 0.0)
     pauses = [at_once(standing, same_token=False) for _ in range(20)]
     assert 0.2 < pauses[0] <= 0.5
@@ -46,7 +46,7 @@ def test_an_answer_that_comes_at_once_with_nothing_is_asked_for_ever_more_slowly
 
 
 def test_early_answers_with_the_same_token_make_it_doubtful_once_an_hour() -> None:
-    """Synapse waits ten seconds for a place that it has not reached, and gives the token back."""
+    """Early answers with nothing but the same token make it doubtful, as Synapse gives them for a future token."""
     now = [0.0]
     standing = Standing(lambda: now[0])
     for doubtful in (False, False, False, True):

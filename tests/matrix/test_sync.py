@@ -1,4 +1,4 @@
-"""Reading one /sync, whatever stands in it."""
+"""Parsing an answer to /sync, whatever it holds."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ json_tree: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.dictionaries(names, json_tree, max_size=4), json_tree)
 def test_no_answer_is_stumbled_over(answer: dict[str, Any], inner: Any) -> None:
-    """Whatever the homeserver answers, reading it raises nothing and gives events that are objects."""
+    """Any JSON is parsed without an error, and every event is an object."""
     for tree in (answer, {"rooms": {kind: {"!r": inner} for kind in ("join", "leave", "invite")}}):
         for room in sync.rooms(tree, BOT):
             assert all(isinstance(event, dict) for event in (*room.state, *room.timeline))
@@ -37,7 +37,7 @@ def test_no_answer_is_stumbled_over(answer: dict[str, Any], inner: Any) -> None:
 
 @pytest.mark.parametrize("kind", [["m.room.message"], {"m.room.message": 1}, None, 7])
 def test_an_event_whose_type_is_no_text_is_none(kind: object) -> None:
-    """Types are looked up in sets: one that can't be would fail all that came with it."""
+    """An event whose type can't be hashed is left out."""
     events = [{"type": kind, "event_id": "$odd"}, {"type": "m.room.message", "event_id": "$e"}]
     answer = {"rooms": {"join": {"!r": {"timeline": {"events": events}, "state": {"events": events}}}}}
     (room,) = sync.rooms(answer, BOT)
@@ -50,7 +50,7 @@ def member(membership: str, **more: Any) -> dict[str, Any]:
 
 
 def test_an_invite_is_the_bots_own() -> None:
-    """Who invites, and whether it is direct, is said by the bot's own member event alone."""
+    """Only the bot's own member event tells the inviter and whether the invite is direct."""
     others = {**member("invite", is_direct=True), "state_key": "@other:hs", "sender": "@other:hs"}
     encryption = {"type": "m.room.encryption", "state_key": "", "sender": "@alice:hs", "content": {}}
     events = [others, member("invite", is_direct="yes"), encryption]
@@ -61,7 +61,7 @@ def test_an_invite_is_the_bots_own() -> None:
 
 
 def test_left_or_retracted() -> None:
-    """A leave after an invite is an invite that ended; after a membership it is a room that was left."""
+    """A leave after an invite is an ended invite; after a membership it is a left room."""
     for before, is_retracted in (("invite", True), ("knock", True), ("join", False)):
         event = {**member("leave"), "unsigned": {"prev_content": {"membership": before}}}
         answer = {"rooms": {"leave": {"!r": {"timeline": {"events": [event]}}}}}
@@ -70,7 +70,7 @@ def test_left_or_retracted() -> None:
 
 
 def test_invited_again_in_the_same_sync() -> None:
-    """An invite that ended and was made anew before the next sync is an invite, not a retracted one."""
+    """An invite that ended and was repeated before the next sync is not retracted."""
     ended = {**member("leave"), "unsigned": {"prev_content": {"membership": "invite"}}}
     left = {"!r": {"timeline": {"events": [ended]}}}
     answer = {"rooms": {"leave": left, "invite": {"!r": {"invite_state": {"events": [member("invite")]}}}}}
@@ -80,7 +80,7 @@ def test_invited_again_in_the_same_sync() -> None:
 
 
 def test_a_gap_is_a_limited_timeline() -> None:
-    """With a token of where it begins or without one; what is no token is none."""
+    """A limited timeline keeps its well-formed `prev_batch`; a malformed one counts as missing."""
     cases = ((True, "t1", "t1"), (True, None, None), (False, "t1", "t1"), ("yes", "t1", "t1"), (True, "", None))
     for limited, token, before in cases:
         answer: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""One-time keys and other people's devices, on a homeserver that hands on what strangers made up."""
+"""One-time keys and other devices, on a homeserver that passes on made-up keys."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ ALICE, MALLORY = "@alice:hs", "@mallory:hs"
 
 
 async def offline(address: str, user_id: str, directory: Path) -> Session:
-    """A session with keys and a token that has never been synced."""
+    """Open a session with keys and a token that was never synced."""
     session = Session(make_settings(address, user_id), directory, MemorySink(), Clock())
     await session._open()
     session.wire.token = "secret"
@@ -44,7 +44,7 @@ async def alice(stub: Stub, tmp_path: Path) -> AsyncIterator[Session]:
 
 
 def answers(stub: Stub, where: str, answer: Any) -> list[dict[str, Any]]:
-    """The stub answers with this; what it was sent is in the list."""
+    """Let the stub give this answer; give the list of the bodies that it was sent."""
     sent: list[dict[str, Any]] = []
 
     async def handle(request: web.Request) -> web.Response:
@@ -56,7 +56,7 @@ def answers(stub: Stub, where: str, answer: Any) -> list[dict[str, Any]]:
 
 
 def spoiled(device: dict[str, Any], user: str) -> dict[str, Any]:
-    """Devices of this user, each broken in another way."""
+    """Make devices of this user, each malformed in another way."""
     good = json.loads(json.dumps(device).replace(ALICE, user))
     name = good["device_id"]
     broken: dict[str, Any] = {f"B{number}": copy.deepcopy(good) for number in range(6)}
@@ -73,7 +73,7 @@ def spoiled(device: dict[str, Any], user: str) -> dict[str, Any]:
 
 
 async def test_a_malformed_device_spoils_nobody_elses(stub: Stub, bot: Session, alice: Session) -> None:
-    """Whatever one user publishes, the devices of the others are taken in, and nothing of the broken ones."""
+    """Malformed devices of one user are refused; the devices of others are stored."""
     device = alice.keys.olm.share_keys()["device_keys"]
     devices = {MALLORY: spoiled(device, MALLORY), ALICE: {device["device_id"]: device}, "@odd:hs": []}
     answers(stub, QUERY, {"device_keys": devices})
@@ -84,7 +84,7 @@ async def test_a_malformed_device_spoils_nobody_elses(stub: Stub, bot: Session, 
 
 
 async def test_who_is_silent_is_left_alone(stub: Stub, bot: Session) -> None:
-    """A user whose homeserver doesn't answer is not asked for again at once, until a sync says that they changed."""
+    """A user without an answer is not queried again at once, unless a sync says that their devices changed."""
     sent = answers(stub, QUERY, {"device_keys": {}, "failures": {"hs": {}}})
     await bot.upkeep.query([ALICE])
     await bot.upkeep.query([ALICE])
@@ -95,7 +95,7 @@ async def test_who_is_silent_is_left_alone(stub: Stub, bot: Session) -> None:
 
 
 async def test_a_device_that_comes_back(stub: Stub, bot: Session, alice: Session) -> None:
-    """A device that was away and is there again with its old keys gets room keys again."""
+    """A deleted device that comes back with its old keys gets room keys again."""
     device = alice.keys.olm.share_keys()["device_keys"]
     for devices in ({device["device_id"]: device}, {}, {device["device_id"]: device}):
         answers(stub, QUERY, {"device_keys": {ALICE: devices}})
@@ -105,7 +105,7 @@ async def test_a_device_that_comes_back(stub: Stub, bot: Session, alice: Session
 
 @pytest.mark.parametrize("key", [{}, 7, {"signed_curve25519:A": {"key": "x"}}, {"signed_curve25519:A": "x"}, "words"])
 async def test_a_malformed_one_time_key(stub: Stub, bot: Session, alice: Session, key: Any) -> None:
-    """A claimed key that can't be used makes no session and no noise, and is not claimed again at once."""
+    """A malformed one-time key makes no session, raises no error and is not claimed again at once."""
     device = alice.keys.olm.share_keys()["device_keys"]
     answers(stub, QUERY, {"device_keys": {ALICE: {device["device_id"]: device}}})
     await bot.upkeep.query([ALICE])
@@ -115,7 +115,7 @@ async def test_a_malformed_one_time_key(stub: Stub, bot: Session, alice: Session
 
 
 async def test_a_lost_answer_to_an_upload(stub: Stub, bot: Session, tmp_path: Path) -> None:
-    """Keys whose upload was not answered are the same in the next one, also after a restart: none is lost."""
+    """Keys whose upload got no answer are uploaded again, also after a restart."""
     sent: list[dict[str, Any]] = []
 
     async def lose(request: web.Request) -> web.Response:
@@ -137,7 +137,7 @@ async def test_a_lost_answer_to_an_upload(stub: Stub, bot: Session, tmp_path: Pa
 
 
 async def test_counts_of_a_sync(stub: Stub, bot: Session) -> None:
-    """One-time keys that a sync says are gone are filled up, a used fallback key is replaced, once."""
+    """Claimed one-time keys are refilled and a used fallback key is replaced, once."""
     sent = answers(stub, UPLOAD, {"one_time_key_counts": {"signed_curve25519": 50}})
     await bot.upkeep.upload_keys()
     bot.upkeep.note({"device_one_time_keys_count": {"signed_curve25519": 50}, "device_unused_fallback_key_types": []})

@@ -1,4 +1,4 @@
-"""What an answer of the homeserver asks for."""
+"""The mapping of the homeserver's answers to errors, pauses and JSON."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def wire(stub: Stub) -> AsyncIterator[Wire]:
 
 @pytest.mark.parametrize("digits", [90, 5000, 1_000_000])
 async def test_a_number_without_end_costs_only_itself(stub: Stub, wire: Wire, digits: int) -> None:
-    """What stands beside a number that Python does not read is read; as a wish for a pause it is the longest."""
+    """A number that Python refuses to parse costs only itself; as `retry_after_ms` it is the longest pause."""
     number = "9" * digits
     stub.gives(THING, f'{{"sequence": {number}, "less": -{number}, "beside": 1}}'.encode())
     found = await wire.call("GET", THING)
@@ -52,7 +52,7 @@ async def trouble(wire: Wire) -> Exception:
     ],
 )
 async def test_refusals(stub: Stub, wire: Wire, status: int, errcode: str, reason: str) -> None:
-    """What the homeserver refuses for good is given up with a reason and its errcode."""
+    """A permanent refusal is given up with a reason and its errcode."""
     stub.says(THING, status, errcode)
     error = await trouble(wire)
     assert isinstance(error, Refused)
@@ -64,7 +64,7 @@ async def test_refusals(stub: Stub, wire: Wire, status: int, errcode: str, reaso
 async def test_a_refusal_that_is_not_the_homeservers_is_a_matter_of_time(
     stub: Stub, wire: Wire, status: int, body: bytes
 ) -> None:
-    """A page of a proxy refuses nothing, and ends no session."""
+    """An error page of a proxy is neither a refusal nor the end of the session."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, body=body, content_type="text/html")
@@ -77,7 +77,7 @@ async def test_a_refusal_that_is_not_the_homeservers_is_a_matter_of_time(
 
 
 async def test_a_question_for_the_password_is_the_homeservers(stub: Stub, wire: Wire) -> None:
-    """User-interactive authentication answers 401 without an errcode."""
+    """A request for user-interactive authentication, a 401 without an errcode, is a refusal."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"flows": [{"stages": ["m.login.password"]}], "session": "s"}, status=401)
@@ -90,13 +90,13 @@ async def test_a_question_for_the_password_is_the_homeservers(stub: Stub, wire: 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 302])
 async def test_what_may_pass(stub: Stub, wire: Wire, status: int) -> None:
-    """Trouble of the homeserver's own, and a redirect of its API, is a matter of time."""
+    """Server errors and redirects of the API are tried again later."""
     stub.says(THING, status, Location="http://elsewhere.example/")
     assert isinstance(await trouble(wire), TryLater)
 
 
 async def test_rate_limits(stub: Stub, wire: Wire) -> None:
-    """The pause that a 429 asks for is handed on, from the body or the header, and never longer than ten minutes."""
+    """A 429 gives the pause of its body or header, ten minutes at most."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 2500}, status=429)
@@ -113,7 +113,7 @@ async def test_rate_limits(stub: Stub, wire: Wire) -> None:
 
 @pytest.mark.parametrize("soft", [False, True])
 async def test_revoked_tokens(stub: Stub, wire: Wire, soft: bool) -> None:
-    """A token that has ended says whether the device lives on."""
+    """A revoked token tells whether the device still exists."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"errcode": "M_UNKNOWN_TOKEN", "soft_logout": soft}, status=401)
@@ -126,13 +126,13 @@ async def test_revoked_tokens(stub: Stub, wire: Wire, soft: bool) -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[1]", b"\xff", b"[" * 100_000])
 async def test_answers_that_are_none(stub: Stub, wire: Wire, body: bytes) -> None:
-    """An answer that is not a JSON object is not believed."""
+    """An answer that is not a JSON object is tried again later."""
     stub.gives(THING, body)
     assert isinstance(await trouble(wire), TryLater)
 
 
 async def test_hostile_errors_are_not_repeated(stub: Stub, wire: Wire) -> None:
-    """Of an error only a well-formed errcode is repeated, nothing else of its text."""
+    """Only a well-formed errcode of an error is repeated, nothing else of its text."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"errcode": "what\nsomebody said", "error": "words"}, status=400)
@@ -144,7 +144,7 @@ async def test_hostile_errors_are_not_repeated(stub: Stub, wire: Wire) -> None:
 
 
 async def test_nobody_there() -> None:
-    """A homeserver that can't be reached is a matter of time; without a token nothing is asked."""
+    """An unreachable homeserver is tried again later; without a token there is no request."""
     wire = Wire("http://127.0.0.1:9")
     with pytest.raises(TryLater, match="not logged in"):
         await wire.call("GET", THING)
@@ -154,14 +154,14 @@ async def test_nobody_there() -> None:
 
 
 def test_paths_are_quoted() -> None:
-    """Whatever stands in an id stays one part of the path."""
+    """Any id stays one part of its path."""
     assert path("rooms", "!a/../b:c?d", "leave") == "/_matrix/client/v3/rooms/%21a%2F..%2Fb%3Ac%3Fd/leave"
     with pytest.raises(GiveUp):
         path("rooms", "..", "leave")
 
 
 def test_backoff() -> None:
-    """Pauses grow to the longest and no further, honour a wish, and begin anew after a success."""
+    """Pauses grow up to the longest, last as long as asked for, and start over after a reset."""
     backoff = Backoff(1, 30)
     pauses = [backoff.next() for _ in range(20)]
     assert pauses[0] <= 1
@@ -172,7 +172,7 @@ def test_backoff() -> None:
 
 
 async def test_a_pause_ends_with_the_stop() -> None:
-    """A stop cuts a pause short."""
+    """A stop ends a pause."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, stopping.set)
     async with asyncio.timeout(WAIT_S):

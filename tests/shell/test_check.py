@@ -41,7 +41,7 @@ async def found(settings: Settings) -> dict[str, Finding]:
 
 
 async def devices(homeserver: Homeserver, account: str) -> list[str]:
-    """The account's devices, but for the one that asks."""
+    """List the account's devices other than the one that asks."""
     wire = Wire(homeserver.address)
     identifier = {"type": "m.id.user", "user": account}
     login = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
@@ -146,7 +146,7 @@ async def test_a_session_file_that_is_junk(homeserver: Homeserver, account: User
 
 
 async def _first_start(settings: Settings) -> None:
-    """Logs in as `aircheck run` does at its first start, without a sync."""
+    """Log in as `aircheck run` does at its first start, without a sync."""
     async with reset.connected(settings):
         pass
 
@@ -294,7 +294,7 @@ def test_a_category_that_directories_refuse(tmp_path: Path) -> None:
     ],
 )
 def test_a_running_bot_that_hears_nothing_is_told(ago: timedelta | None, level: Level, words: str) -> None:
-    """The homeserver answers, and yet the bot may be deaf."""
+    """A homeserver that answers is a warning if the running bot has not heard it lately."""
     said = None if ago is None else (datetime.now(UTC) - ago).isoformat()
     finding = judge_hearing(said, "http://hs speaks Matrix up to v1.11")
     assert finding.level is level

@@ -1,4 +1,4 @@
-"""The shell as its users meet it: exit codes, one plain sentence, no traceback."""
+"""The command line: exit codes, one plain sentence for each error, no traceback."""
 
 import asyncio
 import io
@@ -100,20 +100,20 @@ def test_a_wrong_call_ends_with_one_sentence_and_2(
 
 @pytest.mark.parametrize("command", ["run", "check", "rooms", "recordings"])
 def test_an_unknown_key_is_named_by_every_command(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command that reads the settings names the key that it doesn't know and ends with 2."""
+    """Each command that reads the settings ends with 2 and names an unknown key."""
     settings_file(here, recording={"quiet_period": 3})
     assert cli.call([command]) == 2
     assert capsys.readouterr().err == "unknown setting recording.quiet_period\n"
 
 
 def test_the_process_ends_with_the_code_and_the_sentence(tmp_path: Path) -> None:
-    """As a process of its own too: `python -m bot` ends with 2, and standard error is that one line."""
+    """`python -m bot` ends with 2, and standard error is one line."""
     done = aircheck("run", "--loudly", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "No such option: --loudly\n")
 
 
 def test_a_wrong_variable_of_the_environment_is_named(tmp_path: Path) -> None:
-    """The environment is held to the same rules as the file."""
+    """An unknown setting in the environment is an error too."""
     settings_file(tmp_path)
     done = aircheck("run", cwd=tmp_path, environment={"AIRCHECK_WEB__PRT": "1"})
     assert done.returncode == 2
@@ -140,7 +140,7 @@ def test_help_needs_none_of_the_heavy_modules() -> None:
 
 
 def test_a_terminal_that_is_not_utf_8(tmp_path: Path) -> None:
-    """Letters that the terminal lacks are shown as question marks, in answers and in sentences."""
+    """Letters that the terminal lacks are printed as question marks."""
     environment = {"PYTHONIOENCODING": "ascii"}
     done = aircheck("run", "-c", "für.yaml", cwd=tmp_path, environment=environment)
     assert (done.returncode, done.stderr) == (2, "f?r.yaml does not exist (`aircheck init` writes one)\n")
@@ -149,7 +149,7 @@ def test_a_terminal_that_is_not_utf_8(tmp_path: Path) -> None:
 
 
 def test_a_failure_at_run_time_ends_with_1(tmp_path: Path) -> None:
-    """Where there is no database yet, listing recordings fails with one sentence and 1."""
+    """Without a database, listing recordings ends with 1 and one sentence."""
     settings_file(tmp_path)
     done = aircheck("recordings", cwd=tmp_path)
     assert done.returncode == 1
@@ -177,12 +177,12 @@ def test_debug_shows_the_traceback_and_the_sentence_last(tmp_path: Path) -> None
     ],
 )
 def test_every_error_of_ours_is_its_own_sentence(error: BaseException, code: int, sentence: str) -> None:
-    """What ends the program is told in its own words, also out of a group of tasks."""
+    """An error of Aircheck is printed as its own sentence, also out of a group of tasks."""
     assert explain(error) == (code, sentence)
 
 
 def test_an_unexpected_error_tells_its_kind_and_nothing_more() -> None:
-    """The text of a foreign exception is not shown: it may hold anything."""
+    """The text of another library's exception is not printed."""
     code, sentence = explain(RuntimeError("token syt_secret"))
     assert code == 1
     assert "syt_secret" not in sentence

@@ -1,4 +1,4 @@
-"""Shell commands that hand their work to the bot."""
+"""Commands that hand their work to the running bot."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ ROOM = RoomId("!r:hs")
 
 
 async def test_work_that_is_under_way_is_followed_and_not_begun_anew(tmp_path: Path) -> None:
-    """How far it has come stays written down; once it has ended, the next call begins anew."""
+    """A job under way is watched with its progress; after its end the next call adds a new one."""
     store = await Store.own(tmp_path / "data")
     now = datetime.now(UTC)
     begun = orders.Backfill(ROOM)
@@ -44,7 +44,7 @@ async def test_work_that_is_under_way_is_followed_and_not_begun_anew(tmp_path: P
 
 
 async def test_what_comes_after_it_is_not_waited_for(tmp_path: Path) -> None:
-    """Work that is to be done anew joins what waits for a later time; what follows from it has its own time."""
+    """A new job replaces a waiting one at once; jobs that come after it are not watched."""
     store = await Store.own(tmp_path / "data")
     now = datetime.now(UTC)
     anew = orders.Finish(RecordingId(1), anew=True)
@@ -63,7 +63,7 @@ async def test_what_comes_after_it_is_not_waited_for(tmp_path: Path) -> None:
 
 
 async def test_work_that_was_given_up_says_why(tmp_path: Path) -> None:
-    """Its sentence is the command's."""
+    """The error of a failed job becomes the error of the command."""
     store = await Store.own(tmp_path / "data")
     now = datetime.now(UTC)
 

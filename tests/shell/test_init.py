@@ -121,7 +121,7 @@ def test_what_the_homeserver_refuses_is_asked_again(homeserver: Homeserver, tmp_
         code = terminal.end()
     assert code == 0, terminal.seen
     assert f"it calls this account {account}" in terminal.seen
-    assert "matrix.password: the homeserver doesn't accept it" in terminal.seen
+    assert "matrix.password: the homeserver does not accept it" in terminal.seen
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {
         "matrix": {"homeserver": homeserver.address, "user_id": account, "password": "correct horse"}
     }
@@ -173,7 +173,7 @@ class Somewhere:
 
 
 async def test_a_server_name_leads_to_its_homeserver() -> None:
-    """Where no homeserver answers at the address itself, the one that it points to is taken."""
+    """If no homeserver answers at the address, the one that its .well-known names is used."""
     async with Somewhere({"/_matrix/client/versions": {"versions": ["v1.11"]}}) as homeserver:
         pointer = {"m.homeserver": {"base_url": f"{homeserver.address}/"}}
         async with Somewhere({"/.well-known/matrix/client": pointer}) as name:
@@ -181,7 +181,7 @@ async def test_a_server_name_leads_to_its_homeserver() -> None:
 
 
 async def test_an_address_that_answers_is_believed() -> None:
-    """A homeserver that answers is taken as it was named, whatever it tells the world of its address."""
+    """An address that answers is kept, whatever its .well-known says."""
     pointer = {"m.homeserver": {"base_url": "https://elsewhere.example"}}
     answers = {"/_matrix/client/versions": {"versions": ["v1.11"]}, "/.well-known/matrix/client": pointer}
     async with Somewhere(answers) as homeserver:
@@ -190,15 +190,15 @@ async def test_an_address_that_answers_is_believed() -> None:
 
 @pytest.mark.parametrize("pointer", [None, [], {"m.homeserver": "x"}, {"m.homeserver": {"base_url": "file:///etc"}}])
 async def test_what_is_no_homeserver_is_told(pointer: object) -> None:
-    """Where something else answers, the address stays and the warning says so."""
+    """If something else answers, the address is kept and a warning is printed."""
     async with Somewhere({"/_matrix/client/versions": {"hello": 1}, "/.well-known/matrix/client": pointer}) as web_site:
         address, wrong = await configure.find_homeserver(web_site.address)
     assert address == web_site.address
-    assert wrong == "what answers there is not a Matrix homeserver"
+    assert wrong == "no Matrix homeserver answers there"
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Where the file can't be written, the sentence names it and nothing is left behind."""
+    """If the file can't be written, the error names it and nothing is left behind."""
     target = tmp_path / "config.yaml"
     target.mkdir()
     with pytest.raises(ConfigError, match=r"config\.yaml can't be written"):

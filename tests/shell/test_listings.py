@@ -50,7 +50,7 @@ def recording(event: str, started: datetime) -> Recording:
 
 
 async def filled(settings: Settings, *, room_name: str = "The Studio") -> None:
-    """One room with two recordings; the newer one has a chunk and an episode."""
+    """Make a room with two recordings, the newer one with a chunk and an episode."""
     store = await Store.own(settings.storage.path)
     async with store.write() as db:
         await rooms.save_room(db, a_room(ROOM))
@@ -92,7 +92,7 @@ async def test_recordings_for_people(settings: Settings, capsys: pytest.CaptureF
 
 
 async def test_a_room_that_is_not_known_is_named(settings: Settings) -> None:
-    """--room with a room that was never followed is an error of the argument."""
+    """--room with an unknown room is a wrong argument."""
     await filled(settings)
     with pytest.raises(ConfigError, match="--room: !other:hs"):
         await listings.print_recordings(settings, room_id="!other:hs", as_json=True)
@@ -101,7 +101,7 @@ async def test_a_room_that_is_not_known_is_named(settings: Settings) -> None:
 async def test_direct_chats_are_listed_only_when_they_are_followed(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A chat that serves to send addresses is no room; one with `record on` is."""
+    """A direct chat is listed only if it is recorded."""
     await filled(settings)
     store = await Store.own(settings.storage.path)
     async with store.write() as db:
@@ -115,7 +115,7 @@ async def test_direct_chats_are_listed_only_when_they_are_followed(
 
 
 async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """--json has each room with its policies and what it takes."""
+    """--json lists each room with its policies and its size."""
     await filled(settings)
     await listings.print_rooms(settings, as_json=True)
     (entry,) = json.loads(capsys.readouterr().out)
@@ -137,7 +137,7 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
 async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For people and for machines, and `aircheck check` warns of it."""
+    """A room that waits for its notice is marked in table and JSON, and `aircheck check` warns of it."""
     await filled(settings)
     assert await check_rooms(settings) is None
     store = await Store.own(settings.storage.path)
@@ -155,7 +155,7 @@ async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(
 
 
 async def test_a_room_that_was_upgraded_names_its_heir(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the podcast as it is now; what was spoken in it stays listed under it."""
+    """An upgraded room is listed with its heir and the podcast's current visibility, and keeps its recordings."""
     await filled(settings)
     new = RoomId("!zoo:hs.example")
     store = await Store.own(settings.storage.path)
@@ -195,7 +195,7 @@ async def test_an_empty_archive(settings: Settings, capsys: pytest.CaptureFixtur
 
 
 async def test_they_read_beside_the_owner(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """While another process owns the store, the listings work all the same."""
+    """The listings work while another process owns the store."""
     await filled(settings)
     owner = await Store.own(settings.storage.path)
     try:
@@ -206,6 +206,6 @@ async def test_they_read_beside_the_owner(settings: Settings, capsys: pytest.Cap
 
 
 async def test_without_a_store_there_is_one_sentence(settings: Settings) -> None:
-    """Before the first start there is nothing to list, and the sentence says where it looked."""
+    """Before the first start the error names the folder that has no database."""
     with pytest.raises(StoreError, match="there is no database in"):
         await listings.print_rooms(settings, as_json=True)

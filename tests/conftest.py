@@ -20,11 +20,33 @@ settings.register_profile(
 settings.load_profile("aircheck")
 
 
+# Files that take longest, beginning with those that wait for real time. Started last, they would keep one core busy
+# while the other has nothing left to do.
+LONGEST_FIRST = (
+    "tests/benchmarks/test_soak.py",
+    "tests/test_interleavings.py",
+    "tests/worker/test_kill_points.py",
+    "tests/worker/test_kill_points_outside.py",
+    "tests/worker/test_hostile_queue.py",
+    "tests/demo/test_demo.py",
+    "tests/line/test_process.py",
+    "tests/line/test_away.py",
+    "tests/audio/test_hostile.py",
+    "tests/test_many_chunks.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for the homeserver gets the marker `synapse`."""
+    """Mark whatever asks for the homeserver with `synapse`; in a run of several processes, sort the longest first."""
     for item in items:
         if "homeserver" in getattr(item, "fixturenames", ()):
             item.add_marker("synapse")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _rank(item.nodeid.partition("::")[0]))
+
+
+def _rank(file: str) -> int:
+    return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture(autouse=True)

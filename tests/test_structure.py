@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST_FIRST
+
 ROOT = Path(__file__).parent.parent
 PURE_FOLDERS = ("bot/recording", "bot/dialects", "bot/feeds")
 PURE_LIBRARIES = {"feedgen", "lxml", "numpy", "pydantic", "yarl"}  # work in memory
@@ -86,3 +88,8 @@ def test_only_dialects_read_raw_events() -> None:
         str(path.relative_to(ROOT)) for path in sorted((ROOT / "bot").rglob("*.py")) if RAW.search(path.read_text())
     ]
     assert [reader for reader in readers if not reader.startswith(READS_RAW)] == []
+
+
+def test_the_longest_tests_are_named_by_files_that_exist() -> None:
+    """The files that are started first exist under these names."""
+    assert [file for file in LONGEST_FIRST if not (ROOT / file).exists()] == []

@@ -47,9 +47,8 @@ def history_visibility(state: StateEvent | None) -> HistoryVisibility:
     `joined` for junk."""
     if state is None:
         return HistoryVisibility.SHARED
-    said = _text(state.content, "history_visibility")
-    known = {visibility.value: visibility for visibility in HistoryVisibility}
-    return HistoryVisibility.JOINED if said is None else known.get(said, HistoryVisibility.JOINED)
+    value = _text(state.content, "history_visibility")
+    return HistoryVisibility(value) if value in set(HistoryVisibility) else HistoryVisibility.JOINED
 
 
 def is_space(create: object) -> bool:

@@ -59,8 +59,8 @@ def may_redact_others(user: UserId, room: RoomPower) -> bool | None:
     that can't be read. None: the room's state is not known."""
     if room.create is None:
         return None
-    said = room.power.content.get("redact", MOD) if room.power else MOD
-    level = _level(said, _version(room.create))
+    value = room.power.content.get("redact", MOD) if room.power else MOD
+    level = _level(value, _version(room.create))
     return power_of(user, room) >= (CREATOR if level is None else level)
 
 
@@ -112,8 +112,8 @@ def invite_allowed(patterns: Iterable[str], user: UserId) -> bool:
 
 def _version(create: StateEvent) -> int:
     """Return the room version's number; 1 where the event has none, 0 for one that is not in the spec."""
-    said = create.content.get("room_version", "1")
-    return int(said) if isinstance(said, str) and re.fullmatch(r"[1-9][0-9]{0,3}", said, re.ASCII) else 0
+    version = create.content.get("room_version", "1")
+    return int(version) if isinstance(version, str) and re.fullmatch(r"[1-9][0-9]{0,3}", version, re.ASCII) else 0
 
 
 def _creator(create: StateEvent, version: int) -> object:

@@ -52,53 +52,55 @@ class Commands:
 
     async def handle(self, job: Job) -> None:
         """Carry the command out and answer it, once, however often it is called for the same command."""
-        said = orders.Command.of(job)
-        text = await self._text(said)
+        command = orders.Command.of(job)
+        text = await self._text(command)
         step = _read(text, self._settings.commands.prefix)
         try:
             if step.changes:
                 async with self._store.write() as db:
-                    await self._say(db, said, await self._answer(db, said, text, step))
+                    await self._say(db, command, await self._answer(db, command, text, step))
                 return
             async with self._store.read() as db:
-                answer = await self._answer(db, said, text, step)
+                answer = await self._answer(db, command, text, step)
             async with self._store.write() as db:
-                await self._say(db, said, answer)
+                await self._say(db, command, answer)
         except _AnsweredBefore:
-            log.info("answered before: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
+            log.info("answered before: command=%s room=%s event=%s", step.verb, command.room_id, command.event_id)
 
-    async def _text(self, said: orders.Command) -> str:
+    async def _text(self, command: orders.Command) -> str:
         """Return what follows the prefix, or the bot's name in that room."""
         us = UserId(self._settings.matrix.user_id)
         name = None
-        if us in said.mentions:
+        if us in command.mentions:
             async with self._store.read() as db:
-                name = facts.display_name(await rooms.state(db, said.room_id, "m.room.member", us))
-        return after_head(said.body, Heads(self._settings.commands.prefix, us, name)) or ""
+                name = facts.display_name(await rooms.state(db, command.room_id, "m.room.member", us))
+        return after_head(command.body, Heads(self._settings.commands.prefix, us, name)) or ""
 
-    async def _answer(self, db: Connection, said: orders.Command, text: str, step: _Step) -> str | None:
+    async def _answer(self, db: Connection, command: orders.Command, text: str, step: _Step) -> str | None:
         """Carry the command out and return the answer; None: only members of the room get one."""
         now = self._clock()
-        room = await rooms.room(db, said.room_id)
-        asker = await asker_of(db, said.room_id, said.sender, self._settings)
+        room = await rooms.room(db, command.room_id)
+        asker = await asker_of(db, command.room_id, command.sender, self._settings)
         if room is None or not room.joined or asker is None:
-            log.info("ignored, not from a member: command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
+            log.info(
+                "ignored, not from a member: command=%s room=%s event=%s", step.verb, command.room_id, command.event_id
+            )
             return None
-        if _is_old(said, now):
+        if _is_old(command, now):
             return replies.AWAY
-        if step.changes and room.encrypted and not said.encrypted:
+        if step.changes and room.encrypted and not command.encrypted:
             return replies.NOT_ENCRYPTED
         podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
         if podcast.room_id != room.room_id and not step.everywhere:
             return CONTINUES_ELSEWHERE
-        log.info("command=%s room=%s event=%s", step.verb, said.room_id, said.event_id)
+        log.info("command=%s room=%s event=%s", step.verb, command.room_id, command.event_id)
         context = Context(
             db=db,
             text=text,
             room=room,
             podcast=podcast,
             asker=asker,
-            position=said.position,
+            position=command.position,
             settings=self._settings,
             secret=self._secret(),
             now=now,
@@ -106,30 +108,30 @@ class Commands:
         )
         return await step.action(context)
 
-    async def _say(self, db: Connection, said: orders.Command, answer: str | None) -> None:
+    async def _say(self, db: Connection, command: orders.Command, answer: str | None) -> None:
         """Write the answer down. Raises _AnsweredBefore when it is already there."""
         if answer is None:
             return
-        topic = orders.answer(said.event_id)
-        notice = orders.Notice(topic, said.room_id, answer, reply_to=said.event_id, thread=said.thread)
+        topic = orders.answer(command.event_id)
+        notice = orders.Notice(topic, command.room_id, answer, reply_to=command.event_id, thread=command.thread)
         if not await jobs.add(db, notice.job(), self._clock()):
             raise _AnsweredBefore
 
 
-def _is_old(said: orders.Command, now: datetime) -> bool:
-    """Whether it was said too long ago to be carried out."""
-    return said.history or said.sent_at is None or now - said.sent_at > OLD
+def _is_old(command: orders.Command, now: datetime) -> bool:
+    """Return whether the command was sent too long ago to be carried out."""
+    return command.history or command.sent_at is None or now - command.sent_at > OLD
 
 
 def _read(text: str, prefix: str) -> _Step:
     """Parse the text of a command. One that can't be understood is answered with a sentence."""
-    command = parse(text, prefix)
-    if isinstance(command, ParseError):
-        return _Step("unknown", partial(_sentence, sentence=command.sentence), changes=False)
-    verb = VERBS.get(command.verb)
+    parsed = parse(text, prefix)
+    if isinstance(parsed, ParseError):
+        return _Step("unknown", partial(_sentence, sentence=parsed.sentence), changes=False)
+    verb = VERBS.get(parsed.verb)
     if verb is None:
         return _Step("unknown", partial(_sentence, sentence=no_such_command(prefix).sentence), changes=False)
-    action = verb.read(command.words)
+    action = verb.read(parsed.words)
     if action is None:
         wrong = replies.wrong_words(prefix, verb.forms)
         return _Step(verb.name, partial(_sentence, sentence=wrong), changes=False)

@@ -39,8 +39,8 @@ async def _status(context: Context) -> str:
     last = next(iter(await newest(context.db, room.room_id, 1, _has_ended)), None)
     lines.append(replies.last_episode(await _looked_into(context, last), zone) if last else replies.NO_EPISODE)
     problems = await _problems(context)
-    told = last is not None and last.state is RecordingState.INCOMPLETE
-    return "\n".join(lines + (problems or ([] if told else [replies.NO_PROBLEMS])))
+    incomplete = last is not None and last.state is RecordingState.INCOMPLETE
+    return "\n".join(lines + (problems or ([] if incomplete else [replies.NO_PROBLEMS])))
 
 
 def _has_ended(state: RecordingState) -> bool:
@@ -90,10 +90,10 @@ async def _problems(context: Context) -> list[str]:
 
 async def _candidates(context: Context, recording: Recording) -> list[str]:
     """Tell of voice messages that are left out because nothing proves that they belong to the recording."""
-    looked_into = [one for one in await orphans.of(context.db, recording.id) if one.facts or one.reason]
-    times = [min(max(one.sent_at, recording.started_at), context.now) for one in looked_into if one.sent_at]
+    voice_messages = [chunk for chunk in await orphans.of(context.db, recording.id) if chunk.facts or chunk.reason]
+    times = [min(max(chunk.sent_at, recording.started_at), context.now) for chunk in voice_messages if chunk.sent_at]
     zone = context.settings.feeds.zone
-    return [replies.candidates(recording.code, len(looked_into), times, zone)] if looked_into else []
+    return [replies.candidates(recording.code, len(voice_messages), times, zone)] if voice_messages else []
 
 
 async def _list(context: Context, *, count: int) -> str:

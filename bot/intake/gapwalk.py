@@ -109,17 +109,9 @@ async def take_page(
     gap = replace(gap, following=Position(first - 1), pages=gap.pages + 1)
     originals = {heard.event_id for heard in await replays.originals(db, page[::-1], now)}
     for place, heard in enumerate(reversed(page), start=first):
-        if heard.event_id not in originals:
-            continue
-        async with as_piece(db, heard.room_id, heard.event_id):
-            event = dialects.read(heard)
-            if await wanted(db, heard, event, gap):
-                # Which power its sender had then nobody can say: the gap may hide that too.
-                raw = judged(heard.event, None) if isinstance(event, Redacted) else heard.event
-                said = replace(heard, event=raw, history=True)
-                position = await journal.add(db, said, now, position=Position(place))
-                if position is not None and isinstance(event, Redacted):
-                    await roomstate.redact(db, heard.room_id, event, position, now)
+        if heard.event_id in originals:
+            async with as_piece(db, heard.room_id, heard.event_id):
+                await _take_event(db, gap, heard, Position(place), now, wanted)
     gap = replace(gap, unclaimed=(await gaps.get(db, gap.id) or gap).unclaimed)
     if met or next_cursor is None:
         await close(db, gap, now, whole=met or gap.until_event is None)
@@ -130,6 +122,19 @@ async def take_page(
         # Brent's way to find a circle: one cursor is remembered, later and later ones.
         mark = gap.cursor if gap.pages & (gap.pages - 1) == 0 else gap.mark
         await gaps.save(db, replace(gap, cursor=next_cursor, mark=mark))
+
+
+async def _take_event(
+    db: Connection, gap: TimelineGap, heard: HeardEvent, place: Position, now: datetime, wanted: Wanted
+) -> None:
+    event = dialects.read(heard)
+    if not await wanted(db, heard, event, gap):
+        return
+    # Nobody can tell which power the sender of a redaction had then: the gap may hide that too.
+    raw = judged(heard.event, None) if isinstance(event, Redacted) else heard.event
+    position = await journal.add(db, replace(heard, event=raw, history=True), now, position=place)
+    if position is not None and isinstance(event, Redacted):
+        await roomstate.redact(db, heard.room_id, event, position, now)
 
 
 async def claim(db: Connection, gap: TimelineGap, heard: HeardEvent) -> bool:

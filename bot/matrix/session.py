@@ -60,14 +60,16 @@ class NotWritten(TryLater):
 class Session(botlib.Bot):
     """The session: `run` until `stop`. `ready` is set when the first batch of this process is stored."""
 
-    def __init__(self, settings: Settings, directory: Path, sink: Sink, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, settings: Settings, directory: Path, sink: Sink, keys: Keys, clock: Callable[[], datetime]
+    ) -> None:
         config = botlib.Config()
         config.encryption_enabled = True
         super().__init__(Credentials(settings, directory), config)
         self.user_id = UserId(settings.matrix.user_id)
         self.ready = asyncio.Event()
         self.wire = Wire(settings.matrix.homeserver)
-        self.keys = Keys(clock)
+        self.keys = keys
         self.upkeep = Upkeep(self.wire, self.keys)
         self.identity = Identity(self.wire, self.keys, directory)
         self.history = History(self.wire)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from bot.errors import ConfigError
 from bot.matrix.batch import SyncBatch
+from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from bot.settings import Settings
 from storage.records import RoomId
@@ -25,6 +26,10 @@ class _NothingHeard:
         return frozenset()
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Session]:
     """Log the bot in and publish its device without a sync; own the store meanwhile.
@@ -32,7 +37,8 @@ async def connected(settings: Settings) -> AsyncIterator[Session]:
     Raises ConfigError, StartError, TryLater, and StoreError while another process runs on the same data.
     """
     store = await Store.own(settings.storage.path)
-    session = Session(settings, settings.storage.path, _NothingHeard(), lambda: datetime.now(UTC))
+    keys = Keys(_utc_now)
+    session = Session(settings, settings.storage.path, _NothingHeard(), keys, _utc_now)
     try:
         await session.connect()
         yield session

@@ -38,20 +38,22 @@ ROBOTS = "User-agent: *\nDisallow: /p/\n"
 
 
 class WebServer:
-    """Serves what the store holds. `freshness`: whether the rooms' state was read since this process began; `health`:
-    whether the rest of the bot works; `heard_at`: when the homeserver last answered."""
+    """Pages, feeds and sound of what the store holds.
+
+    `freshness`: whether the rooms' state was read since this process began; `heard_at`: when the homeserver last
+    answered.
+    """
 
     def __init__(
         self,
         store: Store,
         settings: Settings,
         freshness: Callable[[], bool],
-        health: Callable[[], bool] = lambda: True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         heard_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._health = health
+        self._health: Callable[[], bool] = lambda: True
         self._heard_at = heard_at
         self._files = Files(store.blobs)
         self._covers = Covers(store, settings.feeds)
@@ -102,8 +104,12 @@ class WebServer:
         """Return whether somebody listens to it live."""
         return self._tuner.listened(recording_id)
 
-    async def start(self) -> None:
-        """Listen. Raises ConfigError for an address that can't be listened at or a `feeds.image` that is no picture."""
+    async def start(self, health: Callable[[], bool] = lambda: True) -> None:
+        """Listen. `health`: whether the rest of the bot works.
+
+        Raises ConfigError for an address that can't be listened at or a `feeds.image` that is no picture.
+        """
+        self._health = health
         await self._covers.prepare()
         host, port = self._settings.web.host, self._settings.web.port
         # Without an Application, whose routing takes a third of the time of a 304.

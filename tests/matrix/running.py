@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from bot.app import utc_now
 from bot.demo.people import Person
 from bot.matrix.batch import Invite, SyncBatch
+from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from bot.settings import MatrixSettings, Settings
 from storage.records import HeardEvent, RoomId
@@ -80,7 +81,7 @@ class Running:
     def __init__(self, settings: Settings, directory: Path, sink: MemorySink | None = None) -> None:
         self.directory = directory
         self.sink = sink or MemorySink()
-        self.session = Session(settings, directory, self.sink, lambda: datetime.now(UTC))
+        self.session = Session(settings, directory, self.sink, Keys(utc_now), utc_now)
         self.task = asyncio.create_task(self.session.run())
 
     async def ready(self) -> "Running":

@@ -8,6 +8,7 @@ import pytest
 from bot.demo.people import Person
 from bot.errors import ConfigError, StartError
 from bot.matrix.identity import NEW_SEEDS_FILE, SEEDS_FILE, IdentityState, Seeds, public_key, verify
+from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from tests.lab import PASSWORD, People
 from tests.matrix.conftest import Bots
@@ -31,9 +32,8 @@ async def chain_holds(person: Person, bot: Running) -> bool:
 async def sign_elsewhere(bots: Bots, person: People, tmp_path: Path) -> str:
     """An account whose cross-signing keys were made by another client."""
     user_id = await bots.account()
-    other = Session(
-        make_settings(person.homeserver.address, user_id), tmp_path / "elsewhere", MemorySink(), clock=_never
-    )
+    settings = make_settings(person.homeserver.address, user_id)
+    other = Session(settings, tmp_path / "elsewhere", MemorySink(), Keys(_never), _never)
     await other.connect()
     await other.close()
     return user_id

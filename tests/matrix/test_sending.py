@@ -1,13 +1,14 @@
 """The bot's requests about rooms, as other members see them."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bot.errors import GiveUp, TryLater
+from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from storage.records import EventId, RoomId, UserId
+from tests.clock import Clock
 from tests.lab import People
 from tests.matrix.conftest import Bots
 from tests.matrix.running import MemorySink, Running, make_settings, meet
@@ -127,9 +128,8 @@ async def test_refusals_say_why(bots: Bots, person: People) -> None:
 
 async def test_before_the_login_all_waits(tmp_path: Path) -> None:
     """Requests before the login are tried again later."""
-    session = Session(
-        make_settings("http://127.0.0.1:9", "@bot:localhost"), tmp_path, MemorySink(), clock=lambda: datetime.now(UTC)
-    )
+    settings, clock = make_settings("http://127.0.0.1:9", "@bot:localhost"), Clock()
+    session = Session(settings, tmp_path, MemorySink(), Keys(clock), clock)
     with pytest.raises(TryLater):
         await session.sending.join(RoomId("!room"))
     await session.close()

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from bot.errors import TryLater
+from bot.matrix.keys import Keys
 from bot.matrix.session import Session
 from bot.matrix.wire import path
 from storage.records import UserId
@@ -23,7 +24,7 @@ ALICE, MALLORY = "@alice:hs", "@mallory:hs"
 
 async def offline(address: str, user_id: str, directory: Path) -> Session:
     """Open a session with keys and a token that was never synced."""
-    session = Session(make_settings(address, user_id), directory, MemorySink(), Clock())
+    session = Session(make_settings(address, user_id), directory, MemorySink(), Keys(Clock()), Clock())
     await session._open()
     session.wire.token = "secret"
     return session

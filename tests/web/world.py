@@ -54,9 +54,7 @@ class World:
         self.heard_at: datetime | None = None
         self.events = 0
         self.clock = Clock(NOW)
-        self.server = WebServer(
-            store, settings, lambda: self.fresh, lambda: self.healthy, self.clock, lambda: self.heard_at
-        )
+        self.server = WebServer(store, settings, lambda: self.fresh, self.clock, lambda: self.heard_at)
 
     async def room(self, name: str | None = "Kitchen radio", **changes: Any) -> Room:
         self.events += 1
@@ -160,7 +158,7 @@ async def world_of(directory: Path, **sections: dict[str, Any]) -> AsyncIterator
     """The world and a client whose addresses begin at the server."""
     store = await Store.own(directory)
     world = World(store, settings_with(**sections))
-    await world.server.start()
+    await world.server.start(lambda: world.healthy)
     try:
         async with ClientSession(f"http://127.0.0.1:{world.server.port}", auto_decompress=False) as client:
             yield world, client

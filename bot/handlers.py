@@ -1,0 +1,95 @@
+"""The handlers of all orders, built from one set of parts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bot import orders
+from bot.audio.ffmpeg import Ffmpeg
+from bot.commands.handle import Commands
+from bot.feeds import addresses
+from bot.intake.intake import Intake
+from bot.matrix.session import Session
+from bot.recorder import Recorder
+from bot.settings import Settings
+from bot.worker.backfilling import Backfilling
+from bot.worker.covering import Covering
+from bot.worker.encoding import Encoding
+from bot.worker.fetching import Fetched, Fetching
+from bot.worker.finishing import Finishing
+from bot.worker.forgetting import Forgetting
+from bot.worker.importing import ImportingKeys
+from bot.worker.lanes import Handler
+from bot.worker.outbox import Outbox
+from bot.worker.redactions import Redactions
+from bot.worker.renewing import RenewingAddresses
+from bot.worker.rereading import Rereading
+from bot.worker.room_history import RoomHistory
+from bot.worker.tracks import Tracks
+from bot.worker.walking import Walking
+from storage.records import JobKind, MediaSource, RecordingId, RoomId, UserId
+from storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts that handlers are made of. `listened`: whether somebody listens to a recording while it is live."""
+
+    settings: Settings
+    store: Store
+    ffmpeg: Ffmpeg
+    clock: Callable[[], datetime]
+    intake: Intake
+    session: Session
+    recorder: Recorder
+    listened: Callable[[RecordingId], bool]
+
+    async def download(self, source: MediaSource, part: Path, max_bytes: int) -> Fetched:
+        """Stream the media of `source` to a file, decrypted. Raises TryLater, GiveUp."""
+        return await self.session.media.fetch_media(source, part, max_bytes=max_bytes)
+
+    def personal_addresses(self, room_id: RoomId, user_id: UserId, generation: int) -> tuple[str, str]:
+        """Give a listener's addresses of a room's podcast: feed and page."""
+        token = addresses.token_for(self.store.secret(), room_id, user_id, generation)
+        shelf = addresses.personal_shelf(self.settings.web.address, token)
+        return shelf.feed, shelf.page
+
+
+def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
+    """Build the handler of each kind of job."""
+    settings, store, clock, session = parts.settings, parts.store, parts.clock, parts.session
+    intake, recorder, history = parts.intake, parts.recorder, RoomHistory(session)
+    tracks = Tracks(store, settings, parts.ffmpeg, clock)
+    fetching = Fetching(store, settings, parts.ffmpeg, download=parts.download, apply=recorder.apply, clock=clock)
+    covering = Covering(store, parts.ffmpeg, download=parts.download, clock=clock)
+    outbox = Outbox(
+        store,
+        session.sending,
+        us=session.user_id,
+        invites=settings.matrix.invites,
+        addresses=parts.personal_addresses,
+        take_state=intake.refresh,
+        prefix=settings.commands.prefix,
+        clock=clock,
+    )
+    return {
+        orders.Fetch.kind: fetching,
+        orders.Encode.kind: Encoding(store, tracks, clock, listened=parts.listened),
+        orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=recorder.apply, clock=clock),
+        orders.Cover.kind: covering,
+        orders.Walk.kind: Walking(store, history, intake, clock=clock),
+        orders.Reread.kind: Rereading(store, history, session.user_id, clock=clock),
+        orders.Redaction.kind: Redactions(store, history, clock=clock),
+        orders.Backfill.kind: Backfilling(store, history, adopt=recorder.adopt, clock=clock),
+        orders.RenewAddresses.kind: RenewingAddresses(store),
+        orders.ImportKeys.kind: ImportingKeys(session, open_all=intake.open_all),
+        orders.Forget.kind: Forgetting(store),
+        orders.Tick.kind: recorder.tick,
+        orders.End.kind: recorder.end,
+        orders.Notice.kind: outbox.notice,
+        orders.Direct.kind: outbox.direct,
+        orders.Invite.kind: outbox.invite,
+        orders.Refresh.kind: outbox.refresh,
+        orders.Command.kind: Commands(store, settings, store.secret, clock).handle,
+    }

@@ -15,7 +15,7 @@ NAMES = ("", "{}", "{}.m3u8", "{}-0-0.mp3", "{}-live.mp3", "live.mp3")
 
 
 @dataclass(frozen=True)
-class OnAir:
+class LiveRoom:
     """A running broadcast in a private room, spoken at position 20, and who asks for all its addresses."""
 
     world: World
@@ -34,54 +34,54 @@ class OnAir:
 
 
 @pytest.fixture
-async def on_air(world: World, client: ClientSession) -> OnAir:
+async def on_air(world: World, client: ClientSession) -> LiveRoom:
     room = await world.room()
     joined = {"history_visibility": HistoryVisibility.JOINED}
     recording = await world.recording(room, state=RecordingState.LIVE, started_at=NOW, position=Position(20), **joined)
     await Broadcast(world, recording).speak(6 * FRAMES)
     world.clock.pass_by(30)
-    return OnAir(world, client, room, recording)
+    return LiveRoom(world, client, room, recording)
 
 
-async def _kicked(on: OnAir) -> str:
+async def _kicked(on: LiveRoom) -> str:
     await on.world.member(on.room, ALICE, at=1)
     await on.world.member(on.room, ALICE, "leave", at=30)
     return f"/p/{await on.world.listener(on.room, ALICE)}/"
 
 
-async def _banned(on: OnAir) -> str:
+async def _banned(on: LiveRoom) -> str:
     await on.world.member(on.room, ALICE, at=1)
     await on.world.member(on.room, ALICE, "ban", at=30)
     return f"/p/{await on.world.listener(on.room, ALICE)}/"
 
 
-async def _outsider(on: OnAir) -> str:
+async def _outsider(on: LiveRoom) -> str:
     """An address of theirs is there, but they never were in the room."""
     return f"/p/{await on.world.listener(on.room, BOB)}/"
 
 
-async def _member_of_another_room(on: OnAir) -> str:
+async def _member_of_another_room(on: LiveRoom) -> str:
     other = await on.world.room("Cellar")
     await on.world.member(other, ALICE, at=1)
     return f"/p/{await on.world.listener(other, ALICE)}/"
 
 
-async def _renewed(on: OnAir) -> str:
+async def _renewed(on: LiveRoom) -> str:
     await on.world.member(on.room, ALICE, at=1)
     old = await on.world.listener(on.room, ALICE)
     await on.world.listener(on.room, ALICE, generation=1)
     return f"/p/{old}/"
 
 
-async def _guessed(on: OnAir) -> str:
+async def _guessed(on: LiveRoom) -> str:
     return f"/p/{'a' * 52}/"
 
 
-async def _by_the_room_key(on: OnAir) -> str:
+async def _by_the_room_key(on: LiveRoom) -> str:
     return f"/r/{on.room.key}/"
 
 
-REFUSED: dict[str, Callable[[OnAir], Awaitable[str]]] = {
+REFUSED: dict[str, Callable[[LiveRoom], Awaitable[str]]] = {
     "kicked": _kicked,
     "banned": _banned,
     "never in the room": _outsider,
@@ -91,32 +91,32 @@ REFUSED: dict[str, Callable[[OnAir], Awaitable[str]]] = {
 }
 
 
-async def test_a_member_hears_it(on_air: OnAir) -> None:
+async def test_a_member_hears_it(on_air: LiveRoom) -> None:
     """All of it lies below the member's own address."""
     await on_air.world.member(on_air.room, ALICE, at=1)
     assert await on_air.statuses(f"/p/{await on_air.world.listener(on_air.room, ALICE)}/") == [200] * len(NAMES)
 
 
 @pytest.mark.parametrize("who", REFUSED)
-async def test_nobody_else_does(on_air: OnAir, who: str) -> None:
+async def test_nobody_else_does(on_air: LiveRoom, who: str) -> None:
     """Page, playlist, segments and the endless MP3 are nothing for who is no member now."""
     assert await on_air.statuses(await REFUSED[who](on_air)) == [404] * len(NAMES)
 
 
-async def test_another_rooms_member_does_not(on_air: OnAir) -> None:
+async def test_another_rooms_member_does_not(on_air: LiveRoom) -> None:
     """Below the address of another room there is that room's page, and no broadcast."""
     root = await _member_of_another_room(on_air)
     assert await on_air.statuses(root) == [200] + [404] * (len(NAMES) - 1)
 
 
-async def test_who_came_in_the_middle_does_not(on_air: OnAir) -> None:
+async def test_who_came_in_the_middle_does_not(on_air: LiveRoom) -> None:
     """Where the history is for those who were there, a broadcast that began before is not heard by who joins now."""
     await on_air.world.member(on_air.room, BOB, at=25)
     root = f"/p/{await on_air.world.listener(on_air.room, BOB)}/"
     assert await on_air.statuses(root) == [200] + [404] * (len(NAMES) - 1)
 
 
-async def test_not_before_the_rooms_were_read(on_air: OnAir) -> None:
+async def test_not_before_the_rooms_were_read(on_air: LiveRoom) -> None:
     """After a start nobody's membership is taken for true: a known address is asked to come again."""
     await on_air.world.member(on_air.room, ALICE, at=1)
     root = f"/p/{await on_air.world.listener(on_air.room, ALICE)}/"
@@ -124,7 +124,7 @@ async def test_not_before_the_rooms_were_read(on_air: OnAir) -> None:
     assert await on_air.statuses(root) == [503] * len(NAMES)
 
 
-async def test_the_public_hears_only_what_was_said_in_public(on_air: OnAir) -> None:
+async def test_the_public_hears_only_what_was_said_in_public(on_air: LiveRoom) -> None:
     """A broadcast that began while the room was private stays private when the room is opened in the middle of it."""
     room = await on_air.world.change(on_air.room, visibility=Visibility.PUBLIC)
     assert await on_air.statuses(f"/r/{room.key}/") == [200] + [404] * (len(NAMES) - 1)

@@ -1,27 +1,28 @@
 "use strict";
 
-// A running broadcast: from its live edge, and back to its beginning. Without this file the endless MP3 is played.
+// The player of a live broadcast: it begins at the live edge and can seek back to the start. Without this file the
+// page plays the endless MP3.
 
 const PLAYLIST = "application/vnd.apple.mpegurl";
-const AGAIN_MS = 5000; // after what went wrong, and until there is something to hear
-const ASK_MS = 30000; // while nobody listens, or there is nothing to hear
-const GONE_MS = 25000; // what is away for so long was taken away; less than it takes to ask again
-const TWICE_MS = 60000; // what fails twice within this will not be better the third time
-const BEHIND = 4; // segments of six seconds: so far behind the newest sound a late chunk is not noticed
+const AGAIN_MS = 5000; // pause before the next try, after an error or while there is no audio yet
+const ASK_MS = 30000; // between checks for the end, while nobody listens or there is no audio
+const GONE_MS = 25000; // a recording that is missing for so long was removed; less than ASK_MS
+const TWICE_MS = 60000; // two decoding errors within this time: give up on HLS
+const BEHIND = 4; // segments of six seconds between the newest one and the player, so that a late chunk is no pause
 
-class OnAir {
+class LivePlayer {
   constructor(box) {
     this.box = box;
     this.code = box.dataset.live;
     this.audio = box.querySelector("audio");
     this.button = box.querySelector("[data-edge]");
     this.button.addEventListener("click", () => this.toTheEdge());
-    // Safari plays it by itself, and better; others that say so don't play MP3 this way.
+    // Safari's own HLS is better than hls.js; other browsers that claim to have one don't play MP3 in it.
     const native = /^Apple/.test(navigator.vendor) && this.audio.canPlayType(PLAYLIST) !== "";
     this.button.hidden = !native && !(window.Hls && Hls.isSupported());
-    if (native) this.playByItself();
+    if (native) this.playNatively();
     else if (this.button.hidden) this.playEndless();
-    else this.playByHls();
+    else this.playByHlsJs();
     this.missedAt = Infinity;
     this.asking = setInterval(() => {
       if (!document.hidden && (this.audio.paused || this.isWaiting)) this.ask();
@@ -32,22 +33,22 @@ class OnAir {
     return `${this.code}.m3u8`;
   }
 
-  playByHls() {
+  playByHlsJs() {
     const { audio } = this;
     let [started, listening] = [false, false];
-    let at = -1; // where to begin: at the edge
-    let first; // segment, by its name
+    let at = -1; // start position; -1 is the live edge
+    let first; // name of the first segment
     let failedAt = -Infinity;
-    audio.removeAttribute("src"); // the endless MP3
+    audio.removeAttribute("src"); // of the endless MP3
     audio.load();
-    audio.preload = "metadata"; // of what hls.js puts there: nothing is fetched by that
+    audio.preload = "metadata"; // hls.js provides the source, so this fetches nothing
     const hls = this.hls = new Hls({
       enableWorker: false,
-      autoStartLoad: false, // nobody's line is used before they listen
+      autoStartLoad: false, // load nothing before somebody listens
       liveSyncDurationCount: BEHIND,
-      liveDurationInfinity: false, // so that the bar leads back to the beginning
+      liveDurationInfinity: false, // so that the seek bar reaches the start
       backBufferLength: 300,
-      enableID3MetadataCues: false, // the tags of segments tell nothing but the time
+      enableID3MetadataCues: false, // segments' tags hold only their times
       enableEmsgMetadataCues: false,
     });
     audio.addEventListener("play", () => {
@@ -58,15 +59,15 @@ class OnAir {
     hls.on(Hls.Events.MANIFEST_PARSED, () => {
       this.waiting(false);
       if (started) hls.startLoad(at);
-      if (listening) this.play(); // hls.js stops the player when it begins anew
+      if (listening) this.play(); // hls.js stops the player when it loads a source again
     });
-    const anew = () => {
+    const reload = () => {
       at = audio.currentTime || at;
       hls.loadSource(this.playlist);
     };
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
       const [{ relurl }] = details.fragments;
-      if (first && first !== relurl) anew(); // sound was taken out, or put in: the player holds what is no more
+      if (first && first !== relurl) reload(); // audio was removed or inserted: what the player holds is outdated
       else if (!details.live) this.ended();
       first = relurl;
     });
@@ -75,7 +76,7 @@ class OnAir {
       if (error.type === Hls.ErrorTypes.MEDIA_ERROR) {
         const again = performance.now() - failedAt < TWICE_MS;
         failedAt = performance.now();
-        if (again || error.details.includes("Codec")) this.playEndless(); // it can't be decoded here
+        if (again || error.details.includes("Codec")) this.playEndless(); // this browser can't decode it
         else {
           at = audio.currentTime || at;
           hls.recoverMediaError();
@@ -85,12 +86,12 @@ class OnAir {
         return;
       }
       if (error.details === Hls.ErrorDetails.MANIFEST_LOAD_ERROR) this.waiting(true);
-      // Not there yet; or just being made without what was taken out; or the line is broken.
+      // The playlist is not there yet, is being made again after a removal, or the network is down.
       const gone = hls.levels.length === 0 || error.response?.code === 404;
       if (gone && first) this.ask();
       setTimeout(() => {
         if (!this.hls) return;
-        if (gone) anew();
+        if (gone) reload();
         else hls.startLoad();
       }, AGAIN_MS);
     });
@@ -98,14 +99,15 @@ class OnAir {
     hls.attachMedia(audio);
   }
 
-  playByItself() {
-    this.audio.removeAttribute("src"); // the endless MP3
+  playNatively() {
+    this.audio.removeAttribute("src"); // of the endless MP3
     this.audio.load();
-    this.whenRipe(() => this.playAlone(this.playlist));
+    this.whenRipe(() => this.playSource(this.playlist));
   }
 
-  // Whoever begins nearer to the newest sound falls silent when a chunk is a little late: until then the list asks to
-  // come again. It is only looked at: while somebody reads it, a chunk that comes late is not put in its place.
+  // Until a player can begin far enough behind the newest segment, the playlist's answer has a Retry-After: a player
+  // that begins nearer falls silent when a chunk is a little late. Asked for by HEAD: while a client reads the
+  // playlist, the server inserts no late chunk.
   async whenRipe(begin) {
     const answer = await fetch(this.playlist, { method: "HEAD" }).catch(() => null);
     if (this.over) return;
@@ -115,15 +117,15 @@ class OnAir {
     else setTimeout(() => { if (!this.over) this.whenRipe(begin); }, AGAIN_MS);
   }
 
-  // The endless MP3 needs nothing but the browser's own player, and has no way back.
+  // The endless MP3 needs nothing but the browser's own player, and can't seek.
   playEndless() {
     this.endHls();
     this.endless = true;
     this.button.hidden = true;
-    this.playAlone(`${this.code}-live.mp3`);
+    this.playSource(`${this.code}-live.mp3`);
   }
 
-  playAlone(source) {
+  playSource(source) {
     const { audio } = this;
     audio.src = source;
     audio.addEventListener("loadedmetadata", () => this.waiting(false));
@@ -132,38 +134,38 @@ class OnAir {
     audio.addEventListener("play", () => {
       if (this.over) return;
       if (audio.ended) this.toTheEdge();
-      else if (!audio.readyState) this.waiting(true); // the endless MP3 is silent until there is something
+      else if (!audio.readyState) this.waiting(true); // the endless MP3 sends nothing before the first audio
     });
-    audio.addEventListener("pause", () => this.look());
-    audio.addEventListener("durationchange", () => { if (Number.isFinite(audio.duration)) this.look(); });
+    audio.addEventListener("pause", () => this.checkEnd());
+    audio.addEventListener("durationchange", () => { if (Number.isFinite(audio.duration)) this.checkEnd(); });
   }
 
-  // Whether nothing more comes: the list says it. For WebKit a growing one too can have a length, and end
-  // (https://github.com/WebKit/WebKit/pull/69638); and the MP3 ends when the line breaks.
-  async look() {
+  // Read from the playlist whether the broadcast has ended. The player can't tell: WebKit gives a growing playlist a
+  // length and an end too (https://github.com/WebKit/WebKit/pull/69638), and the MP3 ends when the network fails.
+  async checkEnd() {
     if (this.over) return;
     const list = await fetch(this.playlist).then((answer) => answer.text()).catch(() => "");
     if (list.includes("#EXT-X-ENDLIST")) this.ended();
   }
 
-  // Whether it is on the air still, for who doesn't listen and for whom the list is gone. When the endless MP3 is gone
-  // the recording's page says why.
+  // Check whether the broadcast is still live, while nobody listens or the playlist is gone. When the endless MP3 is
+  // gone, the recording's page says why.
   async ask() {
     const stream = await fetch(`${this.code}-live.mp3`, { method: "HEAD" }).catch(() => null);
     const answer = stream?.status === 404 ? await fetch(this.code).catch(() => null) : null;
     const text = answer?.ok ? await answer.text().catch(() => "") : "";
     if (this.over) return;
     if (answer?.status !== 404) this.missedAt = Infinity;
-    else if (performance.now() - this.missedAt >= GONE_MS) this.takenAway(); // not at once: a proxy says so too
+    else if (performance.now() - this.missedAt >= GONE_MS) this.removed(); // not at once: a proxy may answer 404 too
     else this.missedAt = Math.min(this.missedAt, performance.now());
     if (text && !text.includes(`data-live="${this.code}"`)) this.ended();
   }
 
-  // Over; or not there yet, or the line is broken.
+  // The player stopped: the broadcast has ended or not begun, or the network failed.
   async stopped(listening) {
     const { audio } = this;
     if (this.swapped) return;
-    await this.look();
+    await this.checkEnd();
     if (!this.over) await this.ask();
     if (this.swapped) return;
     if (this.over) {
@@ -180,12 +182,12 @@ class OnAir {
 
   toTheEdge() {
     const { audio, hls } = this;
-    if (!hls) audio.load(); // then it begins where the list says; not all know where its end is
+    if (!hls) audio.load(); // begins where the playlist says; not all players know the live edge
     else if (hls.liveSyncPosition) audio.currentTime = hls.liveSyncPosition;
     this.play();
   }
 
-  // A browser may refuse it, and what comes after may overtake it: the player's own button shows what is.
+  // A browser may refuse to play, or a later call interrupt it: the player's own button shows the state.
   play() {
     this.audio.play().catch(() => {});
   }
@@ -198,30 +200,31 @@ class OnAir {
     this.box.querySelector("[data-wait]").hidden = !is;
   }
 
-  // Nothing more comes: who listens goes on, for all segments stay. The episode takes over when nobody is interrupted.
+  // The broadcast has ended. A listener hears it to the end, for all segments stay; the episode takes over when that
+  // interrupts nobody.
   ended() {
     if (this.over) return;
     this.close();
     this.box.querySelector("[data-state]").textContent = "Ended";
     const { audio } = this;
-    const used = [...document.querySelectorAll("audio")].some((one) => !one.paused || one.played.length);
-    if (!used) location.reload(); // nobody has a place to lose: the page is the episode's now
+    const used = [...document.querySelectorAll("audio")].some((player) => !player.paused || player.played.length);
+    if (!used) location.reload(); // nothing was played: show the episode's page
     else if (audio.paused) this.toTheEpisode();
     else if (audio.played.length) audio.addEventListener("pause", () => this.toTheEpisode(), { once: true });
-    else { // they wait for the first sound
+    else { // the listener waits for the first audio
       this.toTheEpisode();
       this.play();
     }
   }
 
-  // It was removed, or is for this listener no more: nothing is asked for again.
-  takenAway() {
+  // The recording was removed, or this listener lost access: stop for good.
+  removed() {
     this.close();
     this.swapped = true;
     this.endHls();
     this.audio.pause();
     this.audio.remove();
-    this.box.querySelector(".live").textContent = "This can’t be heard here any more.";
+    this.box.querySelector(".live").textContent = "This broadcast is no longer available here.";
   }
 
   close() {
@@ -239,7 +242,7 @@ class OnAir {
     this.swapped = true;
     this.endHls();
     audio.src = `${this.code}.mp3`;
-    audio.currentTime = at; // the same timeline, but for the 23 ms that a decoder is late
+    audio.currentTime = at; // the same timeline, to 23 ms of decoder delay
   }
 
   endHls() {
@@ -248,4 +251,4 @@ class OnAir {
   }
 }
 
-for (const box of document.querySelectorAll("[data-live]")) new OnAir(box);
+for (const box of document.querySelectorAll("[data-live]")) new LivePlayer(box);

@@ -1,6 +1,6 @@
 "use strict";
 
-// Everything works without this file: the address can be selected by hand.
+// The page works without this file: the address can be selected by hand.
 for (const button of document.querySelectorAll("[data-copy]")) {
   const field = button.parentElement.querySelector("input");
   field.addEventListener("focus", () => field.select());
@@ -13,15 +13,15 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// One voice at a time.
+// Only one player plays at a time.
 document.addEventListener("play", (event) => {
   for (const audio of document.querySelectorAll("audio")) {
     if (audio !== event.target) audio.pause();
   }
 }, true);
 
-// A chapter, or a place in the picture of the sound, is heard in the page's own player.
-function hearFrom(seconds) {
+// Chapters and the waveform seek in the page's player.
+function playFrom(seconds) {
   const audio = document.querySelector("audio");
   audio.currentTime = seconds;
   audio.play();
@@ -29,12 +29,12 @@ function hearFrom(seconds) {
 for (const link of document.querySelectorAll("[data-seek]")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    hearFrom(Number(link.dataset.seek));
+    playFrom(Number(link.dataset.seek));
   });
 }
 for (const wave of document.querySelectorAll("[data-seconds]")) {
   wave.addEventListener("click", (event) => {
     const { left, width } = wave.getBoundingClientRect();
-    hearFrom((event.clientX - left) / width * Number(wave.dataset.seconds));
+    playFrom((event.clientX - left) / width * Number(wave.dataset.seconds));
   });
 }

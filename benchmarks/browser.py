@@ -26,7 +26,7 @@ def find() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-class Page:
+class BrowserPage:
     """One page; `trouble` are errors that it wrote to its console, and what its policy refused."""
 
     def __init__(self, socket: ClientWebSocketResponse) -> None:
@@ -91,7 +91,7 @@ class Page:
 
 
 @asynccontextmanager
-async def page(program: str) -> AsyncIterator[Page]:
+async def page(program: str) -> AsyncIterator[BrowserPage]:
     """An empty page of a browser of its own."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
@@ -114,9 +114,9 @@ async def page(program: str) -> AsyncIterator[Page]:
                     targets = await answer.json(content_type=None)
                 target = next(one for one in targets if one["type"] == "page")
                 async with http.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                    found = Page(socket)
-                    listening = asyncio.create_task(found.listen())
-                    yield found
+                    browser_page = BrowserPage(socket)
+                    listening = asyncio.create_task(browser_page.listen())
+                    yield browser_page
                     listening.cancel()
                     await asyncio.gather(listening, return_exceptions=True)
         finally:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import joining, line, usage
+from benchmarks import joining, pipeline, usage
 from benchmarks.figures import Figure, at_most
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.track import settled_frames
@@ -30,8 +30,8 @@ class Result:
 async def record(directory: Path, seconds: int, chunk_seconds: int) -> Result:
     """One broadcast; each chunk is stored before the next one comes, and all are worked on before `stopped`, as while
     it is live."""
-    pieces = await asyncio.to_thread(line.slices, seconds, chunk_seconds)
-    async with line.running(directory) as running:
+    pieces = await asyncio.to_thread(pipeline.slices, seconds, chunk_seconds)
+    async with pipeline.running(directory) as running:
         broadcast = running.broadcast("talk")
         await broadcast.start(chunk_seconds)
         await running.covering.of(broadcast.room_id)  # it was drawn when the bot came into the room
@@ -59,7 +59,7 @@ def concatenated(seconds: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chunks = []
-        for number, piece in enumerate(line.slices(seconds, 120)):
+        for number, piece in enumerate(pipeline.slices(seconds, 120)):
             if piece.samples:  # ffmpeg refuses the empty tail that ends a run
                 chunks.append(folder / f"{number}.ogg")
                 chunks[-1].write_bytes(piece.data)
@@ -110,9 +110,9 @@ class Turns:
 
 async def follow(directory: Path, seconds: int, chunk_seconds: int) -> Course:
     """One broadcast; each chunk is in its track before the next one comes, as while it is live."""
-    pieces = await asyncio.to_thread(line.slices, seconds, chunk_seconds)
+    pieces = await asyncio.to_thread(pipeline.slices, seconds, chunk_seconds)
     quarter = len(pieces) // 4
-    async with line.running(directory) as running:
+    async with pipeline.running(directory) as running:
         broadcast = running.broadcast("talk")
         await broadcast.start(chunk_seconds)
         await running.covering.of(broadcast.room_id)
@@ -134,7 +134,7 @@ async def follow(directory: Path, seconds: int, chunk_seconds: int) -> Course:
         return Course(tuple(costs), turns.longest_s, time.monotonic() - began)
 
 
-async def _made(running: line.Line, broadcast: line.Broadcast, frames: int) -> None:
+async def _made(running: pipeline.Pipeline, broadcast: pipeline.Broadcast, frames: int) -> None:
     """Returns when a broadcast's track has so many frames."""
 
     async def check() -> bool | None:

@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.figures import Figure, at_most
 from benchmarks.http import NOW, get
-from benchmarks.line import settings_for
+from benchmarks.pipeline import settings_for
 from bot.demo.synapse import free_port
 from bot.web.server import WebServer
 from storage import rooms, tables

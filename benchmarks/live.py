@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import line, usage
+from benchmarks import pipeline, usage
 from benchmarks.figures import Figure, at_least, at_most
 from bot.demo.slicing import PRE_SKIP
 from storage.records import SAMPLE_RATE
@@ -19,7 +19,7 @@ MEMORY_MIB = 300.0
 async def run(directory: Path) -> list[Figure]:
     """Every room sends a chunk at once, and the next when all are in their tracks: harder than life, where they come
     apart."""
-    async with line.running(directory) as running:
+    async with pipeline.running(directory) as running:
         broadcasts = [running.broadcast(f"room{number}") for number in range(ROOMS)]
         for broadcast in broadcasts:
             await broadcast.start(CHUNK_SECONDS)
@@ -50,9 +50,9 @@ async def run(directory: Path) -> list[Figure]:
     ]
 
 
-def _upload(broadcast: line.Broadcast, serial: int) -> list[line.Uploaded]:
+def _upload(broadcast: pipeline.Broadcast, serial: int) -> list[pipeline.Uploaded]:
     """All media of a room beforehand; each run has a serial of its own, so that no two rooms share a blob."""
-    pieces = line.slices(ROUNDS * CHUNK_SECONDS, CHUNK_SECONDS, serial)[:ROUNDS]
+    pieces = pipeline.slices(ROUNDS * CHUNK_SECONDS, CHUNK_SECONDS, serial)[:ROUNDS]
     return [broadcast.upload(piece) for piece in pieces]
 
 

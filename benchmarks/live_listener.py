@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks import browser, line
+from benchmarks import browser, pipeline
 from benchmarks.figures import Figure
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import SEGMENT_S
@@ -92,7 +92,7 @@ def tones(seconds: int, folder: Path) -> list[Slice]:
     return [*run.feed(packets), run.end()]
 
 
-async def own_page(running: line.Line, room: Room) -> str:
+async def own_page(running: pipeline.Pipeline, room: Room) -> str:
     """The personal page of a member of a private room."""
     token = token_for(bytes(32), room.room_id, LISTENER, 0)
     membership = StateEvent(room.room_id, "m.room.member", LISTENER, LISTENER, {"membership": "join"}, Position(0))
@@ -105,7 +105,7 @@ async def own_page(running: line.Line, room: Room) -> str:
 class Listening:
     """What is done on one page, and what was heard then."""
 
-    def __init__(self, page: browser.Page, address: str) -> None:
+    def __init__(self, page: browser.BrowserPage, address: str) -> None:
         self.page = page
         self.address = address
         self.asked: set[str] = set()
@@ -183,10 +183,10 @@ def _is_episode(place: Place) -> bool:
 
 
 async def run(
-    program: str, directory: Path, speak: Callable[[line.Broadcast, list[Slice]], Awaitable[Any]]
+    program: str, directory: Path, speak: Callable[[pipeline.Broadcast, list[Slice]], Awaitable[Any]]
 ) -> list[Figure]:
     spoken = await asyncio.to_thread(tones, CHUNK_SECONDS * CHUNKS, directory)
-    async with line.running(directory) as running, browser.page(program) as page:
+    async with pipeline.running(directory) as running, browser.page(program) as page:
         broadcast = running.broadcast("listener")
         listening = Listening(page, await own_page(running, await broadcast.start(CHUNK_SECONDS)))
         began = time.monotonic()

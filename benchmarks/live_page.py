@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from benchmarks import browser, line, live_listener
+from benchmarks import browser, live_listener, pipeline
 from benchmarks.figures import Figure, at_most
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import FRAME
@@ -67,7 +67,7 @@ class Heard:
     first_sound_s: float  # after the page was opened
 
 
-async def speak(broadcast: line.Broadcast, pieces: list[Slice]) -> None:
+async def speak(broadcast: pipeline.Broadcast, pieces: list[Slice]) -> None:
     """In real time, each chunk some seconds late."""
     began = time.monotonic()
     length = 0.0
@@ -78,7 +78,7 @@ async def speak(broadcast: line.Broadcast, pieces: list[Slice]) -> None:
     await broadcast.stop()
 
 
-async def _listen(page: browser.Page, address: str) -> tuple[Heard, asyncio.Task[str]]:
+async def _listen(page: browser.BrowserPage, address: str) -> tuple[Heard, asyncio.Task[str]]:
     opened = time.monotonic()
     await page.open(address)
     await page.until(LIVE)
@@ -98,13 +98,15 @@ async def _listen(page: browser.Page, address: str) -> tuple[Heard, asyncio.Task
 
 async def run(program: str, directory: Path) -> list[Figure]:
     async with (
-        line.running(directory) as running,
+        pipeline.running(directory) as running,
         browser.page(program) as page,
         browser.page(program) as idle,  # nobody plays anything there
     ):
         broadcast = running.broadcast("page")
         room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
-        speaking = asyncio.create_task(speak(broadcast, line.slices(CHUNKS * CHUNK_SECONDS, CHUNK_SECONDS)[:CHUNKS]))
+        speaking = asyncio.create_task(
+            speak(broadcast, pipeline.slices(CHUNKS * CHUNK_SECONDS, CHUNK_SECONDS)[:CHUNKS])
+        )
         root = f"{running.web.address}/r/{room.key}/"
         await _on_the_air(running, broadcast)
         await idle.open(root)
@@ -139,7 +141,7 @@ async def run(program: str, directory: Path) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _on_the_air(running: line.Line, broadcast: line.Broadcast) -> None:
+async def _on_the_air(running: pipeline.Pipeline, broadcast: pipeline.Broadcast) -> None:
     """Returns when the pages have it."""
 
     async def check() -> Recording | None:
@@ -149,7 +151,7 @@ async def _on_the_air(running: line.Line, broadcast: line.Broadcast) -> None:
     await running.until(check)
 
 
-async def _until_it_ends(page: browser.Page) -> str:
+async def _until_it_ends(page: browser.BrowserPage) -> str:
     """What it plays when the listener pauses after the end."""
     await page.until(ENDED)
     before = await page.evaluate("window.seen.audio.currentTime")
@@ -160,13 +162,13 @@ async def _until_it_ends(page: browser.Page) -> str:
     return source if abs(after - before) < 1 else f"another place: {after:.1f} s instead of {before:.1f} s"
 
 
-async def _until_it_knows(page: browser.Page) -> str:
+async def _until_it_knows(page: browser.BrowserPage) -> str:
     """What its player has, when it has learnt of the end by itself."""
     await page.until(f'document.readyState === "complete" && !{BOX}', KNOWS_WITHIN_S)
     return str(await page.evaluate('document.querySelector("audio").getAttribute("src")'))
 
 
-async def _taken_away(running: line.Line, page: browser.Page) -> str:
+async def _taken_away(running: pipeline.Pipeline, page: browser.BrowserPage) -> str:
     """What a page says that waits for a broadcast's first sound, when that is for its listener no more."""
     broadcast = running.broadcast("gone")
     room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
@@ -182,7 +184,7 @@ async def _taken_away(running: line.Line, page: browser.Page) -> str:
 async def ready(directory: Path) -> Figure:
     """How long it takes from the event of a chunk of two minutes until its frames are there."""
     took = []
-    async with line.running(directory) as running:
+    async with pipeline.running(directory) as running:
         broadcast = running.broadcast("ready")
         await broadcast.start(LONG_SECONDS)
 
@@ -193,7 +195,7 @@ async def ready(directory: Path) -> Figure:
             return there if there > more_than else None
 
         there = 0
-        for piece in line.slices(LONG_CHUNKS * LONG_SECONDS, LONG_SECONDS)[:LONG_CHUNKS]:
+        for piece in pipeline.slices(LONG_CHUNKS * LONG_SECONDS, LONG_SECONDS)[:LONG_CHUNKS]:
             uploaded = broadcast.upload(piece)
             began = time.monotonic()
             await broadcast.announce(uploaded)

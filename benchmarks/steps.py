@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import line, usage
+from benchmarks import pipeline, usage
 from benchmarks.figures import Figure, at_most
 from bot.audio import leveller, waveform
 from bot.audio.decode import decode_pieces
@@ -54,7 +54,7 @@ class Steps:
 async def stored(folder: Path, ffmpeg: Ffmpeg, chunk_seconds: int) -> list[Piece]:
     """A broadcast in slices, as Element Web cuts them."""
     pieces: list[Piece] = []
-    for number, piece in enumerate(line.slices(SECONDS, chunk_seconds)):
+    for number, piece in enumerate(pipeline.slices(SECONDS, chunk_seconds)):
         path = folder / f"{number}.ogg"
         await asyncio.to_thread(path.write_bytes, piece.data)
         facts = await inspect_chunk(path, ffmpeg, max_seconds=HOUR)

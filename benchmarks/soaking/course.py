@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.soaking.badline import BadLine
+from benchmarks.soaking.checking import compare_episode
 from benchmarks.soaking.crowd import Gate, Speaker, Truth
 from benchmarks.soaking.faults import WEATHER, Fault, Trouble, plan
-from benchmarks.soaking.listening import compare_episode
+from benchmarks.soaking.faulty_proxy import FaultyProxy
 from benchmarks.soaking.process import BotProcess
 from benchmarks.soaking.verdict import Verdict, finish_seconds, judge, judge_notices, told_too_early
 from benchmarks.soaking.ways import EVERYWHERE, Way
@@ -94,7 +94,7 @@ class Soak:
         self.bot_id = ""
         self.web = ""
         self.directory = directory
-        self.line = BadLine(homeserver.address)
+        self.proxy = FaultyProxy(homeserver.address)
         self.gate = Gate()
         self.chance = random.Random(shape.seed)
         self.speakers: list[Speaker] = []
@@ -105,8 +105,8 @@ class Soak:
     async def run(self) -> Outcome:
         await asyncio.to_thread(self.directory.mkdir, parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
-            await self.line.start()
-            stack.push_async_callback(self.line.stop)
+            await self.proxy.start()
+            stack.push_async_callback(self.proxy.stop)
             bot = await self._bot()
             stack.push_async_callback(bot.close)
             await bot.start()
@@ -128,7 +128,7 @@ class Soak:
             too_early = await self._judge_notices(verdict)
             self._say(f"compared: {len(verdict.problems)} problems")
             behind = max(truth.behind_s for truth in self.truths)
-            return Outcome(verdict, finish, too_early, bot, self.injected, self.line.met, behind, exit_code)
+            return Outcome(verdict, finish, too_early, bot, self.injected, self.proxy.met, behind, exit_code)
 
     @property
     def truths(self) -> list[Truth]:
@@ -145,7 +145,7 @@ class Soak:
         self.web = f"http://127.0.0.1:{port}"
         self.bot_id = user_id
         tree = {
-            "matrix": {"homeserver": self.line.address, "user_id": user_id, "password": PASSWORD},
+            "matrix": {"homeserver": self.proxy.address, "user_id": user_id, "password": PASSWORD},
             "storage": {"directory": str(self.directory / "data"), "min_free_bytes": 64 * MIB},
             "web": {"host": "127.0.0.1", "port": port},
             "recording": {
@@ -214,13 +214,13 @@ class Soak:
                     await self.homeserver.restart()
             case weather:
                 assert weather in WEATHER
-                before = self.line.met[weather]
-                self.line.fault = weather
+                before = self.proxy.met[weather]
+                self.proxy.fault = weather
                 await asyncio.sleep(trouble.for_s)
                 with suppress(TimeoutError):  # nobody may be out in it
                     async with asyncio.timeout(WEATHER_AT_MOST_S):
-                        await _until(lambda: self.line.met[weather] > before)
-                self.line.fault = None
+                        await _until(lambda: self.proxy.met[weather] > before)
+                self.proxy.fault = None
 
     # ---- after it
 

@@ -91,7 +91,7 @@ async def long_one(world: World, visibility: Visibility = Visibility.PUBLIC) -> 
 async def test_idle_connections_take_no_file_of_the_recorder(tmp_path: Path) -> None:
     """More idle connections than the process may open files: it opens its own, and answers who asks."""
     limit = 256
-    command = [sys.executable, "-m", "tests.web.crowd", str(tmp_path / "data"), str(limit)]
+    command = [sys.executable, "-m", "tests.web.limited_process", str(tmp_path / "data"), str(limit)]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     assert process.stdin is not None
     assert process.stdout is not None

@@ -89,12 +89,12 @@ class Media:
 class Broadcast:
     """One broadcast in a room of its own, as Element Web sends it."""
 
-    def __init__(self, line: "Line", name: str) -> None:
+    def __init__(self, pipeline: "Pipeline", name: str) -> None:
         self.room_id = RoomId(f"!{name}:bench")
         self.id = EventId(f"${name}")
         self.sequence = 0  # of the last chunk that was announced
         self.uploads = 0
-        self._line = line
+        self._pipeline = pipeline
         self._name = name
         self._relation = {"rel_type": "m.reference", "event_id": self.id}
 
@@ -102,7 +102,7 @@ class Broadcast:
         """The room and the started event."""
         now = datetime.now(UTC)
         room = replace(rooms.new_room(self.room_id, now), joined=True, recording_on=True, visibility=visibility)
-        async with self._line.store.write() as db:
+        async with self._pipeline.store.write() as db:
             await rooms.save_room(db, room)
         content = {"device_id": "D", "state": "started", "chunk_length": chunk_seconds}
         await self._hear(self.id, INFO_TYPE, content, SPEAKER)
@@ -115,7 +115,7 @@ class Broadcast:
     def upload(self, piece: Slice) -> Uploaded:
         """A chunk's media alone."""
         self.uploads += 1
-        mxc = self._line.media.put(f"{self._name}-{self.uploads}", piece.data)
+        mxc = self._pipeline.media.put(f"{self._name}-{self.uploads}", piece.data)
         return Uploaded(mxc, piece.duration_ms, len(piece.data))
 
     async def announce(self, media: Uploaded) -> None:
@@ -144,12 +144,12 @@ class Broadcast:
         """The episode, when a feed may list it."""
 
         async def check() -> Episode | None:
-            async with self._line.store.read() as db:
+            async with self._pipeline.store.read() as db:
                 recording = await archive.recording_by_event(db, self.id)
                 episode = await archive.episode(db, recording.id) if recording else None
             return episode if episode is not None and episode.published_at is not None else None
 
-        return await self._line.until(check)
+        return await self._pipeline.until(check)
 
     async def _hear(self, event_id: EventId, kind: str, content: Json, state_key: str | None = None) -> None:
         now = datetime.now(UTC)
@@ -162,11 +162,11 @@ class Broadcast:
         }
         if state_key is not None:
             event["state_key"] = state_key
-        async with self._line.store.write() as db:
+        async with self._pipeline.store.write() as db:
             await journal.add(db, HeardEvent(self.room_id, event_id, event), now)
 
 
-class Line:
+class Pipeline:
     """Recorder and workers over one store, with the web server beside them."""
 
     def __init__(self, store: Store, media: Media, covering: Covering, web: WebServer) -> None:
@@ -231,7 +231,7 @@ def settings_for(directory: Path) -> Settings:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Line]:
+async def running(directory: Path) -> AsyncIterator[Pipeline]:
     """The line over an empty store in `directory`."""
     settings, clock = settings_for(directory / "data"), app.utc_now
     ffmpeg = await asyncio.to_thread(Ffmpeg.find)
@@ -246,18 +246,18 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         tracks = Tracks(store, settings, ffmpeg, clock)
         apply = recorder.apply
         server = WebServer(store, settings, lambda: True)
-        line = Line(store, media, covering, server)
+        pipeline = Pipeline(store, media, covering, server)
         fetching = Fetching(store, settings, ffmpeg, download=media.fetch, apply=apply, clock=clock)
 
         async def fetch(job: Job) -> None:
             await fetching(job)
-            await line.took_in()
+            await pipeline.took_in()
 
         encoding = Encoding(store, tracks, clock, listened=server.listened)
 
         async def encode(job: Job) -> None:
             await encoding(job)
-            await line.worked()
+            await pipeline.worked()
 
         handlers: dict[JobKind, Handler] = {
             orders.Fetch.kind: fetch,
@@ -277,7 +277,7 @@ async def running(directory: Path) -> AsyncIterator[Line]:
         stack.push_async_callback(_end, recorder, following)
         gc.collect()
         gc.freeze()  # as `aircheck run` does
-        yield line
+        yield pipeline
 
 
 async def _say_nothing(job: Job) -> None:

@@ -18,7 +18,7 @@ MEDIA = ("/_matrix/client/v1/media/download/", "/_matrix/media/v3/download/")
 OVERLOADED = "<html><body><h1>overloaded</h1></body></html>"
 
 
-class BadLine:
+class FaultyProxy:
     """Hands everything on while `fault` is None. `met`: how many requests a fault was done to."""
 
     def __init__(self, homeserver: str) -> None:

@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from benchmarks.soaking.badline import LOST_AT_MOST, MEDIA, RETRY_AFTER_MS, BadLine
 from benchmarks.soaking.faults import Fault
+from benchmarks.soaking.faulty_proxy import LOST_AT_MOST, MEDIA, RETRY_AFTER_MS, FaultyProxy
 
 MEDIUM = bytes(range(256)) * 400
 
@@ -32,11 +32,11 @@ def upstream() -> Upstream:
 
 
 @pytest.fixture
-async def line(upstream: Upstream) -> AsyncIterator[BadLine]:
+async def line(upstream: Upstream) -> AsyncIterator[FaultyProxy]:
     runner = web.ServerRunner(web.Server(upstream.answer), shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made = BadLine(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    made = FaultyProxy(f"http://127.0.0.1:{runner.addresses[0][1]}")
     await made.start()
     yield made
     await made.stop()
@@ -44,12 +44,12 @@ async def line(upstream: Upstream) -> AsyncIterator[BadLine]:
 
 
 @pytest.fixture
-async def http(line: BadLine) -> AsyncIterator[aiohttp.ClientSession]:
+async def http(line: FaultyProxy) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(line.address) as session:
         yield session
 
 
-async def test_a_good_line_changes_nothing(line: BadLine, http: aiohttp.ClientSession, upstream: Upstream) -> None:
+async def test_a_good_line_changes_nothing(line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream) -> None:
     """Method, path as it was quoted, query, headers and body go through, and so does the answer."""
     async with http.put("/a%2Fb?c=%20d", data=b"words", headers={"X": "y"}) as answer:
         assert (answer.status, await answer.read(), answer.headers["X-Token"]) == (201, b"words", "y")
@@ -60,7 +60,7 @@ async def test_a_good_line_changes_nothing(line: BadLine, http: aiohttp.ClientSe
 
 
 async def test_refusals_never_reach_the_homeserver(
-    line: BadLine, http: aiohttp.ClientSession, upstream: Upstream
+    line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
     """429 names the pause it wants; 502 and 503 take turns, with a page that is not JSON."""
     line.fault = Fault.LIMITED
@@ -76,7 +76,7 @@ async def test_refusals_never_reach_the_homeserver(
     assert line.met == {Fault.LIMITED: 1, Fault.BROKEN: 3}
 
 
-async def test_a_download_breaks_off_in_the_middle(line: BadLine, http: aiohttp.ClientSession) -> None:
+async def test_a_download_breaks_off_in_the_middle(line: FaultyProxy, http: aiohttp.ClientSession) -> None:
     """The whole length is promised, half of it comes."""
     line.fault = Fault.CUT
     async with http.get(f"{MEDIA[0]}hs/1") as answer:
@@ -86,7 +86,7 @@ async def test_a_download_breaks_off_in_the_middle(line: BadLine, http: aiohttp.
             await answer.content.readany()
 
 
-async def test_what_is_cut_was_done(line: BadLine, http: aiohttp.ClientSession, upstream: Upstream) -> None:
+async def test_what_is_cut_was_done(line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream) -> None:
     """A request that is no download is carried out, and its answer is lost."""
     line.fault = Fault.CUT
     with pytest.raises(aiohttp.ClientError):
@@ -94,7 +94,7 @@ async def test_what_is_cut_was_done(line: BadLine, http: aiohttp.ClientSession, 
     assert upstream.asked[0] == "PUT /send"
 
 
-async def test_media_are_lost_once(line: BadLine, http: aiohttp.ClientSession, upstream: Upstream) -> None:
+async def test_media_are_lost_once(line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream) -> None:
     """A few media are not found when they are first asked for; the second time they are, and others always."""
     line.fault = Fault.LOST
     asked = [*range(LOST_AT_MOST), *range(LOST_AT_MOST + 1)]
@@ -108,7 +108,7 @@ async def test_media_are_lost_once(line: BadLine, http: aiohttp.ClientSession, u
 
 
 async def test_who_asks_while_it_hangs_is_never_answered(
-    line: BadLine, http: aiohttp.ClientSession, upstream: Upstream
+    line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
     """Not even after the fault is over; what is asked then goes through."""
     line.fault = Fault.HANGING
@@ -125,7 +125,7 @@ async def test_who_asks_while_it_hangs_is_never_answered(
 
 async def test_a_homeserver_that_is_away_is_a_bad_gateway() -> None:
     """Nobody listens behind the line: 502, as from any proxy."""
-    away = BadLine("http://127.0.0.1:9")
+    away = FaultyProxy("http://127.0.0.1:9")
     await away.start()
     async with aiohttp.ClientSession(away.address) as http, http.get("/") as answer:
         assert answer.status == 502

@@ -1,4 +1,4 @@
-"""The server in a process of its own that may open few files: `python -m tests.web.crowd DIRECTORY LIMIT`. It says its
+"""The server in a process of its own that may open few files: `python -m tests.web.limited_process DIRECTORY LIMIT`. It says its
 port; for each line that it is told it opens files as the recorder does, and says how many."""
 
 import asyncio

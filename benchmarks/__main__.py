@@ -1,7 +1,7 @@
-"""`python -m benchmarks`: every benchmark in a process of its own, and one table with the budgets beside the figures.
+"""`python -m benchmarks`: run all benchmarks, each in a process of its own; print a table of figures and budgets.
 
-Names of groups run those alone. The soak runs only by its name: it takes some twenty minutes. Exit
-code 1 when something was lost, or a benchmark did not end.
+Names of groups run those alone. The soak runs only by name: it takes some twenty minutes. Exit code 1 when
+audio was lost or a benchmark failed.
 """
 
 import argparse
@@ -32,13 +32,13 @@ ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
 
 
 def alone(benchmark: Benchmark) -> list[Figure]:
-    """In a fresh process: what another one left in memory or used of the CPU is not counted."""
+    """Run in a fresh process, so that the memory and CPU of other benchmarks are not counted."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(benchmark).result()
 
 
 def name_of(benchmark: Benchmark) -> str:
-    """Module, function and what it was given."""
+    """Name a benchmark by module, function and arguments."""
     function = benchmark.func if isinstance(benchmark, partial) else benchmark
     given = benchmark.args if isinstance(benchmark, partial) else ()
     return " ".join([f"{function.__module__}.{function.__name__}", *map(str, given)])
@@ -57,7 +57,7 @@ def main() -> None:
         began = time.monotonic()
         try:
             measured = alone(benchmark)
-        except Exception as error:  # the others are measured all the same, and the run fails
+        except Exception as error:  # measure the others; the run still fails
             traceback.print_exception(error)
             measured = [Figure(name_of(benchmark), "an end", type(error).__name__, within=False, vital=True)]
         found += measured

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its own debugging protocol."""
+"""A headless Chromium, driven by its debugging protocol."""
 
 import asyncio
 import base64
@@ -15,19 +15,19 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 START_WITHIN_S = 60.0
-QUIET = (  # it asks no host but ours
+QUIET = (  # without requests to any other host
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-quic",
 )  # fmt: skip
 
 
 def find() -> str | None:
-    """The browser of this machine, if it has one."""
+    """Find a browser on this machine; None where there is none."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 class BrowserPage:
-    """One page; `trouble` are errors that it wrote to its console, and what its policy refused."""
+    """A page in the browser. `trouble`: errors on its console, and violations of its content security policy."""
 
     def __init__(self, socket: ClientWebSocketResponse) -> None:
         self.trouble: list[str] = []
@@ -64,21 +64,21 @@ class BrowserPage:
         await self.ask("Page.navigate", url=address)
 
     async def evaluate(self, expression: str) -> Any:
-        """The value of some JavaScript; a promise's when it is kept."""
+        """Evaluate JavaScript and return the value; of a promise, the resolved one."""
         said = await self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in said:
             raise RuntimeError(str(said["exceptionDetails"]))
         return said["result"].get("value")
 
     async def until(self, condition: str, seconds: float = 30.0) -> None:
-        """Until some JavaScript is true. Raises TimeoutError."""
+        """Wait until a JavaScript condition is true. Raises TimeoutError."""
         look = f"new Promise(done => {{ const look = () => ({condition}) ? done() : setTimeout(look, 100); look(); }})"
         async with asyncio.timeout(seconds):
             while not await self._survives(look):
                 await self.ask("Page.getFrameTree")
 
     async def _survives(self, expression: str) -> bool:
-        """Whether it is evaluated to its end: a page that is being left ends it."""
+        """Return whether an evaluation ends: navigation breaks it off."""
         try:
             await self.evaluate(expression)
         except RuntimeError:
@@ -92,7 +92,7 @@ class BrowserPage:
 
 @asynccontextmanager
 async def page(program: str) -> AsyncIterator[BrowserPage]:
-    """An empty page of a browser of its own."""
+    """Open an empty page in a new browser."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(
             program, "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}", "--mute-audio",

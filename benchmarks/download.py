@@ -1,4 +1,4 @@
-"""Download and decrypt over loopback: bytes per second and memory. The other side is a process of its own."""
+"""Download and decrypt over loopback: rate and memory. The server is a process of its own."""
 
 import asyncio
 import base64
@@ -25,11 +25,11 @@ SIZE = 60 * MB  # below recording.max_chunk_bytes
 TIMES = 8
 RATE = 100.0  # MB/s
 GROWTH_MIB = 16.0
-"""What counts as constant: buffers, whatever the size of the file."""
+"""Growth that counts as constant memory: buffers, whatever the size of the file."""
 
 
 def seal(data: bytes) -> tuple[bytes, EncryptedFile]:
-    """As clients do it (Client-Server API, sending encrypted attachments)."""
+    """Encrypt a file as clients do (Client-Server API, sending encrypted attachments)."""
     key, counter = os.urandom(32), os.urandom(8) + bytes(8)
     cipher = Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
     sealed = cipher.update(data) + cipher.finalize()
@@ -40,7 +40,7 @@ def seal(data: bytes) -> tuple[bytes, EncryptedFile]:
 
 
 async def serve(file: Path) -> None:
-    """The homeserver's process: says its port, then gives the file whatever it is asked."""
+    """Run as the homeserver's process: print the port, then answer every request with the file."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.FileResponse(file)
@@ -54,7 +54,7 @@ async def serve(file: Path) -> None:
 
 @asynccontextmanager
 async def serving(file: Path) -> AsyncIterator[str]:
-    """The address of a homeserver that has this file."""
+    """Start a homeserver that has this file and yield its address."""
     command = [sys.executable, "-m", "benchmarks.download", str(file)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:

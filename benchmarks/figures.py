@@ -1,4 +1,4 @@
-"""One figure beside its budget, and the table of them all."""
+"""Figures beside their budgets, and the table of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """`within` is None where there is no budget, or nothing to compare with on this machine. `vital`: to miss it is a
-    failure of the run, not a slow machine."""
+    """A figure beside its budget. `within` is None where there is no budget, or nothing to compare with on this machine.
+    `vital`: a miss is a failure of the run, not of a slow machine."""
 
     what: str
     bound: str
@@ -17,12 +17,12 @@ class Figure:
 
 
 def at_most(what: str, value: float, bound: float, unit: str, more: str = "") -> Figure:
-    """A figure that must not be higher than its budget."""
+    """Make a figure that must not exceed its budget."""
     return Figure(what, f"≤ {bound:g} {unit}", f"{value:.{_places(value)}f} {unit}{more}", value <= bound)
 
 
 def at_least(what: str, value: float, bound: float, unit: str, more: str = "") -> Figure:
-    """A figure that must not be lower than its budget."""
+    """Make a figure that must not be below its budget."""
     return Figure(what, f"≥ {bound:g} {unit}", f"{value:.{_places(value)}f} {unit}{more}", value >= bound)
 
 
@@ -31,7 +31,7 @@ def _places(value: float) -> int:
 
 
 def rows(figures: Iterable[Figure]) -> list[str]:
-    """The table in Markdown."""
+    """Format the rows of the table in Markdown."""
     verdicts = {True: "", False: "**missed**", None: ""}
     table = [("what", "bound", "measured", "")]
     table += [(one.what, one.bound, one.measured, verdicts[one.within]) for one in figures]
@@ -42,5 +42,5 @@ def rows(figures: Iterable[Figure]) -> list[str]:
 
 
 def failed(figures: Iterable[Figure]) -> bool:
-    """Something vital was missed."""
+    """Return whether a vital figure missed its budget."""
     return any(one.vital and one.within is False for one in figures)

@@ -1,4 +1,4 @@
-"""From `stopped` in the journal to the episode in the feed, and the CPU of the whole way, ffmpeg's included."""
+"""Time from `stopped` in the journal to the episode in the feed, and CPU of the whole way, ffmpeg's included."""
 
 import asyncio
 import tempfile
@@ -28,18 +28,18 @@ class Result:
 
 
 async def record(directory: Path, seconds: int, chunk_seconds: int) -> Result:
-    """One broadcast; each chunk is stored before the next one comes, and all are worked on before `stopped`, as while
-    it is live."""
+    """Record one broadcast as it happens live: each chunk is stored before the next is sent, and all are encoded
+    before `stopped`."""
     pieces = await asyncio.to_thread(pipeline.slices, seconds, chunk_seconds)
     async with pipeline.running(directory) as running:
         broadcast = running.broadcast("talk")
         await broadcast.start(chunk_seconds)
-        await running.covering.of(broadcast.room_id)  # it was drawn when the bot came into the room
+        await running.covering.of(broadcast.room_id)  # drawn beforehand, as when the bot joins the room
         usage.forget_peak()
         cpu = usage.cpu_seconds()
         for number, piece in enumerate(pieces, start=1):
             await broadcast.send(piece)
-            await running.until_taken_in(number)
+            await running.until_fetched(number)
         await running.until_encoded(broadcast, (seconds - 1) * SAMPLE_RATE)
         await broadcast.stop()
         began = time.monotonic()
@@ -55,7 +55,7 @@ def measured(seconds: int, chunk_seconds: int) -> Result:
 
 
 def concatenated(seconds: int) -> float:
-    """How long it takes to decode, join and encode the same chunks at the end, as one would by hand."""
+    """Measure the time to decode, join and encode the same chunks at the end, as one would by hand."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chunks = []
@@ -69,7 +69,7 @@ def concatenated(seconds: int) -> float:
 
 
 def figures(seconds: int) -> list[Figure]:
-    """Of one broadcast of this length in slices of 120 s."""
+    """Measure one broadcast of this length in slices of 120 s."""
     result = measured(seconds, 120)
     beside = f" (ffmpeg's concat filter over all chunks then: {concatenated(seconds):.0f} s)"
     length = f"{seconds // HOUR} h" if seconds >= HOUR else f"{seconds // 60} min"
@@ -84,7 +84,7 @@ def figures(seconds: int) -> list[Figure]:
 
 @dataclass(frozen=True)
 class Course:
-    """How a broadcast went on."""
+    """Figures of a long broadcast over its length."""
 
     cpu_s: tuple[float, ...]  # per audio hour, of each quarter
     held_s: float
@@ -92,14 +92,14 @@ class Course:
 
 
 class Turns:
-    """Notes every 2 ms how long the event loop is held from one turn to another, in CPU of its thread: by the clock it
-    would be what else this machine does too."""
+    """Samples every 2 ms of how long the event loop is blocked between two turns, in CPU time of its thread: by the
+    clock they would count what else the machine does."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
 
     async def watch(self) -> None:
-        """Until it is cancelled."""
+        """Sample until cancelled."""
         before = time.thread_time()
         while True:
             await asyncio.sleep(0.002)
@@ -108,8 +108,8 @@ class Turns:
             before = now
 
 
-async def follow(directory: Path, seconds: int, chunk_seconds: int) -> Course:
-    """One broadcast; each chunk is in its track before the next one comes, as while it is live."""
+async def record_live(directory: Path, seconds: int, chunk_seconds: int) -> Course:
+    """Record one broadcast; each chunk is in its track before the next is sent, as while it is live."""
     pieces = await asyncio.to_thread(pipeline.slices, seconds, chunk_seconds)
     quarter = len(pieces) // 4
     async with pipeline.running(directory) as running:
@@ -122,7 +122,7 @@ async def follow(directory: Path, seconds: int, chunk_seconds: int) -> Course:
             if number % quarter == 1:
                 cpu, begun = usage.cpu_seconds(), said
             await broadcast.send(piece)
-            await running.until_taken_in(number)
+            await running.until_fetched(number)
             said += piece.samples
             await _made(running, broadcast, settled_frames(said - PRE_SKIP))
             if number % quarter == 0:
@@ -135,7 +135,7 @@ async def follow(directory: Path, seconds: int, chunk_seconds: int) -> Course:
 
 
 async def _made(running: pipeline.Pipeline, broadcast: pipeline.Broadcast, frames: int) -> None:
-    """Returns when a broadcast's track has so many frames."""
+    """Wait until a broadcast's track has so many frames."""
 
     async def check() -> bool | None:
         async with running.store.read() as db:
@@ -148,9 +148,9 @@ async def _made(running: pipeline.Pipeline, broadcast: pipeline.Broadcast, frame
 
 
 def short_chunks() -> list[Figure]:
-    """An hour in slices of 5 s, of which there are many: the last ones must not cost more than the first."""
+    """Measure an hour in slices of 5 s: the last of many must not cost more than the first."""
     with tempfile.TemporaryDirectory() as folder:
-        course = asyncio.run(follow(Path(folder), HOUR, 5))
+        course = asyncio.run(record_live(Path(folder), HOUR, 5))
     first, *_, last = course.cpu_s
     return [
         Figure("CPU per audio hour, 5 s chunks, first quarter of 1 h", "", f"{first:.0f} s"),

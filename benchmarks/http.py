@@ -1,4 +1,4 @@
-"""Server CPU per request: feed, 304, small and large pieces of an episode; beside nginx where it is installed."""
+"""Server CPU per request: feed, 304, small and large ranges of an episode; beside nginx where it is installed."""
 
 import asyncio
 import contextlib
@@ -39,11 +39,11 @@ AUDIO_BYTES = 30_000_000
 CONNECTIONS = 16
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 
-Row = tuple[str, int, float, float]  # what, requests, requests per second, CPU in µs per request
+Row = tuple[str, int, float, float]  # name, requests, requests per second, CPU in µs per request
 
 
 async def fill(store: Store) -> tuple[str, str]:
-    """One public room with many episodes; answers with the room's key and the newest episode's code."""
+    """Make a public room with many episodes; return its key and the code of the newest episode."""
     audio = os.urandom(AUDIO_BYTES)
     blob = BlobKey(sha256(audio).hexdigest())
     part = store.blobs.part(blob)
@@ -70,7 +70,7 @@ async def fill(store: Store) -> tuple[str, str]:
 
 
 async def serve(directory: Path) -> None:
-    """The server's process: says its port and paths, then works until it is ended."""
+    """Run as the server's process: print the port and paths, then serve until ended."""
     store = await Store.own(directory)
     key, code = await fill(store)
     settings = validate({"matrix": {"homeserver": "https://hs", "user_id": "@bot:hs"}, "web": {"port": 0}})
@@ -81,7 +81,7 @@ async def serve(directory: Path) -> None:
 
 
 async def get(port: int, path: str, headers: dict[str, str], count: int) -> dict[str, str]:
-    """`count` requests one after the other over one connection; the headers of the last answer."""
+    """Send `count` requests in turn over one connection; return the headers of the last answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4 * 1024 * 1024)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{head}\r\n".encode()
@@ -134,7 +134,7 @@ async def ours(directory: Path) -> AsyncIterator[tuple[int, int, str, str]]:
 
 @contextlib.asynccontextmanager
 async def nginx(directory: Path, feed: bytes, audio: Path) -> AsyncIterator[tuple[int, int, str, str]]:
-    """One nginx worker over the same bytes, the feed packed beforehand as ours is."""
+    """Run one nginx worker over the same bytes, with the feed compressed beforehand as Aircheck's is."""
     root = directory / "nginx"
     root.mkdir()
     (root / "feed.xml").write_bytes(feed)
@@ -170,7 +170,7 @@ async def compare() -> tuple[list[Row], list[Row]]:
         if shutil.which("nginx") is None:
             return mine, []
         blob = max((directory / "data" / "blobs").rglob("*"), key=lambda path: path.stat().st_size)
-        copy = directory / "audio.bin"  # where nginx's own user may read it
+        copy = directory / "audio.bin"  # readable for nginx's user
         shutil.copyfile(blob, copy)
         async with nginx(directory, body, copy) as (pid, port, feed, audio):
             return mine, await measure(pid, port, feed, audio)
@@ -188,7 +188,7 @@ BOUNDS = {"feed": 4, "feed, gzip": 4, "feed, 304": 5, "range 64 KiB": 2, "range 
 
 
 def figures() -> list[Figure]:
-    """CPU of a request against nginx's, or alone where there is none."""
+    """Compare the CPU of requests with nginx's; without nginx, report it alone."""
     mine, theirs = asyncio.run(compare())
     other = {name: cpu for name, _, _, cpu in theirs}
     found = []

@@ -1,6 +1,6 @@
 """Joining chunks into an episode: seam errors, time to finish, CPU; beside ffmpeg's own concat filter.
 
-Errors are samples at 48 kHz: the largest shift of the sound beside any seam, and of the whole length.
+Errors are samples at 48 kHz: the largest shift of the audio beside any seam, and the difference in length.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ TAGS = EpisodeTags("Benchmark", "Nobody", "Benchmarks", datetime(2026, 11, 20, t
 
 @dataclass(frozen=True)
 class Case:
-    """Chunks, what they should sound like in one piece, and where the seams are."""
+    """Chunks, the audio that they should give when joined, and where the seams are."""
 
     name: str
     pieces: Sequence[Piece]
@@ -71,7 +71,7 @@ class Result:
 
 
 async def whole_files(studio: Studio, ffmpeg: Ffmpeg, name: str, sound: Pcm, form: tuple[str, ...]) -> Case:
-    """Each chunk a file of its own."""
+    """Encode each chunk as a file of its own."""
     pieces: list[Piece] = []
     for number, (start, end) in enumerate(pairwise(CUTS)):
         path = studio.record(f"{name}.{number}", sound[start:end], form)
@@ -83,20 +83,20 @@ async def whole_files(studio: Studio, ffmpeg: Ffmpeg, name: str, sound: Pcm, for
 
 
 def spoken(samples: int) -> Pcm:
-    """Syllables of different height, with pauses: levels and peaks as speech has them."""
+    """Synthesize syllables of different pitch, with pauses: levels and peaks as in speech."""
     heights = np.random.default_rng(5).lognormal(-2, 0.7, samples // 9600 + 1)
     heights[::7] = 0
     return (signal(samples) * np.repeat(heights, 9600)[:samples]).astype(np.float32)
 
 
 def tagged(path: Path, samples: int) -> None:
-    """Gives an MP3 of bare frames a right LAME tag; the one that ffmpeg writes is some samples off now and then."""
+    """Add a correct LAME tag to bare MP3 frames; the one that ffmpeg writes is sometimes off by some samples."""
     frames = path.stat().st_size // frame_bytes(KBPS)
     path.write_bytes(info_frame(frames=frames, kbps=KBPS, samples=samples) + path.read_bytes())
 
 
 async def slices(studio: Studio, ffmpeg: Ffmpeg, sound: Pcm) -> Case:
-    """One Opus stream cut at pages of 0.8 s, each chunk with the two header pages in front, as Element Web does."""
+    """Cut one Opus stream at pages of 0.8 s, each chunk with the two header pages in front, as Element Web does."""
     form = ("-c:a", "libopus", "-b:a", "24k", "-application", "voip", "-page_duration", "800000", "-f", "ogg")
     whole = studio.record("whole.ogg", sound, form)
     data = whole.read_bytes()
@@ -130,7 +130,7 @@ async def concat(case: Case, ffmpeg: Ffmpeg, out: Path) -> None:
 
 
 def concatenated(chunks: Sequence[Path], ffmpeg: Ffmpeg, out: Path) -> None:
-    """What one would type: decode all, concatenate, encode; no level, no tags. Blocking."""
+    """Join as one would by hand: decode all, concatenate, encode; no levelling, no tags. Blocking."""
     command = [ffmpeg.exe, "-v", "error", "-nostdin", "-y", *(word for path in chunks for word in ("-i", str(path)))]
     command += [
         "-filter_complex",
@@ -184,7 +184,7 @@ def table(rows: Sequence[tuple[str, Result, Result]]) -> None:
 
 
 def figures() -> list[Figure]:
-    """Errors against their budget; the whole comparison, with times, is `python -m benchmarks.joining`."""
+    """Compare errors with their budgets; `python -m benchmarks.joining` prints the whole comparison, with times."""
     found = []
     for name, mine, theirs in asyncio.run(compare()):
         bound = 36 if name.startswith("MP3") else 0

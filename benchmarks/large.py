@@ -1,4 +1,4 @@
-"""Large stores: the start with many rooms, and the first page of a long feed."""
+"""Large stores: start-up with many rooms, and pages of a long feed."""
 
 import asyncio
 import sys
@@ -50,7 +50,7 @@ def room_with(number: int) -> Room:
 
 
 def state_of(room: Room, members: int) -> Iterator[StateEvent]:
-    """What every room has, and so many people."""
+    """Make the state of a room with so many members."""
     contents: list[tuple[str, str, dict[str, Any]]] = [
         ("m.room.create", "", {"room_version": "11"}),
         ("m.room.name", "", {"name": f"Talk {room.room_id}"}),
@@ -65,7 +65,7 @@ def state_of(room: Room, members: int) -> Iterator[StateEvent]:
 
 
 def episodes_of(room: Room, first: int, count: int) -> Iterator[tuple[Recording, Episode]]:
-    """Published ones, an hour apart, with ids from `first` on."""
+    """Make published episodes, an hour apart, with ids from `first` on."""
     for number in range(1, count + 1):
         began, row = NOW + timedelta(hours=number), RecordingId(first + number)
         recording = Recording(
@@ -78,7 +78,7 @@ def episodes_of(room: Room, first: int, count: int) -> Iterator[tuple[Recording,
 
 
 async def fill(directory: Path, count: int, members: int, recordings: int) -> tuple[Room, ...]:
-    """A store with so many rooms, each with so many members and episodes; written in a few strokes."""
+    """Make a store with so many rooms, each with so many members and episodes, by a few large inserts."""
     made = tuple(room_with(number) for number in range(count))
     told = [one for index, room in enumerate(made) for one in episodes_of(room, index * recordings, recordings)]
     store = await Store.own(directory)
@@ -96,7 +96,7 @@ async def fill(directory: Path, count: int, members: int, recordings: int) -> tu
 
 
 async def start(directory: Path) -> list[Figure]:
-    """`aircheck run` with nobody at the homeserver's address, until it says that it is well."""
+    """Measure `aircheck run` up to the first 200 of `/healthz`, with no homeserver at its address."""
     await fill(directory / "data", ROOMS, MEMBERS, RECORDINGS)
     port, nobody = free_port(), free_port()
     matrix = {"homeserver": f"http://127.0.0.1:{nobody}", "user_id": "@bot:hs", "password": "none"}
@@ -119,7 +119,7 @@ async def start(directory: Path) -> list[Figure]:
 
 
 async def first_page(directory: Path) -> list[Figure]:
-    """The first request of a fresh server; beside it the one after a change, and an old page of the feed."""
+    """Measure the first request of a fresh server, the first one after a change, and an old page of the feed."""
     (room,) = await fill(directory, 1, MEMBERS, EPISODES)
     store = await Store.own(directory)
     server = WebServer(store, settings_for(directory), lambda: True)

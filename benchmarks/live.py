@@ -1,4 +1,4 @@
-"""A hundred recordings live at once: what they take of the memory, and with how many the bot keeps up."""
+"""A hundred recordings live at once: memory, and with how many the bot keeps up."""
 
 import asyncio
 import tempfile
@@ -17,8 +17,8 @@ MEMORY_MIB = 300.0
 
 
 async def run(directory: Path) -> list[Figure]:
-    """Every room sends a chunk at once, and the next when all are in their tracks: harder than life, where they come
-    apart."""
+    """Let all rooms send a chunk at the same time, and the next one when all are in their tracks: harder than real
+    use, where chunks are spread out."""
     async with pipeline.running(directory) as running:
         broadcasts = [running.broadcast(f"room{number}") for number in range(ROOMS)]
         for broadcast in broadcasts:
@@ -34,7 +34,7 @@ async def run(directory: Path) -> list[Figure]:
                 await running.until_encoded(broadcast, said)
         took, cpu = (time.monotonic() - began) / ROUNDS, (usage.cpu_seconds() - cpu) / ROUNDS
         peak = usage.peak_mib()
-        # Two of them end while the others go on: that is as many as are joined at once.
+        # Two of them end while the others continue: as many as are finished at once.
         for broadcast in broadcasts[:2]:
             await broadcast.stop()
         for broadcast in broadcasts[:2]:
@@ -51,7 +51,7 @@ async def run(directory: Path) -> list[Figure]:
 
 
 def _upload(broadcast: pipeline.Broadcast, serial: int) -> list[pipeline.Uploaded]:
-    """All media of a room beforehand; each run has a serial of its own, so that no two rooms share a blob."""
+    """Upload all media of a room beforehand, with a serial of its own, so that no two rooms share a blob."""
     pieces = pipeline.slices(ROUNDS * CHUNK_SECONDS, CHUNK_SECONDS, serial)[:ROUNDS]
     return [broadcast.upload(piece) for piece in pieces]
 

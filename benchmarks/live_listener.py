@@ -1,6 +1,6 @@
-"""A listener's ways through a running broadcast, on a personal page in a real browser.
+"""A listener seeks in a live broadcast, on a personal page in a real browser.
 
-Spoken are tones that rise with each second: what is heard tells which second it is, whatever the player says.
+The broadcast is a row of tones that rise each second, so that the audio itself tells which second is heard.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ COMES_AFTER_S = 60.0
 PAUSE_S = 20.0
 LOWEST_HZ, STEP_HZ = 400, 20
 LISTENER = UserId("@listener:bench")
-FURTHEST_S = (HOLD_BACK + 1) * SEGMENT_S  # behind the newest sound, where it is called the edge
+FURTHEST_S = (HOLD_BACK + 1) * SEGMENT_S  # behind the newest audio, and still the live edge
 
 TAP = f"""(() => {{
   const audio = window.audio = document.querySelector("audio"), context = new AudioContext();
@@ -50,13 +50,13 @@ LOOK = """(() => ({at: audio.currentTime, heard: second(), paused: audio.paused,
   newest: Number.isFinite(audio.duration) ? audio.duration : 0}))()"""
 NO_CODEC = "MediaSource.prototype.addSourceBuffer = () => { throw new DOMException('none', 'NotSupportedError'); }"
 ASKED = 'performance.getEntriesByType("resource").map(one => one.name)'
-PLAY = "void audio.play().catch(() => {})"  # what comes after may overtake it
+PLAY = "void audio.play().catch(() => {})"  # a later call may interrupt it
 ENDED = 'document.querySelector("[data-state]").textContent === "Ended"'
 
 
 @dataclass
-class Place:
-    """Where the player says that it is, and which second of the broadcast is heard."""
+class Playback:
+    """The position that the player shows, and the second of the broadcast that is heard."""
 
     at: float
     heard: float
@@ -70,7 +70,7 @@ class Place:
 
     @property
     def right(self) -> bool:
-        """A tone lasts for a second, and what is heard is what was decoded some time ago."""
+        """Whether both agree, within the second of a tone and the delay of decoding."""
         return self.at - 2 <= self.heard <= self.at + 0.5
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Place:
 
 
 def tones(seconds: int, folder: Path) -> list[Slice]:
-    """One rising tone after the other, cut as Element Web cuts it."""
+    """Make a row of rising tones, cut as Element Web cuts it."""
     file = folder / "tones.ogg"
     sound = f"aevalsrc='0.2*sin(2*PI*t*({LOWEST_HZ}+{STEP_HZ}*floor(t)))':s=48000:d={seconds}"
     command = [
@@ -93,7 +93,7 @@ def tones(seconds: int, folder: Path) -> list[Slice]:
 
 
 async def own_page(running: pipeline.Pipeline, room: Room) -> str:
-    """The personal page of a member of a private room."""
+    """Return the personal page of a member of a private room."""
     token = token_for(bytes(32), room.room_id, LISTENER, 0)
     membership = StateEvent(room.room_id, "m.room.member", LISTENER, LISTENER, {"membership": "join"}, Position(0))
     async with running.store.write() as db:
@@ -103,7 +103,7 @@ async def own_page(running: pipeline.Pipeline, room: Room) -> str:
 
 
 class Listening:
-    """What is done on one page, and what was heard then."""
+    """Actions on one page, and what was heard after each."""
 
     def __init__(self, page: browser.BrowserPage, address: str) -> None:
         self.page = page
@@ -112,26 +112,26 @@ class Listening:
         self.figures: list[Figure] = []
 
     async def come(self) -> None:
-        """The page is opened, or loaded again, and its player started."""
+        """Open or reload the page and start its player."""
         await self.page.open(self.address)
         await self.page.until('document.readyState === "complete" && !!document.querySelector("audio")')
         await self.page.evaluate(TAP)
         await self.page.evaluate(PLAY)
 
-    async def look(self) -> Place:
-        return Place(**await self.page.evaluate(LOOK))
+    async def look(self) -> Playback:
+        return Playback(**await self.page.evaluate(LOOK))
 
-    async def on(self, seconds: float = 3.0) -> Place:
-        """After so many seconds more were played."""
+    async def on(self, seconds: float = 3.0) -> Playback:
+        """Play so many seconds more."""
         begun = (await self.look()).at
         await self.page.until(f"audio.currentTime > {begun + seconds} || audio.currentTime < {begun}")
         return await self.look()
 
-    def say(self, what: str, place: Place, right: bool) -> None:
+    def say(self, what: str, place: Playback, right: bool) -> None:
         self.figures.append(Figure(f"live page: {what}", "the sound of that place", str(place), right, vital=True))
 
     async def live(self) -> None:
-        """While it is spoken."""
+        """Seek, pause and reload while the broadcast is live."""
         await self.without_a_decoder()
         await self.come()
         await self.page.until("audio.currentTime > 0")
@@ -142,7 +142,7 @@ class Listening:
         self.say("back to the beginning", place, place.right and place.at < 10)
         await self.page.evaluate('document.querySelector("[data-edge]").click()')
         place = await self.on()
-        self.say("“To the live edge”", place, place.right and place.behind <= FURTHEST_S)
+        self.say("“Go to live”", place, place.right and place.behind <= FURTHEST_S)
         await self.page.evaluate("audio.pause()")
         stopped = await self.look()
         await asyncio.sleep(PAUSE_S)
@@ -156,7 +156,7 @@ class Listening:
         self.say("loaded again", place, place.right and place.behind <= FURTHEST_S)
 
     async def without_a_decoder(self) -> None:
-        """Where the media source takes no MP3 the endless one is heard, from the edge; its own time begins with 0."""
+        """Play without MP3 in the media source: the endless MP3 is heard from the live edge; its time begins with 0."""
         broken = await self.page.ask("Page.addScriptToEvaluateOnNewDocument", source=NO_CODEC)
         await self.come()
         await self.page.until('audio.currentTime > 0 && audio.currentSrc.endsWith("-live.mp3")')
@@ -165,7 +165,7 @@ class Listening:
         await self.page.ask("Page.removeScriptToEvaluateOnNewDocument", **broken)
 
     async def to_the_end(self) -> None:
-        """Heard to its last second; and who comes after that."""
+        """Listen to the last second, then open the page again."""
         await self.page.until(ENDED, 60)
         await self.page.until("audio.paused", 90)
         await self.page.evaluate(PLAY)
@@ -178,7 +178,7 @@ class Listening:
         self.asked.update(await self.page.evaluate(ASKED))
 
 
-def _is_episode(place: Place) -> bool:
+def _is_episode(place: Playback) -> bool:
     return re.search("/[a-z]{6}[.]mp3$", place.source) is not None
 
 

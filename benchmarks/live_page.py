@@ -1,4 +1,4 @@
-"""Live listening: how soon a chunk is on the air; and the page in a real browser, over a broadcast in real time."""
+"""Live listening: the delay until a chunk can be heard, and the page in a real browser over a real-time broadcast."""
 
 import asyncio
 import os
@@ -26,11 +26,11 @@ from storage.records import SAMPLE_RATE, Recording, Visibility
 CHUNK_SECONDS = 15
 CHUNKS = 7
 LONG_SECONDS, LONG_CHUNKS = 120, 5
-LATE_S = (0.0, 1.5, 0.5, 3.0, 0.0, 2.0, 1.0)  # how late each chunk is, as uploads are
-HEARD_S = 60.0  # as long is listened from the first sound on: at least three chunks
+LATE_S = (0.0, 1.5, 0.5, 3.0, 0.0, 2.0, 1.0)  # delays of chunks, as of uploads
+HEARD_S = 60.0  # listening time from the first audio on: at least three chunks
 PLAYS_WITHIN_S = 60.0
 ENOUGH_S = 1.0
-KNOWS_WITHIN_S = 40.0  # a page that plays nothing asks twice a minute
+KNOWS_WITHIN_S = 40.0  # a page that plays nothing checks twice a minute
 PICTURE = os.environ.get("AIRCHECK_PICTURE")
 
 WATCH = """(() => {
@@ -68,7 +68,7 @@ class Heard:
 
 
 async def speak(broadcast: pipeline.Broadcast, pieces: list[Slice]) -> None:
-    """In real time, each chunk some seconds late."""
+    """Broadcast in real time, each chunk some seconds late."""
     began = time.monotonic()
     length = 0.0
     for piece, late in zip(pieces, cycle(LATE_S), strict=False):
@@ -86,7 +86,7 @@ async def _listen(page: browser.BrowserPage, address: str) -> tuple[Heard, async
     await page.until("window.seen.played && window.seen.audio.currentTime > 0", PLAYS_WITHIN_S)
     first = await page.evaluate(LOOK)
     code = await page.evaluate('document.querySelector("[data-live]").dataset.live')
-    following = asyncio.create_task(_followed(f"{address}{code}.m3u8"))
+    following = asyncio.create_task(_decoded_by_ffmpeg(f"{address}{code}.m3u8"))
     first_sound = time.monotonic() - opened
     await asyncio.sleep(HEARD_S)
     look = await page.evaluate(LOOK)
@@ -100,7 +100,7 @@ async def run(program: str, directory: Path) -> list[Figure]:
     async with (
         pipeline.running(directory) as running,
         browser.page(program) as page,
-        browser.page(program) as idle,  # nobody plays anything there
+        browser.page(program) as idle,  # its player is never started
     ):
         broadcast = running.broadcast("page")
         room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
@@ -116,10 +116,10 @@ async def run(program: str, directory: Path) -> list[Figure]:
         followed = await following
         after_end = await _until_it_ends(page)
         unplayed = await _until_it_knows(idle)
-        gone = await _taken_away(running, idle)
-        # The playlist is asked for before there is anything; no page of ours has an icon.
+        gone = await _withdrawn(running, idle)
+        # Expected errors: the playlist is asked for before it exists, and the pages have no icon.
         trouble = [one for one in page.trouble if ".m3u8" not in one and "favicon" not in one]
-    dry = [wait for wait in heard.waits if wait["left"] < ENOUGH_S]  # else the machine was too busy to decode
+    dry = [wait for wait in heard.waits if wait["left"] < ENOUGH_S]  # otherwise the machine was too busy to decode
     chunks = int(heard.passed // (CHUNK_SECONDS + 0.2))
     return [
         Figure(f"live page in Chromium: heard over {chunks} chunks of {CHUNK_SECONDS} s",
@@ -142,7 +142,7 @@ async def run(program: str, directory: Path) -> list[Figure]:
 
 
 async def _on_the_air(running: pipeline.Pipeline, broadcast: pipeline.Broadcast) -> None:
-    """Returns when the pages have it."""
+    """Wait until the pages show the broadcast."""
 
     async def check() -> Recording | None:
         async with running.store.read() as db:
@@ -152,7 +152,7 @@ async def _on_the_air(running: pipeline.Pipeline, broadcast: pipeline.Broadcast)
 
 
 async def _until_it_ends(page: browser.BrowserPage) -> str:
-    """What it plays when the listener pauses after the end."""
+    """Pause after the end and return the source of the player then."""
     await page.until(ENDED)
     before = await page.evaluate("window.seen.audio.currentTime")
     await page.evaluate("window.seen.audio.pause()")
@@ -163,13 +163,13 @@ async def _until_it_ends(page: browser.BrowserPage) -> str:
 
 
 async def _until_it_knows(page: browser.BrowserPage) -> str:
-    """What its player has, when it has learnt of the end by itself."""
+    """Wait until an idle page notices the end and return the source of its player."""
     await page.until(f'document.readyState === "complete" && !{BOX}', KNOWS_WITHIN_S)
     return str(await page.evaluate('document.querySelector("audio").getAttribute("src")'))
 
 
-async def _taken_away(running: pipeline.Pipeline, page: browser.BrowserPage) -> str:
-    """What a page says that waits for a broadcast's first sound, when that is for its listener no more."""
+async def _withdrawn(running: pipeline.Pipeline, page: browser.BrowserPage) -> str:
+    """Withdraw a broadcast from a page that waits for its first audio, and return what the page says then."""
     broadcast = running.broadcast("gone")
     room = await broadcast.start(CHUNK_SECONDS, Visibility.PUBLIC)
     await _on_the_air(running, broadcast)
@@ -177,12 +177,12 @@ async def _taken_away(running: pipeline.Pipeline, page: browser.BrowserPage) -> 
     await page.until(LIVE)
     async with running.store.write() as db:
         await rooms.save_room(db, replace(room, visibility=Visibility.PRIVATE))
-    await page.until(OVER, 2 * KNOWS_WITHIN_S)  # it asks twice
+    await page.until(OVER, 2 * KNOWS_WITHIN_S)  # it checks twice
     return str(await page.evaluate(f"{BOX}.innerText.trim()"))
 
 
 async def ready(directory: Path) -> Figure:
-    """How long it takes from the event of a chunk of two minutes until its frames are there."""
+    """Measure the time from the event of a two-minute chunk until its frames are there."""
     took = []
     async with pipeline.running(directory) as running:
         broadcast = running.broadcast("ready")
@@ -205,8 +205,8 @@ async def ready(directory: Path) -> Figure:
     return at_most("chunk of 120 s announced → its segments are there", median(took), 1.0, "s", f" (each: {each})")
 
 
-async def _followed(playlist: str) -> str:
-    """What ffmpeg decodes that reads the playlist as it grows, from its edge on to its end."""
+async def _decoded_by_ffmpeg(playlist: str) -> str:
+    """Decode with ffmpeg, which reads the growing playlist from its live edge to its end."""
     process = await asyncio.create_subprocess_exec(
         Ffmpeg.find().exe, "-v", "error", "-i", playlist, "-f", "s16le", "-",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The line without a homeserver: events are put into the journal, media lie in a folder, everything between is real."""
+"""The pipeline without a homeserver: events go into the journal, media lie in a folder, all between is real."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bot import (
-    app,  # with all that it imports: the memory that is measured is that of the whole program, orders
+    app,  # for its imports: measured memory is that of the whole program, orders
     orders,
 )
 from bot.audio.ffmpeg import Ffmpeg
@@ -73,7 +73,7 @@ class Media:
         self._folder = folder
 
     def put(self, name: str, data: bytes) -> str:
-        """The mxc address."""
+        """Store a file and return its mxc address."""
         (self._folder / name).write_bytes(data)
         return f"mxc://bench/{name}"
 
@@ -87,7 +87,7 @@ class Media:
 
 
 class Broadcast:
-    """One broadcast in a room of its own, as Element Web sends it."""
+    """A broadcast in a room of its own, as Element Web sends it."""
 
     def __init__(self, pipeline: "Pipeline", name: str) -> None:
         self.room_id = RoomId(f"!{name}:bench")
@@ -99,7 +99,7 @@ class Broadcast:
         self._relation = {"rel_type": "m.reference", "event_id": self.id}
 
     async def start(self, chunk_seconds: int, visibility: Visibility = Visibility.PRIVATE) -> Room:
-        """The room and the started event."""
+        """Make the room and send the started event."""
         now = datetime.now(UTC)
         room = replace(rooms.new_room(self.room_id, now), joined=True, recording_on=True, visibility=visibility)
         async with self._pipeline.store.write() as db:
@@ -109,17 +109,17 @@ class Broadcast:
         return room
 
     async def send(self, piece: Slice) -> None:
-        """Uploads a chunk and says so."""
+        """Upload a chunk and send its event."""
         await self.announce(self.upload(piece))
 
     def upload(self, piece: Slice) -> Uploaded:
-        """A chunk's media alone."""
+        """Upload a chunk without its event."""
         self.uploads += 1
         mxc = self._pipeline.media.put(f"{self._name}-{self.uploads}", piece.data)
         return Uploaded(mxc, piece.duration_ms, len(piece.data))
 
     async def announce(self, media: Uploaded) -> None:
-        """The event of the next chunk."""
+        """Send the event of the next chunk."""
         self.sequence += 1
         content = {
             "msgtype": "m.audio",
@@ -141,7 +141,7 @@ class Broadcast:
         await self._hear(EventId(f"{self.id}-stopped"), INFO_TYPE, content, SPEAKER)
 
     async def published(self) -> Episode:
-        """The episode, when a feed may list it."""
+        """Wait for the episode that feeds list, and return it."""
 
         async def check() -> Episode | None:
             async with self._pipeline.store.read() as db:
@@ -177,19 +177,19 @@ class Pipeline:
         self._taken_in = 0
         self._news = asyncio.Condition()
 
-    async def took_in(self) -> None:
-        """A FETCH job is done. It is counted here, for looks into the store would be measured too."""
+    async def fetched(self) -> None:
+        """Count a finished FETCH job. Counted here, for queries of the store would be measured too."""
         async with self._news:
             self._taken_in += 1
             self._news.notify_all()
 
-    async def worked(self) -> None:
-        """An ENCODE job is done."""
+    async def encoded(self) -> None:
+        """Count a finished ENCODE job."""
         async with self._news:
             self._news.notify_all()
 
     async def until_encoded(self, broadcast: "Broadcast", samples: int) -> None:
-        """Returns when so much of a broadcast is in its track."""
+        """Wait until so much of a broadcast is in its track."""
 
         async def check() -> bool:
             async with self.store.read() as db:
@@ -201,8 +201,8 @@ class Pipeline:
             while not await check():
                 await self._news.wait()
 
-    async def until_taken_in(self, chunks: int) -> None:
-        """Returns when so many chunks of all broadcasts are dealt with."""
+    async def until_fetched(self, chunks: int) -> None:
+        """Wait until so many chunks of all broadcasts are handled."""
         async with asyncio.timeout(WAIT_S), self._news:
             await self._news.wait_for(lambda: self._taken_in >= chunks)
 
@@ -210,7 +210,7 @@ class Pipeline:
         return Broadcast(self, name)
 
     async def until(self, check: Callable[[], Awaitable[T | None]]) -> T:
-        """What the check gives as soon as it gives something; it is made again after each commit."""
+        """Run a check after each commit until it returns something, and return that."""
         with self.store.changes.subscribe() as changed:
             async with asyncio.timeout(WAIT_S):
                 while True:
@@ -232,7 +232,7 @@ def settings_for(directory: Path) -> Settings:
 
 @asynccontextmanager
 async def running(directory: Path) -> AsyncIterator[Pipeline]:
-    """The line over an empty store in `directory`."""
+    """Start a pipeline over an empty store in `directory`."""
     settings, clock = settings_for(directory / "data"), app.utc_now
     ffmpeg = await asyncio.to_thread(Ffmpeg.find)
     folder = directory / "media"
@@ -251,13 +251,13 @@ async def running(directory: Path) -> AsyncIterator[Pipeline]:
 
         async def fetch(job: Job) -> None:
             await fetching(job)
-            await pipeline.took_in()
+            await pipeline.fetched()
 
         encoding = Encoding(store, tracks, clock, listened=server.listened)
 
         async def encode(job: Job) -> None:
             await encoding(job)
-            await pipeline.worked()
+            await pipeline.encoded()
 
         handlers: dict[JobKind, Handler] = {
             orders.Fetch.kind: fetch,
@@ -281,7 +281,7 @@ async def running(directory: Path) -> AsyncIterator[Pipeline]:
 
 
 async def _say_nothing(job: Job) -> None:
-    """There is no room to say it in."""
+    """Ignore notices: there is no homeserver to send them to."""
 
 
 async def _end(recorder: Recorder, following: "asyncio.Task[None]") -> None:
@@ -290,7 +290,7 @@ async def _end(recorder: Recorder, following: "asyncio.Task[None]") -> None:
 
 
 def slices(seconds: float, chunk_seconds: int, serial: int = 1) -> list[Slice]:
-    """So much of the shipped speech, over and over, cut as Element Web cuts it; the last one ends the run."""
+    """Cut the shipped speech, repeated, as Element Web cuts it; the last slice ends the run."""
     run = Slicer(serial, chunk_seconds)
     packets = islice(cycle(chain(speech(1), speech(2))), round(seconds * SAMPLE_RATE / PACKET))
     return [*run.feed(list(packets)), run.end()]

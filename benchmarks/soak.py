@@ -1,7 +1,7 @@
-"""Many rooms live at once on one Synapse, with a real bot that is killed and a line that fails: is everything there?
+"""Many rooms live at once on one Synapse, with a real bot that is killed and a network that fails: is audio lost?
 
-`python -m benchmarks soak` is the whole of it; `python -m benchmarks.soak --rooms 10` a smaller one. Compared is by
-the contract alone: `aircheck recordings --json`, the feeds, the episodes, and what was said in the rooms.
+`python -m benchmarks soak` is the whole soak, `python -m benchmarks.soak --rooms 10` a smaller one. The verdict uses
+the contract alone: `aircheck recordings --json`, the feeds, the episodes, and the notices in the rooms.
 """
 
 import argparse
@@ -23,7 +23,7 @@ MEMORY_MIB = 300.0
 
 @asynccontextmanager
 async def alone(directory: Path) -> AsyncIterator[Homeserver]:
-    """A homeserver of the soak's own."""
+    """Run the soak on a homeserver of its own."""
     homeserver = await Homeserver.start(directory / "homeserver")
     try:
         yield homeserver
@@ -32,7 +32,7 @@ async def alone(directory: Path) -> AsyncIterator[Homeserver]:
 
 
 async def measure(shape: Shape, directory: Path | None = None) -> list[Figure]:
-    """In this new folder, which stays, or in one that goes."""
+    """Run the soak in this new folder, which stays, or in a temporary one."""
     with tempfile.TemporaryDirectory() as passing:
         folder = directory or Path(passing)
         async with alone(folder) as homeserver:

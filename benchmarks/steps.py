@@ -1,4 +1,4 @@
-"""What each step of the audio costs, for chunks of 120 s and of 5 s, and how loud and high the result is."""
+"""CPU of each step of the audio, for chunks of 120 s and of 5 s, and loudness and peaks of the result."""
 
 import asyncio
 import math
@@ -52,7 +52,7 @@ class Steps:
 
 
 async def stored(folder: Path, ffmpeg: Ffmpeg, chunk_seconds: int) -> list[Piece]:
-    """A broadcast in slices, as Element Web cuts them."""
+    """Store a broadcast in slices, as Element Web cuts them."""
     pieces: list[Piece] = []
     for number, piece in enumerate(pipeline.slices(SECONDS, chunk_seconds)):
         path = folder / f"{number}.ogg"
@@ -66,7 +66,7 @@ async def stored(folder: Path, ffmpeg: Ffmpeg, chunk_seconds: int) -> list[Piece
 
 
 async def apart(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path, chunk_seconds: int) -> Steps:
-    """Each step alone, over the whole."""
+    """Run each step alone, over the whole broadcast."""
     steps = Steps(SECONDS)
     sound = np.concatenate([block async for block in decode_pieces(pieces, local, ffmpeg, folder)])
     steps.done("decode")
@@ -94,7 +94,7 @@ async def _fed(blocks: list[Pcm]) -> AsyncIterator[bytes]:
 
 
 async def grown(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path) -> float:
-    """The real thing, chunk by chunk, as while it is live: CPU seconds per audio hour."""
+    """Encode chunk by chunk, as while it is live; return CPU seconds per audio hour."""
     before = usage.cpu_seconds()
     cuts = layout(pieces, FORM)
     warm: Warm | None = None
@@ -112,7 +112,7 @@ async def grown(pieces: list[Piece], ffmpeg: Ffmpeg, folder: Path) -> float:
 
 
 def costs(chunk_seconds: int) -> list[Figure]:
-    """Of chunks of this length."""
+    """Measure chunks of this length."""
 
     async def measure() -> tuple[Steps, float]:
         ffmpeg = Ffmpeg.find()
@@ -130,7 +130,7 @@ def costs(chunk_seconds: int) -> list[Figure]:
 
 
 def levels() -> list[Figure]:
-    """How loud ten minutes are in the end, from recordings of any level, and how high."""
+    """Measure loudness and peaks of ten minutes from recordings at different levels."""
     voice = speech()
     sources: dict[str, Pcm] = {
         "speech as recorded": voice,
@@ -153,7 +153,7 @@ def levels() -> list[Figure]:
 
 
 def speech() -> Pcm:
-    """The shipped speech, over and over."""
+    """Repeat the shipped speech."""
 
     async def decoded() -> Pcm:
         ffmpeg = Ffmpeg.find()
@@ -171,7 +171,7 @@ def _two(sound: Pcm) -> Pcm:
 
 
 async def _heard(sound: Pcm) -> tuple[float | None, float]:
-    """Of the MP3: how loud it is on two channels, and its true peak."""
+    """Measure an MP3: its loudness on two channels, and its true peak."""
     ffmpeg = Ffmpeg.find()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

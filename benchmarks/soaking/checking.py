@@ -1,4 +1,4 @@
-"""A broadcast's episode as a podcast app has it, against what was said."""
+"""A broadcast's episode as a podcast app gets it, compared with what was sent."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from bot.demo.listener import FeedError, listen, subscribe
 
 
 async def compare_episode(truth: Truth) -> str | None:
-    """What is wrong with a broadcast's feed and episode, to the sample; None: nothing."""
+    """Compare a broadcast's feed and episode to the sample; return what is wrong, or None."""
     name = f"{truth.way} {truth.broadcast_id}"
     try:
         listed = await subscribe(truth.feed)
@@ -25,6 +25,6 @@ async def compare_episode(truth: Truth) -> str | None:
     found = await asyncio.to_thread(verification.verify_episode, audio, truth.runs, get_ffmpeg_exe())
     if found.actual != truth.samples:
         return f"{name}: the episode has {found.actual} samples, {truth.samples} were broadcast"
-    if not found.ok and not truth.taken_back:  # where a chunk was taken back there is silence
+    if not found.ok and not truth.taken_back:  # a redacted chunk is silence
         return f"{name}: {found.problems[0]}"
     return None

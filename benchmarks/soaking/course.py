@@ -1,4 +1,4 @@
-"""One soak from its first room to its verdict; what it looks like from outside stands in `benchmarks.soak`."""
+"""A soak from its first room to its verdict; `benchmarks.soak` is its command."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ AT_THE_END: Mapping[Fault, int] = {Fault.KILL: 2, Fault.CUT: 1}
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a soak is. `faults` come while people speak, those `at_the_end` within `ending_s` after it."""
+    """The size of a soak. `faults` come while people speak, those `at_the_end` within `ending_s` after it."""
 
     rooms: int = 100
     encrypted: int = 30
@@ -67,7 +67,7 @@ class Shape:
         return self.chunks * 5.6 / self.pace
 
     def way(self, number: int) -> Way:
-        """The room's; all ways in turn, and late keys in every fifth encrypted room."""
+        """Choose how a room's broadcast goes: all ways in turn, and late keys in every fifth encrypted room."""
         if number < self.encrypted and number % 5 == 4:
             return Way.LATE_KEY
         return EVERYWHERE[number % len(EVERYWHERE)]
@@ -86,7 +86,7 @@ class Outcome:
 
 
 class Soak:
-    """One run on one homeserver, everything of ours in one folder."""
+    """A run on one homeserver, with all files of the bot in one folder."""
 
     def __init__(self, homeserver: Homeserver, directory: Path, shape: Shape) -> None:
         self.shape = shape
@@ -157,7 +157,7 @@ class Soak:
         return BotProcess(tree, self.directory)
 
     async def _settle(self, stack: AsyncExitStack) -> None:
-        """A few at a time: a homeserver has one thread."""
+        """Set up rooms, a few at a time: a homeserver has one thread."""
         narrow = asyncio.Semaphore(SETTLING)
 
         async def settle(number: int) -> Speaker:
@@ -185,7 +185,7 @@ class Soak:
         self._say("all have spoken")
 
     def _said_s(self, speaking: asyncio.Future[None]) -> float:
-        """How much of the time of all broadcasts is over, by what was sent: on a slow machine it passes more slowly."""
+        """Return how far the broadcasts are, in seconds of speech sent: on a slow machine they take longer."""
         sent = sum(len(truth.sent) for truth in self.truths)
         share = sent / (self.shape.rooms * self.shape.chunks)
         return self.shape.speaking_s * (1.0 if speaking.done() else share)
@@ -217,7 +217,7 @@ class Soak:
                 before = self.proxy.met[weather]
                 self.proxy.fault = weather
                 await asyncio.sleep(trouble.for_s)
-                with suppress(TimeoutError):  # nobody may be out in it
+                with suppress(TimeoutError):  # the fault may hit no request
                     async with asyncio.timeout(WEATHER_AT_MOST_S):
                         await _until(lambda: self.proxy.met[weather] > before)
                 self.proxy.fault = None
@@ -225,7 +225,7 @@ class Soak:
     # ---- after it
 
     async def _until_settled(self, bot: BotProcess) -> list[dict[str, Any]]:
-        """Until the archive is as it should be, all is announced and nothing changes any more, or patience ends."""
+        """Wait until the archive is right, all is announced and nothing changes, or until patience ends."""
         last = time.monotonic() + self.shape.patience_s
         before: list[dict[str, Any]] = []
         while True:
@@ -241,7 +241,7 @@ class Soak:
             await asyncio.sleep(self.shape.look_s)
 
     async def _judge_notices(self, verdict: Verdict) -> int:
-        """How many announcements were made too early, beside the verdict."""
+        """Judge the notices; return how many announcements came too early."""
         too_early = 0
         for speaker in self.speakers:
             notices = await speaker.notices()
@@ -250,7 +250,7 @@ class Soak:
         return too_early
 
     def _finish_times(self, recordings: Sequence[Mapping[str, Any]]) -> list[float]:
-        """The file's own time counts too: an episode that healed was published before."""
+        """Return when episodes were finished. The file's own time counts too: a healed episode was published before."""
         made: dict[str, float] = {}
         for recording in recordings:
             episode = recording["episode"]
@@ -279,6 +279,6 @@ def _is_time(trouble: Trouble, passed_s: Callable[[], float]) -> bool:
 
 
 async def _until(done: Callable[[], bool]) -> None:
-    """Returns once this is true."""
+    """Wait until this is true."""
     while not done():  # noqa: ASYNC110  others write plain data
         await asyncio.sleep(WATCH_S)

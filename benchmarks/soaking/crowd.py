@@ -1,4 +1,4 @@
-"""Those who broadcast in a soak: a person, a room and a broadcast each, and what they know to be true of it."""
+"""Speakers in a soak: each a person with a room and a broadcast, and the truth about it to compare with."""
 
 import asyncio
 import hashlib
@@ -21,13 +21,13 @@ from storage.records import Json
 CHUNK_SECONDS = 5  # seven pages: 5.6 s
 PACKETS = 7 * PACKETS_PER_PAGE
 TAIL_PACKETS = 2 * PACKETS_PER_PAGE + 20  # 2 s
-ANSWER_S = 600.0  # of a bot that has a hundred rooms to answer in
+ANSWER_S = 600.0  # for a bot with a hundred rooms to answer in
 PAGE = 500
 SAID = frozenset({"m.room.message", "m.room.encrypted"})
 
 
 class Gate:
-    """People do nothing while the homeserver is away, so that nobody has to guess whether it took their last word."""
+    """A gate that holds speakers while the homeserver is away, so that it is certain which requests it accepted."""
 
     def __init__(self) -> None:
         self._under_way = 0
@@ -48,7 +48,7 @@ class Gate:
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
-        """Begins when nobody is under way any more."""
+        """Close the gate; the block begins when no request is running."""
         async with self._changed:
             self._closed = True
             await self._changed.wait_for(lambda: not self._under_way)
@@ -62,7 +62,7 @@ class Gate:
 
 @dataclass
 class Truth:
-    """What was broadcast; times are seconds of the wall clock."""
+    """The truth about a broadcast; times are seconds of the wall clock."""
 
     room_id: str
     feed: str
@@ -77,7 +77,7 @@ class Truth:
 
 
 class Speaker:
-    """One person in a room of theirs, which the bot has come to and whose podcast is public."""
+    """A person in their own room, which the bot has joined and whose podcast is public."""
 
     def __init__(self, person: Person, bot_id: str, truth: Truth, gate: Gate) -> None:
         self.person = person
@@ -89,7 +89,7 @@ class Speaker:
 
     @classmethod
     async def settle(cls, person: Person, bot_id: str, web: str, way: Way, gate: Gate, *, encrypted: bool) -> "Speaker":
-        """Opens the room, invites the bot, makes the podcast public."""
+        """Create the room, invite the bot and make the podcast public."""
         room = await person.create_room("Soak", encrypted=encrypted, invite=[bot_id])
 
         def told(event: Received) -> bool:
@@ -101,7 +101,7 @@ class Speaker:
         return cls(person, bot_id, Truth(room, addresses_in(answer.body, web).feed, way), gate)
 
     async def broadcast(self, chunks: int, pace: float, chance: random.Random) -> None:
-        """The whole of it, `pace` times as fast as sound."""
+        """Send the whole broadcast, `pace` times as fast as real time."""
         truth = self.truth
         broadcaster = Broadcaster(self.person, truth.room_id, chunk_seconds=CHUNK_SECONDS)
         if truth.way is Way.LATE_KEY:
@@ -146,7 +146,7 @@ class Speaker:
                 await broadcaster.tell(Info.STOPPED)
 
     async def notices(self) -> list[Json]:
-        """What the bot has said in the room, as the homeserver has it: sealed or not, its relations are in clear."""
+        """Fetch the bot's events in the room from the homeserver; relations are readable also of encrypted ones."""
         found: list[Json] = []
         where = room_path(self.truth.room_id, "messages") + f"?dir=f&limit={PAGE}"
         token = ""
@@ -163,7 +163,7 @@ def sha256(piece: Slice) -> str:
 
 
 def _pieces(broadcaster: Broadcaster, chunks: int, way: Way) -> list[Slice]:
-    """The chunks in the order of their sound, cut beforehand."""
+    """Cut the chunks beforehand, in the order of the audio."""
     packets = cycle(chain(speech(1), speech(2)))
 
     def run(full: int) -> list[Slice]:

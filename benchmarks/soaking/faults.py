@@ -1,4 +1,4 @@
-"""What goes wrong in a soak, and when: a plan from a seed. Pure."""
+"""Faults of a soak and when they happen: a plan from a seed. Pure."""
 
 import random
 from collections.abc import Mapping
@@ -7,18 +7,18 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    KILL = "the bot killed"  # SIGKILL, and started again
-    RESTART = "the homeserver restarted"  # in order
-    CRASH = "the homeserver killed"  # SIGKILL, and started again
+    KILL = "the bot killed"  # SIGKILL, then started again
+    RESTART = "the homeserver restarted"  # in an orderly way
+    CRASH = "the homeserver killed"  # SIGKILL, then started again
     LIMITED = "429"  # with retry_after_ms
     BROKEN = "502 and 503"  # with a page of HTML
-    HANGING = "no answer"  # what is asked meanwhile is never answered
-    CUT = "cut connections"  # in the middle of a download; elsewhere the request is carried out and its answer lost
-    LOST = "404 to media"  # to some, once each
+    HANGING = "no answer"  # requests during it are never answered
+    CUT = "cut connections"  # in the middle of a download; other requests are carried out and their answers lost
+    LOST = "404 to media"  # for some, once each
 
 
 WEATHER = frozenset({Fault.LIMITED, Fault.BROKEN, Fault.HANGING, Fault.CUT, Fault.LOST})
-"""What the line between bot and homeserver does for a while; the others happen to a process."""
+"""Faults of the network that last for a while; the others happen to a process."""
 
 LASTS_S = (3.0, 8.0)
 SHARE = 0.6  # of the time until the next one, at most
@@ -26,7 +26,7 @@ SHARE = 0.6  # of the time until the next one, at most
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Seconds of speech from the first broadcast on; `for_s` counts for weather only, and by the clock."""
+    """A fault and its time in seconds of speech since the first broadcast; `for_s`, for weather only, by the clock."""
 
     at_s: float
     fault: Fault
@@ -34,7 +34,7 @@ class Trouble:
 
 
 def plan(seed: int, seconds: float, counts: Mapping[Fault, int]) -> tuple[Trouble, ...]:
-    """So many of each, in any order, spread over this time: each one has a slot of its own. Same seed, same plan."""
+    """Plan so many of each fault in random order, each in a slot of its own. The same seed gives the same plan."""
     chance = random.Random(seed)
     faults = [fault for fault, count in sorted(counts.items()) for _ in range(count)]
     chance.shuffle(faults)

@@ -1,4 +1,4 @@
-"""A line between the bot and its homeserver that can be made bad: an HTTP proxy on loopback."""
+"""An HTTP proxy on loopback between the bot and its homeserver, which can be made to fail."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ from yarl import URL
 from benchmarks.soaking.faults import Fault
 
 RETRY_AFTER_MS = 500
-LOST_AT_MOST = 3  # media that are not found, each time that it is asked for
+LOST_AT_MOST = 3  # media that are not found, each time that they are requested
 PIECE = 8 * 1024
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "host", "te", "upgrade", "date", "server"})
 MEDIA = ("/_matrix/client/v1/media/download/", "/_matrix/media/v3/download/")
@@ -19,7 +19,7 @@ OVERLOADED = "<html><body><h1>overloaded</h1></body></html>"
 
 
 class FaultyProxy:
-    """Hands everything on while `fault` is None. `met`: how many requests a fault was done to."""
+    """A proxy that forwards everything while `fault` is None. `met`: how many requests met a fault."""
 
     def __init__(self, homeserver: str) -> None:
         self.fault: Fault | None = None
@@ -96,7 +96,7 @@ class FaultyProxy:
 
 
 def _cut(request: web.BaseRequest, answer: web.StreamResponse) -> web.StreamResponse:
-    """The connection ends here, whatever was promised."""
+    """Cut the connection in the middle of an answer."""
     if request.transport is not None:
-        request.transport.close()  # what was written still goes out
+        request.transport.close()  # what was written is still sent
     return answer

@@ -1,4 +1,4 @@
-"""The real bot as a process of its own: killed, started again, and what all its lives together have used."""
+"""The real bot as a process that is killed and started again, and what all its runs together have used."""
 
 import asyncio
 import json
@@ -19,21 +19,21 @@ LAST_WORDS = 2000
 
 
 class BotProcess:
-    """`python -m bot run`. Its log is added to one file; figures are read right before each end."""
+    """The process of `python -m bot run`. Logs go to one file; figures are read right before each end."""
 
     def __init__(self, settings: Mapping[str, Any], directory: Path) -> None:
         self.log = directory / "bot.log"
         self.starts = 0
-        self.peak_mib = 0.0  # of the process alone, the highest of all its lives
+        self.peak_mib = 0.0  # of the process alone, the highest of all runs
         self.last_mib = 0.0
-        self.cpu_s = 0.0  # with its children that have ended
+        self.cpu_s = 0.0  # with children that have ended
         self._config = directory / "config.yaml"
         self._config.write_text(yaml.safe_dump(dict(settings)))
         self._health = f"http://{settings['web']['host']}:{settings['web']['port']}/healthz"
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Until `/healthz` answers."""
+        """Start and wait until `/healthz` answers."""
         with self.log.open("ab") as log:
             child = await asyncio.create_subprocess_exec(*self._command("run"), stdout=log, stderr=log)
         self._child = child
@@ -44,7 +44,7 @@ class BotProcess:
                 await asyncio.sleep(LOOK_S)
 
     async def end(self, how: signal.Signals) -> int:
-        """Ends it by a signal, gives the exit code."""
+        """End the process by a signal and return the exit code."""
         child = self._look()
         self.last_mib = usage.memory_of(child.pid, "VmRSS")
         self.peak_mib = max(self.peak_mib, usage.memory_of(child.pid, "VmHWM"))
@@ -53,12 +53,12 @@ class BotProcess:
         return await child.wait()
 
     async def close(self) -> None:
-        """Whatever happened, nothing of it stays."""
+        """Kill the process if it still runs."""
         if self._child is not None and self._child.returncode is None:
             await self.end(signal.SIGKILL)
 
     async def recordings(self) -> list[dict[str, Any]]:
-        """`aircheck recordings --json`, beside the bot."""
+        """Run `aircheck recordings --json` beside the bot."""
         child = await asyncio.create_subprocess_exec(
             *self._command("recordings"), "--json", stdout=asyncio.subprocess.PIPE
         )
@@ -69,14 +69,14 @@ class BotProcess:
         return found
 
     def mistakes(self) -> int:
-        """Tracebacks in the log."""
+        """Count tracebacks in the log."""
         return self.log.read_text(errors="replace").count("Traceback (most recent call last)")
 
     def _command(self, name: str) -> tuple[str, ...]:
         return (sys.executable, "-m", "bot", name, "-c", str(self._config))
 
     def _look(self) -> asyncio.subprocess.Process:
-        """Raises RuntimeError when it has ended by itself."""
+        """Return the running process. Raises RuntimeError when it has ended by itself."""
         child = self._child
         if child is None or child.returncode is not None:
             raise RuntimeError(f"the bot has ended by itself:\n{self.log.read_text(errors='replace')[-LAST_WORDS:]}")

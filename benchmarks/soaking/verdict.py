@@ -1,4 +1,4 @@
-"""What was broadcast against what Aircheck shows of it by its contract. Pure."""
+"""Comparison of what was broadcast with what Aircheck shows by its contract. Pure."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ STORED, REDACTED, MISSING, DUPLICATE = "stored", "redacted", "missing", "duplica
 
 @dataclass
 class Verdict:
-    """Counts, and a sentence for each that is not 0."""
+    """Counts of faults, and a sentence for each count that is not 0."""
 
     chunks: int = 0
     lost: int = 0
@@ -30,7 +30,7 @@ class Verdict:
 
 
 def judge(truths: Iterable[Truth], recordings: Sequence[Mapping[str, Any]]) -> Verdict:
-    """By `aircheck recordings --json` alone."""
+    """Judge by `aircheck recordings --json` alone."""
     verdict = Verdict()
     truths = list(truths)
     by_id = {recording["id"]: recording for recording in recordings}
@@ -48,7 +48,7 @@ def _judge_one(verdict: Verdict, truth: Truth, recording: Mapping[str, Any] | No
     kept = set(truth.sent) - truth.taken_back if fate.episode else set()
     verdict.chunks += len(kept)
     if recording is None and not fate.episode:
-        return  # it was redacted before the bot came to hear it
+        return  # redacted before the bot heard of it
     if recording is None:
         verdict.lost += len(kept)
         verdict.wrong_states += 1
@@ -65,7 +65,7 @@ def _judge_one(verdict: Verdict, truth: Truth, recording: Mapping[str, Any] | No
         verdict.problems.append(f"{name}: is {found}, should be {(fate.state, fate.ended_by, fate.episode)}")
     others = Counter(chunk["state"] for chunk in chunks if chunk["state"] not in (STORED, DUPLICATE))
     twice = [one for one, times in stored.items() if times > 1 or one not in kept]
-    # What was redacted before the bot heard it says nothing any more: its number is missing.
+    # An event that was redacted before the bot heard it has no number left: that number is missing.
     if twice or set(others) - {REDACTED, MISSING} or others.total() != len(truth.taken_back):
         verdict.wrong_states += 1
         verdict.problems.append(f"{name}: {len(twice)} chunks are heard that should not be, and {dict(others)} listed")
@@ -75,7 +75,7 @@ def _judge_one(verdict: Verdict, truth: Truth, recording: Mapping[str, Any] | No
 
 
 def judge_notices(verdict: Verdict, truth: Truth, notices: Sequence[Mapping[str, Any]]) -> None:
-    """Exactly one announcement where there is an episode, and nothing else was said twice."""
+    """Check for exactly one announcement of each episode, and no other notice twice."""
     announcements = sum(_replied_to(notice) == truth.broadcast_id for notice in notices)
     others = len(notices) - announcements
     if (announcements, others) != (int(FATES[truth.way].episode), SAID_BEFORE):
@@ -86,8 +86,8 @@ def judge_notices(verdict: Verdict, truth: Truth, notices: Sequence[Mapping[str,
 
 
 def told_too_early(truth: Truth, notices: Iterable[Mapping[str, Any]]) -> bool:
-    """What is whole in the end was announced with something missing. Only in rooms that are not encrypted can it be
-    read; it is no mistake, as nobody can know what still comes, but the fewer the better."""
+    """Return whether an episode that became complete was announced with something missing. Readable only in rooms that
+    are not encrypted. No fault, as nobody can know what is still to come, but the fewer the better."""
     announced = [notice for notice in notices if _replied_to(notice) == truth.broadcast_id]
     return FATES[truth.way] is WHOLE and any("missing" in notice["content"].get("body", "") for notice in announced)
 
@@ -98,11 +98,11 @@ def _replied_to(notice: Mapping[str, Any]) -> Any:
 
 
 def finish_seconds(truth: Truth, quiet_from: float, made_at: float) -> float:
-    """From its last word, or the end of the last fault, to its episode as it is now; 0 when it was there before."""
+    """Return the time from the last word, or the end of the last fault, to the episode as it is now; at least 0."""
     return max(0.0, made_at - max(truth.last_word_at, quiet_from))
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """By the nearest rank; 0 of nothing."""
+    """Return a percentile by the nearest rank; 0 of an empty list."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)] if ordered else 0.0

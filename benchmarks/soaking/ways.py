@@ -1,4 +1,4 @@
-"""How broadcasts go in a soak: what is done in which order, and what must become of it. Pure."""
+"""Kinds of broadcasts in a soak: their steps, and what must become of them. Pure."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ class Way(StrEnum):
     PLAIN = "plain"
     PAUSED = "paused"  # and resumed: two runs
     SWAPPED = "swapped"  # two uploads overlap, and their numbers are swapped, as in Element Web
-    LATE = "late"  # one chunk comes after the stop
-    EARLY_STOP = "early_stop"  # `stopped` before the last chunk, which it doesn't count
+    LATE = "late"  # one chunk is sent after the stop
+    EARLY_STOP = "early_stop"  # `stopped` is sent before the last chunk and does not count it
     DOUBLED = "doubled"  # the same media under the same number twice: a client that lost an answer
     LATE_KEY = "late_key"  # the bot gets the room's keys after the stop; encrypted rooms only
     CRASHED = "crashed"  # no stop, no end of the run
@@ -36,7 +36,7 @@ class Does(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`chunk` counts from 0 in the order of the sound, `number` is the sequence it is sent with."""
+    """A step of a broadcast. `chunk` counts from 0 in the order of the audio, `number` is the sequence that is sent."""
 
     does: Does
     chunk: int = 0
@@ -45,9 +45,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What the contract promises: state, how it ended, whether there is an episode (and so an announcement).
+    """The outcome that the contract promises: state, how it ended, whether there is an episode and an announcement.
 
-    Without one there need not be a recording either: what is redacted before the bot hears it was never followed.
+    Without an episode there need not be a recording: a broadcast that is redacted early enough is never followed.
     """
 
     state: str
@@ -65,12 +65,12 @@ FATES: Mapping[Way, Fate] = {
 
 
 def steps(way: Way, chunks: int, chance: random.Random) -> tuple[Step, ...]:
-    """Everything after `started` of a broadcast of at least four chunks; the last one is the tail of its run."""
+    """List all steps after `started` of a broadcast of at least four chunks; the last chunk is the tail of its run."""
     return tuple(_steps(way, chunks, chance.randrange(1, chunks - 2)))
 
 
 def _steps(way: Way, chunks: int, chosen: int) -> Iterator[Step]:
-    """`chosen` is neither the first chunk nor one of the last two."""
+    """List the steps. `chosen` is neither the first chunk nor one of the last two."""
     last = chunks - 1
     in_order = [Step(Does.SEND, chunk, chunk + 1) for chunk in range(chunks)]
     stop = Step(Does.STOP)

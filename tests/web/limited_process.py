@@ -1,5 +1,7 @@
-"""The server in a process of its own that may open few files: `python -m tests.web.limited_process DIRECTORY LIMIT`. It says its
-port; for each line that it is told it opens files as the recorder does, and says how many."""
+"""The server in a process that may open few files: `python -m tests.web.limited_process DIRECTORY LIMIT`.
+
+It prints its port. For each line on standard input it opens files as the recorder does, and prints how many.
+"""
 
 import asyncio
 import resource

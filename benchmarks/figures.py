@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure beside its budget. `within` is None where there is no budget, or nothing to compare with on this machine.
+    """A figure beside its budget. `within` is None where there is no budget, or nothing to compare with here.
     `vital`: a miss is a failure of the run, not of a slow machine."""
 
     what: str

@@ -155,6 +155,6 @@ def short_chunks() -> list[Figure]:
     return [
         Figure("CPU per audio hour, 5 s chunks, first quarter of 1 h", "", f"{first:.0f} s"),
         Figure("the same, last quarter", "", f"{last:.0f} s"),
-        at_most("the longest the event loop is held meanwhile", course.held_s * 1000, HELD_MS, "ms"),
+        at_most("the same, longest block of the event loop", course.held_s * 1000, HELD_MS, "ms"),
         Figure("`stopped` → in the feed, 1 h in chunks of 5 s", "", f"{course.finish_s:.1f} s"),
     ]

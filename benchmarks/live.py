@@ -45,7 +45,7 @@ async def run(directory: Path) -> list[Figure]:
     more = f", {joining:.0f} MiB while two are joined"
     return [
         at_most(f"memory with {ROOMS} live, without ffmpeg", peak, MEMORY_MIB, "MiB", more),
-        at_least("live at once, each chunk in its track before the next one comes", keeps_up, ROOMS, ""),
+        at_least("live at once, each chunk in its track before the next one", keeps_up, ROOMS, ""),
         Figure(f"CPU per audio hour with {ROOMS} live, chunks of {CHUNK_SECONDS} s", "", f"{cpu / hours:.1f} s"),
     ]
 

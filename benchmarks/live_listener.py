@@ -128,7 +128,7 @@ class Listening:
         return await self.look()
 
     def say(self, what: str, place: Playback, right: bool) -> None:
-        self.figures.append(Figure(f"live page: {what}", "the sound of that place", str(place), right, vital=True))
+        self.figures.append(Figure(f"live page: {what}", "the audio of that position", str(place), right, vital=True))
 
     async def live(self) -> None:
         """Seek, pause and reload while the broadcast is live."""
@@ -136,10 +136,10 @@ class Listening:
         await self.come()
         await self.page.until("audio.currentTime > 0")
         place = await self.on()
-        self.say("who joins late begins at the edge", place, place.right and place.behind <= FURTHEST_S)
+        self.say("a late listener begins at the live edge", place, place.right and place.behind <= FURTHEST_S)
         await self.page.evaluate("void(audio.currentTime = 0)")
         place = await self.on()
-        self.say("back to the beginning", place, place.right and place.at < 10)
+        self.say("seek to the start", place, place.right and place.at < 10)
         await self.page.evaluate('document.querySelector("[data-edge]").click()')
         place = await self.on()
         self.say("“Go to live”", place, place.right and place.behind <= FURTHEST_S)
@@ -153,7 +153,7 @@ class Listening:
         await self.come()
         await self.page.until("audio.currentTime > 0")
         place = await self.on()
-        self.say("loaded again", place, place.right and place.behind <= FURTHEST_S)
+        self.say("reload", place, place.right and place.behind <= FURTHEST_S)
 
     async def without_a_decoder(self) -> None:
         """Play without MP3 in the media source: the endless MP3 is heard from the live edge; its time begins with 0."""
@@ -161,7 +161,7 @@ class Listening:
         await self.come()
         await self.page.until('audio.currentTime > 0 && audio.currentSrc.endsWith("-live.mp3")')
         place = await self.on()
-        self.say("hls.js can play nothing: the endless MP3", place, place.heard > place.at + SEGMENT_S)
+        self.say("no MP3 in hls.js: the endless MP3", place, place.heard > place.at + SEGMENT_S)
         await self.page.ask("Page.removeScriptToEvaluateOnNewDocument", **broken)
 
     async def to_the_end(self) -> None:
@@ -170,11 +170,11 @@ class Listening:
         await self.page.until("audio.paused", 90)
         await self.page.evaluate(PLAY)
         place = await self.on()
-        self.say("heard to the end, and played again", place, place.right and place.at < 10 and _is_episode(place))
+        self.say("played to the end, then again", place, place.right and place.at < 10 and _is_episode(place))
         self.asked.update(await self.page.evaluate(ASKED))
         await self.come()
         place = await self.on()
-        self.say("who comes after the end", place, place.right and place.at < 10 and _is_episode(place))
+        self.say("opened after the end", place, place.right and place.at < 10 and _is_episode(place))
         self.asked.update(await self.page.evaluate(ASKED))
 
 
@@ -202,7 +202,7 @@ async def run(
         trouble = [one for one in page.trouble if "favicon" not in one]
     return [
         *listening.figures,
-        Figure("live page: asked for outside the listener's own address", "0", json.dumps(elsewhere), not elsewhere,
+        Figure("live page: requests outside the listener's own address", "0", json.dumps(elsewhere), not elsewhere,
                vital=True),
         Figure("live page of a private room: errors on its console", "0", json.dumps(trouble), not trouble),
     ]  # fmt: skip

@@ -149,7 +149,7 @@ def levels() -> list[Figure]:
     silence, _ = asyncio.run(_heard(np.zeros((60 * SAMPLE_RATE, 1), np.float32)))
     told = "silence" if silence is None else f"{silence:.1f} LUFS"
     figures.append(Figure("loudness reached, silence", "silence", told, silence is None))
-    return [*figures, at_most("the highest true peak of them, as MP3", highest, -1.0, "dBTP")]
+    return [*figures, at_most("highest true peak of these MP3s", highest, -1.0, "dBTP")]
 
 
 def speech() -> Pcm:

@@ -79,7 +79,7 @@ class BotProcess:
         """Return the running process. Raises RuntimeError when it has ended by itself."""
         child = self._child
         if child is None or child.returncode is not None:
-            raise RuntimeError(f"the bot has ended by itself:\n{self.log.read_text(errors='replace')[-LAST_WORDS:]}")
+            raise RuntimeError(f"the bot ended by itself:\n{self.log.read_text(errors='replace')[-LAST_WORDS:]}")
         return child
 
     async def _healthy(self, http: aiohttp.ClientSession) -> bool:

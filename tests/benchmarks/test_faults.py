@@ -1,4 +1,4 @@
-"""The plan of what goes wrong in a soak."""
+"""The plan of a soak's faults."""
 
 from collections import Counter
 from itertools import pairwise
@@ -13,7 +13,7 @@ COUNTS = st.dictionaries(st.sampled_from(Fault), st.integers(0, 5))
 
 @given(st.integers(), st.floats(1, 10_000), COUNTS)
 def test_every_fault_has_its_slot(seed: int, seconds: float, counts: dict[Fault, int]) -> None:
-    """As many of each as asked for, one after the other, and the last is over before the end."""
+    """Each fault has a slot of its own, and the last is over before the end."""
     troubles = plan(seed, seconds, counts)
     assert Counter(trouble.fault for trouble in troubles) == Counter(counts)
     assert all(0 < trouble.for_s <= LASTS_S[1] for trouble in troubles)

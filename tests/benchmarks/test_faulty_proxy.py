@@ -1,4 +1,4 @@
-"""The bad line does what is asked of it, and is a good line else."""
+"""The proxy of a soak forwards everything, or fails as it is told."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ MEDIUM = bytes(range(256)) * 400
 
 
 class Upstream:
-    """A homeserver that gives one medium, and repeats whatever else is sent to it."""
+    """A homeserver that serves one medium and echoes every other request."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -50,7 +50,7 @@ async def http(line: FaultyProxy) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_a_good_line_changes_nothing(line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream) -> None:
-    """Method, path as it was quoted, query, headers and body go through, and so does the answer."""
+    """Without a fault method, quoted path, query, headers, body and answer pass unchanged."""
     async with http.put("/a%2Fb?c=%20d", data=b"words", headers={"X": "y"}) as answer:
         assert (answer.status, await answer.read(), answer.headers["X-Token"]) == (201, b"words", "y")
     async with http.get(f"{MEDIA[0]}hs/1") as answer:
@@ -62,7 +62,7 @@ async def test_a_good_line_changes_nothing(line: FaultyProxy, http: aiohttp.Clie
 async def test_refusals_never_reach_the_homeserver(
     line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
-    """429 names the pause it wants; 502 and 503 take turns, with a page that is not JSON."""
+    """429 names its pause; 502 and 503 alternate, with a page that is not JSON."""
     line.fault = Fault.LIMITED
     async with http.get("/") as answer:
         assert (answer.status, (await answer.json())["retry_after_ms"]) == (429, RETRY_AFTER_MS)
@@ -77,7 +77,7 @@ async def test_refusals_never_reach_the_homeserver(
 
 
 async def test_a_download_breaks_off_in_the_middle(line: FaultyProxy, http: aiohttp.ClientSession) -> None:
-    """The whole length is promised, half of it comes."""
+    """A cut download promises its whole length and sends half of it."""
     line.fault = Fault.CUT
     async with http.get(f"{MEDIA[0]}hs/1") as answer:
         assert (answer.status, answer.content_length) == (200, len(MEDIUM))
@@ -87,7 +87,7 @@ async def test_a_download_breaks_off_in_the_middle(line: FaultyProxy, http: aioh
 
 
 async def test_what_is_cut_was_done(line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream) -> None:
-    """A request that is no download is carried out, and its answer is lost."""
+    """Another request that is cut is carried out, and its answer is lost."""
     line.fault = Fault.CUT
     with pytest.raises(aiohttp.ClientError):
         await http.put("/send", data=b"words")
@@ -95,7 +95,7 @@ async def test_what_is_cut_was_done(line: FaultyProxy, http: aiohttp.ClientSessi
 
 
 async def test_media_are_lost_once(line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream) -> None:
-    """A few media are not found when they are first asked for; the second time they are, and others always."""
+    """A few media are not found at their first request and found at the second."""
     line.fault = Fault.LOST
     asked = [*range(LOST_AT_MOST), *range(LOST_AT_MOST + 1)]
     statuses = []
@@ -110,7 +110,7 @@ async def test_media_are_lost_once(line: FaultyProxy, http: aiohttp.ClientSessio
 async def test_who_asks_while_it_hangs_is_never_answered(
     line: FaultyProxy, http: aiohttp.ClientSession, upstream: Upstream
 ) -> None:
-    """Not even after the fault is over; what is asked then goes through."""
+    """A request during a hang is never answered; later requests pass."""
     line.fault = Fault.HANGING
     hanging = asyncio.ensure_future(http.get("/hangs"))
     done, _ = await asyncio.wait({hanging}, timeout=0.5)
@@ -124,7 +124,7 @@ async def test_who_asks_while_it_hangs_is_never_answered(
 
 
 async def test_a_homeserver_that_is_away_is_a_bad_gateway() -> None:
-    """Nobody listens behind the line: 502, as from any proxy."""
+    """Without a homeserver behind the proxy it answers 502."""
     away = FaultyProxy("http://127.0.0.1:9")
     await away.start()
     async with aiohttp.ClientSession(away.address) as http, http.get("/") as answer:

@@ -1,4 +1,4 @@
-"""All benchmarks in one table, whatever becomes of one of them."""
+"""The table of all benchmarks."""
 
 import sys
 
@@ -18,7 +18,7 @@ def measures() -> list[Figure]:
 
 
 def test_one_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It stands in the table, the others do too, and the run has failed."""
+    """A benchmark that fails stands in the table, the others run, and the run fails."""
     monkeypatch.setattr(benchmarks, "GROUPS", {"broken": (breaks,), "healthy": (measures,)})
     monkeypatch.setattr(sys, "argv", ["benchmarks"])
     with pytest.raises(SystemExit) as end:
@@ -31,5 +31,5 @@ def test_one_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_concatenating_passes_over_an_empty_tail() -> None:
-    """Of four minutes, cut where a page ends, the third slice has no sound."""
+    """The empty third slice of four minutes, cut at the end of a page, is skipped."""
     assert concatenated(240) > 0

@@ -1,4 +1,4 @@
-"""A small soak: what the large one asks, in a minute."""
+"""A small soak, in a minute."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ SMALL = Shape(
 
 
 async def test_a_small_soak_loses_nothing(homeserver: Homeserver, tmp_path: Path) -> None:
-    """Five rooms live at once, the bot killed, a line that refuses and breaks off: everything is there, once."""
+    """Five live rooms, a killed bot and a failing network lose nothing and double nothing."""
     outcome = await Soak(homeserver, tmp_path, SMALL).run()
     assert outcome.verdict.problems == []
     assert (outcome.verdict.lost, outcome.verdict.chunks) == (0, 5 * SMALL.chunks)

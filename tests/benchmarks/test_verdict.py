@@ -1,4 +1,4 @@
-"""A soak's verdict finds what it is there to find."""
+"""A soak's verdict finds each fault."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def recording(**changed: Any) -> Recording:
 
 
 def test_a_whole_archive_is_good() -> None:
-    """Every chunk stored once, the right states: nothing to say; so too with a duplicate, or what was redacted."""
+    """A complete archive has no fault, also with a duplicate or a redaction."""
     assert judge([truth()], [recording()]).good
     doubled = [chunk("aa"), chunk("aa", "duplicate"), chunk("bb"), chunk("cc")]
     assert judge([truth()], [recording(chunks=doubled)]).good
@@ -54,7 +54,7 @@ def test_a_whole_archive_is_good() -> None:
     ids=["not recorded", "one gone", "one waits", "another's sound"],
 )
 def test_what_is_lost_is_counted(recordings: list[Recording], lost: int) -> None:
-    """A chunk that is not stored with its own bytes is lost, whatever else is listed."""
+    """A chunk that is not stored with its own bytes is lost."""
     found = judge([truth()], recordings)
     assert (found.lost, found.chunks) == (lost, 3)
 
@@ -72,13 +72,13 @@ def test_what_is_lost_is_counted(recordings: list[Recording], lost: int) -> None
     ids=["state", "end", "no episode", "gap", "heard twice", "something is missing"],
 )
 def test_a_wrong_recording_is_found(changed: Recording) -> None:
-    """All chunks may be there and the recording wrong all the same."""
+    """A recording with all chunks may still be wrong."""
     found = judge([truth()], [recording(**changed)])
     assert (found.lost, found.wrong_states) == (0, 1)
 
 
 def test_redacted_sound_that_stays_is_found() -> None:
-    """A redacted chunk that is still stored, and a recording that nobody made, are wrong."""
+    """A redacted chunk that is still stored, and a recording that nobody made, are faults."""
     stays = recording(state="incomplete", chunks=[chunk("aa"), chunk("bb"), chunk("cc")], gaps=[{}])
     assert judge([truth(Way.CHUNK_REDACTED)], [stays]).wrong_states == 1
     assert judge([], [recording()]).wrong_states == 1
@@ -101,7 +101,7 @@ def notice(event: str | None) -> Recording:
     ],
 )
 def test_notices_are_counted(way: Way, announced: int, others: int, right: bool) -> None:
-    """One announcement of what has an episode, one welcome, one answer; one more or less is wrong."""
+    """Exactly one announcement of each episode, one welcome and one answer are right, any other number is a fault."""
     verdict = Verdict()
     judge_notices(verdict, truth(way), [notice("$b")] * announced + [notice(None)] * others)
     assert verdict.wrong_notices == int(not right)
@@ -116,7 +116,7 @@ def test_notices_are_counted(way: Way, announced: int, others: int, right: bool)
     ],
 )
 def test_announcements_that_came_too_early_are_counted(way: Way, body: str, early: bool) -> None:
-    """Only those of a broadcast that is whole in the end, and only its own."""
+    """Early announcements count only for a broadcast's own episode that became complete."""
     said = notice("$b")
     said["content"]["body"] = body
     assert told_too_early(truth(way), [said]) is early
@@ -126,7 +126,7 @@ def test_announcements_that_came_too_early_are_counted(way: Way, body: str, earl
 
 
 def test_finish_times_begin_with_the_last_word_or_fault() -> None:
-    """The later of the two counts, and what was there before has taken no time."""
+    """A finish time begins with the last word or fault, and is never negative."""
     said = truth()
     said.last_word_at = 100.0
     assert finish_seconds(said, 90.0, 107.0) == 7.0
@@ -136,6 +136,6 @@ def test_finish_times_begin_with_the_last_word_or_fault() -> None:
 
 @pytest.mark.parametrize(("part", "value"), [(0.5, 50), (0.95, 95), (1.0, 100), (0.001, 1)])
 def test_percentiles_are_of_the_nearest_rank(part: float, value: float) -> None:
-    """So many of all values are not above it."""
+    """A percentile is the value of the nearest rank."""
     assert percentile([float(number) for number in range(100, 0, -1)], part) == value
     assert percentile([], part) == 0

@@ -1,4 +1,4 @@
-"""The ways in which broadcasts go in a soak."""
+"""The kinds of broadcasts in a soak."""
 
 import random
 
@@ -15,7 +15,7 @@ def sent(way: Way) -> list[Step]:
 
 @pytest.mark.parametrize("way", Way)
 def test_every_chunk_is_sent_once(way: Way) -> None:
-    """Each chunk has one event of its own and a number that no other has; only who crashes sends no tail."""
+    """Each chunk has one event and a number of its own; only a crash sends no tail."""
     chunks = CHUNKS - 1 if way is Way.CRASHED else CHUNKS
     assert sorted(step.chunk for step in sent(way)) == list(range(chunks))
     assert sorted(step.number for step in sent(way)) == list(range(1, chunks + 1))
@@ -23,7 +23,7 @@ def test_every_chunk_is_sent_once(way: Way) -> None:
 
 @pytest.mark.parametrize("way", Way)
 def test_what_is_promised_follows_from_what_is_done(way: Way) -> None:
-    """`stopped` where it is sent, deleted where the start is redacted, incomplete where sound was taken back."""
+    """The promised outcome follows from the steps."""
     done = {step.does for step in steps(way, CHUNKS, random.Random(1))}
     fate = FATES[way]
     assert (fate.ended_by == "abandoned") == (Does.STOP not in done)
@@ -32,7 +32,7 @@ def test_what_is_promised_follows_from_what_is_done(way: Way) -> None:
 
 
 def test_what_comes_too_late_comes_too_late() -> None:
-    """A late chunk follows the stop, and so does the last one of an early stop; swapped ones swap their numbers."""
+    """A late chunk follows the stop, so does the last of an early stop; swapped chunks swap numbers."""
     chance = random.Random(1)
     late = [step.does for step in steps(Way.LATE, CHUNKS, chance)]
     assert late.index(Does.STOP) == len(late) - 2

@@ -1,4 +1,4 @@
-"""Channels and items that are right in every respect, for tests to change in one."""
+"""Valid channels and items, of which tests change one thing."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ BASE = "https://pods.example.org"
 
 
 def channel(**changes: Any) -> Channel:
-    """A public channel."""
+    """Make a public channel."""
     public = Channel(
         title="Kitchen radio",
         description="What was said in the kitchen.\n\nEvery Friday.",
@@ -32,7 +32,7 @@ def channel(**changes: Any) -> Channel:
 
 
 def item(number: int = 1, **changes: Any) -> Item:
-    """An episode; each number began an hour after the one before."""
+    """Make an episode; each number began an hour after the one before."""
     whole = Item(
         guid=f"00000000-0000-4000-8000-{number:012}",
         title=f"Soup, part {number}",

@@ -14,7 +14,7 @@ ROOM, USER = RoomId("!room:example.org"), UserId("@alice:example.org")
 
 
 def test_token_is_always_the_same() -> None:
-    """One member of one room has one token per generation, with nothing stored; a release can't change it."""
+    """A member of a room has one token per generation, and no release may change it."""
     token = addresses.token_for(SECRET, ROOM, USER, 0)
     assert token == "oblhwxnwnmdu7gpxulu3tm755ixzjmkhz7mucg3pyepgttgue3tq"
     assert addresses.TOKEN.fullmatch(token)
@@ -38,7 +38,7 @@ ids = st.text("ab:0\0|1", max_size=6)
 
 @given(ids, ids, st.integers(0, 20), ids, ids, st.integers(0, 20))
 def test_no_two_listeners_share_a_token(r1: str, u1: str, g1: int, r2: str, u2: str, g2: int) -> None:
-    """Ids can't be cut so that two listeners' tokens are one."""
+    """No choice of ids gives two listeners the same token."""
     first = addresses.token_for(SECRET, RoomId(r1), UserId(u1), g1)
     second = addresses.token_for(SECRET, RoomId(r2), UserId(u2), g2)
     assert (first == second) == ((r1, u1, g1) == (r2, u2, g2))
@@ -51,7 +51,7 @@ def test_short_secret_is_refused() -> None:
 
 
 def test_look_up_hash_does_not_hold_the_token() -> None:
-    """What is stored is the SHA-256 of a token."""
+    """The stored hash of a token does not reveal it."""
     token = addresses.token_for(SECRET, ROOM, USER, 0)
     digest = addresses.look_up_hash(token)
     assert len(digest) == 64
@@ -59,7 +59,7 @@ def test_look_up_hash_does_not_hold_the_token() -> None:
 
 
 def test_addresses_of_both_families() -> None:
-    """Everything of a room stands below its own root, and an episode's file ends in .mp3."""
+    """All addresses of a room stand below its root, and an episode's file ends in .mp3."""
     base = "https://h.example/pods"
     assert addresses.public_shelf(base, "k3y").feed == "https://h.example/pods/r/k3y/feed.xml"
     assert addresses.public_shelf(base, "k3y").page == "https://h.example/pods/r/k3y/"

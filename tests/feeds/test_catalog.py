@@ -1,4 +1,4 @@
-"""From records to what a feed says."""
+"""A feed's items, made of records."""
 
 from dataclasses import replace
 
@@ -27,21 +27,21 @@ TWO_MINUTES = Loss(to_samples(120_000), 1, ((to_samples(845_000), to_samples(120
 
 
 def notes(state: RecordingState, loss: Loss, description: str | None = None) -> str:
-    """The show notes of an episode that was made with this loss."""
+    """Return the show notes of an episode that was made with this loss."""
     made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, to_samples(900_000), NOON, loss=loss)
     said = replace(recording(), state=state, ended_by=EndedBy.STOPPED, description=description)
     return item_of((said, made), FeedsSettings(), public_shelf(BASE, "key")).description
 
 
 def test_what_is_missing_is_the_first_line() -> None:
-    """Then comes what people wrote, or who spoke when."""
+    """Show notes begin with what is missing; then comes the description."""
     told = notes(RecordingState.INCOMPLETE, TWO_MINUTES, "About soup.\nAnd bread.")
     assert told == "2 min missing at 14:05\n\nAbout soup.\nAnd bread."
     assert notes(RecordingState.INCOMPLETE, TWO_MINUTES).splitlines()[0] == "2 min missing at 14:05"
 
 
 def test_a_long_description_does_not_push_it_out() -> None:
-    """However much people write, the first line is in the feed."""
+    """A long description does not push what is missing out of the feed."""
     told = notes(RecordingState.INCOMPLETE, TWO_MINUTES, "ä" * 9000)
     one = item_of(
         (recording(), Episode(RecordingId(1), "guid", BlobKey("ab"), 9, Samples(1), NOON)),
@@ -52,21 +52,21 @@ def test_a_long_description_does_not_push_it_out() -> None:
 
 
 def test_a_whole_one_says_nothing_of_it() -> None:
-    """Nothing is missing, so nothing is said but that it is complete."""
+    """A complete episode mentions nothing missing."""
     assert notes(RecordingState.COMPLETE, Loss(), "About soup.") == "About soup."
     assert notes(RecordingState.COMPLETE, Loss()).endswith("Complete.")
 
 
 @pytest.mark.parametrize("loss", [TWO_MINUTES, Loss()])
 def test_while_late_sound_is_joined_in_the_notes_are_those_of_the_file(loss: Loss) -> None:
-    """The file that is served is the one from before, and nobody calls it complete."""
+    """While late audio is added the notes describe the file that is served, and do not call it complete."""
     told = notes(RecordingState.FINISHING, loss)
     assert told.startswith("2 min missing at 14:05\n") is bool(loss.gaps)
     assert "Complete" not in told
 
 
 def test_an_item_has_chapters_when_its_file_has() -> None:
-    """They lie beside the audio, in the same family."""
+    """An item names its chapters, in its own family, when the file has some."""
     made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, Samples(9), NOON)
     marked = replace(made, chapters=(Mark(DurationMs(0), "Beginning"),))
     shelf = personal_shelf(BASE, "token")

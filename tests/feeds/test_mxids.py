@@ -1,4 +1,4 @@
-"""User ids in running text: what is one, what is none, and what the search costs."""
+"""User ids in running text: what is recognized, what is not, and the cost of the search."""
 
 import timeit
 from functools import partial
@@ -78,7 +78,7 @@ NONE = {
 
 @pytest.mark.parametrize("case", IDS)
 def test_a_user_id_is_masked_however_it_is_written(case: str) -> None:
-    """No form of a user id stays, what stands around it does, and what is left holds none."""
+    """Every form of a user id is masked, and the text around it stays."""
     text, wanted = IDS[case]
     assert masked(text, SERVERS) == wanted
     assert not holds(wanted, SERVERS)
@@ -86,7 +86,7 @@ def test_a_user_id_is_masked_however_it_is_written(case: str) -> None:
 
 @pytest.mark.parametrize("case", NONE)
 def test_ordinary_text_is_left_alone(case: str) -> None:
-    """What only resembles a user id stays as it is, in names too."""
+    """Text that only resembles a user id stays as it is, in names too."""
     text = NONE[case]
     assert masked(text, SERVERS - {"me"}) == text
 
@@ -98,7 +98,7 @@ def test_a_single_label_is_a_server_where_it_is_known() -> None:
 
 
 def test_a_name_with_any_server_holds_an_id() -> None:
-    """A display name is replaced as a whole, so a server that nobody knows is enough; a time is none."""
+    """In a display name any server makes a user id; a time is none."""
     assert holds("@alice:elsewhere", name=True)
     assert holds("me, @alice:elsewhere", name=True)
     assert not any(holds(text, name=True) for text in ("DJ Max @22:00", "Live @6:30pm", "@home: later", "Zoë"))
@@ -110,7 +110,7 @@ def test_a_name_with_any_server_holds_an_id() -> None:
      "@x,@b:a.org", "@a:a.", "@a:a-", "matrix:u/", "matrix:", "[:", "@a:[::", "\u200b", "@ "],
 )  # fmt: skip
 def test_twice_the_text_is_twice_the_work(unit: str) -> None:
-    """The time grows with the length, whatever the text repeats."""
+    """The time is linear in the length, whatever the text repeats."""
     short, long = (unit * (length // len(unit)) + ":hs" for length in (8_000, 16_000))
     best = 1e9
     for _ in range(6):  # a machine that does other work meanwhile is no reason

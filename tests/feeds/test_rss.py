@@ -1,4 +1,4 @@
-"""What Apple, Spotify and podcast apps require of a feed, and what strangers may put into it."""
+"""Requirements of Apple, Spotify and podcast apps on a feed, and hostile text in it."""
 
 import locale
 import subprocess
@@ -96,12 +96,12 @@ def test_item_has_what_directories_require(row: str) -> None:
 
 
 def test_an_item_without_chapters_names_none() -> None:
-    """No app is sent to where nothing is."""
+    """An item without chapters has no chapters element."""
     assert b"podcast:chapters" not in render(channel(), [item(chapters=None)])
 
 
 def test_explicit_is_said_of_the_channel_and_of_each_item() -> None:
-    """An explicit room is `true` in both places, never `yes`."""
+    """An explicit room is `true` in channel and item, never `yes`."""
     tree = parsed(render(channel(explicit=True), [item(explicit=True)]))
     assert [node.text for node in tree.iter(f"{{{NAMES['itunes']}}}explicit")] == ["true", "true"]
 
@@ -114,7 +114,7 @@ def test_descriptions_are_html_in_cdata() -> None:
 
 
 def test_private_feed_asks_to_be_listed_nowhere() -> None:
-    """A personal feed is blocked, and has no e-mail, no guid that joins listeners, and no hub."""
+    """A personal feed is blocked, and has no e-mail, no guid and no hub."""
     xml = render(channel(private=True), [item()])
     tree = parsed(xml)
     assert the_one(tree, "itunes:block", None) == "yes"
@@ -126,25 +126,25 @@ def test_private_feed_asks_to_be_listed_nowhere() -> None:
 
 
 def test_public_feed_says_nothing_about_blocking() -> None:
-    """Only `yes` counts for the block tags, so a public feed has none."""
+    """A public feed has no block tags."""
     assert b"block" not in render(channel(), [item()])
 
 
 def test_no_owner_without_an_address() -> None:
-    """With no e-mail set there is no owner element and no owner of the lock."""
+    """Without an e-mail there is no owner element and no owner of the lock."""
     tree = parsed(render(channel(email=None), []))
     assert tree.find("itunes:owner", NAMES) is None
     assert the_one(tree, "podcast:locked", "owner") is None
 
 
 def test_newest_item_stands_first() -> None:
-    """Items are sorted by their beginning, newest first, in whatever order they are given."""
+    """Items are sorted newest first, whatever their order was."""
     tree = parsed(render(channel(), [item(2), item(3), item(1)]))
     assert [node.findtext("title") for node in tree.findall("item")] == [f"Soup, part {n}" for n in (3, 2, 1)]
 
 
 def test_items_of_one_second_keep_their_order() -> None:
-    """No two dates are the same: the later number of one second is dated a second later."""
+    """The later number of two items in one second is dated a second later."""
     same = [item(number, started_at=NOW) for number in (3, 1, 2)]
     assert [(one.number, moment - NOW) for one, moment in dated(same)] == [
         (3, timedelta(seconds=2)),
@@ -154,14 +154,14 @@ def test_items_of_one_second_keep_their_order() -> None:
 
 
 def test_dates_are_utc_and_english() -> None:
-    """Dates are written in UTC, whatever zone the moment came in."""
+    """Dates are written in UTC, whatever zone they came in."""
     there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
     moment = parsed(render(channel(), [item(started_at=there)])).findtext("item/pubDate")
     assert moment == "Fri, 20 Nov 2026 14:05:07 +0000"
 
 
 def test_rendering_leaves_the_locale_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """feedgen switches the locale of the whole process to write a date: it gets none to write."""
+    """Rendering never makes feedgen switch the locale of the process."""
 
     def refuse(*_: object) -> str:
         raise AssertionError("the locale was touched")
@@ -180,7 +180,7 @@ def test_pages_are_linked_and_the_homepage_stays() -> None:
 
 
 def test_same_channel_gives_the_same_bytes_in_another_process() -> None:
-    """Nothing in a feed hangs on the hour, the hash seed or the process."""
+    """A feed's bytes do not depend on the time, the hash seed or the process."""
     program = (
         "import sys; from bot.feeds.rss import render; from tests.feeds.samples import channel, item;"
         "sys.stdout.buffer.write(render(channel(), [item(2), item(1)]))"
@@ -190,7 +190,7 @@ def test_same_channel_gives_the_same_bytes_in_another_process() -> None:
 
 
 def test_feedgen_can_be_loaded_first() -> None:
-    """The feed's modules load in a fresh process, where nothing has loaded lxml.etree yet."""
+    """The feed's modules load in a fresh process, where lxml.etree is not loaded yet."""
     subprocess.run([sys.executable, "-c", "import bot.feeds.rss"], check=True)
 
 
@@ -205,7 +205,7 @@ hostile = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(title=hostile, description=hostile, author=hostile, name=hostile)
 def test_hostile_words_stay_well_formed(title: str, description: str, author: str, name: str) -> None:
-    """Whatever strangers write, the feed is well-formed, the same twice, within its limits, and names no MXID."""
+    """With any text the feed is well-formed, stable, within its limits, and names no MXID."""
     one = channel(title=title, description=description, author=author)
     items = [item(1, title=name, description=description, speaker=author)]
     xml = render(one, items)
@@ -221,7 +221,7 @@ def test_hostile_words_stay_well_formed(title: str, description: str, author: st
 
 
 def test_long_description_is_cut_between_characters() -> None:
-    """A description longer than Apple takes ends in an ellipsis inside its paragraph."""
+    """A description that is too long ends in an ellipsis inside its paragraph."""
     text = parsed(render(channel(), [item(description="ä&" * 4000)])).findtext("item/description")
     assert 3900 < len(text.encode()) <= 4000
     assert text.endswith("…</p>")

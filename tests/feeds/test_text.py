@@ -1,4 +1,4 @@
-"""What strangers wrote, made fit to be shown."""
+"""Cleaning of text that strangers wrote."""
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ LINES = {
 
 @pytest.mark.parametrize("case", LINES)
 def test_line_is_fit_to_show(case: str) -> None:
-    """One line holds what can be shown and nothing that misleads or names an account."""
+    """A line keeps what can be shown and loses what misleads or names an account."""
     given_text, wanted = LINES[case]
     assert clean_line(given_text) == wanted
 
@@ -38,13 +38,13 @@ def test_long_line_is_cut_with_an_ellipsis() -> None:
 
 
 def test_text_keeps_its_paragraphs() -> None:
-    """Line ends of every kind are one kind, with at most one empty line in a row."""
+    """Line ends of every kind become one kind, with at most one empty line in a row."""
     assert clean_text("a\r\nb\u2028c\n\n\n\n d ") == "a\nb\nc\n\nd"
 
 
 @given(st.text(st.characters(codec=None), max_size=200), st.integers(20, 400))
 def test_paragraphs_stay_in_their_budget(text: str, budget: int) -> None:
-    """Paragraphs never take more bytes than they may, and never end inside a tag."""
+    """Paragraphs stay within their bytes and never end inside a tag."""
     html = paragraphs(text, budget)
     assert len(html.encode()) <= budget
     assert html == "" or (html.startswith("<p>") and html.endswith("</p>"))
@@ -53,7 +53,7 @@ def test_paragraphs_stay_in_their_budget(text: str, budget: int) -> None:
 
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_cleaning_twice_changes_nothing(text: str) -> None:
-    """Clean text is clean, and names nobody."""
+    """Clean text stays as it is and names nobody."""
     once = clean_text(text)
     assert clean_text(once) == once
     assert not mxids.holds(once)

@@ -1,4 +1,4 @@
-"""What things are called when nobody named them."""
+"""Titles of episodes and channels that nobody named."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -13,23 +13,23 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def test_default_title_is_name_and_local_time() -> None:
-    """An unnamed episode is called after its speaker and when it began, in the feeds' zone."""
+    """An unnamed episode is titled by its speaker and local time."""
     assert default_title("Alice", BEGAN, BERLIN) == "Alice, 20 November 2026, 14:05"
 
 
 @pytest.mark.parametrize("name", [None, "", " \u202e\x00 ", "@alice:example.org", "Alice (@alice:example.org)"])
 def test_nobody_is_named_by_an_mxid(name: str | None) -> None:
-    """Without a name that can be shown, a speaker is Somebody."""
+    """A speaker without a name that can be shown is Somebody."""
     assert default_title(name, BEGAN, ZoneInfo("UTC")) == "Somebody, 20 November 2026, 13:05"
 
 
 def test_a_name_is_itself() -> None:
-    """A display name is kept as it is, also one that begins like ours for nobody."""
+    """A display name stays as it is, also one that begins with Somebody."""
     assert speaker("Somebody Else") == "Somebody Else"
 
 
 def test_room_is_called_by_its_name_or_first_speaker() -> None:
-    """A channel has the room's name, else that of who spoke first, never an MXID."""
+    """A channel has the room's name, else the first speaker's, never an MXID."""
     assert channel_title("Kitchen", "Alice") == "Kitchen"
     assert channel_title(" \n", "Alice") == "Room of Alice"
     assert channel_title(None, "@alice:example.org") == "Room of Somebody"
@@ -42,5 +42,5 @@ def test_room_is_called_by_its_name_or_first_speaker() -> None:
      (3_600_000, "1 h")],
 )  # fmt: skip
 def test_lengths_are_words(milliseconds: int, words: str) -> None:
-    """A length is said as people say it, rounded to the second."""
+    """A length is written in words, rounded to the second."""
     assert spoken_length(milliseconds) == words

@@ -1,4 +1,4 @@
-"""A recording whose frames come as an encoder makes them, without one."""
+"""A live broadcast whose frames are random bytes: no encoder is needed."""
 
 import random
 from dataclasses import replace
@@ -30,7 +30,7 @@ HEAD = b"ID3 and Info"
 
 
 class Broadcast:
-    """`sound` are all frames so far."""
+    """A broadcast and its sound so far, as MP3 frames."""
 
     def __init__(self, world: World, recording: Recording) -> None:
         self.world = world
@@ -44,7 +44,7 @@ class Broadcast:
         return len(self.sound) // FRAME_BYTES
 
     async def speak(self, frames: int, data: bytes | None = None) -> None:
-        """A chunk arrives and its frames are made."""
+        """Store a chunk and its frames."""
         data = random.Random(self._chunks).randbytes(frames * FRAME_BYTES) if data is None else data
         self._track = replace(
             self._track, live_from=first_due(self._track.live_from, self.frames, self.world.clock.now)
@@ -63,7 +63,7 @@ class Broadcast:
         self.sound += data
 
     async def end(self, last: bytes = b"") -> bytes:
-        """The episode is made, with its last frames; its file."""
+        """Make the episode, with its last frames, and return its file."""
         self.sound += last
         file = HEAD + self.sound
         before = self.frames - len(last) // FRAME_BYTES
@@ -84,7 +84,7 @@ class Broadcast:
             await archive.save_chunks(db, [replace(chunk, state=ChunkState.REDACTED, blob=None, facts=None)])
 
     async def change(self) -> None:
-        """Frames that were there are others now."""
+        """Begin a new generation of the track, as when frames are made again."""
         self._track = replace(self._track, generation=self._track.generation + 1)
         async with self.world.store.write() as db:
             cuts = [replace(cut, blob=None) for cut in await tracks.cuts(db, self.recording.id)]
@@ -100,7 +100,7 @@ class Broadcast:
 
 
 async def broadcast(world: World, visibility: Visibility = Visibility.PUBLIC) -> tuple[Broadcast, str]:
-    """A running one in a room of its own, and the room's public address."""
+    """Make a live broadcast in a room of its own; return it with the room's public address."""
     room = await world.room(visibility=visibility)
     recording = await world.recording(room, state=RecordingState.LIVE, started_at=NOW)
     return Broadcast(world, recording), f"/r/{room.key}/"

@@ -64,13 +64,13 @@ VERDICTS = {
 
 @pytest.mark.parametrize("case", VERDICTS)
 def test_verdicts(case: str) -> None:
-    """An address is open, closed or not yet to be told by what the archive and the process know."""
+    """An address is open, closed or not decidable yet, by what the archive and the process know."""
     claim, fresh, verdict = VERDICTS[case]
     assert decide(claim, fresh=fresh).verdict is verdict
 
 
 async def test_recordings_within_reach(world: World) -> None:
-    """What a listener hears follows the history rule, what the public hears each recording's own switch."""
+    """A listener's access follows the history visibility, the public's the switch of each recording."""
     room = await world.room(visibility=Visibility.PUBLIC)
     since_join = {"history_visibility": HistoryVisibility.JOINED}
     old = await world.recording(room, position=Position(3), public=False, **since_join)
@@ -132,7 +132,7 @@ async def test_personal_address_follows_membership(world: World, statuses: Calla
 
 
 async def test_unread_state_is_not_yet(world: World, client: ClientSession) -> None:
-    """Until the rooms' state was read a known token is told to come again, an unknown one is nothing."""
+    """Until the rooms' state was read, a known token is told to try again later, an unknown one is 404."""
     room = await world.room()
     await world.member(room, ALICE)
     token = await world.listener(room, ALICE)
@@ -159,7 +159,7 @@ async def test_renewed_address_ends_the_old_one(world: World, client: ClientSess
 
 
 async def test_one_listener_hears_since_their_join(world: World, client: ClientSession) -> None:
-    """Two members of a room whose history is for those who were there get two feeds, and audio likewise."""
+    """Two members of a room whose history begins with their joins get different feeds and audio."""
     room = await world.room()
     joined = {"history_visibility": HistoryVisibility.JOINED}
     early = await world.recording(room, position=Position(10), **joined)
@@ -178,7 +178,7 @@ async def test_one_listener_hears_since_their_join(world: World, client: ClientS
 
 
 async def test_another_rooms_episode_is_not_here(world: World, client: ClientSession) -> None:
-    """An episode of one room can't be had below another room's address."""
+    """An episode of one room is not served below another room's address."""
     mine, other = [await world.room(visibility=Visibility.PUBLIC) for _ in range(2)]
     recording = await world.recording(other)
     await world.episode(recording)
@@ -187,7 +187,7 @@ async def test_another_rooms_episode_is_not_here(world: World, client: ClientSes
 
 
 async def test_redacted_sound_is_closed_until_it_is_cut_out(world: World, client: ClientSession) -> None:
-    """While a late chunk is joined in, the audio so far goes on; with a redacted one in it, it does not."""
+    """Old audio stays while a late chunk is joined in, but not with a redacted chunk in it."""
     room = await world.room(visibility=Visibility.PUBLIC)
     recording = await world.recording(room)
     await world.episode(recording)

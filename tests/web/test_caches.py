@@ -1,4 +1,4 @@
-"""What is kept in memory, and for how long."""
+"""The caches of the web server."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from bot.web.caches import CommitCache, LruCache, OnceCache
 
 
 class Shelf:
-    """Something that can be read and written; it counts both."""
+    """A value that can be read and written; it counts both."""
 
     def __init__(self) -> None:
         self.value = "old"
@@ -30,7 +30,7 @@ class Shelf:
 
 
 async def test_kept_until_something_is_written() -> None:
-    """A value is read once, until anything at all is written."""
+    """A value is read once until the next commit."""
     shelf = Shelf()
     memo: CommitCache[str, str] = CommitCache(lambda: shelf.writes)
     assert [await memo.get("k", shelf.read) for _ in range(3)] == ["old"] * 3
@@ -40,7 +40,7 @@ async def test_kept_until_something_is_written() -> None:
 
 
 async def test_value_read_during_a_write_is_not_kept() -> None:
-    """What was read while something was written may be stale: the next one reads again."""
+    """A value that was read during a commit may be stale and is not kept."""
     shelf = Shelf()
     memo: CommitCache[str, str] = CommitCache(lambda: shelf.writes)
     shelf.written_while_read = "new"
@@ -49,7 +49,7 @@ async def test_value_read_during_a_write_is_not_kept() -> None:
 
 
 async def test_memory_is_bounded() -> None:
-    """Requests for ever new things never fill the memory."""
+    """Requests for ever more keys do not fill the memory."""
     memo: CommitCache[int, str] = CommitCache(lambda: 0, most=10)
     shelf = Shelf()
     for number in range(100):
@@ -58,7 +58,7 @@ async def test_memory_is_bounded() -> None:
 
 
 def test_the_least_used_goes_first() -> None:
-    """Above the budget the one that was not used for the longest goes."""
+    """Above the budget the least recently used value is dropped."""
     recent: LruCache[str, bytes] = LruCache(10, len)
     recent.put("a", b"aaaa")
     recent.put("b", b"bbbb")
@@ -72,7 +72,7 @@ def test_the_least_used_goes_first() -> None:
 
 
 class Workshop:
-    """Makes things while the door is open; it counts them."""
+    """A builder that waits for its door to open; it counts its builds."""
 
     def __init__(self) -> None:
         self.door = asyncio.Event()
@@ -88,7 +88,7 @@ class Workshop:
 
 
 async def test_many_who_ask_at_once_get_one_making() -> None:
-    """What is dear is made once for all who wait, also when the first of them goes away."""
+    """Concurrent requests share one build, also when the first of them is cancelled."""
     workshop = Workshop()
     things: OnceCache[str, int] = OnceCache(10)
     waiting = [asyncio.create_task(things.get("k", workshop.make)) for _ in range(5)]
@@ -102,7 +102,7 @@ async def test_many_who_ask_at_once_get_one_making() -> None:
 
 
 async def test_what_fails_is_made_again() -> None:
-    """A failure reaches who asked and is not kept."""
+    """A failure reaches the caller and is not kept."""
     workshop = Workshop()
     workshop.door.set()
     workshop.broken = True

@@ -1,4 +1,4 @@
-"""Chapters and the picture of the sound over HTTP, and on the page."""
+"""Chapters and waveforms over HTTP and on the page."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ async def both_families(world: World, room: Room) -> tuple[str, str]:
 
 
 async def test_chapters_lie_beside_the_audio(world: World, client: ClientSession, room: Room) -> None:
-    """In both families, typed for apps, with a tag that is known again; the feed names their address."""
+    """Both families serve chapters with their type and tag, and feeds name their address."""
     recording = await world.recording(room, title="Soup")
     await world.episode(recording, chapters=MARKS)
     for root in await both_families(world, room):
@@ -66,7 +66,7 @@ async def test_chapters_lie_beside_the_audio(world: World, client: ClientSession
 
 
 async def test_what_may_not_be_heard_has_no_chapters(world: World, client: ClientSession, room: Room) -> None:
-    """Nor has what is without chapters, without audio, or not there; all are answered alike."""
+    """Chapters of what is closed, missing, without audio or without chapters are all the same 404."""
     hidden = await world.recording(room, public=False)
     await world.episode(hidden, b"1", chapters=MARKS)
     plain = await world.recording(room)
@@ -82,7 +82,7 @@ async def test_what_may_not_be_heard_has_no_chapters(world: World, client: Clien
 
 
 async def test_the_page_lists_chapters_with_their_times(world: World, client: ClientSession, room: Room) -> None:
-    """Each leads to its place in the audio, also without scripts; where there are none nothing is said of them."""
+    """Each chapter links to its position in the audio; a page without chapters has no list."""
     recording = await world.recording(room)
     await world.episode(recording, b"1", chapters=MARKS)
     async with client.get(f"/r/{room.key}/{recording.code}") as answer:
@@ -103,7 +103,7 @@ async def test_the_page_lists_chapters_with_their_times(world: World, client: Cl
 
 
 async def heard(world: World, recording: Recording, *pieces: tuple[int, bytes | None]) -> None:
-    """Pieces of a track, each so many seconds long, with their peaks."""
+    """Store the pieces of a track with their peaks, each so many seconds long."""
     async with world.store.write() as db:
         await tracks.save(db, Track(recording.id, 1, 64, None, None, 0))
         cuts = [
@@ -116,7 +116,7 @@ async def heard(world: World, recording: Recording, *pieces: tuple[int, bytes | 
 
 
 async def test_the_sound_has_a_picture_in_both_forms(world: World, client: ClientSession, room: Room) -> None:
-    """Numbers as clients draw them and bars for the web, of the same peaks; a piece without any is silence."""
+    """The JSON holds the numbers of MSC3246 and bars from the same peaks; a piece without peaks is silence."""
     recording = await world.recording(room)
     await heard(world, recording, (40, b"\x80" * 4000), (20, None), (40, b"\x40" * 4000))
     await world.episode(recording, samples=Samples(to_samples(100_000)))
@@ -135,7 +135,7 @@ async def test_the_sound_has_a_picture_in_both_forms(world: World, client: Clien
 
 
 async def test_the_page_draws_it(world: World, client: ClientSession, room: Room) -> None:
-    """Without a script; an episode from before peaks were kept has no picture, and plays as ever."""
+    """The page draws the waveform without a script; an episode without peaks has none."""
     recording = await world.recording(room)
     await heard(world, recording, (184, b"\xff" * 18_400))
     await world.episode(recording, b"1")
@@ -152,5 +152,5 @@ async def test_the_page_draws_it(world: World, client: ClientSession, room: Room
 
 
 def test_bars_stand_around_the_middle() -> None:
-    """Full height is full, and silence is still to be seen."""
+    """Bars are centred; a full one has full height, and silence is a dot."""
     assert svg_path(bytes([255, 0, 128])) == f"M0.5 0v{HEIGHT}M1.5 19.5v1M2.5 10v20"

@@ -1,4 +1,4 @@
-"""Who is behind a connection or a request."""
+"""Which client is behind a connection or a request."""
 
 import pytest
 
@@ -29,20 +29,20 @@ REQUESTS = {
 
 @pytest.mark.parametrize("case", CONNECTIONS)
 def test_a_connection_is_its_address(case: str) -> None:
-    """An address of the internet is one caller; where a proxy may be, nobody is."""
+    """A public address is one client; an address that may be a proxy's is none."""
     peer, wanted = CONNECTIONS[case]
     assert Clients(["1.1.1.1", "10.0.0.0/8"]).of_connection(peer) == wanted
 
 
 @pytest.mark.parametrize("case", REQUESTS)
 def test_a_request_through_a_proxy_is_the_last_foreign_address(case: str) -> None:
-    """The address that the trusted proxies saw, and nothing that the client wrote in front of it."""
+    """A forwarded request counts for the last address that is no proxy's, not for what the client wrote."""
     header, wanted = REQUESTS[case]
     assert Clients(["1.1.1.1", "10.0.0.0/8"]).of_request(header) == wanted
 
 
 def test_only_named_proxies_are_trusted() -> None:
-    """Without the setting nobody's header is believed."""
+    """Without the setting no header is believed."""
     assert not Clients().behind_proxies
     assert Clients(["10.0.0.0/8"]).trusts("::ffff:10.1.2.3")
     assert not Clients(["10.0.0.0/8"]).trusts("127.0.0.1")

@@ -23,7 +23,7 @@ conditions = st.dictionaries(
 
 @given(ranges, conditions)
 def test_any_request_gets_a_piece_of_the_file_or_none(asked: str, headers: dict[str, str]) -> None:
-    """Whatever stands in the headers, what is sent lies within the file, and only 200 is all of it."""
+    """Whatever the headers say, a body lies within the file, and only a 200 is all of it."""
     found = plan("GET", {"Range": asked, **headers}, FILE)
     if found.status == 206:
         assert 0 <= found.start < found.start + found.count <= FILE.size
@@ -36,11 +36,11 @@ def test_any_request_gets_a_piece_of_the_file_or_none(asked: str, headers: dict[
 
 @given(st.integers(0, 999), st.integers(0, 2000))
 def test_a_range_inside_the_file_is_met(first: int, length: int) -> None:
-    """A range that begins inside the file is answered from there to its last byte or the file's."""
+    """A range that begins inside the file is answered to its end or the file's."""
     found = plan("GET", {"Range": f"bytes={first}-{first + length}"}, FILE)
     assert found == Plan(206, first, min(length + 1, FILE.size - first))
 
 
 def test_head_has_no_ranges() -> None:
-    """Ranges are defined for GET only: HEAD says how long the whole file is."""
+    """HEAD ignores ranges and gives the length of the whole file."""
     assert plan("HEAD", {"Range": "bytes=0-1"}, FILE) == Plan(200, 0, 1000)

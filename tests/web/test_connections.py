@@ -1,4 +1,4 @@
-"""How many connections there may be, and how long one may be held for nothing."""
+"""How many connections are admitted, and how long one may idle."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks often, and at short times."""
+    """Check often, with short time-outs."""
     monkeypatch.setattr(connections, "CHECK_EACH_S", 0.02)
     monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.2)
     monkeypatch.setattr(sockets, "STUCK_S", 0.5)
@@ -35,7 +35,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def connected(port: int, said: str = "") -> AsyncIterator[Connection]:
-    """A connection that takes little at once, with something said on it."""
+    """Open a connection with a small receive buffer and send something on it."""
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     line.setblocking(False)
@@ -59,7 +59,7 @@ async def status(connection: Connection) -> int:
 
 
 async def rest(connection: Connection) -> int:
-    """How many bytes come until the connection is over."""
+    """Count the bytes that come until the connection ends."""
     count = 0
     try:
         async with asyncio.timeout(WITHIN_S):
@@ -71,14 +71,14 @@ async def rest(connection: Connection) -> int:
 
 
 async def fewer(world: World, most: int = 0) -> None:
-    """Waits until the server has closed all of its connections but so many."""
+    """Wait until the server has at most so many connections."""
     async with asyncio.timeout(WITHIN_S):
         while world.server.connections > most:  # noqa: ASYNC110  the server tells nobody
             await asyncio.sleep(0.01)
 
 
 async def long_one(world: World, visibility: Visibility = Visibility.PUBLIC) -> tuple[str, Recording]:
-    """A room's address and a recording in it whose file takes a while."""
+    """Make a recording with a large file; return its room's address and the recording."""
     room = await world.room(visibility=visibility)
     recording = await world.recording(room)
     await world.episode(recording, bytes(BYTES))
@@ -89,7 +89,7 @@ async def long_one(world: World, visibility: Visibility = Visibility.PUBLIC) -> 
 
 
 async def test_idle_connections_take_no_file_of_the_recorder(tmp_path: Path) -> None:
-    """More idle connections than the process may open files: it opens its own, and answers who asks."""
+    """With more idle connections than descriptors the recorder opens its files and requests are answered."""
     limit = 256
     command = [sys.executable, "-m", "tests.web.limited_process", str(tmp_path / "data"), str(limit)]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
@@ -118,7 +118,7 @@ async def test_idle_connections_take_no_file_of_the_recorder(tmp_path: Path) -> 
 
 
 async def test_who_says_nothing_is_closed(impatient: None, world: World) -> None:
-    """A connection without a request, and one whose request does not end, are closed, also after an earlier answer."""
+    """A connection without a request, or with one that does not end, is closed, also after an answer."""
     async with (
         connected(world.server.port) as silent,
         connected(world.server.port, "GET /healthz HTTP/1.1\r\nX-Slow: ") as slow,
@@ -139,7 +139,7 @@ async def drip(connection: Connection) -> None:
 
 
 async def test_a_connection_is_kept_between_requests(impatient: None, world: World) -> None:
-    """A client may be silent for longer between two requests than before the first."""
+    """A client may wait longer between two requests than before the first."""
     async with connected(world.server.port, get("/healthz")) as kept:
         assert await status(kept) == 200
         async with connected(world.server.port) as silent:
@@ -151,7 +151,7 @@ async def test_a_connection_is_kept_between_requests(impatient: None, world: Wor
 
 @pytest.mark.parametrize("what", ["download", "page"])
 async def test_who_takes_nothing_is_closed(impatient: None, world: World, what: str) -> None:
-    """A download, and answers from memory, that a client asks for and does not read end."""
+    """A download, or answers from memory, that the client does not read are closed."""
     root, recording = await long_one(world)
     path = f"{root}{recording.code}.mp3" if what == "download" else f"{root}feed.xml"
     async with connected(world.server.port, get(path) * (1 if what == "download" else 2000)) as stuck:
@@ -161,7 +161,7 @@ async def test_who_takes_nothing_is_closed(impatient: None, world: World, what: 
 
 
 async def test_who_reads_slowly_gets_all(impatient: None, world: World) -> None:
-    """A client that takes a little now and then keeps its download for longer than one that takes nothing."""
+    """A client that reads slowly keeps its download."""
     root, recording = await long_one(world)
     async with connected(world.server.port, get(f"{root}{recording.code}.mp3", Range="bytes=0-9999999")) as slow:
         assert await status(slow) == 206
@@ -173,7 +173,7 @@ async def test_who_reads_slowly_gets_all(impatient: None, world: World) -> None:
 
 @pytest.mark.parametrize("how", ["ban", "unpublish", "redaction", "deletion", "private"])
 async def test_a_download_ends_with_the_right_to_it(impatient: None, world: World, how: str) -> None:
-    """A download that runs ends, in the middle of it, when its listener may no longer have it."""
+    """A running download ends when its listener loses access."""
     root, recording = await long_one(world, Visibility.PRIVATE if how == "ban" else Visibility.PUBLIC)
     async with connected(world.server.port, get(f"{root}{recording.code}.mp3")) as running:
         assert await status(running) == 200
@@ -198,7 +198,7 @@ async def test_a_download_ends_with_the_right_to_it(impatient: None, world: Worl
 
 
 async def test_a_download_outlives_its_file(impatient: None, world: World) -> None:
-    """While an episode heals its running downloads go on to their end."""
+    """A running download goes on to its end while its episode heals."""
     root, recording = await long_one(world)
     async with connected(world.server.port, get(f"{root}{recording.code}.mp3")) as running:
         assert await status(running) == 200
@@ -210,7 +210,7 @@ async def test_a_download_outlives_its_file(impatient: None, world: World) -> No
 async def test_a_full_house_makes_room_for_who_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Idle connections go, the longest first; downloads have a share; the log has one line a minute."""
+    """Idle connections give way, the longest first; downloads have a share; one log line a minute."""
     monkeypatch.setattr(capacity, "connections", lambda _: 4)
     async with world_of(tmp_path / "data") as (world, _), AsyncExitStack() as stack:
 
@@ -233,7 +233,7 @@ async def test_a_full_house_makes_room_for_who_asks(
 
 
 async def test_a_house_of_busy_ones_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every place is taken by a download a new connection ends without an answer, and one that ends gives way."""
+    """With all places taken by downloads a new connection is closed without an answer until one ends."""
     monkeypatch.setattr(capacity, "connections", lambda _: 2)
     monkeypatch.setattr(connections, "TRANSFERS", 1)
     async with world_of(tmp_path / "data") as (world, client):
@@ -251,7 +251,7 @@ async def test_a_house_of_busy_ones_is_closed(tmp_path: Path, monkeypatch: pytes
 
 
 async def test_each_who_asks_a_trusted_proxy_has_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests that a trusted proxy forwards are counted by its header; one address too many is told 429."""
+    """Requests through a trusted proxy are counted by its header; one client too many gets 429."""
     monkeypatch.setattr(connections, "MOST_OF_A_CLIENT", 2)
     web = {"port": 0, "trusted_proxies": ["127.0.0.0/8"]}
     async with world_of(tmp_path / "data", web=web) as (world, client), AsyncExitStack() as stack:
@@ -268,7 +268,7 @@ async def test_each_who_asks_a_trusted_proxy_has_a_share(tmp_path: Path, monkeyp
 
 
 async def test_a_proxy_that_nobody_named_is_not_one_listener(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the setting the header counts for nothing, and connections of this machine are not counted by address."""
+    """Without the setting the header is ignored, and connections of this machine are not counted by address."""
     monkeypatch.setattr(connections, "MOST_OF_A_CLIENT", 2)
     async with AsyncExitStack() as stack:
         for _ in range(5):
@@ -277,7 +277,7 @@ async def test_a_proxy_that_nobody_named_is_not_one_listener(world: World, monke
 
 
 class Peer(asyncio.Transport):
-    """A connection from somewhere."""
+    """A transport from any address."""
 
     def __init__(self, address: str) -> None:
         super().__init__({"peername": (address, 1234)})
@@ -294,7 +294,7 @@ class Peer(asyncio.Transport):
 
 
 async def test_one_address_has_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above its number an address takes the place of its own idle connections, and of nobody else's."""
+    """A client above its number takes the place of its own idle connections, never of another's."""
     monkeypatch.setattr(connections, "MOST_OF_A_CLIENT", 2)
     house = connections.Connections(Clients(), lambda: 0.0)
     server = house.server(answer)
@@ -324,7 +324,7 @@ async def answer(_: web.BaseRequest) -> web.StreamResponse:
 
 
 def test_the_recorder_keeps_its_share_of_the_files() -> None:
-    """Whatever the limit is, the web may never have all of it."""
+    """Whatever the limit is, the web never gets all descriptors."""
     for limit in (64, 256, 1024, 4096, 1 << 20):
         assert capacity.connections(limit) + 4 * capacity.backlog(limit) <= limit - min(256, limit // 2)
     assert capacity.connections(1024) > 500

@@ -1,4 +1,4 @@
-"""Feeds over HTTP: the same bytes until something changes, each listener's own addresses, nobody else's."""
+"""Feeds over HTTP: byte-stable, with the addresses of their own listener."""
 
 import asyncio
 import gzip
@@ -34,7 +34,7 @@ def enclosures(xml: str) -> list[str]:
 
 @pytest.fixture
 async def room(world: World) -> Room:
-    """A public room with two episodes."""
+    """Make a public room with two episodes."""
     made = await world.room(visibility=Visibility.PUBLIC)
     for audio in (b"one", b"two"):
         await world.episode(await world.recording(made), audio)
@@ -42,7 +42,7 @@ async def room(world: World) -> Room:
 
 
 async def test_links_of_a_feed_lead_to_what_they_say(world: World, client: ClientSession, room: Room) -> None:
-    """Every enclosure, cover and page of a feed is there, at the size and type that the feed says."""
+    """Every enclosure, cover and page of a feed exists with the size and type that the feed says."""
     root = ElementTree.fromstring(await xml_of(client, f"/r/{room.key}/feed.xml"))  # noqa: S314
     nodes = list(root.iter("enclosure"))
     assert len(nodes) == 2
@@ -59,7 +59,7 @@ async def test_links_of_a_feed_lead_to_what_they_say(world: World, client: Clien
 
 
 async def test_feed_is_rss_and_asks_to_be_checked(client: ClientSession, room: Room) -> None:
-    """A feed is application/rss+xml, may be kept but not used unasked, and any web player may read it."""
+    """A feed is application/rss+xml, must be revalidated, and may be read by any web player."""
     async with client.get(f"/r/{room.key}/feed.xml") as answer:
         assert answer.content_type == "application/rss+xml"
         assert "no-cache" in answer.headers["Cache-Control"]
@@ -68,7 +68,7 @@ async def test_feed_is_rss_and_asks_to_be_checked(client: ClientSession, room: R
 
 
 async def test_both_encodings_are_one_feed(client: ClientSession, room: Room) -> None:
-    """gzip is sent to who takes it; each encoding has its own strong tag, and each tag is known in both."""
+    """Each encoding has its own strong tag, and each tag is known in both."""
     address = f"/r/{room.key}/feed.xml"
     async with client.get(address, headers=PLAIN) as plain, client.get(address, headers=GZIP) as packed:
         assert "Content-Encoding" not in plain.headers
@@ -86,13 +86,13 @@ async def test_both_encodings_are_one_feed(client: ClientSession, room: Room) ->
 
 @pytest.mark.parametrize("accepted", ["gzip;q=0", "br", "identity", "*;q=0", ""])
 async def test_gzip_is_not_forced(client: ClientSession, room: Room, accepted: str) -> None:
-    """Who does not take gzip does not get it."""
+    """A client that does not accept gzip gets none."""
     async with client.get(f"/r/{room.key}/feed.xml", headers={"Accept-Encoding": accepted}) as answer:
         assert "Content-Encoding" not in answer.headers
 
 
 async def test_head_of_a_feed(client: ClientSession, room: Room) -> None:
-    """HEAD of a feed has the length of what GET would send."""
+    """HEAD gives the length that GET would send."""
     address = f"/r/{room.key}/feed.xml"
     async with client.get(address, headers=GZIP) as got, client.head(address, headers=GZIP) as head:
         assert head.headers["Content-Length"] == str(len(await got.read()))
@@ -100,7 +100,7 @@ async def test_head_of_a_feed(client: ClientSession, room: Room) -> None:
 
 
 async def test_feed_in_pieces(client: ClientSession, room: Room) -> None:
-    """A piece of a feed can be had too, of the encoding that is asked for, as long as it is the same feed."""
+    """A range of a feed is of the requested encoding, as long as the feed is the same."""
     address = f"/r/{room.key}/feed.xml"
     for encoding in (PLAIN, GZIP):
         async with client.get(address, headers=encoding) as answer:
@@ -115,7 +115,7 @@ async def test_feed_in_pieces(client: ClientSession, room: Room) -> None:
 
 
 async def test_tag_moves_with_the_content_only(world: World, client: ClientSession, room: Room) -> None:
-    """The tag is the same until something that the feed shows changes, then it is another."""
+    """The tag changes only with the content of the feed."""
     address = f"/r/{room.key}/feed.xml"
     tags = []
     for _ in range(2):
@@ -129,7 +129,7 @@ async def test_tag_moves_with_the_content_only(world: World, client: ClientSessi
 
 
 async def test_each_listener_has_their_own_addresses(world: World, client: ClientSession, room: Room) -> None:
-    """A personal feed holds its listener's token in every address and nobody else's, asked for at the same time."""
+    """A personal feed holds its listener's token in every address, also under concurrent requests."""
     tokens = []
     for user in (ALICE, BOB):
         await world.member(room, user, at=1)
@@ -146,7 +146,7 @@ async def test_each_listener_has_their_own_addresses(world: World, client: Clien
 async def test_feed_is_rendered_once_for_all_who_hear_the_same(
     world: World, client: ClientSession, room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Listeners who joined at different times and hear the same cost one rendering, though they ask at once."""
+    """Listeners who hear the same share one rendering, also under concurrent requests."""
     rendered = []
 
     def counted(channel: Channel, items: Sequence[Item]) -> bytes:
@@ -163,7 +163,7 @@ async def test_feed_is_rendered_once_for_all_who_hear_the_same(
 
 
 async def test_personal_feed_is_for_nobody_else(world: World, client: ClientSession, room: Room) -> None:
-    """A personal feed is not indexed, not shared by caches, not for other sites, and refers nowhere."""
+    """A personal feed is not indexed, cached by others or readable by other sites, and sends no referrer."""
     await world.member(room, ALICE)
     async with client.get(f"/p/{await world.listener(room, ALICE)}/feed.xml") as answer:
         assert answer.headers["Cache-Control"].startswith("private")
@@ -185,7 +185,7 @@ async def test_guid_is_one_in_all_feeds(world: World, client: ClientSession, roo
 
 
 async def test_public_feed_has_what_is_public_only(world: World, client: ClientSession, room: Room) -> None:
-    """What was recorded while the room was private, or is held, is in no public feed."""
+    """A recording from private times, or one that is held, is in no public feed."""
     private = await world.recording(room, public=False)
     await world.episode(private, b"private")
     held = await world.recording(room, state=RecordingState.INCOMPLETE)
@@ -221,7 +221,7 @@ async def test_name_and_topic_come_from_the_room(world: World, client: ClientSes
 
 
 async def test_words_of_a_room_are_read_with_its_servers(world: World, client: ClientSession, room: Room) -> None:
-    """A room's name and topic keep a time, and lose ids of its members' servers in every form, and those alone."""
+    """In a room's name and topic only ids of its members' servers are masked, in every form."""
     await world.member(room, UserId("@eve:cellar"))
     await world.state(room, "m.room.name", {"name": "Live @18:30 with %40eve%3Acellar"})
     await world.state(room, "m.room.topic", {"topic": "by @eve:cellar, git@github.com:me/tool.git, @max:attic"})
@@ -232,7 +232,7 @@ async def test_words_of_a_room_are_read_with_its_servers(world: World, client: C
 
 
 async def test_nameless_room_is_called_by_its_first_public_speaker(world: World, client: ClientSession) -> None:
-    """A room without a name is called by the first speaker that this feed may name."""
+    """A room without a name is called by the first speaker whom this feed may name."""
     room = await world.room(name=None, visibility=Visibility.PUBLIC)
     await world.episode(await world.recording(room, public=False, broadcaster_name="Secret Sue"), b"1")
     await world.episode(await world.recording(room, broadcaster_name="Olga"), b"2")
@@ -244,7 +244,7 @@ async def test_nameless_room_is_called_by_its_first_public_speaker(world: World,
 async def test_long_feeds_come_in_pages(
     world: World, client: ClientSession, room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A long feed's pages are linked, each item is on one of them, and the last has no next."""
+    """The pages of a long feed are linked, hold each item once, and the last has no next."""
     monkeypatch.setattr(bot.web.library, "FEED_ITEMS", 2)
     for audio in (b"3", b"4", b"5"):
         await world.episode(await world.recording(room), audio)
@@ -269,7 +269,7 @@ async def test_long_feeds_come_in_pages(
 
 
 async def test_feeds_are_built_from_the_setting_alone(world: World, client: ClientSession, room: Room) -> None:
-    """What a request calls the server changes nothing in the feed."""
+    """The Host of a request changes nothing in the feed."""
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", **PLAIN}
     async with client.get(f"/r/{room.key}/feed.xml", headers=headers) as answer:
         assert b"evil" not in await answer.read()

@@ -1,4 +1,4 @@
-"""The web after a room was upgraded: the old addresses, the new room's rules."""
+"""Addresses after a room was upgraded: the old addresses with the new room's rules."""
 
 import re
 
@@ -30,7 +30,7 @@ async def feed(client: ClientSession, root: str) -> str:
 
 
 async def listed(client: ClientSession, root: str) -> list[str]:
-    """The codes in a feed, in its order."""
+    """Return the codes in a feed, in its order."""
     return re.findall(rf'<enclosure url="[^"]*{root}([a-z]+)\.mp3"', await feed(client, root))
 
 
@@ -40,12 +40,12 @@ async def status(client: ClientSession, path: str) -> int:
 
 
 def named(xml: str) -> list[str]:
-    """What must never change of a podcast: its GUID, its picture, its episodes' GUIDs and addresses."""
+    """Return what may never change of a podcast: GUID, picture, and the GUIDs and addresses of its episodes."""
     return re.findall(r"<podcast:guid>[^<]*|<itunes:image [^>]*|<guid[^<]*|<enclosure [^>]*", xml)
 
 
 async def test_the_public_address_goes_on_with_both_rooms_episodes(world: World, client: ClientSession) -> None:
-    """What subscribers know stays what it was, and the newest stands first, wherever it was spoken."""
+    """GUIDs and addresses stay, and the newest episode comes first, whichever room it is from."""
     old = await world.room(visibility=Visibility.PUBLIC)
     first = await spoken(world, old)
     root = f"/r/{old.key}/"
@@ -65,7 +65,7 @@ async def test_the_public_address_goes_on_with_both_rooms_episodes(world: World,
 
 
 async def test_the_picture_is_the_heirs(world: World, client: ClientSession) -> None:
-    """It took over the old one's, so that the address of the picture is the same."""
+    """The heir has taken over the picture, so that its address is the same."""
     picture = BlobKey("ab" * 32)
     old = await world.room(visibility=Visibility.PUBLIC, cover=picture)
     before = re.findall(r"cover-[0-9a-f]+", await feed(client, f"/r/{old.key}/"))
@@ -74,7 +74,7 @@ async def test_the_picture_is_the_heirs(world: World, client: ClientSession) -> 
 
 
 async def test_the_present_rooms_visibility_counts(world: World, client: ClientSession) -> None:
-    """Whatever the old room's row says, its public address is closed while the heir is private."""
+    """The old room's public address is closed while the heir is private."""
     old, new = await world.room(visibility=Visibility.PUBLIC), await world.room()
     recording = await spoken(world, old)
     root = f"/r/{old.key}/"
@@ -87,7 +87,7 @@ async def test_the_present_rooms_visibility_counts(world: World, client: ClientS
 
 
 async def test_the_present_rooms_members_listen(world: World, client: ClientSession) -> None:
-    """A token of the old room works for who is joined to the heir, and for nobody else; not without the bot there."""
+    """A token of the old room works for members of the heir alone, and only while the bot is there."""
     old, new = await world.room(), await world.room()
     recordings = [await spoken(world, room) for room in (old, new)]
     for user in (ALICE, BOB):
@@ -109,8 +109,7 @@ async def test_the_present_rooms_members_listen(world: World, client: ClientSess
 
 
 async def test_what_only_those_heard_who_were_there_stays_theirs(world: World, client: ClientSession) -> None:
-    """Of the old room one hears what one can read in it, and while one is in it; what the whole world could read is for
-    every member of the heir."""
+    """An old room's recordings follow its history visibility; world-readable ones are for every member of the heir."""
     old, new = await world.room(), await world.room()
     closed = {"history_visibility": HistoryVisibility.JOINED}
     early = await spoken(world, old, position=Position(10), **closed)
@@ -135,7 +134,7 @@ async def test_what_only_those_heard_who_were_there_stays_theirs(world: World, c
 
 
 async def test_the_new_rooms_own_addresses_of_before_go_on_too(world: World, client: ClientSession) -> None:
-    """A room that became the heir late keeps the names that it gave out, side by side with the older ones."""
+    """A room that became the heir late keeps its own addresses beside the older ones."""
     old, new = [await world.room(visibility=Visibility.PUBLIC) for _ in range(2)]
     recordings = [await spoken(world, room) for room in (old, new)]
     root = f"/r/{new.key}/"
@@ -148,7 +147,7 @@ async def test_the_new_rooms_own_addresses_of_before_go_on_too(world: World, cli
 
 
 async def test_a_room_that_only_claims_to_be_the_heir_shows_nothing(world: World, client: ClientSession) -> None:
-    """Without a line neither its public nor its personal addresses reach the old room's recordings."""
+    """Without a confirmed link a new room's addresses do not reach the old room's recordings."""
     old, impostor = [await world.room(visibility=Visibility.PUBLIC) for _ in range(2)]
     recording = await spoken(world, old)
     create = {"predecessor": {"room_id": old.room_id, "event_id": "$tombstone"}}

@@ -1,4 +1,4 @@
-"""A ledger as rows of a page."""
+"""The ledger's tables on an episode's page."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ OVER = replace(recording(), state=RecordingState.INCOMPLETE)
 
 
 def test_what_is_stored_is_one_row() -> None:
-    """Chunks that follow one another are one row with their numbers and their whole length."""
+    """Consecutive alike chunks share a row with their numbers and total length."""
     rows = table_of(lay_out(OVER, [stored(f"${n}", n, mp4(5, Timing.EXACT)) for n in range(1, 61)]))
     (row,) = rows.chunks
     assert (row.numbers, row.state, row.reason) == ("1–60", "stored", "")
@@ -20,14 +20,14 @@ def test_what_is_stored_is_one_row() -> None:
 
 
 def test_a_number_out_of_its_turn_has_a_row_of_its_own() -> None:
-    """Chunks whose numbers a slow upload swapped stand in the order of the sound, and can be seen."""
+    """Chunks with swapped numbers stand in the order of the audio, each in a row of its own."""
     first, second, third = slices([7, 7, 7])
     rows = table_of(lay_out(OVER, [stored("$b", 1, second), stored("$a", 2, first), stored("$c", 3, third)]))
     assert [row.numbers for row in rows.chunks] == ["2", "1", "3"]
 
 
 def test_what_has_no_number_yet_says_so() -> None:
-    """Chunks that can't be read are counted; an estimated length is called so."""
+    """Chunks without a number are counted; an estimated length is marked."""
     sealed = [absent(f"$s{n}", None, ChunkState.WAITING_FOR_KEY, position=20 + n) for n in range(2)]
     rows = table_of(lay_out(OVER, [stored("$1", 1, mp4()), *sealed, stored("$4", 4, mp4(), position=30)]))
     assert [(row.numbers, row.state, row.range.length) for row in rows.chunks] == [
@@ -39,7 +39,7 @@ def test_what_has_no_number_yet_says_so() -> None:
 
 
 def test_a_long_ledger_is_cut() -> None:
-    """Of five thousand chunks in no order as many rows are shown as one can read, and the rest is counted."""
+    """A table of five thousand rows is cut, and the rest is counted."""
     chunks = [
         stored(f"${n}", n, mp4()) if n % 2 else absent(f"${n}", n, ChunkState.DAMAGED, announced_ms=5000)
         for n in range(1, 5001)

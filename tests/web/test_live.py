@@ -1,4 +1,4 @@
-"""Listening while somebody speaks: the playlist on the clock, its segments, and who may have them."""
+"""Live listening: the playlist over time, its segments, and access to them."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ PLAIN = {"Accept-Encoding": "identity"}
 
 
 async def listed(client: ClientSession, address: str) -> list[str]:
-    """The segments of a playlist; none while there is no playlist."""
+    """Return the segments of a playlist; none while there is no playlist."""
     async with client.get(address, headers=PLAIN) as answer:
         if answer.status == 404:
             return []
@@ -43,7 +43,7 @@ async def got(client: ClientSession, address: str, status: int = 200) -> bytes:
 
 
 async def test_the_playlist_grows_by_one_each_six_seconds(world: World, client: ClientSession) -> None:
-    """A chunk's segments are listed on the clock, none before its time, and the list stops at what is there."""
+    """A chunk's segments are listed one each six seconds, and never before they exist."""
     live, root = await broadcast(world)
     await live.speak(7 * FRAMES + 10)
     counts = []
@@ -54,7 +54,7 @@ async def test_the_playlist_grows_by_one_each_six_seconds(world: World, client: 
 
 
 async def test_a_late_chunk_moves_what_follows(world: World, client: ClientSession) -> None:
-    """After the list ran dry the next segment is there with its chunk, and one follows each six seconds."""
+    """After a pause the next segment is listed with its chunk, then one each six seconds."""
     live, root = await broadcast(world)
     address = f"{root}{live.recording.code}.m3u8"
     await live.speak(5 * FRAMES)
@@ -69,7 +69,7 @@ async def test_a_late_chunk_moves_what_follows(world: World, client: ClientSessi
 
 
 async def test_all_segments_together_are_the_episode(world: World, client: ClientSession) -> None:
-    """The frames of live segments and of the last one are those of the episode's file, byte for byte and in order."""
+    """The frames of all segments are those of the episode's file, byte for byte."""
     live, root = await broadcast(world)
     address = f"{root}{live.recording.code}.m3u8"
     heard = b""
@@ -91,7 +91,7 @@ async def test_all_segments_together_are_the_episode(world: World, client: Clien
 
 
 async def test_the_end(world: World, client: ClientSession) -> None:
-    """When the episode is there, all is listed at once, the last segment with its own length, and the list ends."""
+    """Once the episode exists all segments are listed and the playlist ends."""
     live, root = await broadcast(world)
     await live.speak(10 * FRAMES)
     await live.end(b"\0" * 25 * FRAME_BYTES)
@@ -101,7 +101,7 @@ async def test_the_end(world: World, client: ClientSession) -> None:
 
 
 async def test_no_end_before_the_episode_is_there(world: World, client: ClientSession) -> None:
-    """While late chunks are waited for and the episode is made, the list goes on growing and doesn't end."""
+    """While late chunks are awaited and the episode is made, the playlist grows and does not end."""
     live, root = await broadcast(world)
     await live.speak(10 * FRAMES)
     for state in (RecordingState.FINISHING, RecordingState.COMPLETE):
@@ -113,7 +113,7 @@ async def test_no_end_before_the_episode_is_there(world: World, client: ClientSe
 
 
 async def test_an_episode_that_heals_has_no_end(world: World, client: ClientSession) -> None:
-    """While a late chunk is joined in, only parts of the old file are right: the list doesn't end with those."""
+    """While an episode heals its playlist does not end."""
     live, root = await broadcast(world)
     await live.speak(10 * FRAMES)
     await live.end()
@@ -130,7 +130,7 @@ async def test_an_episode_that_heals_has_no_end(world: World, client: ClientSess
 
 
 async def test_a_segment_says_when_it_begins(world: World, client: ClientSession) -> None:
-    """In front of a segment's frames stands its place on a 90 kHz clock; nothing else."""
+    """A segment begins with its time on a 90 kHz clock, then come its frames."""
     live, root = await broadcast(world)
     await live.speak(5 * FRAMES)
     world.clock.pass_by(60)
@@ -141,7 +141,7 @@ async def test_a_segment_says_when_it_begins(world: World, client: ClientSession
 
 
 async def test_what_is_not_listed_is_not_there(world: World, client: ClientSession) -> None:
-    """A segment before its time, behind the end, or under a name that was never given is 404."""
+    """A segment before its time, behind the end or with an unknown name is 404."""
     live, root = await broadcast(world)
     await live.speak(6 * FRAMES)
     world.clock.pass_by(24)
@@ -153,7 +153,7 @@ async def test_what_is_not_listed_is_not_there(world: World, client: ClientSessi
 
 
 async def test_headers(world: World, client: ClientSession) -> None:
-    """Playlist and segments have their types, are never used unasked, and are answered 304, in ranges and in gzip."""
+    """Playlist and segments have their types, must be revalidated, and support 304, ranges and gzip."""
     live, root = await broadcast(world)
     await live.speak(6 * FRAMES)
     world.clock.pass_by(24)
@@ -172,7 +172,7 @@ async def test_headers(world: World, client: ClientSession) -> None:
 
 
 async def test_other_frames_have_other_addresses(world: World, client: ClientSession) -> None:
-    """When frames that were there have changed, the old addresses end and the playlist names new ones."""
+    """When frames were made again, old segment names end and the playlist has new ones."""
     live, root = await broadcast(world)
     await live.speak(6 * FRAMES)
     world.clock.pass_by(24)
@@ -185,7 +185,7 @@ async def test_other_frames_have_other_addresses(world: World, client: ClientSes
 
 
 async def test_redacted_sound_is_not_heard_from_then_on(world: World, client: ClientSession) -> None:
-    """From a chunk's redaction until the frames are made without it nothing of the broadcast can be heard."""
+    """From a redaction until the frames are made again nothing of the broadcast is served."""
     live, root = await broadcast(world)
     await live.speak(6 * FRAMES)
     await live.speak(6 * FRAMES)
@@ -199,7 +199,7 @@ async def test_redacted_sound_is_not_heard_from_then_on(world: World, client: Cl
 
 
 async def test_who_leaves_hears_no_more(world: World, client: ClientSession) -> None:
-    """A personal address plays live as it plays everything, and ends with the membership in the middle of it."""
+    """Live listening at a personal address ends with the membership."""
     live, _ = await broadcast(world, Visibility.PRIVATE)
     async with world.store.read() as db:
         room = await rooms.room(db, live.recording.room_id)
@@ -220,7 +220,7 @@ async def test_who_leaves_hears_no_more(world: World, client: ClientSession) -> 
 
 
 async def test_a_restart_changes_nothing(world: World, client: ClientSession, tmp_path: Path) -> None:
-    """Another process over the same store has the same playlist at the same moment."""
+    """Another process over the same store has the same playlist at the same time."""
     live, root = await broadcast(world)
     await live.speak(20 * FRAMES)
     world.clock.pass_by(50)
@@ -238,7 +238,7 @@ async def test_a_restart_changes_nothing(world: World, client: ClientSession, tm
 
 
 async def test_ffmpeg_plays_it(world: World, client: ClientSession, tmp_path: Path) -> None:
-    """A player that is none of ours reads playlist and segments, and decodes every frame of them."""
+    """ffmpeg reads playlist and segments and decodes every frame."""
     ffmpeg = Ffmpeg.find().exe
     made = await _run(ffmpeg, "-f", "lavfi", "-i", "sine=frequency=300:sample_rate=48000:duration=20", "-c:a",
                       "libmp3lame", "-b:a", "64k", "-reservoir", "0", "-write_xing", "0", "-id3v2_version", "0",
@@ -259,7 +259,7 @@ async def _run(*command: str) -> bytes:
 
 
 async def test_the_pages_play_it(world: World, client: ClientSession) -> None:
-    """The room's and the recording's page have the badge, a player that needs no script, and the scripts from here."""
+    """The pages of the room and the recording have the live mark, a player that needs no script, and the scripts."""
     live, root = await broadcast(world)
     code = live.recording.code
     for address in (root, root + code):
@@ -282,7 +282,7 @@ async def test_the_pages_play_it(world: World, client: ClientSession) -> None:
 
 
 async def test_the_page_leads_to_the_sound(world: World, client: ClientSession) -> None:
-    """Who follows the links of a page, public or personal, without a script comes to the playlist and its segments."""
+    """The links of a public or personal page lead to the playlist and its segments without a script."""
     live, root = await broadcast(world)
     async with world.store.read() as db:
         room = await rooms.room(db, live.recording.room_id)
@@ -302,7 +302,7 @@ async def test_the_page_leads_to_the_sound(world: World, client: ClientSession) 
 
 
 async def test_before_the_first_sound_the_playlist_asks_to_come_again(world: World, client: ClientSession) -> None:
-    """A playlist that is linked and has no segments yet is 404, for players give up on an empty one, and says why."""
+    """A playlist without segments is 404 with Retry-After, for players give up on an empty one."""
     live, root = await broadcast(world)
     address = f"{root}{live.recording.code}.m3u8"
     for frames in (FRAMES - 1, 0):
@@ -319,8 +319,7 @@ async def test_before_the_first_sound_the_playlist_asks_to_come_again(world: Wor
 
 
 async def test_the_playlist_says_when_to_begin(world: World, client: ClientSession) -> None:
-    """Until four segments were due it asks to come again, whether they are there or not; then, and when it has ended,
-    it does not."""
+    """The playlist has Retry-After until four segments were due, and never after the end."""
     live, root = await broadcast(world)
     address = f"{root}{live.recording.code}.m3u8"
     await live.speak(2 * FRAMES)
@@ -336,7 +335,7 @@ async def test_the_playlist_says_when_to_begin(world: World, client: ClientSessi
 
 
 async def test_who_only_looks_does_not_listen(world: World, client: ClientSession) -> None:
-    """A page that waits asks with HEAD: that keeps no late chunk from its place."""
+    """HEAD requests do not count as listening, so that a late chunk still takes its place."""
     live, root = await broadcast(world)
     await live.speak(6 * FRAMES)
     names = [f"{live.recording.code}.m3u8", f"{live.recording.code}-live.mp3", f"{live.recording.code}-0-0.mp3"]
@@ -350,7 +349,7 @@ async def test_who_only_looks_does_not_listen(world: World, client: ClientSessio
 
 @pytest.mark.parametrize("past", [False, True])
 async def test_the_first_sound_is_waited_for_after_the_end_too(past: bool, world: World, client: ClientSession) -> None:
-    """A broadcast may have stopped before its first chunk was fetched; one of the past is not on the air."""
+    """A broadcast that ended before its first chunk came is still live; a recorded past one is not."""
     live, root = await broadcast(world)
     await world.save(replace(live.recording, state=RecordingState.FINISHING, past=past))
     async with client.get(f"{root}{live.recording.code}.m3u8") as answer:
@@ -360,7 +359,7 @@ async def test_the_first_sound_is_waited_for_after_the_end_too(past: bool, world
 
 
 async def test_the_playlist_only_grows_to_its_end(world: World, client: ClientSession) -> None:
-    """Every answer begins with all of the one before, also over a late chunk and the end (RFC 8216, 6.2.1)."""
+    """Every version of the playlist begins with all of the one before (RFC 8216, 6.2.1)."""
     live, root = await broadcast(world)
     address = f"{root}{live.recording.code}.m3u8"
     await live.speak(6 * FRAMES)
@@ -380,7 +379,7 @@ async def test_the_playlist_only_grows_to_its_end(world: World, client: ClientSe
 
 
 async def test_the_page_says_that_it_ended(world: World, client: ClientSession) -> None:
-    """While the end is waited for it is still on the air; then the pages have the episode and need no live scripts."""
+    """A page says that a broadcast has just ended; with the episode it needs no live scripts."""
     live, root = await broadcast(world)
     await live.speak(6 * FRAMES)
     await world.save(replace(live.recording, state=RecordingState.FINISHING))
@@ -397,8 +396,7 @@ async def test_the_page_says_that_it_ended(world: World, client: ClientSession) 
 
 
 async def test_it_is_on_the_air_until_the_episode_is_there(world: World, client: ClientSession) -> None:
-    """From the decision how whole it is to its episode the pages have the live player still, for it may take a while;
-    what has no sound at all may never have an episode, and is not called live."""
+    """Pages keep the live player until the episode exists; a recording without audio has none."""
     live, root = await broadcast(world)
     for state in (RecordingState.COMPLETE, RecordingState.INCOMPLETE):
         await world.save(replace(live.recording, state=state))
@@ -418,7 +416,7 @@ async def test_it_is_on_the_air_until_the_episode_is_there(world: World, client:
 
 
 async def test_what_heals_is_not_on_the_air(world: World, client: ClientSession) -> None:
-    """An episode that is opened again for a late chunk, and what is found in the history, are not called live."""
+    """An episode that heals and a recorded past broadcast are not called live."""
     live, root = await broadcast(world)
     await live.speak(6 * FRAMES)
     await live.end()

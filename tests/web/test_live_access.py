@@ -1,4 +1,4 @@
-"""Who hears a broadcast while it runs: every address of it asks the one check."""
+"""Access to a live broadcast: every address of it asks the one check."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NAMES = ("", "{}", "{}.m3u8", "{}-0-0.mp3", "{}-live.mp3", "live.mp3")
 
 @dataclass(frozen=True)
 class LiveRoom:
-    """A running broadcast in a private room, spoken at position 20, and who asks for all its addresses."""
+    """A live broadcast in a private room, started at position 20."""
 
     world: World
     client: ClientSession
@@ -24,7 +24,7 @@ class LiveRoom:
     recording: Recording
 
     async def statuses(self, root: str) -> list[int]:
-        """Of every address below a root; what is refused is told in a few words, none of them sound."""
+        """Request every address below a root and return the statuses; a refusal holds a few words and no sound."""
         found = []
         for name in NAMES:
             async with self.client.get(root + name.format(self.recording.code)) as answer:
@@ -56,7 +56,7 @@ async def _banned(on: LiveRoom) -> str:
 
 
 async def _outsider(on: LiveRoom) -> str:
-    """An address of theirs is there, but they never were in the room."""
+    """Make an address for somebody who was never in the room."""
     return f"/p/{await on.world.listener(on.room, BOB)}/"
 
 
@@ -92,32 +92,32 @@ REFUSED: dict[str, Callable[[LiveRoom], Awaitable[str]]] = {
 
 
 async def test_a_member_hears_it(on_air: LiveRoom) -> None:
-    """All of it lies below the member's own address."""
+    """A member hears the broadcast at their own address."""
     await on_air.world.member(on_air.room, ALICE, at=1)
     assert await on_air.statuses(f"/p/{await on_air.world.listener(on_air.room, ALICE)}/") == [200] * len(NAMES)
 
 
 @pytest.mark.parametrize("who", REFUSED)
 async def test_nobody_else_does(on_air: LiveRoom, who: str) -> None:
-    """Page, playlist, segments and the endless MP3 are nothing for who is no member now."""
+    """Page, playlist, segments and the endless MP3 are closed for everybody but members."""
     assert await on_air.statuses(await REFUSED[who](on_air)) == [404] * len(NAMES)
 
 
 async def test_another_rooms_member_does_not(on_air: LiveRoom) -> None:
-    """Below the address of another room there is that room's page, and no broadcast."""
+    """Below another room's address there is that room's page and no broadcast."""
     root = await _member_of_another_room(on_air)
     assert await on_air.statuses(root) == [200] + [404] * (len(NAMES) - 1)
 
 
 async def test_who_came_in_the_middle_does_not(on_air: LiveRoom) -> None:
-    """Where the history is for those who were there, a broadcast that began before is not heard by who joins now."""
+    """With history since the join, a broadcast that began before is closed for a member who joins later."""
     await on_air.world.member(on_air.room, BOB, at=25)
     root = f"/p/{await on_air.world.listener(on_air.room, BOB)}/"
     assert await on_air.statuses(root) == [200] + [404] * (len(NAMES) - 1)
 
 
 async def test_not_before_the_rooms_were_read(on_air: LiveRoom) -> None:
-    """After a start nobody's membership is taken for true: a known address is asked to come again."""
+    """After a start a known address is told to try again until the rooms' state was read."""
     await on_air.world.member(on_air.room, ALICE, at=1)
     root = f"/p/{await on_air.world.listener(on_air.room, ALICE)}/"
     on_air.world.fresh = False
@@ -125,6 +125,6 @@ async def test_not_before_the_rooms_were_read(on_air: LiveRoom) -> None:
 
 
 async def test_the_public_hears_only_what_was_said_in_public(on_air: LiveRoom) -> None:
-    """A broadcast that began while the room was private stays private when the room is opened in the middle of it."""
+    """A broadcast that began while the room was private stays private when the room is made public."""
     room = await on_air.world.change(on_air.room, visibility=Visibility.PUBLIC)
     assert await on_air.statuses(f"/r/{room.key}/") == [200] + [404] * (len(NAMES) - 1)

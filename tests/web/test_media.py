@@ -17,7 +17,7 @@ DATE = format_datetime(MADE, usegmt=True)
 
 
 async def published(world: World, audio: bytes = SHORT) -> tuple[str, str]:
-    """A public episode: its address and the quoted tag of its file."""
+    """Make a public episode; return its address and the quoted tag of its file."""
     room = await world.room(visibility=Visibility.PUBLIC)
     recording = await world.recording(room)
     episode = await world.episode(recording, audio)
@@ -26,7 +26,7 @@ async def published(world: World, audio: bytes = SHORT) -> tuple[str, str]:
 
 @pytest.mark.parametrize("audio", [SHORT, LONG], ids=["short", "long"])
 async def test_whole_file(world: World, client: ClientSession, audio: bytes) -> None:
-    """A GET without a range is the whole file, named and typed, with what a client needs to resume."""
+    """A GET without a range gives the whole file, with its name and type and what resuming needs."""
     address, tag = await published(world, audio)
     async with client.get(address) as answer:
         assert answer.status == 200
@@ -64,7 +64,7 @@ RANGES = {
 @pytest.mark.parametrize("case", RANGES)
 @pytest.mark.parametrize("audio", [SHORT, LONG], ids=["short", "long"])
 async def test_ranges(world: World, client: ClientSession, audio: bytes, case: str) -> None:
-    """A range is answered with exactly its bytes, typed, and where they stand."""
+    """A range is answered with exactly its bytes, its type and its position."""
     asked, first, end = RANGES[case]
     address, _ = await published(world, audio)
     async with client.get(address, headers={"Range": asked}) as answer:
@@ -78,7 +78,7 @@ async def test_ranges(world: World, client: ClientSession, audio: bytes, case: s
 
 @pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0", "bytes=9-3", "bytes=abc", "bytes=-"])
 async def test_ranges_that_cannot_be(world: World, client: ClientSession, asked: str) -> None:
-    """A range outside the file, or none at all, is 416 with the file's size and no body."""
+    """A range outside the file is 416 with the file's size and no body."""
     address, _ = await published(world)
     async with client.get(address, headers={"Range": asked}) as answer:
         assert answer.status == 416
@@ -96,7 +96,7 @@ async def test_ranges_that_are_ignored(world: World, client: ClientSession, aske
 
 
 async def test_resuming_the_same_file(world: World, client: ClientSession) -> None:
-    """If-Range with the file's tag or date goes on where the client stopped."""
+    """If-Range with the file's tag or date resumes the download."""
     address, tag = await published(world)
     for condition in (tag, DATE):
         async with client.get(address, headers={"Range": "bytes=10-", "If-Range": condition}) as answer:
@@ -108,7 +108,7 @@ async def test_resuming_the_same_file(world: World, client: ClientSession) -> No
     "condition", ['"another"', "W/{tag}", format_datetime(NOW, usegmt=True), "Thu, 01 Jan 2099 00:00:00 GMT", "junk"]
 )
 async def test_resuming_another_file(world: World, client: ClientSession, condition: str) -> None:
-    """If-Range that names anything else gets the whole new file, never the end of one behind the start of another."""
+    """If-Range with any other tag or date gives the whole new file."""
     address, tag = await published(world)
     headers = {"Range": "bytes=10-", "If-Range": condition.format(tag=tag)}
     async with client.get(address, headers=headers) as answer:
@@ -117,7 +117,7 @@ async def test_resuming_another_file(world: World, client: ClientSession, condit
 
 
 async def test_healed_episode_keeps_its_address_and_changes_its_tag(world: World, client: ClientSession) -> None:
-    """A healed episode is at the same address; who resumes the old file gets the new one from its start."""
+    """A healed episode keeps its address; resuming the old file gives the new one from its start."""
     room = await world.room(visibility=Visibility.PUBLIC)
     recording = await world.recording(room)
     before = await world.episode(recording, SHORT)
@@ -140,7 +140,7 @@ async def test_healed_episode_keeps_its_address_and_changes_its_tag(world: World
     ],
 )
 async def test_known_file_is_not_sent_again(world: World, client: ClientSession, headers: dict[str, str]) -> None:
-    """Who has the file already is told so, with its tag and no body."""
+    """A client that has the file gets a 304 with its tag and no body."""
     address, tag = await published(world)
     filled = {name: value.format(tag=tag) for name, value in headers.items()}
     async with client.get(address, headers=filled) as answer:
@@ -150,7 +150,7 @@ async def test_known_file_is_not_sent_again(world: World, client: ClientSession,
 
 
 async def test_tag_wins_over_date(world: World, client: ClientSession) -> None:
-    """With another tag the date is not looked at."""
+    """With a tag in the request the date is ignored."""
     address, _ = await published(world)
     headers = {"If-None-Match": '"other"', "If-Modified-Since": DATE}
     async with client.get(address, headers=headers) as answer:
@@ -158,7 +158,7 @@ async def test_tag_wins_over_date(world: World, client: ClientSession) -> None:
 
 
 async def test_wanted_file_that_is_gone(world: World, client: ClientSession) -> None:
-    """If-Match and If-Unmodified-Since hold for the file as it is, else 412."""
+    """If-Match and If-Unmodified-Since fail with 412 for another file."""
     address, tag = await published(world)
     old = format_datetime(NOW, usegmt=True)
     expected = [({"If-Match": tag}, 200), ({"If-Match": '"x"'}, 412), ({"If-Unmodified-Since": old}, 412)]
@@ -168,7 +168,7 @@ async def test_wanted_file_that_is_gone(world: World, client: ClientSession) -> 
 
 
 async def test_file_name_is_the_title(world: World, client: ClientSession) -> None:
-    """A saved episode is named by its title, without what file systems don't take."""
+    """A saved episode is named by its title, without characters that file systems refuse."""
     room = await world.room(visibility=Visibility.PUBLIC)
     recording = await world.recording(room, title='../Sopa "ñ"\r\nX-Evil: 1')
     await world.episode(recording)
@@ -180,7 +180,7 @@ async def test_file_name_is_the_title(world: World, client: ClientSession) -> No
 
 
 async def test_missing_file_is_a_short_404(world: World, client: ClientSession) -> None:
-    """When the file is not on the disk the answer is 404 with next to no body, for some apps keep it as audio."""
+    """Audio whose file is missing is a 404 with a short body, for some apps save it as audio."""
     room = await world.room(visibility=Visibility.PUBLIC)
     recording = await world.recording(room)
     episode = await world.episode(recording)

@@ -1,4 +1,4 @@
-"""The pages people look at."""
+"""The pages that people look at."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -76,7 +76,7 @@ async def test_held_episode_is_on_its_page_at_once(world: World, client: ClientS
 
 
 async def test_live_is_said(world: World, client: ClientSession, room: Room) -> None:
-    """While somebody speaks, the page says who; of what the public may not hear it says nothing."""
+    """A room's page names who is live, but not what the public may not hear."""
     await world.recording(room, state=RecordingState.LIVE, broadcaster_name="Carol")
     await world.recording(room, state=RecordingState.LIVE, broadcaster_name="Dave", public=False)
     found = await page(client, f"/r/{room.key}/")
@@ -85,7 +85,7 @@ async def test_live_is_said(world: World, client: ClientSession, room: Room) -> 
 
 
 async def test_episode_page_says_what_is_missing(world: World, client: ClientSession, room: Room) -> None:
-    """An incomplete episode's page says in plain words what is missing: where, how much of it, and why."""
+    """An incomplete episode's page says what is missing: position, length and reason."""
     recording = await world.recording(room, state=RecordingState.INCOMPLETE, description="One.\n\nTwo <b>.")
     for sequence, state in enumerate(("stored", "damaged", "stored", "waiting_for_key", "stored"), 1):
         await world.chunk(recording, sequence, ChunkState(state), seconds=70)
@@ -100,7 +100,7 @@ async def test_episode_page_says_what_is_missing(world: World, client: ClientSes
 
 
 async def test_complete_episode_says_so(world: World, client: ClientSession, room: Room) -> None:
-    """A complete episode's page says that all of it is there."""
+    """A complete episode's page says that it has all audio."""
     recording = await world.recording(room)
     await world.episode(recording)
     found = await page(client, f"/r/{room.key}/{recording.code}")
@@ -108,7 +108,7 @@ async def test_complete_episode_says_so(world: World, client: ClientSession, roo
 
 
 async def test_every_link_of_our_own_leads_somewhere(world: World, client: ClientSession, room: Room) -> None:
-    """Whatever a page links or loads of this server is there, and nothing is loaded from another one."""
+    """Every link of a page to this server works, and nothing is loaded from another one."""
     recording = await world.recording(room)
     await world.episode(recording)
     for address in (f"/r/{room.key}/", f"/r/{room.key}/{recording.code}"):
@@ -139,7 +139,7 @@ async def test_pages_may_run_and_load_our_own_things_only(world: World, client: 
 
 
 async def test_strangers_words_are_no_markup(world: World, client: ClientSession) -> None:
-    """Names and titles are shown as they are, never run."""
+    """Names and titles are escaped."""
     evil = '<script>alert(1)</script>"><img src=x>'
     room = await world.room(name=evil, visibility=Visibility.PUBLIC)
     recording = await world.recording(room, title=evil, description=evil, broadcaster_name=evil)
@@ -154,7 +154,7 @@ async def test_strangers_words_are_no_markup(world: World, client: ClientSession
 
 
 async def test_personal_page_is_for_one(world: World, client: ClientSession, room: Room) -> None:
-    """A personal page shows its own feed address, asks to be found by nobody, and never names the public address."""
+    """A personal page shows its own feed address, is not indexed, and never names the public address."""
     await world.member(room, ALICE)
     token = await world.listener(room, ALICE)
     recording = await world.recording(room)
@@ -172,7 +172,7 @@ async def test_personal_page_is_for_one(world: World, client: ClientSession, roo
 async def test_personal_address_is_offered_to_apps_that_keep_it(
     world: World, client: ClientSession, room: Room
 ) -> None:
-    """A personal page opens no app whose server would fetch the feed and learn the address; a public one may."""
+    """A personal page offers no app whose server would fetch the feed; a public one may."""
     await world.member(room, ALICE)
     token = await world.listener(room, ALICE)
     offered = {}
@@ -186,7 +186,7 @@ async def test_personal_address_is_offered_to_apps_that_keep_it(
 
 
 async def test_date_is_said_once(world: World, client: ClientSession, room: Room) -> None:
-    """A title that people gave stands beside the date; the default one holds it."""
+    """A given title stands beside the date; the default title holds it."""
     await world.episode(await world.recording(room, title="First"), b"1")
     assert (await page(client, f"/r/{room.key}/")).text.count("20 November 2026") == 1
     await world.episode(await world.recording(room), b"2")
@@ -213,7 +213,7 @@ async def test_episodes_come_in_pages(
 
 
 async def test_cover_is_what_apple_takes(world: World, client: ClientSession, room: Room) -> None:
-    """The cover is a square JPEG of 1400 pixels in RGB, below 512 kB, kept for ever, with HEAD."""
+    """The cover is a square RGB JPEG of 1400 pixels below 512 kB that may be cached for ever."""
     html = (await page(client, f"/r/{room.key}/")).addresses
     name = next(address for address in html if address.startswith("cover-"))
     async with client.get(f"/r/{room.key}/{name}") as answer:
@@ -233,7 +233,7 @@ async def test_cover_is_what_apple_takes(world: World, client: ClientSession, ro
 
 
 async def test_cover_moves_with_the_name(world: World, client: ClientSession, room: Room) -> None:
-    """A room with a new name has a new picture at a new address."""
+    """A renamed room has a new picture at a new address."""
 
     async def cover() -> str:
         found = (await page(client, f"/r/{room.key}/")).addresses
@@ -249,7 +249,7 @@ async def test_cover_moves_with_the_name(world: World, client: ClientSession, ro
 
 
 async def test_cover_that_was_made_is_served(world: World, client: ClientSession, room: Room) -> None:
-    """A room whose picture was made of its avatar shows that one, at an address of its own."""
+    """A room whose picture was made of its avatar serves it at an address of its own."""
     recording = await world.recording(room)
     episode = await world.episode(recording, b"\xff\xd8\xff picture")  # any blob will do
     await world.change(room, cover=episode.blob)
@@ -260,7 +260,7 @@ async def test_cover_that_was_made_is_served(world: World, client: ClientSession
 
 
 async def test_late_sound_is_said(world: World, client: ClientSession, room: Room) -> None:
-    """While more sound is joined in, the episode stays and its page says so."""
+    """While late audio is added the episode stays and its page says so."""
     recording = await world.recording(room)
     await world.episode(recording)
     await world.save(replace(recording, state=RecordingState.FINISHING))
@@ -268,7 +268,7 @@ async def test_late_sound_is_said(world: World, client: ClientSession, room: Roo
 
 
 async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: ClientSession, room: Room) -> None:
-    """Five thousand chunks, every second one damaged, are cut; as many whole ones are one row."""
+    """A ledger of five thousand chunks with every second one damaged is cut; as many alike ones are one row."""
     recording = await world.recording(room, state=RecordingState.INCOMPLETE)
     await world.episode(recording)
     whole = [replace(stored(f"$c{number}", number, mp4()), recording_id=recording.id) for number in range(1, 5001)]
@@ -298,7 +298,7 @@ async def test_page_of_a_long_ledger_is_no_long_page(world: World, client: Clien
 async def test_page_before_there_is_audio_shows_the_ledger(
     world: World, room: Room, state: RecordingState, words: str
 ) -> None:
-    """It has no player but the live one, and no download; what has come and what is waited for is there."""
+    """A recording without an episode has a live player at most, no download, and its ledger."""
     recording = replace(await world.recording(room), state=state)
     view = View(room, Family.PUBLIC, Face("Kitchen radio", None, None), ())
     sealed = absent("$2", None, ChunkState.WAITING_FOR_KEY, position=20)

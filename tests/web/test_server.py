@@ -19,7 +19,7 @@ from tests.web.world import ALICE, World, settings_with, world_of
 
 
 async def test_health(world: World, client: ClientSession) -> None:
-    """/healthz is 200 while the program works, with nothing read from the homeserver, and 503 else."""
+    """/healthz is 200 while the bot works, also without the homeserver, and 503 otherwise."""
     world.fresh = False
     async with client.get("/healthz") as answer:
         assert answer.status == 200
@@ -31,7 +31,7 @@ async def test_health(world: World, client: ClientSession) -> None:
 
 
 async def test_health_tells_when_the_homeserver_was_last_heard(world: World, client: ClientSession) -> None:
-    """As JSON; that it was not heard for long, or never, is no fault of the program's."""
+    """The JSON of /healthz tells when the homeserver was last heard, and is no failure without it."""
     for heard_at, told in ((None, None), (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00")):
         world.heard_at = heard_at
         async with client.get("/healthz") as answer:
@@ -53,7 +53,7 @@ async def test_front_door_says_what_this_is(client: ClientSession) -> None:
 
 
 async def test_missing_slash_is_put_there(world: World, client: ClientSession) -> None:
-    """A room's address without its last slash leads to the one with it, also where there is no such room."""
+    """A room's address without its last slash redirects to the one with it, also for unknown rooms."""
     room = await world.room(visibility=Visibility.PUBLIC)
     async with client.get(f"/r/{room.key}") as answer:
         assert answer.status == 200
@@ -68,7 +68,7 @@ async def test_missing_slash_is_put_there(world: World, client: ClientSession) -
      "/static/%2e%2e%2fserver.py", "/r/k/..%2f..%2faircheck.db", "/favicon.ico", "/r/%00/", "/p/" + "a" * 5000 + "/"],
 )  # fmt: skip
 async def test_what_is_not_there_is_a_short_404(client: ClientSession, path: str) -> None:
-    """Whatever we did not give out is 404 with next to no body and our headers."""
+    """An unknown address is a 404 with a short body and the usual headers."""
     async with client.get(path, allow_redirects=False) as answer:
         assert answer.status == 404
         assert len(await answer.read()) < 32
@@ -77,7 +77,7 @@ async def test_what_is_not_there_is_a_short_404(client: ClientSession, path: str
 
 
 async def test_other_methods_are_refused(world: World, client: ClientSession) -> None:
-    """Nothing can be changed over HTTP."""
+    """Methods that would change something are refused."""
     room = await world.room(visibility=Visibility.PUBLIC)
     for method in ("POST", "PUT", "DELETE"):
         async with client.request(method, f"/r/{room.key}/feed.xml") as answer:
@@ -85,7 +85,7 @@ async def test_other_methods_are_refused(world: World, client: ClientSession) ->
 
 
 async def test_strange_requests_are_answered(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Request lines that no browser sends get a short refusal, and are no failure of ours."""
+    """Malformed requests get a short refusal and log no failure."""
     for line in ("OPTIONS * HTTP/1.1", "GET http://evil.example/r/x/ HTTP/1.1", "CONNECT evil.example:443 HTTP/1.1",
                  "GET //evil.example/%2f.. HTTP/1.1", "GET /r/%ff%00/feed.xml HTTP/1.1"):  # fmt: skip
         reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
@@ -97,7 +97,7 @@ async def test_strange_requests_are_answered(world: World, caplog: pytest.LogCap
 
 
 async def test_web_players_may_ask_for_pieces(world: World, client: ClientSession) -> None:
-    """A preflight for a range of a public address is allowed, of a personal one not."""
+    """A preflight for a range is allowed at public addresses and not at personal ones."""
     headers = {"Origin": "https://player.example", "Access-Control-Request-Method": "GET"}
     async with client.options("/r/any/abcdef.mp3", headers=headers) as answer:
         assert answer.status == 204
@@ -107,7 +107,7 @@ async def test_web_players_may_ask_for_pieces(world: World, client: ClientSessio
 
 
 async def test_port_in_use_is_named(tmp_path: Path) -> None:
-    """When the port is taken, starting ends with one sentence that names the setting."""
+    """A port in use ends the start with one sentence that names the setting."""
     store = await Store.own(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -119,7 +119,7 @@ async def test_port_in_use_is_named(tmp_path: Path) -> None:
 
 
 async def test_address_is_the_setting_or_where_it_listens(world: World, tmp_path: Path) -> None:
-    """Feeds are built from web.public_url, else from where the server really listens."""
+    """Addresses are built from web.public_url, else from where the server listens."""
     assert world.server.port > 0
     assert world.server.address == f"http://127.0.0.1:{world.server.port}"
     public = {"port": 0, "public_url": "https://pods.example/radio"}
@@ -144,7 +144,7 @@ async def test_stop_does_not_wait_for_listeners(tmp_path: Path) -> None:
 
 
 async def test_listener_who_hangs_up_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A download that its listener breaks off is not logged as an error, and others are served on."""
+    """A download that the client breaks off is no error in the log, and others are served on."""
     async with world_of(tmp_path / "data") as (world, client):
         room = await world.room(visibility=Visibility.PUBLIC)
         recording = await world.recording(room)
@@ -162,7 +162,7 @@ async def test_listener_who_hangs_up_is_no_error(tmp_path: Path, caplog: pytest.
 async def test_log_never_holds_a_token(
     world: World, client: ClientSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a request, nor one that can't be read, nor a failure of ours writes a token or a message."""
+    """No request, malformed request or failure writes a token or a message to the log."""
     caplog.set_level(logging.DEBUG)
     room = await world.room()
     await world.member(room, ALICE)

@@ -1,4 +1,4 @@
-"""The endless MP3 of a running broadcast."""
+"""The endless MP3 of a live broadcast."""
 
 import asyncio
 from dataclasses import replace
@@ -32,7 +32,7 @@ async def ended(answer: ClientResponse) -> bytes:
 
 
 async def nothing_more(answer: ClientResponse) -> bool:
-    """Whether it stays silent over some looks of the server's."""
+    """Return whether the stream stays silent over some checks of the server."""
     try:
         async with asyncio.timeout(0.2):
             return not await answer.content.readany()
@@ -41,7 +41,7 @@ async def nothing_more(answer: ClientResponse) -> bool:
 
 
 async def test_it_begins_at_the_edge_and_goes_on_by_the_clock(world: World, client: ClientSession) -> None:
-    """A player gets four segments when it comes, then one each six seconds, and nothing in front of the frames."""
+    """A player gets four segments when it begins, then one each six seconds, as bare frames."""
     live, root = await broadcast(world)
     await live.speak(20 * FRAMES)
     world.clock.pass_by(36)  # the seventh is listed
@@ -57,7 +57,7 @@ async def test_it_begins_at_the_edge_and_goes_on_by_the_clock(world: World, clie
 
 
 async def test_who_comes_first_waits_for_the_sound(world: World, client: ClientSession) -> None:
-    """Before anything is listed the connection is held; then it begins at the beginning."""
+    """A stream that begins before any segment is held open, then begins at the start."""
     live, root = await broadcast(world)
     await live.speak(20 * FRAMES)
     async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
@@ -68,7 +68,7 @@ async def test_who_comes_first_waits_for_the_sound(world: World, client: ClientS
 
 
 async def test_what_is_short_is_heard_too(world: World, client: ClientSession) -> None:
-    """Two segments and then a pause: they are sent when the wait is over, and what follows when it comes."""
+    """Two segments before a pause are sent after the wait, and what follows when it comes."""
     live, root = await broadcast(world)
     await live.speak(2 * FRAMES)
     async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:
@@ -83,7 +83,7 @@ async def test_what_is_short_is_heard_too(world: World, client: ClientSession) -
 
 
 async def test_who_comes_before_the_first_chunk_waits_too(world: World, client: ClientSession) -> None:
-    """The page links the stream as soon as somebody is live: it is held open, and begins with the first sound."""
+    """The stream of a broadcast without chunks is held open and begins with the first audio."""
     live, root = await broadcast(world)
     for name in ("live.mp3", f"{live.recording.code}-live.mp3"):
         async with client.head(root + name) as answer:
@@ -99,7 +99,7 @@ async def test_who_comes_before_the_first_chunk_waits_too(world: World, client: 
 
 
 async def test_what_never_had_a_sound_is_not_waited_for(world: World, client: ClientSession) -> None:
-    """A stream of a broadcast that ended without a sound ends, and there is none afterwards."""
+    """The stream of a broadcast that ends without audio ends, and is 404 afterwards."""
     live, root = await broadcast(world)
     address = f"{root}{live.recording.code}-live.mp3"
     async with client.get(address) as answer:
@@ -113,7 +113,7 @@ async def test_what_never_had_a_sound_is_not_waited_for(world: World, client: Cl
 
 
 async def test_it_ends_with_the_broadcast(world: World, client: ClientSession) -> None:
-    """When the episode is made the rest comes at its pace, to the last frame, and the stream ends; then it is 404."""
+    """After the end the rest is sent at its pace to the last frame, then the stream ends and is 404."""
     live, root = await broadcast(world)
     await live.speak(10 * FRAMES)
     world.clock.pass_by(18)
@@ -132,7 +132,7 @@ async def test_it_ends_with_the_broadcast(world: World, client: ClientSession) -
 
 
 async def test_who_is_banned_hears_no_more(world: World, client: ClientSession) -> None:
-    """A stream ends with the membership of its listener, in the middle of it."""
+    """A stream ends with the membership of its listener."""
     live, _ = await broadcast(world, Visibility.PRIVATE)
     async with world.store.read() as db:
         room = await rooms.room(db, live.recording.room_id)
@@ -149,7 +149,7 @@ async def test_who_is_banned_hears_no_more(world: World, client: ClientSession) 
 
 
 async def test_redacted_sound_is_waited_for_in_silence(world: World, client: ClientSession) -> None:
-    """While frames are made without a redacted chunk nothing is sent; then it goes on where it was."""
+    """While frames are made again after a redaction nothing is sent; then the stream goes on."""
     live, root = await broadcast(world)
     await live.speak(20 * FRAMES)
     world.clock.pass_by(18)
@@ -163,7 +163,7 @@ async def test_redacted_sound_is_waited_for_in_silence(world: World, client: Cli
 
 
 async def test_what_stays_away_ends_the_stream(world: World, client: ClientSession) -> None:
-    """When frames can't be had for half a minute the connection is given back."""
+    """A stream without frames for half a minute ends."""
     live, root = await broadcast(world)
     await live.speak(20 * FRAMES)
     world.clock.pass_by(18)
@@ -188,7 +188,7 @@ async def test_the_room_has_one_address_for_what_is_live(world: World, client: C
 
 
 async def test_there_are_only_so_many(world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the most that one process sends at once a stream is refused until another one has ended."""
+    """Above the limit a stream is refused until another one has ended."""
     monkeypatch.setattr(streams, "MOST", 2)
     live, root = await broadcast(world)
     await live.speak(20 * FRAMES)
@@ -204,7 +204,7 @@ async def test_there_are_only_so_many(world: World, client: ClientSession, monke
 
 
 async def test_a_listener_has_only_a_few(world: World, client: ClientSession) -> None:
-    """One personal address plays four streams at once and no fifth."""
+    """A personal address plays four streams at once and no fifth."""
     live, _ = await broadcast(world, Visibility.PRIVATE)
     async with world.store.read() as db:
         room = await rooms.room(db, live.recording.room_id)
@@ -221,7 +221,7 @@ async def test_a_listener_has_only_a_few(world: World, client: ClientSession) ->
 async def test_who_takes_nothing_is_dropped(
     world: World, client: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that doesn't read loses its connection, and takes up no more than a few segments until then."""
+    """A client that reads nothing is disconnected, and only a few segments are buffered for it."""
     monkeypatch.setattr(sockets, "STUCK_S", 0.05)
     live, root = await broadcast(world)
     await live.speak(400 * FRAMES)
@@ -242,7 +242,7 @@ async def test_who_takes_nothing_is_dropped(
 
 
 async def test_a_stop_ends_them(world: World, client: ClientSession) -> None:
-    """Streams that run when the server stops end at once, and cleanly."""
+    """A stop of the server ends running streams at once, and cleanly."""
     live, root = await broadcast(world)
     await live.speak(20 * FRAMES)
     async with client.get(f"{root}{live.recording.code}-live.mp3") as answer:

@@ -1,4 +1,4 @@
-"""A store with rooms, people and episodes in it, and the real server over it."""
+"""A store with rooms, people and episodes, and the real server over it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,7 +66,7 @@ class World:
         return room
 
     async def change(self, room: Room, **changes: Any) -> Room:
-        """Changes a room as a command would."""
+        """Change a room as a command would."""
         async with self.store.write() as db:
             now = await rooms.room(db, room.room_id)
             assert now is not None
@@ -84,7 +84,7 @@ class World:
         await self.state(room, "m.room.member", {"membership": membership}, user, at)
 
     async def listener(self, room: Room, user: UserId, generation: int = 0) -> str:
-        """Gives a personal address to a user and answers with its token."""
+        """Give a user a personal address and return its token."""
         token = token_for(SECRET, room.room_id, user, generation)
         async with self.store.write() as db:
             await rooms.save_listener(db, Listener(room.room_id, user, generation, look_up_hash(token)))
@@ -131,7 +131,7 @@ class World:
             await rooms.touch(db, recording.room_id, NOW)
 
     async def chunk(self, recording: Recording, sequence: int, state: ChunkState, seconds: int = 60) -> None:
-        """A chunk that is announced to be so long, and is when it is stored."""
+        """Add a chunk of so many announced seconds; a stored one is as long."""
         self.events += 1
         stored = state is ChunkState.STORED
         chunk = a_chunk(
@@ -155,7 +155,7 @@ def settings_with(**sections: dict[str, Any]) -> Settings:
 
 @asynccontextmanager
 async def world_of(directory: Path, **sections: dict[str, Any]) -> AsyncIterator[tuple[World, ClientSession]]:
-    """The world and a client whose addresses begin at the server."""
+    """Make the world and a client of its server."""
     store = await Store.own(directory)
     world = World(store, settings_with(**sections))
     await world.server.start(lambda: world.healthy)

@@ -243,44 +243,48 @@ async def running(directory: Path) -> AsyncIterator[Pipeline]:
         media = Media(folder)
         recorder = Recorder(store, app.limits_of(settings), clock)
         covering = Covering(store, ffmpeg, download=media.fetch, clock=clock)
-        tracks = Tracks(store, settings, ffmpeg, clock)
-        apply = recorder.apply
         server = WebServer(store, settings, lambda: True)
         pipeline = Pipeline(store, media, covering, server)
-        fetching = Fetching(store, settings, ffmpeg, download=media.fetch, apply=apply, clock=clock)
-
-        async def fetch(job: Job) -> None:
-            await fetching(job)
-            await pipeline.fetched()
-
-        encoding = Encoding(store, tracks, clock, listened=server.listened)
-
-        async def encode(job: Job) -> None:
-            await encoding(job)
-            await pipeline.encoded()
-
-        handlers: dict[JobKind, Handler] = {
-            orders.Fetch.kind: fetch,
-            orders.Encode.kind: encode,
-            orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=apply, clock=clock),
-            orders.Cover.kind: covering,
-            orders.Forget.kind: Forgetting(store),
-            orders.Tick.kind: recorder.tick,
-            orders.Notice.kind: _say_nothing,
-        }
-        worker = Worker(store, handlers, clock)
+        worker = Worker(store, _handlers(pipeline, settings, recorder, ffmpeg, clock), clock)
         await server.start()
         stack.push_async_callback(server.stop)
         await worker.start()
         stack.push_async_callback(worker.stop, 1)
-        following = asyncio.create_task(recorder.run())
-        stack.push_async_callback(_end, recorder, following)
+        recording = asyncio.create_task(recorder.run())
+        stack.push_async_callback(_end, recorder, recording)
         gc.collect()
         gc.freeze()  # as `aircheck run` does
         yield pipeline
 
 
-async def _say_nothing(job: Job) -> None:
+def _handlers(
+    pipeline: Pipeline, settings: Settings, recorder: Recorder, ffmpeg: Ffmpeg, clock: Callable[[], datetime]
+) -> dict[JobKind, Handler]:
+    store, download, apply = pipeline.store, pipeline.media.fetch, recorder.apply
+    tracks = Tracks(store, settings, ffmpeg, clock)
+    fetching = Fetching(store, settings, ffmpeg, download=download, apply=apply, clock=clock)
+    encoding = Encoding(store, tracks, clock, listened=pipeline.web.listened)
+
+    async def fetch(job: Job) -> None:
+        await fetching(job)
+        await pipeline.fetched()
+
+    async def encode(job: Job) -> None:
+        await encoding(job)
+        await pipeline.encoded()
+
+    return {
+        orders.Fetch.kind: fetch,
+        orders.Encode.kind: encode,
+        orders.Finish.kind: Finishing(store, settings, tracks, cover=pipeline.covering.of, apply=apply, clock=clock),
+        orders.Cover.kind: pipeline.covering,
+        orders.Forget.kind: Forgetting(store),
+        orders.Tick.kind: recorder.tick,
+        orders.Notice.kind: _ignore,
+    }
+
+
+async def _ignore(job: Job) -> None:
     """Ignore notices: there is no homeserver to send them to."""
 
 

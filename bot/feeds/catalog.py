@@ -47,7 +47,7 @@ def channel_of(
     title = face.title
     return Channel(
         title=title,
-        description=face.topic or f"What was said in {title}.",
+        description=face.topic or f"Recordings from {title}.",
         page=shelf.page,
         address=shelf.feed_page(page),
         cover=cover,

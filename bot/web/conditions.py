@@ -16,7 +16,7 @@ _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ResponsePlan:
     """The answer to give: `count` bytes from `start` for 200 and 206, no body for 304, 412 and 416."""
 
     status: int
@@ -35,16 +35,16 @@ class Representation:
     other_tags: frozenset[str] = frozenset()
 
 
-def plan(method: str, headers: Mapping[str, str], file: Representation) -> Plan:
+def plan_response(method: str, headers: Mapping[str, str], file: Representation) -> ResponsePlan:
     """Plan the answer to a GET or HEAD, with preconditions in the order of RFC 9110 section 13.2.2."""
     if not _precondition_holds(headers, file):
-        return Plan(412)
+        return ResponsePlan(412)
     if _is_current(headers, file):
-        return Plan(304)
+        return ResponsePlan(304)
     asked = headers.get("Range")
     # Ranges are defined for GET only (section 14.2).
     if asked is None or method != "GET" or not _range_holds(headers, file):
-        return Plan(200, 0, file.size)
+        return ResponsePlan(200, 0, file.size)
     return _sliced(asked, file.size)
 
 
@@ -85,22 +85,22 @@ def _range_holds(headers: Mapping[str, str], file: Representation) -> bool:
     return _moment(condition) == file.modified
 
 
-def _sliced(asked: str, size: int) -> Plan:
+def _sliced(asked: str, size: int) -> ResponsePlan:
     unit, _, ranges = asked.partition("=")
     if unit.strip().lower() != "bytes" or "," in ranges:
         # An unknown unit must, and several ranges may be ignored (section 14.2); no podcast app asks for several.
-        return Plan(200, 0, size)
+        return ResponsePlan(200, 0, size)
     limits = _RANGE.fullmatch(asked.strip())
     if limits is None or limits[1] == limits[2] == "":
-        return Plan(416)
+        return ResponsePlan(416)
     if limits[1] == "":
         count = min(int(limits[2]), size)
-        return Plan(206, size - count, count) if count else Plan(416)
+        return ResponsePlan(206, size - count, count) if count else ResponsePlan(416)
     first = int(limits[1])
     last = min(int(limits[2]), size - 1) if limits[2] else size - 1
     if first >= size or (limits[2] and int(limits[2]) < first):
-        return Plan(416)
-    return Plan(206, first, last - first + 1)
+        return ResponsePlan(416)
+    return ResponsePlan(206, first, last - first + 1)
 
 
 def _moment(text: str | None) -> datetime | None:

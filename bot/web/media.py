@@ -12,9 +12,9 @@ from bot.settings import Settings
 from bot.web import files
 from bot.web.access import Family
 from bot.web.caches import LruCache
-from bot.web.conditions import Plan, Representation, plan
+from bot.web.conditions import Representation, ResponsePlan, plan_response
 from bot.web.connections import Transferring
-from bot.web.respond import OF_FAMILY, http_date, later, not_found, part_of
+from bot.web.respond import OF_FAMILY, content_range, http_date, later, not_found
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class Media:
         try:
             # A blob is named by the SHA-256 of its bytes: a strong tag, and a healed episode has another one.
             representation = Representation(episode.blob, file.size, episode.made_at.replace(microsecond=0))
-            what = plan(request.method, request.headers, representation)
-            headers = {**self._headers(family, published), **part_of(what, file.size)}
-            if what.status in (200, 206) and request.method != "HEAD" and what.count > files.SMALL:
-                return await self._large(request, file, what, headers, still_allowed)
-            return await _answer(request, file, what, headers)
+            plan = plan_response(request.method, request.headers, representation)
+            headers = {**self._headers(family, published), **content_range(plan, file.size)}
+            if plan.status in (200, 206) and request.method != "HEAD" and plan.count > files.SMALL:
+                return await self._large(request, file, plan, headers, still_allowed)
+            return await _answer(request, file, plan, headers)
         finally:
             self._files.release(file)
 
@@ -56,15 +56,15 @@ class Media:
         self,
         request: web.BaseRequest,
         file: files.OpenFile,
-        what: Plan,
+        plan: ResponsePlan,
         headers: dict[str, str],
         still_allowed: files.StillAllowed,
     ) -> web.StreamResponse:
         with self._transferring() as admitted:
             if not admitted:
                 return later()
-            response = await _start(request, what, headers)
-            await files.send(request, response, file, what.start, what.count, still_allowed)
+            response = await _start(request, plan, headers)
+            await files.send(request, response, file, plan.start, plan.count, still_allowed)
             return response
 
     def _headers(self, family: Family, published: Published) -> dict[str, str]:
@@ -86,19 +86,19 @@ class Media:
 
 
 async def _answer(
-    request: web.BaseRequest, file: files.OpenFile, what: Plan, headers: dict[str, str]
+    request: web.BaseRequest, file: files.OpenFile, plan: ResponsePlan, headers: dict[str, str]
 ) -> web.StreamResponse:
-    if what.status not in (200, 206):
-        return web.Response(status=what.status, headers=headers)
+    if plan.status not in (200, 206):
+        return web.Response(status=plan.status, headers=headers)
     if request.method == "HEAD":
-        return await _start(request, what, headers)
-    body = await files.read(file, what.start, what.count)
-    return web.Response(status=what.status, headers=headers, body=body)
+        return await _start(request, plan, headers)
+    body = await files.read(file, plan.start, plan.count)
+    return web.Response(status=plan.status, headers=headers, body=body)
 
 
-async def _start(request: web.BaseRequest, what: Plan, headers: dict[str, str]) -> web.StreamResponse:
-    response = web.StreamResponse(status=what.status, headers=headers)
-    response.content_length = what.count
+async def _start(request: web.BaseRequest, plan: ResponsePlan, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(status=plan.status, headers=headers)
+    response.content_length = plan.count
     await response.prepare(request)
     return response
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from bot.web.access import Family
-from bot.web.conditions import Plan, Representation, plan
+from bot.web.conditions import Representation, ResponsePlan, plan_response
 
 SAFE = {
     "Server": "Aircheck",
@@ -58,12 +58,12 @@ def content(
     request: web.BaseRequest, body: bytes, file: Representation, headers: dict[str, str], kind: dict[str, str]
 ) -> web.Response:
     """Answer with a body that is in memory, whole or a range of it. `kind`: headers that only a body has."""
-    what = plan(request.method, request.headers, file)
+    plan = plan_response(request.method, request.headers, file)
     shared = {**headers, "ETag": f'"{file.tag}"', "Last-Modified": http_date(file.modified), "Accept-Ranges": "bytes"}
-    if what.status not in (200, 206):
-        return web.Response(status=what.status, headers={**shared, **part_of(what, file.size)})
-    part = body[what.start : what.start + what.count]
-    return web.Response(status=what.status, headers={**shared, **kind, **part_of(what, file.size)}, body=part)
+    if plan.status not in (200, 206):
+        return web.Response(status=plan.status, headers={**shared, **content_range(plan, file.size)})
+    part = body[plan.start : plan.start + plan.count]
+    return web.Response(status=plan.status, headers={**shared, **kind, **content_range(plan, file.size)}, body=part)
 
 
 def data(request: web.BaseRequest, family: Family, body: bytes, kind: str, made_at: datetime) -> web.Response:
@@ -72,11 +72,11 @@ def data(request: web.BaseRequest, family: Family, body: bytes, kind: str, made_
     return content(request, body, file, OF_FAMILY[family], {"Content-Type": kind})
 
 
-def part_of(what: Plan, size: int) -> dict[str, str]:
+def content_range(plan: ResponsePlan, size: int) -> dict[str, str]:
     """Return the Content-Range header of a 206 or 416; none of others."""
-    if what.status == 206:
-        return {"Content-Range": f"bytes {what.start}-{what.start + what.count - 1}/{size}"}
-    return {"Content-Range": f"bytes */{size}"} if what.status == 416 else {}
+    if plan.status == 206:
+        return {"Content-Range": f"bytes {plan.start}-{plan.start + plan.count - 1}/{size}"}
+    return {"Content-Range": f"bytes */{size}"} if plan.status == 416 else {}
 
 
 def short(status: int, text: str, **headers: str) -> web.Response:

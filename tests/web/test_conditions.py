@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.web.conditions import Plan, Representation, plan
+from bot.web.conditions import Representation, ResponsePlan, plan_response
 
 FILE = Representation("abc", 1000, datetime(2026, 11, 20, 14, 5, tzinfo=UTC))
 numbers = st.one_of(st.just(""), st.integers(0, 2000).map(str), st.text("0123456789", max_size=30))
@@ -24,23 +24,23 @@ conditions = st.dictionaries(
 @given(ranges, conditions)
 def test_any_request_gets_a_piece_of_the_file_or_none(asked: str, headers: dict[str, str]) -> None:
     """Whatever the headers say, a body lies within the file, and only a 200 is all of it."""
-    found = plan("GET", {"Range": asked, **headers}, FILE)
-    if found.status == 206:
-        assert 0 <= found.start < found.start + found.count <= FILE.size
-    elif found.status == 200:
-        assert found == Plan(200, 0, FILE.size)
+    plan = plan_response("GET", {"Range": asked, **headers}, FILE)
+    if plan.status == 206:
+        assert 0 <= plan.start < plan.start + plan.count <= FILE.size
+    elif plan.status == 200:
+        assert plan == ResponsePlan(200, 0, FILE.size)
     else:
-        assert found.status in (304, 412, 416)
-        assert found.count == 0
+        assert plan.status in (304, 412, 416)
+        assert plan.count == 0
 
 
 @given(st.integers(0, 999), st.integers(0, 2000))
 def test_a_range_inside_the_file_is_met(first: int, length: int) -> None:
     """A range that begins inside the file is answered to its end or the file's."""
-    found = plan("GET", {"Range": f"bytes={first}-{first + length}"}, FILE)
-    assert found == Plan(206, first, min(length + 1, FILE.size - first))
+    plan = plan_response("GET", {"Range": f"bytes={first}-{first + length}"}, FILE)
+    assert plan == ResponsePlan(206, first, min(length + 1, FILE.size - first))
 
 
 def test_head_has_no_ranges() -> None:
     """HEAD ignores ranges and gives the length of the whole file."""
-    assert plan("HEAD", {"Range": "bytes=0-1"}, FILE) == Plan(200, 0, 1000)
+    assert plan_response("HEAD", {"Range": "bytes=0-1"}, FILE) == ResponsePlan(200, 0, 1000)

@@ -1,4 +1,4 @@
-"""The one check: who may see what. Every request asks here and nowhere else. Pure functions of records.
+"""The one check: who may see what. Every request asks here and nowhere else. Pure.
 
 No answer is remembered: leaving, a kick, a ban or `publish private` closes an address with the next request, rejoining
 opens it again.

@@ -42,7 +42,7 @@ class Feed:
 
 
 class Feeds:
-    """`base` gives the address that everything is built from, `cover` the file name of a view's picture."""
+    """All feeds. `base` gives the address that everything is built from, `cover` the file name of a view's picture."""
 
     def __init__(self, settings: Settings, base: Callable[[], str], cover: Callable[[View], str]) -> None:
         self._settings = settings

@@ -281,11 +281,12 @@ def _handlers(
         orders.Forget.kind: Forgetting(store),
         orders.Tick.kind: recorder.tick,
         orders.Notice.kind: _ignore,
+        orders.Reread.kind: _ignore,
     }
 
 
 async def _ignore(job: Job) -> None:
-    """Ignore notices: there is no homeserver to send them to."""
+    """Ignore a job that needs a homeserver."""
 
 
 async def _end(recorder: Recorder, following: "asyncio.Task[None]") -> None:

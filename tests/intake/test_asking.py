@@ -8,7 +8,7 @@ from bot.intake.unheard import SHARE_OF_A_SENDER
 from bot.worker.rereading import Rereading
 from storage import archive, journal
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState, UserId
-from tests.intake.test_missed import Memory, broadcast, changed, is_followed
+from tests.intake.homeserver import Memory, broadcast, changed, is_followed
 from tests.world import ALICE, BOT, ROOM, World, chunk, heard, info
 
 MINUTE_S = 60

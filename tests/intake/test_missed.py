@@ -1,157 +1,38 @@
 """Events that no sync showed are found in the room's state, read from the homeserver, and handled like all others."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bot import dialects, orders, rules
-from bot.errors import GiveUp, TryLater
+from bot import orders, rules
 from bot.intake import missed
 from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
-from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
-from bot.worker.rereading import Rereading
-from bot.worker.room_history import RoomHistory
-from bot.worker.walking import Walking
 from storage import archive, jobs, journal, rooms
 from storage.records import (
     ChunkState,
     EventId,
-    HeardEvent,
     HistoryVisibility,
     JobState,
     Json,
     Position,
     RecordingState,
     RoomId,
-    UserId,
     Visibility,
 )
-from tests.world import ALICE, BOT, ROOM, START, Killed, World, batch, chunk, heard, info, room_state, state, world_of
-
-BOB = UserId("@bob:hs")
-OFF = EventId("$off")
-"""Started while recording was off."""
-
-
-class Memory(RoomHistory):
-    """A homeserver's memory of a room. A redacted event has lost its content and refers to nothing."""
-
-    def __init__(self) -> None:
-        self.events: dict[EventId, HeardEvent] = {}
-        self.error: Exception | None = None  # raised once
-        self.newest: HeardEvent | None = None  # info event in the room's state
-        self.meanwhile: Callable[[], Awaitable[None]] | None = None  # happens while relations are read
-
-    def has(self, *events: HeardEvent) -> None:
-        self.events |= {event.event_id: event for event in events}
-
-    def redacts(self, event_id: EventId, *, says_why: bool = True) -> None:
-        old = self.events[event_id]
-        because = {"type": "m.room.redaction", "sender": BOB, "event_id": "$redaction", "redacts": event_id}
-        unsigned = {"unsigned": {"redacted_because": because}} if says_why else {}
-        self.events[event_id] = replace(old, event={**old.event, "content": {}, **unsigned})
-
-    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
-        if event_id not in self.events:
-            raise GiveUp("the homeserver refused: 404 M_NOT_FOUND", reason="not_found")
-        return self.events[event_id]
-
-    async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
-        relation = {"rel_type": "m.reference", "event_id": started}
-        theirs = [one for one in self.events.values() if one.event["sender"] == sender]
-        found = [one for one in theirs if one.event["content"].get("m.relates_to") == relation]
-        if self.meanwhile is not None:
-            happens, self.meanwhile = self.meanwhile, None
-            await happens()
-        for one in found:
-            if not isinstance(dialects.read(one), BroadcastChanged | ChunkSent | ChunkSealed):
-                continue
-            yield (one,)
-
-    async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
-        return self.newest
-
-
-class Pages(RoomHistory):
-    """The history of a gap: one page, and then nothing, or a refusal."""
-
-    def __init__(self, walked: Sequence[HeardEvent], *, whole: bool) -> None:
-        self._walked = walked
-        self._whole = whole
-
-    async def page(self, _: RoomId, start: str, __: str | None) -> tuple[tuple[HeardEvent, ...], str | None]:
-        if start != "p":
-            raise GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
-        return tuple(reversed(self._walked)), None if self._whole else "q"
-
-
-async def gap(
-    world: World,
-    *timeline: HeardEvent,
-    before: tuple[Json, ...] = (),
-    walked: Sequence[HeardEvent] = (),
-    whole: bool = False,
-    room_id: RoomId = ROOM,
-) -> None:
-    """Take a sync with a limited timeline, walk the gap, and look at the state after it."""
-    await world.intake.take(SyncBatch("t", (RoomBatch(room_id, True, before, timeline, LimitedTimeline("p", "s")),)))
-    world.handlers[orders.Walk.kind] = Walking(world.store, Pages(walked, whole=whole), world.intake, clock=world.clock)
-    while await world.work_one([orders.Walk.kind]):
-        pass
-    await world.intake.refresh(room_id, [*room_state(), *before], await position(world))
-
-
-def changed(event: HeardEvent, **fields: Any) -> HeardEvent:
-    return replace(event, event={**event.event, **fields})
-
-
-async def follow(world: World, memory: Memory) -> None:
-    """Read all broadcasts that are due to be read again."""
-    world.handlers[orders.Reread.kind] = Rereading(world.store, memory, BOT, clock=world.clock)
-    while await world.work_one([orders.Reread.kind]):
-        await world.settle()
-
-
-async def chunks(world: World) -> dict[str, ChunkState]:
-    async with world.store.read() as db:
-        recording = await archive.recording_by_event(db, START)
-        return {one.id: one.state for one in await archive.chunks(db, recording.id)} if recording else {}
-
-
-async def is_followed(world: World, event_id: EventId = START) -> bool:
-    async with world.store.read() as db:
-        return await archive.recording_by_event(db, event_id) is not None
-
-
-async def position(world: World) -> Position:
-    async with world.store.read() as db:
-        return await journal.position(db)
-
-
-async def switch(world: World, **changed: Any) -> None:
-    async with world.store.write() as db:
-        room = await rooms.room(db, ROOM)
-        assert room is not None
-        await rooms.save_room(db, replace(room, **changed))
-
-
-def broadcast(*numbers: int, ends: bool = False) -> Memory:
-    """Return a homeserver that has Alice's broadcast with these chunks."""
-    memory = Memory()
-    memory.has(info(START, "started"), *(chunk(f"$c{number}", number) for number in numbers))
-    if ends:
-        memory.has(info("$stop", "stopped", last_chunk_sequence=max(numbers)))
-    return memory
-
-
-WAITING = ChunkState.WAITING_FOR_MEDIA
-
+from tests.intake.homeserver import (
+    BOB,
+    OFF,
+    WAITING,
+    broadcast,
+    changed,
+    chunks,
+    gap,
+    is_followed,
+    position,
+    reread,
+    switch,
+)
+from tests.world import ALICE, BOT, ROOM, START, World, batch, chunk, heard, info, room_state, state
 
 # ---- broadcasts that nobody heard begin
 
@@ -163,7 +44,7 @@ async def test_a_broadcast_that_began_in_a_gap_is_followed_from_its_first_chunk(
     assert not await is_followed(world)
     assert await world.waiting(orders.Reread.kind) == [{"room_id": ROOM, "sender": ALICE}]
     assert len(await world.waiting(orders.Refresh.kind)) == 1
-    await follow(world, broadcast(1, 2, 3))
+    await reread(world, broadcast(1, 2, 3))
     await world.hear(chunk("$c4", 4))
     assert (await world.recording()).state is RecordingState.LIVE
     assert await chunks(world) == dict.fromkeys(("$c1", "$c2", "$c3", "$c4"), WAITING)
@@ -174,7 +55,7 @@ async def test_a_broadcast_that_began_and_ended_in_a_gap_is_found_by_its_end(wor
     """A broadcast that ended in the gap is found by its `stopped` in the room's state."""
     end = info("$stop", "stopped", last_chunk_sequence=2)
     await gap(world, before=(end.event,), whole=True)
-    await follow(world, broadcast(1, 2, ends=True))
+    await reread(world, broadcast(1, 2, ends=True))
     recording = await world.recording()
     assert (recording.state, recording.announced_last) == (RecordingState.FINISHING, 2)
     assert set(await chunks(world)) == {"$c1", "$c2"}
@@ -197,7 +78,7 @@ async def test_a_broadcast_whose_begin_is_in_the_lost_part_of_a_gap_is_followed(
     await gap(world, before=(end.event,), walked=(second, end))
     await world.settle()
     assert not await is_followed(world)
-    await follow(world, broadcast(1, 2, ends=True))
+    await reread(world, broadcast(1, 2, ends=True))
     recording = await world.recording()
     assert recording.state is RecordingState.FINISHING
     assert set(await chunks(world)) == {"$c1", "$c2"}
@@ -207,7 +88,7 @@ async def test_nobody_has_somebody_elses_broadcast_recorded(world: World) -> Non
     """An info event that names somebody else's broadcast starts no recording."""
     foreign = heard("$p", "io.element.voice_broadcast_info", info("$p", "paused").event["content"], state_key=BOB)
     await gap(world, before=(changed(foreign, sender=BOB).event,))
-    await follow(world, broadcast(1))
+    await reread(world, broadcast(1))
     assert not await is_followed(world)
     assert await world.waiting(orders.Reread.kind) == []
 
@@ -217,7 +98,7 @@ async def test_a_start_finds_in_the_state_what_no_sync_brought(world: World) -> 
     fresh = [*room_state(), info(START, "started").event]
     for _ in range(2):
         await world.intake.refresh(ROOM, fresh, await position(world))
-        await follow(world, broadcast(1))
+        await reread(world, broadcast(1))
     assert set(await chunks(world)) == {"$c1"}
     async with world.store.read() as db:
         assert await jobs.count(db, JobState.DONE) == 1
@@ -280,7 +161,7 @@ async def test_a_room_that_was_public_before_the_gap_publishes_what_began_in_it(
     await world.hear(heard("$n", "m.room.name", {"name": "N"}, state_key=""))
     await switch(world, visibility=Visibility.PUBLIC, public_since=await position(world))
     await gap(world, before=(info(START, "started").event,))
-    await follow(world, broadcast(1))
+    await reread(world, broadcast(1))
     assert (await world.recording()).public
 
 
@@ -291,7 +172,7 @@ async def test_a_room_that_is_made_public_after_the_gap_does_not_publish_what_be
     async with world.store.read() as db:
         said_at = await journal.position_of(db, EventId("$publish"))
     await switch(world, visibility=Visibility.PUBLIC, public_since=said_at)
-    await follow(world, broadcast(1))
+    await reread(world, broadcast(1))
     assert not (await world.recording()).public
 
 
@@ -303,93 +184,13 @@ async def test_who_joined_in_the_gap_hears_nothing_that_began_in_it(world: World
         info(START, "started").event,
     )
     await gap(world, before=before)
-    await follow(world, broadcast(1))
+    await reread(world, broadcast(1))
     recording = await world.recording()
     async with world.store.read() as db:
         members = {one.state_key: one for one in await rooms.members(db, ROOM)}
     assert recording.history_visibility is HistoryVisibility.JOINED
     assert rules.may_hear(recording.history_visibility, recording.position, members[ALICE])
     assert not rules.may_hear(recording.history_visibility, recording.position, members[BOB])
-
-
-# ---- what is read
-
-
-async def test_what_is_said_while_it_is_read_is_there_once(world: World) -> None:
-    """A chunk that arrives while the broadcast is read is neither lost nor doubled."""
-    memory = broadcast(1)
-
-    async def meanwhile() -> None:
-        await world.hear(chunk("$c1", 1), chunk("$c2", 2))
-
-    memory.meanwhile = meanwhile
-    await gap(world, before=(info(START, "started").event,))
-    await follow(world, memory)
-    assert await chunks(world) == {"$c1": WAITING, "$c2": WAITING}
-
-
-async def test_what_others_refer_to_it_with_is_not_told(world: World) -> None:
-    """Strangers' references, and the speaker's own that are no part of the broadcast, are ignored."""
-    memory = broadcast(1)
-    memory.has(changed(chunk("$m", 2), sender=BOB))
-    relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": START}}
-    memory.has(heard("$t", "m.room.message", {"msgtype": "m.text", "body": "!aircheck record off"} | relation))
-    await gap(world, before=(info(START, "started").event,))
-    await follow(world, memory)
-    assert set(await chunks(world)) == {"$c1"}
-    assert await world.waiting(orders.Command.kind) == []
-    async with world.store.read() as db:
-        assert await journal.position_of(db, EventId("$m")) is None
-
-
-async def test_a_homeserver_that_is_away_is_waited_for_and_one_that_refuses_is_not(world: World) -> None:
-    """A homeserver that is away is asked again, and one that refuses is not."""
-    memory = broadcast(1)
-    memory.error = TryLater("the homeserver can't be reached")
-    await gap(world, before=(info(START, "started").event,))
-    await follow(world, memory)
-    assert not await is_followed(world)
-    assert len(await world.waiting(orders.Reread.kind)) == 1
-    memory.error = GiveUp("the homeserver refused: 403 M_FORBIDDEN", reason="forbidden")
-    world.clock.pass_by(600)
-    await follow(world, memory)
-    assert await world.waiting(orders.Reread.kind) == []
-    assert not await is_followed(world)
-
-
-async def test_another_event_than_was_asked_for_is_not_believed(world: World) -> None:
-    """An answer with another event is not taken, and the homeserver is asked again."""
-    memory = broadcast(1)
-    memory.events[START] = info("$other", "started")
-    await gap(world, before=(info(START, "started").event,))
-    await follow(world, memory)
-    assert not await is_followed(world, EventId("$other"))
-    assert len(await world.waiting(orders.Reread.kind)) == 1
-
-
-@pytest.mark.parametrize("after_commit", [True, False])
-async def test_reading_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -> None:
-    """A crash at any write leaves the whole broadcast, once, to the next process."""
-    for death in range(1, 30):
-        async with world_of(tmp_path / f"data{death}") as world:
-            await world.join()
-            await gap(world, before=(info(START, "started").event,))
-            memory = broadcast(1, 2, 3, ends=True)
-            world.store.die_at(death, after_commit=after_commit)
-            died = False
-            try:
-                await follow(world, memory)
-            except Killed:
-                died = True
-            await world.rise_again()
-            await follow(world, memory)
-            await world.settle()
-            assert (await world.recording()).state is RecordingState.FINISHING
-            assert await chunks(world) == dict.fromkeys(("$c1", "$c2", "$c3"), WAITING)
-        if not died:
-            assert death > 5
-            return
-    raise AssertionError("it never lived")
 
 
 # ---- what was said of a broadcast that is followed
@@ -399,7 +200,7 @@ async def test_after_a_gap_that_stays_a_live_broadcast_is_completed(world: World
     """After a gap that can't be read, chunks and the end are read, and nothing is handled twice."""
     await world.begin(chunk("$c1", 1))
     await gap(world, chunk("$c4", 4))
-    await follow(world, broadcast(1, 2, 3, 4, ends=True))
+    await reread(world, broadcast(1, 2, 3, 4, ends=True))
     assert (await world.recording()).state is RecordingState.FINISHING
     assert set(await chunks(world)) == {"$c1", "$c2", "$c3", "$c4"}
     assert len(await world.waiting(orders.Fetch.kind)) == 4
@@ -412,7 +213,7 @@ async def test_after_a_gap_that_stays_a_redacted_start_deletes_it(world: World, 
     memory = broadcast(1, ends=True)
     memory.redacts(START, says_why=says_why)
     await gap(world)
-    await follow(world, memory)
+    await reread(world, memory)
     assert (await world.recording()).state is RecordingState.DELETED
     assert await chunks(world) == {}
 
@@ -423,7 +224,7 @@ async def test_after_a_gap_that_stays_a_redacted_chunk_is_listed_as_such(world: 
     memory = broadcast(1, 2)
     memory.redacts(EventId("$c2"))
     await gap(world)
-    await follow(world, memory)
+    await reread(world, memory)
     assert await chunks(world) == {"$c1": WAITING, "$c2": ChunkState.REDACTED, "$c3": WAITING}
     assert len(await world.waiting(orders.Fetch.kind)) == 2
 
@@ -433,7 +234,7 @@ async def test_a_start_that_was_redacted_in_the_gap_is_not_followed(world: World
     memory = broadcast(1)
     memory.redacts(START)
     await gap(world, before=(info("$p", "paused").event,))
-    await follow(world, memory)
+    await reread(world, memory)
     assert not await is_followed(world)
 
 

@@ -19,6 +19,7 @@ from storage.records import (
     EventId,
     Recording,
     RecordingId,
+    RecordingKind,
     RecordingState,
     RoomId,
     UserId,
@@ -88,16 +89,21 @@ async def recordings(
     return tuple(record(Recording, row) for row in rows)
 
 
-async def open_recordings(
-    db: Connection, room_id: RoomId | Sequence[RoomId] | None = None, broadcaster: UserId | None = None
-) -> tuple[Recording, ...]:
+async def open_recordings(db: Connection, room_id: RoomId | Sequence[RoomId] | None = None) -> tuple[Recording, ...]:
     """Return the recordings that are live or finishing, oldest first."""
-    statement = select(recording_table).where(recording_table.c.state.in_(OPEN)).order_by(recording_table.c.position)
-    if room_id is not None:
-        statement = statement.where(recording_table.c.room_id.in_(_rooms(room_id)))
-    if broadcaster is not None:
-        statement = statement.where(recording_table.c.broadcaster == broadcaster)
-    return tuple(record(Recording, row) for row in await db.execute(statement))
+    return await _open(db, *(() if room_id is None else (recording_table.c.room_id.in_(_rooms(room_id)),)))
+
+
+async def open_broadcasts(db: Connection, room_id: RoomId, broadcaster: UserId) -> tuple[Recording, ...]:
+    """Return the voice broadcasts of a speaker in a room that are live or finishing, oldest first."""
+    is_broadcast = recording_table.c.kind == RecordingKind.VOICE_BROADCAST
+    theirs = (recording_table.c.room_id == room_id, recording_table.c.broadcaster == broadcaster)
+    return await _open(db, is_broadcast, *theirs)
+
+
+async def _open(db: Connection, *conditions: ColumnElement[bool]) -> tuple[Recording, ...]:
+    statement = select(recording_table).where(recording_table.c.state.in_(OPEN), *conditions)
+    return tuple(record(Recording, row) for row in await db.execute(statement.order_by(recording_table.c.position)))
 
 
 async def add_recording(db: Connection, value: Recording) -> Recording:

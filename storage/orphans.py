@@ -23,7 +23,7 @@ IS_CANDIDATE = text("chunks.state = 'candidate'")
 async def wanted(db: Connection, room_id: RoomId, sender: UserId, infos: Collection[str]) -> bool:
     """Tell whether a broadcast of this speaker is open in the room, or its start was heard and is not handled yet.
     `infos`: the types of events that start one."""
-    if await archive.open_recordings(db, room_id, sender):
+    if await archive.open_broadcasts(db, room_id, sender):
         return True
     starts = select(journal.c.position).where(
         journal.c.handled.is_(False),
@@ -50,7 +50,7 @@ async def elsewhere(db: Connection, recording: Recording) -> tuple[Chunk, ...]:
 async def settle(db: Connection, recording: Recording) -> None:
     """Delete the candidates of complete recordings, which lack nothing, once no recording of the speaker in the room is
     open."""
-    if not await archive.open_recordings(db, recording.room_id, recording.broadcaster):
+    if not await archive.open_broadcasts(db, recording.room_id, recording.broadcaster):
         await _remove(db, *_of_its_speaker(recording), recordings.c.state == RecordingState.COMPLETE)
 
 

@@ -117,7 +117,7 @@ class Hearing:
 
     async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
         """It lies with the newest broadcast of its speaker that is open; the others look at it there."""
-        for recording in (await archive.open_recordings(db, heard.room_id, event.sender))[-1:]:
+        for recording in (await archive.open_broadcasts(db, heard.room_id, event.sender))[-1:]:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
@@ -140,7 +140,7 @@ class Hearing:
                 await jobs.cancel(db, [orders.Fetch.about(chunk.id)])
 
     async def _departed(self, db: Connection, heard: HeardEvent, user: UserId) -> None:
-        for recording in await archive.open_recordings(db, heard.room_id, user):
+        for recording in await archive.open_broadcasts(db, heard.room_id, user):
             # One that began after it was heard in front of it, where a gap was read late.
             if recording.state is RecordingState.LIVE and recording.position < heard.position:
                 await self._apply(db, recording.id, Ended(EndedBy.LEFT), position=heard.position)

@@ -49,7 +49,7 @@ class Starting:
     ) -> Recording:
         """The row of a broadcast that starts; what the same device was live with ends."""
         now = self._clock()
-        for earlier in await archive.open_recordings(db, heard.room_id, event.sender):
+        for earlier in await archive.open_broadcasts(db, heard.room_id, event.sender):
             if machine.restarts(event, heard.position, earlier):
                 await self._applying.apply(db, earlier.id, Ended(EndedBy.RESTARTED), position=heard.position)
         create = await rooms.state(db, heard.room_id, "m.room.create")

@@ -211,5 +211,5 @@ class Rereading:
 
 async def _is_overtaken(db: Connection, room_id: RoomId, event: BroadcastStarted) -> bool:
     """Whether its speaker is live with one that began no earlier, by the times of the homeserver."""
-    live = await archive.open_recordings(db, room_id, event.sender)
+    live = await archive.open_broadcasts(db, room_id, event.sender)
     return event.sent_at is not None and any(one.started_at >= event.sent_at for one in live)

@@ -159,7 +159,7 @@ async def test_what_began_before_the_bot_came_is_not_recorded_because_a_chunk_na
     await passes(world, 5)
     assert not await is_followed(world)
     async with world.store.read() as db:
-        assert await archive.open_recordings(db, ROOM, ALICE) == ()
+        assert await archive.open_broadcasts(db, ROOM, ALICE) == ()
         assert await archive.recording_by_event(db, EventId("$c1")) is None
 
 

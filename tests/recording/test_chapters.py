@@ -1,74 +1,29 @@
-"""Chapters: the beginning, where it goes on after a pause, and what is missing."""
+"""Chapters: the beginning, the places where sound is missing, and those where it resumes."""
 
 import pytest
 
-from bot.recording.broadcast.pauses import resumptions
 from bot.recording.chapters import BEGINNING, MOST, RESUMED, marks
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
-from bot.recording.model import Change
-from storage.records import Chunk, ChunkState, Position, Samples
-from tests.recording.world import PAGE, PRE_SKIP, SECOND, World, absent, mp4, recording, replayed, slices, stored
+from storage.records import ChunkState, Samples
+from tests.recording.world import SECOND, absent, mp4, recording, stored
 
 
-def spoken(ledger: Ledger, chunks: tuple[Chunk, ...], *resumed: int, title: str | None = None) -> list[tuple[int, str]]:
-    """Places in milliseconds, with their titles."""
-    found = resumptions(ledger, chunks, [Position(place) for place in resumed])
-    return [(mark.at, mark.title) for mark in marks(ledger, found, title)]
-
-
-def test_the_next_ogg_stream_goes_on_behind_a_pause() -> None:
-    """Its serial proves it, though nobody told of a pause."""
-    first, second = slices([7, 3]), slices([5], serial=8)
-    chunks = tuple(stored(f"${number}", number, facts) for number, facts in enumerate((*first, *second), start=1))
-    ledger = lay_out(recording(), chunks)
-    at = round((10 * PAGE - PRE_SKIP) * 1000 / SECOND)
-    assert spoken(ledger, chunks) == [(0, BEGINNING), (at, RESUMED)]
-
-
-def test_streams_of_one_chunk_prove_no_pause() -> None:
-    """A client that makes each chunk a stream of its own has no chapter for each; its `resumed` is believed."""
-    facts = [each for serial in range(4) for each in slices([2], serial=serial)]
-    chunks = tuple(stored(f"${number}", number, each) for number, each in enumerate(facts, start=1))
-    ledger = lay_out(recording(), chunks)
-    length = round((2 * PAGE - PRE_SKIP) * 1000 / SECOND)
-    assert spoken(ledger, chunks) == []
-    assert spoken(ledger, chunks, chunks[1].position) == [(0, BEGINNING), (2 * length, RESUMED)]
-
-
-def test_other_containers_go_on_with_the_first_chunk_behind_the_event() -> None:
-    """Two events with no sound between them are one chapter; one behind all sound, or before it, is none."""
-    chunks = tuple(stored(f"${number}", number, mp4(60)) for number in range(1, 5))
-    ledger = lay_out(recording(), chunks)
-    behind = chunks[1].position
-    assert spoken(ledger, chunks, behind, behind) == [(0, BEGINNING), (120_000, RESUMED)]
-    assert spoken(ledger, chunks, chunks[-1].position) == []
-    assert spoken(lay_out(recording(), chunks[:1]), chunks[:1], 1) == []
-
-
-def test_what_is_uploaded_late_is_still_from_before_the_pause() -> None:
-    """The end of an Ogg stream that comes behind `resumed` begins no chapter; the next stream does."""
-    first, second = slices([4, 2]), slices([4, 2], serial=8)
-    chunks = (
-        stored("$1", 1, first[0], position=10),
-        stored("$2", 2, first[1], position=12),  # `resumed` is at 11
-        stored("$3", 3, second[0], position=13),
-        stored("$4", 4, second[1], position=14),
-    )
-    ledger = lay_out(recording(), chunks)
-    assert spoken(ledger, chunks, 11) == [(0, BEGINNING), (round((6 * PAGE - PRE_SKIP) * 1000 / SECOND), RESUMED)]
+def told(ledger: Ledger, *resumed_s: int, title: str | None = None) -> list[tuple[int, str]]:
+    """Return the place of each chapter in milliseconds, and its title."""
+    return [(mark.at, mark.title) for mark in marks(ledger, [Samples(at * SECOND) for at in resumed_s], title)]
 
 
 def test_a_title_is_the_first_chapters() -> None:
     """Where nothing else is to be marked there are no chapters."""
     chunks = tuple(stored(f"${number}", number, mp4(60)) for number in (1, 2))
     ledger = lay_out(recording(), chunks)
-    assert spoken(ledger, chunks, chunks[0].position, title="Soup") == [(0, "Soup"), (60_000, RESUMED)]
-    assert spoken(ledger, chunks, title="Soup") == []
+    assert told(ledger, 60, title="Soup") == [(0, "Soup"), (60_000, RESUMED)]
+    assert told(ledger, title="Soup") == []
 
 
 @pytest.mark.parametrize(
-    ("lengths", "told"),
+    ("lengths", "expected"),
     [
         ([60.0, -0.5, 60.0], [(0, BEGINNING), (60_000, "1 s missing")]),
         ([0.5, -60.0, 60.0], [(0, "1 min missing"), (60_500, RESUMED)]),
@@ -77,7 +32,7 @@ def test_a_title_is_the_first_chapters() -> None:
         ([60.0, -1.0, 60.0], [(0, BEGINNING), (60_000, "1 s missing"), (61_000, RESUMED)]),
     ],
 )  # fmt: skip
-def test_none_is_shorter_than_a_second(lengths: list[float], told: list[tuple[int, str]]) -> None:
+def test_none_is_shorter_than_a_second(lengths: list[float], expected: list[tuple[int, str]]) -> None:
     """Of two that are closer the first counts, but what is missing has the word. (Below zero: a gap.)"""
     chunks = tuple(
         stored(f"${number}", number, mp4(length))
@@ -85,7 +40,7 @@ def test_none_is_shorter_than_a_second(lengths: list[float], told: list[tuple[in
         else absent(f"${number}", number, ChunkState.DAMAGED, announced_ms=round(-length * 1000))
         for number, length in enumerate(lengths, start=1)
     )
-    assert spoken(lay_out(recording(), chunks), chunks) == told
+    assert told(lay_out(recording(), chunks)) == expected
 
 
 def test_there_are_no_more_than_a_file_can_count() -> None:
@@ -93,38 +48,3 @@ def test_there_are_no_more_than_a_file_can_count() -> None:
     chunks = tuple(stored(f"${number}", number, mp4(2)) for number in range(1, 400))
     ledger = lay_out(recording(), chunks)
     assert len(marks(ledger, [Samples(entry.position) for entry in ledger.entries[1:]])) == MOST
-
-
-# ---- what the machine keeps
-
-
-def test_each_pause_that_ends_is_kept_once() -> None:
-    """By its place in the timeline; `resumed` without a pause before it is none."""
-    world = World()
-    world.speak([mp4(5)])
-    assert world.change(Change.RESUMED).recording.resumes == ()
-    for _ in range(2):
-        world.change(Change.PAUSED)
-        world.change(Change.RESUMED)
-        world.change(Change.RESUMED)
-        world.speak([mp4(5)], first=len(world.chunks) + 1)
-    assert len(world.recording.resumes) == 2
-    resumed = resumptions(world.ledger, world.chunks, world.recording.resumes)
-    assert resumed == (5 * SECOND, 10 * SECOND)
-
-
-def test_they_are_no_more_than_chapters_can_be() -> None:
-    """A stranger who pauses without end fills no disk."""
-    world = World()
-    for _ in range(300):
-        world.change(Change.PAUSED)
-        world.change(Change.RESUMED)
-    assert len(world.recording.resumes) == MOST
-
-
-def test_a_real_element_web_that_paused() -> None:
-    """It paused three times; the two streams of one chunk each prove no pause between them, the event does."""
-    world = replayed("pauses")
-    told = (188_160, 519_360, 657_600)
-    assert resumptions(world.ledger, world.chunks, world.recording.resumes) == told
-    assert resumptions(world.ledger, world.chunks, ()) == told[:2]

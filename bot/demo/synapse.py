@@ -24,7 +24,7 @@ START_S = 90.0  # a cold start on a busy small machine has taken 7 s
 STOP_S = 15.0
 POLL_S = 0.1
 
-# The child dies with us even when we are killed: PR_SET_PDEATHSIG (1) is Linux's own, there is no Python call for it.
+# Linux ends the child with its parent, also when that is killed: PR_SET_PDEATHSIG (1), which Python has no call for.
 LAUNCH = (
     "import ctypes, runpy, signal, sys; "
     "ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
@@ -94,14 +94,14 @@ class Homeserver:
             async with http.post(url, json=body) as answer:
                 made: Mapping[str, Any] = await answer.json()
         if "user_id" not in made:
-            raise StartError(f"the homeserver made no account {localpart!r}: {made.get('errcode', answer.status)}")
+            raise StartError(f"the homeserver refused to register {localpart!r}: {made.get('errcode', answer.status)}")
         return str(made["user_id"])
 
     def _configure(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         key = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
         (self.directory / "signing.key").write_text(f"ed25519 a_1 {key}\n")
-        # JSON is YAML: Synapse reads it.
+        # Synapse reads JSON, because JSON is YAML.
         (self.directory / "log.yaml").write_text(json.dumps(self._log_settings(), indent=1))
         path = self.directory / "homeserver.yaml"
         path.touch(mode=0o600)
@@ -168,7 +168,7 @@ class Homeserver:
             raise
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        # No process of asyncio's: those belong to one event loop, and this one outlives the tests' loops.
+        # Not by asyncio, whose processes belong to one event loop: this one outlives the loops of tests.
         with (self.directory / "stdout.log").open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-c", LAUNCH, "-c", str(self.directory / "homeserver.yaml")],

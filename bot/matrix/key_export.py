@@ -160,7 +160,7 @@ def _sort_out(entries: list[Any]) -> Export:
 def _session(entry: Any) -> Any:
     """Make a session of an entry. Raises RefusedError with the reason."""
     if not isinstance(entry, dict):
-        raise RefusedError("it is no room key (not a JSON object)")
+        raise RefusedError("it is not a JSON object")
     algorithm, room_id, key = entry.get("algorithm"), entry.get("room_id"), entry.get("session_key")
     if algorithm != MEGOLM:
         raise RefusedError(f"its algorithm is not {MEGOLM}" if algorithm is not None else "it has no algorithm")

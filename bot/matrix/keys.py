@@ -98,7 +98,7 @@ class Keys:
         """Write new keys to the disk, so that the sync token may move past them."""
         if not self._unsettled or self._olm is None:
             return
-        with suppress(FileNotFoundError):  # everything was checkpointed
+        with suppress(FileNotFoundError):  # all of it is in the database already
             await asyncio.to_thread(sync, Path(f"{self._olm.store.database_path}-wal"))
         self._unsettled = False
 

@@ -51,7 +51,7 @@ class Sending:
     async def joined_members(self, room_id: RoomId) -> frozenset[UserId]:
         answer = await self._wire.call("GET", path("rooms", room_id, "joined_members"))
         if not isinstance(answer.get("joined"), dict):
-            raise TryLater("the homeserver's answer names no members", room=room_id)
+            raise TryLater("the homeserver's answer has no members", room=room_id)
         return frozenset(UserId(user) for user in section(answer, "joined"))
 
     async def create_direct(self, user_id: UserId) -> RoomId:

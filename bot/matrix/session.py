@@ -202,7 +202,7 @@ class Session(botlib.Bot):
                 continue
             except (ConfigError, StartError, Stopped):
                 raise
-            except AircheckError as error:  # a refusal, which may pass as well as stay
+            except AircheckError as error:  # a refusal, which may be temporary
                 self._note_away(error.sentence)
                 await pause(backoff.next(), self._stopping)
                 continue

@@ -105,9 +105,9 @@ def reads(keys: Keys, outbound: vodozemac.GroupSession, room_id: str = ROOM) -> 
 # ---- entries
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "no object": ("a string", "it is no room key"),
-    "a list": ([1, 2], "it is no room key"),
-    "null": (None, "it is no room key"),
+    "no object": ("a string", "it is not a JSON object"),
+    "a list": ([1, 2], "it is not a JSON object"),
+    "null": (None, "it is not a JSON object"),
     "no algorithm": (entry(algorithm=None), "it has no algorithm"),
     "another algorithm": (entry(algorithm="m.megolm.v2"), "its algorithm is not m.megolm.v1.aes-sha2"),
     "an algorithm of a wrong type": (entry(algorithm=["m.megolm.v1.aes-sha2"]), "its algorithm is not"),

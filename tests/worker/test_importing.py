@@ -70,7 +70,7 @@ def test_each_entry_that_can_not_be_taken_is_a_line(folder: Path, capsys: pytest
     assert (code, err) == (0, "")
     assert [line.split(":")[0].split(" (")[0] for line in lines[:-1]] == ["entry 2", "entry 3", "entry 5"]
     assert "its algorithm is not m.megolm.v1.aes-sha2" in lines[0]
-    assert "it is no room key" in lines[1]
+    assert "it is not a JSON object" in lines[1]
     assert "the known key of this session is of another room" in lines[2]
     assert lines[-1] == "2 room keys taken, 1 room key known before, 3 room keys not taken."
     assert not list((folder / "data" / "tmp").iterdir())

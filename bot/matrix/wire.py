@@ -70,7 +70,6 @@ class Backoff:
     """Growing pauses with jitter, in seconds, never shorter than the other side asks for."""
 
     def __init__(self, first_s: float = 0.5, longest_s: float = 30.0) -> None:
-        self._first_s = first_s
         self._longest_s = longest_s
         self._next_s = first_s
 
@@ -78,9 +77,6 @@ class Backoff:
         pause = self._next_s * random.uniform(0.5, 1.0)
         self._next_s = min(self._next_s * 2, self._longest_s)
         return max(pause, wish_s or 0.0)
-
-    def reset(self) -> None:
-        self._next_s = self._first_s
 
 
 def path(*parts: str, api: str = "client/v3") -> str:

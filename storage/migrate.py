@@ -72,7 +72,7 @@ def _trouble(path: Path, error: BaseException | None) -> StoreError:
     """Say a database error in one sentence."""
     match dialect.trouble(error):
         case Trouble.BUSY:
-            return StoreBusyError(f"{path} is in use by another program: end that one, then start again")
+            return StoreBusyError(f"{path} is in use by another program: stop it, then start again")
         case Trouble.FULL:
             return DiskFullError(f"the disk is full: {path} could not be upgraded, and is as it was")
         case Trouble.DAMAGED:

@@ -1,4 +1,4 @@
-"""The store: ownership, versions, transactions and blobs."""
+"""The store: ownership, versions and transactions."""
 
 import sqlite3
 import stat
@@ -13,7 +13,6 @@ from sqlalchemy import create_engine, select, text
 
 from storage import journal, migrate
 from storage.errors import StoreError, StoreLockedError, StoreTooNewError
-from storage.records import BlobKey
 from storage.revisions import configuration
 from storage.store import Store, is_owned
 from storage.tables import jobs, meta, metadata
@@ -107,24 +106,6 @@ async def test_a_transaction_that_fails_writes_nothing(store: Store) -> None:
         await fail()
     async with store.read() as db:
         assert await journal.get(db, "key") is None
-
-
-async def test_blobs_are_whole_or_absent_and_leftovers_go(store: Store) -> None:
-    """A blob appears under its hash; leftovers of a killed process are removed from the scratch folder."""
-    part = store.blobs.part("one")
-    part.write_bytes(b"sound")
-    store.blobs.add(part, BlobKey("ab" * 32))
-    path = store.directory / store.blobs.relative(BlobKey("ab" * 32))
-    assert path.read_bytes() == b"sound"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    leftover = store.blobs.part("folder")
-    leftover.mkdir()
-    (leftover / "half").write_bytes(b"x")
-    store.blobs.prepare()
-    assert not leftover.exists()
-    store.blobs.remove(BlobKey("ab" * 32))
-    store.blobs.remove(BlobKey("ab" * 32))
-    assert not path.exists()
 
 
 async def test_a_commit_says_what_was_written(store: Store) -> None:

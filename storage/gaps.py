@@ -40,7 +40,7 @@ async def open_gap(
     values: dict[str, Any] = {
         "room_id": room_id,
         "low": low,
-        "following": Position(high - 1),
+        "next_position": Position(high - 1),
         "cursor": cursor,
         "mark": None,
         "until_token": until_token,

@@ -438,7 +438,7 @@ class TimelineGap:
     id: int
     room_id: RoomId
     low: Position
-    following: Position  # the place of the next event that is found; what is found later is older
+    next_position: Position  # of the next event to be found; events found later are older
     cursor: str  # where the next page begins
     mark: str | None  # an earlier cursor: met again, the history goes in circles
     until_token: str | None  # the sync token before the gap, where there is one

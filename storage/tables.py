@@ -259,7 +259,7 @@ gaps = Table(
     Column("id", BIG, primary_key=True, autoincrement=True),
     Column("room_id", String(255), nullable=False, index=True),
     Column("low", BIG, nullable=False),
-    Column("following", BIG, nullable=False),
+    Column("next_position", BIG, nullable=False),
     Column("cursor", Text, nullable=False),
     Column("mark", Text),
     Column("until_token", Text),

@@ -102,11 +102,11 @@ async def take_page(
     ids = [heard.event_id for heard in newest_first]
     met = gap.until_event in ids
     page = newest_first[: ids.index(gap.until_event)] if met and gap.until_event else newest_first
-    first = Position(gap.following - len(page) + 1)
+    first = Position(gap.next_position - len(page) + 1)
     if first <= gap.low:
         await close(db, gap, now, whole=False)
         return
-    gap = replace(gap, following=Position(first - 1), pages=gap.pages + 1)
+    gap = replace(gap, next_position=Position(first - 1), pages=gap.pages + 1)
     originals = {heard.event_id for heard in await replays.originals(db, page[::-1], now)}
     for place, heard in enumerate(reversed(page), start=first):
         if heard.event_id in originals:

@@ -95,10 +95,10 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
 async def _place_in_a_gap(db: Connection, room_id: RoomId, now: datetime) -> Position | None:
     """Return the position for a broadcast that lies in a gap, and was not among what was read of the gap."""
     gap = await gaps.closed(db, room_id, now - gaps.OVERDUE_AFTER)
-    if gap is None or gap.following <= gap.low:
+    if gap is None or gap.next_position <= gap.low:
         return None
-    await gaps.save(db, replace(gap, following=Position(gap.following - 1)))
-    return gap.following
+    await gaps.save(db, replace(gap, next_position=Position(gap.next_position - 1)))
+    return gap.next_position
 
 
 async def _reread(db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime) -> None:

@@ -12,7 +12,7 @@ NAME = "Air Check"
 
 
 def pill(bot: World, plain: str) -> dict[str, Any]:
-    """A message whose mention of the bot stands as `plain` in the plain body."""
+    """Make a message whose mention of the bot is `plain` in the plain body."""
     link = f'<a href="https://matrix.to/#/{bot.user_id}">{NAME}</a>: status'
     return {"body": plain, "format": "org.matrix.custom.html", "formatted_body": link} | mention(bot)
 

@@ -36,8 +36,7 @@ async def items(feed: str) -> list[ET.Element]:
 async def test_a_long_past_broadcast_is_whole_dated_and_private(
     world: Worlds, person: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sixty chunks, told of on joining, found though the homeserver fails between two pages; its date is the true one,
-    and only `publish RECORDING` makes it public."""
+    """A past broadcast of sixty chunks is found despite a failing homeserver, keeps its date, and stays private."""
     monkeypatch.setattr(history, "RELATIONS_PAGE", CHUNKS // 3)
     bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
@@ -89,7 +88,7 @@ async def test_a_long_past_broadcast_is_whole_dated_and_private(
 
 
 async def test_a_terminal_sees_how_far_it_is(world: Worlds, person: People, tmp_path: Path) -> None:
-    """`aircheck backfill` on a terminal shows a progress line, then what came of it."""
+    """`aircheck backfill` on a terminal shows a progress line, then the result."""
     bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     await speak(alice, room, 7)
@@ -122,7 +121,7 @@ def everything(master: int) -> str:
 
 
 async def test_keys_are_imported_also_with_no_bot_running(world: Worlds, person: People, tmp_path: Path) -> None:
-    """The command does the work itself; at the next start the recording that waited for them is whole."""
+    """Without a running bot the command imports the keys, and the waiting recording is whole after the next start."""
     bot, alice = await world(), await person("alice")
     room = await alice.create_room("sealed", encrypted=True)
     past = await speak(alice, room, 11)

@@ -1,4 +1,4 @@
-"""Bad input through the whole line: it is named once, told in plain words, and disturbs nothing beside it."""
+"""Bad input through the whole line: it is reported once, in plain words, and disturbs no other broadcast."""
 
 import asyncio
 import errno
@@ -37,7 +37,7 @@ _numbers = itertools.count(1)
 
 
 class Speaker:
-    """Makes the events of a member who broadcasts beside the capture, field by field."""
+    """A member who broadcasts beside the capture, with every field of the events to choose."""
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
@@ -78,7 +78,7 @@ async def replay(tmp_path: Path) -> AsyncIterator[Replay]:
 
 @pytest.fixture
 def good() -> Capture:
-    """The broadcast beside the bad one."""
+    """The captured broadcast, which the bad events must not disturb."""
     return Capture("plain")
 
 
@@ -133,7 +133,7 @@ JUNK: tuple[Any, ...] = (
 
 
 def senseless(carol: Speaker) -> Iterator[tuple[str, HeardEvent]]:
-    """Events that claim to be part of a broadcast and can't be, each with the rule that it breaks."""
+    """Make events that can't be part of a broadcast, each with the rule that it breaks."""
     for junk in JUNK:
         if not isinstance(junk, dict):
             yield "content", carol.says(INFO, junk, state_key=CAROL)
@@ -162,7 +162,7 @@ def encrypted_file() -> dict[str, Any]:
 async def test_events_of_wrong_types_count_for_nothing(
     replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Each is named in one line with its rule, room and event; no one else's broadcast, nor their own, minds."""
+    """Each malformed event is logged once with rule, room and event, and disturbs no broadcast."""
     carol = Speaker(good)
     bad = list(senseless(carol))
     await replay.move_in(good)
@@ -179,7 +179,7 @@ async def test_events_of_wrong_types_count_for_nothing(
 async def test_hints_that_make_no_sense_are_none(
     replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Numbers, sizes, lengths and times of any type: after the quiet period the Ogg pages alone tell what was said."""
+    """With nonsense for numbers, sizes, lengths and times the Ogg pages alone decide, after the quiet period."""
     junk = itertools.cycle([True, HUGE, -1, "3", 1.5, [1], {"sequence": 1}, float("nan"), 0])
     spoiled = []
     for one in good.broadcast:
@@ -218,7 +218,7 @@ async def test_an_event_that_cannot_be_written_down_keeps_no_other_waiting(
 
 
 def nested(depth: int) -> Any:
-    """JSON that Python's parser takes, and that goes so deep."""
+    """Make JSON of so many levels, which Python's parser accepts."""
     found: Any = 1
     for _ in range(depth):
         found = {"a": found}
@@ -236,7 +236,7 @@ CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
 async def test_media_that_are_no_sound_are_damaged(
     replay: Replay, good: Capture, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Asked for twice, nothing looks into them any further; the room reads how many arrived damaged."""
+    """Media without sound is downloaded twice, then given up; the room reads how many chunks arrived damaged."""
     carol = Speaker(good)
     data: dict[str, bytes] = {
         media("html"): HTML,
@@ -276,7 +276,7 @@ async def test_an_answer_of_a_proxy_is_no_damage(replay: Replay, good: Capture, 
 
 
 async def test_what_was_damaged_heals_the_episode(replay: Replay, good: Capture, tmp_path: Path) -> None:
-    """The homeserver has the right bytes three days later: it is the same episode, whole."""
+    """Right bytes after three days heal the episode under its GUID."""
     mxc, upload = list(good.uploads.items())[1]
     await replay.move_in(good)
     replay.serves({mxc: HTML})
@@ -314,7 +314,7 @@ async def test_a_damaged_chunk_in_the_middle_is_silence_of_its_length(
 
 
 async def test_announced_sizes_are_hints(replay: Replay, good: Capture, tmp_path: Path) -> None:
-    """Chunks of ten times the bytes and the length that their events say are taken as they are."""
+    """Chunks ten times as large and as long as announced are recorded as they are."""
     told = []
     for one in good.broadcast:
         content = dict(one.event["content"])
@@ -330,8 +330,7 @@ async def test_announced_sizes_are_hints(replay: Replay, good: Capture, tmp_path
 
 @pytest.mark.parametrize("told", [5, 1, 80_000_000])
 async def test_announced_lengths_in_another_unit(replay: Replay, good: Capture, told: int) -> None:
-    """Chunks in a container that must be decoded, with seconds for milliseconds or nonsense in their events, are as
-    long as they are, and one that is lost is silence of their length; `status` tells the difference."""
+    """Announced lengths in seconds or nonsense change nothing, and a lost chunk is as long as the others."""
     sound = await encoded(good.files[0], *WAV)
     carol = Speaker(good)
     chunks = [carol.chunk(number, media(str(number)), info={"duration": told}) for number in (1, 2, 3)]
@@ -401,7 +400,7 @@ async def test_a_hash_that_does_not_match_is_damage(replay: Replay, caplog: pyte
 
 
 async def test_media_that_come_late_heal_the_episode(replay: Replay, good: Capture, tmp_path: Path) -> None:
-    """Not found at first, they are asked for again; then the episode is whole, with the same GUID."""
+    """Media that is not found at first is requested again, and heals the episode under its GUID."""
     mxc, upload = list(good.uploads.items())[1]
     await replay.move_in(good)
     replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
@@ -423,7 +422,7 @@ async def test_media_that_come_late_heal_the_episode(replay: Replay, good: Captu
 
 
 async def test_media_that_are_gone_are_asked_for_once_a_day(replay: Replay, good: Capture, tmp_path: Path) -> None:
-    """The others are an episode, listed after an hour; whenever the media turn up it heals, under the same GUID."""
+    """Missing media leaves an incomplete episode, listed after an hour; it heals when the media appears."""
     mxc, upload = list(good.uploads.items())[1]
     await replay.move_in(good)
     replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
@@ -445,7 +444,7 @@ async def test_media_that_are_gone_are_asked_for_once_a_day(replay: Replay, good
 
 
 async def test_a_room_that_has_used_up_its_space_is_told_once(good: Capture, tmp_path: Path) -> None:
-    """Above storage.max_bytes_per_room nothing more is kept of it, what is there stays, and the room reads why."""
+    """Above `storage.max_bytes_per_room` new chunks are refused, old ones stay, and the room reads why once."""
     async with replaying(tmp_path / "data", changed={"storage": {"max_bytes_per_room": 20_000}}) as replay:
         await replay.move_in(good)
         for one in good.broadcast:
@@ -458,7 +457,7 @@ async def test_a_room_that_has_used_up_its_space_is_told_once(good: Capture, tmp
 
 
 async def test_too_little_space_is_told_to_the_admins(good: Capture, tmp_path: Path) -> None:
-    """Below storage.min_free_bytes nothing is fetched and nothing is lost; each admin reads it, once a day."""
+    """Below `storage.min_free_bytes` downloads wait; each admin is told once a day."""
     async with replaying(tmp_path / "data", changed={"storage": {"min_free_bytes": 1 << 60}}) as replay:
         await replay.move_in(good)
         await replay.tell(good.room, good.broadcast)
@@ -473,7 +472,7 @@ async def test_too_little_space_is_told_to_the_admins(good: Capture, tmp_path: P
 
 
 class Disk:
-    """`full`, no file can be brought to it: the kernel often says so only when it is asked to sync."""
+    """A disk that fails to sync while `full`, which is when kernels often report it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
@@ -496,7 +495,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 async def test_a_disk_that_is_full_while_chunks_come_loses_none(
     replay: Replay, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Each download waits, which is said once for each try; with room again the episode is whole."""
+    """Downloads wait for space, with one log line for each try; afterwards the episode is whole."""
     await replay.move_in(good)
     disk.full = True
     await replay.tell(good.room, good.broadcast)
@@ -513,7 +512,7 @@ async def test_a_disk_that_is_full_while_chunks_come_loses_none(
 async def test_a_disk_that_is_full_while_an_episode_is_made_loses_nothing(
     replay: Replay, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """However long it lasts, it is tried again, and with room again the episode is whole."""
+    """Finishing is tried again until there is space; then the episode is whole."""
     *before, stopped = good.broadcast
     await replay.move_in(good)
     await replay.tell(good.room, before)
@@ -532,7 +531,7 @@ async def test_a_disk_that_is_full_while_an_episode_is_made_loses_nothing(
 async def test_a_database_without_room_stops_nothing_for_good(
     replay: Replay, good: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """No transaction can be written while chunks come: the lanes go on, and with room again the episode is whole."""
+    """While no transaction can be written the lanes run on; with space again the episode is whole."""
     monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)  # of the real clock
     write, full, refused, begun = replay.store.write, asyncio.Event(), asyncio.Event(), asyncio.Event()
 

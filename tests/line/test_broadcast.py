@@ -1,4 +1,4 @@
-"""From somebody who speaks to somebody who listens: real homeserver, real encryption, real ffmpeg."""
+"""From a speaker to a listener: real homeserver, real encryption, real ffmpeg."""
 
 import pytest
 
@@ -27,7 +27,7 @@ FIVE_CHUNKS = speech(1)[: 50 * 28 + 17]  # 28.34 s
 async def test_a_broadcast_becomes_an_episode_in_its_listeners_feed(
     world: Worlds, person: People, encrypted: bool
 ) -> None:
-    """Chunks are joined to the sample, with a pause between; the room is told; a member's feed has it."""
+    """An episode is joined to the sample across a pause, announced in the room and listed in a member's feed."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=encrypted)
@@ -79,7 +79,7 @@ async def test_a_public_room_has_a_public_feed_for_what_comes_after(world: World
 
 
 async def test_a_key_that_comes_late_heals_the_recording(world: Worlds, person: People) -> None:
-    """Chunks that could not be read are listed as waiting; with the key they are in the audio, under the same GUID."""
+    """Chunks without a key are listed as waiting; once the key comes they are in the episode, under its GUID."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -110,7 +110,7 @@ async def test_a_key_that_comes_late_heals_the_recording(world: Worlds, person: 
 
 
 async def test_strangers_neither_add_to_a_broadcast_nor_end_it(world: Worlds, person: People) -> None:
-    """A chunk and a `stopped` of another member count for nothing."""
+    """A chunk and a `stopped` of another member are ignored."""
     bot, alice, mallory = await world(), await person("alice"), await person("mallory")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -136,7 +136,7 @@ async def test_strangers_neither_add_to_a_broadcast_nor_end_it(world: Worlds, pe
 
 
 async def test_who_is_banned_hears_nothing_any_more(world: Worlds, person: People) -> None:
-    """The address of a member who was removed ends at once; of one who left, too, and it works again on return."""
+    """The address of a banned or departed member ends at once; it works again after a return."""
     bot, alice, bob, carol = await world(), await person("alice"), await person("bob"), await person("carol")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)
@@ -165,7 +165,7 @@ async def test_who_is_banned_hears_nothing_any_more(world: Worlds, person: Peopl
 
 
 async def test_a_demoted_moderator_is_refused_at_once(world: Worlds, person: People) -> None:
-    """Rights are those of the room's current state, not of yesterday."""
+    """A demoted moderator is refused at once."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
@@ -186,7 +186,7 @@ async def test_a_demoted_moderator_is_refused_at_once(world: Worlds, person: Peo
 
 
 async def test_a_redacted_broadcast_is_gone_and_stays_gone(world: Worlds, person: People) -> None:
-    """Removing the started event deletes audio, feed item and page; what comes late is refused."""
+    """A redaction of the started event deletes audio, feed item and page; late chunks are refused."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)

@@ -28,7 +28,7 @@ def threes(heard: tuple[HeardEvent, ...]) -> list[tuple[HeardEvent, ...]]:
 
 @pytest.mark.parametrize("name", ["plain", "encrypted", "pauses"])
 async def test_a_capture_becomes_an_episode_to_the_sample(name: str, tmp_path: Path) -> None:
-    """Downloaded, decrypted, joined and encoded, it is what was spoken, and complete without any waiting."""
+    """A capture becomes an episode of the exact length and sound, complete without a quiet period."""
     capture = Capture(name)
     async with replaying(tmp_path / "data") as replay:
         recording = await heard_in_batches(replay, capture, threes(capture.broadcast))
@@ -43,7 +43,7 @@ async def test_a_capture_becomes_an_episode_to_the_sample(name: str, tmp_path: P
 
 
 async def test_what_was_uploaded_encrypted_is_kept_decrypted(tmp_path: Path) -> None:
-    """The bytes from the homeserver differ from those kept, and those kept are what the speaker recorded."""
+    """Chunks uploaded encrypted are stored as the speaker recorded them."""
     capture = Capture("encrypted")
     assert not set(capture.uploads.values()) & set(capture.files)
     async with replaying(tmp_path / "data") as replay:
@@ -54,7 +54,7 @@ async def test_what_was_uploaded_encrypted_is_kept_decrypted(tmp_path: Path) -> 
 
 
 async def test_keys_that_come_after_the_end_heal_it(tmp_path: Path) -> None:
-    """Nothing could be read while it ran; with the keys the same recording becomes a whole episode."""
+    """Keys that come after the end turn the recording into a whole episode."""
     capture = Capture("encrypted")
     async with replaying(tmp_path / "data") as replay:
         await heard_in_batches(replay, capture, [capture.sealed[:6], capture.sealed[6:]])
@@ -73,7 +73,7 @@ async def test_keys_that_come_after_the_end_heal_it(tmp_path: Path) -> None:
 
 
 async def test_a_chunk_that_comes_ten_seconds_after_the_stop_is_in_the_episode(tmp_path: Path) -> None:
-    """`stopped` announced one chunk, and there were two: the second one is waited for, and nothing is lost."""
+    """A second chunk after a `stopped` that announced one is in the episode."""
     capture = Capture("slowstop")
     *before, late = capture.broadcast
     async with replaying(tmp_path / "data") as replay:
@@ -113,7 +113,7 @@ async def test_a_chunk_that_comes_after_the_quiet_period_heals_the_episode(tmp_p
 
 
 async def test_a_browser_that_was_killed_leaves_an_incomplete_episode_without_a_gap(tmp_path: Path) -> None:
-    """No `stopped` ever comes: the clock ends it, what was sent is whole, and only its end is unknown."""
+    """A broadcast without `stopped` is ended by the clock, incomplete and without a gap."""
     capture = Capture("kill")
     async with replaying(tmp_path / "data") as replay:
         assert (await heard_in_batches(replay, capture, [capture.broadcast])).state is RecordingState.LIVE
@@ -129,8 +129,8 @@ async def test_a_browser_that_was_killed_leaves_an_incomplete_episode_without_a_
 
 
 def before_the_redaction(capture: Capture) -> tuple[tuple[HeardEvent, ...], HeardEvent]:
-    """The broadcast as it was heard live, and what removed it. The capture was taken afterwards: there the started
-    event is empty, and what it said stands in the `stopped` that replaced it."""
+    """Rebuild the broadcast as it was heard live, and give the redaction. In the capture the started event is empty,
+    and the `stopped` that replaced it holds its content."""
     *events, redaction = capture.broadcast
     stopped = events[-1].event
     started = {**events[0].event, "content": stopped["unsigned"]["prev_content"]}
@@ -138,7 +138,7 @@ def before_the_redaction(capture: Capture) -> tuple[tuple[HeardEvent, ...], Hear
 
 
 async def test_a_broadcast_that_its_speaker_removed_is_gone(tmp_path: Path) -> None:
-    """With the redaction of its started event chunks, audio and episode go, and nothing of it is left on the disk."""
+    """A redaction of the started event leaves nothing of the broadcast on the disk."""
     capture = Capture("redact")
     live, redaction = before_the_redaction(capture)
     async with replaying(tmp_path / "data") as replay:
@@ -152,7 +152,7 @@ async def test_a_broadcast_that_its_speaker_removed_is_gone(tmp_path: Path) -> N
 
 
 async def test_a_broadcast_that_was_removed_before_the_bot_heard_of_it_is_nothing(tmp_path: Path) -> None:
-    """Chunks that the homeserver still gives belong to nothing, and none is fetched."""
+    """Chunks of a broadcast that was redacted before are ignored, and none is downloaded."""
     capture = Capture("redact")
     async with replaying(tmp_path / "data") as replay:
         await replay.move_in(capture)
@@ -171,7 +171,7 @@ def one_by_one(heard: tuple[HeardEvent, ...]) -> list[tuple[HeardEvent, ...]]:
 
 
 def shuffled(heard: tuple[HeardEvent, ...]) -> list[tuple[HeardEvent, ...]]:
-    """Chunks one place later or earlier, `paused` and `resumed` after the next chunk, `stopped` before the last."""
+    """Swap neighbouring chunks, and put `paused`, `resumed` and `stopped` at the wrong places."""
     started, first, second, third, paused, resumed, fourth, fifth, stopped = heard
     return [(started, second, first), (third, fourth, paused, resumed), (stopped, fifth)]
 
@@ -185,7 +185,7 @@ def sound_of(mp3: bytes) -> bytes:
 
 @pytest.mark.parametrize("order", [doubled, one_by_one, shuffled])
 async def test_the_way_in_which_events_come_does_not_change_the_episode(order: Order, tmp_path: Path) -> None:
-    """Alone, twice, or out of order: the same ledger, and byte for byte the same sound, told to the room once."""
+    """Events once, twice or out of order give the same ledger, the same bytes of sound and one notice."""
     capture = Capture("plain")
     made = []
     for number, batches in enumerate((threes(capture.broadcast), order(capture.broadcast))):
@@ -200,7 +200,7 @@ async def test_the_way_in_which_events_come_does_not_change_the_episode(order: O
 
 
 async def test_another_member_adds_nothing_to_a_capture(tmp_path: Path) -> None:
-    """The same events again, in somebody else's name, are not in the episode."""
+    """The same events in another member's name are not in the episode."""
     capture = Capture("plain")
     forged = [
         replace(one, event_id=EventId(f"{one.event_id}x"), event={**one.event, "sender": "@carol:lab.local"})

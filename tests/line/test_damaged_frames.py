@@ -1,4 +1,4 @@
-"""Chunks of which some frames are damaged: ffmpeg says nothing, the ledger does."""
+"""Chunks with damaged frames: the ledger reports them, though ffmpeg does not."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ LENGTH = 240_000  # samples of each chunk
 
 
 def spoken(folder: Path) -> list[bytes]:
-    """Three chunks, the first with other bytes in the middle of its frames."""
+    """Make three chunks, the first with damaged frames."""
     studio = Studio(get_ffmpeg_exe(), folder)
     made = [studio.record(f"{number}", signal(LENGTH, number), M4A if number == 0 else WAV) for number in range(3)]
     first, *others = (path.read_bytes() for path in made)
@@ -24,8 +24,7 @@ def spoken(folder: Path) -> list[bytes]:
 
 
 async def test_what_could_not_be_decoded_is_told_in_the_room(tmp_path: Path) -> None:
-    """The chunk keeps its length, so all others keep their place; `status` says how much of it there was, also after
-    another chunk came late and everything was laid out anew."""
+    """A damaged chunk keeps its length, and `status` tells how much of it was decoded, also after a late chunk."""
     room = Capture("plain")
     alice = Speaker(room)
     first, second, third = spoken(tmp_path)

@@ -14,7 +14,7 @@ Era = Callable[[Sequence[bytes]], list[bytes]]
 
 @pytest.mark.parametrize("era", [headers_of_the_run_before, no_headers])
 async def test_a_resumed_broadcast_of_a_broken_era_is_complete(era: Era, tmp_path: Path) -> None:
-    """Proved by its pages, at once, to the sample as long as it was, and the same sound in each place."""
+    """A resumed broadcast of a broken era is complete at once, with the exact length and sound."""
     capture = Capture("plain")
     broken = era(capture.files)
     assert sum(one != other for one, other in zip(broken, capture.files, strict=True)) >= 1

@@ -67,13 +67,13 @@ def a_chunk_of_a_chunk(alice: Speaker, media: list[bytes]) -> HeardEvent:
 
 
 def a_payload_that_names_it_in_another_wrapper(alice: Speaker, media: list[bytes]) -> HeardEvent:
-    """Encrypted: what the wrapper says in clear is what the homeserver relates; it names another event."""
+    """Make a chunk whose payload names the broadcast and whose wrapper names another event."""
     elsewhere = {"rel_type": "m.reference", "event_id": "$another-broadcast"}
     return replace(alice.sends(media[2], 2), encrypted=True, clear_relation=elsewhere)
 
 
 def a_wrapper_that_names_it_by_somebody_else(alice: Speaker, media: list[bytes]) -> HeardEvent:
-    """The wrapper names the broadcast and the payload another one, and the sender is not the speaker."""
+    """Make a chunk of another member whose wrapper names the broadcast and whose payload names another one."""
     elsewhere = {"rel_type": "m.reference", "event_id": "$another-broadcast"}
     sent = replace(alice, uploads=alice.uploads).sends(media[2], 2, sender=CAROL)
     content = {**sent.event["content"], "m.relates_to": elsewhere}
@@ -98,7 +98,7 @@ def a_wrapper_that_names_it_by_somebody_else(alice: Speaker, media: list[bytes])
 async def test_what_is_foreign_neither_adds_nor_ends(
     replay: Replay, room: Capture, tmp_path: Path, foreign: Foreign
 ) -> None:
-    """In the middle of a broadcast: it goes on, its own second chunk is heard, and nothing else is in the ledger."""
+    """Foreign events in the middle of a broadcast neither end it nor appear in its ledger."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     started = alice.starts()
     strange = foreign(alice, media)
@@ -139,8 +139,7 @@ def created_at(room: Capture) -> datetime:
 async def test_a_senders_time_orders_nothing_and_is_shown_within_reason(
     replay: Replay, room: Capture, tmp_path: Path, year: int
 ) -> None:
-    """A homeserver or a client whose clock says 1970 or 2099: nothing is lost, ended or reordered by it, and the date
-    in the feed is one that is possible."""
+    """A sender's time of 1970 or 2099 loses, ends or reorders nothing, and the feed shows a possible date."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     alice.at_ms = max(1, round(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000))
     heard = [alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1))]

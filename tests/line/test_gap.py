@@ -1,4 +1,4 @@
-"""A gap in the sync that the homeserver does not let the bot walk: the room's state and the broadcasts tell of it."""
+"""A gap whose history the homeserver refuses: the room's state and the broadcasts' relations fill it."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ MORE_THAN_A_SYNC = 60  # events
 
 
 async def closed(*_: Any) -> Any:
-    """Refuses a page of history."""
+    """Refuse a page of history."""
     raise Refused("the homeserver refused: 403", reason="forbidden", status=403, errcode="M_FORBIDDEN", body={})
 
 
 @pytest.fixture
 def no_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The homeserver gives no page of any room's history."""
+    """Let the homeserver refuse all history."""
     monkeypatch.setattr(History, "page", closed)
 
 
@@ -72,7 +72,7 @@ async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
 
 @pytest.mark.usefixtures("no_history")
 async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(world: Worlds, person: People) -> None:
-    """Chunks that were sent, one that was redacted, and its end: all of it was said behind the gap."""
+    """Chunks, a redaction and an end from inside a gap are found through the broadcast's relations."""
     bot, alice = await world(), await person("alice")
     speaker, pieces, first, started = await half_of_it(bot, alice)
     for piece in pieces[2:]:
@@ -91,7 +91,7 @@ async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(
 
 @pytest.mark.usefixtures("no_history")
 async def test_a_broadcast_that_was_redacted_in_a_gap_is_deleted(world: Worlds, person: People) -> None:
-    """The redaction was never heard."""
+    """A broadcast that was redacted inside a gap is deleted."""
     bot, alice = await world(), await person("alice")
     speaker, _, _, started = await half_of_it(bot, alice)
     await alice.redact(speaker.room_id, started)
@@ -107,7 +107,7 @@ async def test_a_broadcast_that_was_redacted_in_a_gap_is_deleted(world: Worlds, 
 
 
 async def half_of_it(bot: World, alice: Person) -> tuple[Broadcaster, list[Any], str, str]:
-    """A broadcast of which the bot has heard two chunks before it went away: its pieces, the first chunk, its id."""
+    """Begin a broadcast of which the bot hears two chunks; give its pieces, the first chunk's id and its own."""
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)
         speaker = Broadcaster(alice, room)

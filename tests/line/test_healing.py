@@ -38,7 +38,7 @@ class Listened:
 
 
 class Listener:
-    """A podcast app."""
+    """A podcast app that downloads and resumes."""
 
     def __init__(self, http: ClientSession, feed: str) -> None:
         self.http = http
@@ -68,7 +68,7 @@ class Listener:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Alice's room is public, and nothing is held back."""
+    """Make Alice's room public without a delay."""
     async with world_of(tmp_path / "data", feeds={"hold_incomplete_s": 0}) as made:
         await made.join()
         async with made.store.write() as db:
@@ -92,7 +92,7 @@ async def listener(world: World) -> AsyncIterator[Listener]:
 
 
 async def broken(world: World) -> None:
-    """A broadcast of four chunks: the second and the last are not there, and it was quiet for long enough."""
+    """Record a broadcast of four chunks without the second and the last, and wait out the quiet period."""
     said = [chunk("$c1", 1), chunk("$c3", 3)]
     await world.begin(*said, info("$stop", "stopped", last_chunk_sequence=4))
     await world.work()
@@ -114,7 +114,7 @@ def chapters(audio: bytes) -> list[tuple[int, str]]:
 
 
 async def test_it_is_the_same_episode_with_more_in_it(world: World, listener: Listener) -> None:
-    """GUID and address stay; length, duration, entity tag and date are those of the new file, as are the feed's."""
+    """After healing GUID and address stay; length, duration, entity tag and date are the new file's."""
     await broken(world)
     before = await listener.listen()
     await heal(world)
@@ -150,7 +150,7 @@ async def test_what_is_missing_is_told_until_it_is_there(world: World, listener:
 
 @pytest.mark.parametrize("validator", ["tag", "date"])
 async def test_who_resumes_gets_no_splice(world: World, listener: Listener, validator: str) -> None:
-    """A download that is resumed after the healing begins anew with the whole new file."""
+    """A download resumed after the healing starts over with the new file."""
     await broken(world)
     before = await listener.listen()
     half = len(before.audio) // 2
@@ -169,7 +169,7 @@ async def test_who_resumes_gets_no_splice(world: World, listener: Listener, vali
 
 
 async def test_what_is_under_way_stays_what_it_was(world: World, listener: Listener) -> None:
-    """A download that began before the healing ends as the old file, every byte of it."""
+    """A download that began before the healing ends with the old file."""
     await broken(world)
     before = await listener.listen()
     async with listener.http.get(before.address) as answer:

@@ -48,7 +48,7 @@ async def replay(world: Worlds, person: People) -> AsyncIterator[Setting]:
 
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses of the session in seconds; none of them is waited for."""
+    """Collect the pauses of the session in seconds, and skip them."""
     pauses: list[float] = []
 
     async def pause(seconds: float, stopping: asyncio.Event) -> None:
@@ -146,7 +146,7 @@ async def test_a_stop_does_not_wait_for_an_answer(replay: Setting) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
 async def test_media_that_fail_for_an_hour_are_whole_after_it(status: int, tmp_path: Path) -> None:
-    """The chunks are waited for, none is given up, and the episode is whole when the homeserver has recovered."""
+    """While media fails no chunk is given up, and the episode is whole afterwards."""
     good = Capture("plain")
     async with replaying(tmp_path / "data") as made:
         await made.move_in(good)

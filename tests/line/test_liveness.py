@@ -1,4 +1,4 @@
-"""Clients that die, sleep, reload, log out or lose their connection: what was sent is kept, and an end is found."""
+"""Clients that die, sleep, reload, log out or lose their connection: sent chunks are kept, and the broadcast ends."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,13 +47,13 @@ async def state(replay: Replay, speaker: Speaker) -> tuple[RecordingState, Ended
 
 
 async def assert_heard(replay: Replay, speaker: Speaker, media: list[bytes], folder: Path) -> None:
-    """The episode is these chunks, without any silence between them or after them."""
+    """Check that the episode is these chunks without any silence."""
     assert (await replay.ledger(speaker.broadcast)).gaps == ()
     await assert_heard_whole(await replay.audio(speaker.broadcast), media, folder)
 
 
 async def test_a_killed_client_leaves_what_it_sent(replay: Replay, room: Capture, tmp_path: Path) -> None:
-    """Half an hour without a sign of life ends the broadcast; its episode is listed an hour after that as it is."""
+    """Half an hour of silence ends the broadcast; its incomplete episode is listed an hour later."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
     await replay.pass_by(ABANDONED_S)
@@ -92,7 +92,7 @@ async def test_a_laptop_that_sleeps_for_three_hours_goes_on_where_it_was(
 
 
 async def test_a_laptop_that_sleeps_in_a_pause_is_still_live(replay: Replay, room: Capture, tmp_path: Path) -> None:
-    """A paused broadcast waits four hours, and nothing of the pause is in the episode."""
+    """A pause of less than four hours ends nothing, and is not in the episode."""
     alice, before, after = Speaker(room), sliced(2, 1), sliced(2, 1, begin=10)
     chunks = [alice.starts(), *(alice.sends(data, number) for number, data in enumerate(before, 1))]
     await told(replay, alice, *chunks, alice.tells("paused", 2))
@@ -105,7 +105,7 @@ async def test_a_laptop_that_sleeps_in_a_pause_is_still_live(replay: Replay, roo
 
 
 async def test_a_pause_that_nobody_ends_is_ended(replay: Replay, room: Capture, tmp_path: Path) -> None:
-    """After four hours; its pages prove that all was sent, so it is complete."""
+    """After four hours a paused broadcast ends, complete by its pages."""
     alice, media = Speaker(room), sliced(2, 1)
     await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
     await told(replay, alice, alice.tells("paused", 2))
@@ -119,7 +119,7 @@ async def test_a_pause_that_nobody_ends_is_ended(replay: Replay, room: Capture, 
 async def test_a_browser_that_was_reloaded_says_stopped_without_a_number(
     replay: Replay, room: Capture, tmp_path: Path
 ) -> None:
-    """Element Web does so at its next start: what was cut so far is the episode, without waiting for half an hour."""
+    """A reloaded Element Web sends `stopped` without a number, which ends the broadcast at once."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media[:2], 1)))
     await told(replay, alice, alice.tells("stopped"))
@@ -144,7 +144,7 @@ async def test_a_lost_connection_brings_its_chunk_late_and_then_paused(
 
 
 async def test_a_chunk_after_the_abandonment_opens_it_again(replay: Replay, room: Capture, tmp_path: Path) -> None:
-    """However late, it is in the episode, under the same GUID; the broadcast stays ended."""
+    """A chunk after the abandonment is in the episode under its GUID; the broadcast stays ended."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     await told(replay, alice, alice.starts(), alice.sends(media[0], 1))
     await replay.pass_by(ABANDONED_S)
@@ -161,7 +161,7 @@ async def test_a_chunk_after_the_abandonment_opens_it_again(replay: Replay, room
 
 
 async def test_nobody_is_looked_at_for_ever(replay: Replay, room: Capture) -> None:
-    """Once it is decided no clock is planned for a recording any more."""
+    """A decided recording has no planned jobs left."""
     alice, media = Speaker(room), sliced(2, 1)
     await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
     await told(replay, alice, alice.tells("stopped", 2))
@@ -173,8 +173,7 @@ async def test_nobody_is_looked_at_for_ever(replay: Replay, room: Capture) -> No
 
 
 async def test_a_speaker_who_logs_out_is_found_to_be_gone(world: Worlds, person: People) -> None:
-    """On a real homeserver, with the device gone and its keys too: what was sent is an episode when the time is up,
-    and what another device of theirs sends to the room afterwards is no part of it."""
+    """A logged-out device leaves an episode when the time is up, without later messages of another device."""
     bot, alice = await world(recording={"quiet_period_s": 1, "abandoned_after_s": 3}), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)

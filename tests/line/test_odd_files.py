@@ -1,4 +1,4 @@
-"""Chunks that are damaged, or say of themselves what is not so, among whole ones."""
+"""Damaged chunks, and chunks with wrong headers, among whole ones."""
 
 from pathlib import Path
 
@@ -58,8 +58,7 @@ def odd_files(studio: Studio) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["wav", "m4a", "mp3", "adts", "caf", "flac", "webm"])
 async def test_an_odd_file_is_heard_in_its_place(name: str, tmp_path: Path) -> None:
-    """The middle chunk of three is stored and sounds where it should; what comes behind it too. What is damaged within
-    is a gap of no more than some frames."""
+    """An odd middle chunk is played in its place and the last one after it, with a gap of some frames at most."""
     studio = studio_in(tmp_path)
     odd = odd_files(studio)[name]
     async with replaying(tmp_path / "data", changed=LOUD) as replay:
@@ -86,7 +85,7 @@ async def test_an_odd_file_is_heard_in_its_place(name: str, tmp_path: Path) -> N
     ],
 )
 async def test_odd_files_of_other_tools(name: str, milliseconds: int, timing: Timing, tmp_path: Path) -> None:
-    """They are stored with the length of their sound, and nothing is said to be missing."""
+    """Odd files of other tools are stored with the length of their sound, and nothing counts as missing."""
     studio = studio_in(tmp_path)
     async with replaying(tmp_path / "data") as replay:
         odd = (CASES / name).read_bytes()
@@ -103,7 +102,7 @@ async def test_odd_files_of_other_tools(name: str, milliseconds: int, timing: Ti
 
 
 async def test_a_header_without_samples_is_an_empty_tail(tmp_path: Path) -> None:
-    """A recorder that is stopped at once sends one as its last chunk: stored, of no length, and nothing is missing."""
+    """A last chunk without samples, as a recorder sends that is stopped at once, is stored and nothing is missing."""
     studio = studio_in(tmp_path)
     async with replaying(tmp_path / "data") as replay:
         files = [spoken(studio, 1), spoken(studio, 2), (CASES / "header_only.m4a").read_bytes()]

@@ -21,7 +21,7 @@ LENGTH = 6 * SAMPLE_RATE
 
 
 class Heard:
-    """A broadcast of three: a WAV, the odd file, a WAV."""
+    """A recorded broadcast of three chunks: a WAV, the odd file, a WAV."""
 
     def __init__(self, replay: Replay, folder: Path) -> None:
         self.it = replay
@@ -48,7 +48,7 @@ class Heard:
         return await self.it.ask(self.room.room, "!aircheck status")
 
     def assert_in_place(self, length: int) -> None:
-        """All three are stored; what stands before and behind the odd one is where it should be."""
+        """Check that all three are stored, and that the first and the last are in their places."""
         assert [entry.state for entry in self.ledger.entries] == [ChunkState.STORED] * 3
         assert self.ledger.entries[1].samples == length
         assert abs(lag(signal(BESIDE, 1), self.sound[:BESIDE], SAMPLE_RATE)) <= 2
@@ -68,7 +68,7 @@ class Heard:
     ],
 )
 async def test_an_odd_file_is_heard_whole(name: str, samples: int, timing: Timing, told: str, tmp_path: Path) -> None:
-    """Complete, as long as was counted, and what its file claims otherwise is told in the room."""
+    """An odd file is complete with its counted length, and the room reads what its header claims otherwise."""
     async with replaying(tmp_path / "data") as replay:
         heard = Heard(replay, tmp_path)
         await heard.send((CASES / f"{name}.ogg").read_bytes())
@@ -81,7 +81,7 @@ async def test_an_odd_file_is_heard_whole(name: str, samples: int, timing: Timin
 
 
 def spoken(studio: Studio) -> list[OggPage]:
-    """Six seconds in pages of one."""
+    """Make six seconds of speech in pages of one second."""
     return list(read_pages(io.BytesIO(studio.record("odd", signal(LENGTH, 3), OPUS).read_bytes())))
 
 
@@ -91,7 +91,7 @@ def joined(pages: list[OggPage]) -> bytes:
 
 @pytest.mark.parametrize("kind", ["swapped", "twice", "tag", "line ends"])
 async def test_pages_that_are_all_there_are_a_whole_chunk(kind: str, tmp_path: Path) -> None:
-    """In whatever order, and with whatever beside them."""
+    """Pages in any order and with foreign bytes between them are a whole chunk."""
     async with replaying(tmp_path / "data") as replay:
         heard = Heard(replay, tmp_path)
         pages = spoken(heard.studio)
@@ -115,7 +115,7 @@ async def test_pages_that_are_all_there_are_a_whole_chunk(kind: str, tmp_path: P
 
 @pytest.mark.parametrize("kind", ["checksum", "missing", "cut"])
 async def test_a_damaged_page_is_a_gap_of_its_length(kind: str, tmp_path: Path) -> None:
-    """The rest is heard where it was said; the room and the ledger say what is missing, and nothing else."""
+    """A damaged page is a gap of its length in ledger and room; the rest keeps its place."""
     async with replaying(tmp_path / "data") as replay:
         heard = Heard(replay, tmp_path)
         pages = spoken(heard.studio)

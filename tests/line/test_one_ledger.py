@@ -33,7 +33,7 @@ LACKS = {
 
 
 def chunks() -> list[Chunk]:
-    """A run whose first numbers a slow upload swapped, then everything that can go wrong, and a double at the end."""
+    """Make a run with swapped numbers, each kind of failure, and a duplicate at the end."""
     first, second = slices([7, 7], eos=False)
     sealed = absent("$sealed", None, ChunkState.WAITING_FOR_KEY, position=16)
     return [
@@ -54,7 +54,7 @@ def chunks() -> list[Chunk]:
 
 @dataclass
 class Seen:
-    """The same recording as three see it."""
+    """The same recording as JSON, as notice and as page."""
 
     recording: Recording
     told: dict[str, Any]  # its JSON
@@ -110,7 +110,7 @@ async def seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncItera
 
 
 def table(page: str, number: int) -> list[tuple[str, list[int], str]]:
-    """The body of a page's table: text of each row, the machine's values in it, and its last cell."""
+    """Parse a table of the page: the text of each row, its machine-readable values, and its last cell."""
     body = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)[number]
     rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
     found = []
@@ -131,7 +131,7 @@ async def test_all_name_the_same_missing_things(seen: Seen) -> None:
 
 
 async def test_all_have_the_same_gaps(seen: Seen) -> None:
-    """The page's gaps are the JSON's to the millisecond, and the room reads their sum and the first place."""
+    """The page's gaps are the JSON's to the millisecond; the room reads their sum and the first one."""
     gaps = [[gap["position_ms"], gap["duration_ms"]] for gap in seen.told["gaps"]]
     assert len(gaps) == len(LACKS)
     assert [values for _, values, _ in table(seen.page, 0)] == gaps
@@ -143,8 +143,7 @@ async def test_all_have_the_same_gaps(seen: Seen) -> None:
 
 
 async def test_the_page_has_every_chunk_in_its_place(seen: Seen) -> None:
-    """Swapped numbers stand in the order of the sound, the double behind the one that is heard; a row begins where the
-    JSON has its first chunk, and lasts as long as its chunks together."""
+    """The page lists chunks in the order of the sound, with the JSON's times, and a duplicate after its original."""
     rows = table(seen.page, 1)
     assert [numbers for numbers, _, _ in rows] == ["2", "1", "3", "4", "5", "no number yet", "7", "8", "9", "10", "11",
                                                    "11"]  # fmt: skip
@@ -156,7 +155,7 @@ async def test_the_page_has_every_chunk_in_its_place(seen: Seen) -> None:
 
 
 async def test_the_form_of_the_contract_stays(seen: Seen) -> None:
-    """A chunk whose key is withheld waits for its key; the code is told in words, in the room and on the page."""
+    """A chunk with a withheld key waits for it, and room and page explain the code in words."""
     (waits,) = [chunk for chunk in seen.told["chunks"] if chunk["state"] == "waiting_for_key"]
     assert set(waits) == {"sequence", "event_id", "state", "position_ms", "duration_ms", "timing", "bytes", "sha256",
                           "container"}  # fmt: skip

@@ -27,7 +27,7 @@ MXC = "mxc://lab.local/voice"
 
 
 def orphaned(heard: HeardEvent, event_id: EventId = VOICE, **content: Any) -> HeardEvent:
-    """A chunk as a client sends it again after a failure: an ordinary voice message."""
+    """Make an ordinary voice message of a chunk, as clients do after a failed upload."""
     said = {**heard.event["content"], **content}
     kept = {name: said[name] for name in said if name not in (CHUNK, "m.relates_to")}
     event = {**heard.event, "event_id": event_id, "content": kept}
@@ -39,7 +39,7 @@ def parts(capture: Capture) -> list[HeardEvent]:
 
 
 def with_orphan(capture: Capture, number: int) -> list[HeardEvent]:
-    """The broadcast, one of its chunks orphaned."""
+    """Give the broadcast with one chunk as an orphan."""
     lost = parts(capture)[number - 1]
     return [orphaned(one) if one is lost else one for one in capture.broadcast]
 
@@ -56,7 +56,7 @@ async def told(replay: Replay, capture: Capture, *batches: Iterable[HeardEvent])
 
 
 async def rows(replay: Replay, event_id: EventId = VOICE) -> tuple[int, int]:
-    """How often an event stands in the journal, and among the chunks."""
+    """Count the rows of an event in the journal and among the chunks."""
     async with replay.store.read() as db:
         heard = select(func.count()).select_from(journal_rows).where(journal_rows.c.event_id == event_id)
         known = select(func.count()).select_from(chunks).where(chunks.c.event_id == event_id)
@@ -64,7 +64,7 @@ async def rows(replay: Replay, event_id: EventId = VOICE) -> tuple[int, int]:
 
 
 def downloads(replay: Replay) -> int:
-    """How often the voice message's media was asked for."""
+    """Count the downloads of the voice message's media."""
     return sum(path == address_of(MXC) for path, _ in replay.homeserver.asked)
 
 
@@ -77,7 +77,7 @@ async def found(replay: Replay, capture: Capture) -> tuple[Chunk, ...]:
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 @pytest.mark.parametrize("name", ["plain", "encrypted"])
 async def test_an_orphan_is_in_the_episode_to_the_sample(name: str, number: int, tmp_path: Path) -> None:
-    """Its pages prove where it belongs: at the head of a run, in it and at its end the episode is whole."""
+    """An orphan at the beginning, in the middle or at the end of a run is in the episode, to the sample."""
     capture = Capture(name)
     heard = with_orphan(capture, number)
     async with replaying(tmp_path / "data") as replay:
@@ -105,7 +105,7 @@ async def test_an_orphan_after_the_stop_is_waited_for_as_any_chunk(tmp_path: Pat
 
 
 async def test_an_orphan_that_is_looked_into_late_heals_the_episode(tmp_path: Path) -> None:
-    """Its media could not be had until the recording was decided: then it heals under the same GUID."""
+    """An orphan whose media comes after the end heals the episode under its GUID."""
     capture = Capture("plain")
     lost = parts(capture)[1]
     mxc = lost.event["content"]["url"]
@@ -127,7 +127,7 @@ async def test_an_orphan_that_is_looked_into_late_heals_the_episode(tmp_path: Pa
 
 @pytest.mark.parametrize("kind", ["m4a", "ogg"])
 async def test_what_proves_nothing_is_named_and_not_put_in(kind: str, tmp_path: Path) -> None:
-    """A lost piece as M4A, or an ordinary voice message: the gap stays, `status` says so, no sound of it is kept."""
+    """An orphan without proof is named by `status`, the gap stays, and none of its sound is kept."""
     capture = Capture("plain")
     options = {
         "m4a": ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4"),
@@ -160,7 +160,7 @@ async def test_what_proves_nothing_is_named_and_not_put_in(kind: str, tmp_path: 
 
 
 async def test_a_voice_message_beside_a_whole_broadcast_leaves_no_trace(tmp_path: Path) -> None:
-    """Nothing is missing, so nothing is looked for: the row goes, its sound was never kept."""
+    """A voice message beside a whole broadcast leaves neither a row nor its sound."""
     capture = Capture("plain")
     media = await encoded(capture.files[0], "-c:a", "libopus", "-f", "ogg")
     started, first, *rest = capture.broadcast
@@ -176,7 +176,7 @@ async def test_a_voice_message_beside_a_whole_broadcast_leaves_no_trace(tmp_path
 
 
 async def test_a_voice_message_outside_a_broadcast_is_not_even_written_down(tmp_path: Path) -> None:
-    """Before it, after it, or of somebody else: no row in the journal, no download."""
+    """A voice message outside a broadcast or of another member is neither journaled nor downloaded."""
     capture = Capture("plain")
     first = parts(capture)[0]
     async with replaying(tmp_path / "data") as replay:
@@ -227,7 +227,7 @@ async def test_a_redaction_takes_a_candidate(what: str, tmp_path: Path) -> None:
 
 
 async def test_a_candidate_is_forgotten_a_day_after_the_end(tmp_path: Path) -> None:
-    """Its source holds a key: nobody can say by then that it was a chunk."""
+    """A candidate is forgotten a day after the end, because its source holds a key."""
     capture = Capture("plain")
     lost = parts(capture)[1]
     async with replaying(tmp_path / "data") as replay:

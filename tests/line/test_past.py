@@ -40,8 +40,7 @@ async def told(world: World, listener: Person, words: str) -> str:
 
 
 async def test_past_broadcasts_are_found_once_and_told_once(world: Worlds, person: People) -> None:
-    """Two broadcasts from before the bot's time, and an old command between them: both are recorded, in their order
-    before what came later; nothing is carried out; a second search finds nothing new."""
+    """Two past broadcasts are recorded once, before later ones; an old command between them is not executed."""
     bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     first = await speak(alice, room)
@@ -80,7 +79,7 @@ async def test_past_broadcasts_are_found_once_and_told_once(world: Worlds, perso
 async def test_the_shell_finds_past_broadcasts_while_the_bot_runs_or_not(
     world: Worlds, person: People, tmp_path: Path
 ) -> None:
-    """`aircheck backfill ROOM --since DATE` hands its work to the bot that runs, or does it itself."""
+    """`aircheck backfill ROOM --since DATE` hands its work to the running bot, or does it itself."""
     bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     first = await speak(alice, room, 11)
@@ -110,7 +109,7 @@ async def test_the_shell_finds_past_broadcasts_while_the_bot_runs_or_not(
 
 
 async def test_keys_of_another_client_open_what_was_sealed(world: Worlds, person: People, tmp_path: Path) -> None:
-    """A past broadcast of an encrypted room waits for its keys; `aircheck keys import` brings them, and it heals."""
+    """A past encrypted broadcast waits for its keys, and heals with `aircheck keys import`."""
     bot, alice = await world(), await person("alice")
     room = await alice.create_room("sealed", encrypted=True)
     past = await speak(alice, room)

@@ -1,4 +1,4 @@
-"""`aircheck run` as a process: killed in the middle, told to stop, and what it leaves in its log."""
+"""`aircheck run` as a process: killed, stopped, and its log."""
 
 import asyncio
 import json
@@ -92,7 +92,7 @@ async def published(world: World, listener: Person) -> None:
 
 
 async def test_kill_9_in_the_middle_loses_nothing(world: Worlds, person: People, tmp_path: Path) -> None:
-    """Killed while chunks come, killed again while it ends, and the episode is whole; the room is told once."""
+    """After a kill while chunks come and another at the end, the episode is whole and the room told once."""
     bot, alice = await world(), await person("alice")
     log = tmp_path / "log"
     async with process(bot, log) as running:
@@ -122,7 +122,7 @@ async def test_kill_9_in_the_middle_loses_nothing(world: Worlds, person: People,
 
 
 async def test_a_stop_is_clean_and_in_time(world: Worlds, person: People, tmp_path: Path) -> None:
-    """SIGTERM during a broadcast: exit 0 within five seconds, and nothing is left half done."""
+    """SIGTERM during a broadcast ends with 0 within five seconds, and leaves nothing unfinished."""
     bot, alice = await world(), await person("alice")
     async with process(bot, tmp_path / "log") as running:
         room = await move_in(bot, alice, encrypted=True)
@@ -136,7 +136,7 @@ async def test_a_stop_is_clean_and_in_time(world: Worlds, person: People, tmp_pa
 
 
 async def test_the_log_of_a_whole_run_tells_no_secret(world: Worlds, person: People, tmp_path: Path) -> None:
-    """No token, key, password, address or word that somebody said, at the most talkative level."""
+    """The log of a whole run at level debug holds no token, key, password, address or spoken word."""
     bot = await world(log={"level": "debug", "format": "json"})
     alice, bob = await person("alice"), await person("bob")
     log = tmp_path / "log"

@@ -69,7 +69,7 @@ async def test_a_published_broadcast_is_gone_ten_seconds_after_its_redaction(
 
 
 async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(world: Worlds, person: People) -> None:
-    """A tombstone without content stays, and the chunk that the client sends after it is refused."""
+    """After a redaction while live only a row without content is left, and a later chunk is refused."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
@@ -101,7 +101,7 @@ async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(world: W
 
 
 async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(world: Worlds, person: People) -> None:
-    """The same length, another file; the old one and the chunk's are gone, and the redacted end changes nothing."""
+    """A redacted chunk becomes silence of its length in a new file; a redacted end changes nothing."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)
@@ -128,7 +128,7 @@ async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(world
 
 
 class WithRelations(Homeserver):
-    """A homeserver that redacts what refers to an event with it (MSC3912)."""
+    """A homeserver that redacts an event's relations with it (MSC3912)."""
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "experimental_features": {"msc3912_enabled": True}}
@@ -144,8 +144,7 @@ async def redacting_homeserver(tmp_path: Path) -> AsyncIterator[Homeserver]:
 async def test_a_redaction_with_all_that_refers_to_it_is_one_deletion(
     redacting_homeserver: Homeserver, tmp_path: Path
 ) -> None:
-    """The homeserver redacts start, chunks and end, each by an event of its own (MSC3912): the broadcast is gone,
-    also for a bot that was away; the next one is recorded."""
+    """Redactions of start, chunks and end (MSC3912) delete the broadcast, also for a bot that was away."""
     homeserver = redacting_homeserver
     bot = World(homeserver, await homeserver.register("aircheck", PASSWORD), tmp_path / "bot", {})
     people = People(homeserver, tmp_path / "people")

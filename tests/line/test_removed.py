@@ -49,7 +49,7 @@ async def is_in(store: Store, room: str, *, joined: bool) -> None:
 
 
 async def is_told(store: Store, room: str) -> None:
-    """The notice of what is recorded stands in the room: what begins from now on is."""
+    """Note that the room has the bot's notice, so that new broadcasts are recorded."""
 
     async def check() -> bool | None:
         async with store.read() as db:
@@ -156,7 +156,7 @@ async def test_nothing_is_fetched_for_a_room_that_the_bot_is_out_of(capture: Cap
 
 
 async def test_what_was_waited_for_is_fetched_once_the_bot_is_asked_back(capture: Capture, tmp_path: Path) -> None:
-    """A chunk that it had heard of, and whose media were not there when it was thrown out, heals the recording."""
+    """A chunk whose media was missing at the removal heals the recording after a new invite."""
     mxc, upload = list(capture.uploads.items())[1]
     async with replaying(tmp_path / "data") as replay:
         await replay.move_in(capture)
@@ -172,7 +172,7 @@ async def test_what_was_waited_for_is_fetched_once_the_bot_is_asked_back(capture
 
 
 async def test_what_a_lifted_ban_shows_is_not_heard(capture: Capture, tmp_path: Path) -> None:
-    """The homeserver tells somebody who was out, and is out, what was said meanwhile: none of it is recorded."""
+    """Events from while the bot was banned, shown when the ban is lifted, are not recorded."""
     async with replaying(tmp_path / "data") as replay:
         await replay.move_in(capture)
         await replay.tell(capture.room, capture.broadcast[:2])

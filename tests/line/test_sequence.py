@@ -49,7 +49,7 @@ async def assert_whole(replay: Replay, broadcast: EventId, media: list[bytes], f
 async def test_slices_are_whole_whatever_last_number_is_said(
     replay: Replay, room: Capture, tmp_path: Path, last: int | None
 ) -> None:
-    """The pages prove that nothing is missing, at the latest when the quiet period is over."""
+    """Whatever the last number is, proved pages make the recording complete, after the quiet period at the latest."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
     await told(replay, alice, alice.tells("stopped", last))
@@ -71,7 +71,7 @@ async def test_slices_are_whole_whatever_last_number_is_said(
 async def test_files_of_their_own_are_as_complete_as_the_numbers_say(
     replay: Replay, room: Capture, last: int | None, state: RecordingState
 ) -> None:
-    """Without pages an announced number that nobody saw leaves it incomplete; no silence is added at the end."""
+    """Without pages an announced number that never came leaves the recording incomplete, without silence at the end."""
     alice = Speaker(room)
     media = [await encoded(data, *WAV) for data in sliced(2, 2)]
     await told(replay, alice, alice.starts(), *(alice.sends(data, number) for number, data in enumerate(media, 1)))
@@ -89,7 +89,7 @@ def bare(wav: bytes) -> bytes:
 
 
 async def test_stopped_before_the_last_chunk_as_android_and_ios_send_it(replay: Replay, room: Capture) -> None:
-    """The last file, uploaded while the broadcast is over already, is in the episode, without waiting any longer."""
+    """A last chunk after `stopped`, as Android and iOS send it, completes the episode at once."""
     alice = Speaker(room, device="ANDROID")
     media = [await encoded(data, *M4A) for data in sliced(2, 2, 1)]
     started = alice.starts()
@@ -131,7 +131,7 @@ def other_media(speaker: Speaker, _: HeardEvent, __: list[bytes]) -> HeardEvent:
 async def test_of_two_with_one_number_the_first_is_heard(
     replay: Replay, room: Capture, tmp_path: Path, again: Again
 ) -> None:
-    """Sent again, with the same media, the same sound or another one: it is listed as a duplicate and not heard."""
+    """A second chunk with the same number is listed as a duplicate and not played."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     started = alice.starts()
     first, second, third = (alice.sends(data, number) for number, data in enumerate(media, 1))
@@ -145,7 +145,7 @@ async def test_of_two_with_one_number_the_first_is_heard(
 async def test_an_empty_file_with_a_used_number_takes_nobodys_place(
     replay: Replay, room: Capture, tmp_path: Path
 ) -> None:
-    """Even when it comes first: what can be heard under that number is heard."""
+    """An empty file does not take the number of a chunk with sound, even when it comes first."""
     alice, media = Speaker(room), sliced(2, 2, 1)
     started, leftover = alice.starts(), alice.sends(b"", 2)
     chunks = [alice.sends(data, number) for number, data in enumerate(media, 1)]
@@ -155,7 +155,7 @@ async def test_an_empty_file_with_a_used_number_takes_nobodys_place(
 
 
 async def test_without_any_number_the_timeline_is_the_order(replay: Replay, room: Capture) -> None:
-    """Files without pages and numbers are heard as they came, and nobody can say that they are all."""
+    """Files without pages and numbers are played as they came, and the recording stays incomplete."""
     alice = Speaker(room)
     media = [await encoded(data, *WAV) for data in sliced(1, 2, 3)]
     started = alice.starts()
@@ -178,7 +178,7 @@ async def test_a_broadcast_without_a_chunk_is_empty(replay: Replay, room: Captur
 
 
 async def test_starts_that_the_homeserver_merged_are_both_heard(replay: Replay, room: Capture, tmp_path: Path) -> None:
-    """Numbers begin at 1 again under one broadcast: both runs are in the episode, one after the other."""
+    """Two starts merged into one broadcast, with numbers from 1 each, are both in the episode."""
     alice, before, after = Speaker(room), sliced(2, 1), sliced(2, 2, 1, begin=10)
     started = alice.starts()
     chunks = [alice.sends(data, number) for run in (before, after) for number, data in enumerate(run, 1)]
@@ -189,7 +189,7 @@ async def test_starts_that_the_homeserver_merged_are_both_heard(replay: Replay, 
 async def test_a_new_start_of_the_same_device_ends_the_one_before(
     replay: Replay, room: Capture, tmp_path: Path
 ) -> None:
-    """Without any `stopped` both are recorded, each with its own chunks."""
+    """A new start of the same device ends the broadcast before it; both are recorded."""
     first, second = Speaker(room), Speaker(room)
     before, after = sliced(2, 1), sliced(2, 2, begin=10)
     await told(replay, first, first.starts(), *(first.sends(data, number) for number, data in enumerate(before, 1)))
@@ -207,7 +207,7 @@ async def test_a_new_start_of_the_same_device_ends_the_one_before(
 async def test_two_who_are_live_at_once_are_recorded_apart(
     replay: Replay, room: Capture, tmp_path: Path, user: UserId, device: str
 ) -> None:
-    """Their events come mixed, one stops while the other goes on, and each is whole."""
+    """Two broadcasts whose events come mixed are each recorded whole."""
     one, other = Speaker(room), Speaker(room, user, device)
     mine, theirs = sliced(2, 2, 1), sliced(2, 1, begin=10)
     starts = [one.starts(), other.starts()]
@@ -223,7 +223,7 @@ async def test_two_who_are_live_at_once_are_recorded_apart(
 
 
 async def test_a_second_go_live_on_a_real_homeserver_is_heard_too(world: Worlds, person: People) -> None:
-    """The homeserver answers with the event id of the first one; everything that was said under it is recorded."""
+    """After a second start that a real homeserver merged with the first, everything is recorded."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)

@@ -24,7 +24,7 @@ async def level(person: Person, room: str, **changes: object) -> None:
 async def test_a_muted_bot_records_once_its_notice_is_in_the_room(
     world: Worlds, person: People, *, encrypted: bool
 ) -> None:
-    """A broadcast of before the notice is not recorded, also not when it goes on after it; the next one is."""
+    """A broadcast that began before the notice is not recorded; the next one is."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await alice.create_room("The Quiet Room", encrypted=encrypted)

@@ -1,4 +1,4 @@
-"""A room is upgraded on a real homeserver: the podcast goes on, and an impostor's room gets nothing of it."""
+"""An upgraded room on a real homeserver keeps its podcast, and an impostor's room gets nothing."""
 
 import pytest
 
@@ -40,8 +40,7 @@ async def told(world: World, person: Person, room: str) -> str:
 
 @pytest.mark.parametrize("version", ["11", "12"], ids="from version {}".format)
 async def test_an_upgraded_rooms_podcast_goes_on(world: Worlds, person: People, version: str) -> None:
-    """A subscriber's address of before has the broadcasts of both rooms, for who is in the new one; a room that
-    only names the old one as its predecessor has none."""
+    """An old address serves both rooms to members of the new one; a room that only claims the old one gets nothing."""
     bot, alice, bob, mallory = await world(), await person("alice"), await person("bob"), await person("mallory")
     async with bot.running() as aircheck:
         old = await alice.create_room("The Kitchen Table", version=version, invite=[bot.user_id])

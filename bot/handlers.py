@@ -14,15 +14,19 @@ from bot.matrix.session import Session
 from bot.recorder import Recorder
 from bot.settings import Settings
 from bot.worker.backfilling import Backfilling
+from bot.worker.chats import Chats
 from bot.worker.covering import Covering
+from bot.worker.directs import Directs
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.importing import ImportingKeys
+from bot.worker.invites import Invites
 from bot.worker.lanes import Handler
-from bot.worker.outbox import Outbox
+from bot.worker.notices import Notices
 from bot.worker.redactions import Redactions
+from bot.worker.refreshing import Refreshing
 from bot.worker.renewing import RenewingAddresses
 from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory
@@ -63,16 +67,8 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
     tracks = Tracks(store, settings, parts.ffmpeg, clock)
     fetching = Fetching(store, settings, parts.ffmpeg, download=parts.download, apply=recorder.apply, clock=clock)
     covering = Covering(store, parts.ffmpeg, download=parts.download, clock=clock)
-    outbox = Outbox(
-        store,
-        session.sending,
-        us=session.user_id,
-        invites=settings.matrix.invites,
-        addresses=parts.personal_addresses,
-        take_state=intake.refresh,
-        prefix=settings.commands.prefix,
-        clock=clock,
-    )
+    sending, prefix = session.sending, settings.commands.prefix
+    chats = Chats(store, sending, us=session.user_id, clock=clock)
     return {
         orders.Fetch.kind: fetching,
         orders.Encode.kind: Encoding(store, tracks, clock, listened=parts.listened),
@@ -87,9 +83,9 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Forget.kind: Forgetting(store),
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,
-        orders.Notice.kind: outbox.notice,
-        orders.Direct.kind: outbox.direct,
-        orders.Invite.kind: outbox.invite,
-        orders.Refresh.kind: outbox.refresh,
+        orders.Notice.kind: Notices(store, sending, prefix=prefix),
+        orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
+        orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
+        orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),
         orders.Command.kind: Commands(store, settings, store.secret, clock).handle,
     }

@@ -12,7 +12,7 @@ from bot import orders
 from bot.errors import GiveUp
 from bot.matrix.batch import Invite, SyncBatch
 from bot.matrix.sending import Sending
-from bot.worker.outbox import Outbox
+from bot.worker.notices import Notices
 from storage import archive, rooms, tables
 from storage.records import EventId, HeardEvent, Json, Room, RoomId
 from tests.world import ALICE, BOT, ROOM, START, Killed, World, batch, heard, info, room_state, world_of
@@ -66,17 +66,7 @@ class Coming:
 async def coming(tmp_path: Path) -> AsyncIterator[Coming]:
     async with world_of(tmp_path / "data") as world:
         homeserver = Homeserver()
-        outbox = Outbox(
-            world.store,
-            cast("Sending", homeserver),
-            us=BOT,
-            invites=(),
-            addresses=lambda *_: ("", ""),
-            take_state=world.intake.refresh,
-            prefix="!aircheck",
-            clock=world.clock,
-        )
-        world.handlers[orders.Notice.kind] = outbox.notice
+        world.handlers[orders.Notice.kind] = Notices(world.store, cast("Sending", homeserver), prefix="!aircheck")
         await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
         await world.intake.take(batch(before=room_state()))
         yield Coming(world, homeserver)

@@ -18,7 +18,7 @@ from bot.matrix.sending import Sending
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker import covering
 from bot.worker.lanes import LANES, LONGEST_PAUSE_S
-from bot.worker.outbox import Outbox
+from bot.worker.notices import Notices
 from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory
 from bot.worker.walking import Walking
@@ -120,17 +120,8 @@ class World(RoomHistory):
         self.bot.download = self._download
         self.bot.opens = self.homeserver.opens
         self.bot.use(self._codec)
-        outbox = Outbox(
-            self.bot.store,
-            cast("Sending", self.said),
-            us=BOT,
-            invites=(),
-            addresses=lambda *_: ("", ""),
-            take_state=self.bot.intake.refresh,
-            prefix="!aircheck",
-            clock=self.clock,
-        )
-        self.bot.handlers[orders.Notice.kind] = outbox.notice
+        notices = Notices(self.bot.store, cast("Sending", self.said), prefix="!aircheck")
+        self.bot.handlers[orders.Notice.kind] = notices
         self.bot.handlers[orders.Refresh.kind] = self._nothing
         self.bot.handlers[orders.Walk.kind] = Walking(self.bot.store, self, self, clock=self.clock)
 

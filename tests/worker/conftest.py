@@ -1,9 +1,20 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from bot import orders
+from bot.matrix.sending import Sending
+from bot.worker.chats import Chats
+from bot.worker.directs import Directs
+from bot.worker.invites import Invites
+from bot.worker.notices import Notices
+from bot.worker.refreshing import Refreshing
+from storage.records import RoomId, UserId
 from storage.store import Store
+from tests.worker.post import Homeserver, Post
+from tests.world import BOT, world_of
 
 
 @pytest.fixture
@@ -12,3 +23,26 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     opened = await Store.own(tmp_path / "data")
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def post(tmp_path: Path) -> AsyncIterator[Post]:
+    async with world_of(tmp_path / "data") as world:
+        await world.join()
+        homeserver = Homeserver()
+        store, sending = world.store, cast("Sending", homeserver)
+        chats = Chats(store, sending, us=BOT, clock=world.clock)
+        directs = Directs(store, sending, chats, addresses=addresses, prefix="!aircheck")
+        world.handlers[orders.Direct.kind] = directs
+        yield Post(
+            world,
+            homeserver,
+            notices=Notices(store, sending, prefix="!aircheck"),
+            directs=directs,
+            invites=Invites(store, sending, allowed=("*:hs",)),
+            refreshing=Refreshing(store, sending, take_state=world.intake.refresh),
+        )
+
+
+def addresses(_: RoomId, __: UserId, generation: int) -> tuple[str, str]:
+    return f"feed{generation}", "page"

@@ -24,9 +24,13 @@ from bot.matrix.keys import Imported
 from bot.matrix.sending import Sending
 from bot.matrix.session import Session
 from bot.worker.backfilling import Backfilling
+from bot.worker.chats import Chats
+from bot.worker.directs import Directs
 from bot.worker.importing import ImportingKeys
+from bot.worker.invites import Invites
 from bot.worker.key_handover import Sealed, clear
-from bot.worker.outbox import Outbox
+from bot.worker.notices import Notices
+from bot.worker.refreshing import Refreshing
 from bot.worker.room_history import HistoryPage, RoomHistory
 from storage import archive, jobs, rooms
 from storage.records import (
@@ -39,6 +43,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
+from tests.worker.conftest import addresses
 from tests.worker.quick import without_ffmpeg
 from tests.world import (
     ALICE,
@@ -141,21 +146,13 @@ class Town(World):
     def _begin(self) -> None:
         super()._begin()
         store, clock, homeserver = self.store, self.clock, self.homeserver
-        outbox = Outbox(
-            store,
-            cast("Sending", homeserver),
-            us=BOT,
-            invites=("*:hs",),
-            addresses=lambda room_id, user_id, generation: (f"feed{generation}", "page"),
-            take_state=self.intake.refresh,
-            prefix=PREFIX,
-            clock=clock,
-        )
+        sending = cast("Sending", homeserver)
+        chats = Chats(store, sending, us=BOT, clock=clock)
         self.handlers |= {
-            orders.Notice.kind: outbox.notice,
-            orders.Direct.kind: outbox.direct,
-            orders.Invite.kind: outbox.invite,
-            orders.Refresh.kind: outbox.refresh,
+            orders.Notice.kind: Notices(store, sending, prefix=PREFIX),
+            orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX),
+            orders.Invite.kind: Invites(store, sending, allowed=("*:hs",)),
+            orders.Refresh.kind: Refreshing(store, sending, take_state=self.intake.refresh),
             orders.Command.kind: Commands(store, self.settings, lambda: b"s" * 32, clock).handle,
             orders.Backfill.kind: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
             orders.ImportKeys.kind: ImportingKeys(cast("Session", self._session()), open_all=self.intake.open_all),

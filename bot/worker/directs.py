@@ -1,0 +1,70 @@
+"""What the bot tells one user, in their direct chat: personal addresses, and warnings to administrators."""
+
+from collections.abc import Callable
+
+from bot import facts, orders, words
+from bot.errors import GiveUp
+from bot.intake import greeting
+from bot.matrix.sending import Sending
+from bot.worker.chats import Chats
+from bot.worker.notices import notice
+from storage import heirs, rooms
+from storage.records import Job, JobId, Listener, RoomId, UserId
+from storage.store import Store
+
+PersonalAddresses = Callable[[RoomId, UserId, int], tuple[str, str]]
+"""The addresses (feed, page) of a room, a user and a generation."""
+
+
+class Directs:
+    """The handler of Direct orders."""
+
+    def __init__(
+        self, store: Store, sending: Sending, chats: Chats, *, addresses: PersonalAddresses, prefix: str
+    ) -> None:
+        self._store = store
+        self._sending = sending
+        self._chats = chats
+        self._addresses = addresses
+        self._prefix = prefix
+
+    async def __call__(self, job: Job) -> None:
+        """Say it once the user is in the chat. Raises TryLater, GiveUp."""
+        order = orders.Direct.of(job)
+        chat = await self._chats.private_with(order, job.id)
+        if order.room_id is not None:
+            await self._send_address(chat, order.user_id, order.room_id, job.id)
+        elif order.body is not None:
+            transaction = greeting.transaction(job.id)
+            await self._sending.send(chat, "m.room.message", notice(order.body), txn_id=transaction)
+
+    async def _send_address(self, chat: RoomId, user_id: UserId, room_id: RoomId, job_id: JobId) -> None:
+        """Send the address of the newest generation; the one that it replaces ends after that."""
+        listener = await self._listener(user_id, room_id)
+        generation = listener.next_generation or listener.generation
+        body = await self._address_text(listener, generation)
+        # After a crash it may be another generation's address: then it is another event.
+        transaction = f"{greeting.transaction(job_id)}-{generation}"
+        await self._sending.send(chat, "m.room.message", notice(body), txn_id=transaction)
+        if generation == listener.next_generation:
+            async with self._store.write() as db:
+                for room in await heirs.line(db, room_id):
+                    await rooms.end_old_address(db, room, user_id)
+
+    async def _listener(self, user_id: UserId, room_id: RoomId) -> Listener:
+        """Read the row of a listener who is a member. Raises GiveUp for anybody else."""
+        async with self._store.read() as db:
+            listener = await rooms.listener(db, room_id, user_id)
+            member = await rooms.state(db, await heirs.present(db, room_id), "m.room.member", user_id)
+        if listener is None or not facts.is_joined(member):
+            raise GiveUp("the user is not in that room any more", reason="not_a_member", room=room_id)
+        return listener
+
+    async def _address_text(self, listener: Listener, generation: int) -> str:
+        """Write the message with the address. It is made when it is sent, so that no table holds an address."""
+        async with self._store.read() as db:
+            name = await rooms.state(db, await heirs.present(db, listener.room_id), "m.room.name")
+        feed, page = self._addresses(listener.room_id, listener.user_id, generation)
+        return words.direct_address(
+            room_name=facts.room_name(name) or "a room", feed=feed, page=page, prefix=self._prefix
+        )

@@ -1,0 +1,64 @@
+"""What the bot says in rooms. The job's id is the transaction id: said again after a crash, it is the same event."""
+
+import logging
+from typing import Any
+
+from bot import orders
+from bot.errors import GiveUp, TryLater
+from bot.intake import greeting
+from bot.matrix.sending import Sending
+from storage import rooms
+from storage.records import Job, Json, Room
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+GREET_AGAIN_S = 60.0
+
+
+class Notices:
+    """The handler of Notice orders."""
+
+    def __init__(self, store: Store, sending: Sending, *, prefix: str) -> None:
+        self._store = store
+        self._sending = sending
+        self._prefix = prefix
+
+    async def __call__(self, job: Job) -> None:
+        order = orders.Notice.of(job)
+        async with self._store.read() as db:
+            room = await rooms.room(db, order.room_id)
+        if room is None or not room.joined:
+            raise GiveUp("the bot is not in the room", reason="not_joined", room=order.room_id)
+        if order.greets:
+            await self._greet(job, room)
+            return
+        content = notice(order.body, reply_to=order.reply_to, thread=order.thread)
+        await self._sending.send(room.room_id, "m.room.message", content, txn_id=greeting.transaction(job.id))
+        if job.attempts:
+            # Newer notices of the room may have overtaken it.
+            log.info("notice sent late: room=%s attempt=%d", room.room_id, job.attempts + 1)
+
+    async def _greet(self, job: Job, room: Room) -> None:
+        """Say what is recorded, as things stand now. Raises TryLater where the bot may not speak: it may later."""
+        async with self._store.read() as db:
+            body = await greeting.greeting(db, room, prefix=self._prefix)
+        try:
+            transaction = greeting.transaction(job.id)
+            event_id = await self._sending.send(room.room_id, "m.room.message", notice(body), txn_id=transaction)
+        except GiveUp as refused:
+            log.info("greeting refused, trying again: room=%s reason=%s", room.room_id, refused.reason)
+            raise TryLater("the bot may not speak in the room", at_most_s=GREET_AGAIN_S, room=room.room_id) from None
+        async with self._store.write() as db:
+            await greeting.said(db, room.room_id, event_id)
+
+
+def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:
+    """Build an m.notice, in a thread or as a reply (Client-Server API, rich replies and threading)."""
+    content: dict[str, Any] = {"msgtype": "m.notice", "body": body, "m.mentions": {}}
+    if reply_to is not None:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
+    if thread is not None:
+        relation = content.setdefault("m.relates_to", {})
+        relation |= {"rel_type": "m.thread", "event_id": thread, "is_falling_back": reply_to is None}
+    return content

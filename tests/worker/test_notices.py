@@ -1,0 +1,46 @@
+"""Notices in rooms: said once each, late or not."""
+
+import logging
+
+import pytest
+
+from bot import orders
+from bot.errors import GiveUp
+from bot.worker.notices import notice
+from tests.worker.post import Post, job
+from tests.world import ROOM
+
+
+async def test_a_notice_is_the_same_event_however_often_it_is_sent(post: Post) -> None:
+    """The transaction is the job's, so that a repeat after a death is none."""
+    said = job(orders.Notice.kind, {"room_id": ROOM, "body": "hello", "reply_to": "$e"}, post.clock)
+    await post.notices(said)
+    await post.notices(said)
+    (first, second) = post.homeserver.sent
+    assert first == second
+    assert first[2]["m.relates_to"] == {"m.in_reply_to": {"event_id": "$e"}}
+
+
+async def test_a_notice_that_was_late_is_told_in_the_log(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    """A notice that was tried again, as after a rate limit, has a line with its room and without its words."""
+    caplog.set_level(logging.INFO)
+    payload = {"room_id": ROOM, "body": "hello"}
+    await post.notices(job(orders.Notice.kind, payload, post.clock))
+    assert "late" not in caplog.text
+    await post.notices(job(orders.Notice.kind, payload, post.clock, attempts=2))
+    assert f"notice sent late: room={ROOM} attempt=3" in caplog.text
+    assert "hello" not in caplog.text
+
+
+async def test_nothing_is_said_where_the_bot_is_not(post: Post) -> None:
+    """It was removed meanwhile."""
+    with pytest.raises(GiveUp):
+        await post.notices(job(orders.Notice.kind, {"room_id": "!other:hs", "body": "x"}, post.clock))
+    assert post.homeserver.sent == []
+
+
+def test_an_answer_stands_in_the_thread_of_its_question() -> None:
+    """A reply without a thread is a plain reply (Client-Server API, threading)."""
+    threaded = notice("x", reply_to="$q", thread="$t")["m.relates_to"]
+    assert (threaded["rel_type"], threaded["event_id"], threaded["is_falling_back"]) == ("m.thread", "$t", False)
+    assert "m.relates_to" not in notice("x")

@@ -1,36 +1,24 @@
 """Bad input through the whole line: it is reported once, in plain words, and disturbs no other broadcast."""
 
-import asyncio
-import errno
 import itertools
-import logging
-import os
-import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from bot import app
-from bot.errors import StartError
-from bot.settings import Settings, StorageSettings
-from bot.worker import lanes
-from storage.database import FILE_NAME, Connection
-from storage.errors import DiskFullError
 from storage.records import SAMPLE_RATE, ChunkState, EndedBy, EventId, HeardEvent, RecordingState
-from storage.store import Store
 from tests.audio.hostile.ogg import LONG, opus
-from tests.line.replay import ALICE, INFO, Capture, Replay, address_of, assert_heard_whole, encoded, replaying
+from tests.line.good_capture import all_is_logged, assert_good, good, lines_about, no_mistakes_of_ours, replay
+from tests.line.replay import INFO, Capture, Replay, address_of, encoded
+
+__all__ = ["all_is_logged", "good", "replay"]  # fixtures
 
 QUIET_S = 60
 CHUNK = "io.element.voice_broadcast_chunk"
 CAROL = "@carol:lab.local"
 DAY_S = 24 * 3600
-LONGEST_PAUSE_S = lanes.LONGEST_PAUSE_S * 1.25  # with its jitter
 WAV = ("-f", "wav", "-c:a", "pcm_s16le")
 
 _numbers = itertools.count(1)
@@ -70,44 +58,10 @@ def media(name: str) -> str:
     return f"mxc://lab.local/{name}"
 
 
-@pytest.fixture
-async def replay(tmp_path: Path) -> AsyncIterator[Replay]:
-    async with replaying(tmp_path / "data", changed={"recording": {"max_chunk_bytes": 1_000_000}}) as made:
-        yield made
-
-
-@pytest.fixture
-def good() -> Capture:
-    """The captured broadcast, which the bad events must not disturb."""
-    return Capture("plain")
-
-
-@pytest.fixture(autouse=True)
-def _all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-
-
-def lines_about(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
-    """List the log lines that hold all of these words."""
-    ours = [record.getMessage() for record in caplog.records if record.name.partition(".")[0] in ("bot", "storage")]
-    return [message for message in ours if all(word in message for word in words)]
-
-
-def no_mistakes_of_ours(caplog: pytest.LogCaptureFixture) -> bool:
-    """Check that no traceback was logged."""
-    return not [record for record in caplog.records if record.exc_info]
-
-
 async def with_the_good_one(replay: Replay, good: Capture, bad: list[HeardEvent]) -> None:
     """Bring the bad events among those of the good broadcast."""
     await replay.tell(good.room, [*good.broadcast[:2], *bad[:1]])
     await replay.tell(good.room, [*bad[1:], *good.broadcast[2:]])
-
-
-async def assert_good(replay: Replay, good: Capture, folder: Path) -> None:
-    """Check that the good broadcast is a whole episode."""
-    assert (await replay.recording(good.started)).state is RecordingState.COMPLETE
-    await assert_heard_whole(await replay.audio(good.started), good.files, folder)
 
 
 # ---- events
@@ -441,154 +395,3 @@ async def test_media_that_are_gone_are_asked_for_once_a_day(replay: Replay, good
     assert healed is not None
     assert (healed.guid, healed.published_at) == (episode.guid, episode.published_at)
     await assert_good(replay, good, tmp_path)
-
-
-async def test_a_room_that_has_used_up_its_space_is_told_once(good: Capture, tmp_path: Path) -> None:
-    """Above `storage.max_bytes_per_room` new chunks are refused, old ones stay, and the room reads why once."""
-    async with replaying(tmp_path / "data", changed={"storage": {"max_bytes_per_room": 20_000}}) as replay:
-        await replay.move_in(good)
-        for one in good.broadcast:
-            await replay.tell(good.room, [one])
-        await replay.pass_by(QUIET_S)
-        states = [(chunk.state, chunk.reason) for chunk in (await replay.chunks(good.started)).values()]
-        assert states == [(ChunkState.STORED, None)] * 2 + [(ChunkState.REFUSED, "room_full")] * 3
-        assert sum("space" in said for said in replay.said) == 1
-        assert (await replay.recording(good.started)).state is RecordingState.INCOMPLETE
-
-
-async def test_too_little_space_is_told_to_the_admins(good: Capture, tmp_path: Path) -> None:
-    """Below `storage.min_free_bytes` downloads wait; each admin is told once a day."""
-    async with replaying(tmp_path / "data", changed={"storage": {"min_free_bytes": 1 << 60}}) as replay:
-        await replay.move_in(good)
-        await replay.tell(good.room, good.broadcast)
-        await replay.pass_by(3600)
-        assert replay.homeserver.asked == []
-        assert {chunk.state for chunk in (await replay.chunks(good.started)).values()} == {ChunkState.WAITING_FOR_MEDIA}
-        assert [who for who, _ in replay.written] == [ALICE]
-        assert "storage.min_free_bytes" in replay.written[0][1]
-
-
-# ---- the disk
-
-
-class Disk:
-    """A disk that fails to sync while `full`, which is when kernels often report it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.full = False
-        self.refused = 0
-        self._sync = os.fsync
-        monkeypatch.setattr(os, "fsync", self._fsync)
-
-    def _fsync(self, descriptor: int) -> None:
-        if self.full:
-            self.refused += 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._sync(descriptor)
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
-
-
-async def test_a_disk_that_is_full_while_chunks_come_loses_none(
-    replay: Replay, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    """Downloads wait for space, with one log line for each try; afterwards the episode is whole."""
-    await replay.move_in(good)
-    disk.full = True
-    await replay.tell(good.room, good.broadcast)
-    assert disk.refused == len(good.files)
-    lines = lines_about(caplog, "the disk is full")
-    assert len(lines) == len(set(lines)) == len(good.files)
-    assert list(replay.store.blobs.scratch.iterdir()) == []
-    disk.full = False
-    await replay.pass_by(QUIET_S)
-    await assert_good(replay, good, tmp_path)
-    assert no_mistakes_of_ours(caplog)
-
-
-async def test_a_disk_that_is_full_while_an_episode_is_made_loses_nothing(
-    replay: Replay, good: Capture, disk: Disk, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    """Finishing is tried again until there is space; then the episode is whole."""
-    *before, stopped = good.broadcast
-    await replay.move_in(good)
-    await replay.tell(good.room, before)
-    disk.full = True
-    await replay.tell(good.room, [stopped])
-    for _ in range(6):
-        await replay.pass_by(LONGEST_PAUSE_S)
-    assert len(lines_about(caplog, "disk", "finish")) == 7
-    assert await replay.episode(good.started) is None
-    disk.full = False
-    await replay.pass_by(LONGEST_PAUSE_S)
-    await assert_good(replay, good, tmp_path)
-    assert no_mistakes_of_ours(caplog)
-
-
-async def test_a_database_without_room_stops_nothing_for_good(
-    replay: Replay, good: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """While no transaction can be written the lanes run on; with space again the episode is whole."""
-    monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)  # of the real clock
-    write, full, refused, begun = replay.store.write, asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    @asynccontextmanager
-    async def writing() -> AsyncIterator[Connection]:
-        async with write() as db:
-            yield db
-            if full.is_set():
-                refused.set()
-                raise DiskFullError("the disk is full: the database could not be written")
-
-    async def late(_: web.Request) -> web.Response:
-        await begun.wait()
-        return web.Response(body=upload)
-
-    monkeypatch.setattr(replay.store, "write", writing)
-    await replay.move_in(good)
-    mxc, upload = next(iter(good.uploads.items()))
-    replay.homeserver.answers[address_of(mxc)] = late
-    await replay.hear(good.room, good.broadcast)
-    full.set()
-    begun.set()
-    await asyncio.wait_for(refused.wait(), 10)
-    assert replay.worker.healthy
-    full.clear()
-    await replay.settled()
-    await replay.pass_by(QUIET_S)
-    assert replay.worker.healthy
-    await assert_good(replay, good, tmp_path)
-
-
-# ---- at the start
-
-
-def elsewhere(replay: Replay, tmp_path: Path, folder: str) -> Settings:
-    (tmp_path / "a file").write_text("in the way")
-    return replay.settings.model_copy(update={"storage": StorageSettings(directory=str(tmp_path / folder))})
-
-
-async def test_a_data_folder_that_cannot_be_made_ends_the_start(replay: Replay, tmp_path: Path) -> None:
-    """The start ends with a sentence that names the setting and the folder."""
-    settings = elsewhere(replay, tmp_path, "a file/data")
-    with pytest.raises(StartError, match=r"^storage.directory .*a file/data can't be written: Not a directory$"):
-        async with app.running(settings):
-            raise AssertionError("it runs")
-
-
-async def test_a_newer_database_ends_the_start(replay: Replay, tmp_path: Path) -> None:
-    """The start ends with a sentence that says to update the program; the database stays as it is."""
-    settings = elsewhere(replay, tmp_path, "newer")
-    await (await Store.own(settings.storage.path)).close()
-    file = settings.storage.path / FILE_NAME
-    with closing(sqlite3.connect(file)) as db:
-        db.execute("UPDATE alembic_version SET version_num = '9999'")
-        db.commit()
-    before = file.read_bytes()
-    with pytest.raises(StartError, match=r"was written by a newer Aircheck: update the program$"):
-        async with app.running(settings):
-            raise AssertionError("it runs")
-    assert file.read_bytes() == before

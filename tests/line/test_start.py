@@ -1,0 +1,45 @@
+"""Starts that can't work: each ends with a sentence that says what to do."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot import app
+from bot.errors import StartError
+from bot.settings import Settings, StorageSettings
+from storage.database import FILE_NAME
+from storage.store import Store
+from tests.line.good_capture import replay
+from tests.line.replay import Replay
+
+__all__ = ["replay"]  # a fixture
+
+
+def elsewhere(replay: Replay, tmp_path: Path, folder: str) -> Settings:
+    (tmp_path / "a file").write_text("in the way")
+    return replay.settings.model_copy(update={"storage": StorageSettings(directory=str(tmp_path / folder))})
+
+
+async def test_a_data_folder_that_cannot_be_made_ends_the_start(replay: Replay, tmp_path: Path) -> None:
+    """The start ends with a sentence that names the setting and the folder."""
+    settings = elsewhere(replay, tmp_path, "a file/data")
+    with pytest.raises(StartError, match=r"^storage.directory .*a file/data can't be written: Not a directory$"):
+        async with app.running(settings):
+            raise AssertionError("it runs")
+
+
+async def test_a_newer_database_ends_the_start(replay: Replay, tmp_path: Path) -> None:
+    """The start ends with a sentence that says to update the program; the database stays as it is."""
+    settings = elsewhere(replay, tmp_path, "newer")
+    await (await Store.own(settings.storage.path)).close()
+    file = settings.storage.path / FILE_NAME
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.commit()
+    before = file.read_bytes()
+    with pytest.raises(StartError, match=r"was written by a newer Aircheck: update the program$"):
+        async with app.running(settings):
+            raise AssertionError("it runs")
+    assert file.read_bytes() == before

@@ -18,7 +18,7 @@ class TextMessage:
 
     sender: UserId
     body: str
-    thread: EventId | None  # the root of the thread that it stands in
+    thread: EventId | None  # the root of its thread
     mentions: tuple[UserId, ...]  # as the sender's client says
     sent_at: datetime | None
 

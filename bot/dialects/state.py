@@ -64,7 +64,7 @@ def kept_state(room_id: RoomId, event: Json, at: Position = UNPLACED) -> StateEv
         return None
     if kind in dialects.INFOS:
         if key != sender:
-            return None  # one for each user, whatever somebody else sends
+            return None  # each user has their own, whatever somebody else sends
         broadcast = _broadcast(room_id, event)
         content = {BROADCAST: broadcast} if broadcast else {}
     if kind in TEXTS:

@@ -44,7 +44,7 @@ class Claims:
             return refusal
         if recording.state is RecordingState.DELETED:
             return "deleted"
-        # Nobody knows what is in an unreadable one: it is kept only while keys come.
+        # An unreadable chunk may be anything, so it is kept only while keys come.
         ended_at = recording.ended_at if isinstance(chunk, ChunkSealed) else None
         return "too_late" if ended_at is not None and ended_at <= self._now - KEYS_MAY_COME_FOR else None
 

@@ -33,9 +33,9 @@ HOLD = timedelta(seconds=15)
 """How long everything that was heard after a gap waits for it; longer, and the bot would no longer follow the room."""
 GIVEN_UP_AFTER = timedelta(days=7)
 MOST_PAGES = 5_000
-MOST_AT_ONCE = 20  # gaps of one room
-MOST_UNCLAIMED = 2_000
-MOST_BYTES_UNCLAIMED = 8_192  # characters of an event
+MOST_AT_ONCE = 20  # gaps of one room that are walked
+MOST_UNCLAIMED = 2_000  # chunks of unknown broadcasts in one gap
+MOST_CHARACTERS_UNCLAIMED = 8_192  # of an event
 
 Wanted = Callable[[Connection, HeardEvent, Event | Rejected | None, TimelineGap], Awaitable[bool]]
 """Whether to keep an event of a gap, given a dialect's reading of it."""
@@ -119,7 +119,7 @@ async def take_page(
         log.warning("the history of a room goes round in circles: room=%s", gap.room_id)
         await close(db, gap, now, whole=False)
     else:
-        # Brent's way to find a circle: one cursor is remembered, later and later ones.
+        # Brent's algorithm finds a circle: one earlier cursor is kept, and replaced at each power of two.
         mark = gap.cursor if gap.pages & (gap.pages - 1) == 0 else gap.mark
         await gaps.save(db, replace(gap, cursor=next_cursor, mark=mark))
 
@@ -140,7 +140,7 @@ async def _take_event(
 async def claim(db: Connection, gap: TimelineGap, heard: HeardEvent) -> bool:
     """Return whether to keep a chunk of an unknown broadcast, which may begin further back: at most 2,000 in a gap."""
     current = await gaps.get(db, gap.id)
-    if current is None or current.unclaimed >= MOST_UNCLAIMED or len(str(heard.event)) > MOST_BYTES_UNCLAIMED:
+    if current is None or current.unclaimed >= MOST_UNCLAIMED or len(str(heard.event)) > MOST_CHARACTERS_UNCLAIMED:
         return False
     await gaps.save(db, replace(current, unclaimed=current.unclaimed + 1))
     return True

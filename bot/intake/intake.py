@@ -71,7 +71,7 @@ class Intake:
         except StoreError:
             raise
         except Exception as error:
-            log.error("the batch can't be taken as a whole, so it is taken piece by piece (%s)", type(error).__name__)
+            log.error("batch can't be taken as a whole, taking it piece by piece (%s)", type(error).__name__)
             await self._take(batch, as_piece)
 
     async def _take(self, batch: SyncBatch, part: Part) -> None:
@@ -89,7 +89,7 @@ class Intake:
                         await self._settle(db, room.room_id, now)
                 if batch.without_members and room.joined:
                     await jobs.add(db, orders.Refresh(room.room_id).job(), now)
-            if batch.anew:  # also of rooms that are not in it: the bot may be out of them
+            if batch.anew:  # also of rooms that the answer lacks: the bot may be out of them
                 await roomstate.ask_for_all(db, now)
             await withheld_keys.note(db, batch.withheld, now)
             if batch.new_keys:
@@ -117,7 +117,7 @@ class Intake:
         elif not batch.joined and (room.joined or known is None):
             await arrival.removed(db, batch.room_id, now)
         elif not batch.joined:
-            await rooms.forget_state(db, batch.room_id)  # removed before, and now banned, for example
+            await rooms.forget_state(db, batch.room_id)  # removed earlier and banned now, for example
         elif behind:
             await jobs.add(db, orders.Refresh(batch.room_id).job(), now)
 
@@ -128,7 +128,7 @@ class Intake:
         what was heard later."""
         before = batch.before
         if gap is not None and room.joined:
-            # What the state tells of broadcasts is looked at when the gap was read: it may hold them.
+            # What the state says of broadcasts is looked at once the gap was read, which may hold them.
             before = tuple(event for event in before if type_of(event) not in dialects.INFOS)
         elif batch.joined:
             await missed.look(db, room, before, now, part)
@@ -170,7 +170,7 @@ class Intake:
             own = await rooms.state(db, room_id, "m.room.member", self._user_id)
             room = await rooms.room(db, room_id)
             if room is not None and room.joined and own is not None and not facts.is_joined(own):
-                await arrival.removed(db, room_id, now)  # no sync told of it
+                await arrival.removed(db, room_id, now)  # no sync showed it
 
     # ---- gaps
 

@@ -29,7 +29,7 @@ from storage.records import (
     UserId,
 )
 
-MOST_RECORDINGS = 200  # of a room, looked at again after a gap that stays
+MOST_RECORDINGS = 200  # of a room, read again after a gap that can't be read
 
 
 async def look(
@@ -81,11 +81,11 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
     """
     recording = await archive.recording_by_event(db, broadcast)
     if recording is not None:
-        # What was said while the bot was thrown out is none of its business, also when it is asked back.
+        # What was said while the bot was out of the room does not concern it, even if it is invited back.
         over = recording.state is RecordingState.DELETED or recording.ended_by is EndedBy.REMOVED
         return not over and speaker_of(recording).refusal(sender, room.room_id) is None
     if not room.joined:
-        return False  # a search of the history gives it its place, in front
+        return False  # a search of the history will give it a position
     at = await _place_in_a_gap(db, room.room_id, now)
     place = await journal.add(db, HeardEvent(room.room_id, broadcast, {}), now, keep=False, position=at)
     new = place is not None or await journal.pending(db, broadcast) is not None

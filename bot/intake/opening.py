@@ -31,7 +31,7 @@ async def open_sealed(
             async with part(db, heard.room_id, heard.event_id):
                 original = await replays.originals(db, [opened], now)
                 await journal.unseal(db, _without_words(opened, copy=not original))
-            log.info("a key came: room=%s event=%s", heard.room_id, heard.event_id)
+            log.info("decrypted late: room=%s event=%s", heard.room_id, heard.event_id)
         elif number % TRIED_AT_ONCE == TRIED_AT_ONCE - 1:
             await asyncio.sleep(0)
 

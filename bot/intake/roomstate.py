@@ -76,7 +76,9 @@ async def apply_state(
     if state.type == ENCRYPTION:
         room = await rooms.room(db, room_id)
         if room is not None and not room.encrypted:
-            await rooms.save_room(db, replace(room, encrypted=True))  # for good: encryption is never taken back
+            await rooms.save_room(
+                db, replace(room, encrypted=True)
+            )  # for good: encryption can't be switched off
 
 
 async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
@@ -138,7 +140,9 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
-    if await gaps.is_walking(db, room_id, now - gaps.OVERDUE_AFTER):  # it may hold the broadcasts, and is read first
+    if await gaps.is_walking(
+        db, room_id, now - gaps.OVERDUE_AFTER
+    ):  # may hold the broadcasts, read first
         events = [event for event in events if type_of(event) not in dialects.INFOS]
     else:
         await missed.look(db, room, events, now, as_piece, newest=asked_at)

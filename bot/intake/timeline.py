@@ -1,4 +1,4 @@
-"""A room's timeline, event by event: what is kept goes into the journal, state into tables of our own."""
+"""Timelines of rooms, event by event: what is kept goes into the journal, state into tables of our own."""
 
 import asyncio
 import logging
@@ -38,10 +38,10 @@ async def before_us(db: Connection, batch: RoomBatch, us: UserId) -> frozenset[E
         change = change_of(batch.timeline[index], us)
         if change is None or not change.joined:
             continue
-        again = known is not None and known.event_id == batch.timeline[index].event_id  # a room just joined comes twice
+        again = known is not None and known.event_id == batch.timeline[index].event_id  # a new room can come twice
         if again or not was_in:
             return frozenset(earlier.event_id for earlier in batch.timeline[:index])
-    # Out before and out after it (a ban was lifted): what was said meanwhile is none of the bot's business.
+    # Out before it and out after it (a ban was lifted): what was said in between does not concern the bot.
     unheard = () if batch.joined or was_in else batch.timeline
     return frozenset(heard.event_id for heard in unheard)
 
@@ -65,7 +65,7 @@ class TimelineReader:
             async with part(db, heard.room_id, heard.event_id):
                 await self._hear(db, heard, now, before_us=heard.event_id in before)
             if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
-                await asyncio.sleep(0)  # what is left out waits for nothing else
+                await asyncio.sleep(0)  # thousands of events may be left out without any other await
 
     async def _hear(self, db: Connection, heard: HeardEvent, now: datetime, *, before_us: bool) -> None:
         kind = type_of(heard.event)
@@ -78,11 +78,11 @@ class TimelineReader:
         is_state = is_kept(heard)
         if not keep and not is_state:
             return
-        # What a broadcast of before the bot's time says gets no place: a search of the history gives it one in front.
+        # A broadcast from before the bot joined gets no position here: a search of the history gives it one.
         place = journal.position(db) if before_us and kind in dialects.INFOS else journal.add(db, heard, now, keep=keep)
         position = await place
         if is_state:
-            # Also when it was heard before: a room that was just joined comes twice, its older state in front.
+            # Also when it was heard before: a new room can come twice, with older state in front.
             position = position or await journal.position_of(db, heard.event_id)
             assert position is not None
             await roomstate.apply_state(db, heard.room_id, heard.event, position, now)

@@ -8,7 +8,7 @@ the field that holds the length.
 
 from collections.abc import Mapping
 
-from bot.dialects import parts
+from bot.dialects import broadcasts as parts
 from bot.dialects.events import Reader
 from bot.dialects.fields import mapping
 from bot.recording.model import ChunkSent, Rejected

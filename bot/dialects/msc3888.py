@@ -7,7 +7,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/3888
 
 from collections.abc import Mapping
 
-from bot.dialects import parts
+from bot.dialects import broadcasts as parts
 from bot.dialects.events import Reader
 from bot.recording.model import ChunkSent, Rejected
 from storage.records import HeardEvent

@@ -20,7 +20,7 @@ from bot.dialects.members import MEMBER, change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import kept_state, stands_at
 from bot.intake import missed, roomstate
-from bot.intake.piecewise import as_piece
+from bot.intake.isolation import as_piece
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted, Rejected
 from storage import gaps, jobs, journal, replays, rooms

@@ -12,8 +12,8 @@ from bot import dialects, facts, orders
 from bot.dialects.fields import type_of
 from bot.dialects.state import CREATE
 from bot.intake import arrival, gapwalk, missed, roomstate, succession
+from bot.intake.isolation import Part, as_piece, as_whole
 from bot.intake.opening import Decrypt, open_sealed
-from bot.intake.piecewise import Part, as_piece, as_whole
 from bot.intake.selection import IsCommand, Selection
 from bot.intake.succession import Publishes
 from bot.intake.timeline import TimelineReader, before_us

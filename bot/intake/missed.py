@@ -12,7 +12,7 @@ from datetime import datetime
 from bot import dialects, orders
 from bot.dialects.fields import type_of
 from bot.dialects.state import broadcast_of, kept_state
-from bot.intake.piecewise import Part
+from bot.intake.isolation import Part
 from bot.recording.broadcast.speakers import speaker_of
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection

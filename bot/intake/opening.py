@@ -8,7 +8,7 @@ from datetime import datetime
 from bot import dialects
 from bot.dialects.events import TextMessage
 from bot.dialects.redaction import emptied
-from bot.intake.piecewise import Part
+from bot.intake.isolation import Part
 from storage import journal, replays
 from storage.database import Connection
 from storage.records import HeardEvent

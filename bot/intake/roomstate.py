@@ -13,7 +13,7 @@ from bot.dialects.fields import type_of
 from bot.dialects.members import MEMBER
 from bot.dialects.state import AVATAR, ENCRYPTION, NAME, POWER_LEVELS, TOMBSTONE, kept_state
 from bot.intake import greeting, missed
-from bot.intake.piecewise import Part, as_piece
+from bot.intake.isolation import Part, as_piece
 from bot.matrix import nesting
 from bot.recording.model import Redacted
 from storage import archive, gaps, jobs, journal, rooms
@@ -76,9 +76,7 @@ async def apply_state(
     if state.type == ENCRYPTION:
         room = await rooms.room(db, room_id)
         if room is not None and not room.encrypted:
-            await rooms.save_room(
-                db, replace(room, encrypted=True)
-            )  # for good: encryption can't be switched off
+            await rooms.save_room(db, replace(room, encrypted=True))  # for good: encryption can't be switched off
 
 
 async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
@@ -140,9 +138,7 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
-    if await gaps.is_walking(
-        db, room_id, now - gaps.OVERDUE_AFTER
-    ):  # may hold the broadcasts, read first
+    if await gaps.is_walking(db, room_id, now - gaps.OVERDUE_AFTER):  # may hold the broadcasts, read first
         events = [event for event in events if type_of(event) not in dialects.INFOS]
     else:
         await missed.look(db, room, events, now, as_piece, newest=asked_at)

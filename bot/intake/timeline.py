@@ -13,7 +13,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import is_kept
 from bot.intake import greeting, roomstate
-from bot.intake.piecewise import Part
+from bot.intake.isolation import Part
 from bot.intake.selection import Selection
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted

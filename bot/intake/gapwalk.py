@@ -20,7 +20,7 @@ from bot.dialects.members import MEMBER, change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import kept_state, stands_at
 from bot.intake import missed, roomstate
-from bot.intake.isolation import as_piece
+from bot.intake.isolation import isolated
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted, Rejected
 from storage import gaps, jobs, journal, replays, rooms
@@ -110,7 +110,7 @@ async def take_page(
     originals = {heard.event_id for heard in await replays.originals(db, page[::-1], now)}
     for place, heard in enumerate(reversed(page), start=first):
         if heard.event_id in originals:
-            async with as_piece(db, heard.room_id, heard.event_id):
+            async with isolated(db, heard.room_id, heard.event_id):
                 await _take_event(db, gap, heard, Position(place), now, wanted)
     gap = replace(gap, unclaimed=(await gaps.get(db, gap.id) or gap).unclaimed)
     if met or next_cursor is None:

@@ -12,7 +12,7 @@ from bot import dialects, facts, orders
 from bot.dialects.fields import type_of
 from bot.dialects.state import CREATE
 from bot.intake import arrival, gapwalk, missed, roomstate, succession
-from bot.intake.isolation import Part, as_piece, as_whole
+from bot.intake.isolation import Guard, isolated, unguarded
 from bot.intake.opening import Decrypt, open_sealed
 from bot.intake.selection import IsCommand, Selection
 from bot.intake.succession import Publishes
@@ -67,24 +67,24 @@ class Intake:
         ever.
         """
         try:
-            await self._take(batch, as_whole)
+            await self._take(batch, unguarded)
         except StoreError:
             raise
         except Exception as error:
-            log.error("batch can't be taken as a whole, taking it piece by piece (%s)", type(error).__name__)
-            await self._take(batch, as_piece)
+            log.error("batch can't be taken as a whole, taking its parts one by one (%s)", type(error).__name__)
+            await self._take(batch, isolated)
 
-    async def _take(self, batch: SyncBatch, part: Part) -> None:
+    async def _take(self, batch: SyncBatch, guard: Guard) -> None:
         now = self._clock()
         self._selection.begin()
         async with self._store.write() as db:
             for invite in batch.invites:
-                async with part(db, invite.room_id, None):
+                async with guard(db, invite.room_id, None):
                     await arrival.invited(db, invite, now)
             await jobs.cancel(db, map(orders.Invite.about, batch.retracted))
             for room in batch.rooms:
-                async with part(db, room.room_id, None):
-                    await self._take_room(db, room, now, part)
+                async with guard(db, room.room_id, None):
+                    await self._take_room(db, room, now, guard)
                     if room.joined and _may_make_a_line(room):
                         await self._settle(db, room.room_id, now)
                 if batch.without_members and room.joined:
@@ -94,11 +94,11 @@ class Intake:
             await withheld_keys.note(db, batch.withheld, now)
             if batch.new_keys:
                 sealed = await journal.sealed(db, batch.new_keys)
-                await open_sealed(db, sealed, self._decrypt, now, part)
+                await open_sealed(db, sealed, self._decrypt, now, guard)
             await journal.put(db, journal.SYNC_TOKEN, batch.next_batch)
         self._selection.end()
 
-    async def _take_room(self, db: Connection, batch: RoomBatch, now: datetime, part: Part) -> None:
+    async def _take_room(self, db: Connection, batch: RoomBatch, now: datetime, guard: Guard) -> None:
         known = await rooms.room(db, batch.room_id)
         room = known or rooms.new_room(batch.room_id, now)
         if known is None:
@@ -106,8 +106,8 @@ class Intake:
         batch = await gapwalk.without_what_was_heard(db, batch)
         before = await before_us(db, batch, self._user_id)
         gap = await gapwalk.see(db, room, batch, self._user_id, now) if batch.joined else None
-        behind = await self._take_block(db, room, batch, gap, now, part)
-        await self._timelines.read(db, batch.timeline, before, now, part)
+        behind = await self._take_block(db, room, batch, gap, now, guard)
+        await self._timelines.read(db, batch.timeline, before, now, guard)
         if batch.timeline:
             await gaps.note_newest(db, batch.room_id, batch.timeline[-1].event_id)
         if batch.joined and not room.joined:
@@ -122,7 +122,7 @@ class Intake:
             await jobs.add(db, orders.Refresh(batch.room_id).job(), now)
 
     async def _take_block(
-        self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, part: Part
+        self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, guard: Guard
     ) -> bool:
         """Take the state block, which is older than the timeline and newer than the gap. Return whether it takes back
         what was heard later."""
@@ -131,13 +131,13 @@ class Intake:
             # What the state says of broadcasts is looked at once the gap was read, which may hold them.
             before = tuple(event for event in before if type_of(event) not in dialects.INFOS)
         elif batch.joined:
-            await missed.look(db, room, before, now, part)
+            await missed.look(db, room, before, now, guard)
         behind = False
         if room.joined:
             for event in before:
                 behind = behind or await roomstate.is_behind(db, batch.room_id, event)
         at = await journal.position(db)
-        await roomstate.apply_block(db, batch.room_id, before, at, now, part)
+        await roomstate.apply_block(db, batch.room_id, before, at, now, guard)
         return behind
 
     async def _settle(self, db: Connection, room_id: RoomId, now: datetime) -> None:
@@ -148,7 +148,7 @@ class Intake:
     async def open_all(self) -> None:
         """Open what can be opened: keys may have come that no event was tried with. Raises StoreError."""
         async with self._store.write() as db:
-            await open_sealed(db, await journal.sealed(db), self._decrypt, self._clock(), as_piece)
+            await open_sealed(db, await journal.sealed(db), self._decrypt, self._clock(), isolated)
 
     async def ask_for_state(self) -> None:
         """Have every room's state read anew, those with something live first. Raises StoreError."""

@@ -1,4 +1,4 @@
-"""Two ways to take a batch: as a whole, or piece by piece, so that one bad piece costs no other."""
+"""Guards around the parts of a batch: without one a part that fails fails the batch, isolated it costs no other."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -9,17 +9,17 @@ from storage.records import EventId, RoomId
 
 log = logging.getLogger(__name__)
 
-Part = Callable[[Connection, RoomId, EventId | None], AbstractAsyncContextManager[None]]
+Guard = Callable[[Connection, RoomId, EventId | None], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def as_whole(_: Connection, __: RoomId, ___: EventId | None) -> AsyncIterator[None]:
+async def unguarded(_: Connection, __: RoomId, ___: EventId | None) -> AsyncIterator[None]:
     """Let a part that fails take the whole batch with it."""
     yield
 
 
 @asynccontextmanager
-async def as_piece(db: Connection, room_id: RoomId, event_id: EventId | None) -> AsyncIterator[None]:
+async def isolated(db: Connection, room_id: RoomId, event_id: EventId | None) -> AsyncIterator[None]:
     """Leave a part out that can't be taken, and name it in the log. Raises StoreError."""
     try:
         async with apart(db):

@@ -12,7 +12,7 @@ from datetime import datetime
 from bot import dialects, orders
 from bot.dialects.fields import type_of
 from bot.dialects.state import broadcast_of, kept_state
-from bot.intake.isolation import Part
+from bot.intake.isolation import Guard
 from bot.recording.broadcast.speakers import speaker_of
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
@@ -33,7 +33,7 @@ MOST_RECORDINGS = 200  # of a room, read again after a gap that can't be read
 
 
 async def look(
-    db: Connection, room: Room, events: Sequence[Json], now: datetime, part: Part, *, newest: Position | None = None
+    db: Connection, room: Room, events: Sequence[Json], now: datetime, guard: Guard, *, newest: Position | None = None
 ) -> None:
     """Have every missed broadcast read that this state, which is not applied yet, names.
 
@@ -43,7 +43,7 @@ async def look(
     for event in events:
         if type_of(event) not in dialects.INFOS:
             continue
-        async with part(db, room.room_id, None):
+        async with guard(db, room.room_id, None):
             info = kept_state(room.room_id, event)
             broadcast = await _unheard(db, info, newest) if info else None
             if info and broadcast and await _is_wanted(db, room, broadcast, info.sender, now):

@@ -8,7 +8,7 @@ from datetime import datetime
 from bot import dialects
 from bot.dialects.events import TextMessage
 from bot.dialects.redaction import emptied
-from bot.intake.isolation import Part
+from bot.intake.isolation import Guard
 from storage import journal, replays
 from storage.database import Connection
 from storage.records import HeardEvent
@@ -22,13 +22,13 @@ Decrypt = Callable[[HeardEvent], HeardEvent | None]
 
 
 async def open_sealed(
-    db: Connection, sealed: Sequence[HeardEvent], decrypt: Decrypt, now: datetime, part: Part
+    db: Connection, sealed: Sequence[HeardEvent], decrypt: Decrypt, now: datetime, guard: Guard
 ) -> None:
     """Queue those events for handling that can be decrypted by now, at their original positions."""
     for number, heard in enumerate(sealed):
         opened = decrypt(heard)
         if opened is not None:
-            async with part(db, heard.room_id, heard.event_id):
+            async with guard(db, heard.room_id, heard.event_id):
                 original = await replays.originals(db, [opened], now)
                 await journal.unseal(db, _without_words(opened, copy=not original))
             log.info("decrypted late: room=%s event=%s", heard.room_id, heard.event_id)

@@ -13,7 +13,7 @@ from bot.dialects.fields import type_of
 from bot.dialects.members import MEMBER
 from bot.dialects.state import AVATAR, ENCRYPTION, NAME, POWER_LEVELS, TOMBSTONE, kept_state
 from bot.intake import greeting, missed
-from bot.intake.isolation import Part, as_piece
+from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
 from storage import archive, gaps, jobs, journal, rooms
@@ -33,7 +33,7 @@ async def apply_block(
     events: Sequence[Json],
     at: Position,
     now: datetime,
-    part: Part,
+    guard: Guard,
     *,
     newest: Position | None = None,
 ) -> None:
@@ -42,12 +42,12 @@ async def apply_block(
     members = [event for event in events if type_of(event) == MEMBER]
     for event in events:
         if type_of(event) != MEMBER:
-            async with part(db, room_id, None):
+            async with guard(db, room_id, None):
                 await apply_state(db, room_id, event, at, now, newest=newest)
     joined = set()
     for start in range(0, len(members), MEMBERS_AT_ONCE):
         some = members[start : start + MEMBERS_AT_ONCE]
-        async with part(db, room_id, None):
+        async with guard(db, room_id, None):
             joined |= await apply_members(db, room_id, some, at, newest)
     await hasten(db, room_id, joined, now)
 
@@ -141,9 +141,9 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
     if await gaps.is_walking(db, room_id, now - gaps.OVERDUE_AFTER):  # may hold the broadcasts, read first
         events = [event for event in events if type_of(event) not in dialects.INFOS]
     else:
-        await missed.look(db, room, events, now, as_piece, newest=asked_at)
+        await missed.look(db, room, events, now, isolated, newest=asked_at)
         await gaps.forget_closed(db, room_id)
-    await apply_block(db, room_id, events, asked_at, now, as_piece, newest=asked_at)
+    await apply_block(db, room_id, events, asked_at, now, isolated, newest=asked_at)
 
 
 async def ask_for_all(db: Connection, now: datetime) -> None:

@@ -13,7 +13,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import is_kept
 from bot.intake import greeting, roomstate
-from bot.intake.isolation import Part
+from bot.intake.isolation import Guard
 from bot.intake.selection import Selection
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted
@@ -54,7 +54,7 @@ class TimelineReader:
         self._selection = selection
 
     async def read(
-        self, db: Connection, events: Sequence[HeardEvent], before: Collection[EventId], now: datetime, part: Part
+        self, db: Connection, events: Sequence[HeardEvent], before: Collection[EventId], now: datetime, guard: Guard
     ) -> None:
         """Take the events of one timeline, in order. Of those in `before` only state is taken."""
         originals = await replays.originals(db, events, now)
@@ -62,7 +62,7 @@ class TimelineReader:
             said = "messages were sent again under other ids: room=%s events=%d"
             log.warning(said, events[0].room_id, len(events) - len(originals))
         for number, heard in enumerate(originals):
-            async with part(db, heard.room_id, heard.event_id):
+            async with guard(db, heard.room_id, heard.event_id):
                 await self._hear(db, heard, now, before_us=heard.event_id in before)
             if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
                 await asyncio.sleep(0)  # thousands of events may be left out without any other await

@@ -135,7 +135,7 @@ STEPS = {
     "looked into",
     "half encoded",
     "encoded",
-    *(f"{when} {what}" for when in ("before", "after") for what in ("take", "tidy", "remove")),
+    *(f"{when} {what}" for when in ("before", "after") for what in ("add", "tidy", "remove")),
 }
 
 
@@ -143,7 +143,7 @@ STEPS = {
 def deaths(monkeypatch: pytest.MonkeyPatch) -> Deaths:
     made, unlink = Deaths(), Path.unlink
     without_ffmpeg(monkeypatch, made.step)
-    for name in ("take", "remove"):
+    for name in ("add", "remove"):
         monkeypatch.setattr(Blobs, name, made.around(name, getattr(Blobs, name)))
     tidied = made.around("tidy", unlink)
 

@@ -26,7 +26,7 @@ def adts_of_changing_channels(kit: Kit) -> bytes:
 
 
 @attack("undecodable", "too_long", "")
-def adts_of_emptysplit_frames(_: Kit) -> bytes:
+def adts_of_empty_frames(_: Kit) -> bytes:
     return adts(b"") * 300_000
 
 

@@ -1,8 +1,8 @@
-"""What is missing of a recording, in words. Pure. Show notes, tags, notices, `status` and pages all ask here.
+"""The account of a recording: what it lacks, in words. Pure. Show notes, tags, notices, `status` and pages ask here.
 
-A place is told as the position in the audio, as a player shows it: `14:05` is fourteen minutes in. That is what a
-listener can seek to. An hour of the day would be right in one time zone only, and wrong after each pause, for pauses
-are cut out. Places stay right when something heals: a gap is silence of its true length.
+Positions are those in the audio, as a player shows them: `14:05` is fourteen minutes in, where a listener can seek to.
+A time of day would be right in one time zone only, and wrong after each pause, since pauses are cut out. Positions stay
+right when a gap heals: a gap is silence of its true length.
 """
 
 from collections import Counter
@@ -25,13 +25,13 @@ from storage.records import (
 )
 
 NOTICED = SAMPLE_RATE // 100
-"""Samples: less than 10 ms nobody hears, and no frame of any codec is shorter."""
+"""Samples. Nobody hears less than 10 ms, and no codec has a shorter frame."""
 ANNOUNCED_WRONG = SAMPLE_RATE
-"""Samples: Element Web announces up to 0.6 s too much for the last chunk of a run."""
+"""Samples. Element Web announces up to 0.6 s too much for the last chunk of a run."""
 TOLD_WRONG = SAMPLE_RATE // 10
-"""Samples: less is the padding of a codec."""
+"""Samples. A smaller difference is the padding of a codec."""
 TOLD_SINGLY = 3
-"""Gaps; of more only the sum and the first place are said."""
+"""Gaps that are named one by one; of more, only the total and the first position are told."""
 
 WHY = {
     ChunkState.WAITING_FOR_KEY: "can't be decrypted yet: the speaker's key has not arrived",
@@ -41,7 +41,7 @@ WHY = {
     ChunkState.MISSING: "did not arrive",
     ChunkState.REDACTED: "can no longer be played: removed by the speaker or a moderator",
 }
-"""Said of one chunk or of many."""
+"""Predicates that fit one chunk or many."""
 ON_ITS_WAY = "being fetched"
 NO_KEY = {
     "m.unverified": "the speaker's client shares keys with verified devices only: the speaker can verify this bot, "
@@ -63,8 +63,8 @@ WHY_NO_END = {
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """A gap as people read of it."""
+class SilentStretch:
+    """A gap in the terms that people read."""
 
     position: DurationMs
     length: DurationMs
@@ -72,12 +72,12 @@ class Silence:
 
 
 def loss_of(ledger: Ledger) -> Loss:
-    """The ledger's silences in short, as an episode's row keeps them."""
-    found = ledger.silences
+    """Return the summary of a ledger's silences that an episode's row keeps."""
+    stretches = ledger.silences
     return Loss(
-        samples=Samples(sum(samples for _, samples in found)),
-        gaps=len(found),
-        first=found[:TOLD_SINGLY],
+        samples=Samples(sum(samples for _, samples in stretches)),
+        gaps=len(stretches),
+        first=stretches[:TOLD_SINGLY],
         end=not ledger.complete and _lacks_end(ledger),
     )
 
@@ -91,11 +91,11 @@ def _is_absent(entry: Entry) -> bool:
     return entry.state not in (ChunkState.STORED, ChunkState.DUPLICATE)
 
 
-# ---- the whole of it
+# ---- the whole recording
 
 
 def silences(loss: Loss) -> str | None:
-    """`2 min missing at 14:05`. It depends on the audio alone, so it may stand in the file itself."""
+    """Return `2 min missing at 14:05`, or None. The text depends on the audio alone, so the file itself may hold it."""
     if not loss.gaps:
         return None
     places = [player_clock(to_ms(position)) for position, _ in loss.first]
@@ -108,12 +108,12 @@ def silences(loss: Loss) -> str | None:
 
 
 def comment(loss: Loss) -> str:
-    """The ledger in short, for the file itself. Whether there was more at its end no sound can tell."""
+    """Return the comment tag of the file. Sound can't tell whether there was more at its end, so the tag does not."""
     return silences(loss) or "no gaps"
 
 
 def missing(recording: Recording, loss: Loss) -> str | None:
-    """Gaps, and an end that may be missing; None where nothing is."""
+    """Return the gaps, and the end if it may be missing; None if nothing is."""
     parts = [part for part in (silences(loss), _end(recording, loss)) if part]
     return ", ".join(parts) or None
 
@@ -129,13 +129,13 @@ def _end(recording: Recording, loss: Loss) -> str | None:
 
 
 def first_line(recording: Recording, loss: Loss) -> str | None:
-    """What show notes begin with, where something is missing."""
+    """Return the first line of show notes, if something is missing."""
     told = missing(recording, loss)
     return told[0].upper() + told[1:] if told else None
 
 
 def whole(recording: Recording, loss: Loss) -> str:
-    """`complete`, `incomplete, 2 min missing at 14:05`, `live` …"""
+    """Return `complete`, `incomplete, 2 min missing at 14:05`, `live` or the like."""
     match recording.state:
         case RecordingState.FINISHING:
             return "being finished"
@@ -146,7 +146,7 @@ def whole(recording: Recording, loss: Loss) -> str:
 
 
 def verdict(recording: Recording, ledger: Ledger) -> str:
-    """Whether all of it is there, in whole sentences; what is missing stands beside it."""
+    """Return whole sentences on whether all of the recording is there. Pages list beside it what is missing."""
     match recording.state:
         case RecordingState.COMPLETE:
             return "Complete: the episode has all audio that was sent."
@@ -161,11 +161,11 @@ def verdict(recording: Recording, ledger: Ledger) -> str:
             return "There is no audio."
 
 
-# ---- one by one
+# ---- single chunks
 
 
 def why(entry: Entry) -> str | None:
-    """Why a chunk is not in the audio; None for one that is, or whose double is."""
+    """Return why a chunk is not in the audio; None if it is, or if its duplicate is."""
     reason = entry.reason or ""
     if entry.state is ChunkState.WAITING_FOR_KEY and reason.startswith(KEY_WITHHELD):
         return f"can't be decrypted: {NO_KEY.get(reason.removeprefix(KEY_WITHHELD), NO_KEY_AT_ALL)}"
@@ -175,7 +175,7 @@ def why(entry: Entry) -> str | None:
 
 
 def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
-    """How many chunks are not there for each reason; what is on its way for the first time is no trouble."""
+    """Count the chunks that are absent, by reason. A chunk that is being fetched for the first time is no trouble."""
     states = list(WHY)
     absent = sorted(filter(_is_absent, ledger.entries), key=lambda entry: states.index(entry.state))
     counted = Counter(said for entry in absent if (said := why(entry)) != ON_ITS_WAY)
@@ -183,31 +183,31 @@ def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
 
 
 def _in_part(ledger: Ledger) -> Iterator[tuple[str, int]]:
-    """How many chunks are damaged inside, and how much of their sound that is."""
+    """Count the chunks that are damaged inside, and the sound that they lack."""
     torn = [sum(hole.samples for hole in entry.holes) for entry in ledger.entries if entry.holes]
     if torn:
         yield f"arrived partly damaged: {_tenths(sum(torn))} can't be played", len(torn)
 
 
 def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
-    """How many chunks were decoded to another length than they should have, and by how much in all; in the file they
-    have the right one. `off_by`: samples of each that were too many (below 0: too few)."""
-    found = []
+    """Count the chunks that were decoded to a wrong length, and the difference in all; in the file their length is
+    right. `off_by`: samples too many of each chunk (negative: too few)."""
+    told = []
     for word, lengths in _apart(off_by, NOTICED):
         should = "it should" if len(lengths) == 1 else "they should, taken together"
-        found.append((f"sounded {_tenths(sum(lengths))} {word} than {should}", len(lengths)))
-    return tuple(found)
+        told.append((f"sounded {_tenths(sum(lengths))} {word} than {should}", len(lengths)))
+    return tuple(told)
 
 
 def off_announced(ledger: Ledger) -> tuple[tuple[str, int], ...]:
-    """How many chunks hold more or less sound than their events announced, and by how much in all. What is there is
-    heard; but a speaker may miss something that never was in the file."""
+    """Count the chunks that hold more or less sound than their events announced, and the difference in all. The audio
+    has all of it; but a speaker may miss something that was never in the file."""
     differences = (entry.off_announced for entry in ledger.entries)
     return tuple(_held(differences, ANNOUNCED_WRONG, "its event announced", "their events announced"))
 
 
 def off_told(ledger: Ledger) -> tuple[tuple[str, int], ...]:
-    """The same against what their files claim: what can be counted is heard."""
+    """Count the chunks that hold more or less sound than their files claim, and the difference in all."""
     differences = (entry.off_told for entry in ledger.entries)
     return tuple(_held(differences, TOLD_WRONG, "its file claims", "their files claim"))
 
@@ -220,7 +220,7 @@ def _held(differences: Iterable[Samples], noticed: int, one: str, many: str) -> 
 
 
 def note(entry: Entry) -> str | None:
-    """What is to be said of a chunk that is heard: a damaged part, or a claim about it that is wrong."""
+    """Return the note on a chunk that is in the audio: a damaged part, or a wrong claim about its length."""
     if entry.holes:
         return "partly damaged"
     for difference, noticed, claimed in (
@@ -233,11 +233,11 @@ def note(entry: Entry) -> str | None:
 
 
 def _apart(differences: Iterable[Samples], noticed: int) -> Iterator[tuple[str, list[Samples]]]:
-    """Those that matter, the shorter and the longer ones, without their signs."""
-    wrong = [one for one in differences if abs(one) >= noticed]
+    """Group the differences of `noticed` samples or more into shorter and longer ones, without their signs."""
+    wrong = [difference for difference in differences if abs(difference) >= noticed]
     for word, lengths in (
-        ("shorter", [Samples(-one) for one in wrong if one < 0]),
-        ("longer", [one for one in wrong if one > 0]),
+        ("shorter", [Samples(-difference) for difference in wrong if difference < 0]),
+        ("longer", [difference for difference in wrong if difference > 0]),
     ):
         if lengths:
             yield word, lengths
@@ -248,8 +248,8 @@ def _tenths(samples: int) -> str:
     return "less than 0.1 s" if seconds == "0.0 s" else seconds
 
 
-def gaps(ledger: Ledger) -> Iterator[Silence]:
-    """Each gap of the ledger, with all the reasons that its chunks give."""
+def gaps(ledger: Ledger) -> Iterator[SilentStretch]:
+    """Yield each gap of a ledger, with all the reasons that its chunks give."""
     silent = iter([entry for entry in ledger.entries if entry.silence and entry.samples])
     entry = next(silent, None)
     for gap in ledger.gaps:
@@ -257,4 +257,4 @@ def gaps(ledger: Ledger) -> Iterator[Silence]:
         while entry is not None and entry.position < gap.position + gap.samples:
             said[why(entry) or ""] = None
             entry = next(silent, None)
-        yield Silence(to_ms(gap.position), to_ms(gap.samples), "; ".join(said) or WHY[gap.reason])
+        yield SilentStretch(to_ms(gap.position), to_ms(gap.samples), "; ".join(said) or WHY[gap.reason])

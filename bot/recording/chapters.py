@@ -18,9 +18,9 @@ CLOSEST = DurationMs(1000)
 
 
 def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = None) -> tuple[Mark, ...]:
-    """Each begins inside the audio, a second or more behind the one before; none where there is only the beginning.
-    `resumed`: where it goes on after a pause; `title`: what people called the recording. Only what the audio itself
-    and its title tell, for the file keeps them."""
+    """Return the chapters: each begins inside the audio, a second or more after the one before. There are none if only
+    the beginning would be one. `resumed`: the positions after a pause; `title`: the title that people gave. Only the
+    audio and the title decide, since the file holds the chapters."""
     titles = {DurationMs(0): title or BEGINNING}
     titles.update((to_ms(position), RESUMED) for position in resumed)
     missing = set()
@@ -35,10 +35,10 @@ def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = N
     return tuple(islice(_apart(inside, missing), MOST))
 
 
-def _apart(found: Iterable[Mark], missing: set[DurationMs]) -> list[Mark]:
-    """Of those that are closer to one another the first counts; but what is missing has the word."""
+def _apart(candidates: Iterable[Mark], missing: set[DurationMs]) -> list[Mark]:
+    """Keep the first of marks that are closer than a second. A gap among them gives it its title."""
     kept: list[Mark] = []
-    for mark in found:
+    for mark in candidates:
         if not kept or mark.at - kept[-1].at >= CLOSEST:
             kept.append(mark)
         elif mark.at in missing and kept[-1].at not in missing:

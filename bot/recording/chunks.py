@@ -1,4 +1,4 @@
-"""What events do to the chunks of a recording. Pure; the rules stand at the top of `machine`."""
+"""The changes that events make to the chunks of any recording. Pure; each kind's machine states the rules."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ JUDGED = frozenset({ChunkState.DAMAGED, ChunkState.REFUSED})
 FETCHABLE = JUDGED | {ChunkState.WAITING_FOR_MEDIA}
 FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED})
 TOO_LARGE = "too_large"
-BEYOND_LIMIT = "beyond_limit"  # of the broadcast; a single chunk that is `too_long` ends nothing
+BEYOND_LIMIT = "beyond_limit"  # of the recording; a single chunk that is `too_long` ends nothing
 LIMIT = "limit"  # the sentence for the room
 
 
@@ -69,59 +69,59 @@ def sealed(event: ChunkSealed, recording: RecordingId, event_id: EventId, positi
     )
 
 
-def arrived(it: Outcome, chunk: Chunk) -> Outcome:
+def arrived(outcome: Outcome, chunk: Chunk) -> Outcome:
     """Take in a chunk as its event tells of it (`sent`, `sealed`). One that was sealed and can be read now keeps its
     position in the timeline."""
-    known = find(it.chunks, chunk.id)
+    known = find(outcome.chunks, chunk.id)
     if known is None:
-        return _new(it, chunk)
+        return _new(outcome, chunk)
     if chunk.state is ChunkState.WAITING_FOR_MEDIA and is_fetchable(known):
-        return _asked_anew(it, known, chunk)
+        return _asked_anew(outcome, known, chunk)
     if known.state is not ChunkState.WAITING_FOR_KEY or chunk.state is ChunkState.WAITING_FOR_KEY:
-        return it
-    return _fetched(it, replace(chunk, position=known.position))
+        return outcome
+    return _fetched(outcome, replace(chunk, position=known.position))
 
 
 def is_fetchable(chunk: Chunk) -> bool:
-    """Whether better media of a chunk that is not stored would be taken."""
+    """Return whether better media would be taken, of a chunk that is not stored."""
     return chunk.state in FETCHABLE and chunk.reason != BEYOND_LIMIT
 
 
-def _asked_anew(it: Outcome, known: Chunk, sent_again: Chunk) -> Outcome:
+def _asked_anew(outcome: Outcome, known: Chunk, sent_again: Chunk) -> Outcome:
     """Fetch media that could not be used again, at once: the chunk's event was read once more."""
     if known.state is ChunkState.WAITING_FOR_MEDIA and known.answer is None:
-        return it  # the first try is under way
+        return outcome  # the first try is under way
     again = replace(known, source=sent_again.source)
-    return replace(it, chunks=with_chunk(it.chunks, again), effects=(FetchChunk(known.id),))
+    return replace(outcome, chunks=with_chunk(outcome.chunks, again), effects=(FetchChunk(known.id),))
 
 
-def _new(it: Outcome, chunk: Chunk) -> Outcome:
-    if it.recording.ended_by is EndedBy.SWITCHED_OFF:
-        return replace(it, ignored="switched_off")
-    if len(it.chunks) >= MAX_CHUNKS:
-        return replace(it, ignored="too_many_chunks")
-    if it.recording.ended_by is EndedBy.LIMIT:
-        return replace(it, chunks=with_chunk(it.chunks, given_up(chunk, ChunkState.REFUSED, BEYOND_LIMIT)))
-    return _fetched(it, chunk)
+def _new(outcome: Outcome, chunk: Chunk) -> Outcome:
+    if outcome.recording.ended_by is EndedBy.SWITCHED_OFF:
+        return replace(outcome, ignored="switched_off")
+    if len(outcome.chunks) >= MAX_CHUNKS:
+        return replace(outcome, ignored="too_many_chunks")
+    if outcome.recording.ended_by is EndedBy.LIMIT:
+        return replace(outcome, chunks=with_chunk(outcome.chunks, given_up(chunk, ChunkState.REFUSED, BEYOND_LIMIT)))
+    return _fetched(outcome, chunk)
 
 
-def _fetched(it: Outcome, chunk: Chunk) -> Outcome:
+def _fetched(outcome: Outcome, chunk: Chunk) -> Outcome:
     effects = (FetchChunk(chunk.id),) if chunk.state is ChunkState.WAITING_FOR_MEDIA else ()
-    return replace(it, chunks=with_chunk(it.chunks, chunk), effects=effects)
+    return replace(outcome, chunks=with_chunk(outcome.chunks, chunk), effects=effects)
 
 
-def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
+def stored(outcome: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
     """Keep media that were fetched. The blob of what is not wanted any more is forgotten."""
-    chunk = find(it.chunks, event.chunk_id)
+    chunk = find(outcome.chunks, event.chunk_id)
     if chunk is not None and chunk.state is ChunkState.STORED and chunk.blob == event.blob:
-        return it
+        return outcome
     if chunk is None or not is_fetchable(chunk):
-        return replace(it, effects=(Forget(event.blob),), ignored=_unfit(chunk))
+        return replace(outcome, effects=(Forget(event.blob),), ignored=_unfit(chunk))
     if event.bytes > limits.max_chunk_bytes:
-        return _refused(it, chunk, event.blob, TOO_LARGE)
-    if _samples(it.chunks, event.blob) + event.facts.samples > limits.max_samples:
-        told = ended_by_limit(it)
-        refused = _refused(it, chunk, event.blob, BEYOND_LIMIT)
+        return _refused(outcome, chunk, event.blob, TOO_LARGE)
+    if _samples(outcome.chunks, event.blob) + event.facts.samples > limits.max_samples:
+        told = ended_by_limit(outcome)
+        refused = _refused(outcome, chunk, event.blob, BEYOND_LIMIT)
         return refused if told else replace(refused, effects=(*refused.effects, Tell(LIMIT)))
     kept = replace(
         chunk,
@@ -133,36 +133,38 @@ def stored(it: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
         facts=event.facts,
         answer=None,
     )
-    return replace(it, chunks=with_chunk(it.chunks, kept), effects=_forgotten(chunk.blob, event.blob))
+    return replace(outcome, chunks=with_chunk(outcome.chunks, kept), effects=_forgotten(chunk.blob, event.blob))
 
 
-def ended_by_limit(it: Outcome) -> bool:
-    """The broadcast went beyond what is recorded."""
-    return any(chunk.reason == BEYOND_LIMIT and chunk.state is ChunkState.REFUSED for chunk in it.chunks)
+def ended_by_limit(outcome: Outcome) -> bool:
+    """Return whether the recording went beyond what may be recorded."""
+    return any(chunk.reason == BEYOND_LIMIT and chunk.state is ChunkState.REFUSED for chunk in outcome.chunks)
 
 
-def _refused(it: Outcome, chunk: Chunk, blob: BlobKey, reason: str) -> Outcome:
+def _refused(outcome: Outcome, chunk: Chunk, blob: BlobKey, reason: str) -> Outcome:
     refused = given_up(chunk, ChunkState.REFUSED, reason)
-    return replace(it, chunks=with_chunk(it.chunks, refused), effects=(Forget(blob), *_forgotten(chunk.blob, blob)))
+    return replace(
+        outcome, chunks=with_chunk(outcome.chunks, refused), effects=(Forget(blob), *_forgotten(chunk.blob, blob))
+    )
 
 
-def failed(it: Outcome, event: ChunkFailed, limits: Limits) -> Outcome:
+def failed(outcome: Outcome, event: ChunkFailed, limits: Limits) -> Outcome:
     """Note that media are not to be had so far, or can't be used. What is stored stays stored; what was judged stays so
     until better media come. Raises ValueError for a state that is no failure."""
     if event.state not in FAILURES:
         raise ValueError(f"{event.state} is no failure")
-    chunk = find(it.chunks, event.chunk_id)
+    chunk = find(outcome.chunks, event.chunk_id)
     came = event.answer.blob if event.answer else None
     if chunk is None or not is_fetchable(chunk):
-        return replace(it, effects=_forgotten(came, None), ignored=_unfit(chunk))
+        return replace(outcome, effects=_forgotten(came, None), ignored=_unfit(chunk))
     if chunk.state in JUDGED:
-        return replace(it, effects=_forgotten(came, chunk.blob))
-    after = after_failure(it, chunk, event, limits)
+        return replace(outcome, effects=_forgotten(came, chunk.blob))
+    after = after_failure(outcome, chunk, event, limits)
     unwanted = (*_forgotten(chunk.blob, after.blob), *_forgotten(came, after.blob))
-    return replace(it, chunks=with_chunk(it.chunks, after), effects=unwanted)
+    return replace(outcome, chunks=with_chunk(outcome.chunks, after), effects=unwanted)
 
 
-def after_failure(it: Outcome, chunk: Chunk, event: ChunkFailed, limits: Limits) -> Chunk:
+def after_failure(outcome: Outcome, chunk: Chunk, event: ChunkFailed, limits: Limits) -> Chunk:
     """Return a chunk after a try that failed. By a rule of ours, or where its event is malformed, one try is the
     verdict. The first answer of the homeserver that can't be used says nothing: the chunk is still on its way
     (`settling`); the same answer twice is the verdict."""
@@ -176,44 +178,44 @@ def after_failure(it: Outcome, chunk: Chunk, event: ChunkFailed, limits: Limits)
     reason = event.reason if chunk.answer else None
     if answer.blob is None and event.state is ChunkState.WAITING_FOR_MEDIA:  # nothing came: what came before counts on
         return replace(chunk, reason=reason, answer=chunk.answer or answer.digest)
-    others = [one for one in it.chunks if one.blob and one.state is not ChunkState.STORED and one is not chunk]
+    others = [one for one in outcome.chunks if one.blob and one.state is not ChunkState.STORED and one is not chunk]
     room = limits.max_chunk_bytes - sum(one.bytes or 0 for one in others)
     kept = answer if (answer.bytes or 0) <= room else Answer(answer.digest)
     return replace(chunk, reason=reason, answer=answer.digest, blob=kept.blob, bytes=kept.bytes)
 
 
 def blob_of(event: RecordingEvent) -> BlobKey | None:
-    """The bytes that an event brings into the archive."""
+    """Return the key of the bytes that an event brings into the archive."""
     if isinstance(event, ChunkStored):
         return event.blob
     return event.answer.blob if isinstance(event, ChunkFailed) and event.answer else None
 
 
 def _forgotten(blob: BlobKey | None, kept: BlobKey | None) -> tuple[Effect, ...]:
-    """What is to be removed of a blob that another one replaces."""
+    """Forget a blob that another one replaces."""
     return () if blob is None or blob == kept else (Forget(blob),)
 
 
-def opened(it: Outcome, event: Opened) -> Outcome:
-    """A sealed event was no chunk after all: it leaves the ledger, unless it meant to be one."""
-    chunk = find_of_event(it.chunks, event.event_id)
+def opened(outcome: Outcome, event: Opened) -> Outcome:
+    """Remove a sealed event that turned out to be no chunk; one that is a broken chunk stays, as damaged."""
+    chunk = find_of_event(outcome.chunks, event.event_id)
     if chunk is None or chunk.state is not ChunkState.WAITING_FOR_KEY:
-        return replace(it, ignored=_unfit(chunk))
+        return replace(outcome, ignored=_unfit(chunk))
     if event.rule is not None:
-        return replace(it, chunks=with_chunk(it.chunks, given_up(chunk, ChunkState.DAMAGED, event.rule)))
-    return replace(it, chunks=tuple(other for other in it.chunks if other is not chunk))
+        return replace(outcome, chunks=with_chunk(outcome.chunks, given_up(chunk, ChunkState.DAMAGED, event.rule)))
+    return replace(outcome, chunks=tuple(other for other in outcome.chunks if other is not chunk))
 
 
-def redacted(it: Outcome, event: Redacted) -> Outcome:
+def redacted(outcome: Outcome, event: Redacted) -> Outcome:
     """Remove a chunk's sound. Its place and length stay, so that what comes after keeps its place."""
-    chunk = find_of_event(it.chunks, event.redacts)
+    chunk = find_of_event(outcome.chunks, event.redacts)
     if chunk is None:
-        return replace(it, ignored="unknown_event")
+        return replace(outcome, ignored="unknown_event")
     if chunk.state is ChunkState.REDACTED:
-        return it
+        return outcome
     gone = replace(given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None)
     effects = (Forget(chunk.blob),) if chunk.blob else ()
-    return replace(it, chunks=with_chunk(it.chunks, gone), effects=effects)
+    return replace(outcome, chunks=with_chunk(outcome.chunks, gone), effects=effects)
 
 
 def given_up(chunk: Chunk, state: ChunkState, reason: str) -> Chunk:
@@ -233,12 +235,12 @@ def find_of_event(chunks: tuple[Chunk, ...], event_id: EventId) -> Chunk | None:
 
 
 def with_chunk(chunks: tuple[Chunk, ...], new: Chunk) -> tuple[Chunk, ...]:
-    """In the timeline's order."""
+    """Return the chunks with a new or changed one, in the order of the timeline."""
     others = [chunk for chunk in chunks if chunk.id != new.id]
     return tuple(sorted([*others, new], key=lambda chunk: chunk.position))
 
 
 def _samples(chunks: tuple[Chunk, ...], but: BlobKey) -> int:
-    """Of all other media that are stored; the same media sent twice count once."""
+    """Return the length of all stored media but one. The same media sent twice count once."""
     lengths = {chunk.blob: chunk.facts.samples for chunk in chunks if chunk.facts and chunk.blob not in (None, but)}
     return sum(lengths.values())

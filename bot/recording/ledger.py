@@ -16,7 +16,7 @@ NOTHING = Samples(0)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One chunk, or the place of one, in the order of the sound. `samples` is what it takes up there."""
+    """A chunk, or the place of one, in the order of the sound. `samples` is the length that it takes up there."""
 
     chunk_id: ChunkId | None  # None: never seen
     sequence: int | None
@@ -30,17 +30,17 @@ class Entry:
     container: Container = Container.UNKNOWN
     reason: str | None = None  # the chunk's: a short code
     announced: Samples | None = None  # what its event said of its length: a hint, never a clock
-    off_told: Samples = NOTHING  # so many samples more than its file claims are in it; below 0: fewer
+    off_told: Samples = NOTHING  # how many samples more than its file claims it holds; negative: fewer
     holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
 
     @property
     def sounds(self) -> bool:
-        """It is in the audio."""
+        """Return whether the chunk is in the audio."""
         return not self.silence and self.samples > 0
 
     @property
     def off_announced(self) -> Samples:
-        """So many samples more than its event announced are heard; below 0: fewer."""
+        """Return how many samples more than its event announced are heard; negative: fewer."""
         return Samples(self.samples - self.announced) if self.sounds and self.announced is not None else Samples(0)
 
 
@@ -65,20 +65,20 @@ class Ledger:
 
     @property
     def sounds(self) -> bool:
-        """Something can be heard."""
+        """Return whether anything can be heard."""
         return any(entry.sounds for entry in self.entries)
 
     @property
     def silences(self) -> tuple[tuple[Samples, Samples], ...]:
-        """Position and length of each stretch of silence, whatever its reasons are: what the audio alone tells."""
-        found: list[tuple[Samples, Samples]] = []
+        """Return position and length of each stretch of silence, whatever its reasons: what the audio alone tells."""
+        stretches: list[tuple[Samples, Samples]] = []
         for gap in self.gaps:
-            if found and sum(found[-1]) == gap.position:
-                position, samples = found.pop()
-                found.append((position, Samples(samples + gap.samples)))
+            if stretches and sum(stretches[-1]) == gap.position:
+                position, samples = stretches.pop()
+                stretches.append((position, Samples(samples + gap.samples)))
             else:
-                found.append((gap.position, gap.samples))
-        return tuple(found)
+                stretches.append((gap.position, gap.samples))
+        return tuple(stretches)
 
 
 LayOut = Callable[[Recording, Iterable[Chunk]], Ledger]
@@ -86,7 +86,7 @@ LayOut = Callable[[Recording, Iterable[Chunk]], Ledger]
 
 
 def fingerprint(ledger: Ledger) -> str:
-    """Of what the audio is made from: the same fingerprint, the same sound."""
+    """Return a digest of what the audio is made from: the same fingerprint, the same sound."""
     pieces: list[tuple[str, bool, int]] = []
     for entry in ledger.entries:
         if entry.sounds:

@@ -2,7 +2,7 @@
 
 
 def spoken_length(milliseconds: int) -> str:
-    """`2 h 4 min`, `5 min 12 s`, `41 s`."""
+    """Return `2 h 4 min`, `5 min 12 s` or `41 s`."""
     seconds = (milliseconds + 500) // 1000
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if hours:
@@ -13,12 +13,12 @@ def spoken_length(milliseconds: int) -> str:
 
 
 def spoken_gap(milliseconds: int) -> str:
-    """The same, but never 0: what is missing is never nothing."""
+    """Return the length of a gap as `spoken_length` does, but never 0: a gap is never nothing."""
     return spoken_length(max(1000, milliseconds))
 
 
 def player_clock(milliseconds: int) -> str:
-    """A place in the audio as players show it: `2:03`, `1:02:03`."""
+    """Return a position in the audio as players show it: `2:03`, `1:02:03`."""
     seconds = milliseconds // 1000
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"

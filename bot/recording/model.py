@@ -1,4 +1,4 @@
-"""What can happen to a recording, and what follows: frozen events and effects. Pure.
+"""The events that can happen to a recording, and the effects that follow: frozen classes. Pure.
 
 Dialects make the events of the room; the worker makes those of the media. Nothing here looks at raw JSON.
 """
@@ -23,7 +23,7 @@ from storage.records import (
     UserId,
 )
 
-# ---- what a dialect reads in an event of the room
+# ---- events that dialects read in a room
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class ChunkSent:
 
 @dataclass(frozen=True, slots=True)
 class ChunkSealed:
-    """Related to a broadcast, but not readable yet."""
+    """An event that relates to a broadcast and can't be decrypted yet."""
 
     broadcast: EventId
     sender: UserId
@@ -73,8 +73,8 @@ class ChunkSealed:
 
 @dataclass(frozen=True, slots=True)
 class VoiceMessage:
-    """An ordinary voice message. Nobody's business, unless its sender's broadcast is open: then it may be a chunk that
-    lost its relation (`orphans`)."""
+    """An ordinary voice message. It counts only while a broadcast of its sender is open: it may be a chunk that lost
+    its relation (`broadcast.orphans`)."""
 
     sender: UserId
     source: MediaSource
@@ -103,13 +103,13 @@ RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | Voic
 """Events of the room that a recording begins with, or may be told."""
 
 
-# ---- what the worker and the shell say of a recording
+# ---- events that the worker and the shell make
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A sealed event was decrypted at last and is no chunk. `rule`: what a chunk of it breaks, None: it claims to
-    be none."""
+    """A sealed event was decrypted and is no chunk. `rule`: the rule that it breaks as a chunk; None: it claims to be
+    none."""
 
     event_id: EventId
     rule: str | None = None
@@ -125,7 +125,7 @@ class ChunkStored:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of the homeserver that can't be used. Two with one `digest` are the same answer."""
+    """An answer of the homeserver that can't be used. Two answers with one `digest` are the same."""
 
     digest: str
     blob: BlobKey | None = None  # its bytes, where there are any; kept until better ones come
@@ -134,8 +134,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFailed:
-    """`state` is DAMAGED, REFUSED or WAITING_FOR_MEDIA: what the chunk is once the same answer came twice; `reason` a
-    short code. Without an answer of the homeserver it holds at once."""
+    """A chunk whose media could not be had or used. `state` (DAMAGED, REFUSED or WAITING_FOR_MEDIA) becomes the chunk's
+    once the same answer came twice, at once if there was none; `reason` is a short code."""
 
     chunk_id: ChunkId
     state: ChunkState
@@ -145,19 +145,19 @@ class ChunkFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """From outside: left, removed, switched off, restarted."""
+    """An end that comes from outside: left, removed, switched off, restarted."""
 
     by: EndedBy
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Nothing but the time."""
+    """The passing of time, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The audio was made from chunks with this fingerprint."""
+    """The audio was made from a ledger with this fingerprint."""
 
     fingerprint: str
 
@@ -175,7 +175,7 @@ RecordingEvent = (
     | Tick
     | Joined
 )
-"""What a recording can be told (a `BroadcastStarted` makes one)."""
+"""Events that a recording takes (a `BroadcastStarted` makes one)."""
 
 
 # ---- effects: they become job rows in the transaction of the state
@@ -188,43 +188,43 @@ class FetchChunk:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """Send a Tick at this time; one that waits for a later time is brought forward. A Tick too many does no harm."""
+    """Send a Tick at this time. A Tick that waits for a later time is brought forward; one too many does no harm."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Join what is there and publish it. The same fingerprint as the episode's: the audio is right already."""
+    """Join the chunks and publish the episode. If its fingerprint is the ledger's already, the audio is right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Remove this blob, unless something else refers to it: its chunk was redacted."""
+    """Remove this blob, unless something else refers to it."""
 
     blob: BlobKey
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """A redaction took the last that could be heard: the episode goes, the recording stays."""
+    """Remove the episode and keep the recording: a redaction took the last sound of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell the room, once: `what` names the sentence."""
+    """Send the room a notice, once: `what` names the sentence."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """Remove audio, feed item, all chunks with their blobs, everything kept of it but the tombstone."""
+    """Remove audio, feed item and all chunks with their blobs: everything but the tombstone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the homeserver for everything of the broadcast: what is not there is about to be called missing."""
+    """Ask the homeserver for all events of the recording, before anything is called missing."""
 
 
 Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Erase
@@ -232,13 +232,13 @@ Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Eras
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an event made of a recording."""
+    """A recording and its chunks after an event, and the effects that follow."""
 
     recording: Recording
-    chunks: tuple[Chunk, ...]  # all of them; one that is not among them any more was none
+    chunks: tuple[Chunk, ...]  # all of them; those that were left out are to be deleted
     effects: tuple[Effect, ...] = ()
-    ignored: str | None = None  # why the event counted for nothing: a short name, for one log line
+    ignored: str | None = None  # the rule by which the event was ignored, for one log line
 
     def also(self, effect: Effect) -> "Outcome":
-        """The same with one more effect."""
+        """Return the outcome with one more effect."""
         return replace(self, effects=(*self.effects, effect))

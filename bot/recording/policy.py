@@ -1,4 +1,4 @@
-"""The numbers that a recording goes by. Pure."""
+"""Limits and periods that hold for recordings. Pure."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,16 +6,15 @@ from datetime import timedelta
 from storage.records import SAMPLE_RATE, Samples
 
 MAX_CHUNKS = 5_000
-"""Of one recording: six hours in chunks of 4.3 s. More is no broadcast but an attempt to fill the disk."""
-
+"""Chunks of one recording: six hours in chunks of 4.3 s. More is an attempt to fill the disk."""
 
 DOWNLOADS_MAY_TAKE = timedelta(minutes=10)
-"""How long after the quiet period chunks may still be on their way, as after an outage; what hangs longer holds nothing
-back."""
+"""Time after the quiet period in which chunks may still be fetched, as after an outage. A download that takes longer
+holds back no episode."""
 
 
 ASKING_MAY_TAKE = timedelta(seconds=30)
-"""How long the homeserver's answer is waited for before something counts as missing; what it says later heals."""
+"""Time that the homeserver has to answer before anything counts as missing. A later answer heals the recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +36,5 @@ class Limits:
         return Samples(round(self.max_broadcast_s * SAMPLE_RATE))
 
     def patience(self, *, paused: bool) -> timedelta:
-        """How long a broadcast may give no sign of life before it counts as abandoned."""
+        """Return the time without a sign of life after which a broadcast counts as abandoned."""
         return timedelta(seconds=self.paused_for_s if paused else self.abandoned_after_s)

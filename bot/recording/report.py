@@ -1,4 +1,4 @@
-"""A recording as `aircheck recordings --json` shows it. Pure; the form is part of the contract."""
+"""The JSON of a recording, as `aircheck recordings --json` shows it. Pure; its form is part of the contract."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,7 +14,8 @@ MIME = "audio/mpeg"
 def recording_json(
     recording: Recording, chunks: Iterable[Chunk], episode: Episode | None, *, title: str, path: str | None
 ) -> dict[str, Any]:
-    """`title` is the one that people read, `path` the episode's file relative to the storage directory."""
+    """Return the JSON of a recording. `title`: the one that people read; `path`: the episode's file, relative to the
+    storage directory."""
     deleted = recording.state is RecordingState.DELETED
     known = {} if deleted else {chunk.id: chunk for chunk in chunks}
     ledger = lay_out(recording, known.values())
@@ -71,5 +72,5 @@ def _episode(episode: Episode, title: str, path: str | None) -> dict[str, Any]:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    """RFC 3339 with the zone."""
+    """Return a time by RFC 3339, with its zone."""
     return moment.isoformat(timespec="milliseconds") if moment else None

@@ -1,4 +1,5 @@
-"""When an ended recording is decided, and as what. Pure; the rules stand at the top of `machine`."""
+"""The decision on an ended recording: when it falls, and whether it is complete. Pure; each kind's machine states the
+rules."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from bot.recording.policy import ASKING_MAY_TAKE, DOWNLOADS_MAY_TAKE, Limits
 from storage.records import ChunkState, EndedBy, RecordingState
 
 EMPTY = "empty"  # the sentence for the room
-# They said that nothing is to be recorded, or would not hear it.
+# The room said that nothing is to be recorded, or can't read what the bot says.
 NOT_TOLD = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 
@@ -35,8 +36,8 @@ def settled(
     lay_out: LayOut,
     asked: bool,
 ) -> Outcome:
-    """An ended recording: decided, or looked at again when the quiet period is over. What is not certain is `asked` for
-    before it is decided."""
+    """Decide an ended recording, or have it looked at again when the quiet period is over. `asked`: the homeserver gave
+    all that it has, or did not answer in time; nothing uncertain is decided before that. `lay_out`: the kind's."""
     was_decided = before.recording.state.is_decided
     unchanged = after.recording == before.recording and after.chunks == before.chunks
     if unchanged and (was_decided or not isinstance(event, Tick)):
@@ -60,43 +61,45 @@ def settled(
 
 
 def _says_the_same(ledger: Ledger, earlier: Ledger) -> bool:
-    """To whoever listens, and to whoever reads what is missing."""
+    """Return whether listeners and readers of the ledger notice no difference."""
     return fingerprint(ledger) == fingerprint(earlier) and loss_of(ledger) == loss_of(earlier)
 
 
-def _silent(it: Outcome) -> Outcome:
-    """Nothing can be heard: the room is told, unless that is somebody's will."""
-    if any(chunk.state is ChunkState.REDACTED for chunk in it.chunks):
-        return it.also(Withdraw())
-    told = it.recording.state is RecordingState.EMPTY and it.recording.ended_by not in NOT_TOLD
-    return it.also(Tell(EMPTY)) if told else it
+def _silent(outcome: Outcome) -> Outcome:
+    """Finish a recording without any sound. The room is told, unless somebody wanted it so."""
+    if any(chunk.state is ChunkState.REDACTED for chunk in outcome.chunks):
+        return outcome.also(Withdraw())
+    told = outcome.recording.state is RecordingState.EMPTY and outcome.recording.ended_by not in NOT_TOLD
+    return outcome.also(Tell(EMPTY)) if told else outcome
 
 
-def _joined(it: Outcome, ledger: Ledger, event: Joined) -> Outcome:
-    """While the audio was made, something may have come that belongs into it, or gone that must not stay in it."""
+def _joined(outcome: Outcome, ledger: Ledger, event: Joined) -> Outcome:
+    """Compare the audio that was made with the ledger: chunks may have come, or been redacted, meanwhile."""
     if fingerprint(ledger) == event.fingerprint:
-        return it
-    return it.also(Finish() if ledger.sounds else Withdraw())
+        return outcome
+    return outcome.also(Finish() if ledger.sounds else Withdraw())
 
 
-def _is_time(it: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, *, was_decided: bool) -> bool:
+def _is_time(outcome: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, *, was_decided: bool) -> bool:
     if ledger.certain:
         return True
     if was_decided and isinstance(event, Redacted):
-        return True  # the sound of what was redacted is published at this moment
-    quiet_until = it.recording.quiet_until
+        return True  # until then the redacted sound stays published
+    quiet_until = outcome.recording.quiet_until
     if quiet_until is not None and now < quiet_until:
         return False
-    if not any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in it.chunks):
+    if not any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in outcome.chunks):
         return True
     waited = quiet_until is None or now >= quiet_until + DOWNLOADS_MAY_TAKE
     return isinstance(event, Redacted) or (isinstance(event, Tick) and waited)
 
 
-def _reopened(it: Outcome, now: datetime, limits: Limits) -> Outcome:
-    quiet_until = it.recording.quiet_until
+def _reopened(outcome: Outcome, now: datetime, limits: Limits) -> Outcome:
+    quiet_until = outcome.recording.quiet_until
     look_at = quiet_until if quiet_until and now < quiet_until else now + limits.quiet_period
-    return replace(it, recording=replace(it.recording, state=RecordingState.FINISHING)).also(LookAgain(look_at))
+    return replace(outcome, recording=replace(outcome.recording, state=RecordingState.FINISHING)).also(
+        LookAgain(look_at)
+    )
 
 
 def _verdict(ledger: Ledger) -> RecordingState:

@@ -46,16 +46,16 @@ OF_NO_USE = frozenset({ChunkState.STORED, ChunkState.DAMAGED})  # once another c
 
 
 def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
-    """Where every chunk stands and what is missing. The order in which the chunks come doesn't matter."""
+    """Lay out a broadcast: where every chunk stands, and what is missing. The order of `chunks` doesn't matter."""
     chunks = numbered(ordinary(chunks))
-    found = sort(chunks)
-    layout = arrange(found.runs, recording.announced_last)
+    by_run = sort(chunks)
+    layout = arrange(by_run.runs, recording.announced_last)
     heard = tuple(_entries(layout.places))
     waiting = any(chunk.state in WAITING for chunk in chunks)
-    spared = any(chunk.state in WAITING for chunk, _ in found.spares)
-    proved, complete, certain = _judged(recording, found.runs, layout, heard, lost=spared)
+    spared = any(chunk.state in WAITING for chunk, _ in by_run.spares)
+    proved, complete, certain = _judged(recording, by_run.runs, layout, heard, lost=spared)
     return Ledger(
-        entries=tuple(_with_spares(heard, found.spares)),
+        entries=tuple(_with_spares(heard, by_run.spares)),
         gaps=tuple(gaps_of(heard)),
         samples=Samples(sum(entry.samples for entry in heard)),
         proved=proved,
@@ -106,7 +106,7 @@ def _entry(place: Place, position: int, samples: int, timing: Timing, *, continu
 
 
 def _holes(facts: ChunkFacts, samples: int) -> tuple[Hole, ...]:
-    """Those inside the last `samples` of a chunk: of a run's head the pre-skip is not heard."""
+    """Return the holes inside the last `samples` of a chunk: the pre-skip of a run's head is not heard."""
     skip = facts.ogg.packet_samples - facts.ogg.end_trim() - samples if facts.ogg else 0
     inside = ((max(0, hole.at - skip), min(samples, hole.at + hole.samples - skip)) for hole in facts.holes)
     return tuple(Hole(Samples(at), Samples(end - at)) for at, end in inside if at < end)
@@ -117,7 +117,7 @@ def _timing(place: Place) -> Timing:
 
 
 def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
-    """For each place the length of its sound (None: there is none), and whether it carries on the sound before it."""
+    """Yield for each place the length of its sound (None: there is none), and whether it continues the sound before."""
     nearest: Run | None = None
     before: OggFacts | None = None  # of the nearest
     for place in places:
@@ -126,18 +126,18 @@ def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
             yield None, False
             continue
         ogg = chunk.facts.ogg
-        follows = before if nearest is place.run else None
+        continued = before if nearest is place.run else None
         if place.run is None or ogg is None:
             yield chunk.facts.samples, False
         else:
-            yield own_length(ogg, follows, head=place.run.head is chunk), nearest is place.run
+            yield own_length(ogg, continued, head=place.run.head is chunk), nearest is place.run
             if not ogg.packet_samples:
                 continue
         nearest, before = place.run, ogg
 
 
 def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, ChunkId]]) -> Iterator[Entry]:
-    """Each chunk that another one stands for, behind that one."""
+    """Yield the entries, each followed by the chunks that it stands for."""
     behind: dict[ChunkId | None, list[Chunk]] = defaultdict(list)
     for chunk, winner in spares:
         behind[winner].append(chunk)
@@ -150,13 +150,14 @@ def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, ChunkId
             yield _entry(place, entry.position, 0, _timing(place), continues=False, silence=True)
 
 
-# ---- is it whole?
+# ---- completeness
 
 
 def _judged(
     recording: Recording, runs: Iterable[Run], layout: Layout, entries: Sequence[Entry], *, lost: bool
 ) -> tuple[bool, bool, bool]:
-    """proved, complete, certain. `lost`: a chunk that another one stands for may hold other sound, and isn't there."""
+    """Return whether the ledger is proved, complete and certain (`Ledger`). `lost`: a chunk that another one stands for
+    is not there, and may hold other sound."""
     last = max((index for index, entry in enumerate(entries) if entry.sounds), default=-1)
     if last < 0 or lost or any(entry.state not in (ChunkState.STORED, ChunkState.MISSING) for entry in entries):
         return False, False, False
@@ -175,13 +176,14 @@ def _judged(
 
 
 def _beheaded(run: Run) -> bool:
-    """Nothing of it can be heard, and its pages say that there was something before."""
+    """Return whether nothing of a run can be heard although its pages say that sound came before."""
     first = pages(run.chunks[0])
     return first is not None and first.first_page > 2 and not any(map(audible, run.chunks))
 
 
 def _proved(run: Run) -> bool | None:
-    """Pages from the first to one that ends the stream, without a hole (RFC 3533); None: the container has no pages."""
+    """Return whether pages from the first to one that ends the stream are there, without a hole (RFC 3533); None: the
+    container has no pages."""
     facts = [ogg for chunk in run.chunks if (ogg := pages(chunk))]
     if not facts:
         return None

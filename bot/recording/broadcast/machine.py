@@ -92,7 +92,7 @@ def begin(
     broadcaster_name: str | None = None,
     public: bool = False,
 ) -> Recording:
-    """The recording of a broadcast that starts; storage gives it its id, code and number."""
+    """Return the recording of a broadcast that starts. Storage gives it its id, code and number."""
     return Recording(
         id=RecordingId(0),
         code="",
@@ -113,14 +113,14 @@ def begin(
 
 
 def first_effects(recording: Recording, limits: Limits) -> tuple[Effect, ...]:
-    """What follows from its being there."""
+    """Return the effects of the recording's start."""
     return (LookAgain(_patience_ends(recording, limits)),)
 
 
 def restarts(event: BroadcastStarted, position: Position, earlier: Recording) -> bool:
-    """Whether this start ends an earlier broadcast: of the same user and device, who can't speak twice at once.
+    """Return whether this start ends an earlier broadcast: that of the same user and device.
 
-    Two devices of one user can (both press "Go live"), and they share a state key.
+    Two devices of one user may be live at once (both press "Go live"), and they share a state key.
     """
     return (
         earlier.state is RecordingState.LIVE
@@ -142,15 +142,15 @@ def step(
     position: Position | None = None,
     asked: bool = True,
 ) -> Outcome:
-    """What an event makes of a recording. `event_id` and `position` are the event's own; a chunk's has them always.
-    `asked`: the homeserver told all that it has, or was waited for long enough."""
+    """Apply an event to a recording. `event_id` and `position` are the event's own; an event that brings a chunk has
+    both. `asked`: the homeserver gave all that it has, or did not answer in time."""
     before = Outcome(by_this_clock(recording, now, limits), chunks)
     ignored = _refusal(before, event)
     if ignored:
         # Media that were under way to a deleted recording must not stay.
         unwanted = (Forget(blob),) if (blob := on_chunks.blob_of(event)) else ()
         return replace(before, effects=unwanted, ignored=ignored)
-    after = _told(before, event, event_id, position, now, limits)
+    after = _applied(before, event, event_id, position, now, limits)
     if after.ignored or after.recording.state is RecordingState.DELETED:
         return after
     after = orphans.attached(after)
@@ -165,79 +165,83 @@ def _only_candidates(before: Outcome, after: Outcome) -> bool:
     return after.recording == before.recording and orphans.ordinary(after.chunks) == orphans.ordinary(before.chunks)
 
 
-def _refusal(it: Outcome, event: RecordingEvent) -> str | None:
-    if it.recording.state is RecordingState.DELETED:
+def _refusal(outcome: Outcome, event: RecordingEvent) -> str | None:
+    if outcome.recording.state is RecordingState.DELETED:
         return "deleted"
     if isinstance(event, VoiceMessage):
-        return _foreign(it, event.sender) if it.recording.state.is_open else "over"
+        return _foreign(outcome, event.sender) if outcome.recording.state.is_open else "over"
     if not isinstance(event, BroadcastChanged | ChunkSent | ChunkSealed):
         return None
-    if event.broadcast != it.recording.event_id:
+    if event.broadcast != outcome.recording.event_id:
         return "other_broadcast"
-    return _foreign(it, event.sender)
+    return _foreign(outcome, event.sender)
 
 
-def _foreign(it: Outcome, sender: UserId) -> str | None:
-    return speaker_of(it.recording).refusal(sender, it.recording.room_id)
+def _foreign(outcome: Outcome, sender: UserId) -> str | None:
+    return speaker_of(outcome.recording).refusal(sender, outcome.recording.room_id)
 
 
-def _told(
-    it: Outcome,
+def _applied(
+    outcome: Outcome,
     event: RecordingEvent,
     event_id: EventId | None,
     position: Position | None,
     now: datetime,
     limits: Limits,
 ) -> Outcome:
-    """What the event itself changes."""
-    candidate = orphans.candidate_of(it.chunks, event)
+    """Apply the event itself, before anything is decided."""
+    candidate = orphans.candidate_of(outcome.chunks, event)
     if candidate is not None:
-        return orphans.told(it, candidate, event, limits)
+        return orphans.told(outcome, candidate, event, limits)
     match event:
         case BroadcastChanged():
-            return _changed(it, event, position, now, limits)
+            return _changed(outcome, event, position, now, limits)
         case ChunkSent() | ChunkSealed() | VoiceMessage():
             assert event_id is not None
             assert position is not None
-            return _came(it, event, event_id, position, now)
+            return _take_in(outcome, event, event_id, position, now)
         case ChunkStored():
-            return _within_limit(it, on_chunks.stored(it, event, limits), now, limits)
+            return _within_limit(outcome, on_chunks.stored(outcome, event, limits), now, limits)
         case ChunkFailed():
-            return on_chunks.failed(it, event, limits)
+            return on_chunks.failed(outcome, event, limits)
         case Opened():
-            return on_chunks.opened(it, event)
-        case Redacted() if event.redacts == it.recording.event_id:
-            return replace(it, recording=tombstone(it.recording, now), effects=(Erase(),))
+            return on_chunks.opened(outcome, event)
+        case Redacted() if event.redacts == outcome.recording.event_id:
+            return replace(outcome, recording=tombstone(outcome.recording, now), effects=(Erase(),))
         case Redacted():
-            return on_chunks.redacted(it, event)
-        case Ended(by=by) if it.recording.state is RecordingState.LIVE:
-            return replace(it, recording=ended(it.recording, by, now, now, limits))
-    return it
+            return on_chunks.redacted(outcome, event)
+        case Ended(by=by) if outcome.recording.state is RecordingState.LIVE:
+            return replace(outcome, recording=ended(outcome.recording, by, now, now, limits))
+    return outcome
 
 
-def _came(
-    it: Outcome, event: ChunkSent | ChunkSealed | VoiceMessage, event_id: EventId, position: Position, now: datetime
+def _take_in(
+    outcome: Outcome,
+    event: ChunkSent | ChunkSealed | VoiceMessage,
+    event_id: EventId,
+    position: Position,
+    now: datetime,
 ) -> Outcome:
     """Take in a chunk, or a voice message that may be one."""
     match event:
         case VoiceMessage():
-            return orphans.suspected(it, on_chunks.sent(event, it.recording.id, event_id, position))
+            return orphans.suspected(outcome, on_chunks.sent(event, outcome.recording.id, event_id, position))
         case ChunkSealed():
-            chunk = on_chunks.sealed(event, it.recording.id, event_id, position)
+            chunk = on_chunks.sealed(event, outcome.recording.id, event_id, position)
         case ChunkSent():
-            chunk = replace(on_chunks.sent(event, it.recording.id, event_id, position), sequence=event.sequence)
-    return _alive(it, on_chunks.arrived(it, chunk), now)
+            chunk = replace(on_chunks.sent(event, outcome.recording.id, event_id, position), sequence=event.sequence)
+    return _with_sign_of_life(outcome, on_chunks.arrived(outcome, chunk), now)
 
 
-def _alive(before: Outcome, after: Outcome, now: datetime) -> Outcome:
-    """A new chunk is a sign of life; one that was known already is none."""
+def _with_sign_of_life(before: Outcome, after: Outcome, now: datetime) -> Outcome:
+    """Count a new chunk as a sign of life; one that was known already is none."""
     if after.ignored or len(after.chunks) == len(before.chunks):
         return after
     return replace(after, recording=replace(after.recording, heard_at=max(after.recording.heard_at, now)))
 
 
 def _within_limit(before: Outcome, after: Outcome, now: datetime, limits: Limits) -> Outcome:
-    """The chunk that goes beyond the limit ends the broadcast."""
+    """End a live broadcast whose newest chunk goes beyond the limit."""
     if before.recording.state is not RecordingState.LIVE or not on_chunks.ended_by_limit(after):
         return after
     return replace(after, recording=ended(after.recording, EndedBy.LIMIT, now, now, limits))
@@ -271,28 +275,30 @@ CHANGES: Mapping[tuple[bool, Change], Callable[[Recording, BroadcastChanged, dat
     (True, Change.STOPPED): _stopped,
     (False, Change.STOPPED): _stopped_again,
 }
-"""By whether the recording is live; what is not here counts for nothing."""
+"""Changes by whether the recording is live. Every other pair is ignored."""
 
 
-def _changed(it: Outcome, event: BroadcastChanged, position: Position | None, now: datetime, limits: Limits) -> Outcome:
-    change = CHANGES.get((it.recording.state is RecordingState.LIVE, event.change))
+def _changed(
+    outcome: Outcome, event: BroadcastChanged, position: Position | None, now: datetime, limits: Limits
+) -> Outcome:
+    change = CHANGES.get((outcome.recording.state is RecordingState.LIVE, event.change))
     if change is None:
-        return replace(it, ignored="over")
-    changed = change(it.recording, event, now, limits)
-    if it.recording.paused and event.change is Change.RESUMED:
+        return replace(outcome, ignored="over")
+    changed = change(outcome.recording, event, now, limits)
+    if outcome.recording.paused and event.change is Change.RESUMED:
         changed = replace(changed, resumes=_with(changed.resumes, position))
-    return replace(it, recording=changed)
+    return replace(outcome, recording=changed)
 
 
 def _with(resumes: tuple[Position, ...], position: Position | None) -> tuple[Position, ...]:
-    """One more, once; no more than can be chapters."""
+    """Add a position once. There are no more than there can be chapters."""
     if position is None or position in resumes or len(resumes) >= MOST_RESUMES:
         return resumes
     return (*resumes, position)
 
 
 def _announced(recording: Recording, event: BroadcastChanged) -> Recording:
-    """Of several `stopped` the highest number: a client that was restarted sends one without."""
+    """Keep the highest number of several `stopped`: a client that was restarted sends one without."""
     numbers = [number for number in (recording.announced_last, event.last_sequence) if number is not None]
     return replace(recording, announced_last=max(numbers, default=None))
 
@@ -303,7 +309,7 @@ def _announced(recording: Recording, event: BroadcastChanged) -> Recording:
 def _watched(
     before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits, *, asked: bool
 ) -> Outcome:
-    """A live recording: abandoned when a Tick finds no sign of life, else looked at again when that may be so."""
+    """Abandon a live recording when a Tick finds no sign of life; else have it looked at again when that is due."""
     ends = _patience_ends(after.recording, limits)
     if not isinstance(event, Tick):
         sooner = ends < _patience_ends(before.recording, limits)

@@ -7,7 +7,7 @@ https://github.com/element-hq/element-ios/issues/7261
 - It is a chunk when its sound proves it: Ogg Opus pages of the same stream (serial and OpusHead) that follow a chunk
   of the recording, or go before one, without a gap in page numbers and granules, where nothing is yet. A serial is 32
   random bits, new for each stream, so nothing else fits. Other containers prove nothing: they are never guessed.
-- Pages that are there already (or were redacted) are a piece sent twice: no candidate.
+- Pages that are there already (or were redacted) are a chunk sent twice: no candidate.
 - The client's number is lost. What counts for the number of such a chunk is made out anew each time, from those that
   its pages touch, and is never written down: so the chunk that really has the number can still come, and is heard.
   Where every number is there (the client never counted the lost one), it shares its neighbour's: within one stream
@@ -26,7 +26,7 @@ from bot.recording.policy import Limits
 from storage.records import Chunk, ChunkFacts, ChunkId, ChunkState, EndedBy, OggFacts
 
 MAX_CANDIDATES = 50
-"""Of one recording. Nobody loses more in one broadcast; people do send many voice messages."""
+"""Candidates of one recording. Nobody loses more chunks in one broadcast; people do send many voice messages."""
 
 
 def is_candidate(chunk: Chunk) -> bool:
@@ -34,20 +34,20 @@ def is_candidate(chunk: Chunk) -> bool:
 
 
 def ordinary(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
-    """All but candidates: what the ledger is made from."""
+    """Return all chunks but candidates: the ledger is made from them."""
     return tuple(chunk for chunk in chunks if not is_candidate(chunk))
 
 
-def suspected(it: Outcome, message: Chunk) -> Outcome:
+def suspected(outcome: Outcome, message: Chunk) -> Outcome:
     """Make a voice message of the speaker a candidate, so that its media is looked into."""
-    if find(it.chunks, message.id) is not None:
-        return it
-    if it.recording.ended_by in (EndedBy.SWITCHED_OFF, EndedBy.LIMIT):
-        return replace(it, ignored=str(it.recording.ended_by))
-    if sum(map(is_candidate, it.chunks)) >= MAX_CANDIDATES:
-        return replace(it, ignored="too_many_candidates")
+    if find(outcome.chunks, message.id) is not None:
+        return outcome
+    if outcome.recording.ended_by in (EndedBy.SWITCHED_OFF, EndedBy.LIMIT):
+        return replace(outcome, ignored=str(outcome.recording.ended_by))
+    if sum(map(is_candidate, outcome.chunks)) >= MAX_CANDIDATES:
+        return replace(outcome, ignored="too_many_candidates")
     candidate = replace(message, state=ChunkState.CANDIDATE)
-    return replace(it, chunks=with_chunk(it.chunks, candidate), effects=(FetchChunk(candidate.id),))
+    return replace(outcome, chunks=with_chunk(outcome.chunks, candidate), effects=(FetchChunk(candidate.id),))
 
 
 def candidate_of(chunks: tuple[Chunk, ...], event: RecordingEvent) -> Chunk | None:
@@ -62,15 +62,15 @@ def candidate_of(chunks: tuple[Chunk, ...], event: RecordingEvent) -> Chunk | No
     return chunk if chunk and is_candidate(chunk) else None
 
 
-def told(it: Outcome, candidate: Chunk, event: RecordingEvent, limits: Limits) -> Outcome:
+def told(outcome: Outcome, candidate: Chunk, event: RecordingEvent, limits: Limits) -> Outcome:
     """Change a candidate by the event that tells of it (`candidate_of`). Its media is never kept."""
     match event:
         case ChunkStored():
-            return replace(it, chunks=with_chunk(it.chunks, _looked_into(candidate, event.facts)))
+            return replace(outcome, chunks=with_chunk(outcome.chunks, _looked_into(candidate, event.facts)))
         case ChunkFailed():
-            return replace(it, chunks=with_chunk(it.chunks, _failed(it, candidate, event, limits)))
+            return replace(outcome, chunks=with_chunk(outcome.chunks, _failed(outcome, candidate, event, limits)))
         case _:
-            return replace(it, chunks=tuple(other for other in it.chunks if other is not candidate))
+            return replace(outcome, chunks=tuple(other for other in outcome.chunks if other is not candidate))
 
 
 def _looked_into(candidate: Chunk, facts: ChunkFacts) -> Chunk:
@@ -78,20 +78,20 @@ def _looked_into(candidate: Chunk, facts: ChunkFacts) -> Chunk:
     return replace(candidate, facts=facts, reason=None, source=candidate.source if facts.ogg else None)
 
 
-def _failed(it: Outcome, candidate: Chunk, event: ChunkFailed, limits: Limits) -> Chunk:
-    after = after_failure(it, candidate, event, limits)
+def _failed(outcome: Outcome, candidate: Chunk, event: ChunkFailed, limits: Limits) -> Chunk:
+    after = after_failure(outcome, candidate, event, limits)
     if after.state in JUDGED:
         return given_up(candidate, candidate.state, event.reason)
     return replace(after, state=candidate.state)
 
 
-def attached(it: Outcome) -> Outcome:
+def attached(outcome: Outcome) -> Outcome:
     """Attach every candidate that is proved now: make it an ordinary chunk, which is to be fetched again."""
-    waiting = [chunk for chunk in it.chunks if is_candidate(chunk) and pages(chunk)]
+    waiting = [chunk for chunk in outcome.chunks if is_candidate(chunk) and pages(chunk)]
     if not waiting:
-        return it
-    known_streams = streams(it.chunks)
-    there = _grouped(ordinary(it.chunks), known_streams)
+        return outcome
+    known_streams = streams(outcome.chunks)
+    there = _grouped(ordinary(outcome.chunks), known_streams)
     proved: dict[ChunkId, Chunk] = {}
     known: set[ChunkId] = set()
     rising = sorted(waiting, key=_first_page)
@@ -104,19 +104,19 @@ def attached(it: Outcome) -> Outcome:
         if any(each.first_page <= facts.first_page and facts.last_page <= each.last_page for each in beside):
             known.add(chunk.id)
         elif _fits(facts, beside):
-            proved[chunk.id] = _taken(chunk, it)
+            proved[chunk.id] = _taken(chunk, outcome)
             stream.append(chunk)
     return replace(
-        it,
-        chunks=tuple(proved.get(chunk.id, chunk) for chunk in it.chunks if chunk.id not in known),
-        effects=(*it.effects, *map(FetchChunk, proved)),
+        outcome,
+        chunks=tuple(proved.get(chunk.id, chunk) for chunk in outcome.chunks if chunk.id not in known),
+        effects=(*outcome.effects, *map(FetchChunk, proved)),
     )
 
 
-def _taken(chunk: Chunk, it: Outcome) -> Chunk:
+def _taken(chunk: Chunk, outcome: Outcome) -> Chunk:
     return replace(
         chunk,
-        recording_id=it.recording.id,
+        recording_id=outcome.recording.id,
         state=ChunkState.WAITING_FOR_MEDIA,
         reason=None,
         attached=True,
@@ -125,21 +125,21 @@ def _taken(chunk: Chunk, it: Outcome) -> Chunk:
 
 
 def _beside(facts: OggFacts, stream: Iterable[Chunk]) -> list[OggFacts]:
-    """The pages that these overlap or touch."""
+    """Return the pages of the stream that these overlap or touch."""
     low, high = facts.first_page - 1, facts.last_page + 1
     every = (each for chunk in stream if (each := pages(chunk)))
     return [each for each in every if each.first_page <= high and each.last_page >= low]
 
 
 def _fits(facts: OggFacts, beside: Sequence[OggFacts]) -> bool:
-    """It touches what is there without a gap, and lies over nothing."""
+    """Return whether these pages continue those beside them, and overlap none."""
     if not facts.contiguous or not beside:
         return False
     return all(_continues(each, facts) or _continues(facts, each) for each in beside)
 
 
 def _continues(before: OggFacts, after: OggFacts) -> bool:
-    """No page and no sample lies between the two. A tail without packets has no granule."""
+    """Return whether no page and no sample lies between the two. A tail without packets has no granule."""
     if before.eos or not before.packet_samples or after.first_page != before.last_page + 1:
         return False
     return not after.packet_samples or before.end_granule == after.start_granule
@@ -149,7 +149,7 @@ def _continues(before: OggFacts, after: OggFacts) -> bool:
 
 
 def numbered(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
-    """The same, where a number is given to each that was attached, by those that its pages touch."""
+    """Give a number to each chunk that was attached, by the chunks that its pages touch."""
     bare = [chunk.id for chunk in chunks if chunk.attached and pages(chunk)]
     if not bare:
         return tuple(chunks)
@@ -163,7 +163,7 @@ def numbered(chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
 
 
 def _given(run: Sequence[Chunk], taken: set[int]) -> dict[ChunkId, int]:
-    """Numbers for those of a stream, in the order of its pages; they are added to `taken`."""
+    """Return numbers for the attached chunks of a stream, in the order of its pages, and add them to `taken`."""
     numbers = {chunk.id: chunk.sequence for chunk in run if chunk.sequence is not None}
     span = (min(numbers.values(), default=0), max(numbers.values(), default=0))
     given: dict[ChunkId, int] = {}
@@ -178,13 +178,13 @@ def _given(run: Sequence[Chunk], taken: set[int]) -> dict[ChunkId, int]:
 
 
 def _pairs(run: Sequence[Chunk]) -> Iterator[tuple[Chunk, Chunk, int]]:
-    """Each chunk with one that it touches, and how far its number is from that one's."""
+    """Yield each chunk with one that it touches, and the distance of their numbers."""
     for index in range(1, len(run)):
         before, after = pages(run[index - 1]), pages(run[index])
         assert before is not None
         assert after is not None
         if (before.first_page, before.last_page) == (after.first_page, after.last_page):
-            yield run[index], run[index - 1], 0  # the same piece, sent twice
+            yield run[index], run[index - 1], 0  # the same sound, sent twice
         elif _continues(before, after):
             yield run[index], run[index - 1], 1
     for index in range(len(run) - 1, 0, -1):
@@ -196,7 +196,7 @@ def _pairs(run: Sequence[Chunk]) -> Iterator[tuple[Chunk, Chunk, int]]:
 
 
 def _free(wanted: int, span: tuple[int, int], taken: set[int]) -> int | None:
-    """The number that should stand here; else one that is absent nearby, where a slow upload swapped some."""
+    """Return the number that belongs here, else one that is absent nearby, where a slow upload swapped some."""
     if wanted > 0 and wanted not in taken:
         return wanted
     near = (wanted + sign * distance for distance in range(1, NEAR + 1) for sign in (-1, 1))
@@ -207,11 +207,11 @@ def _free(wanted: int, span: tuple[int, int], taken: set[int]) -> int | None:
 
 
 def _grouped(chunks: Iterable[Chunk], known: Mapping[ChunkId, Stream]) -> defaultdict[Stream, list[Chunk]]:
-    found: defaultdict[Stream, list[Chunk]] = defaultdict(list)
+    by_stream: defaultdict[Stream, list[Chunk]] = defaultdict(list)
     for chunk in chunks:
         if chunk.id in known:
-            found[known[chunk.id]].append(chunk)
-    return found
+            by_stream[known[chunk.id]].append(chunk)
+    return by_stream
 
 
 def _first_page(chunk: Chunk) -> int:

@@ -21,20 +21,20 @@ def chapters(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger, titl
 
 
 def resumptions(ledger: Ledger, chunks: Iterable[Chunk], resumed: Sequence[Position]) -> tuple[Samples, ...]:
-    """Where the sound goes on after a pause. `resumed`: the places of such events in the timeline."""
+    """Return the positions where the sound resumes after a pause. `resumed`: those of the events that say so."""
     heard = [entry for entry in ledger.entries if entry.sounds]
     places: dict[ChunkId | None, Position] = {chunk.id: chunk.position for chunk in chunks}
     begins = [index for index, entry in enumerate(heard) if index and not entry.continues]
-    found = {index for index in begins if _new_stream(heard, index)}
+    resuming = {index for index in begins if _new_stream(heard, index)}
     latest = list(accumulate((places[heard[index].chunk_id] for index in begins), max))
     for position in resumed:
         first = bisect_right(latest, position)  # of those that stand behind it
-        found.update(begins[first : first + 1])
-    return tuple(heard[index].position for index in sorted(found))
+        resuming.update(begins[first : first + 1])
+    return tuple(heard[index].position for index in sorted(resuming))
 
 
 def _new_stream(heard: Sequence[Entry], index: int) -> bool:
-    """It begins another Ogg stream than the sound before it, and one of the two is cut into chunks."""
+    """Return whether an entry begins another Ogg stream than the sound before it, and one of the two is in slices."""
     before, entry = heard[index - 1], heard[index]
     both = before.container is entry.container is Container.OGG_OPUS
     return both and (before.continues or any(after.continues for after in heard[index + 1 : index + 2]))

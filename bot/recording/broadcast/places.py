@@ -1,6 +1,6 @@
-"""What stands where: runs, and what is missing between and inside them, in the order of the sound. Pure.
+"""The places of a broadcast: runs, and what is missing between and inside them, in the order of the sound. Pure.
 
-The rules and their reasons stand at the top of `ledger`.
+The rules and their reasons stand at the top of `layout`.
 """
 
 from bisect import bisect_left, bisect_right
@@ -12,21 +12,21 @@ from bot.recording.broadcast.runs import Run, pages
 from storage.records import Chunk, ChunkState, OggFacts, Timing
 
 MAX_JUMP = 1000
-"""Numbers. A larger step between two chunks is no loss but a client that counts otherwise (or means mischief)."""
+"""Numbers. A larger step between two chunks is no loss but a client that counts otherwise, or an attack."""
 
 MAX_ABSENT = 5_000
-"""Numbers that are listed in all. Who leaves more of them out is incomplete as it is."""
+"""Numbers that are listed in all. A broadcast that lacks more is incomplete anyway."""
 
 NEAR = 2
-"""Numbers. How far a slow upload may have moved a chunk from where its pages belong."""
+"""Numbers. The distance by which a slow upload may have moved a chunk from where its pages belong."""
 
 MAX_PAGES = 10_000
-"""Pages that are believed to be missing in one place, where only their numbers say so."""
+"""Pages that are taken as missing in one place, where only their numbers say so."""
 
 FIRST_PAGE = 2
-"""The number of the first page of sound, behind two of headers."""
+"""Number of the first page of sound, after two pages of headers."""
 
-# Their number is inside what can't be read (any more).
+# Their numbers stand in content that can't be read (any more).
 UNNUMBERED = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.REDACTED})
 
 
@@ -50,7 +50,7 @@ class Layout:
 
 
 def arrange(runs: Sequence[Run], announced_last: int | None) -> Layout:
-    """Everything that is there and everything that is not."""
+    """Place everything that is there and everything that is not."""
     chunks = [chunk for run in runs for chunk in run.chunks]
     numbered = all(chunk.sequence is not None or _unreadable(chunk) for chunk in chunks)
     stretches = [run for run in runs if _stretches(run)]
@@ -70,12 +70,12 @@ def arrange(runs: Sequence[Run], announced_last: int | None) -> Layout:
 
 
 def _stretches(run: Run) -> bool:
-    """It keeps its own order inside, and may have holes; every other chunk goes where its number says."""
+    """Return whether a run keeps its own order inside and may have holes. Other chunks go where their numbers say."""
     return run.sliced or _hole(None, run.chunks[0])[0]
 
 
 def _run_key(run: Run, order: Order) -> tuple[float, float]:
-    """By the lowest of its chunks; of two runs with the same, by where the first of each stands in the timeline."""
+    """Order runs by the lowest of their chunks, then by where their first chunks stand in the timeline."""
     keys = [order(Place(chunk, chunk.sequence, run)) for chunk in run.chunks]
     return min(keys)[0], keys[0][1]
 
@@ -96,7 +96,7 @@ def _unreadable(chunk: Chunk) -> bool:
 
 
 def _numbered(pool: Sequence[Place], chunks: Sequence[Chunk], announced_last: int | None) -> list[Place]:
-    """The pool with a number for each place, and the numbers that nobody saw.
+    """Give a number to each place of the pool, and add places for the numbers that nobody saw.
 
     A chunk without a number takes the first absent one after those that stand before it in the timeline, else any
     absent one, else the next at the end.
@@ -121,7 +121,8 @@ def _numbered(pool: Sequence[Place], chunks: Sequence[Chunk], announced_last: in
 
 
 def _absent(seen: Sequence[int], announced_last: int | None) -> Iterator[tuple[int, bool]]:
-    """The numbers from 1 on that are not there; of a jump that is not believed only the first, as no loss."""
+    """Yield the numbers from 1 on that are not there, and whether no sound is missing for them; of a jump that is not
+    believed only the first, as no loss."""
     before = 0
     for number in [*seen, (announced_last or 0) + 1]:
         if number - before > MAX_JUMP:
@@ -137,7 +138,7 @@ def _span(run: Run) -> tuple[int, int]:
 
 
 def _judged(place: Place, spans: Sequence[tuple[int, int]]) -> Place:
-    """A number that is absent within a run whose pages have no hole for it: nothing to hear is missing."""
+    """Mark a number as empty that is absent within a run whose pages have no hole for it: no sound is missing."""
     if (place.chunk and place.chunk.sequence is not None) or place.number is None:
         return place
     inside = any(lowest < place.number < highest for lowest, highest in spans)
@@ -171,12 +172,12 @@ def _hole(before: Chunk | None, after: Chunk) -> tuple[bool, int | None]:
 
 
 def _agree(*chunks: Chunk | None) -> bool:
-    """The granules of all of them count what packets do."""
+    """Return whether the granules of all these chunks count what their packets do."""
     return all(facts.agrees for chunk in chunks if chunk and (facts := pages(chunk)))
 
 
 def _by_pages(beside: OggFacts, count: int) -> int | None:
-    """The samples of so many pages, if they are like those of a chunk beside them."""
+    """Return the samples of so many pages, if they are like those of the chunk beside them."""
     there = beside.last_page - beside.first_page + 1
     likely = beside.packet_samples > 0 and there > 0 and 0 < count <= MAX_PAGES
     return count * (beside.packet_samples // there) if likely else None
@@ -190,12 +191,12 @@ class _Pool:
         self._ranks = [order(place)[0] for place in self.places]
 
     def take(self, low: float, high: float) -> list[Place]:
-        """Those between the two, which are not free any more."""
+        """Take the places between the two."""
         begin, end = bisect_right(self._ranks, low), bisect_left(self._ranks, high)
         return self._taken(begin, max(begin, end))
 
     def take_silent_at(self, number: int) -> list[Place]:
-        """The one with this number, if it can't be heard."""
+        """Take the place with this number, if it can't be heard."""
         index = bisect_left(self._ranks, number)
         there = index < len(self.places) and self._ranks[index] == number
         return self._taken(index, index + 1) if there and not _sounds(self.places[index]) else []
@@ -207,7 +208,7 @@ class _Pool:
 
 
 def _filled(run: Run, free: _Pool, *, numbered: bool, longest: int) -> Iterator[Place]:
-    """The run's chunks, with what belongs into its holes taken out of what is free."""
+    """Yield the run's chunks, and in its holes the places that belong there, taken from the free ones."""
     before: Chunk | None = None
     for chunk in run.chunks:
         missing, samples = _hole(before, chunk)
@@ -221,7 +222,7 @@ def _filled(run: Run, free: _Pool, *, numbered: bool, longest: int) -> Iterator[
 
 
 def _fillers(before: Chunk | None, after: Chunk, free: _Pool, *, numbered: bool, count: int) -> list[Place]:
-    """What stands between the two; in front of a head as many numbers as fit; else what a slow upload misplaced."""
+    """Return the places between two chunks; before a head as many numbers as fit; else what a slow upload misplaced."""
     if not numbered:
         return free.take(before.position, after.position) if before else []
     last = after.sequence or 0
@@ -232,18 +233,18 @@ def _fillers(before: Chunk | None, after: Chunk, free: _Pool, *, numbered: bool,
 
 
 def _ahead(number: int, free: _Pool, count: int) -> list[Place]:
-    found: list[Place] = []
-    while len(found) < count and (one := free.take_silent_at(number - 1 - len(found))):
-        found = one + found
-    return found
+    fillers: list[Place] = []
+    while len(fillers) < count and (before := free.take_silent_at(number - 1 - len(fillers))):
+        fillers = before + fillers
+    return fillers
 
 
 def _near(numbers: Sequence[int], free: _Pool) -> list[Place]:
     for distance in range(1, NEAR + 1):
         for number in numbers:
-            found = free.take_silent_at(number - distance) or free.take_silent_at(number + distance)
-            if found:
-                return found
+            near = free.take_silent_at(number - distance) or free.take_silent_at(number + distance)
+            if near:
+                return near
     return []
 
 
@@ -252,7 +253,7 @@ def _sounds(place: Place) -> bool:
 
 
 def _shared(fillers: Sequence[Place], samples: int | None) -> Iterator[Place]:
-    """The hole's samples in equal parts; where a chunk that can be heard stands in the hole, the hole is closed."""
+    """Share a hole's samples in equal parts. A chunk that can be heard closes the hole that it stands in."""
     if samples is None or any(map(_sounds, fillers)):
         yield from (replace(filler, empty=any(map(_sounds, fillers)) and not filler.chunk) for filler in fillers)
         return

@@ -1,4 +1,4 @@
-"""Which chunks are one stretch of sound, and which of two with the same number is heard. Pure.
+"""The runs of a broadcast: chunks that are one stretch of sound, and of two with the same number the one heard. Pure.
 
 Element Web cuts one Ogg stream into chunks. They share a serial number and an OpusHead, and their page numbers run on:
 that is a run, and it can't be forged by a slow upload as the numbers can. A chunk whose head nobody knows, for the
@@ -19,25 +19,25 @@ from storage.records import Chunk, ChunkId, ChunkState, OggFacts
 
 Stream = tuple[int, str]  # serial, and the SHA-256 of the OpusHead; "" where no chunk has one
 
-# Nobody sends more; who tries finds chunks in runs of their own.
+# No client sends more. Chunks beyond become runs of their own.
 MOST_STRANDS = 4
 MOST_TWINS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Chunks that follow one another without a seam, in the order of the sound; pages may be missing between them."""
+    """Chunks that continue one another without a seam, in the order of the sound; pages may be missing between them."""
 
     chunks: tuple[Chunk, ...]
 
     @property
     def sliced(self) -> bool:
-        """Page numbers go on over several chunks."""
+        """Return whether page numbers run on over several chunks."""
         return len(self.chunks) > 1
 
     @property
     def head(self) -> Chunk | None:
-        """The chunk that its sound begins with; None where that is not there."""
+        """Return the chunk that the run's sound begins with; None if it is not there."""
         first = pages(self.chunks[0])
         return self.chunks[0] if first and first.begins_run else None
 
@@ -51,12 +51,12 @@ class Sorted:
 
 
 def pages(chunk: Chunk) -> OggFacts | None:
-    """What an Ogg Opus chunk's pages prove; also of one that is not kept any more."""
+    """Return what the pages of an Ogg Opus chunk prove, also of one that is no longer kept."""
     return chunk.facts.ogg if chunk.facts else None
 
 
 def streams(chunks: Iterable[Chunk]) -> dict[ChunkId, Stream]:
-    """Which stream each Ogg Opus chunk is of, by its id."""
+    """Return the stream of each Ogg Opus chunk, by the chunk's id."""
     paged = [(chunk.id, facts) for chunk in chunks if (facts := pages(chunk))]
     heads: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for _, facts in paged:
@@ -70,20 +70,20 @@ def streams(chunks: Iterable[Chunk]) -> dict[ChunkId, Stream]:
 
 
 def _head(facts: OggFacts, known: Sequence[tuple[int, str]]) -> str:
-    """That of the nearest chunk before these pages, else of the first behind them; `known` is in the order of pages."""
+    """Return the head of the nearest chunk before these pages, else of the first after them. `known`: in page order."""
     before = bisect_left(known, (facts.first_page, "")) - 1
     return known[max(0, before)][1] if known else ""
 
 
 def audible(chunk: Chunk) -> bool:
-    """There is something of it to be heard."""
+    """Return whether anything of a chunk can be heard."""
     if chunk.state is not ChunkState.STORED or chunk.facts is None:
         return False
     return chunk.facts.samples > 0 or (chunk.facts.ogg is not None and chunk.facts.ogg.packet_samples > 0)
 
 
 def sort(chunks: Iterable[Chunk]) -> Sorted:
-    """All chunks in runs, in no order yet; the result doesn't hang on the order in which they come."""
+    """Sort chunks into runs, in no order yet. The order of `chunks` doesn't matter."""
     standing = sorted(chunks, key=lambda chunk: chunk.position)
     runs, spares = _strands([chunk for chunk in standing if pages(chunk)])
     runs += [Run((chunk,)) for chunk in standing if not pages(chunk)]
@@ -97,7 +97,7 @@ def sort(chunks: Iterable[Chunk]) -> Sorted:
 
 
 def _heard(spare: ChunkId, spares: dict[ChunkId, ChunkId]) -> ChunkId:
-    """The one that is heard in the end: it may itself have lost to a third."""
+    """Return the chunk that is heard in the end: the winner may itself have lost to a third."""
     seen = {spare}
     winner = spares[spare]
     while winner in spares and winner not in seen:
@@ -107,7 +107,7 @@ def _heard(spare: ChunkId, spares: dict[ChunkId, ChunkId]) -> ChunkId:
 
 
 def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[ChunkId, ChunkId]]:
-    """Chunks of one serial and head whose pages don't overlap are one strand; and the chunks sent twice.
+    """Collect chunks of one serial and head whose pages don't overlap in strands, and those sent twice as spares.
 
     Files that each begin at page 2 (an Ogg file of its own each time, with the serial the same) overlap, and so
     become a strand each.
@@ -144,7 +144,7 @@ class _Strand:
         self._lasts: list[int] = []
 
     def overlap(self, facts: OggFacts) -> list[Chunk]:
-        """The chunks that have pages of the same numbers, a few of them."""
+        """Return the chunks that have pages of the same numbers, a few of them at most."""
         begin, end = bisect_left(self._lasts, facts.first_page), bisect_right(self._firsts, facts.last_page)
         return self.chunks[begin : min(end, begin + MOST_TWINS)]
 
@@ -160,7 +160,7 @@ def _number(chunk: Chunk) -> float:
 
 
 def _same(one: Chunk, other: Chunk) -> bool:
-    """Of two with the same pages: the same piece sent twice, under the same number or as the same bytes of a slice."""
+    """Return whether two chunks with the same pages are one, sent twice: with one number, or as one slice's bytes."""
     if one.sequence is not None and one.sequence == other.sequence:
         return True
     facts = pages(other)
@@ -170,7 +170,7 @@ def _same(one: Chunk, other: Chunk) -> bool:
 
 
 def _contested(runs: Sequence[Run]) -> dict[ChunkId, ChunkId]:
-    """Chunks that lose their number to another one, each with the winner."""
+    """Return the chunks that lose their number to another one, each with the winner."""
     claims: dict[int, list[tuple[Run, Chunk]]] = defaultdict(list)
     for run in runs:
         for chunk in run.chunks:

@@ -1,4 +1,4 @@
-"""How long the silence is that stands for a chunk. Pure.
+"""The length of the silence that stands for a chunk. Pure.
 
 The pages around it decide, then its own bytes, then what its event announced, then the median chunk. An announced
 length is a hint of strangers: clients have sent seconds for milliseconds. It counts where the recording's other chunks
@@ -14,22 +14,22 @@ from bot.recording.broadcast.runs import pages
 from storage.records import SAMPLE_RATE, Chunk, ChunkState, OggFacts, Samples, Timing, to_samples
 
 LONGEST = 900 * SAMPLE_RATE
-"""Samples that one chunk may announce, if no chunk that is heard is longer than half of that. Usual are two minutes."""
+"""Samples that one chunk may announce, if no chunk that is heard is longer than half of that. Two minutes are usual."""
 MOST_OFF = 2
-"""An announced length is right if it is not more than so many times too long or too short,"""
+"""Factor by which an announced length may be too long or too short."""
 NEAR = SAMPLE_RATE
-"""or no more than so many samples off."""
+"""Samples by which an announced length may be wrong in any case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What the chunks that are heard tell of those that are not."""
+    """Facts of the chunks that are heard, by which those that are not are judged."""
 
     median: int  # samples
     longest: int  # samples that are believed of an announced length; 0: none is
 
     def silence(self, place: Place) -> tuple[int, Timing]:
-        """The length of a place without sound, if sound comes after it."""
+        """Return the length of a place without sound, if sound comes after it."""
         facts = place.chunk.facts if place.chunk else None
         if place.room is not None:
             return place.room, place.timing
@@ -46,22 +46,22 @@ class Measure:
 
 
 def measure(places: Sequence[Place], lengths: Iterable[int]) -> Measure:
-    """`lengths`: samples of what is heard."""
+    """Measure the places of a broadcast. `lengths`: samples of the chunks that are heard."""
     heard = [length for length in lengths if length]
     longest = max(LONGEST, MOST_OFF * max(heard, default=0))
     return Measure(median_low(heard) if heard else 0, longest if _honest(places) else 0)
 
 
 def own_length(ogg: OggFacts, before: OggFacts | None = None, *, head: bool = False) -> Samples:
-    """Samples in the packets of a chunk of a run, less what the last page cuts off at its end and, of the run's
-    head, the pre-skip. `before`: the sound that it carries on."""
+    """Return the samples in the packets of a chunk of a run, less what the last page cuts off at its end and, of the
+    run's head, the pre-skip. `before`: the sound that it carries on."""
     begins_at = before.end_granule if before is not None and before.last_page + 1 == ogg.first_page else None
     skip = ogg.pre_skip if head else 0
     return Samples(max(0, ogg.packet_samples - ogg.end_trim(begins_at) - skip))
 
 
 def _honest(places: Iterable[Place]) -> bool:
-    """At least half of the chunks whose length is known hold about as much sound as their events announced."""
+    """Return whether at least half of the chunks of known length hold about as much sound as their events announced."""
     right = compared = 0
     for chunk in (place.chunk for place in places):
         announced = _announced(chunk) if chunk and chunk.state is ChunkState.STORED else None

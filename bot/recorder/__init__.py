@@ -1,4 +1,4 @@
-"""The shell around the machine: journal in, state and jobs out, one transaction an event."""
+"""The shell around the machines: journal in, state and jobs out, one transaction for each event."""
 
 from bot.recorder.recorder import Recorder
 

@@ -1,4 +1,4 @@
-"""A broadcast of the past, found whole in a room's history, becomes a recording at once."""
+"""Adoption of past broadcasts: one that is found whole in a room's history becomes a recording at once."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, R
 
 
 class Adopting:
-    """Takes over what was said before it was followed."""
+    """Makes recordings of broadcasts that nobody followed while they ran."""
 
     def __init__(self, applying: Applying, starting: Starting, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._effects = applying.effects
@@ -34,9 +34,9 @@ class Adopting:
         self._clock = clock
 
     async def adopt(self, db: Connection, events: Sequence[HeardEvent]) -> Recording | None:
-        """A whole broadcast of the past, its started event first, into a recording, in the caller's transaction.
+        """Record a whole past broadcast, its started event first, in the caller's transaction.
 
-        None when it is not one. It is never public by itself, and nobody is told of it alone.
+        Returns None if the first event starts no broadcast. The recording is private, and gets no notice of its own.
         """
         now = self._clock()
         placed = await backfill.add(db, await replays.originals(db, events, now), now)
@@ -44,7 +44,7 @@ class Adopting:
         if not isinstance(started, BroadcastStarted):
             return None
         state = await rooms.state(db, placed[0].room_id, "m.room.history_visibility")
-        # What was said before the bot came it can read only where newcomers may; of the rest that is not known.
+        # What was said before the bot joined can be read only where newcomers may read; of the rest that is not known.
         came_before = placed[0].position < backfill.BEFORE_ALL
         visibility = facts.history_visibility(state) if came_before else HistoryVisibility.JOINED
         recording = replace(await self._begin(db, placed[0], started, visibility, public=False), past=True)
@@ -57,7 +57,7 @@ class Adopting:
         return outcome.recording
 
     def _retell(self, recording: Recording, events: Sequence[HeardEvent], now: datetime) -> Outcome:
-        """All that a past broadcast said, one after the other. One that gave no sign of life for long has ended."""
+        """Apply all events of a past broadcast in turn. One that gave no sign of life for long was abandoned."""
         told = Outcome(recording, (), machine.first_effects(recording, self._limits))
         last = recording.started_at
         for heard in events:
@@ -72,7 +72,7 @@ class Adopting:
 
     def _then(self, told: Outcome, event: RecordingEvent, now: datetime, heard: HeardEvent | None = None) -> Outcome:
         event_id, position = (heard.event_id, heard.position) if heard else (None, None)
-        following = machine.step(
+        outcome = machine.step(
             told.recording, told.chunks, event, event_id=event_id, position=position, now=now, limits=self._limits
         )
-        return replace(following, effects=told.effects + following.effects)
+        return replace(outcome, effects=told.effects + outcome.effects)

@@ -1,6 +1,6 @@
-"""One event into one recording: its new state, and the jobs that its effects become.
+"""The application of an event to a recording: its new state, and the jobs that its effects become.
 
-Everything that happens to a followed recording goes through `apply`, so there is one order of things and one writer.
+Every event of a recording goes through `apply`, so there is one order and one writer.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ LONG = 300  # chunks; more take longer than the event loop may be held
 
 
 class Applying:
-    """Writes what the machine says, in the caller's transaction."""
+    """Writes the outcomes of the kinds' machines, in the caller's transaction."""
 
     def __init__(self, chunks: Chunks, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._chunks = chunks
@@ -53,7 +53,7 @@ class Applying:
         event_id: EventId | None = None,
         position: Position | None = None,
     ) -> None:
-        """One event into one recording: its new state and what follows from it, in the caller's transaction."""
+        """Apply an event to a recording: write its new state and the effects, in the caller's transaction."""
         recording = await archive.recording(db, recording_id)
         if recording is None:
             return
@@ -90,13 +90,13 @@ class Applying:
     async def _related(
         self, db: Connection, before: Recording, after: Recording, chunks: tuple[Chunk, ...], event: RecordingEvent
     ) -> None:
-        """Look for chunks that relate to the recording's first event, or have lost that relation."""
+        """Look for chunks that relate to the recording's first event, or that lost this relation."""
         if after.state is not before.state:
             await orphans.settle(db, after)
         await asking.ask_early(db, before, after, chunks, event, self._clock())
 
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
-        """What follows, written down as jobs; what must be gone with this transaction is gone."""
+        """Write effects as jobs. Rows that must not outlast this transaction are removed at once."""
         now = self._clock()
         for effect in effects:
             match effect:
@@ -106,7 +106,7 @@ class Applying:
                     await asking.ask(db, recording, now, now)
                 case Forget(blob=blob):
                     await forget(db, [blob], now)
-                    if recording.state.is_open:  # what is on the air is made without it
+                    if recording.state.is_open:  # the live stream is made again without it
                         await jobs.add(db, orders.Encode(recording.id).job(), now)
                 case Withdraw():
                     await withdraw(db, recording, now)
@@ -127,7 +127,7 @@ def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> Ne
 
 
 async def _tell(db: Connection, recording: Recording, what: str, now: datetime) -> None:
-    """Says it to the room, once; of what was found by a search of the history it is told together."""
+    """Send the room a notice, once. A search of the history reports its recordings together."""
     if recording.past:
         return
     topic = orders.told_of(what, recording.event_id)

@@ -1,7 +1,7 @@
-"""The homeserver is asked before anything counts as missing: a sync leaves events out, and says nothing of it.
+"""Questions to the homeserver before anything counts as missing: a sync may leave events out, and does not say so.
 
-A job reads everything of the broadcast (`worker.rereading`). A homeserver that does not answer is waited for so long;
-what it says later heals what was decided without it.
+A job reads all events of the broadcast (`worker.rereading`). The homeserver has `ASKING_MAY_TAKE` to answer; a later
+answer heals what was decided without it.
 """
 
 from datetime import datetime, timedelta
@@ -14,14 +14,14 @@ from storage.database import Connection
 from storage.records import Chunk, EndedBy, JobState, Recording, RecordingState
 
 GAP_MAY_TAKE = timedelta(minutes=15)
-"""Longer than a gap is waited for (`storage.gaps`)."""
+"""Time that the reading of a gap may take; longer than a gap holds anything up (`storage.gaps`)."""
 AFTER_AN_END = timedelta(seconds=10)
 AFTER_A_HOLE = timedelta(seconds=20)
 NOBODY_ASKS = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 
 async def is_answered(db: Connection, recording: Recording, now: datetime, limits: Limits) -> bool:
-    """Whether what is not there by now may be called missing, or a broadcast abandoned."""
+    """Return whether absent chunks may be called missing now, or a broadcast abandoned."""
     if not recording.state.is_open or recording.ended_by in NOBODY_ASKS:
         return True
     is_live = recording.state is RecordingState.LIVE
@@ -35,7 +35,7 @@ async def is_answered(db: Connection, recording: Recording, now: datetime, limit
 
 
 async def ask(db: Connection, recording: Recording, at: datetime, now: datetime) -> None:
-    """Has everything of a broadcast read at this time, or when it is read anyway."""
+    """Have all events of a broadcast read again at this time, or earlier if a job will do so anyway."""
     known = await jobs.find(db, orders.Reread.about(recording.event_id))
     if known is not None and known.state is JobState.READY and known.run_at <= at:
         return
@@ -51,7 +51,7 @@ async def ask_early(
     event: RecordingEvent,
     now: datetime,
 ) -> None:
-    """Asks at the end, and when a number is skipped: what a sync left out is there sooner then."""
+    """Ask at the end, and when a number is skipped, so that events that a sync left out come sooner."""
     if after.past or after.ended_by in NOBODY_ASKS:
         return
     if before.state is RecordingState.LIVE and after.state is RecordingState.FINISHING:

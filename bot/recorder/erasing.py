@@ -1,4 +1,4 @@
-"""What goes: episodes, the audio of what was redacted, whole recordings. All in the caller's transaction."""
+"""The removal of episodes, of redacted audio and of whole recordings, in the caller's transaction."""
 
 import logging
 from collections.abc import Collection
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 async def erase(db: Connection, recording: Recording, now: datetime) -> None:
-    """Nothing stays but the tombstone, which refuses what comes late."""
+    """Remove everything of a recording but the tombstone, which refuses late events."""
     chunks = await archive.chunks(db, recording.id)
     await withdraw(db, recording, now)
     await tracks.forget(db, recording.id)
@@ -28,7 +28,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
 
 
 async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
-    """The episode goes, from feeds, pages and disk, and all frames with it."""
+    """Remove the episode from feeds, pages and disk, with all its frames."""
     frames = await tracks.empty(db, recording.id)
     await forget(db, frames, now)
     episode = await archive.episode(db, recording.id)
@@ -39,6 +39,6 @@ async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
 
 
 async def forget(db: Connection, blobs: Collection[BlobKey], now: datetime) -> None:
-    """A job that takes blobs off the disk, where nothing else needs them."""
+    """Have blobs removed from the disk that nothing else needs."""
     if blobs:
         await jobs.add(db, orders.Forget(tuple(sorted(blobs))).job(), now)

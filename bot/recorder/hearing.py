@@ -1,4 +1,4 @@
-"""What each event of the journal means: to a recording, to those who run, or as a command."""
+"""The handling of the journal's events: each goes to its recording, ends one, or becomes a command."""
 
 import logging
 from collections.abc import Callable
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Hearing:
-    """Deals with one event of the journal at a time, in the caller's transaction."""
+    """Handles one event of the journal at a time, in the caller's transaction."""
 
     def __init__(self, applying: Applying, starting: Starting, clock: Callable[[], datetime]) -> None:
         self._apply = applying.apply
@@ -36,7 +36,7 @@ class Hearing:
         self._clock = clock
 
     async def hear(self, db: Connection, heard: HeardEvent) -> None:
-        """Does what the event asks for, and notes that it is dealt with."""
+        """Handle an event, and mark it as handled."""
         event = dialects.read(heard)
         if not isinstance(event, ChunkSent | ChunkSealed):
             await self._not_a_chunk(db, heard, event)
@@ -59,14 +59,14 @@ class Hearing:
         await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
 
     async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
-        """What was kept as a sealed chunk of a broadcast can be read at last, and is none."""
+        """Handle a stored encrypted event that turned out not to be a chunk once it was decrypted."""
         chunk = await archive.chunk_of_event(db, heard.event_id) if heard.encrypted else None
         if chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY:
             rule = event.rule if isinstance(event, Rejected) else None
             await self._apply(db, chunk.recording_id, Opened(heard.event_id, rule), event_id=heard.event_id)
 
     async def _waits(self, db: Connection, heard: HeardEvent) -> bool:
-        """Whether the wrapper is needed until its key comes."""
+        """Return whether the encrypted event is still needed, since its key has not come."""
         chunk = await archive.chunk_of_event(db, heard.event_id)
         return chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY
 
@@ -74,7 +74,7 @@ class Hearing:
         if await self._redacted_by(db, heard, event.sender) is None:
             await self._start(db, heard, event)
         else:
-            log.info("a broadcast is not recorded: it is redacted: room=%s event=%s", heard.room_id, heard.event_id)
+            log.info("broadcast not recorded: it is redacted: room=%s event=%s", heard.room_id, heard.event_id)
 
     async def _sound(self, db: Connection, heard: HeardEvent, event: ChunkSent | ChunkSealed | VoiceMessage) -> None:
         if isinstance(event, VoiceMessage):
@@ -82,14 +82,14 @@ class Hearing:
         else:
             await self._to_recording(db, heard, event)
         redactor = await self._redacted_by(db, heard, event.sender)
-        if redactor is not None:  # the ledger knows of it, and nobody hears it
+        if redactor is not None:  # it is listed in the ledger and not heard
             await self._redact(db, heard, Redacted(heard.event_id, redactor, may=True))
 
     async def _to_recording(
         self, db: Connection, heard: HeardEvent, event: BroadcastChanged | ChunkSent | ChunkSealed
     ) -> None:
         recording = await archive.recording_by_event(db, event.broadcast)
-        # The machine has this rule too, but it would be given all chunks first.
+        # The machine has this rule too, but all chunks would be read for it first.
         rule = speaker_of(recording).refusal(event.sender, heard.room_id) if recording else "not_followed"
         if recording is None or rule is not None:
             log.info("ignored: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
@@ -99,24 +99,22 @@ class Hearing:
             await withheld_keys.mark(db, event.session_id, event.sender)
 
     async def _redacted_by(self, db: Connection, heard: HeardEvent, sender: UserId) -> UserId | None:
-        """Who redacted this event before it came, and may."""
-        found = await early_redactions.by(db, heard.room_id, heard.event_id)
-        if not found:
-            return None
-        for user, may in sorted(found.items()):
+        """Return a user who redacted this event before it came and was allowed to."""
+        redactors = await early_redactions.by(db, heard.room_id, heard.event_id)
+        for user, may in sorted(redactors.items()):
             if await self._counts(db, heard.room_id, Redacted(heard.event_id, user, may), sender):
                 return user
         return None
 
     async def _counts(self, db: Connection, room_id: RoomId, redaction: Redacted, sender: UserId) -> bool:
-        """Whether a redaction counts for an event of `sender`: of their own, or by the power that the redactor had when
-        it was said; where that is not known, by the power that they have."""
+        """Return whether a redaction counts for an event of `sender`: the redactor's own event, or one that their power
+        let them redact at the time; if that is not known, their power now decides."""
         if redaction.may is not None:
             return redaction.may or redaction.sender == sender
         return rules.may_redact(redaction.sender, sender, await rooms.power(db, room_id))
 
     async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
-        """It lies with the newest broadcast of its speaker that is open; the others look at it there."""
+        """Keep a voice message with the newest open broadcast of its speaker; the others look at it there."""
         for recording in (await archive.open_broadcasts(db, heard.room_id, event.sender))[-1:]:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
 
@@ -130,23 +128,23 @@ class Hearing:
         elif recording.room_id != heard.room_id:
             return
         elif not await self._counts(db, heard.room_id, event, chunk.sender if chunk else recording.broadcaster):
-            log.info("a redaction by who may not: room=%s event=%s", heard.room_id, heard.event_id)
+            log.info("redaction without the power for it: room=%s event=%s", heard.room_id, heard.event_id)
             if event.may is None:
                 await jobs.add(db, orders.Redaction(event.redacts, heard.room_id).job(), self._clock())
         else:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
-            await journal.forget(db, [event.redacts])  # a wrapper that waited for its key waits no more
+            await journal.forget(db, [event.redacts])  # an encrypted event need not wait for its key any more
             if chunk is not None:
                 await jobs.cancel(db, [orders.Fetch.about(chunk.id)])
 
     async def _departed(self, db: Connection, heard: HeardEvent, user: UserId) -> None:
         for recording in await archive.open_broadcasts(db, heard.room_id, user):
-            # One that began after it was heard in front of it, where a gap was read late.
+            # A later broadcast may have been heard before this event, if a gap was read late.
             if recording.state is RecordingState.LIVE and recording.position < heard.position:
                 await self._apply(db, recording.id, Ended(EndedBy.LEFT), position=heard.position)
 
     async def _command(self, db: Connection, heard: HeardEvent, message: TextMessage) -> None:
-        # The homeserver names the time and can renew it: what was encrypted after the command was said after it too.
+        # The homeserver could give an old command a new time. A message that was encrypted after it bounds the time.
         times = [time for time in (message.sent_at, await replays.later_heard_at(db, heard.event_id)) if time]
         command = orders.Command(
             heard.event_id,

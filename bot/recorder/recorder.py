@@ -1,4 +1,4 @@
-"""The recorder: it follows the journal, one transaction an event, and looks at clocks when their time has come."""
+"""The recorder: handles the journal, one transaction for each event, and the jobs that look at recordings' clocks."""
 
 import asyncio
 import logging
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 STORE_TROUBLE_PAUSE_S = 60.0
-UNREAD_AT_MOST_S = 30.0  # after an outage, however long it was, clocks are looked at as soon
+UNREAD_AT_MOST_S = 30.0  # clocks are looked at after this time in any case, however long an outage was
 
 
 class Recorder:
-    """Follows the journal. `hears`: what the homeserver had to say is written.
+    """Handles the journal. `hears` tells whether all that the homeserver had was written to it.
 
-    `apply` puts one event into one recording, `adopt` takes a whole broadcast of the past.
+    `apply` applies an event to a recording, `adopt` records a whole past broadcast.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Recorder:
         self.adopt = Adopting(applying, starting, limits, clock).adopt
 
     async def run(self) -> None:
-        """Deals with what the journal holds until `stop`."""
+        """Handle the events of the journal until `stop`."""
         with self._store.changes.subscribe() as changed:
             begun, heard, trouble = False, (-1, -1), ""
             while not self._stopping:
@@ -62,7 +62,7 @@ class Recorder:
                     release = await self._next_release()
                 except StoreError as error:
                     if str(error) != trouble:
-                        log.error("the journal waits: %s", error)
+                        log.error("journal not handled for now: %s", error)
                     trouble = str(error)
                     await self._rest(changed, STORE_TROUBLE_PAUSE_S)
                     continue
@@ -73,34 +73,34 @@ class Recorder:
                     await changed.wait()
 
     def _written(self) -> tuple[int, int]:
-        """Commits to what may be dealt with now."""
+        """Return the counts of commits to the tables that events are handled from."""
         return self._store.changes.of("journal"), self._store.changes.of("gaps")
 
     async def _next_release(self) -> float | None:
-        """In how many seconds a gap stops holding up what was heard after it, whether it was read or not."""
+        """Return the seconds until a gap stops holding up the events after it, whether it was read or not."""
         now = self._clock()
         async with self._store.read() as db:
             release = await gaps.next_release(db, now)
         return None if release is None else max(0.0, (release - now).total_seconds())
 
     async def _begin(self) -> None:
-        """What a mistake of an earlier version's kept from being dealt with gets another chance."""
+        """Try events again that a bug kept from being handled: this version may have mended it."""
         async with self._store.write() as db:
             await journal.try_again(db)
 
     async def _rest(self, changed: asyncio.Event, seconds: float) -> None:
-        """So long, or until something could be written."""
+        """Wait for some seconds, or until something is written."""
         if not self._stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), seconds)
 
     def stop(self) -> None:
-        """No further event after the one under way."""
+        """Stop after the event that is being handled."""
         self._stopping = True
         self._store.changes.notify()
 
     async def catch_up(self) -> int:
-        """Deals with the next events of the journal; how many. Raises StoreError."""
+        """Handle the next events of the journal, and return how many they were. Raises StoreError."""
         async with self._store.read() as db:
             waiting = await journal.unhandled(db, BATCH, self._clock())
         for heard in waiting:
@@ -108,15 +108,15 @@ class Recorder:
                 break
             try:
                 async with self._store.write() as db:
-                    # As it is now: its key may have come since it was read.
+                    # Read it again: its key may have come since.
                     now = await journal.waiting_at(db, heard.position)
                     if now is not None:
                         await self._hearing.hear(db, now)
             except StoreError:
                 raise
             except Exception:
-                # A mistake of ours about one event must not keep the others waiting; it is tried again after a start.
-                log.exception("an event could not be handled: room=%s event=%s", heard.room_id, heard.event_id)
+                # A bug that one event meets must not hold up the others; the event is tried again after a restart.
+                log.exception("event not handled: room=%s event=%s", heard.room_id, heard.event_id)
                 async with self._store.write() as db:
                     await journal.handled(db, heard, keep=True)
         return len(waiting)
@@ -124,21 +124,21 @@ class Recorder:
     # ---- jobs
 
     async def tick(self, job: Job) -> None:
-        """The time has come to look at a recording's clocks."""
+        """Look at a recording's clocks."""
         recording_id = orders.Tick.of(job).recording
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
             unread = recording is not None and await journal.waits_in(db, recording.room_id)
         if recording is not None and recording.state is RecordingState.LIVE and (unread or not self._hears()):
-            # Signs of life may lie on the homeserver or in the journal: nothing is abandoned before they were read.
-            raise TryLater("what was said meanwhile is waited for", after_s=5, at_most_s=UNREAD_AT_MOST_S)
+            # Signs of life may wait on the homeserver or in the journal: read them before anything is abandoned.
+            raise TryLater("events from the homeserver are read first", after_s=5, at_most_s=UNREAD_AT_MOST_S)
         if unread:
-            raise TryLater("what was read anew is dealt with first", after_s=0.2, at_most_s=5)
+            raise TryLater("events that were read again are handled first", after_s=0.2, at_most_s=5)
         async with self._store.write() as db:
             await self.apply(db, recording_id, Tick())
 
     async def end(self, job: Job) -> None:
-        """Something outside the broadcast ends it."""
+        """End a recording from outside."""
         order = orders.End.of(job)
         async with self._store.write() as db:
             await self.apply(db, order.recording, Ended(order.by))

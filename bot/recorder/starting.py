@@ -1,4 +1,4 @@
-"""A broadcast starts: whether it is recorded, and its row."""
+"""The start of a broadcast: whether it is recorded, and its row."""
 
 import logging
 from collections.abc import Callable
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Starting:
-    """Begins recordings, in the caller's transaction."""
+    """Begins recordings of broadcasts, in the caller's transaction."""
 
     def __init__(self, applying: Applying, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._applying = applying
@@ -25,15 +25,15 @@ class Starting:
         self._clock = clock
 
     async def start(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
-        """Follows a broadcast from now on, where its room is recorded and it is not yet followed."""
+        """Follow a broadcast from now on, if its room is recorded and it is not followed yet."""
         room = await rooms.room(db, heard.room_id)
         if room is None or not room.joined or not room.recording_on:
-            log.info("a broadcast is not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
+            log.info("broadcast not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
             return
-        # What was found late stands in front of everything; whoever found it has compared the times (`rereading`).
+        # A broadcast that was found late stands before everything; whoever found it compared the times (`rereading`).
         if room.told_at is None or backfill.BEFORE_ALL <= heard.position <= room.told_at:
             log.info(
-                "a broadcast is not recorded: no notice stood yet: room=%s event=%s", heard.room_id, heard.event_id
+                "broadcast not recorded: the room has no notice yet: room=%s event=%s", heard.room_id, heard.event_id
             )
             return
         if await archive.recording_by_event(db, heard.event_id) is not None:
@@ -47,7 +47,7 @@ class Starting:
     async def begin(
         self, db: Connection, heard: HeardEvent, event: BroadcastStarted, visibility: HistoryVisibility, *, public: bool
     ) -> Recording:
-        """The row of a broadcast that starts; what the same device was live with ends."""
+        """Add the row of a broadcast that starts, and end the one that the same device was live with."""
         now = self._clock()
         for earlier in await archive.open_broadcasts(db, heard.room_id, event.sender):
             if machine.restarts(event, heard.position, earlier):

@@ -216,7 +216,7 @@ class ChunkFacts:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One piece of media of a recording. Jobs, blobs and the ledger know it by its id; redactions by its event."""
+    """A part of a recording's media, by one sender. Jobs and the ledger refer to its id, redactions to its event."""
 
     id: ChunkId
     recording_id: RecordingId
@@ -241,6 +241,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
+    """The record of what was spoken, of one kind. Its sound is in its chunks, its audio in its episode."""
+
     id: RecordingId  # 0 before it is stored
     code: str  # six letters
     number: int  # from 1 in each room, in the order of the started events

@@ -35,7 +35,7 @@ QUIET = 0.02
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Of the machine alone: Hypothesis calls it from a function that is not async."""
+    """Make an event loop for the machine: Hypothesis calls it from a function that is not async."""
     made = asyncio.new_event_loop()
     yield made
     made.run_until_complete(made.shutdown_default_executor())

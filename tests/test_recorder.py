@@ -45,7 +45,7 @@ async def chunk_state(world: World, event_id: EventId = C1) -> ChunkState | None
 
 
 async def kept(world: World, event_id: EventId) -> Any:
-    """What the journal still holds of an event."""
+    """Return what the journal still holds of an event."""
     async with world.store.read() as db:
         every = [*await journal.sealed(db), *await journal.unhandled(db, 100)]
     return [one.event for one in every if one.event_id == event_id]
@@ -84,7 +84,7 @@ async def test_a_key_that_comes_while_the_wrapper_is_dealt_with_opens_it(
 async def test_a_mistake_about_one_event_keeps_no_other_waiting_and_is_mended_by_a_start(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What can't be dealt with stays written down, and the next version deals with it."""
+    """An event that can't be handled stays in the journal, and the next version handles it."""
 
     def broken(*_: Any, **__: Any) -> Any:
         raise AssertionError("a mistake")
@@ -136,7 +136,7 @@ async def test_what_no_room_could_have_said_is_no_command(world: World, junk: Js
 
 
 async def test_a_deleted_recording_is_not_announced(world: World) -> None:
-    """What was going to be said of it is taken back."""
+    """Notices that wait for a recording are cancelled when it is deleted."""
     await world.begin()
     async with world.store.write() as db:
         told = orders.Notice(orders.episode_published(START), RoomId("!room:hs"), "…")
@@ -191,7 +191,7 @@ async def test_a_chunk_whose_key_is_withheld_says_why_until_the_key_comes(world:
 
 
 async def test_a_key_is_withheld_by_its_speaker_alone(world: World) -> None:
-    """What another member says of the speaker's session counts for nothing, before the speaker's own word and after."""
+    """A note of another member on the speaker's session is ignored, before the speaker's own note and after."""
     session, mallory = SessionId("session"), UserId("@mallory:hs")
     await world.hear(withheld=(Withheld(session, mallory, "m.blacklisted"),))
     await world.begin(sealed("$before"))
@@ -209,7 +209,7 @@ async def refuse(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedi
 
 
 async def tell_of(world: World) -> list[Json]:
-    """What the room is told in reply to the broadcast."""
+    """Return the notices that reply to the broadcast."""
     return [one for one in await world.waiting(orders.Notice.kind) if one.get("reply_to") == START]
 
 
@@ -242,7 +242,7 @@ async def test_nothing_to_hear_is_told_once(world: World) -> None:
 
 
 async def test_a_past_broadcast_without_sound_is_not_told_alone(world: World) -> None:
-    """What a search of the history found is told of together, whatever became of it."""
+    """A recording that a search of the history found gets no notice of its own."""
     async with world.store.write() as db:
         found = await world.recorder.adopt(db, (info(START, "started"), info("$stop", "stopped")))
     assert found is not None

@@ -141,7 +141,7 @@ async def test_children_and_start_may_be_redacted_in_any_order(world: World) -> 
 
 
 async def test_a_redacted_stop_makes_nothing_live_again(world: World) -> None:
-    """What it said was true."""
+    """A redacted `stopped` changes nothing: the broadcast did end."""
     await world.begin(chunk(C1, 1), info("$stop", "stopped"))
     before = await world.recording()
     await world.hear(redaction("$stop"))
@@ -196,7 +196,7 @@ async def test_the_power_of_then_counts_for_what_comes_later_too(world: World) -
 
 
 async def forget_power(world: World) -> None:
-    """What is known of a room right after a state block was refused, or before it came."""
+    """Forget the power in a room, as after a refused state block or before the first."""
     async with world.store.write() as db:
         await rooms.forget_state(db, ROOM)
 
@@ -215,7 +215,7 @@ class Memory(RoomHistory):
 
 @pytest.mark.parametrize("walked", [False, True], ids=["no state", "in a gap"])
 async def test_where_the_power_is_not_known_the_homeserver_is_asked(world: World, walked: bool) -> None:
-    """It shows the event without its content, and the recording goes."""
+    """The homeserver shows the event without its content, and the recording is deleted."""
     await world.begin(chunk(C1, 1))
     if not walked:
         await forget_power(world)
@@ -235,7 +235,7 @@ async def test_where_the_power_is_not_known_the_homeserver_is_asked(world: World
 
 
 async def test_what_the_homeserver_has_not_redacted_stays(world: World) -> None:
-    """It is asked three times, for it may be slow."""
+    """The homeserver is asked three times, since it may be slow."""
     await world.begin(chunk(C1, 1))
     await forget_power(world)
     await world.hear(redaction(START, MALLORY))

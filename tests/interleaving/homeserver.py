@@ -15,7 +15,7 @@ from tests.world import ROOM
 
 
 class Fate(StrEnum):
-    """What becomes of a chunk's media."""
+    """Fates of a chunk's media."""
 
     HERE = "here"
     AWAY = "away"  # 404 now, there in the end
@@ -40,7 +40,7 @@ class Media:
         return bytes(len(self.data)) if self.fate is Fate.DAMAGED else self.data
 
     def comes(self) -> None:
-        """What will ever come is there now."""
+        """Make available everything that will ever come."""
         self.busy = 0
         if self.fate is Fate.AWAY:
             self.fate = Fate.HERE
@@ -65,7 +65,7 @@ class Told:
         return str(self.event["type"])
 
     def heard(self, *, readable: bool, history: bool) -> HeardEvent:
-        """As the homeserver gives it now, and the bot's keys let it be read."""
+        """Return the event as the homeserver gives it now, decrypted if the bot has its key."""
         plain = HeardEvent(ROOM, self.event_id, self.event, history=history)
         if self.session is None:
             return replace(plain, event=self._with({})) if self.redacted else plain

@@ -69,7 +69,7 @@ class People(RuleBasedStateMachine):
     @precondition(lambda self: len(self.broadcasts) < MOST_BROADCASTS)
     @rule(person=st.sampled_from(PEOPLE), web=st.booleans(), pages=st.integers(1, 2), early=st.integers(0, 5))
     def somebody_starts(self, person: tuple[UserId, DeviceId], web: bool, pages: int, early: int) -> None:
-        """What the same device was live with ends without a word."""
+        """Start a broadcast; an earlier one of the same device ends without an event."""
         who, device = person
         if who == BOB and not self._bob_is_there:
             return
@@ -83,7 +83,7 @@ class People(RuleBasedStateMachine):
 
     @initialize(web=st.booleans(), pages=st.integers(1, 2), cuts=st.lists(CUTS, max_size=4))
     def alice_speaks(self, web: bool, pages: int, cuts: list[Cut]) -> None:
-        """There is something to record in each story."""
+        """Start each story with something to record."""
         self.world.start(ALICE, DeviceId("D"), web=web, pages=pages)
         self.chunks_are_cut(0, cuts)
 
@@ -131,7 +131,7 @@ class People(RuleBasedStateMachine):
         self._resume(one_of(self.paused, which), lost=lost)
 
     def _resume(self, broadcast: Broadcast, *, lost: bool) -> None:
-        """What Element Web has not uploaded by then comes now, or never."""
+        """Resume; what Element Web has not uploaded yet comes now, or never."""
         for piece in list(broadcast.slow) if broadcast.web else ():
             if lost:
                 broadcast.slow.remove(piece)
@@ -249,7 +249,7 @@ def one_of(things: list[T], which: int) -> T:
 
 
 def _dies(broadcast: Broadcast) -> None:
-    """What was under way is lost with it."""
+    """End a client; its uploads are lost."""
     broadcast.over = True
     broadcast.slow.clear()
 

@@ -61,7 +61,7 @@ def _file(numbers: NDArray[np.int32]) -> bytes:
 
 
 def heard(first: int, samples: int) -> Pcm:
-    """What these samples sound like."""
+    """Return the sound of these samples."""
     return (np.arange(first, first + samples) / SCALE).astype(np.float32)
 
 
@@ -118,7 +118,7 @@ def _wav(path: Path) -> Pcm:
 
 
 def _opus(path: Path) -> Pcm:
-    """As RFC 7845 has it: the pre-skip of the head is dropped, however long it is."""
+    """Decode as RFC 7845 says: the pre-skip of the head is dropped, however long it is."""
     with path.open("rb") as file:
         found = [packet for page in OpusReader(file) for packet in page.packets]
         file.seek(0)

@@ -1,4 +1,4 @@
-"""Who broadcasts: what they truly said, cut and numbered as their client does. This is the truth.
+"""The speakers of broadcasts: what they truly said, cut and numbered as their clients do. This is the truth.
 
 Two clients: Element Web (slices of one Ogg stream a take, numbered when the upload ends) and a phone (files of their
 own, numbered when they are cut). A take goes from start or resume to pause or stop.

@@ -1,4 +1,4 @@
-"""What must come of a broadcast, worked out from what was truly said and what of it the bot could ever hear.
+"""The archive that a broadcast must become, worked out from what was truly said and what the bot could hear of it.
 
 Written from the contract, not from the code: a sound stands where it was spoken; what is lost before another sound is
 silence, exact where pages tell its length, else as its event announced it, else the median of the chunks.
@@ -34,8 +34,8 @@ Part = Sound | Quiet
 
 
 class Truth:
-    """One broadcast. `rows` are the archive's chunks: how far a redacted one was known before is in no one else's
-    hands, everything else that they say is compared."""
+    """The truth of a broadcast. `rows` are the archive's chunks: only they know how far a redacted chunk was known
+    before; everything else that they say is compared."""
 
     def __init__(self, broadcast: Broadcast, homeserver: Homeserver, rows: Sequence[Chunk]) -> None:
         self.broadcast = broadcast
@@ -61,7 +61,7 @@ class Truth:
 
     @property
     def stops(self) -> list[Told]:
-        """Those that count."""
+        """Return the `stopped` events that count."""
         theirs = [one for one in self.told if one.event["sender"] == self.broadcast.who]
         return [one for one in theirs if one.event["content"].get("state") == "stopped"]
 
@@ -96,7 +96,7 @@ class Truth:
     # ---- the chunks
 
     def chunks(self) -> dict[EventId, set[ChunkState | None]]:
-        """What each event must be in the archive; None: nothing."""
+        """Return the states that each event may have in the archive; None: it is not there."""
         return {one.event_id: self._states(one) for one in self.told if one.event["sender"] == self.broadcast.who}
 
     def _states(self, told: Told) -> set[ChunkState | None]:
@@ -213,7 +213,7 @@ class Truth:
         return self.broadcast.overtaken and any(map(self._is_lost, take.pieces))
 
     def _may_be_taken(self, take: Take) -> bool:
-        """What is lost at the end of a take may stand in a hole that other pages prove."""
+        """Return whether a loss at the end of a take may stand in a hole that other pages prove."""
         others = [piece for other in self.broadcast.takes for piece in other.pieces if other is not take]
         holes = any(piece.number is None for piece in self.broadcast.pieces)
         return holes or any(map(self._is_lost, others)) or self._ends_early(take)

@@ -121,7 +121,7 @@ def _is_true(world: World, truth: Truth, one: Kept) -> None:
 
 
 async def is_heard_as_it_is(world: World, heard: Mapping[RecordingId, Heard]) -> None:
-    """Who is in the middle of a broadcast when it ends hears the frames of the episode; and nothing else is heard."""
+    """Assert that listeners who are in the middle of a broadcast at its end heard the frames of the episode only."""
     for one in await kept(world):
         frames = sound.read(world.bot.store.blobs.open(one.episode.blob)) if one.episode else b""
         if one.episode and settled_frames(one.episode.samples):  # less can't be told from a track that is being made

@@ -184,7 +184,7 @@ class World(RoomHistory):
         self.jump(seconds)
 
     def jump(self, seconds: float) -> None:
-        """Of the bot's clock alone."""
+        """Move the bot's clock alone."""
         self.clock.pass_by(seconds)
         self.peak = max(self.peak, self.clock())
 
@@ -232,12 +232,12 @@ class World(RoomHistory):
         return None
 
     async def _shown(self) -> list[HeardEvent]:
-        """What the homeserver has shown by now, as it gives it now."""
+        """Return the events that the homeserver has shown so far, as it gives them now."""
         given, told = self.homeserver.given, self.homeserver.timeline[: await self._since()]
         return [one.heard(readable=one.session in given, history=True) for one in told]
 
     async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None:
-        """As the intake; what it wrote is noted also where the process dies of it."""
+        """Take a page as the intake does, and note what was written also if the process dies."""
         forms = self._page
         try:
             await self.bot.intake.take_page(gap, newest_first, following)
@@ -370,7 +370,7 @@ class World(RoomHistory):
         return self.homeserver.tell(who, "m.room.member", {"membership": "leave"}, state_key=who)
 
     def redact_next(self, who: UserId) -> None:
-        """Of what is going to be said next: a server may tell it in this order
+        """Redact an event before it is sent: a server may deliver them in this order
         (https://github.com/matrix-org/synapse/issues/14231)."""
         self.homeserver.tell(who, "m.room.redaction", {}, redacts=f"${len(self.homeserver.timeline) + 1}")
 

@@ -1,4 +1,4 @@
-"""What is missing, in words, and the chapters that mark it."""
+"""Missing sound in words, and the chapters that mark it."""
 
 from dataclasses import replace
 
@@ -135,7 +135,7 @@ def test_each_chunk_says_why() -> None:
 
 
 def test_what_is_fetched_for_the_first_time_is_no_trouble() -> None:
-    """It is on its way; it is trouble once that failed."""
+    """A chunk becomes trouble only after a fetch of it failed."""
     fetched = absent("$2", 2, ChunkState.WAITING_FOR_MEDIA)
     for chunk, troubles in ((fetched, 0), (replace(fetched, reason="not_found"), 1)):
         ledger = lay_out(over(), [*said(HERE), chunk])
@@ -211,7 +211,7 @@ def test_a_chunk_that_is_damaged_in_part_is_told() -> None:
 
 
 def test_a_double_is_no_loss() -> None:
-    """Of two chunks with one number the one that is not heard is listed, and nothing is missing for it."""
+    """A chunk whose number another one has is listed as a duplicate, and nothing is missing for it."""
     ledger = lay_out(over(), [*said(HERE, HERE), stored("$twin", 2, mp4(60), position=50)])
     assert [str(entry.state) for entry in ledger.entries] == ["stored", "stored", "duplicate"]
     assert account.troubles(ledger) == ()
@@ -242,7 +242,7 @@ def test_chapters_stand_where_something_is_missing(states: list[ChunkState], cha
 
 
 def test_gaps_are_those_of_the_ledger() -> None:
-    """As many, at the same places, of the same lengths."""
+    """Readers see as many gaps as the ledger has, at the same positions, of the same lengths."""
     ledger = lay_out(over(), said(*([HERE, DAMAGED, WAITING, ChunkState.REDACTED] * 20), HERE))
     told = [(gap.position, gap.length) for gap in account.gaps(ledger)]
     assert told == [(to_ms(gap.position), to_ms(gap.samples)) for gap in ledger.gaps]

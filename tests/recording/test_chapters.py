@@ -15,7 +15,7 @@ def told(ledger: Ledger, *resumed_s: int, title: str | None = None) -> list[tupl
 
 
 def test_a_title_is_the_first_chapters() -> None:
-    """Where nothing else is to be marked there are no chapters."""
+    """The title names the first chapter; without another mark there are no chapters."""
     chunks = tuple(stored(f"${number}", number, mp4(60)) for number in (1, 2))
     ledger = lay_out(recording(), chunks)
     assert told(ledger, 60, title="Soup") == [(0, "Soup"), (60_000, RESUMED)]
@@ -33,7 +33,7 @@ def test_a_title_is_the_first_chapters() -> None:
     ],
 )  # fmt: skip
 def test_none_is_shorter_than_a_second(lengths: list[float], expected: list[tuple[int, str]]) -> None:
-    """Of two that are closer the first counts, but what is missing has the word. (Below zero: a gap.)"""
+    """The first of two marks that are closer counts, and a gap gives it its title. (Negative lengths: gaps.)"""
     chunks = tuple(
         stored(f"${number}", number, mp4(length))
         if length > 0

@@ -170,7 +170,7 @@ def shape(ledger: Ledger) -> list[tuple[str | None, int | None, str]]:
 
 @dataclass
 class World:
-    """One recording and what happened to it. Time stands still unless it is moved."""
+    """A recording and its chunks, told one event after another. Time stands still unless a test moves it."""
 
     recording: Recording = field(default_factory=recording)
     chunks: tuple[Chunk, ...] = ()

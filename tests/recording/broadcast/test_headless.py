@@ -32,7 +32,7 @@ def laid_out(pieces: Iterable[tuple[int, ChunkFacts]]) -> Ledger:
 
 @given(data=st.data())
 def test_which_chunks_have_a_head_makes_no_difference(data: st.DataObject) -> None:
-    """Of two runs any chunks may lack it, any may be lost, in any order: the ledger is the same."""
+    """Any chunks of two runs may lack their head or be lost, in any order: the ledger is the same."""
     lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
     pieces = [*slices(data.draw(lengths)), *slices(data.draw(lengths), serial=8)]
     there = [each for each in enumerate(pieces, start=1) if data.draw(st.booleans())]
@@ -60,7 +60,7 @@ def test_another_serial_is_another_run() -> None:
 
 
 def test_of_two_heads_the_one_before_counts() -> None:
-    """One serial with two heads: a chunk without one carries on that of the pages before it, else what comes first."""
+    """A chunk without a head has that of the pages before it, else the first, where a serial has two heads."""
     facts = slices([7, 7, 7, 7, 7])
     heads = ["", "one", "", "two", ""]
     chunks = [

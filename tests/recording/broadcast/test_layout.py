@@ -63,7 +63,7 @@ def test_one_run_pays_the_pre_skip_once() -> None:
 
 
 def test_end_trim_of_the_last_page() -> None:
-    """What the last granule cuts off is not counted."""
+    """Samples that the last granule cuts off are not counted."""
     facts = slices([7, 3])
     last = facts[1].ogg
     assert last is not None
@@ -73,7 +73,7 @@ def test_end_trim_of_the_last_page() -> None:
 
 
 def test_end_trim_of_a_last_page_that_stands_alone() -> None:
-    """It tells where it ends; where it begins, and so what is cut off, the chunk before it tells, if that is there."""
+    """A last page alone tells only its end; the chunk before it, if there is one, tells where it begins."""
     first, alone = slices([7, 1])
     last = alone.ogg
     assert last is not None
@@ -163,7 +163,7 @@ def test_several_missing_in_front_of_a_run() -> None:
 
 
 def test_head_of_the_second_run_leaves_the_tail_of_the_first() -> None:
-    """Of two absent numbers between two runs only as many go into the hole of the second as fit."""
+    """Only as many absent numbers between two runs go into the hole of the second as fit."""
     first, second = slices([7, 7], serial=1, eos=False), slices([7, 3], serial=2)
     chunks = [stored("$1", 1, first[0]), stored("$2", 2, first[1]), stored("$5", 5, second[1])]
     ledger = lay_out(OVER, chunks)
@@ -224,7 +224,7 @@ def test_announced_length_of_a_chunk_that_is_waited_for() -> None:
 
 @pytest.mark.parametrize("told", [1 / 1000, 1000])
 def test_announced_lengths_that_are_wrong_measure_nothing(told: float) -> None:
-    """Where the chunks that are there hold far more or less than announced, a lost one is as long as the median."""
+    """A lost chunk is as long as the median if the others hold far more or less than announced."""
 
     def ms(length_s: float) -> DurationMs:
         return DurationMs(round(1000 * told * length_s))
@@ -262,8 +262,7 @@ def test_a_hole_stands_in_its_place_whether_the_pre_skip_is_heard_or_not() -> No
 
 
 def test_runs_whose_granules_prove_nothing_pay_the_pre_skip_once() -> None:
-    """Where granules are all 0 only the pages behind the headers are a beginning, and a hole is as long as so many
-    pages are."""
+    """Only the pages after the headers begin a run whose granules are all 0, and a hole is as long as its pages."""
     pieces = [_without_granules(each) for each in slices([7, 7, 7])]
     ledger = lay_out(OVER, [stored(f"${n}", n, each) for n, each in enumerate(pieces, start=1)])
     assert [entry.samples for entry in ledger.entries] == [7 * PAGE - PRE_SKIP, 7 * PAGE, 7 * PAGE]
@@ -289,7 +288,7 @@ def test_median_chunk_for_what_nobody_saw() -> None:
 
 @pytest.mark.parametrize("state", [ChunkState.DAMAGED, ChunkState.REFUSED, ChunkState.WAITING_FOR_KEY])
 def test_gaps_have_the_reason_of_their_chunk(state: ChunkState) -> None:
-    """What is there and can't be heard is silence with its own reason."""
+    """A chunk that is there and can't be heard is silence with a reason of its own."""
     ledger = lay_out(OVER, [stored("$1", 1, mp4(5)), absent("$2", 2, state), stored("$3", 3, mp4(5))])
     assert [gap.reason for gap in ledger.gaps] == [state]
     assert not ledger.complete
@@ -331,7 +330,7 @@ def test_sealed_event_stands_for_the_absent_number() -> None:
 
 
 def test_sealed_event_takes_the_number_after_those_before_it() -> None:
-    """Of two absent numbers a sealed event takes the one that fits its place in the timeline."""
+    """A sealed event takes the absent number that fits its place in the timeline."""
     chunks = [
         stored("$1", 1, mp4(5), position=11),
         stored("$3", 3, mp4(5), position=13),
@@ -386,7 +385,7 @@ def test_same_media_twice() -> None:
 
 
 def test_other_media_with_the_same_number() -> None:
-    """Of two chunks with one number the one that stands first in the timeline is heard."""
+    """The chunk that stands first in the timeline is heard, of two with one number."""
     chunks = [
         stored("$late", 1, mp4(9), position=30),
         stored("$early", 1, mp4(5), position=20),
@@ -451,7 +450,7 @@ def test_two_runs_with_the_same_numbers() -> None:
 
 
 def test_of_two_merged_runs_the_one_whose_first_chunk_came_first() -> None:
-    """What counts is the first chunk of each run by its pages, not the one with the lowest number."""
+    """Merged runs are ordered by their first chunks by page, not by those with the lowest numbers."""
     first, second = slices([7, 3], serial=1), slices([7, 3], serial=2)
     chunks = [
         stored("$a1", 1, first[0], position=20),
@@ -492,7 +491,7 @@ def test_empty_last_page_proves_the_end() -> None:
 
 
 def test_the_end_of_a_run_that_nobody_heard() -> None:
-    """Of a second run only the page that ends it came: its number says that sound is missing in front of it."""
+    """The number of a last page, the only chunk of its run that came, says that sound is missing before it."""
     tail = ogg(9, 1, 0, serial=2, eos=True)
     assert tail.ogg is not None
     nothing = replace(tail.ogg, start_granule=-1, end_granule=-1, packet_samples=Samples(0))

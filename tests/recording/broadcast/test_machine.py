@@ -1,4 +1,4 @@
-"""What happens to a recording, event by event."""
+"""The life of a broadcast's recording, event by event."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -108,7 +108,7 @@ def test_only_the_same_user_and_device_start_anew(event: BroadcastStarted, posit
 
 
 def test_foreign_events_count_for_nothing() -> None:
-    """What anybody but the broadcaster sends changes nothing and is named for the log."""
+    """Events of anybody but the broadcaster change nothing and are named for the log."""
     world = World()
     assert world.send("$1", 1, sender=BOB).ignored == "foreign_sender"
     assert world.change(Change.STOPPED, sender=BOB).ignored == "foreign_sender"
@@ -171,7 +171,7 @@ def test_a_key_that_comes_opens_a_chunk_in_its_place() -> None:
 
 
 def test_a_sealed_event_that_is_no_chunk_leaves() -> None:
-    """What turns out to be something else is in the ledger no more; a broken chunk stays as damaged."""
+    """A sealed event that is no chunk leaves the ledger; one that is a broken chunk stays as damaged."""
     world = World()
     world.seal("$poll")
     world.seal("$broken")
@@ -192,7 +192,7 @@ def test_media_that_can_never_be_asked_for() -> None:
 
 
 def test_one_answer_is_no_verdict() -> None:
-    """What can't be used is still on its way after the first try; the same bytes twice are damage, and are kept."""
+    """A chunk that can't be used is tried again; the same bytes twice are damage, and are kept."""
     world = World()
     world.send("$1", 1)
     world.answer("$1", "page")
@@ -225,8 +225,8 @@ def test_other_bytes_each_time_are_no_verdict() -> None:
 
 
 def test_what_cannot_be_used_takes_no_more_room_than_a_chunk() -> None:
-    """Of one broadcast: of what goes beyond it only the name stays, and the same answer twice is a verdict all the
-    same."""
+    """Unusable bytes of one broadcast take no more room than a chunk may; beyond that only their digest stays, and
+    the same answer twice is still a verdict."""
     world = World(limits=limits(max_chunk_bytes=250))
     for number in (1, 2, 3):
         world.send(f"${number}", number)
@@ -361,7 +361,7 @@ def test_a_second_stop_without_a_number() -> None:
 
 
 def test_last_number_too_high() -> None:
-    """One more was announced than exists: proved runs are complete when the quiet period is over."""
+    """Proved runs are complete after the quiet period, although one number more was announced."""
     world = World()
     world.speak(slices([7, 3]))
     world.stop(3)
@@ -428,7 +428,7 @@ def test_a_download_that_hangs_holds_nothing_back() -> None:
 
 
 def test_several_late_chunks_are_joined_once() -> None:
-    """Of several chunks that come late only the last one's media decide."""
+    """Several late chunks are joined once, when the media of the last one are there."""
     world = World()
     facts = slices([2, 2, 2, 2])
     world.say("$1", 1, facts[0])
@@ -497,7 +497,7 @@ def test_nothing_to_hear_is_empty() -> None:
 
 @pytest.mark.parametrize("by", [EndedBy.SWITCHED_OFF, EndedBy.REMOVED])
 def test_nothing_to_hear_is_not_told_to_whoever_wanted_that(by: EndedBy) -> None:
-    """Where recording was switched off or the bot was removed before the first chunk, nobody is told."""
+    """Nobody is told of an empty recording that was switched off, or whose bot was removed, before the first chunk."""
     world = World()
     world.tell(Ended(by))
     world.wait(60)
@@ -505,7 +505,7 @@ def test_nothing_to_hear_is_not_told_to_whoever_wanted_that(by: EndedBy) -> None
 
 
 def test_an_end_that_is_missing_no_more_is_published_anew() -> None:
-    """What is said of a file changes also where its sound does not."""
+    """An episode is published again when only the account of it changes, not its sound."""
     world = World()
     world.say("$1", 1, mp4())
     world.send("$2", 2)
@@ -626,7 +626,7 @@ def test_resuming_brings_the_look_forward() -> None:
 
 
 def test_an_abandoned_run_that_is_proved_is_complete() -> None:
-    """Who pauses and never comes back leaves a proved run: complete."""
+    """A speaker who pauses and never comes back leaves a proved run: complete."""
     world = World()
     world.speak(slices([7, 3]))
     world.change(Change.PAUSED)
@@ -717,7 +717,7 @@ def test_redacting_the_start_deletes_everything(*, ended: bool) -> None:
 
 
 def test_nothing_reaches_a_tombstone() -> None:
-    """What comes after the deletion is ignored, and media that were under way are forgotten."""
+    """Events after the deletion are ignored, and media that were being fetched are forgotten."""
     world = World()
     world.send("$1", 1)
     world.redact(START)
@@ -842,7 +842,7 @@ def test_kill() -> None:
 
 
 def test_first_two_swapped() -> None:
-    """One slow upload swaps the numbers 1 and 2: the sound stays in order, and it is complete."""
+    """A slow upload swaps the numbers 1 and 2: the sound stays in order, and the recording is complete."""
     facts = slices([7, 7, 3])
     world = World()
     for name, number, each in (("$b", 1, facts[1]), ("$c", 2, facts[2]), ("$a", 3, facts[0])):

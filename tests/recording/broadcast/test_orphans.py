@@ -132,7 +132,7 @@ def test_neighbours_that_were_lost_prove_one_another(order: tuple[int, ...]) -> 
 
 
 def test_the_last_of_two_that_were_lost_takes_the_last_number() -> None:
-    """It touches only what comes after it, so the number before that one is its own."""
+    """An orphan that touches only the chunk after it gets the number before that chunk."""
     pieces = slices([7, 7, 7, 3])
     world = spoken({0: 1, 3: 4}, pieces)
     say_voice(world, pieces[2])
@@ -185,7 +185,7 @@ def test_a_chunk_that_really_has_the_number_is_heard_beside_it() -> None:
 
 
 def test_the_chunk_itself_comes_too() -> None:
-    """It was put back and then sent once more with its number: it is heard once."""
+    """A chunk that was attached and is then sent once more with its number is heard once."""
     pieces = slices([7, 7, 3])
     world = spoken({0: 1, 2: 3}, pieces)
     say_voice(world, pieces[1])
@@ -199,7 +199,7 @@ def test_the_chunk_itself_comes_too() -> None:
 
 
 def test_what_is_proved_late_re_opens_a_decided_recording() -> None:
-    """It heals as by any late chunk: at once where nothing else is missing."""
+    """An orphan that is proved late heals the recording, at once if nothing else is missing."""
     pieces = slices([7, 7, 3])
     world = spoken({0: 1, 2: 3}, pieces)
     world.stop(3)
@@ -366,7 +366,7 @@ def test_what_is_told_twice_of_it_changes_nothing() -> None:
 
 
 def test_a_candidate_keeps_no_episode_waiting() -> None:
-    """What is complete without it is decided at once, while it is still being looked into."""
+    """A recording that is complete without a candidate is decided at once, while the candidate is looked into."""
     pieces = slices([7, 3])
     world = spoken({0: 1}, pieces)
     world.tell(voice(), VOICE)
@@ -414,7 +414,7 @@ def test_only_the_speaker_and_only_while_it_is_open() -> None:
 
 @pytest.mark.parametrize("by", [EndedBy.SWITCHED_OFF, EndedBy.LIMIT])
 def test_nothing_is_looked_for_where_nothing_more_is_taken(by: EndedBy) -> None:
-    """That person said no, or all that may be kept is."""
+    """After recording was switched off or the limit was reached, voice messages are ignored."""
     world = World(recording(state=RecordingState.FINISHING, ended_by=by, ended_at=NOON, quiet_until=NOON))
     assert world.tell(voice(), VOICE).ignored == str(by)
     assert world.chunks == ()
@@ -430,7 +430,7 @@ def test_so_many_candidates_and_no_more() -> None:
 
 
 def test_a_tick_is_done_though_a_candidate_changes_with_it() -> None:
-    """What the clock asks for is not left out because a candidate turns out to be known."""
+    """A tick has its effects although a candidate turns out to be known at the same time."""
     pieces = slices([7, 3])
     world = spoken({0: 1}, pieces)
     stranger = candidate_of_another(world, pieces[0])

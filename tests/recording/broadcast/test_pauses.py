@@ -85,7 +85,7 @@ def test_they_are_no_more_than_chapters_can_be() -> None:
 
 
 def test_a_real_element_web_that_paused() -> None:
-    """It paused three times; the two streams of one chunk each prove no pause between them, the event does."""
+    """A real recording paused three times: streams of one chunk each prove no pause, the event does."""
     world = replayed("pauses")
     told = (188_160, 519_360, 657_600)
     assert resumptions(world.ledger, world.chunks, world.recording.resumes) == told

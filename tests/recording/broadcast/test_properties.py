@@ -45,7 +45,7 @@ from tests.recording.world import (
 
 @dataclass(frozen=True)
 class Upload:
-    """One chunk of a broadcast: where its event stands in the timeline, and what its media are."""
+    """A chunk of a broadcast: its place in the timeline, and its media."""
 
     name: str
     position: int
@@ -148,7 +148,7 @@ def test_any_loss_is_a_listed_gap(broadcast: Broadcast, data: st.DataObject) -> 
 
 @given(broadcast=broadcasts(), data=st.data())
 def test_a_gap_inside_a_run_has_its_true_length(broadcast: Broadcast, data: st.DataObject) -> None:
-    """What is lost between two chunks of a run moves nothing that comes after it."""
+    """A loss between two chunks of a run moves nothing that comes after it."""
     whole = [stored(upload.name, upload.number, upload.facts) for upload in broadcast.uploads]
     over = recording(state=RecordingState.FINISHING, ended_by=EndedBy.STOPPED)
     places = {entry.chunk_id: entry.position for entry in lay_out(over, whole).entries}
@@ -219,7 +219,7 @@ def archives(draw: st.DrawFn) -> list[Chunk]:
 
 @given(chunks=archives(), last=st.none() | st.integers(1, 100_000), data=st.data())
 def test_a_ledger_holds_whatever_comes(chunks: list[Chunk], last: int | None, data: st.DataObject) -> None:
-    """Of any chunks the ledger lists each once, without a hole or an overlap, bounded, in any order the same."""
+    """The ledger lists each chunk once, without a hole or an overlap, bounded, and the same in any order."""
     over = recording(state=RecordingState.FINISHING, ended_by=EndedBy.STOPPED, announced_last=last)
     ledger = lay_out(over, chunks)
     listed = [entry.chunk_id for entry in ledger.entries if entry.chunk_id]

@@ -218,7 +218,7 @@ async def test_a_download_outlives_the_session(stub: Stub, media: Media, tmp_pat
     assert media._wire._http is None
 
 
-async def test_a_redirect_is_followed_without_the_token(stub: Stub, media: Media, tmp_path: Path) -> None:
+async def test_a_redirect_is_taken_without_the_token(stub: Stub, media: Media, tmp_path: Path) -> None:
     """A redirect on the homeserver's own host is taken once, without the token."""
     stub.says(PATH, 307, Location="/cdn/abc?sig=1")
     stub.gives("/cdn/abc", b"sound")

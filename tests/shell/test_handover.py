@@ -16,7 +16,7 @@ from storage.store import Store
 ROOM = RoomId("!r:hs")
 
 
-async def test_work_that_is_under_way_is_followed_and_not_begun_anew(tmp_path: Path) -> None:
+async def test_work_that_is_under_way_is_watched_and_not_begun_anew(tmp_path: Path) -> None:
     """A job under way is watched with its progress; after its end the next call adds a new one."""
     store = await Store.own(tmp_path / "data")
     now = datetime.now(UTC)

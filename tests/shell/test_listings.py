@@ -98,20 +98,20 @@ async def test_a_room_that_is_not_known_is_named(settings: Settings) -> None:
         await listings.print_recordings(settings, room_id="!other:hs", as_json=True)
 
 
-async def test_direct_chats_are_listed_only_when_they_are_followed(
+async def test_direct_chats_are_listed_only_when_they_are_recorded(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A direct chat is listed only if it is recorded."""
     await filled(settings)
     store = await Store.own(settings.storage.path)
     async with store.write() as db:
-        for name, on in (("!mere:hs.example", False), ("!followed:hs.example", True)):
+        for name, on in (("!mere:hs.example", False), ("!recorded:hs.example", True)):
             room = rooms.new_room(RoomId(name), NOW)
             await rooms.save_room(db, replace(room, joined=True, direct=True, recording_on=on))
     await store.close()
     await listings.print_rooms(settings, as_json=True)
     listed = {entry["room_id"] for entry in json.loads(capsys.readouterr().out)}
-    assert listed == {ROOM, "!followed:hs.example"}
+    assert listed == {ROOM, "!recorded:hs.example"}
 
 
 async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -403,7 +403,7 @@ async def replaying(
 # ---- by hand
 
 
-async def _replay(name: str, directory: Path, lost: Collection[int]) -> None:
+async def replay_by_hand(name: str, directory: Path, lost: Collection[int]) -> None:
     """Replay a capture into a store that stays, let two hours pass, and print what the bot said in the room."""
     capture = Capture(name)
     uploads = enumerate(capture.uploads.items(), 1)
@@ -417,4 +417,4 @@ async def _replay(name: str, directory: Path, lost: Collection[int]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_replay(sys.argv[1], Path(sys.argv[2]), [int(number) for number in sys.argv[3:]]))
+    asyncio.run(replay_by_hand(sys.argv[1], Path(sys.argv[2]), [int(number) for number in sys.argv[3:]]))

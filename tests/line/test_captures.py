@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, Recording, RecordingState
-from tests.line.replay import ALICE, INFO, Capture, Replay, assert_heard_whole, joined_runs, length_of, replaying
+from tests.line.replay import (
+    ALICE,
+    INFO,
+    Capture,
+    Replay,
+    assert_heard_whole,
+    joined_runs,
+    length_of,
+    replay_by_hand,
+    replaying,
+)
 
 QUIET_S = 60  # the default
 ABANDONED_S = 1800  # the default
@@ -214,3 +224,10 @@ async def test_another_member_adds_nothing_to_a_capture(tmp_path: Path) -> None:
             one.event_id for one in capture.broadcast if one.event["type"] != INFO
         }
         await assert_heard_whole(await replay.audio(capture.started), capture.files, tmp_path)
+
+
+async def test_a_capture_can_be_replayed_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As docs/debugging.md shows it: the store stays in the folder, and the bot's words in the room are printed."""
+    await replay_by_hand("plain", tmp_path / "replayed", [2])
+    assert "incomplete, 6 s missing at 0:05" in capsys.readouterr().out
+    assert (tmp_path / "replayed" / "aircheck.db").exists()

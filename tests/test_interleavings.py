@@ -44,7 +44,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEventLoop) -> Path:
-    """A store whose bot is in the room, with nothing left to do."""
+    """Make a store whose bot is in the room, with nothing left to do."""
     directory = tmp_path_factory.mktemp("begun") / "data"
 
     async def begin() -> None:

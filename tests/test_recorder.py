@@ -34,7 +34,7 @@ C1 = EventId("$c1")
 
 
 def opened(wrapper: HeardEvent) -> HeardEvent:
-    """The wrapper's chunk, as a key shows it."""
+    """Return the wrapper's chunk, as a key shows it."""
     return replace(chunk(wrapper.event_id, 1), encrypted=True, clear_relation=wrapper.clear_relation)
 
 

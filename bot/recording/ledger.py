@@ -19,7 +19,6 @@ class Entry:
     """A chunk, or the place of one, in the order of the sound. `samples` is the length that it takes up there."""
 
     chunk_id: ChunkId | None  # None: never seen
-    sequence: int | None
     state: ChunkState  # with MISSING and DUPLICATE
     position: Samples
     samples: Samples
@@ -32,6 +31,7 @@ class Entry:
     announced: Samples | None = None  # what its event said of its length: a hint, never a clock
     off_told: Samples = NOTHING  # how many samples more than its file claims it holds; negative: fewer
     holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
+    sequence: int | None = None  # of a voice broadcast alone
 
     @property
     def sounds(self) -> bool:

@@ -31,7 +31,7 @@ class Media:
     busy: int = 2  # answers
 
     def answer(self) -> bytes:
-        """Raises what the bot's client raises."""
+        """Give the media, or raise what the bot's client raises."""
         if self.fate in (Fate.AWAY, Fate.GONE):
             raise GiveUp("there is no such media", reason="not_found")
         if self.fate is Fate.BUSY and self.busy:
@@ -114,7 +114,7 @@ class Homeserver:
     def answer(
         self, since: int, upto: int, *, gap: int, keys: frozenset[SessionId]
     ) -> tuple[SyncBatch, Sequence[Told]]:
-        """A sync of the events from `since` to `upto`, the first `gap` of them left out; with new keys."""
+        """Return a sync of the events from `since` to `upto`, the first `gap` of them left out, with new keys."""
         self.given |= keys
         begin = min(since + gap, upto)
         told = self.timeline[begin:upto]
@@ -123,14 +123,14 @@ class Homeserver:
         return SyncBatch(str(upto), (RoomBatch(ROOM, True, (), heard, left_out),), new_keys=keys), told
 
     def page(self, cursor: str) -> tuple[Sequence[Told], tuple[HeardEvent, ...], str | None]:
-        """The newest event of those that a sync left out, newest first, and where the next page begins."""
+        """Return the newest event that a sync left out, and the token of the next page."""
         since, begin = map(int, cursor.split("-"))
         told = self.timeline[begin - 1 : begin]
         heard = tuple(one.heard(readable=one.session in self.given, history=True) for one in told)
         return told, heard, f"{since}-{begin - 1}" if begin - 1 > since else None
 
     def opens(self, wrapper: HeardEvent) -> HeardEvent | None:
-        """The bot's device tries to decrypt a wrapper that it kept."""
+        """Decrypt a wrapper that the bot kept, if its device has the key."""
         if wrapper.session_id not in self.given:
             return None
         told = next(one for one in self.timeline if one.event_id == wrapper.event_id)

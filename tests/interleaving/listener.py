@@ -62,7 +62,7 @@ class Listener:
         return found
 
     async def _access(self) -> Access:
-        """A member's who was there from the beginning."""
+        """Return the access of a member who was there from the beginning."""
         async with self._stage.bot.store.read() as db:
             room = await rooms.room(db, ROOM)
             member = await rooms.state(db, ROOM, "m.room.member", ALICE)
@@ -98,7 +98,7 @@ class Listener:
         assert np.isin(numbers, allowed).all(), "somebody is heard who may not be"
 
     def _spoken(self, recording: Recording, chunks: Sequence[Chunk]) -> NDArray[np.int64]:
-        """The numbers of the samples that are stored."""
+        """Return the numbers of the samples that are stored."""
         stored = {chunk.event_id for chunk in chunks if chunk.state is ChunkState.STORED}
         (broadcast,) = [one for one in self._stage.broadcasts if one.started == recording.event_id]
         spoken = [piece for piece in broadcast.pieces if stored & set(piece.events)]

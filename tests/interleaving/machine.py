@@ -157,7 +157,7 @@ class Interleavings(People):
 
     @invariant()
     def what_is_listed_can_be_played(self) -> None:
-        """The file of each episode, of all frames and of each stored chunk is there."""
+        """Assert that the file of each episode, of all frames and of each stored chunk is there."""
         store = self.world.bot.store
         for one in self._kept():
             assert one.episode is None or store.blobs.exists(one.episode.blob)
@@ -197,7 +197,7 @@ class Interleavings(People):
         self._all_is_true()
 
     def told_again_nothing_changes(self) -> None:
-        """A start, and all of the timeline once more."""
+        """Start the bot, and deliver all of the timeline once more."""
         world = self.world
         before = self._kept()
         world.rise()

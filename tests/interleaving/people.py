@@ -209,7 +209,7 @@ class People(RuleBasedStateMachine):
     @precondition(lambda self: self.speaking and self._is_short())
     @rule(which=ANY, cut=CUTS, who=st.sampled_from([ALICE, MALLORY]))
     def a_redaction_comes_before_its_chunk(self, which: int, cut: Cut, who: UserId) -> None:
-        """A moderator's counts, a stranger's does not."""
+        """Redact: a moderator's redaction counts, a stranger's does not."""
         broadcast = one_of(self.speaking, which)
         length, fate, seal, announced, _ = cut
         piece = broadcast.cut(length, last=False, announced=announced)

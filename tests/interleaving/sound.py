@@ -82,7 +82,7 @@ def encoded(pcm: Pcm) -> bytes:
 
 
 def decoded(frames: bytes) -> Pcm:
-    """The samples of frames."""
+    """Return the samples of frames."""
     raw = np.frombuffer(frames, np.uint8).reshape(-1, RAW_FRAME)
     return np.ascontiguousarray(raw[:, :-MARK]).view(np.float32).reshape(-1)
 
@@ -129,7 +129,7 @@ def _opus(path: Path) -> Pcm:
 
 
 def read(episode: BinaryIO) -> bytes:
-    """The frames of an episode."""
+    """Return the frames of an episode."""
     with episode as file:
         start = after_id3(file)
         file.seek(start)

@@ -99,7 +99,7 @@ class Broadcast:
         self.takes.append(Take(PRE_SKIP if self.web else 0, run))
 
     def cut(self, length: int, *, last: bool, announced: bool) -> Piece:
-        """The next piece: a whole chunk, or with `last` the rest of the take, `length` packets (Element Web) or
+        """Cut the next piece: a whole chunk, or with `last` the rest of the take, `length` packets (Element Web) or
         milliseconds (phone) long."""
         take = self.takes[-1]
         if take.run is not None:

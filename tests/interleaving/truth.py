@@ -115,7 +115,7 @@ class Truth:
         return {OUTCOMES.get(fate, ChunkState.STORED)}
 
     def row(self, piece: Piece) -> Chunk | None:
-        """The chunk that stands for a piece: one that is heard, else the first; None while no number is known."""
+        """Return the chunk that stands for a piece: the one heard, else the first; None while no number is known."""
         rows = [self._rows[one] for one in piece.events if one in self._rows]
         numbered = [row for row in rows if row.sequence is not None]
         return min(numbered, key=lambda row: (not _is_heard(row, piece), row.position), default=None)
@@ -219,7 +219,7 @@ class Truth:
         return holes or any(map(self._is_lost, others)) or self._ends_early(take)
 
     def _ends_early(self, take: Take) -> bool:
-        """The page that ends the take proves a loss before it and not how long it is."""
+        """Return whether the page that ends the take proves a loss before it, but not its length."""
         row = self.row(take.pieces[-1]) if take.pieces else None
         return row is not None and not take.pieces[-1].samples and row.facts is not None
 

@@ -47,7 +47,7 @@ class Kept:
 
 
 def without_its_date(one: Kept) -> Kept:
-    """A file that was made again may have its own."""
+    """Leave out the date of a file: one that was made again may have its own."""
     return replace(one, episode=one.episode and replace(one.episode, made_at=one.recording.started_at))
 
 
@@ -64,7 +64,7 @@ async def _kept(db: Connection, one: Recording) -> Kept:
 
 
 async def judge(world: World) -> None:
-    """Raises AssertionError for whatever is not as it should be."""
+    """Compare the archive with the truth. Raises AssertionError for every difference."""
     assert world.complaints.heard == []
     archived = {one.recording.event_id: one for one in await kept(world)}
     truths = {one.started: Truth(one, world.homeserver, _rows(archived.get(one.started))) for one in world.broadcasts}

@@ -128,7 +128,7 @@ class World(RoomHistory):
         self.bot.handlers[orders.Reread.kind] = Rereading(self.bot.store, self, BOT, clock=self.clock)
 
     async def _nothing(self, _: Job) -> None:
-        """The room's state is as it was heard."""
+        """Do nothing: the room's state is as it was heard."""
 
     # ---- life and death
 
@@ -142,7 +142,7 @@ class World(RoomHistory):
             return None
 
     def rise(self) -> None:
-        """A start, after a death or without one. Room keys that came are in the device's own store."""
+        """Start the bot, after a death or without one. Room keys that came are in the device's own store."""
         self._meanwhiles.clear()
         self._on_way = frozenset()
         self.loop.run_until_complete(self._rise())
@@ -191,7 +191,7 @@ class World(RoomHistory):
     # ---- what the bot does
 
     async def sync(self, most: int | None = None, *, gap: int = 0, again: int = 0, keys: bool = True) -> None:
-        """The next events: at most so many, with those before them `again`, and the keys that were sent.
+        """Sync the next events: at most so many, with those before them `again`, and the keys that were sent.
 
         None of a gap that is still to be read: it is written down with the token, so that no sync shows it again.
         """
@@ -323,14 +323,14 @@ class World(RoomHistory):
         return told
 
     def change(self, broadcast: Broadcast, state: str, last: int | None = None, who: UserId | None = None) -> Told:
-        """An info event; of a stranger's with `who`."""
+        """Send an info event; with `who` that of a stranger."""
         content: dict[str, Any] = {"state": state, "device_id": broadcast.device, "m.relates_to": _reference(broadcast)}
         content |= {} if last is None else {"last_chunk_sequence": last}
         sender = who or broadcast.who
         return self.homeserver.tell(sender, INFO, content, state_key=sender, broadcast=broadcast)
 
     def send(self, broadcast: Broadcast, piece: Piece, fate: Fate, session: SessionId | None) -> Told:
-        """The chunk's event; it has its number and is uploaded now."""
+        """Send a chunk's event: it has its number and is uploaded now."""
         broadcast.uploaded(piece)
         mxc = self.homeserver.upload(piece.data, fate)
         told = self._chunk(broadcast, broadcast.who, mxc, piece.number, piece.announced_ms, session)
@@ -339,7 +339,7 @@ class World(RoomHistory):
         return told
 
     def forge(self, broadcast: Broadcast, number: int) -> Told:
-        """A stranger's chunk."""
+        """Send a stranger's chunk."""
         mxc = self.homeserver.upload(b"RIFF", Fate.HERE)
         return self._chunk(broadcast, MALLORY, mxc, number, 1000, None)
 

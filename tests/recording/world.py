@@ -68,7 +68,7 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def limits(**changes: float) -> Limits:
-    """The defaults of the settings, but for the changes."""
+    """Return the limits of the default settings, with changes."""
     return Limits(**RecordingSettings().model_dump() | changes)
 
 
@@ -138,7 +138,7 @@ def blob(text: str) -> BlobKey:
 def stored(
     event_id: str, sequence: int | None, facts: ChunkFacts, *, position: int | None = None, media: str | None = None
 ) -> Chunk:
-    """A chunk that lies in the archive already."""
+    """Return a chunk that is stored already."""
     return a_chunk(
         event_id=EventId(event_id),
         position=Position(position if position is not None else 10 + (sequence or 0)),
@@ -157,7 +157,7 @@ def absent(
     position: int | None = None,
     announced_ms: int | None = None,
 ) -> Chunk:
-    """A chunk whose sound is not there."""
+    """Return a chunk whose sound is not there."""
     at = Position(position if position is not None else 10 + (sequence or 0))
     announced = DurationMs(announced_ms) if announced_ms is not None else None
     return a_chunk(event_id=EventId(event_id), position=at, sequence=sequence, state=state, announced_ms=announced)
@@ -220,7 +220,7 @@ class World:
         return self.tell(ChunkFailed(ChunkId(name), state, reason))
 
     def answer(self, name: str, media: str | None, reason: str = "not_audio", size: int = 100) -> Outcome:
-        """The homeserver gives what can't be used; None: nothing."""
+        """Answer with media that can't be used; None: with nothing."""
         if media is None:
             return self.tell(ChunkFailed(ChunkId(name), ChunkState.WAITING_FOR_MEDIA, reason, Answer(reason)))
         answer = Answer(f"{reason}:{blob(media)}", blob(media), size)
@@ -230,7 +230,7 @@ class World:
         return self.tell(Redacted(EventId(name), ALICE))
 
     def say(self, name: str, sequence: int | None, facts: ChunkFacts, media: str | None = None) -> Outcome:
-        """A chunk that is sent and fetched at once."""
+        """Send a chunk that is fetched at once."""
         self.send(name, sequence)
         return self.store(name, facts, media)
 
@@ -256,7 +256,7 @@ def sent(name: str, sequence: int | None, *, sender: UserId = ALICE, announced_m
 
 
 def captured(name: str) -> tuple[list[HeardEvent], dict[str, ChunkStored]]:
-    """The events of a capture as they were heard, and what is stored of each chunk."""
+    """Return the events of a capture as they were heard, and what is stored of each chunk."""
     data = json.loads((DATA / f"{name}.json").read_text())
     heard = []
     for index, pair in enumerate(data["events"]):
@@ -280,7 +280,7 @@ def _media(event_id: str, media: dict[str, Any]) -> ChunkStored:
 
 
 def replayed(name: str) -> World:
-    """A capture told to the machine, each chunk fetched as soon as it was sent."""
+    """Tell a capture to the machine, each chunk fetched as soon as it was sent."""
     heard, media = captured(name)
     world: World | None = None
     for each in heard:

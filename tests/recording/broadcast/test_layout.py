@@ -44,7 +44,7 @@ def announced(last: int) -> Recording:
 
 
 def run(*lengths: int, serial: int = 7, first: int = 1, eos: bool = True) -> list[Chunk]:
-    """A run of Element Web's, numbered from `first`: `$1`, `$2`, …"""
+    """Return a run of Element Web's, numbered from `first`: `$1`, `$2`, …"""
     found = slices(lengths, serial=serial, eos=eos)
     return [stored(f"${number}", number, facts) for number, facts in enumerate(found, start=first)]
 

@@ -49,7 +49,7 @@ def voice(name: str = VOICE, sender: UserId = ALICE) -> VoiceMessage:
 
 
 def say_voice(world: World, facts: ChunkFacts, name: str = VOICE) -> None:
-    """A voice message that is sent and looked into at once."""
+    """Send a voice message that is looked into at once."""
     world.tell(voice(name), name)
     assert world.effects == [FetchChunk(ChunkId(name))]
     world.store(name, facts)
@@ -72,7 +72,7 @@ def candidate_of_another(world: World, facts: ChunkFacts) -> Chunk:
 
 
 def spoken(numbers: dict[int, int], pieces: list[ChunkFacts], **changes: object) -> World:
-    """A broadcast of which some pieces came, `{index: number}`."""
+    """Return a broadcast of which some chunks came, `{index: number}`."""
     world = World(recording(**changes))
     for index, number in numbers.items():
         world.say(f"${index + 1}", number, pieces[index])

@@ -74,7 +74,7 @@ class Broadcast:
 
 @st.composite
 def broadcasts(draw: st.DrawFn) -> Broadcast:
-    """Runs of Element Web's, of which each may have two neighbours numbered the wrong way round."""
+    """Draw runs of Element Web's, of which each may have two neighbours numbered the wrong way round."""
     runs = draw(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=3))
     uploads: list[Upload] = []
     for serial, lengths in enumerate(runs):

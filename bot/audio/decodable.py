@@ -1,4 +1,4 @@
-"""The file that ffmpeg gets for a chunk: the chunk itself, or a copy of what is good of it."""
+"""The file that ffmpeg gets for a chunk: the chunk itself, or a copy without what is damaged."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,18 @@ OPUS = Container.OGG_OPUS
 
 @dataclass(frozen=True, slots=True)
 class Decodable:
+    """A file to decode, and how the sound in it relates to the chunk."""
+
     path: Path
     container: Container
     repair: Repair = AS_IS
 
 
 def make_decodable(path: Path, copy: Path, known: Container | None = None) -> Decodable:
-    """Writes to `copy` where something has to be left out. Ogg Opus is mended by its own reader. Blocking.
+    """Return the file to decode for a chunk; it is written to `copy` where something has to be left out. Ogg Opus is
+    never copied here, for its own reader leaves out what is damaged. Blocking.
 
-    `known`: the container that it was found to have. Raises GiveUp as find and mend do.
+    `known`: the container that an earlier look found. Raises GiveUp as `find` and `find_repair` do.
     """
     with path.open("rb") as file:
         container, start = find(file)

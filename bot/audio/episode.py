@@ -1,4 +1,4 @@
-"""Frames into an episode: tag, Info frame, frames."""
+"""The file of an episode: its tag, the Info frame and the frames of the track."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +18,7 @@ _COPY = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some bytes of a file; `open` opens it for reading."""
+    """Consecutive bytes of a file; `open` opens it for reading."""
 
     open: Callable[[], BinaryIO]
     offset: int
@@ -27,9 +27,11 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class MadeEpisode:
+    """A finished file."""
+
     bytes: int
     sha256: str  # lower-case hex
-    samples: Samples  # what a decoder that reads the Info frame gives, exactly
+    samples: Samples  # exactly what a decoder gives that reads the Info frame
     head: int  # bytes in front of the first frame of sound
 
 
@@ -38,7 +40,7 @@ def put_together(
 ) -> MadeEpisode:
     """Write the episode to `out`, synced to the disk; `out` is left in pieces when this raises. Blocking.
 
-    Raises TryLater when the frames are not this sound, OSError for the disk's.
+    Raises TryLater when the frames can't hold exactly this sound, OSError for the disk's errors.
     """
     count, rest = frames_in(sum(stretch.bytes for stretch in frames), form)
     try:
@@ -46,7 +48,7 @@ def put_together(
     except ValueError:
         raise TryLater("the frames of an episode have the wrong length") from None
     if rest:
-        raise TryLater("the frames of an episode are of another form than was asked for")
+        raise TryLater("the frames of an episode have another size than those of its form")
     head = id3(tags, to_ms(samples)) + info
     digest, size = hashlib.sha256(), 0
     with synced(out) as target:
@@ -65,6 +67,6 @@ def _blocks(head: bytes, frames: Iterable[Stretch]) -> Iterator[bytes]:
             while left:
                 block = file.read(min(left, _COPY))
                 if not block:
-                    raise TryLater("a file of frames is shorter than it was")
+                    raise TryLater("a stored file of frames is too short")
                 left -= len(block)
                 yield block

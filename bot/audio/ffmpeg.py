@@ -94,7 +94,7 @@ class Ffmpeg:
         """
         if long is None:
             long = max_seconds > SHORT_S
-        given = 0
+        sent = 0
         for number, again in enumerate(tries, start=1):
             came = 0
             try:
@@ -102,9 +102,9 @@ class Ffmpeg:
                 async with aclosing(decoded) as blocks:
                     async for block in blocks:
                         came += len(block)
-                        if came > given:
-                            yield block[given - came :]
-                            given = came
+                        if came > sent:
+                            yield block[sent - came :]
+                            sent = came
                 return
             except LimitHit:
                 if number == len(tries):
@@ -121,7 +121,7 @@ class Ffmpeg:
         long: bool,
         again: bool,
     ) -> AsyncGenerator[bytes, None]:
-        size, given, code = 4 * channels, 0, 0
+        size, sent, code = 4 * channels, 0, 0
         wanted = int(max_seconds * rate) * size
         few = min(wanted, int(CHANGING_S * rate) * size)
         async with self._decoding.retry(long=long) if again else self._decoding.first(long=long):
@@ -133,15 +133,15 @@ class Ffmpeg:
                     while came < most and (block := (await child.read())[: most - came]):
                         came += len(block)
                         child.earn(came / (size * rate))
-                        if came > given:
-                            yield block[given - came :]
-                            given = came
+                        if came > sent:
+                            yield block[sent - came :]
+                            sent = came
                     code = 0 if came == most else await child.end()
                 if code == 0 and (came < most or most == wanted):
                     return
                 if was_ended(code):
                     raise LimitHit
-                if not 0 < given < few or code < 0:
+                if not 0 < sent < few or code < 0:
                     break
         raise GiveUp(f"ffmpeg can't decode the chunk (exit {code})", reason="undecodable")
 

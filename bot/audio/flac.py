@@ -6,13 +6,13 @@ from typing import BinaryIO
 from bot.audio.repair import Repair
 
 _MAX_BLOCKS = 10_000  # of metadata
-_LAST_BYTES = 1 << 16  # a frame of a recorder is no longer
+_LAST_BYTES = 1 << 16  # in which the last frame begins: those of recorders are shorter
 _SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff]")
 _MAX_TRIED = 8
 
 
 def streaminfo(file: BinaryIO) -> tuple[int, int] | None:
-    """Samples and their rate (RFC 9639, section 8.2); it comes first."""
+    """Return the number of samples and their rate by the STREAMINFO block, the first of all (RFC 9639, section 8.2)."""
     file.seek(0)
     start = file.read(26)
     packed = int.from_bytes(start[18:26], "big")
@@ -20,14 +20,14 @@ def streaminfo(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def repair_flac(file: BinaryIO) -> Repair:
-    """Only its number of samples may be wrong, which no decoder heeds."""
+    """Return how a FLAC file is decoded: as it is, for a wrong number of samples is ignored by decoders."""
     if _begins_at(file) == file.seek(0, 2):
         return Repair(empty=True)
     return Repair(whole=_ends_whole(file))
 
 
 def _begins_at(file: BinaryIO) -> int | None:
-    """Where the first frame begins: behind all metadata. None where they don't end."""
+    """Return where the first frame begins, behind all metadata; None where the metadata does not end."""
     length, at = file.seek(0, 2), 4
     for number in range(_MAX_BLOCKS):
         file.seek(at)
@@ -42,12 +42,12 @@ def _begins_at(file: BinaryIO) -> int | None:
 
 
 def _ends_whole(file: BinaryIO) -> bool:
-    """The last bytes are a frame with its checksum: nothing was cut off."""
+    """Return whether the file ends with a frame whose checksum is right, so that nothing was cut off."""
     length = file.seek(0, 2)
     begin = max(0, length - _LAST_BYTES)
     file.seek(begin)
     data = file.read(_LAST_BYTES)
-    places = [found.start() for found in _SYNC.finditer(data)]
+    places = [match.start() for match in _SYNC.finditer(data)]
     return any(_crc16(data[place:]) == 0 for place in places[-1 : -1 - _MAX_TRIED : -1])
 
 
@@ -64,7 +64,7 @@ _CRC = _table()
 
 
 def _crc16(data: bytes) -> int:
-    """Of a whole frame: 0."""
+    """Return the CRC-16 of RFC 9639, section 9.3; 0 for a whole frame with its checksum."""
     value = 0
     for byte in data:
         value = (value << 8 & 0xFFFF) ^ _CRC[value >> 8 ^ byte]

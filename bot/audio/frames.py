@@ -1,8 +1,8 @@
-"""MP3 and ADTS as a row of frames: each begins with a header that says how long it is, and the next stands behind it.
+"""MP3 and ADTS as a row of frames: each begins with a header that states its size, and the next stands behind it.
 
-What stands between frames, or in front of them, is damage: a frame that was cut, zeros, tags, other bytes. Only that is
-left out. Where as many bytes are damaged as some frames of a constant rate have, those were overwritten in their place:
-frames without sound stand for them, so that what follows stays where it was.
+Bytes between frames or in front of them are damage: a frame that was cut, zeros, tags, noise. Only they are left out.
+Where the damaged bytes are as many as a number of frames of a constant rate, those frames were overwritten in place:
+silent frames stand for them, so that the sound behind stays where it was.
 """
 
 import re
@@ -27,29 +27,32 @@ from bot.audio.windows import windows
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 
-CLOSE = 1 << 16  # bytes: so far from the beginning a file may have its first frame
-_IN_A_ROW = 3  # frames behind damage: fewer may look like frames by chance
-_MAX_REJECTED = 100_000  # places that look like a frame and are none
-_HEADER = 7  # bytes, of the longer one
+CLOSE = 1 << 16  # bytes from the beginning within which the first frame must begin
+_IN_A_ROW = 3  # frames that are required behind damage: fewer may look like frames by chance
+_MAX_REJECTED = 100_000  # places in a file that look like a frame and are none
+_HEADER = 7  # bytes, of ADTS, which is longer than that of MP3
 _MAX_FILLED = 1000  # frames in a row that were overwritten
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
+    """The header of a frame."""
+
     size: int  # bytes with the header
     samples: int
     rate: int  # Hz
     kind: bytes  # the same in all frames of a stream
-    head: bytes = b""  # with zeros behind it a frame without sound; none where that is not so
+    head: bytes = b""  # which makes a silent frame with zeros behind it; empty where it does not
 
     @property
     def silent(self) -> bytes:
+        """A frame like this one without sound; empty where none can be made."""
         return self.head.ljust(self.size, b"\0") if self.head else b""
 
     @property
     def length(self) -> float:
-        """Samples at 48 kHz."""
+        """The length in samples at 48 kHz."""
         return self.samples * SAMPLE_RATE / self.rate
 
 
@@ -57,7 +60,7 @@ Measure = Callable[[bytes], Frame | None]
 
 
 def mp3_frame(head: bytes) -> Frame | None:
-    """From the first four bytes."""
+    """Read a frame's header from its first four bytes; None if they are none."""
     header = read_header(head)
     if header is None:
         return None
@@ -66,7 +69,7 @@ def mp3_frame(head: bytes) -> Frame | None:
 
 
 def adts_frame(head: bytes) -> Frame | None:
-    """From the first seven bytes (ISO/IEC 13818-7, 6.2)."""
+    """Read a frame's header from its first seven bytes (ISO/IEC 13818-7, 6.2); None if they are none."""
     if len(head) < _HEADER or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return None
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -86,21 +89,22 @@ _BEGINS: dict[Measure, re.Pattern[bytes]] = {
 
 @dataclass(slots=True)
 class Row:
-    """The frames of a file."""
+    """The frames of a file, and what is damaged between them."""
 
-    parts: list[Part] = field(default_factory=list)  # all frames, without what is between them
+    parts: list[Part] = field(default_factory=list)  # all frames, without the bytes between them
     pauses: list[Pause] = field(default_factory=list)
-    silence: int = 0  # samples of all pauses
-    count: int = 0  # frames, with those that stand for damaged ones
-    heard: float = 0.0  # at 48 kHz, of the frames in `parts`
-    holes: list[Hole] = field(default_factory=list)  # where something stands for damaged ones
-    ends: int = 0  # where the last one does
-    damaged: bool = False  # something stands in front of a frame that is none
-    cut: bool = False  # the last is not all there
+    silence: int = 0  # of all pauses, in samples
+    count: int = 0  # frames, silent ones that stand for damaged ones included
+    heard: float = 0.0  # length at 48 kHz of the frames in `parts`
+    holes: list[Hole] = field(default_factory=list)  # the silence that stands for damaged frames
+    ends: int = 0  # where the last frame does
+    damaged: bool = False  # there are other bytes in front of a frame
+    cut: bool = False  # the last frame is incomplete
     last: Frame | None = None
-    constant: bool = True  # all bit rates are the same
+    constant: bool = True  # the bit rate does not change
 
     def put(self, at: int, frame: Frame) -> None:
+        """Append the frame that begins here."""
         if self.last is not None and self.count > 1:  # an Info frame in front is of another size
             self.constant &= abs(frame.size - self.last.size) <= 1
         append_range(self.parts, at, at + frame.size)
@@ -108,7 +112,7 @@ class Row:
         self.last, self.ends = frame, at + frame.size
 
     def drop(self, until: int) -> None:
-        """What goes on elsewhere than it should was damaged: the last frame, and what is behind it up to there."""
+        """Drop the last frame and the bytes behind it up to the next frame: they are damaged."""
         self.damaged = True
         frame, before = self.last, self.parts[-1] if self.parts else b""
         if frame is None or not isinstance(before, tuple):
@@ -139,7 +143,7 @@ class Row:
         self.heard += number * frame.length
 
     def repair(self, instead: bytes = b"", claimed: StatedLength | None = None) -> Repair:
-        """What is decoded, with other bytes for the first frame."""
+        """Return how the file is decoded, with other bytes for the first frame."""
         if self.count > MAX_WALKED:
             return AS_IS
         first = self.parts[0] if self.parts else b""
@@ -151,13 +155,13 @@ class Row:
 
 
 def repair_adts(file: BinaryIO) -> Repair:
-    """Raises GiveUp (`undecodable`)."""
+    """Return how ADTS is decoded. Raises GiveUp (`undecodable`)."""
     return walk(file, adts_frame).repair()
 
 
 def repair_mp3(file: BinaryIO) -> Repair:
-    """With an Info frame that says how many frames there are, and no padding that no encoder has. Where the end of the
-    file is missing, what the Info frame says of its length stands. Raises GiveUp (`undecodable`)."""
+    """Return how MP3 is decoded. The Info frame is replaced by one with the counted number of frames, and without an
+    impossible padding. Where the end of the file is missing, the stated length stays. Raises GiveUp (`undecodable`)."""
     row = walk(file, mp3_frame)
     first = row.parts[0] if row.parts else b""
     if not isinstance(first, tuple) or (info := read_info(file, first[0])) is None:
@@ -179,7 +183,7 @@ def repair_mp3(file: BinaryIO) -> Repair:
 
 
 def walk(file: BinaryIO, measure: Measure) -> Row:
-    """Raises GiveUp (`undecodable`) where there is more damage than sound is worth."""
+    """Read all frames of a file. Raises GiveUp (`undecodable`) where it is damaged in too many places."""
     length = file.seek(0, 2)
     search = _Search(file, measure)
     row = Row(ends=min(after_id3(file), length))
@@ -191,23 +195,23 @@ def walk(file: BinaryIO, measure: Measure) -> Row:
             at += frame.size
             continue
         row.cut = frame is not None
-        found = search.after(at, length)
-        if found is None:
-            row.damaged |= length - at > CLOSE  # nothing but other bytes: a decoder would look through all of them
+        following = search.after(at, length)
+        if following is None:
+            row.damaged |= length - at > CLOSE  # left out, for a decoder would search all these bytes
             break
-        row.drop(found)
+        row.drop(following)
         row.cut = False
-        at = found
+        at = following
     return row
 
 
 def first_frame(file: BinaryIO, start: int, end: int, measure: Measure) -> int | None:
-    """Where the first frame with others behind it begins, after `start` and before `end`."""
+    """Return where the first frame with others behind it begins, between `start` and `end`; None if there is none."""
     return _Search(file, measure).after(start, end)
 
 
 class _Search:
-    """Finds frames in what else there is, with bounded work."""
+    """The search for frames among other bytes, with bounded work."""
 
     def __init__(self, file: BinaryIO, measure: Measure) -> None:
         self._file = file
@@ -216,11 +220,12 @@ class _Search:
         self._places = 0
 
     def at(self, place: int) -> Frame | None:
+        """Return the frame that begins here; None if none does."""
         self._file.seek(place)
         return self._measure(self._file.read(_HEADER))
 
     def after(self, place: int, end: int) -> int | None:
-        """Raises GiveUp (`undecodable`) where there is more damage than sound is worth."""
+        """Return where the next frame with others behind it begins. Raises GiveUp (`undecodable`): too many tries."""
         self._places += 1
         for at, window in windows(self._file, place + 1, end, overlap=2):
             if self._places > MAX_DAMAGE:
@@ -236,7 +241,7 @@ class _Search:
         return None
 
     def _is_first(self, place: int) -> bool:
-        """Others of its kind follow it, or the end of the sound."""
+        """Return whether a frame begins here that others of its kind follow, or the end of the sound."""
         kind = b""
         for _ in range(_IN_A_ROW):
             self._file.seek(place)

@@ -1,11 +1,11 @@
-"""What of a sound is listened to when its level is decided, and how loud that is.
+"""The parts of a sound that count when its level is decided, and how loud they are. Pure.
 
-Pauses and the noise of a room must not be pulled up, and somebody who speaks far more softly than the one before must
-be. Level alone can't tell the two apart. So what is within _NEAR_DB of the loudest of late is listened to whatever it
-is; what is softer, down to _FAR_DB, only if it sounds like a voice by itself, with all that is near left out: it swells
-and fades several times a second (a fan and a passing car don't), and its sound fills the time (keys and steps are short
-beats with little between). A voice, or whatever swells and fades near the mark of the loudest, lets that mark sink
-slowly, so that a new speaker who is softer still is followed after a while; a pause doesn't, however long.
+Pauses and the noise of a room must not be amplified, but somebody who speaks far more softly than the speaker before
+must be. Level alone can't tell the two apart. So all sound within _NEAR_DB of the recent maximum counts. Softer sound,
+down to _FAR_DB, counts only if it is a voice when judged without the louder sound: it swells and fades several times a
+second (a fan and a passing car don't), and it fills the time (keys and steps are short beats with little between).
+A voice, or sound that swells and fades near the maximum, lets the maximum sink slowly, so that after a while a softer
+speaker counts too. A pause doesn't, however long.
 """
 
 import math
@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 from bot.audio.loudness import REFERENCE_DB, Energies, Slots
 
 SECOND = 10  # hops
-WINDOW = 15  # hops before and after that have a say in a moment's level
+WINDOW = 15  # hops before and after a moment that its level depends on
 _BEFORE, _AFTER = 15, 25  # hops around the beginning of a second: four seconds, this one in the middle
-_ENOUGH = 15  # soft hops to be judged by themselves
-_QUICK_DB = 4.0  # between every other hop, at the upper quartile: voices have 5 and more, rumble and cars less than 3
+_ENOUGH = 15  # soft hops that can be judged alone
+_QUICK_DB = 4.0  # between every second hop, at the upper quartile: voices have 5 and more, rumble and cars below 3
 _FULL = 0.25  # square of the mean of 5 ms peaks over their mean square: voices have 0.3 and more, keys and steps 0.2
-_ABOVE_FLOOR_DB = 4.0  # in a voice; what is less is the gap between words
+_ABOVE_FLOOR_DB = 4.0  # in a voice; softer hops are the gaps between words
 _NEAR_DB, _FAR_DB = 10.0, 20.0
 _SINK_DB = 0.5  # a second
-_NOTHING_LUFS = -66.0  # a microphone that is off; it makes nothing a voice
-_FAINT_LUFS = -60.0  # never listened to
-_PLAIN_LUFS = -40.0  # what is a programme and no noise, where nothing else was heard yet
+_NOTHING_LUFS = -66.0  # a microphone that is off, which is not used to judge a voice
+_FAINT_LUFS = -60.0  # never counts
+_PLAIN_LUFS = -40.0  # the first sound of all counts as a programme, not as noise, above this
 
 Levels = NDArray[np.float64]  # LUFS, one per hop
 
 
 def listened(energies: Energies, slots: Slots, loudest: float | None) -> tuple[Levels, float | None]:
-    """The loudness of the 400 ms around each hop that counts, not a number for those that don't; and the mark of the
-    loudest after them, from the mark before (LUFS)."""
+    """Return the loudness of the 400 ms around each hop that counts, NaN for the others; and the recent maximum after
+    them in LUFS, given the one before them."""
     hops, levels = _level(energies), _level(smoothed(energies))
     counted = np.zeros(len(levels), np.bool_)
     for start in range(0, len(levels), SECOND):
@@ -78,7 +78,7 @@ def _level(energies: Energies) -> Levels:
 
 
 def smoothed(energies: Energies) -> Energies:
-    """Over 400 ms; at both ends over what there is of them."""
+    """Return the means over 400 ms, over less at both ends."""
     if not len(energies):
         return energies
     padded = np.pad(energies, (1, 2), mode="edge")
@@ -87,14 +87,14 @@ def smoothed(energies: Energies) -> Energies:
 
 
 def _share(levels: Levels, share: float) -> float:
-    """What this share of them doesn't exceed."""
+    """Return the level that this share of them does not exceed."""
     return float(np.sort(levels)[int(len(levels) * share)])
 
 
 def settled_levels(levels: Levels, before: Levels) -> Levels:
-    """The median of the WINDOW around each of these hops, all of which count; not a number stands for one that
-    doesn't. `before` are the last ones that counted, up to WINDOW. A median has no delay where one speaker follows the
-    other: it turns when half of what it sees is the new one."""
+    """Return the median of the WINDOW around each hop that counts, NaN for the others. `before`: the levels of the last
+    hops that counted before these, up to WINDOW. A median has no delay where one speaker follows another: it changes
+    when half of its window is the new one."""
     result = np.full(len(levels), math.nan)
     counted = (~np.isnan(levels)).nonzero()[0]
     if not len(counted):
@@ -102,7 +102,7 @@ def settled_levels(levels: Levels, before: Levels) -> Levels:
     missing = np.full(WINDOW, math.nan)
     row = np.concatenate([missing[len(before) :], before, levels, missing])
     for some in np.array_split(counted, len(counted) // 1024 + 1):
-        windows = np.sort(sliding_window_view(row, 2 * WINDOW + 1)[some], axis=1)  # not-a-numbers come last
+        windows = np.sort(sliding_window_view(row, 2 * WINDOW + 1)[some], axis=1)  # NaN comes last
         known = (~np.isnan(windows)).sum(axis=1)
         result[some] = windows[np.arange(len(some)), known // 2]
     return result

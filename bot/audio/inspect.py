@@ -1,4 +1,4 @@
-"""A look into a stored chunk: what it is, how long it is, and whether it can be joined."""
+"""The inspection of a stored chunk: its container, its length, and whether it can be joined."""
 
 import asyncio
 import tempfile
@@ -21,34 +21,37 @@ from bot.audio.source import Source
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, Samples, Timing
 
-SPARSE_S = 900.0  # so much sound may be in however few bytes: somebody forgot that they are muted
-SPARSEST = 500  # bytes for each second where there is more: two thirds of the lowest rate of any codec of speech
-USUAL = 2 * SAMPLE_RATE  # samples of all channels in a second: of what has more, less may be sparse
+SPARSE_S = 900.0  # of sound that may be in any number of bytes: somebody forgot that they are muted
+SPARSEST = 500  # bytes a second of longer sound: two thirds of the lowest rate of any speech codec
+USUAL = 2 * SAMPLE_RATE  # samples a second of all channels; files with more may be sparse for less time
 RATES = range(4_000, 192_001)  # Hz
 MAX_CHANNELS = 8
 ROUNDED = {Timing.EXACT: SAMPLE_RATE // 500, Timing.ESTIMATED: SAMPLE_RATE // 10}
-"""Samples: units of time are up to 1/600 s, and who doesn't tell the padding may be wrong by a frame or two."""
+"""Samples by which a stated length may be off: units of time are up to 1/600 s, and files that state no padding are off
+by a frame or two."""
 SHORT = SAMPLE_RATE  # samples
-"""A chunk that lacks no more of what its container says is kept, with silence for it: frames were damaged."""
+"""A chunk that lacks no more of its stated length is kept, with silence instead: frames were damaged."""
 
 
 async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float, tries: Tries = FIRST) -> ChunkFacts:
-    """What the bytes say; neither name, mimetype nor what the event announced is looked at. Ogg Opus is walked page by
-    page, anything else decoded once, without what is damaged of it. A tail without packets, as Element Web sends it,
-    has 0 samples, and so has a header without samples.
+    """Return the facts of a chunk by its bytes; name, mimetype and the event's claims are not used.
+
+    Ogg Opus is read page by page; other sound is decoded once, without its damaged parts. A tail without packets, as
+    Element Web sends it, has 0 samples, and so has a header without sound.
 
     Raises GiveUp with `empty`, `not_audio`, `truncated`, `bad_checksum`, `headers_missing`, `too_long` or
-    `undecodable`, LimitHit when the last of the `tries` at it did, and TryLater when there is no place for another.
+    `undecodable`, LimitHit when the last of the `tries` hit a limit, and TryLater when another file is being tried
+    again.
     """
     with tempfile.TemporaryDirectory(prefix="look-", dir=path.parent, ignore_cleanup_errors=True) as folder:
         return await _inspected(path, Path(folder) / "chunk", ffmpeg, max_seconds, tries)
 
 
 async def _inspected(path: Path, copy: Path, ffmpeg: Ffmpeg, max_seconds: float, tries: Tries) -> ChunkFacts:
-    found = await _in_turns(_look(path, copy, max_seconds))
-    if isinstance(found, ChunkFacts):
-        return found
-    decodable, exact, stated = found
+    looked = await _in_turns(_look(path, copy, max_seconds))
+    if isinstance(looked, ChunkFacts):
+        return looked
+    decodable, exact, stated = looked
     container, repair = decodable.container, decodable.repair
     source = await ffmpeg.describe(decodable.path, container, tries=tries)
     if source.rate:
@@ -64,7 +67,7 @@ async def _inspected(path: Path, copy: Path, ffmpeg: Ffmpeg, max_seconds: float,
 
 
 def _with_claims(facts: ChunkFacts, repair: Repair, stated: StatedLength | None) -> ChunkFacts:
-    """What is damaged inside, and the length that the file says, where it holds another."""
+    """Add the holes of damage, and the length that the file states where it holds another."""
     ends = ((hole.at, min(facts.samples, hole.at + hole.samples)) for hole in repair.holes)
     holes = tuple(Hole(Samples(at), Samples(end - at)) for at, end in ends if at < end)
     says = repair.claimed or stated
@@ -74,7 +77,7 @@ def _with_claims(facts: ChunkFacts, repair: Repair, stated: StatedLength | None)
 
 def _refuse_odd(rate: int, channels: int) -> None:
     if rate not in RATES or not 0 < channels <= MAX_CHANNELS:
-        raise GiveUp("the chunk's sample rate or channels are none of a recording", reason="undecodable")
+        raise GiveUp("the chunk's sample rate or number of channels is not supported", reason="undecodable")
 
 
 def _too_long() -> GiveUp:
@@ -82,10 +85,12 @@ def _too_long() -> GiveUp:
 
 
 def _compared(facts: ChunkFacts, stated: StatedLength, repair: Repair) -> ChunkFacts:
-    """With the length that the container says, where no more than SHORT of that could not be decoded: what is missing
-    is noted when it is joined. What a decoder leaves in of the padding does not count. Raises GiveUp (`truncated`)
-    where more is missing, unless that was counted, or the end of the file is there: then what it says is wrong. Its
-    timing is as good as none then."""
+    """Reconcile the decoded length with the stated one.
+
+    Where no more than SHORT is missing, the stated length stands, and the loss is noted when the chunk is joined.
+    Padding that a decoder leaves in does not count. Where more is missing, the timing is estimated if the stated length
+    was counted in tables, or if the end of the file is there; else raises GiveUp (`truncated`).
+    """
     lacking = stated.samples - facts.samples
     if _is_padded(facts, stated):
         return replace(facts, samples=Samples(stated.samples))
@@ -101,37 +106,37 @@ def _compared(facts: ChunkFacts, stated: StatedLength, repair: Repair) -> ChunkF
 
 
 def _is_padded(facts: ChunkFacts, stated: StatedLength) -> bool:
-    """There is a little more sound than the container says, which the decoder should have cut off."""
+    """Return whether there is a little more sound than stated, which the decoder should have cut off."""
     more = facts.samples - stated.samples
     exact = facts.timing is Timing.EXACT
     return exact and stated.unit <= more <= LEFT_IN.get(facts.container, 0)
 
 
 def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) -> float:
-    """How much sound a file of this size may hold: hours of silence in a few bytes are work and nothing to hear. Of
-    high rates and many channels less: they are more work."""
+    """Return how many seconds of sound a file of this size may hold: hours of silence in a few bytes are work without
+    sound. For high rates and many channels it is less, for they are more work."""
     sparse = SPARSE_S * min(1.0, USUAL / max(1, rate * channels))
     return min(max_seconds, max(sparse, path.stat().st_size / SPARSEST))
 
 
 Looked = ChunkFacts | tuple[Decodable, Timing, StatedLength | None]
-"""Everything that can be told without decoding: the facts, or what is decoded, timing and the length that it says."""
+"""The result of a look without decoding: the facts, or the file to decode, its timing and its stated length."""
 
 
 async def _in_turns(looking: Generator[None, None, Looked]) -> Looked:
-    """Millions of pages take seconds of a thread, and there are few: others have their turn after each stretch."""
-    while (found := await asyncio.to_thread(_some, looking)) is None:
+    """Run a look stretch by stretch, so that others get the thread in between: millions of pages take seconds."""
+    while (looked := await asyncio.to_thread(_next_stretch, looking)) is None:
         pass
-    return found
+    return looked
 
 
-def _some(looking: Generator[None, None, Looked]) -> Looked | None:
-    """The next stretch; what was found, if it was the last. Blocking."""
+def _next_stretch(looking: Generator[None, None, Looked]) -> Looked | None:
+    """Look at the next stretch; return the result if it was the last one. Blocking."""
     try:
         next(looking)
     except StopIteration as end:
-        found: Looked = end.value
-        return found
+        looked: Looked = end.value
+        return looked
     return None
 
 
@@ -162,8 +167,8 @@ def _look(path: Path, copy: Path, max_seconds: float) -> Generator[None, None, L
 async def _decoded(
     path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source, tries: Tries
 ) -> tuple[Samples, bool]:
-    """Counts; of what may be mono also tells whether two channels are the same sound. How long a file is shows only on
-    the way: what is longer than others can wait for is begun anew, among its like."""
+    """Return the decoded length, and for a source that may be mono whether both channels are the same sound. A file
+    that turns out to be longer than others can wait for is decoded again in the slot for long files."""
     heard = await _heard(path, container, ffmpeg, max_seconds, source, tries, long=False)
     if heard is None and max_seconds > SHORT_S:
         heard = await _heard(path, container, ffmpeg, max_seconds, source, tries, long=True)
@@ -177,7 +182,7 @@ async def _decoded(
 async def _heard(
     path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source, tries: Tries, *, long: bool
 ) -> tuple[Samples, bool] | None:
-    """None if there is more than allowed, or than others can wait for: a little more is decoded, to see it."""
+    """Decode and count as `_decoded` does; None if there is more sound than allowed, or than others can wait for."""
     rate, channels = source.rate or SAMPLE_RATE, 2 if source.maybe_mono else 1
     size = 4 * channels
     limit = int((max_seconds if long else min(max_seconds, SHORT_S)) * rate)

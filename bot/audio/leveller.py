@@ -1,15 +1,14 @@
-"""How loud each moment of a broadcast becomes: a gain that is decided forwards, piece by piece, and then stands.
+"""The gain of each moment of a broadcast, decided forwards, piece by piece, and never changed. Pure.
 
-Each piece is heard as a whole before its gains are decided, and nothing that comes after it matters; what one piece
-hands to the next is small and is kept. So a rebuild gives the same samples, and a piece that turns up late changes
-nothing but itself.
+A piece is measured as a whole before its gains are decided, and no later piece matters; the state that one piece hands
+to the next is small and is stored. So a rebuild gives the same samples, and a late piece changes nothing but itself.
 
-The gain follows the loudness of what is listened to (bot.audio.gate) and holds in between. How fast it moves depends
-on how far it has to go. Another speaker, 6 dB away or more, is met within a second or so (15 dB/s up), else turns of
-5 s would be over before; the swell of one voice or of music hardly moves it (2 dB away: 1.7 dB/s, 1 dB: 0.4 dB/s).
-Down it goes as fast as needed, and begins before the loud one does where the piece shows him coming.
-What the limiter behind takes off, and what a median misses of a mean, is made up for: the make-up is what brings the
-pieces so far to the target.
+The gain follows the loudness of the sound that counts (bot.audio.gate) and holds in between. Its speed depends on the
+distance. It reaches another speaker, 6 dB away or more, within about a second (15 dB/s up), for turns of 5 s would
+otherwise be over first; the swell of one voice or of music hardly moves it (2 dB away: 1.7 dB/s, 1 dB: 0.4 dB/s).
+Downwards it moves as fast as needed, and begins before the loud sound does if both are in the same piece.
+The make-up compensates what the limiter takes off, and the difference between median and mean: it is the gain that
+brings the pieces so far to the target.
 """
 
 import json
@@ -29,50 +28,51 @@ from bot.audio.peaks import Pcm
 Gains = NDArray[np.int16]  # hundredths of a dB, at the borders of hops
 
 CEILING_DBTP = -3.0  # directories ask for -1; MP3 at speech rates puts up to 1.6 dB on top, most on noise
-LOWEST_DB, HIGHEST_DB = -20.0, 30.0  # what needs more is noise for the most part
+LOWEST_DB, HIGHEST_DB = -20.0, 30.0  # sound that needs more is mostly noise
 _UP_DB, _DOWN_DB = 1.5, 3.0  # per hop, at most
-_FAR_DB = 6.0  # from where on it moves at most
-_AHEAD_DB = 4.0  # a step down of so much is begun before it
-_MAKE_UP_DB = 6.0  # more would only bend the sound
-_MAKE_UP_S = 60.0  # of sound that is remembered for it
-_MAKE_UP_NEAR = 5  # hops from what counts that it is measured on too: a meter hears them
+_FAR_DB = 6.0  # distance from which on it moves at full speed
+_AHEAD_DB = 4.0  # a step down of this much begins ahead
+_MAKE_UP_DB = 6.0  # at most; more would only distort the sound
+_MAKE_UP_S = 60.0  # of past sound that the make-up is measured on
+_MAKE_UP_NEAR = 5  # hops around counting ones that are measured too, as loudness meters do
 _ROUNDS = 3
-_TOP_DB = 3.0  # by how much the loudest of a voice stands above its loudness
+_TOP_DB = 3.0  # of the maximum of a voice above its loudness
 _BRIDGE = 10  # hops
 
 
 @dataclass(frozen=True, slots=True)
 class LevelState:
-    """What one piece hands to the next. Levels and gains in hundredths."""
+    """The state that one piece hands to the next. Levels and gains are in hundredths of a dB."""
 
-    gain: int | None = None  # where it ended; None before the first piece of a room's first broadcast
-    decided: bool = False  # by a sound, or by the room's last episodes
-    loudest: int | None = None
+    gain: int | None = None  # at the end of the piece; None before the first piece of a room's first broadcast
+    decided: bool = False  # whether a sound, or the room's last episodes, decided the gain
+    loudest: int | None = None  # recent maximum, in LUFS
     make_up: int = 0
-    heard_ds: int = 0  # tenths of a second that the make-up was measured on
-    recent: tuple[int, ...] = ()  # the last levels that counted
+    heard_ds: int = 0  # tenths of a second of sound that the make-up was measured on
+    recent: tuple[int, ...] = ()  # levels of the last hops that counted
 
     def to_json(self) -> str:
-        """Some 200 bytes."""
+        """Return the state as JSON, some 200 bytes."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What `to_json` gave."""
+        """Read the state that `to_json` wrote."""
         values = json.loads(text)
         return cls(**{**values, "recent": tuple(values["recent"])})
 
 
 def begin(start_db: float | None) -> LevelState:
-    """Before the first piece: the gain of the room's last episodes, or None to take it from the first sound."""
+    """Return the state before the first piece, by the gain of the room's last episodes; None: the first sound
+    decides."""
     if start_db is None:
         return LevelState()
     return LevelState(gain=_hundredths(min(max(start_db, LOWEST_DB), HIGHEST_DB)), decided=True)
 
 
 def curve(pcm: Pcm, state: LevelState, target_lufs: float | None) -> tuple[Gains, LevelState]:
-    """The gains of a piece at the borders of its hops, 0 to ceil(samples / HOP), and what the next one needs.
-    Without a target: no gain. 0.7 ms of work per second of sound and channel."""
+    """Return the gains of a piece at the borders of its hops, 0 to ceil(samples / HOP), and the state for the next one.
+    Without a target all gains are 0. 0.7 ms of work per second of sound and channel."""
     if target_lufs is None:
         return np.zeros(_borders(len(pcm)), np.int16), state
     meter = Meter()
@@ -81,7 +81,7 @@ def curve(pcm: Pcm, state: LevelState, target_lufs: float | None) -> tuple[Gains
 
 
 def decided(meter: Meter, samples: int, state: LevelState, target_lufs: float) -> tuple[Gains, LevelState]:
-    """The same of a piece that was measured in blocks."""
+    """Return the gains and the state as `curve` does, for a piece that was measured in blocks."""
     energies, slots = meter.hops()
     levels, loudest = listened(energies, slots, _loudest(state, target_lufs))
     counted = ~np.isnan(levels)
@@ -110,7 +110,7 @@ def _hundredths(db: float) -> int:
 
 
 def _loudest(state: LevelState, target: float) -> float | None:
-    """In LUFS; a gain that was given says how loud the room was."""
+    """Return the recent maximum in LUFS. After earlier episodes it follows from their gain."""
     if state.loudest is not None:
         return state.loudest / 100
     return target - (state.gain or 0) / 100 + _TOP_DB if state.decided else None
@@ -119,7 +119,7 @@ def _loudest(state: LevelState, target: float) -> float | None:
 def _made_up(
     energies: Energies, slots: Slots, counted: NDArray[np.bool_], needed: Levels, state: LevelState, target: float
 ) -> tuple[float, Levels]:
-    """The make-up after this piece, in dB, and its gains with it."""
+    """Return the make-up after this piece, in dB, and the piece's gains with it."""
     make_up, own = state.make_up / 100, int(counted.sum())
     path = _path(needed + make_up, state)
     if not own:
@@ -136,7 +136,7 @@ def _made_up(
 
 
 def _path(needed: Levels, state: LevelState) -> Levels:
-    """The way of the gain through a piece in dB, at the borders of its whole hops. Where nothing is needed it holds."""
+    """Return the gain in dB at the borders of the whole hops of a piece. Where no level counts it holds."""
     wanted = np.clip(needed, LOWEST_DB, HIGHEST_DB).tolist()
     gain = (state.gain or 0) / 100
     path = [gain]
@@ -154,13 +154,13 @@ def _path(needed: Levels, state: LevelState) -> Levels:
 
 
 def _step(away: float) -> float:
-    """How far the gain moves in one hop."""
+    """Return how far the gain moves in one hop towards a gain that is `away` dB from it."""
     haste = min(1.0, (away / _FAR_DB) ** 2)
     return min(away, _UP_DB * haste) if away > 0 else max(away, -_DOWN_DB * haste)
 
 
 def _descents(wanted: Sequence[float]) -> list[float]:
-    """The highest gain at the end of each hop from where all that comes can still be met in time."""
+    """Return the highest gain at the end of each hop from which all later gains can still be reached in time."""
     most, bounds = math.inf, []
     for want in reversed(wanted):
         bounds.append(most)
@@ -169,7 +169,7 @@ def _descents(wanted: Sequence[float]) -> list[float]:
 
 
 def bridge(gains: Gains, to_db: float) -> Gains:
-    """The same gains, their last second bent so that they end where the piece behind begins already."""
+    """Return the gains with their last second bent, so that they end where those of the next piece begin."""
     hops = min(_BRIDGE, len(gains) - 1)
     if not hops:
         return np.array([_hundredths(to_db)], np.int16)
@@ -180,8 +180,8 @@ def bridge(gains: Gains, to_db: float) -> Gains:
 
 
 def apply(pcm: Pcm, gains: Gains, first: int) -> Pcm:
-    """The part of a piece that begins at its sample `first`, with its gains (of the whole piece), which run evenly in
-    dB from one border to the next. The same samples to the bit however the piece is cut into parts."""
+    """Apply the gains of a piece to its part that begins at the piece's sample `first`. Between two borders the gain is
+    linear in dB. The result is the same to the bit however the piece is cut into parts."""
     start = first // HOP
     if not gains[start : -(-(first + len(pcm)) // HOP) + 1].any():
         return pcm
@@ -189,9 +189,9 @@ def apply(pcm: Pcm, gains: Gains, first: int) -> Pcm:
     done = 0
     while done < len(pcm):
         hop, begins = divmod(first + done, HOP)
-        some = min(_AT_ONCE, len(gains) - 1 - hop)
-        part = pcm[done : done + some * HOP - begins]
-        factors = _factors(gains[hop : hop + some + 1])[begins : begins + len(part)]
+        hops = min(_AT_ONCE, len(gains) - 1 - hop)
+        part = pcm[done : done + hops * HOP - begins]
+        factors = _factors(gains[hop : hop + hops + 1])[begins : begins + len(part)]
         np.multiply(part, factors[:, None], out=result[done : done + len(part)])
         done += len(part)
     return result
@@ -203,7 +203,7 @@ _NEPER = math.log(10) / 2000  # of a hundredth of a dB
 
 
 def _factors(gains: Gains) -> NDArray[np.float32]:
-    """One per sample between the first and the last border. Two short rows of powers, multiplied, make a long one."""
+    """Return a factor for each sample between the first and the last border: products of two short rows of powers."""
     begins = gains[:-1, None] * _NEPER
     rises = np.diff(gains.astype(np.float64))[:, None] * _NEPER
     coarse = np.exp(begins + rises * _COARSE).astype(np.float32)

@@ -1,11 +1,11 @@
-"""A look-ahead limiter: what a gain would drive over the ceiling is turned down, gently. Pure.
+"""A look-ahead limiter: sound that a gain drives over the ceiling is turned down smoothly. Pure.
 
-Speech peaks some 20 dB above its loudness, so no gain that follows its loudness brings it to the level that podcasts
-have. What is turned down is worked out once per millisecond: what each millisecond's true peak asks for, the lowest of
-all around it, smoothed by a window no wider than that. So it has come down before the peak is there, and never bends a
-wave. What is steep counts as higher, for that is what an encoder makes higher: it cuts off the highest sound and codes
-noise coarsely. The milliseconds are those of the whole sound, and all sums are taken element by element in one order:
-any part of a long sound can be worked on alone, with CONTEXT around it, and comes out the same to the bit.
+Speech peaks some 20 dB above its loudness, so no gain that follows its loudness brings it to the level of podcasts.
+The reduction is computed once per millisecond: the one that its true peak needs, then the largest of all around it,
+smoothed by a window no wider than that. So the gain is down before the peak comes, and bends no wave. Steep sound
+counts as higher, for an encoder makes it higher: it cuts off the highest frequencies and codes noise coarsely. The
+milliseconds are those of the whole sound, and all sums are taken element by element in one order: any part of a long
+sound can be limited alone, with CONTEXT around it, and is the same to the bit.
 """
 
 import numpy as np
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from bot.audio.peaks import SPAN, Pcm, true_peaks
 
 HOP = 48  # samples
-REACH = 20  # hops in which the gain comes down, and comes back
-CONTEXT = (REACH + 2) * HOP  # samples on each side that have a say in a sample
+REACH = 20  # hops in which the gain goes down, and up again
+CONTEXT = (REACH + 2) * HOP  # samples on each side that a sample depends on
 _MARGIN = CONTEXT // HOP
 _STEEP = 0.4  # an encoder of few bits puts 2 dB on wide noise, 5 on one that was clipped, next to nothing on a voice
-_BLOCK = 1000 * HOP  # worked on together: what fits the cache
+_BLOCK = 1000 * HOP  # samples that are limited together, which fit the processor's cache
 
 
 def _window() -> NDArray[np.float32]:
@@ -33,9 +33,11 @@ _BETWEEN = (np.arange(HOP) / HOP).astype(np.float32)
 
 
 def limited(pcm: Pcm, ceiling_db: float, *, first: int = 0) -> Pcm:
-    """The same sound with no true peak above the ceiling in dBTP; all channels are turned down together. `first` is
-    the place of the first sample in the whole sound, of which only its rest by HOP matters. What begins or ends here
-    is taken to have silence around it. 0.5 ms of work per second of loud sound and channel."""
+    """Return the sound with no true peak above the ceiling in dBTP; all channels are turned down together.
+
+    `first`: the place of the first sample in the whole sound. Around the given sound silence is assumed. 0.5 ms of work
+    per second of loud sound and channel.
+    """
     ceiling = 10 ** (ceiling_db / 20)
     result = np.empty_like(pcm)
     for start in range(-(first % HOP), len(pcm), _BLOCK):
@@ -47,16 +49,16 @@ def limited(pcm: Pcm, ceiling_db: float, *, first: int = 0) -> Pcm:
 
 
 def _cut(pcm: Pcm, start: int, stop: int) -> Pcm:
-    """A part, with silence for what is before the beginning or behind the end."""
+    """Return a part, with silence where it reaches beyond the beginning or the end."""
     part = pcm[max(start, 0) : stop]
     before = max(-start, 0)
     return part if len(part) == stop - start else np.pad(part, ((before, stop - start - before - len(part)), (0, 0)))
 
 
 def _limited(block: Pcm, ceiling: float) -> Pcm:
-    """Whole hops, given back without the CONTEXT on both sides."""
+    """Limit whole hops; return them without the CONTEXT on both sides."""
     inner = block[CONTEXT:-CONTEXT]
-    # The outermost hops have no say, so that it doesn't matter that they lack neighbours.
+    # Nothing depends on the outermost hops, so they need no neighbours.
     peaks = true_peaks(np.pad(block, ((SPAN, SPAN), (0, 0))), HOP, ceiling, _STEEP)
     if peaks.max() <= ceiling:
         return inner
@@ -71,7 +73,8 @@ def _limited(block: Pcm, ceiling: float) -> Pcm:
 
 
 def _gains(peaks: NDArray[np.float32], ceiling: float) -> NDArray[np.float32]:
-    """At the borders of the hops that are not CONTEXT: the mean of minima that all look at both hops of a border."""
+    """Return the gains at the borders of the hops inside CONTEXT: weighted means of minima, each over both hops of the
+    border."""
     excess = 1 - np.float32(ceiling) / np.maximum(peaks, np.float32(ceiling))
     highest = sliding_window_view(excess[_MARGIN - REACH : REACH - _MARGIN], REACH + 1).max(axis=1)
     borders = len(peaks) - 2 * _MARGIN + 1

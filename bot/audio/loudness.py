@@ -14,13 +14,13 @@ from bot.audio.peaks import Pcm
 from storage.records import SAMPLE_RATE
 
 HOP = SAMPLE_RATE // 10  # samples; gating blocks of 400 ms begin every 100 ms
-SLOTS = 20  # of 5 ms in a hop, of which the peak is kept for predictions
+SLOTS = 20  # of 5 ms in a hop; the peak of each is kept for predictions
 REFERENCE_DB = 0.691  # what the K-weighting adds at 997 Hz
 _SLOT = HOP // SLOTS
 _TAPS = 1985
 _STEP = 3 * HOP
 _FFT = _STEP + _TAPS - 1  # 2 ** 14
-_AT_ONCE = 8 * _STEP  # what fits the cache
+_AT_ONCE = 8 * _STEP  # samples, which fit the processor's cache
 _ABSOLUTE_GATE = 10 ** ((-70 + REFERENCE_DB) / 10)
 
 Energies = NDArray[np.float64]  # mean squares of the K-weighted sound, all channels together, one per hop
@@ -34,7 +34,7 @@ _STAGES = (
 
 
 def _k_weighting() -> NDArray[np.complex64]:
-    """The spectrum of the K-weighting's impulse response."""
+    """Return the spectrum of the K-weighting's impulse response."""
     signal = [1.0] + [0.0] * (_TAPS - 1)
     for b, a in _STAGES:
         x1 = x2 = y1 = y2 = 0.0
@@ -52,17 +52,17 @@ _SPECTRUM = _k_weighting()
 
 
 class Meter:
-    """Feed it all PCM in order, in blocks of any length; read it any time. How the sound is cut into blocks makes no
-    difference."""
+    """A meter that takes PCM in order, in blocks of any length, and can be read at any time. The cut into blocks makes
+    no difference."""
 
     def __init__(self) -> None:
-        self._waiting: list[Pcm] = []  # begins with the _TAPS - 1 samples before
+        self._waiting: list[Pcm] = []  # blocks, behind the _TAPS - 1 samples before them
         self._count = 0
         self._energies: list[Energies] = []
         self._slots: list[Slots] = []
 
     def add(self, block: Pcm) -> None:
-        """Less than 1 ms of work per second of sound and channel; long blocks belong in a thread."""
+        """Add a block. Less than 1 ms of work per second of sound and channel; long blocks belong in a thread."""
         if not self._waiting:
             self._waiting.append(np.zeros((_TAPS - 1, block.shape[1]), np.float32))
         done = 0
@@ -81,7 +81,7 @@ class Meter:
         self._slots.append(slots)
 
     def hops(self) -> tuple[Energies, Slots]:
-        """Of each whole hop so far."""
+        """Return the energies and the slots of each whole hop so far."""
         energies, slots = [np.zeros(0), *self._energies], [np.zeros((0, SLOTS), np.float32), *self._slots]
         if rest := self._count // HOP * HOP:
             samples = np.concatenate(self._waiting)
@@ -92,7 +92,7 @@ class Meter:
 
 
 def _measured(samples: Pcm) -> tuple[Energies, Slots]:
-    """Of some steps, with _TAPS - 1 samples before them."""
+    """Return the energies and the slots of whole steps, given with the _TAPS - 1 samples before them."""
     channels = np.ascontiguousarray(samples.T)
     energies = np.zeros((len(samples) - _TAPS + 1) // HOP)
     for channel in channels:
@@ -105,26 +105,27 @@ def _measured(samples: Pcm) -> tuple[Energies, Slots]:
 
 
 def limited(energies: Energies, slots: Slots, gains: Energies, ceiling_db: float) -> Energies:
-    """What the energies will be with these gains (factors, one per hop), and the peaks limited to a ceiling; within
-    some 0.2 LU over a while."""
+    """Predict the energies with these gains (factors, one per hop) and a limiter with this ceiling. Over some seconds
+    the prediction is right within 0.2 LU."""
     ceiling = 10 ** (ceiling_db / 20)
     asked = np.minimum(1.0, ceiling / np.maximum(slots * gains[:, None], ceiling)).ravel()
     around = sliding_window_view(np.pad(asked, 4, constant_values=1.0), 9)
     held = around.min(axis=1).reshape(-1, SLOTS)
-    # The loud parts of a hop hold its energy, and they are the ones that are turned down.
+    # The loud slots hold a hop's energy, and they are the ones that are turned down.
     weights = slots.astype(np.float64) ** 2 + 1e-20
     softer: Energies = energies * gains**2 * ((held**2 * weights).sum(axis=1) / weights.sum(axis=1))
     return softer
 
 
 def lufs(energy: float) -> float:
-    """The loudness of an energy above zero."""
+    """Return the loudness of an energy above zero, in LUFS."""
     return 10 * math.log10(energy) - REFERENCE_DB
 
 
 def gated(hops: Energies) -> float | None:
-    """BS.1770-4, section 2.5: absolute gate at -70 LUFS, relative gate 10 LU below what is left."""
-    if len(hops) < 4:  # shorter than one gating block: what there is, as if it were one
+    """Return the integrated loudness in LUFS; None where nothing is above the gate (BS.1770-4, section 2.5: an absolute
+    gate at -70 LUFS, then a relative one 10 LU below the rest)."""
+    if len(hops) < 4:  # shorter than one gating block: it counts as one
         powers = hops.mean(keepdims=True) if len(hops) else hops
     else:
         powers = (hops[:-3] + hops[1:-2] + hops[2:-1] + hops[3:]) / 4

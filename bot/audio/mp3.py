@@ -1,4 +1,4 @@
-"""MPEG audio layer III frames, and the Info/LAME frame that tells an encoder's padding. Pure.
+"""MPEG audio layer III frames, and the Info/LAME frame that states an encoder's padding. Pure.
 
 The layout of the Info frame: http://gabriel.mp3-tech.org/mp3infotag.html
 """
@@ -17,10 +17,10 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 _LAYER_3 = 1
 MAX_ID3_TAGS = 4
 
-DELAY = 576  # samples that libmp3lame puts in front; decoders know of the 529 that they add themselves
+DELAY = 576  # samples that libmp3lame puts in front; decoders subtract the 529 that they add themselves
 _SIDE_INFO = {1: 17, 2: 32}  # bytes, MPEG 1, by channels
 _MODE = {1: 3 << 6, 2: 1 << 6}  # mono, joint stereo
-_MAX_DELAY = 3 * FRAME  # samples; encoders have about one frame
+_MAX_DELAY = 3 * FRAME  # samples; that of encoders is about one frame
 _MAX_PADDING = 3 * FRAME
 _INFO_BYTES = 120  # Info, flags, frames, bytes, seek table, quality
 _LAME_BYTES = 36
@@ -28,15 +28,17 @@ _LAME_BYTES = 36
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
+    """The header of a frame."""
+
     size: int  # bytes with the header
     samples: int
     sample_rate: int
     mono: bool
-    side_info: int  # bytes between the header and what an Info frame says
+    side_info: int  # bytes between the header and the data of an Info frame
 
 
 def read_header(data: bytes) -> FrameHeader | None:
-    """A frame's header from its first four bytes; None if they are none (free format counts as none)."""
+    """Read a frame's header from its first four bytes; None if they are none. Free format counts as none."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
     version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
@@ -53,7 +55,7 @@ def read_header(data: bytes) -> FrameHeader | None:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What the first frame says. `delay` and `padding` in samples of the source rate, None if it tells neither."""
+    """An Info frame. `delay` and `padding` are samples at the source rate, None if the frame states neither."""
 
     frames: int | None
     delay: int | None
@@ -64,11 +66,11 @@ class Info:
 
     @property
     def plausible(self) -> bool:
-        """Its padding is one that an encoder may have."""
+        """Whether an encoder may have this delay and padding."""
         return (self.delay or 0) <= _MAX_DELAY and (self.padding or 0) <= _MAX_PADDING
 
     def corrected(self, frame: bytes, frames: int | None) -> bytes:
-        """The frame with another number of frames (None: its own), and without a padding that can't be."""
+        """Return the frame with another number of frames (None: its own), and without an impossible padding."""
         if frames is not None:
             frame = frame[: self.frames_at] + struct.pack(">I", frames) + frame[self.frames_at + 4 :]
         if not self.plausible:
@@ -76,14 +78,14 @@ class Info:
         return frame
 
     def samples(self) -> int | None:
-        """The length of the sound at the source rate, if the frame tells it."""
+        """Return the length of the sound at the source rate; None if the frame does not state it."""
         if self.frames is None or self.delay is None or self.padding is None or not self.plausible:
             return None
         return max(0, self.frames * self.header.samples - self.delay - self.padding)
 
 
 def after_id3(file: BinaryIO) -> int:
-    """Where the sound begins: behind the ID3v2 tags at the start (ID3v2.4 structure, section 3.1)."""
+    """Return where the sound begins: behind the ID3v2 tags at the start (ID3v2.4 structure, section 3.1)."""
     offset = 0
     for _ in range(MAX_ID3_TAGS):
         file.seek(offset)
@@ -98,7 +100,7 @@ def after_id3(file: BinaryIO) -> int:
 
 
 def read_info(file: BinaryIO, at: int | None = None) -> Info | None:
-    """The Info or Xing frame in front of the sound, or at a place; None if there is none."""
+    """Read the Info or Xing frame in front of the sound, or at a place; None if there is none."""
     file.seek(after_id3(file) if at is None else at)
     head = file.read(4)
     header = read_header(head)
@@ -118,10 +120,10 @@ def read_info(file: BinaryIO, at: int | None = None) -> Info | None:
 
 
 def info_frame(*, frames: int, kbps: int, samples: int, channels: int = 1) -> bytes:
-    """The Info frame that belongs in front of `frames` constant-rate frames of `samples` of sound.
+    """Return the Info frame for this number of constant-rate frames that hold this many samples of sound.
 
-    ffmpeg writes one too, but signs it in a way that makes readers such as mutagen pass over the padding.
-    Raises ValueError if so many frames can't be that sound.
+    ffmpeg writes one too, but with a signature that makes readers such as mutagen ignore the padding. Raises
+    ValueError if the frames can't hold exactly that sound.
     """
     padding = frames * FRAME - samples - DELAY
     if not 0 <= padding <= 3 * FRAME:
@@ -136,10 +138,10 @@ def info_frame(*, frames: int, kbps: int, samples: int, channels: int = 1) -> by
     lame = (
         b"LAME3.100"
         + bytes([1])  # tag revision 0, constant rate
-        + bytes(10)  # low-pass, peak, replay gain, flags: not told
+        + bytes(10)  # low-pass, peak, replay gain, flags: not stated
         + bytes([min(kbps, 255)])
         + (DELAY << 12 | padding).to_bytes(3, "big")
-        + bytes(4)  # source, gain, preset: not told
+        + bytes(4)  # source, gain, preset: not stated
         + struct.pack(">IH", total, 0)
     )
     frame = header + bytes(_SIDE_INFO[channels]) + info + lame

@@ -1,8 +1,7 @@
-"""MP4 and M4A (ISO/IEC 14496-12): whether all of a file is there, and what it says of its length.
+"""MP4 and M4A (ISO/IEC 14496-12): whether a file is complete, which length it states, and how it is repaired.
 
-What can be counted in the tables counts: how many samples there are, how long they last, and where they lie. Against
-that stands what else the file says, its durations, its edit list, and the sizes of boxes around. Nothing is read but
-headers and tables.
+The sample tables decide: they list how many samples there are, how long they last, and where they lie. Durations, the
+edit list and the sizes of boxes around are compared with them. Only headers and tables are read.
 """
 
 import re
@@ -18,21 +17,21 @@ from bot.audio.windows import windows
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Samples
 
-_LAST_FRAGMENT_S = 1.0  # of it may be missing: a recorder that is killed writes no more
+_LAST_FRAGMENT_S = 1.0  # that may be missing at the end, where a recorder was killed
 _MAX_EDITS = 1000
-_MAX_PLACES = 1000  # that are damaged
+_MAX_PLACES = 1000  # damaged places in a file
 _MAX_BOXES = 10_000
-_MAX_FRAGMENTS = 2000  # that are looked into
+_MAX_FRAGMENTS = 2000  # in a file whose fragments are counted
 _BEGINS = re.compile(rb"(?s)....(?:moov....mvhd|moof....mfhd)")
 _KIND = re.compile(rb"[ -~\xa9][ -~]{3}")
-_PRIMING_S = 0.25  # that an edit list may cut off at the beginning; what cuts off more was meant to
-_PADDING_S = 0.5  # that it may cut off at the end
+_PRIMING_S = 0.25  # that an encoder's edit may cut off at the beginning; an edit that cuts more is intended
+_PADDING_S = 0.5  # that an encoder's edit may cut off at the end
 _OFF_S = 0.25  # that clocks may differ by
 _NEAR = 1 << 12  # bytes that are looked through first
 
 
 def has_edit_list(file: BinaryIO) -> bool:
-    """An edit list that cuts the priming, in a file that is not fragmented (there ffmpeg knows no end)."""
+    """Return whether an edit list cuts the priming. Fragmented files don't count, for there ffmpeg knows no end."""
     boxes = list(boxes_in(file, 0, file.seek(0, 2)))
     if any(kind == b"moof" for kind, _, _ in boxes):
         return False
@@ -40,7 +39,7 @@ def has_edit_list(file: BinaryIO) -> bool:
 
 
 def has_many_edits(file: BinaryIO) -> bool:
-    """A recorder writes one or two. A player looks through all samples for each."""
+    """Return whether there are more edits than any recorder writes: a player searches all samples for each of them."""
     lists = _edit_lists(file, _movies(boxes_in(file, 0, file.seek(0, 2))))
     return any(uint(file, start + 4, 4) > _MAX_EDITS for _, start, _ in lists)
 
@@ -54,7 +53,7 @@ def _edit_lists(file: BinaryIO, movies: Sequence[Box]) -> list[Box]:
 
 
 def _media_time(file: BinaryIO, start: int) -> int:
-    """Where the first edit begins in the media (ISO/IEC 14496-12, 8.6.6)."""
+    """Return where the first edit begins in the media (ISO/IEC 14496-12, 8.6.6)."""
     file.seek(start)
     box = file.read(24)
     wide = box[:1] == b"\x01"
@@ -62,8 +61,8 @@ def _media_time(file: BinaryIO, start: int) -> int:
 
 
 def mp4_duration(file: BinaryIO) -> tuple[int, int] | None:
-    """How long the sound is, in units, and how many of those make a second: of the edit list, else of the media's
-    header (ISO/IEC 14496-12, 8.6.6 and 8.4.2). Nothing of fragments."""
+    """Return the stated length in units, and how many of these make a second: by the edit list, else by the media's
+    header (ISO/IEC 14496-12, 8.6.6 and 8.4.2). None for fragmented files and for several edits."""
     end = file.seek(0, 2)
     movies = [box for box in boxes_in(file, 0, end) if box[0] in (b"moov", b"moof")]
     if len(movies) != 1 or len(boxes_of(file, movies, b"trak")) != 1:
@@ -74,13 +73,14 @@ def mp4_duration(file: BinaryIO) -> tuple[int, int] | None:
     at = lists[0][1]
     scale = _time(file, boxes_of(file, movies, b"mvhd"))
     if scale is None or len(lists) > 1 or uint(file, at + 4, 4) != 1 or _media_time(file, at) < 0:
-        return None  # more than one edit: not what a recorder writes
+        return None  # no recorder writes more than one edit
     wide = uint(file, at, 1) == 1
     return uint(file, at + 8, 8 if wide else 4), scale[1]
 
 
 def _time(file: BinaryIO, headers: Sequence[Box]) -> tuple[int, int] | None:
-    """Duration and how many of its units make a second, of an mvhd or mdhd. All ones: not known."""
+    """Return the duration of an mvhd or mdhd, and how many of its units make a second; None where it is all ones, which
+    means unknown."""
     if len(headers) != 1:
         return None
     at = headers[0][1]
@@ -91,13 +91,13 @@ def _time(file: BinaryIO, headers: Sequence[Box]) -> tuple[int, int] | None:
     return (duration, uint(file, scale_at, 4)) if duration < (1 << 8 * size) - 1 else None
 
 
-# ---- what is there, and what stands around it
+# ---- repair
 
 
 def repair_mp4(file: BinaryIO) -> Repair:
-    """Raises GiveUp (`truncated`) where samples are missing, or the tables."""
+    """Return how a file is decoded. Raises GiveUp (`truncated`) where samples or tables are missing."""
     length = file.seek(0, 2)
-    boxes, patches = _found(file, length)
+    boxes, patches = _find_boxes(file, length)
     movies = _movies(boxes)
     if not movies:
         raise _cut()
@@ -132,12 +132,12 @@ def _cut() -> GiveUp:
 
 
 Patches = dict[int, bytes | None]
-"""Other bytes from a place on; None: those up to the next place with a patch are left out."""
+"""Bytes to write over those of the file, by place; None: bytes are left out up to the next place with a patch."""
 
 
-def _found(file: BinaryIO, length: int) -> tuple[list[Box], Patches]:
-    """The boxes of the file, also behind a size that is wrong and behind other bytes, and what has to be changed for a
-    decoder to find them."""
+def _find_boxes(file: BinaryIO, length: int) -> tuple[list[Box], Patches]:
+    """Return the boxes of the file, including those behind a wrong size and behind other bytes, and the patches with
+    which a decoder finds them."""
     boxes: list[Box] = []
     patches: Patches = {}
     at = 0
@@ -157,30 +157,30 @@ def _found(file: BinaryIO, length: int) -> tuple[list[Box], Patches]:
         last = over or (boxes[-1] if boxes and boxes[-1][0] == b"mdat" else None)
         lost = not _movies(boxes)
         start = last[1] if last and (lost or over) else at + 1
-        found = _next(file, start, length) if at < length or lost else None
-        if found is None or len(boxes) > _MAX_BOXES:
+        following = _next(file, start, length) if at < length or lost else None
+        if following is None or len(boxes) > _MAX_BOXES:
             break
         if over is not None:
             boxes.append(over)
         if last is not None:
-            patches |= _resized(file, last, found)
-            boxes[-1] = (b"mdat", last[1], found)
-        elif found - at >= 8:
-            patches[at] = struct.pack(">I4s", found - at, b"free")
+            patches |= _resized(file, last, following)
+            boxes[-1] = (b"mdat", last[1], following)
+        elif following - at >= 8:
+            patches[at] = struct.pack(">I4s", following - at, b"free")
         else:
-            patches |= {at: None, found: b""}
-        at = found
+            patches |= {at: None, following: b""}
+        at = following
     return boxes, patches
 
 
 def _has_all(file: BinaryIO, start: int, length: int) -> bool:
-    """Of a movie that is cut off, the tracks are there: words about it are missing."""
+    """Return whether a movie that is cut off has all of its tracks, so that only metadata is missing."""
     tracks = [box for box in boxes_in(file, start, length) if box[0] == b"trak"]
     return bool(tracks) and all(end <= length for _, _, end in tracks)
 
 
 def _resized(file: BinaryIO, box: Box, end: int) -> Patches:
-    """The size of a box that is to go on to a place."""
+    """Return the patch of the size of a box so that it ends at this place."""
     if box[1] >= 16 and uint(file, box[1] - 16, 4) == 1 and _named(file, box[1] - 12, box[0]):
         return {box[1] - 8: struct.pack(">Q", end - box[1] + 16)}
     return {box[1] - 8: struct.pack(">I", end - box[1] + 8)}
@@ -192,7 +192,7 @@ def _named(file: BinaryIO, at: int, kind: bytes) -> bool:
 
 
 def _next(file: BinaryIO, start: int, end: int) -> int | None:
-    """Where the next movie or fragment begins."""
+    """Return where the next movie or fragment begins; None if there is none."""
     for at, window in windows(file, start, end, overlap=16, near=_NEAR):
         for match in _BEGINS.finditer(window):
             place = at + match.start()
@@ -216,14 +216,14 @@ def _patched(patches: Patches, length: int) -> tuple[Part, ...]:
 
 
 def _is_wrong(file: BinaryIO, movie: Box, track: Box, sound: Listed) -> bool:
-    """The clock or the edit list says that there is less than the samples are. An edit that begins deep in the sound
-    was meant to, and so were several."""
+    """Return whether the clock or the edit list states less sound than the samples are. An edit that begins deep in the
+    sound is intended, and so are several edits."""
     lists = boxes_of(file, [track], b"edts", b"elst")
     scales = _time(file, boxes_of(file, [movie], b"mvhd")), media_scale(file, track)
     if not lists or not sound.seconds or scales[0] is None or not scales[0][1] or not scales[1]:
         return False
     if uint(file, lists[0][1] + 4, 4) > _MAX_EDITS:
-        return False  # it is refused as it is
+        return False  # the file is refused anyway
     edits = list(_edits(file, lists[0]))
     heard = [(lasts / scales[0][1], begins / scales[1]) for lasts, begins in edits if begins >= 0]
     if abs(sound.clock - sound.seconds) > _OFF_S or not heard or min(begins for _, begins in heard) >= sound.seconds:
@@ -233,7 +233,7 @@ def _is_wrong(file: BinaryIO, movie: Box, track: Box, sound: Listed) -> bool:
 
 
 def _edits(file: BinaryIO, box: Box) -> Iterator[tuple[int, int]]:
-    """How long each lasts, in the movie's units, and where it begins, in the media's (below 0: silence)."""
+    """Yield the edits: their length in the movie's units, and where they begin in the media's (below 0: silence)."""
     _, start, end = box
     wide = uint(file, start, 1) == 1
     size, count = (20, uint(file, start + 4, 4)) if wide else (12, uint(file, start + 4, 4))
@@ -246,7 +246,7 @@ def _edits(file: BinaryIO, box: Box) -> Iterator[tuple[int, int]]:
 
 
 def _of_fragments(file: BinaryIO, fragments: Sequence[Box], movie: Box, track: Box, parts: tuple[Part, ...]) -> Repair:
-    """Each lists its own samples, and says when they are heard."""
+    """Return how a fragmented file is decoded: each fragment lists its own samples, and may state their time."""
     clock, missing = PacketClock(), 0.0
     for each in fragments_of(file, fragments, movie, track):
         if parts:

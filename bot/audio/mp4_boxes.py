@@ -10,7 +10,7 @@ _MAX_PARENTS = 16
 
 
 def boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two places, by their sizes; one that goes past `end` is given as it claims to be."""
+    """Yield the boxes between two places, by their sizes; the end of the last one may lie behind `end`."""
     at, end = start, min(end, file.seek(0, 2))
     for _ in range(_MAX_BOXES):
         if at + 8 > end:  # a size may be more than any file can be sought to
@@ -29,17 +29,17 @@ def boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 
 def boxes_of(file: BinaryIO, boxes: Sequence[Box], *names: bytes) -> list[Box]:
-    """The boxes of the last name, in those of the name before it, and so on; a few of each: a hostile file may nest
-    thousands."""
-    found = list(boxes)
+    """Return the boxes of the last name inside those of the name before it, and so on. Only the first few parents of
+    each name are searched, for a hostile file may nest thousands."""
+    level = list(boxes)
     for name in names:
-        parents, found = found[:_MAX_PARENTS], []
+        parents, level = level[:_MAX_PARENTS], []
         for _, start, end in parents:
-            found += [(kind, at, min(to, end)) for kind, at, to in boxes_in(file, start, end) if kind == name]
-    return found
+            level += [(kind, at, min(to, end)) for kind, at, to in boxes_in(file, start, end) if kind == name]
+    return level
 
 
 def uint(file: BinaryIO, at: int, size: int) -> int:
-    """The number of so many bytes that stands here."""
+    """Read an unsigned number of `size` bytes."""
     file.seek(at)
     return int.from_bytes(file.read(size), "big")

@@ -1,6 +1,6 @@
 """The sample tables of an MP4 file (ISO/IEC 14496-12): how many samples it lists, how long they last, where they lie.
 
-All is counted from tables that are there; a number that announces more of them is worth nothing.
+Only table rows that exist are counted, whatever number of them is announced.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,20 +14,20 @@ from bot.audio import aac
 from bot.audio.mp4_boxes import Box, boxes_of, uint
 
 _MAX_ENTRIES = 1 << 22  # of one table
-_MAX_ALIKE = 100_000  # samples of a run that are not listed one by one
+_MAX_ALIKE = 100_000  # samples of a run without rows of their own
 
 Table = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The samples of a track."""
+    """The samples that a track lists."""
 
     announced: int
     seconds: float = 0.0  # of those that are listed
-    missing: float = 0.0  # of those among them that lie behind the end of the file
-    clock: float = 0.0  # seconds by the time stamps alone
-    counted: bool = False  # by frames of AAC, and not by time stamps
+    missing: float = 0.0  # of the listed samples that lie behind the end of the file
+    clock: float = 0.0  # seconds, by the time stamps alone
+    counted: bool = False  # whether AAC frames were counted, rather than time stamps
 
 
 def is_sound(file: BinaryIO, track: Box) -> bool:
@@ -36,7 +36,7 @@ def is_sound(file: BinaryIO, track: Box) -> bool:
 
 
 def media_scale(file: BinaryIO, track: Box) -> int:
-    """Units in a second of the track's own clock; 0 where there is none."""
+    """Return how many units of the track's own clock make a second; 0 where it has none."""
     headers = boxes_of(file, [track], b"mdia", b"mdhd")
     if not headers:
         return 0
@@ -45,7 +45,7 @@ def media_scale(file: BinaryIO, track: Box) -> int:
 
 
 def track_samples(file: BinaryIO, track: Box, length: int) -> Listed:
-    """Bounded by the tables that are there."""
+    """Count the samples of a track."""
     tables = boxes_of(file, [track], b"mdia", b"minf", b"stbl")
     if not tables:
         return Listed(0)
@@ -60,11 +60,11 @@ def track_samples(file: BinaryIO, track: Box, length: int) -> Listed:
 
 
 def _table(file: BinaryIO, tables: list[Box], name: bytes, at: int, kind: str, columns: int) -> Table:
-    """The rows of a table that are there."""
-    found = boxes_of(file, tables, name)
-    if not found:
+    """Read the rows of a table that exist."""
+    boxes = boxes_of(file, tables, name)
+    if not boxes:
         return np.zeros((0, columns), np.int64)
-    _, start, end = found[0]
+    _, start, end = boxes[0]
     rows = min(uint(file, start + at - 4, 4), _MAX_ENTRIES)
     file.seek(start + at)
     width = np.dtype(kind).itemsize * columns
@@ -73,11 +73,11 @@ def _table(file: BinaryIO, tables: list[Box], name: bytes, at: int, kind: str, c
 
 
 def _sizes(file: BinaryIO, tables: list[Box]) -> tuple[Table, int, int, int]:
-    """Sizes in bytes, or the one that all have; how many there are, and how many there should be."""
-    found = boxes_of(file, tables, b"stsz")
-    if not found:
+    """Return the sizes of samples in bytes, or the size that all share; how many there are; how many are announced."""
+    boxes = boxes_of(file, tables, b"stsz")
+    if not boxes:
         return np.zeros(0, np.int64), 0, 0, 0
-    start = found[0][1]
+    start = boxes[0][1]
     fixed, count = uint(file, start + 4, 4), uint(file, start + 8, 4)
     if fixed:
         return np.zeros(0, np.int64), fixed, count, count
@@ -86,7 +86,7 @@ def _sizes(file: BinaryIO, tables: list[Box]) -> tuple[Table, int, int, int]:
 
 
 def _behind(file: BinaryIO, tables: list[Box], sizes: Table, fixed: int, count: int, length: int) -> int:
-    """How many samples end behind the end of the file."""
+    """Return how many samples end behind the end of the file."""
     places = _table(file, tables, b"stco", 8, ">u4", 1)[:, 0]
     if not len(places):
         places = _table(file, tables, b"co64", 8, ">i8", 1)[:, 0]
@@ -109,7 +109,7 @@ def _behind(file: BinaryIO, tables: list[Box], sizes: Table, fixed: int, count: 
 
 
 def _aac_rate(file: BinaryIO, tables: list[Box]) -> int:
-    """The rate of AAC's core, whose frames are of 1024 samples; 0 for other codecs."""
+    """Return the rate of AAC's core, whose frames are 1024 samples long; 0 for other codecs."""
     entries = boxes_of(file, tables, b"stsd")
     if not entries:
         return 0
@@ -124,7 +124,7 @@ def _aac_rate(file: BinaryIO, tables: list[Box]) -> int:
 
 
 def _descriptor(data: bytes) -> bytes:
-    """The AudioSpecificConfig in an ES descriptor (ISO/IEC 14496-1, 7.2.6)."""
+    """Return the AudioSpecificConfig in an ES descriptor (ISO/IEC 14496-1, 7.2.6)."""
     at = 0
     for tag, fixed in ((3, 3), (4, 13), (5, 0)):
         if data[at : at + 1] != bytes([tag]):
@@ -138,13 +138,15 @@ def _descriptor(data: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
+    """The samples that one fragment lists for a track."""
+
     begins: float | None  # seconds, by the track's clock
     seconds: float
     missing: float  # seconds of samples that lie behind the end of the file
 
 
 def fragments_of(file: BinaryIO, fragments: Sequence[Box], movie: Box, track: Box) -> Iterator[Fragment]:
-    """What each lists for one track (ISO/IEC 14496-12, 8.8)."""
+    """Yield the samples that each fragment lists for one track (ISO/IEC 14496-12, 8.8)."""
     length, scale, number = file.seek(0, 2), media_scale(file, track), _track_id(file, track)
     lasts = size = 0
     for _, at, _ in boxes_of(file, [movie], b"mvex", b"trex"):
@@ -184,7 +186,7 @@ def _fragment(file: BinaryIO, fragment: Box, part: Box, head: int, known: tuple[
 
 
 def _run(file: BinaryIO, run: Box, lasts: int, size: int) -> tuple[Table, Table, int | None]:
-    """Durations and sizes of its samples, and where the first is, from the fragment's base."""
+    """Return durations and sizes of the samples in a run, and the place of the first, from the fragment's base."""
     _, start, end = run
     flags, count, at = uint(file, start + 1, 3), uint(file, start + 4, 4), start + 8
     offset = uint(file, at, 4) if flags & 0x1 else None

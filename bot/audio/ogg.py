@@ -1,6 +1,6 @@
 """Ogg pages (RFC 3533): reading, checking and writing them.
 
-Our own, since ffmpeg passes damaged pages in silence, and since joining works on packets. The pages of a chunk
+ffmpeg silently passes over damaged pages, and joining works on packets, so this reader is our own. The pages of a chunk
 are hostile input: every size is bounded by the format itself (a page has at most 65,307 bytes).
 """
 
@@ -33,7 +33,7 @@ class OggPage:
 
     @property
     def continued(self) -> bool:
-        """Its first bytes belong to a packet that began on the page before."""
+        """Whether its first bytes belong to a packet that began on the page before."""
         return bool(self.flags & CONTINUED)
 
     @property
@@ -46,17 +46,17 @@ class OggPage:
 
     @property
     def first_packet(self) -> bytes:
-        """The packet that it begins with, or as much of that as is on it."""
+        """The packet at its beginning, or the part of it that is on this page."""
         return self.body[: sum(self.lacing[: self._first_values()])]
 
     def behind_first(self) -> "OggPage":
-        """The page without that packet."""
+        """Return the page without its first packet."""
         count = self._first_values()
         body = self.body[sum(self.lacing[:count]) :]
         return replace(self, flags=self.flags & ~CONTINUED, lacing=self.lacing[count:], body=body)
 
     def shortened(self) -> "OggPage":
-        """With those packets only whose end is in its body, where that is shorter than it should be."""
+        """Return the page with only those packets that end in its body, for a body that was cut off."""
         end = size = count = 0
         for index, value in enumerate(self.lacing, start=1):
             size += value
@@ -67,7 +67,7 @@ class OggPage:
         return replace(self, lacing=self.lacing[:count], body=self.body[:end])
 
     def _first_values(self) -> int:
-        """How many lacing values the first packet has."""
+        """Return how many lacing values the first packet has."""
         return next((index for index, size in enumerate(self.lacing, start=1) if size < 255), len(self.lacing))
 
 
@@ -81,8 +81,8 @@ def checksum(data: bytes) -> int:
 
 
 def read_pages(file: BinaryIO) -> Iterator[OggPage]:
-    """All pages from here to the end. Raises GiveUp: `not_audio` (no page at the start), `truncated`,
-    `bad_checksum` (also bytes between pages)."""
+    """Yield all pages from here to the end. Raises GiveUp: `not_audio` (no page at the start), `truncated`,
+    `bad_checksum` (also for bytes between pages)."""
     first = True
     while header := file.read(HEADER.size):
         if not header.startswith(CAPTURE[: len(header)]):
@@ -106,30 +106,30 @@ def _page(header: bytes, file: BinaryIO) -> OggPage:
 
 
 def write_page(page: OggPage) -> bytes:
-    """The page as bytes, with its checksum."""
+    """Return the page as bytes, with its checksum."""
     header = HEADER.pack(CAPTURE, 0, page.flags, page.granule, page.serial, page.number, 0, len(page.lacing))
     value = checksum(header + page.lacing + page.body)
     return header[:22] + struct.pack("<I", value) + header[26:] + page.lacing + page.body
 
 
 def lacing_of(packet: bytes) -> bytes:
-    """The lacing values of a whole packet."""
+    """Return the lacing values of a whole packet."""
     return b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255])
 
 
 class PacketReader:
-    """Packets of one logical stream, page by page; a packet may go over several pages."""
+    """The packets of one logical stream, read page by page; a packet may go over several pages."""
 
     def __init__(self) -> None:
-        self._open: bytearray | None = None  # a packet that is not at its end yet
+        self._open: bytearray | None = None  # the packet that has not ended yet
 
     def reset(self) -> None:
-        """Forgets the beginning of a packet: what follows is not its end."""
+        """Drop the beginning of a packet: the next page does not hold its end."""
         self._open = None
 
     def feed(self, page: OggPage) -> list[bytes]:
-        """The packets that end on this page. The rest of one whose beginning is not here is left out, and one
-        longer than any page could hold raises GiveUp (`undecodable`)."""
+        """Return the packets that end on this page, without the rest of one whose beginning is missing. Raises GiveUp
+        (`undecodable`) for a packet longer than a page can hold."""
         ended = []
         if not page.continued:
             self._open = None

@@ -15,45 +15,45 @@ from typing import BinaryIO
 from bot.audio.ogg import CAPTURE, HEADER, STRETCH, OggPage, checksum
 from bot.errors import GiveUp
 
-MOST_WAITING = 1024  # pages: more of them in a row are not missing, the numbers jump
-_AT_FIRST = 16  # pages that wait for a lower one at the beginning
+MOST_WAITING = 1024  # pages; a larger step in the numbers is a jump, not that many missing pages
+_AT_FIRST = 16  # pages that wait for a lower number at the beginning
 _WAITING_BYTES = 1 << 23
-_IN_VAIN = 1 << 20  # bytes that may be looked at as pages and are none, and half of the file
-_AT_LEAST = 1024  # bytes that each try counts for
+_IN_VAIN = 1 << 20  # bytes that may be checked as pages and be none, besides half of the file
+_AT_LEAST = 1024  # bytes that each try counts for, at least
 _BLOCK = 1 << 16
-_SMALL_PAGES = 100_000  # if a file has more, they are of SMALLEST bytes on average, or work and little else
+_SMALL_PAGES = 100_000  # in a file with more, pages must have _SMALLEST bytes on average
 _SMALLEST = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """Bytes that are no whole page."""
+    """Bytes that are no intact page."""
 
     size: int
-    page: OggPage | None = None  # what they seem to have been, its body as far as it goes
+    page: OggPage | None = None  # the page that they seem to have been, with the body as far as it goes
     cut: bool = False  # the file ends before that page does
 
 
 def find_pages(file: BinaryIO) -> Iterator[OggPage | Torn]:
-    """All whole pages from here to the end of the file, and what stands between them. Raises GiveUp (`bad_checksum`)
-    where too much seems to be a page and is none."""
+    """Yield all intact pages from here to the end of the file, and the bytes between them. Raises GiveUp
+    (`bad_checksum`) where too many bytes look like pages and are none."""
     at = file.tell()
     end = file.seek(0, os.SEEK_END)
     file.seek(at)
     left = _IN_VAIN + (end - at) // 2
-    begun, seen = at, Torn(0)  # where the bytes begin that are no page, and what they may have been
+    begun, seen = at, Torn(0)  # where the bytes begin that are no page, and what they seem to have been
     while at < end:
-        found = _read(file)
-        if isinstance(found, OggPage):
+        item = _read(file)
+        if isinstance(item, OggPage):
             if at > begun:
                 yield Torn(at - begun, seen.page, seen.cut)
-            yield found
-            at += HEADER.size + len(found.lacing) + len(found.body)
+            yield item
+            at += HEADER.size + len(item.lacing) + len(item.body)
             begun, seen = at, Torn(0)
             continue
-        if found.size:
-            seen = seen if seen.page else found
-            left -= max(found.size, _AT_LEAST)
+        if item.size:
+            seen = seen if seen.page else item
+            left -= max(item.size, _AT_LEAST)
         if left < 0:
             raise GiveUp("the chunk is made of damaged Ogg pages", reason="bad_checksum")
         at = _next_capture(file, at + 1, end)
@@ -63,20 +63,22 @@ def find_pages(file: BinaryIO) -> Iterator[OggPage | Torn]:
 
 
 def walk_pages(file: BinaryIO) -> Iterator[None]:
-    """Checks that no page is damaged or missing from here to the end, a stretch at a time; other bytes beside them are
-    passed over. Raises GiveUp: `not_audio`, `truncated`, `bad_checksum`, and `undecodable` for more small pages than
-    sound is cut into (Vorbis and FLAC: those of Opus may be)."""
+    """Check that no page is damaged or missing from here to the end; other bytes beside them are ignored. Yields after
+    each stretch of pages. For Vorbis and FLAC, whose pages are larger than those of Opus.
+
+    Raises GiveUp: `not_audio`, `truncated`, `bad_checksum`, and `undecodable` for too many small pages.
+    """
     size = count = 0
     due: dict[int, int] = {}  # by serial
     torn: Torn | None = None
-    for found in find_pages(file):
-        if isinstance(found, Torn):
-            torn = found
+    for item in find_pages(file):
+        if isinstance(item, Torn):
+            torn = item
             continue
-        if torn is not None and found.number != due.get(found.serial, found.number):
+        if torn is not None and item.number != due.get(item.serial, item.number):
             raise _damaged(torn)
-        due[found.serial], torn = found.number + 1, None
-        size += HEADER.size + len(found.lacing) + len(found.body)
+        due[item.serial], torn = item.number + 1, None
+        size += HEADER.size + len(item.lacing) + len(item.body)
         count += 1
         if count > _SMALL_PAGES and size < count * _SMALLEST:
             raise GiveUp("the chunk is made of too many small pages", reason="undecodable")
@@ -95,7 +97,7 @@ def _damaged(torn: Torn) -> GiveUp:
 
 
 def _read(file: BinaryIO) -> OggPage | Torn:
-    """The page that begins here; else what seems to be one (size 0: nothing does)."""
+    """Read the page that begins here, else the bytes that look like one (size 0: none do)."""
     header = file.read(HEADER.size)
     if not header.startswith(CAPTURE[: len(header)]):
         return Torn(0)
@@ -115,13 +117,13 @@ def _read(file: BinaryIO) -> OggPage | Torn:
 
 
 def _next_capture(file: BinaryIO, at: int, end: int) -> int:
-    """Where the next page may begin."""
+    """Return where the next page may begin; `end` if there is none."""
     file.seek(at)
     rest = b""
     while block := file.read(_BLOCK):
-        found = (rest + block).find(CAPTURE)
-        if found >= 0:
-            return at - len(rest) + found
+        place = (rest + block).find(CAPTURE)
+        if place >= 0:
+            return at - len(rest) + place
         at += len(block)
         rest = (rest + block)[-3:]
     return end
@@ -132,16 +134,16 @@ class PlacedPage:
     """A page in its place in its stream."""
 
     page: OggPage
-    missing: int = 0  # pages that should stand before it and are not there
-    follows: bool = True  # its number is the one after the page before
+    missing: int = 0  # pages before it that are missing
+    is_next: bool = True  # its number is the one after the page before
 
 
 class InOrder:
-    """Puts the pages of one stream in the order of their numbers, each once. Numbers that make no sense change
-    nothing."""
+    """The pages of one stream, put in the order of their numbers, each once. Where numbers make no sense, pages stay in
+    the order of the file."""
 
     def __init__(self, first: int | None = None) -> None:
-        """`first`: the number of the first page; None: the lowest of the first pages is."""
+        """`first`: the number of the first page; None: the lowest number of the first pages counts."""
         self._next = first
         self._waiting: dict[int, OggPage] = {}
         self._numbers: list[int] = []  # a heap of those that wait, and of some that did
@@ -150,16 +152,16 @@ class InOrder:
 
     @property
     def next(self) -> int:
-        """The number that is due."""
+        """The number of the page that is due."""
         return min(self._waiting, default=0) if self._next is None else self._next
 
     @property
     def waiting(self) -> int:
-        """How many pages wait for some before them."""
+        """How many pages wait for pages before them."""
         return len(self._waiting)
 
     def put(self, page: OggPage) -> list[PlacedPage]:
-        """The pages whose place is known now."""
+        """Add a page; return the pages whose place is known now."""
         if self._is_known(page):
             return []
         if page.number == self._next:
@@ -168,7 +170,7 @@ class InOrder:
             before = self.end()
             late = self._next is not None and 0 < self._next - page.number <= MOST_WAITING
             self._next = self._next if late else page.number + 1
-            return [*before, PlacedPage(page, follows=False)]
+            return [*before, PlacedPage(page, is_next=False)]
         heappush(self._numbers, page.number)
         self._waiting[page.number] = page
         self._bytes += len(page.body)
@@ -176,7 +178,7 @@ class InOrder:
         return self._skip() if len(self._waiting) > most or self._bytes > _WAITING_BYTES else []
 
     def end(self) -> list[PlacedPage]:
-        """The pages that still wait for some before them."""
+        """Return the pages that still wait for pages before them."""
         placed: list[PlacedPage] = []
         while self._waiting:
             placed += self._skip()
@@ -187,14 +189,14 @@ class InOrder:
         return not 0 < ahead <= MOST_WAITING
 
     def _skip(self) -> list[PlacedPage]:
-        """Gives up the pages that are due and not there."""
+        """Give up waiting for the pages that are due; return those behind them."""
         while (first := heappop(self._numbers)) not in self._waiting:
             pass
         missing = 0 if self._next is None else first - self._next
         odd = missing > MOST_WAITING
         self._next = first
         head, *rest = self._due()
-        return [PlacedPage(head.page, 0 if odd else missing, follows=not missing), *rest]
+        return [PlacedPage(head.page, 0 if odd else missing, is_next=not missing), *rest]
 
     def _due(self) -> list[PlacedPage]:
         placed: list[PlacedPage] = []
@@ -209,7 +211,7 @@ class InOrder:
         return PlacedPage(page)
 
     def _is_known(self, page: OggPage) -> bool:
-        """The very same page was there a while ago."""
+        """Return whether the very same page was among the last ones."""
         looks = (page.granule, hash((page.lacing, page.body)))
         if self._seen.get(page.number) == looks:
             return True

@@ -1,8 +1,8 @@
-"""Opus in Ogg (RFC 7845): what a chunk's pages prove, and its packets in their places.
+"""Opus in Ogg (RFC 7845): the facts of a chunk by its pages, and its packets with the silence between them.
 
-Where headers are missing the pages alone must prove that they hold Opus: each packet has a valid length, and together
-they pass as much time as the granules do from page to page. Such a chunk is decoded as if it had the head that RFC
-7845 (section 5.1) recommends, and that Element Web writes: pre-skip 3840, no gain.
+Where headers are missing, the pages alone must prove that they hold Opus: each packet has a valid length, and the
+packets of a page last as long as its granule says. Such a chunk is decoded with the head that RFC 7845 (section 5.1)
+recommends and Element Web writes: pre-skip 3840, no gain.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from bot.audio.opus_reader import Heard, OpusReader, headers_missing
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, OggFacts, Samples, Timing
 
-MAX_FINE_PACKETS = 10_000  # in a chunk of more than that they last 10 ms on average: no recorder makes them shorter
+MAX_FINE_PACKETS = 10_000  # in a chunk with more, packets must last 10 ms on average, as those of all recorders do
 _SHORTEST = 480  # samples
-_MOST_TOLD = 86_400 * SAMPLE_RATE  # samples that are told of a claim
+_MOST_TOLD = 86_400 * SAMPLE_RATE  # samples; longer claims are cut off
 
 
 @dataclass(slots=True)
 class Stream:
-    """One stream of sound in a chunk, as it was walked."""
+    """One stream of sound in a chunk."""
 
     serial: int
     head: Head | None
-    known: bool  # the head is that of this stream
+    known: bool  # whether the head belongs to this stream
     clock: OpusClock
     first_page: int
     last_page: int
@@ -39,12 +39,12 @@ class Stream:
 
     @property
     def head_or_usual(self) -> Head:
-        """What it is decoded with. Known once all pages were there."""
+        """The head that it is decoded with. Final once all pages were read."""
         return self.head or usual_head(2 if self.clock.stereo else 1)
 
     def add(self, heard: Heard) -> None:
         placed = heard.placed
-        self.contiguous = self.contiguous and (placed.follows or not self.clock.pages)
+        self.contiguous = self.contiguous and (placed.is_next or not self.clock.pages)
         self.last_page = placed.page.number
         self.clock.add(placed, heard.packets, heard.lost)
 
@@ -99,7 +99,7 @@ def _walked(reader: OpusReader, streams: list[Stream], max_samples: int) -> Gene
         if packets > MAX_FINE_PACKETS and samples < packets * _SHORTEST:
             raise GiveUp("the chunk is made of too many tiny packets", reason="undecodable")
         if samples > max_samples:
-            raise GiveUp("the chunk is longer than a broadcast may be", reason="too_long")
+            raise GiveUp("the chunk is longer than allowed", reason="too_long")
         if number % STRETCH == STRETCH - 1:
             yield
 
@@ -115,19 +115,19 @@ def _no_sound(reader: OpusReader) -> GiveUp:
 
 
 def facts_of(streams: Sequence[Stream]) -> ChunkFacts:
-    """What is known of a chunk. Of several streams one behind the other nothing tells how they belong together: they
-    are no slice of a run."""
-    found = [_facts(stream) for stream in streams]
-    if len(found) == 1:
-        return found[0]
-    begins = [0, *accumulate(facts.samples for facts in found)]
+    """Return the facts of a chunk. Several streams one behind the other are no slice of a run, for nothing says how
+    they belong together."""
+    each = [_facts(stream) for stream in streams]
+    if len(each) == 1:
+        return each[0]
+    begins = [0, *accumulate(facts.samples for facts in each)]
     holes = (
         Hole(Samples(begin + at), Samples(end - at))
-        for begin, facts in zip(begins, found, strict=False)
+        for begin, facts in zip(begins, each, strict=False)
         for at, end in _heard_holes(facts)
     )
     samples = Samples(begins[-1])
-    return replace(found[0], timing=Timing.ESTIMATED, samples=samples, ogg=None, holes=tuple(holes), told=None)
+    return replace(each[0], timing=Timing.ESTIMATED, samples=samples, ogg=None, holes=tuple(holes), told=None)
 
 
 def _heard_holes(facts: ChunkFacts) -> Iterator[tuple[int, int]]:
@@ -172,8 +172,8 @@ def _facts(stream: Stream) -> ChunkFacts:
 
 
 def filled(file: BinaryIO, streams: Sequence[Stream]) -> Iterator[tuple[int, bytes, Fill | None]]:
-    """The number of its stream with each packet of sound, in order; and with each silence between them, beside which
-    packet that stands. `streams`: of the same file."""
+    """Yield the packets of sound in order, each with the number of its stream; and the silence between them, each with
+    a packet beside it. `streams`: those of the same file."""
     number, count, packet = -1, 0, b""
     fills: deque[Fill] = deque()
     for heard in OpusReader(file):

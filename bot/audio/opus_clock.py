@@ -1,12 +1,12 @@
-"""The time that the packets of an Opus stream take, and what its granules say of that (RFC 7845, section 4).
+"""The length of an Opus stream, by its packets and by its granules (RFC 7845, section 4).
 
-Packets tell their own lengths, so these are counted. Granules are a stranger's numbers: there are writers that count
-them at another rate, leave them at 0, or get the last one wrong. They are compared, page by page, and where most agree
-they tell what packets can't:
+Packets state their own lengths, so these are counted. Granules are a stranger's numbers: some writers count them at
+another rate, leave them at 0, or get the last one wrong. They are compared with the packets page by page, and where
+most pages agree they tell what packets can't:
 
-- How long it was that is lost: pages that are missing, packets without bytes.
-- That the clock went on without packets. It is silence, if the page behind it goes on from there.
-- What the last page cuts off: no more than that page holds, and where no page before it agrees, no more than the
+- The length of lost sound: of missing pages, and of packets without bytes.
+- That the clock went on without packets, which is silence if the next page continues from there.
+- How much the last page cuts off: no more than that page holds, and where no page before it agrees, no more than the
   longest packet.
 """
 
@@ -19,52 +19,52 @@ from bot.audio.opus_packets import MAX_DURATION, is_stereo, length_of
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 
-UNIT = 120  # samples: every packet is so many times that long
-FRAME = 960  # samples: what a packet counts that nothing tells the length of, at most
-LONGEST_REST = 60 * SAMPLE_RATE  # samples of silence that the clock may go on for in one place
-MOST_SILENCE = 300 * SAMPLE_RATE  # samples that are put into one chunk
+UNIT = 120  # samples, of which every packet's length is a multiple
+FRAME = 960  # samples, at most, of a packet whose length nothing states
+LONGEST_REST = 60 * SAMPLE_RATE  # samples of silence in one place
+MOST_SILENCE = 300 * SAMPLE_RATE  # samples of silence in one chunk
 MOST_FILLS = 10_000
 
 
 class Why(Enum):
-    """Causes of silence inside a chunk."""
+    """The cause of silence inside a chunk."""
 
     LOST = "lost"  # a page is missing or damaged: a hole of the chunk
-    BAD = "bad"  # a packet without bytes, or that is none
-    REST = "rest"  # the clock went on, and nothing was sent
+    BAD = "bad"  # a packet is empty or invalid
+    REST = "rest"  # the clock went on without packets
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
     """Silence inside a chunk."""
 
-    packets: int  # how many come before it
+    packets: int  # before it
     samples: int
     why: Why
 
 
 @dataclass(slots=True)
 class _OpenFill:
-    """A fill whose length is known at the end."""
+    """A fill whose length is not final yet."""
 
     packets: int
     at: int  # samples of the packets before it
     why: Why
-    samples: int | None = None  # None: not told
-    count: int = 1  # packets
-    pages: int = 0  # that are missing
+    samples: int | None = None  # None: unknown
+    count: int = 1  # packets that it stands for
+    pages: int = 0  # missing ones that it stands for
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A stream as it was counted."""
+    """The counts of a whole stream."""
 
-    start: int  # the granule that it begins with
-    samples: Samples  # of its packets, with the silence between them
-    trim: Samples  # of these are cut off at the end
+    start: int  # granule at the beginning
+    samples: Samples  # of packets and the silence between them
+    trim: Samples  # samples of these that the last page cuts off
     last_samples: Samples  # of the last page with packets
-    agrees: bool  # there are granules, and they count what the packets do
-    exact: bool  # nothing had to be guessed
+    agrees: bool  # whether granules exist and agree with the packets
+    exact: bool  # whether nothing had to be guessed
     claimed: int | None  # samples, by the granules
     fills: tuple[Fill, ...]
     holes: tuple[Hole, ...]
@@ -72,33 +72,33 @@ class Counted:
 
 @dataclass(slots=True)
 class OpusClock:
-    """Counts the pages of one stream, in their order. `begins`: they follow right behind the headers."""
+    """The clock of one stream, fed with its pages in their order. `begins`: they follow directly behind the headers."""
 
     begins: bool
     packets: int = 0  # with sound
-    samples: int = 0  # of these
+    samples: int = 0  # of these packets
     eos: bool = False
     stereo: bool = False
     bad: int = 0
-    _lengths: set[int] = field(default_factory=set)  # of packets: RFC 6716 allows no more than a few
-    _typical: int = FRAME  # of the packet before
+    _lengths: set[int] = field(default_factory=set)  # of packets; RFC 6716 allows only a few
+    _typical: int = FRAME  # length of the packet before
     pages: int = 0  # with packets
-    _longest: int = 0  # of these, in samples
+    _longest: int = 0  # page, in samples
     _last: int = 0
-    _span: int | None = None  # what the granules say of the last page
+    _span: int | None = None  # length of the last page by its granule
     _start: int = 0
     _claimed_start: int = 0
-    _granule: int | None = None  # that the last page ends with
-    _end: int | None = None  # the same as it was claimed
-    _agreed: int = 0  # pages whose packets pass as much time as their granules do
+    _granule: int | None = None  # at the end of the last page
+    _end: int | None = None  # the last granule that a page stated
+    _agreed: int = 0  # pages whose packets last as long as their granules say
     _disagreed: int = 0
     _open: list[_OpenFill] = field(default_factory=list)
-    _jump: _OpenFill | None = None  # that the next page may confirm
-    _steady: bool = True  # the page before agreed
+    _jump: _OpenFill | None = None  # a step of the clock that the next page may confirm
+    _steady: bool = True  # whether the page before agreed
 
     def add(self, placed: PlacedPage, packets: Sequence[bytes], lost: Sequence[Samples | None] = ()) -> None:
-        """A page with the packets that end on it. `lost`: those behind them that can't be trusted, with what they seem
-        to hold. Raises GiveUp (`undecodable`) for sound that is more holes than anything else."""
+        """Add a page with the packets that end on it. `lost`: damaged packets behind these, with the samples that they
+        seem to hold. Raises GiveUp (`undecodable`) for a stream with more holes than sound."""
         page = placed.page
         self.eos = page.ends
         if not packets and not lost:
@@ -126,7 +126,7 @@ class OpusClock:
         self._go_on(granule, span, length)
 
     def finish(self) -> Counted:
-        """Everything that is known once all pages were there."""
+        """Return the counts, once all pages were added."""
         trusted = not self._disagreed or self._agreed > self._disagreed
         fills, holes, exact = self._fills(trusted=trusted) if self.packets else ((), (), True)
         samples = self.samples + sum(fill.samples for fill in fills)
@@ -145,8 +145,8 @@ class OpusClock:
 
     @property
     def is_opus(self) -> bool:
-        """Proved by the pages alone. Of a single page all packets must be of one length, and its granule a multiple of
-        that; one without packets only ends a stream."""
+        """Whether the pages alone prove that they hold Opus. On a single page all packets must have one length, and the
+        granule must be a multiple of it; a page without packets must end the stream."""
         if not self.packets:
             return self.eos and not self.bad
         if self._agreed or self._disagreed:
@@ -158,7 +158,7 @@ class OpusClock:
     # ---- one page
 
     def _counted(self, packets: Sequence[bytes]) -> list[_OpenFill]:
-        """Adds those with sound; gives the places of the others."""
+        """Count packets with sound; return fills for the others."""
         fills: list[_OpenFill] = []
         for packet in packets:
             samples = length_of(packet)
@@ -177,7 +177,7 @@ class OpusClock:
         return fills
 
     def _span_to(self, granule: int | None, most: int) -> int | None:
-        """What a page lasts by its granule; None where it is not known where the page begins."""
+        """Return the length of a page by its granule; None where the granule at its beginning is not known."""
         if granule is None:
             return None
         if self._granule is not None:
@@ -185,8 +185,8 @@ class OpusClock:
         return granule if self.begins and not self.pages and granule <= most else None
 
     def _shared(self, fills: Sequence[_OpenFill], rest: int | None, *, ends: bool) -> int:
-        """Gives fills their lengths, and the sum of these: what the page lasts longer than its packets, if that can
-        be."""
+        """Set the lengths of fills and return their sum. That is the rest of the page's length behind its packets, if
+        the rest is possible."""
         untold = [fill for fill in fills if fill.samples is None]
         count = sum(fill.count for fill in untold)
         rest = None if rest is None else rest - sum(fill.samples or 0 for fill in fills)
@@ -199,7 +199,7 @@ class OpusClock:
         return sum(fill.samples or 0 for fill in fills)
 
     def _compare(self, span: int, length: int, jump: _OpenFill, *, ends: bool) -> None:
-        """The packets of a page with its granule; a last page may cut its end off (RFC 7845, section 4.4)."""
+        """Compare the packets of a page with its granule. The last page may cut off its end (RFC 7845, section 4.4)."""
         if span == length or (ends and 0 <= length - span <= MAX_DURATION):
             self._agreed += 1
             if self._jump is not None:
@@ -213,7 +213,7 @@ class OpusClock:
         self._disagreed += not (ends and 0 <= span < length and self._agreed)
 
     def _begin(self, start: int) -> None:
-        """The first page of a stream that is cut, or was joined late, tells where it begins."""
+        """Take the beginning of a stream that was cut, or joined late, from its first page."""
         self._claimed_start = start
         self._start = max(0, start)
         self._steady = start >= 0
@@ -231,14 +231,14 @@ class OpusClock:
     # ---- the whole
 
     def _trim(self) -> int:
-        """What the last page cuts off."""
+        """Return how many samples the last page cuts off."""
         if not self.eos or self._span is None:
             return 0
         surplus = self._last - self._span
         return surplus if 0 <= surplus <= (self._last if self._agreed else min(self._last, MAX_DURATION)) else 0
 
     def _fills(self, *, trusted: bool) -> tuple[tuple[Fill, ...], tuple[Hole, ...], bool]:
-        """All silence, what of it is lost, and whether the granules told all of its lengths."""
+        """Return all silence, the holes among it, and whether the granules stated all of its lengths."""
         fills: list[Fill] = []
         holes: list[Hole] = []
         filled, exact = 0, True
@@ -255,20 +255,20 @@ class OpusClock:
         return tuple(fills), tuple(holes), exact
 
     def _believed(self, fill: _OpenFill, *, trusted: bool) -> bool:
-        """Packets are counted; a clock must be right elsewhere, and say what can be."""
+        """Return whether the length of a fill may be used. One by the clock must be possible, and the clock trusted."""
         if fill.why is not Why.REST and not fill.pages:
             return True
         most = 2 * fill.pages * max(self._longest, MAX_DURATION) if fill.pages else LONGEST_REST
         return trusted and fill.samples is not None and 0 <= fill.samples <= most
 
     def _guess(self, fill: _OpenFill) -> int:
-        """Of a clock that goes on for hours nothing; of missing pages as much as the others hold."""
+        """Guess the length of a fill: missing pages are as long as the others, a step of the clock is nothing."""
         if fill.why is Why.REST or not self.pages:
             return 0
         return fill.pages * self.samples // self.pages
 
 
 def _seem_to_hold(lost: Sequence[Samples | None]) -> int | None:
-    """What packets seem to hold together."""
+    """Return the samples of all these packets together; None if any is unknown."""
     known = [samples for samples in lost if samples is not None]
     return sum(known) if len(known) == len(lost) else None

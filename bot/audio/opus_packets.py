@@ -1,4 +1,4 @@
-"""Packets of Opus (RFC 6716, section 3): how long they are, what is in them, and several made one."""
+"""Packets of Opus (RFC 6716, section 3): their lengths, their frames, silence, and several merged into one."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from storage.records import Samples
 
 MAX_DURATION = 5760  # samples: 120 ms, RFC 6716, section 3.2.5
 _FRAMES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4  # RFC 6716, table 2
-HYBRID, CELT = 12, 16  # the first configurations with CELT in them, and with nothing else
+HYBRID, CELT = 12, 16  # the first configurations with CELT in them, and with CELT alone
 _MAX_FRAME = 1275  # bytes
-_ONE_BYTE = 252  # sizes below this are written as they are (RFC 6716, section 3.2.1)
+_ONE_BYTE = 252  # sizes below this take one byte (RFC 6716, section 3.2.1)
 _TWO_SIZES = 2  # code of a packet of two frames, the first of which has its size in front
 _ANY_NUMBER = 3  # code of a packet that says how many frames it holds
 _VARIABLE = 0x80  # and that each has a size of its own
@@ -18,7 +18,7 @@ _PADDED = 0x40  # and that there are bytes of no meaning at its end
 
 
 def duration(packet: bytes) -> Samples:
-    """A packet's length at 48 kHz (RFC 6716, section 3.1). Raises GiveUp (`undecodable`)."""
+    """Return a packet's length at 48 kHz (RFC 6716, section 3.1). Raises GiveUp (`undecodable`)."""
     if not packet or len(packet) > MAX_PACKET:
         raise GiveUp("an Opus packet has no valid size", reason="undecodable")
     if packet[0] & 3 == _ANY_NUMBER and len(packet) < 2:
@@ -30,7 +30,7 @@ def duration(packet: bytes) -> Samples:
 
 
 def length_of(packet: bytes) -> Samples | None:
-    """The same; None for what is no packet."""
+    """Return a packet's length at 48 kHz; None for bytes that are no packet."""
     try:
         return duration(packet)
     except GiveUp:
@@ -38,18 +38,18 @@ def length_of(packet: bytes) -> Samples | None:
 
 
 def _count(packet: bytes) -> int:
-    """How many frames it says that it holds."""
+    """Return how many frames the packet states that it holds."""
     return (1, 2, 2)[packet[0] & 3] if packet[0] & 3 != _ANY_NUMBER else packet[1] & 63
 
 
 def is_stereo(packet: bytes) -> bool:
-    """RFC 6716, section 3.1."""
+    """Return whether the packet is coded in stereo (RFC 6716, section 3.1)."""
     return bool(packet[0] & 4)
 
 
 def well_formed(packet: bytes) -> bool:
-    """Its frames are as long together as it is, and none is too long (RFC 6716, section 3.4). Of a packet that has a
-    `duration`."""
+    """Return whether the frames fill the packet exactly and none is too long (RFC 6716, section 3.4). The packet must
+    have a valid `duration`."""
     count, sized, at, end = _layout(packet)
     for _ in range(count - 1 if sized else 0):
         size, at = _size_at(packet, at)
@@ -59,8 +59,8 @@ def well_formed(packet: bytes) -> bool:
 
 
 def _layout(packet: bytes) -> tuple[int, bool, int, int]:
-    """How many frames, whether all but the last have sizes in front, where these or the frames begin, and where the
-    padding does. What goes on behind the packet's end begins after it ends."""
+    """Return how many frames there are, whether all but the last have sizes in front, where these or the frames begin,
+    and where the padding begins. Where they would go beyond the packet, they begin behind their end."""
     code, count, at, end = packet[0] & 3, _count(packet), 2, len(packet)
     if code != _ANY_NUMBER:
         return count, code == _TWO_SIZES, 1, end
@@ -72,24 +72,27 @@ def _layout(packet: bytes) -> tuple[int, bool, int, int]:
 
 
 def _size_at(packet: bytes, at: int) -> tuple[int, int]:
-    """A frame's size, and where it ends: behind the packet's end if that is too early."""
+    """Return a frame's size and where the coded size ends, which may be behind the packet's end."""
     first, second = (packet[at : at + 2] + bytes(2))[:2]
     return (first, at + 1) if first < _ONE_BYTE else (first + 4 * second, at + 2)
 
 
 def lost(packet: bytes) -> bytes:
-    """As long as this one, with nothing in its frames."""
+    """Return a packet of the same length whose frames are empty."""
     first, count = packet[0] & ~3, _count(packet)
     return bytes([first]) if count == 1 else bytes([first | _ANY_NUMBER, count])
 
 
 def silence(like: bytes, samples: int, streams: int = 1) -> list[bytes]:
-    """Packets with nothing in their frames, of the mode, bandwidth and channels of this one. `streams`: in each packet
-    (RFC 7845, section 3)."""
+    """Return packets with empty frames for this many samples, in the mode, bandwidth and channels of another packet.
+    `streams`: the streams in each packet (RFC 7845, section 3)."""
     config = like[0] >> 3
     group = range(config & ~1, (config & ~1) + 2) if HYBRID <= config < CELT else range(config & ~3, (config | 3) + 1)
     packets: list[bytes] = []
-    for each in (*reversed(group), *reversed(range(CELT, CELT + 4))):  # the last for what is shorter than its frames
+    for each in (
+        *reversed(group),
+        *reversed(range(CELT, CELT + 4)),
+    ):  # CELT for a shorter rest
         count, samples = divmod(samples, _FRAMES[each])
         first = each << 3 | like[0] & 4
         packets += [bytes([first, 0]) * (streams - 1) + bytes([first])] * count
@@ -97,7 +100,7 @@ def silence(like: bytes, samples: int, streams: int = 1) -> list[bytes]:
 
 
 def together(packets: Sequence[bytes]) -> bytes:
-    """One packet with the frames of several that hold one each and begin with the same byte."""
+    """Merge packets of one frame each that begin with the same byte into one packet."""
     if len(packets) == 1:
         return packets[0]
     frames = [packet[1:] for packet in packets]

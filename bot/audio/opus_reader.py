@@ -1,15 +1,15 @@
 """The pages of sound in one Ogg Opus chunk, whatever else is in it.
 
-What real chunks bring (voice broadcasts of Element Web): each has copies of the two header pages in front; serial,
-page numbers and granules run on over the chunks of one run. An empty tail is an EOS page without packets. What was
-recorded after a resume is broken in two ways (https://github.com/element-hq/element-ios/issues/7311):
+Chunks of Element Web's voice broadcasts have copies of the two header pages in front; serial, page numbers and
+granules run on over the chunks of one run. An empty tail is an EOS page without packets. What
+was recorded after a resume is broken in two ways (https://github.com/element-hq/element-ios/issues/7311):
 
 - From 2022-10-20 to 2022-11-25 headers have the serial of an earlier run, or are doubled. The head of the sound's own
-  serial counts, else any: it is as good for the decoder, but says nothing of the run.
+  serial is used, else any other: that serves the decoder as well, but does not identify the run.
 - From then to 2023-01-31 all chunks of a run but the first have no headers.
 
-Other writers put sound beside the tags, mark tags as a beginning, or begin a second stream behind the first. So a
-header is known by its first bytes, whatever its page says.
+Other writers put sound on the page of the tags, mark tags as a beginning, or begin a second stream behind the first. So
+a header is recognised by its first bytes, whatever the flags of its page.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from bot.errors import GiveUp
 from storage.records import Samples
 
 MAX_HEADER_PAGES = 1024
-MAX_IDLE_PAGES = 10_000  # that no packet of sound ends on: their bytes buy nothing but work
+MAX_IDLE_PAGES = 10_000  # on which no packet of sound ends
 MOST_STREAMS = 1000  # one behind the other
 _FIRST_PAGE = 2  # of sound, behind two headers
 _HEAD, _TAGS = b"OpusHead", b"OpusTags"
@@ -35,50 +35,50 @@ _HEAD, _TAGS = b"OpusHead", b"OpusTags"
 class Heard:
     """A page of sound with the packets that end on it."""
 
-    stream: int  # 0, and one more for each that begins behind another
+    stream: int  # number of the stream, from 0
     placed: PlacedPage
     packets: Sequence[bytes]
-    lost: Sequence[Samples | None] = ()  # behind these: packets of a damaged page, with what they seem to hold
+    lost: Sequence[Samples | None] = ()  # damaged packets behind these, with the samples that they seem to hold
 
 
 class OpusReader:
-    """The pages of sound in one chunk, in order. What it says of them is known from the first of them on, of the
-    stream that was given last."""
+    """An iterator over the pages of sound in one chunk, in order. Its attributes describe the stream whose page came
+    last, and are valid from the first page on."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.serial: int | None = None  # of the sound
         self.head: Head | None = None
-        self.begins = False  # the stream's first page follows right behind its headers
-        self.torn: Torn | None = None  # bytes that are no page, of all that were met the last
+        self.begins = False  # whether the stream's first page follows directly behind its headers
+        self.torn: Torn | None = None  # the last bytes that were no page
         self.pages = 0  # of any kind
         self._file = file
         self._heads: dict[int, Head] = {}
         self._header_pages: dict[int, int] = {}  # the number of the last one, by serial
-        self._in_tags: set[int] = set()  # serials whose OpusTags has not ended yet
+        self._in_tags: set[int] = set()  # serials whose OpusTags packet has not ended yet
         self._foreign: set[int] = set()  # serials of other codecs, and of streams that run beside the sound
-        self._anew: set[int] = set()  # serials that began, or began again, behind sound
+        self._anew: set[int] = set()  # serials whose head came behind sound
         self._stream = -1
         self._first = self._ended = False
         self._order = InOrder()
         self._packets = PacketReader()
 
     def __iter__(self) -> Iterator[Heard]:
-        """Raises GiveUp (`bad_checksum`, `headers_missing`, `undecodable`)."""
-        headers = given = 0
+        """Yield the pages of sound. Raises GiveUp (`bad_checksum`, `headers_missing`, `undecodable`)."""
+        headers = with_packets = 0
         at_end: Torn | None = None
-        for found in find_pages(self._file):
-            if isinstance(found, Torn):
-                self.torn = at_end = found
+        for item in find_pages(self._file):
+            if isinstance(item, Torn):
+                self.torn = at_end = item
                 continue
             self.pages, at_end = self.pages + 1, None
-            page = self._sound_of(found)
-            headers = 0 if page is found else headers + (found.serial not in self._foreign)
+            page = self._sound_of(item)
+            headers = 0 if page is item else headers + (item.serial not in self._foreign)
             if headers > MAX_HEADER_PAGES:
                 raise GiveUp("the headers of the chunk do not end", reason="headers_missing")
             for heard in self._taken(page) if page is not None else ():
-                given += bool(heard.packets)
+                with_packets += bool(heard.packets)
                 yield heard
-            if self.pages - given - self._order.waiting > MAX_IDLE_PAGES:
+            if self.pages - with_packets - self._order.waiting > MAX_IDLE_PAGES:
                 raise GiveUp("the pages of the chunk bring no sound", reason="undecodable")
         yield from self._given(self._order.end())
         if at_end is not None:
@@ -86,18 +86,18 @@ class OpusReader:
 
     @property
     def headless(self) -> bool:
-        """There is sound, and no OpusHead before it."""
+        """Whether there is sound without an OpusHead before it."""
         return self.serial is not None and self.head is None
 
     @property
     def head_is_its_own(self) -> bool:
-        """The head is of the sound's own stream."""
+        """Whether the head belongs to the sound's own stream."""
         return self.serial in self._heads
 
     # ---- headers
 
     def _sound_of(self, page: OggPage) -> OggPage | None:
-        """The page without the headers on it; None where there is nothing else."""
+        """Return the page without the headers on it; None where it holds nothing else."""
         serial = page.serial
         if serial in self._foreign:
             return None
@@ -133,7 +133,7 @@ class OpusReader:
     # ---- streams
 
     def _taken(self, page: OggPage) -> Iterator[Heard]:
-        """The pages of sound whose place is known now."""
+        """Take a page and yield the pages of sound whose place is known now."""
         if self._is_next_stream(page):
             yield from self._given(self._order.end())
             self._begin(page)
@@ -141,8 +141,8 @@ class OpusReader:
             yield from self._given(self._order.put(page))
 
     def _is_next_stream(self, page: OggPage) -> bool:
-        """It begins when the one before has ended, or its head came behind sound of that. What runs beside is not
-        heard, as with other players."""
+        """Return whether this page begins another stream: the one before has ended, or the new head came behind its
+        sound. A stream beside it is ignored, as by other players."""
         if self.serial is None:
             return True
         if page.serial == self.serial:
@@ -155,7 +155,7 @@ class OpusReader:
         return False
 
     def _goes_on(self, page: OggPage) -> bool:
-        """Headers in the middle of a stream are those of the next slice, if its numbers run on."""
+        """Return whether headers in the middle of a stream only begin its next slice: its page numbers run on."""
         self._anew.discard(page.serial)
         return not self._ended and page.number >= self._order.next
 
@@ -181,19 +181,19 @@ class OpusReader:
         if self._first:
             self.begins = placed.page.number <= _FIRST_PAGE or self._is_first(placed.page)
             self._first = False
-        if not placed.follows:
+        if not placed.is_next:
             self._packets.reset()
         self._ended = self._ended or placed.page.ends
 
     def _is_first(self, page: OggPage) -> bool:
-        """It follows right behind the last header of its stream, or stands on the same page."""
+        """Return whether the page follows directly behind the last header of its stream, or holds it."""
         headers = self._header_pages.get(page.serial)
         return headers is not None and page.number in (headers, headers + 1)
 
     # ---- the end
 
     def _salvaged(self, torn: Torn) -> Iterator[Heard]:
-        """Of a last page that is damaged, or cut off by the end of the file, the packets that are there."""
+        """Yield the packets that are left of a last page that is damaged or cut off by the end of the file."""
         page = torn.page
         if self.serial is None or self._ended:
             return

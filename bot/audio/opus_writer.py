@@ -1,13 +1,13 @@
-"""Ogg Opus files of our own around the packets of others.
+"""A writer of Ogg Opus files around the packets of others.
 
-Frames are put together into packets of up to 120 ms (RFC 6716, section 3.2.5), which no recorder of speech does: a
-decoder gives the same samples to the bit, and ffmpeg, which hands each packet on through five threads, takes less than
-half the CPU. What ffmpeg's own decoder makes another sound of stays as it is (seen in 9.0; libopus does not): it reads
-on behind the end of a frame that says less than it should, where there must be nothing. Encoders cut zeros off frames
-of SILK alone, and send hybrid ones without any bytes where there is nothing to say.
+Frames are merged into packets of up to 120 ms (RFC 6716, section 3.2.5), longer than those of recorders: a decoder
+gives the same samples to the bit, and ffmpeg, which passes each packet through five threads, takes less than half the
+CPU. Frames that ffmpeg's own decoder (seen in 9.0, not in libopus) would decode differently are not merged: it reads
+beyond the end of a frame that is shorter than its content, where there must be nothing. Such frames are those of SILK
+alone, off which encoders cut zeros, and hybrid ones without any bytes.
 
-A packet that no decoder takes is one of frames without bytes here: ffmpeg would leave it out, and all that follows
-would come too early.
+A packet that no decoder takes is replaced by one with empty frames: ffmpeg would skip it, and all sound behind it would
+come too early.
 """
 
 from typing import BinaryIO
@@ -21,7 +21,7 @@ PACKETS_PER_PAGE = 50
 
 
 class OpusWriter:
-    """Packets in, fresh packets, pages and granules out."""
+    """A writer of one stream: it takes packets and writes merged ones on new pages with new granules."""
 
     def __init__(self, file: BinaryIO, head: Head, *, pre_skip: int, serial: int = 1) -> None:
         self._file = file
@@ -37,15 +37,15 @@ class OpusWriter:
         self._write(0, TAGS, lacing_of(TAGS))
 
     def put(self, packet: bytes) -> Samples:
-        """Adds one packet. How much of it is lost: all, if no decoder takes it. Raises GiveUp (`undecodable`) if it is
-        none."""
+        """Add a packet. Return its samples if no decoder takes it, so that they are lost, else 0. Raises GiveUp
+        (`undecodable`) for bytes that are no packet."""
         samples = duration(packet)
         whole = not self._one_stream or well_formed(packet)
         self._put(packet if whole else lost(packet), samples)
         return Samples(0) if whole else samples
 
     def rest(self, samples: int, like: bytes) -> None:
-        """Adds silence, to be decoded like this packet."""
+        """Add silence in the coding of another packet."""
         for packet in silence(like, samples, self._streams):
             self._put(packet, duration(packet))
 
@@ -60,7 +60,7 @@ class OpusWriter:
             self._add(packet)
 
     def close(self, trim: int = 0) -> None:
-        """Ends the stream, so many samples before its last packet does; the file stays open."""
+        """End the stream `trim` samples before its last packet ends; the file stays open."""
         self._put_together()
         self._granule -= trim
         self._flush(ENDS)

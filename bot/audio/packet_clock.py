@@ -1,7 +1,7 @@
-"""A file's clock beside its packets: where it goes on without them there was silence, of this length.
+"""Silence in a file, found by comparing the times of its packets with their lengths. Pure.
 
-The clock is a stranger's word. It counts where it agrees with the packets for most of the time, and in all says of no
-more silence than somebody may send who forgot that they are muted.
+Times are a stranger's numbers. They are believed if they agree with the lengths for most of the packets, and if they
+make no more silence in all than somebody sends who forgot that they are muted.
 """
 
 from dataclasses import dataclass, field
@@ -9,28 +9,28 @@ from dataclasses import dataclass, field
 from bot.audio.repair import Pause
 from storage.records import SAMPLE_RATE, Hole, Samples
 
-MAX_PAUSES = 900 * SAMPLE_RATE  # samples
-_JITTER = SAMPLE_RATE // 100  # samples: a clock that is off by less agrees
-_LEAST = SAMPLE_RATE // 10  # samples: a shorter hole is a clock that is not even
+MAX_PAUSES = 900 * SAMPLE_RATE  # samples of silence in one file
+_JITTER = SAMPLE_RATE // 100  # samples by which times may be off and still agree
+_LEAST = SAMPLE_RATE // 10  # samples of the shortest pause; less is an uneven clock
 
 
 @dataclass(slots=True)
 class PacketClock:
-    """Compares how long packets last with when they come; all in samples at 48 kHz."""
+    """The times and lengths of packets, in samples at 48 kHz."""
 
-    delay: float = 0.0  # that a decoder leaves out at the beginning
-    heard: float = 0.0  # all packets so far
+    delay: float = 0.0  # of the decoder, which it leaves out at the beginning
+    heard: float = 0.0  # length of all packets so far
     agreed: int = 0
     disagreed: int = 0
     pauses: list[Pause] = field(default_factory=list)
-    holes: list[Hole] = field(default_factory=list)  # those of the pauses that damage left
+    holes: list[Hole] = field(default_factory=list)  # the pauses that damage left
     damaged: bool = False  # something was left out before the next packet
     _due: float | None = None  # when the next packet should come
-    _silence: int = 0  # of all pauses
-    _late: float = 0.0  # so much the packets since the last pause came too late
+    _silence: int = 0  # length of all pauses
+    _late: float = 0.0  # how much later than their lengths say the packets since the last pause come
 
     def put(self, at: float, lasts: float) -> None:
-        """A packet, or some in a row."""
+        """Add one packet or several in a row: their time and their length."""
         late = 0.0 if self._due is None else at - self._due
         if abs(late) > max(_JITTER, lasts / 4):
             self._late += late
@@ -52,4 +52,5 @@ class PacketClock:
 
     @property
     def believed(self) -> bool:
+        """Whether the pauses may be used."""
         return self.agreed > self.disagreed and self._silence <= MAX_PAUSES

@@ -1,6 +1,6 @@
-"""True peaks: how high a wave goes between its samples (ITU-R BS.1770-4, annex 2, four places a sample). Pure.
+"""True peaks: how high a wave goes between its samples (ITU-R BS.1770-4, annex 2, four places per sample). Pure.
 
-Interpolation costs much, so it is done only where the samples come near enough to what matters: it can raise a peak by
+Interpolation is costly, so it is done only where the samples come near the level that matters: it can raise a peak by
 no more than the sum of its coefficients. All sums are taken element by element in one order, so that the same samples
 give the same bits wherever they lie in a block.
 """
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 Pcm = NDArray[np.float32]  # samples, channels; 48 kHz, one or two channels, full scale is 1
 
 SPAN = 8  # samples that the interpolation looks to each side
-_AT_ONCE = 256  # parts: what fits the cache
+_AT_ONCE = 256  # parts, which fit the processor's cache
 
 
 def _interpolation() -> tuple[Pcm, Pcm, Pcm]:
-    """A windowed sinc for a quarter, a half and three quarters of the way between two samples: the middle row, and
-    what the outer two, mirror images of each other, have in common and what sets them apart. Half rows all."""
+    """Return the coefficients of a windowed sinc for a quarter, a half and three quarters of the way between two
+    samples. The outer two rows are mirror images, so they are given as their even and odd parts, after the middle row;
+    half of each row, for all are symmetric."""
     offsets = np.arange(-SPAN + 1, SPAN + 1)
     places = np.array([0.25, 0.5])[:, None] - offsets[None, :]
     rows = np.sinc(places) * np.cos(np.pi * places / (2 * (SPAN + 1))) ** 2
@@ -31,13 +32,15 @@ _RISE = 1.01 * max(2 * float(np.abs(_HALF).sum()), float((np.abs(_EVEN + _ODD) +
 
 
 def true_peaks(samples: Pcm, width: int, above: float, steep: float = 0.0) -> NDArray[np.float32]:
-    """The peak of each `width` samples in a row, and of the places between them and their neighbours, in the loudest
-    channel. The first and the last SPAN of `samples` are neighbours only. A part that can't be higher than `above`
-    gets the peak of its samples. Each place counts as higher by `steep` times the step between its two samples."""
+    """Return the true peak of each part of `width` samples, in the loudest channel.
+
+    The first and the last SPAN of `samples` are neighbours only. A part that can't be higher than `above` gets the peak
+    of its samples. A place between two samples counts as higher by `steep` times the step between them.
+    """
     parts = (len(samples) - 2 * SPAN) // width
-    found = np.zeros(parts, np.float32)
+    highest = np.zeros(parts, np.float32)
     for channel in np.ascontiguousarray(samples.T):
-        # Turned round, for numpy is slow where it takes the maximum of many short rows.
+        # Transposed, for numpy is slow at the maximum of many short rows.
         peaks = np.abs(channel[SPAN : SPAN + parts * width]).reshape(parts, width).T.copy().max(axis=0)
         ends = [np.abs(channel[:SPAN]).max(keepdims=True), np.abs(channel[-SPAN:]).max(keepdims=True)]
         around = np.concatenate([ends[0], peaks, ends[1]])
@@ -45,12 +48,12 @@ def true_peaks(samples: Pcm, width: int, above: float, steep: float = 0.0) -> ND
         windows = sliding_window_view(channel, width + 2 * SPAN)[::width]
         for some in np.array_split(near.nonzero()[0], max(1, int(near.sum()) // _AT_ONCE)):
             peaks[some] = np.maximum(peaks[some], _between(np.ascontiguousarray(windows[some].T), steep))
-        np.maximum(found, peaks, out=found)
-    return found
+        np.maximum(highest, peaks, out=highest)
+    return highest
 
 
 def _between(parts: Pcm, steep: float) -> NDArray[np.float32]:
-    """The highest place between the samples of each part. Parts are columns, SPAN more samples at both ends."""
+    """Return the highest place between the samples of each part. Parts are columns, SPAN longer at both ends."""
     steps = len(parts) - 2 * SPAN + 1
     half, even, odd = (np.zeros((steps, parts.shape[1]), np.float32) for _ in range(3))
     for tap in range(SPAN):
@@ -59,7 +62,7 @@ def _between(parts: Pcm, steep: float) -> NDArray[np.float32]:
         half += _HALF[tap] * both
         even += _EVEN[tap] * both
         odd += _ODD[tap] * step
-    # Of a sum and a difference the larger is the sum of their sizes.
+    # The larger of |even + odd| and |even - odd| is |even| + |odd|.
     heights: Pcm = np.maximum(np.abs(half), np.abs(even) + np.abs(odd))
     if steep:
         heights += np.float32(steep) * np.abs(step)  # of the last tap: the two in the middle

@@ -105,23 +105,23 @@ class Rendering:
         reach = LIMITER_REACH if self.form.target_lufs is not None else 0
         start = max(0, begin - reach)
         stop = min(self._ends[-1], end + reach)
-        buffer, at, given = np.zeros((0, self.form.channels), np.float32), start, begin
+        buffer, at, sent = np.zeros((0, self.form.channels), np.float32), start, begin
         async with aclosing(self._levelled(start, stop, warm)) as blocks:
             async for block in blocks:
                 buffer = np.concatenate([buffer, block])
                 ready = at + len(buffer) - reach
-                if ready - given >= AT_ONCE:
-                    yield await asyncio.to_thread(self._limited, buffer, at, given, ready)
-                    given = ready
-                    keep = max(at, given - reach)
+                if ready - sent >= AT_ONCE:
+                    yield await asyncio.to_thread(self._limited, buffer, at, sent, ready)
+                    sent = ready
+                    keep = max(at, sent - reach)
                     buffer, at = buffer[keep - at :], keep
-        yield await asyncio.to_thread(self._limited, buffer, at, given, end)
+        yield await asyncio.to_thread(self._limited, buffer, at, sent, end)
 
-    def _limited(self, buffer: Pcm, at: int, given: int, ready: int) -> bytes:
-        """Return the samples from `given` to `ready`, limited, of a buffer that begins at `at`. Blocking."""
+    def _limited(self, buffer: Pcm, at: int, sent: int, ready: int) -> bytes:
+        """Return the samples from `sent` to `ready`, limited, of a buffer that begins at `at`. Blocking."""
         if self.form.target_lufs is not None:
             buffer = limited(buffer, leveller.CEILING_DBTP, first=at)
-        return buffer[given - at : ready - at].tobytes()
+        return buffer[sent - at : ready - at].tobytes()
 
     async def _levelled(self, start: int, stop: int, warm: Warm | None) -> AsyncGenerator[Pcm, None]:
         """Yield the samples from `start` to `stop` with their gain. A piece that is not decided yet is decoded to its

@@ -1,4 +1,5 @@
-"""What a decoder gets of a file that is damaged, or that says of itself what is not so."""
+"""The repair of a file that is damaged or states wrong lengths: which of its bytes a decoder gets, and which silence
+stands for the rest."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -6,32 +7,32 @@ from typing import BinaryIO
 from storage.records import SAMPLE_RATE, Hole, Samples
 
 Part = bytes | tuple[int, int]
-"""Bytes as they stand here, or from where to where they stand in the file."""
+"""Bytes to write, or the begin and the end of bytes of the file."""
 
-MAX_DAMAGE = 20_000  # places: what is damaged more often is not worth the work
-LITTLE_S = 0.1  # of sound: where more bytes are missing the file is truncated, and comes again perhaps
-MAX_WALKED = 200_000  # frames or blocks, more than an hour of them: a file of more is decoded as it is
+MAX_DAMAGE = 20_000  # damaged places in a file; one with more is refused
+LITTLE_S = 0.1  # of missing sound; where more is missing the file counts as truncated and is fetched again
+MAX_WALKED = 200_000  # frames or blocks, more than an hour of them; a file with more is decoded as it is
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class StatedLength:
-    """A length at 48 kHz, and how much of it may be due to rounding."""
+    """A length at 48 kHz that a file states, and how much of it may be due to rounding."""
 
     samples: int
     unit: int  # samples
 
 
-def stated_length(units: int, a_second: int) -> StatedLength | None:
-    """A length in units, of which so many make a second. Nothing where either is 0."""
-    if units <= 0 or a_second <= 0:
+def stated_length(units: int, per_second: int) -> StatedLength | None:
+    """Convert a length in units, given how many make a second; None where either number is 0 or less."""
+    if units <= 0 or per_second <= 0:
         return None
-    return StatedLength(-(-units * SAMPLE_RATE // a_second), -(-SAMPLE_RATE // a_second))
+    return StatedLength(-(-units * SAMPLE_RATE // per_second), -(-SAMPLE_RATE // per_second))
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Silence that stands for what the file does not hold: `samples` of it, where `position` samples were decoded."""
+    """Silence of `samples` that the file does not hold, behind the first `position` samples that are decoded."""
 
     position: Samples
     samples: Samples
@@ -42,25 +43,26 @@ _NOTHING = Samples(0)
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Without anything in it, the file is decoded as it is."""
+    """How one file is decoded. Without any of these values it is decoded as it is."""
 
-    parts: tuple[Part, ...] = ()  # the file that is decoded instead
+    parts: tuple[Part, ...] = ()  # of the file that is decoded instead; empty: the file itself
     pauses: tuple[Pause, ...] = ()  # in order
-    sound: Samples = _NOTHING  # around them
-    holes: tuple[Hole, ...] = ()  # those of the pauses, and what stands in `parts`, where something is damaged
-    empty: bool = False  # a header, and behind it nothing
-    expected: StatedLength | None = None  # the length that it should have, where its own bytes don't tell
-    claimed: StatedLength | None = None  # a length that the file says, and that is not so
-    doubtful: bool = False  # what it says of its length is not so: its timing is no more than estimated
-    counted: bool = False  # how long it should be is counted, and not only said
-    whole: bool = False  # it ends where a frame does: nothing was cut off there, whatever it says of its length
+    sound: Samples = _NOTHING  # that is decoded around the pauses
+    holes: tuple[Hole, ...] = ()  # the silence, in pauses or in `parts`, that stands for damaged sound
+    empty: bool = False  # a header without any sound behind it
+    expected: StatedLength | None = None  # length, where the container itself states none or a wrong one
+    claimed: StatedLength | None = None  # length that the file states and that is wrong
+    doubtful: bool = False  # its stated length is wrong, so its timing is estimated
+    counted: bool = False  # the expected length was counted in tables, not only stated
+    whole: bool = False  # the file ends with a whole frame: nothing was cut off, whatever length it states
 
     def pauses_in(self, samples: int) -> tuple[Pause, ...]:
-        """Those of a chunk that was found to be so long: none if it was before pauses were known."""
+        """Return the pauses of a chunk of this stored length; none if it was stored before pauses were known."""
         return self.pauses if samples >= self.sound + self.silence / 2 else ()
 
     @property
     def silence(self) -> Samples:
+        """The length of all pauses."""
         return Samples(sum(pause.samples for pause in self.pauses))
 
 
@@ -76,7 +78,7 @@ def append_range(parts: list[Part], begin: int, end: int) -> None:
 
 
 def write_parts(file: BinaryIO, parts: tuple[Part, ...], out: BinaryIO) -> None:
-    """The file that stands for a damaged one. Blocking."""
+    """Write these parts of a file to `out`. Blocking."""
     for part in parts:
         if isinstance(part, bytes):
             out.write(part)
@@ -89,12 +91,12 @@ def write_parts(file: BinaryIO, parts: tuple[Part, ...], out: BinaryIO) -> None:
 
 
 def from_offset(file: BinaryIO, start: int) -> BinaryIO:
-    """The same file without what stands in front of its container."""
+    """Return the file as if it began at `start`, where its container does."""
     return _FromOffset(file, start) if start else file  # type: ignore[return-value]
 
 
 class _FromOffset:
-    """Reads a file as if it began later. Only what the walks of this package use."""
+    """A file that begins later. It has only the methods that the walks of this package use."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         self._file = file

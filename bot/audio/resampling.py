@@ -1,11 +1,11 @@
-"""Sound of other rates at 48 kHz: each piece alone, and no seam between pieces.
+"""Resampling to 48 kHz: each piece alone, without a seam between pieces.
 
-A resampler reaches some hundred samples to both sides. At the ends of a piece there is nothing to reach for: with
-silence there each seam would be a click, though the sound goes on. So both ends are continued by linear prediction,
-as opus-tools does where a stream ends: what rings goes on to ring. The continuation is only reached for, never heard.
+A resampler needs some hundred samples on both sides. At the ends of a piece there are none, and silence there would
+make each seam a click, though the sound goes on. So both ends are continued by linear prediction, as opus-tools does at
+the end of a stream: resonances go on. The continuation is only an input of the filter and is never heard.
 
-A piece is rarely a whole number of samples long at 48 kHz. It gets the nearest one, and its last tenth of a second is
-moved by the fraction, little by little: the next piece begins exactly where it ends.
+A piece is rarely a whole number of samples long at 48 kHz. It gets the nearest length, and its last tenth of a second
+is shifted gradually by the fraction, so that the next piece begins exactly where it ends.
 """
 
 from math import gcd
@@ -20,40 +20,40 @@ from storage.records import SAMPLE_RATE, Samples
 Pcm = NDArray[np.float32]
 Wave = NDArray[np.float64]
 
-ORDER = 32  # samples that predict the next
-HEARD_S = 0.04  # of sound that they are learned from
-REACH = 160  # samples that an end is continued by, at 48 kHz or less; at higher rates as much more
-LOUDER = 2.0  # times as loud as what was heard, at most
-SLIDE = SAMPLE_RATE // 10  # samples
-SIDE = 32  # samples to each side for one that lies between others
-ROUNDED = 1.5  # samples at 48 kHz: where a length is off by less, somebody rounded
+ORDER = 32  # samples from which the next one is predicted
+HEARD_S = 0.04  # of sound from which the prediction is learned
+REACH = 160  # samples of a continuation, at 48 kHz or less; at higher rates in proportion
+LOUDER = 2.0  # times the peak of the sound before, at most, in a continuation
+SLIDE = SAMPLE_RATE // 10  # samples at the end that are shifted
+SIDE = 32  # samples on each side that one between two samples is interpolated from
+ROUNDED = 1.5  # samples at 48 kHz by which a length may be off through rounding
 
 
 def at_48_khz(samples: int, rate: int) -> Samples:
-    """The nearest whole length; of two the even one."""
+    """Return the nearest whole length at 48 kHz; of two the even one."""
     return Samples(round(samples * SAMPLE_RATE / rate))
 
 
 class Resampler:
-    """One piece, block by block; float32 in arrays (samples, channels). The same samples for any cut into blocks.
-    Blocking: some 5 ms for 2^16 samples."""
+    """The resampling of one piece, block by block; float32 in arrays (samples, channels). The result is the same for
+    any cut into blocks. Blocking: some 5 ms for 2^16 samples."""
 
     def __init__(self, rate: int, channels: int, wanted: int) -> None:
-        """`wanted`: the length that it should have at 48 kHz. Where it is only rounded otherwise, it gets that."""
+        """`wanted`: the length in the plan at 48 kHz, which the piece gets if it differs only by rounding."""
         self._rate = rate
         self._wanted = wanted
         self._more = REACH * -(-rate // SAMPLE_RATE)
         self._learned = int(HEARD_S * rate)
-        self._recent = np.zeros((0, channels), np.float32)  # the last that came in
+        self._recent = np.zeros((0, channels), np.float32)  # last samples that came in
         self._came = 0
         self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, channels, "float32", "HQ")
         self._begun = False
-        self._held = self._recent  # the last that came out, from the sample `_at` on
+        self._held = self._recent  # last samples that came out, from sample `_at` on
         self._at = 0
         self._given = 0
 
     def put(self, block: Pcm) -> Pcm:
-        """What is sure by now."""
+        """Add a block; return the samples that are final."""
         self._came += len(block)
         self._recent = np.concatenate([self._recent, block])
         if not self._begun:
@@ -65,7 +65,7 @@ class Resampler:
         return self._give(self._at + len(self._held) - SLIDE - 2 * SIDE)
 
     def end(self) -> Pcm:
-        """The rest."""
+        """Return the rest."""
         if not self._came:
             return self._held
         rest = self._recent[:0] if self._begun else self._begin()
@@ -76,7 +76,8 @@ class Resampler:
         return np.concatenate([self._give(length - slide), self._slid(length - slide, slide, exact - length)])
 
     def _begin(self) -> Pcm:
-        """What came so far, with its continuation to the left, as long as whole samples at 48 kHz."""
+        """Return the sound so far behind its continuation to the left, which is a whole number of samples long at 48
+        kHz."""
         self._begun = True
         unit = self._rate // gcd(self._rate, SAMPLE_RATE)
         length = -(-self._more // unit) * unit
@@ -89,7 +90,7 @@ class Resampler:
         self._held = np.concatenate([self._held, self._stream.resample_chunk(block, last=last)])
 
     def _give(self, upto: int) -> Pcm:
-        """What is ready before the sample `upto`. A little of it stays, to reach back for."""
+        """Return the samples before `upto`. The last ones are kept for interpolation."""
         upto = max(upto, self._given)
         ready = self._held[self._given - self._at : upto - self._at]
         self._given = upto
@@ -98,7 +99,7 @@ class Resampler:
         return ready
 
     def _slid(self, first: int, count: int, by: float) -> Pcm:
-        """Samples from `first` on, each a little later than the one before, the end of the last by `by`."""
+        """Return samples from `first` on, shifted gradually, at the end by `by` samples."""
         place = np.arange(count) * (1 + by / max(1, count))
         whole = np.floor(place).astype(int)
         reach = np.arange(1 - SIDE, SIDE + 1)
@@ -110,7 +111,7 @@ class Resampler:
 
 
 def continued(sound: Pcm, count: int) -> Pcm:
-    """The `count` samples that may follow: what the same resonances would give, never much louder than it was."""
+    """Return `count` samples that continue the sound with the same resonances, never much louder than before."""
     more = np.zeros((count, sound.shape[1]), np.float32)
     for channel, wave in enumerate(sound.T.astype(np.float64)):
         factors = _burg(wave, min(ORDER, len(wave) // 3))
@@ -124,8 +125,9 @@ def continued(sound: Pcm, count: int) -> Pcm:
 
 
 def _burg(wave: Wave, order: int) -> Wave:
-    """Linear prediction by Burg's method, which can't blow up; tapered, else it is a little off the pitch of tones. The
-    next sample is the last ones, oldest first, times these factors."""
+    """Return the factors of linear prediction by Burg's method: the next sample is the sum of the last ones, oldest
+    first, times these. The method is stable. Its weights are tapered, for it misses the pitch of tones a little
+    otherwise."""
     error = np.ones(1)
     ahead, behind = wave[1:], wave[:-1]
     least = 1e-18 * (wave @ wave)

@@ -1,7 +1,8 @@
-"""WAV, RF64 (EBU Tech 3306) and CAF: how many bytes of sound there are, whatever the size in front of them says.
+"""WAV, RF64 (EBU Tech 3306) and CAF: how many bytes of sound there are, whatever size stands in front of them.
 
 Recorders write that size last. One that streams, or was killed, leaves 0, -1 or a number near 2 or 4 GiB there; others
-count their header too. What is there is counted. Only where more is missing than a header has, bytes were lost.
+count their header too. So the bytes that exist are counted. Bytes count as lost only where more are missing than a
+header has.
 """
 
 import re
@@ -12,10 +13,10 @@ from typing import BinaryIO
 from bot.audio.repair import LITTLE_S, Part, Repair, StatedLength, stated_length
 from bot.errors import GiveUp
 
-_MOST = 0x7F000000  # bytes; a size above says nothing: no chunk is so long
+_MOST = 0x7F000000  # bytes; a larger size is no statement, for no chunk is so long
 _MAX_PARTS = 10_000
 _HEADER = 44  # bytes, of the shortest WAV file
-_LITTLE = 512  # bytes behind the sound that may be anything: they would be no more than a click
+_LITTLE = 512  # bytes behind the stated size that may be anything: as sound they would be no more than a click
 _TAG = re.compile(rb"TAG|ID3|APETAGEX|LYRICSBEGIN|[\t\r\n -~]{64}")
 _NAME = re.compile(rb"[ -~]{4}")
 _MAX_FORM = 4096  # bytes
@@ -23,7 +24,7 @@ _TO_THE_END = -1
 
 
 def repair_wav(file: BinaryIO) -> Repair:
-    """Raises GiveUp (`truncated`)."""
+    """Return how WAV is decoded. Raises GiveUp (`truncated`)."""
     form = b""
     long: int | None = None
     data: tuple[int, int] | None = None
@@ -46,8 +47,8 @@ def repair_wav(file: BinaryIO) -> Repair:
     there, says = _counted(file, *data, _bytes_a_second(form), "<I")
     if not there:
         return Repair(empty=True)
-    given = _given(file, *data)
-    if there == (data[1] if odd else given):
+    decoder_size = _decoder_size(file, *data)
+    if there == (data[1] if odd else decoder_size):
         return Repair(expected=says)
     start = b"WAVEfmt " + struct.pack("<I", len(form)) + form + bytes(len(form) % 2) + b"data"
     header = b"RIFF" + struct.pack("<I", len(start) + 4 + there) + start + struct.pack("<I", there)
@@ -56,7 +57,7 @@ def repair_wav(file: BinaryIO) -> Repair:
 
 
 def repair_caf(file: BinaryIO) -> Repair:
-    """Raises GiveUp (`truncated`)."""
+    """Return how CAF is decoded. Raises GiveUp (`truncated`)."""
     description, table = b"", False
     for name, at, size in _parts(file, 8, ">q"):
         file.seek(at)
@@ -68,21 +69,21 @@ def repair_caf(file: BinaryIO) -> Repair:
             return _repaired_caf(file, description, at + 4, size - 4, table=table)
     if len(description) < 32 or file.seek(0, 2) < 8:
         raise _cut()
-    return Repair(empty=True)  # a recorder that ended before there was any sound
+    return Repair(empty=True)  # a recorder that was ended before any sound
 
 
 def _repaired_caf(file: BinaryIO, description: bytes, at: int, size: int, *, table: bool) -> Repair:
-    """`size`: of the sound, without the number in front of it."""
+    """Return how CAF with this data is decoded. `size`: that of the sound, without the edit count in front of it."""
     if len(description) < 32:
         raise _cut()
     rate, packet, frames = struct.unpack(">d8xII", description[:24])
-    if not packet:  # packets of their own sizes: what stands in the table can't be counted here
+    if not packet:  # packets of different sizes, which only the packet table lists
         return _listed_caf(file, at, size, table=table)
     a_second = int(rate * packet / max(1, frames)) if 0 < rate < 1 << 20 else 0
     there, says = _counted(file, at, size, a_second, ">q")
     if not there:
         return Repair(empty=True)
-    if there == _given(file, at, size):
+    if there == _decoder_size(file, at, size):
         return Repair(expected=says)
     parts: tuple[Part, ...] = ((0, at - 12), struct.pack(">q", there + 4), (at - 4, at + there))
     return Repair(parts=parts, expected=says, claimed=stated_length(size, a_second) if size <= _MOST else None)
@@ -102,7 +103,7 @@ def _cut() -> GiveUp:
 
 
 def _parts(file: BinaryIO, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, where the content begins, and its size; up to one that can't be."""
+    """Yield the name of each chunk, where its content begins, and its size, up to an impossible one."""
     length, head = file.seek(0, 2), 4 + struct.calcsize(order)
     for _ in range(_MAX_PARTS):
         if at + head > length:  # a size may be more than any file can be sought to
@@ -117,10 +118,10 @@ def _parts(file: BinaryIO, at: int, order: str) -> Iterator[tuple[bytes, int, in
 
 
 def _search(file: BinaryIO, name: bytes, head: int) -> tuple[int, int] | None:
-    """The sound where a size in front of it is wrong."""
+    """Return where the data begins, behind a chunk with a wrong size; None if it is not found."""
     file.seek(0)
-    found = file.read(1 << 16).find(name, 12)
-    return (found + head, _TO_THE_END) if found >= 0 else None
+    place = file.read(1 << 16).find(name, 12)
+    return (place + head, _TO_THE_END) if place >= 0 else None
 
 
 def _bytes_a_second(form: bytes) -> int:
@@ -130,15 +131,15 @@ def _bytes_a_second(form: bytes) -> int:
     return int(rate * align or average)
 
 
-def _given(file: BinaryIO, at: int, size: int) -> int:
-    """So many bytes a decoder takes: where the size is none or too large, all."""
+def _decoder_size(file: BinaryIO, at: int, size: int) -> int:
+    """Return how many bytes a decoder would take: all, where the size is 0, negative or too large."""
     left = file.seek(0, 2) - at
     return size if 0 < size <= left else left
 
 
 def _counted(file: BinaryIO, at: int, size: int, a_second: int, order: str) -> tuple[int, StatedLength | None]:
-    """How many bytes of sound there are, and how long it should be if a few are missing. Raises GiveUp (`truncated`)
-    where more are."""
+    """Return how many bytes of sound there are, and the stated length if a few are missing. Raises GiveUp (`truncated`)
+    where more are missing."""
     left = file.seek(0, 2) - at
     if not 0 < size <= _MOST:
         return _without_tags(file, at, at + left) - at, None
@@ -153,7 +154,7 @@ def _counted(file: BinaryIO, at: int, size: int, a_second: int, order: str) -> t
 
 
 def _is_behind_sound(file: BinaryIO, at: int, order: str) -> bool:
-    """Other chunks, a tag, text or zeros: what stands here is no sound."""
+    """Return whether the bytes from here on are no sound: other chunks, a tag, text or zeros."""
     for place in (at, at + at % 2):
         if next(_parts(file, place, order), None) is not None:
             return True
@@ -163,7 +164,7 @@ def _is_behind_sound(file: BinaryIO, at: int, order: str) -> bool:
 
 
 def _without_tags(file: BinaryIO, begin: int, end: int) -> int:
-    """Where the sound ends that goes on to the end of the file, which may have ID3v1 and APE tags there."""
+    """Return where sound ends that reaches to the end of the file, before ID3v1 and APE tags."""
     for _ in range(2):
         for size, magic in ((128, b"TAG"), (32, b"APETAGEX")):
             file.seek(max(begin, end - size))

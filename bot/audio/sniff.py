@@ -77,7 +77,7 @@ def _sniff_ogg(file: BinaryIO) -> Container | None:
     """Return the codec in Ogg by the first page of each stream; None where there is no whole page. Damage is found
     later, by the checksums."""
     file.seek(0)
-    pages = [found for found in islice(find_pages(file), 2 * _MAX_PAGES) if isinstance(found, OggPage)]
+    pages = [page for page in islice(find_pages(file), 2 * _MAX_PAGES) if isinstance(page, OggPage)]
     if not pages or not pages[0].begins:
         return Container.OGG_OPUS if pages else None
     for page in takewhile(lambda page: page.begins, pages):

@@ -1,5 +1,4 @@
-"""What an episode's file says about itself: an ID3v2.4 tag in front of the sound (https://id3.org/id3v2.4.0-frames,
-chapters: https://id3.org/id3v2-chapters-1.0)."""
+"""The ID3v2.4 tag of an episode (https://id3.org/id3v2.4.0-frames, chapters: https://id3.org/id3v2-chapters-1.0)."""
 
 import io
 import re
@@ -28,13 +27,13 @@ from storage.records import DurationMs, Mark
 
 MAX_CHAPTERS = 255  # a table of contents counts them in one byte
 MAX_TEXT = 1000  # characters
-NAME = len("chp000")  # bytes of a chapter's name in the file, by which they stand in order
+NAME = len("chp000")  # bytes of a chapter's element id, which gives the order of chapters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")  # a NUL would make two values of one
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeTags:
-    """Names come from strangers: they are cut and cleaned here. `cover` is JPEG or PNG, empty for none."""
+    """The values of a tag. Names come from strangers and are cleaned here. `cover` is JPEG or PNG, empty for none."""
 
     title: str
     artist: str
@@ -47,7 +46,7 @@ class EpisodeTags:
 
 
 def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
-    """The tag as bytes, without padding; the same tags give the same bytes."""
+    """Return the tag as bytes, without padding; the same values give the same bytes."""
     tag = ID3()
     for kind, text in ((TIT2, tags.title), (TPE1, tags.artist), (TALB, tags.album), (TCON, "Podcast")):
         tag.add(kind(encoding=Encoding.UTF8, text=plain(text)))
@@ -67,25 +66,27 @@ def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
 
 
 def _chapters_last(tag: bytes) -> bytes:
-    """The same tag with its chapters in the order of time. mutagen puts frames in the order of their sizes, and not all
-    players read the table of contents."""
-    head, at = 10, 10  # bytes of a tag's head and of a frame's
+    """Return the tag with its chapters in the order of time. mutagen orders frames by their sizes, and not all players
+    read the table of contents."""
+    head, at = 10, 10  # bytes, of a tag's head as of a frame's
     frames = []
     while at < len(tag):
         end = at + head + BitPaddedInt(tag[at + 4 : at + 8])
         frames.append(tag[at:end])
         at = end
-    chapters = sorted((one for one in frames if one.startswith(b"CHAP")), key=lambda one: one[head : head + NAME])
-    return b"".join([tag[:head], *(one for one in frames if not one.startswith(b"CHAP")), *chapters])
+    others = [frame for frame in frames if not frame.startswith(b"CHAP")]
+    chapters = [frame for frame in frames if frame.startswith(b"CHAP")]
+    chapters.sort(key=lambda frame: frame[head : head + NAME])
+    return b"".join([tag[:head], *others, *chapters])
 
 
 def plain(text: str) -> str:
-    """One line without control characters, at most MAX_TEXT characters."""
+    """Return the text as one line without control characters, of at most MAX_TEXT characters."""
     return _CONTROL.sub(" ", text).strip()[:MAX_TEXT]
 
 
 def _add_chapters(tag: ID3, chapters: tuple[Mark, ...], length: DurationMs) -> None:
-    """In the order of time; each lasts until the next. Those behind the end are left out."""
+    """Add the chapters, each lasting until the next. Those behind the end of the sound are left out."""
     inside = sorted((chapter for chapter in chapters if 0 <= chapter.at < length), key=lambda c: c.at)
     inside = inside[:MAX_CHAPTERS]
     if not inside:

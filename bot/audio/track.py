@@ -1,9 +1,9 @@
-"""A recording as one track of MP3 frames: which of them are settled, which can be taken over. Pure.
+"""The frames of a track that no later sound can change, and those that a changed track can take over. Pure.
 
-One constant-rate encoder without a bit reservoir forgets: frame n is the same, byte for byte, if the encoder began
+A constant-rate encoder without a bit reservoir forgets: frame n is the same, byte for byte, if the encoder began
 PRE_ROLL frames before it and heard AHEAD frames after it (measured on speech, noise and music, mono and stereo). So any
-stretch can be made alone, and what was made once is taken over for as long as the sound around it stays the same and
-lies on the same frame grid.
+stretch of a track can be made alone, and its frames are taken over for as long as the sound around them stays the same
+and lies on the same frame grid.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ AHEAD = 2  # frames
 
 @dataclass(frozen=True, slots=True)
 class PlacedPiece:
-    """One piece on the grid."""
+    """One piece in its place on the track. `identity` is None while its gain is not decided."""
 
     identity: str | None
     start: Samples
@@ -30,24 +30,24 @@ class PlacedPiece:
 
 @dataclass(frozen=True, slots=True)
 class Reused(Span):
-    """Frames of the new track that are those of the old one from `origin` on."""
+    """Frames of the new track that are the frames of the old one from `origin` on."""
 
     origin: int
 
 
 def identity(cut: Cut) -> str:
-    """Of a decided piece: two with the same one are the same samples, gain included."""
+    """Return the identity of a decided piece: two pieces that share it are the same samples, gain included."""
     assert cut.gains is not None
     return hashlib.sha256(cut.key.encode() + cut.gains).hexdigest()
 
 
 def settled_frames(samples: int) -> int:
-    """How many frames no later sound can change, of a track that is `samples` long so far."""
+    """Return how many frames no later sound can change, of a track that is `samples` long so far."""
     return max(0, whole_frames(samples - LIMITER_REACH) - AHEAD)
 
 
 def place_pieces(cuts: Sequence[Cut]) -> tuple[PlacedPiece, ...]:
-    """Pieces in a row. One that is not decided yet is like no other."""
+    """Place pieces in a row. A piece that is not decided yet equals no other."""
     ends = accumulate(cut.samples for cut in cuts)
     return tuple(
         PlacedPiece(identity(cut) if cut.gains is not None else None, Samples(end - cut.samples), Samples(end))
@@ -56,7 +56,7 @@ def place_pieces(cuts: Sequence[Cut]) -> tuple[PlacedPiece, ...]:
 
 
 def reusable(old: Sequence[PlacedPiece], made: Sequence[Span], new: Sequence[PlacedPiece]) -> tuple[Reused, ...]:
-    """Which frames of the new track are there already, given those that were `made` of the old one."""
+    """Return which frames of the new track exist already, given those that were `made` of the old one."""
     spans = []
     reached = 0
     for stretch in _common_stretches(old, new):
@@ -71,7 +71,7 @@ def reusable(old: Sequence[PlacedPiece], made: Sequence[Span], new: Sequence[Pla
 
 
 def missing_spans(made: Sequence[Span], wanted: int) -> tuple[Span, ...]:
-    """Which of the first `wanted` frames are not among those that were made."""
+    """Return which of the first `wanted` frames are not among those that were made."""
     spans = []
     reached = 0
     for span in sorted(made, key=lambda span: span.first):
@@ -85,7 +85,7 @@ def missing_spans(made: Sequence[Span], wanted: int) -> tuple[Span, ...]:
 
 @dataclass(slots=True)
 class _CommonStretch:
-    """Pieces that follow one another in both tracks, `shift` samples later in the new one."""
+    """A row of pieces that both tracks share, `shift` samples later in the new one."""
 
     start: int
     end: int
@@ -93,19 +93,20 @@ class _CommonStretch:
 
     @property
     def first_frame(self) -> int:
-        """The first that hears nothing from before the stretch."""
+        """The first frame that depends on no sound before the stretch."""
         if self.start == 0 and self.shift == 0:
             return 0
         return frames_for(self.start + LIMITER_REACH) + PRE_ROLL
 
     @property
     def last_frame(self) -> int:
-        """One behind the last that hears nothing from after it."""
+        """The frame behind the last one that depends on no sound after the stretch."""
         return settled_frames(self.end)
 
 
 def _common_stretches(old: Sequence[PlacedPiece], new: Sequence[PlacedPiece]) -> list[_CommonStretch]:
-    """In the order of the new track. A piece is looked for behind its predecessor first, then in its first place."""
+    """Find the shared stretches, in the order of the new track. A piece is matched with the old one behind the match of
+    the piece before it, else with the first one that equals it."""
     places: dict[str | None, list[int]] = {}
     for index, piece in enumerate(old):
         if piece.identity is not None:

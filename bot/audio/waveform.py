@@ -1,6 +1,6 @@
-"""The picture of a sound: peaks of 10 ms each, joined of its pieces, and drawn with as many bars as one likes.
+"""The waveform of a sound: peaks of 10 ms, joined from those of its pieces, and drawn as any number of bars.
 
-A peak is one byte: the highest sample of any channel in 255ths of full scale, rounded. What is below -54 dBFS is 0.
+A peak is one byte: the highest sample of any channel in 255ths of full scale, rounded. Below -54 dBFS it is 0.
 """
 
 import base64
@@ -16,7 +16,7 @@ _FEWEST, _MOST = 30, 120
 
 
 def peaks(pcm: Pcm) -> bytes:
-    """One byte for each 10 ms that the piece begins."""
+    """Return the peaks of a piece: one byte for each 10 ms that it begins."""
     whole = len(pcm) // SLOT * SLOT
     slots = np.ascontiguousarray(pcm[:whole]).reshape(-1, SLOT * pcm.shape[1])
     highest = np.maximum(slots.max(axis=1), -slots.min(axis=1))
@@ -26,14 +26,16 @@ def peaks(pcm: Pcm) -> bytes:
 
 
 def joined(pieces: Iterable[tuple[Samples, bytes]]) -> bytes:
-    """The peaks of pieces in a row, given with their lengths: one byte for each 10 ms that their sum begins. A piece
-    that begins within a slot is put to the nearer border, so that no error adds up. Raises ValueError for peaks that
-    are not of that length."""
+    """Join the peaks of pieces in a row, given with the pieces' lengths: one byte for each 10 ms of their sum.
+
+    A piece that begins within a slot of 10 ms is put to the nearer border of the slot, so that no error adds up. Raises
+    ValueError for peaks that don't fit the length of their piece.
+    """
     row = bytearray()
     begins = 0
     for samples, some in pieces:
         if len(some) != _slots(samples):
-            raise ValueError(f"{len(some)} peaks are not those of {samples} samples")
+            raise ValueError(f"{len(some)} peaks do not fit {samples} samples")
         place = (begins + SLOT // 2) // SLOT  # never behind the end of the row
         common = min(len(row) - place, len(some))
         row[place : place + common] = map(max, row[place:], some[:common])
@@ -47,19 +49,19 @@ def _slots(samples: int) -> int:
 
 
 def msc3246(row: bytes) -> list[int]:
-    """A bar a second, but no fewer and no more than the proposal wants, of 0 to 1024: the range that it had first and
-    that clients draw, https://github.com/matrix-org/matrix-spec-proposals/pull/3246."""
+    """Return bars from 0 to 1024, one for each second within the bounds of the proposal. Clients draw this range, which
+    the proposal had at first: https://github.com/matrix-org/matrix-spec-proposals/pull/3246."""
     return _bars(row, min(max(len(row) * SLOT // SAMPLE_RATE, _FEWEST), _MOST), 1024)
 
 
 def compact(row: bytes, count: int = 400) -> str:
-    """So many bars of one byte each, in base64."""
+    """Return this number of bars, one byte each, in base64."""
     return base64.b64encode(bytes(_bars(row, count, 255))).decode("ascii")
 
 
 def _bars(row: bytes, count: int, full: int) -> list[int]:
-    """Each bar is the mean of its peaks, for in every minute there is something loud; the highest is full. Fewer
-    peaks than bars are drawn out."""
+    """Return bars of which the highest is `full`. A bar is the mean of its peaks, for their maximum is loud in every
+    minute. Where there are fewer peaks than bars, the peaks are stretched."""
     if not any(row):
         return [0] * count
     sums = np.concatenate([np.zeros(1), np.cumsum(np.frombuffer(row, np.uint8), dtype=np.float64)])

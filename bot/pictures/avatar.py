@@ -1,4 +1,4 @@
-"""A stranger's picture, made safe: what form it has by its bytes, and which part of ffmpeg may open it.
+"""Pictures of strangers, made safe: their format by their bytes, and the part of ffmpeg that may open each.
 
 ffmpeg decodes it under the limits that chunks have (`bot.audio.ffmpeg.Ffmpeg.square`); no library of ours does.
 """
@@ -19,8 +19,8 @@ WEBP_MOVING = Picture("webp_anim", "webp_anim")
 
 
 async def safe_cover(ffmpeg: Ffmpeg, path: Path) -> bytes | None:
-    """A square JPEG of a picture (JPEG, PNG, WebP or GIF); None if it is refused: too many bytes or pixels, damaged,
-    or too much work."""
+    """Make a square JPEG of a picture (JPEG, PNG, WebP or GIF); None if it has too many bytes or pixels, is damaged, or
+    takes too much work."""
     head, size = await asyncio.to_thread(_head, path)
     form = form_of(head)
     if form is None or size > MAX_AVATAR_BYTES:
@@ -32,7 +32,7 @@ async def safe_cover(ffmpeg: Ffmpeg, path: Path) -> bytes | None:
 
 
 def form_of(head: bytes) -> Picture | None:
-    """By the first bytes of a file, never by its name or type; None for what is none of the four."""
+    """Return the format by the first bytes of a file, never by its name or type; None for any other format."""
     if head.startswith(b"\xff\xd8\xff"):
         return JPEG
     if head.startswith(b"\x89PNG\r\n\x1a\n"):

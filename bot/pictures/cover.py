@@ -1,4 +1,4 @@
-"""Cover art that is drawn from a room's name: a JPEG of 1400 by 1400. No stranger's picture is opened here."""
+"""Cover art drawn from a room's name: a JPEG of 1400 by 1400 pixels. No stranger's picture is opened here."""
 
 import colorsys
 import hashlib
@@ -35,8 +35,8 @@ Colour = tuple[int, int, int]
 
 
 def drawn_cover(name: str, key: str) -> bytes:
-    """The same name and key give the same picture: colours and a wave by the key, the name in large letters.
-    Takes some 100 ms: call it in a thread."""
+    """Draw a cover: colours and a wave by the key, the name in large letters. The same name and key give the same
+    picture. Takes some 100 ms: call it in a thread."""
     digest = hashlib.sha256(key.encode()).digest()
     top, bottom = _colours(digest)
     image = _gradient(top, bottom)
@@ -48,28 +48,28 @@ def drawn_cover(name: str, key: str) -> bytes:
 
 
 def _colours(digest: bytes) -> tuple[Colour, Colour]:
-    """Two deep neighbours on the colour wheel; white letters stand out on both."""
+    """Return two dark neighbours on the colour wheel, on which white letters stand out."""
     hue = int.from_bytes(digest[:2], "big") / 65_536
     return _colour(hue, 0.46, 0.62), _colour(hue + 0.09, 0.22, 0.70)
 
 
 def _colour(hue: float, lightness: float, saturation: float) -> Colour:
     red, green, blue = colorsys.hls_to_rgb(hue % 1.0, lightness, saturation)
-    # The eye sees yellow and green as lighter than blue at one lightness: even that out.
+    # Yellow and green look lighter than blue of the same lightness.
     seen = 0.30 * red + 0.59 * green + 0.11 * blue
     factor = min(1.0, lightness * 0.8 / seen)
     return round(red * 255 * factor), round(green * 255 * factor), round(blue * 255 * factor)
 
 
 def _gradient(top: Colour, bottom: Colour) -> Image.Image:
-    """From one corner to the other."""
+    """Draw a gradient from one corner to the other."""
     ramp = Image.linear_gradient("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     diagonal = Image.blend(ramp, ramp.transpose(Image.Transpose.ROTATE_90), 0.35)
     return Image.composite(Image.new("RGB", (SIDE, SIDE), bottom), Image.new("RGB", (SIDE, SIDE), top), diagonal)
 
 
 def _draw_wave(image: Image.Image, digest: bytes) -> None:
-    """Bars of a wave form in the lower third, one byte of the digest each."""
+    """Draw the bars of a waveform in the lower third, one for each byte of the digest."""
     side = SIDE * _SCALE
     mask = Image.new("L", (side, side // 3), 0)
     draw = ImageDraw.Draw(mask)
@@ -86,7 +86,7 @@ def _draw_wave(image: Image.Image, digest: bytes) -> None:
 
 
 def _draw_name(image: Image.Image, name: str) -> None:
-    """As large as it fits, without breaking words until the letters would be small."""
+    """Draw the name as large as it fits. Words are broken only where the letters would be small otherwise."""
     draw = ImageDraw.Draw(image)
     room = SIDE - 2 * _MARGIN
     for size in range(210, 59, -10):
@@ -102,7 +102,7 @@ def _draw_name(image: Image.Image, name: str) -> None:
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> list[str]:
-    """Lines of whole words; a word that is too long for a line is broken where it must."""
+    """Return lines of whole words; a word that is too long for a line is broken."""
     lines: list[str] = []
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines else word
@@ -118,8 +118,8 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room
 
 
 def _printable(name: str) -> str:
-    """What the bundled font can show: letters without accents, digits, marks. A name in another script becomes
-    words of ours, which beats a row of boxes."""
+    """Return the characters that the bundled font has: letters without accents, digits, marks. A name in another script
+    is replaced by words of ours, for it would be a row of boxes."""
     spelt = unicodedata.normalize("NFC", name)[:_MAX_NAME].translate(_SPELT)
     plain = "".join(c for c in unicodedata.normalize("NFKD", spelt) if not unicodedata.combining(c))
     font = ImageFont.load_default(size=40)

@@ -8,12 +8,12 @@ from PIL import Image
 from bot.errors import ConfigError
 
 SMALLEST, LARGEST = 1400, 3000
-"""Sides of the squares that Apple takes, in pixels."""
+"""Sides of the squares that Apple accepts, in pixels."""
 QUALITY = 88
 
 
 def own_picture(path: Path) -> bytes:
-    """The operator's file as a square JPEG of a size that Apple takes. Raises ConfigError."""
+    """Convert the operator's file to a square JPEG of a size that Apple accepts. Raises ConfigError."""
     try:
         with Image.open(path, formats=("JPEG", "PNG", "WEBP")) as opened:
             picture = opened.convert("RGB")

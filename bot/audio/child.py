@@ -30,7 +30,7 @@ def was_ended(code: int) -> bool:
 
 
 class Child:
-    """One running process. Each wait for it counts against its limit; `running` kills and reaps it."""
+    """A running process. Each wait for it counts against its limit; `running` kills and reaps it."""
 
     def __init__(self, process: asyncio.subprocess.Process, limits: Limits) -> None:
         self._process = process

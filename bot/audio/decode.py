@@ -78,7 +78,7 @@ def _silence(samples: int, channels: int) -> Iterator[Pcm]:
 
 @dataclass(slots=True)
 class _Outcome:
-    """How much a piece was decoded to, and why it was no more."""
+    """The samples that a piece was decoded to, and the reason why they were no more."""
 
     samples: int = 0
     reason: str | None = None

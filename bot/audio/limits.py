@@ -1,4 +1,4 @@
-"""How much one child process may use: CPU time, time, memory, bytes written. Pure.
+"""The limits of a child process: CPU time, time, memory, bytes written. Pure.
 
 Most bounds follow the length of the sound. What a healthy file costs was measured; the limits leave room for slow and
 busy machines, and for one more try of `MORE` times as much.

@@ -1,4 +1,4 @@
-"""Ogg pages in files that are damaged, or hold other things too: every whole page is found, once and in its place.
+"""Ogg pages in files that are damaged or hold other bytes too: every intact page is found, once and in its place.
 
 Bytes between pages cost nothing but themselves: a tag behind the last page, a line break, what was left of a page whose
 checksum is wrong. Pages that stand in another order than their numbers say are put right, and one that was written
@@ -157,7 +157,7 @@ class InOrder:
 
     @property
     def waiting(self) -> int:
-        """How many pages wait for pages before them."""
+        """The number of pages that wait for pages before them."""
         return len(self._waiting)
 
     def put(self, page: OggPage) -> list[PlacedPage]:

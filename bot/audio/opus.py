@@ -27,7 +27,7 @@ _MOST_TOLD = 86_400 * SAMPLE_RATE  # samples; longer claims are cut off
 
 @dataclass(slots=True)
 class Stream:
-    """One stream of sound in a chunk."""
+    """A stream of sound in a chunk."""
 
     serial: int
     head: Head | None

@@ -20,7 +20,7 @@ LocalFile = Callable[[BlobKey], AbstractAsyncContextManager[Path]]
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """One stored chunk. `samples` is its length in the plan; decoded sound is cut or padded to it."""
+    """A stored chunk. `samples` is its length in the plan; decoded sound is cut or padded to it."""
 
     blob: BlobKey
     container: Container

@@ -43,7 +43,7 @@ _NOTHING = Samples(0)
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """How one file is decoded. Without any of these values it is decoded as it is."""
+    """The way to decode a file. Without any of these values it is decoded as it is."""
 
     parts: tuple[Part, ...] = ()  # of the file that is decoded instead; empty: the file itself
     pauses: tuple[Pause, ...] = ()  # in order

@@ -1,4 +1,4 @@
-"""Who may run a child process when: two at once, the long ones one after the other, and second tries alone."""
+"""Slots for child processes: two at once, the long ones one after the other, second tries alone."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -21,7 +21,7 @@ AHEAD = 2  # frames
 
 @dataclass(frozen=True, slots=True)
 class PlacedPiece:
-    """One piece in its place on the track. `identity` is None while its gain is not decided."""
+    """A piece in its place on the track. `identity` is None while its gain is not decided."""
 
     identity: str | None
     start: Samples

@@ -1,6 +1,6 @@
 """Chunks as Element Web sent them in its broken eras, made of healthy ones.
 
-After a resume its recorder went on with the headers of the run before, or left them out from the second chunk on
+After a resume its recorder sent the headers of the run before, or no headers from the second chunk on
 (https://github.com/element-hq/element-ios/issues/7311). All functions take chunks in the order of their sound.
 """
 
@@ -33,7 +33,8 @@ def joined(*pages: Iterable[OggPage]) -> bytes:
 
 
 def headers_of_the_run_before(chunks: Sequence[bytes]) -> list[bytes]:
-    """2022-10-20 to 2022-11-25: in front of a resumed run's first chunk both headers, of the others the old ones."""
+    """Break chunks as from 2022-10-20 to 2022-11-25: both headers before the first chunk of a resumed run, the old ones
+    before the others."""
     made = []
     old: tuple[OggPage, ...] = ()
     for chunk, first in _with_firsts(chunks):
@@ -46,7 +47,7 @@ def headers_of_the_run_before(chunks: Sequence[bytes]) -> list[bytes]:
 
 
 def no_headers(chunks: Sequence[bytes]) -> list[bytes]:
-    """2022-11-25 to 2023-01-31: of a resumed run only the first chunk has headers."""
+    """Break chunks as from 2022-11-25 to 2023-01-31: only the first chunk of a resumed run has headers."""
     runs = 0
     made = []
     for chunk, first in _with_firsts(chunks):
@@ -56,7 +57,7 @@ def no_headers(chunks: Sequence[bytes]) -> list[bytes]:
 
 
 def _with_firsts(chunks: Sequence[bytes]) -> Iterator[tuple[Parts, bool]]:
-    """Each chunk, and whether it is the first of its run."""
+    """Yield each chunk, and whether it is the first of its run."""
     before: int | None = None
     for chunk in map(parts, chunks):
         yield chunk, chunk.serial != before
@@ -64,17 +65,18 @@ def _with_firsts(chunks: Sequence[bytes]) -> Iterator[tuple[Parts, bool]]:
 
 
 def bare(chunk: bytes) -> bytes:
-    """Without its headers."""
+    """Return a chunk without its headers."""
     return joined(parts(chunk).sound)
 
 
 def page_by_page(chunks: Sequence[bytes]) -> list[bytes]:
-    """The same sound with one page in each chunk."""
+    """Cut the same sound into chunks of one page."""
     return [joined(chunk.headers, [page]) for chunk in map(parts, chunks) for page in chunk.sound]
 
 
 def tailed(chunks: Sequence[bytes]) -> list[bytes]:
-    """The stop fell on the end of a page: the page that ends the run has no packets, and is a chunk by itself."""
+    """Move the end of the run, a page without packets, into a chunk of its own, as when a stop falls on the end of a
+    page."""
     last = parts(chunks[-1])
     *sound, end = last.sound
     tail = OggPage(4, -1, end.serial, end.number + 1, b"", b"")

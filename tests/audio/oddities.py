@@ -1,4 +1,4 @@
-"""Files that are whole but for something that recorders, uploaders and tools do to them; all containers but Ogg."""
+"""Files that are complete but for a change that recorders, uploaders and tools make to them; all containers but Ogg."""
 
 import struct
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ STRANGERS = {
     "ape": APE,
     "boundary": b"\r\n--boundary--\r\n",
 }
-"""What may stand in front of a file, or behind it."""
+"""Bytes in front of a file or behind it."""
 
 
 def surrounded(data: bytes) -> Iterator[tuple[str, bytes]]:
@@ -67,7 +67,7 @@ def surrounded(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def damaged(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """In the middle of the sound, some frames of it."""
+    """Damage some frames in the middle of the sound."""
     middle = len(data) // 2
     yield "noise between", data[:middle] + NOISE[:333] + data[middle:]
     yield "zeros between", data[:middle] + bytes(700) + data[middle:]

@@ -1,4 +1,4 @@
-"""A known sound, files made of it, and a decoder that knows nothing of our code."""
+"""A known sound, files made of it, and a decoder that uses none of our code."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ ADTS = ("-c:a", "aac", "-b:a", "128k", "-f", "adts")
 
 
 def signal(samples: int, seed: int = 7) -> Pcm:
-    """A sweep under smoothed noise: no two places alike, so that a lag can be found anywhere."""
+    """Return a sweep under smoothed noise: no two places are alike, so that a lag can be found anywhere."""
     time = np.arange(samples) / SAMPLE_RATE
     sweep = np.sin(2 * np.pi * (300 * time + 90 * time * time))
     noise = np.convolve(np.random.default_rng(seed).standard_normal(samples), np.hanning(9) / 4, "same")
@@ -35,7 +35,7 @@ def signal(samples: int, seed: int = 7) -> Pcm:
 
 
 def lag(reference: Pcm, heard: Pcm, place: int, window: int = 9600, most: int = 4800) -> int:
-    """By how many samples `heard` is late around `place`, by cross-correlation."""
+    """Return by how many samples `heard` is late around `place`, by cross-correlation."""
     wanted = reference[place : place + window]
     start = max(0, place - most)
     around = heard[start : place + window + most]
@@ -50,7 +50,7 @@ class Studio:
     folder: Path
 
     def record(self, name: str, sound: Pcm, form: tuple[str, ...], *more: str, channels: int = 1) -> Path:
-        """A file of this sound; of several channels one sample of each after the other."""
+        """Encode a sound to a file; samples of several channels are interleaved."""
         path = self.folder / name
         source = ["-f", "f32le", "-ar", "48000", "-ac", str(channels), "-i", "pipe:"]
         command = [self.exe, "-v", "error", *source, *form, *more]
@@ -58,7 +58,7 @@ class Studio:
         return path
 
     def hear(self, path: Path, channels: int = 1) -> Pcm:
-        """What plain ffmpeg makes of a file."""
+        """Decode a file with plain ffmpeg."""
         command = [
             self.exe,
             "-v",
@@ -97,7 +97,7 @@ class Captured:
 
 
 def captured(name: str) -> list[Captured]:
-    """The chunks of a capture in the order of their sound."""
+    """Return the chunks of a capture in the order of their sound."""
     chunks = []
     for entry in json.loads((CAPTURES / name / "chunks.json").read_text()):
         path = CAPTURES / name / "media" / entry["file"]
@@ -109,17 +109,17 @@ def captured(name: str) -> list[Captured]:
 
 
 def without_headers(chunk: bytes) -> bytes:
-    """A later chunk of Element Web without its two copied header pages: what the encoder itself wrote."""
+    """Return a later chunk of Element Web without its two copied header pages, as the encoder wrote it."""
     second = chunk.index(b"OggS", 4)
     return chunk[chunk.index(b"OggS", second + 4) :]
 
 
 def as_key(path: Path) -> BlobKey:
-    """The key under which `local` finds this file."""
+    """Return the key under which `local` finds this file."""
     return BlobKey(str(path))
 
 
 @asynccontextmanager
 async def local(key: BlobKey) -> AsyncIterator[Path]:
-    """The door to files that were never stored."""
+    """Give a file that was never stored."""
     yield Path(key)

@@ -1,4 +1,4 @@
-"""Every container that a client may send: what is known of it, and that its chunks join."""
+"""Every container that a client may send: its facts, and that its chunks join."""
 
 import io
 from collections.abc import Sequence
@@ -42,12 +42,12 @@ async def look(path: Path, ffmpeg: Ffmpeg) -> ChunkFacts:
 
 
 def recorded(studio: Studio, name: str, sound: Pcm, form: tuple[str, ...], rate: int, channels: int) -> Path:
-    """A file at this rate; of two channels both are the same."""
+    """Return a file at this rate; two channels are the same."""
     return studio.record(name, sound, form, "-ar", str(rate), "-ac", str(channels))
 
 
 def copied(studio: Studio, name: str, sound: Pcm) -> Path:
-    """As Element iOS makes it: a bare AAC stream, put into an M4A file without encoding it again."""
+    """Return an M4A as Element iOS makes it: a bare AAC stream, copied without encoding it again."""
     bare = studio.record(f"{name}.aac", sound, ADTS)
     return studio.record(name, sound, ("-i", str(bare), "-map", "1:a", *COPIED))
 
@@ -70,7 +70,7 @@ def copied(studio: Studio, name: str, sound: Pcm) -> Path:
 async def test_exact(
     form: tuple[str, ...], rates: Sequence[int], container: Container, channels: int, studio: Studio, ffmpeg: Ffmpeg
 ) -> None:
-    """What tells its padding is as long as what was recorded, to the sample, at any rate."""
+    """A file that states its padding is as long as the recording, to the sample, at any rate."""
     for rate in rates:
         facts = await look(recorded(studio, "a", signal(LENGTH), form, rate, channels), ffmpeg)
         assert (facts.container, facts.timing, facts.samples) == (container, Timing.EXACT, LENGTH)
@@ -81,7 +81,7 @@ async def test_exact(
 @pytest.mark.parametrize("form", [NO_EDIT_LIST, FRAGMENTED, NO_TAG, ADTS, COPIED])
 @pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
 async def test_estimated(form: tuple[str, ...], rate: int, studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """What doesn't tell its padding is some frames too long, and said to be estimated; nothing of it is lost."""
+    """A file that doesn't state its padding is some frames too long and counts as estimated; no sound is lost."""
     sound = signal(LENGTH)
     path = copied(studio, "a", sound) if form == COPIED else recorded(studio, "a", sound, form, rate, 1)
     facts = await look(path, ffmpeg)
@@ -135,7 +135,7 @@ BOX_NAMES = [b"moov", b"trak", b"edts", b"elst", b"mdia", b"mdhd", b"mvhd"]
 
 @st.composite
 def boxes(draw: st.DrawFn) -> bytes:
-    """A movie of which sizes and contents may be anything."""
+    """Build a movie with any sizes and contents."""
     content = draw(st.binary(max_size=40))
     for name in draw(st.lists(st.sampled_from(BOX_NAMES), max_size=6)):
         lie = draw(st.sampled_from([0, 0, 0, 1, -9, 10**6]))
@@ -146,13 +146,13 @@ def boxes(draw: st.DrawFn) -> bytes:
 
 @given(boxes(), st.sampled_from([Container.MP4_AAC, Container.FLAC, Container.MP3]))
 def test_what_a_hostile_header_says(data: bytes, container: Container) -> None:
-    """A length or nothing, never a crash."""
+    """Any header gives a length or none, never a crash."""
     length = read_length(io.BytesIO(data), container)
     assert length is None or length.samples > 0
 
 
 def test_an_edit_list_of_many_edits_says_nothing(studio: Studio) -> None:
-    """How long the sound is then would take more than a sum; one edit tells it."""
+    """An edit list states a length only if it has one edit."""
     data = studio.record("a", signal(LENGTH), M4A).read_bytes()
     assert read_length(io.BytesIO(data), Container.MP4_AAC) == StatedLength(LENGTH, 1)
     at = data.index(b"elst") + 8
@@ -161,7 +161,7 @@ def test_an_edit_list_of_many_edits_says_nothing(studio: Studio) -> None:
 
 
 def damaged(path: Path, begin: float, end: float) -> Path:
-    """Other bytes from one place in the file to another."""
+    """Return a file with other bytes between two places."""
     data = bytearray(path.read_bytes())
     first, last = int(len(data) * begin), int(len(data) * end)
     data[first:last] = np.random.default_rng(3).bytes(last - first)
@@ -171,8 +171,8 @@ def damaged(path: Path, begin: float, end: float) -> Path:
 
 @pytest.mark.parametrize("form", [M4A, NO_EDIT_LIST, FLAC, MP3])
 async def test_damaged_frames_are_noted(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """ffmpeg passes over them without a word: the chunk keeps the length that it says, and what was decoded of it is
-    told beside it when it is joined. Where the frames are known that are damaged, they are a hole."""
+    """A chunk with damaged frames keeps its stated length; the loss is a hole where the frames are known, else it is
+    noted at joining."""
     path = studio.record("a", signal(480_000), form)
     whole = await look(path, ffmpeg)
     facts = await look(damaged(path, 0.5, 0.51), ffmpeg)
@@ -186,7 +186,7 @@ async def test_damaged_frames_are_noted(form: tuple[str, ...], studio: Studio, f
 
 
 async def test_an_m4a_that_lacks_much_is_kept(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """It keeps the length that its frames were counted to have, and its timing is no more than estimated."""
+    """An M4A that lacks much keeps the length of its counted frames, with estimated timing."""
     facts = await look(damaged(studio.record("a", signal(480_000), M4A), 0.3, 0.7), ffmpeg)
     assert facts.timing is Timing.ESTIMATED
     assert facts.samples == 480_000
@@ -194,7 +194,7 @@ async def test_an_m4a_that_lacks_much_is_kept(studio: Studio, ffmpeg: Ffmpeg) ->
 
 @pytest.mark.parametrize("form", [FLAC, MP3, CAF, VORBIS, OGG_FLAC, WAV, RF64])
 async def test_cut_off(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """A file of which the end is missing is told as truncated, by its pages, its sizes, or its length."""
+    """A file whose end is missing is refused as truncated, by its pages, its sizes, or its length."""
     path = studio.record("a", signal(480_000), form)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     assert await reason(path, ffmpeg) == "truncated"
@@ -202,7 +202,7 @@ async def test_cut_off(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) ->
 
 @pytest.mark.parametrize("form", [VORBIS, OGG_FLAC])
 async def test_pages_of_any_codec_are_checked(form: tuple[str, ...], studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """ffmpeg decodes around a page with a wrong checksum; here it is damage."""
+    """A page with a wrong checksum is damage, though ffmpeg decodes around it."""
     assert await reason(damaged(studio.record("a", signal(480_000), form), 0.5, 0.51), ffmpeg) == "bad_checksum"
 
 

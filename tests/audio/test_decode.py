@@ -1,4 +1,4 @@
-"""Joining: what comes out is what was recorded, to the sample."""
+"""Joining: the joined sound is the recorded one, to the sample."""
 
 import asyncio
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ async def joined(pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path) -> tupl
 
 
 def sounds(chunks: Sequence[Captured]) -> list[Sound]:
-    """As the ledger plans them: a run's head pays the pre-skip, the others carry on."""
+    """Return the plan of captured chunks: the first of a run has the pre-skip, the others continue it."""
     pieces = []
     for before, chunk in zip([None, *chunks], chunks, strict=False):
         continues = before is not None and before.serial == chunk.serial
@@ -51,7 +51,7 @@ def sounds(chunks: Sequence[Captured]) -> list[Sound]:
 
 
 def as_recorded(chunks: Sequence[Captured], studio: Studio) -> Pcm:
-    """Each run as its encoder wrote it, in one piece, decoded once by plain ffmpeg."""
+    """Decode each run in one piece, as its encoder wrote it, with plain ffmpeg."""
     runs: dict[int, bytes] = {}
     for chunk in chunks:
         data = chunk.path.read_bytes()
@@ -66,7 +66,7 @@ def as_recorded(chunks: Sequence[Captured], studio: Studio) -> Pcm:
 
 @pytest.mark.parametrize("name", ["plain", "pauses", "slowstop", "encrypted", "kill"])
 async def test_captures(name: str, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """The chunks of a real Element Web join to what each run is when decoded in one piece."""
+    """The chunks of a real Element Web join to the sound of each run decoded in one piece."""
     chunks = captured(name)
     wanted = as_recorded(chunks, studio)
     heard, mismatches = await joined(sounds(chunks), ffmpeg, tmp_path)
@@ -77,7 +77,7 @@ async def test_captures(name: str, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Pat
 
 @pytest.mark.parametrize("form", [OPUS, M4A, WAV, FLAC, MP3])
 async def test_seams(form: tuple[str, ...], ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """Files of their own join without losing or adding a sample at any seam."""
+    """Separate files join without losing or adding a sample at any seam."""
     sound = signal(300_011)
     cuts = [0, 100_003, 177_777, 300_011]
     pieces: list[Piece] = []
@@ -94,7 +94,7 @@ async def test_seams(form: tuple[str, ...], ffmpeg: Ffmpeg, studio: Studio, tmp_
 
 
 async def test_seams_of_an_older_decoder(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """A build that leaves in what the edit list of an M4A cuts off at its end makes no seam longer."""
+    """A build that leaves in the end that the edit list of an M4A cuts off makes no seam longer."""
     older = tmp_path / "older"
     rest = 'case "$*" in *pipe:1*) /usr/bin/env head -c 2000 /dev/urandom;; esac'
     older.write_text(f'#!/bin/sh\n{ffmpeg.exe} "$@"; code=$?\n{rest}\nexit $code\n')
@@ -115,7 +115,7 @@ async def test_seams_of_an_older_decoder(ffmpeg: Ffmpeg, studio: Studio, tmp_pat
 
 @pytest.mark.parametrize(("name", "late"), [("mono.mp4", -1), ("without_edit_list.mp4", 4792)])
 async def test_he_aac(name: str, late: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """The right sound; where nothing tells the padding it is heard: a tenth of a second."""
+    """HE-AAC joins to the right sound; without a stated padding, a tenth of a second of it is heard."""
     sound = signal(4 * 48_000 + 12_345)
     path = Path(__file__).parents[1] / "data" / "he_aac" / name
     facts = await inspect_chunk(path, ffmpeg, max_seconds=60)
@@ -126,7 +126,7 @@ async def test_he_aac(name: str, late: int, ffmpeg: Ffmpeg, tmp_path: Path) -> N
 
 
 async def test_stereo_into_mono(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """Two channels that are the same are as loud as one, and what stands in one alone half as high: their mean."""
+    """Mono is the mean of two channels: equal ones are as loud as one, sound on one side is half as high."""
     sound = signal(48_000)
     pieces = []
     for name, other in (("same", sound), ("left", 0 * sound)):
@@ -137,7 +137,7 @@ async def test_stereo_into_mono(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) 
 
 
 async def test_mixed(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """Chunks of any container, rate and channels, and silence, stand where the plan says."""
+    """Chunks of any container, rate and channels, and silence, are where the plan places them."""
     sound = signal(240_000)
     first = studio.record("a.ogg", sound[:96_000], OPUS)
     last = studio.record("b.m4a", sound[144_000:], M4A, "-ar", "44100", "-ac", "2")
@@ -155,7 +155,7 @@ async def test_mixed(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
 
 
 async def test_lost_chunk(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """With a chunk lost from the middle of a run everything else stays where it was."""
+    """With a chunk lost from the middle of a run all other sound stays in its place."""
     first, lost, third = sounds(captured("plain")[:3])
     wanted = as_recorded(captured("plain")[:3], studio)
     heard, mismatches = await joined([first, Silence(lost.samples), third], ffmpeg, tmp_path)
@@ -168,7 +168,7 @@ async def test_lost_chunk(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("whole", [True, False])
 async def test_lost_head(whole: bool, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """With the head of a run lost the next chunk stands where it belongs, whether or not it pays the pre-skip."""
+    """With the first chunk of a run lost the next one is in its place, whether or not it has the pre-skip."""
     head, second, _ = captured("plain")[:3]
     assert second.facts.ogg is not None
     wanted = as_recorded([head, second], studio)
@@ -197,7 +197,7 @@ async def test_tail_without_sound(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 async def test_short_chunks(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """Where the chunk before is shorter than the pre-roll, the ones before it help."""
+    """A chunk behind one shorter than the pre-roll uses earlier ones too."""
     chunk = captured("plain")[0]
     data = chunk.path.read_bytes()
     starts = [at for at in range(len(data)) if data.startswith(b"OggS", at)]
@@ -214,7 +214,7 @@ async def test_short_chunks(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("surplus", [-5000, 5000])
 async def test_other_length(surplus: int, ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """A chunk that is not as long as the ledger says is cut or filled, and told."""
+    """A chunk of another length than planned is cut or filled, and reported."""
     path = studio.record("a.wav", signal(50_000 + surplus), WAV)
     heard, mismatches = await joined([Sound(as_key(path), Container.WAV, False, Samples(50_000))], ffmpeg, tmp_path)
     assert len(heard) == 50_000
@@ -222,7 +222,7 @@ async def test_other_length(surplus: int, ffmpeg: Ffmpeg, studio: Studio, tmp_pa
 
 
 async def test_damaged(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A chunk that can't be decoded any more is silence of its length, and told with the reason."""
+    """A chunk that can no longer be decoded is silence of its length, and reported with the reason."""
     broken = tmp_path / "broken"
     broken.write_bytes(captured("kill")[0].path.read_bytes()[:100])
     for container, reason in ((Container.OGG_OPUS, "truncated"), (Container.FLAC, "undecodable")):
@@ -233,14 +233,14 @@ async def test_damaged(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 async def test_missing_file(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A file that is gone is the disk's failure, not silence."""
+    """A missing file is an error of the disk, not silence."""
     for container in (Container.WAV, Container.OGG_OPUS):
         with pytest.raises(FileNotFoundError):
             await joined([Sound(as_key(tmp_path / "gone"), container, False, Samples(9000))], ffmpeg, tmp_path)
 
 
 async def test_numbers_that_are_none(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """Float samples may be anything in a stranger's file; what comes out is finite."""
+    """NaN and infinite samples of a float file come out finite."""
     wild = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.5] * 1000, np.float32)
     path = studio.record("wild.wav", wild, ("-c:a", "pcm_f32le", "-f", "wav"))
     heard, _ = await joined([Sound(as_key(path), Container.WAV, False, Samples(6000))], ffmpeg, tmp_path)
@@ -249,7 +249,7 @@ async def test_numbers_that_are_none(ffmpeg: Ffmpeg, studio: Studio, tmp_path: P
 
 
 async def test_other_run(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A chunk that is said to carry on gets nothing of a run that is not its own."""
+    """A chunk that is planned to continue gets nothing of a run that is not its own."""
     first, second = captured("pauses")[:2]
     alone, _ = await joined(sounds([second]), ffmpeg, tmp_path)
     wrong = Sound(as_key(second.path), Container.OGG_OPUS, True, second.facts.samples)
@@ -263,7 +263,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 async def test_leaves_nothing_behind(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Left in the middle, the work folder is empty again."""
+    """Decoding that is left early leaves nothing in the work folder."""
     blocks = decode_pieces(sounds(captured("plain")), local, ffmpeg, tmp_path)
     await anext(blocks)
     await blocks.aclose()
@@ -271,7 +271,7 @@ async def test_leaves_nothing_behind(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 def test_planning() -> None:
-    """The pre-roll takes as many packets as it needs and no more; a run's head pays its pre-skip."""
+    """The pre-roll takes as many packets as it needs and no more; the first chunk of a run has its pre-skip."""
     assert pre_roll([960] * 100) == 20
     assert pre_roll([960] * 5) == 5
     assert pre_roll([]) == 0

@@ -51,7 +51,7 @@ async def make(
     tags: EpisodeTags = TAGS,
     form: Form = MONO,
 ) -> tuple[MadeEpisode, Path]:
-    """All frames at once, and the file of them."""
+    """Make all frames at once, and the file of them."""
     out = folder / "episode.mp3"
     work = folder / "work"
     await asyncio.to_thread(work.mkdir, exist_ok=True)
@@ -76,7 +76,7 @@ def wav(studio: Studio, sound: Pcm, name: str = "a.wav") -> list[Piece]:
 
 
 def heard_as(studio: Studio, path: Path) -> tuple[float, float]:
-    """Integrated loudness as dual mono in LUFS and true peak in dBTP, by ffmpeg."""
+    """Return integrated loudness as dual mono in LUFS and true peak in dBTP, by ffmpeg."""
     command = [studio.exe, "-i", str(path), "-af", "ebur128=peak=true:dualmono=true", "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, check=True).stderr.decode().rpartition("Summary:")[2]
     loudness, peak = (re.search(rf"{name}:\s+(-?[\d.]+)", said) for name in ("I", "Peak"))
@@ -88,7 +88,7 @@ def heard_as(studio: Studio, path: Path) -> tuple[float, float]:
 @pytest.mark.parametrize("samples", [1, 575, 1152, 48_000, 100_003])
 @pytest.mark.parametrize("kbps", [32, 64, 320])
 async def test_length(samples: int, kbps: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """An episode decodes to just as many samples as were joined, at any rate and length."""
+    """An episode decodes to exactly as many samples as were joined, at any rate and length."""
     sound = signal(100_003)
     made, out = await make(wav(studio, sound[:samples]), ffmpeg, tmp_path, form=Form(1, kbps, None))
     heard = studio.hear(out)
@@ -112,7 +112,7 @@ async def test_real_broadcast(name: str, studio: Studio, ffmpeg: Ffmpeg, tmp_pat
 
 
 async def test_what_is_told_is_what_is_there(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Size and hash are those of the file, nothing else is in its folder, and nobody else may read it."""
+    """Size and hash are those of the file, its folder holds nothing else, and nobody else may read it."""
     made, out = await make(wav(studio, signal(20_000)), ffmpeg, tmp_path)
     data = out.read_bytes()
     assert (made.bytes, made.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -128,7 +128,7 @@ async def test_the_same_again(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) ->
 
 
 async def test_level_is_left_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Without a target nothing is louder or softer than it was."""
+    """Without a target the level stays."""
     sound = 0.2 * signal(96_000)
     _, out = await make(wav(studio, sound), ffmpeg, tmp_path, form=Form(1, 320, None))
     heard = studio.hear(out)
@@ -136,13 +136,13 @@ async def test_level_is_left_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Pat
 
 
 async def test_silence_stays_silence(ffmpeg: Ffmpeg, studio: Studio, tmp_path: Path) -> None:
-    """What has no loudness is not raised."""
+    """Sound without loudness is not raised."""
     _, out = await make([Silence(Samples(48_000))], ffmpeg, tmp_path, form=LEVEL)
     assert np.abs(studio.hear(out)).max() < 1e-4
 
 
 async def test_failure_leaves_the_old_one(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """When the encoder fails or writes too little, the episode that is there stays as it is."""
+    """When the encoder fails or writes too little, the existing episode stays."""
     pieces = wav(studio, signal(100_000))
     out = tmp_path / "episode.mp3"
     out.write_bytes(b"the old one")
@@ -179,7 +179,7 @@ async def test_tags(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 def test_hostile_names() -> None:
-    """Names of strangers are one line, without control characters, and of bearable length."""
+    """Names of strangers become one line of bounded length without control characters."""
     tags = EpisodeTags("a\0b\nc\ud800", "\x1b[31m", "x" * 5000, TAGS.date, b"", "", "\u2028")
     tag = id3(tags, DurationMs(1000))
     assert b"a b c" in tag
@@ -188,7 +188,8 @@ def test_hostile_names() -> None:
 
 
 def test_chapters_stand_in_the_order_of_time() -> None:
-    """In the file too, whatever their titles are: not every player reads the table of contents."""
+    """Chapters are in the order of time in the file too, whatever their titles: not every player reads the table of
+    contents."""
     titles = ["The first has the longest title of all", "Short", "x", "Two words"]
     chapters = tuple(Mark(DurationMs(1000 * number), title) for number, title in enumerate(titles))
     tag = id3(EpisodeTags("t", "a", "a", TAGS.date, b"", "", "a comment", chapters), DurationMs(9000))
@@ -198,7 +199,7 @@ def test_chapters_stand_in_the_order_of_time() -> None:
 
 
 def test_many_chapters() -> None:
-    """A table of contents holds as many chapters as its count can tell."""
+    """Chapters beyond the most that a table of contents can count are left out."""
     chapters = tuple(Mark(DurationMs(n), "x") for n in range(300))
     tag = id3(EpisodeTags("t", "a", "a", TAGS.date, b"", "", None, chapters), DurationMs(1000))
     assert tag.count(b"CHAP") == MAX_CHAPTERS
@@ -221,7 +222,7 @@ async def test_stereo(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 async def test_other_rates_become_one(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """An episode is at 48 kHz, and mono where the track is, whatever came in."""
+    """An episode is at 48 kHz, and mono where the track is, whatever its chunks are."""
     path = studio.record("s.wav", signal(44_100), WAV, "-ac", "2", "-ar", "44100")
     _, out = await make([Sound(as_key(path), Container.WAV, False, Samples(44_100))], ffmpeg, tmp_path)
     info = mutagen.mp3.MP3(out).info

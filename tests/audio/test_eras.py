@@ -25,12 +25,12 @@ Era = Callable[[Sequence[bytes]], list[bytes]]
 
 
 def files(name: str) -> list[bytes]:
-    """The chunks of a capture in the order of their sound."""
+    """Return the chunks of a capture in the order of their sound."""
     return [chunk.path.read_bytes() for chunk in captured(name)]
 
 
 class Recorded:
-    """Chunks, looked into and laid out as they are when they come."""
+    """Chunks, inspected and laid out when they come."""
 
     def __init__(self, chunks: Sequence[Chunk], folder: Path, ffmpeg: Ffmpeg) -> None:
         self.chunks = chunks
@@ -39,7 +39,7 @@ class Recorded:
         self._ffmpeg = ffmpeg
 
     async def heard(self, channels: int = 1) -> Pcm:
-        """All of it, decoded to the length that the ledger gives it."""
+        """Decode all of it to the length of the ledger."""
         pieces: list[Piece] = []
         for entry in self.ledger.entries:
             if entry.sounds:
@@ -55,7 +55,7 @@ class Recorded:
 
 
 async def recorded(chunks: dict[int, bytes], folder: Path, ffmpeg: Ffmpeg) -> Recorded:
-    """By their numbers."""
+    """Lay out chunks by their numbers."""
     written(chunks, folder)
     found = []
     for number in chunks:
@@ -77,7 +77,7 @@ def counted(chunks: Sequence[bytes]) -> dict[int, bytes]:
 @pytest.mark.parametrize("name", ["plain", "encrypted", "pauses"])
 @pytest.mark.parametrize("era", [headers_of_the_run_before, no_headers])
 async def test_a_broken_era_sounds_like_a_healthy_one(name: str, era: Era, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A whole broadcast with pause and resume: proved by its pages, and sample for sample what was recorded."""
+    """A whole broadcast with pause and resume is proved by its pages, and is the recorded sound to the sample."""
     healthy = await recorded(counted(files(name)), tmp_path / "healthy", ffmpeg)
     assert era(files(name)) != files(name)
     broken = await recorded(counted(era(files(name))), tmp_path / "broken", ffmpeg)
@@ -88,7 +88,7 @@ async def test_a_broken_era_sounds_like_a_healthy_one(name: str, era: Era, ffmpe
 
 @pytest.mark.parametrize("era", [headers_of_the_run_before, no_headers])
 async def test_chunks_of_one_page(era: Era, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Chunks of a second or less are known for what they are too, and so is a tail that only ends its run."""
+    """Chunks of a second or less are recognised too, and so is a tail that only ends its run."""
     chunks = tailed(page_by_page(files("plain")))
     healthy = await recorded(counted(chunks), tmp_path / "healthy", ffmpeg)
     broken = await recorded(counted(era(chunks)), tmp_path / "broken", ffmpeg)
@@ -97,7 +97,7 @@ async def test_chunks_of_one_page(era: Era, ffmpeg: Ffmpeg, tmp_path: Path) -> N
 
 
 async def test_a_microphone_that_changed_at_the_resume(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """The old headers tell another input rate than the new ones: the run is one, since they are not of its stream."""
+    """Old headers with another input rate don't split the run, for they are not of its stream."""
     first, second = files("plain")[:3], files("plain")[3:]
     old, tags = parts(first[0]).headers
     body = old.body[:12] + struct.pack("<I", 96_000) + old.body[16:]
@@ -111,7 +111,7 @@ async def test_a_microphone_that_changed_at_the_resume(ffmpeg: Ffmpeg, tmp_path:
 
 
 async def test_a_run_without_any_head(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """If not even the first chunk has headers the run begins where it would begin with those of its client."""
+    """A run whose first chunk has no headers either begins where it would with those of its client."""
     healthy = await recorded(counted(files("plain")), tmp_path / "healthy", ffmpeg)
     broken = await recorded(counted([bare(chunk) for chunk in files("plain")]), tmp_path / "broken", ffmpeg)
     assert broken.ledger.proved
@@ -119,7 +119,7 @@ async def test_a_run_without_any_head(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 async def test_the_one_chunk_with_headers_is_lost(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """What is there stands where it stands when that chunk turns up, and sounds the same."""
+    """When that chunk turns up, all other sound stays in its place and sounds the same."""
     chunks = counted(no_headers(page_by_page(files("plain"))))
     whole = await recorded(chunks, tmp_path, ffmpeg)
     beginning = len(page_by_page(files("plain")[:3])) + 1
@@ -134,7 +134,7 @@ async def test_the_one_chunk_with_headers_is_lost(ffmpeg: Ffmpeg, tmp_path: Path
 
 
 async def test_stereo_without_headers(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """How many channels there are is told by the packets, where no head says it."""
+    """Without a head the packets tell the number of channels."""
     length = 250 * 960 - 312  # packets are whole, with this encoder's pre-skip
     sound = np.repeat(signal(length), 2) * np.tile([1.0, 0.2], length)
     form = ("-c:a", "libopus", "-b:a", "128k", "-page_duration", "800000", "-f", "ogg")

@@ -1,4 +1,4 @@
-"""How ffmpeg is found, run, and held."""
+"""ffmpeg: how it is found, run and limited."""
 
 import asyncio
 import os
@@ -75,13 +75,13 @@ async def test_file_names_are_names(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Pa
 
 
 async def test_decoding_ends_at_the_bound(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """No more than asked for is decoded."""
+    """No more sound than asked for is decoded."""
     path = studio.record("a", signal(96_000), WAV)
     assert await size(ffmpeg.decode(path, Container.WAV, max_seconds=0.5)) == 24_000 * 4
 
 
 async def test_refused_by_ffmpeg(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """What ffmpeg can't read is given up, not tried again."""
+    """A file that ffmpeg can't read is given up, not tried again."""
     path = tmp_path / "a"
     path.write_bytes(bytes(1000))
     with pytest.raises(GiveUp) as caught:
@@ -96,7 +96,7 @@ async def wait_for_nothing(pids: list[int]) -> None:
 
 
 async def test_hanging_child() -> None:
-    """A child that neither speaks nor ends is killed when its time is up."""
+    """A child that neither writes nor ends is killed when its time is up."""
     pids: list[int] = []
     with pytest.raises(TryLater):
         await wait_for_nothing(pids)
@@ -110,7 +110,7 @@ async def feed(command: str, wait_s: float) -> None:
 
 
 async def test_child_that_does_not_read() -> None:
-    """A child that takes nothing is killed when its time is up, and one that is gone is no crash."""
+    """A child that reads nothing is killed when its time is up, and one that is gone is no crash."""
     with pytest.raises(TryLater):
         await feed("exec sleep 600", wait_s=0.5)
     with pytest.raises(TryLater):
@@ -118,7 +118,7 @@ async def test_child_that_does_not_read() -> None:
 
 
 async def test_cancelled() -> None:
-    """Cancelled, or left in the middle, no child stays behind, however much it has still to say."""
+    """When decoding is cancelled or left early, no child stays, however much output it still has."""
     pids: asyncio.Queue[int] = asyncio.Queue()
 
     async def listen() -> None:
@@ -151,8 +151,7 @@ async def test_limits_are_set() -> None:
 
 
 async def test_time_is_earned(tmp_path: Path) -> None:
-    """A decoder that works without bringing sound may use a second of CPU, however much was asked for: it ends as one
-    that hit a limit."""
+    """A decoder that works without any sound coming out may use one second of CPU, however much sound was asked for."""
     ffmpeg = Ffmpeg(script(tmp_path / "busy", "while :; do ulimit -S -t; done"))
     heard: list[bytes] = []
     with pytest.raises(LimitHit):
@@ -161,7 +160,7 @@ async def test_time_is_earned(tmp_path: Path) -> None:
 
 
 async def test_what_hit_a_limit_is_heard_whole_the_second_time(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Each sample once, also those that came before the limit; the second time it may use more."""
+    """The second try has larger limits, and each sample comes once, also those from before the limit."""
     path = studio.record("a.wav", signal(96_000), WAV)
     first = tmp_path / "first"
     text = f'mkdir {first} || exec {ffmpeg.exe} "$@"\n{ffmpeg.exe} "$@" | head -c 100000\nkill -XCPU $$'
@@ -175,7 +174,8 @@ async def test_what_hit_a_limit_is_heard_whole_the_second_time(studio: Studio, f
 
 
 async def test_another_try_waits_for_everybody_else() -> None:
-    """It begins when nobody works or waits; who comes then has the other place, and a third one is sent away."""
+    """A second try begins when no first try runs or waits; later ones use the other slot, and another second try is
+    refused meanwhile."""
     slots, order, begun = Slots(), list[str](), asyncio.Event()
 
     async def usual(gate: asyncio.Event) -> None:
@@ -209,7 +209,7 @@ async def test_another_try_waits_for_everybody_else() -> None:
 
 
 async def test_few_at_once(tmp_path: Path) -> None:
-    """However many want to decode, two do so at a time."""
+    """Only two decode at a time."""
     now, gate = tmp_path / "now", tmp_path / "gate"
     now.mkdir()
     os.mkfifo(gate)
@@ -256,7 +256,7 @@ async def test_described_once(studio: Studio, ffmpeg: Ffmpeg, monkeypatch: pytes
 
 
 async def test_few_descriptions_are_kept(studio: Studio, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest is forgotten."""
+    """The oldest description is dropped."""
     monkeypatch.setattr(ffmpeg_module, "DESCRIBED", 2)
     paths = [studio.record(f"{n}.wav", signal(4800), WAV) for n in range(3)]
     for path in paths:
@@ -269,7 +269,7 @@ async def test_few_descriptions_are_kept(studio: Studio, ffmpeg: Ffmpeg, monkeyp
 
 
 async def test_described_by_ffmpeg_alone(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """A source that speaks as ffmpeg does, in front of it and at any length, says nothing of its rate."""
+    """Text of a source that imitates ffmpeg's lines doesn't change its rate."""
     lie = "x\n  Stream #0:0: Audio: opus, 8000 Hz, mono\n"
     form = ("-c:a", "flac", "-f", "matroska", "-ac", "6", "-ar", "96000", "-metadata:s:a:0", f"language={lie}")
     many = [part for n in range(5) for part in ("-metadata", f"t{n}={lie * 700}")]
@@ -281,13 +281,13 @@ async def test_described_by_ffmpeg_alone(studio: Studio, ffmpeg: Ffmpeg) -> None
     ("layout", "channels"), [("3.1", 4), ("hexagonal", 6), ("6.1", 7), ("7.1(wide)", 8), ("22.2", 24)]
 )
 async def test_channels_of_a_layout(layout: str, channels: int, studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """They are counted whatever the layout is called."""
+    """Channels are counted by any name of their layout."""
     path = studio.record("a.wav", signal(4800), WAV, "-af", f"aformat=channel_layouts={layout}")
     assert (await ffmpeg.describe(path, Container.WAV)).channels == channels
 
 
 async def test_sound_that_changes_on_the_way(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """Channels and rates that change once or twice are all heard, each sample once."""
+    """Sound whose channels and rates change once or twice is decoded in full, each sample once."""
     kinds = [("-ar", rate, "-ac", channels) for rate, channels in (("48000", "1"), ("48000", "2"), ("24000", "1"))]
     files = [studio.record(f"{n}.aac", signal(96_000), ADTS, *kind) for n, kind in enumerate(kinds)]
     path = studio.folder / "all.aac"
@@ -316,7 +316,7 @@ DASH = f"""<?xml version="1.0"?>
 async def test_playlists_are_not_followed(
     text: str, container: Container, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
-    """A playlist or manifest in sound's clothes never makes ffmpeg read another file."""
+    """A playlist or manifest that looks like sound never makes ffmpeg read another file."""
     studio.record(INNER, signal(48_000), WAV)
     path = tmp_path / "chunk.m3u8"
     path.write_text(text)
@@ -333,14 +333,14 @@ async def hear(ffmpeg: Ffmpeg, path: Path, container: Container, heard: list[byt
 
 
 async def test_matroska_that_holds_more_than_sound(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """Only codecs of sound that broadcasts use are decoded."""
+    """Only audio codecs that broadcasts use are decoded."""
     path = studio.record("a.mka", signal(48_000), ("-c:a", "wmav2", "-f", "matroska"))
     with pytest.raises(GiveUp):
         await size(ffmpeg.decode(path, Container.WEBM, max_seconds=10))
 
 
 async def test_much_in_a_small_file(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """Long silence in a small file costs no more than what was asked for."""
+    """Long silence in a small file costs no more than the sound that was asked for."""
     pad = ("-af", "apad=whole_dur=1000", "-ar", "8000", "-c:a", "flac", "-f", "flac")
     path = studio.record("bomb", signal(100), pad)
     assert await size(ffmpeg.decode(path, Container.FLAC, max_seconds=20)) == 20 * 48_000 * 4
@@ -356,7 +356,7 @@ async def test_real_chunk_under_all_limits(ffmpeg: Ffmpeg, studio: Studio) -> No
     "unit", [b"\n", b"Stream #0:0: Audio: , 1 Hz", b"Stream #0:0: Audio: , ", b": Audio: , ", b" ", b", 1"]
 )
 def test_what_ffmpeg_says_is_read_in_linear_time(unit: bytes) -> None:
-    """Twice the text, which holds what the file says of itself, is at most 2.5 times the work."""
+    """Twice the text of ffmpeg, which quotes the file, is at most 2.5 times the work."""
     said = [b"Stream #0:0" + unit * (length // len(unit)) for length in (50_000, 100_000)]
     best = 1e9
     for _ in range(6):  # a machine that does other work meanwhile is no reason

@@ -1,6 +1,6 @@
-"""Our own readers of strangers' bytes: whatever comes in, one of the named outcomes comes out, after bounded work.
+"""Our readers of strangers' bytes: any bytes end in one of the named outcomes, after bounded work.
 
-`AIRCHECK_FUZZ=20000` tries so many examples of each instead of a few.
+`AIRCHECK_FUZZ=20000` tries that many examples of each instead of a few.
 """
 
 import io
@@ -53,7 +53,7 @@ SEEDS = (
 
 
 class Counting(io.BytesIO):
-    """A file that counts what is asked of it."""
+    """A file that counts how much of it is read."""
 
     calls = 0
     given = 0
@@ -73,7 +73,7 @@ class Counting(io.BytesIO):
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A valid small file with some of its bytes flipped, cut, repeated, moved, or put into another."""
+    """Draw a valid small file with some of its bytes flipped, cut, repeated, moved, or put into another."""
     data = bytearray(draw(st.sampled_from(SEEDS)))
     for _ in range(draw(st.integers(1, 5))):
         at = draw(st.integers(0, len(data)))
@@ -128,7 +128,7 @@ def info(file: io.BytesIO) -> None:
 
 
 def look(file: io.BytesIO) -> None:
-    """As a chunk is looked into before ffmpeg gets it."""
+    """Inspect a chunk as before ffmpeg gets it."""
     container, start = find(file)
     assert container in DEMUXERS
     walk(from_offset(file, start), container)
@@ -150,7 +150,7 @@ def walk(file: BinaryIO, container: Container) -> None:
 
 
 def bounded(read: Callable[[io.BytesIO], Any], data: bytes) -> None:
-    """Only what is meant to come out does, and no file is read again and again."""
+    """Check that the outcome is a named one, and that the file was not read again and again."""
     file = Counting(data)
     with suppress(GiveUp):
         read(file)
@@ -170,14 +170,14 @@ def test_any_bytes(read: Callable[[io.BytesIO], Any], data: bytes) -> None:
 @EXAMPLES
 @given(data=FILES)
 def test_any_bytes_as_any_container(container: Container, data: bytes) -> None:
-    """The same whatever the file was taken for."""
+    """Any bytes are read with bounded work as any container."""
     bounded(lambda file: walk(file, container), data)
 
 
 @EXAMPLES
 @given(data=mutated())
 def test_pages_that_pass_are_what_was_sent(data: bytes) -> None:
-    """Whatever is accepted as Ogg is made of the whole file, byte for byte: nothing is skipped in silence."""
+    """Accepted Ogg consists of all bytes of the file: none are skipped silently."""
     try:
         found = list(read_pages(io.BytesIO(data)))
     except GiveUp:

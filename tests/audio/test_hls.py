@@ -1,4 +1,4 @@
-"""Segments on the clock, and what they are made of."""
+"""Which segments are listed when, and the playlist."""
 
 import io
 import re
@@ -20,7 +20,7 @@ START = Clock().now
 
 
 def at(seconds: float, live_from: float = 0, frames: int = 100 * FRAMES) -> int:
-    """How many segments are listed so many seconds after the start."""
+    """Return how many segments are listed this many seconds after the start."""
     now = START + timedelta(seconds=seconds)
     return hls.listing_at(0, START + timedelta(seconds=live_from), frames, now).segments
 
@@ -30,19 +30,19 @@ def at(seconds: float, live_from: float = 0, frames: int = 100 * FRAMES) -> int:
     [(-1, 0), (0, 1), (5.9, 1), (6, 2), (18, 4), (23.9, 4), (24, 5), (593.9, 99), (594, 100), (900, 100)],
 )
 def test_one_segment_each_six_seconds(seconds: float, listed: int) -> None:
-    """The first is there with the first sound; one more follows each six seconds, up to what is there."""
+    """The first segment is listed with the first sound, one more every six seconds, as far as there are frames."""
     assert at(seconds) == listed
 
 
 @pytest.mark.parametrize("frames", [FRAMES, 100 * FRAMES])
 def test_it_is_ripe_when_four_are_due(frames: int) -> None:
-    """Whether they are there or not: of what is short there may never be more."""
+    """A listing is ripe when four segments are due, for a short broadcast may never have four."""
     looks = [START + timedelta(seconds=seconds) for seconds in (0, 17.9, 18, 600)]
     assert [hls.listing_at(0, START, frames, now).ripe for now in looks] == [False, False, True, True]
 
 
 def test_a_segment_that_is_not_whole_is_not_listed() -> None:
-    """Frames that are no whole segment yet wait for the next chunk."""
+    """Frames that don't fill a segment wait for the next chunk."""
     assert at(60, frames=5 * FRAMES - 1) == 4
 
 
@@ -58,7 +58,7 @@ def test_sound_in_time_moves_nothing() -> None:
 
 
 def test_late_sound_moves_all_that_follows() -> None:
-    """When the list ran dry its next segment is due at once, and those behind it each six seconds from then on."""
+    """After the list ran dry its next segment is due at once, and later ones every six seconds from then on."""
     now = START + timedelta(seconds=130)
     moved = hls.first_due(START, 20 * FRAMES, now)
     assert moved == START + timedelta(seconds=10)
@@ -68,7 +68,7 @@ def test_late_sound_moves_all_that_follows() -> None:
 
 
 def test_after_an_outage_the_air_catches_up() -> None:
-    """When far more is there than was listed, all but what came last is listed at once."""
+    """When there is far more sound than was listed, all but the newest is listed at once."""
     now = START + timedelta(seconds=60)
     moved = hls.first_due(START, 100 * FRAMES, now)
     assert hls.listing_at(0, moved, 120 * FRAMES, now).segments == 101
@@ -79,7 +79,8 @@ def test_after_an_outage_the_air_catches_up() -> None:
     st.lists(st.floats(0, 4_000), max_size=40),
 )
 def test_the_list_only_grows(chunks: list[tuple[int, float]], looks: list[float]) -> None:
-    """Whenever chunks come and whoever looks, no listed segment goes, and none is listed without its frames."""
+    """No listed segment disappears, and none is listed without its frames, whenever chunks come and requests are
+    made."""
     events = [
         (moment, frames) for (frames, _), moment in zip(chunks, accumulate(wait for _, wait in chunks), strict=True)
     ]
@@ -99,7 +100,7 @@ def test_the_list_only_grows(chunks: list[tuple[int, float]], looks: list[float]
 def test_a_listener_never_waits_for_chunks_that_are_less_than_twelve_seconds_late(
     length: int, lates: list[float]
 ) -> None:
-    """Who begins four segments behind the edge always finds the next one listed when they need it."""
+    """A player that begins four segments behind the edge always finds the next one listed in time."""
     live_from: datetime | None = None
     arrivals: list[tuple[datetime, datetime]] = []
 
@@ -114,7 +115,7 @@ def test_a_listener_never_waits_for_chunks_that_are_less_than_twelve_seconds_lat
         arrivals.append((now, live_from))
 
     def listed(moment: float) -> int:
-        """At so many seconds after the start."""
+        """Return the segments listed this many seconds after the start."""
         now = START + timedelta(seconds=moment)
         come = [one for one in arrivals if one[0] <= now]
         return hls.listing_at(0, come[-1][1], frames(len(come)), now).segments if come else 0
@@ -130,7 +131,7 @@ def test_a_listener_never_waits_for_chunks_that_are_less_than_twelve_seconds_lat
 
 
 def test_the_playlist_of_a_running_broadcast() -> None:
-    """It is an event playlist of version 3 without an end, and names segments by generation and number."""
+    """The list is an event playlist of version 3 without an end, and names segments by generation and number."""
     assert hls.playlist(Listing(2, 3 * FRAMES, ended=False), "kfmtra").splitlines() == [
         "#EXTM3U",
         "#EXT-X-VERSION:3",
@@ -160,7 +161,8 @@ def test_lines_are_only_added(lengths: list[int]) -> None:
 
 
 def test_no_segment_is_longer_than_the_target() -> None:
-    """Rounded, as RFC 8216 has it (section 4.3.3.1), and players stay three targets away from the edge at least."""
+    """No rounded segment is longer than the target (RFC 8216, section 4.3.3.1), and the hold-back is at least three
+    targets."""
     text = hls.playlist(Listing(0, 5 * FRAMES + 249, ended=True), "kfmtra")
     (target,) = re.findall("#EXT-X-TARGETDURATION:([0-9]+)\n", text)
     (back,) = re.findall("HOLD-BACK=([0-9]+)\n", text)
@@ -169,7 +171,7 @@ def test_no_segment_is_longer_than_the_target() -> None:
 
 
 def test_the_playlist_of_an_ended_broadcast() -> None:
-    """Its last segment may be short, it says that it ends, and players begin at its beginning."""
+    """The last segment may be short, the list ends, and players begin at its beginning."""
     lines = hls.playlist(Listing(0, FRAMES + 25, ended=True), "kfmtra").splitlines()
     assert lines[-3:] == ["#EXTINF:0.60000,", "kfmtra-0-1.mp3", "#EXT-X-ENDLIST"]
     assert not [line for line in lines if "START" in line]
@@ -177,7 +179,7 @@ def test_the_playlist_of_an_ended_broadcast() -> None:
 
 @pytest.mark.parametrize(("segment", "ticks"), [(0, 0), (1, 540_000), (3_600, 1_944_000_000), (15_908, 385_408)])
 def test_a_segment_says_when_it_begins(segment: int, ticks: int) -> None:
-    """In front of the frames stands one PRIV frame with 33 bits of a 90 kHz clock."""
+    """A PRIV frame in front of the frames holds 33 bits of a 90 kHz clock."""
     tag = ID3(io.BytesIO(hls.timestamp(segment)))
     (frame,) = tag.getall("PRIV")
     assert list(tag.values()) == [frame]

@@ -58,7 +58,7 @@ class Listener:
 
 @pytest.fixture
 async def listener() -> AsyncIterator[Listener]:
-    """Counts who comes."""
+    """Count the connections to a port."""
     found = Listener(0)
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,7 +73,7 @@ async def listener() -> AsyncIterator[Listener]:
 
 @pytest.fixture
 def kit(studio: Studio, listener: Listener, tmp_path: Path) -> Kit:
-    """What files want to reach lies beside the folder of the chunk, and is sound that would be heard."""
+    """Return the targets of hostile files: audible sound beside the chunk's folder, and a port."""
     canary = studio.record("canary.wav", np.full(48_000, NOTE, np.float32), WAV)
     return Kit(studio, canary, listener.port)
 
@@ -87,7 +87,7 @@ class Result:
 
 
 async def take(path: Path, ffmpeg: Ffmpeg, tries: tuple[bool, ...] = FIRST) -> Result:
-    """What happens to a chunk on its way: looked into, then decoded in the length that it was found to have."""
+    """Inspect a chunk, then decode it to the length that was found."""
     result = Result()
     try:
         facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S, tries=tries)
@@ -104,7 +104,7 @@ async def take(path: Path, ffmpeg: Ffmpeg, tries: tuple[bool, ...] = FIRST) -> R
 
 
 def hums(block: Pcm) -> bool:
-    """Whether the canary is heard, at the level of either build's mixing."""
+    """Return whether the canary can be heard, at the level of either build's mixing."""
     near = np.abs(block[:, 0] - NOTE) < 0.002
     return bool(near.sum() > 1000)
 
@@ -119,21 +119,22 @@ def chunk_of(folder: Path, data: bytes) -> Path:
 
 @dataclass
 class Run:
-    """One child: the CPU time that the kernel let it use in the end, and the sound that it gave."""
+    """A child: the CPU time that it could use in the end, and the sound that it gave."""
 
     may_use_s: float = 0.0
     sound_s: float = 0.0
 
     @property
     def earned_s(self) -> float:
-        """As much as docs/operations.md says: it is opened, and brings sound, of one form or of several."""
+        """Return the CPU time that docs/operations.md allows: for opening, and for sound of one form or of several."""
         usual = 1 + 0.03 * self.sound_s
         return max(usual, CHANGING_CPU_S + CHANGING_SHARE * min(self.sound_s, CHANGING_S))
 
 
 @dataclass
 class Weighed:
-    """What a chunk cost a process that did nothing else. No time is measured: other work on the machine adds to it."""
+    """The cost of a chunk in a process that did nothing else. No time is measured: other work on the machine adds to
+    it."""
 
     result: Result
     runs: list[Run]
@@ -143,7 +144,7 @@ class Weighed:
 
 
 def weigh(path: Path, exe: str) -> Weighed:
-    """In a process of its own: what is put in the way here stays. What hits a limit is not tried again."""
+    """Take a chunk in a process of its own, so that its patches stay there. A limit is not followed by another try."""
     vars(bot.audio.decode)["BOTH"] = FIRST
     runs, calls = watch_children(), count_calls()
     result = asyncio.run(take(path, Ffmpeg(exe)))
@@ -155,7 +156,7 @@ def weigh(path: Path, exe: str) -> Weighed:
 
 
 def watch_children() -> dict[int, Run]:
-    """By process. One whose limit was never set may use all the time that there is."""
+    """Record the limits of children by process. One whose limit was never set may use all the time that there is."""
     runs: dict[int, Run] = {}
     spawn, prlimit, earn = asyncio.create_subprocess_exec, resource.prlimit, Child.earn
 
@@ -184,7 +185,7 @@ def watch_children() -> dict[int, Run]:
 
 
 def count_calls() -> list[int]:
-    """How many calls there were so far, for each thread."""
+    """Count the calls of each thread."""
     counts: list[int] = []
 
     def begin(*_: object) -> None:
@@ -203,7 +204,7 @@ def count_calls() -> list[int]:
 
 @pytest.fixture(scope="module")
 def scales() -> Iterator[Executor]:
-    """A new small process for each file: what is measured there is of this file alone."""
+    """Give each file a new small process, so that only its own memory is measured."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
@@ -214,8 +215,8 @@ def scales() -> Iterator[Executor]:
 async def test_attack(
     name: str, kit: Kit, ffmpeg: Ffmpeg, listener: Listener, scales: Executor, tmp_path: Path
 ) -> None:
-    """It ends as expected with few runs of ffmpeg, none of which may use more time than its sound earns, little work of
-    our own, and 300 MB for each process; nobody is called, and no other file is heard."""
+    """A hostile file has the expected outcome with few, limited runs of ffmpeg, little work of ours and 300 MB a
+    process, and reaches nothing."""
     attack: Attack = ATTACKS[name]
     path = chunk_of(tmp_path, attack.make(kit))
     loop = asyncio.get_running_loop()
@@ -237,7 +238,7 @@ async def test_attack(
 
 @pytest.mark.parametrize("cloak", CLOAKS)
 async def test_playlist(cloak: str, kit: Kit, ffmpeg: Ffmpeg, listener: Listener, tmp_path: Path) -> None:
-    """A playlist or manifest is no sound, whatever it is wrapped in: nothing that it names is opened."""
+    """A playlist or manifest is no sound in any wrapping, and nothing that it names is opened."""
     for name, text in playlists(kit).items():
         result = await take(chunk_of(tmp_path, CLOAKS[cloak](text)), ffmpeg)
         assert result.reason in REASONS | {""}, name
@@ -247,8 +248,7 @@ async def test_playlist(cloak: str, kit: Kit, ffmpeg: Ffmpeg, listener: Listener
 
 
 async def test_time_stamps_that_jump(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Ten packets with ten seconds between them are as much sound as ten packets, when they are counted and when they
-    are joined; jumps behind what is allowed hide nothing."""
+    """Packets with jumping time stamps are as much sound as packets, in the count and in the joined sound."""
     path = chunk_of(tmp_path, matroska(*(cluster(number * 10_000, LONG) for number in range(10))))
     facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     assert facts.samples == 10 * 5760 - 3840
@@ -259,7 +259,7 @@ async def test_time_stamps_that_jump(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 async def test_packets_that_no_decoder_takes(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """The ledger is told how much of the sound they were, and they take nothing of what is around them."""
+    """Packets that no decoder takes are counted as lost, and cost no sound around them."""
     bad = bytes([31 << 3 | 2, 200, 1])  # two frames of 20 ms, the first longer than both
     data = opus([*[bytes([31 << 3, 1, 2])] * 100, bad, bad, *[bytes([31 << 3, 1, 2])] * 100])
     path = chunk_of(tmp_path, data)
@@ -271,7 +271,7 @@ async def test_packets_that_no_decoder_takes(ffmpeg: Ffmpeg, tmp_path: Path) -> 
 
 
 def test_pages_are_walked_in_stretches() -> None:
-    """However many they are, others have their turn in between, and the facts are the same."""
+    """Pages are read in stretches, so that others get a turn, with the same result."""
     data = opus([LONG] * (5 * STRETCH // 2), per_page=1)
     walk = walk_opus(io.BytesIO(data), max_samples=1 << 40)
     assert [next(walk), next(walk)] == [None, None]
@@ -282,7 +282,7 @@ def test_pages_are_walked_in_stretches() -> None:
 
 
 async def test_hours_are_counted_to_the_end(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A file of more sound than others can wait for is as long as it is."""
+    """A file with more sound than others can wait for is counted to its end."""
     path = chunk_of(tmp_path, wav(8, 1, 8000, bytes(8000 * 1000)))
     facts = await inspect_chunk(path, ffmpeg, max_seconds=BROADCAST_S)
     assert facts.samples == 1000 * 48_000
@@ -302,12 +302,12 @@ async def test_cut_anywhere(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path:
 
 
 async def test_the_canary_can_be_heard(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """The test's own ear works: the canary sent as a chunk is noticed."""
+    """The canary, sent as a chunk, is noticed: the test can hear it."""
     assert (await take(chunk_of(tmp_path, kit.canary.read_bytes()), ffmpeg)).hummed
 
 
 async def test_memory_is_limited_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However late the limits from outside come."""
+    """Memory is limited even when the limits from outside come late."""
     monkeypatch.setattr(bot.audio.child, "limit", lambda _pid, _limits: None)
     limits = Limits(cpu_s=1, wait_s=60)
     said = b""
@@ -318,8 +318,7 @@ async def test_memory_is_limited_before_anything_runs(monkeypatch: pytest.Monkey
 
 
 async def test_what_is_opened(kit: Kit, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Seen from the kernel, where strace is there: a decoder opens the chunk and nothing else of ours, and asks for
-    no socket. Elsewhere the canary stands for it."""
+    """A decoder opens the chunk and no other file of ours, and no socket (by strace, where it is installed)."""
     tracer = shutil.which("strace")
     for name in ("mp4_with_outside_data", "subtitles_with_outside_names"):
         path = chunk_of(tmp_path, ATTACKS[name].make(kit))

@@ -1,4 +1,4 @@
-"""What is found in a chunk's bytes."""
+"""The facts that are found in a chunk's bytes."""
 
 import struct
 from pathlib import Path
@@ -49,7 +49,7 @@ async def reason(path: Path, ffmpeg: Ffmpeg, max_seconds: float = 3600) -> str:
 async def test_containers(
     studio: Studio, ffmpeg: Ffmpeg, form: tuple[str, ...], container: Container, timing: Timing
 ) -> None:
-    """Each container is known by its bytes, whatever its name says, and its length is told as well as it can be."""
+    """Each container is recognised by its bytes, whatever its name, and its length is as exact as it allows."""
     facts = await look(studio.record("video.txt", signal(LENGTH), form), ffmpeg)
     assert (facts.container, facts.timing) == (container, timing)
     assert abs(facts.samples - LENGTH) <= SLACK[timing]
@@ -70,8 +70,8 @@ HE_LENGTH = 4 * 48_000 + 12_345  # samples
     ],
 )
 async def test_he_aac(name: str, timing: Timing, channels: int, early: int, late: int, ffmpeg: Ffmpeg) -> None:
-    """Known as AAC. Where an edit list stands it rounds to a millisecond; else the padding, twice as long as in plain
-    AAC, is left in. One channel is one, though decoders make two of it."""
+    """HE-AAC counts as AAC: an edit list is exact to a millisecond, else twice the padding of AAC stays; one channel
+    stays one."""
     facts = await look(HE_AAC / name, ffmpeg)
     assert (facts.timing, facts.sample_rate, facts.channels) == (timing, 48_000, channels)
     assert -early <= facts.samples - HE_LENGTH <= late
@@ -85,7 +85,7 @@ async def test_two_silent_channels_are_two(studio: Studio, ffmpeg: Ffmpeg) -> No
 
 @pytest.mark.parametrize("samples", [1000, 30_000, LENGTH, 150_001])
 async def test_mp3_with_a_tag(samples: int, studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """An MP3 whose encoder told its padding is exact, though decoders leave some of it in."""
+    """An MP3 with a stated padding is exact, though decoders leave some of it in."""
     facts = await look(studio.record("a.mp3", signal(samples), MP3), ffmpeg)
     assert (facts.timing, facts.samples) == (EXACT, samples)
 
@@ -112,7 +112,7 @@ async def test_empty_tail(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
 
 
 async def test_whole_files_chained(tmp_path: Path, studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """Several whole Ogg files in one are no slice; they are counted by decoding, and only roughly."""
+    """Several whole Ogg files in one are no slice of a run, and their timing is estimated."""
     one, two = (studio.record(f"{seed}.ogg", signal(LENGTH, seed), OPUS).read_bytes() for seed in (1, 2))
     path = tmp_path / "chained"
     path.write_bytes(one + two)
@@ -143,7 +143,7 @@ async def test_whole_files_chained(tmp_path: Path, studio: Studio, ffmpeg: Ffmpe
     ],
 )
 async def test_refused(tmp_path: Path, ffmpeg: Ffmpeg, data: bytes, expected: str) -> None:
-    """What holds no sound, or not all of it, is refused by name."""
+    """Files without sound, or with a part of it, are refused by name."""
     path = tmp_path / "chunk.ogg"
     path.write_bytes(data)
     assert await reason(path, ffmpeg) == expected
@@ -151,21 +151,21 @@ async def test_refused(tmp_path: Path, ffmpeg: Ffmpeg, data: bytes, expected: st
 
 @pytest.mark.parametrize("form", [M4A, WAV])
 async def test_cut_off(studio: Studio, ffmpeg: Ffmpeg, form: tuple[str, ...]) -> None:
-    """A file of which the end is missing is told as truncated, though ffmpeg would be content with some."""
+    """A file whose end is missing is truncated, though ffmpeg decodes some of it."""
     path = studio.record("a", signal(LENGTH), form)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     assert await reason(path, ffmpeg) == "truncated"
 
 
 async def test_longer_than_a_broadcast(studio: Studio, ffmpeg: Ffmpeg) -> None:
-    """No chunk is longer than a broadcast may be, whatever its container."""
+    """No chunk may be longer than a broadcast, whatever its container."""
     for form in (WAV, OPUS):
         path = studio.record("a", signal(LENGTH), form)
         assert await reason(path, ffmpeg, max_seconds=2) == "too_long"
 
 
 async def test_a_wave_file_of_a_million_seconds(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
-    """One megabyte at one sample per second is refused after as little as it takes to see that."""
+    """A megabyte at one sample per second is refused with little work."""
     data = bytes(1 << 20)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 1, 1, 1, 8)
     path = tmp_path / "bomb"

@@ -1,4 +1,4 @@
-"""The leveller: what speech, music, pauses and silence sound like behind it, measured by the BS.1770 meter."""
+"""The leveller: speech, music, pauses and silence behind it, measured by the BS.1770 meter."""
 
 import re
 import subprocess
@@ -38,8 +38,7 @@ PIECES = pytest.mark.parametrize("piece_s", [5, 120])
 @PIECES
 @pytest.mark.parametrize("lufs", [-44.0, -31.0, -19.0, -8.0])
 def test_steady_speaker(lufs: float, piece_s: float) -> None:
-    """Somebody who speaks for ten minutes is heard at the target from the first seconds on;
-    others of other loudness too."""
+    """A speaker of any loudness is at the target from the first seconds to the last."""
     speech = in_room(lufs - 35, lasting(600 if lufs == -31 else 90, at(lufs, voice(1))))
     heard, gains = levelled(speech, piece_s)
     assert measured(heard) == pytest.approx(TARGET, abs=0.3)
@@ -49,7 +48,7 @@ def test_steady_speaker(lufs: float, piece_s: float) -> None:
 
 @PIECES
 def test_limited_speaker(piece_s: float) -> None:
-    """What the limiter takes from a voice of high peaks is made up for."""
+    """The make-up compensates what the limiter takes from a voice of high peaks."""
     heard, _ = levelled(lasting(120, peaky(voice(2))), piece_s)
     assert measured(heard) == pytest.approx(TARGET, abs=0.5)
 
@@ -57,7 +56,7 @@ def test_limited_speaker(piece_s: float) -> None:
 @PIECES
 @pytest.mark.parametrize("turn_s", [5, 7.3, 20, 60])
 def test_two_speakers(turn_s: float, piece_s: float) -> None:
-    """Of two speakers 15 dB apart each is near the target in every turn but for its first 1.5 s, and the whole is."""
+    """Two speakers 15 dB apart are each near the target after 1.5 s of every turn, and so is the whole."""
     talk, turns = conversation((at(-20, voice(1)), at(-35, voice(2))), turn_s, 130)
     heard, _ = levelled(in_room(-65, talk), piece_s)
     assert measured(heard) == pytest.approx(TARGET, abs=1.0)
@@ -69,7 +68,7 @@ def test_two_speakers(turn_s: float, piece_s: float) -> None:
 @PIECES
 @pytest.mark.parametrize("below", [20, 30, 40])
 def test_pauses_stay_pauses(below: float, piece_s: float) -> None:
-    """The noise of a room in pauses of a minute is not pulled up, whether it is far below the voice or not so far."""
+    """The noise of a room in pauses of a minute is not amplified, at any distance below the voice."""
     turn = np.concatenate([at(-25, voice(1))[: 20 * SAMPLE_RATE], np.zeros((60 * SAMPLE_RATE, 1), np.float32)])
     _, gains = levelled(in_room(-25 - below, np.concatenate([turn, turn, turn])), piece_s)
     for start in (200, 1000, 1800):
@@ -79,7 +78,7 @@ def test_pauses_stay_pauses(below: float, piece_s: float) -> None:
 
 
 def lifted(speech: Pcm, noise: Pcm, piece_s: float) -> float:
-    """By how many dB at most the gain rises in a pause over all that the turn before had."""
+    """Return by how many dB at most the gain rises in a pause above the turn before."""
     sound, hops = talk_with_pauses(speech, noise, seed=1)
     _, gains = levelled(sound, piece_s)
     return max(float(gains[pause].max() - gains[turn][15:].max()) for turn, pause in hops[1:])
@@ -88,7 +87,7 @@ def lifted(speech: Pcm, noise: Pcm, piece_s: float) -> float:
 @PIECES
 @pytest.mark.parametrize("below", [12, 15, 20, 25, 30])
 def test_pauses_anywhere(below: float, piece_s: float) -> None:
-    """Wherever in a second a pause begins and ends, the noise of a room in it is not pulled up."""
+    """The noise of a room is not amplified wherever in a second a pause begins and ends."""
     for part in (1, 2):
         assert lifted(at(-25, voice(part)), room(-25 - below), piece_s) < 2
 
@@ -97,12 +96,12 @@ def test_pauses_anywhere(below: float, piece_s: float) -> None:
 @pytest.mark.parametrize("below", [16, 20, 25])
 @pytest.mark.parametrize("kind", ["keys", "steps", "cars"])
 def test_what_lives_in_pauses_is_not_pulled_up(kind: str, below: float, piece_s: float) -> None:
-    """Who types or walks between their words, and cars that pass, are not taken for another, softer speaker."""
+    """Typing, steps and passing cars in pauses are not taken for a softer speaker."""
     assert lifted(at(-25, voice(1)), at(-25 - below, life(kind)), piece_s) < 2
 
 
 def test_minutes_of_nothing() -> None:
-    """However long a pause with noise is, the voice behind it is met at its gain."""
+    """After a pause with noise, however long, the voice has its gain at once."""
     speech = at(-25, voice(1))
     sound = in_room(-60, np.concatenate([speech, np.zeros((300 * SAMPLE_RATE, 1), np.float32), speech]))
     _, gains = levelled(sound, 120)
@@ -114,7 +113,7 @@ def test_minutes_of_nothing() -> None:
 @PIECES
 @pytest.mark.parametrize("lufs", [-30.0, -10.0])
 def test_music_does_not_pump(lufs: float, piece_s: float) -> None:
-    """The gain takes no part in the beat and the dying away of music: from beat to beat it moves by some 0.2 dB."""
+    """The gain does not follow the beat and decay of music: it moves by some 0.2 dB from beat to beat."""
     heard, gains = levelled(at(lufs, music(120)), piece_s)
     assert measured(heard) == pytest.approx(TARGET, abs=1.0)
     assert np.abs(gains[6:] - gains[:-6]).max() < 0.8
@@ -124,7 +123,7 @@ def test_music_does_not_pump(lufs: float, piece_s: float) -> None:
 
 @pytest.mark.parametrize("start_db", [None, 12.0])
 def test_silence_and_noise_hold(start_db: float | None) -> None:
-    """Where nobody speaks the gain stays what it was, and nothing is made louder that was never heard."""
+    """Without speech the gain holds, and sound that never counted is not amplified."""
     for sound in (np.zeros((20 * SAMPLE_RATE, 1), np.float32), room(-50)):
         _, gains = levelled(sound, 5, start_db=start_db)
         assert (gains == (start_db or 0)).all()
@@ -140,20 +139,20 @@ def test_noise_before_the_first_word() -> None:
 
 @pytest.mark.parametrize("off", [-12.0, 12.0])
 def test_start_from_the_rooms_last_episodes(off: float) -> None:
-    """The gain begins where the room's last episodes had it, and a speaker of another loudness is met in 3 s."""
+    """The gain begins at that of the room's last episodes, and reaches a speaker of another loudness in 3 s."""
     heard, gains = levelled(lasting(60, at(-25, voice(1))), 5, start_db=9 + off)
     assert gains[0] == 9 + off
     assert measured(heard[3 * SAMPLE_RATE : 10 * SAMPLE_RATE]) == pytest.approx(TARGET, abs=1.5)
 
 
 def test_bounds() -> None:
-    """What is next to nothing or far too loud is brought nearer, no further than the bounds."""
+    """Sound that is far too soft or too loud is changed up to the bounds only."""
     assert levelled(lasting(30, at(-55, voice(1))), 5)[1].max() == HIGHEST_DB
     assert levelled(lasting(30, at(8, voice(1))), 5)[1].min() == LOWEST_DB
 
 
 def test_stereo_is_led_as_one() -> None:
-    """Both channels get the same gains; two equal ones are as loud as one that is played on both."""
+    """Both channels get the same gains, and two equal ones are as loud as one that is played on both."""
     mono = at(-30, voice(1))
     alone, _ = levelled(mono, 5)
     both, _ = levelled(np.repeat(mono, 2, axis=1), 5)
@@ -178,7 +177,7 @@ def test_joins_without_a_step() -> None:
 
 
 def test_state_is_small_and_comes_back() -> None:
-    """What one piece hands to the next is less than 1 kB of JSON and loses nothing."""
+    """The state between pieces is less than 1 kB of JSON and loses nothing."""
     state = begin(None)
     assert LevelState.from_json(state.to_json()) == state
     for piece in np.array_split(at(-40, voice(2)), 6):
@@ -211,7 +210,7 @@ def test_no_target() -> None:
 
 
 def test_bridge() -> None:
-    """A bent curve is the old one but for its last second and ends as told; a short one is bent as a whole."""
+    """A bent curve changes in its last second only and ends at the given gain; a short one is bent as a whole."""
     gains = np.arange(0, 500, 10).astype(np.int16)
     bent = bridge(gains, -3.0)
     assert (bent[:-10] == gains[:-10]).all()
@@ -236,13 +235,13 @@ def test_parts_do_not_matter(cuts: list[int]) -> None:
 
 
 def test_gain_runs_evenly() -> None:
-    """Between two borders the gain runs evenly in dB."""
+    """Between two borders the gain is linear in dB."""
     heard = apply(np.ones((2 * HOP, 1), np.float32), np.array([0, 600, -600], np.int16), 0)[:, 0]
     assert 20 * np.log10(heard[[0, HOP // 2, HOP, HOP * 3 // 2]]) == pytest.approx([0, 3, 6, 0], abs=1e-4)
 
 
 def as_mp3(studio: Studio, sound: Pcm, kbps: int) -> tuple[float, float]:
-    """Integrated loudness and true peak of the sound as MP3, by ffmpeg."""
+    """Return integrated loudness and true peak of the sound as MP3, by ffmpeg."""
     source = ("-f", "f32le", "-ar", "48000", "-ac", str(sound.shape[1]), "-i", "pipe:")
     path = studio.folder / "a.mp3"
     form = ("-c:a", "libmp3lame", "-b:a", f"{kbps}k", "-reservoir", "0", "-y")
@@ -256,7 +255,7 @@ def as_mp3(studio: Studio, sound: Pcm, kbps: int) -> tuple[float, float]:
 
 
 def bursts(seconds: int) -> Pcm:
-    """Hard for an encoder of few bits: noise in syllables of very different height."""
+    """Return a sound that is hard for an encoder of few bits: noise in syllables of very different height."""
     random = np.random.default_rng(4)
     heights = random.lognormal(0, 0.8, seconds * 5)
     heights[::7] = 0
@@ -267,7 +266,7 @@ def bursts(seconds: int) -> Pcm:
 @pytest.mark.parametrize("kbps", [64, 96])
 @pytest.mark.parametrize("kind", ["speech", "peaky", "music", "noise"])
 def test_after_mp3(kind: str, kbps: int, studio: Studio) -> None:
-    """As MP3 too no true peak is above -1 dBTP, and it is as loud as it should be."""
+    """Encoded as MP3 the sound has its loudness and no true peak above -1 dBTP."""
     sounds = {"speech": voice(2), "peaky": peaky(voice(1)), "music": music(30), "noise": bursts(30)}
     heard, _ = levelled(at(-20, sounds[kind]), 10)
     loudness, peak = as_mp3(studio, heard, kbps)
@@ -278,6 +277,6 @@ def test_after_mp3(kind: str, kbps: int, studio: Studio) -> None:
 @pytest.mark.parametrize("kbps", [64, 128])
 @pytest.mark.parametrize(("channels", "seed"), [(1, 0), (1, 50), (2, 33), (2, 50)])
 def test_noise_after_mp3(channels: int, seed: int, kbps: int, studio: Studio) -> None:
-    """What an encoder makes higher than anything else, as it does applause and drums, stays below -1 dBTP too."""
+    """Noise as in applause and drums, which encoders make highest, stays below -1 dBTP too."""
     heard, _ = levelled(at(-20, sparks(30, channels, seed)), 20, target=TARGET + ENCODER_TAKES_LU)
     assert as_mp3(studio, heard, kbps * channels)[1] < -1

@@ -1,4 +1,4 @@
-"""The limiter: what is too loud is turned down, and how the sound is cut makes no difference."""
+"""The limiter: sound that is too loud is turned down, the same in any parts."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.audio.test_loudness import tone
 
 
 def peaky(samples: int = 480_000) -> Pcm:
-    """Like speech: syllables of very different height, with pauses."""
+    """Return sound like speech: syllables of very different height, with pauses."""
     heights = np.random.default_rng(5).lognormal(0, 0.8, samples // 9600 + 1)
     heights[::7] = 0
     return (signal(samples) * 0.02 * np.repeat(heights, 9600)[:samples]).astype(np.float32)[:, None]
@@ -21,7 +21,7 @@ def peaky(samples: int = 480_000) -> Pcm:
 
 @pytest.mark.parametrize("factor", [1, 4, 16])
 def test_peaks_stay_below_the_ceiling(factor: float) -> None:
-    """However much too loud it is, no true peak goes over the ceiling, and the length stays the same."""
+    """No true peak exceeds the ceiling, however loud the sound, and the length stays."""
     sound = peaky() * np.float32(factor)
     heard = limited(sound, -2)
     assert heard.shape == sound.shape
@@ -36,7 +36,7 @@ def test_steep_sound_is_kept_lower() -> None:
 
 
 def test_untouched_where_nothing_is_too_loud() -> None:
-    """Below the ceiling no bit changes, also a little aside of what is too loud."""
+    """Below the ceiling no bit changes, also near sound that is too loud."""
     sound = 0.2 * signal(200_000)[:, None]
     sound[100_000:100_100] *= 20
     heard = limited(sound, -2)
@@ -46,7 +46,7 @@ def test_untouched_where_nothing_is_too_loud() -> None:
 
 
 def test_bends_no_wave() -> None:
-    """What is turned down keeps its form: a loud tone stays a tone."""
+    """A loud tone that is turned down stays a tone."""
     heard = limited(tone(440, 6, 1), -2)[9600:-9600, 0]
     spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))
     around = int(np.argmax(spectrum))
@@ -55,7 +55,7 @@ def test_bends_no_wave() -> None:
 
 
 def test_channels_go_together() -> None:
-    """The loudest channel decides for both, so that nothing moves from side to side."""
+    """The loudest channel decides for both, so that sound does not move from side to side."""
     loud = peaky(60_000) * 16
     heard = limited(np.concatenate([loud, 0.125 * loud], axis=1), -2)
     assert (heard[:, 0] * np.float32(0.125) == heard[:, 1]).all()
@@ -70,7 +70,7 @@ WHOLE, WIDE_WHOLE = limited(LONG, -2), limited(WIDE, -2)
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, len(LONG)), st.integers(0, len(LONG)), st.booleans())
 def test_any_part_alone(one: int, other: int, wide: bool) -> None:
-    """Any part, worked on alone with CONTEXT around it, comes out the same to the bit."""
+    """Any part, limited alone with CONTEXT around it, is the same to the bit."""
     first, last = sorted((one, other))
     begin, end = max(0, first - CONTEXT), min(len(LONG), last + CONTEXT)
     sound, whole = (WIDE, WIDE_WHOLE) if wide else (LONG, WHOLE)
@@ -79,7 +79,7 @@ def test_any_part_alone(one: int, other: int, wide: bool) -> None:
 
 
 def test_the_whole_is_limited() -> None:
-    """The sound that these tests cut is one that the limiter works on all along."""
+    """The sound of these tests is limited nearly everywhere."""
     assert 0.3 < np.mean(WHOLE != LONG) < 0.99
 
 

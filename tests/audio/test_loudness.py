@@ -1,4 +1,4 @@
-"""The meter against known values and against ffmpeg's own."""
+"""The meter against known values and against ffmpeg."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def tone(frequency: float, level_db: float, seconds: float = 10, phase: float = 
 
 @pytest.mark.parametrize("level", [-3, -23, -33])
 def test_calibration(level: float) -> None:
-    """A 997 Hz tone on both channels of a level in dBFS has the same in LUFS (BS.1770-4, section 2)."""
+    """A 997 Hz tone on both channels has its level in dBFS as its loudness in LUFS (BS.1770-4, section 2)."""
     measured = loudness(tone(997, level))
     assert measured is not None
     assert measured == pytest.approx(level, abs=0.05)
@@ -30,7 +30,7 @@ def test_calibration(level: float) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_against_ffmpeg(channels: int, studio: Studio) -> None:
-    """Integrated loudness with pauses, and true peak, are those of ffmpeg's ebur128, of one channel and of two."""
+    """Integrated loudness with pauses, and true peak, equal those of ffmpeg's ebur128, for one channel and two."""
     sound = np.stack([signal(48_000 * 20), 0.3 * signal(48_000 * 20, 2)], axis=1)[:, :channels]
     sound[48_000 * 5 : 48_000 * 9] *= 0.001
     sound[48_000 * 12 : 48_000 * 15] *= 0.2
@@ -61,7 +61,7 @@ def test_silence() -> None:
 
 
 def test_short_sound() -> None:
-    """A sound shorter than a gating block is measured as far as it goes."""
+    """A sound shorter than a gating block is measured as one block."""
     measured = loudness(tone(997, -20, 0.25))
     assert measured is not None
     assert measured == pytest.approx(-20, abs=1)
@@ -84,7 +84,7 @@ def test_blocks_do_not_matter(cuts: list[int]) -> None:
 
 
 def test_prediction() -> None:
-    """What a gain and the limiter will make of a sound is known within 0.3 LU before it is done."""
+    """The loudness behind a gain and the limiter is predicted within 0.3 LU."""
     heights = np.repeat(np.random.default_rng(5).lognormal(0, 0.8, 100), 4800)[:, None]
     sound = (signal(480_000)[:, None] * 0.5 * heights).astype(np.float32)
     energies, slots = metered(sound).hops()

@@ -1,4 +1,4 @@
-"""MP3 frames and the frame that tells the padding."""
+"""MP3 frames, and the frame that states the padding."""
 
 import io
 
@@ -15,7 +15,7 @@ RATES = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]
 
 @pytest.mark.parametrize("kbps", RATES)
 def test_own_frame(kbps: int) -> None:
-    """Our Info frame is a valid frame at every rate and says what it was told."""
+    """Our Info frame is a valid frame at every rate and states the given values."""
     frame = info_frame(frames=1001, kbps=kbps, samples=1000 * 1152)
     header = read_header(frame)
     assert header is not None
@@ -28,13 +28,13 @@ def test_own_frame(kbps: int) -> None:
 
 @pytest.mark.parametrize("frames", [0, 900, 1005])
 def test_impossible_length(frames: int) -> None:
-    """Frames that can't hold just this sound are refused."""
+    """Frames that can't hold exactly this sound are refused."""
     with pytest.raises(ValueError, match="are not"):
         info_frame(frames=frames, kbps=64, samples=1000 * 1152)
 
 
 def test_frame_of_ffmpeg(studio: Studio) -> None:
-    """What LAME's users write is read: frames, delay and padding add up to the sound."""
+    """The Info frame of LAME is read: frames, delay and padding add up to the sound."""
     for rate, samples in ((48_000, 100_003), (22_050, 45_940)):
         path = studio.record("a.mp3", signal(100_003), MP3, "-ar", str(rate), "-b:a", "64k")
         with path.open("rb") as file:
@@ -46,7 +46,7 @@ def test_frame_of_ffmpeg(studio: Studio) -> None:
 
 
 def test_no_tag(studio: Studio) -> None:
-    """Without such a frame nothing is told."""
+    """Without an Info frame no length is stated."""
     path = studio.record("a.mp3", signal(9000), MP3, "-write_xing", "0")
     with path.open("rb") as file:
         assert read_info(file) is None

@@ -1,4 +1,4 @@
-"""Ogg Opus that is odd or damaged: all but what is damaged is heard, in its place."""
+"""Ogg Opus that is odd or damaged: all but the damage is heard, in its place."""
 
 import io
 import struct
@@ -41,7 +41,7 @@ WIDEBAND = 0b01001_0_00  # SILK, 20 ms, one frame
     ],
 )
 async def test_cases(name: str, length_ms: int, timing: Timing, told_ms: int | None, ffmpeg: Ffmpeg) -> None:
-    """What programs of others wrote is as long as its packets are; where the file claims something else, it is told."""
+    """Files of other programs are as long as their packets, and a wrong claim is noted."""
     path = CASES / f"{name}.ogg"
     facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
     assert (facts.samples // 48, facts.timing, facts.holes) == (length_ms, timing, ())
@@ -69,7 +69,7 @@ class Recorded:
 
 @st.composite
 def recordings(draw: st.DrawFn) -> Recorded:
-    """A whole file, or a slice from the middle of a run, with pages of one length but the last."""
+    """Draw a whole file, or a slice from the middle of a run, with pages of one length but the last."""
     first = draw(st.sampled_from([2, 2, 9]))
     size, count = draw(st.integers(2, 6)), draw(st.integers(4, 8))
     begin = 0 if first == 2 else draw(st.integers(1, 50)) * FRAME
@@ -91,7 +91,7 @@ def _page(packets: Sequence[bytes], number: int, granule: int, flags: int = 0, s
 
 
 def _packets(page: OggPage) -> list[bytes]:
-    """Of a page of short packets."""
+    """Return the packets of a page of short packets."""
     ends = np.cumsum(list(page.lacing))
     return [page.body[end - size : end] for size, end in zip(page.lacing, ends, strict=True)]
 
@@ -101,7 +101,7 @@ def _numbers(page: OggPage) -> set[int]:
 
 
 def places(data: bytes) -> tuple[dict[int, int], ChunkFacts]:
-    """Where each packet stands, in samples of its run."""
+    """Return the place of each packet, in samples of its run."""
     streams = opus_streams(io.BytesIO(data), max_samples=1 << 40)
     facts = facts_of(streams)
     assert facts.ogg is not None
@@ -139,7 +139,7 @@ JUNK = st.sampled_from(
 
 @given(recorded=recordings(), junk=JUNK, data=st.data())
 def test_bytes_that_are_no_page_cost_nothing(recorded: Recorded, junk: bytes, data: st.DataObject) -> None:
-    """Tags and line ends in front of the pages, between them and behind them."""
+    """Tags and line ends in front of pages, between them and behind them cost no sound."""
     at = data.draw(st.integers(0, len(recorded.pages)))
     facts = assert_all_but(set(), recorded, joined(recorded.pages[:at]) + junk + joined(recorded.pages[at:]))
     assert facts.holes == ()
@@ -149,7 +149,8 @@ def test_bytes_that_are_no_page_cost_nothing(recorded: Recorded, junk: bytes, da
 
 @given(recorded=recordings(), data=st.data())
 def test_a_page_whose_checksum_is_wrong_costs_its_packets(recorded: Recorded, data: st.DataObject) -> None:
-    """The others keep their places, and the hole is listed inside the chunk, or shows in its first page."""
+    """A damaged page costs its packets; the others keep their places, and the hole is listed or shows in the first
+    page."""
     pages = recorded.pages
     index = data.draw(st.integers(2, len(pages) - 1))
     raw = bytearray(write_page(pages[index]))
@@ -168,7 +169,7 @@ def test_a_page_whose_checksum_is_wrong_costs_its_packets(recorded: Recorded, da
 
 @given(recorded=recordings(), data=st.data())
 def test_pages_that_are_missing_cost_their_packets(recorded: Recorded, data: st.DataObject) -> None:
-    """One page or several in the middle are a hole of their length, where their granules say so."""
+    """Missing pages in the middle are a hole of their length, where the granules tell it."""
     first = data.draw(st.integers(3, len(recorded.pages) - 2))
     last = data.draw(st.integers(first, len(recorded.pages) - 2))
     touched = set().union(*map(_numbers, recorded.pages[first : last + 1]))
@@ -180,7 +181,7 @@ def test_pages_that_are_missing_cost_their_packets(recorded: Recorded, data: st.
 
 @given(recorded=recordings(), data=st.data())
 def test_pages_in_another_order(recorded: Recorded, data: st.DataObject) -> None:
-    """Any order, and pages that were written twice: each is heard once, where its number says."""
+    """Pages in any order, also doubled ones, are heard once, in the place of their number."""
     sound = list(recorded.pages[2:])
     twice = data.draw(st.lists(st.sampled_from(sound), max_size=3))
     mixed = data.draw(st.permutations([*sound, *twice]))
@@ -190,7 +191,7 @@ def test_pages_in_another_order(recorded: Recorded, data: st.DataObject) -> None
 
 @given(recorded=recordings(), data=st.data())
 def test_a_file_that_ends_in_its_last_page(recorded: Recorded, data: st.DataObject) -> None:
-    """The packets that are there whole are heard; that the others are not is a hole."""
+    """The whole packets of a page that is cut off are heard, and the others are a hole."""
     *pages, last = recorded.pages
     raw = write_page(last)
     end = data.draw(st.integers(1, len(raw) - 1))
@@ -205,7 +206,7 @@ def test_a_file_that_ends_in_its_last_page(recorded: Recorded, data: st.DataObje
 
 @given(recorded=recordings(), data=st.data())
 def test_a_packet_without_bytes_costs_its_own_time(recorded: Recorded, data: st.DataObject) -> None:
-    """Any of them, also several in a row; no hole, for nothing shows that there was sound."""
+    """Empty packets are silence, not holes, for nothing shows that there was sound."""
     touched = set(data.draw(st.lists(st.integers(0, recorded.count - 1), min_size=1, max_size=4)))
     pages = []
     for page in recorded.pages[2:]:
@@ -237,7 +238,7 @@ CLOCKS: dict[str, Callable[[int, int, bool], int]] = {
 @pytest.mark.parametrize("clock", CLOCKS)
 @given(recorded=recordings())
 def test_granules_that_are_wrong_cost_nothing(clock: str, recorded: Recorded) -> None:
-    """Packets are counted, and stand one behind the other."""
+    """With wrong granules packets are counted and stay one behind the other."""
     headers, sound = recorded.pages[:2], recorded.pages[2:]
     wrong = [
         replace(page, granule=CLOCKS[clock](index, page.granule, page is sound[-1])) for index, page in enumerate(sound)
@@ -252,7 +253,7 @@ def test_granules_that_are_wrong_cost_nothing(clock: str, recorded: Recorded) ->
 
 @given(recorded=recordings(), seconds=st.integers(1, 60))
 def test_a_clock_that_goes_on_is_silence(recorded: Recorded, seconds: int) -> None:
-    """Without packets, in the middle of a stream that is right otherwise. No hole: nothing is missing."""
+    """A clock that goes on without packets, in a stream that is right otherwise, is silence and no hole."""
     late = [replace(page, granule=page.granule + seconds * SAMPLE_RATE) for page in recorded.pages[4:]]
     found, facts = places(joined([*recorded.pages[:4], *late]))
     honest, _ = places(joined(recorded.pages))
@@ -263,8 +264,8 @@ def test_a_clock_that_goes_on_is_silence(recorded: Recorded, seconds: int) -> No
 
 @given(recorded=recordings(), data=st.data())
 def test_headers_that_are_marked_or_placed_otherwise(recorded: Recorded, data: st.DataObject) -> None:
-    """Tags, or every page, with the flag of a beginning; sound on the page of the tags; no tags; a picture in them;
-    headers once more in the middle; a stream of something else beside it."""
+    """Headers with wrong flags, on pages with sound, missing, doubled, with a picture, or beside another stream cost no
+    sound."""
     head, tags, *sound = recorded.pages
     kind = data.draw(st.sampled_from(["marked", "all marked", "beside", "none", "again", "other", "other Opus"]))
     match kind:
@@ -296,7 +297,7 @@ def test_headers_that_are_marked_or_placed_otherwise(recorded: Recorded, data: s
 
 @given(pre_skip=st.integers(9601, 65_535), recorded=recordings())
 def test_a_pre_skip_that_would_eat_sound_is_none(pre_skip: int, recorded: Recorded) -> None:
-    """More than any encoder needs is not believed, and told."""
+    """A pre-skip larger than any encoder needs is ignored, and noted."""
     head = _page([HEAD[:10] + struct.pack("<H", pre_skip) + HEAD[12:]], 0, 0, flags=BEGINS)
     facts = assert_all_but(set(), recorded, joined([head, *recorded.pages[1:]]))
     assert (facts.samples, facts.timing) == (recorded.count * FRAME, Timing.ESTIMATED)
@@ -304,8 +305,7 @@ def test_a_pre_skip_that_would_eat_sound_is_none(pre_skip: int, recorded: Record
 
 
 def test_holes_can_not_be_made_of_nothing() -> None:
-    """Pages that leave out a thousand numbers each, and clocks that jump: a stranger can buy five minutes of silence
-    at most."""
+    """Jumping page numbers and clocks give five minutes of silence at most."""
     numbers, granules = range(2, 300_000, 1000), range(FRAME, 1 << 40, 50 * SAMPLE_RATE)
     for number, granule in ((0, 1), (1, 0), (1, 1)):
         pages = [
@@ -338,7 +338,8 @@ async def heard(data: bytes, folder: Path, ffmpeg: Ffmpeg) -> tuple[Pcm, ChunkFa
 async def test_a_damaged_page_is_silence_in_its_place(
     frame_ms: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
-    """What stands before it is the same to the bit; behind it, where it was, once the decoder has found in."""
+    """Before a damaged page the sound is the same to the bit; behind it, in its place once the decoder has
+    converged."""
     form = (*OPUS[:-2], "-frame_duration", frame_ms, "-page_duration", "480000", *OPUS[-2:])
     data = studio.record("whole", signal(6 * SAMPLE_RATE), form).read_bytes()
     pages = list(read_pages(io.BytesIO(data)))
@@ -357,7 +358,7 @@ async def test_a_damaged_page_is_silence_in_its_place(
 
 
 async def test_chained_streams_are_heard_one_behind_the_other(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Mono and stereo, the second with a damaged page, a tag behind it: to the sample as long as what was recorded."""
+    """Chained streams, mono and stereo, one of them damaged, are as long as the recording to the sample."""
     length = 100_003
     one = studio.record("one", signal(length), OPUS).read_bytes()
     both = np.repeat(signal(length, 8), 2)
@@ -371,7 +372,7 @@ async def test_chained_streams_are_heard_one_behind_the_other(studio: Studio, ff
 
 @pytest.mark.parametrize("front", [b"\0", b"\r\n\r\n", b"ID3\3\0\0\0\0\2\0" + bytes(256), b"HTTP/1.1 200 OK\r\n\r\n"])
 async def test_bytes_in_front(front: bytes, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Ogg is known by its pages, not by the first byte of the file."""
+    """Ogg is recognised by its pages, not by the first byte of the file."""
     data = captured("plain")[0].path.read_bytes()
     sound, facts, wrong = await heard(front + data, tmp_path, ffmpeg)
     whole, before, _ = await heard(data, tmp_path, ffmpeg)
@@ -381,7 +382,7 @@ async def test_bytes_in_front(front: bytes, ffmpeg: Ffmpeg, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("codec", ["libvorbis", "flac"])
 async def test_other_codecs_in_ogg(codec: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Bytes beside the pages of Vorbis and FLAC cost nothing; a page that is damaged or missing costs the chunk."""
+    """Bytes beside the pages of Vorbis and FLAC cost nothing; a damaged or missing page costs the chunk."""
     length = 100_003
     data = studio.record("a.ogg", signal(length), ("-c:a", codec, "-page_duration", "200000", "-f", "ogg")).read_bytes()
     pages = list(read_pages(io.BytesIO(data)))
@@ -402,7 +403,7 @@ async def test_other_codecs_in_ogg(codec: str, studio: Studio, ffmpeg: Ffmpeg, t
 
 
 async def test_a_gain_that_can_not_be_meant(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A header may turn its sound up or down; one that would make it noise or nothing is not obeyed."""
+    """A header's gain that would make noise or silence of the sound is ignored."""
     data = captured("plain")[0].path.read_bytes()
     pages = list(read_pages(io.BytesIO(data)))
     plain, _, _ = await heard(data, tmp_path, ffmpeg)
@@ -413,7 +414,7 @@ async def test_a_gain_that_can_not_be_meant(ffmpeg: Ffmpeg, tmp_path: Path) -> N
 
 
 def test_what_is_read_of_an_honest_chunk() -> None:
-    """Nothing of all this changes what real clients' chunks are."""
+    """The chunks of real clients have the same facts with all this."""
     for chunk in captured("plain"):
         ogg = chunk.facts.ogg
         assert ogg is not None

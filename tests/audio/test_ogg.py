@@ -27,7 +27,7 @@ def pages(draw: st.DrawFn) -> OggPage:
 
 
 def bitwise(data: bytes) -> int:
-    """RFC 3533's checksum, as slowly as it is written there."""
+    """Compute RFC 3533's checksum bit by bit, as written there."""
     value = 0
     for byte in data:
         value ^= byte << 24
@@ -39,7 +39,7 @@ def bitwise(data: bytes) -> int:
 
 @given(st.binary(max_size=200))
 def test_checksum(data: bytes) -> None:
-    """The fast checksum is the specification's."""
+    """The fast checksum equals the one of the specification."""
     assert checksum(data) == bitwise(data)
 
 
@@ -51,13 +51,13 @@ def test_pages_of_a_real_client() -> None:
 
 @given(st.lists(pages(), max_size=5))
 def test_round_trip(written: list[OggPage]) -> None:
-    """What was written is read, whatever the pages hold."""
+    """Written pages are read back, whatever they hold."""
     assert list(read_pages(io.BytesIO(b"".join(map(write_page, written))))) == written
 
 
 @given(pages(), st.data())
 def test_one_flipped_bit(page: OggPage, data: st.DataObject) -> None:
-    """No flipped bit goes unnoticed."""
+    """Every flipped bit is noticed."""
     raw = bytearray(write_page(page))
     bit = data.draw(st.integers(0, len(raw) * 8 - 1))
     raw[bit // 8] ^= 1 << bit % 8
@@ -67,7 +67,7 @@ def test_one_flipped_bit(page: OggPage, data: st.DataObject) -> None:
 
 @given(pages(), pages(), st.data())
 def test_cut(first: OggPage, second: OggPage, data: st.DataObject) -> None:
-    """A page that is cut off anywhere is told as truncated, and the pages before it were given."""
+    """A page that is cut off anywhere is truncated, and the pages before it are read."""
     whole, tail = write_page(first), write_page(second)
     kept = tail[: data.draw(st.integers(1, len(tail) - 1))]
     reading = read_pages(io.BytesIO(whole + kept))
@@ -87,7 +87,7 @@ def test_any_bytes(data: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=2000), max_size=10), st.integers(1, 255))
 def test_packets_over_pages(packets: list[bytes], values: int) -> None:
-    """Packets come back whole, wherever the pages are cut."""
+    """Packets are read whole, wherever the pages are cut."""
     lacing, body = b"".join(map(lacing_of, packets)), b"".join(packets)
     reader, heard, at, open_packet = PacketReader(), [], 0, False
     for start in range(0, len(lacing), values):
@@ -100,7 +100,7 @@ def test_packets_over_pages(packets: list[bytes], values: int) -> None:
 
 
 def test_rest_of_a_lost_packet() -> None:
-    """The end of a packet whose beginning is not there is left out; the next one is whole."""
+    """The rest of a packet without its beginning is left out, and the next packet is whole."""
     page = OggPage(1, 0, 1, 0, bytes([3, 4]), b"endnext")
     assert PacketReader().feed(page) == [b"next"]
 

@@ -1,4 +1,4 @@
-"""What the pages of an Ogg Opus chunk prove."""
+"""The facts that the pages of an Ogg Opus chunk prove."""
 
 import io
 import struct
@@ -55,20 +55,20 @@ def reason(data: bytes, max_samples: int = 1 << 40) -> str:
     ],
 )
 def test_duration(packet: bytes, samples: int) -> None:
-    """A packet's length follows from its first bytes as RFC 6716 says."""
+    """A packet's length follows from its first bytes as in RFC 6716."""
     assert duration(packet) == samples
 
 
 @pytest.mark.parametrize("packet", [b"", bytes([3]), bytes([31 << 3 | 3, 0]), bytes([3 << 3 | 3, 3]), bytes(65_025)])
 def test_no_packet(packet: bytes) -> None:
-    """What can't be an Opus packet is refused."""
+    """Bytes that can't be an Opus packet are refused."""
     with pytest.raises(GiveUp) as caught:
         duration(packet)
     assert caught.value.reason == "undecodable"
 
 
 def test_captured_runs() -> None:
-    """The chunks of a real Element Web prove where they stand in their run."""
+    """The chunks of a real Element Web prove their places in their run."""
     first, second, third, *_ = (chunk.facts for chunk in captured("plain"))
     assert first.ogg is not None
     assert second.ogg is not None
@@ -84,7 +84,7 @@ def test_captured_runs() -> None:
 
 
 def test_empty_tail() -> None:
-    """The tail that Element Web sends when a stop falls on a page's end is whole and has no sound."""
+    """The tail that Element Web sends when a stop falls on a page's end is valid and has no sound."""
     tail = headers() + page([], 9, -1, flags=4)
     assert facts(tail).samples == 0
     ogg = facts(tail).ogg
@@ -107,7 +107,7 @@ def test_trim_on_the_only_page() -> None:
 
 
 def test_hole_inside() -> None:
-    """A page that is missing inside a chunk is seen by its number."""
+    """A page that is missing inside a chunk is noticed by its number."""
     found = facts(headers() + page([MS20], 2, 960) + page([MS20], 4, 2880)).ogg
     assert found is not None
     assert not found.contiguous
@@ -121,7 +121,7 @@ def test_doubled_headers() -> None:
 
 
 def test_headers_of_another_serial() -> None:
-    """Headers of the old stream, sound of the new one: the sound counts, and its own head is not known."""
+    """With headers of the old stream before sound of the new one, the sound is read without a head of its own."""
     found = facts(headers(serial=1) + page([MS20] * 10, 21, 48_000)).ogg
     assert found is not None
     assert (found.serial, found.first_page, found.start_granule) == (5, 21, 48_000 - 9600)
@@ -130,7 +130,7 @@ def test_headers_of_another_serial() -> None:
 
 @pytest.mark.parametrize("new_first", [True, False])
 def test_of_two_heads_that_of_the_sound_counts(new_first: bool) -> None:
-    """In whatever order they stand."""
+    """The head of the sound's stream is used of two in any order."""
     other = page([HEAD[:10] + struct.pack("<H", 312) + HEAD[12:]], 0, 0, flags=2, serial=1)
     both = headers() + other if new_first else other + headers()
     found = facts(both + page([MS20] * 10, 2, 9600)).ogg
@@ -151,7 +151,7 @@ def test_of_two_heads_that_of_the_sound_counts(new_first: bool) -> None:
     ],
 )
 def test_no_headers(pages: list[bytes]) -> None:
-    """Pages whose packets pass as much time as their granules are Opus; all but the head is known as with it."""
+    """Pages whose packets last as long as their granules say are Opus; all facts but the head are the same."""
     bare, with_head = facts(b"".join(pages)), facts(headers() + b"".join(pages))
     assert bare.ogg is not None
     assert with_head.ogg is not None
@@ -160,7 +160,7 @@ def test_no_headers(pages: list[bytes]) -> None:
 
 
 def test_channels_without_headers() -> None:
-    """Packets say themselves whether they are stereo (RFC 6716, section 3.1)."""
+    """Packets themselves state whether they are stereo (RFC 6716, section 3.1)."""
     stereo = bytes([MS20[0] | 4]) + MS20[1:]
     assert facts(page([MS20] * 10, 21, 48_000)).channels == 1
     assert facts(page([MS20, stereo] * 5, 21, 48_000)).channels == 2
@@ -187,26 +187,26 @@ def test_channels_without_headers() -> None:
     ],
 )
 def test_refused(data: bytes, expected: str) -> None:
-    """What can't be joined is refused by name."""
+    """Chunks that can't be joined are refused by name."""
     assert reason(data) == expected
 
 
 def test_bomb() -> None:
-    """Packets of one byte that claim hours are refused as soon as they have claimed too much."""
+    """Packets of one byte that claim hours are refused as soon as they claim too much."""
     packets = [bytes([3 << 3 | 3, 2])] * 120
     data = headers() + b"".join(page(packets, 2 + n, 5760 * 120 * (n + 1)) for n in range(600))
     assert reason(data, max_samples=48_000 * 3600) == "too_long"
 
 
 def test_two_streams() -> None:
-    """Two whole files behind each other are told apart from a slice, and as long as both."""
+    """Two whole files one behind the other are no slice, and as long as both."""
     whole = headers() + page([MS20] * 10, 2, 9600, flags=4)
     found = facts(whole + headers(serial=6) + page([MS20] * 20, 2, 19_200, flags=4, serial=6))
     assert (found.ogg, found.timing, found.samples) == (None, Timing.ESTIMATED, 28_800 - 2 * 3840)
 
 
 def test_picture_in_the_tags() -> None:
-    """Tags that go over several pages, as a cover makes them, are no sound."""
+    """Tags over several pages, as with a cover, are no sound."""
     tags = b"OpusTags" + bytes(100_000)
     first = write_page(OggPage(0, -1, 5, 1, b"\xff" * 255, tags[: 255 * 255]))
     rest = tags[255 * 255 :]
@@ -217,7 +217,7 @@ def test_picture_in_the_tags() -> None:
 
 
 def test_other_streams_beside_it() -> None:
-    """Pages of other codecs in the same file are passed over."""
+    """Pages of other codecs in the same file are ignored."""
     video = [page([b"video"], 0, 0, flags=2, serial=9), page([bytes(9000)], 1, 5, serial=9)]
     sound = [page([MS20] * 10, 2, 9600), page([MS20] * 10, 3, 19_200)]
     found = facts(video[0] + headers() + sound[0] + video[1] + sound[1]).ogg
@@ -231,7 +231,7 @@ def test_endless_headers() -> None:
 
 
 def test_slices_are_the_stream() -> None:
-    """The facts of slices add up to those of the stream that they were cut from."""
+    """The facts of slices add up to those of their stream."""
     chunks = captured("plain")[:3]
     whole = chunks[0].path.read_bytes() + b"".join(without_headers(chunk.path.read_bytes()) for chunk in chunks[1:])
     heard = facts(whole)
@@ -243,7 +243,7 @@ def test_slices_are_the_stream() -> None:
 
 @given(st.binary(max_size=300), st.booleans(), st.booleans())
 def test_hostile_packets(data: bytes, eos: bool, headless: bool) -> None:
-    """Pages with valid checksums may hold anything: facts or a refusal come out, never a crash."""
+    """Pages with valid checksums and any content give facts or a refusal, never a crash."""
     granule = struct.unpack("<q", data[:8].ljust(8))[0]
     raw = (b"" if headless else headers()) + page([data, data[1:]], 2, granule, flags=4 * eos)
     with suppress(GiveUp):

@@ -1,4 +1,4 @@
-"""Files of our own around the packets of others sound the same to the bit."""
+"""Rewritten Opus files: the same sound as the packets, to the bit."""
 
 import io
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def rewritten(data: bytes) -> bytes:
 
 
 def as_they_are(packets: Sequence[bytes], head: Head) -> bytes:
-    """A file of these packets by nobody's rules, ten to a page."""
+    """Write a plain file of these packets, ten to a page."""
     pages = [OggPage(2, 0, 1, 0, lacing_of(head.packet), head.packet), OggPage(0, 0, 1, 1, lacing_of(TAGS), TAGS)]
     granule = 0
     for at in range(0, len(packets), 10):
@@ -70,7 +70,7 @@ def encoded(studio: Studio, sound: Pcm, *form: str, channels: int = 1) -> bytes:
 
 
 def spoken(samples: int) -> Pcm:
-    """Loud and soft, tone, noise and nothing at all: what makes an encoder change its ways."""
+    """Return loud and soft sound, tone, noise and silence, on which encoders change their modes."""
     sound = signal(samples)
     sound[samples // 4 : samples // 3] = 0
     sound[samples // 2 :: 2] *= -1
@@ -81,7 +81,7 @@ def spoken(samples: int) -> Pcm:
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("form", FORMS)
 def test_it_sounds_the_same(form: str, channels: int, studio: Studio) -> None:
-    """Whatever encoder settings its packets are of; and there are fewer of them."""
+    """Packets of any encoder settings sound the same, and there are fewer of them."""
     sound = spoken(100_001 * channels)
     source = studio.record("a.opus", sound, ("-c:a", "libopus", *FORMS[form], "-f", "ogg"), channels=channels)
     data = source.read_bytes()
@@ -97,7 +97,7 @@ def test_it_sounds_the_same(form: str, channels: int, studio: Studio) -> None:
 
 @pytest.mark.parametrize("chunk", captured("plain"), ids=lambda chunk: str(chunk.sequence))
 def test_a_chunk_of_element_web(chunk: Captured, studio: Studio) -> None:
-    """Its packets of 20 ms become a sixth, and sound the same."""
+    """The packets of 20 ms of Element Web become a sixth as many, and sound the same."""
     data = chunk.path.read_bytes()
     if not packets_of(data):
         pytest.skip("an empty tail")
@@ -110,7 +110,8 @@ def test_a_chunk_of_element_web(chunk: Captured, studio: Studio) -> None:
 
 
 def test_pauses_that_were_not_sent(studio: Studio) -> None:
-    """A hybrid frame without bytes is not put in front of another's: it would sound like that one, far too loud."""
+    """A hybrid frame without bytes is not merged before another, which would make it sound like that one, far too
+    loud."""
     sound = spoken(3 * 48_000)
     sound[48_000:96_000] = 0
     data = encoded(studio, sound, *FORMS["hybrid"], "-dtx", "1")
@@ -131,7 +132,7 @@ def test_several_streams_in_a_packet(family: str, studio: Studio) -> None:
 
 
 def test_another_configuration_in_each_packet(studio: Studio) -> None:
-    """Mono and stereo, and lengths of frames, by turns; nothing is put together across them."""
+    """Packets of different channels and frame lengths are not merged with each other."""
     sound = spoken(48_000)
     forms = [("-b:a", "48k", "-frame_duration", ms, "-ac", channels) for ms in ("5", "10", "20") for channels in "12"]
     kinds = [packets_of(encoded(studio, sound, *form)) for form in forms]
@@ -178,7 +179,7 @@ WELL_FORMED = (
 @pytest.mark.parametrize("form", ["CELT alone", "hybrid", "SILK alone"])
 @pytest.mark.parametrize("name", MALFORMED)
 def test_packets_that_no_decoder_takes(name: str, form: str, studio: Studio) -> None:
-    """Nothing behind one comes too early, and half a second later nothing tells that it was there."""
+    """Sound behind a packet that no decoder takes is in its place, and the same half a second later."""
     packets = packets_of(encoded(studio, signal(96_000), *FORMS[form]))
     bad = bytes([packets[50][0] & ~3 | MALFORMED[name][0] & 3]) + MALFORMED[name][1:]
     whole = as_they_are([*packets[:50], *[packets[50]] * (duration(bad) // 960), *packets[50:]], usual_head(1))
@@ -190,7 +191,7 @@ def test_packets_that_no_decoder_takes(name: str, form: str, studio: Studio) -> 
 
 
 def test_what_is_well_formed() -> None:
-    """As RFC 6716, section 3.4, has it. What takes its place has as many frames, and is well-formed."""
+    """Packets are judged as in RFC 6716, section 3.4, and a replacement has as many frames and is well-formed."""
     assert [name for name, packet in MALFORMED.items() if well_formed(packet)] == []
     assert [packet for packet in WELL_FORMED if not well_formed(packet)] == []
     for packet in (*MALFORMED.values(), *WELL_FORMED):
@@ -200,12 +201,12 @@ def test_what_is_well_formed() -> None:
 
 
 def test_real_packets_are_well_formed() -> None:
-    """All that a real Element Web sent."""
+    """All packets of a real Element Web are well-formed."""
     assert all(well_formed(packet) for chunk in captured("plain") for packet in packets_of(chunk.path.read_bytes()))
 
 
 def frames_of(packet: bytes) -> list[bytes]:
-    """Read as RFC 6716, section 3.2.5, says."""
+    """Read the frames of a packet as in RFC 6716, section 3.2.5."""
     if packet[0] & 3 == 0:
         return [packet[1:]]
     assert packet[0] & 3 == 3
@@ -225,7 +226,7 @@ def frames_of(packet: bytes) -> list[bytes]:
 
 @given(st.lists(st.integers(0, 1275), min_size=1, max_size=48))
 def test_frames_of_any_size(sizes: list[int]) -> None:
-    """All of them are in the one packet, in their order."""
+    """All frames are in the merged packet, in their order."""
     frames = [bytes([number]) * size for number, size in enumerate(sizes)]
     packet = together([b"\x80" + frame for frame in frames])
     assert frames_of(packet) == frames
@@ -242,8 +243,7 @@ PACKETS = st.builds(
 
 @given(st.lists(PACKETS, max_size=120))
 def test_any_packets(packets: list[bytes]) -> None:
-    """Nothing is lost but frames that no decoder takes, nothing doubled or moved, and no packet is longer than a
-    decoder takes."""
+    """Only frames that no decoder takes are lost, none are doubled or moved, and no packet is longer than allowed."""
     out = io.BytesIO()
     writer = OpusWriter(out, read_head(HEAD), pre_skip=0)
     for packet in packets:

@@ -1,4 +1,4 @@
-"""Frames made piece by piece are those that one encoder makes of the whole, to the byte."""
+"""Frames made piece by piece: those that one encoder makes of the whole, to the byte."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ CUTS = (0, 100_003, 577_777, 579_000, 1_000_011)
 
 
 def spoken(studio: Studio, channels: int) -> list[Piece]:
-    """Files of their own, one of them very short, a gap, and a sliced run."""
+    """Return separate files, one of them very short, a gap, and a sliced run."""
     sound = signal(CUTS[-1] * channels)
     pieces: list[Piece] = []
     for number, (start, end) in enumerate(pairwise(CUTS)):
@@ -33,7 +33,7 @@ def spoken(studio: Studio, channels: int) -> list[Piece]:
 
 
 class Maker:
-    """A track that grows."""
+    """A growing track."""
 
     def __init__(self, form: Form, ffmpeg: Ffmpeg, folder: Path, *, keeps_warm: bool = True) -> None:
         self.cuts: list[Cut] = []
@@ -64,7 +64,8 @@ class Maker:
 @pytest.mark.parametrize("keeps_warm", [True, False])
 @pytest.mark.parametrize("form", [Form(1, 64, None), Form(1, 64, -16.0), Form(2, 64, -16.0)], ids=str)
 async def test_piece_by_piece(form: Form, keeps_warm: bool, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Each piece worked on when it comes, with or without the last one still in memory: the same bytes as at once."""
+    """Pieces that are rendered when they come, with or without the last one in memory, give the same bytes as all at
+    once."""
     pieces = spoken(studio, form.channels)
     at_once = Maker(form, ffmpeg, tmp_path)
     await at_once.advance(pieces, last=True)
@@ -77,7 +78,7 @@ async def test_piece_by_piece(form: Form, keeps_warm: bool, studio: Studio, ffmp
 
 
 async def test_any_stretch_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A stretch from the middle, made again by what was decided, is what it was."""
+    """A stretch from the middle, made again with the decided gains, has the same bytes."""
     form = Form(1, 64, -16.0)
     pieces = spoken(studio, 1)
     maker = Maker(form, ffmpeg, tmp_path)
@@ -91,7 +92,7 @@ async def test_any_stretch_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path)
 
 
 async def test_a_healed_piece_ends_where_its_follower_begins(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """What was decided of the pieces around it stays, and the gain makes no step behind it."""
+    """The decided gains around a healed piece stay, and there is no step behind it."""
     form = Form(1, 64, -16.0)
     loud, soft = (
         Sound(as_key(studio.record(name, factor * signal(480_000), WAV)), Container.WAV, False, Samples(480_000))
@@ -110,7 +111,7 @@ async def test_a_healed_piece_ends_where_its_follower_begins(studio: Studio, ffm
 
 
 def test_a_key_names_what_is_heard(tmp_path: Path) -> None:
-    """A slice sounds otherwise behind another chunk of its run, and not otherwise for one that is long past."""
+    """The key of a slice depends on the chunk before it in its run, and not on one that is long past."""
     form = Form(1, 64, None)
 
     def named(*names: str, samples: int = 48_000) -> str:
@@ -128,7 +129,7 @@ def test_a_key_names_what_is_heard(tmp_path: Path) -> None:
 
 
 async def test_what_sounds_shorter_than_it_should_is_noted(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """The difference between what the ledger gave a piece and what was decoded stands with the piece."""
+    """The difference between the planned and the decoded length is stored with the piece."""
     path = studio.record("a.wav", signal(40_000), WAV)
     form = Form(1, 64, None)
     pieces = [Sound(as_key(path), Container.WAV, False, Samples(50_000))]

@@ -1,4 +1,4 @@
-"""Files that are damaged, or say of themselves what is not so: all is saved but the damage."""
+"""Files that are damaged or state wrong lengths: all sound but the damage is saved."""
 
 import io
 import struct
@@ -39,7 +39,7 @@ class Heard:
 
 
 async def hear(data: bytes, ffmpeg: Ffmpeg, folder: Path) -> Heard:
-    """What becomes of a chunk: looked into, then decoded."""
+    """Inspect a chunk, then decode it."""
     path = folder / "chunk"
     path.write_bytes(data)
     facts = await inspect_chunk(path, ffmpeg, max_seconds=3600)
@@ -50,13 +50,13 @@ async def hear(data: bytes, ffmpeg: Ffmpeg, folder: Path) -> Heard:
 
 
 def away(heard: Heard, most: int = NEAR, places: tuple[int, ...] = PLACES) -> list[int]:
-    """By how much each place is late, where it is not close."""
+    """Return by how much each place is late, where it is not close."""
     lags = [lag(SOUND, heard.sound, place, most=9000) for place in places]
     return [] if all(abs(each) <= most for each in lags) and abs(heard.facts.samples - LENGTH) <= NEAR else lags
 
 
 def assert_one_hole(heard: Heard, samples: int) -> None:
-    """There is silence, and nothing else is missing."""
+    """Check that there is one silence, and that nothing else is missing."""
     (hole,) = heard.facts.holes
     assert abs(hole.samples - samples) <= NEAR
     assert np.abs(heard.sound[hole.at + PRIMING : hole.at + hole.samples - PRIMING]).max() < 0.01
@@ -65,8 +65,8 @@ def assert_one_hole(heard: Heard, samples: int) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_what_stands_around_a_file(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A byte, a line end, a tag or noise in front of a file or behind it costs no sound and no place, and is no
-    reason to complain."""
+    """A byte, a line end, a tag or noise in front of a file or behind it costs no sound, moves none, and is not
+    reported."""
     data = studio.record("a", SOUND, FORMS[form]).read_bytes()
     whole = await hear(data, ffmpeg, tmp_path)
     for name, odd in surrounded(data):
@@ -77,7 +77,7 @@ async def test_what_stands_around_a_file(form: str, studio: Studio, ffmpeg: Ffmp
 
 @pytest.mark.parametrize("form", NUMBERS)
 async def test_numbers_that_are_wrong(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Whatever a header says of lengths and sizes, the sound that is there is heard, in its place."""
+    """Sound is heard in its place whatever lengths and sizes the header states."""
     data = studio.record("a", SOUND, FORMS[form]).read_bytes()
     for name, odd in NUMBERS[form](data):
         assert away(await hear(odd, ffmpeg, tmp_path), PRIMING) == [], name
@@ -85,8 +85,8 @@ async def test_numbers_that_are_wrong(form: str, studio: Studio, ffmpeg: Ffmpeg,
 
 @pytest.mark.parametrize("form", ["mp3", "mp3_without_tag", "adts", "webm", "live_webm", "matroska", "flac"])
 async def test_damage_in_the_middle(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Some frames are damaged, lost, or have other bytes between them: what is around them stays, and what is lost of
-    the sound is a hole, or told when it is joined."""
+    """Around frames that are damaged, lost or separated by other bytes the sound stays; the loss is a hole or reported
+    at joining."""
     data = studio.record("a", SOUND, FORMS[form]).read_bytes()
     for name, odd in damaged(data):
         heard = await hear(odd, ffmpeg, tmp_path)
@@ -98,8 +98,7 @@ async def test_damage_in_the_middle(form: str, studio: Studio, ffmpeg: Ffmpeg, t
 
 @pytest.mark.parametrize("form", ["m4a", "no_edit_list", "fragments"])
 async def test_damage_in_the_middle_of_mp4(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Its tables say where each frame lies: what stands behind bytes too many or too few can't be found. The sound
-    before them is kept, the chunk has its length, and what is missing of it is told."""
+    """Behind missing or extra bytes an MP4's sound can't be found; the sound before stays, and the loss is reported."""
     data = studio.record("a", SOUND, FORMS[form]).read_bytes()
     for name, odd in damaged(data):
         heard = await hear(odd, ffmpeg, tmp_path)
@@ -111,7 +110,7 @@ async def test_damage_in_the_middle_of_mp4(form: str, studio: Studio, ffmpeg: Ff
 @pytest.mark.parametrize("form", [MP3, FORMS["mp3_without_tag"], ADTS])
 @pytest.mark.parametrize("cut", [1, 100, 1000])
 async def test_cut_in_a_frame(form: tuple[str, ...], cut: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Frames that begin or end in the middle of one cost that one, also with zeros or noise in front."""
+    """A file that begins or ends inside a frame loses that frame only, also with zeros or noise in front."""
     data = studio.record("a", SOUND, (*form, "-id3v2_version", "0") if form == MP3 else form).read_bytes()
     for odd in (data[cut:], data[:-cut], bytes(5000) + data[cut:], NOISE + data[cut:-cut]):
         assert away(await hear(odd, ffmpeg, tmp_path)) == []
@@ -128,7 +127,7 @@ async def test_frames_that_were_overwritten_keep_their_time(studio: Studio, ffmp
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_honest_files_are_decoded_as_they_are(form: str, studio: Studio) -> None:
-    """Nothing of them is copied, left out or added."""
+    """Nothing of a healthy file is copied, left out or added."""
     with studio.record("a", SOUND, FORMS[form]).open("rb") as file:
         container, start = find(file)
         repair = find_repair(file, container)
@@ -151,7 +150,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("form", HEADERS)
 async def test_a_header_without_samples(form: str, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A recorder that was stopped at once sends one: a chunk of no length, and no damage."""
+    """The file of a recorder that was stopped at once is a chunk without length, and no damage."""
     data = studio.record("a", SOUND[:0], HEADERS[form], "-af", "atrim=end=0").read_bytes()
     for tail in (b"", b"\0"):
         heard = await hear(data + tail if form not in ("mp3", "flac", "wav", "rf64", "caf") else data, ffmpeg, tmp_path)
@@ -160,7 +159,7 @@ async def test_a_header_without_samples(form: str, studio: Studio, ffmpeg: Ffmpe
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF])
 async def test_a_wav_that_ends_before_its_sound(size: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Streamed, nothing but its header."""
+    """A streamed WAV with nothing but its header is empty."""
     data = studio.record("a", SOUND, WAV).read_bytes()
     at = data.index(b"data") + 4
     assert (await hear(data[:at] + struct.pack("<I", size), ffmpeg, tmp_path)).facts.samples == 0
@@ -170,7 +169,7 @@ async def test_a_wav_that_ends_before_its_sound(size: int, studio: Studio, ffmpe
     ("form", "left"), [("wav", 0.9), ("rf64", 0.6), ("caf", 0.9), ("m4a", 0.9), ("first_moov", 0.9), ("flac", 0.6)]
 )
 async def test_bytes_that_are_missing(form: str, left: float, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """An upload that was cut is noticed still."""
+    """A cut upload is still noticed."""
     data = studio.record("a", SOUND, FORMS[form]).read_bytes()
     with pytest.raises(GiveUp) as caught:
         await hear(data[: int(len(data) * left)], ffmpeg, tmp_path)
@@ -178,7 +177,7 @@ async def test_bytes_that_are_missing(form: str, left: float, studio: Studio, ff
 
 
 async def test_a_killed_recorder_of_fragments(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """All fragments that are whole are heard, and what is missing of the last one is told."""
+    """All whole fragments are heard, and the missing part of the last one is reported."""
     data = studio.record("a", SOUND, FORMS["fragments"]).read_bytes()
     fourth = data.rindex(b"mdat", 0, data.rindex(b"moof"))
     heard = await hear(data[: fourth + 4000], ffmpeg, tmp_path)
@@ -197,7 +196,7 @@ async def test_a_killed_recorder_of_fragments(studio: Studio, ffmpeg: Ffmpeg, tm
     ],
 )
 async def test_cases(name: str, milliseconds: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Files as others' tools make them have the length that was counted without our code."""
+    """Files of other tools have the length that was counted without our code."""
     heard = await hear((CASES / name).read_bytes(), ffmpeg, tmp_path)
     assert abs(heard.facts.samples / 48 - milliseconds) <= 60
     assert heard.wrong == []
@@ -207,7 +206,7 @@ async def test_cases(name: str, milliseconds: int, ffmpeg: Ffmpeg, tmp_path: Pat
 
 
 def with_hole(data: bytes, begin_ms: int, hole_ms: int) -> bytes:
-    """A WebM of which all clusters from a time on stand later."""
+    """Return a WebM in which all clusters from a time on are later."""
     out, at = bytearray(data), 0
     while (at := data.find(b"\x1f\x43\xb6\x75", at + 1)) >= 0:
         time_at = data.index(b"\xe7", at + 4)
@@ -219,7 +218,7 @@ def with_hole(data: bytes, begin_ms: int, hole_ms: int) -> bytes:
 
 
 async def test_a_hole_in_the_clock_is_silence(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """As long as the hole, between the same samples; nothing is missing."""
+    """A hole in the clock is silence of its length between the same samples, and nothing is missing."""
     data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
     whole = await hear(data, ffmpeg, tmp_path)
     heard = await hear(with_hole(data, 2000, 700), ffmpeg, tmp_path)
@@ -239,7 +238,7 @@ async def test_a_clock_that_is_not_even_adds_nothing(studio: Studio, ffmpeg: Ffm
 
 
 async def test_a_clock_that_jumps_by_hours_is_not_believed(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """What was heard counts then; a jump of minutes is silence."""
+    """A jump of minutes is silence, one of hours is ignored."""
     heard = await hear(jump(7_200_000), ffmpeg, tmp_path)
     assert (heard.facts.samples, heard.wrong) == (100 * 5760 - 3840, [])
     heard = await hear(jump(300_000), ffmpeg, tmp_path)
@@ -247,13 +246,13 @@ async def test_a_clock_that_jumps_by_hours_is_not_believed(ffmpeg: Ffmpeg, tmp_p
 
 
 def jump(by_ms: int) -> bytes:
-    """Twelve seconds of silence, with so much between the halves."""
+    """Return twelve seconds of silence with a jump of this length between the halves."""
     times = [120 * number + (by_ms if number >= 50 else 0) for number in range(100)]
     return matroska(*(cluster(time, LONG) for time in times))
 
 
 async def test_laced_packets_are_counted(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Several packets in one block pass as much time as they are long: no hole is seen in them."""
+    """Several packets in one block last as long as their lengths add up to, without a hole."""
     clusters = (cluster(480 * number, b"\x03" + LONG * 4, lacing=4) for number in range(10))
     file = io.BytesIO(matroska(*clusters))
     assert find_repair(file, Container.WEBM).pauses == ()
@@ -263,7 +262,7 @@ async def test_laced_packets_are_counted(ffmpeg: Ffmpeg, tmp_path: Path) -> None
 
 
 async def test_a_damaged_cluster_costs_itself_alone(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """With noise all over it: silence of its length, and a hole."""
+    """A cluster of noise is silence of its length, and a hole."""
     data = studio.record("a", SOUND, FORMS["live_webm"]).read_bytes()
     places = [at for at in range(len(data)) if data.startswith(b"\x1f\x43\xb6\x75", at)]
     begin, end = places[1], places[2]
@@ -274,7 +273,7 @@ async def test_a_damaged_cluster_costs_itself_alone(studio: Studio, ffmpeg: Ffmp
 
 
 def test_a_matroska_of_other_elements(studio: Studio) -> None:
-    """Elements that are not known are passed over by their sizes."""
+    """Unknown elements are skipped by their sizes."""
     data = studio.record("a", SOUND, WEBM).read_bytes()
     at = data.index(b"\x1f\x43\xb6\x75")
     file = io.BytesIO(data[:at] + element("4DAA", b"other") + data[at:])
@@ -296,7 +295,7 @@ def test_a_matroska_of_other_elements(studio: Studio) -> None:
 async def test_what_a_file_claims_is_kept(
     form: str, name: str, claimed: int, studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
-    """Where it holds another length than it says, both are known."""
+    """The stated length of a file is kept beside the one that it holds."""
     data = studio.record("a", SOUND, FORMS[form]).read_bytes()
     assert (await hear(data, ffmpeg, tmp_path)).facts.told is None
     facts = (await hear(dict(NUMBERS[form](data))[name], ffmpeg, tmp_path)).facts

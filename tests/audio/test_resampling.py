@@ -1,4 +1,4 @@
-"""Sound at other rates: no seam is heard where it was cut, and every piece is as long as it was."""
+"""Sound at other rates: no audible seam where it was cut, and no length that changes."""
 
 import subprocess
 import tracemalloc
@@ -40,7 +40,7 @@ def chord(time: Time) -> Time:
 
 
 def unlike(time: Time) -> Time:
-    """No two places alike, so that a lag can be found anywhere."""
+    """Return sound without two places alike, so that a lag can be found anywhere."""
     sound: Time = 0.3 * np.sin(2 * np.pi * (300 * time + 45 * time * time)) + 0.2 * np.sin(300 * np.sin(3.3 * time))
     return sound
 
@@ -50,7 +50,7 @@ def sampled(sound: Callable[[Time], Time], samples: int, rate: int) -> Pcm:
 
 
 def cuts(rate: int, seconds: float, count: int) -> list[int]:
-    """Anywhere: at odd rates hardly one is on a sample at 48 kHz."""
+    """Draw cuts anywhere: at odd rates hardly one is on a sample at 48 kHz."""
     lengths = np.random.default_rng(rate).uniform(0.5 * seconds, 1.5 * seconds, count)
     return [0, *accumulate(int(length * rate) for length in lengths)]
 
@@ -66,7 +66,7 @@ def recorded(sound: Pcm, rate: int, form: tuple[str, ...], path: Path) -> Path:
 async def sliced(
     sound: Pcm, places: Sequence[int], rate: int, form: tuple[str, ...], ffmpeg: Ffmpeg, folder: Path
 ) -> list[Sound]:
-    """A file for each slice, as long as a look into it says."""
+    """Return a file for each slice, of the length that an inspection finds."""
     pieces = []
     for number, (start, end) in enumerate(pairwise(places)):
         path = recorded(sound[start:end], rate, form, folder / f"{number}.bin")
@@ -89,7 +89,7 @@ async def joined(pieces: Sequence[Sound], ffmpeg: Ffmpeg, folder: Path, channels
 
 
 def off_at_seams(heard: Pcm, places: Sequence[int], rate: int, sound: Callable[[Time], Time]) -> float:
-    """The greatest error around the seams, in dB of full scale; each cut is where its piece begins."""
+    """Return the greatest error around the seams, in dB of full scale. A cut is where its piece begins."""
     near = np.arange(-NEAR, NEAR) / SAMPLE_RATE
     ends = accumulate(at_48_khz(end - start, rate) for start, end in pairwise(places[:-1]))
     errors = [
@@ -104,7 +104,7 @@ def off_at_seams(heard: Pcm, places: Sequence[int], rate: int, sound: Callable[[
 async def test_tones(
     rate: int, sound: Callable[[Time], Time], form: tuple[str, ...], ffmpeg: Ffmpeg, tmp_path: Path
 ) -> None:
-    """What rings goes on over the seams, wherever between two samples at 48 kHz they are."""
+    """Tones go on over seams, wherever between two samples at 48 kHz these are."""
     places = cuts(rate, 0.4, 5)
     pieces = await sliced(sampled(sound, places[-1], rate), places, rate, form, ffmpeg, tmp_path)
     heard = await joined(pieces, ffmpeg, tmp_path)
@@ -113,7 +113,7 @@ async def test_tones(
 
 @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100])
 async def test_aac(rate: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """At the seams of lossy slices there is no more error than in what is decoded of them at their own rate."""
+    """At the seams of lossy slices the error is no greater than in the same slices at their own rate."""
     places = cuts(rate, 0.4, 5)
     pieces = await sliced(sampled(tone, places[-1], rate), places, rate, M4A, ffmpeg, tmp_path)
     heard = await joined(pieces, ffmpeg, tmp_path)
@@ -128,8 +128,7 @@ async def test_aac(rate: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("rate", "bound"), [(8000, -24), (16_000, -40), (24_000, -60), (32_000, -75), (96_000, -100)])
 def test_speech(rate: int, bound: float) -> None:
-    """Speech can be foretold less than tones, and the less the lower the rate: this much is left at the seams of what
-    one resampling of the whole gives."""
+    """Speech is less predictable than tones, the less the lower the rate: the error at its seams is bounded."""
     sound = soxr.resample(np.ascontiguousarray(voice(1).reshape(-1)[: 20 * SAMPLE_RATE]), SAMPLE_RATE, rate)
     whole = soxr.resample(sound, rate, SAMPLE_RATE)
     second = rate + rate // 1000 * 37
@@ -142,7 +141,7 @@ def test_speech(rate: int, bound: float) -> None:
 
 
 def alone(sound: Pcm, rate: int, wanted: int | None = None, *blocks: int) -> Pcm:
-    """One piece, put in blocks of these sizes, over and over; mono as it came, or several channels."""
+    """Resample one piece in blocks of these sizes, in turn; mono or several channels."""
     line = sound.reshape(len(sound), -1)
     resampler = Resampler(rate, line.shape[1], at_48_khz(len(line), rate) if wanted is None else wanted)
     parts: list[Pcm] = []
@@ -157,7 +156,7 @@ def alone(sound: Pcm, rate: int, wanted: int | None = None, *blocks: int) -> Pcm
 
 @pytest.mark.parametrize("rate", [4000, *RATES, 11_025, 37_123, 192_000])
 def test_any_blocks(rate: int) -> None:
-    """The same samples to the bit, however the sound comes in."""
+    """The result is the same to the bit in any blocks."""
     sound = np.random.default_rng(rate).uniform(-1, 1, (rate // 3 + 7, 2)).astype(np.float32)
     whole = alone(sound, rate)
     assert len(whole) == at_48_khz(len(sound), rate)
@@ -167,7 +166,7 @@ def test_any_blocks(rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 96_000])
 async def test_many(rate: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """After 40 slices the sound is late by no more than what rounding their lengths makes of it."""
+    """After 40 slices the sound is late by no more than the rounding of their lengths."""
     places = cuts(rate, 0.3, 40)
     pieces = await sliced(sampled(unlike, places[-1], rate), places, rate, WAV, ffmpeg, tmp_path)
     heard = await joined(pieces, ffmpeg, tmp_path)
@@ -179,7 +178,7 @@ async def test_many(rate: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 
 def test_lengths() -> None:
-    """The nearest whole sample; of two the even one, so that many halves don't add up."""
+    """A length is the nearest whole sample, of two the even one, so that many halves don't add up."""
     assert [at_48_khz(samples, 44_100) for samples in (0, 1, 2, 44_099, 44_100)] == [0, 1, 2, 47_999, 48_000]
     assert [at_48_khz(samples, 96_000) for samples in (1, 2, 3, 4, 5)] == [0, 1, 2, 2, 2]
     assert at_48_khz(7, 8000) == 42
@@ -187,7 +186,7 @@ def test_lengths() -> None:
 
 @pytest.mark.parametrize("rate", [4000, 8000, 44_100, 96_000, 192_000])
 def test_tiny(rate: int) -> None:
-    """A few samples become their length, and nothing louder than they were."""
+    """A few samples have their length, and none is louder than before."""
     sound = sampled(tone, 100, rate) + np.float32(0.25)
     for samples in range(1, 101):
         heard = alone(sound[:samples], rate)
@@ -197,7 +196,7 @@ def test_tiny(rate: int) -> None:
 
 
 async def test_tiny_slices(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Slices of a millisecond and less are joined as any others."""
+    """Slices of a millisecond and less are joined like others."""
     places = [*range(0, 120, 8), *range(121, 400, 40)]
     pieces = await sliced(sampled(tone, places[-1], 8000), places, 8000, WAV, ffmpeg, tmp_path)
     assert len(await joined(pieces, ffmpeg, tmp_path)) == places[-1] * 6
@@ -214,7 +213,7 @@ async def test_stereo(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("off", [-1, 1])
 async def test_rounded_elsewhere(off: int, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A length that is a sample off because a container or an older look rounded it is no damage, and no click."""
+    """A length that is a sample off by rounding elsewhere is no damage, and no click."""
     path = recorded(sampled(tone, 12_345, 22_050), 22_050, WAV, tmp_path / "a.wav")
     wanted = Samples(at_48_khz(12_345, 22_050) + off)
     heard = await joined([Sound(as_key(path), Container.WAV, False, wanted)], ffmpeg, tmp_path)
@@ -224,18 +223,18 @@ async def test_rounded_elsewhere(off: int, ffmpeg: Ffmpeg, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("value", [0.0, 0.5, -1.0])
 def test_still(value: float) -> None:
-    """Silence stays silence, and what does not move stays where it is, to the very ends."""
+    """Silence stays silence, and a constant stays constant, to the very ends."""
     assert np.abs(alone(np.full(9000, value, np.float32), 8000) - value).max() < 1e-5
 
 
 def test_at_the_ceiling() -> None:
-    """The ends of the loudest noise are bounded as it is."""
+    """The ends of the loudest noise are bounded as the noise is."""
     noise = np.sign(np.random.default_rng(1).standard_normal(5000)).astype(np.float32)
     assert np.abs(alone(noise, 16_000)).max() < 3
 
 
 class Breaking(Ffmpeg):
-    """Fails after a second of sound."""
+    """An ffmpeg that fails after a second of sound."""
 
     async def describe(self, path: Path, container: Container, **_: Any) -> Source:
         return Source(16_000, 1)
@@ -246,7 +245,7 @@ class Breaking(Ffmpeg):
 
 
 async def test_breaks_off(tmp_path: Path) -> None:
-    """What there is of a damaged file is heard to its last sample, the rest is silence."""
+    """A damaged file is heard to its last sample, and the rest is silence."""
     path = tmp_path / "a.flac"
     path.touch()
     told: list[Mismatch] = []
@@ -259,7 +258,7 @@ async def test_breaks_off(tmp_path: Path) -> None:
 
 
 async def test_changes_within(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """A file whose rate goes to and fro is as long as a look into it says, or given up; never more."""
+    """A file whose rate changes to and fro has the inspected length or is given up; it is never longer."""
     low, high = (
         recorded(sampled(tone, rate // 4, rate), rate, ADTS, tmp_path / str(rate)).read_bytes()
         for rate in (8000, 48_000)

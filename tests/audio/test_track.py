@@ -1,4 +1,4 @@
-"""Which frames are settled_frames, which are reusable over, which have to be made."""
+"""Frames that are settled, that are taken over, and that have to be made."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ def end(track: tuple[PlacedPiece, ...]) -> int:
 
 
 def test_what_grows_at_its_end_keeps_every_frame() -> None:
-    """A live track takes over all that it has."""
+    """A track that only grows takes over all frames."""
     old = row(("a", 100_000), ("b", 50_000))
     made = settled_frames(150_000)
     new = row(("a", 100_000), ("b", 50_000), ("c", 70_000))
@@ -30,7 +30,7 @@ def test_what_grows_at_its_end_keeps_every_frame() -> None:
 
 
 def test_a_healed_piece_of_the_same_length_touches_its_own_frames_and_its_neighbours_pre_roll() -> None:
-    """What was silence of its true length becomes sound: before and behind it everything stays."""
+    """When silence of the same length becomes sound, all frames before and behind it stay."""
     old, new = (row(("a", 1_000_000), (name, 500_000), ("c", 1_000_000)) for name in ("gap", "b"))
     made = settled_frames(2_500_000)
     spans = reusable(old, [Span(0, made)], new)
@@ -42,7 +42,7 @@ def test_a_healed_piece_of_the_same_length_touches_its_own_frames_and_its_neighb
 
 
 def test_whole_frames_more_move_what_follows() -> None:
-    """A piece that is put in between pushes the rest away without a frame being made again."""
+    """A piece of whole frames in between moves the frames behind it, and none is made again."""
     old = row(("a", 1_000_000), ("c", 1_000_000))
     new = row(("a", 1_000_000), ("b", 100 * FRAME), ("c", 1_000_000))
     spans = reusable(old, [Span(0, settled_frames(2_000_000))], new)
@@ -51,7 +51,7 @@ def test_whole_frames_more_move_what_follows() -> None:
 
 
 def test_another_grid_is_made_anew() -> None:
-    """Where what follows lies between the frames, nothing of it can be reusable over."""
+    """Sound that moved off the frame grid takes no frames over."""
     old = row(("a", 1_000_000), ("c", 1_000_000))
     new = row(("a", 1_000_000), ("b", 100 * FRAME + 1), ("c", 1_000_000))
     assert reusable(old, [Span(0, settled_frames(2_000_000))], new) == (Reused(0, settled_frames(1_000_000), 0),)
@@ -73,7 +73,7 @@ PIECES = st.lists(
 def test_what_is_taken_over_heard_the_same(
     old: list[tuple[str, int]], new: list[tuple[str, int]], cuts: list[int]
 ) -> None:
-    """Every sample that an encoder hears for a frame that is reusable over is the same sample in both tracks."""
+    """All samples that an encoder hears for a frame that is taken over are the same in both tracks."""
     there, here = (row(*((f"{name} {samples}", samples) for name, samples in one)) for one in (old, new))
     borders = sorted({0, *cuts, settled_frames(end(there))})
     made = [
@@ -96,7 +96,7 @@ def test_what_is_taken_over_heard_the_same(
 
 
 def heard(track: tuple[PlacedPiece, ...], begins: int, ends: int) -> list[tuple[str | None, int, int]]:
-    """The parts of pieces between two samples."""
+    """Return the parts of pieces between two samples."""
     parts = []
     for piece in track:
         first, last = max(begins, piece.start), min(ends, piece.end)

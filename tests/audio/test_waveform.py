@@ -1,4 +1,4 @@
-"""Pictures of sounds."""
+"""Waveforms."""
 
 import base64
 
@@ -22,7 +22,7 @@ def test_scale() -> None:
 
 
 def test_pieces_on_the_grid() -> None:
-    """Pieces of whole slots join to what the whole sound has."""
+    """Pieces of whole slots join to the peaks of the whole sound."""
     sound = signal(SLOT * 100)[:, None]
     parts = (sound[: SLOT * 40], sound[SLOT * 40 :])
     assert joined((Samples(len(part)), peaks(part)) for part in parts) == peaks(sound)
@@ -30,7 +30,7 @@ def test_pieces_on_the_grid() -> None:
 
 @given(st.lists(st.integers(0, 2000), max_size=40))
 def test_no_error_adds_up(lengths: list[int]) -> None:
-    """However many pieces there are, each begins within 5 ms of its place, and the row has the length of all."""
+    """Each of many pieces begins within 5 ms of its place, and the row has the length of all."""
     pieces = [(Samples(length), bytes([1] * -(-length // SLOT))) for length in lengths]
     last = (Samples(SLOT * 3), b"\7\7\7")
     row = joined([*pieces, last])
@@ -40,7 +40,7 @@ def test_no_error_adds_up(lengths: list[int]) -> None:
 
 
 def test_shared_slot() -> None:
-    """Where two pieces share a slot the higher peak stays."""
+    """The higher peak stays in a slot that two pieces share."""
     assert list(joined([(Samples(SLOT + 100), b"\1\5"), (Samples(SLOT), b"\3")])) == [1, 5, 0]
     assert list(joined([(Samples(SLOT + 300), b"\1\5"), (Samples(SLOT), b"\3")])) == [1, 5, 3]
 
@@ -53,7 +53,7 @@ def test_wrong_length() -> None:
 
 @pytest.mark.parametrize(("slots", "bars"), [(0, 30), (1, 30), (100, 30), (4500, 45), (720_000, 120)])
 def test_bars_of_a_message(slots: int, bars: int) -> None:
-    """A message has 30 to 120 bars of 0 to 1024, one a second where that lies between."""
+    """A message has 30 to 120 bars of 0 to 1024, one for each second within these bounds."""
     values = msc3246(bytes(range(256)) * (slots // 256) + bytes(range(slots % 256)))
     assert len(values) == bars
     assert all(type(value) is int and 0 <= value <= 1024 for value in values)

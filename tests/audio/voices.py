@@ -1,4 +1,4 @@
-"""Sounds to be levelled: the shipped speech, music, the noise of a room, and turns that two speakers take."""
+"""Sounds for the leveller: the shipped speech, music, the noise of a room, and two speakers in turns."""
 
 import subprocess
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ def measured(sound: Pcm) -> float:
 
 
 def at(lufs: float, sound: Pcm) -> Pcm:
-    """The sound at this loudness."""
+    """Return the sound at this loudness."""
     return sound * np.float32(10 ** ((lufs - measured(sound)) / 20))
 
 
 @cache
 def voice(part: int) -> Pcm:
-    """One of the demo's two voices, half a minute of it, mono."""
+    """Return half a minute of one of the demo's two voices, mono."""
     path = Path(bot.demo.__file__).parent / "speech" / f"part{part}.ogg"
     form = ("-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1", "pipe:")
     command = [Ffmpeg.find().exe, "-v", "error", "-i", str(path), *form]
@@ -43,12 +43,12 @@ def voice(part: int) -> Pcm:
 
 
 def lasting(seconds: float, sound: Pcm) -> Pcm:
-    """The sound over and over."""
+    """Repeat the sound."""
     return np.resize(sound, (int(seconds * SAMPLE_RATE), sound.shape[1]))
 
 
 def peaky(sound: Pcm) -> Pcm:
-    """Louder where it is loud: 6 dB more between peaks and loudness, as in a voice that nothing has compressed."""
+    """Raise loud parts: 6 dB more between peaks and loudness, as in an uncompressed voice."""
     power = np.convolve(sound[:, 0] ** 2, np.ones(480, np.float32) / 480, "same")
     weights: Pcm = (power / power.max())[:, None].astype(np.float32) ** np.float32(0.35)
     return sound * weights
@@ -56,7 +56,7 @@ def peaky(sound: Pcm) -> Pcm:
 
 @cache
 def room(lufs: float) -> Pcm:
-    """A minute of the soft, steady noise of a room."""
+    """Return a minute of the soft, steady noise of a room."""
     noise = np.convolve(np.random.default_rng(1).standard_normal(60 * SAMPLE_RATE), np.hanning(60), "same")
     return at(lufs, noise.astype(np.float32)[:, None])
 
@@ -67,7 +67,7 @@ def in_room(lufs: float, sound: Pcm) -> Pcm:
 
 @cache
 def music(seconds: int) -> Pcm:
-    """A chord that dies away every four beats, and a drum on each."""
+    """Return a chord that decays every four beats, with a drum on each beat."""
     random = np.random.default_rng(3)
     beat = SAMPLE_RATE * 60 // 100
     bar, stroke = np.arange(4 * beat) / SAMPLE_RATE, np.arange(beat // 3) / SAMPLE_RATE
@@ -85,7 +85,7 @@ def music(seconds: int) -> Pcm:
 
 
 def _beats(seconds: int, rate: float, decay_s: float, smooth: int) -> Pcm:
-    """Noise that dies away, again and again, with next to nothing between."""
+    """Return noise that decays again and again, with next to nothing between."""
     random = np.random.default_rng(9)
     beat = np.exp(-np.arange(SAMPLE_RATE // 5) / SAMPLE_RATE / decay_s)
     sound = 0.001 * random.standard_normal((seconds + 1) * SAMPLE_RATE)
@@ -97,7 +97,7 @@ def _beats(seconds: int, rate: float, decay_s: float, smooth: int) -> Pcm:
 
 @cache
 def life(kind: str) -> Pcm:
-    """A minute of somebody who types or walks, or of cars that pass."""
+    """Return a minute of typing, steps, or passing cars."""
     if kind == "keys":
         return _beats(60, 5, 0.003, 1)
     if kind == "steps":
@@ -107,7 +107,7 @@ def life(kind: str) -> Pcm:
 
 
 def sparks(seconds: int, channels: int, seed: int) -> Pcm:
-    """The worst for an encoder of few bits: noise as wide as can be, in bursts of 5 ms and very different height."""
+    """Return the worst sound for an encoder of few bits: wide noise in bursts of 5 ms of very different height."""
     length, burst = seconds * SAMPLE_RATE, SAMPLE_RATE // 200
     sound = []
     for random in map(np.random.default_rng, range(seed, seed + channels)):
@@ -117,8 +117,8 @@ def sparks(seconds: int, channels: int, seed: int) -> Pcm:
 
 
 def talk_with_pauses(said: Pcm, noise: Pcm, seed: int) -> tuple[Pcm, list[tuple[slice, slice]]]:
-    """Somebody who stops to think again and again, over noise: 16 turns and pauses of 5 to 10 s that begin and end
-    anywhere. And which whole hops are each turn and the pause behind it."""
+    """Return 16 turns of a speaker and pauses of 5 to 10 s over noise, which begin and end anywhere; and the whole hops
+    of each turn and of the pause behind it."""
     random = np.random.default_rng(seed)
     parts, hops, place = [], [], 0
     for _ in range(16):
@@ -135,7 +135,7 @@ Turns = list[tuple[int, slice]]  # who, and which samples
 
 
 def conversation(voices: Sequence[Pcm], turn_s: float, seconds: float) -> tuple[Pcm, Turns]:
-    """They take turns, with 0.3 s between them."""
+    """Return speakers in turns, with 0.3 s between them."""
     sounds: list[Pcm] = []
     turns: Turns = []
     gap = np.zeros((SAMPLE_RATE * 3 // 10, 1), np.float32)
@@ -152,8 +152,8 @@ def conversation(voices: Sequence[Pcm], turn_s: float, seconds: float) -> tuple[
 def levelled(
     sound: Pcm, piece_s: float, *, start_db: float | None = None, target: float | None = TARGET
 ) -> tuple[Pcm, NDArray[np.float64]]:
-    """The sound in pieces, each with its curve and the state handed on as it is stored; then the limiter. And the
-    gains in dB, one per hop."""
+    """Level the sound in pieces, each with the state stored by the one before, and limit it; return it with the gains
+    in dB, one per hop."""
     state, length = begin(start_db), int(piece_s * SAMPLE_RATE)
     parts, gains = [], []
     for start in range(0, len(sound), length):

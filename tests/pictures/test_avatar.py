@@ -1,4 +1,4 @@
-"""Strangers' pictures: made safe by the ffmpeg that chunks have, and opened by no library of ours."""
+"""Strangers' pictures: made safe by ffmpeg under the limits of chunks, and opened by no library of ours."""
 
 import io
 import itertools
@@ -73,7 +73,8 @@ HEALTHY: dict[str, tuple[bytes, tuple[int, int, int] | None]] = {
 
 @pytest.mark.parametrize("what", HEALTHY)
 async def test_taken(ffmpeg: Ffmpeg, tmp_path: Path, what: str) -> None:
-    """A healthy picture of any usual form becomes a square JPEG, white where it is clear; twice the same bytes."""
+    """A healthy picture of any usual format becomes a square JPEG, white where it is clear, with the same bytes each
+    time."""
     data, colour = HEALTHY[what]
     picture = await taken(ffmpeg, tmp_path, data)
     assert picture is not None
@@ -86,7 +87,8 @@ async def test_taken(ffmpeg: Ffmpeg, tmp_path: Path, what: str) -> None:
 
 
 async def test_upright_and_without_what_the_file_tells(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
-    """Turned as its Exif says; Exif (with the place where it was taken), comments and profiles are not handed on."""
+    """A picture is turned as its Exif says; Exif (with the place where it was taken), comments and profiles are
+    removed."""
     image = Image.new("RGB", (200, 200), "red")
     image.paste("blue", (0, 100, 200, 200))
     exif = image.getexif()
@@ -126,7 +128,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_refused(ffmpeg: Ffmpeg, tmp_path: Path, what: str) -> None:
-    """What is no picture, is damaged or too large is refused."""
+    """A file that is no picture, is damaged or too large is refused."""
     assert await taken(ffmpeg, tmp_path, REFUSED[what]) is None
 
 
@@ -153,6 +155,6 @@ async def test_a_picture_is_opened_by_one_demuxer_from_a_file_within_limits(
 
 
 def test_no_library_of_ours_can_open_a_picture() -> None:
-    """What makes avatars safe imports no Pillow."""
+    """The module that makes avatars safe imports no Pillow."""
     program = "import sys, bot.pictures.avatar; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Cover art that is drawn."""
+"""Drawn cover art."""
 
 import io
 
@@ -16,7 +16,7 @@ def opened(picture: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("name", ["Ada's room", "", "日本語", "x" * 500, "Ünïcödé 🎙", "a\nb\0c", "W" * 40 + " i"])
 def test_drawn(name: str) -> None:
-    """Any name gives a square JPEG that directories take, the same each time."""
+    """Any name gives a square JPEG that directories accept, the same each time."""
     picture = drawn_cover(name, "key")
     image = opened(picture)
     assert (image.size, image.mode) == (SIDE, "RGB")

@@ -1,4 +1,4 @@
-"""Tracks: what was made once is not made again, and stereo is kept where all is stereo."""
+"""Tracks: each frame is made once, and stereo is kept where all chunks are stereo."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ FRAMES = CHUNK_S * 48_000 // 1152
 
 
 def media(channels: Callable[[int], int]) -> Callable[[MediaSource, Path, int], Awaitable[FetchedMedia]]:
-    """A homeserver whose n-th chunk is noise of 16 s in so many channels."""
+    """Return a homeserver whose n-th chunk is noise of 16 s in this many channels."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         number = int(source.mxc[-1])
@@ -44,7 +44,7 @@ def media(channels: Callable[[int], int]) -> Callable[[MediaSource, Path, int], 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many frames each rendering encodes."""
+    """Return how many frames each rendering encodes."""
     counts: list[int] = []
     make = Rendering.make
 
@@ -58,7 +58,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def spoken(world: World, *numbers: int, last: int) -> None:
-    """These chunks of so many, and the end of the quiet period."""
+    """Send these chunks out of this many, and let the quiet period end."""
     await world.hear(info("$start", "started"))
     for number in numbers:
         await world.hear(chunk(f"$c{number}", number))
@@ -80,7 +80,7 @@ async def episode_file(world: World) -> Path:
 
 
 async def test_each_chunk_is_worked_on_once(world: World, made: list[int]) -> None:
-    """While it is live a chunk costs its own frames; at the end only the last few are left to make."""
+    """While a broadcast is live a chunk costs its own frames, and at the end only the last few are left to make."""
     world.download = media(lambda _: 1)
     await spoken(world, 1, 2, 3, last=3)
     assert len(made) == 4
@@ -96,7 +96,7 @@ async def test_each_chunk_is_worked_on_once(world: World, made: list[int]) -> No
 
 
 async def test_a_chunk_that_heals_touches_its_own_frames(world: World, made: list[int]) -> None:
-    """The middle one of five comes after the episode: its frames are made, and a second of them around it."""
+    """When the middle chunk of five comes after the episode, its frames and a second around it are made."""
     world.download = media(lambda _: 1)
     await spoken(world, 1, 2, 4, 5, last=5)
     before = await asyncio.to_thread((await episode_file(world)).read_bytes)
@@ -116,7 +116,7 @@ async def test_a_chunk_that_heals_touches_its_own_frames(world: World, made: lis
 
 
 async def longer_second(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
-    """The second chunk is longer than the others, by no whole number of frames."""
+    """Return media whose second chunk is longer than the others, by no whole number of frames."""
     fetched = await media(lambda _: 1)(source, part, max_bytes)
     return await asyncio.to_thread(lengthened, part) if source.mxc.endswith("2") else fetched
 
@@ -126,7 +126,7 @@ def lengthened(part: Path) -> FetchedMedia:
 
 
 def written(part: Path, change: Callable[[bytes], bytes]) -> FetchedMedia:
-    """A WAV file with other sound."""
+    """Write a WAV file with other sound."""
     with wave.open(str(part), "rb") as file:
         form, sound = file.getparams(), file.readframes(file.getnframes())
     with wave.open(str(part), "wb") as file:
@@ -138,8 +138,8 @@ def written(part: Path, change: Callable[[bytes], bytes]) -> FetchedMedia:
 
 @pytest.mark.parametrize("listened", [False, True], ids=["nobody listens", "somebody listens"])
 async def test_a_late_chunk_takes_its_place_while_it_is_live(world: World, made: list[int], listened: bool) -> None:
-    """Of another length than its silence, it moves all that stands behind it. That is made anew in the background, so
-    that next to nothing is left to do at the end; under somebody's ears the track only grows."""
+    """A late chunk of another length is put in its place in the background while nobody listens; else the track only
+    grows."""
     world.download = longer_second
     world.listened = listened
     await world.hear(info("$start", "started"))
@@ -166,7 +166,7 @@ async def test_a_late_chunk_takes_its_place_while_it_is_live(world: World, made:
 
 
 async def test_a_mono_chunk_behind_stereo_ones_is_taken_in_at_once(world: World, made: list[int]) -> None:
-    """The whole becomes mono while it is live, if nobody listens."""
+    """The whole track becomes mono while it is live, if nobody listens."""
     world.download = media(lambda number: 1 if number == 4 else 2)
     world.listened = False
     await world.hear(info("$start", "started"))
@@ -181,7 +181,7 @@ async def test_a_mono_chunk_behind_stereo_ones_is_taken_in_at_once(world: World,
 
 
 async def test_the_shortest_recording_has_its_waveform(world: World) -> None:
-    """What is so short that no frame of it is settled before the end is decided there, and that is kept."""
+    """A piece too short to settle a frame before the end is decided there, and that is kept."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         await media(lambda _: 1)(source, part, max_bytes)
@@ -203,7 +203,7 @@ def shortened(part: Path) -> FetchedMedia:
 
 
 async def test_chunks_of_the_same_bytes_are_all_heard_live(world: World) -> None:
-    """Digital silence, as of a microphone that is off: one file, and a chunk each time."""
+    """Chunks of the same digital silence, as of a muted microphone, are one blob and all heard."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         return await media(lambda _: 1)(replace(source, mxc=MxcUri("mxc://hs/1")), part, max_bytes)
@@ -227,7 +227,7 @@ async def archived(world: World) -> Episode:
 
 
 async def test_what_is_redacted_stays_in_no_file(world: World) -> None:
-    """Frames that held the sound of a redacted chunk are gone from the disk with it, while it is live too."""
+    """Frames with the sound of a redacted chunk are deleted with it, also while it is live."""
     world.download = media(lambda _: 1)
     await world.hear(info("$start", "started"), chunk("$c1", 1), chunk("$c2", 2))
     await world.work()
@@ -250,7 +250,7 @@ async def cover(world: World) -> str | None:
 
 @pytest.mark.parametrize(("mono", "channels"), [((), 2), ((2,), 1)], ids=["throughout", "not throughout"])
 async def test_stereo_is_kept_where_all_is_stereo(world: World, mono: tuple[int, ...], channels: int) -> None:
-    """One mono chunk makes the episode mono; its length stays what was said."""
+    """A mono chunk makes the whole episode mono, and its length stays."""
     world.download = media(lambda number: 1 if number in mono else 2)
     await spoken(world, 1, 2, 3, last=3)
     file = mutagen.mp3.MP3(await episode_file(world))

@@ -1,4 +1,4 @@
-"""What an attacker is given, and the collection of the files that attackers make of it.
+"""The targets of an attacker, and the collection of the files that attackers make.
 
 Each file is made by a function of a `Kit`, which holds what the file wants to reach.
 """

@@ -46,7 +46,7 @@ def chapters_in_mp3(kit: Kit) -> bytes:
 
 @attack("undecodable", "")
 def chapters_in_mp3_within_the_limit(kit: Kit) -> bytes:
-    """As many chapters as can just be opened, at nearly the full limit each time."""
+    """The most chapters that can be opened, at nearly the full limit each time."""
     chapters = (b"CHAP" + _safe(24) + bytes(2) + b"c%06d\0" % number + bytes(16) for number in range(130_000))
     return id3_of(b"".join(chapters)) + kit.sound(MP3, "-id3v2_version", "0")
 

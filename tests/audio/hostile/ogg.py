@@ -189,7 +189,7 @@ def opus_of_wild_granules(_: Kit) -> bytes:
 
 @attack("undecodable", announced_ms=36_000_000)
 def opus_of_streams_that_nobody_hears(_: Kit) -> bytes:
-    """One channel, and thirty streams to decode for it."""
+    """Thirty streams to decode for a single channel."""
     head = b"OpusHead" + struct.pack("<BBHIhBBBB", 1, 1, 312, SECOND, 0, 255, 30, 0, 0)
     packet = (bytes([31 << 3 | 3, 6, 2]) + bytes(12)) * 29 + bytes([31 << 3 | 3, 6]) + bytes(12)
     pages = b"".join(page([packet], 2 + number, -1) for number in range(7400))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from bot.audio.loudness import REFERENCE_DB, Energies, Slots
+from bot.audio.loudness import REFERENCE_DB, Energies, SlotPeaks
 
 SECOND = 10  # hops
 WINDOW = 15  # hops before and after a moment that its level depends on
@@ -32,7 +32,7 @@ _PLAIN_LUFS = -40.0  # the first sound of all counts as a programme, not as nois
 Levels = NDArray[np.float64]  # LUFS, one per hop
 
 
-def listened(energies: Energies, slots: Slots, loudest: float | None) -> tuple[Levels, float | None]:
+def listened(energies: Energies, slots: SlotPeaks, loudest: float | None) -> tuple[Levels, float | None]:
     """Return the loudness of the 400 ms around each hop that counts, NaN for the others; and the recent maximum after
     them in LUFS, given the one before them."""
     hops, levels = _level(energies), _level(smoothed(energies))
@@ -64,7 +64,7 @@ def listened(energies: Energies, slots: Slots, loudest: float | None) -> tuple[L
     return np.where(counted, levels, math.nan), loudest
 
 
-def _is_full(slots: Slots) -> bool:
+def _is_full(slots: SlotPeaks) -> bool:
     return bool(slots.mean(dtype=np.float64) ** 2 > _FULL * np.square(slots, dtype=np.float64).mean())
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from bot.audio.grid import Form
-from bot.audio.plan import PRE_ROLL, Piece, Silence, Sound
+from bot.audio.plan import DECODER_PRE_ROLL, Piece, Silence, Sound
 from storage.records import Container, Cut
 
 
@@ -22,7 +22,7 @@ def piece_keys(pieces: Sequence[Piece], form: Form) -> list[str]:
         names = [f"{piece.container} {piece.samples} {form.channels}", *(sound.blob for sound in [piece, *before])]
         keys.append(hashlib.sha256(" ".join(names).encode()).hexdigest())
         before = [piece, *before]
-        while len(before) > 1 and sum(sound.samples for sound in before[:-1]) >= PRE_ROLL:
+        while len(before) > 1 and sum(sound.samples for sound in before[:-1]) >= DECODER_PRE_ROLL:
             before.pop()
     return keys
 

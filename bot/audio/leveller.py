@@ -22,7 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from bot.audio.gate import WINDOW, Levels, listened, settled_levels, smoothed
-from bot.audio.loudness import HOP, Energies, Meter, Slots, limited, lufs
+from bot.audio.loudness import HOP, Energies, Meter, SlotPeaks, lufs, predict_limited
 from bot.audio.peaks import Pcm
 
 Gains = NDArray[np.int16]  # hundredths of a dB, at the borders of hops
@@ -117,7 +117,7 @@ def _loudest(state: LevelState, target: float) -> float | None:
 
 
 def _made_up(
-    energies: Energies, slots: Slots, counted: NDArray[np.bool_], needed: Levels, state: LevelState, target: float
+    energies: Energies, slots: SlotPeaks, counted: NDArray[np.bool_], needed: Levels, state: LevelState, target: float
 ) -> tuple[float, Levels]:
     """Return the make-up after this piece, in dB, and the piece's gains with it."""
     make_up, own = state.make_up / 100, int(counted.sum())
@@ -128,7 +128,7 @@ def _made_up(
     near = sliding_window_view(np.pad(counted, _MAKE_UP_NEAR), 2 * _MAKE_UP_NEAR + 1).any(axis=1)
     for _ in range(_ROUNDS):
         factors = 10 ** ((path[:-1] + path[1:]) / 40)
-        heard = smoothed(limited(energies, slots, factors, CEILING_DBTP))[near]
+        heard = smoothed(predict_limited(energies, slots, factors, CEILING_DBTP))[near]
         missing = target - lufs(float(heard[heard > heard.mean() / 10].mean()))  # with BS.1770's relative gate
         make_up = min(max(make_up + share * missing, -_MAKE_UP_DB), _MAKE_UP_DB)
         path = _path(needed + make_up, state)

@@ -24,7 +24,7 @@ _AT_ONCE = 8 * _STEP  # samples, which fit the processor's cache
 _ABSOLUTE_GATE = 10 ** ((-70 + REFERENCE_DB) / 10)
 
 Energies = NDArray[np.float64]  # mean squares of the K-weighted sound, all channels together, one per hop
-Slots = NDArray[np.float32]  # hops, SLOTS: the highest sample of any channel
+SlotPeaks = NDArray[np.float32]  # (hops, SLOTS): the highest sample of any channel in each slot
 
 # BS.1770-4, tables 1 and 2, at 48 kHz: b0 b1 b2, a1 a2.
 _STAGES = (
@@ -59,7 +59,7 @@ class Meter:
         self._waiting: list[Pcm] = []  # blocks, behind the _TAPS - 1 samples before them
         self._count = 0
         self._energies: list[Energies] = []
-        self._slots: list[Slots] = []
+        self._slots: list[SlotPeaks] = []
 
     def add(self, block: Pcm) -> None:
         """Add a block. Less than 1 ms of work per second of sound and channel; long blocks belong in a thread."""
@@ -80,7 +80,7 @@ class Meter:
         self._energies.append(energies)
         self._slots.append(slots)
 
-    def hops(self) -> tuple[Energies, Slots]:
+    def hops(self) -> tuple[Energies, SlotPeaks]:
         """Return the energies and the slots of each whole hop so far."""
         energies, slots = [np.zeros(0), *self._energies], [np.zeros((0, SLOTS), np.float32), *self._slots]
         if rest := self._count // HOP * HOP:
@@ -91,7 +91,7 @@ class Meter:
         return np.concatenate(energies), np.concatenate(slots)
 
 
-def _measured(samples: Pcm) -> tuple[Energies, Slots]:
+def _measured(samples: Pcm) -> tuple[Energies, SlotPeaks]:
     """Return the energies and the slots of whole steps, given with the _TAPS - 1 samples before them."""
     channels = np.ascontiguousarray(samples.T)
     energies = np.zeros((len(samples) - _TAPS + 1) // HOP)
@@ -104,7 +104,7 @@ def _measured(samples: Pcm) -> tuple[Energies, Slots]:
     return energies * (2 / len(channels)), loudest.reshape(len(energies), SLOTS, _SLOT).max(axis=2)
 
 
-def limited(energies: Energies, slots: Slots, gains: Energies, ceiling_db: float) -> Energies:
+def predict_limited(energies: Energies, slots: SlotPeaks, gains: Energies, ceiling_db: float) -> Energies:
     """Predict the energies with these gains (factors, one per hop) and a limiter with this ceiling. Over some seconds
     the prediction is right within 0.2 LU."""
     ceiling = 10 ** (ceiling_db / 20)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from storage.records import BlobKey, Container, Samples
 
-PRE_ROLL = Samples(19_200)  # 400 ms: below one 16-bit step from there on; 80 ms leaves errors of -17 dBFS
+DECODER_PRE_ROLL = Samples(19_200)  # 400 ms: below one 16-bit step from there on; 80 ms leaves errors of -17 dBFS
 
 LocalFile = Callable[[BlobKey], AbstractAsyncContextManager[Path]]
 """A function that gives a stored blob as a local file for as long as the context lasts. Raises OSError."""
@@ -53,7 +53,7 @@ def length(pieces: Iterable[Piece]) -> Samples:
     return Samples(sum(piece.samples for piece in pieces))
 
 
-def pre_roll(durations: Sequence[int], wanted: int = PRE_ROLL) -> int:
+def pre_roll(durations: Sequence[int], wanted: int = DECODER_PRE_ROLL) -> int:
     """Return how many of the last packets are needed for `wanted` samples; all of them when they are too few."""
     heard = 0
     for count, samples in enumerate(reversed(durations), start=1):

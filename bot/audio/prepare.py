@@ -18,7 +18,7 @@ from bot.audio.opus import Stream, facts_of, filled, opus_streams
 from bot.audio.opus_clock import Why
 from bot.audio.opus_packets import duration
 from bot.audio.opus_writer import OpusWriter
-from bot.audio.plan import PRE_ROLL, LocalFile, Piece, Sound, head_skip, pre_roll
+from bot.audio.plan import DECODER_PRE_ROLL, LocalFile, Piece, Sound, head_skip, pre_roll
 from bot.audio.repair import Pause
 from bot.errors import GiveUp
 from storage.records import Container, OggFacts, Samples
@@ -71,7 +71,7 @@ async def run_before(pieces: Sequence[Piece], local: LocalFile, first: int) -> R
         if isinstance(piece, Sound):
             needed.append(piece)
             heard += piece.samples
-            if not piece.continues or heard >= PRE_ROLL:
+            if not piece.continues or heard >= DECODER_PRE_ROLL:
                 break
     run: RunEnd | None = None
     for earlier in reversed(needed):

@@ -26,13 +26,15 @@ from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
 from bot.audio.peaks import Pcm
 from bot.audio.plan import LocalFile, Mismatch, Piece
-from bot.audio.track import AHEAD, PRE_ROLL, identity
+from bot.audio.track import AHEAD, ENCODER_PRE_ROLL, identity
 from bot.errors import TryLater
 from storage.private import synced
 from storage.records import SAMPLE_RATE, Cut, Samples
 
 AT_ONCE = 5 * SAMPLE_RATE  # samples that are limited together
-WARM = samples_of(PRE_ROLL + AHEAD + 2) + 2 * LIMITER_REACH  # samples that the next stretch needs of the one before
+WARM = (
+    samples_of(ENCODER_PRE_ROLL + AHEAD + 2) + 2 * LIMITER_REACH
+)  # samples that the next stretch needs of the one before
 COPY = 1 << 20  # bytes
 
 
@@ -88,7 +90,7 @@ class Rendering:
 
         Raises TryLater when ffmpeg fails or hangs, OSError for the disk's.
         """
-        begin = samples_of(max(0, first - PRE_ROLL))
+        begin = samples_of(max(0, first - ENCODER_PRE_ROLL))
         end = self._ends[-1] if frames is None else samples_of(first + frames + AHEAD)
         seconds = (end - begin) / SAMPLE_RATE
         with tempfile.TemporaryDirectory(prefix="frames-", dir=self._workdir, ignore_cleanup_errors=True) as folder:

@@ -15,9 +15,9 @@ import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from bot.audio.peaks import Pcm
 from storage.records import SAMPLE_RATE, Samples
 
-Pcm = NDArray[np.float32]
 Wave = NDArray[np.float64]
 
 ORDER = 32  # samples from which the next one is predicted

@@ -1,9 +1,9 @@
 """The frames of a track that no later sound can change, and those that a changed track can take over. Pure.
 
 A constant-rate encoder without a bit reservoir forgets: frame n is the same, byte for byte, if the encoder began
-PRE_ROLL frames before it and heard AHEAD frames after it (measured on speech, noise and music, mono and stereo). So any
-stretch of a track can be made alone, and its frames are taken over for as long as the sound around them stays the same
-and lies on the same frame grid.
+ENCODER_PRE_ROLL frames before it and heard AHEAD frames after it (measured on speech, noise and music, mono and
+stereo). So any stretch of a track can be made alone, and its frames are taken over for as long as the sound around them
+stays the same and lies on the same frame grid.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from bot.audio.grid import FRAME, Span, frames_for, whole_frames
 from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from storage.records import Cut, Samples
 
-PRE_ROLL = 40  # frames; 2 give the same sound, 40 the same bytes
+ENCODER_PRE_ROLL = 40  # frames; 2 give the same sound, 40 the same bytes
 AHEAD = 2  # frames
 
 
@@ -96,7 +96,7 @@ class _CommonStretch:
         """The first frame that depends on no sound before the stretch."""
         if self.start == 0 and self.shift == 0:
             return 0
-        return frames_for(self.start + LIMITER_REACH) + PRE_ROLL
+        return frames_for(self.start + LIMITER_REACH) + ENCODER_PRE_ROLL
 
     @property
     def last_frame(self) -> int:

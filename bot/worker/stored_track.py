@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from bot.audio.grid import Form, Span, clip, frames_for, unbroken
 from bot.audio.layout import layout
-from bot.audio.plan import PRE_ROLL, Piece
+from bot.audio.plan import DECODER_PRE_ROLL, Piece
 from bot.audio.track import Reused, settled_frames
 from storage.cache import Edition
 from storage.records import SAMPLE_RATE, Cut, Extent, Track
@@ -52,7 +52,7 @@ def appended_cuts(old: StoredTrack, pieces: Sequence[Piece]) -> list[Cut] | None
         new = layout(pieces, old.form)
         return new[there:] if [cut.key for cut in new[:there]] == [cut.key for cut in old.cuts] else None
     first = there  # keys depend on no more of the pieces before than a decoder remembers
-    while first and sum(piece.samples for piece in pieces[first:there]) < PRE_ROLL:
+    while first and sum(piece.samples for piece in pieces[first:there]) < DECODER_PRE_ROLL:
         first -= 1
     new = layout(pieces[first:], old.form)[there - first :]
     return [replace(cut, ordinal=there + number) for number, cut in enumerate(new)]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.audio import limiter
-from bot.audio.loudness import SLOTS, Meter, gated, limited
+from bot.audio.loudness import SLOTS, Meter, gated, predict_limited
 from bot.audio.peaks import Pcm
 from tests.audio.levels import loudness, metered, true_peak
 from tests.audio.sounds import Studio, signal
@@ -90,7 +90,7 @@ def test_prediction() -> None:
     energies, slots = metered(sound).hops()
     assert slots.shape == (100, SLOTS)
     factors = np.full(100, 2.0)
-    predicted, unlimited = gated(limited(energies, slots, factors, -3)), gated(energies * factors**2)
+    predicted, unlimited = gated(predict_limited(energies, slots, factors, -3)), gated(energies * factors**2)
     assert predicted is not None
     assert unlimited is not None
     assert predicted == pytest.approx(loudness(limiter.limited(2 * sound, -3)), abs=0.3)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bot.audio.grid import FRAME, Span
 from bot.audio.limiter import CONTEXT
-from bot.audio.track import AHEAD, PRE_ROLL, PlacedPiece, Reused, missing_spans, reusable, settled_frames
+from bot.audio.track import AHEAD, ENCODER_PRE_ROLL, PlacedPiece, Reused, missing_spans, reusable, settled_frames
 from storage.records import Samples
 
 
@@ -37,7 +37,7 @@ def test_a_healed_piece_of_the_same_length_touches_its_own_frames_and_its_neighb
     missing = missing_spans(spans, made)
     assert len(missing) == 1
     assert missing[0].first == settled_frames(1_000_000)
-    assert missing[0].end == -(-(1_500_000 + CONTEXT) // FRAME) + PRE_ROLL
+    assert missing[0].end == -(-(1_500_000 + CONTEXT) // FRAME) + ENCODER_PRE_ROLL
     assert [one.first - one.origin for one in spans] == [0, 0]
 
 
@@ -84,7 +84,7 @@ def test_what_is_taken_over_heard_the_same(
         assert one.first >= reached
         reached = one.end
         assert any(span.first <= one.origin and one.origin + one.frames <= span.end for span in made)
-        begins = max(0, (one.first - PRE_ROLL) * FRAME - CONTEXT)
+        begins = max(0, (one.first - ENCODER_PRE_ROLL) * FRAME - CONTEXT)
         ends = (one.end + AHEAD) * FRAME + CONTEXT
         shift = (one.first - one.origin) * FRAME
         assert heard(here, begins, ends) == heard(there, begins - shift, ends - shift)

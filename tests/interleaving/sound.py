@@ -24,7 +24,7 @@ from bot.audio.mp3 import DELAY, after_id3, read_header
 from bot.audio.opus_packets import duration
 from bot.audio.opus_reader import OpusReader
 from bot.audio.source import Source
-from bot.audio.track import AHEAD, PRE_ROLL
+from bot.audio.track import AHEAD, ENCODER_PRE_ROLL
 from bot.demo.slicing import PACKET
 from storage.records import SAMPLE_RATE, Container
 
@@ -71,12 +71,12 @@ RAW_FRAME = 4 * FRAME + MARK
 
 
 def encoded(pcm: Pcm) -> bytes:
-    """All frames of a sound, as many as LAME makes. Each hangs on its samples, PRE_ROLL frames before and AHEAD after
-    it, and its mark tells all of them."""
+    """All frames of a sound, as many as LAME makes. Each hangs on its samples, ENCODER_PRE_ROLL frames before and AHEAD
+    after it, and its mark tells all of them."""
     frames = -(-(len(pcm) + DELAY) // FRAME)
     samples = np.pad(pcm, (0, frames * FRAME - len(pcm))).reshape(frames, FRAME)
     sums = [zlib.crc32(frame.tobytes()).to_bytes(4, "big") for frame in samples]
-    heard = (b"".join(sums[max(0, n - PRE_ROLL) : n + AHEAD + 1]) for n in range(frames))
+    heard = (b"".join(sums[max(0, n - ENCODER_PRE_ROLL) : n + AHEAD + 1]) for n in range(frames))
     marks = (zlib.crc32(sound).to_bytes(MARK, "big") for sound in heard)
     return b"".join(frame.tobytes() + mark for frame, mark in zip(samples, marks, strict=True))
 

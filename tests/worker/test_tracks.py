@@ -14,7 +14,7 @@ import pytest
 
 from bot import orders
 from bot.audio.render import Rendered, Rendering, Warm
-from bot.audio.track import PRE_ROLL
+from bot.audio.track import ENCODER_PRE_ROLL
 from bot.matrix.media import FetchedMedia
 from storage import archive, jobs, rooms, tracks
 from storage.records import Episode, EventId, MediaSource, MxcUri
@@ -103,14 +103,14 @@ async def test_a_chunk_that_heals_touches_its_own_frames(world: World, made: lis
     made.clear()
     await world.hear(chunk("$c3", 3))
     await world.work()
-    assert FRAMES <= sum(made) <= FRAMES + PRE_ROLL + 12
+    assert FRAMES <= sum(made) <= FRAMES + ENCODER_PRE_ROLL + 12
     after = await asyncio.to_thread((await episode_file(world)).read_bytes)
     size = 192
     same = [
         before[-(n + 1) * size : len(before) - n * size] == after[-(n + 1) * size : len(after) - n * size]
         for n in range(5 * FRAMES)
     ]
-    assert all(same[: 2 * FRAMES - PRE_ROLL - 8])
+    assert all(same[: 2 * FRAMES - ENCODER_PRE_ROLL - 8])
     assert not any(same[2 * FRAMES + 8 : 3 * FRAMES - 8])
     assert all(same[3 * FRAMES + 8 :])
 

@@ -185,7 +185,7 @@ class Ffmpeg:
         if was_ended(code):
             raise LimitHit
         if code < 0:
-            raise GiveUp("the chunk ends the program that opens it", reason="undecodable")
+            raise GiveUp("ffmpeg crashed while it opened the chunk", reason="undecodable")
         return read_source(lines)
 
     async def square(self, path: Path, form: Picture) -> bytes:

@@ -102,7 +102,7 @@ def _compared(facts: ChunkFacts, stated: StatedLength, repair: Repair) -> ChunkF
         return replace(facts, samples=Samples(stated.samples), timing=Timing.ESTIMATED)
     if facts.container is Container.MP4_AAC or repair.whole:
         return replace(facts, timing=Timing.ESTIMATED)
-    raise GiveUp("the chunk's file holds less sound than it says", reason="truncated")
+    raise GiveUp("the chunk's file holds less sound than it states", reason="truncated")
 
 
 def _is_padded(facts: ChunkFacts, stated: StatedLength) -> bool:

@@ -74,12 +74,12 @@ class OpusReader:
             page = self._sound_of(item)
             headers = 0 if page is item else headers + (item.serial not in self._foreign)
             if headers > MAX_HEADER_PAGES:
-                raise GiveUp("the headers of the chunk do not end", reason="headers_missing")
+                raise GiveUp("the headers of the chunk never end", reason="headers_missing")
             for heard in self._taken(page) if page is not None else ():
                 with_packets += bool(heard.packets)
                 yield heard
             if self.pages - with_packets - self._order.waiting > MAX_IDLE_PAGES:
-                raise GiveUp("the pages of the chunk bring no sound", reason="undecodable")
+                raise GiveUp("the pages of the chunk hold no sound", reason="undecodable")
         yield from self._given(self._order.end())
         if at_end is not None:
             yield from self._salvaged(at_end)

@@ -11,7 +11,7 @@ from bot.audio.peaks import Pcm
 from storage.records import SAMPLE_RATE, Cut
 
 PART = 20 * SAMPLE_RATE  # samples whose gain is decided together; more of them take more memory
-ENCODER_TAKES_LU = 0.45  # what comes out of libmp3lame is that much softer than what went in
+ENCODER_TAKES_LU = 0.45  # by which the output of libmp3lame is softer than its input
 
 
 @dataclass(frozen=True, slots=True)

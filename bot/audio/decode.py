@@ -107,7 +107,7 @@ async def _fitted(
 async def _measured(
     sound: Sound, prepared: Prepared, ffmpeg: Ffmpeg, channels: int, outcome: _Outcome
 ) -> AsyncGenerator[Pcm, None]:
-    """Yield what is decoded, cut or filled with silence; `outcome` gets how much there was."""
+    """Yield the decoded sound, cut or filled with silence; `outcome` gets its true length."""
     if prepared.path is not None:
         try:
             # One second more than wanted shows that there is more, and bounds what a hostile file can cost.
@@ -140,7 +140,7 @@ async def _rate(ffmpeg: Ffmpeg, path: Path, container: Container) -> int:
 
 
 async def _resampled(blocks: AsyncIterator[Pcm], resampler: Resampler | None) -> AsyncGenerator[Pcm, None]:
-    """Yield the blocks at 48 kHz. What there is of a damaged file comes in full before the GiveUp."""
+    """Yield the blocks at 48 kHz. All sound of a damaged file comes before its GiveUp."""
     failure: GiveUp | None = None
     try:
         async for block in blocks:

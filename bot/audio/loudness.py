@@ -15,7 +15,7 @@ from storage.records import SAMPLE_RATE
 
 HOP = SAMPLE_RATE // 10  # samples; gating blocks of 400 ms begin every 100 ms
 SLOTS = 20  # of 5 ms in a hop; the peak of each is kept for predictions
-REFERENCE_DB = 0.691  # what the K-weighting adds at 997 Hz
+REFERENCE_DB = 0.691  # gain of the K-weighting at 997 Hz
 _SLOT = HOP // SLOTS
 _TAPS = 1985
 _STEP = 3 * HOP

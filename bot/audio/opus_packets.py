@@ -14,7 +14,7 @@ _ONE_BYTE = 252  # sizes below this take one byte (RFC 6716, section 3.2.1)
 _TWO_SIZES = 2  # code of a packet of two frames, the first of which has its size in front
 _ANY_NUMBER = 3  # code of a packet that says how many frames it holds
 _VARIABLE = 0x80  # and that each has a size of its own
-_PADDED = 0x40  # and that there are bytes of no meaning at its end
+_PADDED = 0x40  # and that padding stands at its end
 
 
 def duration(packet: bytes) -> Samples:

@@ -2,27 +2,20 @@
 
 import asyncio
 import os
-import resource
 import stat
-import timeit
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 import bot.audio.ffmpeg as ffmpeg_module
-from bot.audio.child import running
 from bot.audio.ffmpeg import BOTH, Ffmpeg
 from bot.audio.limits import Limits
-from bot.audio.slots import Slots
-from bot.audio.source import Source, read_source
-from bot.errors import ConfigError, GiveUp, LimitHit, TryLater
+from bot.audio.source import Source
+from bot.errors import ConfigError, GiveUp, LimitHit
 from storage.records import Container
 from tests.audio.sounds import ADTS, MP3, WAV, Studio, captured, signal
-
-LIMITS = Limits(cpu_s=5, wait_s=20)
 
 
 def script(path: Path, text: str) -> str:
@@ -33,14 +26,6 @@ def script(path: Path, text: str) -> str:
 
 async def size(blocks: AsyncIterator[bytes]) -> int:
     return sum([len(block) async for block in blocks])
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_found_in_the_wheel() -> None:
@@ -89,67 +74,6 @@ async def test_refused_by_ffmpeg(ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     assert caught.value.reason == "undecodable"
 
 
-async def wait_for_nothing(pids: list[int]) -> None:
-    async with running(["/bin/sh", "-c", "echo $$; exec sleep 600"], Limits(cpu_s=5, wait_s=0.5)) as child:
-        pids.append(int(await child.read()))
-        await child.read()
-
-
-async def test_hanging_child() -> None:
-    """A child that neither writes nor ends is killed when its time is up."""
-    pids: list[int] = []
-    with pytest.raises(TryLater):
-        await wait_for_nothing(pids)
-    assert gone(pids[0])
-
-
-async def feed(command: str, wait_s: float) -> None:
-    async with running(["/bin/sh", "-c", command], Limits(cpu_s=5, wait_s=wait_s), feed=True) as child:
-        while True:
-            await child.write(bytes(1 << 16))
-
-
-async def test_child_that_does_not_read() -> None:
-    """A child that reads nothing is killed when its time is up, and one that is gone is no crash."""
-    with pytest.raises(TryLater):
-        await feed("exec sleep 600", wait_s=0.5)
-    with pytest.raises(TryLater):
-        await feed("exit 0", wait_s=20)
-
-
-async def test_cancelled() -> None:
-    """When decoding is cancelled or left early, no child stays, however much output it still has."""
-    pids: asyncio.Queue[int] = asyncio.Queue()
-
-    async def listen() -> None:
-        async with running(["/bin/sh", "-c", "echo $$; exec cat /dev/zero"], LIMITS) as child:
-            pids.put_nowait(int((await child.read()).split(b"\n")[0]))
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(listen())
-    pid = await pids.get()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert gone(pid)
-
-
-async def test_limits_are_set() -> None:
-    """A child has its limits, an empty environment, and no way to write a file."""
-    asked = "".join(f"ulimit -{kind}; " for kind in "vdtfnc")
-    command = ["/bin/sh", "-c", f"read go; {asked}/usr/bin/env; pwd"]
-    limits = Limits(cpu_s=7, wait_s=20)
-    async with running(command, limits, feed=True) as child:
-        await child.write(b"go\n")
-        child.close_input()
-        said = (await child.read()).decode().split()
-        while block := await child.read():
-            said += block.decode().split()
-    assert said[:6] == [str(limits.memory_bytes // 1024), str(224 * 1024), "7", "0", "64", "0"]
-    assert {line.split("=")[0] for line in said[6:]} <= {"PWD", "OLDPWD", "SHLVL", "_", "/"}
-    assert resource.getrlimit(resource.RLIMIT_CPU)[0] != 7
-
-
 async def test_time_is_earned(tmp_path: Path) -> None:
     """A decoder that works without any sound coming out may use one second of CPU, however much sound was asked for."""
     ffmpeg = Ffmpeg(script(tmp_path / "busy", "while :; do ulimit -S -t; done"))
@@ -171,41 +95,6 @@ async def test_what_hit_a_limit_is_heard_whole_the_second_time(studio: Studio, f
     with pytest.raises(LimitHit):
         await size(unlucky.decode(path, Container.WAV, max_seconds=9))
     assert Limits.decoding(100).more().cpu_s == 4 * Limits.decoding(100).cpu_s
-
-
-async def test_another_try_waits_for_everybody_else() -> None:
-    """A second try begins when no first try runs or waits; later ones use the other slot, and another second try is
-    refused meanwhile."""
-    slots, order, begun = Slots(), list[str](), asyncio.Event()
-
-    async def usual(gate: asyncio.Event) -> None:
-        async with slots.first():
-            order.append("usual")
-            await gate.wait()
-
-    async def another(gate: asyncio.Event) -> None:
-        async with slots.retry():
-            order.append("again")
-            begun.set()
-            await gate.wait()
-
-    gates = [asyncio.Event() for _ in range(5)]
-    tasks = [asyncio.create_task(usual(gate)) for gate in gates[:3]]
-    await asyncio.sleep(0)
-    tasks.append(asyncio.create_task(another(gates[3])))
-    await asyncio.sleep(0)
-    with pytest.raises(TryLater):
-        await another(gates[4])
-    for number in range(3):
-        assert "again" not in order
-        gates[number].set()
-        await tasks[number]
-    await begun.wait()
-    gates[4].set()
-    await usual(gates[4])
-    gates[3].set()
-    await tasks[3]
-    assert order == ["usual", "usual", "usual", "again", "usual"]
 
 
 async def test_few_at_once(tmp_path: Path) -> None:
@@ -350,18 +239,3 @@ async def test_real_chunk_under_all_limits(ffmpeg: Ffmpeg, studio: Studio) -> No
     """Healthy sound passes unchanged."""
     chunk = captured("plain")[0].path
     assert await size(ffmpeg.decode(chunk, Container.OGG_OPUS, max_seconds=60)) == studio.hear(chunk).nbytes
-
-
-@pytest.mark.parametrize(
-    "unit", [b"\n", b"Stream #0:0: Audio: , 1 Hz", b"Stream #0:0: Audio: , ", b": Audio: , ", b" ", b", 1"]
-)
-def test_what_ffmpeg_says_is_read_in_linear_time(unit: bytes) -> None:
-    """Twice the text of ffmpeg, which quotes the file, is at most 2.5 times the work."""
-    said = [b"Stream #0:0" + unit * (length // len(unit)) for length in (50_000, 100_000)]
-    best = 1e9
-    for _ in range(6):  # a machine that does other work meanwhile is no reason
-        one, two = (min(timeit.repeat(partial(read_source, text), number=1, repeat=5)) for text in said)
-        best = min(best, two / max(one, 1e-4))
-        if best <= 2.5:
-            break
-    assert best <= 2.5

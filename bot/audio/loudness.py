@@ -1,4 +1,4 @@
-"""Loudness as heard on two channels (ITU-R BS.1770-4), block by block; a mono sound counts as two equal channels.
+"""Loudness as heard on two channels (ITU-R BS.1770-4), block by block; a mono sound counts as two equal channels. Pure.
 
 The K-weighting is two recursive filters; their impulse response has fallen below 1e-5 after 1985 samples, so that one
 FFT convolution does the same, vectorised.

@@ -1,5 +1,5 @@
 """The repair of a file that is damaged or states wrong lengths: which of its bytes a decoder gets, and which silence
-stands for the rest."""
+stands for the rest. Pure."""
 
 from dataclasses import dataclass
 from typing import BinaryIO

@@ -212,9 +212,9 @@ class World(RoomHistory):
                 self._written(forms)
 
     async def page(self, _: RoomId, start: str, __: str | None) -> tuple[tuple[HeardEvent, ...], str | None]:
-        told, heard, following = self.homeserver.page(start)
+        told, heard, next_cursor = self.homeserver.page(start)
         self._page = [(one, not one.redacted) for one in told]
-        return heard, following
+        return heard, next_cursor
 
     async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         found = [one for one in await self._shown() if one.event_id == event_id]
@@ -236,11 +236,11 @@ class World(RoomHistory):
         given, told = self.homeserver.given, self.homeserver.timeline[: await self._since()]
         return [one.heard(readable=one.session in given, history=True) for one in told]
 
-    async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None:
+    async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], next_cursor: str | None) -> None:
         """Take a page as the intake does, and note what was written also if the process dies."""
         forms = self._page
         try:
-            await self.bot.intake.take_page(gap, newest_first, following)
+            await self.bot.intake.take_page(gap, newest_first, next_cursor)
         finally:
             async with self.bot.store.read() as db:
                 current = await gaps.get(db, gap.id)

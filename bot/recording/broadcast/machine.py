@@ -1,4 +1,4 @@
-"""The life of a recording: a state and an event in, the new state and what follows out. Pure; the clock is passed in.
+"""The life of a broadcast: a state and an event in, the new state and what follows out. Pure; the clock is passed in.
 
     live ──end──▶ finishing ──decided──▶ complete | incomplete | empty ──late chunk──▶ finishing …
       └────────────────── the started event is redacted ──▶ deleted

@@ -3,15 +3,16 @@
 https://github.com/element-hq/element-ios/issues/7261
 
 - A voice message of the speaker that comes while their broadcast is open is a candidate, and nothing else: it is no
-  sign of life (people send voice messages), no part of the ledger, and its sound is looked into but not kept.
-- It is a chunk when its sound proves it: Ogg Opus pages of the same stream (serial and OpusHead) that follow a chunk
-  of the recording, or go before one, without a gap in page numbers and granules, where nothing is yet. A serial is 32
-  random bits, new for each stream, so nothing else fits. Other containers prove nothing: they are never guessed.
+  sign of life (people send voice messages) and no part of the ledger; its sound is looked into but not kept.
+- It is a chunk when its sound proves it: Ogg Opus pages of the same stream (serial and OpusHead) that continue a chunk
+  of the recording, or come right before one, without a gap in page numbers and granules, where nothing is yet. A
+  serial is 32 random bits, new for each stream, so nothing else fits. Other containers prove nothing: they are never
+  guessed.
 - Pages that are there already (or were redacted) are a chunk sent twice: no candidate.
-- The client's number is lost. What counts for the number of such a chunk is made out anew each time, from those that
-  its pages touch, and is never written down: so the chunk that really has the number can still come, and is heard.
-  Where every number is there (the client never counted the lost one), it shares its neighbour's: within one stream
-  pages are the order, not numbers.
+- The client's number is lost. The number of such a chunk is worked out anew each time, from the chunks that its pages
+  touch, and is never stored: so the chunk that really has the number can still come, and is heard. If every number is
+  taken (the client never counted the lost chunk), it shares its neighbour's: within one stream pages are the order,
+  not numbers.
 """
 
 from collections import defaultdict

@@ -144,3 +144,18 @@ def test_the_changelog_knows_this_version() -> None:
     """The version in pyproject.toml has its section in CHANGELOG.md."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_hooks_run_what_make_check_runs() -> None:
+    """.pre-commit-config.yaml and the target `check` have the same commands, in the same order."""
+    target = (ROOT / "Makefile").read_text().partition("\ncheck:")[2].partition("\n\n")[0]
+    commands = re.findall(r"^\t\$\(BIN\)/(.*?)(?: \.)?$", target, re.MULTILINE)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == commands
+
+
+def test_make_help_lists_every_target() -> None:
+    """Each target that is called by name has a line of help."""
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)) == set(phony.split())

@@ -21,12 +21,13 @@ from bot.demo.slicing import PACKET, Slice, Slicer, speech
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
 from bot.web.server import WebServer
+from bot.worker.attempts import Handler
 from bot.worker.covering import Covering
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
-from bot.worker.lanes import Handler, Worker
+from bot.worker.lanes import Worker
 from bot.worker.tracks import Tracks
 from storage import archive, journal, rooms
 from storage import tracks as stored_tracks

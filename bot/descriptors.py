@@ -9,7 +9,7 @@ MOST = 1 << 16
 
 
 def raise_limit() -> int:
-    """Raises the soft limit to the hard one. Answers with the limit."""
+    """Raise the soft limit to the hard one; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(OSError, ValueError):  # a system that knows a lower limit

@@ -13,6 +13,7 @@ from bot.intake.intake import Intake
 from bot.matrix.session import Session
 from bot.recorder import Recorder
 from bot.settings import Settings
+from bot.worker.attempts import Handler
 from bot.worker.backfilling import Backfilling
 from bot.worker.chats import Chats
 from bot.worker.covering import Covering
@@ -23,7 +24,6 @@ from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
-from bot.worker.lanes import Handler
 from bot.worker.notices import Notices
 from bot.worker.redactions import Redactions
 from bot.worker.refreshing import Refreshing

@@ -1,4 +1,4 @@
-"""Keeps the house: what was dealt with long ago is removed, and files that no row knows of."""
+"""Housekeeping: rows that were handled long ago are removed, and files that no row names."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
-FEW = 50  # files that a few deaths may leave behind
-KEEP_HANDLED_EVENTS = timedelta(days=30)  # only that they were seen, so that none is dealt with twice
+FEW = 50  # files that some crashes may leave behind
+KEEP_HANDLED_EVENTS = timedelta(days=30)  # their ids alone, so that none is handled twice
 KEEP_CANDIDATES = timedelta(days=1)  # after the end of their broadcast
 KEEP_FINISHED_JOBS = timedelta(days=7)
 
 
 class Keeper:
-    """Tidies up once an hour."""
+    """Housekeeping once an hour."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -35,7 +35,7 @@ class Keeper:
                 await self.tidy()
                 await self.sweep()
             except (StoreError, OSError) as error:
-                log.error("the house can't be kept for now: %s", error)
+                log.error("housekeeping failed, trying again: %s", error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), EVERY_S)
 
@@ -52,12 +52,13 @@ class Keeper:
             await early_redactions.prune(db, now - KEEP_HANDLED_EVENTS)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:
-            log.debug("tidied up: %d events, %d jobs", events, done)
+            log.debug("housekeeping: %d events, %d jobs removed", events, done)
 
     async def sweep(self) -> None:
-        """A process that dies between a file and its row leaves a file that may be what was redacted since.
+        """Order the removal of files that no row names.
 
-        It is only looked for here; whoever removes it looks again, with nobody writing.
+        A process that dies between a file and its row leaves such a file, and it may hold sound that was redacted
+        since. The Forget order looks again before it removes one, while nobody writes.
         """
         folders = self._store.blobs.key_batches()
         known, lost = 0, set[BlobKey]()
@@ -67,10 +68,10 @@ class Keeper:
             known, lost = known + len(needed), lost | (set(keys) - needed)
         async with self._store.read() as db:
             for job in await jobs.unfinished(db, orders.Forget.kind) if lost else ():
-                lost -= set(orders.Forget.of(job).blobs)  # they have their own time
+                lost -= set(orders.Forget.of(job).blobs)  # an order removes them at a time of its own
         if len(lost) > max(known, FEW):
-            log.error("%d files stand in no row, %d do: is this the right database? None is removed", len(lost), known)
+            log.error("%d files are in no row, %d are: is this the right database? None is removed", len(lost), known)
         elif lost:
-            log.warning("%d files that no row knows of are removed", len(lost))
+            log.warning("removing %d files that are in no row", len(lost))
             async with self._store.write() as db:
                 await jobs.add(db, orders.Forget(tuple(sorted(lost))).job(), self._clock())

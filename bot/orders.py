@@ -38,7 +38,7 @@ from storage.records import (
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What all orders have in common."""
+    """The common part of all orders."""
 
     kind: ClassVar[JobKind]
     subject_field: ClassVar[str] = ""
@@ -48,12 +48,12 @@ class Order:
 
     @property
     def subject(self) -> str:
-        """The text that tells it from other orders of its kind."""
+        """The text that tells the order from others of its kind."""
         return str(getattr(self, self.subject_field))
 
     @property
     def once(self) -> bool:
-        """Whether a second one with its subject is the same one for ever, not only while the first waits."""
+        """Whether a second order with this subject is the same one for ever, not only while the first waits."""
         return False
 
     @property
@@ -62,7 +62,7 @@ class Order:
         return None
 
     def job(self, run_at: datetime | None = None) -> NewJob:
-        """Give the row to be written, to be done at `run_at` (None: at once)."""
+        """Return the row to be written, to be done at `run_at` (None: at once)."""
         written = _adapter(type(self)).dump_python(
             self, mode="json", exclude={self.subject_field}, exclude_defaults=True
         )
@@ -227,11 +227,11 @@ class Backfill(_OfRoom):
     reply_to: EventId | None = None
     asker: UserId | None = None
     cursor: str | None = None
-    """Where the next page of the room's history begins."""
+    """The start of the next page of the room's history."""
     walked: bool = False
-    """The history was read to its end."""
+    """Whether the history was read to its end."""
     known: int = 0
-    """Broadcasts met that were recorded before."""
+    """The number of broadcasts met that were recorded before."""
     adopted: tuple[EventId, ...] = ()
     """The started events of those that became recordings."""
 
@@ -305,7 +305,7 @@ class Notice(Order):
     kind = JobKind("notice")
     subject_field = "topic"
     topic: str
-    """One of the functions below."""
+    """Text of one of the functions below."""
     room_id: RoomId
     body: str
     reply_to: EventId | None = None
@@ -314,7 +314,7 @@ class Notice(Order):
 
     @classmethod
     def about(cls, topic: str) -> JobName:
-        """`topic` may be the beginning of one, to hasten all that begin so."""
+        """Name the notice of a topic, or by the beginning of one all that begin so."""
         return JobName(cls.kind, topic)
 
     @property
@@ -327,47 +327,47 @@ class Notice(Order):
 
 
 def welcomes(room_id: RoomId) -> str:
-    """The beginning of the topics of a room's greetings."""
+    """Name the beginning that the topics of all greetings of a room share."""
     return f"welcome:{room_id}:"
 
 
 def welcome(room_id: RoomId, position: Position, revision: int) -> str:
-    """The greeting that a change in a room asks for."""
+    """Name the greeting that a change in a room asks for."""
     return f"{welcomes(room_id)}{position}:{revision}"
 
 
 def is_welcome(job: Job, room_id: RoomId) -> bool:
-    """Whether a job greets this room."""
+    """Return whether a job greets this room."""
     return job.kind == Notice.kind and job.subject.startswith(welcomes(room_id))
 
 
 def answer(command: EventId) -> str:
-    """What a command asked for, or that it is refused."""
+    """Name the answer to a command."""
     return f"answer:{command}"
 
 
 def share_used_up(command: EventId) -> str:
-    """The one answer to somebody who asks more than their share."""
+    """Name the notice to somebody who asks more than their share."""
     return f"share:{command}"
 
 
 def episode_published(broadcast: EventId) -> str:
-    """A broadcast's episode."""
+    """Name the notice of a broadcast's episode."""
     return f"published:{broadcast}"
 
 
 def told_of(what: str, broadcast: EventId) -> str:
-    """Something that a broadcast met; `what` as in `words.TOLD`."""
+    """Name the notice of something that a broadcast met; `what` is a key of `words.TOLD`."""
     return f"tell:{what}:{broadcast}"
 
 
 def podcast_back(room_id: RoomId, heir: RoomId) -> str:
-    """A room's podcast that is back from its heir."""
+    """Name the notice that a room's podcast is back from its heir."""
     return f"back:{room_id}:{heir}"
 
 
 def backfilled(job_id: JobId) -> str:
-    """What a search of a room's past has found."""
+    """Name the report of a backfill."""
     return f"backfilled:{job_id}"
 
 
@@ -386,17 +386,17 @@ class Direct(Order):
 
     @classmethod
     def address(cls, user_id: UserId, room_id: RoomId) -> Self:
-        """Make an order to send a user the address that is made when it is sent."""
+        """Make an order to send a user their address."""
         return cls(f"{user_id}|{room_id}", user_id, room_id=room_id)
 
     @classmethod
     def disk_full(cls, user_id: UserId, now: datetime, body: str) -> Self:
-        """Make an order to warn an admin, which is the same one for a whole day."""
+        """Make an order to warn an administrator; all of one day are the same order."""
         return cls(f"{user_id}|disk|{now:%Y-%m-%d}", user_id, body=body)
 
     @classmethod
     def to(cls, user_id: UserId) -> JobName:
-        """The beginning of the names of all that a user is told."""
+        """Name all orders to one user, by the beginning of their subjects."""
         return JobName(cls.kind, f"{user_id}|")
 
     @property
@@ -413,7 +413,7 @@ class Direct(Order):
         return self.user_id
 
 
-# ---- the house
+# ---- housekeeping
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ from bot.matrix.batch import RoomBatch, SyncBatch
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
 from bot.settings import Settings, validate
+from bot.worker.attempts import Attempts, Handler
 from bot.worker.covering import Covering
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
-from bot.worker.lanes import Handler, Worker
 from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory
 from bot.worker.tracks import Tracks
@@ -187,13 +187,6 @@ class Mortal(Store):
 find_ffmpeg = cache(Ffmpeg.find)
 
 
-class OneByOne(Worker):
-    """A worker that does one job at a time and ends it as the lanes do."""
-
-    async def end(self, job: Job) -> None:
-        await self._run(job)
-
-
 class Forgetful(RoomHistory):
     """A homeserver that has no events of any broadcast."""
 
@@ -315,7 +308,7 @@ class World:
         async with self.store.write() as db:
             claimed = await jobs.claim(db, kinds, self.clock(), 1)
         for job in claimed:
-            await OneByOne(self.store, self.handlers, self.clock).end(job)
+            await Attempts(self.store, self.handlers, self.clock, asyncio.Event()).make(job)
         return bool(claimed)
 
     async def work_on(self) -> None:

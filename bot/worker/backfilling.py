@@ -1,7 +1,7 @@
-"""Past broadcasts of a room: found page by page, each taken over whole in one transaction, reported at the end.
+"""Past broadcasts of a room: found page by page, each adopted whole in one transaction, reported at the end.
 
-How far it came is written down after each page and each broadcast: whatever stops it, it goes on from there.
-Nothing that was said to the bot in the past is carried out, for only broadcasts and what refers to them is read.
+Progress is written down after each page and each broadcast; whatever stops the search, it continues from there.
+Only broadcasts and events that refer to them are read, so commands of the past are not carried out.
 """
 
 import logging
@@ -36,7 +36,7 @@ Adopt = Callable[[Connection, Sequence[HeardEvent]], Awaitable[Recording | None]
 
 
 class Backfilling:
-    """Handles Backfill orders. `adopt` is the recorder's: a whole broadcast into a recording."""
+    """The handler of Backfill orders. `adopt` is the recorder's: it makes a recording of a whole broadcast."""
 
     def __init__(self, store: Store, history: RoomHistory, *, adopt: Adopt, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -57,13 +57,13 @@ class Backfilling:
             except GiveUp:
                 await self._tell(job, progress, words.HISTORY_REFUSED)
                 raise
-        found = await self._recordings(progress)
-        if any(one.state.is_open for one in found):
+        adopted = await self._recordings(progress)
+        if any(recording.state.is_open for recording in adopted):
             raise TryLater("the last chunks are still fetched", after_s=LOOK_AGAIN_S)
-        await self._report(job, progress, found)
+        await self._report(job, progress, adopted)
 
     async def _walk(self, job: Job, progress: orders.Backfill) -> orders.Backfill:
-        """Takes over what it finds, newest first, until the beginning or `since`."""
+        """Adopt the broadcasts of the history, newest first, back to its beginning or to `since`."""
         async for page in self._history.pages(progress.room_id, progress.cursor):
             for started in page.started:
                 event = dialects.read(started)
@@ -71,18 +71,18 @@ class Backfilling:
                     continue
                 if _is_before(event.sent_at, progress.since):
                     return await self._note(job, replace(progress, walked=True))
-                progress = await self._take_over(job, progress, started, event.sender)
+                progress = await self._adopt_one(job, progress, started, event.sender)
             progress = await self._note(job, replace(progress, cursor=page.next_cursor))
         return await self._note(job, replace(progress, walked=True))
 
-    async def _take_over(
+    async def _adopt_one(
         self, job: Job, progress: orders.Backfill, started: HeardEvent, sender: UserId
     ) -> orders.Backfill:
         async with self._store.read() as db:
             known = await archive.recording_by_event(db, started.event_id)
         if known is not None:
             await self._read_anew(known)
-            again = started.event_id in progress.adopted  # the page is walked anew after a stop
+            again = started.event_id in progress.adopted  # the page is read anew after a stop
             return progress if again else replace(progress, known=progress.known + 1)
         pages = [page async for page in self._history.related(progress.room_id, started.event_id, sender)]
         related = [heard for page in pages for heard in page][:MOST_PARTS]
@@ -92,11 +92,13 @@ class Backfilling:
                 return progress
             progress = replace(progress, adopted=(*progress.adopted, started.event_id))
             await jobs.note(db, job.id, progress.job(), self._clock())
-        log.info("a past broadcast: recording=%s room=%s event=%s", recording.code, recording.room_id, started.event_id)
+        log.info(
+            "past broadcast adopted: recording=%s room=%s event=%s", recording.code, recording.room_id, started.event_id
+        )
         return progress
 
     async def _read_anew(self, known: Recording) -> None:
-        """What is followed already may have holes that the homeserver can fill, and media that could not be used."""
+        """Read a known broadcast again, to fill its holes and to fetch media that can be used now."""
         if known.state is RecordingState.DELETED:
             return
         reread = orders.Reread(known.event_id, known.room_id, known.broadcaster)
@@ -111,20 +113,20 @@ class Backfilling:
 
     async def _recordings(self, progress: orders.Backfill) -> tuple[Recording, ...]:
         async with self._store.read() as db:
-            found = [await archive.recording_by_event(db, event) for event in progress.adopted]
-        return tuple(one for one in found if one is not None)
+            adopted = [await archive.recording_by_event(db, event) for event in progress.adopted]
+        return tuple(recording for recording in adopted if recording is not None)
 
-    async def _report(self, job: Job, progress: orders.Backfill, found: tuple[Recording, ...]) -> None:
-        """One notice: found, recorded, incomplete, already there."""
-        states = Counter(one.state for one in found)
+    async def _report(self, job: Job, progress: orders.Backfill, adopted: tuple[Recording, ...]) -> None:
+        """Tell the room how many broadcasts were found, recorded, incomplete or known before."""
+        states = Counter(recording.state for recording in adopted)
         body = words.backfilled(
-            found=len(found) + progress.known,
+            found=len(adopted) + progress.known,
             complete=states[RecordingState.COMPLETE],
             incomplete=states[RecordingState.INCOMPLETE],
             empty=states[RecordingState.EMPTY],
             known=progress.known,
         )
-        log.info("backfilled: room=%s found=%d known=%d", progress.room_id, len(found), progress.known)
+        log.info("backfilled: room=%s adopted=%d known=%d", progress.room_id, len(adopted), progress.known)
         await self._tell(job, progress, body)
 
     async def _tell(self, job: Job, progress: orders.Backfill, body: str) -> None:

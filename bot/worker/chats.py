@@ -1,7 +1,7 @@
-"""The private chat with one user: the bot's, or one that the user opened with it. Addresses are said nowhere else.
+"""The direct chat with one user, opened by the bot or by the user. Personal addresses are said nowhere else.
 
-Who has opened a chat is only claimed by its invite: before anything is said there the homeserver is asked whether the
-user and the bot are in it, and nobody else is, or can come in unasked.
+An invite only claims who opened a chat. So before anything is said there, the homeserver is asked whether the user and
+the bot are in it, and nobody else is, or can come in uninvited.
 """
 
 import asyncio
@@ -24,22 +24,24 @@ log = logging.getLogger(__name__)
 
 INVITE_WAITS = timedelta(days=7)
 UNASKED_EACH = timedelta(hours=1)
-INVITES_AN_HOUR = 5  # to somebody who asks, leaves and asks again
-HEARD_OF_AFTER = timedelta(minutes=2)  # a room that the bot made is in its own sync by then
+INVITES_AN_HOUR = 5  # for somebody who asks, leaves and asks again
+HEARD_OF_AFTER = timedelta(minutes=2)  # the bot's own sync shows a room that it made by then
 LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The chat that the bot made for a user, as our state has it. `membership` is the user's, None: not heard of."""
+    """The chat that the bot made for a user, by our state. `membership` is the user's; None: unknown."""
 
     room_id: RoomId
     invited_at: datetime
     membership: str | None
-    gone: bool  # the bot is out of it
+    gone: bool  # the bot is no longer in it
 
 
 class Chats:
+    """The direct chats of the bot `us`."""
+
     def __init__(self, store: Store, sending: Sending, *, us: UserId, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._sending = sending
@@ -49,8 +51,10 @@ class Chats:
         self._invited: defaultdict[UserId, list[datetime]] = defaultdict(list)
 
     async def private_with(self, order: orders.Direct, job_id: JobId) -> RoomId:
-        """A chat with the order's user, who is in it. Raises TryLater while they are not, and GiveUp when they don't
-        want to; the job is woken when they join."""
+        """Return a chat that the order's user is in.
+
+        Raises TryLater while they are not (their joining hastens the job), GiveUp when they declined.
+        """
         user_id = order.user_id
         lock = self._opening.setdefault(user_id, asyncio.Lock())
         async with lock:  # two jobs for one user must not make two chats
@@ -64,20 +68,20 @@ class Chats:
         raise TryLater("the user was invited to a direct chat", after_s=LOOK_AGAIN_S)
 
     async def _open_with(self, user_id: UserId) -> Sequence[RoomId]:
-        """Chats in which nobody but the two are, by our state."""
+        """Find the chats that only these two are in, by our state."""
         async with self._store.read() as db:
             members = {chat: await rooms.members(db, chat) for chat in await rooms.direct_chats(db, user_id)}
         return [chat for chat, present in members.items() if are_alone(present, user_id, self._us)]
 
     async def _is_private(self, chat: RoomId, user_id: UserId) -> bool:
-        """By the homeserver's own state, now."""
+        """Ask the homeserver whether only these two are in a chat now."""
         try:
             state = await self._sending.room_state(chat)
         except GiveUp as refused:
-            log.info("a direct chat can't be looked at: room=%s (%s)", chat, refused.reason)
+            log.info("state of a direct chat refused: room=%s reason=%s", chat, refused.reason)
             return False
-        found = [one for one in (state_of(chat, event, Position(0)) for event in state) if one is not None]
-        members = [one for one in found if one.type == "m.room.member"]
+        kept = (state_of(chat, event, Position(0)) for event in state)
+        members = [event for event in kept if event is not None and event.type == "m.room.member"]
         return are_alone(members, user_id, self._us) and not rules.is_open(state)
 
     async def _known(self, user_id: UserId) -> Known | None:
@@ -92,11 +96,11 @@ class Chats:
         return Known(*made, membership, gone=not joined and self._clock() - made[1] > HEARD_OF_AFTER)
 
     async def _check_invite(self, known: Known, order: orders.Direct, job_id: JobId) -> None:
-        """Lets the user be invited anew, or raises TryLater or GiveUp. One invite is open at a time."""
+        """Return if the user may be invited anew, else raise TryLater or GiveUp. One invite is open at a time."""
         now = self._clock()
         waited = now - known.invited_at
         by_this_job = order.invited == known.room_id
-        if known.gone or known.membership == "join":  # in company, or where we are not
+        if known.gone or known.membership == "join":  # others are in it too, or the bot is not
             return
         if known.membership in ("leave", "ban"):
             if by_this_job:
@@ -124,14 +128,14 @@ class Chats:
             await jobs.note(db, job_id, replace(order, invited=chat).job(), now)
 
     async def _note(self, order: orders.Direct, job_id: JobId, chat: RoomId) -> None:
-        """The job waits for this invite: who declines it from now on declines what the job says."""
+        """Note that the job waits for this invite: whoever declines it declines what the job says."""
         if order.invited != chat:
             async with self._store.write() as db:
                 await jobs.note(db, job_id, replace(order, invited=chat).job(), self._clock())
 
 
 def are_alone(members: Sequence[StateEvent], user_id: UserId, us: UserId) -> bool:
-    """Whether a room with these members has these two in it, and nobody else joined, invited or knocking."""
+    """Return whether a room with these members has these two in it, and nobody else joined, invited or knocking."""
     joined = {member.state_key for member in members if facts.is_joined(member)}
     return joined == {user_id, us} and rules.nobody_else(members, joined)
 

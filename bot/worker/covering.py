@@ -28,7 +28,7 @@ MOST_TRIES = 16  # a week of pauses, each twice as long as the one before
 
 
 class Covering:
-    """Handles Cover orders, and gives a room's cover to whoever needs it now."""
+    """The handler of Cover orders; `of` gives a room's cover to whoever needs it now."""
 
     def __init__(self, store: Store, ffmpeg: Ffmpeg, *, download: Download, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -37,8 +37,10 @@ class Covering:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        """Makes the picture anew when the avatar or the name has changed. Raises TryLater, also while one is drawn
-        in place of an avatar that can't be used: one answer says nothing of it."""
+        """Make the picture anew when the avatar or the name has changed.
+
+        Raises TryLater, also after an avatar could not be used and a picture was drawn: one answer is no verdict.
+        """
         order = orders.Cover.of(job)
         room_id = order.room_id
         avatar, name = await self._wanted(room_id)
@@ -55,7 +57,7 @@ class Covering:
             raise TryLater("the room's avatar can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def of(self, room_id: RoomId) -> BlobKey:
-        """The room's cover; drawn on the spot when none was made so far."""
+        """Return the room's cover; draw one when none was made so far."""
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
         if room is not None and room.cover is not None and self._store.blobs.exists(room.cover):
@@ -64,7 +66,7 @@ class Covering:
         return await self._make(room_id, None, name)
 
     async def _wanted(self, room_id: RoomId) -> tuple[str | None, str]:
-        """The avatar's address and the name that is drawn without one."""
+        """Return the avatar's address and the name that is drawn without one."""
         async with self._store.read() as db:
             avatar = await rooms.state(db, room_id, "m.room.avatar")
             name = await rooms.state(db, room_id, "m.room.name")
@@ -100,7 +102,7 @@ class Covering:
         return key
 
     async def _avatar(self, room_id: RoomId, url: str) -> bytes | None:
-        """The avatar as a square JPEG; None when it can't be used. Raises TryLater."""
+        """Return the avatar as a square JPEG; None when it can't be used. Raises TryLater."""
         part = self._store.blobs.part(f"avatar-{hashlib.sha256(url.encode()).hexdigest()[:16]}")
         try:
             with suppress(GiveUp):
@@ -108,7 +110,7 @@ class Covering:
                 return await safe_cover(self._ffmpeg, part)
         finally:
             await asyncio.to_thread(_remove, part)
-        log.info("a room's avatar can't be used, a picture is drawn: room=%s", room_id)
+        log.info("avatar can't be used, drawing a picture: room=%s", room_id)
         return None
 
 

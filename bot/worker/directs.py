@@ -1,4 +1,4 @@
-"""What the bot tells one user, in their direct chat: personal addresses, and warnings to administrators."""
+"""Messages to one user, in their direct chat: personal addresses, and warnings to administrators."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,8 @@
-"""While a broadcast runs its sound becomes frames, chunk by chunk: what is heard live, and what the episode is made of.
+"""Frames made of a broadcast while it runs, chunk by chunk: the live stream, and later the episode.
 
-A track that somebody listens to only grows, in the order of the sound. Where a chunk is missing in front of one that
-is there, it is waited for; then its silence goes in. What comes later than that is put in its place while nobody
-listens, at the latest when the recording has ended: what stands behind it may have to be made anew.
+A track that somebody listens to only grows, in the order of the sound. A missing chunk in front of one that is there
+is waited for; then silence takes its place. If it comes after that, it is put in place while nobody listens, at the
+latest when the recording has ended, since the frames behind it may have to be made anew.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ HELD_FOR = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class _Hold:
-    """A live track that waits at a gap."""
+    """A live track that waits at a missing chunk."""
 
     pieces: int  # in front of it
     until: datetime
 
 
 class Encoding:
-    """Handles Encode orders: the track of a running recording is brought up to its chunks."""
+    """The handler of Encode orders: it brings the track of a running recording up to its chunks."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Encoding:
                 channels = whole.track.channels if whole else channels
             elif there is not None and there.late:
                 before = tuple(pieces_of(ledger.entries[: there.behind]))
-            if there is None and before:  # something that was heard is not there any more
+            if there is None and before:  # sound that the track holds is not in the ledger any more
                 self._holds.pop(recording_id, None)
-                pieces = _to_the_last_sound(pieces_of(ledger.entries))  # their gaps were waited for
+                pieces = _to_the_last_sound(pieces_of(ledger.entries))  # their missing chunks were waited for
             else:
                 behind = ledger.entries[there.behind if there is not None else 0 :]
                 pieces = self._grown(recording_id, before, pieces_of(behind))
@@ -80,8 +80,10 @@ class Encoding:
             await self._look_again(recording_id)
 
     def _grown(self, recording_id: RecordingId, before: Sequence[Piece], behind: Iterable[Piece]) -> list[Piece]:
-        """The pieces that were there, and those behind them that can be heard now: up to a gap that is waited for. A
-        gap without anything behind it is none so far."""
+        """Return the pieces of before and those behind them that can be heard now, up to a silence that is waited for.
+
+        Silence without a piece behind it does not count yet.
+        """
         hold = self._holds.pop(recording_id, None)
         now = self._clock()
         grown = list(before)
@@ -107,23 +109,23 @@ class Encoding:
 
 
 def _to_the_last_sound(pieces: Iterable[Piece]) -> list[Piece]:
-    """Without the silence behind it: nothing is there yet that stands after it."""
-    found = list(pieces)
-    while found and isinstance(found[-1], Silence):
-        found.pop()
-    return found
+    """Leave out the silence at the end: no sound follows it yet."""
+    kept = list(pieces)
+    while kept and isinstance(kept[-1], Silence):
+        kept.pop()
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """What a track holds of a ledger."""
+    """The part of a ledger that a track holds."""
 
     behind: int  # the first entry that it does not reach
     late: bool  # there is sound in front of that which the track does not hold
 
 
 def _compared(recording: Recording, chunks: Iterable[Chunk], before: Iterable[Cut]) -> tuple[Ledger, _There | None]:
-    """The ledger, and what of it a track holds; None if not all that it holds is in the ledger any more."""
+    """Lay out the ledger and find the part that a track holds; None if the track holds sound that was taken out."""
     ledger = lay_out(recording, chunks)
     heard = [entry.blob if entry.sounds else None for entry in ledger.entries]
     held = [cut.blob for cut in before if cut.blob is not None]

@@ -1,8 +1,8 @@
-"""A chunk's media: downloaded, decrypted, looked into, stored; every outcome stands in the ledger.
+"""A chunk's media: downloaded, decrypted, inspected, stored; every outcome stands in the ledger.
 
-One answer of the homeserver that can't be used says nothing of the media: it may be another one's, cut short, or a
-page of a proxy. So the media are asked for again soon. The same answer twice is the verdict; then the bytes are kept,
-and better ones are asked for during a week. Bytes that were looked into are not looked into again by the same job.
+One answer that can't be used is no verdict on the media: it may belong to other media, be cut short, or be a proxy's
+error page. So the media are requested again soon. The same answer twice is the verdict; then the bytes are kept, and
+better ones are requested for a week. A job does not inspect the same bytes twice.
 """
 
 import asyncio
@@ -43,27 +43,27 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-REFUSED = {"too_large", "too_long", "room_full"}  # not ours to keep; all other final reasons mean damage
+REFUSED = {"too_large", "too_long", "room_full"}  # may not be kept; all other final reasons mean damage
 NOT_JOINED = "not_joined"
-ASK_AGAIN = {"not_found", "forbidden", NOT_JOINED}  # it may turn up: asked for again with growing pauses
+ASK_AGAIN = {"not_found", "forbidden", NOT_JOINED}  # it may turn up: requested again with growing pauses
 ASK_AGAIN_AFTER = timedelta(seconds=10)
-ASK_AGAIN_AT_MOST = timedelta(days=1)  # and for ever what the ledger waits for
-AT_ONCE_S = 1.0  # the lanes' own pause: they need none beside this one
-JUDGED_FOR = timedelta(days=7)  # so long after the verdict
+ASK_AGAIN_AT_MOST = timedelta(days=1)  # without end for chunks that the ledger waits for
+AT_ONCE_S = 1.0  # the lanes' own pause; theirs and ours need not add up
+JUDGED_FOR = timedelta(days=7)  # after the verdict
 ROOM_FULL = "room_full"
 MISSED = SAMPLE_RATE // 10  # samples that a short file lacks; less is rounding
-OVER_LIMIT = "over_limit"  # it took more time to decode than a chunk may; other work does that too
-SHORT = "short"  # sound, and fewer bytes than its event says
+OVER_LIMIT = "over_limit"  # decoding took longer than allowed, which may be other work's fault
+SHORT = "short"  # it decodes, but has fewer bytes than its event says
 OURS = {
     NOT_JOINED,
     ROOM_FULL,
     "bad_key",
     "bad_address",
-}  # not said by the homeserver: the same however often it is asked
+}  # decided here: the same however often the homeserver is asked
 
 
 class Fetched(Protocol):
-    """What a download gave: size and SHA-256 (lower-case hex) of the decrypted bytes."""
+    """The outcome of a download: size and SHA-256 (lower-case hex) of the decrypted bytes."""
 
     @property
     def bytes(self) -> int: ...
@@ -77,7 +77,7 @@ Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 
 
 class Fetching:
-    """Handles Fetch orders. `download` streams a source to a file; `apply` is the recorder's."""
+    """The handler of Fetch orders. `download` streams a source to a file; `apply` is the recorder's."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Fetching:
             await asyncio.to_thread(part.unlink, missing_ok=True)
         where = f"recording={recording.code} room={recording.room_id} event={chunk.event_id}"
         if isinstance(event, ChunkStored):
-            what = "a voice message was looked into" if is_candidate(chunk) else "chunk stored"
+            what = "voice message inspected" if is_candidate(chunk) else "chunk stored"
             log.info("%s: %.1f s %s", what, event.facts.samples / SAMPLE_RATE, where)
             return
         found = await self._wanted(order)
@@ -131,8 +131,10 @@ class Fetching:
     async def _look_into(
         self, recording: Recording, chunk: Chunk, part: Path, *, first: bool
     ) -> ChunkStored | ChunkFailed:
-        """Downloads the chunk to `part` and says what it is. Bytes that came before are looked into by the `first` try
-        of a job only. Raises TryLater."""
+        """Download the chunk to `part` and inspect it; bytes that came before only in the `first` try of a job.
+
+        Raises TryLater.
+        """
         assert chunk.source is not None
         fetched: Fetched | None = None
         try:
@@ -184,14 +186,14 @@ class Fetching:
         return min(ASK_AGAIN_AT_MOST, ASK_AGAIN_AFTER * 2.0 ** min(order.not_there, 16)).total_seconds()
 
     async def _refuse_when_out(self, recording: Recording) -> None:
-        """Raises GiveUp: who was thrown out of a room has no business with its media, until they are asked back."""
+        """Raise GiveUp if the bot was removed from the room: its media are not fetched until it is invited again."""
         async with self._store.read() as db:
             room = await rooms.room(db, recording.room_id)
         if room is None or not room.joined:
             raise GiveUp("the bot is not in the room", reason=NOT_JOINED, room=recording.room_id)
 
     async def _refuse_when_full(self, recording: Recording) -> None:
-        """Raises TryLater when the disk has too little room left, GiveUp when the room has used up its own."""
+        """Raise TryLater if the disk has too little space left, GiveUp if the room has used up its own."""
         free = await asyncio.to_thread(lambda: shutil.disk_usage(self._store.directory).free)
         if free < self._settings.storage.min_free_bytes:
             await self._tell_admins(free)
@@ -221,7 +223,7 @@ class Fetching:
 
 
 def _failed(chunk: Chunk, reason: str, fetched: Fetched | None) -> ChunkFailed:
-    """What can't be used, and why; with the bytes that came, if any did and they may be kept."""
+    """Build the failure of a chunk, with the bytes that came, if any did and they may be kept."""
     answer: Answer | None = None
     if fetched is None:
         answer = None if reason in OURS else Answer(reason)

@@ -1,84 +1,47 @@
-"""A recording becomes an episode: joined from its ledger, listed, announced; and again when it heals."""
+"""The making of episodes: a recording is joined from its ledger and published, and again when it heals."""
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from bot import facts, orders, words
-from bot.audio.episode import MadeEpisode, Stretch, put_together
+from bot import facts, orders
+from bot.audio.episode import Stretch, put_together
 from bot.audio.grid import byte_range
 from bot.audio.plan import Piece, Sound
 from bot.audio.tags import EpisodeTags
 from bot.errors import GiveUp
-from bot.feeds import addresses, titles
+from bot.feeds import titles
 from bot.feeds.text import clean_line
 from bot.recording import account
 from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Ledger, fingerprint
-from bot.recording.lengths import spoken_length
-from bot.recording.model import Joined
 from bot.settings import Settings
-from bot.worker import tracks as stored_tracks
 from bot.worker.fetching import Apply
 from bot.worker.pieces import channels_of, pieces_of
-from bot.worker.stored_track import StoredTrack
+from bot.worker.publishing import Made, Publishing, Subject
 from bot.worker.tracks import Tracks
-from storage import archive, heirs, jobs, rooms, tracks
+from storage import archive, rooms
 from storage.blobs import Blobs
-from storage.database import Connection
 from storage.records import (
     BlobKey,
     Chunk,
-    ChunkState,
-    EndedBy,
-    Episode,
-    Extent,
     Job,
     Mark,
     Recording,
     RecordingId,
-    RecordingState,
-    Room,
     RoomId,
-    to_ms,
 )
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # whoever is downloading it may end
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What one Finish order is about, read in one moment."""
-
-    room: Room
-    room_name: str | None
-    recording: Recording
-    ledger: Ledger
-    episode: Episode | None
-    fingerprint: str
-    channels: int
-    chapters: tuple[Mark, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A file that may become the episode, and the track that it was made of."""
-
-    file: MadeEpisode
-    whole: StoredTrack
-
 
 class Finishing:
-    """Handles Finish orders. `cover` gives a room's picture (a blob); `apply` is the recorder's."""
+    """The handler of Finish orders. `cover` gives a room's picture (a blob); `apply` is the recorder's."""
 
     def __init__(
         self,
@@ -94,7 +57,7 @@ class Finishing:
         self._settings = settings
         self._tracks = tracks
         self._cover = cover
-        self._apply = apply
+        self._publishing = Publishing(store, settings, apply)
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
@@ -110,12 +73,12 @@ class Finishing:
                 if order.anew or not _is_made(subject):
                     made = await self._make(subject, part, anew=order.anew)
                 async with self._store.write() as db:
-                    await self._publish(db, subject, made, part)
+                    await self._publishing.publish(db, subject, made, part, self._clock())
             finally:
                 await asyncio.to_thread(part.unlink, missing_ok=True)
 
     async def _make(self, subject: Subject, part: Path, *, anew: bool) -> Made:
-        """The episode's file: frames that are there, those that are not, and the last ones."""
+        """Make the episode's file of the frames that are stored, those that are not yet, and the last ones."""
         recording, blobs = subject.recording, self._store.blobs
         pieces = list(pieces_of(subject.ledger.entries))
         if anew:
@@ -156,7 +119,7 @@ class Finishing:
             episode = await archive.episode(db, recording_id)
         ledger = await asyncio.to_thread(lay_out, recording, chunks)
         if not ledger.sounds:
-            return None  # the last sound was redacted before it was joined: what there was of an episode went with it
+            return None  # the last sound was redacted, and its episode with it
         room_name = facts.room_name(name)
         marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
         return Subject(
@@ -184,85 +147,9 @@ class Finishing:
             chapters=subject.chapters,
         )
 
-    async def _publish(self, db: Connection, subject: Subject, made: Made | None, part: Path) -> None:
-        """The row that makes the file an episode, and all that follows from it."""
-        now = self._clock()
-        recording = await archive.recording(db, subject.recording.id)
-        if recording is None or not recording.state.may_have_episode:
-            return  # deleted or re-opened while it was joined: its own job makes it again
-        # As it is now: what was published while this was joined keeps its GUID.
-        subject = replace(subject, episode=await archive.episode(db, recording.id))
-        if made is None and subject.episode is None:
-            await jobs.add(db, orders.Finish(recording.id).job(), now)
-            return  # withdrawn meanwhile
-        if made is not None:
-            # Inside the transaction: what forgets unreferenced blobs must not come between.
-            await asyncio.to_thread(self._store.blobs.add, part, BlobKey(made.file.sha256))
-            await self._move_into(db, recording, made, subject.episode, now)
-        file = made.file if made is not None else None
-        episode = replace(_episode(subject, file, now), loss=account.loss_of(subject.ledger))
-        if episode.published_at is None:
-            held_until = self._held_until(recording, subject.ledger)
-            if held_until is None or held_until <= now:
-                episode = replace(episode, published_at=now)
-            else:
-                await jobs.add(db, orders.Finish(recording.id).job(held_until), now)
-        old = subject.episode
-        if old is not None and old.blob != episode.blob:
-            redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
-            forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
-            await jobs.add(db, orders.Forget((old.blob,)).job(forget_at), now)
-        if subject.room.joined and not recording.past:
-            await self._announce(db, subject, episode, now)
-            episode = replace(episode, announced=True)
-        await archive.save_episode(db, episode)
-        await rooms.touch(db, recording.room_id, now)
-        await self._apply(db, recording.id, Joined(subject.fingerprint))
-        listed = "published" if episode.published_at else "held"
-        log.info("%s: %.1f s recording=%s room=%s", listed, episode.samples / 48_000, recording.code, recording.room_id)
-
-    async def _move_into(
-        self, db: Connection, recording: Recording, made: Made, old: Episode | None, now: datetime
-    ) -> None:
-        """From now on the track's frames are those in the episode's file: there is no second copy of them. The old
-        file has its own time."""
-        place = Extent(0, made.whole.frames, BlobKey(made.file.sha256), made.file.head)
-        gone = await tracks.replace_extents(db, recording.id, [place] if place.frames else [])
-        await stored_tracks.forget(db, gone - {old.blob if old else None}, now)
-
-    def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
-        """An incomplete episode that may still heal is not listed before this: apps never fetch an item again.
-
-        From its end by our clock, from which the quiet period counts: `ended_at` is the sender's word.
-        """
-        if recording.state is RecordingState.COMPLETE or not may_heal(recording, ledger):
-            return None
-        if recording.quiet_until is None:
-            return None
-        held_s = self._settings.feeds.hold_incomplete_s - self._settings.recording.quiet_period_s
-        return recording.quiet_until + timedelta(seconds=held_s)
-
-    async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
-        """Tells the room once, as a reply to the started event."""
-        recording, room = subject.recording, subject.room
-        base = self._settings.web.address
-        podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
-        public = recording.public and podcast.visibility == "public"
-        body = words.published(
-            title=titles.episode_title(recording, self._settings.feeds.zone),
-            length=spoken_length(to_ms(episode.samples)),
-            whole=account.whole(recording, episode.loss),
-            address=addresses.public_shelf(base, podcast.key).episode(recording.code) if public else None,
-            prefix=self._settings.commands.prefix,
-        )
-        topic = orders.episode_published(recording.event_id)
-        notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id)
-        await jobs.add(db, notice.job(), now)
-
 
 def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
-    """Raises GiveUp when a chunk's file is not what was stored: the episode that is there is better than the one that
-    would be made. Blocking."""
+    """Raise GiveUp when a chunk's file is not what was stored: the old episode is better. Blocking."""
     chunks = [piece.blob for piece in pieces if isinstance(piece, Sound)]
     damaged = [chunk for chunk in chunks if not blobs.is_whole(chunk)]
     if damaged:
@@ -272,7 +159,7 @@ def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
 
 
 def _is_made(subject: Subject) -> bool:
-    """The file that is there has this sound, this title and these chapters."""
+    """Return whether the episode's file has this sound, this title and these chapters."""
     episode = subject.episode
     if episode is None or episode.fingerprint != subject.fingerprint:
         return False
@@ -281,33 +168,3 @@ def _is_made(subject: Subject) -> bool:
 
 def _chapters(recording: Recording, ledger: Ledger, chunks: Sequence[Chunk]) -> tuple[Mark, ...]:
     return kind_of(recording).chapters(recording, chunks, ledger, titles.given_title(recording))
-
-
-def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episode:
-    """The episode's row: a new one, or the old one with new audio under the same GUID."""
-    if made is None:
-        assert subject.episode is not None
-        return subject.episode
-    if subject.episode is None:
-        # Made of the event's id, so that a broadcast found again, as after a restored backup, is no second episode.
-        guid = uuid.uuid5(uuid.NAMESPACE_URL, f"matrix:{subject.recording.event_id}").urn
-        blob, recording_id = BlobKey(made.sha256), subject.recording.id
-        episode = Episode(recording_id, guid, blob, made.bytes, made.samples, now)
-    else:
-        episode = subject.episode
-    return replace(
-        episode,
-        blob=BlobKey(made.sha256),
-        bytes=made.bytes,
-        samples=made.samples,
-        made_at=now,
-        fingerprint=subject.fingerprint,
-        chapters=subject.chapters,
-        titled=subject.recording.title,
-    )
-
-
-def may_heal(recording: Recording, ledger: Ledger) -> bool:
-    """Whether what is missing may still turn up: a key, media, a chunk never seen, a client that comes back."""
-    never_seen = any(entry.state is ChunkState.MISSING for entry in ledger.entries)
-    return ledger.waiting or never_seen or recording.ended_by is EndedBy.ABANDONED

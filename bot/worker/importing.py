@@ -1,4 +1,4 @@
-"""The bot's side of a key import: it takes in what the shell has handed over, and reports beside it."""
+"""The import of room keys by the bot: it adds the keys that the shell has handed over, and reports on them."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from storage.records import Job
 
 
 class ImportingKeys:
-    """Handles ImportKeys orders. `open_all` tries kept events with what came."""
+    """The handler of ImportKeys orders. `open_all` tries stored encrypted events with the new keys."""
 
     def __init__(self, session: Session, *, open_all: Callable[[], Awaitable[None]]) -> None:
         self._session = session
@@ -27,7 +27,7 @@ class ImportingKeys:
             # A start clears what waits there. Keys that were taken in twice do no harm; a false success would.
             raise GiveUp("the bot was restarted meanwhile: import the keys again", reason="interrupted")
         if not self._session.ready.is_set():  # the key store is open from then on
-            raise TryLater("the first sync is waited for", after_s=1)
+            raise TryLater("waiting for the first sync", after_s=1)
         try:
             imported = await self._session.keys.import_keys(file, order.passphrase)
         except ConfigError:
@@ -40,6 +40,6 @@ class ImportingKeys:
 
 
 def _write_once(file: Path, text: str) -> None:
-    """A second try of a job knows all keys: what the first one said counts."""
+    """Write the report of the first try: in a second one all keys would count as known."""
     if not file.exists():
         write_whole(file, text.encode())

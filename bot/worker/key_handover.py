@@ -1,7 +1,7 @@
-"""Room keys that another client exported, on their way from the shell to the bot that runs.
+"""Room keys that another client exported, on their way from the shell to the running bot.
 
-The shell reads the file. What can be taken is sealed anew with a passphrase of one use, so that the person's is
-written down nowhere; what became of it comes back in a file beside it.
+The shell reads the file. Keys that can be used are encrypted anew with a passphrase for this once, so that the person's
+passphrase is written down nowhere; the bot's report comes back in a file beside it.
 """
 
 import json
@@ -25,7 +25,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of an export: entries that opened something new, that were known before, that can't be taken."""
+    """The outcome of an import: entries that were new, known before, refused."""
 
     new: int
     known: int
@@ -40,14 +40,14 @@ class Report:
 
 
 def seal(sessions: Mapping[int, Any], folder: Path) -> Sealed:
-    """Writes what can be taken of an export into `folder`, under a passphrase of its own."""
+    """Write keys into a file in `folder`, encrypted with a passphrase of its own."""
     sealed = Sealed(folder / f"keys-{secrets.token_hex(8)}", secrets.token_urlsafe(32))
     key_export.write(sealed.file, sealed.passphrase, sessions.values(), rounds=ROUNDS)
     return sealed
 
 
 def report_of(sealed: Sealed, export: key_export.Export) -> Report:
-    """What the bot said of `sealed`, with the entries counted as in the export. Raises OSError when it said nothing."""
+    """Read the bot's report on `sealed`, its entries numbered as in the export. Raises OSError when there is none."""
     said = json.loads(report_file(sealed.file).read_text())
     places = list(export.sessions)
     refused = [Refusal(places[number - 1], session, reason) for number, session, reason in said["refused"]]
@@ -56,7 +56,7 @@ def report_of(sealed: Sealed, export: key_export.Export) -> Report:
 
 
 def clear(sealed: Sealed) -> None:
-    """Removes what was handed over."""
+    """Remove the file and its report."""
     for file in (sealed.file, report_file(sealed.file)):
         file.unlink(missing_ok=True)
 

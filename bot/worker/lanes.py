@@ -1,52 +1,40 @@
 """Lanes of work: each claims due jobs of its kinds and runs a few at once.
 
-A handler is safe to repeat: it may be killed at any point, and then runs again from the start. It ends its job by
-returning (done), by TryLater (put back, with growing pauses), or by GiveUp (failed, with its reason).
+The jobs of one recording, room or person take turns with those of others, and only so many of them run at once: a
+thousand slow or hostile chunks delay nobody else's.
 """
 
 import asyncio
 import logging
-import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from typing import Any
 
 from bot import orders
-from bot.errors import AircheckError, GiveUp, TryLater
+from bot.worker.attempts import Attempts, Handler
 from storage import jobs
-from storage.database import Connection
 from storage.errors import StoreError
 from storage.records import Job, JobKind
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Job], Awaitable[None]]
-
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 300.0  # so long may something wait that could go on, as when the homeserver is back
-STORE_TROUBLE_PAUSE_S = 60.0
-LONGEST_WISH_S = 7 * 86_400.0
-TRIES_AFTER_A_MISTAKE = 5
-TRIES_BEFORE_A_WARNING = 10
 LOOK_AT_LEAST_EVERY_S = 60.0
-CLOCK_STEP = timedelta(seconds=5)  # backwards; less is how clocks are kept right
-
-
+CLOCK_STEP = timedelta(seconds=5)  # backwards; smaller steps are how clocks are kept right
 OF_ONE_RECORDING = 4
-"""So many jobs of one recording run at once in a lane: a thousand slow or hostile chunks delay nobody else's."""
-LONG_S = 3.0  # what others can wait for
+LONG_S = 3.0  # other jobs can wait this long
 MOST_SERVED = 500  # turns in one round
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Jobs of these kinds, so many at once, and `of_one` of one recording, room or person; these take turns. Up to
-    `long` that take longer than LONG_S don't count: hours of somebody's sound, or a slow homeserver, hold no place. It
-    is not more work at once: what they do with ffmpeg waits there."""
+    """A queue for some kinds of jobs: `width` run at once, `of_one` of them for one recording, room or person.
+
+    Up to `long` jobs that take longer than LONG_S do not count: hours of one sound, or a slow homeserver, hold no
+    place. That is not more work at once, for ffmpeg has a queue of its own.
+    """
 
     name: str
     orders: tuple[type[orders.Order], ...]
@@ -67,7 +55,7 @@ LANES = (
     Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
     Lane("look", (orders.Refresh,), 2, long=16),
     Lane("backfill", (orders.Backfill,), 2, long=16, of_one=2),
-    Lane("command", (orders.Command,), 2, of_one=1),  # those of one room in their order
+    Lane("command", (orders.Command,), 2, of_one=1),  # the commands of one room are done in their order
     Lane("talk", (orders.Notice,), 4, long=16, of_one=1),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite,), 2, long=16, of_one=2),
@@ -75,29 +63,53 @@ LANES = (
 )
 
 
-def pause_after(attempts: int, wished_s: float | None = None, longest_s: float | None = None) -> float:
-    """Seconds to wait before the next try: doubled each time, with jitter, never less than the other side's wish."""
-    pause = min(longest_s or LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 20))
-    return max(min(wished_s or 0.0, LONGEST_WISH_S), pause * random.uniform(0.75, 1.25))
+class _Running:
+    """The jobs that a lane runs now. `changed` is set when one ends, or has taken long."""
 
+    def __init__(self, lane: Lane, changed: asyncio.Event) -> None:
+        self._lane = lane
+        self._changed = changed
+        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._late: set[asyncio.Task[None]] = set()
 
-def _with_enough(lane: Lane, running: Collection[Job]) -> list[str]:
-    """Whose turn it can't be: as many of their jobs run as may."""
-    named = Counter(job.turn for job in running)
-    return [turn for turn, count in named.items() if turn is not None and count >= lane.of_one]
+    @property
+    def has_room(self) -> bool:
+        return len(self._jobs) < self._lane.width + min(self._lane.long, len(self._late))
+
+    def full_turns(self) -> list[str]:
+        """Name the turns of which as many jobs run as may."""
+        counts = Counter(job.turn for job in self._jobs.values())
+        return [turn for turn, count in counts.items() if turn is not None and count >= self._lane.of_one]
+
+    def start(self, job: Job, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"{job.kind} {job.subject}")
+        self._jobs[task] = job
+        task.add_done_callback(self._end)
+        asyncio.get_running_loop().call_later(LONG_S, self._note_late, task)
+        return task
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._jobs.pop(task, None)
+        self._late.discard(task)
+        self._changed.set()
+
+    def _note_late(self, task: asyncio.Task[None]) -> None:
+        if task in self._jobs:
+            self._late.add(task)
+            self._changed.set()
 
 
 class _Outlook:
-    """When jobs are due: looked up once after each commit that wrote jobs, for all lanes together."""
+    """The times at which jobs are due, looked up once after each commit that wrote jobs, for all lanes together."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._looking = asyncio.Lock()
-        self._after = -1  # which commit
+        self._after = -1  # the commit after which it was looked up
         self._due: Mapping[JobKind, datetime] = {}
 
     async def of(self, kinds: Collection[JobKind]) -> datetime | None:
-        """The first of these kinds. Raises StoreError."""
+        """Return when the first job of these kinds is due. Raises StoreError."""
         async with self._looking:
             after = self._store.changes.of("jobs")
             if self._after != after:
@@ -107,22 +119,22 @@ class _Outlook:
         return min((self._due[kind] for kind in kinds if kind in self._due), default=None)
 
     def forget(self) -> None:
-        """Another process may have written without a word."""
+        """Look again next time: another process may have written jobs without a notification."""
         self._after = -1
 
 
 class Worker:
-    """Runs the lanes over one store."""
+    """All lanes over one store."""
 
     def __init__(self, store: Store, handlers: Mapping[JobKind, Handler], clock: Callable[[], datetime]) -> None:
         self._store = store
-        self._handlers = handlers
         self._clock = clock
         self._lanes: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._latest = clock()
         self._outlook = _Outlook(store)
         self._stopping = asyncio.Event()
+        self._attempts = Attempts(store, handlers, clock, self._stopping)
 
     @property
     def healthy(self) -> bool:
@@ -130,16 +142,16 @@ class Worker:
         return bool(self._lanes) and not any(lane.done() for lane in self._lanes)
 
     async def start(self) -> None:
-        """Takes up what an earlier process left, then runs the lanes until `stop`."""
+        """Take up the jobs that an earlier process left running, then run the lanes until `stop`."""
         async with self._store.write() as db:
             self._latest = await jobs.last_change(db) or self._latest
             left = await jobs.recover(db, self._clock())
         if left:
-            log.info("taking up %d jobs that were under way", left)
+            log.info("jobs taken up that the last process left running: %d", left)
         self._lanes = [asyncio.create_task(self._lane(lane), name=f"lane {lane.name}") for lane in LANES]
 
     async def stop(self, grace_s: float) -> None:
-        """No new jobs; those that run get `grace_s` seconds, then they are cancelled and run again after a start."""
+        """Start no new jobs; cancel those that still run after `grace_s` seconds. The next start runs them again."""
         self._stopping.set()
         self._store.changes.notify()
         await asyncio.gather(*self._lanes)
@@ -150,47 +162,31 @@ class Worker:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _lane(self, lane: Lane) -> None:
-        running: dict[asyncio.Task[None], Job] = {}
-        late: set[asyncio.Task[None]] = set()
         served: set[str] = set()
         trouble = ""
         with self._store.changes.subscribe() as changed:
-
-            def ended(task: asyncio.Task[None]) -> None:
-                running.pop(task, None)
-                late.discard(task)
-                self._running.discard(task)
-                changed.set()
-
-            def takes_long(task: asyncio.Task[None]) -> None:
-                if task in running:
-                    late.add(task)
-                    changed.set()
-
+            running = _Running(lane, changed)
             while not self._stopping.is_set():
                 changed.clear()
                 try:
-                    full = _with_enough(lane, running.values())
-                    free = len(running) < lane.width + min(lane.long, len(late))
-                    due = await self._due(lane, full) if free else None
+                    full = running.full_turns()
+                    due = await self._due(lane, full) if running.has_room else None
                     if due is None or due > self._clock():
                         await self._wait(changed, due)
                         continue
                     for job in await self._claim(lane, full, served):
-                        task = asyncio.create_task(self._run(job), name=f"{job.kind} {job.subject}")
-                        running[task] = job
+                        task = running.start(job, self._attempts.make(job))
                         self._running.add(task)
-                        task.add_done_callback(ended)
-                        asyncio.get_running_loop().call_later(LONG_S, takes_long, task)
+                        task.add_done_callback(self._running.discard)
                     trouble = ""
                 except StoreError as error:
                     if str(error) != trouble:
-                        log.error("no new work in the lane %s for now: %s", lane.name, error)
+                        log.error("lane %s waits for the store: %s", lane.name, error)
                     trouble = str(error)
-                    await self._rest()
+                    await self._attempts.rest()
 
     async def _heed_the_clock(self) -> None:
-        """Set back (it was wrong until the network told the time), it must not keep everything waiting for so long."""
+        """Clamp the times of waiting jobs after the clock was set back: they were written by a clock that was ahead."""
         before, now = self._latest, self._clock()
         self._latest = now
         if before - now > CLOCK_STEP:
@@ -206,7 +202,7 @@ class Worker:
             return await jobs.next_due(db, lane.kinds, full)
 
     async def _claim(self, lane: Lane, full: Collection[str], served: set[str]) -> tuple[Job, ...]:
-        """One: whose turn it is afterwards depends on it. The oldest, of the turns not `served` in this round."""
+        """Claim the oldest job whose turn was not `served` in this round: one, for it decides whose turn is next."""
         async with self._store.write() as db:
             claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, served.union(full))
             if not claimed and served:
@@ -218,7 +214,7 @@ class Worker:
         return claimed
 
     async def _wait(self, changed: asyncio.Event, due: datetime | None) -> None:
-        """Until something was committed, a job ended, or the next one is due."""
+        """Wait until something was committed, a job ended, or the next one is due."""
         pause = LOOK_AT_LEAST_EVERY_S
         if due is not None:
             pause = min(pause, max(0.0, (due - self._clock()).total_seconds()))
@@ -227,58 +223,3 @@ class Worker:
                 await asyncio.wait_for(changed.wait(), pause)
             except TimeoutError:
                 self._outlook.forget()
-
-    async def _rest(self) -> None:
-        """A short while, or until the stop."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), STORE_TROUBLE_PAUSE_S)
-
-    async def _run(self, job: Job) -> None:
-        """Does the job and writes down how it ended, however long that takes: a row that says running is nobody's."""
-        end = await self._end_of(job)
-        trouble = ""
-        while True:
-            try:
-                async with self._store.write() as db:
-                    await end(db)
-                return
-            except StoreError as error:
-                if str(error) != trouble:
-                    log.error("the end of %s %s can't be written: %s", job.kind, job.subject, error)
-                trouble = str(error)
-                if self._stopping.is_set():
-                    return  # the next start takes it up
-                await self._rest()
-
-    async def _end_of(self, job: Job) -> Callable[[Connection], Awaitable[None]]:
-        """Does the job; gives what is to be written about its end. When it is cancelled its row still says running:
-        the next start takes it up."""
-        try:
-            await self._handlers[job.kind](job)
-        except TryLater as error:
-            pause_s = pause_after(job.attempts + 1, error.after_s, error.at_most_s)
-            return self._put_back(job, error.sentence, pause_s)
-        except (StoreError, OSError) as error:  # the disk's trouble, not the job's
-            sentence = str(error) if isinstance(error, StoreError) else f"the disk: {error.strerror}"
-            log.error("%s: %s %s waits", sentence, job.kind, job.subject)
-            return self._put_back(job, sentence, pause_after(job.attempts + 1, STORE_TROUBLE_PAUSE_S))
-        except GiveUp as error:
-            return self._give_up(job, f"{error.reason}: {error.sentence}")
-        except AircheckError as error:
-            return self._give_up(job, error.sentence)
-        except Exception as error:
-            log.exception("a mistake of ours in %s %s", job.kind, job.subject)
-            if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE and not orders.KINDS[job.kind].lasting:
-                return self._give_up(job, type(error).__name__)
-            return self._put_back(job, type(error).__name__, pause_after(job.attempts + 1))
-        return partial(jobs.done, job_id=job.id, now=self._clock())
-
-    def _put_back(self, job: Job, error: str, pause_s: float) -> Callable[[Connection], Awaitable[None]]:
-        now = self._clock()
-        level = logging.WARNING if job.attempts + 1 == TRIES_BEFORE_A_WARNING else logging.DEBUG
-        log.log(level, "later: %s %s in %.0f s: %s", job.kind, job.subject, pause_s, error)
-        return partial(jobs.put_back, job=job, error=error, run_at=now + timedelta(seconds=pause_s), now=now)
-
-    def _give_up(self, job: Job, error: str) -> Callable[[Connection], Awaitable[None]]:
-        log.warning("given up: %s %s: %s", job.kind, job.subject, error)
-        return partial(jobs.failed, job_id=job.id, error=error, now=self._clock())

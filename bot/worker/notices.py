@@ -1,4 +1,4 @@
-"""What the bot says in rooms. The job's id is the transaction id: said again after a crash, it is the same event."""
+"""Notices in rooms. The job's id is the transaction id: said again after a crash, it is the same event."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""From the ledger to what is joined: files and silences in the order of the sound."""
+"""The pieces of sound and silence that a ledger is joined of, in order."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,7 +8,7 @@ from storage.records import BlobKey, Chunk, Cut
 
 
 def pieces_of(entries: Iterable[Entry]) -> Iterator[Piece]:
-    """What of these takes time."""
+    """Yield a piece for each entry that takes time."""
     for entry in entries:
         if entry.sounds:
             assert entry.blob is not None
@@ -18,14 +18,14 @@ def pieces_of(entries: Iterable[Entry]) -> Iterator[Piece]:
 
 
 def piece_of(cut: Cut) -> Piece:
-    """The piece that a cut was made of."""
+    """Return the piece that a cut was made of."""
     if cut.blob is None:
         return Silence(cut.samples)
     return Sound(cut.blob, cut.container, cut.continues, cut.samples)
 
 
 def channels_of(entries: Iterable[Entry], chunks: Iterable[Chunk]) -> int:
-    """2 where everything that is heard was recorded in stereo, else 1."""
+    """Return 2 where every chunk that is heard was recorded in stereo, else 1."""
     stereo = {chunk.blob for chunk in chunks if chunk.facts is not None and chunk.facts.channels == 2}
     heard: set[BlobKey | None] = {entry.blob for entry in entries if entry.sounds}
     return 2 if heard and heard <= stereo else 1

@@ -1,7 +1,7 @@
-"""A redaction whose right is not known here: the homeserver, which knows the room's whole history, has the word.
+"""Redactions whose sender's power is not known: the homeserver, which knows the room's whole history, decides.
 
-It shows an event that it has redacted without its content. Until it does so the recording stays: a redaction that is
-not allowed reaches clients too, and one that is may take the homeserver a moment.
+It shows an event that it has redacted without its content. Until it does the recording stays: clients receive
+redactions that are not allowed too, and an allowed one may take the homeserver a moment.
 """
 
 import logging
@@ -24,7 +24,7 @@ AGAIN_S = 10.0
 
 
 class Redactions:
-    """Handles Redaction orders."""
+    """The handler of Redaction orders."""
 
     def __init__(self, store: Store, history: RoomHistory, *, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -44,4 +44,4 @@ class Redactions:
         elif job.attempts + 1 < TRIES:
             raise TryLater("the homeserver has not redacted it so far", after_s=AGAIN_S, room=room_id, event=event_id)
         else:
-            log.info("not redacted, says the homeserver: room=%s event=%s", room_id, event_id)
+            log.info("redaction not confirmed by the homeserver: room=%s event=%s", room_id, event_id)

@@ -1,4 +1,4 @@
-"""A new secret for personal addresses: all that were given out end, and listeners get new ones when they ask."""
+"""A new secret for personal addresses: all addresses end, and listeners get new ones when they ask."""
 
 import asyncio
 import logging
@@ -12,13 +12,13 @@ log = logging.getLogger(__name__)
 
 
 class RenewingAddresses:
-    """Handles RenewAddresses orders. Killed anywhere and done again, it ends the same addresses."""
+    """The handler of RenewAddresses orders. Killed at any point and run again, it ends the same addresses."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def __call__(self, job: Job) -> None:
-        # The secret first: an address that a command makes after the rows are gone must not be one of before.
+        # The secret first: an address that a command makes after the rows are deleted must not be an old one.
         await asyncio.to_thread(self._store.secret.renew)
         async with self._store.write() as db:
             await rooms.forget_listeners(db)

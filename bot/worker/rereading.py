@@ -1,8 +1,9 @@
-"""A broadcast is read from the homeserver: what the sync did not show of it is told to the recorder.
+"""Broadcasts read from the homeserver: the recorder is told what the sync did not show of them.
 
-All goes through the journal, as if it had been heard: one writer, one order, and nothing twice. The started event is
-told before the rest is read, so that what is said meanwhile is taken as it comes. Of a broadcast that is followed the
-same is asked: what was said and not heard, and what was redacted, of which a homeserver says no more than that.
+All of it goes through the journal, as if it had been heard: one writer, one order, and nothing twice. The started event
+is told before the rest is read, so that what is said meanwhile is taken as it comes. A broadcast that is already
+followed is read in the same way, for what was said and not heard, and for redactions, of which a homeserver shows no
+more than an event without content.
 """
 
 import logging
@@ -34,11 +35,11 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 AT_ONCE = 100  # events in one transaction
-MOST_LOOKED_FOR = 200  # chunks by their own ids
+MOST_LOOKED_FOR = 200  # chunks that are read by their own ids
 
 
 class Rereading:
-    """Handles Reread orders."""
+    """The handler of Reread orders."""
 
     def __init__(self, store: Store, history: RoomHistory, us: UserId, *, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -56,7 +57,7 @@ class Rereading:
         await self._answered(order.event_id)
 
     async def _answered(self, broadcast: EventId) -> None:
-        """The homeserver has told all that it has: what is still not there is missing."""
+        """Note that the homeserver has told all that it has, so that chunks may count as missing."""
         async with self._store.write() as db:
             recording = await archive.recording_by_event(db, broadcast)
             if recording is not None and recording.state.is_open:
@@ -80,21 +81,23 @@ class Rereading:
             raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
         anew = recording is None and order.unknown
         if anew and not await self._began_here(room_id, event):
-            log.info("not followed: it began before the bot came: room=%s event=%s", room_id, broadcast)
+            log.info("broadcast not recorded: it began before the bot joined: room=%s event=%s", room_id, broadcast)
             return
         if recording is None:
             await self._tell_start(started, event, anew=anew)
         told = await self._tell_parts(started, event, anew=anew)
-        log.info("read anew: room=%s event=%s told=%d", room_id, broadcast, told)
+        log.info("broadcast read anew: room=%s event=%s new_events=%d", room_id, broadcast, told)
 
     async def _tell_parts(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> int:
-        """What refers to the broadcast and was not heard, and what was redacted; how many events that is. What was
-        heard before its start (`anew`) is dealt with again, behind it."""
+        """Tell the events of the broadcast that were not heard, and its redactions; return how many.
+
+        `anew`: its start was just told, so parts that were heard before are handled again, behind it.
+        """
         room_id, broadcast = started.room_id, started.event_id
         chunks, related, told = await self._chunks(broadcast), set[EventId](), 0
         async for page in self._history.related(room_id, broadcast, event.sender):
-            related |= {one.event_id for one in page}
-            unheard = [one for one in page if (chunk := chunks.get(one.event_id)) is None or lacks_source(chunk)]
+            related |= {heard.event_id for heard in page}
+            unheard = [heard for heard in page if (chunk := chunks.get(heard.event_id)) is None or lacks_source(chunk)]
             unheard = unheard if anew else await self._without_old_changes(unheard)
             await self._tell(unheard, anew=anew)
             told += len(unheard)
@@ -103,7 +106,7 @@ class Rereading:
         return told + len(redactions) + await self._tell_newest(started, event, related)
 
     async def _tell_newest(self, started: HeardEvent, event: BroadcastStarted, related: set[EventId]) -> int:
-        """What the room's state says last of its speaker: that this broadcast stopped, or that another one began."""
+        """Tell the speaker's newest info event in the room's state: this broadcast stopped, or another one began."""
         newest = await self._history.newest_info(started.room_id, type_of(started.event), event.sender)
         read = dialects.read(newest) if newest is not None else None
         if newest is None or newest.event_id in related:
@@ -121,7 +124,7 @@ class Rereading:
         return 0
 
     async def _without_old_changes(self, events: Sequence[HeardEvent]) -> list[HeardEvent]:
-        """Without pauses and their ends that were heard before: told again they would be signs of life."""
+        """Leave out pauses and resumptions that were heard before: told again they would be signs of life."""
         read = {one.event_id: dialects.read(one) for one in events}
         changes = [
             name
@@ -133,12 +136,12 @@ class Rereading:
         return [one for one in events if one.event_id not in heard]
 
     async def _stands_in_a_gap(self, room_id: RoomId) -> bool:
-        """Whether its start may: then it is given its place there."""
+        """Return whether a gap is being read that the start may be in; the gap gives it its place."""
         async with self._store.read() as db:
             return await gaps.is_walking(db, room_id, self._clock() - gaps.OVERDUE_AFTER)
 
     async def _began_here(self, room_id: RoomId, event: BroadcastStarted) -> bool:
-        """Whether it began after the bot had come and the room was told, by the times of the homeserver."""
+        """Return whether it began after the bot had joined and greeted the room, by the homeserver's times."""
         async with self._store.read() as db:
             own = await rooms.state(db, room_id, "m.room.member", self._us)
             room = await rooms.room(db, room_id)
@@ -147,9 +150,12 @@ class Rereading:
         return event.sent_at is None or all(at <= event.sent_at for at in marks)
 
     async def _tell_start(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> None:
-        """The start of a broadcast that nobody heard begin. Where somebody came, or the room was made public, since it
-        began, it stands in front of everything: nobody hears it who could not have been there. So it does where its
-        speaker has begun another one since, which it must not end."""
+        """Tell the start of a broadcast that nobody heard begin.
+
+        If somebody has joined since, or the room was made public, its place is in front of everything heard, so that
+        nobody hears it who could not have been there. So it is if its speaker has begun another broadcast since, which
+        it must not end.
+        """
         async with self._store.write() as db:
             in_front = anew and await journal.is_before_somebody(db, started.room_id, event.sent_at)
             if in_front or (anew and await _is_overtaken(db, started.room_id, event)):
@@ -157,7 +163,7 @@ class Rereading:
             await journal.requeue(db, started, self._clock())
 
     async def _wanted(self, room_id: RoomId, recording: Recording | None) -> bool:
-        """A recording that is not deleted, or one that would begin."""
+        """Return whether the recording is not deleted or, where there is none, the room is recorded."""
         if recording is not None:
             return recording.room_id == room_id and recording.state is not RecordingState.DELETED
         async with self._store.read() as db:
@@ -175,7 +181,7 @@ class Rereading:
         return {chunk.event_id: chunk for chunk in chunks if chunk.event_id}
 
     async def _read(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
-        """One event as it is now. Raises TryLater, GiveUp."""
+        """Read one event as it is now. Raises TryLater, GiveUp."""
         event = await self._history.event(room_id, event_id)
         if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
@@ -184,8 +190,7 @@ class Rereading:
     async def _redactions(
         self, room_id: RoomId, chunks: dict[EventId, Chunk], related: set[EventId]
     ) -> list[HeardEvent]:
-        """Of chunks that were heard and that the homeserver does not name any more: a redacted event refers to
-        nothing."""
+        """Find redactions of chunks that the homeserver no longer lists: a redacted event refers to nothing."""
         found, unnamed = [], set(chunks) - related
         looked_for = [
             event_id
@@ -195,8 +200,8 @@ class Rereading:
         for event_id in looked_for[:MOST_LOOKED_FOR]:
             try:
                 redaction = carried_out(await self._read(room_id, event_id))
-            except GiveUp as error:  # it may not be shown to us, which says nothing of the chunk
-                log.info("a chunk can't be read anew: room=%s event=%s (%s)", room_id, event_id, error.reason)
+            except GiveUp as error:  # not shown to the bot, which says nothing of the chunk
+                log.info("chunk not readable: room=%s event=%s reason=%s", room_id, event_id, error.reason)
                 continue
             if redaction is not None:
                 found.append(redaction)
@@ -210,6 +215,6 @@ class Rereading:
 
 
 async def _is_overtaken(db: Connection, room_id: RoomId, event: BroadcastStarted) -> bool:
-    """Whether its speaker is live with one that began no earlier, by the times of the homeserver."""
+    """Return whether its speaker is live with another that began no earlier, by the homeserver's times."""
     live = await archive.open_broadcasts(db, room_id, event.sender)
     return event.sent_at is not None and any(one.started_at >= event.sent_at for one in live)

@@ -1,4 +1,4 @@
-"""Media that could not be used are asked for anew: when somebody wants a recording made again, or searches the past."""
+"""Another try at media that could not be used, when somebody has a recording rebuilt or searches the past."""
 
 from datetime import datetime
 
@@ -10,13 +10,15 @@ from storage.records import Chunk, Recording
 
 
 def lacks_source(chunk: Chunk) -> bool:
-    """Better media would be taken, and where they are stands in the chunk's event alone."""
+    """Return whether better media are wanted whose address is only in the chunk's event."""
     return is_fetchable(chunk) and chunk.source is None
 
 
 async def ask_anew(db: Connection, recording: Recording, now: datetime) -> int:
-    """Writes down that all chunks of a recording that could not be had, or used, are asked for now, as if for the first
-    time; how many they are. Where a chunk's source is not kept the broadcast is read anew."""
+    """Order all chunks of a recording whose media were missing or unusable, as if for the first time; return how many.
+
+    Where the address of a chunk's media is not kept, its broadcast is read anew.
+    """
     wanted = [chunk for chunk in await archive.chunks(db, recording.id) if is_fetchable(chunk)]
     for chunk in wanted:
         if chunk.source is not None:

@@ -1,8 +1,8 @@
-"""A gap in a room's timeline is read from the homeserver, one page a turn; rooms take turns.
+"""Gaps in timelines, read from the homeserver, one page a turn; rooms take turns.
 
-How far it came is written with each page, so that it goes on there whatever stops it. A page that can't be had is
-asked for again, after ten minutes once an hour, for a week; then the gap is given up. The broadcasts that are known
-are read anew meanwhile.
+Progress is written with each page; whatever stops the walk, it continues from there. A page that the homeserver does
+not give is requested again, after ten minutes once an hour, for a week; then the gap is given up. Known broadcasts are
+read anew meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ OVERDUE_AGAIN_S = 3600.0
 
 
 class Intake(Protocol):
-    """Writes down what a page brings."""
+    """The part of the intake that takes what a walk brings."""
 
     async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None: ...
 
@@ -31,7 +31,7 @@ class Intake(Protocol):
 
 
 class Walking:
-    """Handles Walk orders. Each is one page; the intake orders the next one."""
+    """The handler of Walk orders. Each is one page; the intake orders the next one."""
 
     def __init__(self, store: Store, history: RoomHistory, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -48,16 +48,16 @@ class Walking:
             await self._intake.give_up(gap)
             return
         try:
-            events, following = await self._history.page(gap.room_id, gap.cursor, gap.until_token)
+            events, next_cursor = await self._history.page(gap.room_id, gap.cursor, gap.until_token)
         except TryLater as error:
             await self._put_off(gap, error)
         except GiveUp:
             await self._intake.give_up(gap)
         else:
-            await self._intake.take_page(gap, events, following)
+            await self._intake.take_page(gap, events, next_cursor)
 
     async def _put_off(self, gap: TimelineGap, error: TryLater) -> None:
-        """Raises TryLater, or gives the gap up."""
+        """Raise TryLater, or give the gap up."""
         now, again_s = self._clock(), ASKED_AGAIN_S
         if gapwalk.is_hopeless(gap, now):
             await self._intake.give_up(gap)

@@ -17,7 +17,8 @@ from bot.matrix.media import FetchedMedia
 from bot.matrix.sending import Sending
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
 from bot.worker import covering
-from bot.worker.lanes import LANES, LONGEST_PAUSE_S
+from bot.worker.attempts import LONGEST_PAUSE_S
+from bot.worker.lanes import LANES
 from bot.worker.notices import Notices
 from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory

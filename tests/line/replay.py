@@ -36,12 +36,13 @@ from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.policy import Limits
 from bot.settings import Settings, validate
+from bot.worker.attempts import Handler
 from bot.worker.covering import Covering
 from bot.worker.encoding import Encoding
 from bot.worker.fetching import Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
-from bot.worker.lanes import Handler, Worker
+from bot.worker.lanes import Worker
 from bot.worker.tracks import Tracks
 from storage import archive, jobs
 from storage.records import (

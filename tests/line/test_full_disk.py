@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.worker import lanes
+from bot.worker import attempts
 from storage.database import Connection
 from storage.errors import DiskFullError
 from storage.records import ChunkState, RecordingState
@@ -20,7 +20,7 @@ from tests.line.replay import ALICE, Capture, Replay, address_of, replaying
 __all__ = ["all_is_logged", "good", "replay"]  # fixtures
 
 QUIET_S = 60
-LONGEST_PAUSE_S = lanes.LONGEST_PAUSE_S * 1.25  # with its jitter
+LONGEST_PAUSE_S = attempts.LONGEST_PAUSE_S * 1.25  # with its jitter
 
 
 async def test_a_room_that_has_used_up_its_space_is_told_once(good: Capture, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ async def test_a_database_without_room_stops_nothing_for_good(
     replay: Replay, good: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """While no transaction can be written the lanes run on; with space again the episode is whole."""
-    monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)  # of the real clock
+    monkeypatch.setattr(attempts, "STORE_TROUBLE_PAUSE_S", 0.01)  # of the real clock
     write, full, refused, begun = replay.store.write, asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from aiohttp import web
 from sqlalchemy.exc import OperationalError
 
 from bot.recorder import recorder
-from bot.worker import lanes
+from bot.worker import attempts
 from storage import database, journal
 from storage.errors import StoreBusyError, StoreError
 from storage.records import RecordingState
@@ -50,7 +50,7 @@ async def locked(store: Store) -> AsyncIterator[None]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten waits of seconds to a moment."""
     monkeypatch.setattr(database, "BUSY_MS", 20)
-    monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(attempts, "STORE_TROUBLE_PAUSE_S", 0.01)
     monkeypatch.setattr(recorder, "STORE_TROUBLE_PAUSE_S", 0.01)
 
 

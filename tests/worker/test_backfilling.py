@@ -6,8 +6,8 @@ import pytest
 
 from bot import orders, words
 from bot.errors import GiveUp, TryLater
+from bot.worker.attempts import Handler
 from bot.worker.backfilling import Backfilling
-from bot.worker.lanes import Handler
 from bot.worker.room_history import HistoryPage, RoomHistory
 from storage import archive, jobs, rooms
 from storage.database import Connection

@@ -10,8 +10,9 @@ import pytest
 from bot import orders
 from bot.errors import GiveUp, TryLater
 from bot.matrix.wire import failure
-from bot.worker import lanes
-from bot.worker.lanes import LONGEST_PAUSE_S, OF_ONE_RECORDING, TRIES_AFTER_A_MISTAKE, Worker, pause_after
+from bot.worker import attempts, lanes
+from bot.worker.attempts import LONGEST_PAUSE_S, TRIES_AFTER_A_MISTAKE, pause_after
+from bot.worker.lanes import OF_ONE_RECORDING, Worker
 from storage import jobs, rooms
 from storage.database import Connection
 from storage.errors import DiskFullError
@@ -179,7 +180,7 @@ async def test_how_a_job_ended_is_written_when_the_store_can_be_written_again(
             raise DiskFullError("the disk is full")
         await write(db, job_id, now)
 
-    monkeypatch.setattr(lanes, "STORE_TROUBLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(attempts, "STORE_TROUBLE_PAUSE_S", 0.01)
     monkeypatch.setattr(jobs, "done", full_once)
     await add(store, clock, NewJob(orders.Notice.kind, "n", {}))
     async with at_work(store, handler, clock) as worker:

@@ -1,0 +1,113 @@
+"""Attempts at jobs: the handler runs, and how it ended is written down.
+
+A handler is safe to repeat: it may be killed at any point, and then runs again from the start. It ends its job by
+returning (done), by TryLater (put back, with growing pauses), or by GiveUp (failed, with its reason).
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+
+from bot import orders
+from bot.errors import AircheckError, GiveUp, TryLater
+from storage import jobs
+from storage.database import Connection
+from storage.errors import StoreError
+from storage.records import Job, JobKind
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Job], Awaitable[None]]
+WriteEnd = Callable[[Connection], Awaitable[None]]
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 300.0  # a job that could go on, as when the homeserver is back, waits no longer
+STORE_TROUBLE_PAUSE_S = 60.0
+LONGEST_WISH_S = 7 * 86_400.0
+TRIES_AFTER_A_MISTAKE = 5
+TRIES_BEFORE_A_WARNING = 10
+
+
+def pause_after(attempts: int, wished_s: float | None = None, longest_s: float | None = None) -> float:
+    """Return the seconds until the next attempt: doubled each time, with jitter, never less than the other side asks
+    for."""
+    pause = min(longest_s or LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 20))
+    return max(min(wished_s or 0.0, LONGEST_WISH_S), pause * random.uniform(0.75, 1.25))
+
+
+class Attempts:
+    """Attempts at the jobs of one store. `stopping` is set when no further one should wait for the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[JobKind, Handler],
+        clock: Callable[[], datetime],
+        stopping: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._clock = clock
+        self._stopping = stopping
+
+    async def make(self, job: Job) -> None:
+        """Do the job and write its end, however long the store refuses: no other process looks after a running job.
+
+        When the bot is stopping, or the attempt is cancelled, the row stays as it is; the next start takes it up.
+        """
+        write_end = await self._do(job)
+        trouble = ""
+        while True:
+            try:
+                async with self._store.write() as db:
+                    await write_end(db)
+                return
+            except StoreError as error:
+                if str(error) != trouble:
+                    log.error("the end of job %s %s can't be written: %s", job.kind, job.subject, error)
+                trouble = str(error)
+                if self._stopping.is_set():
+                    return
+                await self.rest()
+
+    async def rest(self) -> None:
+        """Wait a while before the store is tried again; no longer than until the stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), STORE_TROUBLE_PAUSE_S)
+
+    async def _do(self, job: Job) -> WriteEnd:
+        """Run the handler; return what writes the end."""
+        try:
+            await self._handlers[job.kind](job)
+        except TryLater as error:
+            pause_s = pause_after(job.attempts + 1, error.after_s, error.at_most_s)
+            return self._put_back(job, error.sentence, pause_s)
+        except (StoreError, OSError) as error:  # trouble of the disk, not of the job
+            sentence = str(error) if isinstance(error, StoreError) else f"the disk: {error.strerror}"
+            log.error("job waits: %s %s: %s", job.kind, job.subject, sentence)
+            return self._put_back(job, sentence, pause_after(job.attempts + 1, STORE_TROUBLE_PAUSE_S))
+        except GiveUp as error:
+            return self._give_up(job, f"{error.reason}: {error.sentence}")
+        except AircheckError as error:
+            return self._give_up(job, error.sentence)
+        except Exception as error:
+            log.exception("unexpected error in job %s %s", job.kind, job.subject)
+            if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE and not orders.KINDS[job.kind].lasting:
+                return self._give_up(job, type(error).__name__)
+            return self._put_back(job, type(error).__name__, pause_after(job.attempts + 1))
+        return partial(jobs.done, job_id=job.id, now=self._clock())
+
+    def _put_back(self, job: Job, error: str, pause_s: float) -> WriteEnd:
+        now = self._clock()
+        level = logging.WARNING if job.attempts + 1 == TRIES_BEFORE_A_WARNING else logging.DEBUG
+        log.log(level, "job tried again in %.0f s: %s %s: %s", pause_s, job.kind, job.subject, error)
+        return partial(jobs.put_back, job=job, error=error, run_at=now + timedelta(seconds=pause_s), now=now)
+
+    def _give_up(self, job: Job, error: str) -> WriteEnd:
+        log.warning("job given up: %s %s: %s", job.kind, job.subject, error)
+        return partial(jobs.failed, job_id=job.id, error=error, now=self._clock())

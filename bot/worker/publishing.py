@@ -1,0 +1,176 @@
+"""The publication of a finished recording: its episode's row, its listing, its announcement."""
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bot import orders, words
+from bot.audio.episode import MadeEpisode
+from bot.feeds import addresses, titles
+from bot.recording import account
+from bot.recording.ledger import Ledger
+from bot.recording.lengths import spoken_length
+from bot.recording.model import Joined
+from bot.settings import Settings
+from bot.worker import tracks as stored_tracks
+from bot.worker.fetching import Apply
+from bot.worker.stored_track import StoredTrack
+from storage import archive, heirs, jobs, rooms, tracks
+from storage.database import Connection
+from storage.records import (
+    BlobKey,
+    ChunkState,
+    EndedBy,
+    Episode,
+    Extent,
+    Mark,
+    Recording,
+    RecordingState,
+    Room,
+    to_ms,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # downloads of it that are running can end
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A recording that is to be published, read in one moment."""
+
+    room: Room
+    room_name: str | None
+    recording: Recording
+    ledger: Ledger
+    episode: Episode | None
+    fingerprint: str
+    channels: int
+    chapters: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A file that may become the episode, and the track that it was made of."""
+
+    file: MadeEpisode
+    whole: StoredTrack
+
+
+class Publishing:
+    """Publications in the caller's transaction. `apply` is the recorder's."""
+
+    def __init__(self, store: Store, settings: Settings, apply: Apply) -> None:
+        self._store = store
+        self._settings = settings
+        self._apply = apply
+
+    async def publish(self, db: Connection, subject: Subject, made: Made | None, part: Path, now: datetime) -> None:
+        """Save the episode that the file `part` becomes (None `made`: the file is unchanged), and all that follows."""
+        recording = await archive.recording(db, subject.recording.id)
+        if recording is None or not recording.state.may_have_episode:
+            return  # deleted or re-opened meanwhile: another order makes it again
+        # As it is now: an episode that was published meanwhile keeps its GUID.
+        subject = replace(subject, episode=await archive.episode(db, recording.id))
+        if made is None and subject.episode is None:
+            await jobs.add(db, orders.Finish(recording.id).job(), now)
+            return  # withdrawn meanwhile
+        if made is not None:
+            # Inside the transaction, so that no Forget order removes the blob before its row is there.
+            await asyncio.to_thread(self._store.blobs.add, part, BlobKey(made.file.sha256))
+            await self._move_into(db, recording, made, subject.episode, now)
+        file = made.file if made is not None else None
+        episode = replace(_episode(subject, file, now), loss=account.loss_of(subject.ledger))
+        if episode.published_at is None:
+            held_until = self._held_until(recording, subject.ledger)
+            if held_until is None or held_until <= now:
+                episode = replace(episode, published_at=now)
+            else:
+                await jobs.add(db, orders.Finish(recording.id).job(held_until), now)
+        old = subject.episode
+        if old is not None and old.blob != episode.blob:
+            redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
+            forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
+            await jobs.add(db, orders.Forget((old.blob,)).job(forget_at), now)
+        if subject.room.joined and not recording.past:
+            await self._announce(db, subject, episode, now)
+            episode = replace(episode, announced=True)
+        await archive.save_episode(db, episode)
+        await rooms.touch(db, recording.room_id, now)
+        await self._apply(db, recording.id, Joined(subject.fingerprint))
+        listed = "published" if episode.published_at else "held"
+        log.info("%s: %.1f s recording=%s room=%s", listed, episode.samples / 48_000, recording.code, recording.room_id)
+
+    async def _move_into(
+        self, db: Connection, recording: Recording, made: Made, old: Episode | None, now: datetime
+    ) -> None:
+        """Point the track's frames into the episode's file, so that there is no second copy of them.
+
+        The old file is not forgotten here: its order has a time of its own.
+        """
+        place = Extent(0, made.whole.frames, BlobKey(made.file.sha256), made.file.head)
+        gone = await tracks.replace_extents(db, recording.id, [place] if place.frames else [])
+        await stored_tracks.forget(db, gone - {old.blob if old else None}, now)
+
+    def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
+        """Return until when an incomplete episode that may heal stays unlisted: apps never fetch an item again.
+
+        The time counts from the end by our clock, as the quiet period does: `ended_at` is the sender's word.
+        """
+        if recording.state is RecordingState.COMPLETE or not may_heal(recording, ledger):
+            return None
+        if recording.quiet_until is None:
+            return None
+        held_s = self._settings.feeds.hold_incomplete_s - self._settings.recording.quiet_period_s
+        return recording.quiet_until + timedelta(seconds=held_s)
+
+    async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
+        """Tell the room once, as a reply to the started event."""
+        recording, room = subject.recording, subject.room
+        base = self._settings.web.address
+        podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
+        public = recording.public and podcast.visibility == "public"
+        body = words.published(
+            title=titles.episode_title(recording, self._settings.feeds.zone),
+            length=spoken_length(to_ms(episode.samples)),
+            whole=account.whole(recording, episode.loss),
+            address=addresses.public_shelf(base, podcast.key).episode(recording.code) if public else None,
+            prefix=self._settings.commands.prefix,
+        )
+        topic = orders.episode_published(recording.event_id)
+        notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id)
+        await jobs.add(db, notice.job(), now)
+
+
+def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episode:
+    """Build the episode's row: a new one, or the old one with new audio under the same GUID."""
+    if made is None:
+        assert subject.episode is not None
+        return subject.episode
+    if subject.episode is None:
+        # Made of the event's id: a broadcast that is found again, as after a restored backup, is no second episode.
+        guid = uuid.uuid5(uuid.NAMESPACE_URL, f"matrix:{subject.recording.event_id}").urn
+        blob, recording_id = BlobKey(made.sha256), subject.recording.id
+        episode = Episode(recording_id, guid, blob, made.bytes, made.samples, now)
+    else:
+        episode = subject.episode
+    return replace(
+        episode,
+        blob=BlobKey(made.sha256),
+        bytes=made.bytes,
+        samples=made.samples,
+        made_at=now,
+        fingerprint=subject.fingerprint,
+        chapters=subject.chapters,
+        titled=subject.recording.title,
+    )
+
+
+def may_heal(recording: Recording, ledger: Ledger) -> bool:
+    """Return whether missing sound may still turn up: by a key, media, an unseen chunk, a client that comes back."""
+    never_seen = any(entry.state is ChunkState.MISSING for entry in ledger.entries)
+    return ledger.waiting or never_seen or recording.ended_by is EndedBy.ABANDONED

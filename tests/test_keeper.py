@@ -1,4 +1,4 @@
-"""What lies about is removed, and nothing else."""
+"""Housekeeping removes what is left over, and nothing else."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.world import World, world_of
 
 
 async def leave(world: World, key: str) -> BlobKey:
-    """A file that no row knows of, as a death between the two leaves it."""
+    """Leave a file without a row, as a death between the two does."""
     part = world.store.blobs.part("left")
     await asyncio.to_thread(part.write_bytes, key.encode())
     await asyncio.to_thread(world.store.blobs.add, part, BlobKey(key))
@@ -21,7 +21,7 @@ async def leave(world: World, key: str) -> BlobKey:
 
 
 async def test_a_file_without_a_row_goes_and_one_that_has_its_time_stays(tmp_path: Path) -> None:
-    """It may be what was redacted since; old audio is kept for whoever is downloading it."""
+    """A file without a row may be redacted sound; old audio stays for running downloads."""
     async with world_of(tmp_path / "data") as world:
         await world.join()
         await world.work()

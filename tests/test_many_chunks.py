@@ -24,7 +24,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def test_more_than_five_hundred_chunks_are_all_in_the_episode(world: World) -> None:
-    """Of 520, told forty at once and fetched between, each is stored, in its order, and the length is exact."""
+    """All of 520 chunks, told forty at once and fetched between, are stored in order, and the length is exact."""
     await world.begin()
     for first in range(1, MANY + 1, AT_ONCE):
         await world.hear(*(chunk(name(number), number) for number in range(first, min(first + AT_ONCE, MANY + 1))))

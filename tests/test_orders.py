@@ -119,7 +119,7 @@ def test_what_a_row_of_an_earlier_version_holds_beside_it_is_left_alone() -> Non
 
 @pytest.mark.parametrize("payload", [{}, {"recording": None}, {"recording": "x"}, {"recording": 7, "not_there": []}])
 def test_a_payload_that_does_not_fit_is_an_error_that_names_the_field(payload: Json) -> None:
-    """It names the kind and the field, and nothing of what was in it."""
+    """The error names the kind and the field, and no content."""
     with pytest.raises(MisfitJob, match=r"^the payload of a fetch job does not fit: (recording|not_there)$"):
         orders.Fetch.of(row(orders.Fetch(CHUNK, RECORDING).job(), payload))
 

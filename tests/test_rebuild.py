@@ -21,7 +21,7 @@ from tests.world import START, Killed, World, chunk, heard, info, settings_for, 
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A bot that does what the shell hands over, with one recording of two seconds in its store."""
+    """Run a bot that does the shell's orders, with one recording of two seconds in its store."""
     async with world_of(tmp_path / "data") as made:
         await spoken(made)
         made.clock.now = datetime.now(UTC) + timedelta(days=1)  # the shell goes by the time of day
@@ -96,7 +96,7 @@ async def test_a_file_that_somebody_removed_is_there_again(world: World) -> None
 
 @pytest.mark.parametrize("harm", ["another byte", "shorter", "empty", "gone"])
 async def test_a_chunk_that_is_damaged_on_the_disk_spoils_no_episode(world: World, harm: str) -> None:
-    """It is named, and the episode that is there stays, with its frames, until the chunk is put back."""
+    """The sentence names the chunk; the episode and its frames stay until the chunk is put back."""
     before = await made(world)
     async with world.store.read() as db:
         recording = await world.recording()
@@ -141,13 +141,13 @@ async def test_other_settings_give_another_file_of_the_same_length(world: World,
 
 @pytest.mark.parametrize("name", ["zzzzzz", "$nothing", "kfm", "-"])
 async def test_what_is_not_there_is_a_wrong_argument(world: World, name: str) -> None:
-    """It is named, and nothing is done."""
+    """The sentence names the argument, and nothing is done."""
     with pytest.raises(ConfigError, match=r"^RECORDING: "):
         await handover.rebuild(world.settings, name)
 
 
 async def test_what_runs_is_not_made_again(world: World) -> None:
-    """One sentence says why; so it is for what holds nothing to be heard."""
+    """A sentence says why, also for a recording without sound."""
     code = (await world.recording()).code
     for state, why in (
         (RecordingState.LIVE, "it is live"),

@@ -204,7 +204,7 @@ class Forgetful(RoomHistory):
 
 
 def asks_in_vain(store: Store, us: UserId, clock: Clock) -> Handler:
-    """Handles FOLLOW jobs where there is no homeserver that could tell more."""
+    """Handle Reread orders as if the homeserver could tell nothing more."""
     rereading = Rereading(store, Forgetful(), us, clock=clock)
 
     async def handle(job: Job) -> None:

@@ -124,3 +124,23 @@ async def test_chunks_of_before_have_their_events_ids_and_the_broadcaster_as_sen
         await store.close()
     assert (chunk.id, chunk.event_id, chunk.sender) == ("$c1", "$c1", "@a:hs")
     assert (chunk.sequence, chunk.attached, chunk.state) == (4, True, ChunkState.STORED)
+
+
+async def test_jobs_of_kinds_with_new_names_are_done_by_the_upgrade(tmp_path: Path) -> None:
+    """A waiting job keeps its subject and payload under the new name of its kind."""
+    path = tmp_path / "aircheck.db"
+    with transaction(path) as connection:
+        run_migrations(connection, "0011")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(
+            "INSERT INTO jobs (kind, subject, payload, state, run_at, attempts, changed_at) VALUES"
+            " ('follow', '$started', '{\"room_id\": \"!r\"}', 'ready', '2026-11-20 14:05:00', 0, '2026-11-20 14:05:00')"
+        )
+        db.commit()
+    store = await Store.own(tmp_path)
+    try:
+        async with store.write() as db:
+            (job,) = await jobs.claim(db, [REREAD], datetime.now(UTC), 10)
+    finally:
+        await store.close()
+    assert (job.subject, job.payload) == ("$started", {"room_id": "!r"})

@@ -19,7 +19,7 @@ from tests.world import BOT, world_of
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    """An empty one."""
+    """Open an empty store."""
     opened = await Store.own(tmp_path / "data")
     yield opened
     await opened.close()

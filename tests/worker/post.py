@@ -18,7 +18,7 @@ CHAT = RoomId("!theirs:hs")
 
 @dataclass
 class Homeserver:
-    """What it was asked for."""
+    """A homeserver that remembers its requests."""
 
     sent: list[tuple[RoomId, str, Json]] = field(default_factory=list)  # room, transaction, content
     joined: list[RoomId] = field(default_factory=list)
@@ -60,12 +60,12 @@ class Post:
         return self.world.clock
 
     async def chat_says(self, membership: str, chat: str = "!chat1:hs", *more: Json) -> None:
-        """The sync brings the direct chat, with what Alice made of the invite."""
+        """Sync the direct chat, with Alice's membership in it."""
         member = state("m.room.member", {"membership": membership}, ALICE, event_id=f"${membership}{chat}")
         await self.brings(RoomId(chat), *room_state(creator=BOT), member, *more)
 
     async def brings(self, room_id: RoomId, *block: Json) -> None:
-        """A room that the homeserver has like this."""
+        """Give the homeserver a room with this state."""
         current = {(event["type"], event["state_key"]): event for event in block}
         self.homeserver.chats[room_id] = list(current.values())
         brought = batch(before=block)
@@ -94,7 +94,7 @@ class Post:
         await self.ask()
 
     async def work(self) -> None:
-        """What is due now."""
+        """Do the direct orders that are due."""
         while await self.world.work_one([orders.Direct.kind]):
             pass
 

@@ -58,7 +58,7 @@ def without_encoder(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) ->
 
 
 def _frame(rendering: Rendering, ends: Sequence[int], number: int) -> bytes:
-    """The keys of the pieces that are heard in a frame, and where in them it lies."""
+    """Return the keys of the pieces that are heard in a frame, and their places in it."""
     begins = [end - cut.samples for end, cut in zip(ends, rendering.cuts, strict=True)]
     heard = [
         (cut.key, number * FRAME - begin)

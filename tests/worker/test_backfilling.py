@@ -89,7 +89,7 @@ async def begin(store: Store, clock: Clock) -> Job:
 
 
 async def test_a_search_that_was_cut_off_goes_on_where_it_was(store: Store) -> None:
-    """What was taken over stays, no page that was done is read again, and the room is told once of all."""
+    """Adopted broadcasts stay, no finished page is read again, and the room is told once at the end."""
     clock, past = Clock(), History(TryLater("the homeserver is away"), fails_at=2)
     search: Handler = Backfilling(store, past, adopt=Adopter(clock), clock=clock)
     job = await begin(store, clock)

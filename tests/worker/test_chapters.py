@@ -44,7 +44,7 @@ def in_the_row(episode: Episode) -> Found:
 
 
 async def named(world: World, title: str) -> None:
-    """As `title RECORDING TEXT` does it."""
+    """Change a title as `title RECORDING TEXT` does."""
     recording = await world.recording()
     async with world.store.write() as db:
         await archive.save_recording(db, replace(recording, title=title))
@@ -53,7 +53,7 @@ async def named(world: World, title: str) -> None:
 
 
 async def sound(world: World) -> tuple[Extent, bytes]:
-    """The one place where all frames are, and the frames."""
+    """Return the one place where all frames are, and the frames."""
     async with world.store.read() as db:
         (extent,) = await tracks.extents(db, (await world.recording()).id)
     data = await asyncio.to_thread(world.store.blobs.read, extent.blob)

@@ -50,7 +50,7 @@ async def cover_of(world: World) -> tuple[str, BlobKey]:
 
 
 async def with_avatar(world: World, data: bytes) -> Homeserver:
-    """A room whose avatar is this."""
+    """Give the room this avatar."""
     homeserver = Homeserver(data)
     world.download = homeserver.download
     await world.intake.take(batch(before=(state("m.room.avatar", {"url": AVATAR}),)))

@@ -46,7 +46,7 @@ async def test_nothing_is_told_in_a_direct_chat_with_a_third_person(post: Post, 
 
 
 async def test_who_declines_is_left_alone(post: Post) -> None:
-    """One request is one invite: it is not repeated every hour until they give in."""
+    """One request sends one invite, which is not repeated."""
     await post.ask()
     await post.work()
     await post.chat_says("leave")
@@ -244,7 +244,7 @@ async def test_who_comes_in_before_the_sync_tells_hears_no_address(post: Post) -
 
 
 async def test_an_address_is_for_members_only_when_it_is_sent(post: Post) -> None:
-    """Who left the room while their chat was opened gets none."""
+    """A user who left the room while their chat was opened gets no address."""
     await post.ask()
     await post.work()
     await post.world.hear(heard("$left", "m.room.member", {"membership": "leave"}, state_key=ALICE))
@@ -255,7 +255,7 @@ async def test_an_address_is_for_members_only_when_it_is_sent(post: Post) -> Non
 
 
 async def test_an_upgraded_rooms_address_is_for_members_of_the_new_one(post: Post) -> None:
-    """Who is only in the old room is told nothing; the address is still the old one's."""
+    """A member of the old room alone is told nothing, and the address does not change."""
     new = RoomId("!new:hs")
     await post.opened()
     async with post.world.store.write() as db:

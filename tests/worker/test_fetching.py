@@ -34,7 +34,7 @@ async def the_chunk(world: World) -> Chunk:
 
 
 async def claimed(world: World) -> Job:
-    """A broadcast of one chunk, and the job to fetch it."""
+    """Begin a broadcast of one chunk and claim the job that fetches it."""
     await world.begin(chunk(C1, 1))
     async with world.store.write() as db:
         (job,) = await jobs.claim(db, FETCH, world.clock(), 10)
@@ -50,7 +50,7 @@ def refusing(error: Exception) -> Download:
 
 
 async def pause_of(world: World, job: Job) -> float | None:
-    """What a try asks for that ends with TryLater; the job is as it was written down by then."""
+    """Return the pause that a try asks for with TryLater; the job's row is read first."""
     async with world.store.read() as db:
         written = await jobs.find(db, orders.Fetch.of(job).job().name)
     assert written is not None
@@ -109,7 +109,7 @@ PAGE = b"<!DOCTYPE html><html><body>Sign in to see this file</body></html>"
 
 
 def giving(data: bytes, *, mismatch: bool = False) -> Download:
-    """A homeserver, or what stands before it, that answers with this, whatever is asked for."""
+    """Run a homeserver, or a proxy before it, that answers each request like this."""
 
     async def download(source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         await asyncio.to_thread(part.write_bytes, data)

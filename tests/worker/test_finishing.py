@@ -31,7 +31,7 @@ def finish(number: int = 1000) -> Job:
 
 
 async def spoken(world: World, *events: EventId, last: int = 2) -> None:
-    """A broadcast of these chunks that has been quiet for long enough."""
+    """Tell a broadcast of these chunks and let its quiet period pass."""
     said = [chunk(event_id, int(event_id[2:])) for event_id in events]
     await world.begin(*said, info("$stop", "stopped", last_chunk_sequence=last))
     await world.work()
@@ -77,7 +77,7 @@ async def test_an_incomplete_episode_is_listed_when_it_was_held_long_enough(worl
 
 
 async def test_two_that_finish_the_same_recording_at_once_make_one_episode(world: World) -> None:
-    """One waits for the other, and finds its episode there: one GUID, one file, one notice."""
+    """The second order waits for the first and finds its episode: one GUID, one file, one notice."""
     await world.begin(chunk(C1, 1), info("$stop", "stopped", last_chunk_sequence=1))
     handler, guids = world.handlers[orders.Finish.kind], []
 

@@ -67,7 +67,7 @@ HOUR = 30_000  # packets of 120 ms, in as many bytes as they must have to be bel
 
 @dataclass(frozen=True)
 class Broadcast:
-    """One of Alice's, in a room of its own."""
+    """A broadcast of Alice's, in a room of its own."""
 
     name: str
 
@@ -144,7 +144,7 @@ class World:
             await worker.stop(0)
 
     async def until(self, there: Callable[[], Awaitable[bool]]) -> None:
-        """What was written down last made it true."""
+        """Return whether the last write made the condition true."""
         with self.bot.store.changes.subscribe() as changed:
             while not await there():
                 await changed.wait()
@@ -184,7 +184,7 @@ class World:
             return await archive.episode(db, recording.id) is not None
 
     async def working(self, kind: JobKind, broadcast: Broadcast) -> bool:
-        """A job of this kind of this recording was begun, and is not done."""
+        """Return whether a job of this kind and recording is running."""
         recording = await self.recording(broadcast)
         async with self.bot.store.read() as db:
             found = await jobs.find(db, JobName(kind, str(recording.id)))
@@ -286,8 +286,7 @@ class Kitchen:
 async def test_another_try_keeps_nobody_waiting(
     world: core.World, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many recordings whose chunks hit a limit, one chunk is tried again at a time, each once. Meanwhile, however
-    long that takes, another recording is heard."""
+    """Among many recordings whose chunks hit a limit, one chunk at a time is tried again, each once."""
     three, kitchen = World(world), Kitchen(asyncio.Event())
     monkeypatch.setattr(ffmpeg_module, "running", kitchen.running)
     await three.open(HEALTHY, *CROWD)
@@ -321,7 +320,7 @@ async def test_another_try_keeps_nobody_waiting(
 
 @asynccontextmanager
 async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], *made: NewJob) -> AsyncIterator[None]:
-    """A worker with these jobs before it, which does as the handler does."""
+    """Run a worker over these jobs, with one handler for all kinds."""
     clock = Clock()
     async with store.write() as db:
         for job in made:

@@ -22,7 +22,7 @@ from tests.matrix.test_key_export import PASSPHRASE, entry, exported
 
 @asynccontextmanager
 async def at_work(settings: Settings) -> AsyncIterator[Store]:
-    """A bot with a key store and nothing else."""
+    """Open a bot with a key store and nothing else."""
     store = await Store.own(settings.storage.path)
     keys = Keys(lambda: datetime.now(UTC))
     config = SimpleNamespace(pickle_key="pickle", store_name="keys.db")
@@ -45,7 +45,7 @@ async def at_work(settings: Settings) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with settings, in which the command is called."""
+    """Make a folder with settings, in which the command is called."""
     monkeypatch.setattr(handover, "at_work", at_work)
     monkeypatch.setattr(handover, "LOOK_EVERY_S", 0.02)
     monkeypatch.setenv("AIRCHECK_KEYS_PASSPHRASE", PASSPHRASE)
@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def called(capsys: pytest.CaptureFixture[str], file: Path) -> tuple[int, list[str], str]:
-    """The exit code, the lines of the answer, and the sentence on standard error."""
+    """Call the command; return its exit code, the lines of its answer, and the sentence on standard error."""
     code = cli.call(["keys", "import", str(file)])
     told = capsys.readouterr()
     return code, told.out.splitlines(), told.err

@@ -23,7 +23,7 @@ SPACE = state("m.room.create", {"type": "m.space", "room_version": "11"})
 
 
 async def invites(post: Post) -> None:
-    """What the jobs about invites ask for is done."""
+    """Do the invite orders that are due."""
     post.world.handlers[orders.Invite.kind] = post.invites
     while await post.world.work_one([orders.Invite.kind]):
         pass

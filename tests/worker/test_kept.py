@@ -1,4 +1,4 @@
-"""What is kept in memory of chunks and tracks is what is stored, whatever becomes of a recording meanwhile."""
+"""Chunks and tracks in memory are the stored ones, whatever becomes of a recording."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -138,7 +138,7 @@ async def test_frames_of_a_track_that_was_changed_meanwhile_are_not_written(
 
 
 def sounds(draws: list[tuple[int, bool, bool]]) -> list[Piece]:
-    """Of so many packets each; silence, or one that carries on the one before."""
+    """Chunks of so many packets each; silence, or a continuation of the one before."""
     return [
         Silence(Samples(960 * packets))
         if silent
@@ -168,7 +168,7 @@ def test_a_track_that_grows_is_laid_out_as_one_that_was_there_at_once(
 
 @given(PIECES, st.data())
 def test_a_track_with_other_pieces_has_not_grown(draws: list[tuple[int, bool, bool]], data: st.DataObject) -> None:
-    """One of those that were there is shorter, or gone."""
+    """A chunk that was there is shorter, or gone."""
     pieces = sounds([(1, False, False), *draws])
     whole = StoredTrack(Track(RecordingId(1), 1, 64, None, None, 0), tuple(layout(pieces, FORM)), tuple(pieces))
     index = data.draw(st.integers(0, len(pieces) - 1))

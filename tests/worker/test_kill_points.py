@@ -59,7 +59,7 @@ async def outcome(world: World) -> dict[str, Any]:
 
 
 async def undisturbed(directory: Path) -> tuple[dict[str, Any], int]:
-    """What comes of the story when nothing happens, and how many writes it takes."""
+    """Run the undisturbed story; return its outcome and the number of its writes."""
     async with world_of(directory) as world:
         world.store.die_at(-1, after_commit=False)
         await story(world)

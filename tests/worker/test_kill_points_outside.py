@@ -68,7 +68,7 @@ SEALED = EventId("$sealed")
 
 
 class Homeserver(RoomHistory):
-    """What it has taken. The process dies at the n-th request: before it is taken, or before its answer is read."""
+    """A homeserver that remembers requests, and dies at the n-th: before it is taken, or before its answer is read."""
 
     def __init__(self) -> None:
         self.said: dict[tuple[RoomId, str], str] = {}  # by room and transaction: the same one is the same event
@@ -119,7 +119,7 @@ class Homeserver(RoomHistory):
 
 
 def past(number: int) -> tuple[HeardEvent, ...]:
-    """A broadcast of one chunk from before the bot's time; the later one is found first."""
+    """Build a broadcast of one chunk from before the bot's time; the later one is found first."""
     name = f"$past{number}"
     relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": name}}
     spoken = chunk(f"{name}c", 1).event["content"] | relation
@@ -159,7 +159,7 @@ class Town(World):
         }
 
     def _session(self) -> SimpleNamespace:
-        """As much of one as an import of keys needs. What was imported is on the disk: it outlives the process."""
+        """Build a session with the parts that an import of keys needs. The imported keys outlive the process."""
 
         async def import_keys(file: Path, passphrase: str) -> Imported:
             async with self.homeserver.request("keys"):
@@ -221,7 +221,7 @@ async def town(directory: Path, homeserver: Homeserver) -> AsyncIterator[Town]:
 
 
 def said(world: Town, name: str, words: str) -> HeardEvent:
-    """A command of Alice's, said just now."""
+    """Build a command that Alice says now."""
     content = {"msgtype": "m.text", "body": f"{PREFIX} {words}"}
     return heard(name, "m.room.message", content, origin_server_ts=round(world.clock().timestamp() * 1000))
 
@@ -297,13 +297,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def begun(tmp_path: Path) -> Path:
-    """A store that was opened once."""
+    """Open a store once, for copies of it."""
     await (await Mortal.own(tmp_path / "begun")).close()
     return tmp_path / "begun"
 
 
 async def undisturbed(begun: Path) -> tuple[dict[str, Any], int, list[str]]:
-    """What comes of the story when nothing happens, its writes and its requests."""
+    """Run the undisturbed story; return its outcome, its writes and its requests."""
     homeserver = Homeserver()
     async with town(shutil.copytree(begun, begun.with_name("undisturbed")), homeserver) as world:
         world.store.die_at(-1, after_commit=False)
@@ -314,7 +314,7 @@ async def undisturbed(begun: Path) -> tuple[dict[str, Any], int, list[str]]:
 
 
 async def once_more(begun: Path, name: str, dies: Callable[[Town], None]) -> tuple[dict[str, Any], Homeserver]:
-    """The story, cut off by a death, a start, and the story as it is told again."""
+    """Run the story until a death, start again, and run the story once more."""
     homeserver = Homeserver()
     async with town(shutil.copytree(begun, begun.with_name(name)), homeserver) as world:
         dies(world)

@@ -31,7 +31,7 @@ async def add(store: Store, clock: Clock, *made: NewJob) -> None:
 
 @asynccontextmanager
 async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], clock: Clock) -> AsyncIterator[Worker]:
-    """A worker that runs, and is stopped whatever happens."""
+    """Run a worker, and stop it whatever happens."""
     worker = Worker(store, dict.fromkeys(orders.KINDS, handler), clock)
     await worker.start()
     try:
@@ -41,7 +41,7 @@ async def at_work(store: Store, handler: Callable[[Job], Awaitable[None]], clock
 
 
 async def settled(store: Store, state: JobState, number: int, *, after: asyncio.Event | None = None) -> None:
-    """Waits until so many jobs are in a state, and something else has happened before."""
+    """Wait until so many jobs are in a state, after something else has happened."""
     with store.changes.subscribe() as changed:
         async with asyncio.timeout(SOON):
             while True:
@@ -76,7 +76,7 @@ async def test_jobs_of_one_lane_run_beside_each_other_up_to_its_width(store: Sto
 
 
 async def test_a_job_that_can_not_be_done_now_is_done_later(store: Store) -> None:
-    """It is put back with the other side's wish, and runs when its time has come."""
+    """The job is put back for as long as the other side asks, and then runs."""
     clock, tries, tried = Clock(), [], asyncio.Event()
 
     async def handler(job: Job) -> None:
@@ -130,7 +130,7 @@ async def test_a_full_disk_or_a_mistake_stops_neither_lane_nor_job(store: Store,
 
 
 async def test_a_job_cut_off_by_the_stop_runs_again_after_a_start(store: Store) -> None:
-    """Those that run get their grace, then they are cancelled; the row still knows of them."""
+    """Running jobs get their grace, then they are cancelled; their rows still say running."""
     clock, begun, gate = Clock(), asyncio.Event(), asyncio.Event()
 
     async def handler(_: Job) -> None:
@@ -252,7 +252,7 @@ async def test_what_one_asks_for_keeps_nobody_else_waiting(
 
 
 async def test_rooms_that_are_slow_hold_no_place(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many rooms as may be spoken to at once don't take what is said: after a while the next one's turn comes."""
+    """Notices to slow rooms, as many as run at once, block no other room: after a while the next turn comes."""
     monkeypatch.setattr(lanes, "LONG_S", 0.01)
     clock, gate, done = Clock(), asyncio.Event(), asyncio.Event()
 
@@ -308,7 +308,7 @@ async def test_all_lanes_look_once_after_a_commit(store: Store, monkeypatch: pyt
 
 
 async def test_what_another_process_wrote_is_found_in_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody says that it did: the lanes look from time to time."""
+    """The lanes look for jobs from time to time without a notification."""
     monkeypatch.setattr(lanes, "LOOK_AT_LEAST_EVERY_S", 0.01)
     clock, done = Clock(), asyncio.Event()
 

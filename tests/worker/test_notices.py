@@ -33,7 +33,7 @@ async def test_a_notice_that_was_late_is_told_in_the_log(post: Post, caplog: pyt
 
 
 async def test_nothing_is_said_where_the_bot_is_not(post: Post) -> None:
-    """It was removed meanwhile."""
+    """A notice to a room that the bot was removed from is given up."""
     with pytest.raises(GiveUp):
         await post.notices(job(orders.Notice.kind, {"room_id": "!other:hs", "body": "x"}, post.clock))
     assert post.homeserver.sent == []

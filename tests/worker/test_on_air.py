@@ -107,7 +107,7 @@ async def test_what_was_heard_live_is_the_episode(world: World, air: Air) -> Non
 
 
 async def test_the_schedule_moves_with_a_late_chunk_and_stays(world: World, air: Air) -> None:
-    """What is written down of the clock changes when the list ran dry, and not when chunks are in time after that."""
+    """The clock's row changes when the playlist ran dry, and not when chunks are in time."""
     await world.begin(chunk("$c1", 1))
     await world.work()
     began = (await track(world)).live_from

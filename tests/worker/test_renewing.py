@@ -40,7 +40,7 @@ def token(store: Store) -> str:
 
 
 async def given_address(store: Store) -> str:
-    """An address that Alice holds."""
+    """Give Alice an address."""
     async with store.write() as db:
         await rooms.save_room(db, rooms.new_room(ROOM, now()))
         await rooms.save_listener(db, Listener(ROOM, ALICE, 1, look_up_hash(token(store))))

@@ -39,7 +39,7 @@ class Pages(RoomHistory):
 
 
 async def limited(world: World, pages: Pages, *timeline: HeardEvent, until: str | None = "since") -> None:
-    """A sync whose timeline is limited."""
+    """Take a sync whose timeline is limited."""
     world.handlers[orders.Walk.kind] = Walking(world.store, pages, world.intake, clock=world.clock)
     await world.intake.take(SyncBatch("t", (RoomBatch(ROOM, True, (), timeline, LimitedTimeline("0", until)),)))
 
@@ -55,7 +55,7 @@ async def walking(world: World) -> int:
 
 
 async def order(world: World) -> list[str]:
-    """The chunks as the recording has them."""
+    """Return the chunks as the recording has them."""
     async with world.store.read() as db:
         recording = await archive.recording_by_event(db, START)
         return [one.id for one in await archive.chunks(db, recording.id)] if recording else []
@@ -75,7 +75,7 @@ async def test_what_a_gap_hides_is_dealt_with_before_what_was_heard_after_it(wor
 
 
 async def test_a_gap_that_can_not_be_read_holds_its_own_room_up_for_seconds_and_no_other(world: World) -> None:
-    """What was heard after it is dealt with then; the page is asked for again, and the state after ten minutes."""
+    """Later events are handled; the page is asked for again, and the state after ten minutes."""
     pages = Pages([])
     pages.error = TryLater("the homeserver answered 500")
     await limited(world, pages, info(START, "started"), chunk("$c1", 1))
@@ -100,7 +100,7 @@ async def test_a_gap_that_can_not_be_read_holds_its_own_room_up_for_seconds_and_
 
 
 async def test_a_gap_that_can_be_read_hours_later_is(world: World) -> None:
-    """What it hides is recorded then, in its place."""
+    """Broadcasts in the gap are recorded then, at their place."""
     pages = Pages([chunk("$c2", 2)], [info(START, "started"), chunk("$c1", 1)])
     pages.error = TryLater("the homeserver answered 500")
     await limited(world, pages)
@@ -134,7 +134,7 @@ async def test_a_gap_that_was_seen_long_ago_is_asked_for_before_it_is_given_up(w
 
 
 async def test_an_old_command_in_a_gap_is_history_and_what_is_not_wanted_is_not_written(world: World) -> None:
-    """It is known as such, so that nobody carries it out."""
+    """The command is marked as history, so that nobody carries it out."""
     said = {"msgtype": "m.text", "body": "!aircheck record off"}
     talk = heard("$talk", "m.room.message", {"msgtype": "m.text", "body": "secret"})
     await limited(world, Pages([heard("$command", "m.room.message", said), talk]))
@@ -165,7 +165,7 @@ async def test_a_history_that_goes_in_circles_is_given_up(world: World, then: st
 
 
 async def test_a_history_without_an_end_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After so many pages."""
+    """The walk ends after a fixed number of pages."""
     monkeypatch.setattr(gapwalk, "MOST_PAGES", 7)
     pages = Pages(*[()] * 100)
     await limited(world, pages)
@@ -210,7 +210,7 @@ async def test_what_a_room_shows_anew_and_was_heard_is_cut_off(world: World) -> 
 
 
 async def test_a_gap_behind_the_bots_own_coming_ends_there(tmp_path: Path) -> None:
-    """What was said before it came is none of its business, and what was said since is."""
+    """Events from before the bot joined are not kept, later ones are."""
     async with world_of(tmp_path / "data") as world:
         before = list(room_state())
         before[3] = {**before[3], "event_id": "$in"}
@@ -225,7 +225,7 @@ async def test_a_gap_behind_the_bots_own_coming_ends_there(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("after_commit", [True, False])
 async def test_a_walk_may_die_anywhere(tmp_path: Path, *, after_commit: bool) -> None:
-    """It goes on where it was, and everything is there once and in order."""
+    """The walk continues where it was, and every event is there once and in order."""
     for death in range(1, 30):
         async with world_of(tmp_path / f"data{death}") as world:
             await world.join()

@@ -98,10 +98,10 @@ class Fetching:
 
     async def __call__(self, job: Job) -> None:
         order = orders.Fetch.of(job)
-        found = await self._wanted(order)
-        if found is None:
+        wanted = await self._wanted(order)
+        if wanted is None:
             return
-        recording, chunk = found
+        recording, chunk = wanted
         part = self._store.blobs.part(f"fetch-{job.id}")
         try:
             event = await self._look_into(recording, chunk, part, first=not order.not_there)
@@ -122,10 +122,10 @@ class Fetching:
             what = "voice message inspected" if is_candidate(chunk) else "chunk stored"
             log.info("%s: %.1f s %s", what, event.facts.samples / SAMPLE_RATE, where)
             return
-        found = await self._wanted(order)
-        if found is None or (found[1].state, found[1].reason) != (chunk.state, chunk.reason):
+        _, after = await self._wanted(order) or (None, None)
+        if after is None or (after.state, after.reason) != (chunk.state, chunk.reason):
             log.info("chunk not stored: reason=%s %s", event.reason, where)
-        if found is not None and (pause_s := await self._pause_after_no(job.id, order, found[1])) is not None:
+        if after is not None and (pause_s := await self._pause_after_no(job.id, order, after)) is not None:
             raise TryLater("the media can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def _look_into(

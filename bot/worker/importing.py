@@ -32,7 +32,7 @@ class ImportingKeys:
             imported = await self._session.keys.import_keys(file, order.passphrase)
         except ConfigError:
             raise GiveUp("what was handed over can't be read: import the keys again", reason="damaged") from None
-        refused = [(one.number, one.session, one.reason) for one in imported.refused]
+        refused = [(refusal.number, refusal.session, refusal.reason) for refusal in imported.refused]
         report = json.dumps({"new": imported.new, "known": imported.known, "refused": refused})
         await asyncio.to_thread(_write_once, report_file(file), report)
         await self._open_all()

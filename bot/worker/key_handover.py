@@ -51,7 +51,7 @@ def report_of(sealed: Sealed, export: key_export.Export) -> Report:
     said = json.loads(report_file(sealed.file).read_text())
     places = list(export.sessions)
     refused = [Refusal(places[number - 1], session, reason) for number, session, reason in said["refused"]]
-    every = sorted([*export.refused, *refused], key=lambda one: one.number)
+    every = sorted([*export.refused, *refused], key=lambda refusal: refusal.number)
     return Report(said["new"], said["known"], tuple(every))
 
 

@@ -125,7 +125,7 @@ class Rereading:
 
     async def _without_old_changes(self, events: Sequence[HeardEvent]) -> list[HeardEvent]:
         """Leave out pauses and resumptions that were heard before: told again they would be signs of life."""
-        read = {one.event_id: dialects.read(one) for one in events}
+        read = {heard.event_id: dialects.read(heard) for heard in events}
         changes = [
             name
             for name, event in read.items()
@@ -133,7 +133,7 @@ class Rereading:
         ]
         async with self._store.read() as db:
             heard = await journal.positions_of(db, changes)
-        return [one for one in events if one.event_id not in heard]
+        return [event for event in events if event.event_id not in heard]
 
     async def _stands_in_a_gap(self, room_id: RoomId) -> bool:
         """Return whether a gap is being read that the start may be in; the gap gives it its place."""
@@ -191,7 +191,7 @@ class Rereading:
         self, room_id: RoomId, chunks: dict[EventId, Chunk], related: set[EventId]
     ) -> list[HeardEvent]:
         """Find redactions of chunks that the homeserver no longer lists: a redacted event refers to nothing."""
-        found, unnamed = [], set(chunks) - related
+        redactions, unnamed = [], set(chunks) - related
         looked_for = [
             event_id
             for event_id, chunk in chunks.items()
@@ -204,8 +204,8 @@ class Rereading:
                 log.info("chunk not readable: room=%s event=%s reason=%s", room_id, event_id, error.reason)
                 continue
             if redaction is not None:
-                found.append(redaction)
-        return found
+                redactions.append(redaction)
+        return redactions
 
     async def _tell(self, events: Sequence[HeardEvent], *, anew: bool = False) -> None:
         for start in range(0, len(events), AT_ONCE):
@@ -217,4 +217,4 @@ class Rereading:
 async def _is_overtaken(db: Connection, room_id: RoomId, event: BroadcastStarted) -> bool:
     """Return whether its speaker is live with another that began no earlier, by the homeserver's times."""
     live = await archive.open_broadcasts(db, room_id, event.sender)
-    return event.sent_at is not None and any(one.started_at >= event.sent_at for one in live)
+    return event.sent_at is not None and any(recording.started_at >= event.sent_at for recording in live)

@@ -62,7 +62,7 @@ async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
     await chatter(alice, room)
     async with bot.running() as aircheck:
         await live_with(aircheck.store, started, len(pieces) - 1)
-        assert [one for one in caplog.messages if f"can't be walked: room={room}" in one]
+        assert [one for one in caplog.messages if f"timeline gap given up: room={room}" in one]
         await speaker.send_chunk(pieces[-1])
         await speaker.stop()
         await recorded(aircheck.store, started, RecordingState.COMPLETE)

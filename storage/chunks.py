@@ -1,4 +1,4 @@
-"""The chunks of running recordings, read once and kept: each event asks for all of them."""
+"""The chunks of running recordings, read once and cached: each event asks for all of them."""
 
 from collections.abc import Sequence
 
@@ -11,33 +11,35 @@ MOST = 16_000  # of all recordings together, 1.2 KB each; a hundred broadcasts o
 
 
 class Chunks:
-    """All reading and writing of them goes on inside the caller's transaction."""
+    """A cache of chunks. It reads and writes inside the caller's transaction."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._kept: EditionCache[tuple[Chunk, ...]] = EditionCache(most)
+        self._cache: EditionCache[tuple[Chunk, ...]] = EditionCache(most)
 
     async def of(self, db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
-        """As `archive.chunks`."""
+        """Return a recording's chunks, as `archive.chunks`."""
         edition = await archive.edition(db, recording_id)
-        kept = self._kept.get(recording_id, edition)
-        if kept is None:
-            kept = await archive.chunks(db, recording_id)
-            self._kept.put(recording_id, edition, kept, len(kept))
-        return kept
+        chunks = self._cache.get(recording_id, edition)
+        if chunks is None:
+            chunks = await archive.chunks(db, recording_id)
+            self._cache.put(recording_id, edition, chunks, len(chunks))
+        return chunks
 
     async def change(
         self, db: Connection, recording_id: RecordingId, before: Sequence[Chunk], after: Sequence[Chunk]
     ) -> None:
-        """Writes what became of `before`: this recording's chunks, and any of another's that may have come to it."""
+        """Write the changes from `before` to `after`: this recording's chunks, and those of others that moved to it."""
         known = {chunk.id: chunk for chunk in before}
         new = [chunk for chunk in after if (old := known.pop(chunk.id, None)) is not chunk and old != chunk]
         if not new and not known:
             return
         await archive.save_chunks(db, new)
         await archive.delete_chunks(db, recording_id, list(known))
-        mine = sorted((one for one in after if one.recording_id == recording_id), key=lambda one: one.position)
-        self._kept.put(recording_id, await archive.edition(db, recording_id), tuple(mine), len(mine))
+        mine = sorted(
+            (chunk for chunk in after if chunk.recording_id == recording_id), key=lambda chunk: chunk.position
+        )
+        self._cache.put(recording_id, await archive.edition(db, recording_id), tuple(mine), len(mine))
 
     def forget(self, recording_id: RecordingId) -> None:
-        """It is not asked for again soon."""
-        self._kept.drop(recording_id)
+        """Drop a recording's chunks from the cache: they are not asked for again soon."""
+        self._cache.drop(recording_id)

@@ -131,4 +131,4 @@ _MESSAGES = {
 def trouble(error: BaseException | None) -> Trouble:
     """Return what the driver's error means. Its message names no values."""
     message = str(error)
-    return next((found for words, found in _MESSAGES.items() if words in message), Trouble.OTHER)
+    return next((meaning for words, meaning in _MESSAGES.items() if words in message), Trouble.OTHER)

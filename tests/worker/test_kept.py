@@ -37,7 +37,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     async def compare_chunks(self: Chunks, db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
         edition = await archive.edition(db, recording_id)
-        if self._kept.get(recording_id, edition) is not None:
+        if self._cache.get(recording_id, edition) is not None:
             known.append("chunks")
         found = await chunks_of(self, db, recording_id)
         assert found == await archive.chunks(db, recording_id)

@@ -74,4 +74,5 @@ class LimitHit(GiveUp):
 
 
 class MisfitJob(Exception):
-    """A job's payload is not what its kind carries: a mistake of ours, which the lanes log as one."""
+    """A job's payload is not what its kind carries. Another attempt would read the same, so the job is given up, unless
+    its order is lasting."""

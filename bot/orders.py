@@ -10,7 +10,7 @@ kind or a field that is renamed needs a migration of the rows that wait.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -435,7 +435,7 @@ class ImportKeys(Order):
 
     kind = JobKind("import_keys")
     file: Path
-    passphrase: str
+    passphrase: str = field(repr=False)
 
     @property
     def subject(self) -> str:

@@ -57,7 +57,7 @@ def prepare(engine: Engine, pragmas: Mapping[str, str], begin: str, *, busy_ms: 
 
 def only_where(condition: str) -> dict[str, Any]:
     """Say of which rows an index is; the same words stand in the queries that are to use it."""
-    return {"sqlite_where": text(condition)}
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 def after(column: ColumnElement[str], mark: str) -> ColumnElement[str]:

@@ -124,12 +124,12 @@ recordings = Table(
     Column("title", Text),
     Column("description", Text),
     Column("broadcaster_name", Text),
+    Column("chunks_edition", String(16), nullable=False, server_default=""),
     # of a voice broadcast alone
     Column("device_id", String(255)),
     Column("paused", Boolean, nullable=False),
     Column("announced_last", Integer),
     Column("resumes", Positions, nullable=False, server_default="[]"),
-    Column("chunks_edition", String(16), nullable=False, server_default=""),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
     Index("ix_recordings_newest", "room_id", "started_at", "id"),
     **NEVER_AGAIN,

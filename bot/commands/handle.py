@@ -40,7 +40,7 @@ class _AnsweredBefore(Exception):
 
 
 class Commands:
-    """The handler of COMMAND jobs. `secret` returns the key that personal addresses are made with."""
+    """The handler of Command orders. `secret` returns the key that personal addresses are made with."""
 
     def __init__(
         self, store: Store, settings: Settings, secret: Callable[[], bytes], clock: Callable[[], datetime]

@@ -122,7 +122,7 @@ def address_is_coming(*, renewed: bool) -> str:
 
 def addresses_are_coming(count: int) -> str:
     what = "the address of the one room" if count == 1 else f"the addresses of the {count} rooms"
-    return f"I am sending you {what} that we share, in our direct chat."
+    return f"I am sending you {what} that I record for you, in our direct chat."
 
 
 def renew_in_the_room(prefix: str) -> str:

@@ -47,7 +47,7 @@ def channel_of(
     title = face.title
     return Channel(
         title=title,
-        description=face.topic or f"Recordings from {title}.",
+        description=face.topic or f"What was said in {title}.",
         page=shelf.page,
         address=shelf.feed_page(page),
         cover=cover,
@@ -108,5 +108,5 @@ def show_notes(recording: Recording, episode: Episode, settings: FeedsSettings) 
 def default_description(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
     """Describe an episode that nobody described: speaker, date, length, and whether it is complete."""
     who, when = speaker(recording.broadcaster_name), date_and_time(recording.started_at, settings.zone)
-    whole = "Complete." if recording.state is RecordingState.COMPLETE else "See its page for details."
+    whole = "Complete." if recording.state is RecordingState.COMPLETE else "Its page says more."
     return f"{who}, {when}. {spoken_length(to_ms(episode.samples))}. {whole}"

@@ -90,7 +90,7 @@ class Applying:
     async def _related(
         self, db: Connection, before: Recording, after: Recording, chunks: tuple[Chunk, ...], event: RecordingEvent
     ) -> None:
-        """Look for chunks that relate to the recording's first event, or that lost this relation."""
+        """Settle the candidates of a recording whose state changed, and ask for what is missing of a running one."""
         if after.state is not before.state:
             await orphans.settle(db, after)
         await asking.ask_early(db, before, after, chunks, event, self._clock())

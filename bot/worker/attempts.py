@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot import orders
-from bot.errors import AircheckError, GiveUp, TryLater
+from bot.errors import AircheckError, GiveUp, MisfitJob, TryLater
 from storage import jobs
 from storage.database import Connection
 from storage.errors import StoreError
@@ -95,6 +95,11 @@ class Attempts:
             return self._give_up(job, f"{error.reason}: {error.sentence}")
         except AircheckError as error:
             return self._give_up(job, error.sentence)
+        except MisfitJob as error:
+            log.error("job can't be read: %s %s: %s", job.kind, job.subject, error)
+            if not orders.KINDS[job.kind].lasting:
+                return self._give_up(job, str(error))
+            return self._put_back(job, str(error), pause_after(job.attempts + 1))
         except Exception as error:
             log.exception("unexpected error in job %s %s", job.kind, job.subject)
             if job.attempts + 1 >= TRIES_AFTER_A_MISTAKE and not orders.KINDS[job.kind].lasting:

@@ -23,7 +23,9 @@ OVERDUE_AGAIN_S = 3600.0
 class Intake(Protocol):
     """The part of the intake that takes what a walk brings."""
 
-    async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], following: str | None) -> None: ...
+    async def take_page(
+        self, gap: TimelineGap, newest_first: Sequence[HeardEvent], next_cursor: str | None
+    ) -> None: ...
 
     async def do_without(self, gap: TimelineGap) -> None: ...
 

@@ -33,16 +33,16 @@ class Heard:
 
 class Listener:
     def __init__(self, world: World) -> None:
-        self._stage = world
+        self._world = world
         self._most: dict[Stream, bytes] = {}
         self._newest: dict[RecordingId, int] = {}
 
     async def listen(self) -> dict[RecordingId, Heard]:
         """Everything that is on the air now. Raises AssertionError when something of it was otherwise before, or may
         not be heard."""
-        store = self._stage.bot.store
+        store = self._world.bot.store
         files = Files(store.blobs)
-        tuner = Tuner(store, files, self._stage.clock)
+        tuner = Tuner(store, files, self._world.clock)
         found = {}
         try:
             async with store.read() as db:
@@ -51,7 +51,7 @@ class Listener:
             for recording, chunks in recordings:
                 on_air = await tuner.find(access, recording.code)
                 if on_air is not None:
-                    air = on_air.at(self._stage.clock())
+                    air = on_air.at(self._world.clock())
                     frames = await self._frames(tuner, on_air, air)
                     self._hear(on_air, frames, chunks)
                     sure = await self._sure(recording.id) if air.ended else air.frames
@@ -63,7 +63,7 @@ class Listener:
 
     async def _access(self) -> Access:
         """Return the access of a member who was there from the beginning."""
-        async with self._stage.bot.store.read() as db:
+        async with self._world.bot.store.read() as db:
             room = await rooms.room(db, ROOM)
             member = await rooms.state(db, ROOM, "m.room.member", ALICE)
         return Access(Verdict.OPEN, Claim(Family.PERSONAL, room, member=member))
@@ -75,7 +75,7 @@ class Listener:
 
     async def _sure(self, recording_id: RecordingId) -> int:
         """How many frames of an episode no later sound can change."""
-        async with self._stage.bot.store.read() as db:
+        async with self._world.bot.store.read() as db:
             episode = await archive.episode(db, recording_id)
         assert episode is not None
         return settled_frames(episode.samples)
@@ -100,7 +100,7 @@ class Listener:
     def _spoken(self, recording: Recording, chunks: Sequence[Chunk]) -> NDArray[np.int64]:
         """Return the numbers of the samples that are stored."""
         stored = {chunk.event_id for chunk in chunks if chunk.state is ChunkState.STORED}
-        (broadcast,) = [one for one in self._stage.broadcasts if one.started == recording.event_id]
+        (broadcast,) = [one for one in self._world.broadcasts if one.started == recording.event_id]
         spoken = [piece for piece in broadcast.pieces if stored & set(piece.events)]
         ranges = [np.arange(piece.first, piece.first + piece.samples) for piece in spoken]
         return np.concatenate([*ranges, np.arange(0)])

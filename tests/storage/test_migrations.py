@@ -1,12 +1,14 @@
 """Migrations of rows that an earlier version wrote."""
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bot import orders
 from storage import archive, heirs, jobs
-from storage.records import ChunkState, JobKind, RecordingId, RoomId, Visibility
+from storage.records import ChunkId, ChunkState, EventId, JobKind, RecordingId, RoomId, UserId, Visibility
 from storage.revisions import run_migrations, transaction
 from storage.store import Store
 
@@ -14,6 +16,11 @@ ROOM = "INSERT INTO rooms VALUES (?, ?, ?, 1, 1, ?, ?, 0, 0, NULL, 0, '2026-11-2
 RECORDING = """INSERT INTO recordings (code, number, room_id, event_id, kind, broadcaster, state, position, started_at,
     heard_at, paused, history_visibility, public, past) VALUES (?, ?, ?, ?, 'voice_broadcast', '@a:hs', 'complete', ?,
     '2026-11-20', '2026-11-20', 0, 'shared', 1, ?)"""
+
+EPISODE = """INSERT INTO episodes (recording_id, guid, blob, bytes, samples, made_at, fingerprint, announced, loss,
+    chapters) VALUES (1, 'guid', 'blob', 1, 1, '2026-11-20', '', 1,
+    '{"samples": 0, "gaps": 0, "first": [], "end": false}', ?)"""
+ROOM_ID, ALICE = RoomId("!r"), UserId("@a:hs")
 
 PODCASTS = {  # room: visibility, public since
     "!private:hs": ("private", None),
@@ -126,21 +133,52 @@ async def test_chunks_of_before_have_their_events_ids_and_the_broadcaster_as_sen
     assert (chunk.sequence, chunk.attached, chunk.state) == (4, True, ChunkState.STORED)
 
 
+WAITING = {  # of version 0011, by kind: subject and payload; the order that it is
+    "follow": ("$e", {"room_id": "!r", "sender": "@a:hs"}, orders.Reread(EventId("$e"), ROOM_ID, ALICE)),
+    "gap": ("!r", {}, orders.Walk(ROOM_ID)),
+    "redacted": ("$e", {"room_id": "!r"}, orders.Redaction(EventId("$e"), ROOM_ID)),
+    "keys": ("f", {"file": "/keys/f", "passphrase": "p"}, orders.ImportKeys(Path("/keys/f"), "p")),
+    "addresses": ("all", {}, orders.RenewAddresses()),
+    "fetch": ("$e", {"recording": 7}, orders.Fetch(ChunkId("$e"), RecordingId(7))),
+}
+
+
 async def test_jobs_of_kinds_with_new_names_are_done_by_the_upgrade(tmp_path: Path) -> None:
-    """A waiting job keeps its subject and payload under the new name of its kind."""
+    """A waiting job keeps its subject and payload under the new name of its kind, and its order reads them."""
     path = tmp_path / "aircheck.db"
     with transaction(path) as connection:
         run_migrations(connection, "0011")
     with closing(sqlite3.connect(path)) as db:
-        db.execute(
+        db.executemany(
             "INSERT INTO jobs (kind, subject, payload, state, run_at, attempts, changed_at) VALUES"
-            " ('follow', '$started', '{\"room_id\": \"!r\"}', 'ready', '2026-11-20 14:05:00', 0, '2026-11-20 14:05:00')"
+            " (?, ?, ?, 'ready', '2026-11-20 14:05:00', 0, '2026-11-20 14:05:00')",
+            [(kind, subject, json.dumps(payload)) for kind, (subject, payload, _) in WAITING.items()],
         )
         db.commit()
     store = await Store.own(tmp_path)
     try:
         async with store.write() as db:
-            (job,) = await jobs.claim(db, [REREAD], datetime.now(UTC), 10)
+            waiting = await jobs.claim(db, list(orders.KINDS), datetime.now(UTC), 10)
     finally:
         await store.close()
-    assert (job.subject, job.payload) == ("$started", {"room_id": "!r"})
+    read = {orders.KINDS[job.kind].of(job) for job in waiting}
+    assert read == {order for *_, order in WAITING.values()}
+
+
+async def test_chapters_of_episodes_of_before_have_todays_words(tmp_path: Path) -> None:
+    """A chapter after a pause or a gap is called as those of new episodes are; other titles stay as they are."""
+    path = tmp_path / "aircheck.db"
+    with transaction(path) as connection:
+        run_migrations(connection, "0014")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(RECORDING, ("kfmtra", 1, "!room:hs", "$started", 1, False))
+        db.execute(EPISODE, (json.dumps([[0, "It Goes on"], [9000, "Goes on"]]),))
+        db.commit()
+    store = await Store.own(tmp_path)
+    try:
+        async with store.read() as read:
+            episode = await archive.episode(read, RecordingId(1))
+    finally:
+        await store.close()
+    assert episode is not None
+    assert [mark.title for mark in episode.chapters] == ["It Goes on", "Resumed"]

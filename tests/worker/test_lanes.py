@@ -165,6 +165,20 @@ async def test_what_would_be_lost_is_not_given_up_for_a_mistake_of_ours(store: S
         await settled(store, JobState.READY, 1)
 
 
+async def test_a_job_that_its_handler_can_not_read_is_given_up_at_once(store: Store) -> None:
+    """Another attempt would read the same payload; a job whose loss would lose sound waits for a version that can."""
+    clock = Clock()
+
+    async def handler(job: Job) -> None:
+        orders.KINDS[job.kind].of(job)
+
+    junk = {"recording": ["junk"], "room_id": ["junk"]}
+    await add(store, clock, NewJob(orders.Fetch.kind, "$1", junk), NewJob(orders.Command.kind, "$c", junk))
+    async with at_work(store, handler, clock):
+        await settled(store, JobState.FAILED, 1)
+        await settled(store, JobState.READY, 1)
+
+
 async def test_how_a_job_ended_is_written_when_the_store_can_be_written_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
 STAMP := $(VENV)/.installed
 
-# Tests that need no homeserver, no ffmpeg, no other process and little time.
-FAST := tests/commands tests/dialects tests/feeds tests/intake tests/recording tests/storage --ignore tests/storage/test_migrate.py \
-	$(addprefix tests/test_,$(addsuffix .py,audit clock contributing descriptors docs keeper log map recorder redacted reliability rules settings structure))
+# Tests that take long, of those that need no homeserver: they run ffmpeg, other processes or whole stories.
+SLOW := audio benchmarks demo interleaving line matrix pictures shell web worker \
+	storage/test_migrate.py test_interleavings.py test_many_chunks.py test_rebuild.py
 
 .PHONY: help setup demo test fast check fmt hooks map bench lock clean
 .DEFAULT_GOAL := setup
@@ -41,7 +41,7 @@ test: check ## Run all checks and all tests (about twelve minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fast: check ## Run all checks and the quick unit tests (under a minute)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not synapse" $(FAST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not synapse" $(addprefix --ignore tests/,$(SLOW))
 
 check: $(STAMP) ## Run ruff, mypy and the import contracts
 	$(BIN)/ruff check .

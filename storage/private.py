@@ -45,9 +45,11 @@ def synced(file: Path) -> Iterator[BinaryIO]:
 
 def write_whole(file: Path, data: bytes) -> None:
     """Write or replace a file of mode 0600: after a crash it holds the old bytes or the new ones, and the new ones
-    once this has returned. For one writer at a time. Raises OSError. Blocking."""
-    part = file.with_name(f".{file.name}.new")
-    part.unlink(missing_ok=True)  # a killed process may have left one
+    once this has returned. Of two writers at once one fails. Raises OSError. Blocking."""
+    for part in file.parent.iterdir():  # a killed process may have left one
+        if part.name.startswith(f".{file.name}.") and part.suffix == ".new":
+            part.unlink(missing_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         with synced(part) as out:
             out.write(data)

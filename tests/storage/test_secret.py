@@ -34,7 +34,7 @@ def test_a_new_one_replaces_what_a_killed_process_left(tmp_path: Path) -> None:
     """A part of a file left by a killed process does not hinder, and is removed."""
     secret = Secret(tmp_path)
     first = secret()
-    (tmp_path / ".addresses.key.new").write_bytes(b"half")
+    (tmp_path / ".addresses.key.1.new").write_bytes(b"half")
     assert secret.renew() != first
     assert [file.name for file in tmp_path.iterdir()] == ["addresses.key"]
 

@@ -16,7 +16,7 @@ assert resource.getrlimit(resource.RLIMIT_NOFILE) == (900, 900)
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
-    """What the system allows is used; what it doesn't is left."""
+    """The limit is raised as far as the system allows."""
     subprocess.run([sys.executable, "-c", CHILD], check=True)
 
 

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,31 @@ def test_only_dialects_read_raw_events() -> None:
 def test_the_longest_tests_are_named_by_files_that_exist() -> None:
     """The files that are started first exist under these names."""
     assert [file for file in LONGEST_FIRST if not (ROOT / file).exists()] == []
+
+
+RIDDLES = {"As", "It", "Of", "One", "That", "There", "This", "Those", "What", "Where", "Who"}
+"""First words that say nothing of what a docstring is about. (ruff holds functions to the imperative.)"""
+SOURCES = [
+    path for folder in ("bot", "storage", "benchmarks", "tests") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of each docstring, those of constants and fields too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield statement.lineno, text
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    """No docstring begins with a word that stands for something else."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {text.split()[0]} …"
+        for path in SOURCES
+        for line, text in docstrings(path)
+        if text.split() and text.split()[0].rstrip(",:") in RIDDLES
+    ]
+    assert wrong == []

@@ -38,7 +38,7 @@ async def test_a_folder_of_somebody_else_that_may_be_written(tmp_path: Path, mon
 
 
 async def test_a_second_owner_is_refused_and_a_reader_is_not(store: Store) -> None:
-    """One process owns the store; others may read."""
+    """The store is owned by one process; others may read."""
     with pytest.raises(StoreLockedError, match="another Aircheck"):
         await Store.own(store.directory)
     reader = await Store.look(store.directory)

@@ -46,7 +46,7 @@ async def test_nothing_is_told_in_a_direct_chat_with_a_third_person(post: Post, 
 
 
 async def test_who_declines_is_left_alone(post: Post) -> None:
-    """One request sends one invite, which is not repeated."""
+    """A request sends one invite, which is not repeated."""
     await post.ask()
     await post.work()
     await post.chat_says("leave")

@@ -227,7 +227,7 @@ async def test_another_member_adds_nothing_to_a_capture(tmp_path: Path) -> None:
 
 
 async def test_a_capture_can_be_replayed_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The replay by hand works as docs/debugging.md shows it: the store stays in the folder, and the bot's words in the room are printed."""
+    """The replay by hand of docs/debugging.md leaves the store in the folder and prints the bot's words in the room."""
     await replay_by_hand("plain", tmp_path / "replayed", [2])
     assert "incomplete, 6 s missing at 0:05" in capsys.readouterr().out
     assert (tmp_path / "replayed" / "aircheck.db").exists()

@@ -83,7 +83,7 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
     if recording is not None:
         # What was said while the bot was out of the room does not concern it, even if it is invited back.
         over = recording.state is RecordingState.DELETED or recording.ended_by is EndedBy.REMOVED
-        return not over and speaker_of(recording).refusal(sender, room.room_id) is None
+        return not over and speaker_of(recording).counts(sender, room.room_id)
     if not room.joined:
         return False  # a search of the history will give it a position
     at = await _place_in_a_gap(db, room.room_id, now)

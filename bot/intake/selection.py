@@ -10,9 +10,10 @@ from datetime import datetime
 from bot import dialects, facts, orders, words
 from bot.dialects.events import Event, MembershipChanged, TextMessage
 from bot.intake import gapwalk
-from bot.intake.claims import UNKNOWN, Claims
+from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
+from bot.recording.broadcast.speakers import NOT_FOLLOWED
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Rejected, VoiceMessage
 from storage import archive, jobs, journal, orphans, rooms
 from storage.database import Connection
@@ -72,7 +73,7 @@ class Selection:
     ) -> bool:
         """Return whether the chunk may belong to the broadcast that it names."""
         rule = await self._claims.refusal(db, heard.room_id, chunk)
-        if rule == UNKNOWN:
+        if rule == NOT_FOLLOWED:
             around = gap or await gapwalk.holding(db, heard.room_id, self._clock())
             if around is not None and await gapwalk.claim(db, around, heard):
                 return True

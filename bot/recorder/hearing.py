@@ -8,7 +8,7 @@ from bot import dialects, orders, rules
 from bot.dialects.events import Event, MembershipChanged, TextMessage
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
-from bot.recording.broadcast.speakers import speaker_of
+from bot.recording.broadcast.speakers import NOT_FOLLOWED, speaker_of
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,
@@ -90,7 +90,7 @@ class Hearing:
     ) -> None:
         recording = await archive.recording_by_event(db, event.broadcast)
         # The machine has this rule too, but all chunks would be read for it first.
-        rule = speaker_of(recording).refusal(event.sender, heard.room_id) if recording else "not_followed"
+        rule = speaker_of(recording).refusal(event.sender, heard.room_id) if recording else NOT_FOLLOWED
         if recording is None or rule is not None:
             log.info("ignored: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
             return

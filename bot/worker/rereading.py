@@ -14,6 +14,7 @@ from bot import dialects, orders
 from bot.dialects.fields import answers_for, type_of
 from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp, TryLater
+from bot.recording.broadcast.speakers import Speaker
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.retries import lacks_source
 from bot.worker.room_history import RoomHistory
@@ -77,7 +78,7 @@ class Rereading:
             await self._tell([redaction])
             return
         event = dialects.read(started)
-        if not isinstance(event, BroadcastStarted) or event.sender != order.sender:
+        if not isinstance(event, BroadcastStarted) or not Speaker(order.sender, room_id).counts(event.sender, room_id):
             raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
         anew = recording is None and order.unknown
         if anew and not await self._began_here(room_id, event):
@@ -111,12 +112,16 @@ class Rereading:
         read = dialects.read(newest) if newest is not None else None
         if newest is None or newest.event_id in related:
             return 0
-        if isinstance(read, BroadcastChanged) and read.broadcast == started.event_id and read.sender == event.sender:
+        if not isinstance(read, BroadcastChanged | BroadcastStarted):
+            return 0
+        if not Speaker(event.sender, started.room_id).counts(read.sender, newest.room_id):
+            return 0
+        if isinstance(read, BroadcastChanged) and read.broadcast == started.event_id:
             recording = await self._recording(started.event_id)
             if read.change is Change.STOPPED and recording is not None and recording.state is RecordingState.LIVE:
                 await self._tell([newest])
                 return 1
-        if isinstance(read, BroadcastStarted) and read.sender == event.sender and newest.event_id.startswith("$"):
+        if isinstance(read, BroadcastStarted) and newest.event_id.startswith("$"):
             async with self._store.write() as db:
                 if await journal.position_of(db, newest.event_id) is None:
                     reread = orders.Reread(newest.event_id, started.room_id, event.sender, unknown=True)

@@ -11,6 +11,7 @@ from bot import dialects
 from bot.dialects.fields import sender_of
 from bot.matrix.session import Session
 from bot.matrix.wire import Refused
+from bot.recording.broadcast.speakers import Speaker
 from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent
 from storage.records import EventId, HeardEvent, RoomId, UserId
 
@@ -54,10 +55,11 @@ class RoomHistory:
 
         Events of others that refer to it are skipped, however many there are.
         """
+        speaker = Speaker(sender, room_id)
         async for events in self._session.history.relations(room_id, started):
-            theirs = [event for event in events if sender_of(event) == sender]
+            theirs = [event for event in events if speaker.counts(sender_of(event), room_id)]
             heard = await self._session.keys.hear_all(room_id, theirs, history=True)
-            yield await _parts(heard, started, sender)
+            yield await _parts(heard, started, speaker)
 
     async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
         """Read the info event of this type and sender from the room's state; None where there is none."""
@@ -68,12 +70,12 @@ class RoomHistory:
         return self._session.keys.hear(room_id, event, history=True)
 
 
-async def _parts(events: Sequence[HeardEvent], broadcast: EventId, sender: UserId) -> tuple[HeardEvent, ...]:
+async def _parts(events: Sequence[HeardEvent], broadcast: EventId, speaker: Speaker) -> tuple[HeardEvent, ...]:
     """Keep the events that are part of this broadcast and sent by its speaker."""
     parts = []
     for number, heard in enumerate(events):
         event = dialects.read(heard)
-        if isinstance(event, Part) and (event.broadcast, event.sender) == (broadcast, sender):
+        if isinstance(event, Part) and event.broadcast == broadcast and speaker.counts(event.sender, heard.room_id):
             parts.append(heard)
         if number % READ_AT_ONCE == READ_AT_ONCE - 1:
             await asyncio.sleep(0)

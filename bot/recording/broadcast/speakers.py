@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from storage.records import Recording, RoomId, UserId
 
+NOT_FOLLOWED = "not_followed"
+"""The rule that an event of a broadcast breaks that is not recorded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
@@ -21,6 +24,10 @@ class Speaker:
         if room_id != self.room_id:
             return "other_room"
         return None if sender == self.user_id else "foreign_sender"
+
+    def counts(self, sender: UserId | None, room_id: RoomId) -> bool:
+        """Return whether an event of this sender in this room counts; one without a valid sender never does."""
+        return sender is not None and self.refusal(sender, room_id) is None
 
 
 def speaker_of(recording: Recording) -> Speaker:

@@ -14,6 +14,7 @@ from bot.dialects.fields import type_of
 from bot.dialects.state import broadcast_of, kept_state
 from bot.intake.isolation import Guard
 from bot.recording.broadcast.speakers import speaker_of
+from bot.recording.kinds import kind_of
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
@@ -54,7 +55,7 @@ async def look_again(db: Connection, room_id: RoomId, now: datetime) -> None:
     """Have the open broadcasts and the newest 200 read again, for what was said of them in a gap that stays."""
     recordings = [*await archive.open_recordings(db, room_id), *await archive.recordings(db, room_id, MOST_RECORDINGS)]
     for recording in dict.fromkeys(recordings):
-        if recording.state is not RecordingState.DELETED:
+        if recording.state is not RecordingState.DELETED and kind_of(recording).related:
             await _reread(db, room_id, recording.event_id, recording.broadcaster, now)
 
 

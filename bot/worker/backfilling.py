@@ -12,6 +12,7 @@ from datetime import datetime
 
 from bot import dialects, orders, words
 from bot.errors import GiveUp, TryLater
+from bot.recording.kinds import kind_of
 from bot.recording.model import BroadcastStarted
 from bot.worker.retries import ask_anew
 from bot.worker.room_history import RoomHistory
@@ -103,7 +104,8 @@ class Backfilling:
             return
         reread = orders.Reread(known.event_id, known.room_id, known.broadcaster)
         async with self._store.write() as db:
-            await jobs.add(db, reread.job(), self._clock())
+            if kind_of(known).related:
+                await jobs.add(db, reread.job(), self._clock())
             await ask_anew(db, known, self._clock())
 
     async def _note(self, job: Job, progress: orders.Backfill) -> orders.Backfill:

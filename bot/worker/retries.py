@@ -4,6 +4,7 @@ from datetime import datetime
 
 from bot import orders
 from bot.recording.chunks import is_fetchable
+from bot.recording.kinds import kind_of
 from storage import archive, jobs
 from storage.database import Connection
 from storage.records import Chunk, Recording
@@ -23,7 +24,7 @@ async def ask_anew(db: Connection, recording: Recording, now: datetime) -> int:
     for chunk in wanted:
         if chunk.source is not None:
             await jobs.add(db, orders.Fetch(chunk.id, recording.id).job(), now)
-    if any(map(lacks_source, wanted)):
+    if kind_of(recording).related and any(map(lacks_source, wanted)):
         reread = orders.Reread(recording.event_id, recording.room_id, recording.broadcaster)
         await jobs.add(db, reread.job(), now)
     return len(wanted)

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 from storage.records import HistoryVisibility, RoomId, StateEvent
 
+JOIN = "join"
+"""The membership of a user who is in the room."""
+
 
 def membership(content: object) -> str | None:
     """Return the membership that the content of an m.room.member event holds."""
@@ -15,7 +18,7 @@ def membership(content: object) -> str | None:
 
 def is_joined(member: StateEvent | None) -> bool:
     """Return whether the user of this m.room.member event is in the room; without an event nobody is."""
-    return member is not None and membership(member.content) == "join"
+    return member is not None and membership(member.content) == JOIN
 
 
 def display_name(member: StateEvent | None) -> str | None:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from bot.facts import is_joined, membership
+from bot.event_types import HISTORY_VISIBILITY
+from bot.facts import JOIN, is_joined, membership
 from storage.records import HistoryVisibility, Json, Position, RoomPower, StateEvent, UserId
 
 CREATOR = 1 << 53
@@ -93,14 +94,14 @@ def shows_the_past(visibility: HistoryVisibility) -> bool:
 
 def nobody_else(members: Iterable[StateEvent], users: Collection[str]) -> bool:
     """Return whether nobody but these users is joined, invited or knocking in a room with these members."""
-    present = {member.state_key for member in members if membership(member.content) in ("join", "invite", "knock")}
+    present = {member.state_key for member in members if membership(member.content) in (JOIN, "invite", "knock")}
     return present <= set(users)
 
 
 def is_open(state: Iterable[Json]) -> bool:
     """Return whether a room with this raw state lets somebody in, or read along, unasked."""
     content = {event.get("type"): event.get("content") for event in state if event.get("state_key") == ""}
-    joining, history = content.get("m.room.join_rules"), content.get("m.room.history_visibility")
+    joining, history = content.get("m.room.join_rules"), content.get(HISTORY_VISIBILITY)
     asks = not isinstance(joining, Mapping) or joining.get("join_rule", "invite") in ("invite", "private", "knock")
     return not asks or (isinstance(history, Mapping) and history.get("history_visibility") == "world_readable")
 

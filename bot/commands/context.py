@@ -10,6 +10,7 @@ from datetime import datetime
 from bot import facts, rules
 from bot.commands.parse import Words
 from bot.commands.replies import Form, person
+from bot.event_types import MEMBER
 from bot.feeds.addresses import Shelf, public_shelf
 from bot.settings import Settings
 from storage import rooms
@@ -81,7 +82,7 @@ class Verb:
 
 async def asker_of(db: Connection, room_id: RoomId, user_id: UserId, settings: Settings) -> Asker | None:
     """Return the sender with their rights; None for whoever isn't joined by our state."""
-    member = await rooms.state(db, room_id, "m.room.member", user_id)
+    member = await rooms.state(db, room_id, MEMBER, user_id)
     if not facts.is_joined(member):
         return None
     return Asker(

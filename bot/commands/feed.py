@@ -8,6 +8,7 @@ from bot import facts, orders
 from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
+from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import archive, heirs, jobs, rooms
 from storage.records import Listener, Room, RoomId, Visibility
@@ -57,7 +58,7 @@ async def _shares(context: Context, room: Room) -> bool:
     """Return whether both are in the room, and it is the present one of its podcast."""
     if not room.joined or await heirs.present(context.db, room.room_id) != room.room_id:
         return False
-    member = await rooms.state(context.db, room.room_id, "m.room.member", context.asker.user_id)
+    member = await rooms.state(context.db, room.room_id, MEMBER, context.asker.user_id)
     return facts.is_joined(member)
 
 

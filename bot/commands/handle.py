@@ -15,6 +15,7 @@ from bot.commands import replies
 from bot.commands.context import Action, Context, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
+from bot.event_types import MEMBER
 from bot.settings import Settings
 from bot.words import CONTINUES_ELSEWHERE
 from storage import heirs, jobs, rooms
@@ -73,7 +74,7 @@ class Commands:
         name = None
         if us in command.mentions:
             async with self._store.read() as db:
-                name = facts.display_name(await rooms.state(db, command.room_id, "m.room.member", us))
+                name = facts.display_name(await rooms.state(db, command.room_id, MEMBER, us))
         return after_head(command.body, Heads(self._settings.commands.prefix, us, name)) or ""
 
     async def _answer(self, db: Connection, command: orders.Command, text: str, step: _Step) -> str | None:

@@ -9,6 +9,7 @@ from bot.commands.context import Action, Context, Verb
 from bot.commands.find import newest
 from bot.commands.parse import Words, number
 from bot.commands.replies import Heard
+from bot.event_types import CREATE
 from bot.recording import account
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -70,7 +71,7 @@ async def _ledger(context: Context, recording: Recording) -> Ledger:
 async def _problems(context: Context) -> list[str]:
     """Return the room's problems, one plain sentence each."""
     problems = []
-    if await rooms.state(context.db, context.room.room_id, "m.room.create") is None:
+    if await rooms.state(context.db, context.room.room_id, CREATE) is None:
         problems.append(replies.STATE_UNKNOWN)
     for recording in await newest(
         context.db, context.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED

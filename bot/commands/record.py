@@ -7,6 +7,7 @@ from bot import facts, orders
 from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
+from bot.event_types import CREATE
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
@@ -42,7 +43,7 @@ async def _heir(context: Context) -> Room | None:
     if not context.asker.mod:
         return None
     await heirs.let_in(context.db, context.room.room_id, context.asker.user_id)
-    old = facts.predecessor(await rooms.state(context.db, context.room.room_id, "m.room.create"))
+    old = facts.predecessor(await rooms.state(context.db, context.room.room_id, CREATE))
     if old is None:
         return None
     publishes = partial(context.settings.may_publish, mod=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.demo.people import INFO_TYPE, Person, Uploaded
 from bot.demo.slicing import Slice, Slicer
+from bot.event_types import MESSAGE
 from storage.records import Json, Samples
 
 CHUNK_KEY = "io.element.voice_broadcast_chunk"
@@ -121,7 +122,7 @@ class Broadcaster:
         self.sequence = max(self.sequence, sequence)
         content = await self._voice_message(piece, sender or self.person, media)
         content |= {"m.relates_to": self._relation(), CHUNK_KEY: {"sequence": sequence}}
-        event_id = await (sender or self.person).send(self.room_id, "m.room.message", content)
+        event_id = await (sender or self.person).send(self.room_id, MESSAGE, content)
         self.chunks[event_id] = sequence
         return event_id
 
@@ -129,7 +130,7 @@ class Broadcaster:
         """Send a slice as an ordinary voice message, without relation and marker, as iOS repeated failed chunks
         (https://github.com/element-hq/element-ios/issues/7261)."""
         content = await self._voice_message(piece, self.person, None)
-        return await self.person.send(self.room_id, "m.room.message", content)
+        return await self.person.send(self.room_id, MESSAGE, content)
 
     async def tell(self, state: Info, changed: Json = MappingProxyType({})) -> str:
         """Send an info event of this broadcast; `changed` replaces values of its content, None leaves a key out."""

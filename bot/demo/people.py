@@ -14,6 +14,7 @@ from nio.crypto.attachments import decrypt_attachment, encrypt_attachment
 from bot.demo.client_api import CLIENT, ClientApi, Refused, part, room_path
 from bot.demo.received import Received
 from bot.demo.room_keys import MEGOLM, RoomKeys
+from bot.event_types import ENCRYPTION, HISTORY_VISIBILITY, MEMBER, MESSAGE, POWER_LEVELS
 from bot.matrix.olm import KeyStore
 from storage.records import Json
 
@@ -134,7 +135,7 @@ class Person:
     def membership(self, room_id: str, user_id: str) -> str | None:
         """Give the newest membership that this device has heard of."""
         for event in reversed(self.received):
-            if (event.room_id, event.type, event.event.get("state_key")) == (room_id, "m.room.member", user_id):
+            if (event.room_id, event.type, event.event.get("state_key")) == (room_id, MEMBER, user_id):
                 return str(event.content.get("membership"))
         return None
 
@@ -152,9 +153,9 @@ class Person:
         visibility: str = "shared",
     ) -> str:
         """Create a private room; `visibility` is that of its history (m.room.history_visibility)."""
-        state = [{"type": "m.room.history_visibility", "content": {"history_visibility": visibility}}]
+        state = [{"type": HISTORY_VISIBILITY, "content": {"history_visibility": visibility}}]
         if encrypted:
-            state.append({"type": "m.room.encryption", "content": {"algorithm": MEGOLM}})
+            state.append({"type": ENCRYPTION, "content": {"algorithm": MEGOLM}})
         body: dict[str, Any] = {"preset": "private_chat", "initial_state": state, "invite": list(invite)}
         body |= {"is_direct": True} if direct else {}
         body |= {"name": name} if name is not None else {}
@@ -184,10 +185,8 @@ class Person:
 
     async def set_power(self, room_id: str, levels: Mapping[str, int]) -> None:
         """Set the power levels of these users; others keep theirs."""
-        content = dict(await self.state(room_id, "m.room.power_levels"))
-        await self.send_state(
-            room_id, "m.room.power_levels", content | {"users": {**content.get("users", {}), **levels}}
-        )
+        content = dict(await self.state(room_id, POWER_LEVELS))
+        await self.send_state(room_id, POWER_LEVELS, content | {"users": {**content.get("users", {}), **levels}})
 
     async def is_encrypted(self, room_id: str) -> bool:
         return bool((await self._know(room_id)).encrypted)
@@ -221,7 +220,7 @@ class Person:
         content: dict[str, Any] = {"msgtype": "m.text", "body": text}
         if reply_to is not None:
             content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
-        return await self.send(room_id, "m.room.message", content, encrypt=encrypt)
+        return await self.send(room_id, MESSAGE, content, encrypt=encrypt)
 
     async def react(self, room_id: str, event_id: str, key: str) -> str:
         relation = {"rel_type": "m.annotation", "event_id": event_id, "key": key}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bot.event_types import MEMBER
 from storage.records import Json
 
 
@@ -36,7 +37,7 @@ class Received:
 
     def is_membership(self, membership: str, user_id: str) -> bool:
         """Tell whether it is this user's member event with this membership."""
-        member = self.type == "m.room.member" and self.event.get("state_key") == user_id
+        member = self.type == MEMBER and self.event.get("state_key") == user_id
         return member and self.content.get("membership") == membership
 
     def is_notice_of(self, user_id: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 import nio
 
+from bot.event_types import ENCRYPTED
+
 MEGOLM = "m.megolm.v1.aes-sha2"
 Device = tuple[str, str]  # user id, device id
 
@@ -91,6 +93,6 @@ class RoomKeys:
                 if session is None:  # it has no one-time key left; the next message claims one again
                     continue
                 sealed: dict[str, Any] = olm._olm_encrypt(session, device, "m.room_key", content)
-                message = nio.ToDeviceMessage("m.room.encrypted", user_id, device.id, sealed)
+                message = nio.ToDeviceMessage(ENCRYPTED, user_id, device.id, sealed)
                 if isinstance(await self._client.to_device(message, str(uuid.uuid4())), nio.ToDeviceResponse):
                     issued.shared_with.add(pair)

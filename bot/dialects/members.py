@@ -3,10 +3,9 @@
 from bot import facts
 from bot.dialects import fields
 from bot.dialects.events import MembershipChanged, Reader
+from bot.event_types import MEMBER
 from bot.recording.model import Rejected
 from storage.records import HeardEvent, UserId
-
-MEMBER = "m.room.member"
 
 
 def membership(heard: HeardEvent) -> MembershipChanged | Rejected | None:
@@ -17,7 +16,7 @@ def membership(heard: HeardEvent) -> MembershipChanged | Rejected | None:
     user = fields.user_id(key)
     if user is None:
         return Rejected("state_key")
-    return MembershipChanged(user, joined=facts.membership(heard.event.get("content")) == "join")
+    return MembershipChanged(user, joined=facts.membership(heard.event.get("content")) == facts.JOIN)
 
 
 def change_of(heard: HeardEvent, user: UserId) -> MembershipChanged | None:

@@ -2,10 +2,9 @@
 
 from bot.dialects import fields
 from bot.dialects.events import Reader
+from bot.event_types import ENCRYPTED
 from bot.recording.model import ChunkSealed, Rejected
 from storage.records import HeardEvent, SessionId
-
-ENCRYPTED = "m.room.encrypted"
 
 
 def sealed(heard: HeardEvent) -> ChunkSealed | Rejected | None:

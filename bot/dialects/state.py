@@ -2,33 +2,36 @@
 
 from bot import dialects, facts
 from bot.dialects import fields
-from bot.dialects.members import MEMBER
+from bot.event_types import (
+    CREATE,
+    ENCRYPTION,
+    HISTORY_VISIBILITY,
+    MEMBER,
+    POWER_LEVELS,
+    ROOM_AVATAR,
+    ROOM_NAME,
+    TOMBSTONE,
+)
 from bot.recording.model import BroadcastChanged, BroadcastStarted
 from storage.records import EventId, HeardEvent, Json, Position, RoomId, StateEvent, UserId
 
-CREATE = "m.room.create"
-POWER_LEVELS = "m.room.power_levels"
-ENCRYPTION = "m.room.encryption"
-NAME = "m.room.name"
-AVATAR = "m.room.avatar"
-TOMBSTONE = "m.room.tombstone"
 KEPT = frozenset(
     {
         CREATE,
         POWER_LEVELS,
         ENCRYPTION,
-        NAME,
-        AVATAR,
+        ROOM_NAME,
+        ROOM_AVATAR,
         TOMBSTONE,
         MEMBER,
-        "m.room.history_visibility",
+        HISTORY_VISIBILITY,
         *dialects.INFOS,
     }
 )
 """Types of state that are kept."""
 TEXTS = {
-    NAME: ("name",),
-    AVATAR: ("url",),
+    ROOM_NAME: ("name",),
+    ROOM_AVATAR: ("url",),
     TOMBSTONE: ("replacement_room",),
     MEMBER: ("membership", "displayname"),
 }

@@ -3,9 +3,9 @@
 from bot.dialects import fields
 from bot.dialects.events import Reader, TextMessage
 from bot.dialects.fields import mapping
+from bot.event_types import MESSAGE
 from storage.records import EventId, HeardEvent, Json, UserId
 
-MESSAGE = "m.room.message"
 MOST_MENTIONS = 50
 """Mentioned users of one message that are looked at."""
 

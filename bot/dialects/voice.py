@@ -4,10 +4,10 @@ Pure."""
 from bot.dialects import fields, media
 from bot.dialects.events import Reader
 from bot.dialects.fields import mapping
+from bot.event_types import MESSAGE
 from bot.recording.model import Rejected, VoiceMessage
 from storage.records import HeardEvent
 
-MESSAGE = "m.room.message"
 MARKERS = ("org.matrix.msc3245.voice", "m.voice")
 
 

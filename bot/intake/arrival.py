@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import facts, orders, rules
-from bot.dialects.state import CREATE, makes_a_space
+from bot.dialects.state import makes_a_space
+from bot.event_types import CREATE
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite

@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 
 from bot import dialects, facts, orders
 from bot.dialects.events import Event
-from bot.dialects.members import MEMBER, change_of
+from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import kept_state, stands_at
+from bot.event_types import MEMBER
 from bot.intake import missed, roomstate
 from bot.intake.isolation import isolated
 from bot.matrix.batch import RoomBatch

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from bot import orders, words
 from bot.dialects.fields import transaction_of
+from bot.event_types import ENCRYPTED, MESSAGE
 from storage import heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
@@ -23,7 +24,7 @@ from storage.records import (
     Visibility,
 )
 
-SAID_AS = frozenset({"m.room.message", "m.room.encrypted"})
+SAID_AS = frozenset({MESSAGE, ENCRYPTED})
 """Event types under which the notice can be in the timeline."""
 TRANSACTION = "aircheck-"
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from bot import dialects, facts, orders
 from bot.dialects.fields import type_of
-from bot.dialects.state import CREATE
+from bot.event_types import CREATE, MEMBER
 from bot.intake import arrival, gapwalk, missed, roomstate, succession
 from bot.intake.isolation import Guard, isolated, unguarded
 from bot.intake.opening import Decrypt, open_sealed
@@ -167,7 +167,7 @@ class Intake:
             if any(type_of(event) == CREATE for event in events):
                 await succession.judge_pending(db, room_id, now)
             await self._settle(db, room_id, now)
-            own = await rooms.state(db, room_id, "m.room.member", self._user_id)
+            own = await rooms.state(db, room_id, MEMBER, self._user_id)
             room = await rooms.room(db, room_id)
             if room is not None and room.joined and own is not None and not facts.is_joined(own):
                 await arrival.removed(db, room_id, now)  # no sync showed it

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from bot import dialects, facts, orders, rules
 from bot.dialects.fields import type_of
-from bot.dialects.members import MEMBER
-from bot.dialects.state import AVATAR, ENCRYPTION, NAME, POWER_LEVELS, TOMBSTONE, kept_state
+from bot.dialects.state import kept_state
+from bot.event_types import ENCRYPTION, MEMBER, POWER_LEVELS, ROOM_AVATAR, ROOM_NAME, TOMBSTONE
 from bot.intake import greeting, missed
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
@@ -20,7 +20,7 @@ from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import Json, Position, RoomId, StateEvent
 
-SHOWN = frozenset({NAME, AVATAR})
+SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
 """Types of state that a feed or page changes with."""
 EMPTIED = (TOMBSTONE, *sorted(SHOWN))
 """Types of state of whose kept content a redaction leaves nothing."""

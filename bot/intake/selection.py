@@ -9,6 +9,7 @@ from datetime import datetime
 
 from bot import dialects, facts, orders, words
 from bot.dialects.events import Event, MembershipChanged, TextMessage
+from bot.event_types import MEMBER
 from bot.intake import gapwalk
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
@@ -96,7 +97,7 @@ class Selection:
         """Return whether the message is a command."""
         own = None
         if self._us in message.mentions:
-            own = await rooms.state(db, heard.room_id, "m.room.member", self._us)
+            own = await rooms.state(db, heard.room_id, MEMBER, self._us)
         return self._is_command(message.body, facts.display_name(own))
 
     async def _has_share(self, db: Connection, heard: HeardEvent, command: TextMessage) -> bool:

@@ -16,8 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import facts, orders, rules, words
-from bot.dialects.members import MEMBER
-from bot.dialects.state import CREATE, POWER_LEVELS, TOMBSTONE
+from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
 from bot.intake.greeting import greet
 from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection

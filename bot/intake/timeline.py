@@ -12,6 +12,7 @@ from bot.dialects.fields import sender_of, type_of
 from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import is_kept
+from bot.event_types import MEMBER
 from bot.intake import greeting, roomstate
 from bot.intake.isolation import Guard
 from bot.intake.selection import Selection
@@ -32,7 +33,7 @@ async def before_us(db: Connection, batch: RoomBatch, us: UserId) -> frozenset[E
     It was said to nobody who records, so only its state counts (a broadcast among it is found by a search of the
     history).
     """
-    known = await rooms.state(db, batch.room_id, "m.room.member", us)
+    known = await rooms.state(db, batch.room_id, MEMBER, us)
     was_in = facts.is_joined(known)
     for index in range(len(batch.timeline) - 1, -1, -1):
         change = change_of(batch.timeline[index], us)

@@ -20,6 +20,7 @@ from typing import Any
 from nio.events import ForwardedRoomKeyEvent, RoomKeyEvent, ToDeviceEvent
 
 from bot.errors import StartError, TryLater
+from bot.event_types import ENCRYPTED
 from bot.matrix import key_export, nesting
 from bot.matrix.key_export import MEGOLM, Refusal, RefusedError
 from bot.matrix.olm import CarefulOlm, KeyStore
@@ -28,7 +29,6 @@ from storage.records import EventId, HeardEvent, Json, Message, RoomId, SessionI
 
 log = logging.getLogger(__name__)
 
-ENCRYPTED = "m.room.encrypted"
 WITHHELD = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
 IMPORTED_AT_ONCE = 10  # room keys in one commit: a few milliseconds
 HEARD_AT_ONCE = 50  # events decrypted before other tasks run: a few milliseconds

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bot.errors import GiveUp, TryLater
+from bot.event_types import ENCRYPTED, ENCRYPTION, HISTORY_VISIBILITY
 from bot.matrix import nesting
-from bot.matrix.keys import ENCRYPTED, Keys
+from bot.matrix.keys import Keys
 from bot.matrix.sync import events_of, section
 from bot.matrix.upkeep import Upkeep
 from bot.matrix.wire import MAX_STATE_BYTES, Refused, Wire, path
@@ -16,7 +17,7 @@ from storage.records import EventId, HeardEvent, Json, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
-MEGOLM_STATE = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+MEGOLM_STATE = {"type": ENCRYPTION, "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
 NOT_ENCRYPTED = frozenset({"m.reaction"})  # clients and homeservers read reactions in clear
 
 
@@ -65,7 +66,7 @@ class Sending:
             "invite": [user_id],
             "initial_state": [
                 MEGOLM_STATE,
-                {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}},
+                {"type": HISTORY_VISIBILITY, "state_key": "", "content": {"history_visibility": "joined"}},
                 {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},
             ],
             "power_level_content_override": {"invite": 100},
@@ -118,7 +119,7 @@ class Sending:
         encrypted = room_id in await self._encrypted_rooms()
         if not encrypted:
             try:
-                await self._wire.call("GET", path("rooms", room_id, "state", "m.room.encryption") + "/")
+                await self._wire.call("GET", path("rooms", room_id, "state", ENCRYPTION) + "/")
                 encrypted = True
             except Refused as refused:
                 if refused.status != 404:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from bot.event_types import ENCRYPTION, MEMBER
 from bot.matrix.batch import Invite
 from storage.records import Json, RoomId, UserId
 
@@ -37,7 +38,7 @@ def sync_filter(size: Size) -> dict[str, Any]:
     return {
         "room": {
             "timeline": {"limit": events, "lazy_load_members": False},
-            "state": state if members else {**state, "not_types": ["m.room.member"]},
+            "state": state if members else {**state, "not_types": [MEMBER]},
             "ephemeral": _NOTHING,
             "account_data": _NOTHING,
         },
@@ -116,7 +117,7 @@ def invites(sync: Json, user_id: UserId) -> tuple[Invite, ...]:
         if own is None or not isinstance(inviter, str):
             continue
         direct = section(own, "content").get("is_direct") is True
-        encrypted = any(event.get("type") == "m.room.encryption" for event in state)
+        encrypted = any(event.get("type") == ENCRYPTION for event in state)
         received.append(Invite(room_id, UserId(inviter), direct, encrypted, state))
     return tuple(received)
 
@@ -143,4 +144,4 @@ def to_device(sync: Json) -> tuple[dict[str, Any], ...]:
 
 
 def _is_own_membership(event: Json, user_id: UserId) -> bool:
-    return event.get("type") == "m.room.member" and event.get("state_key") == user_id
+    return event.get("type") == MEMBER and event.get("state_key") == user_id

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects, facts
+from bot.event_types import HISTORY_VISIBILITY
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording.broadcast import machine
@@ -43,7 +44,7 @@ class Adopting:
         started = dialects.read(placed[0])
         if not isinstance(started, BroadcastStarted):
             return None
-        state = await rooms.state(db, placed[0].room_id, "m.room.history_visibility")
+        state = await rooms.state(db, placed[0].room_id, HISTORY_VISIBILITY)
         # What was said before the bot joined can be read only where newcomers may read; of the rest that is not known.
         came_before = placed[0].position < backfill.BEFORE_ALL
         visibility = facts.history_visibility(state) if came_before else HistoryVisibility.JOINED

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot import facts
+from bot.event_types import CREATE, HISTORY_VISIBILITY, MEMBER
 from bot.recorder.applying import Applying
 from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
@@ -38,7 +39,7 @@ class Starting:
             return
         if await archive.recording_by_event(db, heard.event_id) is not None:
             return
-        visibility = facts.history_visibility(await rooms.state(db, heard.room_id, "m.room.history_visibility"))
+        visibility = facts.history_visibility(await rooms.state(db, heard.room_id, HISTORY_VISIBILITY))
         public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
         recording = await self.begin(db, heard, event, visibility, public=public)
         await self._applying.effects(db, recording, machine.first_effects(recording, self._limits))
@@ -52,8 +53,8 @@ class Starting:
         for earlier in await archive.open_broadcasts(db, heard.room_id, event.sender):
             if machine.restarts(event, heard.position, earlier):
                 await self._applying.apply(db, earlier.id, Ended(EndedBy.RESTARTED), position=heard.position)
-        create = await rooms.state(db, heard.room_id, "m.room.create")
-        member = await rooms.state(db, heard.room_id, "m.room.member", event.sender)
+        create = await rooms.state(db, heard.room_id, CREATE)
+        member = await rooms.state(db, heard.room_id, MEMBER, event.sender)
         started = machine.begin(
             event,
             room_id=heard.room_id,

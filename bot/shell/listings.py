@@ -18,6 +18,7 @@ from rich.text import Text
 
 from bot import facts
 from bot.errors import ConfigError
+from bot.event_types import ROOM_NAME
 from bot.feeds.titles import episode_title
 from bot.log import one_line
 from bot.recording.kinds import lay_out
@@ -86,7 +87,7 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
 
 async def room_json(db: Connection, room: Room) -> dict[str, Any]:
     """Describe a room, its policies and the space that its recordings take, as JSON."""
-    event = await room_rows.state(db, room.room_id, "m.room.name")
+    event = await room_rows.state(db, room.room_id, ROOM_NAME)
     line = await heirs.line(db, room.room_id)
     return {
         "room_id": room.room_id,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash
 from bot.web.access import Access, Claim, Family, decide
 from bot.web.caches import CommitCache
@@ -46,6 +47,6 @@ class Claims:
             if named is None:
                 return Claim(Family.PERSONAL, None, listener)
             line = await heirs.line(db, named.room_id)
-            *before, member = [await rooms.state(db, room_id, "m.room.member", listener.user_id) for room_id in line]
+            *before, member = [await rooms.state(db, room_id, MEMBER, listener.user_id) for room_id in line]
             podcast = await heirs.podcast(db, line, named)
             return Claim(Family.PERSONAL, podcast, listener, member, dict(zip(line[:-1], before, strict=True)))

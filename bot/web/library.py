@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bot import facts
+from bot.event_types import ROOM_NAME
 from bot.feeds import mxids
 from bot.feeds.catalog import Face, Published
 from bot.feeds.text import clean_text
@@ -116,7 +117,7 @@ def _key(access: Access) -> tuple[object, ...]:
 
 async def _face(db: Connection, access: Access) -> Face:
     room_id = access.room.room_id
-    name = await _shown(db, access, facts.room_name(await rooms.state(db, room_id, "m.room.name")))
+    name = await _shown(db, access, facts.room_name(await rooms.state(db, room_id, ROOM_NAME)))
     topic = await _shown(db, access, facts.topic(await rooms.state(db, room_id, "m.room.topic")))
     first = None
     if channel_title(name, None) == NAMELESS_ROOM:

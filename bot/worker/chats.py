@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from bot import facts, orders, rules
 from bot.errors import GiveUp, TryLater
+from bot.event_types import MEMBER
 from bot.intake.roomstate import state_of
 from bot.matrix.sending import Sending
 from storage import jobs, rooms
@@ -81,14 +82,14 @@ class Chats:
             log.info("state of a direct chat refused: room=%s reason=%s", chat, refused.reason)
             return False
         kept = (state_of(chat, event, Position(0)) for event in state)
-        members = [event for event in kept if event is not None and event.type == "m.room.member"]
+        members = [event for event in kept if event is not None and event.type == MEMBER]
         return are_alone(members, user_id, self._us) and not rules.is_open(state)
 
     async def _known(self, user_id: UserId) -> Known | None:
         async with self._store.read() as db:
             made = await rooms.direct_room(db, user_id)
             room = await rooms.room(db, made[0]) if made else None
-            member = await rooms.state(db, made[0], "m.room.member", user_id) if made else None
+            member = await rooms.state(db, made[0], MEMBER, user_id) if made else None
         if made is None:
             return None
         joined = room is not None and room.joined
@@ -100,7 +101,7 @@ class Chats:
         now = self._clock()
         waited = now - known.invited_at
         by_this_job = order.invited == known.room_id
-        if known.gone or known.membership == "join":  # others are in it too, or the bot is not
+        if known.gone or known.membership == facts.JOIN:  # others are in it too, or the bot is not
             return
         if known.membership in ("leave", "ban"):
             if by_this_job:

@@ -13,6 +13,7 @@ from pathlib import Path
 from bot import facts, orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.errors import GiveUp, TryLater
+from bot.event_types import ROOM_AVATAR, ROOM_NAME
 from bot.feeds import titles
 from bot.pictures.avatar import MAX_AVATAR_BYTES, safe_cover
 from bot.pictures.cover import drawn_cover
@@ -68,8 +69,8 @@ class Covering:
     async def _wanted(self, room_id: RoomId) -> tuple[str | None, str]:
         """Return the avatar's address and the name that is drawn without one."""
         async with self._store.read() as db:
-            avatar = await rooms.state(db, room_id, "m.room.avatar")
-            name = await rooms.state(db, room_id, "m.room.name")
+            avatar = await rooms.state(db, room_id, ROOM_AVATAR)
+            name = await rooms.state(db, room_id, ROOM_NAME)
             servers = await rooms.servers(db, [room_id])
         # Nobody's name stands on the picture of a nameless room: it may be shown to the public.
         return facts.avatar(avatar), titles.channel_title(facts.room_name(name), None, servers)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bot import facts, orders, words
 from bot.errors import GiveUp
+from bot.event_types import MEMBER, MESSAGE, ROOM_NAME
 from bot.intake import greeting
 from bot.matrix.sending import Sending
 from bot.worker.chats import Chats
@@ -36,7 +37,7 @@ class Directs:
             await self._send_address(chat, order.user_id, order.room_id, job.id)
         elif order.body is not None:
             transaction = greeting.transaction(job.id)
-            await self._sending.send(chat, "m.room.message", notice(order.body), txn_id=transaction)
+            await self._sending.send(chat, MESSAGE, notice(order.body), txn_id=transaction)
 
     async def _send_address(self, chat: RoomId, user_id: UserId, room_id: RoomId, job_id: JobId) -> None:
         """Send the address of the newest generation; the one that it replaces ends after that."""
@@ -45,7 +46,7 @@ class Directs:
         body = await self._address_text(listener, generation)
         # After a crash it may be another generation's address: then it is another event.
         transaction = f"{greeting.transaction(job_id)}-{generation}"
-        await self._sending.send(chat, "m.room.message", notice(body), txn_id=transaction)
+        await self._sending.send(chat, MESSAGE, notice(body), txn_id=transaction)
         if generation == listener.next_generation:
             async with self._store.write() as db:
                 for room in await heirs.line(db, room_id):
@@ -55,7 +56,7 @@ class Directs:
         """Read the row of a listener who is a member. Raises GiveUp for anybody else."""
         async with self._store.read() as db:
             listener = await rooms.listener(db, room_id, user_id)
-            member = await rooms.state(db, await heirs.present(db, room_id), "m.room.member", user_id)
+            member = await rooms.state(db, await heirs.present(db, room_id), MEMBER, user_id)
         if listener is None or not facts.is_joined(member):
             raise GiveUp("the user is not in that room any more", reason="not_a_member", room=room_id)
         return listener
@@ -63,7 +64,7 @@ class Directs:
     async def _address_text(self, listener: Listener, generation: int) -> str:
         """Write the message with the address. It is made when it is sent, so that no table holds an address."""
         async with self._store.read() as db:
-            name = await rooms.state(db, await heirs.present(db, listener.room_id), "m.room.name")
+            name = await rooms.state(db, await heirs.present(db, listener.room_id), ROOM_NAME)
         feed, page = self._addresses(listener.room_id, listener.user_id, generation)
         return words.direct_address(
             room_name=facts.room_name(name) or "a room", feed=feed, page=page, prefix=self._prefix

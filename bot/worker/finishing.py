@@ -14,6 +14,7 @@ from bot.audio.grid import byte_range
 from bot.audio.plan import Piece, Sound
 from bot.audio.tags import EpisodeTags
 from bot.errors import GiveUp
+from bot.event_types import ROOM_NAME
 from bot.feeds import titles
 from bot.feeds.text import clean_line
 from bot.recording import account
@@ -113,7 +114,7 @@ class Finishing:
                 return None
             room = await rooms.room(db, recording.room_id)
             assert room is not None
-            name = await rooms.state(db, room.room_id, "m.room.name")
+            name = await rooms.state(db, room.room_id, ROOM_NAME)
             servers = await rooms.servers(db, [room.room_id])
             chunks = await archive.chunks(db, recording_id)
             episode = await archive.episode(db, recording_id)

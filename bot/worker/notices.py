@@ -5,6 +5,7 @@ from typing import Any
 
 from bot import orders
 from bot.errors import GiveUp, TryLater
+from bot.event_types import MESSAGE
 from bot.intake import greeting
 from bot.matrix.sending import Sending
 from storage import rooms
@@ -34,7 +35,7 @@ class Notices:
             await self._greet(job, room)
             return
         content = notice(order.body, reply_to=order.reply_to, thread=order.thread)
-        await self._sending.send(room.room_id, "m.room.message", content, txn_id=greeting.transaction(job.id))
+        await self._sending.send(room.room_id, MESSAGE, content, txn_id=greeting.transaction(job.id))
         if job.attempts:
             # Newer notices of the room may have overtaken it.
             log.info("notice sent late: room=%s attempt=%d", room.room_id, job.attempts + 1)
@@ -45,7 +46,7 @@ class Notices:
             body = await greeting.greeting(db, room, prefix=self._prefix)
         try:
             transaction = greeting.transaction(job.id)
-            event_id = await self._sending.send(room.room_id, "m.room.message", notice(body), txn_id=transaction)
+            event_id = await self._sending.send(room.room_id, MESSAGE, notice(body), txn_id=transaction)
         except GiveUp as refused:
             log.info("greeting refused, trying again: room=%s reason=%s", room.room_id, refused.reason)
             raise TryLater("the bot may not speak in the room", at_most_s=GREET_AGAIN_S, room=room.room_id) from None

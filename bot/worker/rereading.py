@@ -14,6 +14,7 @@ from bot import dialects, orders
 from bot.dialects.fields import answers_for, type_of
 from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp, TryLater
+from bot.event_types import MEMBER
 from bot.recording.broadcast.speakers import Speaker
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.retries import lacks_source
@@ -148,7 +149,7 @@ class Rereading:
     async def _began_here(self, room_id: RoomId, event: BroadcastStarted) -> bool:
         """Return whether it began after the bot had joined and greeted the room, by the homeserver's times."""
         async with self._store.read() as db:
-            own = await rooms.state(db, room_id, "m.room.member", self._us)
+            own = await rooms.state(db, room_id, MEMBER, self._us)
             room = await rooms.room(db, room_id)
             told_at = await journal.received_at(db, room.told_at) if room and room.told_at else None
         marks = [at for at in (own.sent_at if own else None, told_at) if at is not None]

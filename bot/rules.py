@@ -98,7 +98,7 @@ def nobody_else(members: Iterable[StateEvent], users: Collection[str]) -> bool:
     return present <= set(users)
 
 
-def is_open(state: Iterable[Json]) -> bool:
+def lets_anybody_in(state: Iterable[Json]) -> bool:
     """Return whether a room with this raw state lets somebody in, or read along, unasked."""
     content = {event.get("type"): event.get("content") for event in state if event.get("state_key") == ""}
     joining, history = content.get("m.room.join_rules"), content.get(HISTORY_VISIBILITY)

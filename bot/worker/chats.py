@@ -83,7 +83,7 @@ class Chats:
             return False
         kept = (state_of(chat, event, Position(0)) for event in state)
         members = [event for event in kept if event is not None and event.type == MEMBER]
-        return are_alone(members, user_id, self._us) and not rules.is_open(state)
+        return are_alone(members, user_id, self._us) and not rules.lets_anybody_in(state)
 
     async def _known(self, user_id: UserId) -> Known | None:
         async with self._store.read() as db:

@@ -1,11 +1,11 @@
-"""File descriptors of the process: how many it may have open, and how many it has."""
+"""File descriptors of the process: how many it may open, and how many are open."""
 
 import os
 import resource
 from contextlib import suppress
 
 MOST = 1 << 16
-"""Used as the limit where the system has none to speak of."""
+"""The limit that is used where the system sets none."""
 
 
 def raise_limit() -> int:
@@ -18,11 +18,11 @@ def raise_limit() -> int:
 
 
 def limit() -> int:
-    """How many may be open at once."""
+    """Return how many descriptors may be open at once."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else min(soft, MOST)
 
 
 def used() -> int:
-    """How many are open now; the look itself takes time in proportion to them."""
+    """Return how many descriptors are open now. Counting takes time in proportion to their number."""
     return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208  names only, and no objects for thousands of them

@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from bot import dialects
-from bot.recording.broadcast.speakers import NOT_FOLLOWED, Speaker, speaker_of
+from bot.recording.broadcast.speakers import NOT_RECORDED, Speaker, speaker_of
 from bot.recording.model import BroadcastStarted, ChunkSealed, ChunkSent
 from storage import archive, journal
 from storage.database import Connection
@@ -29,13 +29,13 @@ class Claims:
         self._left_out: Counter[tuple[RoomId, str]] = Counter()
 
     async def refusal(self, db: Connection, room_id: RoomId, chunk: ChunkSent | ChunkSealed) -> str | None:
-        """Return why the chunk can't belong to its broadcast: NOT_FOLLOWED if nobody knows that; None if it may."""
+        """Return why the chunk can't belong to its broadcast: NOT_RECORDED if nobody knows that; None if it may."""
         recording = self._followed.get(chunk.broadcast) or await archive.recording_by_event(db, chunk.broadcast)
         if recording is None:
             started = await journal.pending(db, chunk.broadcast)
             event = dialects.read(started) if started else None
             if started is None or not isinstance(event, BroadcastStarted):
-                return NOT_FOLLOWED
+                return NOT_RECORDED
             return Speaker(event.sender, started.room_id).refusal(chunk.sender, room_id)
         self._followed[chunk.broadcast] = recording
         refusal = speaker_of(recording).refusal(chunk.sender, room_id)
@@ -54,4 +54,4 @@ class Claims:
     def log(self) -> None:
         """Log one line for each room and reason."""
         for (room_id, rule), count in self._left_out.items():
-            log.info("left out: rule=%s room=%s events=%d", rule, room_id, count)
+            log.info("events ignored: rule=%s room=%s events=%d", rule, room_id, count)

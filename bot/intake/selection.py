@@ -14,7 +14,7 @@ from bot.intake import gapwalk
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
-from bot.recording.broadcast.speakers import NOT_FOLLOWED
+from bot.recording.broadcast.speakers import NOT_RECORDED
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Rejected, VoiceMessage
 from storage import archive, jobs, journal, orphans, rooms
 from storage.database import Connection
@@ -74,7 +74,7 @@ class Selection:
     ) -> bool:
         """Return whether the chunk may belong to the broadcast that it names."""
         rule = await self._claims.refusal(db, heard.room_id, chunk)
-        if rule == NOT_FOLLOWED:
+        if rule == NOT_RECORDED:
             around = gap or await gapwalk.holding(db, heard.room_id, self._clock())
             if around is not None and await gapwalk.claim(db, around, heard):
                 return True

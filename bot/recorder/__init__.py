@@ -1,4 +1,4 @@
-"""The shell around the machines: journal in, state and jobs out, one transaction for each event."""
+"""The shell around the machines: it reads the journal and writes state and jobs, one transaction for each event."""
 
 from bot.recorder.recorder import Recorder
 

@@ -1,4 +1,4 @@
-"""Adoption of past broadcasts: one that is found whole in a room's history becomes a recording at once."""
+"""Adoption of past broadcasts: one found in a room's history becomes a recording at once."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, R
 
 
 class Adopting:
-    """Makes recordings of broadcasts that nobody followed while they ran."""
+    """An adopter: it makes recordings of broadcasts that the bot did not follow while they ran."""
 
     def __init__(self, applying: Applying, starting: Starting, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._effects = applying.effects
@@ -45,7 +45,7 @@ class Adopting:
         if not isinstance(started, BroadcastStarted):
             return None
         state = await rooms.state(db, placed[0].room_id, HISTORY_VISIBILITY)
-        # What was said before the bot joined can be read only where newcomers may read; of the rest that is not known.
+        # Events from before the bot joined can be read only where newcomers may read; for the others that is not known.
         came_before = placed[0].position < backfill.BEFORE_ALL
         visibility = facts.history_visibility(state) if came_before else HistoryVisibility.JOINED
         recording = replace(await self._begin(db, placed[0], started, visibility, public=False), past=True)

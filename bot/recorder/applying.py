@@ -90,7 +90,7 @@ class Applying:
     async def _related(
         self, db: Connection, before: Recording, after: Recording, chunks: tuple[Chunk, ...], event: RecordingEvent
     ) -> None:
-        """Settle the candidates of a recording whose state changed, and ask for what is missing of a running one."""
+        """Settle the candidates of a recording whose state changed, and ask for missing events of a running one."""
         if after.state is not before.state:
             await orphans.settle(db, after)
         await asking.ask_early(db, before, after, chunks, event, self._clock())
@@ -106,7 +106,7 @@ class Applying:
                     await asking.ask(db, recording, now, now)
                 case Forget(blob=blob):
                     await forget(db, [blob], now)
-                    if recording.state.is_open:  # the live stream is made again without it
+                    if recording.state.is_open:  # remove the sound from the live stream
                         await jobs.add(db, orders.Encode(recording.id).job(), now)
                 case Withdraw():
                     await withdraw(db, recording, now)

@@ -1,7 +1,7 @@
-"""Questions to the homeserver before anything counts as missing: a sync may leave events out, and does not say so.
+"""Requests to the homeserver before anything counts as missing: a sync may leave events out without saying so.
 
 A job reads all events of the broadcast (`worker.rereading`). The homeserver has `ASKING_MAY_TAKE` to answer; a later
-answer heals what was decided without it.
+answer heals a recording that was decided without it.
 """
 
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from storage.database import Connection
 from storage.records import Chunk, EndedBy, JobState, Recording, RecordingState
 
 GAP_MAY_TAKE = timedelta(minutes=15)
-"""Time that the reading of a gap may take; longer than a gap holds anything up (`storage.gaps`)."""
+"""Time that reading a gap may take: longer than events wait for a gap (`storage.gaps`)."""
 AFTER_AN_END = timedelta(seconds=10)
 AFTER_A_HOLE = timedelta(seconds=20)
 NOBODY_ASKS = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
@@ -27,7 +27,7 @@ async def is_answered(db: Connection, recording: Recording, now: datetime, limit
     is_live = recording.state is RecordingState.LIVE
     due = recording.heard_at + limits.patience(paused=recording.paused) if is_live else recording.quiet_until
     if due is None or now < due:
-        return True  # nothing is decided so early
+        return True  # no recording is decided so early
     if await gaps.is_walking(db, recording.room_id, now - GAP_MAY_TAKE):
         return False
     answered_at = await history_checks.answered_at(db, recording.id)

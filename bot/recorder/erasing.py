@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 async def erase(db: Connection, recording: Recording, now: datetime) -> None:
-    """Remove everything of a recording but the tombstone, which refuses late events."""
+    """Remove everything of a recording except the tombstone, which refuses late events."""
     chunks = await archive.chunks(db, recording.id)
     await withdraw(db, recording, now)
     await tracks.forget(db, recording.id)
@@ -39,6 +39,6 @@ async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
 
 
 async def forget(db: Connection, blobs: Collection[BlobKey], now: datetime) -> None:
-    """Have blobs removed from the disk that nothing else needs."""
+    """Order the removal of blobs from the disk, of those that nothing else needs."""
     if blobs:
         await jobs.add(db, orders.Forget(tuple(sorted(blobs))).job(), now)

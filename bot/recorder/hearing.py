@@ -8,7 +8,7 @@ from bot import dialects, orders, rules
 from bot.dialects.events import Event, MembershipChanged, TextMessage
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
-from bot.recording.broadcast.speakers import NOT_FOLLOWED, speaker_of
+from bot.recording.broadcast.speakers import NOT_RECORDED, speaker_of
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,
@@ -82,15 +82,15 @@ class Hearing:
         else:
             await self._to_recording(db, heard, event)
         redactor = await self._redacted_by(db, heard, event.sender)
-        if redactor is not None:  # it is listed in the ledger and not heard
+        if redactor is not None:  # listed in the ledger, without sound
             await self._redact(db, heard, Redacted(heard.event_id, redactor, may=True))
 
     async def _to_recording(
         self, db: Connection, heard: HeardEvent, event: BroadcastChanged | ChunkSent | ChunkSealed
     ) -> None:
         recording = await archive.recording_by_event(db, event.broadcast)
-        # The machine has this rule too, but all chunks would be read for it first.
-        rule = speaker_of(recording).refusal(event.sender, heard.room_id) if recording else NOT_FOLLOWED
+        # The machine checks this rule too, but only after all chunks were read.
+        rule = speaker_of(recording).refusal(event.sender, heard.room_id) if recording else NOT_RECORDED
         if recording is None or rule is not None:
             log.info("ignored: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
             return
@@ -108,13 +108,13 @@ class Hearing:
 
     async def _counts(self, db: Connection, room_id: RoomId, redaction: Redacted, sender: UserId) -> bool:
         """Return whether a redaction counts for an event of `sender`: the redactor's own event, or one that their power
-        let them redact at the time; if that is not known, their power now decides."""
+        let them redact at the time; if that is not known, by their power now."""
         if redaction.may is not None:
             return redaction.may or redaction.sender == sender
         return rules.may_redact(redaction.sender, sender, await rooms.power(db, room_id))
 
     async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
-        """Keep a voice message with the newest open broadcast of its speaker; the others look at it there."""
+        """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too."""
         for recording in (await archive.open_broadcasts(db, heard.room_id, event.sender))[-1:]:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
 
@@ -133,7 +133,7 @@ class Hearing:
                 await jobs.add(db, orders.Redaction(event.redacts, heard.room_id).job(), self._clock())
         else:
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
-            await journal.forget(db, [event.redacts])  # an encrypted event need not wait for its key any more
+            await journal.forget(db, [event.redacts])  # a redacted event need not wait for its key
             if chunk is not None:
                 await jobs.cancel(db, [orders.Fetch.about(chunk.id)])
 

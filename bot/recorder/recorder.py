@@ -1,4 +1,5 @@
-"""The recorder: handles the journal, one transaction for each event, and the jobs that look at recordings' clocks."""
+"""The recorder: it handles the journal, one transaction for each event, and the jobs that check recordings'
+deadlines."""
 
 import asyncio
 import logging
@@ -23,11 +24,11 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 STORE_TROUBLE_PAUSE_S = 60.0
-UNREAD_AT_MOST_S = 30.0  # clocks are looked at after this time in any case, however long an outage was
+UNREAD_AT_MOST_S = 30.0  # deadlines are checked after this time in any case, however long an outage was
 
 
 class Recorder:
-    """Handles the journal. `hears` tells whether all that the homeserver had was written to it.
+    """The handler of the journal. `hears` tells whether all of the homeserver's events were written to it.
 
     `apply` applies an event to a recording, `adopt` records a whole past broadcast.
     """
@@ -73,7 +74,7 @@ class Recorder:
                     await changed.wait()
 
     def _written(self) -> tuple[int, int]:
-        """Return the counts of commits to the tables that events are handled from."""
+        """Return the commit counts of the tables that hold events to handle."""
         return self._store.changes.of("journal"), self._store.changes.of("gaps")
 
     async def _next_release(self) -> float | None:
@@ -84,12 +85,12 @@ class Recorder:
         return None if release is None else max(0.0, (release - now).total_seconds())
 
     async def _begin(self) -> None:
-        """Try events again that a bug kept from being handled: this version may have mended it."""
+        """Retry events whose handling failed because of a bug: this version may have fixed it."""
         async with self._store.write() as db:
             await journal.try_again(db)
 
     async def _rest(self, changed: asyncio.Event, seconds: float) -> None:
-        """Wait for some seconds, or until something is written."""
+        """Wait for some seconds, or until a commit."""
         if not self._stopping:
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), seconds)
@@ -115,7 +116,7 @@ class Recorder:
             except StoreError:
                 raise
             except Exception:
-                # A bug that one event meets must not hold up the others; the event is tried again after a restart.
+                # A bug that one event triggers must not hold up the others; the event is tried again after a restart.
                 log.exception("event not handled: room=%s event=%s", heard.room_id, heard.event_id)
                 async with self._store.write() as db:
                     await journal.handled(db, heard, keep=True)
@@ -124,13 +125,13 @@ class Recorder:
     # ---- jobs
 
     async def tick(self, job: Job) -> None:
-        """Look at a recording's clocks."""
+        """Check a recording's deadlines."""
         recording_id = orders.Tick.of(job).recording
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
             unread = recording is not None and await journal.waits_in(db, recording.room_id)
         if recording is not None and recording.state is RecordingState.LIVE and (unread or not self._hears()):
-            # Signs of life may wait on the homeserver or in the journal: read them before anything is abandoned.
+            # Signs of life may still be on the homeserver or in the journal: read them before anything is abandoned.
             raise TryLater("events from the homeserver are read first", after_s=5, at_most_s=UNREAD_AT_MOST_S)
         if unread:
             raise TryLater("events that were read again are handled first", after_s=0.2, at_most_s=5)
@@ -138,7 +139,7 @@ class Recorder:
             await self.apply(db, recording_id, Tick())
 
     async def end(self, job: Job) -> None:
-        """End a recording from outside."""
+        """End a recording for an outside cause."""
         order = orders.End.of(job)
         async with self._store.write() as db:
             await self.apply(db, order.recording, Ended(order.by))

@@ -1,4 +1,4 @@
-"""The start of a broadcast: whether it is recorded, and its row."""
+"""The start of a broadcast: the decision whether to record it, and its row."""
 
 import logging
 from collections.abc import Callable
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Starting:
-    """Begins recordings of broadcasts, in the caller's transaction."""
+    """A starter of recordings, in the caller's transaction."""
 
     def __init__(self, applying: Applying, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._applying = applying
@@ -31,7 +31,7 @@ class Starting:
         if room is None or not room.joined or not room.recording_on:
             log.info("broadcast not recorded: recording is off: room=%s event=%s", heard.room_id, heard.event_id)
             return
-        # A broadcast that was found late stands before everything; whoever found it compared the times (`rereading`).
+        # A broadcast that was found late is placed before all other events; `rereading` has compared the times.
         if room.told_at is None or backfill.BEFORE_ALL <= heard.position <= room.told_at:
             log.info(
                 "broadcast not recorded: the room has no notice yet: room=%s event=%s", heard.room_id, heard.event_id
@@ -48,7 +48,7 @@ class Starting:
     async def begin(
         self, db: Connection, heard: HeardEvent, event: BroadcastStarted, visibility: HistoryVisibility, *, public: bool
     ) -> Recording:
-        """Add the row of a broadcast that starts, and end the one that the same device was live with."""
+        """Add the row of a broadcast that starts, and end an earlier one that the same device left live."""
         now = self._clock()
         for earlier in await archive.open_broadcasts(db, heard.room_id, event.sender):
             if machine.restarts(event, heard.position, earlier):

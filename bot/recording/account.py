@@ -1,4 +1,5 @@
-"""The account of a recording: what it lacks, in words. Pure. Show notes, tags, notices, `status` and pages ask here.
+"""The account of a recording: which sound it lacks, in words. Pure. Show notes, tags, notices, `status` and pages take
+their sentences from here.
 
 Positions are those in the audio, as a player shows them: `14:05` is fourteen minutes in, where a listener can seek to.
 A time of day would be right in one time zone only, and wrong after each pause, since pauses are cut out. Positions stay
@@ -31,7 +32,7 @@ ANNOUNCED_WRONG = SAMPLE_RATE
 TOLD_WRONG = SAMPLE_RATE // 10
 """Samples. A smaller difference is the padding of a codec."""
 TOLD_SINGLY = 3
-"""Gaps that are named one by one; of more, only the total and the first position are told."""
+"""Gaps that are named one by one. For more, only the total and the first position are given."""
 
 WHY = {
     ChunkState.WAITING_FOR_KEY: "can't be decrypted yet: the speaker's key has not arrived",
@@ -64,7 +65,7 @@ WHY_NO_END = {
 
 @dataclass(frozen=True, slots=True)
 class SilentStretch:
-    """A gap in the terms that people read."""
+    """A gap in the terms that people read: position and length."""
 
     position: DurationMs
     length: DurationMs
@@ -108,12 +109,13 @@ def silences(loss: Loss) -> str | None:
 
 
 def comment(loss: Loss) -> str:
-    """Return the comment tag of the file. Sound can't tell whether there was more at its end, so the tag does not."""
+    """Return the comment tag of the file. The sound can't show whether more followed its end, so the tag does not say
+    so."""
     return silences(loss) or "no gaps"
 
 
 def missing(recording: Recording, loss: Loss) -> str | None:
-    """Return the gaps, and the end if it may be missing; None if nothing is."""
+    """Return a text on the gaps, and on the end if it may be missing; None if nothing is missing."""
     parts = [part for part in (silences(loss), _end(recording, loss)) if part]
     return ", ".join(parts) or None
 
@@ -146,7 +148,7 @@ def whole(recording: Recording, loss: Loss) -> str:
 
 
 def verdict(recording: Recording, ledger: Ledger) -> str:
-    """Return whole sentences on whether all of the recording is there. Pages list beside it what is missing."""
+    """Return whole sentences on whether the recording is complete. Pages list the missing parts beside it."""
     match recording.state:
         case RecordingState.COMPLETE:
             return "Complete: the episode has all audio that was sent."
@@ -183,14 +185,14 @@ def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
 
 
 def _in_part(ledger: Ledger) -> Iterator[tuple[str, int]]:
-    """Count the chunks that are damaged inside, and the sound that they lack."""
+    """Count the chunks that are damaged inside, and add up the sound that they lack."""
     torn = [sum(hole.samples for hole in entry.holes) for entry in ledger.entries if entry.holes]
     if torn:
         yield f"arrived partly damaged: {_tenths(sum(torn))} can't be played", len(torn)
 
 
 def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
-    """Count the chunks that were decoded to a wrong length, and the difference in all; in the file their length is
+    """Count the chunks that were decoded to a wrong length, and add up the differences; in the file their length is
     right. `off_by`: samples too many of each chunk (negative: too few)."""
     told = []
     for word, lengths in _apart(off_by, NOTICED):
@@ -200,14 +202,14 @@ def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
 
 
 def off_announced(ledger: Ledger) -> tuple[tuple[str, int], ...]:
-    """Count the chunks that hold more or less sound than their events announced, and the difference in all. The audio
-    has all of it; but a speaker may miss something that was never in the file."""
+    """Count the chunks that hold more or less sound than their events announced, and add up the differences. The audio
+    has all sound that was sent; but a speaker may miss sound that was never in the file."""
     differences = (entry.off_announced for entry in ledger.entries)
     return tuple(_held(differences, ANNOUNCED_WRONG, "its event announced", "their events announced"))
 
 
 def off_told(ledger: Ledger) -> tuple[tuple[str, int], ...]:
-    """Count the chunks that hold more or less sound than their files claim, and the difference in all."""
+    """Count the chunks that hold more or less sound than their files claim, and add up the differences."""
     differences = (entry.off_told for entry in ledger.entries)
     return tuple(_held(differences, TOLD_WRONG, "its file claims", "their files claim"))
 

@@ -1,6 +1,6 @@
 """The chapters of an episode: the one source for its tag, pages and feeds. Pure.
 
-A chapter begins where sound is missing, where it is there again, and where the recording's kind says so (`kinds`).
+A chapter begins where sound is missing, where sound returns, and where the recording's kind says so (`kinds`).
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ CLOSEST = DurationMs(1000)
 
 
 def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = None) -> tuple[Mark, ...]:
-    """Return the chapters: each begins inside the audio, a second or more after the one before. There are none if only
-    the beginning would be one. `resumed`: the positions after a pause; `title`: the title that people gave. Only the
+    """Return the chapters: each begins inside the audio, a second or more after the one before. Return no chapters if
+    the only one would begin at 0. `resumed`: the positions after a pause; `title`: the title that people gave. Only the
     audio and the title decide, since the file holds the chapters."""
     titles = {DurationMs(0): title or BEGINNING}
     titles.update((to_ms(position), RESUMED) for position in resumed)
@@ -36,7 +36,7 @@ def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = N
 
 
 def _apart(candidates: Iterable[Mark], missing: set[DurationMs]) -> list[Mark]:
-    """Keep the first of marks that are closer than a second. A gap among them gives it its title."""
+    """Keep the first of several marks within a second. If one of them is a gap, its title is used."""
     kept: list[Mark] = []
     for mark in candidates:
         if not kept or mark.at - kept[-1].at >= CLOSEST:

@@ -35,7 +35,7 @@ JUDGED = frozenset({ChunkState.DAMAGED, ChunkState.REFUSED})
 FETCHABLE = JUDGED | {ChunkState.WAITING_FOR_MEDIA}
 FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED})
 TOO_LARGE = "too_large"
-BEYOND_LIMIT = "beyond_limit"  # of the recording; a single chunk that is `too_long` ends nothing
+BEYOND_LIMIT = "beyond_limit"  # the recording is too long; a single chunk that is `too_long` ends nothing
 LIMIT = "limit"  # the sentence for the room
 
 
@@ -56,7 +56,7 @@ def sent(event: ChunkSent | VoiceMessage, recording: RecordingId, event_id: Even
 
 
 def sealed(event: ChunkSealed, recording: RecordingId, event_id: EventId, position: Position) -> Chunk:
-    """Return the chunk that an event holds which can't be decrypted yet."""
+    """Return the chunk for an event that can't be decrypted yet."""
     return Chunk(
         id=chunk_id_of(event_id),
         recording_id=recording,
@@ -70,8 +70,8 @@ def sealed(event: ChunkSealed, recording: RecordingId, event_id: EventId, positi
 
 
 def arrived(outcome: Outcome, chunk: Chunk) -> Outcome:
-    """Take in a chunk as its event tells of it (`sent`, `sealed`). One that was sealed and can be read now keeps its
-    position in the timeline."""
+    """Add a chunk as its event describes it (`sent`, `sealed`). A sealed chunk that can be read now keeps its position
+    in the timeline."""
     known = find(outcome.chunks, chunk.id)
     if known is None:
         return _new(outcome, chunk)
@@ -83,12 +83,12 @@ def arrived(outcome: Outcome, chunk: Chunk) -> Outcome:
 
 
 def is_fetchable(chunk: Chunk) -> bool:
-    """Return whether better media would be taken, of a chunk that is not stored."""
+    """Return whether media are still accepted for a chunk that is not stored."""
     return chunk.state in FETCHABLE and chunk.reason != BEYOND_LIMIT
 
 
 def _asked_anew(outcome: Outcome, known: Chunk, sent_again: Chunk) -> Outcome:
-    """Fetch media that could not be used again, at once: the chunk's event was read once more."""
+    """Fetch media again at once that could not be used: the chunk's event was read once more."""
     if known.state is ChunkState.WAITING_FOR_MEDIA and known.answer is None:
         return outcome  # the first try is under way
     again = replace(known, source=sent_again.source)
@@ -111,7 +111,7 @@ def _fetched(outcome: Outcome, chunk: Chunk) -> Outcome:
 
 
 def stored(outcome: Outcome, event: ChunkStored, limits: Limits) -> Outcome:
-    """Keep media that were fetched. The blob of what is not wanted any more is forgotten."""
+    """Keep media that were fetched. Blobs that are no longer wanted are forgotten."""
     chunk = find(outcome.chunks, event.chunk_id)
     if chunk is not None and chunk.state is ChunkState.STORED and chunk.blob == event.blob:
         return outcome
@@ -149,8 +149,8 @@ def _refused(outcome: Outcome, chunk: Chunk, blob: BlobKey, reason: str) -> Outc
 
 
 def failed(outcome: Outcome, event: ChunkFailed, limits: Limits) -> Outcome:
-    """Note that media are not to be had so far, or can't be used. What is stored stays stored; what was judged stays so
-    until better media come. Raises ValueError for a state that is no failure."""
+    """Note that media are not available so far, or can't be used. A stored chunk stays stored; a judged one stays
+    judged until better media come. Raises ValueError for a state that is no failure."""
     if event.state not in FAILURES:
         raise ValueError(f"{event.state} is no failure")
     chunk = find(outcome.chunks, event.chunk_id)
@@ -165,18 +165,18 @@ def failed(outcome: Outcome, event: ChunkFailed, limits: Limits) -> Outcome:
 
 
 def after_failure(outcome: Outcome, chunk: Chunk, event: ChunkFailed, limits: Limits) -> Chunk:
-    """Return a chunk after a try that failed. By a rule of ours, or where its event is malformed, one try is the
-    verdict. The first answer of the homeserver that can't be used says nothing: the chunk is still on its way
-    (`settling`); the same answer twice is the verdict."""
+    """Return a chunk after a try that failed. A rule of ours, or a malformed event, decides at the first try. A first
+    unusable answer of the homeserver decides nothing: the chunk is still being fetched (`settling`). The same answer
+    twice decides."""
     answer = event.answer
     if answer is None:
         if event.state is ChunkState.DAMAGED:
-            return given_up(chunk, event.state, event.reason)  # there is nothing to ask for
+            return given_up(chunk, event.state, event.reason)  # no address to fetch from
         return replace(chunk, state=event.state, reason=event.reason)
     if answer.digest == chunk.answer:
         return replace(chunk, state=event.state, reason=event.reason)
     reason = event.reason if chunk.answer else None
-    if answer.blob is None and event.state is ChunkState.WAITING_FOR_MEDIA:  # nothing came: what came before counts on
+    if answer.blob is None and event.state is ChunkState.WAITING_FOR_MEDIA:  # the earlier bytes still count
         return replace(chunk, reason=reason, answer=chunk.answer or answer.digest)
     others = [one for one in outcome.chunks if one.blob and one.state is not ChunkState.STORED and one is not chunk]
     room = limits.max_chunk_bytes - sum(one.bytes or 0 for one in others)
@@ -197,7 +197,7 @@ def _forgotten(blob: BlobKey | None, kept: BlobKey | None) -> tuple[Effect, ...]
 
 
 def opened(outcome: Outcome, event: Opened) -> Outcome:
-    """Remove a sealed event that turned out to be no chunk; one that is a broken chunk stays, as damaged."""
+    """Remove a sealed event that turned out not to be a chunk. A malformed chunk stays, as damaged."""
     chunk = find_of_event(outcome.chunks, event.event_id)
     if chunk is None or chunk.state is not ChunkState.WAITING_FOR_KEY:
         return replace(outcome, ignored=_unfit(chunk))
@@ -207,7 +207,7 @@ def opened(outcome: Outcome, event: Opened) -> Outcome:
 
 
 def redacted(outcome: Outcome, event: Redacted) -> Outcome:
-    """Remove a chunk's sound. Its place and length stay, so that what comes after keeps its place."""
+    """Remove a chunk's sound. Its place and length stay, so that later chunks keep theirs."""
     chunk = find_of_event(outcome.chunks, event.redacts)
     if chunk is None:
         return replace(outcome, ignored="unknown_event")

@@ -1,7 +1,7 @@
-"""The kinds of recordings, and what each brings of its own. Pure.
+"""The kinds of recordings, and the functions that differ between them. Pure.
 
-A kind is a module and a line in this table. Everything else is the same for all kinds, and asks here: nothing outside
-of a kind's own modules looks at `Recording.kind`.
+A kind is a module and a line in this table. All other code is the same for all kinds, and uses this table: nothing
+outside a kind's own modules looks at `Recording.kind`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -57,5 +57,5 @@ def kind_of(recording: Recording) -> Kind:
 
 
 def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
-    """Return where every chunk stands and what is missing. The order in which the chunks come doesn't matter."""
+    """Return the ledger: the place of every chunk and gap. The order in which the chunks come doesn't matter."""
     return kind_of(recording).lay_out(recording, chunks)

@@ -1,7 +1,7 @@
 """The ledger of a recording: every chunk in the order of the sound, every gap in its true length. Pure.
 
-Each kind of recording lays out its own (`kinds`); what is made of it is the same for all: the track, the report, the
-chapters.
+Each kind of recording lays out its own (`kinds`); the track, the report and the chapters are made from it in the same
+way for all kinds.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ class Entry:
     position: Samples
     samples: Samples
     timing: Timing
-    continues: bool = False  # carries on the Ogg run of the nearest sound before it
+    continues: bool = False  # continues the Ogg run of the nearest sound before it
     silence: bool = False  # nothing of it is heard: it is silence of `samples`, which may be 0
     blob: BlobKey | None = None
     container: Container = Container.UNKNOWN
     reason: str | None = None  # the chunk's: a short code
-    announced: Samples | None = None  # what its event said of its length: a hint, never a clock
+    announced: Samples | None = None  # the length that its event announced: a hint, never a clock
     off_told: Samples = NOTHING  # how many samples more than its file claims it holds; negative: fewer
     holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
     sequence: int | None = None  # of a voice broadcast alone
@@ -59,7 +59,7 @@ class Ledger:
     gaps: tuple[Gap, ...]
     samples: Samples
     proved: bool  # the pages show that nothing is missing
-    complete: bool  # all that was sent is in the audio, as far as it can be known once nothing more comes
+    complete: bool  # all sound that was sent is in the audio, as far as this can be known once nothing more comes
     certain: bool  # complete, and there is no need to wait for more
     waiting: bool  # a key or media may still turn up
 
@@ -70,7 +70,8 @@ class Ledger:
 
     @property
     def silences(self) -> tuple[tuple[Samples, Samples], ...]:
-        """Return position and length of each stretch of silence, whatever its reasons: what the audio alone tells."""
+        """Return position and length of each stretch of silence, whatever its reasons: the audio alone shows no
+        more."""
         stretches: list[tuple[Samples, Samples]] = []
         for gap in self.gaps:
             if stretches and sum(stretches[-1]) == gap.position:
@@ -82,11 +83,11 @@ class Ledger:
 
 
 LayOut = Callable[[Recording, Iterable[Chunk]], Ledger]
-"""The layout of a kind: where every chunk stands and what is missing, whatever order the chunks come in."""
+"""The layout function of a kind: it places every chunk and gap, whatever order the chunks come in."""
 
 
 def fingerprint(ledger: Ledger) -> str:
-    """Return a digest of what the audio is made from: the same fingerprint, the same sound."""
+    """Return a digest of everything that the audio is made from: the same fingerprint means the same sound."""
     pieces: list[tuple[str, bool, int]] = []
     for entry in ledger.entries:
         if entry.sounds:

@@ -1,4 +1,4 @@
-"""The turns in the life of any recording: it ends, it becomes a tombstone, its times are put right. Pure."""
+"""Changes in the life of any recording: its end, its tombstone, the correction of its times. Pure."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +20,7 @@ def ended(recording: Recording, by: EndedBy, at: datetime, now: datetime, limits
 
 
 def tombstone(recording: Recording, now: datetime) -> Recording:
-    """Return the recording as deleted, without anything that people wrote or that tells who spoke."""
+    """Return the recording as deleted, without anything that people wrote or that shows who spoke."""
     return replace(
         recording,
         state=RecordingState.DELETED,
@@ -35,13 +35,13 @@ def tombstone(recording: Recording, now: datetime) -> Recording:
 
 
 def by_this_clock(recording: Recording, now: datetime, limits: Limits) -> Recording:
-    """Clamp times written while the clock was ahead, so that nothing waits for longer than it may."""
+    """Clamp times written while the clock was ahead, so that no deadline lies too far in the future."""
     quiet_until = recording.quiet_until and min(recording.quiet_until, now + limits.quiet_period)
     return replace(recording, heard_at=min(recording.heard_at, now), quiet_until=quiet_until)
 
 
 def clamped(at: datetime | None, earliest: datetime | None, now: datetime) -> datetime:
-    """Return a time that a sender named, kept between `earliest` and now; now where none was named."""
+    """Return a time that a sender named, clamped between `earliest` and now; now where none was named."""
     if at is None:
         return now
     return min(max(at, earliest) if earliest else at, now)

@@ -1,6 +1,6 @@
 """The events that can happen to a recording, and the effects that follow: frozen classes. Pure.
 
-Dialects make the events of the room; the worker makes those of the media. Nothing here looks at raw JSON.
+Dialects build the room's events; the worker builds the events about media. Nothing here looks at raw JSON.
 """
 
 from dataclasses import dataclass, replace
@@ -87,7 +87,7 @@ class VoiceMessage:
 class Redacted:
     redacts: EventId
     sender: UserId
-    may: bool | None = None  # others' events too, by the sender's power when it was said; None: not known
+    may: bool | None = None  # the sender could redact others' events too when sending it; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Rejected:
 
 
 RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | VoiceMessage | Redacted
-"""Events of the room that a recording begins with, or may be told."""
+"""Events of a room that begin a recording or apply to one."""
 
 
 # ---- events that the worker and the shell make
@@ -108,8 +108,8 @@ RoomEvent = BroadcastStarted | BroadcastChanged | ChunkSent | ChunkSealed | Voic
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A sealed event was decrypted and is no chunk. `rule`: the rule that it breaks as a chunk; None: it claims to be
-    none."""
+    """A sealed event that was decrypted and is not a chunk. `rule`: the rule that it breaks as a chunk; None: it does
+    not claim to be one."""
 
     event_id: EventId
     rule: str | None = None
@@ -134,8 +134,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFailed:
-    """A chunk whose media could not be had or used. `state` (DAMAGED, REFUSED or WAITING_FOR_MEDIA) becomes the chunk's
-    once the same answer came twice, at once if there was none; `reason` is a short code."""
+    """A chunk whose media could not be fetched or used. `state` (DAMAGED, REFUSED or WAITING_FOR_MEDIA) becomes the
+    chunk's state once the same answer came twice, or at once without an answer; `reason` is a short code."""
 
     chunk_id: ChunkId
     state: ChunkState
@@ -145,7 +145,7 @@ class ChunkFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An end that comes from outside: left, removed, switched off, restarted."""
+    """An end with an outside cause: left, removed, switched off, restarted."""
 
     by: EndedBy
 
@@ -157,7 +157,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The audio was made from a ledger with this fingerprint."""
+    """A report that the audio was made from a ledger with this fingerprint."""
 
     fingerprint: str
 
@@ -175,7 +175,7 @@ RecordingEvent = (
     | Tick
     | Joined
 )
-"""Events that a recording takes (a `BroadcastStarted` makes one)."""
+"""Events that apply to a recording (a `BroadcastStarted` begins one)."""
 
 
 # ---- effects: they become job rows in the transaction of the state
@@ -188,43 +188,45 @@ class FetchChunk:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """Send a Tick at this time. A Tick that waits for a later time is brought forward; one too many does no harm."""
+    """An order to send a Tick at this time. A Tick that waits for a later time is brought forward; one too many does no
+    harm."""
 
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Join the chunks and publish the episode. If its fingerprint is the ledger's already, the audio is right."""
+    """An order to join the chunks and publish the episode. If its fingerprint is already the ledger's, the audio is
+    right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Remove this blob, unless something else refers to it."""
+    """An order to remove this blob, unless something else refers to it."""
 
     blob: BlobKey
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Remove the episode and keep the recording: a redaction took the last sound of it."""
+    """An order to remove the episode and keep the recording: a redaction removed its last sound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Send the room a notice, once: `what` names the sentence."""
+    """An order to send the room a notice, once: `what` names the sentence."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """Remove audio, feed item and all chunks with their blobs: everything but the tombstone."""
+    """An order to remove audio, feed item and all chunks with their blobs: everything but the tombstone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the homeserver for all events of the recording, before anything is called missing."""
+    """An order to ask the homeserver for all events of the recording, before any counts as missing."""
 
 
 Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Erase
@@ -235,7 +237,7 @@ class Outcome:
     """A recording and its chunks after an event, and the effects that follow."""
 
     recording: Recording
-    chunks: tuple[Chunk, ...]  # all of them; those that were left out are to be deleted
+    chunks: tuple[Chunk, ...]  # all that remain; chunks that are not among them are deleted
     effects: tuple[Effect, ...] = ()
     ignored: str | None = None  # the rule by which the event was ignored, for one log line
 

@@ -1,4 +1,4 @@
-"""Limits and periods that hold for recordings. Pure."""
+"""Limits and periods of recordings. Pure."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,7 +6,7 @@ from datetime import timedelta
 from storage.records import SAMPLE_RATE, Samples
 
 MAX_CHUNKS = 5_000
-"""Chunks of one recording: six hours in chunks of 4.3 s. More is an attempt to fill the disk."""
+"""Chunks of one recording: six hours in chunks of 4.3 s. More chunks are an attempt to fill the disk."""
 
 DOWNLOADS_MAY_TAKE = timedelta(minutes=10)
 """Time after the quiet period in which chunks may still be fetched, as after an outage. A download that takes longer

@@ -14,7 +14,7 @@ MIME = "audio/mpeg"
 def recording_json(
     recording: Recording, chunks: Iterable[Chunk], episode: Episode | None, *, title: str, path: str | None
 ) -> dict[str, Any]:
-    """Return the JSON of a recording. `title`: the one that people read; `path`: the episode's file, relative to the
+    """Return the JSON of a recording. `title`: the title that people read; `path`: the episode's file, relative to the
     storage directory."""
     deleted = recording.state is RecordingState.DELETED
     known = {} if deleted else {chunk.id: chunk for chunk in chunks}

@@ -1,5 +1,5 @@
-"""The decision on an ended recording: when it falls, and whether it is complete. Pure; each kind's machine states the
-rules."""
+"""The decision on an ended recording: when it is made, and whether the recording is complete. Pure; each kind's machine
+states the rules."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from bot.recording.policy import ASKING_MAY_TAKE, DOWNLOADS_MAY_TAKE, Limits
 from storage.records import ChunkState, EndedBy, RecordingState
 
 EMPTY = "empty"  # the sentence for the room
-# The room said that nothing is to be recorded, or can't read what the bot says.
+# The room does not want to be recorded, or can't read the bot's notices.
 NOT_TOLD = frozenset({EndedBy.SWITCHED_OFF, EndedBy.REMOVED})
 
 
@@ -36,8 +36,9 @@ def settled(
     lay_out: LayOut,
     asked: bool,
 ) -> Outcome:
-    """Decide an ended recording, or have it looked at again when the quiet period is over. `asked`: the homeserver gave
-    all that it has, or did not answer in time; nothing uncertain is decided before that. `lay_out`: the kind's."""
+    """Decide on an ended recording, or schedule a Tick for the end of the quiet period. `asked`: the homeserver
+    returned all of its events, or did not answer in time; no uncertain recording is decided before that. `lay_out`: the
+    layout function of the recording's kind."""
     was_decided = before.recording.state.is_decided
     unchanged = after.recording == before.recording and after.chunks == before.chunks
     if unchanged and (was_decided or not isinstance(event, Tick)):
@@ -61,12 +62,12 @@ def settled(
 
 
 def _says_the_same(ledger: Ledger, earlier: Ledger) -> bool:
-    """Return whether listeners and readers of the ledger notice no difference."""
+    """Return whether two ledgers are the same to listeners and readers."""
     return fingerprint(ledger) == fingerprint(earlier) and loss_of(ledger) == loss_of(earlier)
 
 
 def _silent(outcome: Outcome) -> Outcome:
-    """Finish a recording without any sound. The room is told, unless somebody wanted it so."""
+    """Finish a recording without any sound. The room is told, unless somebody asked for the deletion."""
     if any(chunk.state is ChunkState.REDACTED for chunk in outcome.chunks):
         return outcome.also(Withdraw())
     told = outcome.recording.state is RecordingState.EMPTY and outcome.recording.ended_by not in NOT_TOLD

@@ -55,7 +55,7 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
         patched.setattr(archive, "recording_by_event", counted)
         await world.intake.take(batch(*flood[: MANY // 2], chunk("$2", 2), *flood[MANY // 2 :]))
     assert looks == [START]
-    assert len([line for line in caplog.messages if "left out" in line]) == 1
+    assert len([line for line in caplog.messages if "events ignored" in line]) == 1
     assert len(caplog.messages) == 1
     async with world.store.read() as db:
         assert await journal.position(db) == before + 1
@@ -112,7 +112,10 @@ async def test_a_chunk_of_a_broadcast_that_is_deleted_or_nobodys_is_left_out(
     other = chunk("$2", 1)
     other = replace(other, event={**other.event, "content": {**other.event["content"], "m.relates_to": nobodys}})
     await world.intake.take(batch(chunk("$1", 1), other))
-    assert [line.split()[2] for line in caplog.messages if "left out" in line] == ["rule=deleted", "rule=not_followed"]
+    assert [line.split()[2] for line in caplog.messages if "events ignored" in line] == [
+        "rule=deleted",
+        "rule=not_recorded",
+    ]
     async with world.store.read() as db:
         assert await journal.unhandled(db, 10) == ()
     assert (await world.recording()).broadcaster == ALICE

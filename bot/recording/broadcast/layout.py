@@ -1,16 +1,17 @@
-"""The layout of a voice broadcast's sound: where every chunk stands, and what is missing. Pure.
+"""The layout of a voice broadcast's sound: the position of every chunk and of every gap. Pure.
 
-- Runs stand by their lowest number, then by the timeline; if a chunk has no number, all by the timeline (as Element Web
-  plays them). Inside a run page numbers decide: clients number a chunk when its upload ends, so one slow upload swaps
-  two numbers, and the pages tell the truth.
-- What is not there goes where its number says; if pages are missing in a run, into that hole. An event that can't be
-  decrypted has no number: it stands for one that is absent, by its place in the timeline.
-- A hole in the middle is silence: as long as the granules say, else as its event announced, else as the median chunk
-  (`silence`). After the last sound there is none: nobody can know that there was more to hear.
-- A run's head pays the pre-skip, once, also when it is missing: then the silence that stands for it is so much shorter.
-  So what comes after it is heard from its first packet on, and stands where it will stand when the head turns up.
+- Runs are ordered by their lowest number, then by the timeline; if a chunk has no number, all are ordered by the
+  timeline (as Element Web plays them). Inside a run page numbers decide: clients number a chunk when its upload ends,
+  so one slow upload swaps two numbers, and the pages still show the true order.
+- A missing chunk goes where its number says; if pages are missing in a run, into that hole. An event that can't be
+  decrypted has no number: it takes the place of an absent chunk, by its position in the timeline.
+- A hole in the middle becomes silence: as long as the granules say, else as its event announced, else as the median
+  chunk (`silence`). No silence follows the last sound: nobody can know whether more was said.
+- The pre-skip is taken once from a run's head, also when the head is missing: then the silence that stands for it is
+  shorter by the pre-skip. So the sound after the head is heard from its first packet on, and keeps its position when
+  the head turns up.
 - A part of a chunk that is damaged or lost is silence inside it, and a gap of its own.
-- All of this is in strangers' hands, so what is invented is bounded: silence here, absent numbers in `places`.
+- All of these numbers come from strangers, so whatever is added is bounded: silence here, absent numbers in `places`.
 """
 
 from collections import defaultdict
@@ -46,7 +47,7 @@ OF_NO_USE = frozenset({ChunkState.STORED, ChunkState.DAMAGED})  # once another c
 
 
 def lay_out(recording: Recording, chunks: Iterable[Chunk]) -> Ledger:
-    """Lay out a broadcast: where every chunk stands, and what is missing. The order of `chunks` doesn't matter."""
+    """Lay out a broadcast: place every chunk and every gap. The order of `chunks` doesn't matter."""
     chunks = numbered(ordinary(chunks))
     by_run = sort(chunks)
     layout = arrange(by_run.runs, recording.announced_last)
@@ -117,7 +118,7 @@ def _timing(place: Place) -> Timing:
 
 
 def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
-    """Yield for each place the length of its sound (None: there is none), and whether it continues the sound before."""
+    """Yield for each place the length of its sound (None: no sound), and whether it continues the sound before it."""
     nearest: Run | None = None
     before: OggFacts | None = None  # of the nearest
     for place in places:
@@ -156,8 +157,8 @@ def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, ChunkId
 def _judged(
     recording: Recording, runs: Iterable[Run], layout: Layout, entries: Sequence[Entry], *, lost: bool
 ) -> tuple[bool, bool, bool]:
-    """Return whether the ledger is proved, complete and certain (`Ledger`). `lost`: a chunk that another one stands for
-    is not there, and may hold other sound."""
+    """Return whether the ledger is proved, complete and certain (`Ledger`). `lost`: a chunk that was replaced by
+    another one is missing, and may hold other sound."""
     last = max((index for index, entry in enumerate(entries) if entry.sounds), default=-1)
     if last < 0 or lost or any(entry.state not in (ChunkState.STORED, ChunkState.MISSING) for entry in entries):
         return False, False, False
@@ -176,7 +177,8 @@ def _judged(
 
 
 def _beheaded(run: Run) -> bool:
-    """Return whether nothing of a run can be heard although its pages say that sound came before."""
+    """Return whether the first sound of a run is missing: its pages show that sound came before, and none can be
+    heard."""
     first = pages(run.chunks[0])
     return first is not None and first.first_page > 2 and not any(map(audible, run.chunks))
 

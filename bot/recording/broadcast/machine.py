@@ -1,4 +1,4 @@
-"""The life of a broadcast: a state and an event in, the new state and what follows out. Pure; the clock is passed in.
+"""The life of a broadcast: a state and an event in, the new state and its effects out. Pure; the clock is passed in.
 
     live ──end──▶ finishing ──decided──▶ complete | incomplete | empty ──late chunk──▶ finishing …
       └────────────────── the started event is redacted ──▶ deleted
@@ -7,27 +7,30 @@ What is hard to see in the code:
 
 - `stopped` is not the end of the data. Android and iOS send it before the last chunk, Element Web while an upload may
   be under way, and `last_chunk_sequence` may be absent, 0, too high or too low. So an ended recording is decided at
-  once only where the ledger is certain; else when it was quiet for `quiet_period_s`.
-- A decided recording is never closed. A late chunk, a key, media that come at last re-open it; then the quiet period
-  is over already, and it is decided as soon as nothing is being fetched. Ten minutes later a Tick decides in any case:
-  a download that hangs must not keep back an episode.
-- Clients have no time-out: who crashed stays live for ever in room state. Ours counts from the last sign of life by our
-  clock, and only a Tick ends: whatever else arrives is a sign of life, even after a long outage of the bot.
+  once only where the ledger is certain; else after `quiet_period_s` without new chunks.
+- A decided recording is never closed. A late chunk, a late key or late media re-open it; the quiet period is over by
+  then, so it is decided again as soon as nothing is being fetched. Ten minutes later a Tick decides in any case: a
+  download that hangs must not hold back an episode.
+- Clients have no time-out: after a crash a broadcast stays live in room state indefinitely. Our time-out counts from
+  the last sign of life by our clock, and only a Tick ends a broadcast for it: every other event is a sign of life, even
+  after a long outage of the bot.
 - `abandoned` is our guess, so a later `stopped` corrects it. Every other end is a fact and stays; a broadcast never
   becomes live again.
-- Only /sync is heard, and it leaves events out without a word. So nothing that is not certain is decided, and nothing
-  abandoned, before the homeserver was asked for all of the broadcast (`Ask`), or did not answer for 30 s.
-- After `switched_off` nothing new is taken: that person said no. After `limit` new chunks are listed as refused.
-- Redacting the started event deletes everything, in every state, and what comes late meets the tombstone: servers don't
-  redact what comes after a deletion (https://github.com/matrix-org/synapse/issues/14231). Redacting a chunk takes its
-  sound; its length stays, as silence. Redacting `paused`, `resumed` or `stopped` changes nothing: what it said was
-  true, and a broadcast that ended can't go on because somebody tidied up.
-- Only events of the started event's sender count; Element Web itself doesn't check that. Who may redact, the
-  homeserver has decided.
+- /sync may leave events out without saying so. So no uncertain recording is decided, and none abandoned, before the
+  homeserver was asked for all events of the broadcast (`Ask`), or did not answer for 30 s.
+- After `switched_off` no new chunk is accepted: the speaker or a moderator has refused the recording. After `limit` new
+  chunks are listed as refused.
+- Redacting the started event deletes everything, in every state, and late events meet the tombstone: servers don't
+  redact events that come after a deletion (https://github.com/matrix-org/synapse/issues/14231). Redacting a chunk takes
+  its sound; its length stays, as silence. Redacting `paused`, `resumed` or `stopped` changes nothing: its statement was
+  true, and a broadcast that ended can't continue because somebody tidied up.
+- Only events of the started event's sender count; Element Web itself doesn't check that. The homeserver has decided who
+  may redact.
 - A plain voice message of the speaker may be a chunk that lost its relation: until that is proved it is a candidate,
-  which changes nothing of the recording (`orphans`). Whatever happens, it is looked at again: its neighbour may have
-  come. What is proved is an ordinary chunk from then on, and heals a decided recording as any late one.
-- The same event twice changes nothing: a chunk is its event id, and a state is only ever moved forward.
+  which changes nothing in the recording (`orphans`). Candidates are examined again after every event, since a
+  neighbouring chunk may have come. A proved candidate is an ordinary chunk from then on, and heals a decided recording
+  as any late chunk does.
+- The same event twice changes nothing: a chunk is identified by its event id, and states only move forward.
 """
 
 from collections.abc import Callable, Mapping
@@ -118,7 +121,7 @@ def first_effects(recording: Recording, limits: Limits) -> tuple[Effect, ...]:
 
 
 def restarts(event: BroadcastStarted, position: Position, earlier: Recording) -> bool:
-    """Return whether this start ends an earlier broadcast: that of the same user and device.
+    """Return whether this start ends an earlier broadcast, one of the same user and device.
 
     Two devices of one user may be live at once (both press "Go live"), and they share a state key.
     """
@@ -143,11 +146,11 @@ def step(
     asked: bool = True,
 ) -> Outcome:
     """Apply an event to a recording. `event_id` and `position` are the event's own; an event that brings a chunk has
-    both. `asked`: the homeserver gave all that it has, or did not answer in time."""
+    both. `asked`: the homeserver returned all of its events, or did not answer in time."""
     before = Outcome(by_this_clock(recording, now, limits), chunks)
     ignored = _refusal(before, event)
     if ignored:
-        # Media that were under way to a deleted recording must not stay.
+        # Media that were being fetched for a deleted recording must not stay.
         unwanted = (Forget(blob),) if (blob := on_chunks.blob_of(event)) else ()
         return replace(before, effects=unwanted, ignored=ignored)
     after = _applied(before, event, event_id, position, now, limits)
@@ -234,7 +237,7 @@ def _take_in(
 
 
 def _with_sign_of_life(before: Outcome, after: Outcome, now: datetime) -> Outcome:
-    """Count a new chunk as a sign of life; one that was known already is none."""
+    """Count a new chunk as a sign of life, but not one that was known already."""
     if after.ignored or len(after.chunks) == len(before.chunks):
         return after
     return replace(after, recording=replace(after.recording, heard_at=max(after.recording.heard_at, now)))
@@ -275,7 +278,7 @@ CHANGES: Mapping[tuple[bool, Change], Callable[[Recording, BroadcastChanged, dat
     (True, Change.STOPPED): _stopped,
     (False, Change.STOPPED): _stopped_again,
 }
-"""Changes by whether the recording is live. Every other pair is ignored."""
+"""Changes by event and by whether the recording is live. Every other pair is ignored."""
 
 
 def _changed(
@@ -291,14 +294,14 @@ def _changed(
 
 
 def _with(resumes: tuple[Position, ...], position: Position | None) -> tuple[Position, ...]:
-    """Add a position once. There are no more than there can be chapters."""
+    """Add a position once, up to the greatest number of chapters."""
     if position is None or position in resumes or len(resumes) >= MOST_RESUMES:
         return resumes
     return (*resumes, position)
 
 
 def _announced(recording: Recording, event: BroadcastChanged) -> Recording:
-    """Keep the highest number of several `stopped`: a client that was restarted sends one without."""
+    """Keep the highest number of several `stopped` events: a client that was restarted sends one without a number."""
     numbers = [number for number in (recording.announced_last, event.last_sequence) if number is not None]
     return replace(recording, announced_last=max(numbers, default=None))
 
@@ -309,7 +312,7 @@ def _announced(recording: Recording, event: BroadcastChanged) -> Recording:
 def _watched(
     before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits, *, asked: bool
 ) -> Outcome:
-    """Abandon a live recording when a Tick finds no sign of life; else have it looked at again when that is due."""
+    """Abandon a live recording when a Tick finds no sign of life; else schedule the next Tick."""
     ends = _patience_ends(after.recording, limits)
     if not isinstance(event, Tick):
         sooner = ends < _patience_ends(before.recording, limits)

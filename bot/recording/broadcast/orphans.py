@@ -2,13 +2,13 @@
 
 https://github.com/element-hq/element-ios/issues/7261
 
-- A voice message of the speaker that comes while their broadcast is open is a candidate, and nothing else: it is no
-  sign of life (people send voice messages) and no part of the ledger; its sound is looked into but not kept.
+- A voice message of the speaker that comes while their broadcast is open is only a candidate: it is no sign of life
+  (people send voice messages) and no part of the ledger; its sound is inspected but not kept.
 - It is a chunk when its sound proves it: Ogg Opus pages of the same stream (serial and OpusHead) that continue a chunk
-  of the recording, or come right before one, without a gap in page numbers and granules, where nothing is yet. A
-  serial is 32 random bits, new for each stream, so nothing else fits. Other containers prove nothing: they are never
-  guessed.
-- Pages that are there already (or were redacted) are a chunk sent twice: no candidate.
+  of the recording, or come right before one, without a gap in page numbers and granules, where no chunk is yet. A
+  serial is 32 random bits, new for each stream, so nothing else fits. Other containers prove nothing, so their voice
+  messages are never attached.
+- Pages that are known already (or were redacted) are a chunk sent twice, and no candidate.
 - The client's number is lost. The number of such a chunk is worked out anew each time, from the chunks that its pages
   touch, and is never stored: so the chunk that really has the number can still come, and is heard. If every number is
   taken (the client never counted the lost chunk), it shares its neighbour's: within one stream pages are the order,
@@ -35,12 +35,12 @@ def is_candidate(chunk: Chunk) -> bool:
 
 
 def ordinary(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
-    """Return all chunks but candidates: the ledger is made from them."""
+    """Return all chunks except candidates: the ledger is made from them."""
     return tuple(chunk for chunk in chunks if not is_candidate(chunk))
 
 
 def suspected(outcome: Outcome, message: Chunk) -> Outcome:
-    """Make a voice message of the speaker a candidate, so that its media is looked into."""
+    """Make a voice message of the speaker a candidate, so that its media is inspected."""
     if find(outcome.chunks, message.id) is not None:
         return outcome
     if outcome.recording.ended_by in (EndedBy.SWITCHED_OFF, EndedBy.LIMIT):
@@ -52,7 +52,7 @@ def suspected(outcome: Outcome, message: Chunk) -> Outcome:
 
 
 def candidate_of(chunks: tuple[Chunk, ...], event: RecordingEvent) -> Chunk | None:
-    """Return the candidate whose media or redaction an event tells of; None for every other event."""
+    """Return the candidate whose media or redaction an event reports; None for every other event."""
     match event:
         case ChunkStored(chunk_id=chunk_id) | ChunkFailed(chunk_id=chunk_id):
             chunk = find(chunks, chunk_id)
@@ -64,7 +64,7 @@ def candidate_of(chunks: tuple[Chunk, ...], event: RecordingEvent) -> Chunk | No
 
 
 def told(outcome: Outcome, candidate: Chunk, event: RecordingEvent, limits: Limits) -> Outcome:
-    """Change a candidate by the event that tells of it (`candidate_of`). Its media is never kept."""
+    """Change a candidate by an event about it (`candidate_of`). Its media is never kept."""
     match event:
         case ChunkStored():
             return replace(outcome, chunks=with_chunk(outcome.chunks, _looked_into(candidate, event.facts)))
@@ -75,7 +75,8 @@ def told(outcome: Outcome, candidate: Chunk, event: RecordingEvent, limits: Limi
 
 
 def _looked_into(candidate: Chunk, facts: ChunkFacts) -> Chunk:
-    """Note what the sound is. One that can never be proved needs its media, and the key to it, no more."""
+    """Record the facts of a candidate's sound. If it can never be proved, drop the address of its media, and the
+    key."""
     return replace(candidate, facts=facts, reason=None, source=candidate.source if facts.ogg else None)
 
 
@@ -87,7 +88,7 @@ def _failed(outcome: Outcome, candidate: Chunk, event: ChunkFailed, limits: Limi
 
 
 def attached(outcome: Outcome) -> Outcome:
-    """Attach every candidate that is proved now: make it an ordinary chunk, which is to be fetched again."""
+    """Attach every candidate that is proved now: make it an ordinary chunk, which is fetched again."""
     waiting = [chunk for chunk in outcome.chunks if is_candidate(chunk) and pages(chunk)]
     if not waiting:
         return outcome
@@ -96,7 +97,7 @@ def attached(outcome: Outcome) -> Outcome:
     proved: dict[ChunkId, Chunk] = {}
     known: set[ChunkId] = set()
     rising = sorted(waiting, key=_first_page)
-    for chunk in (*rising, *reversed(rising)):  # one may prove the next, on either side
+    for chunk in (*rising, *reversed(rising)):  # an attached chunk may prove the next one, on either side
         facts = pages(chunk)
         if facts is None or chunk.id in proved or chunk.id in known:
             continue
@@ -126,21 +127,21 @@ def _taken(chunk: Chunk, outcome: Outcome) -> Chunk:
 
 
 def _beside(facts: OggFacts, stream: Iterable[Chunk]) -> list[OggFacts]:
-    """Return the pages of the stream that these overlap or touch."""
+    """Return the pages of the stream that these pages overlap or touch."""
     low, high = facts.first_page - 1, facts.last_page + 1
     every = (each for chunk in stream if (each := pages(chunk)))
     return [each for each in every if each.first_page <= high and each.last_page >= low]
 
 
 def _fits(facts: OggFacts, beside: Sequence[OggFacts]) -> bool:
-    """Return whether these pages continue those beside them, and overlap none."""
+    """Return whether these pages continue the pages beside them, and overlap none."""
     if not facts.contiguous or not beside:
         return False
     return all(_continues(each, facts) or _continues(facts, each) for each in beside)
 
 
 def _continues(before: OggFacts, after: OggFacts) -> bool:
-    """Return whether no page and no sample lies between the two. A tail without packets has no granule."""
+    """Return whether no page and no sample lies between two slices. A tail without packets has no granule."""
     if before.eos or not before.packet_samples or after.first_page != before.last_page + 1:
         return False
     return not after.packet_samples or before.end_granule == after.start_granule
@@ -179,7 +180,7 @@ def _given(run: Sequence[Chunk], taken: set[int]) -> dict[ChunkId, int]:
 
 
 def _pairs(run: Sequence[Chunk]) -> Iterator[tuple[Chunk, Chunk, int]]:
-    """Yield each chunk with one that it touches, and the distance of their numbers."""
+    """Yield each chunk with a chunk that it touches, and the distance of their numbers."""
     for index in range(1, len(run)):
         before, after = pages(run[index - 1]), pages(run[index])
         assert before is not None
@@ -197,7 +198,7 @@ def _pairs(run: Sequence[Chunk]) -> Iterator[tuple[Chunk, Chunk, int]]:
 
 
 def _free(wanted: int, span: tuple[int, int], taken: set[int]) -> int | None:
-    """Return the number that belongs here, else one that is absent nearby, where a slow upload swapped some."""
+    """Return the expected number, else an absent number nearby, since a slow upload may have swapped some."""
     if wanted > 0 and wanted not in taken:
         return wanted
     near = (wanted + sign * distance for distance in range(1, NEAR + 1) for sign in (-1, 1))

@@ -1,9 +1,9 @@
 """The places in a voice broadcast where the speaker resumes after a pause: a chapter begins at each. Pure.
 
-- One Ogg stream that is cut into chunks is one press of the button: the next stream begins behind a pause, whatever
-  the client said. A client that makes each chunk a stream of its own gives no such proof, and other containers none.
-- The client's `resumed` counts too: the sound goes on with the first chunk behind it in the timeline. A chunk that
-  carries on its stream is none: it is the end of what was said before the pause, uploaded late.
+- One Ogg stream that is cut into chunks is one press of the button: the next stream begins after a pause, whatever the
+  client said. A client that makes each chunk a stream of its own gives no such proof, and other containers none.
+- The client's `resumed` counts too: the sound resumes with the first chunk after it in the timeline. A chunk that
+  continues its stream does not count: it is the end of the sound before the pause, uploaded late.
 """
 
 from bisect import bisect_right
@@ -16,19 +16,20 @@ from storage.records import Chunk, ChunkId, Container, Mark, Position, Recording
 
 
 def chapters(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger, title: str | None) -> tuple[Mark, ...]:
-    """Return the chapters of a broadcast. `title`: what people called it."""
+    """Return the chapters of a broadcast. `title`: the title that people gave."""
     return marks(ledger, resumptions(ledger, chunks, recording.resumes), title)
 
 
 def resumptions(ledger: Ledger, chunks: Iterable[Chunk], resumed: Sequence[Position]) -> tuple[Samples, ...]:
-    """Return the positions where the sound resumes after a pause. `resumed`: those of the events that say so."""
+    """Return the positions where the sound resumes after a pause. `resumed`: the positions of `resumed` events in the
+    timeline."""
     heard = [entry for entry in ledger.entries if entry.sounds]
     places: dict[ChunkId | None, Position] = {chunk.id: chunk.position for chunk in chunks}
     begins = [index for index, entry in enumerate(heard) if index and not entry.continues]
     resuming = {index for index in begins if _new_stream(heard, index)}
     latest = list(accumulate((places[heard[index].chunk_id] for index in begins), max))
     for position in resumed:
-        first = bisect_right(latest, position)  # of those that stand behind it
+        first = bisect_right(latest, position)  # the first beginning after this `resumed` event
         resuming.update(begins[first : first + 1])
     return tuple(heard[index].position for index in sorted(resuming))
 

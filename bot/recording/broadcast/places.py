@@ -1,4 +1,4 @@
-"""The places of a broadcast: runs, and what is missing between and inside them, in the order of the sound. Pure.
+"""The places of a broadcast: its runs, and the chunks missing between and inside them, in the order of the sound. Pure.
 
 The rules and their reasons stand at the top of `layout`.
 """
@@ -12,7 +12,7 @@ from bot.recording.broadcast.runs import Run, pages
 from storage.records import Chunk, ChunkState, OggFacts, Timing
 
 MAX_JUMP = 1000
-"""Numbers. A larger step between two chunks is no loss but a client that counts otherwise, or an attack."""
+"""Numbers. A larger step between two chunks is not a loss but a client that counts otherwise, or an attack."""
 
 MAX_ABSENT = 5_000
 """Numbers that are listed in all. A broadcast that lacks more is incomplete anyway."""
@@ -21,12 +21,12 @@ NEAR = 2
 """Numbers. The distance by which a slow upload may have moved a chunk from where its pages belong."""
 
 MAX_PAGES = 10_000
-"""Pages that are taken as missing in one place, where only their numbers say so."""
+"""Pages that are believed missing in one place, where only their numbers say so."""
 
 FIRST_PAGE = 2
 """Number of the first page of sound, after two pages of headers."""
 
-# Their numbers stand in content that can't be read (any more).
+# The numbers of these chunks are in content that can't be read, or no longer.
 UNNUMBERED = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.REDACTED})
 
 
@@ -34,9 +34,9 @@ UNNUMBERED = frozenset({ChunkState.WAITING_FOR_KEY, ChunkState.REDACTED})
 class Place:
     chunk: Chunk | None  # None: never seen
     number: int | None
-    run: Run | None = None  # whose pages it belongs to
-    room: int | None = None  # samples of the hole in the pages that it stands in
-    timing: Timing = Timing.EXACT  # of that
+    run: Run | None = None  # the run in whose pages it belongs
+    room: int | None = None  # samples of the hole in the pages that it fills
+    timing: Timing = Timing.EXACT  # of `room`
     empty: bool = False  # no sound is missing here, only a number
 
 
@@ -50,7 +50,7 @@ class Layout:
 
 
 def arrange(runs: Sequence[Run], announced_last: int | None) -> Layout:
-    """Place everything that is there and everything that is not."""
+    """Return the layout: a place for every chunk, and one for every chunk that is missing."""
     chunks = [chunk for run in runs for chunk in run.chunks]
     numbered = all(chunk.sequence is not None or _unreadable(chunk) for chunk in chunks)
     stretches = [run for run in runs if _stretches(run)]
@@ -75,7 +75,7 @@ def _stretches(run: Run) -> bool:
 
 
 def _run_key(run: Run, order: Order) -> tuple[float, float]:
-    """Order runs by the lowest of their chunks, then by where their first chunks stand in the timeline."""
+    """Order runs by the lowest of their chunks, then by the position of their first chunk in the timeline."""
     keys = [order(Place(chunk, chunk.sequence, run)) for chunk in run.chunks]
     return min(keys)[0], keys[0][1]
 
@@ -96,10 +96,9 @@ def _unreadable(chunk: Chunk) -> bool:
 
 
 def _numbered(pool: Sequence[Place], chunks: Sequence[Chunk], announced_last: int | None) -> list[Place]:
-    """Give a number to each place of the pool, and add places for the numbers that nobody saw.
-
-    A chunk without a number takes the first absent one after those that stand before it in the timeline, else any
-    absent one, else the next at the end.
+    """Give a number to each place of the pool, and add places for the numbers that no chunk has. A chunk without a
+    number takes the first absent number after those of the chunks before it in the timeline, else any absent one, else
+    the next at the end.
     """
     seen = sorted((chunk.position, chunk.sequence) for chunk in chunks if chunk.sequence is not None)
     known = {number for _, number in seen}
@@ -121,8 +120,8 @@ def _numbered(pool: Sequence[Place], chunks: Sequence[Chunk], announced_last: in
 
 
 def _absent(seen: Sequence[int], announced_last: int | None) -> Iterator[tuple[int, bool]]:
-    """Yield the numbers from 1 on that are not there, and whether no sound is missing for them; of a jump that is not
-    believed only the first, as no loss."""
+    """Yield the absent numbers from 1 on, each with whether no sound is missing for it. Of a jump that is not believed
+    yield only the first number, with no sound missing."""
     before = 0
     for number in [*seen, (announced_last or 0) + 1]:
         if number - before > MAX_JUMP:
@@ -138,7 +137,7 @@ def _span(run: Run) -> tuple[int, int]:
 
 
 def _judged(place: Place, spans: Sequence[tuple[int, int]]) -> Place:
-    """Mark a number as empty that is absent within a run whose pages have no hole for it: no sound is missing."""
+    """Mark an absent number as empty where it lies within a run whose pages have no hole: no sound is missing."""
     if (place.chunk and place.chunk.sequence is not None) or place.number is None:
         return place
     inside = any(lowest < place.number < highest for lowest, highest in spans)
@@ -149,12 +148,12 @@ def _judged(place: Place, spans: Sequence[tuple[int, int]]) -> Place:
 
 
 def _hole(before: Chunk | None, after: Chunk) -> tuple[bool, int | None]:
-    """Whether pages are missing in front of a chunk of a run, and of how many samples if the granules say it, or the
-    pages where granules prove nothing."""
+    """Return whether pages are missing before a chunk of a run, and their length in samples (None: not known), by the
+    granules or, where those prove nothing, by the number of pages."""
     there = pages(after)
     if there is None:
         return False, None
-    sound = there.packet_samples > 0  # else there is no granule
+    sound = there.packet_samples > 0  # without packets the page has no granule
     if before is None:
         missing = not there.begins_run and (there.start_granule > 0 or not sound or not there.agrees)
         if not missing or not sound:
@@ -177,7 +176,7 @@ def _agree(*chunks: Chunk | None) -> bool:
 
 
 def _by_pages(beside: OggFacts, count: int) -> int | None:
-    """Return the samples of so many pages, if they are like those of the chunk beside them."""
+    """Return the samples of `count` pages, if they are like those of the chunk beside them."""
     there = beside.last_page - beside.first_page + 1
     likely = beside.packet_samples > 0 and there > 0 and 0 < count <= MAX_PAGES
     return count * (beside.packet_samples // there) if likely else None
@@ -191,12 +190,12 @@ class _Pool:
         self._ranks = [order(place)[0] for place in self.places]
 
     def take(self, low: float, high: float) -> list[Place]:
-        """Take the places between the two."""
+        """Take the places between two orders."""
         begin, end = bisect_right(self._ranks, low), bisect_left(self._ranks, high)
         return self._taken(begin, max(begin, end))
 
     def take_silent_at(self, number: int) -> list[Place]:
-        """Take the place with this number, if it can't be heard."""
+        """Take the place with this number, if its chunk can't be heard."""
         index = bisect_left(self._ranks, number)
         there = index < len(self.places) and self._ranks[index] == number
         return self._taken(index, index + 1) if there and not _sounds(self.places[index]) else []
@@ -208,7 +207,7 @@ class _Pool:
 
 
 def _filled(run: Run, free: _Pool, *, numbered: bool, longest: int) -> Iterator[Place]:
-    """Yield the run's chunks, and in its holes the places that belong there, taken from the free ones."""
+    """Yield the run's chunks and, in its holes, the places that belong there, taken from the free ones."""
     before: Chunk | None = None
     for chunk in run.chunks:
         missing, samples = _hole(before, chunk)
@@ -222,7 +221,8 @@ def _filled(run: Run, free: _Pool, *, numbered: bool, longest: int) -> Iterator[
 
 
 def _fillers(before: Chunk | None, after: Chunk, free: _Pool, *, numbered: bool, count: int) -> list[Place]:
-    """Return the places between two chunks; before a head as many numbers as fit; else what a slow upload misplaced."""
+    """Return the places between two chunks; before a head as many numbers as fit; else the places that a slow upload
+    misplaced."""
     if not numbered:
         return free.take(before.position, after.position) if before else []
     last = after.sequence or 0
@@ -253,7 +253,7 @@ def _sounds(place: Place) -> bool:
 
 
 def _shared(fillers: Sequence[Place], samples: int | None) -> Iterator[Place]:
-    """Share a hole's samples in equal parts. A chunk that can be heard closes the hole that it stands in."""
+    """Share a hole's samples in equal parts. A chunk that can be heard closes its hole."""
     if samples is None or any(map(_sounds, fillers)):
         yield from (replace(filler, empty=any(map(_sounds, fillers)) and not filler.chunk) for filler in fillers)
         return

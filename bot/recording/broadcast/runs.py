@@ -1,13 +1,13 @@
-"""The runs of a broadcast: chunks that are one stretch of sound, and of two with the same number the one heard. Pure.
+"""The runs of a broadcast: chunks that form one stretch of sound, and which of two with the same number is heard. Pure.
 
 Element Web cuts one Ogg stream into chunks. They share a serial number and an OpusHead, and their page numbers run on:
-that is a run, and it can't be forged by a slow upload as the numbers can. A chunk whose head nobody knows, for the
-client left it out (https://github.com/element-hq/element-ios/issues/7311), has that of the chunk of its serial whose
-pages it carries on. Everything else (MP4, WAV, an Ogg file of its own) is a run of one chunk.
+that is a run. A slow upload can't disturb it as it can the numbers. A chunk without a head, which the client left out
+(https://github.com/element-hq/element-ios/issues/7311), has the head of the chunk whose serial and pages it continues.
+Everything else (MP4, WAV, an Ogg file of its own) is a run of one chunk.
 
 Of two chunks with one number the audible one is heard, else the one that stands first in the timeline. Two runs of
-several chunks each are both heard, whatever their numbers: a homeserver merged two `started` of one user then
-(https://github.com/element-hq/element-web/issues/23973).
+several chunks each are both heard, whatever their numbers: then a homeserver has merged two `started` events of one
+user (https://github.com/element-hq/element-web/issues/23973).
 """
 
 from bisect import bisect_left, bisect_right
@@ -26,7 +26,7 @@ MOST_TWINS = 8
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Chunks that continue one another without a seam, in the order of the sound; pages may be missing between them."""
+    """A row of chunks that continue one another, in the order of the sound; pages may be missing between them."""
 
     chunks: tuple[Chunk, ...]
 
@@ -37,21 +37,21 @@ class Run:
 
     @property
     def head(self) -> Chunk | None:
-        """Return the chunk that the run's sound begins with; None if it is not there."""
+        """Return the chunk that the run's sound begins with; None if that chunk is missing."""
         first = pages(self.chunks[0])
         return self.chunks[0] if first and first.begins_run else None
 
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """`spares` are the chunks that another one stands for, with that one's id."""
+    """Runs, and spares: chunks that are not heard, each with the id of the chunk that is heard instead."""
 
     runs: tuple[Run, ...]
     spares: tuple[tuple[Chunk, ChunkId], ...]
 
 
 def pages(chunk: Chunk) -> OggFacts | None:
-    """Return what the pages of an Ogg Opus chunk prove, also of one that is no longer kept."""
+    """Return the proof in the pages of an Ogg Opus chunk, also of one that is no longer kept."""
     return chunk.facts.ogg if chunk.facts else None
 
 
@@ -97,7 +97,7 @@ def sort(chunks: Iterable[Chunk]) -> Sorted:
 
 
 def _heard(spare: ChunkId, spares: dict[ChunkId, ChunkId]) -> ChunkId:
-    """Return the chunk that is heard in the end: the winner may itself have lost to a third."""
+    """Return the chunk that is heard in the end: the winner may itself have lost to another."""
     seen = {spare}
     winner = spares[spare]
     while winner in spares and winner not in seen:
@@ -107,10 +107,8 @@ def _heard(spare: ChunkId, spares: dict[ChunkId, ChunkId]) -> ChunkId:
 
 
 def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[ChunkId, ChunkId]]:
-    """Collect chunks of one serial and head whose pages don't overlap in strands, and those sent twice as spares.
-
-    Files that each begin at page 2 (an Ogg file of its own each time, with the serial the same) overlap, and so
-    become a strand each.
+    """Sort chunks of one serial and head into strands, in which no pages overlap, and those sent twice into spares.
+    Files that each begin at page 2 (separate Ogg files with the same serial) overlap, so each becomes a strand.
     """
     by_stream: dict[Stream, list[_Strand]] = defaultdict(list)
     spares: dict[ChunkId, ChunkId] = {}
@@ -136,7 +134,7 @@ def _strands(paged: Sequence[Chunk]) -> tuple[list[Run], dict[ChunkId, ChunkId]]
 
 
 class _Strand:
-    """Chunks in the order of their pages, which don't overlap."""
+    """A row of chunks in the order of their pages, which don't overlap."""
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
@@ -144,7 +142,7 @@ class _Strand:
         self._lasts: list[int] = []
 
     def overlap(self, facts: OggFacts) -> list[Chunk]:
-        """Return the chunks that have pages of the same numbers, a few of them at most."""
+        """Return the chunks that have pages of the same numbers, at most a few."""
         begin, end = bisect_left(self._lasts, facts.first_page), bisect_right(self._firsts, facts.last_page)
         return self.chunks[begin : min(end, begin + MOST_TWINS)]
 
@@ -160,7 +158,8 @@ def _number(chunk: Chunk) -> float:
 
 
 def _same(one: Chunk, other: Chunk) -> bool:
-    """Return whether two chunks with the same pages are one, sent twice: with one number, or as one slice's bytes."""
+    """Return whether two chunks with the same pages are one chunk sent twice: their numbers or their bytes are the
+    same."""
     if one.sequence is not None and one.sequence == other.sequence:
         return True
     facts = pages(other)
@@ -170,7 +169,7 @@ def _same(one: Chunk, other: Chunk) -> bool:
 
 
 def _contested(runs: Sequence[Run]) -> dict[ChunkId, ChunkId]:
-    """Return the chunks that lose their number to another one, each with the winner."""
+    """Return the chunks whose number another chunk keeps, each with that other chunk."""
     claims: dict[int, list[tuple[Run, Chunk]]] = defaultdict(list)
     for run in runs:
         for chunk in run.chunks:

@@ -1,8 +1,8 @@
 """The length of the silence that stands for a chunk. Pure.
 
 The pages around it decide, then its own bytes, then what its event announced, then the median chunk. An announced
-length is a hint of strangers: clients have sent seconds for milliseconds. It counts where the recording's other chunks
-hold about what their events announced, and where it is no longer than a chunk can be.
+length is a stranger's hint: clients have sent seconds for milliseconds. It counts where the recording's other chunks
+hold about as much sound as their events announced, and where it is no longer than a chunk can be.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,10 +23,10 @@ NEAR = SAMPLE_RATE
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Facts of the chunks that are heard, by which those that are not are judged."""
+    """Facts of the chunks that are heard, from which the length of the others is estimated."""
 
     median: int  # samples
-    longest: int  # samples that are believed of an announced length; 0: none is
+    longest: int  # longest announced length that is believed, in samples; 0: none is
 
     def silence(self, place: Place) -> tuple[int, Timing]:
         """Return the length of a place without sound, if sound comes after it."""
@@ -53,8 +53,8 @@ def measure(places: Sequence[Place], lengths: Iterable[int]) -> Measure:
 
 
 def own_length(ogg: OggFacts, before: OggFacts | None = None, *, head: bool = False) -> Samples:
-    """Return the samples in the packets of a chunk of a run, less what the last page cuts off at its end and, of the
-    run's head, the pre-skip. `before`: the sound that it carries on."""
+    """Return the samples in the packets of a chunk of a run, less the end trim of the last page and, for the run's
+    head, the pre-skip. `before`: the sound that it continues."""
     begins_at = before.end_granule if before is not None and before.last_page + 1 == ogg.first_page else None
     skip = ogg.pre_skip if head else 0
     return Samples(max(0, ogg.packet_samples - ogg.end_trim(begins_at) - skip))

@@ -1,4 +1,4 @@
-"""Whose events count for a broadcast. Pure.
+"""The speaker of a broadcast: the only sender whose events count. Pure.
 
 Any member can send an event that refers to any broadcast, and clients don't check who did. An info event or a chunk
 counts only if its sender began the broadcast, and in its room only.
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from storage.records import Recording, RoomId, UserId
 
-NOT_FOLLOWED = "not_followed"
-"""The rule that an event of a broadcast breaks that is not recorded."""
+NOT_RECORDED = "not_recorded"
+"""The rule that an event breaks if its broadcast is not recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from storage import heirs, rooms
 from storage.store import Store
 
 
-class Claims:
+class AddressClaims:
     """Claims behind addresses. `freshness`: whether the rooms' state was read since this process began."""
 
     def __init__(self, store: Store, freshness: Callable[[], bool]) -> None:

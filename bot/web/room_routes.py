@@ -14,7 +14,7 @@ from bot.feeds.chapters import CHAPTERS, json_chapters
 from bot.feeds.titles import episode_title
 from bot.web import respond
 from bot.web.access import Access, Family, Verdict
-from bot.web.claims import Claims
+from bot.web.claims import AddressClaims
 from bot.web.conditions import Representation
 from bot.web.covers import Covers
 from bot.web.feeds import Feeds
@@ -33,7 +33,7 @@ WAVEFORM_FILE = ".waveform.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RoomRequest:
     """A request below an open address. `recheck` decides about the address again, for answers that take long."""
 
     request: web.BaseRequest
@@ -47,7 +47,7 @@ class RoomRoutes:
 
     def __init__(
         self,
-        claims: Claims,
+        claims: AddressClaims,
         library: Library,
         feeds: Feeds,
         media: Media,
@@ -85,10 +85,10 @@ class RoomRoutes:
             return respond.later()
         if access.verdict is Verdict.CLOSED:
             return respond.not_found()
-        answer = await self._named(Asked(request, access, check, token), name)
+        answer = await self._named(RoomRequest(request, access, check, token), name)
         return answer if answer is not None else respond.not_found()
 
-    async def _named(self, asked: Asked, name: str) -> web.StreamResponse | None:
+    async def _named(self, asked: RoomRequest, name: str) -> web.StreamResponse | None:
         """Answer for a name below a room's address; None when nothing has this name."""
         if is_live(name):
             return await self._on_air(asked, name)
@@ -106,7 +106,7 @@ class RoomRoutes:
             return await self._episode(asked, name)
         return await self._cover(asked, name)
 
-    async def _audio(self, asked: Asked, code: str) -> web.StreamResponse | None:
+    async def _audio(self, asked: RoomRequest, code: str) -> web.StreamResponse | None:
         published = await self._published(asked.access, code)
         if published is None:
             return None
@@ -120,7 +120,7 @@ class RoomRoutes:
     async def _published(self, access: Access, code: str) -> Published | None:
         return await self._library.published(access, code) if CODE.fullmatch(code) else None
 
-    async def _chapters(self, asked: Asked, code: str) -> web.Response | None:
+    async def _chapters(self, asked: RoomRequest, code: str) -> web.Response | None:
         published = await self._published(asked.access, code)
         if published is None or not published[1].chapters:
             return None
@@ -128,7 +128,7 @@ class RoomRoutes:
         body = json_chapters(episode.chapters, episode_title(recording, self._zone))
         return respond.data(asked.request, asked.access.claim.family, body, CHAPTERS, episode.made_at)
 
-    async def _waveform(self, asked: Asked, code: str) -> web.Response | None:
+    async def _waveform(self, asked: RoomRequest, code: str) -> web.Response | None:
         published = await self._published(asked.access, code)
         waveform = await self._waveforms.of(published) if published is not None else None
         if published is None or waveform is None:
@@ -136,7 +136,7 @@ class RoomRoutes:
         family, made_at = asked.access.claim.family, published[1].made_at
         return respond.data(asked.request, family, waveform.body, "application/json", made_at)
 
-    async def _on_air(self, asked: Asked, name: str) -> web.StreamResponse | None:
+    async def _on_air(self, asked: RoomRequest, name: str) -> web.StreamResponse | None:
         if name == NEWEST:
             running = await self._library.live(asked.access)
             if not running:
@@ -144,13 +144,13 @@ class RoomRoutes:
             name = stream_of(running[0].code)
         return await self._live.answer(asked.request, asked.access, name, asked.recheck)
 
-    async def _feed(self, asked: Asked, number: int) -> web.Response | None:
+    async def _feed(self, asked: RoomRequest, number: int) -> web.Response | None:
         page = await self._library.feed_page(asked.access, number)
         if page is None:
             return None
         return await self._feeds.answer(asked.request, await self._library.view(asked.access), page, asked.token)
 
-    async def _room(self, asked: Asked) -> web.Response | None:
+    async def _room(self, asked: RoomRequest) -> web.Response | None:
         number = asked.request.query.get("page", "1")
         if not _PAGE.fullmatch(number):
             return None
@@ -161,7 +161,7 @@ class RoomRoutes:
         live = await self._library.live(asked.access)
         return self._pages.room(view, page, live, self._covers.name(view), asked.token)
 
-    async def _episode(self, asked: Asked, code: str) -> web.Response | None:
+    async def _episode(self, asked: RoomRequest, code: str) -> web.Response | None:
         shown = await self._library.published(asked.access, code) or await self._running(asked.access, code)
         if shown is None:
             return None
@@ -178,7 +178,7 @@ class RoomRoutes:
         live = await self._library.live(access)
         return next(((recording, None) for recording in live if recording.code == code), None)
 
-    async def _cover(self, asked: Asked, name: str) -> web.Response | None:
+    async def _cover(self, asked: RoomRequest, name: str) -> web.Response | None:
         if not name.startswith("cover-"):
             return None
         view = await self._library.view(asked.access)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bot.settings import Settings
 from bot.web import binding, respond
-from bot.web.claims import Claims
+from bot.web.claims import AddressClaims
 from bot.web.clients import Clients
 from bot.web.connections import ClientConnection, Connections
 from bot.web.covers import Covers
@@ -66,7 +66,7 @@ class WebServer:
         self._streams = Streams(self._tuner, clock, self._connections.transferring)
         live = Live(self._tuner, self._streams, clock)
         self._rooms = RoomRoutes(
-            claims=Claims(store, freshness),
+            claims=AddressClaims(store, freshness),
             library=Library(store),
             feeds=feeds,
             media=media,

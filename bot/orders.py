@@ -4,8 +4,9 @@ An order becomes a row by `job()`, and is read back from one by `of`; `about` gi
 else may have made, to find, hasten or cancel it. Nobody else knows how kinds, subjects and payloads are written.
 
 The handler of an order that is a verb is its gerund (`Fetch`: `Fetching`), of one that is a noun its plural
-(`Notice`: `Notices`). Fields that have their default are not written, so an order may gain fields, with defaults; a
-kind or a field that is renamed needs a migration of the rows that wait.
+(`Notice`: `Notices`). Two that ask the recorder alone, `Tick` and `End`, are methods of it. Fields that have their
+default are not written, so an order may gain fields, with defaults; a kind or a field that is renamed needs a migration
+of the rows that wait.
 """
 
 import hashlib

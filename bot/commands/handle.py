@@ -51,7 +51,7 @@ class Commands:
         self._secret = secret
         self._clock = clock
 
-    async def handle(self, job: Job) -> None:
+    async def __call__(self, job: Job) -> None:
         """Carry the command out and answer it, once, however often it is called for the same command."""
         command = orders.Command.of(job)
         text = await self._text(command)

@@ -147,7 +147,7 @@ class World:
         return Job(JobId(count), orders.Command.kind, f"$command{count}", payload, JobState.RUNNING, self.clock(), 1)
 
     async def handle(self, job: Job) -> None:
-        await Commands(self.store, self.settings, lambda: SECRET, self.clock).handle(job)
+        await Commands(self.store, self.settings, lambda: SECRET, self.clock)(job)
 
     async def say(self, sender: UserId, body: str, **fields: Any) -> str | None:
         """The body of the answer; None when there was none."""

@@ -1,4 +1,4 @@
-"""The bot is invited to a room, joins it, or is out of it: what its own membership begins and ends."""
+"""The bot's own membership: being invited to a room, joining it, and being removed from it."""
 
 import logging
 from dataclasses import replace
@@ -18,9 +18,8 @@ log = logging.getLogger(__name__)
 
 
 async def invited(db: Connection, invite: Invite, now: datetime) -> None:
-    """Write down who invited; a job decides whether the bot joins.
-
-    Whether the room is encrypted is read from its state after joining: the inviter could say that it no longer is.
+    """Record who sent the invite; a job decides whether the bot joins. Whether the room is encrypted is read from its
+    state after joining, since an inviter could claim that it is not.
     """
     known = await rooms.room(db, invite.room_id)
     room = known or rooms.new_room(invite.room_id, now)
@@ -32,7 +31,7 @@ async def invited(db: Connection, invite: Invite, now: datetime) -> None:
 async def joined(
     db: Connection, room_id: RoomId, now: datetime, *, us: UserId, prefix: str, publishes: Publishes
 ) -> None:
-    """Begin in a room that the bot has joined: record at once if a moderator invited it, and say so.
+    """Begin in a room that the bot has joined: record at once if a moderator invited it, and send the greeting.
 
     The heir of an upgraded room continues its podcast; a room whose heir it did not name has its own again.
     """
@@ -43,7 +42,7 @@ async def joined(
     if await leave_space(db, room_id, now):
         await rooms.save_room(db, replace(room, joined=True, recording_on=False, changed_at=now))
         return
-    # The bot creates rooms for direct chats only, and may hear of one before the homeserver answers its request.
+    # The bot creates rooms for direct chats only, and may see one in a sync before its request is answered.
     ours = await rooms.direct_user(db, room_id) is not None or (create and create.sender == us)
     direct = room.direct or bool(ours)
     power = await rooms.power(db, room_id)
@@ -66,7 +65,8 @@ async def joined(
 
 
 async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
-    """Have the bot leave a space, with the reason: an invite may not tell that it is one. Return whether it is one."""
+    """Order the bot to leave a space, with the reason, since an invite may not show that it is one. Return whether it
+    is."""
     create = await rooms.state(db, room_id, CREATE)
     if create is None or not facts.is_space(create.content):
         return False
@@ -75,7 +75,8 @@ async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:
 
 
 async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """End what runs in a room that the bot is out of, and forget the room's state: nothing keeps it current."""
+    """End the recordings of a room that the bot is out of, and forget the room's state, which is no longer kept
+    current."""
     room = await rooms.room(db, room_id)
     assert room is not None
     await rooms.save_room(db, replace(room, joined=False, inviter=None, changed_at=now, revision=room.revision + 1))

@@ -1,7 +1,7 @@
-"""Chunks name their broadcast, and anybody can send them: whose are taken is looked up before anything is written.
+"""The check of chunks against the broadcast that they name: anybody can send one, so its sender must be the speaker.
 
-Element Web itself doesn't check the sender. One look-up for each broadcast of a batch, none for each event, and one
-line in the log: a member who sends ten thousand of them costs no more than that.
+Element Web itself doesn't check the sender. There is one look-up for each broadcast of a batch, and one line in the log
+for each room and reason: a member who sends ten thousand chunks costs no more.
 """
 
 import logging
@@ -21,7 +21,7 @@ KEYS_MAY_COME_FOR = timedelta(days=1)
 
 
 class Claims:
-    """The chunks of one batch. It is one transaction: what was looked up stays true."""
+    """The chunks of one batch. A batch is one transaction, so look-ups stay true."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -29,7 +29,8 @@ class Claims:
         self._left_out: Counter[tuple[RoomId, str]] = Counter()
 
     async def refusal(self, db: Connection, room_id: RoomId, chunk: ChunkSent | ChunkSealed) -> str | None:
-        """Return why the chunk can't belong to its broadcast: NOT_RECORDED if nobody knows that; None if it may."""
+        """Return why the chunk can't belong to its broadcast: NOT_RECORDED if the broadcast is not known; None if the
+        chunk may."""
         recording = self._followed.get(chunk.broadcast) or await archive.recording_by_event(db, chunk.broadcast)
         if recording is None:
             started = await journal.pending(db, chunk.broadcast)
@@ -48,7 +49,7 @@ class Claims:
         return "too_late" if ended_at is not None and ended_at <= self._now - KEYS_MAY_COME_FOR else None
 
     def leave_out(self, room_id: RoomId, rule: str) -> None:
-        """Count an event that is not taken."""
+        """Count an event that is ignored."""
         self._left_out[room_id, rule] += 1
 
     def log(self) -> None:

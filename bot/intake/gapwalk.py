@@ -1,10 +1,10 @@
 """Gaps in timelines: found by a sync, read page by page by one job for each room, given up after a week or 5,000 pages.
 
-A gap that can't be read for ten minutes is overdue: nothing waits for it any more, and what it may hide is looked for
-in the room's state and in the broadcasts that are known. The homeserver is still asked for it for a week, and what it
-returns then gets its place in the gap.
+A gap that can't be read for ten minutes is overdue: no event waits for it any more, and events that it may hide are
+looked for in the room's state and in the known broadcasts. The homeserver is still asked for it for a week, and events
+that it returns then get their positions in the gap.
 
-The events of a page stand in front of everything that was heard after the gap. They count as history: they change no
+The events of a page are placed before everything that was heard after the gap. They count as history: they change no
 state, and commands among them are not carried out. A walk ends at the token, or the event, that was heard before the
 gap.
 """
@@ -31,20 +31,20 @@ from storage.records import EventId, HeardEvent, Position, Room, RoomId, Timelin
 log = logging.getLogger(__name__)
 
 HOLD = timedelta(seconds=15)
-"""How long everything that was heard after a gap waits for it; longer, and the bot would no longer follow the room."""
+"""The time for which events heard after a gap wait for it. Longer, and the bot would fall behind the room."""
 GIVEN_UP_AFTER = timedelta(days=7)
 MOST_PAGES = 5_000
-MOST_AT_ONCE = 20  # gaps of one room that are walked
+MOST_AT_ONCE = 20  # gaps of one room that are read
 MOST_UNCLAIMED = 2_000  # chunks of unknown broadcasts in one gap
-MOST_CHARACTERS_UNCLAIMED = 8_192  # of an event
+MOST_CHARACTERS_UNCLAIMED = 8_192  # of the JSON of an event
 
 Wanted = Callable[[Connection, HeardEvent, Event | Rejected | None, TimelineGap], Awaitable[bool]]
-"""Whether to keep an event of a gap, given a dialect's reading of it."""
+"""A function that decides whether to keep an event of a gap, given a dialect's reading of it."""
 
 
 async def without_what_was_heard(db: Connection, batch: RoomBatch) -> RoomBatch:
-    """Return the batch of a room that is shown anew with only what comes after the newest event that was heard, and
-    without a gap, if that event is in the timeline."""
+    """Return the batch of a room that the sync shows as new, without the events up to the newest one heard, and without
+    a gap, if that event is in the timeline."""
     if batch.limited is None or batch.limited.until_token is not None or not batch.timeline:
         return batch
     newest = await gaps.newest(db, batch.room_id)
@@ -53,7 +53,7 @@ async def without_what_was_heard(db: Connection, batch: RoomBatch) -> RoomBatch:
 
 
 async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: datetime) -> TimelineGap | None:
-    """Write down the batch's gap, before anything of the batch is taken. Return None where there is none to walk."""
+    """Store the batch's gap, before any event of the batch is handled. Return None where there is no gap to read."""
     if batch.limited is None:
         return None
     until_token, until_event = batch.limited.until_token, None
@@ -83,7 +83,7 @@ async def see(db: Connection, room: Room, batch: RoomBatch, us: UserId, now: dat
 
 
 def _own_join(batch: RoomBatch, us: UserId) -> EventId | None:
-    """Return the event by which the bot joined, if it stands in front of the timeline."""
+    """Return the event by which the bot joined, if it comes before the timeline."""
     own = [event for event in batch.before if stands_at(event, MEMBER, us)]
     member = kept_state(batch.room_id, own[-1]) if own else None
     later = any(change_of(heard, us) for heard in batch.timeline)
@@ -98,7 +98,7 @@ async def take_page(
     now: datetime,
     wanted: Wanted,
 ) -> None:
-    """Write down what is wanted of a page, and how far the walk has come. `next_cursor`: where the next page begins,
+    """Store the wanted events of a page, and the walk's progress. `next_cursor`: where the next page begins,
     None where there is none."""
     ids = [heard.event_id for heard in newest_first]
     met = gap.until_event in ids
@@ -117,7 +117,7 @@ async def take_page(
     if met or next_cursor is None:
         await close(db, gap, now, whole=met or gap.until_event is None)
     elif next_cursor in (gap.mark, gap.cursor):
-        log.warning("the history of a room goes round in circles: room=%s", gap.room_id)
+        log.warning("the history of a room has a circle: room=%s", gap.room_id)
         await close(db, gap, now, whole=False)
     else:
         # Brent's algorithm finds a circle: one earlier cursor is kept, and replaced at each power of two.
@@ -131,7 +131,7 @@ async def _take_event(
     event = dialects.read(heard)
     if not await wanted(db, heard, event, gap):
         return
-    # Nobody can tell which power the sender of a redaction had then: the gap may hide that too.
+    # The power that a redaction's sender had then is not known: the gap may hide that too.
     raw = judged(heard.event, None) if isinstance(event, Redacted) else heard.event
     position = await journal.add(db, replace(heard, event=raw, history=True), now, position=place)
     if position is not None and isinstance(event, Redacted):
@@ -148,8 +148,8 @@ async def claim(db: Connection, gap: TimelineGap, heard: HeardEvent) -> bool:
 
 
 async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool) -> None:
-    """End a walk. What it did not find is looked for in the room's state and, where the walk is not `whole`, in what
-    refers to the broadcasts that are known."""
+    """End a walk. Missing events are looked for in the room's state and, where the walk is not `whole`, among the
+    events that refer to known broadcasts."""
     await gaps.save(db, replace(gap, walking=False))
     await jobs.add(db, orders.Refresh(gap.room_id).job(), now)
     if whole:
@@ -160,7 +160,7 @@ async def close(db: Connection, gap: TimelineGap, now: datetime, *, whole: bool)
 
 
 async def do_without(db: Connection, gap: TimelineGap, now: datetime) -> None:
-    """Look elsewhere for what an overdue gap may hide."""
+    """Look elsewhere for events that an overdue gap may hide."""
     await jobs.add(db, orders.Refresh(gap.room_id).job(), now)
     await missed.look_again(db, gap.room_id, now)
 
@@ -171,7 +171,7 @@ def is_endless(gap: TimelineGap) -> bool:
 
 
 def is_overdue(gap: TimelineGap, now: datetime) -> bool:
-    """Return whether nothing waits for the gap any more."""
+    """Return whether events no longer wait for the gap."""
     return now - gap.seen_at >= gaps.OVERDUE_AFTER
 
 
@@ -181,12 +181,12 @@ def is_hopeless(gap: TimelineGap, now: datetime) -> bool:
 
 
 async def holding(db: Connection, room_id: RoomId, now: datetime) -> TimelineGap | None:
-    """Return a gap that everything heard in the room now waits for."""
+    """Return a gap that all new events of the room wait for."""
     return next((gap for gap in await gaps.walking(db, room_id) if gap.hold_until > now), None)
 
 
 async def ask_for_next_page(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """Have the next page of this room read when it is its turn."""
+    """Order the next page of this room, to be read when its turn comes."""
     if await gaps.walking(db, room_id):
         await jobs.add(db, orders.Walk(room_id).job(), now)
 

@@ -1,9 +1,9 @@
-"""The one notice that tells a room what is recorded there, for whom, and how to stop it.
+"""The greeting: the notice that tells a room which broadcasts are recorded, for whom, and how to stop it.
 
 Until it is in the room nothing is recorded, unless a moderator says `record on`. Where the bot may not speak, the
-notice is tried again and again, and at once when the room's power levels change. Its place in the timeline decides:
-a broadcast that begins before it is not recorded, one that begins after it is. The homeserver's answer to the request
-gives its event id, the sync its place, in either order.
+notice is retried, at once when the room's power levels change. Its position in the timeline decides: a broadcast that
+begins before it is not recorded, one that begins after it is. The homeserver's answer to the request gives its event
+id, the sync its position, in either order.
 """
 
 from dataclasses import replace
@@ -30,14 +30,13 @@ TRANSACTION = "aircheck-"
 
 
 def transaction(job_id: JobId) -> str:
-    """Return the transaction id of what a job sends: the same for each try of the job, another for each job."""
+    """Return the transaction id of a job's message: the same for each try of the job, another for each job."""
     return f"{TRANSACTION}{job_id}"
 
 
 async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits: bool) -> None:
-    """Have the notice sent, once for each change that calls for it: the bot joined, or a podcast continues here.
-
-    With `waits` nothing is recorded until it is in the room.
+    """Order the notice, once for each change that calls for it: the bot joined, or a podcast continues here. With
+    `waits` nothing is recorded until the notice is in the room.
     """
     if waits:
         room = replace(room, told_at=None, told_by=None)
@@ -48,7 +47,7 @@ async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits
 
 
 async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
-    """Return the notice's text, as things stand."""
+    """Return the notice's text for the room's present settings."""
     line = await heirs.line(db, room.room_id)
     if line[-1] != room.room_id:
         return words.CONTINUES_ELSEWHERE
@@ -71,13 +70,13 @@ async def said(db: Connection, room_id: RoomId, event_id: EventId) -> None:
     room = await rooms.room(db, room_id)
     if room is None or room.told_at is not None:
         return
-    # Until the sync shows its place, the notice counts as after everything heard so far.
+    # Until the sync shows its position, the notice counts as after everything heard so far.
     place = await journal.position_of(db, event_id) or await journal.position(db)
     await rooms.save_room(db, replace(room, told_at=place, told_by=event_id))
 
 
 async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
-    """Take a message of the bot's own from the timeline: if it is the notice, this is its place."""
+    """Record the notice's position if this message of the bot's own is the notice."""
     room = await rooms.room(db, event.room_id)
     if room is None or (room.told_at is not None and room.told_by != event.event_id):
         return
@@ -87,7 +86,7 @@ async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
 
 
 def told_by_command(room: Room, position: Position) -> Room:
-    """Return the room as told by a moderator's `record on` at this position, if no notice told it before."""
+    """Return the room as told at this position, by a moderator's `record on`, if no notice told it before."""
     return room if room.told_at is not None else replace(room, told_at=position, told_by=None)
 
 

@@ -1,7 +1,7 @@
-"""Writes down what a sync brought, with its token, in one transaction; nothing is done about it here.
+"""The intake: it stores the events of a sync, with its token, in one transaction. Other modules act on them.
 
-Which events are kept is `selection`'s to say. Room state goes into tables of our own (`roomstate`); what the bot's own
-coming and going asks for stands in `arrival`.
+`selection` decides which events are kept. Room state goes into tables of our own (`roomstate`); `arrival` handles the
+bot's own membership.
 """
 
 import logging
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 class Intake:
     """The session's sink. `decrypt` tries a kept wrapper again; `is_command` knows the commands' grammar; `publishes`
-    tells who of a room's moderators may make its podcast public."""
+    tells which of a room's moderators may make its podcast public."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Intake:
         self._timelines = TimelineReader(user_id, self._selection)
 
     async def since(self) -> str | None:
-        """Return the token of the last sync that was written down."""
+        """Return the token of the last sync that was stored."""
         async with self._store.read() as db:
             return await journal.get(db, journal.SYNC_TOKEN)
 
@@ -61,10 +61,10 @@ class Intake:
             return await rooms.encrypted_rooms(db)
 
     async def take(self, batch: SyncBatch) -> None:
-        """Write down all of the batch and its token, or nothing of it. Raises StoreError.
+        """Store all of the batch and its token, or nothing. Raises StoreError.
 
-        An event that a mistake of ours can't take is left out and named in the log: it must not silence the bot for
-        ever.
+        An event that fails because of a bug of ours is left out and named in the log: it must not stop the bot
+        permanently.
         """
         try:
             await self._take(batch, unguarded)
@@ -89,7 +89,7 @@ class Intake:
                         await self._settle(db, room.room_id, now)
                 if batch.without_members and room.joined:
                     await jobs.add(db, orders.Refresh(room.room_id).job(), now)
-            if batch.anew:  # also of rooms that the answer lacks: the bot may be out of them
+            if batch.anew:  # covers rooms that the answer lacks too: the bot may be out of them
                 await roomstate.ask_for_all(db, now)
             await withheld_keys.note(db, batch.withheld, now)
             if batch.new_keys:
@@ -124,11 +124,11 @@ class Intake:
     async def _take_block(
         self, db: Connection, room: Room, batch: RoomBatch, gap: TimelineGap | None, now: datetime, guard: Guard
     ) -> bool:
-        """Take the state block, which is older than the timeline and newer than the gap. Return whether it takes back
-        what was heard later."""
+        """Apply the state block, which is older than the timeline and newer than the gap. Return whether it takes back
+        state that was heard later."""
         before = batch.before
         if gap is not None and room.joined:
-            # What the state says of broadcasts is looked at once the gap was read, which may hold them.
+            # Broadcasts that the state names are read once the gap was read, which may hold them.
             before = tuple(event for event in before if type_of(event) not in dialects.INFOS)
         elif batch.joined:
             await missed.look(db, room, before, now, guard)
@@ -146,19 +146,19 @@ class Intake:
     # ---- after a start, and in between
 
     async def open_all(self) -> None:
-        """Open what can be opened: keys may have come that no event was tried with. Raises StoreError."""
+        """Decrypt stored events where possible: keys may have come since they were last tried. Raises StoreError."""
         async with self._store.write() as db:
             await open_sealed(db, await journal.sealed(db), self._decrypt, self._clock(), isolated)
 
     async def ask_for_state(self) -> None:
-        """Have every room's state read anew, those with something live first. Raises StoreError."""
+        """Order a fresh reading of every room's state, rooms with a live broadcast first. Raises StoreError."""
         now = self._clock()
         async with self._store.write() as db:
             await roomstate.ask_for_all(db, now)
 
     async def refresh(self, room_id: RoomId, events: Sequence[Json], asked_at: Position) -> None:
-        """Take the whole of a room's current state, as the homeserver had it when the journal stood at `asked_at`.
-        Raises StoreError."""
+        """Apply a room's whole current state, as the homeserver had it when the journal stood at `asked_at`. Raises
+        StoreError."""
         now = self._clock()
         async with self._store.write() as db:
             await roomstate.refresh(db, room_id, events, asked_at, now)
@@ -175,7 +175,7 @@ class Intake:
     # ---- gaps
 
     async def take_page(self, gap: TimelineGap, newest_first: Sequence[HeardEvent], next_cursor: str | None) -> None:
-        """Write down what is kept of a page of a gap, and how far its walk has come. Raises StoreError."""
+        """Store the wanted events of a page of a gap, and the walk's progress. Raises StoreError."""
         now = self._clock()
         self._selection.begin()
         async with self._store.write() as db:
@@ -186,7 +186,7 @@ class Intake:
         self._selection.end()
 
     async def do_without(self, gap: TimelineGap) -> None:
-        """Look elsewhere for what an overdue gap hides. Raises StoreError."""
+        """Look elsewhere for events that an overdue gap hides. Raises StoreError."""
         now = self._clock()
         async with self._store.write() as db:
             if await gaps.get(db, gap.id) is not None:
@@ -202,6 +202,6 @@ class Intake:
 
 
 def _may_make_a_line(batch: RoomBatch) -> bool:
-    """Return whether the batch brings state that an heir depends on."""
+    """Return whether the batch holds state that an heir depends on."""
     events = [*batch.before, *(heard.event for heard in batch.timeline if not heard.encrypted)]
     return any(type_of(event) in succession.MADE_OF for event in events)

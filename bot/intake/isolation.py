@@ -1,4 +1,4 @@
-"""Guards around the parts of a batch: without one a part that fails fails the batch, isolated it costs no other."""
+"""Guards around the parts of a batch: unguarded, a failing part fails the batch; isolated, it is left out alone."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -14,18 +14,18 @@ Guard = Callable[[Connection, RoomId, EventId | None], AbstractAsyncContextManag
 
 @asynccontextmanager
 async def unguarded(_: Connection, __: RoomId, ___: EventId | None) -> AsyncIterator[None]:
-    """Let a part that fails take the whole batch with it."""
+    """Let a failing part fail the whole batch."""
     yield
 
 
 @asynccontextmanager
 async def isolated(db: Connection, room_id: RoomId, event_id: EventId | None) -> AsyncIterator[None]:
-    """Leave a part out that can't be taken, and name it in the log. Raises StoreError."""
+    """Leave out a part that fails, and name it in the log. Raises StoreError."""
     try:
         async with apart(db):
             yield
     except Exception as error:
         if is_trouble(error):
             raise
-        # The error's text may hold what somebody said.
-        log.error("left out after an error: room=%s event=%s (%s)", room_id, event_id, type(error).__name__)
+        # The error's text may hold the content of an event.
+        log.error("event ignored after an error: room=%s event=%s (%s)", room_id, event_id, type(error).__name__)

@@ -1,4 +1,4 @@
-"""Missed events: broadcasts that a room's state names and no timeline showed, and what a gap hid.
+"""Missed events: broadcasts that a room's state names and no timeline showed, and events hidden by a gap.
 
 The state holds only the newest info event of each user. That is enough: a job reads everything else by the
 broadcast's id. A broadcast that the state named when the bot joined, or while recording was off, is known and not
@@ -30,13 +30,13 @@ from storage.records import (
     UserId,
 )
 
-MOST_RECORDINGS = 200  # of a room, read again after a gap that can't be read
+MOST_RECORDINGS = 200  # newest broadcasts of a room that are read again after a gap that can't be read
 
 
 async def look(
     db: Connection, room: Room, events: Sequence[Json], now: datetime, guard: Guard, *, newest: Position | None = None
 ) -> None:
-    """Have every missed broadcast read that this state, which is not applied yet, names.
+    """Order a reading of every missed broadcast that this state names; the state is not applied yet.
 
     While the room is not recorded the broadcasts are only noted. With `newest`, state that was heard after that
     position is newer than this one.
@@ -52,7 +52,8 @@ async def look(
 
 
 async def look_again(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """Have the open broadcasts and the newest 200 read again, for what was said of them in a gap that stays."""
+    """Order another reading of the open broadcasts and the newest 200, for events hidden by a gap that can't be
+    read."""
     recordings = [*await archive.open_recordings(db, room_id), *await archive.recordings(db, room_id, MOST_RECORDINGS)]
     for recording in dict.fromkeys(recordings):
         if recording.state is not RecordingState.DELETED and kind_of(recording).related:
@@ -60,7 +61,7 @@ async def look_again(db: Connection, room_id: RoomId, now: datetime) -> None:
 
 
 async def _unheard(db: Connection, info: StateEvent, newest: Position | None) -> EventId | None:
-    """Return the broadcast of an info event that no timeline brought, where the kept state does not name it too."""
+    """Return the broadcast of an info event that no timeline showed, unless the stored state names it already."""
     broadcast = broadcast_of(info)
     if broadcast is None or info.event_id is None:
         return None
@@ -75,14 +76,14 @@ async def _unheard(db: Connection, info: StateEvent, newest: Position | None) ->
 
 
 async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: UserId, now: datetime) -> bool:
-    """Return whether the broadcast is the sender's and is recorded, or is to be.
+    """Return whether the broadcast is the sender's and is recorded, or will be.
 
-    A broadcast that is met for the first time gets its place in the timeline: after everything that was heard before
-    the gap, in front of what comes after it.
+    A broadcast that is seen for the first time gets its position in the timeline: after everything that was heard
+    before the gap, and before everything after it.
     """
     recording = await archive.recording_by_event(db, broadcast)
     if recording is not None:
-        # What was said while the bot was out of the room does not concern it, even if it is invited back.
+        # Events from while the bot was out of the room do not concern it, even if it is invited back.
         over = recording.state is RecordingState.DELETED or recording.ended_by is EndedBy.REMOVED
         return not over and speaker_of(recording).counts(sender, room.room_id)
     if not room.joined:
@@ -94,7 +95,7 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
 
 
 async def _place_in_a_gap(db: Connection, room_id: RoomId, now: datetime) -> Position | None:
-    """Return the position for a broadcast that lies in a gap, and was not among what was read of the gap."""
+    """Return the position for a broadcast that lies in a gap and was not found in the gap's pages."""
     gap = await gaps.closed(db, room_id, now - gaps.OVERDUE_AFTER)
     if gap is None or gap.next_position <= gap.low:
         return None

@@ -15,16 +15,16 @@ from storage.records import HeardEvent
 
 log = logging.getLogger(__name__)
 
-TRIED_AT_ONCE = 50  # events before others have their turn
+TRIED_AT_ONCE = 50  # events handled before the event loop gets a turn
 
 Decrypt = Callable[[HeardEvent], HeardEvent | None]
-"""The event that a kept wrapper holds; None while its key is not there."""
+"""A function that decrypts a stored wrapper; it returns None while the key is missing."""
 
 
 async def open_sealed(
     db: Connection, sealed: Sequence[HeardEvent], decrypt: Decrypt, now: datetime, guard: Guard
 ) -> None:
-    """Queue those events for handling that can be decrypted by now, at their original positions."""
+    """Queue the events that can be decrypted by now for handling, at their original positions."""
     for number, heard in enumerate(sealed):
         opened = decrypt(heard)
         if opened is not None:
@@ -37,9 +37,8 @@ async def open_sealed(
 
 
 def _without_words(opened: HeardEvent, *, copy: bool) -> HeardEvent:
-    """Empty an opened event that is a copy, or is not about a broadcast after all.
-
-    Its words are nobody's business, least of all a command's, which would be carried out long after it was said.
+    """Empty a decrypted event that is a copy, or has nothing to do with a broadcast: its content is private, and a
+    command must not be carried out long after it was sent.
     """
     if not copy and not isinstance(dialects.read(opened), TextMessage | None):
         return opened

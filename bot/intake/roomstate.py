@@ -1,7 +1,7 @@
 """A room's current state in tables of our own: events as they are heard, and blocks of many.
 
-Each piece of state keeps the journal's position at which it came: that tells what is older than an answer of the
-homeserver and what was heard since.
+Each piece of state keeps the journal's position at which it came, so that state older than an answer of the homeserver
+can be told from state heard since.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from storage.database import Connection
 from storage.records import Json, Position, RoomId, StateEvent
 
 SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
-"""Types of state that a feed or page changes with."""
+"""Types of state that feeds and pages show."""
 EMPTIED = (TOMBSTONE, *sorted(SHOWN))
-"""Types of state of whose kept content a redaction leaves nothing."""
+"""Types of state whose stored content a redaction removes completely."""
 MEMBERS_AT_ONCE = 200
 
 
@@ -37,8 +37,8 @@ async def apply_block(
     *,
     newest: Position | None = None,
 ) -> None:
-    """Take many events into the room's current state; members, who may be thousands, together. With `newest`, what was
-    heard after it stays as it is."""
+    """Apply many events to the room's current state; members, who may be thousands, together. With `newest`, state that
+    was heard after that position stays as it is."""
     members = [event for event in events if type_of(event) == MEMBER]
     for event in events:
         if type_of(event) != MEMBER:
@@ -61,7 +61,7 @@ async def apply_state(
     *,
     newest: Position | None = None,
 ) -> None:
-    """Take one event into the room's current state."""
+    """Apply an event to the room's current state."""
     if type_of(event) == MEMBER:
         await apply_members(db, room_id, [event], at, newest)
         return
@@ -89,7 +89,7 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
 
 
 async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Position, now: datetime) -> None:
-    """Empty the state event that is redacted, where the redactor may; have the homeserver asked in any case."""
+    """Empty the redacted state event if the redactor may redact it; have the homeserver asked in any case."""
     for kind in EMPTIED:
         state = await rooms.state(db, room_id, kind)
         if state is None or state.event_id != redaction.redacts:
@@ -102,7 +102,7 @@ async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Posit
 async def apply_members(
     db: Connection, room_id: RoomId, events: Sequence[Json], at: Position, newest: Position | None
 ) -> set[str]:
-    """Take members into the current state, by three statements. Return who is joined.
+    """Apply members to the current state, in three statements. Return who is joined.
 
     A member keeps the position of the last change of membership.
     """
@@ -126,15 +126,15 @@ async def apply_members(
 
 
 async def hasten(db: Connection, room_id: RoomId, joined: set[str], now: datetime) -> None:
-    """Tell who is in their direct chat now what waits for them there."""
+    """Send users who are now in their direct chat the messages that wait for them."""
     user = await rooms.direct_partner(db, room_id) if joined else None
     if user is not None and user in joined:
         await jobs.hasten(db, orders.Direct.to(user), now)
 
 
 async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked_at: Position, now: datetime) -> None:
-    """Take the whole of a room's current state, as the homeserver had it when the journal stood at `asked_at`: what was
-    heard since is newer."""
+    """Apply a room's whole current state, as the homeserver had it when the journal stood at `asked_at`. State heard
+    since is newer and stays."""
     room = await rooms.room(db, room_id)
     if room is None or not room.joined:
         return
@@ -147,7 +147,7 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
 
 
 async def ask_for_all(db: Connection, now: datetime) -> None:
-    """Have every room's state read anew, those with something live first."""
+    """Order a fresh reading of every room's state, rooms with a live broadcast first."""
     live = {recording.room_id for recording in await archive.open_recordings(db)}
     joined = [room.room_id for room in await rooms.all_rooms(db) if room.joined]
     for room_id in sorted(joined, key=lambda room_id: (room_id not in live, room_id)):
@@ -155,8 +155,8 @@ async def ask_for_all(db: Connection, now: datetime) -> None:
 
 
 async def is_behind(db: Connection, room_id: RoomId, event: Json) -> bool:
-    """Return whether a state block takes back what was heard later: homeservers do so around a join, and when state is
-    resolved anew. Which of the two it is only a look at the room's state can tell."""
+    """Return whether a state block takes back state that was heard later: homeservers do so around a join, and when
+    state is resolved again. Only the room's present state shows which of the two it is."""
     state = kept_state(room_id, event)
     if state is None or state.event_id is None:
         return False
@@ -168,5 +168,5 @@ async def is_behind(db: Connection, room_id: RoomId, event: Json) -> bool:
 
 
 def state_of(room_id: RoomId, event: Json, at: Position) -> StateEvent | None:
-    """Read a state event that is kept; None for any other, and for one that can't be written down."""
+    """Read a state event that is kept; None for any other, and for one that can't be stored."""
     return None if nesting.is_too_deep(event) else kept_state(room_id, event, at)

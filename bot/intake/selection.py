@@ -1,6 +1,6 @@
-"""Which of the events that were heard are kept: what recordings need, departures, and commands.
+"""The selection of the heard events that are kept: those that recordings need, departures, and commands.
 
-An event that can't be read is kept as its wrapper, and only where it may belong to a broadcast.
+An event that can't be decrypted is kept as its wrapper, and only if it may belong to a broadcast.
 """
 
 import logging
@@ -23,11 +23,12 @@ from storage.records import EventId, HeardEvent, TimelineGap, UserId
 log = logging.getLogger(__name__)
 
 IsCommand = Callable[[str, str | None], bool]
-"""Whether a message's body is a command, given the bot's display name where the message mentions the bot."""
+"""A function that tells whether a message's body is a command, given the bot's display name if the message mentions
+it."""
 
 
 class Selection:
-    """The choice of what is kept, batch after batch. A command counts against its sender's share of answers here, and
+    """The selection of events, batch after batch. A command counts against its sender's share of answers here, and
     an unknown broadcast that an event refers to is asked for."""
 
     def __init__(self, us: UserId, is_command: IsCommand, clock: Callable[[], datetime]) -> None:
@@ -39,18 +40,18 @@ class Selection:
         self._unheard = UnheardBroadcasts()
 
     def begin(self) -> None:
-        """Begin a batch. It is one transaction: what is looked up stays true in it."""
+        """Begin a batch. A batch is one transaction, so look-ups stay true in it."""
         self._claims = Claims(self._clock())
 
     def end(self) -> None:
-        """Log what was left out of the batch."""
+        """Log the events of the batch that were ignored."""
         self._claims.log()
 
     async def wants(
         self, db: Connection, heard: HeardEvent, event: Event | Rejected | None, gap: TimelineGap | None = None
     ) -> bool:
-        """Return whether to keep an event, given a dialect's reading of it. With `gap` it was found in that gap of the
-        timeline, and what it refers to may stand there too."""
+        """Return whether to keep an event, given a dialect's reading of it. With `gap` the event was found in that gap
+        of the timeline, where the event that it refers to may lie too."""
         match event:
             case None:
                 return False
@@ -101,7 +102,8 @@ class Selection:
         return self._is_command(message.body, facts.display_name(own))
 
     async def _has_share(self, db: Connection, heard: HeardEvent, command: TextMessage) -> bool:
-        """Return whether the command is within its sender's share of answers. Who exceeds it is told so once."""
+        """Return whether the command is within its sender's share of answers. A sender who exceeds it is told so
+        once."""
         now = self._clock()
         share = self._shares.take(command.sender, heard.event_id, now)
         if share is Share.EXCEEDED:

@@ -1,6 +1,6 @@
-"""Each member's share of the bot's answers: 30 at once, then one more every 5 s. Pure but for what it remembers.
+"""Each member's share of the bot's answers: 30 at once, then one more every 5 s. Pure, except for its memory.
 
-A command beyond the share is not written down, so that a thousand commands of one member cost nobody else an answer.
+A command beyond the share is not stored, so that a thousand commands of one member delay no answer to others.
 """
 
 from collections import OrderedDict
@@ -12,14 +12,14 @@ from storage.records import EventId, UserId
 
 AT_ONCE = 30
 ONE_MORE_EACH = timedelta(seconds=5)
-MOST_ASKERS = 10_000  # remembered: those who asked last
+MOST_ASKERS = 10_000  # members that are remembered: the last ones to ask
 
 
 class Share(Enum):
     """The state of a member's share after one command."""
 
     LEFT = "left"  # the command is answered
-    EXCEEDED = "exceeded"  # by this command: the member is told
+    EXCEEDED = "exceeded"  # this command exceeds it: the member is told
     USED_UP = "used up"  # the member has been told
 
 
@@ -28,7 +28,7 @@ class _Asker:
     counted_at: datetime
     left: float = AT_ONCE
     told: bool = False
-    answered: dict[EventId, Share] = field(default_factory=dict)  # the last ones: a batch may be taken again
+    answered: dict[EventId, Share] = field(default_factory=dict)  # of the last commands: a batch may be taken again
 
 
 class Shares:

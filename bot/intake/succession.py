@@ -1,11 +1,11 @@
 """Room upgrades: whether the new room continues the old one's podcast (Client-Server API, room upgrades).
 
-Both rooms have to say so, and a moderator of both. The new room's m.room.create names the old one; alone that counts
+Both rooms and a moderator of both have to confirm it. The new room's m.room.create names the old one; alone that counts
 for nothing, since anybody can create such a room. The old room's m.room.tombstone, sent by a user who may send it,
 names the new one. A moderator of both has let the bot into the new room, by an invite or by `record on` there. And the
 bot is in both.
 
-These conditions are met in any order, so each change in either room is a reason to look (`settle`). Until then, and
+These conditions are met in any order, so they are checked after each change in either room (`settle`). Until then, and
 after the line has ended, each room has a podcast of its own. A moderator of the old room ends a line (`take_back`), or
 the bot's joining one of its rooms anew (`begin_anew`); it never ends while the old room's tombstone names its heir.
 """
@@ -28,7 +28,7 @@ MADE_OF = frozenset({CREATE, TOMBSTONE, POWER_LEVELS, MEMBER})
 """Types of state that a line of rooms depends on."""
 
 Publishes = Callable[[UserId], bool]
-"""Whether this moderator of a room may make its podcast public (`feeds.public_by`)."""
+"""A function that tells whether this moderator of a room may make its podcast public (`feeds.public_by`)."""
 
 
 async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: Publishes, prefix: str) -> None:
@@ -46,8 +46,8 @@ async def succeed(
 ) -> Room | None:
     """Make the new room the heir of the old one, and return it as saved; None where it is no heir, or was one before.
 
-    The heir takes over whether the old room is recorded, its picture, and whether it is public: only what begins there
-    from now on is. Broadcasts that run in the old room are recorded to their end; new ones there are not.
+    The heir takes over from the old room whether it is recorded, whether it is public (for broadcasts that begin from
+    now on), and the picture. Broadcasts that run in the old room are recorded to their end; new ones there are not.
     """
     old, new = await rooms.room(db, old_id), await rooms.room(db, new_id)
     if old is None or new is None or await heirs.heir(db, old_id) or not await _both_say_so(db, old, new):
@@ -79,8 +79,8 @@ async def succeed(
 
 
 async def take_back(db: Connection, room_id: RoomId, now: datetime) -> Room | None:
-    """End the line behind a room, and return it, as saved, with a podcast of its own again. None while its tombstone
-    names its heir, or where it has no heir."""
+    """End the line after a room, and return the room, as saved, with a podcast of its own again. None while its
+    tombstone names its heir, or where it has no heir."""
     heir = await heirs.heir(db, room_id)
     if heir is None or await _named_by(db, room_id) == heir:
         return None
@@ -88,7 +88,7 @@ async def take_back(db: Connection, room_id: RoomId, now: datetime) -> Room | No
 
 
 async def begin_anew(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """End the line in front of a room that the bot joins anew, unless the old room's tombstone still names it, or can't
+    """End the line before a room that the bot joins again, unless the old room's tombstone still names it, or can't
     be read."""
     before = await heirs.predecessor(db, room_id)
     old = await rooms.room(db, before) if before else None
@@ -113,7 +113,8 @@ async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
 
 
 async def _both_say_so(db: Connection, old: Room, new: Room) -> bool:
-    """Return whether the bot is in both, and each names the other, the old one by a user who may."""
+    """Return whether the bot is in both rooms and each names the other, the old one in a tombstone whose sender may
+    send it."""
     if not old.joined or not new.joined:
         return False
     if facts.predecessor(await rooms.state(db, new.room_id, CREATE)) != old.room_id:
@@ -133,9 +134,8 @@ async def _named_by(db: Connection, room_id: RoomId) -> RoomId | None:
 
 
 async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
-    """Return whether the user is a joined moderator in each of the rooms. Whoever left or was banned keeps their level.
-
-    The state that is known now decides; of a room that the bot has left none is.
+    """Return whether the user is a joined moderator in each of the rooms. A user who left or was banned keeps their
+    level, so membership is checked too. The present state decides; for a room that the bot has left none is known.
     """
     for room_id in where:
         member = await rooms.state(db, room_id, MEMBER, user)
@@ -145,7 +145,7 @@ async def _moderates(db: Connection, user: UserId, *where: RoomId) -> bool:
 
 
 async def _confirm(db: Connection, old: Room, new: Room, now: datetime) -> None:
-    """Make a pending link count, unless other lines stand against it by now."""
+    """Confirm a pending link, unless other lines contradict it by now."""
     if await heirs.inherit(db, old.room_id, new.room_id):
         for room in (old, new):
             await rooms.touch(db, room.room_id, now)
@@ -155,7 +155,8 @@ async def _confirm(db: Connection, old: Room, new: Room, now: datetime) -> None:
 async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> Room:
     """Give each of the two rooms a podcast of its own from now on, and return the old room.
 
-    The old room is public again only if the podcast stayed so to the end, and then for what begins from now on.
+    The old room is public again only if the podcast stayed public to the end, and then for broadcasts that begin from
+    now on.
     """
     old = await rooms.room(db, old_id)
     podcast = await rooms.room(db, await heirs.present(db, heir))
@@ -176,7 +177,7 @@ async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> 
     await rooms.touch(db, heir, now)
     for room_id in (old_id, heir):
         await jobs.add(db, orders.Cover(room_id).job(), now)
-    log.warning("heir no longer: room=%s old=%s", heir, old_id)
+    log.warning("heir removed: room=%s old=%s", heir, old_id)
     return old
 
 

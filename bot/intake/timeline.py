@@ -1,4 +1,4 @@
-"""Timelines of rooms, event by event: what is kept goes into the journal, state into tables of our own."""
+"""Timelines of rooms, event by event: selected events go into the journal, state into tables of our own."""
 
 import asyncio
 import logging
@@ -24,14 +24,14 @@ from storage.records import EventId, HeardEvent, UserId
 
 log = logging.getLogger(__name__)
 
-HEARD_AT_ONCE = 50  # events before others have their turn
+HEARD_AT_ONCE = 50  # events handled before the event loop gets a turn
 
 
 async def before_us(db: Connection, batch: RoomBatch, us: UserId) -> frozenset[EventId]:
-    """Return what the timeline of a room that is being joined holds from before.
+    """Return the events from before the join in the timeline of a room that the bot is joining.
 
-    It was said to nobody who records, so only its state counts (a broadcast among it is found by a search of the
-    history).
+    They were sent before the bot could record, so only their state counts (a search of the history finds broadcasts
+    among them).
     """
     known = await rooms.state(db, batch.room_id, MEMBER, us)
     was_in = facts.is_joined(known)
@@ -42,7 +42,7 @@ async def before_us(db: Connection, batch: RoomBatch, us: UserId) -> frozenset[E
         again = known is not None and known.event_id == batch.timeline[index].event_id  # a new room can come twice
         if again or not was_in:
             return frozenset(earlier.event_id for earlier in batch.timeline[:index])
-    # Out before it and out after it (a ban was lifted): what was said in between does not concern the bot.
+    # Out of the room before and after (a ban was lifted): events in between do not concern the bot.
     unheard = () if batch.joined or was_in else batch.timeline
     return frozenset(heard.event_id for heard in unheard)
 
@@ -57,7 +57,7 @@ class TimelineReader:
     async def read(
         self, db: Connection, events: Sequence[HeardEvent], before: Collection[EventId], now: datetime, guard: Guard
     ) -> None:
-        """Take the events of one timeline, in order. Of those in `before` only state is taken."""
+        """Handle the events of one timeline, in order. Of the events in `before` only state is used."""
         originals = await replays.originals(db, events, now)
         if len(originals) < len(events):
             said = "messages were sent again under other ids: room=%s events=%d"
@@ -66,7 +66,7 @@ class TimelineReader:
             async with guard(db, heard.room_id, heard.event_id):
                 await self._hear(db, heard, now, before_us=heard.event_id in before)
             if number % HEARD_AT_ONCE == HEARD_AT_ONCE - 1:
-                await asyncio.sleep(0)  # thousands of events may be left out without any other await
+                await asyncio.sleep(0)  # thousands of events may be ignored without any other await
 
     async def _hear(self, db: Connection, heard: HeardEvent, now: datetime, *, before_us: bool) -> None:
         kind = type_of(heard.event)
@@ -83,7 +83,7 @@ class TimelineReader:
         place = journal.position(db) if before_us and kind in dialects.INFOS else journal.add(db, heard, now, keep=keep)
         position = await place
         if is_state:
-            # Also when it was heard before: a new room can come twice, with older state in front.
+            # Also for an event that was heard before: a new room can come twice, with older state first.
             position = position or await journal.position_of(db, heard.event_id)
             assert position is not None
             await roomstate.apply_state(db, heard.room_id, heard.event, position, now)
@@ -95,6 +95,6 @@ class TimelineReader:
 
 
 async def _judge(db: Connection, heard: HeardEvent, redaction: Redacted) -> tuple[HeardEvent, Redacted]:
-    """Return the redaction with its sender's power as it is now: state that is said after it does not count for it."""
+    """Return the redaction with its sender's present power: state that is sent after it does not count for it."""
     may = rules.may_redact_others(redaction.sender, await rooms.power(db, heard.room_id))
     return replace(heard, event=judged(heard.event, may)), replace(redaction, may=may)

@@ -1,7 +1,7 @@
-"""Broadcasts that an event refers to and nobody heard begin: a job has them read from the homeserver.
+"""Broadcasts whose start was not heard, but to which an event refers: a job reads them from the homeserver.
 
-Anybody can refer to whatever they like, so there is a share for each sender and each room; what goes beyond it is left
-out without a trace.
+Anybody can refer to any event, so each sender and each room has a share; references beyond it are ignored, and not
+logged.
 """
 
 from collections import OrderedDict, deque
@@ -17,12 +17,12 @@ SHARE_OF_A_SENDER = 5
 SHARE_OF_A_ROOM = 30
 WITHIN = timedelta(minutes=10)
 IN_A_MOMENT = timedelta(seconds=2)
-MOST_REMEMBERED = 10_000  # senders and rooms
+MOST_REMEMBERED = 10_000  # senders and rooms that are remembered
 NOT_AGAIN_FOR = timedelta(minutes=1)
 
 
 class UnheardBroadcasts:
-    """The requests of late, in memory: after a start everybody has their share again."""
+    """The recent requests, in memory: after a start everybody has a full share again."""
 
     def __init__(self) -> None:
         self._requests: OrderedDict[tuple[RoomId, UserId | None], deque[datetime]] = OrderedDict()
@@ -30,14 +30,14 @@ class UnheardBroadcasts:
     async def ask_for(
         self, db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime, *, soon: bool
     ) -> None:
-        """Have an unknown broadcast of this sender read, if it may be one that is to be recorded. `soon`: in a moment,
-        for the next sync may bring it."""
+        """Order a reading of an unknown broadcast of this sender, if it may have to be recorded. `soon`: wait a moment,
+        since the next sync may bring its start."""
         room = await rooms.room(db, room_id)
         if room is None or not room.joined or await self._is_known(db, room_id, broadcast, sender, now):
             return
         if not self._has_share(room_id, sender, now):
             return
-        if not room.recording_on:  # what is said while recording is off is not recorded later
+        if not room.recording_on:  # broadcasts sent while recording is off are not recorded later
             await journal.add(db, HeardEvent(room_id, broadcast, {}), now, keep=False)
             return
         reread = orders.Reread(broadcast, room_id, sender, unknown=True)
@@ -46,8 +46,8 @@ class UnheardBroadcasts:
     async def _is_known(
         self, db: Connection, room_id: RoomId, broadcast: EventId, sender: UserId, now: datetime
     ) -> bool:
-        """Return whether it was heard before, is named by the state that the bot found when it came, or was asked for
-        already."""
+        """Return whether the broadcast was heard before, is named by the state that the bot found when it joined, or
+        was requested already."""
         if await journal.position_of(db, broadcast) is not None:
             return True
         for kind in dialects.INFOS:

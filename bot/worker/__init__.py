@@ -1,1 +1,1 @@
-"""Claims jobs and does them: fetching, joining, talking, forgetting."""
+"""The worker: it claims jobs and runs their handlers, which fetch media, join audio, send messages and delete files."""

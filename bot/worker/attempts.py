@@ -1,4 +1,4 @@
-"""Attempts at jobs: the handler runs, and how it ended is written down.
+"""Attempts at jobs: they run the handler and record its outcome.
 
 A handler is safe to repeat: it may be killed at any point, and then runs again from the start. It ends its job by
 returning (done), by TryLater (put back, with growing pauses), or by GiveUp (failed, with its reason).
@@ -26,7 +26,7 @@ Handler = Callable[[Job], Awaitable[None]]
 WriteEnd = Callable[[Connection], Awaitable[None]]
 
 FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 300.0  # a job that could go on, as when the homeserver is back, waits no longer
+LONGEST_PAUSE_S = 300.0  # the longest pause of a job that could continue, as when the homeserver is back
 STORE_TROUBLE_PAUSE_S = 60.0
 LONGEST_WISH_S = 7 * 86_400.0
 TRIES_AFTER_A_MISTAKE = 5
@@ -34,14 +34,14 @@ TRIES_BEFORE_A_WARNING = 10
 
 
 def pause_after(attempts: int, wished_s: float | None = None, longest_s: float | None = None) -> float:
-    """Return the seconds until the next attempt: doubled each time, with jitter, never less than the other side asks
+    """Return the seconds until the next attempt: doubled each time, with jitter, and at least what the other side asks
     for."""
     pause = min(longest_s or LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempts - 1, 20))
     return max(min(wished_s or 0.0, LONGEST_WISH_S), pause * random.uniform(0.75, 1.25))
 
 
 class Attempts:
-    """Attempts at the jobs of one store. `stopping` is set when no further one should wait for the store."""
+    """Attempts at the jobs of one store. `stopping` is set when no further attempt should wait for the store."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Attempts:
         self._stopping = stopping
 
     async def make(self, job: Job) -> None:
-        """Do the job and write its end, however long the store refuses: no other process looks after a running job.
+        """Do the job and write its outcome, however long the store refuses: no other process handles a running job.
 
         When the bot is stopping, or the attempt is cancelled, the row stays as it is; the next start takes it up.
         """
@@ -76,18 +76,18 @@ class Attempts:
                 await self.rest()
 
     async def rest(self) -> None:
-        """Wait a while before the store is tried again; no longer than until the stop."""
+        """Wait before the store is tried again, at most until the stop."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), STORE_TROUBLE_PAUSE_S)
 
     async def _do(self, job: Job) -> WriteEnd:
-        """Run the handler; return what writes the end."""
+        """Run the handler; return the function that writes its outcome."""
         try:
             await self._handlers[job.kind](job)
         except TryLater as error:
             pause_s = pause_after(job.attempts + 1, error.after_s, error.at_most_s)
             return self._put_back(job, error.sentence, pause_s)
-        except (StoreError, OSError) as error:  # trouble of the disk, not of the job
+        except (StoreError, OSError) as error:  # the disk is the cause, not the job
             sentence = str(error) if isinstance(error, StoreError) else f"the disk: {error.strerror}"
             log.error("job waits: %s %s: %s", job.kind, job.subject, sentence)
             return self._put_back(job, sentence, pause_after(job.attempts + 1, STORE_TROUBLE_PAUSE_S))

@@ -1,6 +1,7 @@
-"""Past broadcasts of a room: found page by page, each adopted whole in one transaction, reported at the end.
+"""The search for past broadcasts of a room: page by page, each broadcast adopted whole in one transaction, with a
+report at the end.
 
-Progress is written down after each page and each broadcast; whatever stops the search, it continues from there.
+Progress is written down after each page and each broadcast; so a search that was stopped continues from there.
 Only broadcasts and events that refer to them are read, so commands of the past are not carried out.
 """
 
@@ -37,7 +38,7 @@ Adopt = Callable[[Connection, Sequence[HeardEvent]], Awaitable[Recording | None]
 
 
 class Backfilling:
-    """The handler of Backfill orders. `adopt` is the recorder's: it makes a recording of a whole broadcast."""
+    """The handler of Backfill orders. `adopt` is the recorder's function: it makes a recording of a whole broadcast."""
 
     def __init__(self, store: Store, history: RoomHistory, *, adopt: Adopt, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -136,7 +137,7 @@ class Backfilling:
         notice = orders.Notice(topic, progress.room_id, body, reply_to=progress.reply_to)
         async with self._store.write() as db:
             await jobs.add(db, notice.job(), self._clock())
-            await journal.put(db, topic, body)  # for the shell, which may have asked
+            await journal.put(db, topic, body)  # for the shell, which may have ordered the search
 
 
 def _is_before(began: datetime | None, since: datetime | None) -> bool:

@@ -1,7 +1,7 @@
-"""The direct chat with one user, opened by the bot or by the user. Personal addresses are said nowhere else.
+"""The direct chat with one user, opened by the bot or by the user. Personal addresses are sent nowhere else.
 
-An invite only claims who opened a chat. So before anything is said there, the homeserver is asked whether the user and
-the bot are in it, and nobody else is, or can come in uninvited.
+An invite only claims who opened a chat. So before a message is sent there, the homeserver must confirm that only the
+user and the bot are in the chat, and that nobody else can come in uninvited.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 INVITE_WAITS = timedelta(days=7)
 UNASKED_EACH = timedelta(hours=1)
-INVITES_AN_HOUR = 5  # for somebody who asks, leaves and asks again
-HEARD_OF_AFTER = timedelta(minutes=2)  # the bot's own sync shows a room that it made by then
+INVITES_AN_HOUR = 5  # for a user who asks, leaves and asks again
+HEARD_OF_AFTER = timedelta(minutes=2)  # by then the bot's sync shows a room that it made
 LOOK_AGAIN_S = 1.0
 
 
@@ -69,13 +69,13 @@ class Chats:
         raise TryLater("the user was invited to a direct chat", after_s=LOOK_AGAIN_S)
 
     async def _open_with(self, user_id: UserId) -> Sequence[RoomId]:
-        """Find the chats that only these two are in, by our state."""
+        """Find the chats that hold only the bot and the user, by our state."""
         async with self._store.read() as db:
             members = {chat: await rooms.members(db, chat) for chat in await rooms.direct_chats(db, user_id)}
         return [chat for chat, present in members.items() if are_alone(present, user_id, self._us)]
 
     async def _is_private(self, chat: RoomId, user_id: UserId) -> bool:
-        """Ask the homeserver whether only these two are in a chat now."""
+        """Ask the homeserver whether a chat now holds only the bot and the user."""
         try:
             state = await self._sending.room_state(chat)
         except GiveUp as refused:
@@ -129,14 +129,14 @@ class Chats:
             await jobs.note(db, job_id, replace(order, invited=chat).job(), now)
 
     async def _note(self, order: orders.Direct, job_id: JobId, chat: RoomId) -> None:
-        """Note that the job waits for this invite: whoever declines it declines what the job says."""
+        """Record that the job waits for this invite: to decline the invite is to decline the job's message."""
         if order.invited != chat:
             async with self._store.write() as db:
                 await jobs.note(db, job_id, replace(order, invited=chat).job(), self._clock())
 
 
 def are_alone(members: Sequence[StateEvent], user_id: UserId, us: UserId) -> bool:
-    """Return whether a room with these members has these two in it, and nobody else joined, invited or knocking."""
+    """Return whether both users are in a room with these members, and nobody else is joined, invited or knocking."""
     joined = {member.state_key for member in members if facts.is_joined(member)}
     return joined == {user_id, us} and rules.nobody_else(members, joined)
 

@@ -1,4 +1,4 @@
-"""A room's picture: its avatar where it has one that can be used, else one that is drawn from its name."""
+"""A room's picture: its avatar if that can be used, else a picture drawn from its name."""
 
 import asyncio
 import hashlib
@@ -40,7 +40,7 @@ class Covering:
     async def __call__(self, job: Job) -> None:
         """Make the picture anew when the avatar or the name has changed.
 
-        Raises TryLater, also after an avatar could not be used and a picture was drawn: one answer is no verdict.
+        Raises TryLater, also after an unusable avatar was replaced by a drawn picture: one answer is not final.
         """
         order = orders.Cover.of(job)
         room_id = order.room_id
@@ -58,7 +58,7 @@ class Covering:
             raise TryLater("the room's avatar can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def of(self, room_id: RoomId) -> BlobKey:
-        """Return the room's cover; draw one when none was made so far."""
+        """Return the room's cover; draw a picture when none was made so far."""
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
         if room is not None and room.cover is not None and self._store.blobs.exists(room.cover):
@@ -72,7 +72,7 @@ class Covering:
             avatar = await rooms.state(db, room_id, ROOM_AVATAR)
             name = await rooms.state(db, room_id, ROOM_NAME)
             servers = await rooms.servers(db, [room_id])
-        # Nobody's name stands on the picture of a nameless room: it may be shown to the public.
+        # The picture of a room without a name bears no user's name: it may be shown to the public.
         return facts.avatar(avatar), titles.channel_title(facts.room_name(name), None, servers)
 
     async def _make(self, room_id: RoomId, avatar: str | None, name: str) -> BlobKey:
@@ -89,7 +89,7 @@ class Covering:
                 return room.cover
             picture = await asyncio.to_thread(drawn_cover, name, room.key)
         key = BlobKey(hashlib.sha256(picture).hexdigest())
-        part = self._store.blobs.part(f"cover-{secrets.token_hex(8)}")  # two may make the same one at once
+        part = self._store.blobs.part(f"cover-{secrets.token_hex(8)}")  # two jobs may make the same picture at once
         await asyncio.to_thread(_write, part, picture)
         now = self._clock()
         async with self._store.write() as db:

@@ -30,7 +30,7 @@ class Directs:
         self._prefix = prefix
 
     async def __call__(self, job: Job) -> None:
-        """Say it once the user is in the chat. Raises TryLater, GiveUp."""
+        """Send the message once the user is in the chat. Raises TryLater, GiveUp."""
         order = orders.Direct.of(job)
         chat = await self._chats.private_with(order, job.id)
         if order.room_id is not None:
@@ -40,11 +40,11 @@ class Directs:
             await self._sending.send(chat, MESSAGE, notice(order.body), txn_id=transaction)
 
     async def _send_address(self, chat: RoomId, user_id: UserId, room_id: RoomId, job_id: JobId) -> None:
-        """Send the address of the newest generation; the one that it replaces ends after that."""
+        """Send the address of the newest generation; the address that it replaces ends after that."""
         listener = await self._listener(user_id, room_id)
         generation = listener.next_generation or listener.generation
         body = await self._address_text(listener, generation)
-        # After a crash it may be another generation's address: then it is another event.
+        # After a crash the address may be of another generation, and then needs another event.
         transaction = f"{greeting.transaction(job_id)}-{generation}"
         await self._sending.send(chat, MESSAGE, notice(body), txn_id=transaction)
         if generation == listener.next_generation:
@@ -62,7 +62,7 @@ class Directs:
         return listener
 
     async def _address_text(self, listener: Listener, generation: int) -> str:
-        """Write the message with the address. It is made when it is sent, so that no table holds an address."""
+        """Write the message with the address. It is written when it is sent, so that no table holds an address."""
         async with self._store.read() as db:
             name = await rooms.state(db, await heirs.present(db, listener.room_id), ROOM_NAME)
         feed, page = self._addresses(listener.room_id, listener.user_id, generation)

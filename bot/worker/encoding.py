@@ -1,8 +1,8 @@
-"""Frames made of a broadcast while it runs, chunk by chunk: the live stream, and later the episode.
+"""Frames of a running broadcast, made chunk by chunk: the live stream, and later the episode.
 
-A track that somebody listens to only grows, in the order of the sound. A missing chunk in front of one that is there
-is waited for; then silence takes its place. If it comes after that, it is put in place while nobody listens, at the
-latest when the recording has ended, since the frames behind it may have to be made anew.
+A track that somebody listens to only grows, in the order of the sound. If a chunk is missing before one that has come,
+the track waits for it; then silence takes its place. A chunk that comes after that is inserted while nobody listens, at
+the latest when the recording has ended, since the frames after it may have to be made again.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ HELD_FOR = timedelta(seconds=10)
 class _Hold:
     """A live track that waits at a missing chunk."""
 
-    pieces: int  # in front of it
+    pieces: int  # before the missing chunk
     until: datetime
 
 
 class Encoding:
-    """The handler of Encode orders: it brings the track of a running recording up to its chunks."""
+    """The handler of Encode orders: it extends the track of a running recording by its new chunks."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Encoding:
                 channels = whole.track.channels if whole else channels
             elif there is not None and there.late:
                 before = tuple(pieces_of(ledger.entries[: there.behind]))
-            if there is None and before:  # sound that the track holds is not in the ledger any more
+            if there is None and before:  # the track holds sound that is no longer in the ledger
                 self._holds.pop(recording_id, None)
-                pieces = _to_the_last_sound(pieces_of(ledger.entries))  # their missing chunks were waited for
+                pieces = _to_the_last_sound(pieces_of(ledger.entries))  # the wait for their missing chunks is over
             else:
                 behind = ledger.entries[there.behind if there is not None else 0 :]
                 pieces = self._grown(recording_id, before, pieces_of(behind))
@@ -80,9 +80,10 @@ class Encoding:
             await self._look_again(recording_id)
 
     def _grown(self, recording_id: RecordingId, before: Sequence[Piece], behind: Iterable[Piece]) -> list[Piece]:
-        """Return the pieces of before and those behind them that can be heard now, up to a silence that is waited for.
+        """Return the track's pieces and those after them that can be heard now, up to a missing chunk that is waited
+        for.
 
-        Silence without a piece behind it does not count yet.
+        Silence counts only once a piece follows it.
         """
         hold = self._holds.pop(recording_id, None)
         now = self._clock()
@@ -120,12 +121,12 @@ def _to_the_last_sound(pieces: Iterable[Piece]) -> list[Piece]:
 class _There:
     """The part of a ledger that a track holds."""
 
-    behind: int  # the first entry that it does not reach
-    late: bool  # there is sound in front of that which the track does not hold
+    behind: int  # index of the first entry that the track does not reach
+    late: bool  # before that entry there is sound that the track does not hold
 
 
 def _compared(recording: Recording, chunks: Iterable[Chunk], before: Iterable[Cut]) -> tuple[Ledger, _There | None]:
-    """Lay out the ledger and find the part that a track holds; None if the track holds sound that was taken out."""
+    """Lay out the ledger and find the part that a track holds; None if the track holds sound that was removed."""
     ledger = lay_out(recording, chunks)
     heard = [entry.blob if entry.sounds else None for entry in ledger.entries]
     held = [cut.blob for cut in before if cut.blob is not None]

@@ -1,8 +1,8 @@
-"""A chunk's media: downloaded, decrypted, inspected, stored; every outcome stands in the ledger.
+"""The fetching of a chunk's media: download, decryption, inspection, storage. The ledger shows every outcome.
 
-One answer that can't be used is no verdict on the media: it may belong to other media, be cut short, or be a proxy's
-error page. So the media are requested again soon. The same answer twice is the verdict; then the bytes are kept, and
-better ones are requested for a week. A job does not inspect the same bytes twice.
+One unusable answer does not decide on the media: it may belong to other media, be cut short, or be a proxy's error
+page. So the media are requested again soon. The same answer twice decides; then the bytes are kept, and better ones are
+requested for a week. A job does not inspect the same bytes twice.
 """
 
 import asyncio
@@ -43,17 +43,17 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-REFUSED = {"too_large", "too_long", "room_full"}  # may not be kept; all other final reasons mean damage
+REFUSED = {"too_large", "too_long", "room_full"}  # these may not be kept; all other final reasons mean damage
 NOT_JOINED = "not_joined"
-ASK_AGAIN = {"not_found", "forbidden", NOT_JOINED}  # it may turn up: requested again with growing pauses
+ASK_AGAIN = {"not_found", "forbidden", NOT_JOINED}  # the media may turn up: requested again with growing pauses
 ASK_AGAIN_AFTER = timedelta(seconds=10)
-ASK_AGAIN_AT_MOST = timedelta(days=1)  # without end for chunks that the ledger waits for
-AT_ONCE_S = 1.0  # the lanes' own pause; theirs and ours need not add up
+ASK_AGAIN_AT_MOST = timedelta(days=1)  # the longest pause; chunks that the ledger waits for are requested without end
+AT_ONCE_S = 1.0  # caps the lanes' pause, so that it does not add to ours
 JUDGED_FOR = timedelta(days=7)  # after the verdict
 ROOM_FULL = "room_full"
-MISSED = SAMPLE_RATE // 10  # samples that a short file lacks; less is rounding
-OVER_LIMIT = "over_limit"  # decoding took longer than allowed, which may be other work's fault
-SHORT = "short"  # it decodes, but has fewer bytes than its event says
+MISSED = SAMPLE_RATE // 10  # samples that a short file lacks at least; less is rounding
+OVER_LIMIT = "over_limit"  # decoding took longer than allowed, perhaps because of other work
+SHORT = "short"  # the file decodes, but has fewer bytes than its event says
 OURS = {
     NOT_JOINED,
     ROOM_FULL,
@@ -106,7 +106,7 @@ class Fetching:
         try:
             event = await self._look_into(recording, chunk, part, first=not order.not_there)
             async with self._store.write() as db:
-                # Inside the transaction: what forgets unreferenced blobs must not come between.
+                # Inside the transaction, so that no Forget job removes the blob before its row is there.
                 if (blob := blob_of(event)) and not is_candidate(chunk):
                     await asyncio.to_thread(self._store.blobs.add, part, blob)
                 await self._apply(db, recording.id, event)
@@ -146,7 +146,7 @@ class Fetching:
             fetched = await self._download(chunk.source, part, self._settings.recording.max_chunk_bytes)
             last = _known(chunk, fetched)
             known = None if first else last
-            again = looks and last == OVER_LIMIT  # the ledger knows of the first hit, whatever became of its job
+            again = looks and last == OVER_LIMIT  # the chunk's row records the first hit, even if its job has ended
             if known is not None and known != SHORT and not again:
                 return _failed(chunk, known, fetched)
             max_seconds = self._settings.recording.max_broadcast_s
@@ -172,8 +172,9 @@ class Fetching:
         return (recording, chunk) if wanted else None
 
     async def _pause_after_no(self, job_id: JobId, order: orders.Fetch, chunk: Chunk) -> float | None:
-        """Seconds, doubled with each answer that can't be used; None when a chunk was judged long enough ago. Tries
-        that found no homeserver don't count: after an outage one such answer would mean hours."""
+        """Return the seconds until the next request, doubled with each unusable answer; None when a chunk was judged
+        long enough ago. Tries that reached no homeserver don't count: after an outage one such answer would mean
+        hours."""
         now = self._clock()
         progress = replace(order, not_there=order.not_there + 1)
         if chunk.state in JUDGED:
@@ -204,13 +205,13 @@ class Fetching:
             raise GiveUp("the room has used up its space", reason=ROOM_FULL, room=recording.room_id)
 
     async def _tell_room(self, db: Connection, recording: Recording) -> None:
-        """Once in each broadcast that meets the limit."""
+        """Tell the room that its space is used up, once in each broadcast."""
         topic = orders.told_of(ROOM_FULL, recording.event_id)
         notice = orders.Notice(topic, recording.room_id, words.TOLD[ROOM_FULL], reply_to=recording.event_id)
         await jobs.add(db, notice.job(), self._clock())
 
     async def _tell_admins(self, free: int) -> None:
-        """Each admin once a day, in their direct chat."""
+        """Tell each admin once a day, in their direct chat, that the disk is almost full."""
         now = self._clock()
         body = (
             f"Aircheck's disk has only {free // 1024**2} MiB left (storage.min_free_bytes is "
@@ -239,18 +240,18 @@ def _digest(reason: str, fetched: Fetched) -> str:
 
 
 def _known(chunk: Chunk, fetched: Fetched) -> str | None:
-    """Why these very bytes could not be used when they came last; None for others."""
+    """Return the reason why the same bytes could not be used last time; None for other bytes."""
     reason, _, sha256 = (chunk.answer or "").rpartition(":")
     return reason if reason and sha256 == fetched.sha256 else None
 
 
 def _is_short(chunk: Chunk, fetched: Fetched, facts: ChunkFacts) -> bool:
-    """Whether bytes as well as sound are fewer than the event says: nothing else tells that a file was cut between two
-    pages, where there is no hash. The sender may be wrong, so it decides nothing."""
+    """Return whether a file has fewer bytes and less sound than its event says. Without a hash this is the only sign
+    that it was cut between two pages. The sender may be wrong, so it decides nothing."""
     hashed = chunk.source is not None and chunk.source.file is not None
     if hashed or chunk.state is not ChunkState.WAITING_FOR_MEDIA or fetched.bytes >= (chunk.announced_bytes or 0):
         return False
-    if facts.ogg and facts.ogg.eos:  # the end of the stream is there; Element Web announces it too long
+    if facts.ogg and facts.ogg.eos:  # the end of the stream is present; Element Web announces too great a length
         return False
     counted = facts.ogg.packet_samples if facts.ogg else facts.samples
     return chunk.announced_ms is None or to_samples(chunk.announced_ms) - counted > MISSED

@@ -1,4 +1,4 @@
-"""The making of episodes: a recording is joined from its ledger and published, and again when it heals."""
+"""The making of episodes: a recording is joined from its ledger and published, and joined again when it heals."""
 
 import asyncio
 import logging
@@ -120,7 +120,7 @@ class Finishing:
             episode = await archive.episode(db, recording_id)
         ledger = await asyncio.to_thread(lay_out, recording, chunks)
         if not ledger.sounds:
-            return None  # the last sound was redacted, and its episode with it
+            return None  # the last sound was redacted, so the episode was withdrawn
         room_name = facts.room_name(name)
         marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
         return Subject(
@@ -150,7 +150,7 @@ class Finishing:
 
 
 def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
-    """Raise GiveUp when a chunk's file is not what was stored: the old episode is better. Blocking."""
+    """Raise GiveUp when a chunk's file has changed since it was stored: the old episode is better. Blocking."""
     chunks = [piece.blob for piece in pieces if isinstance(piece, Sound)]
     damaged = [chunk for chunk in chunks if not blobs.is_whole(chunk)]
     if damaged:

@@ -1,4 +1,4 @@
-"""Removes blobs that nothing refers to any more."""
+"""The removal of blobs that nothing refers to any more."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Forgetting:
-    """Handles Forget orders."""
+    """The handler of Forget orders."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -24,9 +24,9 @@ class ImportingKeys:
         order = orders.ImportKeys.of(job)
         file = order.file
         if not await asyncio.to_thread(file.exists):
-            # A start clears what waits there. Keys that were taken in twice do no harm; a false success would.
+            # A start of the bot clears the handover. Keys that are added twice do no harm; a false success would.
             raise GiveUp("the bot was restarted meanwhile: import the keys again", reason="interrupted")
-        if not self._session.ready.is_set():  # the key store is open from then on
+        if not self._session.ready.is_set():  # only then is the key store open
             raise TryLater("waiting for the first sync", after_s=1)
         try:
             imported = await self._session.keys.import_keys(file, order.passphrase)

@@ -1,7 +1,7 @@
 """Room keys that another client exported, on their way from the shell to the running bot.
 
-The shell reads the file. Keys that can be used are encrypted anew with a passphrase for this once, so that the person's
-passphrase is written down nowhere; the bot's report comes back in a file beside it.
+The shell reads the file. Usable keys are encrypted again with a random passphrase for this import only, so that the
+person's passphrase is never stored; the bot's report comes back in a file beside it.
 """
 
 import json

@@ -1,7 +1,6 @@
-"""Lanes of work: each claims due jobs of its kinds and runs a few at once.
-
-The jobs of one recording, room or person take turns with those of others, and only so many of them run at once: a
-thousand slow or hostile chunks delay nobody else's.
+"""Lanes of work: each claims due jobs of its kinds and runs a few at once. The jobs of one recording, room or person
+take turns with those of others, and only a few of them run at once: a thousand slow or hostile chunks delay no other
+recording.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 LOOK_AT_LEAST_EVERY_S = 60.0
-CLOCK_STEP = timedelta(seconds=5)  # backwards; smaller steps are how clocks are kept right
+CLOCK_STEP = timedelta(seconds=5)  # backwards; smaller steps are ordinary corrections
 OF_ONE_RECORDING = 4
 LONG_S = 3.0  # other jobs can wait this long
 MOST_SERVED = 500  # turns in one round
@@ -32,8 +31,8 @@ MOST_SERVED = 500  # turns in one round
 class Lane:
     """A queue for some kinds of jobs: `width` run at once, `of_one` of them for one recording, room or person.
 
-    Up to `long` jobs that take longer than LONG_S do not count: hours of one sound, or a slow homeserver, hold no
-    place. That is not more work at once, for ffmpeg has a queue of its own.
+    Up to `long` jobs that take longer than LONG_S do not count: hours of sound in one chunk, or a slow homeserver,
+    block no place. This starts no more decoders, since ffmpeg has a queue of its own.
     """
 
     name: str
@@ -55,7 +54,7 @@ LANES = (
     Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
     Lane("look", (orders.Refresh,), 2, long=16),
     Lane("backfill", (orders.Backfill,), 2, long=16, of_one=2),
-    Lane("command", (orders.Command,), 2, of_one=1),  # the commands of one room are done in their order
+    Lane("command", (orders.Command,), 2, of_one=1),  # the commands of one room are handled in order
     Lane("talk", (orders.Notice,), 4, long=16, of_one=1),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite,), 2, long=16, of_one=2),
@@ -64,7 +63,7 @@ LANES = (
 
 
 class _Running:
-    """The jobs that a lane runs now. `changed` is set when one ends, or has taken long."""
+    """The jobs that a lane runs now. `changed` is set when a job ends, or has run for LONG_S."""
 
     def __init__(self, lane: Lane, changed: asyncio.Event) -> None:
         self._lane = lane
@@ -77,7 +76,7 @@ class _Running:
         return len(self._jobs) < self._lane.width + min(self._lane.long, len(self._late))
 
     def full_turns(self) -> list[str]:
-        """Name the turns of which as many jobs run as may."""
+        """Return the turns that already run as many jobs as allowed."""
         counts = Counter(job.turn for job in self._jobs.values())
         return [turn for turn, count in counts.items() if turn is not None and count >= self._lane.of_one]
 
@@ -105,7 +104,7 @@ class _Outlook:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._looking = asyncio.Lock()
-        self._after = -1  # the commit after which it was looked up
+        self._after = -1  # the commit after which the times were looked up
         self._due: Mapping[JobKind, datetime] = {}
 
     async def of(self, kinds: Collection[JobKind]) -> datetime | None:
@@ -186,7 +185,7 @@ class Worker:
                     await self._attempts.rest()
 
     async def _heed_the_clock(self) -> None:
-        """Clamp the times of waiting jobs after the clock was set back: they were written by a clock that was ahead."""
+        """Clamp the times of waiting jobs after the clock was set back, since they were written while it was ahead."""
         before, now = self._latest, self._clock()
         self._latest = now
         if before - now > CLOCK_STEP:
@@ -202,7 +201,8 @@ class Worker:
             return await jobs.next_due(db, lane.kinds, full)
 
     async def _claim(self, lane: Lane, full: Collection[str], served: set[str]) -> tuple[Job, ...]:
-        """Claim the oldest job whose turn was not `served` in this round: one, for it decides whose turn is next."""
+        """Claim the oldest job whose turn was not `served` in this round. Only one, since it decides whose turn is
+        next."""
         async with self._store.write() as db:
             claimed = await jobs.claim(db, lane.kinds, self._clock(), 1, served.union(full))
             if not claimed and served:
@@ -214,7 +214,7 @@ class Worker:
         return claimed
 
     async def _wait(self, changed: asyncio.Event, due: datetime | None) -> None:
-        """Wait until something was committed, a job ended, or the next one is due."""
+        """Wait for a commit, the end of a job, or the time of the next one."""
         pause = LOOK_AT_LEAST_EVERY_S
         if due is not None:
             pause = min(pause, max(0.0, (due - self._clock()).total_seconds()))

@@ -1,4 +1,4 @@
-"""Notices in rooms. The job's id is the transaction id: said again after a crash, it is the same event."""
+"""Notices in rooms. The job's id is the transaction id, so a notice sent again after a crash is the same event."""
 
 import logging
 from typing import Any
@@ -41,7 +41,8 @@ class Notices:
             log.info("notice sent late: room=%s attempt=%d", room.room_id, job.attempts + 1)
 
     async def _greet(self, job: Job, room: Room) -> None:
-        """Say what is recorded, as things stand now. Raises TryLater where the bot may not speak: it may later."""
+        """Send the greeting with the room's present settings. Raises TryLater while the bot may not speak in the
+        room."""
         async with self._store.read() as db:
             body = await greeting.greeting(db, room, prefix=self._prefix)
         try:

@@ -18,14 +18,14 @@ def pieces_of(entries: Iterable[Entry]) -> Iterator[Piece]:
 
 
 def piece_of(cut: Cut) -> Piece:
-    """Return the piece that a cut was made of."""
+    """Return the piece that a cut was made from."""
     if cut.blob is None:
         return Silence(cut.samples)
     return Sound(cut.blob, cut.container, cut.continues, cut.samples)
 
 
 def channels_of(entries: Iterable[Entry], chunks: Iterable[Chunk]) -> int:
-    """Return 2 where every chunk that is heard was recorded in stereo, else 1."""
+    """Return 2 if every audible chunk was recorded in stereo, else 1."""
     stereo = {chunk.blob for chunk in chunks if chunk.facts is not None and chunk.facts.channels == 2}
     heard: set[BlobKey | None] = {entry.blob for entry in entries if entry.sounds}
     return 2 if heard and heard <= stereo else 1

@@ -36,12 +36,12 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # downloads of it that are running can end
+KEEP_OLD_AUDIO_FOR = timedelta(hours=1)  # lets running downloads of the old file finish
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A recording that is to be published, read in one moment."""
+    """A recording to publish, read in one transaction."""
 
     room: Room
     room_name: str | None
@@ -55,14 +55,14 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file that may become the episode, and the track that it was made of."""
+    """A file that may become the episode, and the track that it was made from."""
 
     file: MadeEpisode
     whole: StoredTrack
 
 
 class Publishing:
-    """Publications in the caller's transaction. `apply` is the recorder's."""
+    """A publisher of recordings, in the caller's transaction. `apply` is the recorder's."""
 
     def __init__(self, store: Store, settings: Settings, apply: Apply) -> None:
         self._store = store
@@ -70,11 +70,12 @@ class Publishing:
         self._apply = apply
 
     async def publish(self, db: Connection, subject: Subject, made: Made | None, part: Path, now: datetime) -> None:
-        """Save the episode that the file `part` becomes (None `made`: the file is unchanged), and all that follows."""
+        """Save the episode that the file `part` becomes (`made` is None: the file is unchanged), list it and announce
+        it."""
         recording = await archive.recording(db, subject.recording.id)
         if recording is None or not recording.state.may_have_episode:
             return  # deleted or re-opened meanwhile: another order makes it again
-        # As it is now: an episode that was published meanwhile keeps its GUID.
+        # Read it again: an episode that was published meanwhile keeps its GUID.
         subject = replace(subject, episode=await archive.episode(db, recording.id))
         if made is None and subject.episode is None:
             await jobs.add(db, orders.Finish(recording.id).job(), now)
@@ -110,16 +111,16 @@ class Publishing:
     ) -> None:
         """Point the track's frames into the episode's file, so that there is no second copy of them.
 
-        The old file is not forgotten here: its order has a time of its own.
+        The old file is not removed here: its Forget order runs later.
         """
         place = Extent(0, made.whole.frames, BlobKey(made.file.sha256), made.file.head)
         gone = await tracks.replace_extents(db, recording.id, [place] if place.frames else [])
         await stored_tracks.forget(db, gone - {old.blob if old else None}, now)
 
     def _held_until(self, recording: Recording, ledger: Ledger) -> datetime | None:
-        """Return until when an incomplete episode that may heal stays unlisted: apps never fetch an item again.
-
-        The time counts from the end by our clock, as the quiet period does: `ended_at` is the sender's word.
+        """Return the time until which an incomplete episode that may heal stays unlisted: apps never fetch an item
+        again. The time counts from the end by our clock, as the quiet period does, since `ended_at` is the sender's
+        word.
         """
         if recording.state is RecordingState.COMPLETE or not may_heal(recording, ledger):
             return None
@@ -152,7 +153,7 @@ def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episo
         assert subject.episode is not None
         return subject.episode
     if subject.episode is None:
-        # Made of the event's id: a broadcast that is found again, as after a restored backup, is no second episode.
+        # Made from the event's id, so that a broadcast found again, as after a restored backup, is the same episode.
         guid = uuid.uuid5(uuid.NAMESPACE_URL, f"matrix:{subject.recording.event_id}").urn
         blob, recording_id = BlobKey(made.sha256), subject.recording.id
         episode = Episode(recording_id, guid, blob, made.bytes, made.samples, now)

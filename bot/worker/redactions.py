@@ -1,7 +1,6 @@
-"""Redactions whose sender's power is not known: the homeserver, which knows the room's whole history, decides.
-
-It shows an event that it has redacted without its content. Until it does the recording stays: clients receive
-redactions that are not allowed too, and an allowed one may take the homeserver a moment.
+"""Redactions whose sender's power is not known: the homeserver, which knows the room's whole history, decides. It
+returns a redacted event without content. Until it does, the recording stays: clients receive redactions that are not
+allowed too, and an allowed one may take the homeserver a moment.
 """
 
 import logging

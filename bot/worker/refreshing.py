@@ -9,7 +9,7 @@ from storage.records import Job, Json, Position, RoomId
 from storage.store import Store
 
 TakeState = Callable[[RoomId, list[Json], Position], Awaitable[None]]
-"""Writes down a room's state, as it was when the journal stood at this position."""
+"""A function that stores a room's state, as it was when the journal stood at this position."""
 
 
 class Refreshing:

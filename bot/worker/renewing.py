@@ -1,4 +1,4 @@
-"""A new secret for personal addresses: all addresses end, and listeners get new ones when they ask."""
+"""The renewal of the secret for personal addresses: all addresses end, and listeners get new ones when they ask."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ class RenewingAddresses:
         self._store = store
 
     async def __call__(self, job: Job) -> None:
-        # The secret first: an address that a command makes after the rows are deleted must not be an old one.
+        # Renew the secret first, so that an address made after the rows are deleted is never an old one.
         await asyncio.to_thread(self._store.secret.renew)
         async with self._store.write() as db:
             await rooms.forget_listeners(db)
@@ -26,7 +26,7 @@ class RenewingAddresses:
 
 
 async def warn_of_another_secret(store: Store) -> None:
-    """Say in the log when the secret is not the one that listeners' addresses were made from."""
+    """Log a warning when the secret is not the one that listeners' addresses were made from."""
     async with store.read() as db:
         listener = await rooms.any_listener(db)
     if listener is None:
@@ -34,7 +34,7 @@ async def warn_of_another_secret(store: Store) -> None:
     token = token_for(store.secret(), listener.room_id, listener.user_id, listener.generation)
     if look_up_hash(token) != listener.token_sha256:
         log.warning(
-            "%s is not the file that personal addresses were made from: those go on until their listener asks for the"
+            "%s is not the file that personal addresses were made from: those work until their listener asks for the"
             " address again; restore the file from a backup, or end all with `aircheck addresses renew-all`",
             store.secret.file,
         )

@@ -1,9 +1,9 @@
-"""Broadcasts read from the homeserver: the recorder is told what the sync did not show of them.
+"""Broadcasts read from the homeserver: events that the sync did not show are passed on to the recorder.
 
-All of it goes through the journal, as if it had been heard: one writer, one order, and nothing twice. The started event
-is told before the rest is read, so that what is said meanwhile is taken as it comes. A broadcast that is already
-followed is read in the same way, for what was said and not heard, and for redactions, of which a homeserver shows no
-more than an event without content.
+These events go through the journal like all others: one writer, one order, each event once. The started event is passed
+on before the rest is read, so that events of a running broadcast are accepted as they come. A broadcast that is already
+followed is read in the same way, for events that the sync left out and for redactions, of which a homeserver shows only
+an event without content.
 """
 
 import logging
@@ -37,7 +37,7 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 AT_ONCE = 100  # events in one transaction
-MOST_LOOKED_FOR = 200  # chunks that are read by their own ids
+MOST_LOOKED_FOR = 200  # chunks that are read one by one, by their ids
 
 
 class Rereading:
@@ -59,7 +59,7 @@ class Rereading:
         await self._answered(order.event_id)
 
     async def _answered(self, broadcast: EventId) -> None:
-        """Note that the homeserver has told all that it has, so that chunks may count as missing."""
+        """Record that the homeserver has returned all of its events, so that absent chunks may count as missing."""
         async with self._store.write() as db:
             recording = await archive.recording_by_event(db, broadcast)
             if recording is not None and recording.state.is_open:
@@ -88,12 +88,12 @@ class Rereading:
         if recording is None:
             await self._tell_start(started, event, anew=anew)
         told = await self._tell_parts(started, event, anew=anew)
-        log.info("broadcast read anew: room=%s event=%s new_events=%d", room_id, broadcast, told)
+        log.info("broadcast read again: room=%s event=%s new_events=%d", room_id, broadcast, told)
 
     async def _tell_parts(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> int:
-        """Tell the events of the broadcast that were not heard, and its redactions; return how many.
+        """Pass on the events of the broadcast that were not heard, and its redactions; return how many.
 
-        `anew`: its start was just told, so parts that were heard before are handled again, behind it.
+        `anew`: its start was just passed on, so parts that were heard before are handled again, after it.
         """
         room_id, broadcast = started.room_id, started.event_id
         chunks, related, told = await self._chunks(broadcast), set[EventId](), 0
@@ -108,7 +108,7 @@ class Rereading:
         return told + len(redactions) + await self._tell_newest(started, event, related)
 
     async def _tell_newest(self, started: HeardEvent, event: BroadcastStarted, related: set[EventId]) -> int:
-        """Tell the speaker's newest info event in the room's state: this broadcast stopped, or another one began."""
+        """Pass on the speaker's newest info event in the room's state: this broadcast stopped, or another one began."""
         newest = await self._history.newest_info(started.room_id, type_of(started.event), event.sender)
         read = dialects.read(newest) if newest is not None else None
         if newest is None or newest.event_id in related:
@@ -130,7 +130,7 @@ class Rereading:
         return 0
 
     async def _without_old_changes(self, events: Sequence[HeardEvent]) -> list[HeardEvent]:
-        """Leave out pauses and resumptions that were heard before: told again they would be signs of life."""
+        """Leave out pauses and resumptions that were heard before, which would count as signs of life again."""
         read = {heard.event_id: dialects.read(heard) for heard in events}
         changes = [
             name
@@ -142,12 +142,12 @@ class Rereading:
         return [event for event in events if event.event_id not in heard]
 
     async def _stands_in_a_gap(self, room_id: RoomId) -> bool:
-        """Return whether a gap is being read that the start may be in; the gap gives it its place."""
+        """Return whether a gap is being read in which the start may lie; then the gap decides its position."""
         async with self._store.read() as db:
             return await gaps.is_walking(db, room_id, self._clock() - gaps.OVERDUE_AFTER)
 
     async def _began_here(self, room_id: RoomId, event: BroadcastStarted) -> bool:
-        """Return whether it began after the bot had joined and greeted the room, by the homeserver's times."""
+        """Return whether the broadcast began after the bot joined and greeted the room, by the homeserver's times."""
         async with self._store.read() as db:
             own = await rooms.state(db, room_id, MEMBER, self._us)
             room = await rooms.room(db, room_id)
@@ -156,11 +156,11 @@ class Rereading:
         return event.sent_at is None or all(at <= event.sent_at for at in marks)
 
     async def _tell_start(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> None:
-        """Tell the start of a broadcast that nobody heard begin.
+        """Pass on the start of a broadcast that the sync did not show.
 
-        If somebody has joined since, or the room was made public, its place is in front of everything heard, so that
-        nobody hears it who could not have been there. So it is if its speaker has begun another broadcast since, which
-        it must not end.
+        If somebody has joined since, or the room was made public, its position is before all events heard, so that no
+        later member may listen to it. The same holds if its speaker has begun another broadcast since, which this start
+        must not end.
         """
         async with self._store.write() as db:
             in_front = anew and await journal.is_before_somebody(db, started.room_id, event.sent_at)
@@ -187,7 +187,7 @@ class Rereading:
         return {chunk.event_id: chunk for chunk in chunks if chunk.event_id}
 
     async def _read(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
-        """Read one event as it is now. Raises TryLater, GiveUp."""
+        """Read an event as it is now. Raises TryLater, GiveUp."""
         event = await self._history.event(room_id, event_id)
         if not answers_for(event, room_id, event_id):
             raise TryLater("the homeserver answered with another event", room=room_id, event=event_id)
@@ -206,7 +206,7 @@ class Rereading:
         for event_id in looked_for[:MOST_LOOKED_FOR]:
             try:
                 redaction = carried_out(await self._read(room_id, event_id))
-            except GiveUp as error:  # not shown to the bot, which says nothing of the chunk
+            except GiveUp as error:  # the bot may not read it, which proves nothing about the chunk
                 log.info("chunk not readable: room=%s event=%s reason=%s", room_id, event_id, error.reason)
                 continue
             if redaction is not None:
@@ -221,6 +221,6 @@ class Rereading:
 
 
 async def _is_overtaken(db: Connection, room_id: RoomId, event: BroadcastStarted) -> bool:
-    """Return whether its speaker is live with another that began no earlier, by the homeserver's times."""
+    """Return whether the speaker is live with another broadcast that began no earlier, by the homeserver's times."""
     live = await archive.open_broadcasts(db, room_id, event.sender)
     return event.sent_at is not None and any(recording.started_at >= event.sent_at for recording in live)

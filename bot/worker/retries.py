@@ -1,4 +1,4 @@
-"""Another try at media that could not be used, when somebody has a recording rebuilt or searches the past."""
+"""Another try at unusable media, when somebody rebuilds a recording or searches a room's history."""
 
 from datetime import datetime
 
@@ -11,14 +11,14 @@ from storage.records import Chunk, Recording
 
 
 def lacks_source(chunk: Chunk) -> bool:
-    """Return whether better media are wanted whose address is only in the chunk's event."""
+    """Return whether better media are wanted and their address is only in the chunk's event."""
     return is_fetchable(chunk) and chunk.source is None
 
 
 async def ask_anew(db: Connection, recording: Recording, now: datetime) -> int:
-    """Order all chunks of a recording whose media were missing or unusable, as if for the first time; return how many.
+    """Order another fetch of all chunks whose media were missing or unusable; return how many.
 
-    Where the address of a chunk's media is not kept, its broadcast is read anew.
+    Where the address of a chunk's media is not kept, its broadcast is read again.
     """
     wanted = [chunk for chunk in await archive.chunks(db, recording.id) if is_fetchable(chunk)]
     for chunk in wanted:

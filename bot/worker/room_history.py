@@ -1,4 +1,4 @@
-"""A room's history as the homeserver tells it: pages, single events, and all that belongs to a broadcast.
+"""A room's history on the homeserver: pages, single events, and the events of a broadcast.
 
 Broadcasts are found by their info events, which are never encrypted, and completed by relations.
 """
@@ -16,7 +16,7 @@ from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed,
 from storage.records import EventId, HeardEvent, RoomId, UserId
 
 Part = BroadcastChanged | ChunkSent | ChunkSealed
-READ_AT_ONCE = 50  # events before others have their turn
+READ_AT_ONCE = 50  # events handled before the event loop gets a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class HistoryPage:
 
 
 class RoomHistory:
-    """Histories of rooms, read through the session. Raises TryLater, or GiveUp where the homeserver refuses."""
+    """The histories of rooms, read through the session. Raises TryLater, or GiveUp where the homeserver refuses."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -47,13 +47,12 @@ class RoomHistory:
         return await self._session.keys.hear_all(room_id, events, history=True), next_cursor
 
     async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
-        """Read one event as it is now, decrypted if it can be."""
+        """Read an event as it is now, decrypted if possible."""
         return await self._session.sending.get_event(room_id, event_id)
 
     async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
         """Yield the events of a broadcast's speaker that refer to it, in pages, oldest first, decrypted where possible.
-
-        Events of others that refer to it are skipped, however many there are.
+        Events of other senders are skipped, however many refer to it.
         """
         speaker = Speaker(sender, room_id)
         async for events in self._session.history.relations(room_id, started):

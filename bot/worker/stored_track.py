@@ -1,4 +1,4 @@
-"""A track as it is stored, and what changes when its pieces do: which cuts and frames stay, which are new."""
+"""A track as it is stored, and the changes that new pieces make to it: which cuts and frames stay, which are new."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ BATCH = 240 * SAMPLE_RATE  # samples that are made before the progress is writte
 
 @dataclass(frozen=True, slots=True)
 class StoredTrack:
-    """A track with its layout, the pieces of that, and the places of its frames."""
+    """A track with its layout, its pieces, and the places of its frames."""
 
     track: Track
     cuts: tuple[Cut, ...] = ()
     pieces: tuple[Piece, ...] = ()
     extents: tuple[Extent, ...] = ()
-    edition: Edition | None = None  # in which it was read or written; None: it is not written yet
+    edition: Edition | None = None  # the edition that was read or written; None: not written yet
 
     @property
     def form(self) -> Form:
@@ -35,7 +35,7 @@ class StoredTrack:
 
     @property
     def frames(self) -> int:
-        """How many frames there are from the beginning to the first missing one."""
+        """The number of frames from the beginning to the first missing one."""
         return unbroken(self.extents)
 
     def with_frames(self, extent: Extent, decided: Mapping[int, Cut]) -> "StoredTrack":
@@ -46,12 +46,12 @@ class StoredTrack:
 
 
 def appended_cuts(old: StoredTrack, pieces: Sequence[Piece]) -> list[Cut] | None:
-    """Return the cuts of the pieces behind those of the track; None if other pieces changed too."""
+    """Return the cuts of the pieces after those of the track; None if other pieces changed too."""
     there = len(old.cuts)
     if tuple(pieces[:there]) != old.pieces:
         new = layout(pieces, old.form)
         return new[there:] if [cut.key for cut in new[:there]] == [cut.key for cut in old.cuts] else None
-    first = there  # keys depend on no more of the pieces before than a decoder remembers
+    first = there  # keys depend only on as many earlier pieces as a decoder remembers
     while first and sum(piece.samples for piece in pieces[first:there]) < DECODER_PRE_ROLL:
         first -= 1
     new = layout(pieces[first:], old.form)[there - first :]
@@ -59,8 +59,8 @@ def appended_cuts(old: StoredTrack, pieces: Sequence[Piece]) -> list[Cut] | None
 
 
 def match_cuts(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
-    """Return the new ordinals of cuts that were there before, each with its old one. Of several old cuts with the same
-    key, the one behind the match of the cut before is taken, else the first."""
+    """Return the new ordinals of cuts that existed before, each with its old one. Of several old cuts with the same
+    key, the one after the previous match is taken, else the first."""
     ordinals: dict[str, list[int]] = {}
     for cut in old:
         ordinals.setdefault(cut.key, []).append(cut.ordinal)
@@ -75,20 +75,20 @@ def match_cuts(old: Sequence[Cut], new: Sequence[Cut]) -> dict[int, int]:
 
 
 def decided_as(old: Cut, new: Cut) -> Cut:
-    """Return the new cut with all that was decided of the same piece in its old place."""
+    """Return the new cut with everything that was decided for the same piece in its old place."""
     return replace(new, gains=old.gains, level=old.level, off_by=old.off_by)
 
 
 def moved_extents(old: StoredTrack, reused: Reused) -> list[Extent]:
-    """Return where frames that are taken over lie, with their new numbers."""
+    """Return the places of frames that are reused, with their new numbers."""
     shift = reused.first - reused.origin
     parts = clip(old.extents, Span(reused.origin, reused.frames), old.form)
     return [replace(part, first=part.first + shift) for part in parts]
 
 
 def batch_size(cuts: Sequence[Cut], first: int, end: int) -> int:
-    """Return how many frames from `first` on are made at once: those of whole pieces, of BATCH samples or a little
-    more, up to `end`."""
+    """Return how many frames from `first` on are made at once: whole pieces of BATCH samples together or a little more,
+    up to `end`."""
     borders = [*accumulate(cut.samples for cut in cuts)]
     enough = bisect_left(borders, first + frames_for(BATCH), key=settled_frames)
     return min(settled_frames(borders[enough]) if enough < len(borders) else end, end) - first

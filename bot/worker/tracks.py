@@ -1,8 +1,8 @@
-"""The making of tracks: the frames of recordings, made while the sound comes in, each piece once.
+"""The making of tracks: the frames of recordings, made while sound arrives, each piece once.
 
-A track stores which blob holds which frames. So a late chunk that moves all sound behind it by whole frames copies and
-makes nothing again, and frames that were written down survive any crash. While somebody listens to a live recording,
-its track only grows; late chunks take their place when nobody listens, at the latest when the recording has ended.
+A track stores which blob holds which frames. So a late chunk that moves all later sound by whole frames leaves that
+sound's frames as they are, and stored frames survive any crash. While somebody listens to a live recording, its track
+only grows; late chunks are inserted when nobody listens, at the latest when the recording has ended.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-WARM_TRACKS = 128  # whose last samples are kept in memory, the most recent ones: 0.2 MB each
-LONG = 200  # pieces; longer tracks are kept in memory, for reading one would hold the event loop for too long
+WARM_TRACKS = 128  # recordings whose last samples are kept in memory, the most recent ones: 0.2 MB each
+LONG = 200  # pieces; longer tracks are kept in memory, since reading one would block the event loop for too long
 MOST_KEPT = 10_000  # pieces of all tracks in memory together, 1.3 KB each
 
 
@@ -70,7 +70,7 @@ class Tracks:
             yield
 
     async def read(self, db: Connection, recording_id: RecordingId) -> StoredTrack | None:
-        """Return a track as it is stored; None if there is none."""
+        """Return the stored track; None if the recording has none."""
         edition = await tracks.edition(db, recording_id)
         if edition is None:
             return None
@@ -99,7 +99,7 @@ class Tracks:
             await forget(db, gone - {episode.blob if episode else None}, self._clock())
 
     async def clear(self, recording_id: RecordingId) -> None:
-        """Drop the whole track: nothing of the recording's sound is left."""
+        """Drop the whole track: the recording has no sound left."""
         self._warm.pop(recording_id, None)
         async with self._store.write() as db:
             await forget(db, await tracks.empty(db, recording_id), self._clock())
@@ -107,7 +107,7 @@ class Tracks:
     async def last_frames(
         self, recording_id: RecordingId, whole: StoredTrack, pieces: Sequence[Piece], out: Path
     ) -> Rendered:
-        """Write the frames behind the settled ones, up to the end of the sound, to `out`. They are not stored."""
+        """Write the frames after the settled ones, up to the end of the sound, to `out`. They are not stored."""
         self._cache.drop(recording_id)
         rendering = self._rendering(whole, pieces)
         first = settled_frames(sum(piece.samples for piece in pieces))
@@ -139,7 +139,7 @@ class Tracks:
             extent = Extent(first, made.frames, BlobKey(made.sha256), 0)
             async with self._store.write() as db:
                 decided = await self._decide(db, recording_id, whole, rendering)
-                # Inside the transaction, so that no FORGET job sees the blob without its reference.
+                # Inside the transaction, so that no Forget job sees the blob without its reference.
                 await asyncio.to_thread(self._store.blobs.add, part, extent.blob)
                 await tracks.add_extent(db, recording_id, extent)
                 whole = await self._in_edition(db, whole.with_frames(extent, decided))
@@ -175,7 +175,7 @@ class Tracks:
         return self._keep(StoredTrack(track, cuts, pieces, extents, edition))
 
     async def _in_edition(self, db: Connection, whole: StoredTrack) -> StoredTrack:
-        """Return the track in the edition that this transaction made of it."""
+        """Return the track with the edition that this transaction gave it."""
         return self._keep(replace(whole, edition=await tracks.edition(db, whole.track.recording_id)))
 
     def _keep(self, whole: StoredTrack) -> StoredTrack:
@@ -192,7 +192,7 @@ class Tracks:
     # ---- layouts
 
     async def _lay_out(self, recording: Recording, pieces: Sequence[Piece], channels: int) -> StoredTrack:
-        """Store this layout and return the track with it, and with all old frames that are the same in it."""
+        """Store this layout and return the track with it, and with all old frames that stay the same."""
         now = self._clock()
         async with self._store.write() as db:
             old = await self.read(db, recording.id)
@@ -231,14 +231,14 @@ class Tracks:
     async def _rearrange(
         self, db: Connection, recording: Recording, old: StoredTrack, pieces: Sequence[Piece], now: datetime
     ) -> StoredTrack:
-        """Store a layout that changed elsewhere than at its end. Decided gains stay decided, and frames that are the
-        same in it are taken over."""
+        """Store a layout that changed elsewhere than at its end. Decided gains stay decided, and frames that stay the
+        same are reused."""
         new = layout(pieces, old.form)
         kept = match_cuts(old.cuts, new)
         cuts = [decided_as(old.cuts[kept[cut.ordinal]], cut) if cut.ordinal in kept else cut for cut in new]
         reused = reusable(place_pieces(old.cuts), old.spans, place_pieces(cuts))
         episode = await archive.episode(db, recording.id)
-        finished = episode.blob if episode else None  # is dropped as a whole when the next episode is made
+        finished = episode.blob if episode else None  # which is dropped as a whole when the next episode is made
         extents = [
             place if place.blob == finished else await asyncio.to_thread(self._own_blob, old, place)
             for span in reused

@@ -1,8 +1,8 @@
 """Gaps in timelines, read from the homeserver, one page a turn; rooms take turns.
 
-Progress is written with each page; whatever stops the walk, it continues from there. A page that the homeserver does
-not give is requested again, after ten minutes once an hour, for a week; then the gap is given up. Known broadcasts are
-read anew meanwhile.
+Progress is written with each page, so a walk that was stopped continues from there. A page that the homeserver does not
+give is requested again, after ten minutes once an hour, for a week; then the gap is given up. Known broadcasts are read
+again meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ OVERDUE_AGAIN_S = 3600.0
 
 
 class Intake(Protocol):
-    """The part of the intake that takes what a walk brings."""
+    """The part of the intake that accepts the events of a walk."""
 
     async def take_page(
         self, gap: TimelineGap, newest_first: Sequence[HeardEvent], next_cursor: str | None
@@ -33,7 +33,7 @@ class Intake(Protocol):
 
 
 class Walking:
-    """The handler of Walk orders. Each is one page; the intake orders the next one."""
+    """The handler of Walk orders. Each reads one page; the intake orders the next one."""
 
     def __init__(self, store: Store, history: RoomHistory, intake: Intake, *, clock: Callable[[], datetime]) -> None:
         self._store = store

@@ -20,7 +20,7 @@ BLOCK_BYTES = 1 << 18
 
 
 class OutOfTime(TryLater):
-    """The child did not answer within its time."""
+    """A child that did not answer within its time."""
 
 
 def was_ended(code: int) -> bool:
@@ -58,7 +58,7 @@ class Child:
             return await self._output.read(size)
 
     def earn(self, seconds: float) -> None:
-        """Raise its CPU time for the length of the sound that has come out. A file with crafted tables, which cost
+        """Raise its CPU time by the length of the sound that it has put out. A file with crafted tables, which cost
         minutes and hold no sound, earns none."""
         limits = self._limits
         if (earned := min(limits.cpu_s, limits.first_cpu_s + int(seconds * limits.share))) > self._may_use:
@@ -82,7 +82,7 @@ class Child:
             self._process.stdin.close()
 
     async def end(self) -> int:
-        """Close its input, wait for its end and return the exit code. Raises OutOfTime when it hangs."""
+        """Close its input, wait for it to exit and return the exit code. Raises OutOfTime when it hangs."""
         self.close_input()
         async with self._counted():
             return await self._process.wait()
@@ -129,7 +129,7 @@ async def running(
     command: Sequence[str], limits: Limits, *, feed: bool = False, hear_errors: bool = False
 ) -> AsyncIterator[Child]:
     """Run a command with an empty environment. Its standard output is read, or with `hear_errors` its standard error;
-    the other one is discarded. The child is killed and reaped however the block is left."""
+    the other one is discarded. The child is killed and reaped whenever the block ends."""
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         *_limited(command, limits),

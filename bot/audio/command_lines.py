@@ -1,7 +1,7 @@
 """ffmpeg's command lines.
 
-Files of strangers are opened with one demuxer that we name, of one protocol, with a list of decoders: a playlist or
-manifest that looks like sound is never followed, whatever addresses or paths it holds.
+Files of strangers are opened with one demuxer that we name, of one protocol, with a list of decoders: the addresses and
+paths in a playlist or manifest that looks like sound are never opened.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def squarer(exe: str, path: Path, form: Picture) -> list[str]:
         .filter("crop", "min(iw,ih)", "min(iw,ih)")  # first: a long strip would be scaled to gigabytes
         .filter("scale", PICTURE_SIDE, PICTURE_SIDE, flags="lanczos")
         .filter("setsar", 1)
-        .filter("sidedata", mode="delete")  # Exif, colour profiles: where a picture was taken is nobody's concern
+        .filter("sidedata", mode="delete")  # Exif, colour profiles: they may show where a picture was taken
         .filter("format", "rgba")
         .split()
     )

@@ -1,5 +1,4 @@
-"""The containers that are decoded: which demuxer opens each, how each is repaired, what each says of its length, and
-whether its timing is exact.
+"""The containers that are decoded: the demuxer, the repair, the stated length and the exactness of each.
 
 Only these demuxers are ever used: playlists and manifests (HLS, DASH, ffconcat), which make ffmpeg read other files,
 are not among them.
@@ -35,7 +34,7 @@ be 8 kHz. MP4: older builds of ffmpeg leave in the end of the last frame, which 
 
 
 def find_repair(file: BinaryIO, container: Container) -> Repair:
-    """Return how a file is to be decoded that is damaged or states wrong lengths. Ogg is repaired page by page by its
+    """Return how to decode a file that may be damaged or state wrong lengths. Ogg is repaired page by page by its
     own reader, so it is decoded as it is here.
 
     Raises GiveUp: `truncated` where the container announces bytes that are missing, `undecodable` where the file is
@@ -54,7 +53,7 @@ def find_repair(file: BinaryIO, container: Container) -> Repair:
 
 
 def read_length(file: BinaryIO, container: Container) -> StatedLength | None:
-    """Return the length that the container states for its sound; None where it states none that is worth comparing."""
+    """Return the length that the container states for its sound; None where it states no useful one."""
     read = {Container.MP3: _mp3_samples, Container.FLAC: streaminfo, Container.MP4_AAC: mp4_duration}.get(container)
     length = read(file) if read else None
     return stated_length(*length) if length else None

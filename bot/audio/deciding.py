@@ -23,9 +23,8 @@ class Decided:
 
 
 class Deciding:
-    """The gain of one piece while it is decided, part by part.
-
-    `ends_at`: the gain in dB that the next piece begins with, if that is decided already.
+    """The gain of one piece while it is decided, part by part. `ends_at`: the gain in dB at the beginning of the next
+    piece, if it is decided already.
     """
 
     def __init__(self, target_lufs: float | None, state: LevelState, ends_at: float | None) -> None:

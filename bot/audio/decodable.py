@@ -1,4 +1,4 @@
-"""The file that ffmpeg gets for a chunk: the chunk itself, or a copy without what is damaged."""
+"""The file that ffmpeg gets for a chunk: the chunk itself, or a copy without its damaged parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ class Decodable:
 
 
 def make_decodable(path: Path, copy: Path, known: Container | None = None) -> Decodable:
-    """Return the file to decode for a chunk; it is written to `copy` where something has to be left out. Ogg Opus is
-    never copied here, for its own reader leaves out what is damaged. Blocking.
+    """Return the file to decode for a chunk; it is written to `copy` if bytes have to be left out. Ogg Opus is never
+    copied here, since its own reader leaves out damaged pages. Blocking.
 
     `known`: the container that an earlier look found. Raises GiveUp as `find` and `find_repair` do.
     """

@@ -78,7 +78,7 @@ def _silence(samples: int, channels: int) -> Iterator[Pcm]:
 
 @dataclass(slots=True)
 class _Outcome:
-    """The samples that a piece was decoded to, and the reason why they were no more."""
+    """The number of samples that a piece was decoded to, and the reason if there were too few."""
 
     samples: int = 0
     reason: str | None = None

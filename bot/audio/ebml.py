@@ -1,4 +1,4 @@
-"""Elements of EBML (RFC 8794), of which WebM and Matroska are made: heads, numbers, and what is inside. Pure.
+"""Elements of EBML (RFC 8794), of which WebM and Matroska consist: heads, numbers, and children. Pure.
 
 Sizes and counts are a stranger's numbers, so all loops are bounded.
 """
@@ -22,7 +22,7 @@ class Element:
 
 
 def element(file: BinaryIO, at: int) -> Element | None:
-    """Return the element that begins here; None where none can begin."""
+    """Return the element that begins at this offset; None where none can begin."""
     file.seek(at)
     head = file.read(_HEAD)
     if not head or head[0] < 0x10:
@@ -63,7 +63,7 @@ def number(file: BinaryIO, leaf: Element) -> int:
 
 
 def real(file: BinaryIO, leaf: Element) -> float:
-    """Return a floating-point value; 0 for one of another size, for NaN, and for what is larger than 1e15."""
+    """Return a floating-point value; 0 for another size, for NaN, and for values larger than 1e15."""
     data = value(file, leaf)
     result = struct.unpack(">f" if len(data) == 4 else ">d", data)[0] if len(data) in (4, 8) else 0.0
     return float(result) if result == result and abs(result) < 1e15 else 0.0

@@ -31,8 +31,8 @@ class MadeEpisode:
 
     bytes: int
     sha256: str  # lower-case hex
-    samples: Samples  # exactly what a decoder gives that reads the Info frame
-    head: int  # bytes in front of the first frame of sound
+    samples: Samples  # exactly as many as a decoder gives that reads the Info frame
+    head: int  # bytes before the first frame of sound
 
 
 def put_together(

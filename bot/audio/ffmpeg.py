@@ -1,4 +1,4 @@
-"""ffmpeg as the product uses it: decode, describe and encode sound, and make a square of a picture.
+"""ffmpeg: decodes, describes and encodes sound, and crops a picture to a square.
 
 The command lines are in bot.audio.command_lines, the limits of each run in bot.audio.limits. A file that hits a limit
 may be tried once more with larger ones, alone, so that a busy machine refuses no healthy file.
@@ -24,7 +24,7 @@ from storage.records import SAMPLE_RATE, Container
 
 SHORT_S = 905.0  # of sound: what others can wait for, with the little that is decoded or encoded beside
 MAX_PICTURE_BYTES = 8 * 1024 * 1024
-DESCRIBED = 1000  # files whose description is kept: opening one may cost what decoding a minute does
+DESCRIBED = 1000  # files whose description is kept: opening one may cost as much as decoding a minute
 _SAID = 1 << 16  # bytes of standard error that are kept: the first and the last
 Tries = tuple[bool, ...]
 """For each try at a file, made when the one before it hit a limit: whether it is made alone and with larger limits."""
@@ -37,10 +37,8 @@ _Key = tuple[Container, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Ffmpeg:
-    """A program that was seen to run.
-
-    At most two children decode and two encode at once. The limits are separate because an encoder waits for decoders:
-    with one common limit, two encoders could wait for ever.
+    """An ffmpeg program that was found to run. At most two children decode and two encode at once. The limits are
+    separate because an encoder waits for decoders: with one common limit, two encoders could wait indefinitely.
     """
 
     exe: str
@@ -86,8 +84,8 @@ class Ffmpeg:
 
         The seconds are counted here, for ffmpeg's own limit goes by time stamps, between which there may be nothing.
         Where rate or channels change, the file is decoded again from the beginning, with less CPU time. `long`: whether
-        the slot for long files is used; by default `max_seconds` decides. Silence of ffmpeg proves nothing: it often
-        passes over damage. Close the iterator if you leave it early.
+        the slot for long files is used; by default `max_seconds` decides. A run without errors proves nothing: ffmpeg
+        often passes over damage. Close the iterator if you leave it early.
 
         Raises GiveUp (`undecodable`) at the end when ffmpeg fails, LimitHit when the last of the `tries` hit a limit,
         and TryLater when another file is being tried again.
@@ -217,7 +215,7 @@ class Ffmpeg:
 
 @asynccontextmanager
 async def _time_as_limit() -> AsyncIterator[None]:
-    """Raise LimitHit for a child that hangs: waiting time is a limit as CPU time is."""
+    """Raise LimitHit for a child that hangs: waiting time is limited as CPU time is."""
     try:
         yield
     except OutOfTime:

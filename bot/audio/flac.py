@@ -1,4 +1,4 @@
-"""FLAC (RFC 9639): what its header says, and whether the file ends with a whole frame."""
+"""FLAC (RFC 9639): the length in its header, and the check that the file ends with a whole frame."""
 
 import re
 from typing import BinaryIO
@@ -6,13 +6,13 @@ from typing import BinaryIO
 from bot.audio.repair import Repair
 
 _MAX_BLOCKS = 10_000  # of metadata
-_LAST_BYTES = 1 << 16  # in which the last frame begins: those of recorders are shorter
+_LAST_BYTES = 1 << 16  # at the end of the file, in which the last frame begins: recorders' frames are shorter
 _SYNC = re.compile(rb"\xff[\xf8\xf9][\x10-\xff]")
 _MAX_TRIED = 8
 
 
 def streaminfo(file: BinaryIO) -> tuple[int, int] | None:
-    """Return the number of samples and their rate by the STREAMINFO block, the first of all (RFC 9639, section 8.2)."""
+    """Return the number of samples and their rate from STREAMINFO, the first block (RFC 9639, section 8.2)."""
     file.seek(0)
     start = file.read(26)
     packed = int.from_bytes(start[18:26], "big")
@@ -20,14 +20,14 @@ def streaminfo(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def repair_flac(file: BinaryIO) -> Repair:
-    """Return how a FLAC file is decoded: as it is, for a wrong number of samples is ignored by decoders."""
+    """Return how a FLAC file is decoded: as it is, since decoders ignore a wrong number of samples."""
     if _begins_at(file) == file.seek(0, 2):
         return Repair(empty=True)
     return Repair(whole=_ends_whole(file))
 
 
 def _begins_at(file: BinaryIO) -> int | None:
-    """Return where the first frame begins, behind all metadata; None where the metadata does not end."""
+    """Return the offset of the first frame, after all metadata; None where the metadata does not end."""
     length, at = file.seek(0, 2), 4
     for number in range(_MAX_BLOCKS):
         file.seek(at)

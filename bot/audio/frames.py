@@ -1,8 +1,8 @@
-"""MP3 and ADTS as a row of frames: each begins with a header that states its size, and the next stands behind it.
+"""MP3 and ADTS as a row of frames: each begins with a header that states its size, and the next one follows it.
 
-Bytes between frames or in front of them are damage: a frame that was cut, zeros, tags, noise. Only they are left out.
-Where the damaged bytes are as many as a number of frames of a constant rate, those frames were overwritten in place:
-silent frames stand for them, so that the sound behind stays where it was.
+Bytes between frames or before them are damage: a frame that was cut, zeros, tags, noise. Only they are left out. Where
+the damaged bytes have the size of a whole number of constant-rate frames, those frames were overwritten in place:
+silent frames replace them, so that later sound keeps its position.
 """
 
 import re
@@ -28,9 +28,9 @@ from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 
 CLOSE = 1 << 16  # bytes from the beginning within which the first frame must begin
-_IN_A_ROW = 3  # frames that are required behind damage: fewer may look like frames by chance
-_MAX_REJECTED = 100_000  # places in a file that look like a frame and are none
-_HEADER = 7  # bytes, of ADTS, which is longer than that of MP3
+_IN_A_ROW = 3  # frames that are required after damage: fewer may look like frames by chance
+_MAX_REJECTED = 100_000  # places in a file that look like a frame but are not
+_HEADER = 7  # bytes: the header of ADTS, which is longer than that of MP3
 _MAX_FILLED = 1000  # frames in a row that were overwritten
 _TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN")
 
@@ -43,7 +43,7 @@ class Frame:
     samples: int
     rate: int  # Hz
     kind: bytes  # the same in all frames of a stream
-    head: bytes = b""  # which makes a silent frame with zeros behind it; empty where it does not
+    head: bytes = b""  # followed by zeros it makes a silent frame; empty where it does not
 
     @property
     def silent(self) -> bytes:
@@ -60,7 +60,7 @@ Measure = Callable[[bytes], Frame | None]
 
 
 def mp3_frame(head: bytes) -> Frame | None:
-    """Read a frame's header from its first four bytes; None if they are none."""
+    """Read a frame's header from its first four bytes; None if they are no header."""
     header = read_header(head)
     if header is None:
         return None
@@ -69,7 +69,7 @@ def mp3_frame(head: bytes) -> Frame | None:
 
 
 def adts_frame(head: bytes) -> Frame | None:
-    """Read a frame's header from its first seven bytes (ISO/IEC 13818-7, 6.2); None if they are none."""
+    """Read a frame's header from its first seven bytes (ISO/IEC 13818-7, 6.2); None if they are no header."""
     if len(head) < _HEADER or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return None
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -89,7 +89,7 @@ _BEGINS: dict[Measure, re.Pattern[bytes]] = {
 
 @dataclass(slots=True)
 class Row:
-    """The frames of a file, and what is damaged between them."""
+    """The frames of a file, and the damage between them."""
 
     parts: list[Part] = field(default_factory=list)  # all frames, without the bytes between them
     pauses: list[Pause] = field(default_factory=list)
@@ -98,21 +98,21 @@ class Row:
     heard: float = 0.0  # length at 48 kHz of the frames in `parts`
     holes: list[Hole] = field(default_factory=list)  # the silence that stands for damaged frames
     ends: int = 0  # where the last frame does
-    damaged: bool = False  # there are other bytes in front of a frame
+    damaged: bool = False  # there are other bytes before a frame
     cut: bool = False  # the last frame is incomplete
     last: Frame | None = None
     constant: bool = True  # the bit rate does not change
 
     def put(self, at: int, frame: Frame) -> None:
-        """Append the frame that begins here."""
-        if self.last is not None and self.count > 1:  # an Info frame in front is of another size
+        """Append the frame that begins at this offset."""
+        if self.last is not None and self.count > 1:  # an Info frame at the beginning has another size
             self.constant &= abs(frame.size - self.last.size) <= 1
         append_range(self.parts, at, at + frame.size)
         self._count(frame)
         self.last, self.ends = frame, at + frame.size
 
     def drop(self, until: int) -> None:
-        """Drop the last frame and the bytes behind it up to the next frame: they are damaged."""
+        """Drop the last frame and the bytes from it to the next frame, which are damaged."""
         self.damaged = True
         frame, before = self.last, self.parts[-1] if self.parts else b""
         if frame is None or not isinstance(before, tuple):
@@ -206,7 +206,7 @@ def walk(file: BinaryIO, measure: Measure) -> Row:
 
 
 def first_frame(file: BinaryIO, start: int, end: int, measure: Measure) -> int | None:
-    """Return where the first frame with others behind it begins, between `start` and `end`; None if there is none."""
+    """Return the offset of the first frame that others follow, between `start` and `end`; None if there is none."""
     return _Search(file, measure).after(start, end)
 
 
@@ -220,12 +220,13 @@ class _Search:
         self._places = 0
 
     def at(self, place: int) -> Frame | None:
-        """Return the frame that begins here; None if none does."""
+        """Return the frame that begins at this offset; None if none does."""
         self._file.seek(place)
         return self._measure(self._file.read(_HEADER))
 
     def after(self, place: int, end: int) -> int | None:
-        """Return where the next frame with others behind it begins. Raises GiveUp (`undecodable`): too many tries."""
+        """Return the offset of the next frame that others follow. Raises GiveUp (`undecodable`) after too many
+        tries."""
         self._places += 1
         for at, window in windows(self._file, place + 1, end, overlap=2):
             if self._places > MAX_DAMAGE:
@@ -241,7 +242,7 @@ class _Search:
         return None
 
     def _is_first(self, place: int) -> bool:
-        """Return whether a frame begins here that others of its kind follow, or the end of the sound."""
+        """Return whether the frame at this offset is followed by others of its kind, or by the end of the sound."""
         kind = b""
         for _ in range(_IN_A_ROW):
             self._file.seek(place)

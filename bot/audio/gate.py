@@ -18,16 +18,16 @@ from bot.audio.loudness import REFERENCE_DB, Energies, SlotPeaks
 
 SECOND = 10  # hops
 WINDOW = 15  # hops before and after a moment that its level depends on
-_BEFORE, _AFTER = 15, 25  # hops around the beginning of a second: four seconds, this one in the middle
-_ENOUGH = 15  # soft hops that can be judged alone
-_QUICK_DB = 4.0  # between every second hop, at the upper quartile: voices have 5 and more, rumble and cars below 3
+_BEFORE, _AFTER = 15, 25  # hops before and after the beginning of a second: four seconds around its middle
+_ENOUGH = 15  # fewest soft hops that can be judged alone
+_QUICK_DB = 4.0  # upper quartile of level steps over two hops: voices have 5 and more, rumble and cars below 3
 _FULL = 0.25  # square of the mean of 5 ms peaks over their mean square: voices have 0.3 and more, keys and steps 0.2
-_ABOVE_FLOOR_DB = 4.0  # in a voice; softer hops are the gaps between words
+_ABOVE_FLOOR_DB = 4.0  # hops less than this above the noise floor are taken as gaps between words
 _NEAR_DB, _FAR_DB = 10.0, 20.0
 _SINK_DB = 0.5  # a second
 _NOTHING_LUFS = -66.0  # a microphone that is off, which is not used to judge a voice
 _FAINT_LUFS = -60.0  # never counts
-_PLAIN_LUFS = -40.0  # the first sound of all counts as a programme, not as noise, above this
+_PLAIN_LUFS = -40.0  # above this level the first sound of a recording counts as programme, not as noise
 
 Levels = NDArray[np.float64]  # LUFS, one per hop
 
@@ -87,7 +87,7 @@ def smoothed(energies: Energies) -> Energies:
 
 
 def _share(levels: Levels, share: float) -> float:
-    """Return the level that this share of them does not exceed."""
+    """Return the level that this share of the levels does not exceed."""
     return float(np.sort(levels)[int(len(levels) * share)])
 
 

@@ -1,4 +1,4 @@
-"""The arithmetic of a track: samples, frames, bytes, seconds and live segments into one another. Pure.
+"""The arithmetic of a track: conversion between samples, frames, bytes, seconds and live segments. Pure.
 
 A track is one row of MP3 frames from sample 0 on. All of them last FRAME samples at 48 kHz and, the rate being
 constant and no bit reservoir used, take the same number of bytes. So the place of a sample, a frame or a segment is
@@ -39,7 +39,7 @@ class Form:
 
     @property
     def bitrate(self) -> int:
-        """kbit/s of the file."""
+        """The bit rate of the file, in kbit/s."""
         return min(_HIGHEST_KBPS, self.kbps * self.channels)
 
     @property
@@ -56,7 +56,7 @@ class Span:
 
     @property
     def end(self) -> int:
-        """The frame behind the last one."""
+        """The number of the frame after the last one."""
         return self.first + self.frames
 
 
@@ -78,7 +78,7 @@ def whole_frames(samples: int) -> int:
 
 
 def frames_for(samples: int) -> int:
-    """Return how many frames it takes to hold these samples."""
+    """Return how many frames are needed to hold these samples."""
     return -(-samples // FRAME)
 
 

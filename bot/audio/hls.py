@@ -1,12 +1,12 @@
-"""A track as HTTP Live Streaming: which segments are listed when, and the playlist. Pure.
+"""A track as HTTP Live Streaming: the times at which segments are listed, and the playlist. Pure.
 
-A segment is 250 frames, six seconds to the sample, behind a tag that says when it begins: packed audio (RFC 8216,
-section 3.4). Sound arrives in bursts, a chunk at a time, and players handle bursts badly. So a segment is listed once
-its frames exist and its time has come: one every six seconds, counted from the first sound. A late chunk shifts the
-schedule of everything after it, once: the next chunk that is equally late arrives in time. Players begin four segments
-behind the newest one, and ours wait until four were due. A chunk may then be twelve seconds late before they fall
-silent, more than the ten seconds that a missing chunk is waited for. The three of RFC 8216 (section 6.3.3) would leave
-six seconds.
+A segment is 250 frames, exactly six seconds, after a tag that states its time: packed audio (RFC 8216, section 3.4).
+Sound arrives in bursts, a chunk at a time, and players handle bursts badly. So a segment is listed once its frames
+exist and its time has come, one every six seconds from the first sound on. A late chunk shifts the schedule of
+everything after it, once: the next chunk that is equally late arrives in time. Players begin four segments before the
+newest one, and our pages wait until four were due. A chunk may then be twelve seconds late before playback stops,
+longer than the ten seconds for which a track waits for a missing chunk. The three of RFC 8216 (section 6.3.3) would
+leave six seconds.
 """
 
 import struct
@@ -27,7 +27,7 @@ _OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 class Listing:
     """The part of a track that is offered to players at one moment.
 
-    `ended`: the broadcast is over, `frames` is all there is. `ripe`: so many segments were due that a player which
+    `ended`: the broadcast is over, `frames` is all there is. `ripe`: enough segments were due that a player which
     begins now has its full hold-back.
     """
 
@@ -59,7 +59,7 @@ def first_due(live_from: datetime | None, frames: int, now: datetime) -> datetim
 
 
 def listing_at(generation: int, live_from: datetime, frames: int, now: datetime) -> Listing:
-    """Return what is listed at this time of a track that still grows and has this many frames."""
+    """Return the listing at this time of a track that still grows and has this many frames."""
     due = max(0, (now - live_from) // SEGMENT + 1)
     segments = min(whole_segments(frames), due)
     return Listing(generation, segment_start(segments), ended=False, ripe=due >= HOLD_BACK)
@@ -69,7 +69,7 @@ def playlist(listing: Listing, code: str) -> str:
     """Return the event playlist (RFC 8216). Its segments have addresses beside it.
 
     Lines may only be added to an event playlist (section 6.2.1). EXT-X-START would have to be removed at the end, so
-    the place to begin is given by HOLD-BACK (RFC 8216bis, section 4.4.3.8), which means nothing in a list that ended.
+    the place to begin is given by HOLD-BACK (RFC 8216bis, section 4.4.3.8), which has no meaning in a list that ended.
     """
     lines = [
         "#EXTM3U",
@@ -88,7 +88,7 @@ def playlist(listing: Listing, code: str) -> str:
 
 
 def timestamp(segment: int) -> bytes:
-    """Return the ID3v2.4 tag that goes in front of a segment's frames (RFC 8216, section 3.4)."""
+    """Return the ID3v2.4 tag that precedes a segment's frames (RFC 8216, section 3.4)."""
     ticks = segment * SEGMENT_S * _TICKS_PER_S % (1 << _TICK_BITS)
     content = _OWNER + struct.pack(">Q", ticks)
     frame = b"PRIV" + struct.pack(">IH", len(content), 0) + content  # sizes below 128 are synchsafe as they are

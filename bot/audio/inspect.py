@@ -21,20 +21,20 @@ from bot.audio.source import Source
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, Samples, Timing
 
-SPARSE_S = 900.0  # of sound that may be in any number of bytes: somebody forgot that they are muted
+SPARSE_S = 900.0  # of sound that may fill any number of bytes: a speaker may have forgotten that they are muted
 SPARSEST = 500  # bytes a second of longer sound: two thirds of the lowest rate of any speech codec
-USUAL = 2 * SAMPLE_RATE  # samples a second of all channels; files with more may be sparse for less time
+USUAL = 2 * SAMPLE_RATE  # samples a second of all channels; files with more may have few bytes for less time
 RATES = range(4_000, 192_001)  # Hz
 MAX_CHANNELS = 8
 ROUNDED = {Timing.EXACT: SAMPLE_RATE // 500, Timing.ESTIMATED: SAMPLE_RATE // 10}
 """Samples by which a stated length may be off: units of time are up to 1/600 s, and files that state no padding are off
 by a frame or two."""
 SHORT = SAMPLE_RATE  # samples
-"""A chunk that lacks no more of its stated length is kept, with silence instead: frames were damaged."""
+"""The longest loss with which a chunk is kept: damaged frames are replaced by silence."""
 
 
 async def inspect_chunk(path: Path, ffmpeg: Ffmpeg, *, max_seconds: float, tries: Tries = FIRST) -> ChunkFacts:
-    """Return the facts of a chunk by its bytes; name, mimetype and the event's claims are not used.
+    """Return the facts of a chunk from its bytes; name, mimetype and the event's claims are not used.
 
     Ogg Opus is read page by page; other sound is decoded once, without its damaged parts. A tail without packets, as
     Element Web sends it, has 0 samples, and so has a header without sound.
@@ -106,32 +106,34 @@ def _compared(facts: ChunkFacts, stated: StatedLength, repair: Repair) -> ChunkF
 
 
 def _is_padded(facts: ChunkFacts, stated: StatedLength) -> bool:
-    """Return whether there is a little more sound than stated, which the decoder should have cut off."""
+    """Return whether there is slightly more sound than stated, which is padding that the decoder should have cut
+    off."""
     more = facts.samples - stated.samples
     exact = facts.timing is Timing.EXACT
     return exact and stated.unit <= more <= LEFT_IN.get(facts.container, 0)
 
 
 def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) -> float:
-    """Return how many seconds of sound a file of this size may hold: hours of silence in a few bytes are work without
-    sound. For high rates and many channels it is less, for they are more work."""
+    """Return how many seconds of sound a file of this size may hold, since hours of silence in a few bytes cost work
+    and hold no speech. High rates and many channels lower the limit, for they cost more work."""
     sparse = SPARSE_S * min(1.0, USUAL / max(1, rate * channels))
     return min(max_seconds, max(sparse, path.stat().st_size / SPARSEST))
 
 
 Looked = ChunkFacts | tuple[Decodable, Timing, StatedLength | None]
-"""The result of a look without decoding: the facts, or the file to decode, its timing and its stated length."""
+"""The result of an inspection without decoding: the facts, or the file to decode, its timing and its stated length."""
 
 
 async def _in_turns(looking: Generator[None, None, Looked]) -> Looked:
-    """Run a look stretch by stretch, so that others get the thread in between: millions of pages take seconds."""
+    """Run an inspection stretch by stretch, so that others get the thread in between: millions of pages take
+    seconds."""
     while (looked := await asyncio.to_thread(_next_stretch, looking)) is None:
         pass
     return looked
 
 
 def _next_stretch(looking: Generator[None, None, Looked]) -> Looked | None:
-    """Look at the next stretch; return the result if it was the last one. Blocking."""
+    """Inspect the next stretch; return the result if it was the last one. Blocking."""
     try:
         next(looking)
     except StopIteration as end:
@@ -168,7 +170,7 @@ async def _decoded(
     path: Path, container: Container, ffmpeg: Ffmpeg, max_seconds: float, source: Source, tries: Tries
 ) -> tuple[Samples, bool]:
     """Return the decoded length, and for a source that may be mono whether both channels are the same sound. A file
-    that turns out to be longer than others can wait for is decoded again in the slot for long files."""
+    that proves longer than others can wait for is decoded again in the slot for long files."""
     heard = await _heard(path, container, ffmpeg, max_seconds, source, tries, long=False)
     if heard is None and max_seconds > SHORT_S:
         heard = await _heard(path, container, ffmpeg, max_seconds, source, tries, long=True)

@@ -30,7 +30,8 @@ def _xiph_size(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _ebml_size(data: bytes, at: int, before: int | None) -> tuple[int, int]:
-    """Return a size and where it ends. The first stands as it is, others as the difference to the one before."""
+    """Return a size and the offset of its end. The first size is stored as it is, others as the difference to the one
+    before."""
     width = 9 - data[at].bit_length() if at < len(data) and data[at] else 8
     coded = int.from_bytes(data[at : at + width], "big") & (1 << 7 * width) - 1
     size = coded if before is None else before + coded - ((1 << 7 * width - 1) - 1)

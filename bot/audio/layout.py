@@ -12,7 +12,7 @@ def piece_keys(pieces: Sequence[Piece], form: Form) -> list[str]:
     """Return a key for each piece: pieces with the same key decode to the same samples. Blobs are named by their
     content."""
     keys: list[str] = []
-    before: list[Sound] = []  # the slices of the same Ogg run that the decoder still remembers
+    before: list[Sound] = []  # earlier slices of the same Ogg run that the decoder still remembers
     for piece in pieces:
         if isinstance(piece, Silence):
             keys.append(f"silence {piece.samples}")

@@ -1,14 +1,14 @@
 """The gain of each moment of a broadcast, decided forwards, piece by piece, and never changed. Pure.
 
 A piece is measured as a whole before its gains are decided, and no later piece matters; the state that one piece hands
-to the next is small and is stored. So a rebuild gives the same samples, and a late piece changes nothing but itself.
+to the next is small and is stored. So a rebuild gives the same samples, and a late piece changes no other one.
 
 The gain follows the loudness of the sound that counts (bot.audio.gate) and holds in between. Its speed depends on the
-distance. It reaches another speaker, 6 dB away or more, within about a second (15 dB/s up), for turns of 5 s would
-otherwise be over first; the swell of one voice or of music hardly moves it (2 dB away: 1.7 dB/s, 1 dB: 0.4 dB/s).
-Downwards it moves as fast as needed, and begins before the loud sound does if both are in the same piece.
-The make-up compensates what the limiter takes off, and the difference between median and mean: it is the gain that
-brings the pieces so far to the target.
+distance. It reaches the level of another speaker, 6 dB away or more, within about a second (15 dB/s up), since a turn
+of 5 s would otherwise be over first; the swell of one voice or of music hardly moves it (2 dB away: 1.7 dB/s, 1 dB: 0.4
+dB/s). Downwards it moves as fast as needed, and begins before the loud sound does if both are in the same piece. The
+make-up gain compensates the loss in the limiter, and the difference between median and mean: with it the pieces so far
+reach the target.
 """
 
 import json
@@ -30,11 +30,11 @@ Gains = NDArray[np.int16]  # hundredths of a dB, at the borders of hops
 CEILING_DBTP = -3.0  # directories ask for -1; MP3 at speech rates puts up to 1.6 dB on top, most on noise
 LOWEST_DB, HIGHEST_DB = -20.0, 30.0  # sound that needs more is mostly noise
 _UP_DB, _DOWN_DB = 1.5, 3.0  # per hop, at most
-_FAR_DB = 6.0  # distance from which on it moves at full speed
+_FAR_DB = 6.0  # distance to the target from which on the gain moves at full speed
 _AHEAD_DB = 4.0  # a step down of this much begins ahead
 _MAKE_UP_DB = 6.0  # at most; more would only distort the sound
 _MAKE_UP_S = 60.0  # of past sound that the make-up is measured on
-_MAKE_UP_NEAR = 5  # hops around counting ones that are measured too, as loudness meters do
+_MAKE_UP_NEAR = 5  # hops around counting ones that are measured too, as in loudness meters
 _ROUNDS = 3
 _TOP_DB = 3.0  # of the maximum of a voice above its loudness
 _BRIDGE = 10  # hops
@@ -119,7 +119,7 @@ def _loudest(state: LevelState, target: float) -> float | None:
 def _made_up(
     energies: Energies, slots: SlotPeaks, counted: NDArray[np.bool_], needed: Levels, state: LevelState, target: float
 ) -> tuple[float, Levels]:
-    """Return the make-up after this piece, in dB, and the piece's gains with it."""
+    """Return the make-up gain in dB after this piece, and the piece's gains, which include it."""
     make_up, own = state.make_up / 100, int(counted.sum())
     path = _path(needed + make_up, state)
     if not own:
@@ -136,7 +136,7 @@ def _made_up(
 
 
 def _path(needed: Levels, state: LevelState) -> Levels:
-    """Return the gain in dB at the borders of the whole hops of a piece. Where no level counts it holds."""
+    """Return the gain in dB at the borders of the whole hops of a piece. It stays constant where no level counts."""
     wanted = np.clip(needed, LOWEST_DB, HIGHEST_DB).tolist()
     gain = (state.gain or 0) / 100
     path = [gain]
@@ -169,7 +169,7 @@ def _descents(wanted: Sequence[float]) -> list[float]:
 
 
 def bridge(gains: Gains, to_db: float) -> Gains:
-    """Return the gains with their last second bent, so that they end where those of the next piece begin."""
+    """Return the gains with their last second adjusted, so that they end at the gain where the next piece begins."""
     hops = min(_BRIDGE, len(gains) - 1)
     if not hops:
         return np.array([_hundredths(to_db)], np.int16)

@@ -1,9 +1,9 @@
 """A look-ahead limiter: sound that a gain drives over the ceiling is turned down smoothly. Pure.
 
-Speech peaks some 20 dB above its loudness, so no gain that follows its loudness brings it to the level of podcasts.
-The reduction is computed once per millisecond: the one that its true peak needs, then the largest of all around it,
-smoothed by a window no wider than that. So the gain is down before the peak comes, and bends no wave. Steep sound
-counts as higher, for an encoder makes it higher: it cuts off the highest frequencies and codes noise coarsely. The
+Speech peaks some 20 dB above its loudness, so no gain that follows its loudness brings it to the level of podcasts. The
+reduction is computed once per millisecond: the one that its true peak needs, then the largest of all around it,
+smoothed by a window no wider than that. So the gain is low before the peak comes, and distorts no wave. Steep sound
+counts as higher, since an encoder raises its peaks: it cuts off the highest frequencies and codes noise coarsely. The
 milliseconds are those of the whole sound, and all sums are taken element by element in one order: any part of a long
 sound can be limited alone, with CONTEXT around it, and is the same to the bit.
 """
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from bot.audio.peaks import SPAN, Pcm, true_peaks
 
 HOP = 48  # samples
-REACH = 20  # hops in which the gain goes down, and up again
+REACH = 20  # hops over which the gain falls, and rises again
 CONTEXT = (REACH + 2) * HOP  # samples on each side that a sample depends on
 _MARGIN = CONTEXT // HOP
-_STEEP = 0.4  # an encoder of few bits puts 2 dB on wide noise, 5 on one that was clipped, next to nothing on a voice
-_BLOCK = 1000 * HOP  # samples that are limited together, which fit the processor's cache
+_STEEP = 0.4  # a low-rate encoder adds 2 dB to wide-band noise, 5 to clipped noise, almost nothing to a voice
+_BLOCK = 1000 * HOP  # samples that are limited together, few enough for the processor's cache
 
 
 def _window() -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ _BETWEEN = (np.arange(HOP) / HOP).astype(np.float32)
 def limited(pcm: Pcm, ceiling_db: float, *, first: int = 0) -> Pcm:
     """Return the sound with no true peak above the ceiling in dBTP; all channels are turned down together.
 
-    `first`: the place of the first sample in the whole sound. Around the given sound silence is assumed. 0.5 ms of work
+    `first`: the place of the first sample in the whole sound. Silence is assumed around the given sound. 0.5 ms of work
     per second of loud sound and channel.
     """
     ceiling = 10 ** (ceiling_db / 20)

@@ -1,12 +1,12 @@
 """The limits of a child process: CPU time, time, memory, bytes written. Pure.
 
-Most bounds follow the length of the sound. What a healthy file costs was measured; the limits leave room for slow and
-busy machines, and for one more try of `MORE` times as much.
+Most bounds follow the length of the sound. The cost of healthy files was measured; the limits leave room for slow and
+busy machines, and a second try may use `MORE` times as much.
 """
 
 from dataclasses import dataclass, replace
 
-MEMORY_BYTES = 1 << 30  # of address space: the program itself and what it reserves and never touches
+MEMORY_BYTES = 1 << 30  # of address space: the program itself, and memory that it reserves and never uses
 DATA_BYTES = 224 << 20  # of memory that it can write to; 50 MiB are the program's, a decoder takes a few
 OPEN_FILES = 64
 MORE = 4  # times the limits, for a file that hit one
@@ -19,7 +19,8 @@ at each change, which costs as much as 0.1 s of sound."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one child. `wait_s` counts only the time that we wait for it, not how long others take."""
+    """The limits of one child. `wait_s` counts only the time that we wait for it, not the time that other children
+    take."""
 
     cpu_s: int  # in all; with `earned`, the most that it can earn
     wait_s: float
@@ -41,8 +42,8 @@ class Limits:
 
     @classmethod
     def opening(cls) -> "Limits":
-        """Limit a look at a file's headers. Measured: 0.03 s of CPU, 0.2 s with an old build; crafted tables can take
-        minutes."""
+        """Limit the reading of a file's headers. Measured: 0.03 s of CPU, 0.2 s with an old build; crafted tables can
+        take minutes."""
         return cls(cpu_s=1, wait_s=60)
 
     @classmethod

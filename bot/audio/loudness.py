@@ -1,7 +1,7 @@
 """Loudness as heard on two channels (ITU-R BS.1770-4), block by block; a mono sound counts as two equal channels. Pure.
 
-The K-weighting is two recursive filters; their impulse response has fallen below 1e-5 after 1985 samples, so that one
-FFT convolution does the same, vectorised.
+The K-weighting is two recursive filters; their impulse response has fallen below 1e-5 after 1985 samples, so one FFT
+convolution gives the same result, vectorised.
 """
 
 import math
@@ -14,7 +14,7 @@ from bot.audio.peaks import Pcm
 from storage.records import SAMPLE_RATE
 
 HOP = SAMPLE_RATE // 10  # samples; gating blocks of 400 ms begin every 100 ms
-SLOTS = 20  # of 5 ms in a hop; the peak of each is kept for predictions
+SLOTS = 20  # slots of 5 ms in a hop; the peak of each is kept for predictions
 REFERENCE_DB = 0.691  # gain of the K-weighting at 997 Hz
 _SLOT = HOP // SLOTS
 _TAPS = 1985
@@ -52,8 +52,8 @@ _SPECTRUM = _k_weighting()
 
 
 class Meter:
-    """A meter that takes PCM in order, in blocks of any length, and can be read at any time. The cut into blocks makes
-    no difference."""
+    """A meter that takes PCM in order, in blocks of any length, and can be read at any time. The size of the blocks
+    makes no difference."""
 
     def __init__(self) -> None:
         self._waiting: list[Pcm] = []  # blocks, behind the _TAPS - 1 samples before them
@@ -111,7 +111,7 @@ def predict_limited(energies: Energies, slots: SlotPeaks, gains: Energies, ceili
     asked = np.minimum(1.0, ceiling / np.maximum(slots * gains[:, None], ceiling)).ravel()
     around = sliding_window_view(np.pad(asked, 4, constant_values=1.0), 9)
     held = around.min(axis=1).reshape(-1, SLOTS)
-    # The loud slots hold a hop's energy, and they are the ones that are turned down.
+    # Loud slots hold most of a hop's energy, and only they are turned down.
     weights = slots.astype(np.float64) ** 2 + 1e-20
     softer: Energies = energies * gains**2 * ((held**2 * weights).sum(axis=1) / weights.sum(axis=1))
     return softer

@@ -1,7 +1,7 @@
-"""WebM and Matroska (RFC 9559): their blocks, the clock of these, and how a damaged file is repaired.
+"""WebM and Matroska (RFC 9559): their blocks, the clock of the blocks, and the repair of damaged files.
 
-A recorder's clock goes on while no packets come (a microphone was taken away, a tab slept): that is silence of this
-length. Damage costs the packets in it, and the clock tells how long they were.
+A recorder's clock continues while no packets come (a microphone was unplugged, a tab slept): that time is silence.
+Damage costs the packets in it, and the clock shows how long they were.
 """
 
 import re
@@ -26,7 +26,7 @@ _KNOWN = {
     *(0x1254C367, 0x1043A770, 0x1941A469),  # Tags, Chapters, Attachments
     *(0xA7, 0xAB, 0x5854, 0xEC, 0xBF),  # Position, PrevSize, SilentTracks, Void, CRC-32
 }
-_ENTERED = (_SEGMENT, _CLUSTER)  # their content is read as if it stood behind them: their sizes are not used
+_ENTERED = (_SEGMENT, _CLUSTER)  # children are read as if they followed the parent, whose size is not used
 _BEGINS = re.compile(rb"\x1f\x43\xb6\x75|[\xa0\xa3](?:[\x81-\xfe]|[\x40-\x7f][\x00-\xff]|[\x20-\x3f][\x00-\xff]{2})")
 _IN_A_ROW = 3
 _MAX_REJECTED = 50_000
@@ -62,7 +62,7 @@ class _Track:
 
 @dataclass(slots=True)
 class Walked:
-    """A file, taken in element by element."""
+    """A file, read element by element."""
 
     parts: list[Part] = field(default_factory=list)
     track: _Track = field(default_factory=_Track)
@@ -75,7 +75,7 @@ class Walked:
     _held: tuple[Element, int] | None = None  # the last block, not proved to be whole yet, and its cluster's time
 
     def put(self, file: BinaryIO, current: Element, length: int) -> int:
-        """Take in an element and return where the next one begins."""
+        """Add an element and return where the next one begins."""
         self._let_go(file)
         if current.id in _ENTERED:
             self.missing |= current.id == _SEGMENT and (current.end or 0) > length
@@ -97,7 +97,7 @@ class Walked:
         return end
 
     def drop(self) -> None:
-        """Drop the last block: what stands behind it is damaged, so it is damaged too."""
+        """Drop the last block, which is damaged if the bytes after it are."""
         self.damaged = self.clock.damaged = True
         self._held = None
 
@@ -151,12 +151,12 @@ class Walked:
 
 
 def repair_matroska(file: BinaryIO) -> Repair:
-    """Return how a file is to be decoded. Raises GiveUp (`undecodable`)."""
+    """Return how to decode a file. Raises GiveUp (`undecodable`)."""
     return walk(file).repair()
 
 
 def walk(file: BinaryIO) -> Walked:
-    """Take in all elements of a file. Raises GiveUp (`undecodable`) where it is damaged in too many places."""
+    """Read all elements of a file. Raises GiveUp (`undecodable`) where it is damaged in too many places."""
     state, at, length, rejected, places = Walked(), 0, file.seek(0, 2), 0, 0
     while at < length and state.blocks <= MAX_WALKED:
         current = element(file, at)
@@ -184,12 +184,12 @@ def _is_whole(current: Element, length: int) -> bool:
 
 
 def _is_passed_over(file: BinaryIO, current: Element, length: int) -> bool:
-    """Return whether an element of an unknown kind has elements of known kinds behind it."""
+    """Return whether an element of an unknown kind is followed by elements of known kinds."""
     return current.id not in _KNOWN and current.end is not None and _is_first(file, current.end, length)
 
 
 def _next(file: BinaryIO, start: int, end: int) -> tuple[int | None, int]:
-    """Return where the next block or cluster begins, and how many places only looked like one."""
+    """Return the offset of the next block or cluster, and how many places only looked like one."""
     rejected = 0
     for at, window in windows(file, start, end, overlap=3):
         if rejected > _MAX_REJECTED:
@@ -202,7 +202,7 @@ def _next(file: BinaryIO, start: int, end: int) -> tuple[int | None, int]:
 
 
 def _is_first(file: BinaryIO, at: int, length: int) -> bool:
-    """Return whether an element begins here that others follow, or the end of the file."""
+    """Return whether the element at this offset is followed by others, or by the end of the file."""
     for number in range(_IN_A_ROW):
         current = element(file, at)
         if current is None or not _is_whole(current, length):

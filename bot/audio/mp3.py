@@ -17,10 +17,10 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 _LAYER_3 = 1
 MAX_ID3_TAGS = 4
 
-DELAY = 576  # samples that libmp3lame puts in front; decoders subtract the 529 that they add themselves
+DELAY = 576  # samples that libmp3lame adds at the beginning; decoders subtract the 529 that they add themselves
 _SIDE_INFO = {1: 17, 2: 32}  # bytes, MPEG 1, by channels
 _MODE = {1: 3 << 6, 2: 1 << 6}  # mono, joint stereo
-_MAX_DELAY = 3 * FRAME  # samples; that of encoders is about one frame
+_MAX_DELAY = 3 * FRAME  # samples; encoders' delay is about one frame
 _MAX_PADDING = 3 * FRAME
 _INFO_BYTES = 120  # Info, flags, frames, bytes, seek table, quality
 _LAME_BYTES = 36
@@ -38,7 +38,7 @@ class FrameHeader:
 
 
 def read_header(data: bytes) -> FrameHeader | None:
-    """Read a frame's header from its first four bytes; None if they are none. Free format counts as none."""
+    """Read a frame's header from its first four bytes; None if they are no header. Free format is not accepted."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
     version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
@@ -66,7 +66,7 @@ class Info:
 
     @property
     def plausible(self) -> bool:
-        """Whether an encoder may have this delay and padding."""
+        """Whether the delay and padding are possible for an encoder."""
         return (self.delay or 0) <= _MAX_DELAY and (self.padding or 0) <= _MAX_PADDING
 
     def corrected(self, frame: bytes, frames: int | None) -> bytes:
@@ -85,7 +85,7 @@ class Info:
 
 
 def after_id3(file: BinaryIO) -> int:
-    """Return where the sound begins: behind the ID3v2 tags at the start (ID3v2.4 structure, section 3.1)."""
+    """Return the offset at which the sound begins, after the ID3v2 tags (ID3v2.4 structure, section 3.1)."""
     offset = 0
     for _ in range(MAX_ID3_TAGS):
         file.seek(offset)
@@ -100,7 +100,7 @@ def after_id3(file: BinaryIO) -> int:
 
 
 def read_info(file: BinaryIO, at: int | None = None) -> Info | None:
-    """Read the Info or Xing frame in front of the sound, or at a place; None if there is none."""
+    """Read the Info or Xing frame before the sound, or at a given offset; None if there is none."""
     file.seek(after_id3(file) if at is None else at)
     head = file.read(4)
     header = read_header(head)

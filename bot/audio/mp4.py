@@ -1,7 +1,7 @@
-"""MP4 and M4A (ISO/IEC 14496-12): whether a file is complete, which length it states, and how it is repaired.
+"""MP4 and M4A (ISO/IEC 14496-12): the check that a file is complete, its stated length, and its repair.
 
 The sample tables decide: they list how many samples there are, how long they last, and where they lie. Durations, the
-edit list and the sizes of boxes around are compared with them. Only headers and tables are read.
+edit list and the sizes of the enclosing boxes are compared with them. Only headers and tables are read.
 """
 
 import re
@@ -31,7 +31,7 @@ _NEAR = 1 << 12  # bytes that are looked through first
 
 
 def has_edit_list(file: BinaryIO) -> bool:
-    """Return whether an edit list cuts the priming. Fragmented files don't count, for there ffmpeg knows no end."""
+    """Return whether an edit list cuts the priming. Fragmented files don't count, since ffmpeg knows no end in them."""
     boxes = list(boxes_in(file, 0, file.seek(0, 2)))
     if any(kind == b"moof" for kind, _, _ in boxes):
         return False
@@ -79,8 +79,8 @@ def mp4_duration(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _time(file: BinaryIO, headers: Sequence[Box]) -> tuple[int, int] | None:
-    """Return the duration of an mvhd or mdhd, and how many of its units make a second; None where it is all ones, which
-    means unknown."""
+    """Return the duration of an mvhd or mdhd, and how many of its units make a second; None where all its bits are set,
+    which means unknown."""
     if len(headers) != 1:
         return None
     at = headers[0][1]
@@ -132,11 +132,11 @@ def _cut() -> GiveUp:
 
 
 Patches = dict[int, bytes | None]
-"""Bytes to write over those of the file, by place; None: bytes are left out up to the next place with a patch."""
+"""Replacements for bytes of the file, by offset; None: bytes are left out up to the next offset with a patch."""
 
 
 def _find_boxes(file: BinaryIO, length: int) -> tuple[list[Box], Patches]:
-    """Return the boxes of the file, including those behind a wrong size and behind other bytes, and the patches with
+    """Return the boxes of the file, including those after a wrong size and after other bytes, and the patches with
     which a decoder finds them."""
     boxes: list[Box] = []
     patches: Patches = {}
@@ -174,13 +174,13 @@ def _find_boxes(file: BinaryIO, length: int) -> tuple[list[Box], Patches]:
 
 
 def _has_all(file: BinaryIO, start: int, length: int) -> bool:
-    """Return whether a movie that is cut off has all of its tracks, so that only metadata is missing."""
+    """Return whether a truncated movie box has all of its tracks, so that only metadata is missing."""
     tracks = [box for box in boxes_in(file, start, length) if box[0] == b"trak"]
     return bool(tracks) and all(end <= length for _, _, end in tracks)
 
 
 def _resized(file: BinaryIO, box: Box, end: int) -> Patches:
-    """Return the patch of the size of a box so that it ends at this place."""
+    """Return the patch for the size of a box, so that the box ends at this offset."""
     if box[1] >= 16 and uint(file, box[1] - 16, 4) == 1 and _named(file, box[1] - 12, box[0]):
         return {box[1] - 8: struct.pack(">Q", end - box[1] + 16)}
     return {box[1] - 8: struct.pack(">I", end - box[1] + 8)}
@@ -192,7 +192,7 @@ def _named(file: BinaryIO, at: int, kind: bytes) -> bool:
 
 
 def _next(file: BinaryIO, start: int, end: int) -> int | None:
-    """Return where the next movie or fragment begins; None if there is none."""
+    """Return the offset of the next movie or fragment; None if there is none."""
     for at, window in windows(file, start, end, overlap=16, near=_NEAR):
         for match in _BEGINS.finditer(window):
             place = at + match.start()
@@ -216,8 +216,8 @@ def _patched(patches: Patches, length: int) -> tuple[Part, ...]:
 
 
 def _is_wrong(file: BinaryIO, movie: Box, track: Box, sound: Listed) -> bool:
-    """Return whether the clock or the edit list states less sound than the samples are. An edit that begins deep in the
-    sound is intended, and so are several edits."""
+    """Return whether the clock or the edit list states less sound than the samples hold. An edit that begins deep in
+    the sound is intended, and so are several edits."""
     lists = boxes_of(file, [track], b"edts", b"elst")
     scales = _time(file, boxes_of(file, [movie], b"mvhd")), media_scale(file, track)
     if not lists or not sound.seconds or scales[0] is None or not scales[0][1] or not scales[1]:

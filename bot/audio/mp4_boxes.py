@@ -1,4 +1,4 @@
-"""The boxes of MP4 and M4A (ISO/IEC 14496-12). Sizes and counts are a stranger's: all loops are bounded."""
+"""The boxes of MP4 and M4A (ISO/IEC 14496-12). Sizes and counts are a stranger's numbers, so all loops are bounded."""
 
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -10,7 +10,7 @@ _MAX_PARENTS = 16
 
 
 def boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """Yield the boxes between two places, by their sizes; the end of the last one may lie behind `end`."""
+    """Yield the boxes between two offsets, by their sizes; the last one may end after `end`."""
     at, end = start, min(end, file.seek(0, 2))
     for _ in range(_MAX_BOXES):
         if at + 8 > end:  # a size may be more than any file can be sought to
@@ -29,8 +29,8 @@ def boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 
 def boxes_of(file: BinaryIO, boxes: Sequence[Box], *names: bytes) -> list[Box]:
-    """Return the boxes of the last name inside those of the name before it, and so on. Only the first few parents of
-    each name are searched, for a hostile file may nest thousands."""
+    """Return the boxes at the end of a path of names, each box inside one of the name before. Only the first few
+    parents of each name are searched, for a hostile file may nest thousands."""
     level = list(boxes)
     for name in names:
         parents, level = level[:_MAX_PARENTS], []

@@ -1,4 +1,4 @@
-"""The sample tables of an MP4 file (ISO/IEC 14496-12): how many samples it lists, how long they last, where they lie.
+"""The sample tables of an MP4 file (ISO/IEC 14496-12): number, durations and offsets of its samples.
 
 Only table rows that exist are counted, whatever number of them is announced.
 """
@@ -25,7 +25,7 @@ class Listed:
 
     announced: int
     seconds: float = 0.0  # of those that are listed
-    missing: float = 0.0  # of the listed samples that lie behind the end of the file
+    missing: float = 0.0  # of the listed samples, those that lie after the end of the file
     clock: float = 0.0  # seconds, by the time stamps alone
     counted: bool = False  # whether AAC frames were counted, rather than time stamps
 
@@ -86,7 +86,7 @@ def _sizes(file: BinaryIO, tables: list[Box]) -> tuple[Table, int, int, int]:
 
 
 def _behind(file: BinaryIO, tables: list[Box], sizes: Table, fixed: int, count: int, length: int) -> int:
-    """Return how many samples end behind the end of the file."""
+    """Return how many samples end after the end of the file."""
     places = _table(file, tables, b"stco", 8, ">u4", 1)[:, 0]
     if not len(places):
         places = _table(file, tables, b"co64", 8, ">i8", 1)[:, 0]
@@ -142,7 +142,7 @@ class Fragment:
 
     begins: float | None  # seconds, by the track's clock
     seconds: float
-    missing: float  # seconds of samples that lie behind the end of the file
+    missing: float  # seconds of samples that lie after the end of the file
 
 
 def fragments_of(file: BinaryIO, fragments: Sequence[Box], movie: Box, track: Box) -> Iterator[Fragment]:
@@ -186,7 +186,7 @@ def _fragment(file: BinaryIO, fragment: Box, part: Box, head: int, known: tuple[
 
 
 def _run(file: BinaryIO, run: Box, lasts: int, size: int) -> tuple[Table, Table, int | None]:
-    """Return durations and sizes of the samples in a run, and the place of the first, from the fragment's base."""
+    """Return durations and sizes of the samples in a run, and the offset of the first from the fragment's base."""
     _, start, end = run
     flags, count, at = uint(file, start + 1, 3), uint(file, start + 4, 4), start + 8
     offset = uint(file, at, 4) if flags & 0x1 else None

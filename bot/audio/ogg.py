@@ -46,7 +46,7 @@ class OggPage:
 
     @property
     def first_packet(self) -> bytes:
-        """The packet at its beginning, or the part of it that is on this page."""
+        """The first packet on the page, or the part of it that is on this page."""
         return self.body[: sum(self.lacing[: self._first_values()])]
 
     def behind_first(self) -> "OggPage":
@@ -81,8 +81,8 @@ def checksum(data: bytes) -> int:
 
 
 def read_pages(file: BinaryIO) -> Iterator[OggPage]:
-    """Yield all pages from here to the end. Raises GiveUp: `not_audio` (no page at the start), `truncated`,
-    `bad_checksum` (also for bytes between pages)."""
+    """Yield all pages from the file's position to its end. Raises GiveUp: `not_audio` (no page at the start),
+    `truncated`, `bad_checksum` (also for bytes between pages)."""
     first = True
     while header := file.read(HEADER.size):
         if not header.startswith(CAPTURE[: len(header)]):
@@ -118,7 +118,7 @@ def lacing_of(packet: bytes) -> bytes:
 
 
 class PacketReader:
-    """The packets of one logical stream, read page by page; a packet may go over several pages."""
+    """The packets of one logical stream, read page by page; a packet may span several pages."""
 
     def __init__(self) -> None:
         self._open: bytearray | None = None  # the packet that has not ended yet

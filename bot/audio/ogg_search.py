@@ -1,8 +1,8 @@
-"""Ogg pages in files that are damaged or hold other bytes too: every intact page is found, once and in its place.
+"""A search for Ogg pages in files that are damaged or hold other bytes: it finds every intact page once, in its place.
 
-Bytes between pages cost nothing but themselves: a tag behind the last page, a line break, what was left of a page whose
-checksum is wrong. Pages that stand in another order than their numbers say are put right, and one that was written
-twice counts once. All of it is bounded: bytes that are looked at in vain, and pages that wait for one before them.
+Other bytes between pages are skipped: a tag after the last page, a line break, the rest of a page whose checksum is
+wrong. Pages are sorted by their numbers, and a page that was written twice counts once. The work is bounded: the bytes
+that are searched in vain, and the pages that wait for an earlier one.
 """
 
 import os
@@ -18,8 +18,8 @@ from bot.errors import GiveUp
 MOST_WAITING = 1024  # pages; a larger step in the numbers is a jump, not that many missing pages
 _AT_FIRST = 16  # pages that wait for a lower number at the beginning
 _WAITING_BYTES = 1 << 23
-_IN_VAIN = 1 << 20  # bytes that may be checked as pages and be none, besides half of the file
-_AT_LEAST = 1024  # bytes that each try counts for, at least
+_IN_VAIN = 1 << 20  # bytes that may be checked as pages without being one, besides half of the file
+_AT_LEAST = 1024  # bytes that each try counts as, at least
 _BLOCK = 1 << 16
 _SMALL_PAGES = 100_000  # in a file with more, pages must have _SMALLEST bytes on average
 _SMALLEST = 80
@@ -30,18 +30,18 @@ class Torn:
     """Bytes that are no intact page."""
 
     size: int
-    page: OggPage | None = None  # the page that they seem to have been, with the body as far as it goes
-    cut: bool = False  # the file ends before that page does
+    page: OggPage | None = None  # the page that the bytes seem to have been, with as much of its body as is left
+    cut: bool = False  # the file ends before this page does
 
 
 def find_pages(file: BinaryIO) -> Iterator[OggPage | Torn]:
-    """Yield all intact pages from here to the end of the file, and the bytes between them. Raises GiveUp
-    (`bad_checksum`) where too many bytes look like pages and are none."""
+    """Yield all intact pages from the file's position to its end, and the bytes between them. Raises GiveUp
+    (`bad_checksum`) where too many bytes only look like pages."""
     at = file.tell()
     end = file.seek(0, os.SEEK_END)
     file.seek(at)
     left = _IN_VAIN + (end - at) // 2
-    begun, seen = at, Torn(0)  # where the bytes begin that are no page, and what they seem to have been
+    begun, seen = at, Torn(0)  # offset of the bytes that are no page, and the page that they seem to have been
     while at < end:
         item = _read(file)
         if isinstance(item, OggPage):
@@ -63,8 +63,8 @@ def find_pages(file: BinaryIO) -> Iterator[OggPage | Torn]:
 
 
 def walk_pages(file: BinaryIO) -> Iterator[None]:
-    """Check that no page is damaged or missing from here to the end; other bytes beside them are ignored. Yields after
-    each stretch of pages. For Vorbis and FLAC, whose pages are larger than those of Opus.
+    """Check that no page is damaged or missing from the file's position to its end; other bytes are ignored. Yields
+    after each stretch of pages. For Vorbis and FLAC, whose pages are larger than those of Opus.
 
     Raises GiveUp: `not_audio`, `truncated`, `bad_checksum`, and `undecodable` for too many small pages.
     """
@@ -97,7 +97,7 @@ def _damaged(torn: Torn) -> GiveUp:
 
 
 def _read(file: BinaryIO) -> OggPage | Torn:
-    """Read the page that begins here, else the bytes that look like one (size 0: none do)."""
+    """Read the page that begins at this offset, else the bytes that look like one (size 0: none do)."""
     header = file.read(HEADER.size)
     if not header.startswith(CAPTURE[: len(header)]):
         return Torn(0)
@@ -117,7 +117,7 @@ def _read(file: BinaryIO) -> OggPage | Torn:
 
 
 def _next_capture(file: BinaryIO, at: int, end: int) -> int:
-    """Return where the next page may begin; `end` if there is none."""
+    """Return the offset at which the next page may begin; `end` if there is none."""
     file.seek(at)
     rest = b""
     while block := file.read(_BLOCK):
@@ -134,19 +134,19 @@ class PlacedPage:
     """A page in its place in its stream."""
 
     page: OggPage
-    missing: int = 0  # pages before it that are missing
+    missing: int = 0  # missing pages before it
     is_next: bool = True  # its number is the one after the page before
 
 
 class InOrder:
-    """The pages of one stream, put in the order of their numbers, each once. Where numbers make no sense, pages stay in
+    """The pages of one stream, in the order of their numbers, each once. Where numbers make no sense, pages stay in
     the order of the file."""
 
     def __init__(self, first: int | None = None) -> None:
         """`first`: the number of the first page; None: the lowest number of the first pages counts."""
         self._next = first
         self._waiting: dict[int, OggPage] = {}
-        self._numbers: list[int] = []  # a heap of those that wait, and of some that did
+        self._numbers: list[int] = []  # a heap of pages that wait, and of some that did
         self._bytes = 0
         self._seen: OrderedDict[int, tuple[int, int]] = OrderedDict()
 
@@ -189,7 +189,7 @@ class InOrder:
         return not 0 < ahead <= MOST_WAITING
 
     def _skip(self) -> list[PlacedPage]:
-        """Give up waiting for the pages that are due; return those behind them."""
+        """Give up waiting for the pages that are due; return the pages after them."""
         while (first := heappop(self._numbers)) not in self._waiting:
             pass
         missing = 0 if self._next is None else first - self._next

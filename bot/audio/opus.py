@@ -39,7 +39,7 @@ class Stream:
 
     @property
     def head_or_usual(self) -> Head:
-        """The head that it is decoded with. Final once all pages were read."""
+        """The head that the stream is decoded with. Final once all pages were read."""
         return self.head or usual_head(2 if self.clock.stereo else 1)
 
     def add(self, heard: Heard) -> None:
@@ -50,7 +50,7 @@ class Stream:
 
 
 def opus_streams(file: BinaryIO, *, max_samples: int) -> tuple[Stream, ...]:
-    """Walk all pages with their checksums, at once; nothing is decoded. Raises what `walk_opus` does."""
+    """Walk all pages with their checksums, at once, without decoding. Raises the errors of `walk_opus`."""
     walk = walk_opus(file, max_samples=max_samples)
     while True:
         try:
@@ -61,7 +61,7 @@ def opus_streams(file: BinaryIO, *, max_samples: int) -> tuple[Stream, ...]:
 
 
 def walk_opus(file: BinaryIO, *, max_samples: int) -> Generator[None, None, tuple[Stream, ...]]:
-    """Return the streams of a chunk, one behind the other. Yields after each stretch of pages.
+    """Return the streams of a chunk, one after the other. Yields after each stretch of pages.
 
     A chunk without packets has granules of -1. Raises GiveUp: `truncated`, `bad_checksum` (no whole page of sound),
     `not_audio`, `empty` (no page of sound), `headers_missing` (no head, and nothing proves that it is Opus),
@@ -115,8 +115,8 @@ def _no_sound(reader: OpusReader) -> GiveUp:
 
 
 def facts_of(streams: Sequence[Stream]) -> ChunkFacts:
-    """Return the facts of a chunk. Several streams one behind the other are no slice of a run, for nothing says how
-    they belong together."""
+    """Return the facts of a chunk. A chunk of several streams is no slice of a run, since nothing shows how they belong
+    together."""
     each = [_facts(stream) for stream in streams]
     if len(each) == 1:
         return each[0]
@@ -173,7 +173,7 @@ def _facts(stream: Stream) -> ChunkFacts:
 
 def filled(file: BinaryIO, streams: Sequence[Stream]) -> Iterator[tuple[int, bytes, Fill | None]]:
     """Yield the packets of sound in order, each with the number of its stream; and the silence between them, each with
-    a packet beside it. `streams`: those of the same file."""
+    a packet beside it. `streams`: the streams of the same file."""
     number, count, packet = -1, 0, b""
     fills: deque[Fill] = deque()
     for heard in OpusReader(file):

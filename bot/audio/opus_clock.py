@@ -2,11 +2,11 @@
 
 Packets state their own lengths, so these are counted. Granules are a stranger's numbers: some writers count them at
 another rate, leave them at 0, or get the last one wrong. They are compared with the packets page by page, and where
-most pages agree they tell what packets can't:
+most pages agree they show more than packets can:
 
 - The length of lost sound: of missing pages, and of packets without bytes.
-- That the clock went on without packets, which is silence if the next page continues from there.
-- How much the last page cuts off: no more than that page holds, and where no page before it agrees, no more than the
+- Time without packets, which is silence if the next page continues from there.
+- The end trim of the last page: no more than that page holds, and where no page before it agrees, no more than the
   longest packet.
 """
 
@@ -19,8 +19,8 @@ from bot.audio.opus_packets import MAX_DURATION, is_stereo, length_of
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Hole, Samples
 
-UNIT = 120  # samples, of which every packet's length is a multiple
-FRAME = 960  # samples, at most, of a packet whose length nothing states
+UNIT = 120  # samples; every packet's length is a multiple
+FRAME = 960  # greatest length, in samples, that is assumed for a packet without a stated length
 LONGEST_REST = 60 * SAMPLE_RATE  # samples of silence in one place
 MOST_SILENCE = 300 * SAMPLE_RATE  # samples of silence in one chunk
 MOST_FILLS = 10_000
@@ -31,7 +31,7 @@ class Why(Enum):
 
     LOST = "lost"  # a page is missing or damaged: a hole of the chunk
     BAD = "bad"  # a packet is empty or invalid
-    REST = "rest"  # the clock went on without packets
+    REST = "rest"  # the clock advanced without packets
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class _OpenFill:
     at: int  # samples of the packets before it
     why: Why
     samples: int | None = None  # None: unknown
-    count: int = 1  # packets that it stands for
-    pages: int = 0  # missing ones that it stands for
+    count: int = 1  # lost packets that it stands for
+    pages: int = 0  # missing pages that it stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,18 @@ class Counted:
 
 @dataclass(slots=True)
 class OpusClock:
-    """The clock of one stream, fed with its pages in their order. `begins`: they follow directly behind the headers."""
+    """The clock of one stream, fed with its pages in their order. `begins`: they directly follow the headers."""
 
     begins: bool
     packets: int = 0  # with sound
-    samples: int = 0  # of these packets
+    samples: int = 0  # in the packets with sound
     eos: bool = False
     stereo: bool = False
     bad: int = 0
     _lengths: set[int] = field(default_factory=set)  # of packets; RFC 6716 allows only a few
     _typical: int = FRAME  # length of the packet before
     pages: int = 0  # with packets
-    _longest: int = 0  # page, in samples
+    _longest: int = 0  # longest page, in samples
     _last: int = 0
     _span: int | None = None  # length of the last page by its granule
     _start: int = 0
@@ -97,7 +97,7 @@ class OpusClock:
     _steady: bool = True  # whether the page before agreed
 
     def add(self, placed: PlacedPage, packets: Sequence[bytes], lost: Sequence[Samples | None] = ()) -> None:
-        """Add a page with the packets that end on it. `lost`: damaged packets behind these, with the samples that they
+        """Add a page with the packets that end on it. `lost`: damaged packets after these, with the samples that they
         seem to hold. Raises GiveUp (`undecodable`) for a stream with more holes than sound."""
         page = placed.page
         self.eos = page.ends
@@ -185,8 +185,7 @@ class OpusClock:
         return granule if self.begins and not self.pages and granule <= most else None
 
     def _shared(self, fills: Sequence[_OpenFill], rest: int | None, *, ends: bool) -> int:
-        """Set the lengths of fills and return their sum. That is the rest of the page's length behind its packets, if
-        the rest is possible."""
+        """Set the lengths of fills and return their sum: the page's length less its packets, if that is possible."""
         untold = [fill for fill in fills if fill.samples is None]
         count = sum(fill.count for fill in untold)
         rest = None if rest is None else rest - sum(fill.samples or 0 for fill in fills)
@@ -213,7 +212,7 @@ class OpusClock:
         self._disagreed += not (ends and 0 <= span < length and self._agreed)
 
     def _begin(self, start: int) -> None:
-        """Take the beginning of a stream that was cut, or joined late, from its first page."""
+        """Determine the beginning of a stream that was cut, or joined late, from its first page."""
         self._claimed_start = start
         self._start = max(0, start)
         self._steady = start >= 0
@@ -231,7 +230,7 @@ class OpusClock:
     # ---- the whole
 
     def _trim(self) -> int:
-        """Return how many samples the last page cuts off."""
+        """Return the end trim: how many samples the last page cuts off."""
         if not self.eos or self._span is None:
             return 0
         surplus = self._last - self._span
@@ -255,14 +254,15 @@ class OpusClock:
         return tuple(fills), tuple(holes), exact
 
     def _believed(self, fill: _OpenFill, *, trusted: bool) -> bool:
-        """Return whether the length of a fill may be used. One by the clock must be possible, and the clock trusted."""
+        """Return whether the length of a fill may be used. A length by the clock must be possible, and the clock
+        trusted."""
         if fill.why is not Why.REST and not fill.pages:
             return True
         most = 2 * fill.pages * max(self._longest, MAX_DURATION) if fill.pages else LONGEST_REST
         return trusted and fill.samples is not None and 0 <= fill.samples <= most
 
     def _guess(self, fill: _OpenFill) -> int:
-        """Guess the length of a fill: missing pages are as long as the others, a step of the clock is nothing."""
+        """Guess the length of a fill: missing pages are as long as the others, a step of the clock has no length."""
         if fill.why is Why.REST or not self.pages:
             return 0
         return fill.pages * self.samples // self.pages

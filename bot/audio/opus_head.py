@@ -9,7 +9,7 @@ from storage.records import SAMPLE_RATE, Samples
 USUAL_PRE_SKIP = Samples(3840)
 MOST_PRE_SKIP = 9600  # samples: the 80 ms of RFC 7845 and the longest packet; more would drop sound
 TAGS = b"OpusTags" + struct.pack("<I8sI", 8, b"aircheck", 0)
-_LOUDEST = 40 << 8  # gain in 1/256 dB; a larger one is an error of the writer
+_LOUDEST = 40 << 8  # largest gain, in 1/256 dB; a larger one is an error of the writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Head:
 
 def read_head(packet: bytes) -> Head:
     """Read an OpusHead packet. Raises GiveUp (`undecodable`) for an unknown version or size, and for more streams than
-    channels: each stream costs decoding, though nobody would hear it."""
+    channels: each stream costs decoding and would not be heard."""
     if len(packet) < 19 or packet[8] >> 4 != 0 or packet[9] == 0:
         raise GiveUp("the OpusHead of the chunk is not valid", reason="undecodable")
     if packet[18] and (len(packet) < 21 or packet[19] + packet[20] > packet[9]):

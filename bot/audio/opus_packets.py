@@ -11,10 +11,10 @@ _FRAMES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4
 HYBRID, CELT = 12, 16  # the first configurations with CELT in them, and with CELT alone
 _MAX_FRAME = 1275  # bytes
 _ONE_BYTE = 252  # sizes below this take one byte (RFC 6716, section 3.2.1)
-_TWO_SIZES = 2  # code of a packet of two frames, the first of which has its size in front
-_ANY_NUMBER = 3  # code of a packet that says how many frames it holds
-_VARIABLE = 0x80  # and that each has a size of its own
-_PADDED = 0x40  # and that padding stands at its end
+_TWO_SIZES = 2  # code of a packet of two frames, preceded by the size of the first
+_ANY_NUMBER = 3  # code of a packet that states its number of frames
+_VARIABLE = 0x80  # flag in the frame count: each frame has its own size
+_PADDED = 0x40  # flag in the frame count: padding follows the frames
 
 
 def duration(packet: bytes) -> Samples:
@@ -72,7 +72,7 @@ def _layout(packet: bytes) -> tuple[int, bool, int, int]:
 
 
 def _size_at(packet: bytes, at: int) -> tuple[int, int]:
-    """Return a frame's size and where the coded size ends, which may be behind the packet's end."""
+    """Return a frame's size and the offset after the coded size, which may lie after the packet's end."""
     first, second = (packet[at : at + 2] + bytes(2))[:2]
     return (first, at + 1) if first < _ONE_BYTE else (first + 4 * second, at + 2)
 

@@ -1,14 +1,14 @@
 """The pages of sound in one Ogg Opus chunk, whatever else is in it.
 
-Chunks of Element Web's voice broadcasts have copies of the two header pages in front; serial, page numbers and
-granules run on over the chunks of one run. An empty tail is an EOS page without packets. What
-was recorded after a resume is broken in two ways (https://github.com/element-hq/element-ios/issues/7311):
+Chunks of Element Web's voice broadcasts begin with copies of the two header pages; serial, page numbers and granules
+run on over the chunks of one run. An empty tail is an EOS page without packets. Chunks recorded after a resume are
+broken in two ways (https://github.com/element-hq/element-ios/issues/7311):
 
 - From 2022-10-20 to 2022-11-25 headers have the serial of an earlier run, or are doubled. The head of the sound's own
   serial is used, else any other: that serves the decoder as well, but does not identify the run.
 - From then to 2023-01-31 all chunks of a run but the first have no headers.
 
-Other writers put sound on the page of the tags, mark tags as a beginning, or begin a second stream behind the first. So
+Other writers put sound on the page of the tags, mark tags as a beginning, or begin a second stream after the first. So
 a header is recognised by its first bytes, whatever the flags of its page.
 """
 
@@ -25,9 +25,9 @@ from bot.errors import GiveUp
 from storage.records import Samples
 
 MAX_HEADER_PAGES = 1024
-MAX_IDLE_PAGES = 10_000  # on which no packet of sound ends
-MOST_STREAMS = 1000  # one behind the other
-_FIRST_PAGE = 2  # of sound, behind two headers
+MAX_IDLE_PAGES = 10_000  # pages on which no packet of sound ends
+MOST_STREAMS = 1000  # in one chunk, one after the other
+_FIRST_PAGE = 2  # number of the first page of sound, after two headers
 _HEAD, _TAGS = b"OpusHead", b"OpusTags"
 
 
@@ -38,7 +38,7 @@ class Heard:
     stream: int  # number of the stream, from 0
     placed: PlacedPage
     packets: Sequence[bytes]
-    lost: Sequence[Samples | None] = ()  # damaged packets behind these, with the samples that they seem to hold
+    lost: Sequence[Samples | None] = ()  # damaged packets after these, with the samples that they seem to hold
 
 
 class OpusReader:
@@ -48,7 +48,7 @@ class OpusReader:
     def __init__(self, file: BinaryIO) -> None:
         self.serial: int | None = None  # of the sound
         self.head: Head | None = None
-        self.begins = False  # whether the stream's first page follows directly behind its headers
+        self.begins = False  # whether the stream's first page directly follows its headers
         self.torn: Torn | None = None  # the last bytes that were no page
         self.pages = 0  # of any kind
         self._file = file
@@ -56,7 +56,7 @@ class OpusReader:
         self._header_pages: dict[int, int] = {}  # the number of the last one, by serial
         self._in_tags: set[int] = set()  # serials whose OpusTags packet has not ended yet
         self._foreign: set[int] = set()  # serials of other codecs, and of streams that run beside the sound
-        self._anew: set[int] = set()  # serials whose head came behind sound
+        self._anew: set[int] = set()  # serials whose head came after sound
         self._stream = -1
         self._first = self._ended = False
         self._order = InOrder()
@@ -97,7 +97,7 @@ class OpusReader:
     # ---- headers
 
     def _sound_of(self, page: OggPage) -> OggPage | None:
-        """Return the page without the headers on it; None where it holds nothing else."""
+        """Return the page without its headers; None where it holds nothing else."""
         serial = page.serial
         if serial in self._foreign:
             return None
@@ -133,7 +133,7 @@ class OpusReader:
     # ---- streams
 
     def _taken(self, page: OggPage) -> Iterator[Heard]:
-        """Take a page and yield the pages of sound whose place is known now."""
+        """Add a page and yield the pages of sound whose place is known now."""
         if self._is_next_stream(page):
             yield from self._given(self._order.end())
             self._begin(page)
@@ -141,7 +141,7 @@ class OpusReader:
             yield from self._given(self._order.put(page))
 
     def _is_next_stream(self, page: OggPage) -> bool:
-        """Return whether this page begins another stream: the one before has ended, or the new head came behind its
+        """Return whether this page begins another stream: the one before has ended, or the new head came after its
         sound. A stream beside it is ignored, as by other players."""
         if self.serial is None:
             return True
@@ -186,14 +186,14 @@ class OpusReader:
         self._ended = self._ended or placed.page.ends
 
     def _is_first(self, page: OggPage) -> bool:
-        """Return whether the page follows directly behind the last header of its stream, or holds it."""
+        """Return whether the page directly follows the last header of its stream, or holds it."""
         headers = self._header_pages.get(page.serial)
         return headers is not None and page.number in (headers, headers + 1)
 
     # ---- the end
 
     def _salvaged(self, torn: Torn) -> Iterator[Heard]:
-        """Yield the packets that are left of a last page that is damaged or cut off by the end of the file."""
+        """Yield the intact packets of a last page that is damaged or cut off by the end of the file."""
         page = torn.page
         if self.serial is None or self._ended:
             return

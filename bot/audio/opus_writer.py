@@ -1,12 +1,12 @@
-"""A writer of Ogg Opus files around the packets of others.
+"""A writer of Ogg Opus files from existing packets.
 
-Frames are merged into packets of up to 120 ms (RFC 6716, section 3.2.5), longer than those of recorders: a decoder
+Frames are merged into packets of up to 120 ms (RFC 6716, section 3.2.5), longer than recorders' packets: a decoder
 gives the same samples to the bit, and ffmpeg, which passes each packet through five threads, takes less than half the
 CPU. Frames that ffmpeg's own decoder (seen in 9.0, not in libopus) would decode differently are not merged: it reads
-beyond the end of a frame that is shorter than its content, where there must be nothing. Such frames are those of SILK
-alone, off which encoders cut zeros, and hybrid ones without any bytes.
+beyond the end of a frame that is shorter than its content. Such frames are SILK-only ones, from which encoders cut
+trailing zeros, and hybrid ones without any bytes.
 
-A packet that no decoder takes is replaced by one with empty frames: ffmpeg would skip it, and all sound behind it would
+A packet that no decoder takes is replaced by one with empty frames: ffmpeg would skip it, and all later sound would
 come too early.
 """
 

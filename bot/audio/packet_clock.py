@@ -1,7 +1,7 @@
 """Silence in a file, found by comparing the times of its packets with their lengths. Pure.
 
-Times are a stranger's numbers. They are believed if they agree with the lengths for most of the packets, and if they
-make no more silence in all than somebody sends who forgot that they are muted.
+Times are a stranger's numbers. They are believed if they agree with the lengths for most of the packets, and if their
+silence in all is no longer than a speaker may stay muted by mistake.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from bot.audio.repair import Pause
 from storage.records import SAMPLE_RATE, Hole, Samples
 
 MAX_PAUSES = 900 * SAMPLE_RATE  # samples of silence in one file
-_JITTER = SAMPLE_RATE // 100  # samples by which times may be off and still agree
+_JITTER = SAMPLE_RATE // 100  # samples by which times may differ and still agree
 _LEAST = SAMPLE_RATE // 10  # samples of the shortest pause; less is an uneven clock
 
 
@@ -18,7 +18,7 @@ _LEAST = SAMPLE_RATE // 10  # samples of the shortest pause; less is an uneven c
 class PacketClock:
     """The times and lengths of packets, in samples at 48 kHz."""
 
-    delay: float = 0.0  # of the decoder, which it leaves out at the beginning
+    delay: float = 0.0  # samples that the decoder leaves out at the beginning
     heard: float = 0.0  # length of all packets so far
     agreed: int = 0
     disagreed: int = 0

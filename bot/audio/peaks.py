@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 Pcm = NDArray[np.float32]  # samples, channels; 48 kHz, one or two channels, full scale is 1
 
-SPAN = 8  # samples that the interpolation looks to each side
+SPAN = 8  # samples that the interpolation uses on each side
 _AT_ONCE = 256  # parts, which fit the processor's cache
 
 
 def _interpolation() -> tuple[Pcm, Pcm, Pcm]:
     """Return the coefficients of a windowed sinc for a quarter, a half and three quarters of the way between two
-    samples. The outer two rows are mirror images, so they are given as their even and odd parts, after the middle row;
-    half of each row, for all are symmetric."""
+    samples. The outer two rows are mirror images, so they are given as their even and odd parts, after the middle row.
+    Only half of each row is returned, since all are symmetric."""
     offsets = np.arange(-SPAN + 1, SPAN + 1)
     places = np.array([0.25, 0.5])[:, None] - offsets[None, :]
     rows = np.sinc(places) * np.cos(np.pi * places / (2 * (SPAN + 1))) ** 2

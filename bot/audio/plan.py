@@ -1,8 +1,8 @@
 """The plan of a recording's sound: the pieces that are joined, in order. Pure.
 
-The ledger decides order and lengths; the plan is what follows from them for the decoder. An Opus decoder needs 80 ms
-by RFC 7845, and 400 ms by measurement, before its output equals that of a decoder which heard everything. So a chunk
-that continues a run is decoded behind the last packets of the one before it, and their sound is dropped.
+The ledger decides order and lengths; the plan expresses them for the decoder. An Opus decoder needs 80 ms by RFC 7845,
+and 400 ms by measurement, before its output equals that of a decoder which heard everything. So a chunk that continues
+a run is decoded after the last packets of the chunk before it, and the sound of those is dropped.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -64,7 +64,8 @@ def pre_roll(durations: Sequence[int], wanted: int = DECODER_PRE_ROLL) -> int:
 
 
 def head_skip(*, begins: bool, decoded: int, wanted: int, pre_skip: int) -> Samples:
-    """Return how many samples to drop at the front of a chunk that continues nothing. `decoded`: those in its packets.
+    """Return how many samples to drop at the beginning of a chunk that continues no other. `decoded`: the samples in
+    its packets.
 
     At the beginning of a run that is the pre-skip. A chunk from the middle of a run whose earlier chunks are lost has
     nothing to skip, so the surplus over the plan's length decides.

@@ -1,8 +1,8 @@
-"""The file that ffmpeg gets for one piece, and how much of what it decodes is to be dropped.
+"""The file that ffmpeg gets for one piece, and how much of the decoded sound is dropped.
 
-A slice of an Ogg Opus stream is rebuilt as a file of its own: in front stand the last packets of the slice before it,
+A slice of an Ogg Opus stream is rebuilt as a file of its own. It begins with the last packets of the slice before it,
 whose sound is skipped as pre-skip. So the decoder is in the state that it would have in the whole stream, and the
-pre-skip of the header counts once per run. What is damaged is left out by bot.audio.decodable.
+pre-skip of the header counts once per run. bot.audio.decodable leaves out damaged parts.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _MANY_PACKETS = 400
 
 @dataclass(slots=True)
 class RunEnd:
-    """The end of an Ogg Opus run so far: all that the next slice needs to continue it."""
+    """The end of an Ogg Opus run so far, as the next slice needs it to continue."""
 
     serial: int
     next_page: int
@@ -43,15 +43,15 @@ class Prepared:
 
     path: Path | None  # None: there is nothing to decode
     run: RunEnd | None
-    trim: int = 0  # samples at the end of what is decoded, beyond the sound
+    trim: int = 0  # samples to drop at the end of the decoded sound
     lost: int = 0  # samples of packets that no decoder takes
     pauses: tuple[Pause, ...] = ()
     reason: str | None = None
 
 
 def prepare(sound: Sound, file: Path, run: RunEnd | None, rebuilt: Path | None) -> Prepared:
-    """Prepare what is decoded for one piece: the chunk's file itself, or one that is written to `rebuilt`, for Ogg Opus
-    and where the chunk is damaged. Without `rebuilt` only the end of the run is found. Blocking."""
+    """Prepare the file to decode for one piece: the chunk's file itself, or one that is written to `rebuilt`, for Ogg
+    Opus and where the chunk is damaged. Without `rebuilt` only the end of the run is found. Blocking."""
     if sound.container is not Container.OGG_OPUS:
         return _whole(sound, file, rebuilt)
     try:
@@ -86,7 +86,7 @@ def _whole(sound: Sound, file: Path, rebuilt: Path | None) -> Prepared:
         return Prepared(None, None)
     try:
         decodable = make_decodable(file, rebuilt, sound.container)
-    except GiveUp:  # the chunk was good when it was inspected: the decoder reports what is wrong with it now
+    except GiveUp:  # the chunk was good when it was inspected: the decoder will report the present damage
         return Prepared(file, None)
     return Prepared(decodable.path, None, pauses=decodable.repair.pauses_in(sound.samples))
 
@@ -113,7 +113,7 @@ def _rebuild(sound: Sound, path: Path, run: RunEnd | None, rebuilt: Path | None)
 def _write(
     out: Any, file: BinaryIO, streams: Sequence[Stream], before: Sequence[bytes] = (), skip: int | None = None
 ) -> tuple[list[bytes], int]:
-    """Write the sound of a chunk anew, behind some packets of the one before it. `skip`: the pre-skip to write; None:
+    """Write the sound of a chunk again, after some packets of the chunk before it. `skip`: the pre-skip to write; None:
     each stream keeps its own pre-skip and end trim.
 
     Return the last packets, and the samples of those packets that no decoder takes.
@@ -133,7 +133,7 @@ def _write(
                 continue
             lost += writer.put(packet)
             tail.append(packet)
-            if len(tail) > _MANY_PACKETS:  # not after each: there may be many of them
+            if len(tail) > _MANY_PACKETS:  # not after each stream: there may be many
                 tail = _last(tail)
         writer.close(stream.clock.finish().trim if skip is None else 0)
     return tail, lost
@@ -141,7 +141,7 @@ def _write(
 
 def _pre_roll(sound: Sound, facts: OggFacts, run: RunEnd | None) -> tuple[list[bytes], Samples]:
     """Return the packets to decode before this chunk, and how many samples to skip. After a hole in the run the decoder
-    starts without any: its memory would be of another time."""
+    starts without any, since packets from before the hole don't match."""
     if run is not None and run.serial == facts.serial:
         hole = facts.first_page > run.next_page or (facts.agrees and facts.start_granule > run.end_granule)
         before = [] if hole else run.tail

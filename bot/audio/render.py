@@ -1,4 +1,4 @@
-"""Any stretch of a track's frames: pieces are decoded, brought to level, limited and encoded.
+"""The rendering of any stretch of a track's frames: pieces are decoded, levelled, limited and encoded.
 
 The gain of a piece is decided when it is decoded for the first time, is kept in its `Cut`, and never changes. So the
 same stretch gives the same bytes whenever it is made, and a rebuilt episode is the same episode.
@@ -34,7 +34,7 @@ from storage.records import SAMPLE_RATE, Cut, Samples
 AT_ONCE = 5 * SAMPLE_RATE  # samples that are limited together
 WARM = (
     samples_of(ENCODER_PRE_ROLL + AHEAD + 2) + 2 * LIMITER_REACH
-)  # samples that the next stretch needs of the one before
+)  # samples that the next stretch needs of the previous one
 COPY = 1 << 20  # bytes
 
 
@@ -43,7 +43,7 @@ class Warm:
     """The last samples of a layout, gain included, kept in memory so that the piece before the next stretch need not be
     decoded again."""
 
-    identity: str | None  # of everything up to `end`; None while that is not decided
+    identity: str | None  # hash of all sound up to `end`; None while it is not decided
     end: Samples
     pcm: Pcm
 
@@ -103,7 +103,7 @@ class Rendering:
             return await asyncio.to_thread(_cut_out, encoded, skipped, frames, self.form, out)
 
     async def _stretch(self, begin: int, end: int, warm: Warm | None) -> AsyncGenerator[bytes, None]:
-        """Yield the samples from `begin` to `end` as the encoder gets them."""
+        """Yield the samples from `begin` to `end` for the encoder."""
         reach = LIMITER_REACH if self.form.target_lufs is not None else 0
         start = max(0, begin - reach)
         stop = min(self._ends[-1], end + reach)
@@ -162,7 +162,7 @@ class Rendering:
         return index, self._ends[index - 1] if index else 0
 
     def _piece_behind_warm(self, warm: Warm, start: int) -> int | None:
-        """Return the index of the piece behind the warm samples; None if they are of another layout or do not reach
+        """Return the index of the piece after the warm samples; None if they are of another layout or do not reach
         `start`."""
         index = bisect_left(self._ends, warm.end) + 1
         if index > len(self._ends) or self._ends[index - 1] != warm.end or warm.identity != self._identity_of(index):

@@ -1,5 +1,5 @@
-"""The repair of a file that is damaged or states wrong lengths: which of its bytes a decoder gets, and which silence
-stands for the rest. Pure."""
+"""The repair of a file that is damaged or states wrong lengths: the bytes that a decoder gets, and the silence that
+replaces the rest. Pure."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -32,7 +32,7 @@ def stated_length(units: int, per_second: int) -> StatedLength | None:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Silence of `samples` that the file does not hold, behind the first `position` samples that are decoded."""
+    """Silence of `samples` that the file does not hold, after the first `position` decoded samples."""
 
     position: Samples
     samples: Samples
@@ -49,7 +49,7 @@ class Repair:
     pauses: tuple[Pause, ...] = ()  # in order
     sound: Samples = _NOTHING  # that is decoded around the pauses
     holes: tuple[Hole, ...] = ()  # the silence, in pauses or in `parts`, that stands for damaged sound
-    empty: bool = False  # a header without any sound behind it
+    empty: bool = False  # a header without any sound after it
     expected: StatedLength | None = None  # length, where the container itself states none or a wrong one
     claimed: StatedLength | None = None  # length that the file states and that is wrong
     doubtful: bool = False  # its stated length is wrong, so its timing is estimated
@@ -96,7 +96,7 @@ def from_offset(file: BinaryIO, start: int) -> BinaryIO:
 
 
 class _FromOffset:
-    """A file that begins later. It has only the methods that the walks of this package use."""
+    """A file that begins later. It has only the methods that this package uses."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         self._file = file

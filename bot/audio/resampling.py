@@ -1,8 +1,8 @@
 """Resampling to 48 kHz: each piece alone, without a seam between pieces.
 
-A resampler needs some hundred samples on both sides. At the ends of a piece there are none, and silence there would
-make each seam a click, though the sound goes on. So both ends are continued by linear prediction, as opus-tools does at
-the end of a stream: resonances go on. The continuation is only an input of the filter and is never heard.
+A resampler needs some hundred samples on both sides. There are none at the ends of a piece, and silence there would
+make each seam click, although the sound continues. So both ends are extended by linear prediction, as opus-tools does
+at the end of a stream: resonances continue. The extension is only an input of the filter and is never heard.
 
 A piece is rarely a whole number of samples long at 48 kHz. It gets the nearest length, and its last tenth of a second
 is shifted gradually by the fraction, so that the next piece begins exactly where it ends.
@@ -25,12 +25,12 @@ HEARD_S = 0.04  # of sound from which the prediction is learned
 REACH = 160  # samples of a continuation, at 48 kHz or less; at higher rates in proportion
 LOUDER = 2.0  # times the peak of the sound before, at most, in a continuation
 SLIDE = SAMPLE_RATE // 10  # samples at the end that are shifted
-SIDE = 32  # samples on each side that one between two samples is interpolated from
+SIDE = 32  # samples on each side from which a value between two samples is interpolated
 ROUNDED = 1.5  # samples at 48 kHz by which a length may be off through rounding
 
 
 def at_48_khz(samples: int, rate: int) -> Samples:
-    """Return the nearest whole length at 48 kHz; of two the even one."""
+    """Return the nearest whole length at 48 kHz; of two equally near ones the even one."""
     return Samples(round(samples * SAMPLE_RATE / rate))
 
 
@@ -39,7 +39,8 @@ class Resampler:
     any cut into blocks. Blocking: some 5 ms for 2^16 samples."""
 
     def __init__(self, rate: int, channels: int, wanted: int) -> None:
-        """`wanted`: the length in the plan at 48 kHz, which the piece gets if it differs only by rounding."""
+        """Begin a piece. `wanted`: the length in the plan at 48 kHz, which the piece gets if it differs only by
+        rounding."""
         self._rate = rate
         self._wanted = wanted
         self._more = REACH * -(-rate // SAMPLE_RATE)
@@ -90,7 +91,7 @@ class Resampler:
         self._held = np.concatenate([self._held, self._stream.resample_chunk(block, last=last)])
 
     def _give(self, upto: int) -> Pcm:
-        """Return the samples before `upto`. The last ones are kept for interpolation."""
+        """Return the samples before `upto`. Keep the last ones for interpolation."""
         upto = max(upto, self._given)
         ready = self._held[self._given - self._at : upto - self._at]
         self._given = upto
@@ -99,7 +100,7 @@ class Resampler:
         return ready
 
     def _slid(self, first: int, count: int, by: float) -> Pcm:
-        """Return samples from `first` on, shifted gradually, at the end by `by` samples."""
+        """Return samples from `first` on, shifted gradually, so that the last one is shifted by `by` samples."""
         place = np.arange(count) * (1 + by / max(1, count))
         whole = np.floor(place).astype(int)
         reach = np.arange(1 - SIDE, SIDE + 1)

@@ -1,7 +1,7 @@
-"""WAV, RF64 (EBU Tech 3306) and CAF: how many bytes of sound there are, whatever size stands in front of them.
+"""WAV, RF64 (EBU Tech 3306) and CAF: the number of bytes of sound in them, whatever size their headers state.
 
-Recorders write that size last. One that streams, or was killed, leaves 0, -1 or a number near 2 or 4 GiB there; others
-count their header too. So the bytes that exist are counted. Bytes count as lost only where more are missing than a
+Recorders write that size last. A recorder that streams, or was killed, leaves 0, -1 or a number near 2 or 4 GiB there;
+others include their header. So the bytes that exist are counted. Bytes count as lost only where more are missing than a
 header has.
 """
 
@@ -13,10 +13,10 @@ from typing import BinaryIO
 from bot.audio.repair import LITTLE_S, Part, Repair, StatedLength, stated_length
 from bot.errors import GiveUp
 
-_MOST = 0x7F000000  # bytes; a larger size is no statement, for no chunk is so long
+_MOST = 0x7F000000  # bytes; a larger size is ignored, since no chunk is so long
 _MAX_PARTS = 10_000
 _HEADER = 44  # bytes, of the shortest WAV file
-_LITTLE = 512  # bytes behind the stated size that may be anything: as sound they would be no more than a click
+_LITTLE = 512  # bytes after the stated size that may be anything: as sound they would be only a click
 _TAG = re.compile(rb"TAG|ID3|APETAGEX|LYRICSBEGIN|[\t\r\n -~]{64}")
 _NAME = re.compile(rb"[ -~]{4}")
 _MAX_FORM = 4096  # bytes
@@ -69,11 +69,11 @@ def repair_caf(file: BinaryIO) -> Repair:
             return _repaired_caf(file, description, at + 4, size - 4, table=table)
     if len(description) < 32 or file.seek(0, 2) < 8:
         raise _cut()
-    return Repair(empty=True)  # a recorder that was ended before any sound
+    return Repair(empty=True)  # a recorder that was stopped before any sound
 
 
 def _repaired_caf(file: BinaryIO, description: bytes, at: int, size: int, *, table: bool) -> Repair:
-    """Return how CAF with this data is decoded. `size`: that of the sound, without the edit count in front of it."""
+    """Return how CAF with this data is decoded. `size`: the size of the sound, without the edit count before it."""
     if len(description) < 32:
         raise _cut()
     rate, packet, frames = struct.unpack(">d8xII", description[:24])
@@ -118,7 +118,7 @@ def _parts(file: BinaryIO, at: int, order: str) -> Iterator[tuple[bytes, int, in
 
 
 def _search(file: BinaryIO, name: bytes, head: int) -> tuple[int, int] | None:
-    """Return where the data begins, behind a chunk with a wrong size; None if it is not found."""
+    """Return the offset of the data after a chunk with a wrong size; None if it is not found."""
     file.seek(0)
     place = file.read(1 << 16).find(name, 12)
     return (place + head, _TO_THE_END) if place >= 0 else None
@@ -154,7 +154,7 @@ def _counted(file: BinaryIO, at: int, size: int, a_second: int, order: str) -> t
 
 
 def _is_behind_sound(file: BinaryIO, at: int, order: str) -> bool:
-    """Return whether the bytes from here on are no sound: other chunks, a tag, text or zeros."""
+    """Return whether the bytes from this offset on are no sound but other chunks, a tag, text or zeros."""
     for place in (at, at + at % 2):
         if next(_parts(file, place, order), None) is not None:
             return True
@@ -164,7 +164,7 @@ def _is_behind_sound(file: BinaryIO, at: int, order: str) -> bool:
 
 
 def _without_tags(file: BinaryIO, begin: int, end: int) -> int:
-    """Return where sound ends that reaches to the end of the file, before ID3v1 and APE tags."""
+    """Return where sound ends if it reaches the end of the file: before ID3v1 and APE tags."""
     for _ in range(2):
         for size, magic in ((128, b"TAG"), (32, b"APETAGEX")):
             file.seek(max(begin, end - size))

@@ -1,4 +1,4 @@
-"""Slots for child processes: two at once, the long ones one after the other, second tries alone."""
+"""Slots for child processes: two run at once, only one of them a long one; second tries run alone."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 
 from bot.errors import TryLater
 
-QUIET_S = 60.0  # the longest that a second try waits for all others to end
+QUIET_S = 60.0  # the longest time that a second try waits for all others to end
 
 
 class Slots:

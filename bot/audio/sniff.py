@@ -18,13 +18,13 @@ _OGG_CODECS = (
 )
 _FRAMES: tuple[tuple[Container, Measure], ...] = ((Container.ADTS_AAC, adts_frame), (Container.MP3, mp3_frame))
 _MAX_PAGES = 16
-_IN_FRONT = 4096  # bytes behind a tag in which the first Ogg page must begin
+_IN_FRONT = 4096  # bytes after a tag in which the first Ogg page must begin
 _MAGIC = re.compile(
     rb"(?s)\x00\x00..ftyp[ -~]{4}|RIFF....WAVE|RF64....WAVE|caff\x00\x01\x00\x00desc"
     rb"|fLaC[\x00\x80]\x00\x00\x22|\x1aE\xdf\xa3[\x01-\xfe].{,40}(?:webm|matroska)"
 )
-"""Beginnings of containers, longer than the magic bytes that count at the start of a file: other bytes hardly ever look
-like these."""
+"""Beginnings of containers that are searched for after other bytes. They are longer than the magic bytes at the start
+of a file, so that other bytes hardly ever look like them."""
 
 
 def sniff(file: BinaryIO) -> Container:
@@ -34,8 +34,8 @@ def sniff(file: BinaryIO) -> Container:
 
 
 def find(file: BinaryIO) -> tuple[Container, int]:
-    """Return the container and where it begins: a tag or other bytes may stand in front of it. For MP3, ADTS and Ogg
-    the place is 0, for their own walks find the first frame or page. Raises GiveUp: `empty`, `not_audio`."""
+    """Return the container and its offset: a tag or other bytes may precede it. For MP3, ADTS and Ogg the offset is 0,
+    since their own walks find the first frame or page. Raises GiveUp: `empty`, `not_audio`."""
     file.seek(0)
     start = file.read(64)
     if not start:
@@ -62,7 +62,7 @@ def find(file: BinaryIO) -> tuple[Container, int]:
 
 
 def _by_magic(start: bytes) -> Container | None:
-    """Return the container that begins with these bytes; None for Ogg, for frames, and for none that is known."""
+    """Return the container that begins with these bytes; None for Ogg, for frames, and for unknown ones."""
     if start[4:8] == b"ftyp":
         return Container.MP4_AAC
     if start[:4] in (b"RIFF", b"RF64") and start[8:12] == b"WAVE":
@@ -88,7 +88,7 @@ def _sniff_ogg(file: BinaryIO) -> Container | None:
 
 
 def _is_ogg(file: BinaryIO) -> bool:
-    """Return whether a page begins near the start, behind bytes that don't belong there."""
+    """Return whether a page begins near the start, after bytes that don't belong there."""
     file.seek(after_id3(file))
     return CAPTURE in file.read(_IN_FRONT)
 

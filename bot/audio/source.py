@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-# Bounded in each part: what the file says of itself stands among it, and must not cost the square of its length.
+# Each part is bounded: the output includes text of the file, on which matching must not take quadratic time.
 _STREAM = re.compile(
     rb"^[ \t]{0,9}Stream #0:\d{1,9}[^\n]{0,200}: Audio: ([^\n]{0,200}?), (\d{1,10}) Hz, ([^,\n]{1,80})", re.MULTILINE
 )
@@ -25,11 +25,11 @@ class Source:
 
     rate: int  # Hz
     channels: int
-    maybe_mono: bool = False  # HE-AAC doesn't always say whether one channel is spread to two: ffmpeg makes two of it
+    maybe_mono: bool = False  # HE-AAC doesn't always state whether one channel is spread to two: then ffmpeg gives two
 
 
 def read_source(lines: bytes) -> Source:
-    """Return what ffmpeg's standard error says of a file's first stream of sound."""
+    """Return the rate and channels of a file's first audio stream from ffmpeg's standard error."""
     streams = _STREAM.findall(lines)
     if not streams:
         return Source(0, 0)
@@ -40,7 +40,7 @@ def read_source(lines: bytes) -> Source:
 
 
 def _channels(layout: bytes) -> int:
-    """Return how many channels a layout has by its name: "stereo", "5.1(side)", "3 channels (FL+FR+LFE)"; 0 if the
+    """Return the number of channels of a layout, by its name: "stereo", "5.1(side)", "3 channels (FL+FR+LFE)"; 0 if the
     name is not known."""
     name = re.split(rb"[ (]", layout)[0]
     if re.fullmatch(rb"\d{1,3}(\.\d{1,3}){1,2}", name):

@@ -27,8 +27,8 @@ from storage.records import DurationMs, Mark
 
 MAX_CHAPTERS = 255  # a table of contents counts them in one byte
 MAX_TEXT = 1000  # characters
-NAME = len("chp000")  # bytes of a chapter's element id, which gives the order of chapters
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")  # a NUL would make two values of one
+NAME = len("chp000")  # bytes of a chapter's element id, which determines the order of chapters
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")  # a NUL would split a value in two
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
 def _chapters_last(tag: bytes) -> bytes:
     """Return the tag with its chapters in the order of time. mutagen orders frames by their sizes, and not all players
     read the table of contents."""
-    head, at = 10, 10  # bytes, of a tag's head as of a frame's
+    head, at = 10, 10  # bytes: the size of a tag's header and of a frame's
     frames = []
     while at < len(tag):
         end = at + head + BitPaddedInt(tag[at + 4 : at + 8])
@@ -86,7 +86,7 @@ def plain(text: str) -> str:
 
 
 def _add_chapters(tag: ID3, chapters: tuple[Mark, ...], length: DurationMs) -> None:
-    """Add the chapters, each lasting until the next. Those behind the end of the sound are left out."""
+    """Add the chapters, each lasting until the next. Chapters after the end of the sound are left out."""
     inside = sorted((chapter for chapter in chapters if 0 <= chapter.at < length), key=lambda c: c.at)
     inside = inside[:MAX_CHAPTERS]
     if not inside:
@@ -97,7 +97,7 @@ def _add_chapters(tag: ID3, chapters: tuple[Mark, ...], length: DurationMs) -> N
     tag.add(CTOC(element_id="toc", flags=flags, child_element_ids=names, sub_frames=[]))
     for name, chapter, end in zip(names, inside, ends, strict=True):
         title = TIT2(encoding=Encoding.UTF8, text=plain(chapter.title))
-        unused = 0xFFFFFFFF  # byte offsets are not given: the times count
+        unused = 0xFFFFFFFF  # no byte offsets: the times are used
         tag.add(
             CHAP(
                 element_id=name,

@@ -1,9 +1,9 @@
-"""The frames of a track that no later sound can change, and those that a changed track can take over. Pure.
+"""The frames of a track that no later sound can change, and those that a changed track can reuse. Pure.
 
-A constant-rate encoder without a bit reservoir forgets: frame n is the same, byte for byte, if the encoder began
-ENCODER_PRE_ROLL frames before it and heard AHEAD frames after it (measured on speech, noise and music, mono and
-stereo). So any stretch of a track can be made alone, and its frames are taken over for as long as the sound around them
-stays the same and lies on the same frame grid.
+A constant-rate encoder without a bit reservoir has a short memory: frame n is the same, byte for byte, if the encoder
+began ENCODER_PRE_ROLL frames before it and heard AHEAD frames after it (measured on speech, noise and music, mono and
+stereo). So any stretch of a track can be made alone, and its frames are reused as long as the sound around them stays
+the same and lies on the same frame grid.
 """
 
 import hashlib
@@ -36,13 +36,13 @@ class Reused(Span):
 
 
 def identity(cut: Cut) -> str:
-    """Return the identity of a decided piece: two pieces that share it are the same samples, gain included."""
+    """Return the identity of a decided piece: two pieces that share it have the same samples, gain included."""
     assert cut.gains is not None
     return hashlib.sha256(cut.key.encode() + cut.gains).hexdigest()
 
 
 def settled_frames(samples: int) -> int:
-    """Return how many frames no later sound can change, of a track that is `samples` long so far."""
+    """Return how many frames of a track, `samples` long so far, no later sound can change."""
     return max(0, whole_frames(samples - LIMITER_REACH) - AHEAD)
 
 
@@ -71,7 +71,7 @@ def reusable(old: Sequence[PlacedPiece], made: Sequence[Span], new: Sequence[Pla
 
 
 def missing_spans(made: Sequence[Span], wanted: int) -> tuple[Span, ...]:
-    """Return which of the first `wanted` frames are not among those that were made."""
+    """Return the spans of the first `wanted` frames that were not made yet."""
     spans = []
     reached = 0
     for span in sorted(made, key=lambda span: span.first):
@@ -100,13 +100,13 @@ class _CommonStretch:
 
     @property
     def last_frame(self) -> int:
-        """The frame behind the last one that depends on no sound after the stretch."""
+        """The frame after the last one that depends on no sound after the stretch."""
         return settled_frames(self.end)
 
 
 def _common_stretches(old: Sequence[PlacedPiece], new: Sequence[PlacedPiece]) -> list[_CommonStretch]:
-    """Find the shared stretches, in the order of the new track. A piece is matched with the old one behind the match of
-    the piece before it, else with the first one that equals it."""
+    """Find the shared stretches, in the order of the new track. A piece is matched with the old one after the match of
+    the piece before it, else with the first equal one."""
     places: dict[str | None, list[int]] = {}
     for index, piece in enumerate(old):
         if piece.identity is not None:

@@ -28,15 +28,15 @@ def peaks(pcm: Pcm) -> bytes:
 def joined(pieces: Iterable[tuple[Samples, bytes]]) -> bytes:
     """Join the peaks of pieces in a row, given with the pieces' lengths: one byte for each 10 ms of their sum.
 
-    A piece that begins within a slot of 10 ms is put to the nearer border of the slot, so that no error adds up. Raises
-    ValueError for peaks that don't fit the length of their piece.
+    A piece that begins within a slot of 10 ms is moved to the nearer border of the slot, so that errors don't add up.
+    Raises ValueError for peaks that don't fit the length of their piece.
     """
     row = bytearray()
     begins = 0
     for samples, some in pieces:
         if len(some) != _slots(samples):
             raise ValueError(f"{len(some)} peaks do not fit {samples} samples")
-        place = (begins + SLOT // 2) // SLOT  # never behind the end of the row
+        place = (begins + SLOT // 2) // SLOT  # never after the end of the row
         common = min(len(row) - place, len(some))
         row[place : place + common] = map(max, row[place:], some[:common])
         row += some[common:]

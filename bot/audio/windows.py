@@ -1,4 +1,4 @@
-"""Bytes of a file, window by window, for finding where sound begins again behind damage."""
+"""Bytes of a file, window by window, to find where sound begins again after damage."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -10,7 +10,7 @@ def windows(file: BinaryIO, start: int, end: int, *, overlap: int, near: int = N
     """Yield windows from `start` to `end`, each with the place that it begins at.
 
     Damage is short for the most part, so the first window is small and each is twice as large as the one before. A
-    window goes on for `overlap` bytes into the next one, so that no beginning is cut in two.
+    window extends `overlap` bytes into the next one, so that no beginning is cut in two.
     """
     size = near
     while start < end:

@@ -368,7 +368,7 @@ def podcast_back(room_id: RoomId, heir: RoomId) -> str:
 
 
 def backfilled(job_id: JobId) -> str:
-    """Name the report of a backfill."""
+    """Name the notice of what a backfill found."""
     return f"backfilled:{job_id}"
 
 

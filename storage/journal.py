@@ -10,7 +10,7 @@ from sqlalchemy import Row, delete, func, select, union_all, update
 from storage import gaps
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import EventId, HeardEvent, Position, RoomId, SessionId
+from storage.records import EventId, HeardEvent, JobId, Position, RoomId, SessionId
 from storage.tables import journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
@@ -29,6 +29,11 @@ def _heard(row: Row[Any]) -> HeardEvent:
         history=row.history,
         received_at=row.received_at,
     )
+
+
+def report_of(job_id: JobId) -> str:
+    """Name the value that holds the report of a job."""
+    return f"report:{job_id}"
 
 
 async def get(db: Connection, key: str) -> str | None:

@@ -21,7 +21,6 @@ _TAPS = 1985
 _STEP = 3 * HOP
 _FFT = _STEP + _TAPS - 1  # 2 ** 14
 _AT_ONCE = 8 * _STEP  # samples, which fit the processor's cache
-_ABSOLUTE_GATE = 10 ** ((-70 + REFERENCE_DB) / 10)
 
 Energies = NDArray[np.float64]  # mean squares of the K-weighted sound, all channels together, one per hop
 SlotPeaks = NDArray[np.float32]  # (hops, SLOTS): the highest sample of any channel in each slot
@@ -120,17 +119,3 @@ def predict_limited(energies: Energies, slots: SlotPeaks, gains: Energies, ceili
 def lufs(energy: float) -> float:
     """Return the loudness of an energy above zero, in LUFS."""
     return 10 * math.log10(energy) - REFERENCE_DB
-
-
-def gated(hops: Energies) -> float | None:
-    """Return the integrated loudness in LUFS; None where nothing is above the gate (BS.1770-4, section 2.5: an absolute
-    gate at -70 LUFS, then a relative one 10 LU below the rest)."""
-    if len(hops) < 4:  # shorter than one gating block: it counts as one
-        powers = hops.mean(keepdims=True) if len(hops) else hops
-    else:
-        powers = (hops[:-3] + hops[1:-2] + hops[2:-1] + hops[3:]) / 4
-    powers = powers[powers > _ABSOLUTE_GATE]
-    if not len(powers):
-        return None
-    powers = powers[powers > powers.mean() / 10]
-    return lufs(float(powers.mean()))

@@ -36,8 +36,7 @@ def info(heard: HeardEvent) -> BroadcastStarted | BroadcastChanged | Rejected | 
         return None
     device = fields.device_id(content.get("device_id"))
     if state == "started":
-        length = fields.rounded(content.get("chunk_length"), 1, fields.MAX_CHUNK_LENGTH_S)
-        return BroadcastStarted(sender, device, length, fields.sent_at(event))
+        return BroadcastStarted(sender, device, fields.sent_at(event))
     if not isinstance(state, str) or state not in CHANGES:
         return Rejected("state")
     broadcast = fields.relation(heard, content)

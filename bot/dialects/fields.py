@@ -13,7 +13,6 @@ from storage.records import DeviceId, DurationMs, EventId, HeardEvent, Json, Roo
 
 MAX_ID = 255  # bytes in an id (Client-Server API, size limits); we count characters
 MAX_SEQUENCE = 100_000
-MAX_CHUNK_LENGTH_S = 24 * 3600
 MAX_DURATION_MS = 24 * 3600 * 1000
 MAX_BYTES = 1 << 40
 LAST_TIME_MS = 253_402_300_799_999  # the last millisecond that a datetime can say

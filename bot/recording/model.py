@@ -30,7 +30,6 @@ from storage.records import (
 class BroadcastStarted:
     sender: UserId
     device_id: DeviceId | None
-    chunk_length_s: int | None
     sent_at: datetime | None
 
 

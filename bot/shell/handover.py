@@ -105,9 +105,9 @@ async def backfill(settings: Settings, room_id: str, since: datetime | None) -> 
 
 
 async def _reported(store: Store, done: Job) -> str:
-    """Give the notice with which the job ended."""
+    """Give the report with which the job ended."""
     async with store.read() as db:
-        return await journal.get(db, orders.backfilled(done.id)) or "Done."
+        return await journal.get(db, journal.report_of(done.id)) or "Done."
 
 
 async def rebuild(settings: Settings, word: str) -> str:

@@ -137,7 +137,7 @@ class Backfilling:
         notice = orders.Notice(topic, progress.room_id, body, reply_to=progress.reply_to)
         async with self._store.write() as db:
             await jobs.add(db, notice.job(), self._clock())
-            await journal.put(db, topic, body)  # for the shell, which may have ordered the search
+            await journal.put(db, journal.report_of(job.id), body)  # for the shell, which may have ordered the search
 
 
 def _is_before(began: datetime | None, since: datetime | None) -> bool:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.audio import limiter
-from bot.audio.loudness import SLOTS, Meter, gated, predict_limited
+from bot.audio.loudness import SLOTS, Meter, predict_limited
 from bot.audio.peaks import Pcm
-from tests.audio.levels import loudness, metered, true_peak
+from tests.audio.levels import gated, loudness, metered, true_peak
 from tests.audio.sounds import Studio, signal
 
 

@@ -85,7 +85,7 @@ def seconds(count: float) -> timedelta:
 
 
 def started(device: DeviceId | None = DEVICE, sender: UserId = ALICE) -> BroadcastStarted:
-    return BroadcastStarted(sender=sender, device_id=device, chunk_length_s=5, sent_at=NOON)
+    return BroadcastStarted(sender=sender, device_id=device, sent_at=NOON)
 
 
 def recording(**changes: Any) -> Recording:

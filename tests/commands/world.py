@@ -132,19 +132,9 @@ class World:
     def command(self, sender: UserId, body: str, **fields: Any) -> Job:
         """The job that the recorder writes for `body` said now."""
         count = next(self._count)
-        payload = {
-            "room_id": ROOM,
-            "sender": sender,
-            "event_id": f"$command{count}",
-            "body": body,
-            "position": count,
-            "sent_at": self.clock().isoformat(),
-            "history": False,
-            "encrypted": False,
-            "msgtype": "m.text",
-            "thread": None,
-        } | fields
-        return Job(JobId(count), orders.Command.kind, f"$command{count}", payload, JobState.RUNNING, self.clock(), 1)
+        said: dict[str, Any] = {"room_id": ROOM, "position": Position(count), "sent_at": self.clock()} | fields
+        new = orders.Command(EventId(f"$command{count}"), sender=sender, body=body, **said).job()
+        return Job(JobId(count), new.kind, new.subject, new.payload, JobState.RUNNING, self.clock(), 1)
 
     async def handle(self, job: Job) -> None:
         await Commands(self.store, self.settings, lambda: SECRET, self.clock)(job)

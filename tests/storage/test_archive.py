@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from storage import archive, journal, rooms
 from storage.records import (
     BlobKey,
-    Chunk,
     ChunkFacts,
     ChunkId,
     ChunkState,
@@ -39,7 +38,7 @@ from storage.records import (
     UserId,
 )
 from storage.store import Store
-from tests.factories import a_recording
+from tests.factories import a_chunk, a_recording
 
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 ROOM = RoomId("!r:hs")
@@ -61,7 +60,7 @@ async def test_a_recording_and_its_chunks_come_back_whole(store: Store) -> None:
     """Every field survives storage, nested facts and keys included."""
     async with store.write() as db:
         saved = await archive.add_recording(db, replace(recording("$1"), resumes=(Position(7), Position(9))))
-        chunk = Chunk(
+        chunk = a_chunk(
             id=ChunkId("slice 1"),
             recording_id=saved.id,
             event_id=EventId("$c"),

@@ -296,8 +296,8 @@ class Peer(asyncio.Transport):
 async def test_one_address_has_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client above its number takes the place of its own idle connections, never of another's."""
     monkeypatch.setattr(connections, "MOST_OF_A_CLIENT", 2)
-    house = connections.Connections(Clients(), lambda: 0.0)
-    server = house.server(answer)
+    admitted = connections.Connections(Clients(), lambda: 0.0)
+    server = admitted.server(answer)
 
     def come(address: str) -> tuple[connections.ClientConnection, Peer]:
         line, peer = server(), Peer(address)
@@ -315,7 +315,7 @@ async def test_one_address_has_only_so_many(monkeypatch: pytest.MonkeyPatch) -> 
     assert not other[1].gone
     for line, _ in (other, second, third):
         line.connection_lost(None)
-    assert len(house) == 0
+    assert len(admitted) == 0
     assert not come("8.8.8.8")[1].gone
 
 

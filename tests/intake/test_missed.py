@@ -7,6 +7,7 @@ import pytest
 from bot import orders, rules
 from bot.intake import missed
 from bot.matrix.batch import LimitedTimeline, RoomBatch, SyncBatch
+from bot.recording import kinds
 from storage import archive, jobs, journal, rooms
 from storage.records import (
     ChunkState,
@@ -242,6 +243,17 @@ async def test_a_deleted_recording_is_not_read_again(world: World) -> None:
     """A deleted recording is not read again, neither after a gap nor because the state names it."""
     await world.begin(heard("$r", "m.room.redaction", {}, redacts=START))
     await gap(world, before=(info("$p", "paused").event,))
+    assert await world.waiting(orders.Reread.kind) == []
+
+
+async def test_after_a_gap_only_recordings_of_related_events_are_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap that stays orders nothing for a kind of recording whose events do not relate to the first."""
+    await world.begin()
+    unrelated = {kind: replace(parts, related=False) for kind, parts in kinds.KINDS.items()}
+    monkeypatch.setattr(kinds, "KINDS", unrelated)
+    await gap(world)
     assert await world.waiting(orders.Reread.kind) == []
 
 

@@ -15,6 +15,7 @@ from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
 from bot.matrix.media import FetchedMedia
+from bot.recording import kinds
 from bot.worker import fetching
 from bot.worker.retries import ask_anew
 from storage import archive, jobs, rooms
@@ -252,6 +253,17 @@ async def test_a_recording_can_be_asked_for_anew(world: World) -> None:
         assert await ask_anew(db, recording, world.clock()) == 1
     (read,) = await world.waiting(orders.Reread.kind)
     assert read == {"room_id": ROOM, "sender": ALICE}
+
+
+async def test_only_related_events_are_read_once_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind of recording whose events do not relate to the first is not read anew for an address that is not kept."""
+    await world.begin(chunk(C1, 1))
+    unrelated = {kind: replace(parts, related=False) for kind, parts in kinds.KINDS.items()}
+    monkeypatch.setattr(kinds, "KINDS", unrelated)
+    async with world.store.write() as db:
+        await archive.save_chunks(db, [replace(await the_chunk(world), state=ChunkState.DAMAGED, source=None)])
+        assert await ask_anew(db, await world.recording(), world.clock()) == 1
+    assert await world.waiting(orders.Reread.kind) == []
 
 
 async def test_a_chunk_that_was_redacted_on_the_way_leaves_nothing(world: World) -> None:

@@ -15,4 +15,7 @@ ROOM, OTHER = RoomId("!room:hs"), RoomId("!other:hs")
 )
 def test_only_the_speaker_counts_and_only_in_the_room(sender: UserId, room_id: RoomId, rule: str | None) -> None:
     """Every other sender and every other room breaks a rule that has a name."""
-    assert Speaker(ALICE, ROOM).refusal(sender, room_id) == rule
+    speaker = Speaker(ALICE, ROOM)
+    assert speaker.refusal(sender, room_id) == rule
+    assert speaker.counts(sender, room_id) is (rule is None)
+    assert not speaker.counts(None, room_id)

@@ -37,8 +37,9 @@ AT_ONCE = 100  # chunks are written in one turn of the event loop
 
 
 async def _free_code(db: Connection, event_id: EventId) -> str:
-    """Return six letters that people can say, made of the started event's id. So a recording that is found again, as
-    after a restored backup, has the code that people wrote down. Where another recording has them, take the next six.
+    """Return a code of six letters that can be spoken, made from the started event's id. So a recording that is found
+    again, as after a restored backup, keeps the code that people wrote down. If another recording has the code, take
+    the next six letters.
     """
     for attempt in itertools.count():
         number = int.from_bytes(sha256(f"{event_id} {attempt}".encode()).digest())
@@ -132,7 +133,7 @@ async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> in
 
 
 async def close(db: Connection, room_id: RoomId | Sequence[RoomId]) -> None:
-    """Make all recordings of these rooms private for good: a podcast that is made public again begins anew."""
+    """Make all recordings of these rooms private permanently: a podcast that is made public again begins empty."""
     of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
     await db.execute(update(recording_table).where(of_these).values(public=False))
 
@@ -144,13 +145,13 @@ async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]
 
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition:
-    """Return the edition of a recording's chunks (`storage.cache`): the same edition, the same chunks."""
+    """Return the edition of a recording's chunks (`storage.cache`): the same edition means the same chunks."""
     statement = select(recording_table.c.chunks_edition).where(recording_table.c.id == recording_id)
     return Edition((await db.execute(statement)).scalar_one_or_none() or "")
 
 
 async def chunks_change(db: Connection, whose: ColumnElement[bool]) -> None:
-    """Give the chunks of these recordings a new edition; called before every write of chunks."""
+    """Give the chunks of these recordings a new edition. Call it before every write of chunks."""
     await db.execute(update(recording_table).where(whose).values(chunks_edition=new_edition()))
 
 
@@ -160,13 +161,13 @@ async def chunk(db: Connection, chunk_id: ChunkId) -> Chunk | None:
 
 
 async def chunk_of_event(db: Connection, event_id: EventId) -> Chunk | None:
-    """Return the chunk that an event brought."""
+    """Return the chunk that came in an event."""
     row = (await db.execute(select(chunk_table).where(chunk_table.c.event_id == event_id))).one_or_none()
     return record(Chunk, row) if row else None
 
 
 async def save_chunks(db: Connection, values: Sequence[Chunk]) -> None:
-    """Save chunks. One that lay with another recording moves."""
+    """Save chunks. A chunk that belonged to another recording moves."""
     for start in range(0, len(values), AT_ONCE):
         batch = values[start : start + AT_ONCE]
         left = select(chunk_table.c.recording_id).where(chunk_table.c.id.in_([chunk.id for chunk in batch]))
@@ -212,7 +213,7 @@ async def published(
 
 
 async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:
-    """Return those of these blobs that a chunk, track, episode or room still needs."""
+    """Return the blobs among these that a chunk, track, episode or room still needs."""
     statement = union_all(
         select(chunk_table.c.blob).where(chunk_table.c.blob.in_(blobs)),
         select(episodes.c.blob).where(episodes.c.blob.in_(blobs)),

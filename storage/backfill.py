@@ -1,4 +1,4 @@
-"""Events from before the journal: those found by a search of the history stand in front of all that were heard."""
+"""Events from before the journal: those that a search of the history finds are placed before all events heard."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ BEFORE_ALL = Position(0)
 
 
 async def add(db: Connection, events: Sequence[HeardEvent], now: datetime) -> tuple[HeardEvent, ...]:
-    """Write events down as handled, in their order, below every position so far. Events that were heard before keep
+    """Store events as handled, in their order, below every position so far. Events that were heard before keep
     their position. Events that wait for a key keep their content, others do not: the caller handles them in the same
     transaction."""
     heard_before = await db.execute(

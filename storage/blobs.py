@@ -1,7 +1,6 @@
-"""Blobs: files by the SHA-256 of their bytes, each whole or not there. Folder 0700, files 0600.
+"""Blobs: files named by the SHA-256 of their bytes, each whole or absent. Folder 0700, files 0600.
 
-Whoever uses a blob knows its key and no path: it is read, opened, or given as a local file for as long as that is
-needed.
+Callers know a blob's key and no path: they read it, open it, or get a local file for as long as they need it.
 """
 
 import errno
@@ -25,7 +24,7 @@ class Blobs:
         self.scratch = directory / "tmp"
 
     def prepare(self) -> None:
-        """Make the folders, and remove what an earlier process left in the scratch folder."""
+        """Make the folders, and empty the scratch folder, where an earlier process may have left files."""
         for folder in (self.directory, self.scratch):
             folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         for leftover in self.scratch.iterdir():
@@ -47,7 +46,7 @@ class Blobs:
 
     @asynccontextmanager
     async def local(self, key: BlobKey) -> AsyncIterator[Path]:
-        """Give a blob as a local file, for reading only, as long as the context lasts. It may be missing."""
+        """Provide a blob as a local file, for reading only, as long as the context lasts. The file may be missing."""
         yield self._path(key)
 
     def is_whole(self, key: BlobKey) -> bool:

@@ -1,7 +1,7 @@
 """A cache of rows that are read again and again while a broadcast runs. The database stays the only truth.
 
-Every writer of the rows gives them a new edition, a random value, in the same transaction. A cached value is right
-exactly while its edition is the stored one, whoever wrote, and whatever was undone or cut off.
+Every writer of the rows gives them a new edition, a random value, in the same transaction. A cached value is valid
+exactly as long as its edition is the stored one, whichever process wrote, and also after a rollback or a crash.
 """
 
 import secrets
@@ -28,8 +28,8 @@ class _Issue(Generic[T]):
 
 
 class EditionCache(Generic[T]):
-    """A cache of one value for each recording, limited to `most` by the sizes given; the least recently used goes
-    first."""
+    """A cache of one value for each recording, limited to `most` by the sizes given; the least recently used value is
+    dropped first."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -28,7 +28,8 @@ class Chunks:
     async def change(
         self, db: Connection, recording_id: RecordingId, before: Sequence[Chunk], after: Sequence[Chunk]
     ) -> None:
-        """Write the changes from `before` to `after`: this recording's chunks, and those of others that moved to it."""
+        """Write the changes from `before` to `after`: this recording's chunks, and chunks that moved to it from
+        others."""
         known = {chunk.id: chunk for chunk in before}
         new = [chunk for chunk in after if (old := known.pop(chunk.id, None)) is not chunk and old != chunk]
         if not new and not known:
@@ -41,5 +42,5 @@ class Chunks:
         self._cache.put(recording_id, await archive.edition(db, recording_id), tuple(mine), len(mine))
 
     def forget(self, recording_id: RecordingId) -> None:
-        """Drop a recording's chunks from the cache: they are not asked for again soon."""
+        """Drop a recording's chunks from the cache: they will not be needed again soon."""
         self._cache.drop(recording_id)

@@ -135,7 +135,7 @@ class Positions(TypeDecorator[tuple[Position, ...]]):
 
 
 class Chapters(TypeDecorator[tuple[Mark, ...]]):
-    """Marks as JSON: pairs of place and title."""
+    """Marks as JSON: pairs of position and title."""
 
     impl = JSON
     cache_ok = True

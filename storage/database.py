@@ -28,16 +28,16 @@ __all__ = ["FILE_NAME", "Connection", "Database", "apart", "is_trouble"]
 
 
 class Changes:
-    """Commits so far, and a wake-up for those who wait for the next. Each waiter has an event of its own, so none takes
-    another's."""
+    """Commits so far, and a wake-up for tasks that wait for the next. Each waiter has an event of its own, so none
+    takes another's."""
 
     def __init__(self) -> None:
-        self.number = 0  # of commits so far: the same number, the same content of the database
+        self.number = 0  # number of commits so far: the same number means the same content of the database
         self._of: Counter[str | None] = Counter()
         self._waiters: set[asyncio.Event] = set()
 
     def of(self, table: str) -> int:
-        """Count the commits that may have written this table: the same number, the same rows."""
+        """Count the commits that may have written this table: the same number means the same rows."""
         return self._of[table] + self._of[None]
 
     def notify(self, tables: Collection[str | None] = (None,)) -> None:
@@ -49,7 +49,8 @@ class Changes:
 
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Event]:
-        """Give an event that is set by each commit from now on. Clear it before you look for work, then wait for it."""
+        """Provide an event that is set by each commit from now on. Clear it before you look for work, then wait for
+        it."""
         waiter = asyncio.Event()
         waiter.set()
         self._waiters.add(waiter)
@@ -69,7 +70,7 @@ class Database:
         self._writer = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
         self._readers = create_async_engine(url, pool_size=READERS, max_overflow=READERS, hide_parameters=True)
         self._lock = asyncio.Lock()
-        self._written: set[str | None] = set()  # tables, in this transaction
+        self._written: set[str | None] = set()  # tables written in this transaction
 
         @event.listens_for(self._writer.sync_engine, "before_execute")
         def _note(_: Any, statement: Any, *__: Any) -> None:
@@ -102,17 +103,17 @@ class Database:
         async with self._readers.connect() as connection:
             seen = None
             while True:
-                with suppress(OperationalError):  # the next user of the database reports it
+                with suppress(OperationalError):  # the next user of the database reports the error
                     version = (await connection.exec_driver_sql(dialect.DATA_VERSION)).scalar_one()
                     await connection.rollback()
-                    if version != seen:  # the first time too: another process may have written before
+                    if version != seen:  # the first time too: another process may have written earlier
                         self.changes.notify()
                     seen = version
                 await asyncio.sleep(LISTEN_EVERY_S)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """Begin a transaction for reading, which sees one moment. Raises StoreBusyError."""
+        """Begin a read transaction, which sees a single snapshot. Raises StoreBusyError."""
         try:
             async with self._readers.begin() as connection:
                 yield connection
@@ -151,8 +152,8 @@ def is_trouble(error: BaseException) -> bool:
 
 
 def _trouble(error: OperationalError) -> StoreError:
-    """Return the store's error for one that the surroundings caused, not our code. The driver's message names no
-    values."""
+    """Return the store's error for a database error with an outside cause, not a bug of ours. The driver's message
+    names no values."""
     if dialect.trouble(error.orig) is Trouble.FULL:
         return DiskFullError("the disk is full: the database could not be written")
     return StoreBusyError(f"the database can't be used now: {error.orig}")

@@ -1,7 +1,7 @@
-"""The words of one database that another does not have: SQLite's, so far. No other module of storage has any.
+"""The parts of SQL that differ between databases: SQLite's, so far. No other module of storage has any.
 
-Statements elsewhere are SQLAlchemy's, which says them in the words of each database. Migrations are excepted: those
-written for SQLite stay as they are.
+Statements elsewhere are SQLAlchemy's, which writes them for each database. Migrations are excepted: those written for
+SQLite stay as they are.
 """
 
 import sqlite3
@@ -17,18 +17,18 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 __all__ = ["Insert", "insert"]
 
 BIG = BigInteger().with_variant(Integer, "sqlite")
-"""A 64-bit integer. SQLite counts only INTEGER keys up by itself, and its INTEGER has 64 bits."""
+"""A 64-bit integer. SQLite increments only INTEGER keys by itself, and its INTEGER has 64 bits."""
 NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
-"""For a table: the number of a deleted row is never given to another."""
+"""An option of a table: the number of a deleted row is never used again."""
 
 SERVING = {"journal_mode": "WAL", "synchronous": "NORMAL", "foreign_keys": "ON"}
 MIGRATING = {"foreign_keys": "OFF"}
-"""A table that is made anew must not take its children along."""
+"""Settings for migrations: rebuilding a table must not delete the rows that refer to it."""
 READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
-"""How a transaction begins. A reader that turned into a writer half way could fail then."""
+"""Statements that begin a transaction. A reader that became a writer half-way could fail."""
 
 DATA_VERSION = "PRAGMA data_version"
-"""Another number after each commit by another connection."""
+"""A statement whose result changes after each commit by another connection."""
 
 Error = sqlite3.Error
 
@@ -39,7 +39,7 @@ def address(path: Path | None, *, asynchronous: bool = False) -> URL:
 
 
 def prepare(engine: Engine, pragmas: Mapping[str, str], begin: str, *, busy_ms: int) -> None:
-    """Set each connection up, and begin each transaction as told: the driver begins and commits nothing by itself."""
+    """Set up each connection, and begin each transaction as requested: the driver begins and commits none by itself."""
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _: object) -> None:
@@ -56,12 +56,12 @@ def prepare(engine: Engine, pragmas: Mapping[str, str], begin: str, *, busy_ms: 
 
 
 def only_where(condition: str) -> dict[str, Any]:
-    """Say of which rows an index is; the same words stand in the queries that are to use it."""
+    """Return the options that limit an index to some rows. Queries that use the index contain the same condition."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 def after(column: ColumnElement[str], mark: str) -> ColumnElement[str]:
-    """Return what follows the first `mark` in a text; all of it where there is none."""
+    """Return the text after the first `mark`; all of it without one."""
     return func.substr(column, func.instr(column, mark) + 1)
 
 
@@ -82,7 +82,8 @@ def parts(connection: Connection) -> list[tuple[str, str, str]]:
 
 
 def side_files(path: Path) -> tuple[Path, ...]:
-    """Return where SQLite keeps what is not in the file yet, or may have to be undone."""
+    """Return the files beside a database in which SQLite keeps changes that are not in it yet, or may have to be
+    undone."""
     return tuple(path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm"))
 
 
@@ -94,7 +95,7 @@ def query(path: Path, statement: str, mode: str) -> list[Any]:
 
 
 def copy(path: Path, to: Path) -> None:
-    """Copy a database as it is at one moment, whoever uses it. Raises Error."""
+    """Copy a snapshot of a database, also while others use it. Raises Error."""
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
         source.backup(target)
 
@@ -108,7 +109,7 @@ def is_whole(path: Path) -> bool:
 
 
 class Trouble(Enum):
-    """A reason for which the database failed."""
+    """A reason why the database failed."""
 
     BUSY = auto()  # another process holds it
     FULL = auto()  # the disk is full
@@ -129,6 +130,6 @@ _MESSAGES = {
 
 
 def trouble(error: BaseException | None) -> Trouble:
-    """Return what the driver's error means. Its message names no values."""
+    """Return the reason for a driver's error. Its message names no values."""
     message = str(error)
     return next((meaning for words, meaning in _MESSAGES.items() if words in message), Trouble.OTHER)

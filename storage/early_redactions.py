@@ -19,8 +19,8 @@ MOST_OF_A_ROOM = 10_000
 async def note(
     db: Connection, room_id: RoomId, event_id: EventId, sender: UserId, now: datetime, *, may: bool | None = None
 ) -> None:
-    """Note that `sender` redacts an event, and whether they had the power to redact others' events then (`may`), as far
-    as that is known. Of each room the newest 10,000 are kept."""
+    """Record that `sender` redacts an event, and whether they had the power to redact others' events then (`may`; None:
+    not known). The newest 10,000 of each room are kept."""
     statement = insert(redacted).values(room_id=room_id, event_id=event_id, sender=sender, noted_at=now, may=may)
     keys = ["event_id", "sender", "room_id"]
     either = redacted.c.may | statement.excluded.may

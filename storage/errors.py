@@ -2,20 +2,20 @@
 
 
 class StoreError(Exception):
-    """The store can't be used: the sentence says why."""
+    """A failure of the store; the sentence gives the reason."""
 
 
 class StoreLockedError(StoreError):
-    """Another process owns the store."""
+    """A store that another process owns."""
 
 
 class StoreTooNewError(StoreError):
-    """The database was written by a newer version."""
+    """A database that a newer version wrote."""
 
 
 class StoreBusyError(StoreError):
-    """The database can't be used at this moment: another process holds it, or the disk fails."""
+    """A database that can't be used at this moment: another process holds it, or the disk fails."""
 
 
 class DiskFullError(StoreError):
-    """The disk is full."""
+    """A full disk."""

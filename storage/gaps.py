@@ -1,7 +1,7 @@
 """Gaps in rooms' timelines: history fills each page by page, newest first, at positions that the gap reserved.
 
-A gap reserves positions when it is seen, so that events found in it stand in front of all that were heard after it.
-Until it is closed, or its time is over, later events of the room wait, so that all are handled in order.
+A gap reserves positions when it is seen, so that events found in it are placed before all events heard after it. Until
+it is closed or overdue, later events of the room wait, so that all are handled in order.
 """
 
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from storage.rows import columns, record
 from storage.tables import gaps, journal, newest_heard
 
 OVERDUE_AFTER = timedelta(minutes=10)
-"""How long events of a room wait for a gap in it."""
+"""The time for which events of a room wait for a gap in it."""
 PLACES = 1_000_000
 """Positions that a gap reserves. They cost nothing: positions are 64-bit numbers."""
 
@@ -32,7 +32,7 @@ async def open_gap(
     hold_until: datetime,
     now: datetime,
 ) -> TimelineGap:
-    """Write a gap down, behind `low` and in front of everything that will be heard from now on."""
+    """Store a gap, after `low` and before everything that will be heard from now on."""
     high = Position(low + PLACES)
     marker = {"position": high, "event_id": f"gap:{high}", "room_id": room_id, "event": None, "encrypted": False}
     marker |= {"clear_relation": None, "session_id": None, "history": True, "received_at": now, "handled": True}
@@ -67,7 +67,7 @@ async def walking(db: Connection, room_id: RoomId) -> tuple[TimelineGap, ...]:
 
 
 async def closed(db: Connection, room_id: RoomId, overdue: datetime) -> TimelineGap | None:
-    """Return the newest gap of a room that was read or given up since the room's state was last looked at, or that was
+    """Return the newest gap of a room that was read or given up since the room's state was last checked, or that was
     seen before `overdue`."""
     over = gaps.c.walking.is_(False) | (gaps.c.seen_at <= overdue)
     mine = select(gaps).where(gaps.c.room_id == room_id, over)
@@ -86,19 +86,19 @@ async def save(db: Connection, gap: TimelineGap) -> None:
 
 
 async def forget_closed(db: Connection, room_id: RoomId) -> None:
-    """Delete a room's closed gaps, once its state was looked at: no more events are placed in them."""
+    """Delete a room's closed gaps, once its state was checked: no more events are placed in them."""
     await db.execute(delete(gaps).where(gaps.c.room_id == room_id, gaps.c.walking.is_(False)))
 
 
 async def forget_room(db: Connection, room_id: RoomId) -> None:
-    """Delete what is known of a room's gaps, once the bot has left the room."""
+    """Delete all gaps of a room, once the bot has left the room."""
     await db.execute(delete(gaps).where(gaps.c.room_id == room_id))
     await db.execute(delete(newest_heard).where(newest_heard.c.room_id == room_id))
 
 
 def held(now: datetime) -> ColumnElement[bool]:
-    """Build the condition that a row of the journal waits for a gap: it stands behind one that the whole room still
-    waits for, or inside one, where the broadcast of a chunk may be on the next page."""
+    """Build the condition that a row of the journal waits for a gap: it comes after a gap that the whole room still
+    waits for, or lies inside one, where the broadcast of a chunk may be on the next page."""
     inside = (journal.c.position <= gaps.c.low + PLACES) & (gaps.c.seen_at > now - OVERDUE_AFTER)
     return exists().where(
         gaps.c.room_id == journal.c.room_id,
@@ -115,11 +115,11 @@ async def next_release(db: Connection, now: datetime) -> datetime | None:
     return min(ends, default=None)
 
 
-# ---- how far a room was heard
+# ---- the newest event of a room
 
 
 async def note_newest(db: Connection, room_id: RoomId, event_id: EventId) -> None:
-    """Remember the newest event of a room's timeline that a sync brought, kept or not."""
+    """Store the newest event of a room's timeline in a sync, whether it was kept or not."""
     statement = insert(newest_heard).values(room_id=room_id, event_id=event_id)
     await db.execute(statement.on_conflict_do_update(index_elements=["room_id"], set_={"event_id": event_id}))
 

@@ -1,10 +1,10 @@
 """Upgraded rooms: a podcast outlives its room (Client-Server API, room upgrades).
 
 The rooms of one podcast stand in a line, each the heir of the one before. The first gives it its names: key, GUID and
-personal addresses. The last, the present one, gives the rights: its members, moderators and visibility decide.
+personal addresses. The last, the present one, decides the rights, by its members, moderators and visibility.
 
 Only links that the old room has confirmed count (`bot.intake.succession`). One that an earlier version made without
-asking the old room is pending: it counts for nothing until the old room's state is read.
+asking the old room is pending: it does not count until the old room's state is read.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from storage.records import Room, RoomId, UserId, Visibility
 from storage.tables import heirs, hosts
 
 MOST_ROOMS = 50
-"""The limit of one line: every look at a podcast walks along it."""
+"""The longest line: every look-up of a podcast reads all of it."""
 
 
 async def line(db: Connection, room_id: RoomId) -> tuple[RoomId, ...]:
-    """Return the rooms of a room's podcast, the oldest first, the present one last; mostly the room alone."""
+    """Return the rooms of a room's podcast, the oldest first, the present one last; usually the room alone."""
     rooms_of_line = [room_id]
     while (before := await predecessor(db, rooms_of_line[0])) is not None:
         rooms_of_line.insert(0, before)
@@ -56,7 +56,7 @@ async def podcast(db: Connection, line: Sequence[RoomId], names: Room | None = N
     """Return the podcast of a line of known rooms as one room: the present one, under the key and GUID of `names` (else
     of the first), with a revision that rises when any of them changes. For reading only, never to be saved.
 
-    It is private while an heir is pending, which may have closed it since.
+    It is private while an heir is pending, since that room may have made it private.
     """
     of_line = []
     for room_id in line:
@@ -94,15 +94,15 @@ async def pending(db: Connection, old: RoomId) -> RoomId | None:
 
 
 async def end(db: Connection, old: RoomId) -> None:
-    """End the line behind `old`: its podcast is its own again, and its former heir stands alone."""
+    """End the line after `old`: each of the two rooms has a podcast of its own again."""
     await db.execute(delete(heirs).where(heirs.c.room_id == old))
 
 
-# ---- who let the bot into a room by `record on`; who invited it stands in the room's own row
+# ---- moderators who let the bot into a room by `record on`; the inviter is in the room's own row
 
 
 async def let_in(db: Connection, room_id: RoomId, user_id: UserId) -> None:
-    """Note that a moderator of this room said `record on` there."""
+    """Record that a moderator of this room sent `record on` there."""
     await db.execute(insert(hosts).values(room_id=room_id, user_id=user_id).on_conflict_do_nothing())
 
 
@@ -112,5 +112,5 @@ async def let_in_by(db: Connection, room_id: RoomId) -> tuple[UserId, ...]:
 
 
 async def forget_hosts(db: Connection, room_id: RoomId) -> None:
-    """Delete who let the bot into a room, once it has left."""
+    """Delete the moderators who let the bot into a room, once it has left."""
     await db.execute(delete(hosts).where(hosts.c.room_id == room_id))

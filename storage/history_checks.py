@@ -1,4 +1,5 @@
-"""History checks: when the homeserver was last asked for all events of a recording, before any counts as missing."""
+"""History checks: the time at which the homeserver last returned all events of a recording, before any counts as
+missing."""
 
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from storage.tables import asked
 
 
 async def note(db: Connection, recording_id: RecordingId, answered_at: datetime) -> None:
-    """Note that the homeserver has answered, and that its events are in the journal."""
+    """Record that the homeserver has answered, and that its events are in the journal."""
     statement = insert(asked).values(recording_id=recording_id, answered_at=answered_at)
     await db.execute(
         statement.on_conflict_do_update(index_elements=["recording_id"], set_={"answered_at": answered_at})

@@ -1,7 +1,8 @@
-"""Undoing an interrupted upgrade of an older Aircheck, whose statements were done but whose version was not written.
+"""The undoing of an upgrade that an older Aircheck did not finish: its statements were executed but its version was not
+written.
 
-Those upgrades only added tables, indexes and columns, and no program ran on the result. So whatever the next revision
-adds and exists already is removed, and the upgrade begins again from the revision that is written.
+Those upgrades only added tables, indexes and columns, and no program ran on the result. So every part that the next
+revision adds and that exists already is removed, and the upgrade begins again from the stored revision.
 """
 
 from collections.abc import Set
@@ -26,8 +27,8 @@ class Part(NamedTuple):
 
 
 def take_back(connection: Connection, path: Path, revision: str | None) -> None:
-    """Remove parts of the schema that the revision after `revision` adds. Raises StoreError when there is more than an
-    upgrade leaves."""
+    """Remove parts of the schema that the revision after `revision` adds. Raises StoreError when the database holds
+    more than an interrupted upgrade leaves."""
     existing = _schema(connection)
     if revision is None and not existing:
         return

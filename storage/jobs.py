@@ -1,4 +1,4 @@
-"""Jobs: work that is written down before it is done. A job runs at least once; its handler is safe to repeat."""
+"""Jobs: work that is stored before it is done. A job runs at least once; its handler is safe to repeat."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -17,11 +17,11 @@ _running = jobs.alias("running")
 _FREE = ~exists().where(
     _running.c.state == JobState.RUNNING, _running.c.kind == jobs.c.kind, _running.c.subject == jobs.c.subject
 )
-"""No job of the same name runs: two at once of one recording would make two episodes of it."""
+"""A condition: no job of the same name runs. Two at once for one recording would make two episodes of it."""
 
 
 async def add(db: Connection, job: NewJob, now: datetime) -> bool:
-    """Write a job down; False when it is once-only and was written before (see NewJob)."""
+    """Store a job; return False when it is once-only and was stored before (see NewJob)."""
     once_key = f"{job.kind}:{job.subject}" if job.once else None
     if once_key and (await db.execute(select(jobs.c.id).where(jobs.c.once_key == once_key))).first():
         return False
@@ -45,7 +45,7 @@ async def add(db: Connection, job: NewJob, now: datetime) -> bool:
                 "run_at": case(
                     (jobs.c.run_at < statement.excluded.run_at, jobs.c.run_at), else_=statement.excluded.run_at
                 ),
-                # An empty payload does not replace the one that is there.
+                # An empty payload does not replace an existing one.
                 **({"payload": statement.excluded.payload} if job.payload else {}),
             },
         )
@@ -94,7 +94,7 @@ async def next_of_each(db: Connection) -> dict[JobKind, datetime]:
 
 
 async def done(db: Connection, job_id: JobId, now: datetime) -> None:
-    """Mark a job as done and delete its payload, which may hold words and addresses."""
+    """Mark a job as done and delete its payload, which may hold texts and addresses."""
     values: dict[str, Any] = {"state": JobState.DONE, "error": None, "payload": {}, "changed_at": now}
     await db.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
@@ -121,12 +121,12 @@ async def put_back(db: Connection, job: Job, error: str | None, run_at: datetime
 
 
 async def note(db: Connection, job_id: JobId, progress: NewJob, now: datetime) -> None:
-    """Write down how far a job has come, as its payload: the next try goes on from there."""
+    """Store a job's progress as its payload, from which the next try continues."""
     await db.execute(update(jobs).where(jobs.c.id == job_id).values(payload=dict(progress.payload), changed_at=now))
 
 
 async def find(db: Connection, name: JobName) -> Job | None:
-    """Return the newest job of this name, whatever became of it."""
+    """Return the newest job of this name, in any state."""
     named = select(jobs).where(jobs.c.kind == name.kind, jobs.c.subject == name.subject)
     row = (await db.execute(named.order_by(jobs.c.id.desc()).limit(1))).one_or_none()
     return record(Job, row) if row else None
@@ -171,7 +171,7 @@ async def set_back(db: Connection, before: datetime, now: datetime) -> None:
 
 
 async def hasten(db: Connection, begins: JobName, now: datetime) -> None:
-    """Run ready jobs of this kind now whose subject begins like this one: what they waited for has come."""
+    """Run the ready jobs of this kind now whose subject begins with this text, since their wait is over."""
     alike = jobs.c.subject.startswith(begins.subject, autoescape=True)
     ready = and_(jobs.c.kind == begins.kind, jobs.c.state == JobState.READY, alike)
     await db.execute(update(jobs).where(ready).values(run_at=now))

@@ -1,5 +1,4 @@
-"""The journal: events as they were heard, before anything is done about them. Its positions are the order of
-everything."""
+"""The journal: events as they were heard, before they are handled. Its positions give the order of all events."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,7 +13,7 @@ from storage.records import EventId, HeardEvent, JobId, Position, RoomId, Sessio
 from storage.tables import journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
-NEWEST = "newest_position"  # as it was when rows were last removed: positions are never given again
+NEWEST = "newest_position"  # the newest position when rows were last removed: positions are never used again
 
 
 def _heard(row: Row[Any]) -> HeardEvent:
@@ -37,7 +36,7 @@ def report_of(job_id: JobId) -> str:
 
 
 async def get(db: Connection, key: str) -> str | None:
-    """Return a value of our own, such as the sync token."""
+    """Return a value of the bot's own, such as the sync token."""
     return (await db.execute(select(meta.c.value).where(meta.c.key == key))).scalar_one_or_none()
 
 
@@ -67,7 +66,7 @@ async def received_at(db: Connection, position: Position) -> datetime | None:
 
 
 async def positions_of(db: Connection, events: Iterable[EventId]) -> dict[EventId, Position]:
-    """Return the positions of those of these events that were heard."""
+    """Return the positions of the events among these that were heard."""
     statement = select(journal.c.event_id, journal.c.position).where(journal.c.event_id.in_(list(events)))
     return {EventId(row.event_id): Position(row.position) for row in await db.execute(statement)}
 
@@ -75,8 +74,8 @@ async def positions_of(db: Connection, events: Iterable[EventId]) -> dict[EventI
 async def add(
     db: Connection, heard: HeardEvent, now: datetime, *, keep: bool = True, position: Position | None = None
 ) -> Position | None:
-    """Write an event down once; return its position, or None if it is there already. Without `keep` only its position
-    is kept. `position`: its place, else the next one."""
+    """Store an event once; return its position, or None if it is stored already. Without `keep` only its position is
+    kept. `position`: the position to use; by default the next one."""
     statement = (
         insert(journal)
         .values(
@@ -99,8 +98,8 @@ async def add(
 
 
 async def requeue(db: Connection, heard: HeardEvent, now: datetime, *, behind_all: bool = False) -> None:
-    """Queue an event for handling again, at its original position if it has one, or behind all others with
-    `behind_all`. An event that still waits for handling, or for its key, stays as it is."""
+    """Queue an event for handling again, at its original position if it has one, or after all others with `behind_all`.
+    An event that still waits for handling, or for its key, stays as it is."""
     content = {
         "event": dict(heard.event),
         "encrypted": heard.encrypted,
@@ -118,8 +117,8 @@ async def requeue(db: Connection, heard: HeardEvent, now: datetime, *, behind_al
 
 
 async def is_before_somebody(db: Connection, room_id: RoomId, at: datetime | None) -> bool:
-    """Tell whether a member joined a room, or the room was made public, after a time. True when the time is not known
-    (None): then the order is not known either."""
+    """Tell whether a member joined a room, or the room was made public, after a time. Return True when the time is not
+    known (None): then the order is not known either."""
     if at is None:
         return True
     marks = union_all(
@@ -131,7 +130,7 @@ async def is_before_somebody(db: Connection, room_id: RoomId, at: datetime | Non
 
 
 async def pending(db: Connection, event_id: EventId) -> HeardEvent | None:
-    """Return an event that was heard and is not handled yet."""
+    """Return a heard event that is not handled yet."""
     result = await db.execute(select(journal).where(journal.c.event_id == event_id, journal.c.handled.is_(False)))
     row = result.one_or_none()
     return _heard(row) if row else None
@@ -161,14 +160,14 @@ async def waiting_at(db: Connection, position: Position) -> HeardEvent | None:
 
 
 async def handled(db: Connection, heard: HeardEvent, *, keep: bool = False) -> None:
-    """Mark an event as handled. Its content is deleted, unless it is to `keep` it: for a key that may come, or another
+    """Mark an event as handled. Its content is deleted, unless `keep` is set: for a key that may come, or another
     try."""
     values: dict[str, Any] = {"handled": True} if keep else {"handled": True, "event": None, "clear_relation": None}
     await db.execute(update(journal).where(journal.c.position == heard.position).values(**values))
 
 
 async def try_again(db: Connection) -> int:
-    """Queue the events again whose handling failed because of an error of ours; return how many."""
+    """Queue the events again whose handling failed because of a bug of ours; return how many."""
     failed = (journal.c.handled, journal.c.event.is_not(None), journal.c.session_id.is_(None))
     return int((await db.execute(update(journal).where(*failed).values(handled=False))).rowcount)
 

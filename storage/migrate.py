@@ -55,7 +55,7 @@ def upgrade(path: Path) -> None:
         raise StoreTooNewError(f"{path} was written by a newer Aircheck: update the program")
     try:
         path.touch(mode=0o600)
-        with transaction(path) as connection:  # held before the copy: nobody writes between the two
+        with transaction(path) as connection:  # the lock is taken before the copy, so nobody writes in between
             if revision is not None:
                 copy_before(path, revision, HEAD)
             take_back(connection, path, revision)
@@ -69,7 +69,7 @@ def upgrade(path: Path) -> None:
 
 
 def _trouble(path: Path, error: BaseException | None) -> StoreError:
-    """Say a database error in one sentence."""
+    """Return a database error as one sentence."""
     match dialect.trouble(error):
         case Trouble.BUSY:
             return StoreBusyError(f"{path} is in use by another program: stop it, then start again")

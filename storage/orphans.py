@@ -1,7 +1,7 @@
 """Candidates: voice messages of a speaker that may be lost chunks of a broadcast (`bot.recording.broadcast.orphans`),
 kept for a while as rows beside the chunks.
 
-Each lies with one recording, and is a candidate of every open recording of that speaker in the room: a user can
+Each is stored with one recording, and is a candidate of every open recording of that speaker in the room: a user can
 broadcast from two devices at once.
 """
 
@@ -17,7 +17,7 @@ from storage.rows import record
 from storage.tables import chunks, journal, recordings
 
 IS_CANDIDATE = text("chunks.state = 'candidate'")
-"""The condition in the words of the index of the few candidates, so that the index is used."""
+"""The condition of the index of candidates, written in the same way so that the index is used."""
 
 
 async def wanted(db: Connection, room_id: RoomId, sender: UserId, infos: Collection[str]) -> bool:
@@ -35,13 +35,13 @@ async def wanted(db: Connection, room_id: RoomId, sender: UserId, infos: Collect
 
 
 async def of(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
-    """Return the candidates that lie with this recording, in the room's order."""
+    """Return the candidates that are stored with this recording, in the room's order."""
     mine = select(chunks).where(IS_CANDIDATE, chunks.c.recording_id == recording_id)
     return tuple(record(Chunk, row) for row in await db.execute(mine.order_by(chunks.c.position)))
 
 
 async def elsewhere(db: Connection, recording: Recording) -> tuple[Chunk, ...]:
-    """Return the candidates of the recording's speaker and room that lie with another recording."""
+    """Return the candidates of the recording's speaker and room that are stored with another recording."""
     others = _lies_with(*_of_its_speaker(recording), recordings.c.id != recording.id)
     rows = await db.execute(select(chunks).where(IS_CANDIDATE, others).order_by(chunks.c.position))
     return tuple(record(Chunk, row) for row in rows)
@@ -55,8 +55,8 @@ async def settle(db: Connection, recording: Recording) -> None:
 
 
 async def prune(db: Connection, before: datetime) -> None:
-    """Delete the candidates of recordings that ended before: their sources hold keys of media that were not meant for
-    us."""
+    """Delete the candidates of recordings that ended before a time: their sources hold keys of media that were not
+    meant for the bot."""
     await _remove(db, recordings.c.ended_at < before)
 
 

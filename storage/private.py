@@ -1,4 +1,4 @@
-"""Files and folders that only their owner may read, and writes that outlive a power cut."""
+"""Files and folders that only their owner may read, and writes that survive a power cut."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def make_folder(folder: Path) -> None:
 
 def narrow(path: Path, mode: int) -> None:
     """Set the mode. A path of another owner keeps its mode: Kubernetes gives volumes to root and lets a group write
-    them (fsGroup), and `aircheck check` tells who can read them."""
+    them (fsGroup), and `aircheck check` reports who can read them."""
     with suppress(PermissionError):
         path.chmod(mode)
 
@@ -46,7 +46,7 @@ def synced(file: Path) -> Iterator[BinaryIO]:
 def write_whole(file: Path, data: bytes) -> None:
     """Write or replace a file of mode 0600: after a crash it holds the old bytes or the new ones, and the new ones
     once this has returned. Of two writers at once one fails. Raises OSError. Blocking."""
-    for part in file.parent.iterdir():  # a killed process may have left one
+    for part in file.parent.iterdir():  # a killed process may have left a file
         if part.name.startswith(f".{file.name}.") and part.suffix == ".new":
             part.unlink(missing_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.new")

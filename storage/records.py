@@ -1,4 +1,4 @@
-"""The words that everybody shares: ids with their kinds, states, and frozen records. Pure.
+"""The shared vocabulary: types of ids, states, and frozen records. Pure.
 
 Times are aware UTC datetimes. Sound is counted in samples at 48 kHz (`Samples`) wherever it must be exact,
 in milliseconds (`DurationMs`) where people or feeds read it. A `Position` is our own order of a room's
@@ -48,7 +48,7 @@ def chunk_id_of(event_id: EventId) -> ChunkId:
 
 
 KEY_WITHHELD = "withheld:"
-"""The beginning of a chunk's reason when its speaker's client does not share the key; the client's code follows."""
+"""The beginning of a chunk's reason when its speaker's client does not share the key. The client's code is appended."""
 
 
 class RecordingKind(StrEnum):
@@ -59,8 +59,8 @@ class RecordingState(StrEnum):
     LIVE = "live"  # running or paused
     FINISHING = "finishing"  # ended; waits for late chunks, or is being joined
     COMPLETE = "complete"  # all of the sound that was sent is in the audio
-    INCOMPLETE = "incomplete"  # something is not; chunks and gaps say what
-    EMPTY = "empty"  # nothing that can be heard and nothing that is waited for
+    INCOMPLETE = "incomplete"  # some sound is not; chunks and gaps show which
+    EMPTY = "empty"  # no sound, and none is expected
     DELETED = "deleted"  # a tombstone without content
 
     @property
@@ -75,7 +75,7 @@ class RecordingState(StrEnum):
 
     @property
     def may_have_audio(self) -> bool:
-        """Return whether something may be heard, now or once it has come: neither empty nor deleted."""
+        """Return whether there is sound now or may be later: neither empty nor deleted."""
         return self not in (RecordingState.EMPTY, RecordingState.DELETED)
 
     @property
@@ -87,9 +87,9 @@ class RecordingState(StrEnum):
 class EndedBy(StrEnum):
     STOPPED = "stopped"  # the client said so
     ABANDONED = "abandoned"  # no sign of life for too long
-    RESTARTED = "restarted"  # the same user and device started anew
+    RESTARTED = "restarted"  # the same user and device started another broadcast
     LEFT = "left"  # the speaker left or was removed
-    REMOVED = "removed"  # the bot was
+    REMOVED = "removed"  # the bot left or was removed
     SWITCHED_OFF = "switched_off"  # by `record off` or `optout`
     LIMIT = "limit"  # longer than recording.max_broadcast_s
 
@@ -97,18 +97,18 @@ class EndedBy(StrEnum):
 class ChunkState(StrEnum):
     STORED = "stored"
     WAITING_FOR_KEY = "waiting_for_key"
-    WAITING_FOR_MEDIA = "waiting_for_media"  # being fetched, or not to be had so far
+    WAITING_FOR_MEDIA = "waiting_for_media"  # being fetched, or not available so far
     DAMAGED = "damaged"  # no audio, or a hash that does not match
-    MISSING = "missing"  # never seen; stands in the ledger only, never in a row
-    DUPLICATE = "duplicate"  # another chunk with its number is in the audio; told by the ledger
+    MISSING = "missing"  # never seen; appears only in the ledger, never in a row
+    DUPLICATE = "duplicate"  # another chunk with its number is in the audio; decided by the ledger
     REDACTED = "redacted"
     REFUSED = "refused"  # too large, too long, or not ours to keep
-    CANDIDATE = "candidate"  # a voice message of the speaker that may be a lost chunk; the ledger knows nothing of it
+    CANDIDATE = "candidate"  # a voice message of the speaker that may be a lost chunk; not in the ledger
 
 
 class Timing(StrEnum):
     EXACT = "exact"  # the length is known to the sample
-    ESTIMATED = "estimated"  # the container does not tell its padding
+    ESTIMATED = "estimated"  # the container does not state its padding
 
 
 class Container(StrEnum):
@@ -170,13 +170,13 @@ class OggFacts:
     packet_samples: Samples  # sum of all packets' durations, and of the silence for those that are lost between them
     contiguous: bool  # page numbers run on without a hole inside the chunk
     head_sha256: str  # of the OpusHead packet: another head, another run
-    agrees: bool = True  # granules count what the packets do; else they prove nothing
-    begins: bool | None = None  # the sound follows right behind the headers; None: not known, for it is an old row
+    agrees: bool = True  # granules agree with the packets; else they prove nothing
+    begins: bool | None = None  # the sound directly follows the headers; None: not known, in an old row
     last_samples: Samples | None = None  # packets of the last page with any; None: not known
 
     @property
     def begins_run(self) -> bool:
-        """Whether no sound of the stream comes before this chunk. Headers of more than one page move the first page of
+        """Whether this chunk holds the first sound of the stream. Headers of more than one page move the first page of
         sound, but not its granule."""
         if self.begins is not None:
             return self.begins
@@ -220,28 +220,28 @@ class Chunk:
 
     id: ChunkId
     recording_id: RecordingId
-    event_id: EventId | None  # None: it came in no event of its own
+    event_id: EventId | None  # None: the chunk came in no event of its own
     sender: UserId
     position: Position
     state: ChunkState
     reason: str | None = None  # a short code: not_found, hash_mismatch, too_large, not_audio, …
-    source: MediaSource | None = None  # None until decrypted, and once nothing can be fetched any more
+    source: MediaSource | None = None  # None until decrypted, and once the media can't be fetched any more
     session_id: SessionId | None = None
     announced_ms: DurationMs | None = None
     announced_bytes: int | None = None
     sent_at: datetime | None = None  # origin_server_ts, the sender's word
-    blob: BlobKey | None = None  # decrypted bytes; of a chunk that is not stored those that came and can't be used
+    blob: BlobKey | None = None  # decrypted bytes; for a chunk that is not stored, the bytes that can't be used
     bytes: int | None = None
     facts: ChunkFacts | None = None
     answer: str | None = None  # names the last answer of the homeserver that could not be used
     # of a voice broadcast alone
     sequence: int | None = None  # None: not yet decrypted, or the client gave none
-    attached: bool = False  # came as a plain voice message; its sound proved that it is a chunk
+    attached: bool = False  # sent as a plain voice message; its sound proved that it is a chunk
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The record of what was spoken, of one kind. Its sound is in its chunks, its audio in its episode."""
+    """A recording of one kind. Its chunks hold the sound as it was sent, its episode the joined audio."""
 
     id: RecordingId  # 0 before it is stored
     code: str  # six letters
@@ -249,35 +249,35 @@ class Recording:
     room_id: RoomId
     event_id: EventId  # of the event that began it: a broadcast's id, never (room, user)
     kind: RecordingKind
-    broadcaster: UserId  # who began it; everybody else who speaks in it is a chunk's sender
+    broadcaster: UserId  # the user who began it; chunks name the other speakers as their senders
     state: RecordingState
     position: Position  # of the event that began it
     started_at: datetime  # clamped between the room's creation and our clock
     heard_at: datetime  # last sign of life, by our clock
     ended_by: EndedBy | None = None
     ended_at: datetime | None = None
-    quiet_until: datetime | None = None  # finishing: no more waiting for late chunks after this
-    history_visibility: HistoryVisibility = HistoryVisibility.JOINED  # when it began
+    quiet_until: datetime | None = None  # while finishing: the end of the wait for late chunks
+    history_visibility: HistoryVisibility = HistoryVisibility.JOINED  # when the recording began
     public: bool = False  # in the room's public feed while the room is public
-    past: bool = False  # found by a search of the history: the room is told of all that was found together
+    past: bool = False  # found by a search of the history: the room gets one notice for all that were found
     title: str | None = None  # given by people; None: the default title
     description: str | None = None
-    broadcaster_name: str | None = None  # display name when it began
+    broadcaster_name: str | None = None  # the speaker's display name when the recording began
     # of a voice broadcast alone
     device_id: DeviceId | None = None
     paused: bool = False
     announced_last: int | None = None  # last_chunk_sequence of the stopped event
-    resumes: tuple[Position, ...] = ()  # where in the timeline its speaker resumed after a pause
+    resumes: tuple[Position, ...] = ()  # positions in the timeline at which its speaker resumed after a pause
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A summary of the sound that an episode lacks."""
 
-    samples: Samples = Samples(0)  # silence that stands for sound
+    samples: Samples = Samples(0)  # silence in place of missing sound
     gaps: int = 0
     first: tuple[tuple[Samples, Samples], ...] = ()  # position and length of the first few gaps
-    end: bool = False  # something is missing after the last sound: nobody can know how much
+    end: bool = False  # sound is missing after the last chunk; nobody can know how much
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +290,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A client said that it gives no key of a Megolm session (Client-Server API, m.room_key.withheld). Nothing
-    proves that the session is the sender's."""
+    """A client's statement that it does not share a Megolm session's key (Client-Server API, m.room_key.withheld).
+    Nothing proves that the session is the sender's."""
 
     session_id: SessionId
     sender: UserId
@@ -300,7 +300,7 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """The audio that was made of a recording. Its GUID never changes; the blob does when it heals."""
+    """The audio that was made from a recording. Its GUID never changes; the blob does when the recording heals."""
 
     recording_id: RecordingId
     guid: str
@@ -310,7 +310,7 @@ class Episode:
     made_at: datetime
     published_at: datetime | None = None  # first listed in a feed; None while it is held
     fingerprint: str = ""  # of what it was made from: the same fingerprint, the same file
-    announced: bool = False  # the room was told
+    announced: bool = False  # the room has got the announcement
     loss: Loss = Loss()
     chapters: tuple[Mark, ...] = ()  # as they are in the file
     titled: str | None = None  # the recording's `title` when the file was made
@@ -318,30 +318,30 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """The frames that a recording becomes, as far as they are made."""
+    """The MP3 frames of a recording, as far as they are made."""
 
     recording_id: RecordingId
     channels: int
     kbps: int  # of a channel
     target_lufs: float | None
-    start_db: float | None  # the gain it began with; None: found by its first piece
-    generation: int  # rises when frames that were there already have changed
-    live_from: datetime | None = None  # when its first segment was due on the air; later whenever sound was late
+    start_db: float | None  # the gain at its beginning; None: decided by its first piece
+    generation: int  # rises when existing frames have changed
+    live_from: datetime | None = None  # when its first segment was due; moved later whenever sound was late
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A piece of a track, a chunk or a gap, and what was decided of it. `gains` is None until that is decided."""
+    """A piece of a track (a chunk or a gap) and its level. `gains` is None until the level is decided."""
 
     ordinal: int
-    key: str  # of its samples before the gain: the same key, the same samples
+    key: str  # of its samples before the gain: the same key means the same samples
     samples: Samples
     blob: BlobKey | None  # None: silence
     container: Container
     continues: bool
     gains: bytes | None = None  # int16, hundredths of a dB at the borders of 100 ms hops
-    level: str | None = None  # what it hands on to the next
-    off_by: Samples = Samples(0)  # decoded so many more than the ledger gave it; cut or filled
+    level: str | None = None  # the level state that it hands to the next piece
+    off_by: Samples = Samples(0)  # surplus of decoded samples over the ledger's, which was cut; negative: filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +359,7 @@ class Room:
     room_id: RoomId
     key: str  # random; names the room in public addresses
     podcast_guid: str  # podcast:guid, made once
-    joined: bool  # the bot is in it
+    joined: bool  # the bot is in the room
     recording_on: bool
     visibility: Visibility
     public_since: Position | None
@@ -369,27 +369,25 @@ class Room:
     revision: int  # rises with each change that a feed or page shows
     changed_at: datetime
     cover: BlobKey | None = None  # the picture, a square JPEG; None until it is made
-    cover_of: str | None = None  # what it was made from: an mxc address, or the name that was drawn
-    told_at: Position | None = Position(
-        0
-    )  # place of the notice or command that began recording; None: it is waited for
+    cover_of: str | None = None  # the source of the picture: an mxc address, or the name that was drawn
+    told_at: Position | None = Position(0)  # position of the notice or command that began recording; None: still awaited
     told_by: EventId | None = None  # that notice
 
     @property
     def records(self) -> bool:
-        """Whether a broadcast that begins now is recorded: recording is on, and the room was told."""
+        """Whether broadcasts that begin now are recorded: recording is on, and the room was told."""
         return self.recording_on and self.told_at is not None
 
     @property
     def waits(self) -> bool:
-        """Whether a broadcast is not recorded only because the room was not told yet."""
+        """Whether broadcasts are not recorded only because the room was not told yet."""
         return self.joined and self.recording_on and self.told_at is None
 
 
 @dataclass(frozen=True, slots=True)
 class StateEvent:
-    """An entry of a room's current state. `position` is that of the last change of membership for m.room.member, of the
-    event itself for all others."""
+    """An entry of a room's current state. `position`: for m.room.member the position of the last change of membership,
+    for all others the event's own."""
 
     room_id: RoomId
     type: str
@@ -403,7 +401,7 @@ class StateEvent:
 
 @dataclass(frozen=True, slots=True)
 class RoomPower:
-    """The state that decides who may do what in a room; None: not known, or not set."""
+    """The state that decides on permissions in a room; None: not known, or not set."""
 
     create: StateEvent | None  # m.room.create
     power: StateEvent | None  # m.room.power_levels
@@ -425,7 +423,7 @@ class HeardEvent:
     event_id: EventId
     event: Json  # type, sender, content, origin_server_ts, state_key or redacts where it has them
     position: Position = Position(0)  # given by the journal
-    encrypted: bool = False  # it came as m.room.encrypted
+    encrypted: bool = False  # the event was sent as m.room.encrypted
     clear_relation: Json | None = None  # m.relates_to of the m.room.encrypted wrapper
     session_id: SessionId | None = None  # set: it could not be decrypted; `event` is the wrapper
     history: bool = False  # met while history was walked
@@ -435,21 +433,22 @@ class HeardEvent:
 
 @dataclass(frozen=True, slots=True)
 class TimelineGap:
-    """A part of a room's timeline that a sync left out: positions above `low`, below those that were heard after it."""
+    """A part of a room's timeline that a sync left out: positions above `low`, and below those of events heard after
+    it."""
 
     id: int
     room_id: RoomId
     low: Position
     next_position: Position  # of the next event to be found; events found later are older
     cursor: str  # where the next page begins
-    mark: str | None  # an earlier cursor: met again, the history goes in circles
+    mark: str | None  # an earlier cursor; if it comes again, the history has a circle
     until_token: str | None  # the sync token before the gap, where there is one
     until_event: EventId | None  # the newest event that was heard before the gap, where there is no token
     pages: int
     unclaimed: int  # chunks kept of broadcasts that are not known so far
     seen_at: datetime
-    hold_until: datetime  # until then what was heard after the gap waits for it
-    walking: bool  # False: it was read, or given up
+    hold_until: datetime  # until then events heard after the gap wait for it
+    walking: bool  # False: the gap was read, or given up
 
 
 class JobState(StrEnum):
@@ -470,14 +469,14 @@ class JobName:
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to be written. A second one of the same kind and subject, while the first still waits, is the same job (the
-    earlier time wins). With `once` it is the same job for ever: what is said or done must not be repeated."""
+    earlier time wins). With `once` it stays the same job even after it has run, so that its effect is not repeated."""
 
     kind: JobKind
     subject: str
     payload: Json
     run_at: datetime | None = None  # None: now
     once: bool = False
-    turn: str | None = None  # whose it is: jobs of one take turns with those of others
+    turn: str | None = None  # the recording, room or person whose jobs take turns with those of others
 
     @property
     def name(self) -> JobName:

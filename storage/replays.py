@@ -2,7 +2,7 @@
 
 A homeserver can deliver an old ciphertext again under a new event id and time. Nothing inside a Megolm message says
 when it was encrypted, but a sender never uses an index twice and counts it up. So the first event read under an index
-is the message, every other one is a copy; and a message is older than every later index that was heard.
+is the message, and every other one is a copy; and a message is older than any message heard under a later index.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ AT_ONCE = 100  # events; a statement may hold only so many values
 
 async def originals(db: Connection, events: Sequence[HeardEvent], now: datetime) -> tuple[HeardEvent, ...]:
     """Return the events without copies, whose message was read under another event id. Events sent in clear, or not
-    decrypted yet, are kept. Notes the messages that are read for the first time."""
+    decrypted yet, are kept. Records the messages that are read for the first time."""
     # A lone surrogate, which JSON can hold and no database, is not printable: no homeserver gives such an id.
     copies = {heard.event_id for heard in events if heard.message is not None and not heard.event_id.isprintable()}
     encrypted = [heard for heard in events if heard.message is not None and heard.event_id not in copies]
@@ -60,8 +60,8 @@ async def later_heard_at(db: Connection, event_id: EventId) -> datetime | None:
 
 
 async def prune(db: Connection, before: datetime) -> int:
-    """Delete notes older than `before`; return how many. The newest of each session stays, which shows that earlier
-    ones are old, and so do those of chunks of recordings."""
+    """Delete notes older than `before`; return how many. The newest note of each session stays, since it shows that
+    earlier messages are old, and so do the notes of recordings' chunks."""
     newer = messages.alias("newer")
     has_newer = select(newer.c.message_index).where(
         newer.c.session_id == messages.c.session_id, newer.c.message_index > messages.c.message_index

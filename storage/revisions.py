@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from storage import dialect
 
 BUSY_S = 5
-"""How long a transaction waits for another program that uses the database."""
+"""Seconds that a transaction waits for another program that uses the database."""
 
 
 def configuration() -> Config:

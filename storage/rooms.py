@@ -1,4 +1,4 @@
-"""Rooms, their current state, and their listeners: kept from sync, asked for every right."""
+"""Rooms, their current state, and their listeners: stored from sync, and read for every check of permissions."""
 
 import secrets
 import uuid
@@ -52,7 +52,7 @@ async def save_room(db: Connection, value: Room) -> None:
 
 
 async def touch(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """Raise a room's revision: something that its feed or pages show has changed."""
+    """Raise a room's revision after a change that its feed or pages show."""
     statement = update(rooms).where(rooms.c.room_id == room_id)
     await db.execute(statement.values(revision=rooms.c.revision + 1, changed_at=now))
 
@@ -69,7 +69,7 @@ async def state(db: Connection, room_id: RoomId, kind: str, state_key: str = "")
 
 
 async def power(db: Connection, room_id: RoomId) -> RoomPower:
-    """Return the state that `bot.rules` needs to say who may do what in a room now."""
+    """Return the state that `bot.rules` needs to decide on permissions in a room now."""
     create = await state(db, room_id, "m.room.create")
     return RoomPower(create, await state(db, room_id, "m.room.power_levels"))
 
@@ -133,7 +133,7 @@ async def listener(db: Connection, room_id: RoomId, user_id: UserId) -> Listener
 
 
 async def listener_by_hash(db: Connection, token_sha256: str) -> Listener | None:
-    """Return the listener whose address has this token: the valid one, or the one that is to replace it."""
+    """Return the listener whose address has this token: the valid one, or the one that will replace it."""
     either = (listeners.c.token_sha256 == token_sha256) | (listeners.c.next_sha256 == token_sha256)
     row = (await db.execute(select(listeners).where(either))).one_or_none()
     return record(Listener, row) if row else None
@@ -150,7 +150,7 @@ async def any_listener(db: Connection) -> Listener | None:
 
 
 async def forget_listeners(db: Connection) -> None:
-    """Delete all listeners: no personal address that was given out opens anything from now on."""
+    """Delete all listeners, which ends every personal address that was given out."""
     await db.execute(delete(listeners))
 
 

@@ -1,4 +1,4 @@
-"""Rows to records and back: a column is a field."""
+"""Conversion between rows and records: a column is a field."""
 
 import asyncio
 import dataclasses

@@ -1,7 +1,7 @@
 """The secret that personal addresses are made from: 32 random bytes in a file of mode 0600.
 
-The addresses themselves are rows (`listeners`, by the hash of each token). So losing the file ends no address, and a
-new secret alone ends none either: `bot.worker.renewing` does both.
+The addresses themselves are rows (`listeners`, by the hash of each token). So neither the loss of the file nor a new
+secret ends an address: `bot.worker.renewing` replaces the secret and ends the addresses.
 """
 
 import os

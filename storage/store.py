@@ -1,4 +1,4 @@
-"""The store as a whole: one folder, one owner, one door to the database and one to the blobs."""
+"""The store as a whole: one folder with one owner, which holds the database and the blobs."""
 
 import fcntl
 import os
@@ -28,7 +28,8 @@ class Store:
 
     @classmethod
     async def own(cls, directory: Path) -> "Store":
-        """Take the lock, make what is missing, upgrade the database. Raises StoreError (locked, newer, unwritable)."""
+        """Take the lock, create missing files and folders, upgrade the database. Raises StoreError (locked, newer,
+        unwritable)."""
         lock = _lock(directory)
         try:
             store = cls(directory, await Database.open(directory), lock)

@@ -20,14 +20,14 @@ async def track(db: Connection, recording_id: RecordingId) -> Track | None:
 
 
 async def edition(db: Connection, recording_id: RecordingId) -> Edition | None:
-    """Return the edition of a track and all that belongs to it (`storage.cache`); None when there is no track."""
+    """Return the edition of a track with its pieces and frames (`storage.cache`); None when there is no track."""
     statement = select(track_table.c.edition).where(track_table.c.recording_id == recording_id)
     value = (await db.execute(statement)).scalar_one_or_none()
     return None if value is None else Edition(value)
 
 
 async def _changed(db: Connection, recording_id: RecordingId) -> None:
-    """Give a track a new edition; called by every function here that writes."""
+    """Give a track a new edition. Every function of this module that writes calls it."""
     changed = update(track_table).where(track_table.c.recording_id == recording_id)
     await db.execute(changed.values(edition=new_edition()))
 
@@ -77,14 +77,14 @@ async def decide(db: Connection, recording_id: RecordingId, decided: Collection[
 
 
 async def peaks(db: Connection, recording_id: RecordingId) -> tuple[tuple[Samples, bytes | None], ...]:
-    """Return length and peaks of each piece in the order of the sound; None for a piece that was not worked on yet."""
+    """Return length and peaks of each piece in the order of the sound; None for a piece that was not decoded yet."""
     statement = select(cut_table.c.samples, cut_table.c.peaks).where(cut_table.c.recording_id == recording_id)
     rows = await db.execute(statement.order_by(cut_table.c.ordinal))
     return tuple((Samples(row.samples), row.peaks) for row in rows)
 
 
 async def off_by(db: Connection, recording_id: RecordingId) -> tuple[Samples, ...]:
-    """Return by how many samples too many each piece was decoded, where the number differs from the ledger's."""
+    """Return the surplus of decoded samples of each piece whose length differs from the ledger's."""
     statement = select(cut_table.c.off_by).where(cut_table.c.recording_id == recording_id, cut_table.c.off_by != 0)
     return tuple((await db.execute(statement)).scalars())
 
@@ -96,7 +96,7 @@ async def extents(db: Connection, recording_id: RecordingId) -> tuple[Extent, ..
 
 
 async def reach(db: Connection, recording_id: RecordingId) -> int:
-    """Return how many frames there are from the beginning up to the first hole."""
+    """Return the number of frames from the beginning up to the first hole."""
     here, behind = extent_table, extent_table.alias()
     end = here.c.first + here.c.frames
     goes_on = select(behind.c.first).where(behind.c.recording_id == recording_id, behind.c.first == end).exists()
@@ -116,7 +116,7 @@ async def extents_of(db: Connection, recording_id: RecordingId, first: int, end:
 
 
 async def holds(db: Connection, recording_id: RecordingId) -> bool:
-    """Tell whether all that a track was made of may still be heard: none of its chunks was redacted since."""
+    """Tell whether all chunks that a track was made from may still be heard, and none was redacted since."""
     stored = select(chunks.c.blob).where(chunks.c.recording_id == recording_id, chunks.c.blob.is_not(None))
     gone = select(cut_table.c.ordinal).where(
         cut_table.c.recording_id == recording_id, cut_table.c.blob.is_not(None), cut_table.c.blob.not_in(stored)
@@ -130,7 +130,7 @@ async def add_extent(db: Connection, recording_id: RecordingId, extent: Extent) 
 
 
 async def replace_extents(db: Connection, recording_id: RecordingId, new: Sequence[Extent]) -> frozenset[BlobKey]:
-    """Replace the places of a track's frames; return the blobs that it needs no longer."""
+    """Replace the places of a track's frames; return the blobs that it no longer needs."""
     await _changed(db, recording_id)
     before = {extent.blob for extent in await extents(db, recording_id)}
     await db.execute(delete(extent_table).where(extent_table.c.recording_id == recording_id))
@@ -158,7 +158,7 @@ async def forget(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey
 
 async def last_level(db: Connection, before: Recording, target_lufs: float | None) -> str | None:
     """Return the level at the end of the newest track with this target that the room had before this recording. So a
-    recording begins with the same gain whenever it is made again."""
+    recording begins with the same gain each time it is made."""
     if target_lufs is None:
         return None
     statement = (

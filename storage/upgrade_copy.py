@@ -34,7 +34,7 @@ def copy_before(path: Path, revision: str, head: str) -> Path:
 
 
 class _NotWhole(Exception):
-    """The copy failed its check."""
+    """A copy that failed its check."""
 
 
 def _check(part: Path, revision: str) -> None:

@@ -1,4 +1,4 @@
-"""Withheld room keys: notes of clients that they do not share a session's key, with a code for the reason
+"""Withheld room keys: clients' notes that they do not share a session's key, with a code for the reason
 (Client-Server API, m.room_key.withheld).
 
 A note is sent in clear and names a session, which every member of the room can see. So it counts only for broadcasts of

@@ -37,7 +37,7 @@ async def test_a_long_past_broadcast_is_whole_dated_and_private(
     world: Worlds, person: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A past broadcast of sixty chunks is found despite a failing homeserver, keeps its date, and stays private."""
-    monkeypatch.setattr(history, "RELATIONS_PAGE", CHUNKS // 3)
+    monkeypatch.setattr(history, "RELATIONS_PER_PAGE", CHUNKS // 3)
     bot, alice = await world(), await person("alice")
     room = await alice.create_room("archive", encrypted=False)
     past = Broadcaster(alice, room, chunk_seconds=0)
@@ -104,7 +104,7 @@ async def test_a_terminal_sees_how_far_it_is(world: Worlds, person: People, tmp_
         os.close(slave)
         shown, code = await asyncio.gather(asyncio.to_thread(everything, master), child.wait())
     assert code == 0
-    assert re.search(r"looking through the history: \d+ broadcasts", shown)
+    assert re.search(r"searching the history: \d+ broadcasts", shown)
     assert "recorded whole" in shown.splitlines()[-1]
 
 

@@ -26,7 +26,7 @@ from tests.recording.world import PAGE, absent, mp4, ogg, slices, stored
 CODE = "m.unverified"
 LACKS = {
     "missing": account.WHY[ChunkState.MISSING],
-    "waiting_for_key": f"can't be read: {account.NO_KEY[CODE]}",
+    "waiting_for_key": f"can't be decrypted: {account.NO_KEY[CODE]}",
     "damaged": account.WHY[ChunkState.DAMAGED],
     "redacted": account.WHY[ChunkState.REDACTED],
 }

@@ -161,7 +161,7 @@ async def last_change(db: Connection) -> datetime | None:
 
 
 async def set_back(db: Connection, before: datetime, now: datetime) -> None:
-    """Correct the times of jobs after the clock went back from `before` to `now`, so that none waits longer than it
+    """Correct the times of jobs after the clock went back from `before` to `now`, so that no job waits longer than it
     would have."""
     later = (jobs.c.state == JobState.READY, jobs.c.run_at > now)
     for row in (await db.execute(select(jobs.c.id, jobs.c.run_at).where(*later))).all():

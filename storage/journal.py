@@ -137,7 +137,7 @@ async def pending(db: Connection, event_id: EventId) -> HeardEvent | None:
 
 
 async def unhandled(db: Connection, limit: int, now: datetime | None = None) -> tuple[HeardEvent, ...]:
-    """Return the oldest events that are not handled yet, in order; with `now`, without those that a gap in their room
+    """Return the oldest events that are not handled yet, in order; with `now`, without events that a gap in their room
     holds back."""
     waiting = select(journal).where(journal.c.handled.is_(False))
     if now is not None:
@@ -205,7 +205,7 @@ async def forget(db: Connection, events: Iterable[EventId]) -> None:
 
 
 async def prune(db: Connection, before: datetime) -> int:
-    """Delete handled rows older than `before`, except those that wait for a key; return how many."""
+    """Delete handled rows older than `before`, except rows that wait for a key; return how many."""
     await put(db, NEWEST, str(await position(db)))
     of_no_use = journal.c.event.is_(None) | journal.c.session_id.is_(None)
     result = await db.execute(delete(journal).where(journal.c.handled, of_no_use, journal.c.received_at < before))

@@ -80,12 +80,12 @@ class RecordingState(StrEnum):
 
     @property
     def may_have_episode(self) -> bool:
-        """Return whether an episode is made of the recording: complete or incomplete."""
+        """Return whether an episode is made from the recording: complete or incomplete."""
         return self.is_decided and self.may_have_audio
 
 
 class EndedBy(StrEnum):
-    STOPPED = "stopped"  # the client said so
+    STOPPED = "stopped"  # the client stopped it
     ABANDONED = "abandoned"  # no sign of life for too long
     RESTARTED = "restarted"  # the same user and device started another broadcast
     LEFT = "left"  # the speaker left or was removed
@@ -167,7 +167,7 @@ class OggFacts:
     end_granule: int  # of the last page; below start + packets when the end is trimmed
     eos: bool
     pre_skip: Samples
-    packet_samples: Samples  # sum of all packets' durations, and of the silence for those that are lost between them
+    packet_samples: Samples  # sum of all packets' durations, and of the silence for lost packets between them
     contiguous: bool  # page numbers run on without a hole inside the chunk
     head_sha256: str  # of the OpusHead packet: another head, another run
     agrees: bool = True  # granules agree with the packets; else they prove nothing
@@ -184,7 +184,7 @@ class OggFacts:
 
     def end_trim(self, begins_at: int | None = None) -> Samples:
         """Return the samples that the granule of the last page cuts off the end of a stream (RFC 7845, section 4.4), at
-        most those of that page. A last page that stands alone in its chunk tells only its end: `begins_at` is the end
+        most the samples of that page. A last page that is alone in its chunk shows only its end: `begins_at` is the end
         granule of the chunk before it."""
         begin = self.start_granule if begins_at is None else max(begins_at, self.start_granule)
         surplus = begin + self.packet_samples - self.end_granule
@@ -211,7 +211,7 @@ class ChunkFacts:
     channels: int
     ogg: OggFacts | None = None
     holes: tuple[Hole, ...] = ()  # in order, without overlap; their samples are counted above
-    told: Samples | None = None  # the length that the file claims, where it is not the one that was counted
+    told: Samples | None = None  # the length that the file claims, if it differs from the counted one
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +370,9 @@ class Room:
     changed_at: datetime
     cover: BlobKey | None = None  # the picture, a square JPEG; None until it is made
     cover_of: str | None = None  # the source of the picture: an mxc address, or the name that was drawn
-    told_at: Position | None = Position(0)  # position of the notice or command that began recording; None: still awaited
+    told_at: Position | None = Position(
+        0
+    )  # position of the notice or command that began recording; None: still awaited
     told_by: EventId | None = None  # that notice
 
     @property
@@ -499,7 +501,7 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Listener:
     """A member with a personal address. The token is never stored, only its look-up hash. While `next_generation` is
-    set both addresses work: the listener asked for a new one and was not told it yet."""
+    set both addresses work: the listener asked for a new one and has not received it yet."""
 
     room_id: RoomId
     user_id: UserId

@@ -1,4 +1,5 @@
-"""Replays: each decrypted message is noted by session and index, so that none counts twice or long after it was sent.
+"""Replays: each decrypted message is recorded by session and index, so that no message counts twice, or long after it
+was sent.
 
 A homeserver can deliver an old ciphertext again under a new event id and time. Nothing inside a Megolm message says
 when it was encrypted, but a sender never uses an index twice and counts it up. So the first event read under an index

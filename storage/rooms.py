@@ -155,7 +155,7 @@ async def forget_listeners(db: Connection) -> None:
 
 
 async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId) -> None:
-    """Replace a listener's address by the next one, which they were told."""
+    """Replace a listener's address by the next one, which they have received."""
     theirs = (listeners.c.room_id == room_id) & (listeners.c.user_id == user_id)
     replaced = {
         "generation": listeners.c.next_generation,

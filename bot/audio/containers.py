@@ -67,8 +67,7 @@ def _mp3_samples(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def timing(file: BinaryIO, container: Container) -> Timing:
-    """Return how exact the length of the decoded sound is: exact where the container states its padding or has
-    none."""
+    """Return the exactness of the decoded length: exact where the container states its padding or has no padding."""
     exact = {
         Container.OGG_OPUS: _yes,
         Container.OGG_VORBIS: _yes,

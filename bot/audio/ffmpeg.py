@@ -82,7 +82,7 @@ class Ffmpeg:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the sound as 32-bit float PCM (little-endian) at `rate`, no more than `max_seconds` of it.
 
-        The seconds are counted here, for ffmpeg's own limit goes by time stamps, between which there may be nothing.
+        The seconds are counted here, since ffmpeg's own limit uses time stamps, between which there may be no sound.
         Where rate or channels change, the file is decoded again from the beginning, with less CPU time. `long`: whether
         the slot for long files is used; by default `max_seconds` decides. A run without errors proves nothing: ffmpeg
         often passes over damage. Close the iterator if you leave it early.

@@ -47,7 +47,7 @@ class Frame:
 
     @property
     def silent(self) -> bytes:
-        """A frame like this one without sound; empty where none can be made."""
+        """A frame with this header and no sound; empty where none can be made."""
         return self.head.ljust(self.size, b"\0") if self.head else b""
 
     @property
@@ -197,7 +197,7 @@ def walk(file: BinaryIO, measure: Measure) -> Row:
         row.cut = frame is not None
         following = search.after(at, length)
         if following is None:
-            row.damaged |= length - at > CLOSE  # left out, for a decoder would search all these bytes
+            row.damaged |= length - at > CLOSE  # left out, since a decoder would search all these bytes
             break
         row.drop(following)
         row.cut = False

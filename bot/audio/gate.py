@@ -1,7 +1,7 @@
-"""The parts of a sound that count when its level is decided, and how loud they are. Pure.
+"""The parts of a sound that count when its level is decided, and their loudness. Pure.
 
 Pauses and the noise of a room must not be amplified, but somebody who speaks far more softly than the speaker before
-must be. Level alone can't tell the two apart. So all sound within _NEAR_DB of the recent maximum counts. Softer sound,
+must be. Level alone can't distinguish the two. So all sound within _NEAR_DB of the recent maximum counts. Softer sound,
 down to _FAR_DB, counts only if it is a voice when judged without the louder sound: it swells and fades several times a
 second (a fan and a passing car don't), and it fills the time (keys and steps are short beats with little between).
 A voice, or sound that swells and fades near the maximum, lets the maximum sink slowly, so that after a while a softer

@@ -115,7 +115,7 @@ def _is_padded(facts: ChunkFacts, stated: StatedLength) -> bool:
 
 def _bearable(path: Path, max_seconds: float, rate: int = 0, channels: int = 0) -> float:
     """Return how many seconds of sound a file of this size may hold, since hours of silence in a few bytes cost work
-    and hold no speech. High rates and many channels lower the limit, for they cost more work."""
+    and hold no speech. High rates and many channels lower the limit, since they cost more work."""
     sparse = SPARSE_S * min(1.0, USUAL / max(1, rate * channels))
     return min(max_seconds, max(sparse, path.stat().st_size / SPARSEST))
 

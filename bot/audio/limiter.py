@@ -1,11 +1,11 @@
-"""A look-ahead limiter: sound that a gain drives over the ceiling is turned down smoothly. Pure.
+"""A look-ahead limiter: sound that a gain raises above the ceiling is turned down smoothly. Pure.
 
 Speech peaks some 20 dB above its loudness, so no gain that follows its loudness brings it to the level of podcasts. The
-reduction is computed once per millisecond: the one that its true peak needs, then the largest of all around it,
-smoothed by a window no wider than that. So the gain is low before the peak comes, and distorts no wave. Steep sound
-counts as higher, since an encoder raises its peaks: it cuts off the highest frequencies and codes noise coarsely. The
-milliseconds are those of the whole sound, and all sums are taken element by element in one order: any part of a long
-sound can be limited alone, with CONTEXT around it, and is the same to the bit.
+reduction is computed once per millisecond: first the one that its true peak needs, then the largest of its
+neighbourhood, smoothed by a window no wider than that. So the gain is low before the peak comes, and distorts no wave.
+Steep sound counts as higher, since an encoder raises its peaks: it cuts off the highest frequencies and codes noise
+coarsely. The milliseconds are those of the whole sound, and all sums are taken element by element in one order: any
+part of a long sound can be limited alone, with CONTEXT around it, and is the same to the bit.
 """
 
 import numpy as np

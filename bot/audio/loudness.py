@@ -55,7 +55,7 @@ class Meter:
     makes no difference."""
 
     def __init__(self) -> None:
-        self._waiting: list[Pcm] = []  # blocks, behind the _TAPS - 1 samples before them
+        self._waiting: list[Pcm] = []  # blocks, after the _TAPS - 1 samples before them
         self._count = 0
         self._energies: list[Energies] = []
         self._slots: list[SlotPeaks] = []

@@ -212,7 +212,7 @@ def _is_first(file: BinaryIO, at: int, length: int) -> bool:
 
 
 def _read_tracks(file: BinaryIO, tracks: Element, end: int, known: _Track) -> _Track:
-    """Return the first track of sound, which is the one that is decoded; `known` if there is none."""
+    """Return the first track of sound, which is decoded; `known` if there is none."""
     for entry in children(file, tracks):
         track = _Track(tick=known.tick, duration=known.duration)
         for child in children(file, entry):

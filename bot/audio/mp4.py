@@ -27,7 +27,7 @@ _KIND = re.compile(rb"[ -~\xa9][ -~]{3}")
 _PRIMING_S = 0.25  # that an encoder's edit may cut off at the beginning; an edit that cuts more is intended
 _PADDING_S = 0.5  # that an encoder's edit may cut off at the end
 _OFF_S = 0.25  # that clocks may differ by
-_NEAR = 1 << 12  # bytes that are looked through first
+_NEAR = 1 << 12  # bytes that are searched first
 
 
 def has_edit_list(file: BinaryIO) -> bool:

@@ -30,7 +30,7 @@ def boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
 
 def boxes_of(file: BinaryIO, boxes: Sequence[Box], *names: bytes) -> list[Box]:
     """Return the boxes at the end of a path of names, each box inside one of the name before. Only the first few
-    parents of each name are searched, for a hostile file may nest thousands."""
+    parents of each name are searched, since a hostile file may nest thousands."""
     level = list(boxes)
     for name in names:
         parents, level = level[:_MAX_PARENTS], []

@@ -56,7 +56,7 @@ class OggPage:
         return replace(self, flags=self.flags & ~CONTINUED, lacing=self.lacing[count:], body=body)
 
     def shortened(self) -> "OggPage":
-        """Return the page with only those packets that end in its body, for a body that was cut off."""
+        """Return the page with only the packets that end in its body, where the body was cut off."""
         end = size = count = 0
         for index, value in enumerate(self.lacing, start=1):
             size += value

@@ -20,7 +20,7 @@ from bot.audio.opus_reader import Heard, OpusReader, headers_missing
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, ChunkFacts, Container, Hole, OggFacts, Samples, Timing
 
-MAX_FINE_PACKETS = 10_000  # in a chunk with more, packets must last 10 ms on average, as those of all recorders do
+MAX_FINE_PACKETS = 10_000  # in a chunk with more, packets must last 10 ms on average, as all recorders' packets do
 _SHORTEST = 480  # samples
 _MOST_TOLD = 86_400 * SAMPLE_RATE  # samples; longer claims are cut off
 

@@ -59,8 +59,9 @@ def well_formed(packet: bytes) -> bool:
 
 
 def _layout(packet: bytes) -> tuple[int, bool, int, int]:
-    """Return how many frames there are, whether all but the last have sizes in front, where these or the frames begin,
-    and where the padding begins. Where they would go beyond the packet, they begin behind their end."""
+    """Return the number of frames, whether the sizes of all but the last precede them, the offset of these sizes or of
+    the frames, and the offset of the padding. If these exceed the packet, the first offset lies after the
+    second."""
     code, count, at, end = packet[0] & 3, _count(packet), 2, len(packet)
     if code != _ANY_NUMBER:
         return count, code == _TWO_SIZES, 1, end

@@ -40,7 +40,7 @@ def true_peaks(samples: Pcm, width: int, above: float, steep: float = 0.0) -> ND
     parts = (len(samples) - 2 * SPAN) // width
     highest = np.zeros(parts, np.float32)
     for channel in np.ascontiguousarray(samples.T):
-        # Transposed, for numpy is slow at the maximum of many short rows.
+        # Transposed, since numpy is slow at the maximum of many short rows.
         peaks = np.abs(channel[SPAN : SPAN + parts * width]).reshape(parts, width).T.copy().max(axis=0)
         ends = [np.abs(channel[:SPAN]).max(keepdims=True), np.abs(channel[-SPAN:]).max(keepdims=True)]
         around = np.concatenate([ends[0], peaks, ends[1]])

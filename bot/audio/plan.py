@@ -1,8 +1,8 @@
 """The plan of a recording's sound: the pieces that are joined, in order. Pure.
 
 The ledger decides order and lengths; the plan expresses them for the decoder. An Opus decoder needs 80 ms by RFC 7845,
-and 400 ms by measurement, before its output equals that of a decoder which heard everything. So a chunk that continues
-a run is decoded after the last packets of the chunk before it, and the sound of those is dropped.
+and 400 ms by measurement, before its output equals the output of a decoder that began at the start. So a chunk that
+continues a run is decoded after the last packets of the chunk before it, and the sound of those is dropped.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -116,7 +116,7 @@ def _write(
     """Write the sound of a chunk again, after some packets of the chunk before it. `skip`: the pre-skip to write; None:
     each stream keeps its own pre-skip and end trim.
 
-    Return the last packets, and the samples of those packets that no decoder takes.
+    Return the last packets, and the samples of packets that no decoder takes.
     """
     channels = max(stream.head_or_usual.channels for stream in streams)
     tail, lost = list(before), 0

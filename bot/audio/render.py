@@ -85,8 +85,8 @@ class Rendering:
         self._ends = [*accumulate(piece.samples for piece in pieces)]
 
     async def make(self, first: int, frames: int | None, out: Path, warm: Warm | None = None) -> Rendered:
-        """Write `frames` frames from number `first` on to `out`; None: all to the end, with those that the encoder
-        adds. The layout must reach AHEAD frames and LIMITER_REACH samples beyond the last frame.
+        """Write `frames` frames from number `first` on to `out`; None: all up to the end, with the frames that the
+        encoder adds. The layout must reach AHEAD frames and LIMITER_REACH samples beyond the last frame.
 
         Raises TryLater when ffmpeg fails or hangs, OSError for the disk's.
         """
@@ -223,7 +223,7 @@ class Rendering:
 
 
 def _cut_out(encoded: Path, skipped: int, frames: int | None, form: Form, out: Path) -> Rendered:
-    """Copy the wanted frames out of those that were encoded, synced to the disk. Blocking."""
+    """Copy the wanted frames out of the encoded file, synced to the disk. Blocking."""
     there, rest = frames_in(encoded.stat().st_size, form)
     count = there - skipped if frames is None else frames
     if rest or count < 0 or skipped + count > there:

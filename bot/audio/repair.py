@@ -54,7 +54,7 @@ class Repair:
     claimed: StatedLength | None = None  # length that the file states and that is wrong
     doubtful: bool = False  # its stated length is wrong, so its timing is estimated
     counted: bool = False  # the expected length was counted in tables, not only stated
-    whole: bool = False  # the file ends with a whole frame: nothing was cut off, whatever length it states
+    whole: bool = False  # the file ends with a whole frame, so no sound was cut off, whatever length it states
 
     def pauses_in(self, samples: int) -> tuple[Pause, ...]:
         """Return the pauses of a chunk of this stored length; none if it was stored before pauses were known."""

@@ -77,8 +77,7 @@ class Resampler:
         return np.concatenate([self._give(length - slide), self._slid(length - slide, slide, exact - length)])
 
     def _begin(self) -> Pcm:
-        """Return the sound so far behind its continuation to the left, which is a whole number of samples long at 48
-        kHz."""
+        """Return the sound so far, with an extension before it that is a whole number of samples long at 48 kHz."""
         self._begun = True
         unit = self._rate // gcd(self._rate, SAMPLE_RATE)
         length = -(-self._more // unit) * unit
@@ -127,7 +126,7 @@ def continued(sound: Pcm, count: int) -> Pcm:
 
 def _burg(wave: Wave, order: int) -> Wave:
     """Return the factors of linear prediction by Burg's method: the next sample is the sum of the last ones, oldest
-    first, times these. The method is stable. Its weights are tapered, for it misses the pitch of tones a little
+    first, times these. The method is stable. Its weights are tapered, since it would slightly miss the pitch of tones
     otherwise."""
     error = np.ones(1)
     ahead, behind = wave[1:], wave[:-1]

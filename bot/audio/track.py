@@ -56,7 +56,7 @@ def place_pieces(cuts: Sequence[Cut]) -> tuple[PlacedPiece, ...]:
 
 
 def reusable(old: Sequence[PlacedPiece], made: Sequence[Span], new: Sequence[PlacedPiece]) -> tuple[Reused, ...]:
-    """Return which frames of the new track exist already, given those that were `made` of the old one."""
+    """Return which frames of the new track exist already, given the frames of the old one that were `made`."""
     spans = []
     reached = 0
     for stretch in _common_stretches(old, new):

@@ -1,4 +1,4 @@
-"""The waveform of a sound: peaks of 10 ms, joined from those of its pieces, and drawn as any number of bars.
+"""The waveform of a sound: peaks of 10 ms, joined from its pieces' peaks, and drawn as any number of bars.
 
 A peak is one byte: the highest sample of any channel in 255ths of full scale, rounded. Below -54 dBFS it is 0.
 """
@@ -60,8 +60,8 @@ def compact(row: bytes, count: int = 400) -> str:
 
 
 def _bars(row: bytes, count: int, full: int) -> list[int]:
-    """Return bars of which the highest is `full`. A bar is the mean of its peaks, for their maximum is loud in every
-    minute. Where there are fewer peaks than bars, the peaks are stretched."""
+    """Return bars of which the highest is `full`. A bar is the mean of its peaks, since nearly every minute has a loud
+    maximum. Where there are fewer peaks than bars, the peaks are stretched."""
     if not any(row):
         return [0] * count
     sums = np.concatenate([np.zeros(1), np.cumsum(np.frombuffer(row, np.uint8), dtype=np.float64)])

@@ -64,7 +64,7 @@ class Heads:
 
 
 def is_command(body: str, heads: Heads) -> bool:
-    """Whether the plain body of a text message (`bot.dialects.text`) begins as a command for us."""
+    """Return whether the plain body of a text message (`bot.dialects.text`) begins as a command for the bot."""
     return after_head(body, heads) is not None
 
 

@@ -1,4 +1,4 @@
-"""Every address that the bot gives out, and the tokens in the personal ones. Pure.
+"""The addresses that the bot gives out, and the tokens in the personal ones. Pure.
 
 Two families stand side by side: `/r/<random room key>/…` for the public, `/p/<token>/…` for one member of one
 room. Addresses never change: podcast apps know an episode by its address as well as by its GUID. `base` is

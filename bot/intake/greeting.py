@@ -86,7 +86,7 @@ async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
 
 
 def told_by_command(room: Room, position: Position) -> Room:
-    """Return the room as told at this position, by a moderator's `record on`, if no notice told it before."""
+    """Return the room as told at this position, by a moderator's `record on`, if no notice did so before."""
     return room if room.told_at is not None else replace(room, told_at=position, told_by=None)
 
 

@@ -7,7 +7,7 @@ bot is in both.
 
 These conditions are met in any order, so they are checked after each change in either room (`settle`). Until then, and
 after the line has ended, each room has a podcast of its own. A moderator of the old room ends a line (`take_back`), or
-the bot's joining one of its rooms anew (`begin_anew`); it never ends while the old room's tombstone names its heir.
+the bot's joining one of its rooms again (`begin_anew`); it never ends while the old room's tombstone names its heir.
 """
 
 import logging
@@ -32,7 +32,8 @@ Publishes = Callable[[UserId], bool]
 
 
 async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: Publishes, prefix: str) -> None:
-    """Begin the lines whose last condition a change in this room has met. An heir that was greeted before is told."""
+    """Begin the lines whose last condition a change in this room has met. An heir that was greeted before gets a new
+    notice."""
     named = facts.predecessor(await rooms.state(db, room_id, CREATE))
     replacement = facts.replacement(await rooms.state(db, room_id, TOMBSTONE))
     for old, new in ((named, room_id), (room_id, replacement)):

@@ -37,7 +37,7 @@ LONG = 300  # chunks; more take longer than the event loop may be held
 
 
 class Applying:
-    """Writes the outcomes of the kinds' machines, in the caller's transaction."""
+    """A writer of the machines' outcomes, in the caller's transaction."""
 
     def __init__(self, chunks: Chunks, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._chunks = chunks

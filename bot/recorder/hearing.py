@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Hearing:
-    """Handles one event of the journal at a time, in the caller's transaction."""
+    """A handler of the journal's events, one at a time, in the caller's transaction."""
 
     def __init__(self, applying: Applying, starting: Starting, clock: Callable[[], datetime]) -> None:
         self._apply = applying.apply

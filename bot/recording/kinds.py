@@ -17,7 +17,7 @@ from storage.records import Chunk, EventId, Mark, Position, Recording, Recording
 
 
 class Machine(Protocol):
-    """The life of one kind of recording: a state and an event in, the new state and what follows out."""
+    """The machine of one kind of recording: a state and an event in, the new state and its effects out."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""The events that can happen to a recording, and the effects that follow: frozen classes. Pure.
+"""The events that can happen to a recording, and their effects: frozen classes. Pure.
 
 Dialects build the room's events; the worker builds the events about media. Nothing here looks at raw JSON.
 """
@@ -233,7 +233,7 @@ Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Eras
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A recording and its chunks after an event, and the effects that follow."""
+    """A recording and its chunks after an event, and the event's effects."""
 
     recording: Recording
     chunks: tuple[Chunk, ...]  # all that remain; chunks that are not among them are deleted

@@ -1,4 +1,4 @@
-"""How a command ends that fails: an exit code and one plain sentence."""
+"""The end of a command that fails: an exit code and one plain sentence."""
 
 from collections.abc import Iterator
 

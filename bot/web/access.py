@@ -35,7 +35,7 @@ class Family(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Whether an address is open."""
+    """The access to an address."""
 
     OPEN = "open"
     CLOSED = "closed"  # 404: the same answer whether it never was, has ended or is not allowed

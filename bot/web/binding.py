@@ -1,4 +1,4 @@
-"""Whether the web server can listen at the host and port of the settings, and the error where it can't."""
+"""The check that the web server can listen at the host and port of the settings, and the error where it can't."""
 
 import asyncio
 import errno

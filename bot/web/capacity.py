@@ -1,4 +1,4 @@
-"""How many connections the web server may have of the process's file descriptors. Pure.
+"""The number of connections that the web server may hold, by the process's file descriptors. Pure.
 
 The recorder has the first claim on the descriptors; the web has a share of the rest.
 """
@@ -8,7 +8,8 @@ RESERVED = 256
 MOST_CONNECTIONS = 4000
 LONGEST_BACKLOG = 128
 ACCEPTED_AT_ONCE = 4
-"""How many times a full backlog may be accepted before the first of those connections, if refused, is closed."""
+"""The number of times that a full backlog may be accepted before the first of those connections, if refused, is
+closed."""
 
 
 def connections(limit: int) -> int:

@@ -12,9 +12,9 @@ from storage.database import Connection
 from storage.records import Episode, Recording, RecordingState, RoomId
 
 HELD_WITHIN = 100
-"""How many of a room's newest recordings are searched for episodes that no feed lists yet."""
+"""The number of a room's newest recordings that are searched for episodes that no feed lists yet."""
 JUST_ENDED_WITHIN = 5
-"""How many of a room's newest recordings are searched for ones that have ended and whose episode is being made."""
+"""The number of a room's newest recordings that are searched for ended ones whose episode is being made."""
 BATCH = 100
 """Rows that are made into records at once: the event loop stands still for that long."""
 

@@ -24,7 +24,7 @@ MOST = 400
 MOST_OF_A_LISTENER = 4
 """Streams of one personal address: a player that lost its connection may still have an old one."""
 REBUILT_WITHIN = timedelta(seconds=30)
-"""How long a stream waits for frames that are being made again."""
+"""The time for which a stream waits for frames that are being made again."""
 CHECK_EACH_S = 1.0
 HEADERS = {
     "Content-Type": "audio/mpeg",

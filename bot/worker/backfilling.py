@@ -52,7 +52,7 @@ class Backfilling:
             room = await rooms.room(db, progress.room_id)
         if room is not None and room.told_at is None:
             await self._tell(job, progress, words.NOT_TOLD)
-            raise GiveUp("the room was not told yet that it is recorded", reason="not_told", room=room.room_id)
+            raise GiveUp("the room has no notice yet that it is recorded", reason="not_told", room=room.room_id)
         if not progress.walked:
             try:
                 progress = await self._walk(job, progress)
@@ -84,7 +84,7 @@ class Backfilling:
             known = await archive.recording_by_event(db, started.event_id)
         if known is not None:
             await self._read_anew(known)
-            again = started.event_id in progress.adopted  # the page is read anew after a stop
+            again = started.event_id in progress.adopted  # after a stop the page is read again
             return progress if again else replace(progress, known=progress.known + 1)
         pages = [page async for page in self._history.related(progress.room_id, started.event_id, sender)]
         related = [heard for page in pages for heard in page][:MOST_PARTS]

@@ -97,7 +97,7 @@ class Chats:
         return Known(*made, membership, gone=not joined and self._clock() - made[1] > HEARD_OF_AFTER)
 
     async def _check_invite(self, known: Known, order: orders.Direct, job_id: JobId) -> None:
-        """Return if the user may be invited anew, else raise TryLater or GiveUp. One invite is open at a time."""
+        """Return if the user may be invited again, else raise TryLater or GiveUp. Only one invite is open at a time."""
         now = self._clock()
         waited = now - known.invited_at
         by_this_job = order.invited == known.room_id

@@ -29,7 +29,7 @@ MOST_TRIES = 16  # a week of pauses, each twice as long as the one before
 
 
 class Covering:
-    """The handler of Cover orders; `of` gives a room's cover to whoever needs it now."""
+    """The handler of Cover orders; `of` returns a room's cover to other handlers."""
 
     def __init__(self, store: Store, ffmpeg: Ffmpeg, *, download: Download, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class Covering:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        """Make the picture anew when the avatar or the name has changed.
+        """Make the picture again when the avatar or the name has changed.
 
         Raises TryLater, also after an unusable avatar was replaced by a drawn picture: one answer is not final.
         """

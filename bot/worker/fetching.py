@@ -59,7 +59,7 @@ OURS = {
     ROOM_FULL,
     "bad_key",
     "bad_address",
-}  # decided here: the same however often the homeserver is asked
+}  # reasons of our own, on which the homeserver's answer has no influence
 
 
 class Fetched(Protocol):

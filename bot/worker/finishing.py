@@ -79,7 +79,8 @@ class Finishing:
                 await asyncio.to_thread(part.unlink, missing_ok=True)
 
     async def _make(self, subject: Subject, part: Path, *, anew: bool) -> Made:
-        """Make the episode's file of the frames that are stored, those that are not yet, and the last ones."""
+        """Make the episode's file from the stored frames, the missing frames, which are made first, and the last
+        ones."""
         recording, blobs = subject.recording, self._store.blobs
         pieces = list(pieces_of(subject.ledger.entries))
         if anew:

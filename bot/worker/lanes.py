@@ -150,7 +150,7 @@ class Worker:
         self._lanes = [asyncio.create_task(self._lane(lane), name=f"lane {lane.name}") for lane in LANES]
 
     async def stop(self, grace_s: float) -> None:
-        """Start no new jobs; cancel those that still run after `grace_s` seconds. The next start runs them again."""
+        """Start no new jobs; cancel jobs that still run after `grace_s` seconds. The next start runs them again."""
         self._stopping.set()
         self._store.changes.notify()
         await asyncio.gather(*self._lanes)

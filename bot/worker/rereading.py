@@ -71,12 +71,12 @@ class Rereading:
         recording = await self._recording(broadcast)
         if not await self._wanted(room_id, recording):
             return
-        if recording is None and await self._stands_in_a_gap(room_id):
+        if recording is None and await self._may_lie_in_a_gap(room_id):
             raise TryLater("a gap in the room is read first", after_s=1, at_most_s=5, room=room_id, event=broadcast)
         started = await self._read(room_id, broadcast)
         redaction = carried_out(started)
         if redaction is not None:
-            await self._tell([redaction])
+            await self._pass_on([redaction])
             return
         event = dialects.read(started)
         if not isinstance(event, BroadcastStarted) or not Speaker(order.sender, room_id).counts(event.sender, room_id):
@@ -86,28 +86,28 @@ class Rereading:
             log.info("broadcast not recorded: it began before the bot joined: room=%s event=%s", room_id, broadcast)
             return
         if recording is None:
-            await self._tell_start(started, event, anew=anew)
-        told = await self._tell_parts(started, event, anew=anew)
-        log.info("broadcast read again: room=%s event=%s new_events=%d", room_id, broadcast, told)
+            await self._pass_on_start(started, event, anew=anew)
+        passed_on = await self._pass_on_parts(started, event, anew=anew)
+        log.info("broadcast read again: room=%s event=%s new_events=%d", room_id, broadcast, passed_on)
 
-    async def _tell_parts(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> int:
+    async def _pass_on_parts(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> int:
         """Pass on the events of the broadcast that were not heard, and its redactions; return how many.
 
         `anew`: its start was just passed on, so parts that were heard before are handled again, after it.
         """
         room_id, broadcast = started.room_id, started.event_id
-        chunks, related, told = await self._chunks(broadcast), set[EventId](), 0
+        chunks, related, passed_on = await self._chunks(broadcast), set[EventId](), 0
         async for page in self._history.related(room_id, broadcast, event.sender):
             related |= {heard.event_id for heard in page}
             unheard = [heard for heard in page if (chunk := chunks.get(heard.event_id)) is None or lacks_source(chunk)]
             unheard = unheard if anew else await self._without_old_changes(unheard)
-            await self._tell(unheard, anew=anew)
-            told += len(unheard)
+            await self._pass_on(unheard, anew=anew)
+            passed_on += len(unheard)
         redactions = await self._redactions(room_id, chunks, related)
-        await self._tell(redactions)
-        return told + len(redactions) + await self._tell_newest(started, event, related)
+        await self._pass_on(redactions)
+        return passed_on + len(redactions) + await self._pass_on_newest(started, event, related)
 
-    async def _tell_newest(self, started: HeardEvent, event: BroadcastStarted, related: set[EventId]) -> int:
+    async def _pass_on_newest(self, started: HeardEvent, event: BroadcastStarted, related: set[EventId]) -> int:
         """Pass on the speaker's newest info event in the room's state: this broadcast stopped, or another one began."""
         newest = await self._history.newest_info(started.room_id, type_of(started.event), event.sender)
         read = dialects.read(newest) if newest is not None else None
@@ -120,7 +120,7 @@ class Rereading:
         if isinstance(read, BroadcastChanged) and read.broadcast == started.event_id:
             recording = await self._recording(started.event_id)
             if read.change is Change.STOPPED and recording is not None and recording.state is RecordingState.LIVE:
-                await self._tell([newest])
+                await self._pass_on([newest])
                 return 1
         if isinstance(read, BroadcastStarted) and newest.event_id.startswith("$"):
             async with self._store.write() as db:
@@ -141,7 +141,7 @@ class Rereading:
             heard = await journal.positions_of(db, changes)
         return [event for event in events if event.event_id not in heard]
 
-    async def _stands_in_a_gap(self, room_id: RoomId) -> bool:
+    async def _may_lie_in_a_gap(self, room_id: RoomId) -> bool:
         """Return whether a gap is being read in which the start may lie; then the gap decides its position."""
         async with self._store.read() as db:
             return await gaps.is_walking(db, room_id, self._clock() - gaps.OVERDUE_AFTER)
@@ -155,7 +155,7 @@ class Rereading:
         marks = [at for at in (own.sent_at if own else None, told_at) if at is not None]
         return event.sent_at is None or all(at <= event.sent_at for at in marks)
 
-    async def _tell_start(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> None:
+    async def _pass_on_start(self, started: HeardEvent, event: BroadcastStarted, *, anew: bool) -> None:
         """Pass on the start of a broadcast that the sync did not show.
 
         If somebody has joined since, or the room was made public, its position is before all events heard, so that no
@@ -213,7 +213,7 @@ class Rereading:
                 redactions.append(redaction)
         return redactions
 
-    async def _tell(self, events: Sequence[HeardEvent], *, anew: bool = False) -> None:
+    async def _pass_on(self, events: Sequence[HeardEvent], *, anew: bool = False) -> None:
         for start in range(0, len(events), AT_ONCE):
             async with self._store.write() as db:
                 for event in await replays.originals(db, events[start : start + AT_ONCE], self._clock()):

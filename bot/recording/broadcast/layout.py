@@ -138,7 +138,7 @@ def _sounds(places: Iterable[Place]) -> Iterator[tuple[int | None, bool]]:
 
 
 def _with_spares(entries: Iterable[Entry], spares: Iterable[tuple[Chunk, ChunkId]]) -> Iterator[Entry]:
-    """Yield the entries, each followed by the chunks that it stands for."""
+    """Yield the entries, each with the chunks that it replaces after it."""
     behind: dict[ChunkId | None, list[Chunk]] = defaultdict(list)
     for chunk, winner in spares:
         behind[winner].append(chunk)
@@ -184,8 +184,8 @@ def _beheaded(run: Run) -> bool:
 
 
 def _proved(run: Run) -> bool | None:
-    """Return whether pages from the first to one that ends the stream are there, without a hole (RFC 3533); None: the
-    container has no pages."""
+    """Return whether all pages from the first to the last of the stream are present (RFC 3533); None: the container has
+    no pages."""
     facts = [ogg for chunk in run.chunks if (ogg := pages(chunk))]
     if not facts:
         return None

@@ -9,7 +9,7 @@ https://github.com/element-hq/element-ios/issues/7261
   serial is 32 random bits, new for each stream, so nothing else fits. Other containers prove nothing, so their voice
   messages are never attached.
 - Pages that are known already (or were redacted) are a chunk sent twice, and no candidate.
-- The client's number is lost. The number of such a chunk is worked out anew each time, from the chunks that its pages
+- The client's number is lost. The number of such a chunk is computed each time, from the chunks that its pages
   touch, and is never stored: so the chunk that really has the number can still come, and is heard. If every number is
   taken (the client never counted the lost chunk), it shares its neighbour's: within one stream pages are the order,
   not numbers.

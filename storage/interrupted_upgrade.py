@@ -35,7 +35,7 @@ def take_back(connection: Connection, path: Path, revision: str | None) -> None:
     next_one = next_revision(revision)
     before, after = _schema_at(revision), _schema_at(next_one)
     if revision is None and existing - after:
-        raise StoreError(f"{path} is not an Aircheck database: it holds tables of something else")
+        raise StoreError(f"{path} is not an Aircheck database: it holds other tables")
     left = existing & (after - before)
     tables = {part.name for part in left if part.kind == "table"}
     for table in tables:

@@ -1,4 +1,4 @@
-"""Child processes that work on what strangers send: started with limits, fed, read, and always reaped.
+"""Child processes that work on strangers' files: started with limits, fed, read, and always reaped.
 
 Limits are set from outside with prlimit(2) as soon as the child has a pid: a function between fork and exec is not safe
 in a process with threads, and a Python in between would cost more than most decodings. On a busy machine that may take

@@ -102,7 +102,7 @@ def squarer(exe: str, path: Path, form: Picture) -> list[str]:
 
 def encoder(exe: str, out: Path, *, kbps: int, channels: int) -> list[str]:
     """Return the command that writes PCM from standard input as bare MP3 frames: 48 kHz, constant rate, no bit
-    reservoir (each frame stands for itself)."""
+    reservoir (each frame can be decoded alone)."""
     source = ffmpeg.input("pipe:0", f="f32le", ac=channels, ar=SAMPLE_RATE, protocol_whitelist="pipe")
     output = source.output(
         f"file:{out}",

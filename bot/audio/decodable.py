@@ -24,7 +24,7 @@ def make_decodable(path: Path, copy: Path, known: Container | None = None) -> De
     """Return the file to decode for a chunk; it is written to `copy` if bytes have to be left out. Ogg Opus is never
     copied here, since its own reader leaves out damaged pages. Blocking.
 
-    `known`: the container that an earlier look found. Raises GiveUp as `find` and `find_repair` do.
+    `known`: the container that an earlier inspection found. Raises GiveUp as `find` and `find_repair` do.
     """
     with path.open("rb") as file:
         container, start = find(file)

@@ -191,7 +191,7 @@ async def _with_pauses(
 
 
 def _tamed(block: Pcm) -> Pcm:
-    """Return the block as it is if all its numbers are finite and of bearable size, else a clipped copy."""
+    """Return the block as it is if all its numbers are finite and in range, else a clipped copy."""
     if not len(block) or (block.min() >= -LOUDEST and block.max() <= LOUDEST):
         return block
     return np.clip(np.nan_to_num(block, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST), -LOUDEST, LOUDEST)

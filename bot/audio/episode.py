@@ -48,7 +48,7 @@ def put_together(
     except ValueError:
         raise TryLater("the frames of an episode have the wrong length") from None
     if rest:
-        raise TryLater("the frames of an episode have another size than those of its form")
+        raise TryLater("the frames of an episode have the wrong size")
     head = id3(tags, to_ms(samples)) + info
     digest, size = hashlib.sha256(), 0
     with synced(out) as target:

@@ -94,9 +94,9 @@ class Row:
     parts: list[Part] = field(default_factory=list)  # all frames, without the bytes between them
     pauses: list[Pause] = field(default_factory=list)
     silence: int = 0  # of all pauses, in samples
-    count: int = 0  # frames, silent ones that stand for damaged ones included
+    count: int = 0  # frames, including silent ones in place of damaged ones
     heard: float = 0.0  # length at 48 kHz of the frames in `parts`
-    holes: list[Hole] = field(default_factory=list)  # the silence that stands for damaged frames
+    holes: list[Hole] = field(default_factory=list)  # the silence in place of damaged frames
     ends: int = 0  # where the last frame does
     damaged: bool = False  # there are other bytes before a frame
     cut: bool = False  # the last frame is incomplete

@@ -34,7 +34,7 @@ Levels = NDArray[np.float64]  # LUFS, one per hop
 
 def listened(energies: Energies, slots: SlotPeaks, loudest: float | None) -> tuple[Levels, float | None]:
     """Return the loudness of the 400 ms around each hop that counts, NaN for the others; and the recent maximum after
-    them in LUFS, given the one before them."""
+    them in LUFS, given the recent maximum before them."""
     hops, levels = _level(energies), _level(smoothed(energies))
     counted = np.zeros(len(levels), np.bool_)
     for start in range(0, len(levels), SECOND):

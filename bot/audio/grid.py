@@ -125,7 +125,7 @@ def frames_in(size: int, form: Form) -> tuple[int, int]:
 
 
 def byte_range(extent: Extent, form: Form) -> ByteRange:
-    """Return where the frames of an extent lie."""
+    """Return the bytes of the blob that hold the frames of an extent."""
     return ByteRange(extent.blob, extent.offset, extent.frames * form.frame_bytes)
 
 

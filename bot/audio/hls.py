@@ -46,7 +46,7 @@ class Listing:
 
 
 def first_due(live_from: datetime | None, frames: int, now: datetime) -> datetime:
-    """Return the time at which the first segment counts as due from now on, given that sound is appended behind this
+    """Return the time at which the first segment counts as due from now on, given that sound is appended after this
     many frames.
 
     That is the stored time `live_from`, unless the new sound is late or the backlog exceeds MAX_BACKLOG: then the next
@@ -66,7 +66,7 @@ def listing_at(generation: int, live_from: datetime, frames: int, now: datetime)
 
 
 def playlist(listing: Listing, code: str) -> str:
-    """Return the event playlist (RFC 8216). Its segments have addresses beside it.
+    """Return the event playlist (RFC 8216). Its segments' addresses are relative to its own.
 
     Lines may only be added to an event playlist (section 6.2.1). EXT-X-START would have to be removed at the end, so
     the place to begin is given by HOLD-BACK (RFC 8216bis, section 4.4.3.8), which has no meaning in a list that ended.

@@ -1,4 +1,4 @@
-"""The inspection of a stored chunk: its container, its length, and whether it can be joined."""
+"""The inspection of a stored chunk: its container, its length, and the check that it can be joined."""
 
 import asyncio
 import tempfile
@@ -87,7 +87,7 @@ def _too_long() -> GiveUp:
 def _compared(facts: ChunkFacts, stated: StatedLength, repair: Repair) -> ChunkFacts:
     """Reconcile the decoded length with the stated one.
 
-    Where no more than SHORT is missing, the stated length stands, and the loss is noted when the chunk is joined.
+    Where no more than SHORT is missing, the stated length stands, and the loss is recorded when the chunk is joined.
     Padding that a decoder leaves in does not count. Where more is missing, the timing is estimated if the stated length
     was counted in tables, or if the end of the file is there; else raises GiveUp (`truncated`).
     """

@@ -13,8 +13,8 @@ MORE = 4  # times the limits, for a file that hit one
 FIRST_CPU_S = 1
 CPU_SHARE = 0.03  # of the length of the sound. Measured: 0.003; ten times that, for slow and busy machines
 CHANGING_S, CHANGING_CPU_S, CHANGING_SHARE = 300.0, 2, 0.004
-"""Bounds for sound whose rate or channels change on the way, which no recorder does. ffmpeg sets up its filters again
-at each change, which costs as much as 0.1 s of sound."""
+"""Bounds for sound whose rate or channels change within the file, which no recorder writes. ffmpeg sets up its filters
+again at each change, which costs as much as 0.1 s of sound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Listed:
 
     announced: int
     seconds: float = 0.0  # of the listed samples
-    missing: float = 0.0  # of the listed samples, those that lie after the end of the file
+    missing: float = 0.0  # samples that lie after the end of the file
     clock: float = 0.0  # seconds, by the time stamps alone
     counted: bool = False  # whether AAC frames were counted, rather than time stamps
 

@@ -115,7 +115,7 @@ class OpusClock:
         length = valid + self._shared(fills, None if placed.missing or span is None else span - valid, ends=page.ends)
         self._open += fills
         if len(self._open) > MOST_FILLS or self.bad > max(MOST_FILLS, self.packets):
-            raise GiveUp("the chunk is made of holes", reason="undecodable")
+            raise GiveUp("the chunk has more holes than sound", reason="undecodable")
         if placed.missing and span is not None:
             self._open[-1 - len(fills)].samples = span - length
             self._disagreed += span < length

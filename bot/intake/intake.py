@@ -71,7 +71,7 @@ class Intake:
         except StoreError:
             raise
         except Exception as error:
-            log.error("batch can't be taken as a whole, taking its parts one by one (%s)", type(error).__name__)
+            log.error("batch can't be handled as a whole, handling its parts one by one (%s)", type(error).__name__)
             await self._take(batch, isolated)
 
     async def _take(self, batch: SyncBatch, guard: Guard) -> None:

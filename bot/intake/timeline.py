@@ -60,7 +60,7 @@ class TimelineReader:
         """Handle the events of one timeline, in order. Of the events in `before` only state is used."""
         originals = await replays.originals(db, events, now)
         if len(originals) < len(events):
-            said = "messages were sent again under other ids: room=%s events=%d"
+            said = "messages ignored, sent again under other ids: room=%s events=%d"
             log.warning(said, events[0].room_id, len(events) - len(originals))
         for number, heard in enumerate(originals):
             async with guard(db, heard.room_id, heard.event_id):

@@ -128,7 +128,7 @@ class Hearing:
         elif recording.room_id != heard.room_id:
             return
         elif not await self._counts(db, heard.room_id, event, chunk.sender if chunk else recording.broadcaster):
-            log.info("redaction without the power for it: room=%s event=%s", heard.room_id, heard.event_id)
+            log.info("redaction ignored, sender lacks the power level: room=%s event=%s", heard.room_id, heard.event_id)
             if event.may is None:
                 await jobs.add(db, orders.Redaction(event.redacts, heard.room_id).job(), self._clock())
         else:

@@ -63,7 +63,7 @@ class Recorder:
                     release = await self._next_release()
                 except StoreError as error:
                     if str(error) != trouble:
-                        log.error("journal not handled for now: %s", error)
+                        log.error("journal handling paused: %s", error)
                     trouble = str(error)
                     await self._rest(changed, STORE_TROUBLE_PAUSE_S)
                     continue
@@ -132,9 +132,9 @@ class Recorder:
             unread = recording is not None and await journal.waits_in(db, recording.room_id)
         if recording is not None and recording.state is RecordingState.LIVE and (unread or not self._hears()):
             # Signs of life may still be on the homeserver or in the journal: read them before anything is abandoned.
-            raise TryLater("events from the homeserver are read first", after_s=5, at_most_s=UNREAD_AT_MOST_S)
+            raise TryLater("waiting for events from the homeserver", after_s=5, at_most_s=UNREAD_AT_MOST_S)
         if unread:
-            raise TryLater("events that were read again are handled first", after_s=0.2, at_most_s=5)
+            raise TryLater("waiting for events that were read again to be handled", after_s=0.2, at_most_s=5)
         async with self._store.write() as db:
             await self.apply(db, recording_id, Tick())
 

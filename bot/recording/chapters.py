@@ -28,7 +28,7 @@ def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = N
         begins = to_ms(position)
         missing.add(begins)
         titles[begins] = f"{spoken_gap(to_ms(samples))} missing"
-        titles[to_ms(position + samples)] = RESUMED  # unless another one begins there
+        titles[to_ms(position + samples)] = RESUMED  # unless another chapter begins there
     if len(titles) == 1 and not missing:
         return ()
     inside = (Mark(at, titles[at]) for at in sorted(titles) if at < to_ms(ledger.samples))

@@ -100,7 +100,7 @@ def fingerprint(ledger: Ledger) -> str:
 
 
 def gaps_of(entries: Iterable[Entry]) -> list[Gap]:
-    """Return the gaps of entries that stand in the order of the sound. Neighbours with the same reason are one gap."""
+    """Return the gaps of entries, given in the order of the sound. Neighbours with the same reason are one gap."""
     gaps: list[Gap] = []
     for gap in chain.from_iterable(map(_own_gaps, entries)):
         if gaps and gaps[-1].reason is gap.reason and gaps[-1].position + gaps[-1].samples == gap.position:

@@ -69,7 +69,7 @@ class Attempts:
                 return
             except StoreError as error:
                 if str(error) != trouble:
-                    log.error("the end of job %s %s can't be written: %s", job.kind, job.subject, error)
+                    log.error("the outcome of job %s %s can't be written: %s", job.kind, job.subject, error)
                 trouble = str(error)
                 if self._stopping.is_set():
                     return

@@ -61,7 +61,7 @@ class Backfilling:
                 raise
         adopted = await self._recordings(progress)
         if any(recording.state.is_open for recording in adopted):
-            raise TryLater("the last chunks are still fetched", after_s=LOOK_AGAIN_S)
+            raise TryLater("the last chunks are still being fetched", after_s=LOOK_AGAIN_S)
         await self._report(job, progress, adopted)
 
     async def _walk(self, job: Job, progress: orders.Backfill) -> orders.Backfill:

@@ -55,7 +55,7 @@ class Covering:
             async with self._store.write() as db:
                 await jobs.note(db, job.id, orders.Cover(room_id, avatar, tries + 1).job(), self._clock())
             pause_s = ASK_AGAIN_AFTER.total_seconds() * 2.0**tries
-            raise TryLater("the room's avatar can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
+            raise TryLater("the room's avatar can't be used yet", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def of(self, room_id: RoomId) -> BlobKey:
         """Return the room's cover; draw a picture when none was made so far."""

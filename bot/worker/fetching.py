@@ -126,7 +126,7 @@ class Fetching:
         if after is None or (after.state, after.reason) != (chunk.state, chunk.reason):
             log.info("chunk not stored: reason=%s %s", event.reason, where)
         if after is not None and (pause_s := await self._pause_after_no(job.id, order, after)) is not None:
-            raise TryLater("the media can't be used so far", after_s=pause_s, at_most_s=AT_ONCE_S)
+            raise TryLater("the media can't be used yet", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def _look_into(
         self, recording: Recording, chunk: Chunk, part: Path, *, first: bool
@@ -217,7 +217,7 @@ class Fetching:
             f"Aircheck's disk has only {free // 1024**2} MiB left (storage.min_free_bytes is "
             f"{self._settings.storage.min_free_bytes // 1024**2} MiB). Nothing new is fetched until there is more."
         )
-        log.error("too little disk space is left (%d bytes free): nothing new is fetched", free)
+        log.error("too little disk space is left (%d bytes free): new media are not fetched", free)
         async with self._store.write() as db:
             for admin in self._settings.matrix.admins:
                 await jobs.add(db, orders.Direct.disk_full(UserId(admin), now, body).job(), now)

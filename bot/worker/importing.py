@@ -31,7 +31,7 @@ class ImportingKeys:
         try:
             imported = await self._session.keys.import_keys(file, order.passphrase)
         except ConfigError:
-            raise GiveUp("what was handed over can't be read: import the keys again", reason="damaged") from None
+            raise GiveUp("the handed-over file can't be read: import the keys again", reason="damaged") from None
         refused = [(refusal.number, refusal.session, refusal.reason) for refusal in imported.refused]
         report = json.dumps({"new": imported.new, "known": imported.known, "refused": refused})
         await asyncio.to_thread(_write_once, report_file(file), report)

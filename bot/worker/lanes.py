@@ -146,7 +146,7 @@ class Worker:
             self._latest = await jobs.last_change(db) or self._latest
             left = await jobs.recover(db, self._clock())
         if left:
-            log.info("jobs taken up that the last process left running: %d", left)
+            log.info("jobs resumed after the last process: %d", left)
         self._lanes = [asyncio.create_task(self._lane(lane), name=f"lane {lane.name}") for lane in LANES]
 
     async def stop(self, grace_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The pieces of sound and silence that a ledger is joined of, in order."""
+"""The pieces of sound and silence in a ledger, in the order in which they are joined."""
 
 from collections.abc import Iterable, Iterator
 

@@ -41,6 +41,8 @@ class Redactions:
             async with self._store.write() as db:
                 await journal.requeue(db, redaction, self._clock())
         elif job.attempts + 1 < TRIES:
-            raise TryLater("the homeserver has not redacted it so far", after_s=AGAIN_S, room=room_id, event=event_id)
+            raise TryLater(
+                "the homeserver has not redacted the event yet", after_s=AGAIN_S, room=room_id, event=event_id
+            )
         else:
             log.info("redaction not confirmed by the homeserver: room=%s event=%s", room_id, event_id)

@@ -72,7 +72,9 @@ class Rereading:
         if not await self._wanted(room_id, recording):
             return
         if recording is None and await self._may_lie_in_a_gap(room_id):
-            raise TryLater("a gap in the room is read first", after_s=1, at_most_s=5, room=room_id, event=broadcast)
+            raise TryLater(
+                "waiting for a gap in the room to be read", after_s=1, at_most_s=5, room=room_id, event=broadcast
+            )
         started = await self._read(room_id, broadcast)
         redaction = carried_out(started)
         if redaction is not None:
@@ -80,7 +82,9 @@ class Rereading:
             return
         event = dialects.read(started)
         if not isinstance(event, BroadcastStarted) or not Speaker(order.sender, room_id).counts(event.sender, room_id):
-            raise GiveUp("that is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast)
+            raise GiveUp(
+                "the event is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast
+            )
         anew = recording is None and order.unknown
         if anew and not await self._began_here(room_id, event):
             log.info("broadcast not recorded: it began before the bot joined: room=%s event=%s", room_id, broadcast)

@@ -59,7 +59,7 @@ class Walking:
             await self._intake.take_page(gap, events, next_cursor)
 
     async def _put_off(self, gap: TimelineGap, error: TryLater) -> None:
-        """Raise TryLater, or give the gap up."""
+        """Raise TryLater, or give up the gap."""
         now, again_s = self._clock(), ASKED_AGAIN_S
         if gapwalk.is_hopeless(gap, now):
             await self._intake.give_up(gap)

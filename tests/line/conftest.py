@@ -1,7 +1,8 @@
-"""Worlds with a whole bot on the test run's homeserver."""
+"""Worlds with a whole bot on the test run's homeserver, and a line that hears events made by hand."""
 
 import itertools
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from bot.demo.synapse import Homeserver
 from tests.lab import PASSWORD
+from tests.line.replay import Capture, Replay, replaying
 from tests.line.world import World
 
 _numbers = itertools.count(1)
@@ -30,3 +32,16 @@ class Worlds:
 @pytest.fixture
 def world(homeserver: Homeserver, tmp_path: Path) -> Worlds:
     return Worlds(homeserver, tmp_path)
+
+
+@pytest.fixture
+def room() -> Capture:
+    return Capture("plain")
+
+
+@pytest.fixture
+async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
+    """Run a line whose bot is in the room."""
+    async with replaying(tmp_path / "data") as made:
+        await made.move_in(room)
+        yield made

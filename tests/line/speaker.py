@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.demo.slicing import Slicer, speech
 from storage.records import EventId, HeardEvent, UserId
-from tests.line.replay import ALICE, INFO, Capture
+from tests.line.replay import ALICE, INFO, Capture, Replay
 
 CHUNK = "io.element.voice_broadcast_chunk"
 SECOND = 50  # packets
@@ -92,3 +92,9 @@ def whole(speaker: Speaker, media: Sequence[bytes]) -> list[HeardEvent]:
     """Make a chunk for each of these files, and `stopped` with the right number."""
     chunks = [speaker.sends(data, number) for number, data in enumerate(media, start=1)]
     return [*chunks, speaker.tells("stopped", len(media))]
+
+
+async def told(replay: Replay, speaker: Speaker, *heard: HeardEvent) -> None:
+    """Put the media on the homeserver and bring the events in a sync."""
+    replay.serves(speaker.uploads)
+    await replay.tell(speaker.capture.room, heard)

@@ -6,14 +6,26 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import text
 
-from bot.demo.broadcaster import Broadcaster
 from bot.demo.slicing import speech
 from storage import journal
 from storage.records import RecordingState
 from storage.store import Store
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.world import World, answers, assert_exact, live_with, move_in, newest_episode, personal_feed, recorded
+from tests.line.world import (
+    World,
+    answers,
+    assert_exact,
+    first_chunks,
+    go_live,
+    move_in,
+    newest_episode,
+    recorded,
+    send,
+    subscribed_broadcast,
+    subscribed_room,
+    whole_broadcast,
+)
 
 SPEECH = speech(1)[:1400]  # 28 s
 
@@ -25,14 +37,10 @@ async def test_a_whole_broadcast_while_the_bot_was_stopped_is_recorded(
     """A broadcast that ran while the bot was down is recorded whole."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
-        room = await move_in(bot, alice, encrypted=encrypted)
-        feed, _ = await personal_feed(bot, alice, room)
-    speaker = Broadcaster(alice, room)
-    started = await speaker.start()
-    await speaker.speak(SPEECH)
-    await speaker.stop()
+        room, feed, _ = await subscribed_room(bot, alice, encrypted=encrypted)
+    speaker = await whole_broadcast(alice, room, SPEECH)
     async with bot.running() as aircheck:
-        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         await assert_exact(await newest_episode(feed), speaker)
 
@@ -44,15 +52,14 @@ async def test_a_gap_in_the_sync_is_walked(world: Worlds, person: People) -> Non
         room = await move_in(bot, alice, encrypted=True)
     for number in range(65):
         await alice.say(room, f"before {number}")
-    speaker = Broadcaster(alice, room)
-    started = await speaker.start()
+    speaker = await go_live(alice, room)
     await speaker.speak(SPEECH)
     await alice.say(room, "!aircheck record off")
     await speaker.stop()
     for number in range(65):
         await alice.say(room, f"after {number}")
     async with bot.running() as aircheck:
-        _, ledger = await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        _, ledger = await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         assert ledger.samples == speaker.samples
         await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "away" in event.body)
         status = await alice.say(room, "!aircheck status")
@@ -72,11 +79,8 @@ async def test_an_invite_that_came_while_the_bot_was_down_is_taken(world: Worlds
     room = await alice.create_room("late", encrypted=True, invite=[bot.user_id])
     async with bot.running() as aircheck:
         await alice.wait_for(lambda event: event.room_id == room and event.is_notice_of(bot.user_id))
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        await speaker.speak(SPEECH[:600])
-        await speaker.stop()
-        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        speaker = await whole_broadcast(alice, room, SPEECH[:600])
+        await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
 
 
 async def test_a_refused_invite_is_left_alone(world: Worlds, person: People) -> None:
@@ -94,22 +98,15 @@ async def test_a_homeserver_that_restarts_in_the_middle_costs_nothing(world: Wor
     """A broadcast survives a restart of the homeserver, and feeds answer all the time."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=True)
-        feed, _ = await personal_feed(bot, alice, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(SPEECH)
-        for piece in pieces[:2]:
-            await speaker.send_chunk(piece)
-        await live_with(aircheck.store, started, 2)
+        speaker, feed, _ = await subscribed_broadcast(bot, alice, encrypted=True)
+        rest = await first_chunks(aircheck.store, speaker, SPEECH, 2)
         await bot.homeserver.stop()
         assert await answers(feed) == 200
         assert await answers(f"{bot.web}/healthz") == 200
         await bot.homeserver.restart()
-        for piece in pieces[2:]:
-            await speaker.send_chunk(piece)
+        await send(speaker, rest)
         await speaker.stop()
-        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         await assert_exact(await newest_episode(feed), speaker)
 
 
@@ -117,8 +114,7 @@ async def test_after_a_start_personal_addresses_wait_for_the_rooms_state(world: 
     """After a start without the homeserver a personal address answers 503 until the room's state was read."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
-        room = await move_in(bot, alice, encrypted=False)
-        feed, _ = await personal_feed(bot, alice, room)
+        _, feed, _ = await subscribed_room(bot, alice, encrypted=False)
         assert await answers(feed) == 200
     away = await world()
     away.directory, away.tree = bot.directory, {**bot.tree, "matrix": {**bot.tree["matrix"], "homeserver": NOWHERE}}
@@ -144,17 +140,14 @@ async def test_a_sync_token_that_the_homeserver_does_not_know_is_begun_anew(
         await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "ecording is on" in event.body)
     async with aircheck_store(bot) as store, store.write() as db:
         await journal.put(db, journal.SYNC_TOKEN, token)
-    speaker = Broadcaster(alice, room)
-    started = await speaker.start()
+    speaker = await go_live(alice, room)
     await speaker.speak(SPEECH[:600])
     for number in range(65):
         await alice.say(room, f"after {number}", encrypt=False)
     async with bot.starting() as aircheck:
-        pieces = speaker.cut(SPEECH[600:])
-        for piece in pieces:
-            await speaker.send_chunk(piece)
+        await speaker.speak(SPEECH[600:])
         await speaker.stop()
-        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         async with aircheck.store.read() as db:
             commands = await db.execute(text("SELECT count(*) FROM jobs WHERE kind = 'command'"))
             assert commands.scalar_one() == 1

@@ -11,13 +11,19 @@ from tests.line.conftest import Worlds
 from tests.line.world import (
     answers,
     assert_exact,
-    live_with,
+    first_chunks,
+    go_live,
     look,
     move_in,
     newest_episode,
+    open_broadcast,
     personal_feed,
     recorded,
+    send,
+    subscribed_broadcast,
     until,
+    welcome,
+    whole_broadcast,
 )
 
 FIVE_CHUNKS = speech(1)[: 50 * 28 + 17]  # 28.34 s
@@ -30,13 +36,8 @@ async def test_a_broadcast_becomes_an_episode_in_its_listeners_feed(
     """An episode is joined to the sample across a pause, announced in the room and listed in a member's feed."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=encrypted)
-        await alice.invite(room, bob.user_id)
-        await bob.wait_for_invite(alice.user_id)
-        await bob.join(room)
-        feed, page = await personal_feed(bot, bob, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
+        speaker, feed, page = await subscribed_broadcast(bot, alice, encrypted=encrypted, listener=bob)
+        started = speaker.broadcast_id
         await speaker.speak(FIVE_CHUNKS)
         await speaker.pause()
         await speaker.resume()
@@ -48,7 +49,7 @@ async def test_a_broadcast_becomes_an_episode_in_its_listeners_feed(
         assert ledger.samples == speaker.samples
         told = await bob.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         assert told.content["m.relates_to"]["m.in_reply_to"]["event_id"] == started
-        assert ("complete" in told.body, told.room_id) == (True, room)
+        assert ("complete" in told.body, told.room_id) == (True, speaker.room_id)
         await assert_exact(await newest_episode(feed), speaker)
         assert await answers(page) == 200
 
@@ -58,19 +59,13 @@ async def test_a_public_room_has_a_public_feed_for_what_comes_after(world: World
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=False)
-        before = Broadcaster(alice, room)
-        first = await before.start()
-        await before.speak(FIVE_CHUNKS)
-        await before.stop()
-        await recorded(aircheck.store, first, RecordingState.COMPLETE)
+        before = await whole_broadcast(alice, room, FIVE_CHUNKS)
+        await recorded(aircheck.store, before.broadcast_id, RecordingState.COMPLETE)
         await alice.say(room, "!aircheck publish public")
         told = await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and bot.web in event.body)
         public = next(word for word in told.body.split() if word.startswith(bot.web) and word.endswith("feed.xml"))
-        after = Broadcaster(alice, room)
-        second = await after.start()
-        await after.speak(FIVE_CHUNKS[:700])
-        await after.stop()
-        await recorded(aircheck.store, second, RecordingState.COMPLETE)
+        after = await whole_broadcast(alice, room, FIVE_CHUNKS[:700])
+        await recorded(aircheck.store, after.broadcast_id, RecordingState.COMPLETE)
         await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and f"{bot.web}/r/" in event.body)
         await assert_exact(await newest_episode(public), after)
         await alice.say(room, "!aircheck publish private")
@@ -82,15 +77,11 @@ async def test_a_key_that_comes_late_heals_the_recording(world: Worlds, person: 
     """Chunks without a key are listed as waiting; once the key comes they are in the episode, under its GUID."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=True)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(FIVE_CHUNKS)
-        await speaker.send_chunk(pieces[0])
-        await live_with(aircheck.store, started, 1)
+        speaker = await open_broadcast(bot, alice, encrypted=True)
+        room, started = speaker.room_id, speaker.broadcast_id
+        rest = await first_chunks(aircheck.store, speaker, FIVE_CHUNKS, 1)
         alice.keys.hold_back([bot.user_id])
-        for piece in pieces[1:]:
-            await speaker.send_chunk(piece)
+        await send(speaker, rest)
         await speaker.stop()
         recording, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
         assert [entry.state for entry in ledger.entries].count(ChunkState.WAITING_FOR_KEY) == len(speaker.chunks) - 1
@@ -114,12 +105,10 @@ async def test_strangers_neither_add_to_a_broadcast_nor_end_it(world: Worlds, pe
     bot, alice, mallory = await world(), await person("alice"), await person("mallory")
     async with bot.running() as aircheck:
         room = await move_in(bot, alice, encrypted=True)
-        await alice.invite(room, mallory.user_id)
-        await mallory.wait_for_invite(alice.user_id)
-        await mallory.join(room)
+        await welcome(mallory, alice, room)
         await alice.set_power(room, {mallory.user_id: 50})
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
+        speaker = await go_live(alice, room)
+        started = speaker.broadcast_id
         pieces = speaker.cut(FIVE_CHUNKS)
         await speaker.send_chunk(pieces[0])
         foreign = await speaker.send_chunk(pieces[3], sequence=2, sender=mallory)
@@ -142,9 +131,7 @@ async def test_who_is_banned_hears_nothing_any_more(world: Worlds, person: Peopl
         room = await move_in(bot, alice, encrypted=False)
         addresses = {}
         for listener in (bob, carol):
-            await alice.invite(room, listener.user_id)
-            await listener.wait_for_invite(alice.user_id)
-            await listener.join(room)
+            await welcome(listener, alice, room)
             addresses[listener.user_id], _ = await personal_feed(bot, listener, room)
         assert {await answers(feed) for feed in addresses.values()} == {200}
 
@@ -169,9 +156,7 @@ async def test_a_demoted_moderator_is_refused_at_once(world: Worlds, person: Peo
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running():
         room = await move_in(bot, alice, encrypted=True)
-        await alice.invite(room, bob.user_id)
-        await bob.wait_for_invite(alice.user_id)
-        await bob.join(room)
+        await welcome(bob, alice, room)
         await alice.set_power(room, {bob.user_id: 50})
         off = await bob.say(room, "!aircheck record off")
         allowed = await bob.wait_for(lambda event: event.is_notice_of(bot.user_id) and replies_to(event.content, off))
@@ -189,18 +174,15 @@ async def test_a_redacted_broadcast_is_gone_and_stays_gone(world: Worlds, person
     """A redaction of the started event deletes audio, feed item and page; late chunks are refused."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=True)
-        feed, page = await personal_feed(bot, alice, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(FIVE_CHUNKS)
-        for piece in pieces[:-1]:
-            await speaker.send_chunk(piece)
+        speaker, feed, page = await subscribed_broadcast(bot, alice, encrypted=True)
+        room, started = speaker.room_id, speaker.broadcast_id
+        *most, last = speaker.cut(FIVE_CHUNKS)
+        await send(speaker, most)
         await speaker.tell(Info.STOPPED)
         recording, _ = await recorded(aircheck.store, started, RecordingState.COMPLETE, made=False)
         await alice.redact(room, started)
         await recorded(aircheck.store, started, RecordingState.DELETED, made=False)
-        late = await speaker.send_chunk(pieces[-1])
+        late = await speaker.send_chunk(last)
         await alice.say(room, "!aircheck list")
         await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "no " in event.body.lower())
         found = await look(aircheck.store, started)

@@ -15,7 +15,7 @@ from storage.store import Store
 from storage.tables import jobs
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.world import World, move_in
+from tests.line.world import World, move_in, welcome
 
 COMMANDS = 400
 OTHERS_WAIT_S = 20
@@ -27,9 +27,7 @@ async def test_one_members_flood_of_commands_keeps_nobody_waiting(world: Worlds,
     async with bot.running() as aircheck:
         flooded = await move_in(bot, alice, encrypted=False)
         quiet = await move_in(bot, bob, encrypted=False)
-        await alice.invite(flooded, bob.user_id)
-        await bob.wait_for_invite(alice.user_id)
-        await bob.join(flooded)
+        await welcome(bob, alice, flooded)
 
         async def ask() -> None:
             content = {"msgtype": "m.text", "body": "!aircheck status"}

@@ -1,6 +1,6 @@
 """Events of another member, another room, another state key or another time change nothing."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,26 +9,13 @@ import pytest
 
 from bot.matrix.batch import RoomBatch
 from storage.records import HeardEvent, RecordingState, RoomId, UserId
-from tests.line.replay import ALICE, Capture, Replay, assert_heard_whole, replaying
+from tests.line.replay import ALICE, Capture, Replay, assert_heard_whole
 from tests.line.speaker import Speaker, sliced
 
 CAROL = UserId("@carol:lab.local")
 QUIET_S = 60
 
 Foreign = Callable[[Speaker, list[bytes]], HeardEvent]
-
-
-@pytest.fixture
-def room() -> Capture:
-    return Capture("plain")
-
-
-@pytest.fixture
-async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
-    """Run a line whose bot is in the room."""
-    async with replaying(tmp_path / "data") as made:
-        await made.move_in(room)
-        yield made
 
 
 def someone_elses_chunk(alice: Speaker, media: list[bytes]) -> HeardEvent:

@@ -6,7 +6,7 @@ import pytest
 
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.people import Person
-from bot.demo.slicing import speech
+from bot.demo.slicing import Slice, speech
 from bot.matrix.history import History
 from bot.matrix.wire import Refused
 from storage.records import ChunkState, RecordingState
@@ -15,12 +15,15 @@ from tests.line.conftest import Worlds
 from tests.line.world import (
     World,
     assert_exact,
+    first_chunks,
+    go_live,
     live_with,
     look,
-    move_in,
     newest_episode,
-    personal_feed,
+    open_broadcast,
     recorded,
+    send,
+    subscribed_room,
     until,
 )
 
@@ -52,20 +55,17 @@ async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
     """A broadcast that began in a gap and ends after the bot's return is recorded whole."""
     bot, alice = await world(), await person("alice")
     async with bot.running():
-        room = await move_in(bot, alice, encrypted=encrypted)
-        feed, _ = await personal_feed(bot, alice, room)
-    speaker = Broadcaster(alice, room)
-    started = await speaker.start()
-    pieces = speaker.cut(SPEECH)
-    for piece in pieces[:-1]:
-        await speaker.send_chunk(piece)
+        room, feed, _ = await subscribed_room(bot, alice, encrypted=encrypted)
+    speaker = await go_live(alice, room)
+    *most, last = speaker.cut(SPEECH)
+    await send(speaker, most)
     await chatter(alice, room)
     async with bot.running() as aircheck:
-        await live_with(aircheck.store, started, len(pieces) - 1)
+        await live_with(aircheck.store, speaker.broadcast_id, len(most))
         assert [one for one in caplog.messages if f"timeline gap given up: room={room}" in one]
-        await speaker.send_chunk(pieces[-1])
+        await speaker.send_chunk(last)
         await speaker.stop()
-        await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         await assert_exact(await newest_episode(feed), speaker)
 
@@ -74,14 +74,14 @@ async def test_a_broadcast_that_began_in_a_gap_is_recorded_whole(
 async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(world: Worlds, person: People) -> None:
     """Chunks, a redaction and an end from inside a gap are found through the broadcast's relations."""
     bot, alice = await world(), await person("alice")
-    speaker, pieces, first, started = await half_of_it(bot, alice)
-    for piece in pieces[2:]:
-        await speaker.send_chunk(piece)
+    speaker, rest = await half_of_it(bot, alice)
+    first = next(iter(speaker.chunks))
+    await send(speaker, rest)
     await speaker.stop()
     await alice.redact(speaker.room_id, first)
     await chatter(alice, speaker.room_id)
     async with bot.running() as aircheck:
-        recording, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
+        recording, ledger = await recorded(aircheck.store, speaker.broadcast_id, RecordingState.INCOMPLETE)
         assert recording.ended_by == "stopped"
         states = {entry.chunk_id: entry.state for entry in ledger.entries}
         assert states.pop(first) is ChunkState.REDACTED  # type: ignore[call-overload]  # ids of a real homeserver
@@ -93,27 +93,21 @@ async def test_what_happened_to_a_live_broadcast_in_a_gap_reaches_its_recording(
 async def test_a_broadcast_that_was_redacted_in_a_gap_is_deleted(world: Worlds, person: People) -> None:
     """A broadcast that was redacted inside a gap is deleted."""
     bot, alice = await world(), await person("alice")
-    speaker, _, _, started = await half_of_it(bot, alice)
-    await alice.redact(speaker.room_id, started)
+    speaker, _ = await half_of_it(bot, alice)
+    await alice.redact(speaker.room_id, speaker.broadcast_id)
     await chatter(alice, speaker.room_id)
     async with bot.running() as aircheck:
 
         async def gone() -> bool | None:
-            found = await look(aircheck.store, started)
+            found = await look(aircheck.store, speaker.broadcast_id)
             assert found is not None
             return True if found[0].state is RecordingState.DELETED and found[1] == () else None
 
         await until(aircheck.store, gone)
 
 
-async def half_of_it(bot: World, alice: Person) -> tuple[Broadcaster, list[Any], str, str]:
-    """Begin a broadcast of which the bot hears two chunks; give its pieces, the first chunk's id and its own."""
+async def half_of_it(bot: World, alice: Person) -> tuple[Broadcaster, list[Slice]]:
+    """Begin a broadcast of which the bot hears two chunks before it stops; add the slices that are still to be sent."""
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=False)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(SPEECH)
-        first = await speaker.send_chunk(pieces[0])
-        await speaker.send_chunk(pieces[1])
-        await live_with(aircheck.store, started, 2)
-    return speaker, pieces, first, started
+        speaker = await open_broadcast(bot, alice, encrypted=False)
+        return speaker, await first_chunks(aircheck.store, speaker, SPEECH, 2)

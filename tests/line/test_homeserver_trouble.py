@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.demo.broadcaster import Broadcaster
 from bot.demo.people import Person
 from bot.demo.slicing import speech
 from bot.matrix import session, wire
@@ -18,7 +17,18 @@ from tests.lab import People
 from tests.line.conftest import Worlds
 from tests.line.replay import Capture, address_of, assert_heard_whole, replaying
 from tests.line.trouble import Between, between, none
-from tests.line.world import WAIT_S, World, answers, assert_exact, move_in, newest_episode, personal_feed, recorded
+from tests.line.world import (
+    WAIT_S,
+    World,
+    answers,
+    assert_exact,
+    move_in,
+    newest_episode,
+    personal_feed,
+    recorded,
+    subscribed_room,
+    whole_broadcast,
+)
 from tests.matrix.conftest import Bots, bots
 from tests.matrix.running import meet
 
@@ -59,24 +69,15 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-async def broadcast(replay: Setting, room: str) -> Broadcaster:
-    speaker = Broadcaster(replay.alice, room)
-    await speaker.start()
-    await speaker.speak(SPEECH)
-    await speaker.stop()
-    return speaker
-
-
 async def test_an_hour_of_failures_loses_nothing(
     replay: Setting, paused: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """An hour of 502 is logged at its begin and end only, pauses stay bounded, and a broadcast in it is whole."""
     caplog.set_level(logging.INFO)
     async with replay.bot.running() as aircheck:
-        room = await move_in(replay.bot, replay.alice, encrypted=True)
-        feed, _ = await personal_feed(replay.bot, replay.alice, room)
+        room, feed, _ = await subscribed_room(replay.bot, replay.alice, encrypted=True)
         replay.between.trouble = lambda _: web.Response(status=502)
-        speaker = await broadcast(replay, room)
+        speaker = await whole_broadcast(replay.alice, room, SPEECH)
         async with asyncio.timeout(WAIT_S):
             while sum(paused) < HOUR_S:
                 await replay.between.until(replay.between.troubled.total() + 1)
@@ -107,7 +108,7 @@ async def test_pauses_that_are_asked_for_are_kept(replay: Setting, paused: list[
     async with replay.bot.running() as aircheck:
         replay.between.trouble = trouble
         room = await move_in(replay.bot, replay.alice, encrypted=True)
-        speaker = await broadcast(replay, room)
+        speaker = await whole_broadcast(replay.alice, room, SPEECH)
         await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         feed, _ = await personal_feed(replay.bot, replay.alice, room)
         await assert_exact(await newest_episode(feed), speaker)
@@ -123,10 +124,9 @@ async def test_pauses_that_are_asked_for_are_kept(replay: Setting, paused: list[
 async def test_answers_that_take_long_hold_up_nothing_else(replay: Setting) -> None:
     """While the homeserver answers nothing, feeds and `/healthz` answer; afterwards everything is recorded."""
     async with replay.bot.running() as aircheck:
-        room = await move_in(replay.bot, replay.alice, encrypted=True)
-        feed, _ = await personal_feed(replay.bot, replay.alice, room)
+        room, feed, _ = await subscribed_room(replay.bot, replay.alice, encrypted=True)
         replay.between.gate.clear()
-        speaker = await broadcast(replay, room)
+        speaker = await whole_broadcast(replay.alice, room, SPEECH)
         async with asyncio.timeout(WAIT_S):
             assert (await answers(feed), await answers(f"{replay.bot.web}/healthz")) == (200, 200)
         replay.between.gate.set()

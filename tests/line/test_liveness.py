@@ -1,44 +1,22 @@
 """Clients that die, sleep, reload, log out or lose their connection: sent chunks are kept, and the broadcast ends."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
 from bot import orders
-from bot.demo.broadcaster import Broadcaster
 from bot.demo.slicing import speech
 from storage import jobs
-from storage.records import EndedBy, HeardEvent, JobState, RecordingState
+from storage.records import EndedBy, JobState, RecordingState
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.replay import Capture, Replay, assert_heard_whole, replaying
-from tests.line.speaker import Speaker, sliced
-from tests.line.world import live_with, move_in, recorded
+from tests.line.replay import Capture, Replay, assert_heard_whole
+from tests.line.speaker import Speaker, sliced, told
+from tests.line.world import first_chunks, open_broadcast, recorded, whole_broadcast
 
 QUIET_S = 60
 ABANDONED_S = 1800
 PAUSED_S = 14_400
 HOLD_S = 3600
 HOUR_S = 3600
-
-
-@pytest.fixture
-def room() -> Capture:
-    return Capture("plain")
-
-
-@pytest.fixture
-async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
-    """Run a line whose bot is in the room."""
-    async with replaying(tmp_path / "data") as made:
-        await made.move_in(room)
-        yield made
-
-
-async def told(replay: Replay, speaker: Speaker, *heard: HeardEvent) -> None:
-    replay.serves(speaker.uploads)
-    await replay.tell(speaker.capture.room, heard)
 
 
 async def state(replay: Replay, speaker: Speaker) -> tuple[RecordingState, EndedBy | None]:
@@ -176,22 +154,15 @@ async def test_a_speaker_who_logs_out_is_found_to_be_gone(world: Worlds, person:
     """A logged-out device leaves an episode when the time is up, without later messages of another device."""
     bot, alice = await world(recording={"quiet_period_s": 1, "abandoned_after_s": 3}), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=True)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(speech(1)[:800])
-        for piece in pieces:
-            await speaker.send_chunk(piece)
-        await live_with(aircheck.store, started, len(pieces))
+        speaker = await open_broadcast(bot, alice, encrypted=True)
+        started = speaker.broadcast_id
+        assert await first_chunks(aircheck.store, speaker, speech(1)[:800], 2) == []
         await alice.api.call("POST", "/_matrix/client/v3/logout", {})
         recording, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
         assert (recording.ended_by, ledger.gaps) == (EndedBy.ABANDONED, ())
-        assert [entry.sequence for entry in ledger.entries] == list(range(1, len(pieces) + 1))
+        assert [entry.sequence for entry in ledger.entries] == [1, 2]
         again = await person("alice", account=alice.user_id)
-        other = Broadcaster(again, room)
-        second = await other.start()
-        await other.speak(speech(2)[:400])
-        await other.stop()
-        _, whole = await recorded(aircheck.store, second, RecordingState.COMPLETE)
+        other = await whole_broadcast(again, speaker.room_id, speech(2)[:400])
+        _, whole = await recorded(aircheck.store, other.broadcast_id, RecordingState.COMPLETE)
         assert whole.samples == other.samples
         assert (await recorded(aircheck.store, started, RecordingState.INCOMPLETE))[1] == ledger

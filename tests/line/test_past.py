@@ -14,17 +14,13 @@ from storage.records import RecordingState, RoomId
 from storage.store import Store
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.world import World, assert_exact, newest_episode, personal_feed, recorded
+from tests.line.world import World, assert_exact, newest_episode, personal_feed, recorded, whole_broadcast
 
 SPEECH = speech(1)[:900]  # 18 s
 
 
 async def speak(speaker: Person, room: str, seconds: int = 18) -> Broadcaster:
-    made = Broadcaster(speaker, room)
-    await made.start()
-    await made.speak(SPEECH[: seconds * 50])
-    await made.stop()
-    return made
+    return await whole_broadcast(speaker, room, SPEECH[: seconds * 50])
 
 
 async def codes(store: Store, room: str) -> list[tuple[int, str, bool]]:

@@ -12,12 +12,21 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from bot.demo.broadcaster import Broadcaster
 from bot.demo.people import Person
 from bot.demo.slicing import speech
 from tests.lab import PASSWORD, People
 from tests.line.conftest import Worlds
-from tests.line.world import World, answers, assert_exact, move_in, newest_episode, personal_feed
+from tests.line.world import (
+    World,
+    answers,
+    assert_exact,
+    go_live,
+    newest_episode,
+    open_broadcast,
+    send,
+    subscribed_broadcast,
+    subscribed_room,
+)
 
 STOP_S = 5.0
 START_S = 60.0
@@ -96,18 +105,13 @@ async def test_kill_9_in_the_middle_loses_nothing(world: Worlds, person: People,
     bot, alice = await world(), await person("alice")
     log = tmp_path / "log"
     async with process(bot, log) as running:
-        room = await move_in(bot, alice, encrypted=True)
-        feed, _ = await personal_feed(bot, alice, room)
-        speaker = Broadcaster(alice, room)
-        await speaker.start()
+        speaker, feed, _ = await subscribed_broadcast(bot, alice, encrypted=True)
         pieces = speaker.cut(SPEECH)
-        for piece in pieces[:2]:
-            await speaker.send_chunk(piece)
+        await send(speaker, pieces[:2])
         await running.end(signal.SIGKILL)
         await speaker.send_chunk(pieces[2])
         await running.start()
-        for piece in pieces[3:]:
-            await speaker.send_chunk(piece)
+        await send(speaker, pieces[3:])
         await speaker.stop()
         await running.end(signal.SIGKILL)
         await running.start()
@@ -125,11 +129,8 @@ async def test_a_stop_is_clean_and_in_time(world: Worlds, person: People, tmp_pa
     """SIGTERM during a broadcast ends with 0 within five seconds, and leaves nothing unfinished."""
     bot, alice = await world(), await person("alice")
     async with process(bot, tmp_path / "log") as running:
-        room = await move_in(bot, alice, encrypted=True)
-        speaker = Broadcaster(alice, room)
-        await speaker.start()
-        for piece in speaker.cut(SPEECH)[:2]:
-            await speaker.send_chunk(piece)
+        speaker = await open_broadcast(bot, alice, encrypted=True)
+        await send(speaker, speaker.cut(SPEECH)[:2])
         async with asyncio.timeout(STOP_S):
             assert await running.end(signal.SIGTERM) == 0
         assert not list((bot.directory / "tmp").glob("*.part"))
@@ -141,23 +142,17 @@ async def test_the_log_of_a_whole_run_tells_no_secret(world: Worlds, person: Peo
     alice, bob = await person("alice"), await person("bob")
     log = tmp_path / "log"
     async with process(bot, log) as running:
-        room = await move_in(bot, alice, encrypted=True)
-        await alice.invite(room, bob.user_id)
-        await bob.wait_for_invite(alice.user_id)
-        await bob.join(room)
-        feed, page = await personal_feed(bot, bob, room)
+        room, feed, page = await subscribed_room(bot, alice, encrypted=True, listener=bob)
         await alice.say(room, "the-secret-of-the-kitchen")
         await alice.say(room, "!aircheck the-secret-of-the-command")
         await alice.say(room, "!aircheck status")
         await alice.say(room, "!aircheck list")
-        speaker = Broadcaster(alice, room)
-        await speaker.start()
+        speaker = await go_live(alice, room)
         alice.keys.hold_back([bot.user_id])
         pieces = speaker.cut(SPEECH)
         await speaker.send_chunk(pieces[0])
         await alice.keys.release(room)
-        for piece in pieces[1:]:
-            await speaker.send_chunk(piece)
+        await send(speaker, pieces[1:])
         await speaker.stop()
         await published(bot, bob)
         await newest_episode(feed)

@@ -11,13 +11,27 @@ import pytest
 from bot.demo.broadcaster import Broadcaster, Info
 from bot.demo.client_api import room_path
 from bot.demo.listener import subscribe
+from bot.demo.people import Person
 from bot.demo.slicing import speech
 from bot.demo.synapse import Homeserver
 from storage.records import ChunkState, RecordingState
 from storage.store import Store
 from tests.lab import PASSWORD, People
 from tests.line.conftest import Worlds
-from tests.line.world import World, answers, live_with, look, move_in, newest_episode, personal_feed, recorded, until
+from tests.line.world import (
+    World,
+    answers,
+    first_chunks,
+    look,
+    move_in,
+    newest_episode,
+    recorded,
+    send,
+    subscribed_broadcast,
+    subscribed_room,
+    until,
+    whole_broadcast,
+)
 
 SPEECH = speech(1)[:900]  # 18 s
 WITHIN_S = 10.0
@@ -47,22 +61,18 @@ async def test_a_published_broadcast_is_gone_ten_seconds_after_its_redaction(
     """After ten seconds page, enclosure, feed item and every file are gone."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=encrypted)
-        feed, page = await personal_feed(bot, alice, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        await speaker.speak(SPEECH)
-        await speaker.stop()
-        recording, _ = await recorded(aircheck.store, started, RecordingState.COMPLETE)
+        room, feed, page = await subscribed_room(bot, alice, encrypted=encrypted)
+        speaker = await spoken(aircheck.store, alice, room)
+        started = speaker.broadcast_id
         await alice.wait_for(lambda event: event.is_notice_of(bot.user_id) and "is ready" in event.body)
         (enclosure,) = await subscribe(feed)
-        assert {await answers(page + recording.code), await answers(enclosure.url)} == {200}
         found = await look(aircheck.store, started)
         assert found is not None
+        assert {await answers(page + found[0].code), await answers(enclosure.url)} == {200}
         keys = {str(chunk.blob) for chunk in found[1]} | {str(found[2].blob) if found[2] else ""}
         began = time.monotonic()
         await alice.redact(room, started)
-        await gone(aircheck.store, page + recording.code, enclosure.url)
+        await gone(aircheck.store, page + found[0].code, enclosure.url)
         assert list(await subscribe(feed)) == []
         await blobs_gone(bot, aircheck.store, keys)
         assert time.monotonic() - began < WITHIN_S
@@ -72,14 +82,9 @@ async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(world: W
     """After a redaction while live only a row without content is left, and a later chunk is refused."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=True)
-        _, page = await personal_feed(bot, alice, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(SPEECH)
-        for piece in pieces[:2]:
-            await speaker.send_chunk(piece)
-        await live_with(aircheck.store, started, 2)
+        speaker, _, page = await subscribed_broadcast(bot, alice, encrypted=True)
+        room, started = speaker.room_id, speaker.broadcast_id
+        rest = await first_chunks(aircheck.store, speaker, SPEECH, 2)
         found = await look(aircheck.store, started)
         assert found is not None
         keys = {str(chunk.blob) for chunk in found[1]}
@@ -88,13 +93,9 @@ async def test_a_live_broadcast_is_gone_ten_seconds_after_its_redaction(world: W
         await gone(aircheck.store, page + found[0].code)
         await blobs_gone(bot, aircheck.store, keys)
         assert time.monotonic() - began < WITHIN_S
-        await speaker.send_chunk(pieces[2])
+        await speaker.send_chunk(rest[0])
         await speaker.tell(Info.STOPPED)
-        after = Broadcaster(alice, room)
-        again = await after.start()
-        await after.speak(SPEECH[:400])
-        await after.stop()
-        await recorded(aircheck.store, again, RecordingState.COMPLETE)  # the late chunk was heard before
+        await spoken(aircheck.store, alice, room)  # the late chunk was heard before
         found = await look(aircheck.store, started)
         assert found is not None
         assert (found[0].state, found[0].broadcaster_name, found[1:]) == (RecordingState.DELETED, None, ((), None))
@@ -104,12 +105,9 @@ async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(world
     """A redacted chunk becomes silence of its length in a new file; a redacted end changes nothing."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=False)
-        feed, _ = await personal_feed(bot, alice, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(SPEECH)
-        events = [await speaker.send_chunk(piece) for piece in pieces]
+        speaker, feed, _ = await subscribed_broadcast(bot, alice, encrypted=False)
+        started = speaker.broadcast_id
+        events = await send(speaker, speaker.cut(SPEECH))
         await speaker.stop()
         await recorded(aircheck.store, started, RecordingState.COMPLETE)
         before = await newest_episode(feed)
@@ -117,7 +115,7 @@ async def test_a_redacted_chunk_is_silence_in_an_episode_that_is_made_anew(world
         assert found is not None
         assert found[2] is not None
         keys = {str(chunk.blob) for chunk in found[1] if chunk.event_id == events[1]} | {str(found[2].blob)}
-        await alice.redact(room, events[1])
+        await alice.redact(speaker.room_id, events[1])
         _, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
         await blobs_gone(bot, aircheck.store, keys)
         assert ledger.samples == speaker.samples
@@ -152,21 +150,20 @@ async def test_a_redaction_with_all_that_refers_to_it_is_one_deletion(
     try:
         async with bot.running() as aircheck:
             room = await move_in(bot, alice, encrypted=True)
-            broadcasts = [await spoken(aircheck.store, Broadcaster(alice, room)) for _ in range(2)]
+            broadcasts = [await spoken(aircheck.store, alice, room) for _ in range(2)]
             await redact_all(alice, room, broadcasts[0])
             await deleted(aircheck.store, broadcasts[0])
         await redact_all(alice, room, broadcasts[1])
         async with bot.running() as aircheck:
             await deleted(aircheck.store, broadcasts[1])
-            await spoken(aircheck.store, Broadcaster(alice, room))
+            await spoken(aircheck.store, alice, room)
     finally:
         await people.close()
 
 
-async def spoken(store: Store, speaker: Broadcaster) -> Broadcaster:
-    await speaker.start()
-    await speaker.speak(SPEECH)
-    await speaker.stop()
+async def spoken(store: Store, host: Person, room: str) -> Broadcaster:
+    """Broadcast, and wait until it is recorded whole."""
+    speaker = await whole_broadcast(host, room, SPEECH)
     await recorded(store, speaker.broadcast_id, RecordingState.COMPLETE)
     return speaker
 

@@ -1,10 +1,7 @@
 """The bot is removed from a room and invited again: recordings stay, and nothing said meanwhile is recorded."""
 
-from pathlib import Path
-
 import pytest
 
-from bot.demo.broadcaster import Broadcaster
 from bot.demo.client_api import room_path
 from bot.demo.people import Person
 from bot.demo.slicing import speech
@@ -14,8 +11,19 @@ from storage.records import ChunkState, EndedBy, RecordingState, RoomId
 from storage.store import Store
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.replay import Capture, Replay, address_of, replaying
-from tests.line.world import World, answers, live_with, look, move_in, newest_episode, personal_feed, recorded, until
+from tests.line.replay import Capture, Replay, address_of
+from tests.line.world import (
+    World,
+    answers,
+    first_chunks,
+    look,
+    newest_episode,
+    recorded,
+    send,
+    subscribed_broadcast,
+    until,
+    whole_broadcast,
+)
 
 SPEECH = speech(1)[:1200]  # 24 s: four chunks and a rest
 QUIET_S = 60
@@ -66,34 +74,22 @@ async def test_thrown_out_in_the_middle_and_asked_back(
     """A removal ends the recording with an episode and closes addresses; after a new invite everything works again."""
     bot, alice, bob = await world(), await person("alice"), await person("bob")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=encrypted)
-        await alice.invite(room, bob.user_id)
-        await bob.wait_for_invite(alice.user_id)
-        await bob.join(room)
-        feed, page = await personal_feed(bot, bob, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        pieces = speaker.cut(SPEECH)
-        for piece in pieces[:2]:
-            await speaker.send_chunk(piece)
-        await live_with(aircheck.store, started, 2)
+        speaker, feed, page = await subscribed_broadcast(bot, alice, encrypted=encrypted, listener=bob)
+        room, started = speaker.room_id, speaker.broadcast_id
+        rest = await first_chunks(aircheck.store, speaker, SPEECH, 2)
         await throw_out(alice, room, bot, how)
         recording, ledger = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
         assert (recording.ended_by, ledger.gaps) == (EndedBy.REMOVED, ())
         assert (await answers(feed), await answers(page)) == (404, 404)
-        for piece in pieces[2:]:
-            await speaker.send_chunk(piece)
+        await send(speaker, rest)
         await speaker.stop()
         assert await stored(aircheck.store, started) == (EndedBy.REMOVED, 2)
         await ask_back(alice, room, bot, how)
         await is_in(aircheck.store, room, joined=True)
         await alice.wait_for(lambda event: event.room_id == room and event.is_notice_of(bot.user_id))
         await is_told(aircheck.store, room)
-        again = Broadcaster(alice, room)
-        second = await again.start()
-        await again.speak(SPEECH[:700])
-        await again.stop()
-        _, whole = await recorded(aircheck.store, second, RecordingState.COMPLETE)
+        again = await whole_broadcast(alice, room, SPEECH[:700])
+        _, whole = await recorded(aircheck.store, again.broadcast_id, RecordingState.COMPLETE)
         assert whole.samples == again.samples
         assert await answers(feed) == 200
         await newest_episode(feed)
@@ -104,84 +100,72 @@ async def test_thrown_out_while_it_was_down(world: Worlds, person: People) -> No
     """A removal while the bot was down ends the recording at its next start, before any address opens."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=True)
-        feed, _ = await personal_feed(bot, alice, room)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
-        await speaker.speak(SPEECH[:700])
-        await live_with(aircheck.store, started, 2)
-    await throw_out(alice, room, bot, "kick")
+        speaker, feed, _ = await subscribed_broadcast(bot, alice, encrypted=True)
+        assert await first_chunks(aircheck.store, speaker, SPEECH[:700], 2) == []
+    await throw_out(alice, speaker.room_id, bot, "kick")
     await speaker.stop()
     async with bot.running() as aircheck:
-        recording, _ = await recorded(aircheck.store, started, RecordingState.INCOMPLETE)
+        recording, _ = await recorded(aircheck.store, speaker.broadcast_id, RecordingState.INCOMPLETE)
         assert recording.ended_by is EndedBy.REMOVED
         assert await answers(feed) == 404
 
 
-@pytest.fixture
-def capture() -> Capture:
-    return Capture("plain")
-
-
-async def leave(replay: Replay, capture: Capture) -> None:
+async def leave(replay: Replay, room: Capture) -> None:
     """Bring a sync that says that the bot has left."""
-    await replay._sync(rooms=(RoomBatch(capture.room, joined=False),))
+    await replay._sync(rooms=(RoomBatch(room.room, joined=False),))
     await replay.settled()
 
 
-async def reasons(replay: Replay, capture: Capture) -> set[str | None]:
-    return {chunk.reason for chunk in (await replay.chunks(capture.started)).values()}
+async def removed_while_media_was_missing(replay: Replay, room: Capture) -> dict[str, bytes]:
+    """Let the bot hear a broadcast whose second chunk has no media yet, and leave; give that media by address."""
+    mxc, upload = list(room.uploads.items())[1]
+    replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
+    await replay.tell(room.room, room.broadcast[:4])
+    await leave(replay, room)
+    return {mxc: upload}
 
 
-async def test_nothing_is_fetched_for_a_room_that_the_bot_is_out_of(capture: Capture, tmp_path: Path) -> None:
+async def reasons(replay: Replay, room: Capture) -> set[str | None]:
+    return {chunk.reason for chunk in (await replay.chunks(room.started)).values()}
+
+
+async def test_nothing_is_fetched_for_a_room_that_the_bot_is_out_of(replay: Replay, room: Capture) -> None:
     """After a removal missing media is not requested any more, and the episode is listed without it."""
-    mxc, upload = list(capture.uploads.items())[1]
-    async with replaying(tmp_path / "data") as replay:
-        await replay.move_in(capture)
-        replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
-        await replay.tell(capture.room, capture.broadcast[:4])
-        await leave(replay, capture)
-        before = len(replay.homeserver.asked)
-        replay.serves({mxc: upload})
-        for _ in range(4):
-            await replay.pass_by(DAY_S)
-        recording = await replay.recording(capture.started)
-        assert (recording.state, recording.ended_by) == (RecordingState.INCOMPLETE, EndedBy.REMOVED)
-        assert len(replay.homeserver.asked) == before
-        assert await reasons(replay, capture) == {None, "not_joined"}
-        episode = await replay.episode(capture.started)
-        assert episode is not None
-        assert episode.published_at is not None
-        assert not [said for said in replay.said if "is ready" in said]
-
-
-async def test_what_was_waited_for_is_fetched_once_the_bot_is_asked_back(capture: Capture, tmp_path: Path) -> None:
-    """A chunk whose media was missing at the removal heals the recording after a new invite."""
-    mxc, upload = list(capture.uploads.items())[1]
-    async with replaying(tmp_path / "data") as replay:
-        await replay.move_in(capture)
-        replay.homeserver.says(address_of(mxc), 404, "M_NOT_FOUND")
-        await replay.tell(capture.room, capture.broadcast[:4])
-        await leave(replay, capture)
-        await replay.pass_by(QUIET_S)
-        replay.serves({mxc: upload})
-        await replay.move_in(capture)
+    missing = await removed_while_media_was_missing(replay, room)
+    before = len(replay.homeserver.asked)
+    replay.serves(missing)
+    for _ in range(4):
         await replay.pass_by(DAY_S)
-        assert await reasons(replay, capture) == {None}
-        assert (await replay.ledger(capture.started)).gaps == ()
+    recording = await replay.recording(room.started)
+    assert (recording.state, recording.ended_by) == (RecordingState.INCOMPLETE, EndedBy.REMOVED)
+    assert len(replay.homeserver.asked) == before
+    assert await reasons(replay, room) == {None, "not_joined"}
+    episode = await replay.episode(room.started)
+    assert episode is not None
+    assert episode.published_at is not None
+    assert not [said for said in replay.said if "is ready" in said]
 
 
-async def test_what_a_lifted_ban_shows_is_not_heard(capture: Capture, tmp_path: Path) -> None:
+async def test_what_was_waited_for_is_fetched_once_the_bot_is_asked_back(replay: Replay, room: Capture) -> None:
+    """A chunk whose media was missing at the removal heals the recording after a new invite."""
+    missing = await removed_while_media_was_missing(replay, room)
+    await replay.pass_by(QUIET_S)
+    replay.serves(missing)
+    await replay.move_in(room)
+    await replay.pass_by(DAY_S)
+    assert await reasons(replay, room) == {None}
+    assert (await replay.ledger(room.started)).gaps == ()
+
+
+async def test_what_a_lifted_ban_shows_is_not_heard(replay: Replay, room: Capture) -> None:
     """Events from while the bot was banned, shown when the ban is lifted, are not recorded."""
-    async with replaying(tmp_path / "data") as replay:
-        await replay.move_in(capture)
-        await replay.tell(capture.room, capture.broadcast[:2])
-        await leave(replay, capture)
-        asked = len(replay.homeserver.asked)
-        await replay._sync(rooms=(RoomBatch(capture.room, joined=False, timeline=capture.broadcast[2:]),))
-        while await replay.recorder.catch_up():
-            pass
-        await replay.pass_by(QUIET_S)
-        assert len(replay.homeserver.asked) == asked
-        assert list(await replay.chunks(capture.started)) == [capture.broadcast[1].event_id]
-        assert (await replay.recording(capture.started)).ended_by is EndedBy.REMOVED
+    await replay.tell(room.room, room.broadcast[:2])
+    await leave(replay, room)
+    asked = len(replay.homeserver.asked)
+    await replay._sync(rooms=(RoomBatch(room.room, joined=False, timeline=room.broadcast[2:]),))
+    while await replay.recorder.catch_up():
+        pass
+    await replay.pass_by(QUIET_S)
+    assert len(replay.homeserver.asked) == asked
+    assert list(await replay.chunks(room.started)) == [room.broadcast[1].event_id]
+    assert (await replay.recording(room.started)).ended_by is EndedBy.REMOVED

@@ -1,42 +1,23 @@
 """Numbers and order as real clients get them wrong, through the whole line."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bot.demo.broadcaster import Broadcaster, Info
+from bot.demo.broadcaster import Info
 from bot.demo.slicing import speech
 from storage.records import ChunkState, EndedBy, EventId, HeardEvent, RecordingState, UserId, chunk_id_of
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.replay import ALICE, Capture, Replay, assert_heard_whole, encoded, replaying
-from tests.line.speaker import Speaker, sliced
-from tests.line.world import assert_exact, move_in, newest_episode, personal_feed, recorded
+from tests.line.replay import ALICE, Capture, Replay, assert_heard_whole, encoded
+from tests.line.speaker import Speaker, sliced, told
+from tests.line.world import assert_exact, newest_episode, open_broadcast, personal_feed, recorded
 
 QUIET_S = 60
 CAROL = UserId("@carol:lab.local")
 M4A = ("-f", "ipod", "-c:a", "aac", "-movflags", "frag_keyframe+empty_moov")
 WAV = ("-f", "wav", "-c:a", "pcm_s16le")
-
-
-@pytest.fixture
-def room() -> Capture:
-    return Capture("plain")
-
-
-@pytest.fixture
-async def replay(tmp_path: Path, room: Capture) -> AsyncIterator[Replay]:
-    """Run a line whose bot is in the room."""
-    async with replaying(tmp_path / "data") as made:
-        await made.move_in(room)
-        yield made
-
-
-async def told(replay: Replay, speaker: Speaker, *heard: HeardEvent) -> None:
-    """Put the media on the homeserver and bring the events in a sync."""
-    replay.serves(speaker.uploads)
-    await replay.tell(speaker.capture.room, heard)
 
 
 async def assert_whole(replay: Replay, broadcast: EventId, media: list[bytes], folder: Path) -> None:
@@ -226,9 +207,8 @@ async def test_a_second_go_live_on_a_real_homeserver_is_heard_too(world: Worlds,
     """After a second start that a real homeserver merged with the first, everything is recorded."""
     bot, alice = await world(), await person("alice")
     async with bot.running() as aircheck:
-        room = await move_in(bot, alice, encrypted=True)
-        speaker = Broadcaster(alice, room)
-        started = await speaker.start()
+        speaker = await open_broadcast(bot, alice, encrypted=True)
+        started = speaker.broadcast_id
         await speaker.speak(speech(1)[:600])
         await speaker.send_chunk(speaker.end_run())
         runs = speaker.slicers
@@ -239,5 +219,5 @@ async def test_a_second_go_live_on_a_real_homeserver_is_heard_too(world: Worlds,
         await speaker.tell(Info.STOPPED)
         _, ledger = await recorded(aircheck.store, started, RecordingState.COMPLETE)
         assert ledger.samples == speaker.samples
-        feed, _ = await personal_feed(bot, alice, room)
+        feed, _ = await personal_feed(bot, alice, speaker.room_id)
         await assert_exact(await newest_episode(feed), speaker)

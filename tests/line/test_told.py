@@ -2,7 +2,6 @@
 
 import pytest
 
-from bot.demo.broadcaster import Broadcaster
 from bot.demo.client_api import room_path
 from bot.demo.people import Person
 from bot.demo.slicing import speech
@@ -10,7 +9,7 @@ from storage import rooms
 from storage.records import RecordingState, RoomId
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.world import look, recorded, until
+from tests.line.world import go_live, look, recorded, until, whole_broadcast
 
 SPEECH = speech(1)[:300]  # 6 s
 
@@ -37,16 +36,12 @@ async def test_a_muted_bot_records_once_its_notice_is_in_the_room(
             return True if known is not None and known.waits else None
 
         await until(aircheck.store, waits)
-        before = Broadcaster(alice, room)
-        unrecorded = await before.start()
+        before = await go_live(alice, room)
         await before.speak(SPEECH)
         await level(alice, room, users={bot.user_id: 50})
         said = await alice.wait_for(lambda event: event.room_id == room and event.is_notice_of(bot.user_id))
         assert "From now on I record" in said.body
         await before.stop()
-        after = Broadcaster(alice, room)
-        started = await after.start()
-        await after.speak(SPEECH)
-        await after.stop()
-        await recorded(aircheck.store, started, RecordingState.COMPLETE)
-        assert await look(aircheck.store, unrecorded) is None
+        after = await whole_broadcast(alice, room, SPEECH)
+        await recorded(aircheck.store, after.broadcast_id, RecordingState.COMPLETE)
+        assert await look(aircheck.store, before.broadcast_id) is None

@@ -11,18 +11,15 @@ from storage.records import RecordingState
 from storage.store import Store
 from tests.lab import People
 from tests.line.conftest import Worlds
-from tests.line.world import World, answers, assert_exact, personal_feed, recorded
+from tests.line.world import World, answers, assert_exact, personal_feed, recorded, whole_broadcast
 
 SPEECH = speech(1)[:600]  # 12 s
 
 
 async def broadcast(store: Store, host: Person, room: str) -> Broadcaster:
     """Broadcast, and wait until it is recorded whole."""
-    speaker = Broadcaster(host, room)
-    started = await speaker.start()
-    await speaker.speak(SPEECH)
-    await speaker.stop()
-    await recorded(store, started, RecordingState.COMPLETE)
+    speaker = await whole_broadcast(host, room, SPEECH)
+    await recorded(store, speaker.broadcast_id, RecordingState.COMPLETE)
     return speaker
 
 

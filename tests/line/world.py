@@ -1,7 +1,7 @@
 """A world with a whole bot on the test run's homeserver: started, stopped and started again in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from bot import app
 from bot.demo.broadcaster import Broadcaster
 from bot.demo.listener import listen, subscribe
 from bot.demo.people import Person
+from bot.demo.slicing import Slice
 from bot.demo.story import addresses_in
 from bot.demo.synapse import Homeserver, free_port
 from bot.demo.verification import verify_episode
@@ -129,6 +130,13 @@ async def move_in(world: World, host: Person, *, encrypted: bool) -> str:
     return room
 
 
+async def welcome(guest: Person, host: Person, room: str) -> None:
+    """Invite a guest and let it join."""
+    await host.invite(room, guest.user_id)
+    await guest.wait_for_invite(host.user_id)
+    await guest.join(room)
+
+
 async def personal_feed(world: World, listener: Person, room: str) -> tuple[str, str]:
     """Ask for the personal addresses as any member does; give feed and page."""
     await listener.say(room, "!aircheck feed")
@@ -139,6 +147,58 @@ async def personal_feed(world: World, listener: Person, room: str) -> tuple[str,
     )
     found = addresses_in(told.body, world.web)
     return found.feed, found.page
+
+
+async def subscribed_room(
+    world: World, host: Person, *, encrypted: bool, listener: Person | None = None
+) -> tuple[str, str, str]:
+    """Create a room with the bot in which the host, or an invited listener, subscribes; give room, feed and page."""
+    room = await move_in(world, host, encrypted=encrypted)
+    if listener is not None:
+        await welcome(listener, host, room)
+    return room, *await personal_feed(world, listener or host, room)
+
+
+async def go_live(host: Person, room: str) -> Broadcaster:
+    """Begin a broadcast that has no chunk yet."""
+    speaker = Broadcaster(host, room)
+    await speaker.start()
+    return speaker
+
+
+async def open_broadcast(world: World, host: Person, *, encrypted: bool) -> Broadcaster:
+    """Begin a broadcast in a new room with the bot."""
+    return await go_live(host, await move_in(world, host, encrypted=encrypted))
+
+
+async def subscribed_broadcast(
+    world: World, host: Person, *, encrypted: bool, listener: Person | None = None
+) -> tuple[Broadcaster, str, str]:
+    """Begin a broadcast in a new room where the host, or an invited listener, has subscribed; add feed and page."""
+    room, feed, page = await subscribed_room(world, host, encrypted=encrypted, listener=listener)
+    return await go_live(host, room), feed, page
+
+
+async def send(speaker: Broadcaster, pieces: Iterable[Slice]) -> list[str]:
+    """Send slices as chunks; give the chunks' event ids."""
+    return [await speaker.send_chunk(piece) for piece in pieces]
+
+
+async def first_chunks(store: Store, speaker: Broadcaster, packets: Sequence[bytes], count: int) -> list[Slice]:
+    """Send the first chunks of a speech and wait until they are stored; give the slices that are still to be sent."""
+    pieces = speaker.cut(packets)
+    assert len(pieces) >= count, "the speech is too short"
+    await send(speaker, pieces[:count])
+    await live_with(store, speaker.broadcast_id, count)
+    return pieces[count:]
+
+
+async def whole_broadcast(host: Person, room: str, packets: Sequence[bytes]) -> Broadcaster:
+    """Broadcast a speech from start to stop."""
+    speaker = await go_live(host, room)
+    await speaker.speak(packets)
+    await speaker.stop()
+    return speaker
 
 
 async def newest_episode(feed: str) -> bytes:

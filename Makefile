@@ -38,7 +38,7 @@ demo: $(STAMP) ## Run a homeserver, a broadcaster and the bot on this machine (P
 	@$(BIN)/aircheck demo $(if $(ONCE),--once) $(if $(filter-out 0,$(PORT)),--port $(PORT))
 
 test: check ## Run all checks and all tests (about twelve minutes on two cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 fast: check ## Run all checks and the quick unit tests (under a minute)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not synapse" $(addprefix --ignore tests/,$(SLOW))

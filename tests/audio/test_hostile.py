@@ -1,6 +1,7 @@
 """Hostile files are refused by name or bounded, reach nothing, and cost little."""
 
 import asyncio
+import gc
 import io
 import multiprocessing
 import os
@@ -146,6 +147,7 @@ class Weighed:
 def weigh(path: Path, exe: str) -> Weighed:
     """Take a chunk in a process of its own, so that its patches stay there. A limit is not followed by another try."""
     vars(bot.audio.decode)["BOTH"] = FIRST
+    gc.disable()  # CPython 3.11's collector can crash over frames that a profile function has seen
     runs, calls = watch_children(), count_calls()
     result = asyncio.run(take(path, Ffmpeg(exe)))
     sys.setprofile(None)

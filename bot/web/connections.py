@@ -108,7 +108,7 @@ class Connections:
 
     @property
     def backlog(self) -> int:
-        """How many connections may wait to be accepted."""
+        """The number of connections that may wait to be accepted."""
         return capacity.backlog(self._descriptors)
 
     def __len__(self) -> int:

@@ -92,12 +92,12 @@ class WebServer:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._connections)
 
     @property
     def streams(self) -> int:
-        """How many endless MP3 streams are running."""
+        """The number of running endless MP3 streams."""
         return self._streams.running
 
     def listened(self, recording_id: RecordingId) -> bool:

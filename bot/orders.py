@@ -252,6 +252,11 @@ class Reread(_OfEvent):
     sender: UserId
     unknown: bool = False
 
+    @classmethod
+    def known(cls, recording: Recording) -> Self:
+        """Make the order to read a recorded broadcast again."""
+        return cls(recording.event_id, recording.room_id, recording.broadcaster)
+
     @property
     def turn(self) -> str:
         return self.room_id
@@ -312,6 +317,11 @@ class Notice(Order):
     reply_to: EventId | None = None
     thread: EventId | None = None
     greets: bool = False
+
+    @classmethod
+    def on(cls, recording: Recording, what: str, body: str) -> Self:
+        """Make the notice of something that a recording met, such as its limit; `what` as in `words.TOLD`."""
+        return cls(told_of(what, recording.event_id), recording.room_id, body, reply_to=recording.event_id)
 
     @classmethod
     def about(cls, topic: str) -> JobName:

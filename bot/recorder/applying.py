@@ -130,6 +130,4 @@ async def _tell(db: Connection, recording: Recording, what: str, now: datetime) 
     """Send the room a notice, once. A search of the history reports its recordings together."""
     if recording.past:
         return
-    topic = orders.told_of(what, recording.event_id)
-    notice = orders.Notice(topic, recording.room_id, words.TOLD[what], reply_to=recording.event_id)
-    await jobs.add(db, notice.job(), now)
+    await jobs.add(db, orders.Notice.on(recording, what, words.TOLD[what]).job(), now)

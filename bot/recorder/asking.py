@@ -39,8 +39,7 @@ async def ask(db: Connection, recording: Recording, at: datetime, now: datetime)
     known = await jobs.find(db, orders.Reread.about(recording.event_id))
     if known is not None and known.state is JobState.READY and known.run_at <= at:
         return
-    reread = orders.Reread(recording.event_id, recording.room_id, recording.broadcaster)
-    await jobs.add(db, reread.job(at), now)
+    await jobs.add(db, orders.Reread.known(recording).job(at), now)
 
 
 async def ask_early(

@@ -103,10 +103,9 @@ class Backfilling:
         """Read a known broadcast again, to fill its holes and to fetch media that can be used now."""
         if known.state is RecordingState.DELETED:
             return
-        reread = orders.Reread(known.event_id, known.room_id, known.broadcaster)
         async with self._store.write() as db:
             if kind_of(known).related:
-                await jobs.add(db, reread.job(), self._clock())
+                await jobs.add(db, orders.Reread.known(known).job(), self._clock())
             await ask_anew(db, known, self._clock())
 
     async def _note(self, job: Job, progress: orders.Backfill) -> orders.Backfill:

@@ -206,8 +206,7 @@ class Fetching:
 
     async def _tell_room(self, db: Connection, recording: Recording) -> None:
         """Tell the room that its space is used up, once in each broadcast."""
-        topic = orders.told_of(ROOM_FULL, recording.event_id)
-        notice = orders.Notice(topic, recording.room_id, words.TOLD[ROOM_FULL], reply_to=recording.event_id)
+        notice = orders.Notice.on(recording, ROOM_FULL, words.TOLD[ROOM_FULL])
         await jobs.add(db, notice.job(), self._clock())
 
     async def _tell_admins(self, free: int) -> None:

@@ -25,6 +25,5 @@ async def ask_anew(db: Connection, recording: Recording, now: datetime) -> int:
         if chunk.source is not None:
             await jobs.add(db, orders.Fetch(chunk.id, recording.id).job(), now)
     if kind_of(recording).related and any(map(lacks_source, wanted)):
-        reread = orders.Reread(recording.event_id, recording.room_id, recording.broadcaster)
-        await jobs.add(db, reread.job(), now)
+        await jobs.add(db, orders.Reread.known(recording).job(), now)
     return len(wanted)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from bot import descriptors
+from bot import descriptors, language
 from bot.audio.ffmpeg import Ffmpeg
 from bot.commands.parse import Heads, is_command
 from bot.errors import StartError
@@ -70,6 +70,7 @@ def limits_of(settings: Settings) -> Limits:
 async def running(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Aircheck]:
     """Run all of Aircheck until the block ends. Raises ConfigError, StartError."""
     settings = await _with_port(settings)
+    language.configure(settings.feeds.language)
     log.info("up to %d files may be open", descriptors.raise_limit())
     ffmpeg = await asyncio.to_thread(Ffmpeg.find, settings.audio.ffmpeg)
     async with AsyncExitStack() as stack:

@@ -87,5 +87,5 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),
-        orders.Command.kind: Commands(store, settings, store.secret, clock),
+        orders.Command.kind: Commands(store, settings, store.secret, clock, apply=recorder.apply),
     }

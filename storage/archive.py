@@ -219,6 +219,7 @@ async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[Blob
         select(episodes.c.blob).where(episodes.c.blob.in_(blobs)),
         select(extents.c.blob).where(extents.c.blob.in_(blobs)),
         select(room_table.c.cover).where(room_table.c.cover.in_(blobs)),
+        select(room_table.c.own_cover).where(room_table.c.own_cover.in_(blobs)),
     )
     return frozenset(BlobKey(key) for key in (await db.execute(statement)).scalars())
 

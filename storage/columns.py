@@ -24,9 +24,12 @@ from storage.records import (
     MediaSource,
     MxcUri,
     OggFacts,
+    PodcastTexts,
     Position,
+    Retention,
     Samples,
     Timing,
+    UserId,
 )
 
 
@@ -145,3 +148,55 @@ class Chapters(TypeDecorator[tuple[Mark, ...]]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Mark, ...]:
         return tuple(Mark(DurationMs(at), title) for at, title in value or ())
+
+
+class Texts(TypeDecorator[PodcastTexts]):
+    """PodcastTexts as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: PodcastTexts | None, dialect: Dialect) -> Any:
+        return dataclasses.asdict(value or PodcastTexts())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> PodcastTexts:
+        return PodcastTexts(**(value or {}))
+
+
+class Kept(TypeDecorator[Retention]):
+    """A Retention as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Retention | None, dialect: Dialect) -> Any:
+        return dataclasses.asdict(value or Retention())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Retention:
+        return Retention(**(value or {}))
+
+
+class Users(TypeDecorator[tuple[UserId, ...]]):
+    """User ids as JSON; None stays NULL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[UserId, ...] | None, dialect: Dialect) -> Any:
+        return None if value is None else list(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[UserId, ...] | None:
+        return None if value is None else tuple(map(UserId, value))
+
+
+class Words(TypeDecorator[tuple[str, ...]]):
+    """Words as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> Any:
+        return list(value or ())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
+        return tuple(value or ())

@@ -130,6 +130,14 @@ class Visibility(StrEnum):
     PUBLIC = "public"
 
 
+class Announce(StrEnum):
+    """How a room is told of its recordings: the command `announce`."""
+
+    ON = "on"  # a notice when one begins, and one when it is published
+    QUIET = "quiet"  # a reaction when one begins, a notice when it is published
+    OFF = "off"  # only the state event `org.aircheck.room`
+
+
 class HistoryVisibility(StrEnum):
     """m.room.history_visibility (Client-Server API, room history visibility)."""
 
@@ -262,6 +270,9 @@ class Recording:
     past: bool = False  # found by a search of the history: the room gets one notice for all that were found
     title: str | None = None  # given by people; None: the default title
     description: str | None = None
+    kept: bool = False  # retention leaves it alone
+    unreviewed: bool = False  # in no feed, and on the pages of its speakers and moderators only, until it is approved
+    expiry_told_at: datetime | None = None  # when the room was told that retention will end it
     broadcaster_name: str | None = None  # the speaker's display name when the recording began
     # of a voice broadcast alone
     device_id: DeviceId | None = None
@@ -355,6 +366,32 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
+class PodcastTexts:
+    """A room's own description of its podcast; None: the default, from the room or the settings."""
+
+    title: str | None = None
+    description: str | None = None
+    author: str | None = None
+    language: str | None = None
+    category: str | None = None
+    explicit: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a room's recordings stay: so many days, or so many episodes; forever when both are None."""
+
+    days: int | None = None
+    episodes: int | None = None
+
+    def __str__(self) -> str:
+        """Return it as commands and the state event `org.aircheck.room` say it."""
+        if self.days is not None:
+            return f"{self.days} days"
+        return "forever" if self.episodes is None else f"{self.episodes} episodes"
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     room_id: RoomId
     key: str  # random; names the room in public addresses
@@ -374,6 +411,15 @@ class Room:
         0
     )  # position of the notice or command that began recording; None: still awaited
     told_by: EventId | None = None  # that notice
+    # policies: who set each, and when, is in the log of changes (`storage.changes`)
+    announce: Announce = Announce.QUIET
+    language: str | None = None  # in which the bot speaks here; None: `feeds.language`
+    retention: Retention = Retention()
+    review: bool = False  # new episodes wait for approval
+    replay: bool = False  # finished recordings are handed back as voice messages
+    speakers: tuple[UserId, ...] | None = None  # only they are recorded; None: everybody
+    podcast: PodcastTexts = PodcastTexts()
+    own_cover: BlobKey | None = None  # the podcast's picture that a moderator chose
 
     @property
     def records(self) -> bool:
@@ -451,6 +497,61 @@ class TimelineGap:
     seen_at: datetime
     hold_until: datetime  # until then events heard after the gap wait for it
     walking: bool  # False: the gap was read, or given up
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of the audit log: a person, or the bot itself, changed something. It holds nothing that was said."""
+
+    id: int  # 0 before it is stored
+    at: datetime
+    room_id: RoomId | None  # None: everywhere
+    by: UserId | None  # None: the bot itself, by a rule
+    what: str  # the command, such as `record`, or the bot's own rule
+    subject: str | None = None  # a recording's code, or a user
+    before: str | None = None
+    after: str | None = None
+    event_id: EventId | None = None  # of the command
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """A member's wish not to be recorded. `room_id` is empty where it holds everywhere."""
+
+    user_id: UserId
+    room_id: RoomId
+    at: datetime
+    event_id: EventId | None = None  # of the command
+
+
+EVERYWHERE = RoomId("")
+"""The room of an opt-out that holds everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of the bot's before it does what cannot be undone. Only its asker can confirm it, in the same room."""
+
+    command: EventId  # the command that asked for it; its id names the question
+    room_id: RoomId
+    asker: UserId
+    verb: str
+    words: tuple[str, ...]  # of the verb, as they will be carried out: a recording by its code
+    asked_at: datetime
+    encrypted: bool  # the command was encrypted
+    event_id: EventId | None = None  # of the notice that asks; None: not known yet
+    answered: bool = False  # carried out, or replaced by a newer question
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentNotice:
+    """A notice that told a room what is recorded, for whom and how long; the newest one stands."""
+
+    event_id: EventId
+    room_id: RoomId
+    said_at: datetime
+    body: str
+    pinned: bool = False
 
 
 class JobState(StrEnum):

@@ -16,9 +16,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from storage.columns import Chapters, Facts, Lost, Positions, Source, Utc, Word
+from storage.columns import Chapters, Facts, Kept, Lost, Positions, Source, Texts, Users, Utc, Word, Words
 from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.records import (
+    Announce,
     ChunkState,
     Container,
     EndedBy,
@@ -61,6 +62,14 @@ rooms = Table(
     Column("cover_of", Text),
     Column("told_at", BIG, server_default="0"),
     Column("told_by", String(255)),
+    Column("announce", Word(Announce), nullable=False, server_default="quiet"),
+    Column("language", String(16)),
+    Column("retention", Kept, nullable=False, server_default="{}"),
+    Column("review", Boolean, nullable=False, server_default="0"),
+    Column("replay", Boolean, nullable=False, server_default="0"),
+    Column("speakers", Users),
+    Column("podcast", Texts, nullable=False, server_default="{}"),
+    Column("own_cover", String(64)),
 )
 
 room_state = Table(
@@ -123,6 +132,9 @@ recordings = Table(
     Column("past", Boolean, nullable=False),
     Column("title", Text),
     Column("description", Text),
+    Column("kept", Boolean, nullable=False, server_default="0"),
+    Column("unreviewed", Boolean, nullable=False, server_default="0"),
+    Column("expiry_told_at", Utc),
     Column("broadcaster_name", Text),
     Column("chunks_edition", String(16), nullable=False, server_default=""),
     # of a voice broadcast alone
@@ -304,6 +316,55 @@ directs = Table(
     Column("user_id", String(255), primary_key=True),
     Column("room_id", String(255), nullable=False, unique=True),
     Column("invited_at", Utc, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("at", Utc, nullable=False),
+    Column("room_id", String(255)),
+    Column("by", String(255)),
+    Column("what", String(32), nullable=False),
+    Column("subject", String(255)),
+    Column("before", Text),
+    Column("after", Text),
+    Column("event_id", String(255)),
+    Index("ix_changes_newest", "room_id", "id"),
+    **NEVER_AGAIN,
+)
+
+optouts = Table(
+    "optouts",
+    metadata,
+    Column("user_id", String(255), primary_key=True),
+    Column("room_id", String(255), primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("event_id", String(255)),
+)
+
+questions = Table(
+    "questions",
+    metadata,
+    Column("command", String(255), primary_key=True),
+    Column("room_id", String(255), nullable=False, index=True),
+    Column("asker", String(255), nullable=False),
+    Column("verb", String(32), nullable=False),
+    Column("words", Words, nullable=False),
+    Column("asked_at", Utc, nullable=False, index=True),
+    Column("encrypted", Boolean, nullable=False),
+    Column("event_id", String(255)),
+    Column("answered", Boolean, nullable=False),
+)
+
+consent_notices = Table(
+    "consent_notices",
+    metadata,
+    Column("event_id", String(255), primary_key=True),
+    Column("room_id", String(255), nullable=False, index=True),
+    Column("said_at", Utc, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("pinned", Boolean, nullable=False),
 )
 
 jobs = Table(

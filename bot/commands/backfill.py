@@ -4,9 +4,11 @@ from datetime import date, datetime, time
 from functools import partial
 
 from bot import orders
-from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
+from bot.commands.replies import backfill as replies
+from bot.commands.replies import general
+from bot.commands.replies.manual import Form
 from storage import jobs
 from storage.records import JobState
 
@@ -16,7 +18,7 @@ UNDER_WAY = {JobState.READY, JobState.RUNNING}
 async def _backfill(context: Context, *, since: date | None) -> str:
     """Begin the search; one notice at its end says what it found."""
     if not context.asker.moderates:
-        return replies.ONLY_MODS
+        return general.ONLY_MODS
     earlier = await jobs.find(context.db, orders.Backfill.about(context.room.room_id))
     if earlier is not None and earlier.state in UNDER_WAY:
         return replies.BACKFILL_UNDER_WAY
@@ -43,7 +45,7 @@ VERBS = (
     Verb(
         "backfill",
         (
-            replies.Form(
+            Form(
                 "backfill [since]",
                 "moderators",
                 "finds past broadcasts; since is a date such as 2026-01-31",

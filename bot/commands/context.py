@@ -9,13 +9,15 @@ from datetime import datetime
 
 from bot import facts, rules
 from bot.commands.parse import Words
-from bot.commands.replies import Form, person
+from bot.commands.replies.manual import Form
+from bot.commands.replies.shown import person
 from bot.event_types import MEMBER
 from bot.feeds.addresses import Shelf, public_shelf
+from bot.recording.model import RecordingEvent
 from bot.settings import Settings
-from storage import rooms
+from storage import changes, rooms
 from storage.database import Connection
-from storage.records import Position, Room, RoomId, UserId
+from storage.records import Change, EventId, Position, RecordingId, Room, RoomId, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Asker:
     @property
     def moderates(self) -> bool:
         return self.mod or self.admin
+
+
+Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
+"""The recorder's application of an event to a recording, in the caller's transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,17 @@ class Context:
     secret: bytes
     now: datetime
     verbs: "Mapping[str, Verb]"
+    command: EventId
+    apply: Apply
+
+    async def note(
+        self, what: str, before: str | None, after: str | None, *, subject: str | None = None, everywhere: bool = False
+    ) -> None:
+        """Write a change into the audit log. `what` is the verb; `before` and `after` are as the verb takes them, never
+        a text that somebody wrote; `subject` is a recording's code or a user, None for a policy of the room."""
+        room_id = None if everywhere else self.room.room_id
+        by, event = self.asker.user_id, self.command
+        await changes.add(self.db, Change(0, self.now, room_id, by, what, subject, before, after, event))
 
     @property
     def prefix(self) -> str:

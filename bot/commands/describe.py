@@ -9,10 +9,12 @@ from dataclasses import replace
 from functools import partial
 
 from bot import orders
-from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
+from bot.commands.replies import describe as replies
+from bot.commands.replies import general
+from bot.commands.replies.manual import Form
 from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text
 from storage import archive, jobs, rooms
 from storage.records import Recording
@@ -38,9 +40,9 @@ def _described(context: Context, recording: Recording, text: str, servers: Colle
 async def _change(context: Context, *, name: RecordingName, change: _Change, what: str, most: int) -> str:
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
-        return replies.NO_RECORDING
+        return general.NO_RECORDING
     if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
-        return replies.ONLY_ITS_SPEAKER_OR_MODS
+        return general.ONLY_ITS_SPEAKER_OR_MODS
     text = text_after(context.text, WORDS_BEFORE)
     if len(text) > most:
         return replies.too_long(what, len(text), most)
@@ -63,7 +65,7 @@ VERBS = (
     Verb(
         "title",
         (
-            replies.Form(
+            Form(
                 "title RECORDING TEXT",
                 "its speaker, moderators, administrators",
                 "sets the title of a recording (its code, or `last`)",
@@ -75,7 +77,7 @@ VERBS = (
     Verb(
         "describe",
         (
-            replies.Form(
+            Form(
                 "describe RECORDING TEXT",
                 "its speaker, moderators, administrators",
                 "sets the description of a recording",

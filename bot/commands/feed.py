@@ -5,9 +5,11 @@ of its own, `feed` stands for all rooms that the asker and the bot share.
 """
 
 from bot import facts, orders
-from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
+from bot.commands.replies import feed as replies
+from bot.commands.replies import general
+from bot.commands.replies.manual import Form
 from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import archive, heirs, jobs, rooms
@@ -51,7 +53,7 @@ async def _feeds_of_shared_rooms(context: Context) -> str:
         if sent < MOST_ROOMS and await _shares(context, room) and await _has_podcast(context, room):
             await _send_address(context, room.room_id)
             sent += 1
-    return replies.addresses_are_coming(sent) if sent else replies.NO_SHARED_ROOM
+    return replies.addresses_are_coming(sent) if sent else general.NO_SHARED_ROOM
 
 
 async def _shares(context: Context, room: Room) -> bool:
@@ -110,8 +112,8 @@ VERBS = (
     Verb(
         "feed",
         (
-            replies.Form("feed", "everybody", "gives the podcast's address (your own, by direct chat, while private)"),
-            replies.Form("feed renew", "everybody", "gives you a new address; the old one ends when you have it"),
+            Form("feed", "everybody", "gives the podcast's address (your own, by direct chat, while private)"),
+            Form("feed renew", "everybody", "gives you a new address; the old one ends when you have it"),
         ),
         _read,
         changes=True,

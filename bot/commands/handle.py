@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot import facts, orders
-from bot.commands import replies
-from bot.commands.context import Action, Context, asker_of
+from bot.commands.context import Action, Apply, Context, asker_of
 from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
 from bot.commands.registry import VERBS
+from bot.commands.replies import general
+from bot.commands.replies import manual as manual_replies
 from bot.event_types import MEMBER
+from bot.language import _, speaking
 from bot.settings import Settings
 from bot.words import CONTINUES_ELSEWHERE
 from storage import heirs, jobs, rooms
@@ -41,15 +43,23 @@ class _AnsweredBefore(Exception):
 
 
 class Commands:
-    """The handler of Command orders. `secret` returns the key that personal addresses are made with."""
+    """The handler of Command orders. `secret` returns the key that personal addresses are made with, `apply` is the
+    recorder's."""
 
     def __init__(
-        self, store: Store, settings: Settings, secret: Callable[[], bytes], clock: Callable[[], datetime]
+        self,
+        store: Store,
+        settings: Settings,
+        secret: Callable[[], bytes],
+        clock: Callable[[], datetime],
+        *,
+        apply: Apply,
     ) -> None:
         self._store = store
         self._settings = settings
         self._secret = secret
         self._clock = clock
+        self._apply = apply
 
     async def __call__(self, job: Job) -> None:
         """Carry the command out and answer it, once, however often it is called for the same command."""
@@ -59,10 +69,10 @@ class Commands:
         try:
             if step.changes:
                 async with self._store.write() as db:
-                    await self._say(db, command, await self._answer(db, command, text, step))
+                    await self._say(db, command, await self._translated(db, command, text, step))
                 return
             async with self._store.read() as db:
-                answer = await self._answer(db, command, text, step)
+                answer = await self._translated(db, command, text, step)
             async with self._store.write() as db:
                 await self._say(db, command, answer)
         except _AnsweredBefore:
@@ -77,6 +87,13 @@ class Commands:
                 name = facts.display_name(await rooms.state(db, command.room_id, MEMBER, us))
         return after_head(command.body, Heads(self._settings.commands.prefix, us, name)) or ""
 
+    async def _translated(self, db: Connection, command: orders.Command, text: str, step: _Step) -> str | None:
+        """Carry the command out and return the answer in the room's language."""
+        room = await rooms.room(db, command.room_id)
+        with speaking(room.language if room else None):
+            answer = await self._answer(db, command, text, step)
+            return None if answer is None else _(answer)  # an answer that is a constant is still English
+
     async def _answer(self, db: Connection, command: orders.Command, text: str, step: _Step) -> str | None:
         """Carry the command out and return the answer; None: only members of the room get one."""
         now = self._clock()
@@ -88,9 +105,9 @@ class Commands:
             )
             return None
         if _is_old(command, now):
-            return replies.AWAY
+            return general.AWAY
         if step.changes and room.encrypted and not command.encrypted:
-            return replies.NOT_ENCRYPTED
+            return general.NOT_ENCRYPTED
         podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
         if podcast.room_id != room.room_id and not step.everywhere:
             return CONTINUES_ELSEWHERE
@@ -106,6 +123,8 @@ class Commands:
             secret=self._secret(),
             now=now,
             verbs=VERBS,
+            command=command.event_id,
+            apply=self._apply,
         )
         return await step.action(context)
 
@@ -134,10 +153,10 @@ def _read(text: str, prefix: str) -> _Step:
         return _Step("unknown", partial(_sentence, sentence=no_such_command(prefix).sentence), changes=False)
     action = verb.read(parsed.words)
     if action is None:
-        wrong = replies.wrong_words(prefix, verb.forms)
+        wrong = manual_replies.wrong_words(prefix, verb.forms)
         return _Step(verb.name, partial(_sentence, sentence=wrong), changes=False)
     return _Step(verb.name, action, verb.changes, verb.everywhere)
 
 
-async def _sentence(_: Context, *, sentence: str) -> str:
+async def _sentence(context: Context, *, sentence: str) -> str:
     return sentence

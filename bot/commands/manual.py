@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words, no_such_command
+from bot.commands.replies import manual as replies
+from bot.commands.replies.manual import Form
 
 
 async def _overview(context: Context) -> str:
@@ -24,7 +25,7 @@ def _read(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "help",
-        (replies.Form("help [command]", "everybody", "lists what I can do"),),
+        (Form("help [command]", "everybody", "lists what I can do"),),
         _read,
         changes=False,
         everywhere=True,

@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 
-from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.find import newest
 from bot.commands.parse import Words, number
-from bot.commands.replies import Heard
+from bot.commands.replies import general
+from bot.commands.replies import overview as replies
+from bot.commands.replies.manual import Form
+from bot.commands.replies.overview import Heard
 from bot.event_types import CREATE
 from bot.recording import account
 from bot.recording.kinds import lay_out
@@ -100,7 +102,7 @@ async def _candidates(context: Context, recording: Recording) -> list[str]:
 async def _list(context: Context, *, count: int) -> str:
     recordings = await newest(context.db, context.room.room_id, count, lambda state: state.may_have_audio)
     if not recordings:
-        return replies.NO_RECORDING_YET
+        return general.NO_RECORDING_YET
     heard = [await _heard(context, recording) for recording in recordings]
     return replies.listed(heard, context.settings.feeds.zone, visibility=context.room.visibility)
 
@@ -123,13 +125,13 @@ def _read_list(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "status",
-        (replies.Form("status", "everybody", "tells what is recorded, what is live, and what is wrong"),),
+        (Form("status", "everybody", "tells what is recorded, what is live, and what is wrong"),),
         _read_status,
         changes=False,
     ),
     Verb(
         "list",
-        (replies.Form("list [n]", "everybody", f"lists the newest n recordings and their codes, at most {LIST_MOST}"),),
+        (Form("list [n]", "everybody", f"lists the newest n recordings and their codes, at most {LIST_MOST}"),),
         _read_list,
         changes=False,
     ),

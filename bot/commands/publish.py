@@ -8,17 +8,19 @@ public, in every room of the podcast: a later `publish public` opens none of it.
 from dataclasses import replace
 from functools import partial
 
-from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.replies import general
+from bot.commands.replies import publish as replies
+from bot.commands.replies.manual import Form
 from storage import archive, heirs, rooms
 from storage.records import Recording, RecordingState, Visibility
 
 _REFUSALS = {
-    "nobody": replies.NOBODY_PUBLISHES,
-    "admins": replies.ONLY_ADMINS_PUBLISH,
-    "mods": replies.ONLY_MODS,
+    "nobody": general.NOBODY_PUBLISHES,
+    "admins": general.ONLY_ADMINS_PUBLISH,
+    "mods": general.ONLY_MODS,
 }
 
 
@@ -41,7 +43,7 @@ async def _publish_room(context: Context) -> str:
 
 async def _unpublish_room(context: Context) -> str:
     if not context.asker.moderates:
-        return replies.ONLY_MODS
+        return general.ONLY_MODS
     if context.room.visibility is Visibility.PRIVATE:
         return replies.PRIVATE_ALREADY
     line = await heirs.line(context.db, context.room.room_id)
@@ -54,12 +56,12 @@ async def _unpublish_room(context: Context) -> str:
 
 async def _publish(context: Context, *, name: RecordingName) -> str:
     if context.settings.feeds.public_by == "nobody":
-        return replies.NOBODY_PUBLISHES
+        return general.NOBODY_PUBLISHES
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
-        return replies.NO_RECORDING
+        return general.NO_RECORDING
     if not (context.asker.admin or context.asker.user_id == recording.broadcaster):
-        return replies.ONLY_ITS_SPEAKER
+        return general.ONLY_ITS_SPEAKER
     if context.room.visibility is Visibility.PRIVATE:
         return replies.room_is_private(context.prefix)
     page = context.public.episode(recording.code)
@@ -72,9 +74,9 @@ async def _publish(context: Context, *, name: RecordingName) -> str:
 async def _unpublish(context: Context, *, name: RecordingName) -> str:
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
-        return replies.NO_RECORDING
+        return general.NO_RECORDING
     if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
-        return replies.ONLY_ITS_SPEAKER_OR_MODS
+        return general.ONLY_ITS_SPEAKER_OR_MODS
     if not recording.public:
         return replies.recording_private_already(recording.code)
     await _set(context, recording, public=False)
@@ -108,12 +110,12 @@ VERBS = (
     Verb(
         "publish",
         (
-            replies.Form(
+            Form(
                 "publish public|private",
                 "moderators, or as the administrator decided",
                 "lets anybody hear what is broadcast from now on, or members only",
             ),
-            replies.Form(
+            Form(
                 "publish RECORDING",
                 "its speaker, administrators",
                 "puts an older recording (its code, or `last`) into the public podcast",
@@ -125,7 +127,7 @@ VERBS = (
     Verb(
         "unpublish",
         (
-            replies.Form(
+            Form(
                 "unpublish RECORDING",
                 "its speaker, moderators, administrators",
                 "takes a recording out of the public podcast",

@@ -4,9 +4,11 @@ from dataclasses import replace
 from functools import partial
 
 from bot import facts, orders
-from bot.commands import replies
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
+from bot.commands.replies import general
+from bot.commands.replies import record as replies
+from bot.commands.replies.manual import Form
 from bot.event_types import CREATE
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
@@ -24,7 +26,7 @@ async def _switch(context: Context, *, on: bool) -> str:
             return CONTINUES_ELSEWHERE
         room = back
     if not context.asker.moderates:
-        return replies.ONLY_MODS
+        return general.ONLY_MODS
     changed = room.recording_on != on or (on and room.waits)
     heir = await _heir(context) if on else None
     if changed or heir:
@@ -75,7 +77,7 @@ def _read(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "record",
-        (replies.Form("record on|off", "moderators", "starts or stops recording this room's broadcasts"),),
+        (Form("record on|off", "moderators", "starts or stops recording this room's broadcasts"),),
         _read,
         changes=True,
         everywhere=True,

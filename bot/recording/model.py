@@ -150,6 +150,11 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """The deletion of the whole recording: by a command, by retention, or by its member's wish to be forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The passing of time, and nothing else."""
 
@@ -171,6 +176,7 @@ RecordingEvent = (
     | ChunkStored
     | ChunkFailed
     | Ended
+    | Deleted
     | Tick
     | Joined
 )

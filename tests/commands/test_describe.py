@@ -3,7 +3,8 @@
 import pytest
 
 from bot import orders
-from bot.commands import replies
+from bot.commands.replies import describe as replies
+from bot.commands.replies import general
 from storage.records import EventId, RecordingState, RoomId
 from tests.commands.world import MEMBER, MOD, SPEAKER, World
 
@@ -92,6 +93,6 @@ async def test_it_takes_a_recording_and_a_text(world: World, verb: str) -> None:
     elsewhere = await world.recording(room_id=RoomId("!other:hs"))
     gone = await world.recording(state=RecordingState.DELETED)
     for name in (elsewhere.code, gone.code, "zzzzzz"):
-        assert await world.say(SPEAKER, f"!aircheck {verb} {name} Soup") == replies.NO_RECORDING
-        assert await world.say(MEMBER, f"!aircheck {verb} {name} Soup") == replies.NO_RECORDING
+        assert await world.say(SPEAKER, f"!aircheck {verb} {name} Soup") == general.NO_RECORDING
+        assert await world.say(MEMBER, f"!aircheck {verb} {name} Soup") == general.NO_RECORDING
     assert ((await world.look(elsewhere)).title, (await world.look(gone)).title) == (None, None)

@@ -3,7 +3,8 @@
 import pytest
 
 from bot import orders
-from bot.commands import replies
+from bot.commands.replies import feed as replies
+from bot.commands.replies import general
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import rooms
 from storage.records import Listener, RoomId, Visibility
@@ -103,7 +104,7 @@ async def test_in_a_direct_chat_feed_means_the_rooms_that_we_share(world: World,
 async def test_in_a_direct_chat_with_nothing_shared_it_says_so(bare: World) -> None:
     """A stranger learns nothing of rooms that they don't share with the bot."""
     await open_chat(bare)
-    assert await bare.say(MEMBER, "!aircheck feed", room_id=CHAT) == replies.NO_SHARED_ROOM
+    assert await bare.say(MEMBER, "!aircheck feed", room_id=CHAT) == general.NO_SHARED_ROOM
     assert await sent(bare) == []
 
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from bot import orders
-from bot.commands import replies
+from bot.commands.replies import general
 from storage import jobs, rooms
 from storage.errors import StoreError
 from storage.records import RecordingState, RoomId
@@ -34,9 +34,9 @@ async def test_ten_minutes_is_young_enough(world: World) -> None:
     """A command that is exactly ten minutes old, or from the future, is carried out."""
     said = world.clock()
     world.clock.pass_by(600)
-    assert await world.say(MOD, "!aircheck record off", sent_at=said) != replies.AWAY
+    assert await world.say(MOD, "!aircheck record off", sent_at=said) != general.AWAY
     world.clock.pass_by(-900)
-    assert await world.say(MOD, "!aircheck record on", sent_at=said) != replies.AWAY
+    assert await world.say(MOD, "!aircheck record on", sent_at=said) != general.AWAY
     assert (await world.room()).recording_on
 
 
@@ -46,17 +46,17 @@ async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: World
     await bare.open(encrypted=True)
     await bare.recording(broadcaster=MOD)
     before = await bare.room()
-    assert await bare.say(MOD, f"!aircheck {command}") == replies.NOT_ENCRYPTED
+    assert await bare.say(MOD, f"!aircheck {command}") == general.NOT_ENCRYPTED
     assert await bare.room() == before
     assert await bare.take(orders.Direct.kind) == ()
-    assert await bare.say(MOD, f"!aircheck {command}", encrypted=True) != replies.NOT_ENCRYPTED
+    assert await bare.say(MOD, f"!aircheck {command}", encrypted=True) != general.NOT_ENCRYPTED
 
 
 @pytest.mark.parametrize("command", READING)
 async def test_unencrypted_words_may_ask(bare: World, command: str) -> None:
     """A command that only reads is answered unencrypted too."""
     await bare.open(encrypted=True)
-    assert await bare.say(MEMBER, f"!aircheck {command}") not in (None, replies.NOT_ENCRYPTED)
+    assert await bare.say(MEMBER, f"!aircheck {command}") not in (None, general.NOT_ENCRYPTED)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot import orders
-from bot.commands import replies
+from bot.commands.replies import feed as feed_replies
 from bot.feeds.addresses import look_up_hash, token_for
 from bot.intake.succession import settle
 from bot.words import CONTINUES_ELSEWHERE
@@ -199,7 +199,7 @@ async def test_the_address_stays_what_it_was(world: World) -> None:
     await inherited(world)
     chat = RoomId("!chat:hs")
     await world.open(room_id=chat, direct=True, recording_on=False)
-    coming = {NEW: replies.address_is_coming(renewed=False), chat: replies.addresses_are_coming(1)}
+    coming = {NEW: feed_replies.address_is_coming(renewed=False), chat: feed_replies.addresses_are_coming(1)}
     for where, answer in coming.items():
         assert await world.say(MEMBER, "!aircheck feed", room_id=where) == answer
         assert [job.payload["room_id"] for job in await world.take(orders.Direct.kind)] == [ROOM]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bot.commands import replies
+from bot.commands.replies import general
+from bot.commands.replies import publish as replies
 from storage import heirs
 from storage.records import EventId, Position, Recording, RecordingState, RoomId, Visibility
 from tests.commands.world import BASE, MEMBER, MOD, ROOM, SPEAKER, World
@@ -122,9 +123,9 @@ async def test_a_speaker_publishes_an_older_recording_and_takes_it_out(world: Wo
 async def test_a_moderator_takes_out_what_is_not_theirs_and_puts_nothing_in(world: World) -> None:
     """A moderator may unpublish somebody else's recording, but not publish it."""
     recording = await published(world)
-    assert await world.say(MOD, "!aircheck publish last") == replies.ONLY_ITS_SPEAKER
+    assert await world.say(MOD, "!aircheck publish last") == general.ONLY_ITS_SPEAKER
     await world.say(SPEAKER, "!aircheck publish last")
-    assert await world.say(MEMBER, "!aircheck unpublish last") == replies.ONLY_ITS_SPEAKER_OR_MODS
+    assert await world.say(MEMBER, "!aircheck unpublish last") == general.ONLY_ITS_SPEAKER_OR_MODS
     assert (await world.look(recording)).public
     await world.say(MOD, "!aircheck unpublish last")
     assert not (await world.look(recording)).public
@@ -145,15 +146,15 @@ async def test_other_rooms_recordings_and_deleted_ones_are_not_there(world: Worl
     names = [gone.code, gone.event_id, elsewhere.code, elsewhere.event_id, "zzzzzz", "$nothing"]
     for name in names:
         for verb in ("publish", "unpublish"):
-            assert await world.say(SPEAKER, f"!aircheck {verb} {name}") == replies.NO_RECORDING
+            assert await world.say(SPEAKER, f"!aircheck {verb} {name}") == general.NO_RECORDING
     assert not (await world.look(elsewhere)).public
-    assert await world.say(SPEAKER, "!aircheck publish last") != replies.NO_RECORDING
+    assert await world.say(SPEAKER, "!aircheck publish last") != general.NO_RECORDING
     assert (await world.look(there)).public
 
 
 async def test_last_is_the_newest_that_can_be_heard(world: World) -> None:
     """`last` passes over empty and deleted recordings, however many."""
-    assert await world.say(SPEAKER, "!aircheck unpublish last") == replies.NO_RECORDING
+    assert await world.say(SPEAKER, "!aircheck unpublish last") == general.NO_RECORDING
     older = await published(world)
     world.clock.pass_by(60)
     newer = await world.recording(state=RecordingState.LIVE, event_id=EventId("$newer"), position=Position(5))

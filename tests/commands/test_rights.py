@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from bot.commands import replies
+from bot.commands.replies import general
+from bot.commands.replies import overview as overview_replies
 from bot.settings import FeedsSettings
 from storage.records import RecordingState, UserId, Visibility
 from tests.commands.world import ADMIN, BANNED, CREATOR, MEMBER, MOD, SPEAKER, STRANGER, World
@@ -12,11 +13,11 @@ from tests.commands.world import ADMIN, BANNED, CREATOR, MEMBER, MOD, SPEAKER, S
 EVERYBODY = (ADMIN, CREATOR, MOD, SPEAKER, MEMBER)
 MODS = (ADMIN, CREATOR, MOD)
 REFUSALS = {
-    replies.ONLY_MODS,
-    replies.ONLY_ITS_SPEAKER,
-    replies.ONLY_ITS_SPEAKER_OR_MODS,
-    replies.ONLY_ADMINS_PUBLISH,
-    replies.NOBODY_PUBLISHES,
+    general.ONLY_MODS,
+    general.ONLY_ITS_SPEAKER,
+    general.ONLY_ITS_SPEAKER_OR_MODS,
+    general.ONLY_ADMINS_PUBLISH,
+    general.NOBODY_PUBLISHES,
 }
 MAY = {
     "help": EVERYBODY,
@@ -72,33 +73,33 @@ async def test_an_admin_too_has_to_be_joined(world: World, membership: Any) -> N
 async def test_a_moderator_who_was_demoted_is_none(world: World) -> None:
     """The room's current power levels count, not earlier ones."""
     await world.power_levels({"users": {MOD: 49}})
-    assert await world.say(MOD, "!aircheck record off") == replies.ONLY_MODS
+    assert await world.say(MOD, "!aircheck record off") == general.ONLY_MODS
     await world.power_levels({"users": {}})
-    assert await world.say(MOD, "!aircheck record off") == replies.ONLY_MODS
+    assert await world.say(MOD, "!aircheck record off") == general.ONLY_MODS
     assert (await world.room()).recording_on
 
 
 async def test_a_room_that_asks_more_of_its_moderators_gets_it(world: World) -> None:
     """Power 50 is not enough where state events need 75."""
     await world.power_levels({"users": {MOD: 50, MEMBER: 75}, "state_default": 75})
-    assert await world.say(MOD, "!aircheck record off") == replies.ONLY_MODS
-    assert await world.say(MEMBER, "!aircheck record off") != replies.ONLY_MODS
+    assert await world.say(MOD, "!aircheck record off") == general.ONLY_MODS
+    assert await world.say(MEMBER, "!aircheck record off") != general.ONLY_MODS
 
 
 async def test_in_older_rooms_the_creator_has_the_power_that_is_written(bare: World) -> None:
     """Only room version 12 puts its creators above the levels."""
     await bare.open(version="11")
-    assert await bare.say(CREATOR, "!aircheck record off") == replies.ONLY_MODS
+    assert await bare.say(CREATOR, "!aircheck record off") == general.ONLY_MODS
     await bare.power_levels({"users": {CREATOR: 100}})
-    assert await bare.say(CREATOR, "!aircheck record off") != replies.ONLY_MODS
+    assert await bare.say(CREATOR, "!aircheck record off") != general.ONLY_MODS
 
 
 async def test_where_the_state_is_not_known_nobody_moderates(world: World) -> None:
     """Without known state neither power levels nor creators count; the bot's administrators do."""
     await world.forget_state()
     for user in (MOD, CREATOR, MEMBER):
-        assert await world.say(user, "!aircheck record off") == replies.ONLY_MODS
-    assert replies.STATE_UNKNOWN in (await world.say(MEMBER, "!aircheck status") or "")
+        assert await world.say(user, "!aircheck record off") == general.ONLY_MODS
+    assert overview_replies.STATE_UNKNOWN in (await world.say(MEMBER, "!aircheck status") or "")
     assert "switched it off" in (await world.say(ADMIN, "!aircheck record off") or "")
 
 
@@ -124,7 +125,7 @@ async def test_where_nobody_publishes_no_recording_is_published(world: World) ->
     await world.say(MOD, "!aircheck publish public")
     world.feeds = FeedsSettings(public_by="nobody")
     for user in (SPEAKER, ADMIN):
-        assert await world.say(user, "!aircheck publish last") == replies.NOBODY_PUBLISHES
+        assert await world.say(user, "!aircheck publish last") == general.NOBODY_PUBLISHES
     assert not (await world.look(recording)).public
 
 

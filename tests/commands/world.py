@@ -7,6 +7,8 @@ from typing import Any
 
 from bot import orders
 from bot.commands.handle import Commands
+from bot.recorder import Recorder
+from bot.recording.policy import Limits
 from bot.settings import FeedsSettings, MatrixSettings, Settings, WebSettings
 from storage import archive, jobs, rooms
 from storage.database import Connection
@@ -137,7 +139,8 @@ class World:
         return Job(JobId(count), new.kind, new.subject, new.payload, JobState.RUNNING, self.clock(), 1)
 
     async def handle(self, job: Job) -> None:
-        await Commands(self.store, self.settings, lambda: SECRET, self.clock)(job)
+        recorder = Recorder(self.store, Limits(60, 1800, 14400, 21600, 1 << 20), self.clock)
+        await Commands(self.store, self.settings, lambda: SECRET, self.clock, apply=recorder.apply)(job)
 
     async def say(self, sender: UserId, body: str, **fields: Any) -> str | None:
         """The body of the answer; None when there was none."""

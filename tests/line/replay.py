@@ -241,7 +241,7 @@ class Replay:
             orders.Direct.kind: self._direct,
             orders.Invite.kind: self._nothing,
             orders.Refresh.kind: self._nothing,
-            orders.Command.kind: Commands(self.store, self.settings, lambda: b"s" * 32, clock),
+            orders.Command.kind: Commands(self.store, self.settings, lambda: b"s" * 32, clock, apply=apply),
         }
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:

@@ -153,7 +153,7 @@ class Town(World):
             orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX),
             orders.Invite.kind: Invites(store, sending, allowed=("*:hs",)),
             orders.Refresh.kind: Refreshing(store, sending, take_state=self.intake.refresh),
-            orders.Command.kind: Commands(store, self.settings, lambda: b"s" * 32, clock),
+            orders.Command.kind: Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply),
             orders.Backfill.kind: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
             orders.ImportKeys.kind: ImportingKeys(cast("Session", self._session()), open_all=self.intake.open_all),
         }

@@ -51,6 +51,7 @@ from bot.recording.model import (
     ChunkSealed,
     ChunkSent,
     ChunkStored,
+    Deleted,
     Effect,
     Ended,
     Erase,
@@ -193,6 +194,8 @@ def _applied(
     limits: Limits,
 ) -> Outcome:
     """Apply the event itself, before anything is decided."""
+    if _deletes(event, outcome.recording):
+        return replace(outcome, recording=tombstone(outcome.recording, now), effects=(Erase(),))
     candidate = orphans.candidate_of(outcome.chunks, event)
     if candidate is not None:
         return orphans.told(outcome, candidate, event, limits)
@@ -209,13 +212,16 @@ def _applied(
             return on_chunks.failed(outcome, event, limits)
         case Opened():
             return on_chunks.opened(outcome, event)
-        case Redacted() if event.redacts == outcome.recording.event_id:
-            return replace(outcome, recording=tombstone(outcome.recording, now), effects=(Erase(),))
         case Redacted():
             return on_chunks.redacted(outcome, event)
         case Ended(by=by) if outcome.recording.state is RecordingState.LIVE:
             return replace(outcome, recording=ended(outcome.recording, by, now, now, limits))
     return outcome
+
+
+def _deletes(event: RecordingEvent, recording: Recording) -> bool:
+    """Return whether an event deletes the whole recording: by itself, or by the redaction of its start."""
+    return isinstance(event, Deleted) or (isinstance(event, Redacted) and event.redacts == recording.event_id)
 
 
 def _take_in(

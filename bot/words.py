@@ -1,5 +1,16 @@
 """Notices that the bot sends unasked; answers to commands are in `bot.commands.replies`. Pure; plain, short English."""
 
+import re
+
+# Push rule .m.rule.roomnotif looks for `@room` in the plain body; a notice of the bot must not notify a whole room.
+_ROOM_PING = re.compile(r"[@＠]+(?=room)", re.IGNORECASE)
+
+
+def without_ping(body: str) -> str:
+    """Return the text without a mark that would notify everybody in the room."""
+    return _ROOM_PING.sub("", body)
+
+
 CONTINUES_ELSEWHERE = (
     "This room was upgraded, and its podcast continues in the room that replaced it: I record nothing new here, and "
     "take commands there."

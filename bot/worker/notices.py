@@ -1,13 +1,15 @@
 """Notices in rooms. The job's id is the transaction id, so a notice sent again after a crash is the same event."""
 
+import json
 import logging
 from typing import Any
 
-from bot import orders
+from bot import orders, words
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
 from bot.intake import greeting
 from bot.matrix.sending import Sending
+from bot.worker.formatting import formatted
 from storage import rooms
 from storage.records import Job, Json, Room
 from storage.store import Store
@@ -15,6 +17,8 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 GREET_AGAIN_S = 60.0
+LONGEST_CONTENT = 44_000
+"""Bytes of JSON that an event of 65,536 bytes holds, encrypted and in base64."""
 
 
 class Notices:
@@ -56,8 +60,13 @@ class Notices:
 
 
 def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:
-    """Build an m.notice, in a thread or as a reply (Client-Server API, rich replies and threading)."""
+    """Build an m.notice that mentions nobody, in a thread or as a reply (Client-Server API, rich replies and
+    threading). A body so long that one event can't hold it twice has no formatted form."""
+    body = words.without_ping(body)
     content: dict[str, Any] = {"msgtype": "m.notice", "body": body, "m.mentions": {}}
+    html = formatted(body)
+    if len(json.dumps([body, html])) <= LONGEST_CONTENT:
+        content |= {"format": "org.matrix.custom.html", "formatted_body": html}
     if reply_to is not None:
         content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
     if thread is not None:

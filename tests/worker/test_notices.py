@@ -44,3 +44,27 @@ def test_an_answer_stands_in_the_thread_of_its_question() -> None:
     threaded = notice("x", reply_to="$q", thread="$t")["m.relates_to"]
     assert (threaded["rel_type"], threaded["event_id"], threaded["is_falling_back"]) == ("m.thread", "$t", False)
     assert "m.relates_to" not in notice("x")
+
+
+def test_a_notice_is_formatted_and_mentions_nobody() -> None:
+    """A notice has a plain and a formatted body, and an empty list of mentions."""
+    said = notice("Say `help` & listen: https://aircheck.example/r/x.")
+    assert said["body"] == "Say `help` & listen: https://aircheck.example/r/x."
+    assert said["format"] == "org.matrix.custom.html"
+    link = '<a href="https://aircheck.example/r/x">https://aircheck.example/r/x</a>.'
+    assert said["formatted_body"] == f"Say <code>help</code> &amp; listen: {link}"
+    assert said["m.mentions"] == {}
+
+
+def test_a_notice_never_notifies_a_room() -> None:
+    """No notice has the word in it that notifies everybody, whoever wrote it."""
+    said = notice("Ann's @room, @@Room and @rooms are ready")
+    assert said["body"] == "Ann's room, Room and rooms are ready"
+    assert "@room" not in said["formatted_body"].lower()
+
+
+def test_a_long_notice_fits_into_one_event() -> None:
+    """A body that an event can't hold twice is sent plain."""
+    said = notice("😀" * 3000)
+    assert "formatted_body" not in said
+    assert "format" not in said

@@ -3,12 +3,12 @@
 The whole room reads the answers. A personal address is never part of one.
 """
 
-import re
 from zoneinfo import ZoneInfo
 
 from bot.feeds.mxids import SOMEBODY
 from bot.feeds.text import clean_line
 from bot.feeds.titles import episode_title, speaker
+from bot.words import without_ping
 from storage.records import Recording
 
 SHOWN_CHARACTERS = 80
@@ -16,13 +16,11 @@ SHOWN_CHARACTERS = 80
 65,536 bytes)."""
 
 _DIRECTION_MARKS = dict.fromkeys(map(ord, "\u061c\u200e\u200f"))
-# Push rule .m.rule.roomnotif looks for `@room` in the plain body; a notice of the bot must not notify a whole room.
-_ROOM_PING = re.compile(r"[@＠]+(?=room)", re.IGNORECASE)
 
 
 def shown(text: str, characters: int = SHOWN_CHARACTERS) -> str:
     """Return what somebody wrote as one harmless line: no control or direction characters, no MXID, no ping."""
-    return _ROOM_PING.sub("", clean_line(text.translate(_DIRECTION_MARKS), characters))
+    return without_ping(clean_line(text.translate(_DIRECTION_MARKS), characters))
 
 
 def person(display_name: str | None, user_id: str) -> str:
@@ -30,7 +28,7 @@ def person(display_name: str | None, user_id: str) -> str:
     name = shown(speaker(display_name.translate(_DIRECTION_MARKS))) if display_name else ""
     if name and name != SOMEBODY:
         return name
-    return _ROOM_PING.sub("", "".join(filter(str.isprintable, user_id))[:SHOWN_CHARACTERS])
+    return without_ping("".join(filter(str.isprintable, user_id))[:SHOWN_CHARACTERS])
 
 
 def title_of(recording: Recording, zone: ZoneInfo) -> str:

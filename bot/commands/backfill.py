@@ -8,7 +8,8 @@ from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
 from bot.commands.replies import backfill as replies
 from bot.commands.replies import general
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
+from bot.language import N_
 from storage import jobs
 from storage.records import JobState
 
@@ -47,8 +48,10 @@ VERBS = (
         (
             Form(
                 "backfill [since]",
-                "moderators",
-                "finds past broadcasts; since is a date such as 2026-01-31",
+                Who.MODERATORS,
+                N_("finds past broadcasts; since is a date such as 2026-01-31"),
+                "backfill 2026-01-31",
+                Group.RECORDING,
             ),
         ),
         _read,

@@ -69,6 +69,11 @@ class Context:
         await changes.add(self.db, Change(0, self.now, room_id, by, what, subject, before, after, event))
 
     @property
+    def forms(self) -> tuple[Form, ...]:
+        """The forms of all commands."""
+        return tuple(form for verb in self.verbs.values() for form in verb.forms)
+
+    @property
     def prefix(self) -> str:
         return self.settings.commands.prefix
 

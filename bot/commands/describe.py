@@ -14,8 +14,9 @@ from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.commands.replies import describe as replies
 from bot.commands.replies import general
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
 from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text
+from bot.language import N_
 from storage import archive, jobs, rooms
 from storage.records import Recording
 
@@ -67,8 +68,10 @@ VERBS = (
         (
             Form(
                 "title RECORDING TEXT",
-                "its speaker, moderators, administrators",
-                "sets the title of a recording (its code, or `last`)",
+                Who.SPEAKER_OR_MODERATORS,
+                N_("sets the title of a recording (its code, or `last`)"),
+                "title last Soup for beginners",
+                Group.ONE_RECORDING,
             ),
         ),
         partial(_read, change=_titled, what="title", most=TITLE_MOST),
@@ -79,8 +82,10 @@ VERBS = (
         (
             Form(
                 "describe RECORDING TEXT",
-                "its speaker, moderators, administrators",
-                "sets the description of a recording",
+                Who.SPEAKER_OR_MODERATORS,
+                N_("sets the description of a recording"),
+                "describe last Stock first, then bread.",
+                Group.ONE_RECORDING,
             ),
         ),
         partial(_read, change=_described, what="description", most=DESCRIPTION_MOST),

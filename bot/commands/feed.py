@@ -9,9 +9,10 @@ from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
 from bot.commands.replies import feed as replies
 from bot.commands.replies import general
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash, token_for
+from bot.language import N_
 from storage import archive, heirs, jobs, rooms
 from storage.records import Listener, Room, RoomId, Visibility
 
@@ -112,8 +113,20 @@ VERBS = (
     Verb(
         "feed",
         (
-            Form("feed", "everybody", "gives the podcast's address (your own, by direct chat, while private)"),
-            Form("feed renew", "everybody", "gives you a new address; the old one ends when you have it"),
+            Form(
+                "feed",
+                Who.EVERYBODY,
+                N_("gives the podcast's address (your own, by direct chat, while private)"),
+                "feed",
+                Group.LISTENING,
+            ),
+            Form(
+                "feed renew",
+                Who.EVERYBODY,
+                N_("gives you a new address; the old one ends when you have it"),
+                "feed renew",
+                Group.YOU,
+            ),
         ),
         _read,
         changes=True,

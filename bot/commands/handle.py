@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot import facts, orders
-from bot.commands.context import Action, Apply, Context, asker_of
-from bot.commands.parse import Heads, ParseError, after_head, no_such_command, parse
+from bot.commands import unknown
+from bot.commands.context import Action, Apply, Context, Verb, asker_of
+from bot.commands.parse import Heads, Words, after_head, parse
 from bot.commands.registry import VERBS
 from bot.commands.replies import general
-from bot.commands.replies import manual as manual_replies
 from bot.event_types import MEMBER
 from bot.language import _, speaking
 from bot.settings import Settings
@@ -65,7 +65,7 @@ class Commands:
         """Carry the command out and answer it, once, however often it is called for the same command."""
         command = orders.Command.of(job)
         text = await self._text(command)
-        step = _read(text, self._settings.commands.prefix)
+        step = _read(text)
         try:
             if step.changes:
                 async with self._store.write() as db:
@@ -143,20 +143,21 @@ def _is_old(command: orders.Command, now: datetime) -> bool:
     return command.history or command.sent_at is None or now - command.sent_at > OLD
 
 
-def _read(text: str, prefix: str) -> _Step:
+def _read(text: str) -> _Step:
     """Parse the text of a command. One that can't be understood is answered with a sentence."""
-    parsed = parse(text, prefix)
-    if isinstance(parsed, ParseError):
-        return _Step("unknown", partial(_sentence, sentence=parsed.sentence), changes=False)
-    verb = VERBS.get(parsed.verb)
+    command = parse(text)
+    verb = VERBS.get(command.verb)
     if verb is None:
-        return _Step("unknown", partial(_sentence, sentence=no_such_command(prefix).sentence), changes=False)
-    action = verb.read(parsed.words)
+        return _Step("unknown", partial(_unknown, words=(command.verb, *command.words)), changes=False)
+    action = verb.read(command.words)
     if action is None:
-        wrong = manual_replies.wrong_words(prefix, verb.forms)
-        return _Step(verb.name, partial(_sentence, sentence=wrong), changes=False)
+        return _Step(verb.name, partial(_misfit, verb=verb, words=(command.verb, *command.words)), changes=False)
     return _Step(verb.name, action, verb.changes, verb.everywhere)
 
 
-async def _sentence(context: Context, *, sentence: str) -> str:
-    return sentence
+async def _unknown(context: Context, *, words: Words) -> str:
+    return unknown.answer(context.prefix, context.forms, words)
+
+
+async def _misfit(context: Context, *, verb: Verb, words: Words) -> str:
+    return unknown.misfit(context.prefix, verb.forms, words)

@@ -2,30 +2,34 @@
 
 from functools import partial
 
+from bot.commands import unknown
 from bot.commands.context import Action, Context, Verb
-from bot.commands.parse import Words, no_such_command
+from bot.commands.parse import Words
 from bot.commands.replies import manual as replies
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
+from bot.language import N_
 
 
 async def _overview(context: Context) -> str:
-    return replies.overview(context.prefix, [form for verb in context.verbs.values() for form in verb.forms])
+    return replies.overview(context.prefix, context.forms)
 
 
-async def _details(context: Context, *, topic: str) -> str:
-    verb = context.verbs.get(topic)
-    return replies.details(context.prefix, verb.forms) if verb else no_such_command(context.prefix).sentence
+async def _details(context: Context, *, topic: Words) -> str:
+    verb = context.verbs.get(topic[0].lower())
+    if verb is None or unknown.not_built(topic):
+        return unknown.answer(context.prefix, context.forms, topic)
+    return replies.details(context.prefix, verb.forms)
 
 
 def _read(words: Words) -> Action | None:
     """Explain the first word only: `help publish public` explains `publish`."""
-    return partial(_details, topic=words[0].lower()) if words else _overview
+    return partial(_details, topic=words) if words else _overview
 
 
 VERBS = (
     Verb(
         "help",
-        (Form("help [command]", "everybody", "lists what I can do"),),
+        (Form("help [command]", Who.EVERYBODY, N_("lists what I can do"), "help feed", Group.ROOM),),
         _read,
         changes=False,
         everywhere=True,

@@ -9,9 +9,10 @@ from bot.commands.find import newest
 from bot.commands.parse import Words, number
 from bot.commands.replies import general
 from bot.commands.replies import overview as replies
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.overview import Heard
 from bot.event_types import CREATE
+from bot.language import N_
 from bot.recording import account
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -125,13 +126,29 @@ def _read_list(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "status",
-        (Form("status", "everybody", "tells what is recorded, what is live, and what is wrong"),),
+        (
+            Form(
+                "status",
+                Who.EVERYBODY,
+                N_("tells what is recorded, what is live, and what is wrong"),
+                "status",
+                Group.LISTENING,
+            ),
+        ),
         _read_status,
         changes=False,
     ),
     Verb(
         "list",
-        (Form("list [n]", "everybody", f"lists the newest n recordings and their codes, at most {LIST_MOST}"),),
+        (
+            Form(
+                "list [n]",
+                Who.EVERYBODY,
+                N_("lists the newest recordings with their codes"),
+                "list 10",
+                Group.LISTENING,
+            ),
+        ),
         _read_list,
         changes=False,
     ),

@@ -2,7 +2,7 @@
 
 A command is a text message whose plain body begins with the prefix, or with the bot's name as clients write it into a
 mention, followed by white space, a colon, a comma or the end. HTML is never looked at: people must see the same words
-that are carried out. An error repeats nothing that somebody wrote, since the whole room reads the answers.
+that are carried out.
 """
 
 import re
@@ -14,7 +14,6 @@ from storage.records import EventId
 
 Words = tuple[str, ...]
 
-VERB = re.compile(r"[a-z]{1,20}")
 CODE = re.compile(r"[a-zA-Z]{6}")
 EVENT_ID_CHARACTERS = 255
 """The longest event id (Matrix spec, appendices, event IDs): `$` and at most 254 bytes."""
@@ -29,13 +28,6 @@ class Command:
 
     verb: str
     words: Words = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ParseError:
-    """A command that can't be carried out; `sentence` says what to write instead."""
-
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +94,16 @@ def _pattern(heads: Heads) -> re.Pattern[str]:
     return re.compile(rf"\s*(?:{'|'.join(ways)})", re.IGNORECASE)
 
 
-def parse(text: str, prefix: str) -> Command | ParseError:
+def parse(text: str) -> Command:
     """Parse the text after the prefix. Whether there is such a verb is the registry's to say."""
-    words = text.split()
-    if not words:
-        return Command("help")
-    verb = words[0].lower()
-    return Command(verb, tuple(words[1:])) if VERB.fullmatch(verb) else no_such_command(prefix)
+    verb, *words = text.split() or ["help"]
+    return Command(verb.lower(), tuple(words))
 
 
 def text_after(text: str, count: int) -> str:
     """Return what follows the first `count` words of a command, with its line ends."""
     parts = text.split(maxsplit=count)
     return parts[count].strip() if len(parts) > count else ""
-
-
-def no_such_command(prefix: str) -> ParseError:
-    return ParseError(f"There is no such command. `{prefix} help` lists all commands.")
 
 
 def recording_name(word: str) -> RecordingName | None:

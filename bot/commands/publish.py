@@ -13,7 +13,8 @@ from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
 from bot.commands.replies import publish as replies
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
+from bot.language import N_
 from storage import archive, heirs, rooms
 from storage.records import Recording, RecordingState, Visibility
 
@@ -112,13 +113,17 @@ VERBS = (
         (
             Form(
                 "publish public|private",
-                "moderators, or as the administrator decided",
-                "lets anybody hear what is broadcast from now on, or members only",
+                Who.PUBLISHERS,
+                N_("lets anybody hear what is broadcast from now on, or members only"),
+                "publish public",
+                Group.PODCAST,
             ),
             Form(
                 "publish RECORDING",
-                "its speaker, administrators",
-                "puts an older recording (its code, or `last`) into the public podcast",
+                Who.SPEAKER,
+                N_("puts an older recording (its code, or `last`) into the public podcast"),
+                "publish last",
+                Group.ONE_RECORDING,
             ),
         ),
         _read_publish,
@@ -129,8 +134,10 @@ VERBS = (
         (
             Form(
                 "unpublish RECORDING",
-                "its speaker, moderators, administrators",
-                "takes a recording out of the public podcast",
+                Who.SPEAKER_OR_MODERATORS,
+                N_("takes a recording out of the public podcast"),
+                "unpublish last",
+                Group.ONE_RECORDING,
             ),
         ),
         _read_unpublish,

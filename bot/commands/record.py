@@ -8,10 +8,11 @@ from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import record as replies
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import CREATE
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
+from bot.language import N_
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
 from storage import archive, heirs, jobs, rooms
 from storage.records import EndedBy, RecordingState, Room, Visibility
@@ -77,7 +78,15 @@ def _read(words: Words) -> Action | None:
 VERBS = (
     Verb(
         "record",
-        (Form("record on|off", "moderators", "starts or stops recording this room's broadcasts"),),
+        (
+            Form(
+                "record on|off",
+                Who.MODERATORS,
+                N_("starts or stops recording this room's broadcasts"),
+                "record on",
+                Group.RECORDING,
+            ),
+        ),
         _read,
         changes=True,
         everywhere=True,

@@ -6,7 +6,9 @@ import logging
 import pytest
 
 from bot import orders
+from bot.commands.registry import VERBS
 from bot.commands.replies import general
+from bot.commands.replies.manual import Group, Who
 from storage import jobs, rooms
 from storage.errors import StoreError
 from storage.records import RecordingState, RoomId
@@ -117,16 +119,16 @@ async def test_answers_stay_in_their_thread(world: World) -> None:
     assert notice.payload["thread"] == "$root"
 
 
-NOT_BUILT = ["delete", "optout", "optin", "retention", "check", "yes"]
-
-
-@pytest.mark.parametrize("verb", [*NOT_BUILT, "dance", "@room", "рecord"])
-async def test_what_is_not_built_does_not_exist(world: World, verb: str) -> None:
-    """A command that is not built is answered as unknown and missing in `help`."""
-    answer = await world.say(MOD, f"!aircheck {verb} kfmtra")
-    assert answer == "There is no such command. `!aircheck help` lists all commands."
-    assert await world.say(MOD, f"!aircheck help {verb}") == answer
-    assert f"`!aircheck {verb}" not in (await world.say(MOD, "!aircheck help") or "")
+@pytest.mark.parametrize("words", ["record calls on", "walkie on", "check", "dance", "@room", "sttaus", "рecord on"])
+async def test_what_is_not_built_does_not_exist(world: World, words: str) -> None:
+    """A command that is not built, or misspelt, is answered as unknown, in `help` too, and missing in `help`."""
+    before = await world.room()
+    answer = await world.say(MOD, f"!aircheck {words}") or ""
+    assert answer.startswith("There is no such command")
+    assert answer.endswith("`!aircheck help` lists all commands.")
+    assert await world.say(MOD, f"!aircheck help {words}") == answer
+    assert f"`!aircheck {words}" not in (await world.say(MOD, "!aircheck help") or "")
+    assert await world.room() == before
 
 
 @pytest.mark.parametrize(
@@ -158,12 +160,22 @@ async def test_wrong_words_are_answered_with_the_right_ones(world: World, words:
 
 
 async def test_help_names_every_command_with_the_prefix_that_is_set(world: World) -> None:
-    """`help` has one line for each form, and `help COMMAND` tells who may use it."""
-    overview = await world.say(MEMBER, "!aircheck") or ""
-    for usage in ("help [command]", "status", "list [n]", "feed renew", "record on|off", "publish RECORDING"):
-        assert f"`!aircheck {usage}`: " in overview
-    assert await world.say(MEMBER, "!aircheck help RECORD") == (
-        "`!aircheck record on|off` (moderators): starts or stops recording this room's broadcasts"
+    """`help` has one line for each form, by group, and tells who may use it unless everybody may."""
+    lines = (await world.say(MEMBER, "!aircheck") or "").split("\n")
+    for verb in VERBS.values():
+        for form in verb.forms:
+            who = "" if form.who is Who.EVERYBODY else f" ({form.who})"
+            assert lines.count(f"`!aircheck {form.usage}`{who}: {form.about}") == 1
+    assert [line for line in lines if line in set(Group)] == list(Group)
+    assert "`!aircheck record on|off` (moderators): starts or stops recording this room's broadcasts" in lines
+    assert len("\n".join(lines)) < 12_000  # an event holds 65,536 bytes, with a formatted body
+
+
+async def test_help_explains_a_command_with_an_example(world: World) -> None:
+    """`help COMMAND` tells who may use each of its forms, with an example."""
+    assert await world.say(MEMBER, "!aircheck help TITLE") == (
+        "`!aircheck title RECORDING TEXT` (its speaker, moderators, administrators): sets the title of a recording "
+        "(its code, or `last`). For example: `!aircheck title last Soup for beginners`"
     )
 
 

@@ -10,9 +10,9 @@ from datetime import datetime
 from bot import facts, rules
 from bot.commands.parse import Words
 from bot.commands.replies.manual import Form
-from bot.commands.replies.shown import person
 from bot.event_types import MEMBER
 from bot.feeds.addresses import Shelf, public_shelf
+from bot.feeds.shown import person
 from bot.recording.model import RecordingEvent
 from bot.settings import Settings
 from storage import changes, rooms

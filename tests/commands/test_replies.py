@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.commands.replies.shown import SHOWN_CHARACTERS, person, shown
+from bot.feeds.shown import SHOWN_CHARACTERS, person, shown
 
 HOSTILE = st.text(st.sampled_from("@room:hs\u202e\u2066\u200f\u200e\u061c\n\r\t\x00\u2028 aRoOM＠\ud800\ue000é"))
 

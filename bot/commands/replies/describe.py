@@ -1,6 +1,6 @@
 """Answers to the commands of `bot.commands.describe`. Pure."""
 
-from bot.commands.replies.shown import shown
+from bot.feeds.shown import shown
 
 NOTHING_TO_SHOW = "That text has nothing in it that can be shown."
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from bot.commands.replies.shown import person, title_of
+from bot.feeds.shown import person, title_of
 from bot.feeds.titles import date_and_time
 from bot.recording import account
 from bot.recording.lengths import spoken_length

@@ -1,6 +1,6 @@
-"""Names and titles as answers show them: shortened and made harmless. Pure.
+"""Names and titles as notices show them: shortened and made harmless. Pure.
 
-The whole room reads the answers. A personal address is never part of one.
+The whole room reads the notices. A personal address is never part of one.
 """
 
 from zoneinfo import ZoneInfo

@@ -6,19 +6,23 @@ outside of it the default holds (`feeds.language`). A text that the catalogue la
     _("Recording is off: {who} switched it off.").format(who=name)
 
 The texts are extracted from the code, so `_` and `plural` take literals only; `N_` marks a literal that is translated
-where it is used.
+where it is used. Dates and numbers in sentences are written as the language writes them.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from babel.core import Locale, UnknownLocaleError
+from babel.dates import format_date
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 
 CATALOGUES = Path(__file__).parent / "locale"
@@ -30,9 +34,11 @@ _chosen: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def configure(language: str) -> None:
-    """Set the default of this process, a language tag such as `de` or `pt-BR`."""
+    """Set the default of this process, a language tag such as `de` or `pt-BR`, and read all catalogues."""
     global _default
     _default = language
+    for known in languages():
+        _texts(known)  # reading one takes longer than the event loop may stand
 
 
 @contextmanager
@@ -52,8 +58,13 @@ def current() -> str:
 
 def locale() -> Locale:
     """Return the locale of the language that is spoken now, for dates and numbers; English where it is unknown."""
+    return _locale(current())
+
+
+@lru_cache(maxsize=32)
+def _locale(language: str) -> Locale:
     try:
-        return Locale.parse(current(), sep="-")
+        return Locale.parse(language, sep="-")
     except (UnknownLocaleError, ValueError):
         return Locale(ENGLISH)
 
@@ -64,19 +75,25 @@ def languages() -> tuple[str, ...]:
     return (ENGLISH, *others)
 
 
+def catalogue_of(language: str) -> Path:
+    """Return the file with the texts of a language."""
+    return CATALOGUES / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+
+
 @lru_cache(maxsize=32)
 def _texts(language: str) -> NullTranslations:
     """Read the catalogue of a language, else that of the language without its region."""
-    for tag in (language, language.partition("-")[0]):
-        file = CATALOGUES / tag / "LC_MESSAGES" / f"{DOMAIN}.po"
-        if tag.isascii() and tag.replace("-", "").isalnum() and file.is_file():
-            with file.open("rb") as source:
-                catalogue = read_po(source, locale=tag.replace("-", "_"), abort_invalid=True)
-            compiled = BytesIO()
-            write_mo(compiled, catalogue)
-            compiled.seek(0)
-            return Translations(compiled)
-    return NullTranslations()
+    if language not in languages():
+        base = language.partition("-")[0]
+        return _texts(base) if base != language else NullTranslations()
+    if language == ENGLISH:
+        return NullTranslations()
+    with catalogue_of(language).open("rb") as source:
+        catalogue = read_po(source, locale=language.replace("-", "_"), abort_invalid=True)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Translations(compiled)
 
 
 def _(text: str) -> str:
@@ -84,11 +101,29 @@ def _(text: str) -> str:
     return str(_texts(current()).gettext(text))
 
 
-def plural(one: str, many: str, count: int) -> str:
-    """Return the form of a text for this number, in the language that is spoken now. `{count}` is put in."""
-    return str(_texts(current()).ngettext(one, many, count)).format(count=count)
+def plural(one: str, many: str, count: int, **values: object) -> str:
+    """Return the form of a text for this number, in the language that is spoken now. `{count}` and the values are put
+    in."""
+    return str(_texts(current()).ngettext(one, many, count)).format(count=count, **values)
 
 
 def N_(text: str) -> str:  # noqa: N802 (gettext's own name)
     """Mark a text for the catalogue, and return it as it is."""
     return text
+
+
+def spoken_number(number: float, decimals: int = 0) -> str:
+    """Write a number as the language does: `4,000`, `1.5`."""
+    return str(format_decimal(number, "#,##0" + "." * bool(decimals) + "0" * decimals, locale()))
+
+
+def spoken_date(moment: datetime, zone: ZoneInfo) -> str:
+    """Write a date as the language does: `20 November 2026`."""
+    spoken = locale()
+    day_first = Locale("en", "GB") if spoken.language == ENGLISH else spoken
+    return str(format_date(moment.astimezone(zone), "long", day_first))
+
+
+def spoken_time(moment: datetime, zone: ZoneInfo) -> str:
+    """Write a date and a time of day: `20 November 2026, 14:05`."""
+    return f"{spoken_date(moment, zone)}, {moment.astimezone(zone):%H:%M}"

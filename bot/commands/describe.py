@@ -38,7 +38,7 @@ def _described(context: Context, recording: Recording, text: str, servers: Colle
     return replace(recording, description=description), replies.described(recording.code, context.asker.name)
 
 
-async def _change(context: Context, *, name: RecordingName, change: _Change, what: str, most: int) -> str:
+async def _change(context: Context, *, name: RecordingName, change: _Change, too_long: str, most: int) -> str:
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return general.NO_RECORDING
@@ -46,7 +46,7 @@ async def _change(context: Context, *, name: RecordingName, change: _Change, wha
         return general.ONLY_ITS_SPEAKER_OR_MODS
     text = text_after(context.text, WORDS_BEFORE)
     if len(text) > most:
-        return replies.too_long(what, len(text), most)
+        return replies.too_long(too_long, len(text), most)
     if not clean_line(text):
         return replies.NOTHING_TO_SHOW
     changed, answer = change(context, recording, text, await rooms.servers(context.db, [recording.room_id]))
@@ -57,9 +57,9 @@ async def _change(context: Context, *, name: RecordingName, change: _Change, wha
     return answer
 
 
-def _read(words: Words, *, change: _Change, what: str, most: int) -> Action | None:
+def _read(words: Words, *, change: _Change, too_long: str, most: int) -> Action | None:
     name = recording_name(words[0]) if len(words) > 1 else None
-    return partial(_change, name=name, change=change, what=what, most=most) if name else None
+    return partial(_change, name=name, change=change, too_long=too_long, most=most) if name else None
 
 
 VERBS = (
@@ -74,7 +74,7 @@ VERBS = (
                 Group.ONE_RECORDING,
             ),
         ),
-        partial(_read, change=_titled, what="title", most=TITLE_MOST),
+        partial(_read, change=_titled, too_long=replies.TITLE_TOO_LONG, most=TITLE_MOST),
         changes=True,
     ),
     Verb(
@@ -88,7 +88,7 @@ VERBS = (
                 Group.ONE_RECORDING,
             ),
         ),
-        partial(_read, change=_described, what="description", most=DESCRIPTION_MOST),
+        partial(_read, change=_described, too_long=replies.DESCRIPTION_TOO_LONG, most=DESCRIPTION_MOST),
         changes=True,
     ),
 )

@@ -8,7 +8,8 @@ from uuid import UUID
 from bot.feeds.addresses import Shelf
 from bot.feeds.categories import Category, find
 from bot.feeds.model import Channel, Item, Paging
-from bot.feeds.titles import channel_title, date_and_time, episode_title, speaker
+from bot.feeds.titles import channel_title, episode_title, speaker
+from bot.language import _, spoken_time
 from bot.recording.account import first_line
 from bot.recording.lengths import spoken_length
 from bot.settings import FeedsSettings
@@ -47,7 +48,7 @@ def channel_of(
     title = face.title
     return Channel(
         title=title,
-        description=face.topic or f"What was said in {title}.",
+        description=face.topic or _("What was said in {title}.").format(title=title),
         page=shelf.page,
         address=shelf.feed_page(page),
         cover=cover,
@@ -107,6 +108,6 @@ def show_notes(recording: Recording, episode: Episode, settings: FeedsSettings) 
 
 def default_description(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
     """Describe an episode that nobody described: speaker, date, length, and whether it is complete."""
-    who, when = speaker(recording.broadcaster_name), date_and_time(recording.started_at, settings.zone)
-    whole = "Complete." if recording.state is RecordingState.COMPLETE else "Its page says more."
+    who, when = speaker(recording.broadcaster_name), spoken_time(recording.started_at, settings.zone)
+    whole = _("Complete.") if recording.state is RecordingState.COMPLETE else _("Its page says more.")
     return f"{who}, {when}. {spoken_length(to_ms(episode.samples))}. {whole}"

@@ -7,9 +7,10 @@ right when a gap heals: a gap is silence of its true length.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from bot.language import N_, _, plural, spoken_number
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap
 from storage.records import (
@@ -35,32 +36,57 @@ TOLD_SINGLY = 3
 """Gaps that are named one by one. For more, only the total and the first position are given."""
 
 WHY = {
-    ChunkState.WAITING_FOR_KEY: "can't be decrypted yet: the speaker's key has not arrived",
-    ChunkState.WAITING_FOR_MEDIA: "can't be fetched from the homeserver yet (Aircheck keeps trying)",
-    ChunkState.DAMAGED: "arrived damaged",
-    ChunkState.REFUSED: "exceeded the limits on what is kept",
-    ChunkState.MISSING: "did not arrive",
-    ChunkState.REDACTED: "can no longer be played: removed by the speaker or a moderator",
+    ChunkState.WAITING_FOR_KEY: N_("can't be decrypted yet: the speaker's key has not arrived"),
+    ChunkState.WAITING_FOR_MEDIA: N_("can't be fetched from the homeserver yet (Aircheck keeps trying)"),
+    ChunkState.DAMAGED: N_("arrived damaged"),
+    ChunkState.REFUSED: N_("exceeded the limits on what is kept"),
+    ChunkState.MISSING: N_("did not arrive"),
+    ChunkState.REDACTED: N_("can no longer be played: removed by the speaker or a moderator"),
 }
 """Predicates that fit one chunk or many."""
-ON_ITS_WAY = "being fetched"
+ON_ITS_WAY = N_("being fetched")
 NO_KEY = {
-    "m.unverified": "the speaker's client shares keys with verified devices only: the speaker can verify this bot, "
-    "or allow unverified devices",
-    "m.blacklisted": "the speaker has blocked this bot and can unblock it in their client",
-    "m.unauthorised": "the speaker's client says that this bot may not have the key",
-    "m.unavailable": "the speaker's client no longer has the key",
+    "m.unverified": N_(
+        "the speaker's client shares keys with verified devices only: the speaker can verify this bot, or allow "
+        "unverified devices"
+    ),
+    "m.blacklisted": N_("the speaker has blocked this bot and can unblock it in their client"),
+    "m.unauthorised": N_("the speaker's client says that this bot may not have the key"),
+    "m.unavailable": N_("the speaker's client no longer has the key"),
 }
-NO_KEY_AT_ALL = "the speaker's client does not share the key"
+NO_KEY_AT_ALL = N_("the speaker's client does not share the key")
 
 WHY_NO_END = {
-    EndedBy.ABANDONED: "its end never came",
-    EndedBy.RESTARTED: "its speaker started a new broadcast before its end",
-    EndedBy.LEFT: "its speaker left before its end",
-    EndedBy.REMOVED: "the bot was removed before its end",
-    EndedBy.SWITCHED_OFF: "recording was switched off before its end",
-    EndedBy.LIMIT: "it was longer than may be recorded",
+    EndedBy.ABANDONED: N_("its end never came"),
+    EndedBy.RESTARTED: N_("its speaker started a new broadcast before its end"),
+    EndedBy.LEFT: N_("its speaker left before its end"),
+    EndedBy.REMOVED: N_("the bot was removed before its end"),
+    EndedBy.SWITCHED_OFF: N_("recording was switched off before its end"),
+    EndedBy.LIMIT: N_("it was longer than may be recorded"),
 }
+
+STATES = {
+    RecordingState.LIVE: N_("live"),
+    RecordingState.FINISHING: N_("being finished"),
+    RecordingState.COMPLETE: N_("complete"),
+    RecordingState.INCOMPLETE: N_("incomplete"),
+    RecordingState.EMPTY: N_("empty"),
+    RecordingState.DELETED: N_("deleted"),
+}
+CHUNK_STATES = {
+    ChunkState.STORED: N_("stored"),
+    ChunkState.WAITING_FOR_KEY: N_("waiting for key"),
+    ChunkState.WAITING_FOR_MEDIA: N_("waiting for media"),
+    ChunkState.DAMAGED: N_("damaged"),
+    ChunkState.MISSING: N_("missing"),
+    ChunkState.DUPLICATE: N_("duplicate"),
+    ChunkState.REDACTED: N_("redacted"),
+    ChunkState.REFUSED: N_("refused"),
+}
+
+
+Predicate = Callable[[int, str], str]
+"""The words about so many chunks and so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +125,24 @@ def silences(loss: Loss) -> str | None:
     """Return `2 min missing at 14:05`, or None. The text depends on the audio alone, so the file itself may hold it."""
     if not loss.gaps:
         return None
-    places = [player_clock(to_ms(position)) for position, _ in loss.first]
+    places = [player_clock(to_ms(position)) for position, _samples in loss.first]
     if loss.gaps > len(places):
-        return f"{spoken_gap(to_ms(loss.samples))} missing in {loss.gaps} places, the first at {places[0]}"
-    lengths = [spoken_gap(to_ms(samples)) for _, samples in loss.first]
-    told = [f"{lengths[0]} missing at {places[0]}"]
-    told += [f"{length} at {place}" for length, place in zip(lengths[1:], places[1:], strict=True)]
-    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+        told = _("{length} missing in {count} places, the first at {place}")
+        return told.format(length=spoken_gap(to_ms(loss.samples)), count=loss.gaps, place=places[0])
+    forms = (_("{length} missing at {place}"), *[_("{length} at {place}")] * (loss.gaps - 1))
+    lengths = [spoken_gap(to_ms(samples)) for _position, samples in loss.first]
+    parts = [
+        form.format(length=length, place=place) for form, length, place in zip(forms, lengths, places, strict=True)
+    ]
+    return (
+        parts[0] if len(parts) == 1 else _("{several} and {last}").format(several=", ".join(parts[:-1]), last=parts[-1])
+    )
 
 
 def comment(loss: Loss) -> str:
     """Return the comment tag of the file. The sound can't show whether more followed its end, so the tag does not say
     so."""
-    return silences(loss) or "no gaps"
+    return silences(loss) or _("no gaps")
 
 
 def missing(recording: Recording, loss: Loss) -> str | None:
@@ -124,10 +155,10 @@ def _end(recording: Recording, loss: Loss) -> str | None:
     if recording.state is not RecordingState.INCOMPLETE:
         return None
     if recording.ended_by in WHY_NO_END:
-        return WHY_NO_END[recording.ended_by]
+        return _(WHY_NO_END[recording.ended_by])
     if loss.end:
-        return "its end is missing"
-    return None if loss.gaps else "some of it may be missing"
+        return _("its end is missing")
+    return None if loss.gaps else _("some of it may be missing")
 
 
 def first_line(recording: Recording, loss: Loss) -> str | None:
@@ -138,29 +169,24 @@ def first_line(recording: Recording, loss: Loss) -> str | None:
 
 def whole(recording: Recording, loss: Loss) -> str:
     """Return `complete`, `incomplete, 2 min missing at 14:05`, `live` or the like."""
-    match recording.state:
-        case RecordingState.FINISHING:
-            return "being finished"
-        case RecordingState.INCOMPLETE:
-            return f"incomplete, {missing(recording, loss)}"
-        case state:
-            return str(state)
+    state = _(STATES[recording.state])
+    return f"{state}, {missing(recording, loss)}" if recording.state is RecordingState.INCOMPLETE else state
 
 
 def verdict(recording: Recording, ledger: Ledger) -> str:
     """Return whole sentences on whether the recording is complete. Pages list the missing parts beside it."""
     match recording.state:
         case RecordingState.COMPLETE:
-            return "Complete: the episode has all audio that was sent."
+            return _("Complete: the episode has all audio that was sent.")
         case RecordingState.LIVE:
-            return "Live: the audio received so far."
+            return _("Live: the audio received so far.")
         case RecordingState.FINISHING:
-            return "Ended: the last audio is being added."
+            return _("Ended: the last audio is being added.")
         case RecordingState.INCOMPLETE:
-            hope = " Missing audio is added if it arrives later." if ledger.waiting else ""
-            return f"Incomplete: some audio that was sent is missing.{hope}"
-        case _:
-            return "There is no audio."
+            hope = _("Missing audio is added if it arrives later.") if ledger.waiting else ""
+            return f"{_('Incomplete: some audio that was sent is missing.')} {hope}".strip()
+        case _other:
+            return _("There is no audio.")
 
 
 # ---- single chunks
@@ -170,17 +196,22 @@ def why(entry: Entry) -> str | None:
     """Return why a chunk is not in the audio; None if it is, or if its duplicate is."""
     reason = entry.reason or ""
     if entry.state is ChunkState.WAITING_FOR_KEY and reason.startswith(KEY_WITHHELD):
-        return f"can't be decrypted: {NO_KEY.get(reason.removeprefix(KEY_WITHHELD), NO_KEY_AT_ALL)}"
-    if entry.state is ChunkState.WAITING_FOR_MEDIA and not reason:
-        return ON_ITS_WAY
-    return WHY.get(entry.state)
+        withheld = NO_KEY.get(reason.removeprefix(KEY_WITHHELD), NO_KEY_AT_ALL)
+        return _("can't be decrypted: {reason}").format(reason=_(withheld))
+    if _is_on_its_way(entry):
+        return _(ON_ITS_WAY)
+    return _(WHY[entry.state]) if entry.state in WHY else None
+
+
+def _is_on_its_way(entry: Entry) -> bool:
+    return entry.state is ChunkState.WAITING_FOR_MEDIA and not entry.reason
 
 
 def troubles(ledger: Ledger) -> tuple[tuple[str, int], ...]:
     """Count the chunks that are absent, by reason. A chunk that is being fetched for the first time is no trouble."""
     states = list(WHY)
     absent = sorted(filter(_is_absent, ledger.entries), key=lambda entry: states.index(entry.state))
-    counted = Counter(said for entry in absent if (said := why(entry)) != ON_ITS_WAY)
+    counted = Counter(why(entry) for entry in absent if not _is_on_its_way(entry))
     return (*((said, count) for said, count in counted.items() if said), *_in_part(ledger))
 
 
@@ -188,66 +219,110 @@ def _in_part(ledger: Ledger) -> Iterator[tuple[str, int]]:
     """Count the chunks that are damaged inside, and add up the sound that they lack."""
     torn = [sum(hole.samples for hole in entry.holes) for entry in ledger.entries if entry.holes]
     if torn:
-        yield f"arrived partly damaged: {_tenths(sum(torn))} can't be played", len(torn)
+        yield _("arrived partly damaged: {seconds} can't be played").format(seconds=_tenths(sum(torn))), len(torn)
 
 
 def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
     """Count the chunks that were decoded to a wrong length, and add up the differences; in the file their length is
     right. `off_by`: samples too many of each chunk (negative: too few)."""
-    told = []
-    for word, lengths in _apart(off_by, NOTICED):
-        should = "it should" if len(lengths) == 1 else "they should, taken together"
-        told.append((f"sounded {_tenths(sum(lengths))} {word} than {should}", len(lengths)))
-    return tuple(told)
+    return tuple(_told(off_by, NOTICED, _sounded_shorter, _sounded_longer))
 
 
 def off_announced(ledger: Ledger) -> tuple[tuple[str, int], ...]:
     """Count the chunks that hold more or less sound than their events announced, and add up the differences. The audio
     has all sound that was sent; but a speaker may miss sound that was never in the file."""
     differences = (entry.off_announced for entry in ledger.entries)
-    return tuple(_held(differences, ANNOUNCED_WRONG, "its event announced", "their events announced"))
+    return tuple(_told(differences, ANNOUNCED_WRONG, _less_than_announced, _more_than_announced))
 
 
 def off_told(ledger: Ledger) -> tuple[tuple[str, int], ...]:
     """Count the chunks that hold more or less sound than their files claim, and add up the differences."""
     differences = (entry.off_told for entry in ledger.entries)
-    return tuple(_held(differences, TOLD_WRONG, "its file claims", "their files claim"))
+    return tuple(_told(differences, TOLD_WRONG, _less_than_claimed, _more_than_claimed))
 
 
-def _held(differences: Iterable[Samples], noticed: int, one: str, many: str) -> Iterator[tuple[str, int]]:
-    for word, lengths in _apart(differences, noticed):
-        less = "less" if word == "shorter" else "more"
-        told = f"{_tenths(sum(lengths))} {less} sound than"
-        yield (f"holds {told} {one}", 1) if len(lengths) == 1 else (f"hold {told} {many}", len(lengths))
+def _told(differences: Iterable[Samples], noticed: int, less: Predicate, more: Predicate) -> Iterator[tuple[str, int]]:
+    """Yield the predicate of the chunks that are `noticed` samples or more too short, and of those too long."""
+    wrong = [difference for difference in differences if abs(difference) >= noticed]
+    shorter = [-difference for difference in wrong if difference < 0]
+    longer = [difference for difference in wrong if difference > 0]
+    for predicate, lengths in ((less, shorter), (more, longer)):
+        if lengths:
+            yield predicate(len(lengths), _tenths(sum(lengths))), len(lengths)
+
+
+def _sounded_shorter(chunks: int, seconds: str) -> str:
+    return plural(
+        "sounded {seconds} shorter than it should",
+        "sounded {seconds} shorter than they should, taken together",
+        chunks,
+        seconds=seconds,
+    )
+
+
+def _sounded_longer(chunks: int, seconds: str) -> str:
+    return plural(
+        "sounded {seconds} longer than it should",
+        "sounded {seconds} longer than they should, taken together",
+        chunks,
+        seconds=seconds,
+    )
+
+
+def _less_than_announced(chunks: int, seconds: str) -> str:
+    return plural(
+        "holds {seconds} less sound than its event announced",
+        "hold {seconds} less sound than their events announced",
+        chunks,
+        seconds=seconds,
+    )
+
+
+def _more_than_announced(chunks: int, seconds: str) -> str:
+    return plural(
+        "holds {seconds} more sound than its event announced",
+        "hold {seconds} more sound than their events announced",
+        chunks,
+        seconds=seconds,
+    )
+
+
+def _less_than_claimed(chunks: int, seconds: str) -> str:
+    return plural(
+        "holds {seconds} less sound than its file claims",
+        "hold {seconds} less sound than their files claim",
+        chunks,
+        seconds=seconds,
+    )
+
+
+def _more_than_claimed(chunks: int, seconds: str) -> str:
+    return plural(
+        "holds {seconds} more sound than its file claims",
+        "hold {seconds} more sound than their files claim",
+        chunks,
+        seconds=seconds,
+    )
 
 
 def note(entry: Entry) -> str | None:
     """Return the note on a chunk that is in the audio: a damaged part, or a wrong claim about its length."""
     if entry.holes:
-        return "partly damaged"
-    for difference, noticed, claimed in (
-        (entry.off_told, TOLD_WRONG, "its file claims"),
-        (entry.off_announced, ANNOUNCED_WRONG, "its event announced"),
-    ):
-        if abs(difference) >= noticed:
-            return f"holds {'more' if difference > 0 else 'less'} sound than {claimed}"
+        return _("partly damaged")
+    if abs(entry.off_told) >= TOLD_WRONG:
+        more = entry.off_told > 0
+        return _("holds more sound than its file claims") if more else _("holds less sound than its file claims")
+    if abs(entry.off_announced) >= ANNOUNCED_WRONG:
+        more = entry.off_announced > 0
+        return (
+            _("holds more sound than its event announced") if more else _("holds less sound than its event announced")
+        )
     return None
 
 
-def _apart(differences: Iterable[Samples], noticed: int) -> Iterator[tuple[str, list[Samples]]]:
-    """Group the differences of `noticed` samples or more into shorter and longer ones, without their signs."""
-    wrong = [difference for difference in differences if abs(difference) >= noticed]
-    for word, lengths in (
-        ("shorter", [Samples(-difference) for difference in wrong if difference < 0]),
-        ("longer", [difference for difference in wrong if difference > 0]),
-    ):
-        if lengths:
-            yield word, lengths
-
-
 def _tenths(samples: int) -> str:
-    seconds = f"{samples / SAMPLE_RATE:.1f} s"
-    return "less than 0.1 s" if seconds == "0.0 s" else seconds
+    tenths = round(samples / SAMPLE_RATE, 1)
+    return _("{n} s").format(n=spoken_number(tenths, 1)) if tenths else _("less than 0.1 s")
 
 
 def gaps(ledger: Ledger) -> Iterator[SilentStretch]:
@@ -259,4 +334,4 @@ def gaps(ledger: Ledger) -> Iterator[SilentStretch]:
         while entry is not None and entry.position < gap.position + gap.samples:
             said[why(entry) or ""] = None
             entry = next(silent, None)
-        yield SilentStretch(to_ms(gap.position), to_ms(gap.samples), "; ".join(said) or WHY[gap.reason])
+        yield SilentStretch(to_ms(gap.position), to_ms(gap.samples), "; ".join(said) or _(WHY[gap.reason]))

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
+from bot.language import N_, _
 from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_gap
 from storage.records import DurationMs, Mark, Samples, to_ms
 
-BEGINNING = "Beginning"
-RESUMED = "Resumed"
+BEGINNING = N_("Beginning")
+RESUMED = N_("Resumed")
 MOST = 255  # a file's table of contents counts them in one byte
 CLOSEST = DurationMs(1000)
 
@@ -21,14 +22,14 @@ def marks(ledger: Ledger, resumed: Iterable[Samples] = (), title: str | None = N
     """Return the chapters: each begins inside the audio, a second or more after the one before. Return no chapters if
     the only one would begin at 0. `resumed`: the positions after a pause; `title`: the title that people gave. Only the
     audio and the title decide, since the file holds the chapters."""
-    titles = {DurationMs(0): title or BEGINNING}
-    titles.update((to_ms(position), RESUMED) for position in resumed)
+    titles = {DurationMs(0): title or _(BEGINNING)}
+    titles.update((to_ms(position), _(RESUMED)) for position in resumed)
     missing = set()
     for position, samples in ledger.silences:
         begins = to_ms(position)
         missing.add(begins)
-        titles[begins] = f"{spoken_gap(to_ms(samples))} missing"
-        titles[to_ms(position + samples)] = RESUMED  # unless another chapter begins there
+        titles[begins] = _("{length} missing").format(length=spoken_gap(to_ms(samples)))
+        titles[to_ms(position + samples)] = _(RESUMED)  # unless another chapter begins there
     if len(titles) == 1 and not missing:
         return ()
     inside = (Mark(at, titles[at]) for at in sorted(titles) if at < to_ms(ledger.samples))

@@ -1,15 +1,17 @@
 """Lengths and places in the sound as people read them. Pure."""
 
+from bot.language import _
+
 
 def spoken_length(milliseconds: int) -> str:
     """Return `2 h 4 min`, `5 min 12 s` or `41 s`."""
     seconds = (milliseconds + 500) // 1000
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    if minutes:
-        return f"{minutes} min {seconds % 60} s" if seconds % 60 else f"{minutes} min"
-    return f"{seconds} s"
+        parts = ((hours, _("{n} h")), (minutes, _("{n} min")))
+    else:
+        parts = ((minutes, _("{n} min")), (seconds % 60, _("{n} s")))
+    return " ".join(unit.format(n=n) for n, unit in parts if n) or parts[-1][1].format(n=0)
 
 
 def spoken_gap(milliseconds: int) -> str:

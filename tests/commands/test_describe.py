@@ -68,9 +68,12 @@ async def test_text_that_only_resembles_an_id_is_kept(world: World) -> None:
     assert changed.description == "https://dj@radio.example:8000/live by Somebody, matrix:u/Somebody"
 
 
-@pytest.mark.parametrize(("verb", "what", "most"), [("title", "title", 200), ("describe", "description", 4000)])
+@pytest.mark.parametrize(
+    ("verb", "sentence", "most"),
+    [("title", replies.TITLE_TOO_LONG, 200), ("describe", replies.DESCRIPTION_TOO_LONG, 4000)],
+)
 async def test_a_text_that_is_too_long_is_refused_with_the_number(
-    world: World, verb: str, what: str, most: int
+    world: World, verb: str, sentence: str, most: int
 ) -> None:
     """A text that is one character too long, or 60 kB, changes nothing."""
     recording = await world.recording()
@@ -79,7 +82,7 @@ async def test_a_text_that_is_too_long_is_refused_with_the_number(
     assert (changed.title or changed.description) == "x" * most
     for long in ("y" * (most + 1), "@" * 60_000):
         answer = await world.say(SPEAKER, f"!aircheck {verb} last {long}")
-        assert answer == replies.too_long(what, len(long), most)
+        assert answer == replies.too_long(sentence, len(long), most)
         assert f"{most:,}" in answer
     assert await world.look(recording) == changed
 

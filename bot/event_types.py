@@ -14,4 +14,5 @@ TOMBSTONE = "m.room.tombstone"
 # ---- of the timeline
 
 MESSAGE = "m.room.message"
+REACTION = "m.reaction"
 ENCRYPTED = "m.room.encrypted"

@@ -68,6 +68,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
     fetching = Fetching(store, settings, parts.ffmpeg, download=parts.download, apply=recorder.apply, clock=clock)
     covering = Covering(store, parts.ffmpeg, download=parts.download, clock=clock)
     sending, prefix = session.sending, settings.commands.prefix
+    commands = Commands(store, settings, store.secret, clock, apply=recorder.apply)
     chats = Chats(store, sending, us=session.user_id, clock=clock)
     return {
         orders.Fetch.kind: fetching,
@@ -83,9 +84,10 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Forget.kind: Forgetting(store),
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,
-        orders.Notice.kind: Notices(store, sending, prefix=prefix),
+        orders.Notice.kind: Notices(store, sending, prefix=prefix, clock=clock),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),
-        orders.Command.kind: Commands(store, settings, store.secret, clock, apply=recorder.apply),
+        orders.Command.kind: commands,
+        orders.Confirm.kind: commands.confirm,
     }

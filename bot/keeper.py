@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from bot import orders
-from storage import archive, early_redactions, jobs, journal, orphans, replays, withheld_keys
+from storage import archive, early_redactions, jobs, journal, orphans, questions, replays, withheld_keys
 from storage.errors import StoreError
 from storage.records import BlobKey
 from storage.store import Store
@@ -18,6 +18,7 @@ EVERY_S = 3600.0
 FEW = 50  # files that some crashes may leave behind
 KEEP_HANDLED_EVENTS = timedelta(days=30)  # their ids alone, so that none is handled twice
 KEEP_CANDIDATES = timedelta(days=1)  # after the end of their broadcast
+KEEP_QUESTIONS = timedelta(days=1)
 KEEP_FINISHED_JOBS = timedelta(days=7)
 
 
@@ -49,6 +50,7 @@ class Keeper:
             await withheld_keys.prune(db, now - KEEP_HANDLED_EVENTS)
             await orphans.prune(db, now - KEEP_CANDIDATES)
             await replays.prune(db, now - KEEP_HANDLED_EVENTS)
+            await questions.prune(db, now - KEEP_QUESTIONS)
             await early_redactions.prune(db, now - KEEP_HANDLED_EVENTS)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:

@@ -278,7 +278,7 @@ class Redaction(_OfEvent):
 @dataclass(frozen=True, slots=True)
 class Command(_OfEvent):
     """Carry out what `body`, said to the bot in a room, asks for, and answer. `sent_at` is the sender's word (None: it
-    can't be believed); `history`: it was read from the past; `mentions` are user ids."""
+    can't be believed), `received_at` ours; `history`: it was read from the past; `mentions` are user ids."""
 
     kind = JobKind("command")
     room_id: RoomId
@@ -290,6 +290,29 @@ class Command(_OfEvent):
     encrypted: bool = False
     thread: EventId | None = None
     mentions: tuple[str, ...] = ()
+    received_at: datetime | None = None
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm(_OfEvent):
+    """Carry out what a question asks about, if this reaction `to` it by `sender` confirms it. Times as in Command."""
+
+    kind = JobKind("confirm")
+    room_id: RoomId
+    sender: UserId
+    to: EventId
+    position: Position
+    received_at: datetime
+    sent_at: datetime | None = None
+    history: bool = False
 
     @property
     def once(self) -> bool:
@@ -306,7 +329,7 @@ class Command(_OfEvent):
 @dataclass(frozen=True, slots=True)
 class Notice(Order):
     """Say something in a room, once for each topic: in a thread, or as an answer to an event. One that `greets` has its
-    words made when it is said."""
+    words made when it is said; `asks`: the command that it asks a question about."""
 
     kind = JobKind("notice")
     subject_field = "topic"
@@ -317,6 +340,7 @@ class Notice(Order):
     reply_to: EventId | None = None
     thread: EventId | None = None
     greets: bool = False
+    asks: EventId | None = None
 
     @classmethod
     def on(cls, recording: Recording, what: str, body: str) -> Self:
@@ -355,6 +379,13 @@ def is_welcome(job: Job, room_id: RoomId) -> bool:
 def answer(command: EventId) -> str:
     """Name the answer to a command."""
     return f"answer:{command}"
+
+
+def command_answered_by(job: Job) -> EventId | None:
+    """Return the command that a job answers; None where it is no answer."""
+    head = answer(EventId(""))
+    is_answer = job.kind == Notice.kind and job.subject.startswith(head)
+    return EventId(job.subject.removeprefix(head)) if is_answer else None
 
 
 def share_used_up(command: EventId) -> str:
@@ -478,7 +509,7 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 
 
 ORDERS: tuple[type[Order], ...] = (
-    Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Notice,
-    Direct, Forget, ImportKeys, RenewAddresses,
+    Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
+    Notice, Direct, Forget, ImportKeys, RenewAddresses,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

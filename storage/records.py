@@ -274,6 +274,7 @@ class Recording:
     unreviewed: bool = False  # in no feed, and on the pages of its speakers and moderators only, until it is approved
     expiry_told_at: datetime | None = None  # when the room was told that retention will end it
     broadcaster_name: str | None = None  # the speaker's display name when the recording began
+    announced_as: EventId | None = None  # the notice that announced the episode
     # of a voice broadcast alone
     device_id: DeviceId | None = None
     paused: bool = False
@@ -533,14 +534,18 @@ class Question:
     """A question of the bot's before it does what cannot be undone. Only its asker can confirm it, in the same room."""
 
     command: EventId  # the command that asked for it; its id names the question
-    room_id: RoomId
+    room_id: RoomId  # in which it is asked: the room, or the direct chat where the command was said
     asker: UserId
     verb: str
     words: tuple[str, ...]  # of the verb, as they will be carried out: a recording by its code
     asked_at: datetime
     encrypted: bool  # the command was encrypted
     event_id: EventId | None = None  # of the notice that asks; None: not known yet
-    answered: bool = False  # carried out, or replaced by a newer question
+    answered: bool = False  # carried out, ended, or replaced by a newer question
+    about: RoomId = RoomId("")  # the room in which the verb is carried out
+    thread: EventId | None = None  # the root of the command's thread
+    sent_at: datetime | None = None  # origin_server_ts of the command, by the clock of its asker's homeserver
+    said_at: datetime | None = None  # by our clock; None: it is not known to be in the room
 
 
 @dataclass(frozen=True, slots=True)

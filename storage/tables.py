@@ -135,6 +135,7 @@ recordings = Table(
     Column("kept", Boolean, nullable=False, server_default="0"),
     Column("unreviewed", Boolean, nullable=False, server_default="0"),
     Column("expiry_told_at", Utc),
+    Column("announced_as", String(255)),
     Column("broadcaster_name", Text),
     Column("chunks_edition", String(16), nullable=False, server_default=""),
     # of a voice broadcast alone
@@ -355,6 +356,10 @@ questions = Table(
     Column("encrypted", Boolean, nullable=False),
     Column("event_id", String(255)),
     Column("answered", Boolean, nullable=False),
+    Column("about", String(255), nullable=False, server_default=""),
+    Column("thread", String(255)),
+    Column("sent_at", Utc),
+    Column("said_at", Utc),
 )
 
 consent_notices = Table(

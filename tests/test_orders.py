@@ -74,6 +74,18 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         },
         ROOM,
     ),
+    (
+        orders.Confirm(EVENT, ROOM, ALICE, EVENT, Position(3), received_at=NOW, sent_at=NOW),
+        {
+            "room_id": ROOM,
+            "sender": ALICE,
+            "to": EVENT,
+            "position": 3,
+            "received_at": "2026-11-20T14:05:00Z",
+            "sent_at": "2026-11-20T14:05:00Z",
+        },
+        ROOM,
+    ),
     (orders.Notice(orders.answer(EVENT), ROOM, "hello"), {"room_id": ROOM, "body": "hello"}, ROOM),
     (orders.Direct.address(ALICE, ROOM), {"user_id": ALICE, "room_id": ROOM}, ALICE),
     (orders.Direct.disk_full(ALICE, NOW, "full"), {"user_id": ALICE, "body": "full"}, ALICE),
@@ -107,7 +119,7 @@ def test_every_kind_has_its_example_and_its_own_name() -> None:
 def test_what_is_done_once_is_once_only() -> None:
     """Notices, commands and warnings; an address is sent as often as it is asked for."""
     once = [order for order, *_ in EXAMPLES if order.once]
-    assert {type(order) for order in once} == {orders.Notice, orders.Command, orders.Direct}
+    assert {type(order) for order in once} == {orders.Notice, orders.Command, orders.Confirm, orders.Direct}
     assert not orders.Direct.address(ALICE, ROOM).once
 
 

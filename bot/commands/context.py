@@ -4,7 +4,7 @@ Rights are read from the room's current state in the same transaction as the cha
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot import facts, rules
@@ -15,7 +15,7 @@ from bot.feeds.addresses import Shelf, public_shelf
 from bot.feeds.shown import person
 from bot.recording.model import RecordingEvent
 from bot.settings import Settings
-from storage import changes, rooms
+from storage import changes, heirs, rooms
 from storage.database import Connection
 from storage.records import Change, EventId, Position, RecordingId, Room, RoomId, UserId
 
@@ -34,6 +34,27 @@ class Asker:
         return self.mod or self.admin
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The message that carries a command. `room_id` is where it was said, `received_at` our time, `sent_at` the
+    sender's word."""
+
+    room_id: RoomId
+    received_at: datetime
+    sent_at: datetime | None
+    encrypted: bool
+    thread: EventId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToConfirm:
+    """A question in the place of an answer, before something that can't be undone. Once its asker has confirmed it, the
+    verb is carried out with `words`, which name what the question named: a recording by its code."""
+
+    question: str
+    words: Words
+
+
 Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 """The recorder's application of an event to a recording, in the caller's transaction."""
 
@@ -44,6 +65,7 @@ class Context:
     follows the prefix.
 
     `podcast` is the podcast that the room belongs to, as one room (`storage.heirs`): for reading, never to be saved.
+    `confirmed`: its asker was asked about it (`ToConfirm`) and said yes.
     """
 
     db: Connection
@@ -57,7 +79,9 @@ class Context:
     now: datetime
     verbs: "Mapping[str, Verb]"
     command: EventId
+    said: Said
     apply: Apply
+    confirmed: bool = False
 
     async def note(
         self, what: str, before: str | None, after: str | None, *, subject: str | None = None, everywhere: bool = False
@@ -67,6 +91,15 @@ class Context:
         room_id = None if everywhere else self.room.room_id
         by, event = self.asker.user_id, self.command
         await changes.add(self.db, Change(0, self.now, room_id, by, what, subject, before, after, event))
+
+    async def in_room(self, room_id: RoomId) -> "Context | None":
+        """Return the same context for another room; None where the bot or the asker is not a member."""
+        room = await rooms.room(self.db, room_id)
+        asker = await asker_of(self.db, room_id, self.asker.user_id, self.settings)
+        if room is None or not room.joined or asker is None:
+            return None
+        podcast = await heirs.podcast(self.db, await heirs.line(self.db, room_id))
+        return replace(self, room=room, podcast=podcast, asker=asker)
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -83,8 +116,9 @@ class Context:
         return public_shelf(self.settings.web.address, self.podcast.key)
 
 
-Action = Callable[[Context], Awaitable[str]]
-"""The work of one command. It returns the answer; a refusal is an answer too, and then nothing was changed."""
+Action = Callable[[Context], Awaitable[str | ToConfirm]]
+"""The work of one command. It returns the answer; a refusal is an answer too, and then nothing was changed. What can't
+be undone is done only in a context that is `confirmed`; else the action returns a question about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +126,8 @@ class Verb:
     """A command. `read` returns the action that its words ask for, None when they don't fit.
 
     `changes`: the command changes something or hands out a secret, so in an encrypted room only an encrypted message
-    does it. `everywhere`: it also works in a room whose podcast continues in another (`storage.heirs`).
+    does it; only such a command may ask for a confirmation.
+    `everywhere`: it also works in a room whose podcast continues in another (`storage.heirs`).
     """
 
     name: str

@@ -6,13 +6,13 @@ job was done), its answer is already there, and the transaction is undone with e
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from bot import facts, orders
-from bot.commands import unknown
-from bot.commands.context import Action, Apply, Context, Verb, asker_of
+from bot.commands import confirm, unknown
+from bot.commands.context import Action, Apply, Context, Said, ToConfirm, Verb, asker_of
 from bot.commands.parse import Heads, Words, after_head, parse
 from bot.commands.registry import VERBS
 from bot.commands.replies import general
@@ -20,7 +20,7 @@ from bot.event_types import MEMBER
 from bot.language import _, speaking
 from bot.settings import Settings
 from bot.words import CONTINUES_ELSEWHERE
-from storage import heirs, jobs, rooms
+from storage import heirs, jobs, questions, rooms
 from storage.database import Connection
 from storage.records import Job, UserId
 from storage.store import Store
@@ -36,6 +36,12 @@ class _Step:
     action: Action
     changes: bool
     everywhere: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: str
+    asks: bool = False
 
 
 class _AnsweredBefore(Exception):
@@ -78,6 +84,23 @@ class Commands:
         except _AnsweredBefore:
             log.info("answered before: command=%s room=%s event=%s", step.verb, command.room_id, command.event_id)
 
+    async def confirm(self, job: Job) -> None:
+        """Handle a Confirm order: carry out what the question asks about, once, and answer where it was asked. Only the
+        asker's own reaction to their open question counts; any other gets no answer."""
+        order = orders.Confirm.of(job)
+        said = Said(order.room_id, order.received_at, order.sent_at, encrypted=False)
+        async with self._store.write() as db:
+            room = await rooms.room(db, order.room_id)
+            question = await questions.open_of(db, order.room_id, order.sender)
+            context = await self._context(db, order, said, text="")
+            if room is None or context is None or question is None or question.event_id != order.to:
+                return
+            with speaking(room.language):
+                answer = _(await confirm.by_reaction(context, question, history=order.history))
+            topic = orders.answer(order.event_id)
+            notice = orders.Notice(topic, order.room_id, answer, reply_to=order.to, thread=question.thread)
+            await jobs.add(db, notice.job(), self._clock())
+
     async def _text(self, command: orders.Command) -> str:
         """Return what follows the prefix, or the bot's name in that room."""
         us = UserId(self._settings.matrix.user_id)
@@ -87,53 +110,72 @@ class Commands:
                 name = facts.display_name(await rooms.state(db, command.room_id, MEMBER, us))
         return after_head(command.body, Heads(self._settings.commands.prefix, us, name)) or ""
 
-    async def _translated(self, db: Connection, command: orders.Command, text: str, step: _Step) -> str | None:
+    async def _translated(self, db: Connection, command: orders.Command, text: str, step: _Step) -> _Answer | None:
         """Carry the command out and return the answer in the room's language."""
         room = await rooms.room(db, command.room_id)
         with speaking(room.language if room else None):
             answer = await self._answer(db, command, text, step)
-            return None if answer is None else _(answer)  # an answer that is a constant is still English
+            # An answer that is a constant is still English.
+            return None if answer is None else replace(answer, body=_(answer.body))
 
-    async def _answer(self, db: Connection, command: orders.Command, text: str, step: _Step) -> str | None:
+    async def _answer(self, db: Connection, command: orders.Command, text: str, step: _Step) -> _Answer | None:
         """Carry the command out and return the answer; None: only members of the room get one."""
-        now = self._clock()
-        room = await rooms.room(db, command.room_id)
-        asker = await asker_of(db, command.room_id, command.sender, self._settings)
-        if room is None or not room.joined or asker is None:
+        received_at = command.received_at or self._clock()
+        said = Said(command.room_id, received_at, command.sent_at, command.encrypted, command.thread)
+        context = await self._context(db, command, said, text)
+        if context is None:
             log.info(
                 "ignored, not from a member: command=%s room=%s event=%s", step.verb, command.room_id, command.event_id
             )
             return None
-        if _is_old(command, now):
-            return general.AWAY
-        if step.changes and room.encrypted and not command.encrypted:
-            return general.NOT_ENCRYPTED
-        podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
-        if podcast.room_id != room.room_id and not step.everywhere:
-            return CONTINUES_ELSEWHERE
+        if _is_old(command, context.now):
+            return _Answer(general.AWAY)
+        if step.changes and context.room.encrypted and not command.encrypted:
+            return _Answer(general.NOT_ENCRYPTED)
+        if context.podcast.room_id != context.room.room_id and not step.everywhere:
+            return _Answer(CONTINUES_ELSEWHERE)
         log.info("command=%s room=%s event=%s", step.verb, command.room_id, command.event_id)
-        context = Context(
+        answer = await step.action(context)
+        if isinstance(answer, ToConfirm):
+            return _Answer(await confirm.ask(context, step.verb, answer), asks=True)
+        return _Answer(answer)
+
+    async def _context(
+        self, db: Connection, order: orders.Command | orders.Confirm, said: Said, text: str
+    ) -> Context | None:
+        """Return the context of what was said in a room; None where the bot or the sender is not a member."""
+        room = await rooms.room(db, order.room_id)
+        asker = await asker_of(db, order.room_id, order.sender, self._settings)
+        if room is None or not room.joined or asker is None:
+            return None
+        return Context(
             db=db,
             text=text,
             room=room,
-            podcast=podcast,
+            podcast=await heirs.podcast(db, await heirs.line(db, room.room_id)),
             asker=asker,
-            position=command.position,
+            position=order.position,
             settings=self._settings,
             secret=self._secret(),
-            now=now,
+            now=self._clock(),
             verbs=VERBS,
-            command=command.event_id,
+            command=order.event_id,
+            said=said,
             apply=self._apply,
         )
-        return await step.action(context)
 
-    async def _say(self, db: Connection, command: orders.Command, answer: str | None) -> None:
+    async def _say(self, db: Connection, command: orders.Command, answer: _Answer | None) -> None:
         """Write the answer down. Raises _AnsweredBefore when it is already there."""
         if answer is None:
             return
-        topic = orders.answer(command.event_id)
-        notice = orders.Notice(topic, command.room_id, answer, reply_to=command.event_id, thread=command.thread)
+        notice = orders.Notice(
+            orders.answer(command.event_id),
+            command.room_id,
+            answer.body,
+            reply_to=command.event_id,
+            thread=command.thread,
+            asks=command.event_id if answer.asks else None,
+        )
         if not await jobs.add(db, notice.job(), self._clock()):
             raise _AnsweredBefore
 

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from bot.commands import backfill, describe, feed, manual, overview, publish, record
+from bot.commands import backfill, confirm, delete, describe, feed, manual, overview, publish, record
 
 VERBS = MappingProxyType(
     {
@@ -14,7 +14,9 @@ VERBS = MappingProxyType(
             *record.VERBS,
             *publish.VERBS,
             *describe.VERBS,
+            *delete.VERBS,
             *backfill.VERBS,
+            *confirm.VERBS,
         )
     }
 )  # fmt: skip

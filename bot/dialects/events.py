@@ -24,6 +24,16 @@ class TextMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Reacted:
+    """A reaction to an event. `key` is its emoji, without skin tone or variation selector."""
+
+    sender: UserId
+    to: EventId
+    key: str
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class MembershipChanged:
     """A member joined the room, or is out of it: after leaving, a kick or a ban, or invited or knocking again."""
 
@@ -31,7 +41,7 @@ class MembershipChanged:
     joined: bool
 
 
-Event = RoomEvent | TextMessage | MembershipChanged
+Event = RoomEvent | TextMessage | Reacted | MembershipChanged
 """An event as `bot.dialects.read` returns it."""
 
 Reader = Callable[[HeardEvent], Event | Rejected | None]

@@ -17,6 +17,7 @@ from storage.database import Connection
 from storage.records import (
     EventId,
     HeardEvent,
+    Job,
     JobId,
     Position,
     Room,
@@ -91,9 +92,13 @@ def told_by_command(room: Room, position: Position) -> Room:
 
 
 async def _is_greeting(db: Connection, event: HeardEvent) -> bool:
-    """Return whether a greeting job sent this event: a homeserver shows the sender the transaction id."""
+    job = await sent_by(db, event)
+    return job is not None and orders.is_welcome(job, event.room_id)
+
+
+async def sent_by(db: Connection, event: HeardEvent) -> Job | None:
+    """Return the job that sent this event of the bot's own: a homeserver shows the sender the transaction id."""
     number = transaction_of(event.event).removeprefix(TRANSACTION)
     if not (number.isascii() and number.isdigit() and len(number) < len(str(1 << 63))):
-        return False
-    job = await jobs.job(db, JobId(int(number)))
-    return job is not None and orders.is_welcome(job, event.room_id)
+        return None
+    return await jobs.job(db, JobId(int(number)))

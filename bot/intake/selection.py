@@ -8,9 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot import dialects, facts, orders, words
-from bot.dialects.events import Event, MembershipChanged, TextMessage
+from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
-from bot.intake import gapwalk
+from bot.intake import gapwalk, questions
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
@@ -60,6 +60,8 @@ class Selection:
                 return False
             case TextMessage():
                 return await self._asks(db, heard, event) and await self._has_share(db, heard, event)
+            case Reacted():
+                return await questions.is_answered_by(db, heard.room_id, event)
             case MembershipChanged():
                 return not event.joined
             case VoiceMessage():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot import dialects, orders, rules
-from bot.dialects.events import Event, MembershipChanged, TextMessage
+from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording.broadcast.speakers import NOT_RECORDED, speaker_of
@@ -56,6 +56,8 @@ class Hearing:
                 await self._departed(db, heard, user)
             case TextMessage():
                 await self._command(db, heard, event)
+            case Reacted():
+                await self._confirm(db, heard, event)
         await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
 
     async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
@@ -157,5 +159,20 @@ class Hearing:
             encrypted=heard.encrypted,
             thread=message.thread,
             mentions=message.mentions,
+            received_at=heard.received_at,
         )
         await jobs.add(db, command.job(), self._clock())
+
+    async def _confirm(self, db: Connection, heard: HeardEvent, reaction: Reacted) -> None:
+        now = self._clock()
+        confirm = orders.Confirm(
+            heard.event_id,
+            heard.room_id,
+            reaction.sender,
+            reaction.to,
+            heard.position,
+            received_at=heard.received_at or now,
+            sent_at=reaction.sent_at,
+            history=heard.history,
+        )
+        await jobs.add(db, confirm.job(), now)

@@ -54,7 +54,7 @@ LANES = (
     Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
     Lane("look", (orders.Refresh,), 2, long=16),
     Lane("backfill", (orders.Backfill,), 2, long=16, of_one=2),
-    Lane("command", (orders.Command,), 2, of_one=1),  # the commands of one room are handled in order
+    Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("talk", (orders.Notice,), 4, long=16, of_one=1),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite,), 2, long=16, of_one=2),

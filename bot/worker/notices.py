@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from bot import orders, words
@@ -10,7 +12,7 @@ from bot.event_types import MESSAGE
 from bot.intake import greeting
 from bot.matrix.sending import Sending
 from bot.worker.formatting import formatted
-from storage import rooms
+from storage import questions, rooms
 from storage.records import Job, Json, Room
 from storage.store import Store
 
@@ -24,10 +26,11 @@ LONGEST_CONTENT = 44_000
 class Notices:
     """The handler of Notice orders."""
 
-    def __init__(self, store: Store, sending: Sending, *, prefix: str) -> None:
+    def __init__(self, store: Store, sending: Sending, *, prefix: str, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._sending = sending
         self._prefix = prefix
+        self._clock = clock
 
     async def __call__(self, job: Job) -> None:
         order = orders.Notice.of(job)
@@ -39,7 +42,10 @@ class Notices:
             await self._greet(job, room)
             return
         content = notice(order.body, reply_to=order.reply_to, thread=order.thread)
-        await self._sending.send(room.room_id, MESSAGE, content, txn_id=greeting.transaction(job.id))
+        event_id = await self._sending.send(room.room_id, MESSAGE, content, txn_id=greeting.transaction(job.id))
+        if order.asks is not None:
+            async with self._store.write() as db:
+                await questions.said(db, order.asks, event_id, self._clock())
         if job.attempts:
             # Newer notices of the room may have overtaken it.
             log.info("notice sent late: room=%s attempt=%d", room.room_id, job.attempts + 1)

@@ -33,6 +33,8 @@ MAY = {
     "publish last": (ADMIN, SPEAKER),
     "unpublish last": (ADMIN, CREATOR, MOD, SPEAKER),
     "title last Soup": (ADMIN, CREATOR, MOD, SPEAKER),
+    "delete last": (ADMIN, CREATOR, MOD, SPEAKER),
+    "yes": EVERYBODY,
     "describe last All about soup": (ADMIN, CREATOR, MOD, SPEAKER),
 }
 

@@ -10,7 +10,7 @@ from bot.commands.handle import Commands
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
 from bot.settings import FeedsSettings, MatrixSettings, Settings, WebSettings
-from storage import archive, jobs, rooms
+from storage import archive, jobs, questions, rooms
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -25,6 +25,7 @@ from storage.records import (
     JobState,
     Json,
     Position,
+    Question,
     Recording,
     Room,
     RoomId,
@@ -140,11 +141,24 @@ class World:
 
     async def handle(self, job: Job) -> None:
         recorder = Recorder(self.store, Limits(60, 1800, 14400, 21600, 1 << 20), self.clock)
-        await Commands(self.store, self.settings, lambda: SECRET, self.clock, apply=recorder.apply)(job)
+        commands = Commands(self.store, self.settings, lambda: SECRET, self.clock, apply=recorder.apply)
+        await (commands.confirm if job.kind == orders.Confirm.kind else commands)(job)
 
     async def say(self, sender: UserId, body: str, **fields: Any) -> str | None:
         """The body of the answer; None when there was none."""
         job = self.command(sender, body, **fields)
+        return await self.answered(job, job.subject)
+
+    async def react(self, sender: UserId, to: EventId, **fields: Any) -> str | None:
+        """The body of the answer to a 👍, which the intake let through; None when there was none."""
+        count, now = next(self._count), self.clock()
+        given: dict[str, Any] = {"room_id": ROOM, "received_at": now, "sent_at": now} | fields
+        new = orders.Confirm(EventId(f"$yes{count}"), sender=sender, to=to, position=Position(count), **given).job()
+        job = Job(JobId(count), new.kind, new.subject, new.payload, JobState.RUNNING, self.clock(), 1)
+        return await self.answered(job, to)
+
+    async def answered(self, job: Job, reply_to: str) -> str | None:
+        """Handle a job and return the body of its answer, which is said at once."""
         await self.handle(job)
         found = await self.take(orders.Notice.kind)
         assert len(found) <= 1
@@ -152,8 +166,23 @@ class World:
             return None
         payload = found[0].payload
         assert found[0].subject == f"answer:{job.subject}"
-        assert (payload["room_id"], payload["reply_to"]) == (job.payload["room_id"], job.subject)
+        assert (payload["room_id"], payload["reply_to"]) == (job.payload["room_id"], reply_to)
+        if "asks" in payload:
+            async with self.store.write() as db:
+                await questions.said(db, payload["asks"], EventId(f"$said{job.id}"), self.clock())
         return str(payload["body"])
+
+    async def confirmed(self, sender: UserId, body: str, **fields: Any) -> str:
+        """The answer to a command that was asked about and confirmed by `yes`."""
+        question = await self.say(sender, body, **fields)
+        assert question is not None
+        assert "`!aircheck yes`" in question
+        return await self.say(sender, "!aircheck yes", **fields) or ""
+
+    async def question(self, asker: UserId, room_id: RoomId = ROOM) -> Question | None:
+        """The question that a member has open."""
+        async with self.store.read() as db:
+            return await questions.open_of(db, room_id, asker)
 
     async def take(self, kind: JobKind) -> tuple[Job, ...]:
         """Return the waiting jobs of a kind and mark them as done."""

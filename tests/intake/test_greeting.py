@@ -66,7 +66,8 @@ class Coming:
 async def coming(tmp_path: Path) -> AsyncIterator[Coming]:
     async with world_of(tmp_path / "data") as world:
         homeserver = Homeserver()
-        world.handlers[orders.Notice.kind] = Notices(world.store, cast("Sending", homeserver), prefix="!aircheck")
+        sending = cast("Sending", homeserver)
+        world.handlers[orders.Notice.kind] = Notices(world.store, sending, prefix="!aircheck", clock=world.clock)
         await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
         await world.intake.take(batch(before=room_state()))
         yield Coming(world, homeserver)

@@ -148,12 +148,14 @@ class Town(World):
         store, clock, homeserver = self.store, self.clock, self.homeserver
         sending = cast("Sending", homeserver)
         chats = Chats(store, sending, us=BOT, clock=clock)
+        commands = Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply)
         self.handlers |= {
-            orders.Notice.kind: Notices(store, sending, prefix=PREFIX),
+            orders.Notice.kind: Notices(store, sending, prefix=PREFIX, clock=clock),
             orders.Direct.kind: Directs(store, sending, chats, addresses=addresses, prefix=PREFIX),
             orders.Invite.kind: Invites(store, sending, allowed=("*:hs",)),
             orders.Refresh.kind: Refreshing(store, sending, take_state=self.intake.refresh),
-            orders.Command.kind: Commands(store, self.settings, lambda: b"s" * 32, clock, apply=self.recorder.apply),
+            orders.Command.kind: commands,
+            orders.Confirm.kind: commands.confirm,
             orders.Backfill.kind: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
             orders.ImportKeys.kind: ImportingKeys(cast("Session", self._session()), open_all=self.intake.open_all),
         }

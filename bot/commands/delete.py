@@ -1,0 +1,55 @@
+"""`delete RECORDING`
+
+What is deleted at once, in the transaction of the confirmed command, is said in `bot.recorder.erasing`.
+"""
+
+from functools import partial
+
+from bot.commands.context import Action, Context, ToConfirm, Verb
+from bot.commands.find import find_recording
+from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.replies import delete as replies
+from bot.commands.replies import general
+from bot.commands.replies.manual import Form, Group, Who
+from bot.language import N_
+from bot.recording.model import Deleted
+from storage import archive
+from storage.records import to_ms
+
+
+async def _delete(context: Context, *, name: RecordingName) -> str | ToConfirm:
+    recording = await find_recording(context.db, context.room.room_id, name)
+    if recording is None:
+        return general.NO_RECORDING
+    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
+        return general.ONLY_ITS_SPEAKER_OR_MODS
+    if not context.confirmed:
+        episode = await archive.episode(context.db, recording.id)
+        length = to_ms(episode.samples) if episode else None
+        return ToConfirm(replies.question(recording, length, context.settings.feeds.zone), (recording.code,))
+    await context.apply(context.db, recording.id, Deleted())
+    await context.note("delete", recording.state, "deleted", subject=recording.code)
+    return replies.deleted(recording.code, context.asker.name)
+
+
+def _read(words: Words) -> Action | None:
+    name = recording_name(words[0]) if len(words) == 1 else None
+    return partial(_delete, name=name) if name else None
+
+
+VERBS = (
+    Verb(
+        "delete",
+        (
+            Form(
+                "delete RECORDING",
+                Who.SPEAKER_OR_MODERATORS,
+                N_("deletes a recording (its code, or `last`) for good; I ask once more first"),
+                "delete kfmtra",
+                Group.ONE_RECORDING,
+            ),
+        ),
+        _read,
+        changes=True,
+    ),
+)

@@ -2,6 +2,8 @@
 
 import re
 
+from bot.language import N_, _, plural
+
 # Push rule .m.rule.roomnotif looks for `@room` in the plain body; a notice of the bot must not notify a whole room.
 _ROOM_PING = re.compile(r"[@＠]+(?=room)", re.IGNORECASE)
 
@@ -11,100 +13,133 @@ def without_ping(body: str) -> str:
     return _ROOM_PING.sub("", body)
 
 
-CONTINUES_ELSEWHERE = (
+CONTINUES_ELSEWHERE = N_(
     "This room was upgraded, and its podcast continues in the room that replaced it: I record nothing new here, and "
     "take commands there."
 )
 SHOWN_CHARACTERS = 100
 """The longest part of a room's name that a notice shows."""
 
-PODCAST_IS_BACK = (
+PODCAST_IS_BACK = N_(
     "This room's podcast continued in another room, which this room never named as its replacement. It is back here, "
     "under its old addresses. A moderator can say `record on` to record here again."
 )
 
 
-ASKED_TOO_MUCH = (
+ASKED_TOO_MUCH = N_(
     "You have used up your share of my answers: I will not answer you until you have sent no commands for a while."
 )
 
 
 def continues_podcast(*, public: bool) -> str:
     """Tell a room that replaces an upgraded one whose podcast it continues, and who can hear it."""
-    who = "it is public: anybody can hear what begins here" if public else "it is for the members of this room only"
-    return f"This room continues the podcast of the room that it replaces, under the same addresses; {who}."
+    if public:
+        return _(
+            "This room continues the podcast of the room that it replaces, under the same addresses; it is public: "
+            "anybody can hear what begins here."
+        )
+    return _(
+        "This room continues the podcast of the room that it replaces, under the same addresses; it is for the members "
+        "of this room only."
+    )
 
 
 def welcome(*, records: bool, direct: bool, public: bool, continues: bool, prefix: str) -> str:
     """Tell a room that the bot joined what is recorded, for whom, and how to stop it."""
     if direct:
-        return f"Hello. I record nothing here. Say `{prefix} help` to see what I can do."
+        return _("Hello. I record nothing here. Say `{prefix} help` to see what I can do.").format(prefix=prefix)
     if continues:
-        what = "From now on I record its voice broadcasts" if records else "I record nothing here yet"
-        switch = f"`{prefix} record off`" if records else f"`{prefix} record on`"
-        other = f"`{prefix} publish private`" if public else f"`{prefix} publish public`"
-        return (
-            f"Hello, I am Aircheck. {continues_podcast(public=public)} {what}. A moderator can change this with "
-            f"{switch} and {other}. Say `{prefix} feed` to get the podcast's address."
-        )
+        return _welcome_of_heir(records=records, public=public, prefix=prefix)
     if records and public:
-        return (
+        return _(
             "Hello, I am Aircheck. From now on I record the voice broadcasts of this room for its public podcast, "
-            f"which anybody can hear. A moderator can stop this with `{prefix} record off` and make the podcast "
-            f"private with `{prefix} publish private`. Say `{prefix} feed` to get its address."
-        )
+            "which anybody can hear. A moderator can stop this with `{prefix} record off` and make the podcast private "
+            "with `{prefix} publish private`. Say `{prefix} feed` to get its address."
+        ).format(prefix=prefix)
     if records:
-        return (
+        return _(
             "Hello, I am Aircheck. From now on I record the voice broadcasts of this room and publish them as a "
-            f"podcast for its members only. A moderator can stop this with `{prefix} record off` and make the "
-            f"podcast public with `{prefix} publish public`. Say `{prefix} feed` to get your own address. "
-            f"`{prefix} backfill` finds broadcasts from before I joined."
-        )
-    return (
-        f"Hello, I am Aircheck. I record nothing here yet: a moderator can say `{prefix} record on`, and I will keep "
+            "podcast for its members only. A moderator can stop this with `{prefix} record off` and make the podcast "
+            "public with `{prefix} publish public`. Say `{prefix} feed` to get your own address. `{prefix} backfill` "
+            "finds broadcasts from before I joined."
+        ).format(prefix=prefix)
+    return _(
+        "Hello, I am Aircheck. I record nothing here yet: a moderator can say `{prefix} record on`, and I will keep "
         "this room's voice broadcasts and publish them as a podcast for its members."
+    ).format(prefix=prefix)
+
+
+def _welcome_of_heir(*, records: bool, public: bool, prefix: str) -> str:
+    what = _("From now on I record its voice broadcasts.") if records else _("I record nothing here yet.")
+    change = _(
+        "A moderator can change this with `{switch}` and `{other}`. Say `{prefix} feed` to get the podcast's address."
+    ).format(
+        switch=f"{prefix} record {'off' if records else 'on'}",
+        other=f"{prefix} publish {'private' if public else 'public'}",
+        prefix=prefix,
     )
+    return " ".join([_("Hello, I am Aircheck."), continues_podcast(public=public), what, change])
 
 
 TOLD = {
-    "empty": "There is nothing to hear in this broadcast: no sound arrived, or none that can be played. If some still "
-    "arrives, it is published as usual.",
-    "limit": "This broadcast is longer than I may record. The rest of it is not kept.",
-    "room_full": "This room's recordings take all the space they may have. Nothing new is kept until some are deleted.",
+    "empty": N_(
+        "There is nothing to hear in this broadcast: no sound arrived, or none that can be played. If some still "
+        "arrives, it is published as usual."
+    ),
+    "limit": N_("This broadcast is longer than I may record. The rest of it is not kept."),
+    "room_full": N_(
+        "This room's recordings take all the space they may have. Nothing new is kept until some are deleted."
+    ),
 }
 """Notices about one recording."""
 
 
 def published(*, title: str, length: str, whole: str, address: str | None, prefix: str) -> str:
     """Announce a recording: title, length, complete or what is missing, and where to hear it."""
-    where = f": {address}" if address else f". Say `{prefix} feed` to get your own address."
-    return f"{title} ({length}, {whole}) is ready{where}"
+    if address:
+        told = _("{title} ({length}, {whole}) is ready: {address}")
+        return told.format(title=title, length=length, whole=whole, address=address)
+    told = _("{title} ({length}, {whole}) is ready. Say `{prefix} feed` to get your own address.")
+    return told.format(title=title, length=length, whole=whole, prefix=prefix)
 
 
-def direct_address(*, room_name: str, feed: str, page: str, prefix: str) -> str:
+def direct_address(*, room_name: str | None, feed: str, page: str, prefix: str) -> str:
     """Tell a listener their personal address, in the direct chat only."""
-    return (
-        f"Your own podcast address for {' '.join(room_name.split())[:SHOWN_CHARACTERS]}:\n{feed}\n\n"
-        f"Put it into your podcast app; the same recordings are on {page}\n"
+    return _(
+        "Your own podcast address for {room}:\n{feed}\n\n"
+        "Put it into your podcast app; the same recordings are on {page}\n"
         "It is yours alone and works while you are a member of the room. Please don't pass it on; "
-        f"`{prefix} feed renew` in the room gives you a new one and ends this one."
-    )
+        "`{prefix} feed renew` in the room gives you a new one and ends this one."
+    ).format(room=" ".join((room_name or _("a room")).split())[:SHOWN_CHARACTERS], feed=feed, page=page, prefix=prefix)
 
 
-NO_SPACES = "I record rooms, and a space has nothing to record. Please invite me to the rooms in it."
-NOT_TOLD = (
+def disk_full(*, free_mib: int, wanted_mib: int) -> str:
+    """Tell an administrator that nothing new is fetched for lack of disk space."""
+    return _(
+        "Aircheck's disk has only {free} MiB left (storage.min_free_bytes is {wanted} MiB). Nothing new is fetched "
+        "until there is more."
+    ).format(free=free_mib, wanted=wanted_mib)
+
+
+NO_SPACES = N_("I record rooms, and a space has nothing to record. Please invite me to the rooms in it.")
+NOT_TOLD = N_(
     "I can't search yet: my notice of what I record is not in this room. A moderator can say `record on`, then "
     "`backfill` again."
 )
-HISTORY_REFUSED = "The homeserver does not let me read this room's history."
+HISTORY_REFUSED = N_("The homeserver does not let me read this room's history.")
 
 
 def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known: int) -> str:
     """Report what a search of a room's history found."""
     if not found:
-        return "I found no past broadcasts in this room's history."
-    parts = [f"{complete} recorded whole"] if complete else []
-    parts += [f"{incomplete} incomplete (`status` and their pages say what is missing)"] if incomplete else []
-    parts += [f"{empty} without sound"] if empty else []
-    parts += [f"{known} already there"] if known else []
-    return f"I found {found} past broadcast{'s' if found > 1 else ''}: {', '.join(parts)}."
+        return _("I found no past broadcasts in this room's history.")
+    counts = (
+        (complete, _("{n} recorded whole")),
+        (incomplete, _("{n} incomplete (`status` and their pages say what is missing)")),
+        (empty, _("{n} without sound")),
+        (known, _("{n} already there")),
+    )
+    parts = ", ".join(told.format(n=n) for n, told in counts if n)
+    return plural(
+        "I found {count} past broadcast: {parts}.", "I found {count} past broadcasts: {parts}.", found, parts=parts
+    )

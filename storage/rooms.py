@@ -37,6 +37,11 @@ async def room(db: Connection, room_id: RoomId) -> Room | None:
     return record(Room, row) if row else None
 
 
+async def language(db: Connection, room_id: RoomId) -> str | None:
+    """Return the language in which the bot speaks in a room; None: the default, also in an unknown room."""
+    return (await db.execute(select(rooms.c.language).where(rooms.c.room_id == room_id))).scalar_one_or_none()
+
+
 async def room_by_key(db: Connection, key: str) -> Room | None:
     row = (await db.execute(select(rooms).where(rooms.c.key == key))).one_or_none()
     return record(Room, row) if row else None

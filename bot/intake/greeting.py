@@ -12,6 +12,7 @@ from datetime import datetime
 from bot import orders, words
 from bot.dialects.fields import transaction_of
 from bot.event_types import ENCRYPTED, MESSAGE
+from bot.language import _, speaking
 from storage import heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
@@ -48,17 +49,18 @@ async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits
 
 
 async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
-    """Return the notice's text for the room's present settings."""
+    """Return the notice's text for the room's present settings, in its language."""
     line = await heirs.line(db, room.room_id)
-    if line[-1] != room.room_id:
-        return words.CONTINUES_ELSEWHERE
-    return words.welcome(
-        records=room.recording_on,
-        direct=room.direct,
-        public=room.visibility is Visibility.PUBLIC,
-        continues=line[0] != room.room_id,
-        prefix=prefix,
-    )
+    with speaking(room.language):
+        if line[-1] != room.room_id:
+            return _(words.CONTINUES_ELSEWHERE)
+        return words.welcome(
+            records=room.recording_on,
+            direct=room.direct,
+            public=room.visibility is Visibility.PUBLIC,
+            continues=line[0] != room.room_id,
+            prefix=prefix,
+        )
 
 
 async def try_again(db: Connection, room_id: RoomId, now: datetime) -> None:

@@ -14,6 +14,7 @@ from bot.intake import gapwalk, questions
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
+from bot.language import _, speaking
 from bot.recording.broadcast.speakers import NOT_RECORDED
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Rejected, VoiceMessage
 from storage import archive, jobs, journal, orphans, rooms
@@ -109,10 +110,12 @@ class Selection:
         now = self._clock()
         share = self._shares.take(command.sender, heard.event_id, now)
         if share is Share.EXCEEDED:
+            with speaking(await rooms.language(db, heard.room_id)):
+                body = _(words.ASKED_TOO_MUCH)
             notice = orders.Notice(
                 orders.share_used_up(heard.event_id),
                 heard.room_id,
-                words.ASKED_TOO_MUCH,
+                body,
                 reply_to=heard.event_id,
                 thread=command.thread,
             )

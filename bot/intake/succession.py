@@ -18,6 +18,7 @@ from datetime import datetime
 from bot import facts, orders, rules, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
 from bot.intake.greeting import greet
+from bot.language import _, speaking
 from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import Room, RoomId, StateEvent, UserId, Visibility
@@ -67,6 +68,7 @@ async def succeed(
         recording_on=new.recording_on and (old.recording_on or bool(said_on)),
         visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
         public_since=await journal.position(db) if public else None,
+        language=new.language or old.language,
         revision=new.revision + 1,
         changed_at=now,
     )
@@ -109,7 +111,9 @@ async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
         await _confirm(db, old, new, now)
     elif await _named_by(db, room_id) != new.room_id:
         await _part(db, room_id, new.room_id, now)
-        notice = orders.Notice(orders.podcast_back(room_id, new.room_id), room_id, words.PODCAST_IS_BACK)
+        with speaking(old.language):
+            body = _(words.PODCAST_IS_BACK)
+        notice = orders.Notice(orders.podcast_back(room_id, new.room_id), room_id, body)
         await jobs.add(db, notice.job(), now)
 
 

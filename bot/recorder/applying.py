@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from bot import orders, words
+from bot.language import _, speaking
 from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, withdraw
 from bot.recording.kinds import kind_of
@@ -130,4 +131,6 @@ async def _tell(db: Connection, recording: Recording, what: str, now: datetime) 
     """Send the room a notice, once. A search of the history reports its recordings together."""
     if recording.past:
         return
-    await jobs.add(db, orders.Notice.on(recording, what, words.TOLD[what]).job(), now)
+    with speaking(await rooms.language(db, recording.room_id)):
+        notice = orders.Notice.on(recording, what, _(words.TOLD[what]))
+    await jobs.add(db, notice.job(), now)

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from bot import dialects, orders, words
 from bot.errors import GiveUp, TryLater
+from bot.language import _, speaking
 from bot.recording.kinds import kind_of
 from bot.recording.model import BroadcastStarted
 from bot.worker.retries import ask_anew
@@ -24,6 +25,7 @@ from storage.records import (
     Job,
     Recording,
     RecordingState,
+    Room,
     UserId,
 )
 from storage.store import Store
@@ -50,14 +52,18 @@ class Backfilling:
         progress = orders.Backfill.of(job)
         async with self._store.read() as db:
             room = await rooms.room(db, progress.room_id)
+        with speaking(room.language if room else None):
+            await self._search(job, progress, room)
+
+    async def _search(self, job: Job, progress: orders.Backfill, room: Room | None) -> None:
         if room is not None and room.told_at is None:
-            await self._tell(job, progress, words.NOT_TOLD)
+            await self._tell(job, progress, _(words.NOT_TOLD))
             raise GiveUp("the room has no notice yet that it is recorded", reason="not_told", room=room.room_id)
         if not progress.walked:
             try:
                 progress = await self._walk(job, progress)
             except GiveUp:
-                await self._tell(job, progress, words.HISTORY_REFUSED)
+                await self._tell(job, progress, _(words.HISTORY_REFUSED))
                 raise
         adopted = await self._recordings(progress)
         if any(recording.state.is_open for recording in adopted):

@@ -6,6 +6,7 @@ from bot import facts, orders, words
 from bot.errors import GiveUp
 from bot.event_types import MEMBER, MESSAGE, ROOM_NAME
 from bot.intake import greeting
+from bot.language import speaking
 from bot.matrix.sending import Sending
 from bot.worker.chats import Chats
 from bot.worker.notices import notice
@@ -64,8 +65,9 @@ class Directs:
     async def _address_text(self, listener: Listener, generation: int) -> str:
         """Write the message with the address. It is written when it is sent, so that no table holds an address."""
         async with self._store.read() as db:
-            name = await rooms.state(db, await heirs.present(db, listener.room_id), ROOM_NAME)
+            present = await heirs.present(db, listener.room_id)
+            name = await rooms.state(db, present, ROOM_NAME)
+            language = await rooms.language(db, present)
         feed, page = self._addresses(listener.room_id, listener.user_id, generation)
-        return words.direct_address(
-            room_name=facts.room_name(name) or "a room", feed=feed, page=page, prefix=self._prefix
-        )
+        with speaking(language):
+            return words.direct_address(room_name=facts.room_name(name), feed=feed, page=page, prefix=self._prefix)

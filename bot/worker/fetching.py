@@ -18,6 +18,7 @@ from bot import orders, words
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
+from bot.language import _, speaking
 from bot.recording.broadcast.orphans import is_candidate
 from bot.recording.chunks import JUDGED, blob_of, is_fetchable
 from bot.recording.model import Answer, ChunkFailed, ChunkStored, RecordingEvent
@@ -206,16 +207,15 @@ class Fetching:
 
     async def _tell_room(self, db: Connection, recording: Recording) -> None:
         """Tell the room that its space is used up, once in each broadcast."""
-        notice = orders.Notice.on(recording, ROOM_FULL, words.TOLD[ROOM_FULL])
+        with speaking(await rooms.language(db, recording.room_id)):
+            notice = orders.Notice.on(recording, ROOM_FULL, _(words.TOLD[ROOM_FULL]))
         await jobs.add(db, notice.job(), self._clock())
 
     async def _tell_admins(self, free: int) -> None:
         """Tell each admin once a day, in their direct chat, that the disk is almost full."""
         now = self._clock()
-        body = (
-            f"Aircheck's disk has only {free // 1024**2} MiB left (storage.min_free_bytes is "
-            f"{self._settings.storage.min_free_bytes // 1024**2} MiB). Nothing new is fetched until there is more."
-        )
+        wanted = self._settings.storage.min_free_bytes
+        body = words.disk_full(free_mib=free // 1024**2, wanted_mib=wanted // 1024**2)
         log.error("too little disk space is left (%d bytes free): new media are not fetched", free)
         async with self._store.write() as db:
             for admin in self._settings.matrix.admins:

@@ -17,6 +17,7 @@ from bot.errors import GiveUp
 from bot.event_types import ROOM_NAME
 from bot.feeds import titles
 from bot.feeds.text import clean_line
+from bot.language import speaking
 from bot.recording import account
 from bot.recording.kinds import kind_of, lay_out
 from bot.recording.ledger import Ledger, fingerprint
@@ -123,7 +124,8 @@ class Finishing:
         if not ledger.sounds:
             return None  # the last sound was redacted, so the episode was withdrawn
         room_name = facts.room_name(name)
-        marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
+        with speaking(room.language):
+            marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
         return Subject(
             room=room,
             room_name=None if room_name is None else clean_line(room_name, servers=servers),
@@ -138,6 +140,8 @@ class Finishing:
     async def _tags(self, subject: Subject) -> EpisodeTags:
         recording, zone = subject.recording, self._settings.feeds.zone
         cover = await self._cover(subject.room.room_id)
+        with speaking(subject.room.language):
+            comment = account.comment(account.loss_of(subject.ledger))
         return EpisodeTags(
             title=titles.episode_title(recording, zone),
             artist=titles.speaker(recording.broadcaster_name),
@@ -145,7 +149,7 @@ class Finishing:
             date=recording.started_at.astimezone(zone),
             cover=await asyncio.to_thread(self._store.blobs.read, cover),
             cover_mime="image/jpeg",
-            comment=account.comment(account.loss_of(subject.ledger)),
+            comment=comment,
             chapters=subject.chapters,
         )
 

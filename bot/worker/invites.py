@@ -3,6 +3,7 @@
 import logging
 
 from bot import orders, rules, words
+from bot.language import _
 from bot.matrix.sending import Sending
 from storage import rooms
 from storage.records import Job
@@ -28,6 +29,6 @@ class Invites:
             log.info("invite ignored (matrix.invites_from): room=%s inviter=%s", order.room_id, order.inviter)
         elif order.space:
             log.info("space declined: room=%s", order.room_id)
-            await self._sending.leave(order.room_id, words.NO_SPACES)
+            await self._sending.leave(order.room_id, _(words.NO_SPACES))
         elif not joined:
             await self._sending.join(order.room_id)

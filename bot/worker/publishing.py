@@ -10,6 +10,7 @@ from pathlib import Path
 from bot import orders, words
 from bot.audio.episode import MadeEpisode
 from bot.feeds import addresses, titles
+from bot.language import speaking
 from bot.recording import account
 from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_length
@@ -135,13 +136,14 @@ class Publishing:
         base = self._settings.web.address
         podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
         public = recording.public and podcast.visibility == "public"
-        body = words.published(
-            title=titles.episode_title(recording, self._settings.feeds.zone),
-            length=spoken_length(to_ms(episode.samples)),
-            whole=account.whole(recording, episode.loss),
-            address=addresses.public_shelf(base, podcast.key).episode(recording.code) if public else None,
-            prefix=self._settings.commands.prefix,
-        )
+        with speaking(room.language):
+            body = words.published(
+                title=titles.episode_title(recording, self._settings.feeds.zone),
+                length=spoken_length(to_ms(episode.samples)),
+                whole=account.whole(recording, episode.loss),
+                address=addresses.public_shelf(base, podcast.key).episode(recording.code) if public else None,
+                prefix=self._settings.commands.prefix,
+            )
         topic = orders.episode_published(recording.event_id)
         notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id)
         await jobs.add(db, notice.job(), now)

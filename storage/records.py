@@ -615,3 +615,13 @@ class Listener:
     token_sha256: str
     next_generation: int | None = None
     next_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerUse:
+    """The last use of a listener's personal address. `app` is the name that the app gives itself, empty for none."""
+
+    room_id: RoomId
+    user_id: UserId
+    used_at: datetime
+    app: str

@@ -11,7 +11,7 @@ from storage.database import Connection
 from storage.dialect import after
 from storage.records import Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
 from storage.rows import columns, put, put_all, record
-from storage.tables import directs, listeners, room_state, rooms
+from storage.tables import directs, listener_uses, listeners, room_state, rooms
 
 
 def new_room(room_id: RoomId, now: datetime, *, inviter: UserId | None = None, direct: bool = False) -> Room:
@@ -155,8 +155,9 @@ async def any_listener(db: Connection) -> Listener | None:
 
 
 async def forget_listeners(db: Connection) -> None:
-    """Delete all listeners, which ends every personal address that was given out."""
+    """Delete all listeners, which ends every personal address that was given out, and when each was used."""
     await db.execute(delete(listeners))
+    await db.execute(delete(listener_uses))
 
 
 async def end_old_address(db: Connection, room_id: RoomId, user_id: UserId) -> None:

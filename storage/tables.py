@@ -311,6 +311,15 @@ listeners = Table(
     Index("ix_listeners_next_sha256", "next_sha256", unique=True),
 )
 
+listener_uses = Table(
+    "listener_uses",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("used_at", Utc, nullable=False),
+    Column("app", String(64), nullable=False),
+)
+
 directs = Table(
     "directs",
     metadata,

@@ -21,7 +21,7 @@ MOST_ROOMS = 20
 
 
 async def _feed(context: Context) -> str:
-    if await _is_mere_chat(context):
+    if await is_mere_chat(context):
         return await _feeds_of_shared_rooms(context)
     if context.room.visibility is Visibility.PUBLIC:
         return replies.public_address(context.public.feed)
@@ -30,13 +30,13 @@ async def _feed(context: Context) -> str:
 
 
 async def _renew(context: Context) -> str:
-    if await _is_mere_chat(context):
+    if await is_mere_chat(context):
         return replies.renew_in_the_room(context.prefix)
     await _send_address(context, context.room.room_id, renew=True)
     return replies.address_is_coming(renewed=True)
 
 
-async def _is_mere_chat(context: Context) -> bool:
+async def is_mere_chat(context: Context) -> bool:
     """Return whether the room is a direct chat without a podcast; one with `record on` is a room like any other."""
     room = context.room
     direct = room.direct or await rooms.direct_user(context.db, room.room_id) is not None

@@ -2,7 +2,18 @@
 
 from types import MappingProxyType
 
-from bot.commands import backfill, confirm, delete, describe, feed, manual, overview, publish, record
+from bot.commands import (
+    backfill,
+    confirm,
+    delete,
+    describe,
+    feed,
+    listeners,
+    manual,
+    overview,
+    publish,
+    record,
+)
 
 VERBS = MappingProxyType(
     {
@@ -11,6 +22,7 @@ VERBS = MappingProxyType(
             *manual.VERBS,
             *overview.VERBS,
             *feed.VERBS,
+            *listeners.VERBS,
             *record.VERBS,
             *publish.VERBS,
             *describe.VERBS,

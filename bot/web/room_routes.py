@@ -23,6 +23,7 @@ from bot.web.live import NEWEST, Live, is_live, stream_of
 from bot.web.media import Media
 from bot.web.pages import EPISODES_ON_PAGE, Pages
 from bot.web.streams import Recheck
+from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
 from storage.records import Recording
 
@@ -55,6 +56,7 @@ class RoomRoutes:
         pages: Pages,
         covers: Covers,
         waveforms: Waveforms,
+        usage: Usage,
         zone: ZoneInfo,
     ) -> None:
         self._claims = claims
@@ -65,6 +67,7 @@ class RoomRoutes:
         self._pages = pages
         self._covers = covers
         self._waveforms = waveforms
+        self._usage = usage
         self._zone = zone
 
     async def public(self, request: web.BaseRequest, key: str, name: str) -> web.StreamResponse:
@@ -85,6 +88,8 @@ class RoomRoutes:
             return respond.later()
         if access.verdict is Verdict.CLOSED:
             return respond.not_found()
+        if access.claim.listener is not None:
+            self._usage.note(access.claim.listener, request.headers.get("User-Agent", ""))
         answer = await self._named(RoomRequest(request, access, check, token), name)
         return answer if answer is not None else respond.not_found()
 

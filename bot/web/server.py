@@ -26,6 +26,7 @@ from bot.web.pages import Pages
 from bot.web.room_routes import RoomRoutes
 from bot.web.static_files import StaticFiles
 from bot.web.streams import Streams
+from bot.web.usage import Usage
 from bot.web.waveforms import Waveforms
 from storage.records import RecordingId
 from storage.store import Store
@@ -65,6 +66,7 @@ class WebServer:
         self._tuner = Tuner(store, self._files, clock)
         self._streams = Streams(self._tuner, clock, self._connections.transferring)
         live = Live(self._tuner, self._streams, clock)
+        self._usage = Usage(store, clock)
         self._rooms = RoomRoutes(
             claims=AddressClaims(store, freshness),
             library=Library(store),
@@ -74,6 +76,7 @@ class WebServer:
             pages=self._pages,
             covers=self._covers,
             waveforms=Waveforms(store),
+            usage=self._usage,
             zone=settings.feeds.zone,
         )
         self._runner: web.ServerRunner | None = None
@@ -127,6 +130,7 @@ class WebServer:
             await runner.cleanup()
             raise binding.bind_error(error, host, port) from None
         self._connections.start()
+        self._usage.start()
         self._runner = runner
         self._port = runner.addresses[0][1]
         log.info("web server: listening on port %d; addresses begin with %s", self._port, self.address)
@@ -138,6 +142,7 @@ class WebServer:
             self._connections.stop()
             self._streams.stop()
             await runner.cleanup()
+            await self._usage.stop()
             self._files.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -398,6 +398,11 @@ def episode_published(broadcast: EventId) -> str:
     return f"published:{broadcast}"
 
 
+def episode_waits(broadcast: EventId) -> str:
+    """Name the notice that a broadcast's episode waits for approval."""
+    return f"waits:{broadcast}"
+
+
 def told_of(what: str, broadcast: EventId) -> str:
     """Name the notice of something that a broadcast met; `what` is a key of `words.TOLD`."""
     return f"tell:{what}:{broadcast}"
@@ -504,6 +509,7 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
         *(order.about(recording.id) for order in (Encode, Finish, Tick, End)),
         Reread.about(event_id),
         Notice.about(episode_published(event_id)),
+        Notice.about(episode_waits(event_id)),
         *(Notice.about(told_of(what, event_id)) for what in told),
     ]
 

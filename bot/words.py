@@ -103,6 +103,14 @@ def published(*, title: str, length: str, whole: str, address: str | None, prefi
     return told.format(title=title, length=length, whole=whole, prefix=prefix)
 
 
+def waits(*, title: str, length: str, whole: str, code: str, prefix: str) -> str:
+    """Tell that a recording waits for approval, who can hear it so far, and how it is approved."""
+    return _(
+        "{title} ({length}, {whole}) waits for approval: so far only its speakers and moderators can hear it, on "
+        "their own pages (`{prefix} feed`). One of them publishes it with `{prefix} approve {code}`."
+    ).format(title=title, length=length, whole=whole, code=code, prefix=prefix)
+
+
 def direct_address(*, room_name: str | None, feed: str, page: str, prefix: str) -> str:
     """Tell a listener their personal address, in the direct chat only."""
     return _(

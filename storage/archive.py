@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, delete, func, or_, select, union_all, update
+from sqlalchemy import ColumnElement, CompoundSelect, Select, delete, exists, func, or_, select, union_all, update
 
 from storage.cache import Edition, new_edition
 from storage.database import Connection
@@ -15,6 +15,7 @@ from storage.records import (
     BlobKey,
     Chunk,
     ChunkId,
+    ChunkState,
     Episode,
     EventId,
     Recording,
@@ -127,7 +128,7 @@ async def save_recording(db: Connection, value: Recording) -> None:
 
 async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> int:
     """Count the recordings of these rooms that have sound and are public while their podcast is."""
-    of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
+    of_these = recording_table.c.public & ~recording_table.c.unreviewed & recording_table.c.room_id.in_(_rooms(room_id))
     counted = select(func.count()).where(of_these, recording_table.c.state.in_(MAY_HAVE_AUDIO))
     return int((await db.execute(counted)).scalar_one())
 
@@ -136,6 +137,32 @@ async def close(db: Connection, room_id: RoomId | Sequence[RoomId]) -> None:
     """Make all recordings of these rooms private permanently: a podcast that is made public again begins empty."""
     of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
     await db.execute(update(recording_table).where(of_these).values(public=False))
+
+
+def _spoken_by(user_id: UserId) -> ColumnElement[bool]:
+    """Make the condition that this user spoke in a recording: began it, or sent some of its sound."""
+    of_it = chunk_table.c.recording_id == recording_table.c.id
+    sent = exists().where(of_it, chunk_table.c.sender == user_id, chunk_table.c.state == ChunkState.STORED)
+    return or_(recording_table.c.broadcaster == user_id, sent)
+
+
+async def spoke_in(db: Connection, user_id: UserId, recording_id: RecordingId) -> bool:
+    """Return whether this user is one of a recording's speakers, who may publish, name and approve it."""
+    statement = select(recording_table.c.id).where(recording_table.c.id == recording_id, _spoken_by(user_id))
+    return (await db.execute(statement)).first() is not None
+
+
+async def unreviewed(
+    db: Connection, room_id: RoomId | Sequence[RoomId], speaker: UserId | None = None
+) -> dict[RecordingId, str]:
+    """Return the codes of the recordings that wait for approval, the newest first; only those of `speaker` if named."""
+    waiting = recording_table.c.unreviewed & recording_table.c.room_id.in_(_rooms(room_id))
+    has_sound = recording_table.c.state.in_(MAY_HAVE_AUDIO)
+    statement = select(recording_table.c.id, recording_table.c.code).where(waiting, has_sound)
+    if speaker is not None:
+        statement = statement.where(_spoken_by(speaker))
+    newest_first = statement.order_by(recording_table.c.started_at.desc(), recording_table.c.id.desc())
+    return {RecordingId(row.id): row.code for row in await db.execute(newest_first)}
 
 
 async def chunks(db: Connection, recording_id: RecordingId) -> tuple[Chunk, ...]:
@@ -203,13 +230,29 @@ async def published(
 ) -> tuple[tuple[Recording, Episode], ...]:
     """Return what the feeds of a room, or of the rooms of one podcast, may list, newest first: recordings whose audio
     exists, and is complete or no longer held back."""
-    listed = (recording_table.c.state != RecordingState.DELETED) & episodes.c.published_at.is_not(None)
-    statement = select(recording_table).join(episodes, episodes.c.recording_id == recording_table.c.id).where(listed)
+    listed = episodes.c.published_at.is_not(None) & ~recording_table.c.unreviewed
+    return await _with_episodes(db, listed, room_id, limit, offset)
+
+
+async def waiting(db: Connection, room_id: RoomId | Sequence[RoomId]) -> tuple[tuple[Recording, Episode], ...]:
+    """Return the episodes that wait for approval, newest first."""
+    return await _with_episodes(db, recording_table.c.unreviewed, room_id)
+
+
+async def _with_episodes(
+    db: Connection,
+    condition: ColumnElement[bool],
+    room_id: RoomId | Sequence[RoomId],
+    limit: int | None = None,
+    offset: int = 0,
+) -> tuple[tuple[Recording, Episode], ...]:
+    these = (recording_table.c.state != RecordingState.DELETED) & condition
+    statement = select(recording_table).join(episodes, episodes.c.recording_id == recording_table.c.id).where(these)
     rows = await db.execute(_newest_first(statement, room_id, limit, offset))
-    listed_recordings = [record(Recording, row) for row in rows]
-    wanted = select(episodes).where(episodes.c.recording_id.in_([recording.id for recording in listed_recordings]))
+    recordings_ = [record(Recording, row) for row in rows]
+    wanted = select(episodes).where(episodes.c.recording_id.in_([each.id for each in recordings_]))
     by_id = {row.recording_id: record(Episode, row) for row in await db.execute(wanted)}
-    return tuple((recording, by_id[recording.id]) for recording in listed_recordings)
+    return tuple((each, by_id[each.id]) for each in recordings_)
 
 
 async def referenced(db: Connection, blobs: Sequence[BlobKey]) -> frozenset[BlobKey]:

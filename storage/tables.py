@@ -145,6 +145,7 @@ recordings = Table(
     Column("resumes", Positions, nullable=False, server_default="[]"),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
     Index("ix_recordings_newest", "room_id", "started_at", "id"),
+    Index("ix_recordings_unreviewed", "room_id", "unreviewed"),
     **NEVER_AGAIN,
 )
 

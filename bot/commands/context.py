@@ -15,9 +15,9 @@ from bot.feeds.addresses import Shelf, public_shelf
 from bot.feeds.shown import person
 from bot.recording.model import RecordingEvent
 from bot.settings import Settings
-from storage import changes, heirs, rooms
+from storage import archive, changes, heirs, rooms
 from storage.database import Connection
-from storage.records import Change, EventId, Position, RecordingId, Room, RoomId, UserId
+from storage.records import Change, EventId, Position, Recording, RecordingId, Room, RoomId, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,10 @@ class Context:
             return None
         podcast = await heirs.podcast(self.db, await heirs.line(self.db, room_id))
         return replace(self, room=room, podcast=podcast, asker=asker)
+
+    async def spoke_in(self, recording: Recording) -> bool:
+        """Return whether the asker is one of the recording's speakers."""
+        return await archive.spoke_in(self.db, self.asker.user_id, recording.id)
 
     @property
     def forms(self) -> tuple[Form, ...]:

@@ -42,7 +42,7 @@ async def _change(context: Context, *, name: RecordingName, change: _Change, too
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return general.NO_RECORDING
-    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
+    if not (context.asker.moderates or await context.spoke_in(recording)):
         return general.ONLY_ITS_SPEAKER_OR_MODS
     text = text_after(context.text, WORDS_BEFORE)
     if len(text) > most:

@@ -14,6 +14,7 @@ from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
 from bot.commands.replies import publish as replies
 from bot.commands.replies.manual import Form, Group, Who
+from bot.commands.replies.review import waits
 from bot.language import N_
 from storage import archive, heirs, rooms
 from storage.records import Recording, RecordingState, Visibility
@@ -61,8 +62,10 @@ async def _publish(context: Context, *, name: RecordingName) -> str:
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return general.NO_RECORDING
-    if not (context.asker.admin or context.asker.user_id == recording.broadcaster):
+    if not (context.asker.admin or await context.spoke_in(recording)):
         return general.ONLY_ITS_SPEAKER
+    if recording.unreviewed:
+        return waits(recording.code, context.prefix)
     if context.room.visibility is Visibility.PRIVATE:
         return replies.room_is_private(context.prefix)
     page = context.public.episode(recording.code)
@@ -76,7 +79,7 @@ async def _unpublish(context: Context, *, name: RecordingName) -> str:
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return general.NO_RECORDING
-    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
+    if not (context.asker.moderates or await context.spoke_in(recording)):
         return general.ONLY_ITS_SPEAKER_OR_MODS
     if not recording.public:
         return replies.recording_private_already(recording.code)

@@ -13,6 +13,7 @@ from bot.commands import (
     overview,
     publish,
     record,
+    review,
 )
 
 VERBS = MappingProxyType(
@@ -25,6 +26,7 @@ VERBS = MappingProxyType(
             *listeners.VERBS,
             *record.VERBS,
             *publish.VERBS,
+            *review.VERBS,
             *describe.VERBS,
             *delete.VERBS,
             *backfill.VERBS,

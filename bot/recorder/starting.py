@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from bot import facts
@@ -10,7 +11,7 @@ from bot.recorder.applying import Applying
 from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
 from bot.recording.policy import Limits
-from storage import archive, backfill, rooms
+from storage import archive, backfill, heirs, rooms
 from storage.database import Connection
 from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, Visibility
 
@@ -67,4 +68,5 @@ class Starting:
             now=now,
         )
         await rooms.touch(db, heard.room_id, now)
-        return await archive.add_recording(db, started)
+        present = await rooms.room(db, await heirs.present(db, heard.room_id))
+        return await archive.add_recording(db, replace(started, unreviewed=present is not None and present.review))

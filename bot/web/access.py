@@ -20,6 +20,7 @@ from storage.records import (
     Listener,
     Position,
     Recording,
+    RecordingId,
     Room,
     RoomId,
     StateEvent,
@@ -55,6 +56,9 @@ class Claim:
     listener: Listener | None = None  # of a personal address
     member: StateEvent | None = None  # the listener's m.room.member in that room
     before: Mapping[RoomId, StateEvent | None] = field(default_factory=dict)  # and in the earlier rooms
+    reviews: frozenset[RecordingId] = frozenset()
+    """Recordings that wait for approval and are within the listener's reach before it: for a moderator all, for others
+    those in which they spoke."""
 
     @property
     def joined_at(self) -> tuple[Position | None, ...]:
@@ -101,7 +105,7 @@ def may_hear_recording(access: Access, recording: Recording) -> bool:
     claim, room_id = access.claim, recording.room_id
     if access.verdict is not Verdict.OPEN or not (room_id == access.room.room_id or room_id in claim.before):
         return False
-    if not recording.state.may_have_audio:
+    if not recording.state.may_have_audio or (recording.unreviewed and recording.id not in claim.reviews):
         return False
     if claim.family is Family.PUBLIC:
         return recording.public
@@ -109,6 +113,11 @@ def may_hear_recording(access: Access, recording: Recording) -> bool:
     open_to_all = recording.history_visibility is HistoryVisibility.WORLD_READABLE
     member = claim.member if room_id == access.room.room_id or open_to_all else claim.before[room_id]
     return may_hear(recording.history_visibility, recording.position, member)
+
+
+def may_list_recording(access: Access, recording: Recording) -> bool:
+    """Return whether a feed may list this recording: none lists what waits for approval, also not its speaker's."""
+    return not recording.unreviewed and may_hear_recording(access, recording)
 
 
 def may_serve_audio(recording: Recording, episode: Episode, chunks: Sequence[Chunk]) -> bool:

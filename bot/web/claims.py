@@ -1,21 +1,24 @@
 """Claims behind addresses: the rooms and memberships of a room key or a listener's token, with the verdict on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash
+from bot.rules import is_mod
 from bot.web.access import Access, Claim, Family, decide
 from bot.web.caches import CommitCache
-from storage import heirs, rooms
+from storage import archive, heirs, rooms
 from storage.store import Store
 
 
 class AddressClaims:
-    """Claims behind addresses. `freshness`: whether the rooms' state was read since this process began."""
+    """Claims behind addresses. `freshness`: whether the rooms' state was read since this process began; `admins`
+    moderate every room that they are in."""
 
-    def __init__(self, store: Store, freshness: Callable[[], bool]) -> None:
+    def __init__(self, store: Store, freshness: Callable[[], bool], admins: Collection[str]) -> None:
         self._store = store
+        self._admins = admins
         self._freshness = freshness
         self._claims: CommitCache[tuple[Family, str], Claim] = CommitCache(lambda: store.database.changes.number)
 
@@ -49,4 +52,7 @@ class AddressClaims:
             line = await heirs.line(db, named.room_id)
             *before, member = [await rooms.state(db, room_id, MEMBER, listener.user_id) for room_id in line]
             podcast = await heirs.podcast(db, line, named)
-            return Claim(Family.PERSONAL, podcast, listener, member, dict(zip(line[:-1], before, strict=True)))
+            moderates = listener.user_id in self._admins or is_mod(listener.user_id, await rooms.power(db, line[-1]))
+            reviews = await archive.unreviewed(db, line, speaker=None if moderates else listener.user_id)
+            earlier = dict(zip(line[:-1], before, strict=True))
+            return Claim(Family.PERSONAL, podcast, listener, member, earlier, frozenset(reviews))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.feeds.catalog import Published
-from bot.web.access import Access, may_hear_recording, may_serve_audio
+from bot.web.access import Access, may_hear_recording, may_list_recording, may_serve_audio
 from storage import archive, tracks
 from storage.database import Connection
 from storage.records import Episode, Recording, RecordingState, RoomId
@@ -34,7 +34,7 @@ def rooms_of(access: Access) -> tuple[RoomId, ...]:
 
 
 async def read_page(db: Connection, access: Access, number: int, size: int, *, held: bool) -> EpisodePage:
-    """Read one page of episodes. `held`: with incomplete ones that feeds do not list yet."""
+    """Read one page of episodes. `held`: with those that feeds do not list yet."""
     end = number * size
     # One more than the page has, to know whether there are older ones.
     episodes = [published async for published in _first(listed(db, access), end + 1)]
@@ -49,7 +49,7 @@ async def listed(db: Connection, access: Access) -> AsyncIterator[Published]:
     while batch := await archive.published(db, rooms_of(access), limit=BATCH, offset=offset):
         for published in batch:
             recording, episode = published
-            if not may_hear_recording(access, recording):
+            if not may_list_recording(access, recording):
                 continue
             if recording.state.may_have_episode or await can_serve(db, recording, episode):
                 yield published
@@ -65,10 +65,12 @@ async def _first(source: AsyncIterator[Published], count: int) -> AsyncIterator[
 
 
 async def _held(db: Connection, access: Access) -> list[Published]:
-    """Read incomplete episodes that may still heal: on their pages at once, in the feed later."""
-    held = []
+    """Read the episodes that are on their pages before any feed lists them: those that wait for approval, and
+    incomplete ones that may still heal."""
+    waiting = await archive.waiting(db, rooms_of(access)) if access.claim.reviews else ()
+    held = [published for published in waiting if may_hear_recording(access, published[0])]
     for recording in await archive.recordings(db, rooms_of(access), HELD_WITHIN):
-        if recording.state is RecordingState.INCOMPLETE and may_hear_recording(access, recording):
+        if recording.state is RecordingState.INCOMPLETE and may_list_recording(access, recording):
             episode = await archive.episode(db, recording.id)
             if episode is not None and episode.published_at is None:
                 held.append((recording, episode))

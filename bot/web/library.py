@@ -88,7 +88,7 @@ class Library:
         return await self._page(access, number, size, held=True)
 
     async def _page(self, access: Access, number: int, size: int, *, held: bool) -> EpisodePage | None:
-        key = (*_key(access), number, size, held)
+        key = (*_key(access), number, size, access.claim.reviews if held else None)
         page = self._pages.get(key)
         if page is None:
             async with self._store.read() as db:

@@ -68,7 +68,7 @@ class WebServer:
         live = Live(self._tuner, self._streams, clock)
         self._usage = Usage(store, clock)
         self._rooms = RoomRoutes(
-            claims=AddressClaims(store, freshness),
+            claims=AddressClaims(store, freshness, settings.matrix.admins),
             library=Library(store),
             feeds=feeds,
             media=media,

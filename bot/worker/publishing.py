@@ -31,6 +31,7 @@ from storage.records import (
     Recording,
     RecordingState,
     Room,
+    Visibility,
     to_ms,
 )
 from storage.store import Store
@@ -87,7 +88,7 @@ class Publishing:
             await self._move_into(db, recording, made, subject.episode, now)
         file = made.file if made is not None else None
         episode = replace(_episode(subject, file, now), loss=account.loss_of(subject.ledger))
-        if episode.published_at is None:
+        if episode.published_at is None and not recording.unreviewed:
             held_until = self._held_until(recording, subject.ledger)
             if held_until is None or held_until <= now:
                 episode = replace(episode, published_at=now)
@@ -99,12 +100,12 @@ class Publishing:
             forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
             await jobs.add(db, orders.Forget((old.blob,)).job(forget_at), now)
         if subject.room.joined and not recording.past:
-            await self._announce(db, subject, episode, now)
-            episode = replace(episode, announced=True)
+            await self._announce(db, replace(subject, recording=recording), episode, now)
+            episode = replace(episode, announced=not recording.unreviewed)
         await archive.save_episode(db, episode)
         await rooms.touch(db, recording.room_id, now)
         await self._apply(db, recording.id, Joined(subject.fingerprint))
-        listed = "published" if episode.published_at else "held"
+        listed = "published" if episode.published_at else "unreviewed" if recording.unreviewed else "held"
         log.info("%s: %.1f s recording=%s room=%s", listed, episode.samples / 48_000, recording.code, recording.room_id)
 
     async def _move_into(
@@ -131,22 +132,28 @@ class Publishing:
         return recording.quiet_until + timedelta(seconds=held_s)
 
     async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
-        """Tell the room once, as a reply to the started event."""
-        recording, room = subject.recording, subject.room
-        base = self._settings.web.address
-        podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
-        public = recording.public and podcast.visibility == "public"
+        """Tell the room once, as a reply to the started event: where to hear the episode, or that it waits for
+        approval."""
+        recording, room, prefix = subject.recording, subject.room, self._settings.commands.prefix
+        address = await self._public_page(db, recording)
         with speaking(room.language):
-            body = words.published(
-                title=titles.episode_title(recording, self._settings.feeds.zone),
-                length=spoken_length(to_ms(episode.samples)),
-                whole=account.whole(recording, episode.loss),
-                address=addresses.public_shelf(base, podcast.key).episode(recording.code) if public else None,
-                prefix=self._settings.commands.prefix,
-            )
-        topic = orders.episode_published(recording.event_id)
+            title = titles.episode_title(recording, self._settings.feeds.zone)
+            length = spoken_length(to_ms(episode.samples))
+            whole = account.whole(recording, episode.loss)
+            if recording.unreviewed:
+                topic = orders.episode_waits(recording.event_id)
+                body = words.waits(title=title, length=length, whole=whole, code=recording.code, prefix=prefix)
+            else:
+                topic = orders.episode_published(recording.event_id)
+                body = words.published(title=title, length=length, whole=whole, address=address, prefix=prefix)
         notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id)
         await jobs.add(db, notice.job(), now)
+
+    async def _public_page(self, db: Connection, recording: Recording) -> str | None:
+        podcast = await heirs.podcast(db, await heirs.line(db, recording.room_id))
+        if not recording.public or podcast.visibility is not Visibility.PUBLIC:
+            return None
+        return addresses.public_shelf(self._settings.web.address, podcast.key).episode(recording.code)
 
 
 def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episode:

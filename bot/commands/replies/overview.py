@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from bot.feeds.shown import person, title_of
 from bot.feeds.titles import date_and_time
+from bot.language import _
 from bot.recording import account
 from bot.recording.lengths import spoken_length
 from storage.records import DurationMs, Loss, Recording, Visibility
@@ -62,7 +63,8 @@ def live(recording: Recording, now: datetime, zone: ZoneInfo) -> str:
     who = person(recording.broadcaster_name, recording.broadcaster)
     lasted = max(now - recording.started_at, timedelta()) // timedelta(milliseconds=1)
     since = f"since {date_and_time(recording.started_at, zone)} ({spoken_length(lasted)})"
-    return f"Live: {who}, {since}{', paused' if recording.paused else ''}. Code: {recording.code}"
+    told = f"Live: {who}, {since}{', paused' if recording.paused else ''}. Code: {recording.code}"
+    return f"{told} · {_('waits for approval')}" if recording.unreviewed else told
 
 
 def last_episode(heard: Heard, zone: ZoneInfo) -> str:
@@ -72,13 +74,18 @@ def last_episode(heard: Heard, zone: ZoneInfo) -> str:
 def listed(heard: Sequence[Heard], zone: ZoneInfo, *, visibility: Visibility) -> str:
     lines = []
     for each in heard:
-        public = " · public" if visibility is Visibility.PUBLIC and each.recording.public else ""
+        public = " · public" if _is_public(each.recording, visibility) else ""
         lines.append(f"{each.recording.code} · {_described(each, zone)}{public}")
     return "\n".join(lines)
+
+
+def _is_public(recording: Recording, visibility: Visibility) -> bool:
+    return visibility is Visibility.PUBLIC and recording.public and not recording.unreviewed
 
 
 def _described(heard: Heard, zone: ZoneInfo) -> str:
     parts = [title_of(heard.recording, zone)]
     if heard.length is not None:
         parts.append(spoken_length(heard.length))
-    return " · ".join([*parts, account.whole(heard.recording, heard.loss)])
+    parts.append(account.whole(heard.recording, heard.loss))
+    return " · ".join([*parts, *([_("waits for approval")] if heard.recording.unreviewed else [])])

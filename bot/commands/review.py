@@ -1,0 +1,113 @@
+"""`review`, `review on|off`, `approve RECORDING`: new episodes wait until somebody has listened to them.
+
+What waits is within reach of its speakers and of moderators only, and in no feed (`bot.web.access`). `review on` also
+counts for what is live, and for what began after the command and was read before it.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from bot import orders
+from bot.commands.context import Action, Context, Verb
+from bot.commands.find import find_recording
+from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.replies import general
+from bot.commands.replies import review as replies
+from bot.commands.replies.manual import Form
+from storage import archive, heirs, jobs, rooms
+from storage.records import Recording, RecordingState
+
+_SAID = {True: "on", False: "off"}
+_WAITS, _APPROVED = "waits", "approved"
+
+
+async def _tell(context: Context) -> str:
+    waiting = await archive.unreviewed(context.db, await heirs.line(context.db, context.room.room_id))
+    return replies.told(context.prefix, tuple(waiting.values()), on=context.room.review)
+
+
+async def _switch(context: Context, *, on: bool) -> str:
+    if not context.asker.moderates:
+        return general.ONLY_MODS
+    changed, line = context.room.review != on, await heirs.line(context.db, context.room.room_id)
+    if changed:
+        await rooms.save_room(context.db, replace(context.room, review=on))
+        await context.note("review", _SAID[not on], _SAID[on])
+    if on:
+        for recording in await archive.recordings(context.db, line):
+            if not recording.unreviewed and await _is_new(context, recording):
+                await _set(context, recording, unreviewed=True)
+    waiting = tuple((await archive.unreviewed(context.db, line)).values())
+    return replies.switched(context.prefix, context.asker.name, waiting, on=on, changed=changed)
+
+
+async def _is_new(context: Context, recording: Recording) -> bool:
+    """Return whether `review on` counts for a recording: it runs, or has no episode yet, or began after the command."""
+    if recording.state is RecordingState.DELETED:
+        return False
+    if recording.state is RecordingState.LIVE or recording.position > context.position:
+        return True
+    return recording.state.is_open and await archive.episode(context.db, recording.id) is None
+
+
+async def _approve(context: Context, *, name: RecordingName) -> str:
+    recording = await find_recording(context.db, context.room.room_id, name)
+    if recording is None:
+        return general.NO_RECORDING
+    if not (context.asker.moderates or await context.spoke_in(recording)):
+        return general.ONLY_ITS_SPEAKER_OR_MODS
+    if not recording.unreviewed:
+        return replies.does_not_wait(recording.code)
+    await _set(context, recording, unreviewed=False)
+    if recording.state.may_have_episode:
+        await jobs.add(context.db, orders.Finish(recording.id).job(), context.now)
+    return replies.approved(recording.code, context.asker.name, runs=recording.state.is_open)
+
+
+async def _set(context: Context, recording: Recording, *, unreviewed: bool) -> None:
+    await archive.save_recording(context.db, replace(recording, unreviewed=unreviewed))
+    await rooms.touch(context.db, context.room.room_id, context.now)
+    before, after = (_APPROVED, _WAITS) if unreviewed else (_WAITS, _APPROVED)
+    await context.note("approve", before, after, subject=recording.code)
+
+
+def _read_review(words: Words) -> Action | None:
+    match [word.lower() for word in words]:
+        case []:
+            return _tell
+        case ["on"]:
+            return partial(_switch, on=True)
+        case ["off"]:
+            return partial(_switch, on=False)
+        case _:
+            return None
+
+
+def _read_approve(words: Words) -> Action | None:
+    name = recording_name(words[0]) if len(words) == 1 else None
+    return partial(_approve, name=name) if name else None
+
+
+VERBS = (
+    Verb(
+        "review",
+        (
+            Form("review", "everybody", "tells whether new episodes wait for approval, and which do"),
+            Form("review on|off", "moderators", "lets new episodes wait for approval before anybody else hears them"),
+        ),
+        _read_review,
+        changes=True,
+    ),
+    Verb(
+        "approve",
+        (
+            Form(
+                "approve RECORDING",
+                "its speakers, moderators, administrators",
+                "publishes an episode that waits for approval (its code, or `last`)",
+            ),
+        ),
+        _read_approve,
+        changes=True,
+    ),
+)

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from bot.feeds.text import clean_line
-from bot.feeds.titles import date_and_time, episode_title, speaker
+from bot.feeds.titles import date_and_time, episode_title, given_title, speaker
 from bot.recording.lengths import player_clock, spoken_length
 from storage.records import Episode, Mark, Recording, RecordingState, to_ms
 
@@ -16,11 +16,13 @@ class EpisodeRow:
 
     code: str
     title: str
+    speaker: str  # empty where the title begins with it
     moment: str  # RFC 3339
     date: str  # empty where the title ends with it
     length: str
     size: str
     state: str
+    waits: bool  # for approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class LivePlayer:
     moment: str  # RFC 3339
     since: str
     running: bool
+    waits: bool  # for approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,13 @@ def episode_row(recording: Recording, episode: Episode | None, zone: ZoneInfo) -
     return EpisodeRow(
         code=recording.code,
         title=title,
+        speaker=speaker(recording.broadcaster_name) if given_title(recording) else "",
         moment=recording.started_at.isoformat(timespec="seconds"),
         date="" if title.endswith(date) else date,
         length=spoken_length(to_ms(episode.samples)) if episode else "",
         size=_file_size(episode.bytes) if episode else "",
         state=str(recording.state),
+        waits=recording.unreviewed,
     )
 
 
@@ -71,6 +76,7 @@ def live_player(recording: Recording, zone: ZoneInfo) -> LivePlayer:
         moment=recording.started_at.isoformat(timespec="seconds"),
         since=f"{recording.started_at.astimezone(zone):%H:%M}",
         running=recording.state is RecordingState.LIVE,
+        waits=recording.unreviewed,
     )
 
 

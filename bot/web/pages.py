@@ -94,6 +94,7 @@ class Pages:
             cover,
             shelf,
             page_address=shelf.episode(recording.code),
+            prefix=self._settings.commands.prefix,
             live=[live_player(recording, self._zone)] if running else [],
             audio_address=shelf.audio(recording.code) if episode and not running else None,
             episode=episode_row(recording, episode, self._zone),

@@ -8,9 +8,9 @@ from bot import orders
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.recording.policy import ASKING_MAY_TAKE
-from storage import archive, jobs
+from storage import archive, jobs, rooms
 from storage.records import BlobKey, Episode, EventId, Job, JobId, JobState, MediaSource, RecordingState
-from tests.world import START, World, chunk, download, heard, info, sealed, world_of
+from tests.world import ROOM, START, World, chunk, download, heard, info, sealed, world_of
 
 C1, C2 = EventId("$c1"), EventId("$c2")
 
@@ -167,3 +167,30 @@ async def test_what_loses_its_last_sound_before_it_is_joined_becomes_no_episode(
     assert await episode(world) is None
     async with world.store.read() as db:
         assert await jobs.count(db, JobState.FAILED) == 0
+
+
+async def test_what_waits_for_approval_is_announced_when_it_is_approved(world: World) -> None:
+    """Until then the room is told once that it waits, and how to approve it; it is listed from the approval on."""
+    async with world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, review=True))
+    await spoken(world, C1, C2)
+    recording, waiting = await world.recording(), await made(world)
+    assert (recording.unreviewed, waiting.published_at) == (True, None)
+    await world.handlers[orders.Finish.kind](finish())
+    (notice,) = await replies_to_start(world)
+    assert "waits for approval" in notice
+    assert f"`!aircheck approve {recording.code}`" in notice
+    async with world.store.write() as db:
+        await archive.save_recording(db, replace(recording, unreviewed=False))
+    for _ in range(2):
+        await world.handlers[orders.Finish.kind](finish())
+    approved = await made(world)
+    assert approved == replace(waiting, published_at=world.clock(), announced=True)
+    assert [("waits" in body, "is ready" in body) for body in await replies_to_start(world)] == [(1, 0), (0, 1)]
+
+
+async def replies_to_start(world: World) -> list[str]:
+    """The notices in reply to the started event."""
+    return [str(one["body"]) for one in await world.waiting(orders.Notice.kind) if one.get("reply_to") == START]

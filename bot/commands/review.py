@@ -13,7 +13,8 @@ from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
 from bot.commands.replies import review as replies
-from bot.commands.replies.manual import Form
+from bot.commands.replies.manual import Form, Group, Who
+from bot.language import N_
 from storage import archive, heirs, jobs, rooms
 from storage.records import Recording, RecordingState
 
@@ -92,8 +93,20 @@ VERBS = (
     Verb(
         "review",
         (
-            Form("review", "everybody", "tells whether new episodes wait for approval, and which do"),
-            Form("review on|off", "moderators", "lets new episodes wait for approval before anybody else hears them"),
+            Form(
+                "review",
+                Who.EVERYBODY,
+                N_("tells whether new episodes wait for approval, and which do"),
+                "review",
+                Group.PODCAST,
+            ),
+            Form(
+                "review on|off",
+                Who.MODERATORS,
+                N_("lets new episodes wait for approval before anybody else hears them"),
+                "review on",
+                Group.PODCAST,
+            ),
         ),
         _read_review,
         changes=True,
@@ -103,8 +116,10 @@ VERBS = (
         (
             Form(
                 "approve RECORDING",
-                "its speakers, moderators, administrators",
-                "publishes an episode that waits for approval (its code, or `last`)",
+                Who.SPEAKER_OR_MODERATORS,
+                N_("publishes an episode that waits for approval (its code, or `last`)"),
+                "approve last",
+                Group.ONE_RECORDING,
             ),
         ),
         _read_approve,

@@ -45,7 +45,7 @@ async def test_on_and_off_are_told_and_logged(world: World) -> None:
     ids=["live", "without its episode", "healing", "published", "began after the command", "deleted"],
 )
 async def test_on_counts_for_what_is_new(world: World, fields: dict[str, Any], waits: bool) -> None:
-    """What runs, has no episode yet, or began after the command waits; what was published before does not."""
+    """Recordings that run, have no episode yet, or began after the command wait; published ones do not."""
     recording = await world.recording(**fields)
     await world.say(MOD, "!aircheck review on", position=Position(5000))
     assert (await world.look(recording)).unreviewed is waits

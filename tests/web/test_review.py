@@ -1,4 +1,4 @@
-"""What waits for approval: within reach of its speakers and of moderators only, at every address."""
+"""Recordings that wait for approval: within reach of its speakers and of moderators only, at every address."""
 
 from dataclasses import dataclass, replace
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from bot import descriptors, language
 from bot.audio.ffmpeg import Ffmpeg
-from bot.commands.parse import Heads, is_command
+from bot.commands.grammar import Grammar
 from bot.errors import StartError
 from bot.handlers import Parts, handlers_of
 from bot.intake.intake import Intake
@@ -128,7 +128,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         store,
         us,
         decrypt=keys.open_sealed,
-        is_command=lambda body, name: is_command(body, Heads(settings.commands.prefix, us, name)),
+        grammar=Grammar(settings.commands.prefix, us),
         publishes=partial(settings.may_publish, mod=True),
         prefix=settings.commands.prefix,
         clock=clock,

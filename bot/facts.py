@@ -35,6 +35,16 @@ def room_name(name: StateEvent | None) -> str | None:
     return _text(name.content, "name") if name else None
 
 
+def aliases(alias: StateEvent | None) -> tuple[str, ...]:
+    """Return the aliases that an m.room.canonical_alias event names, the main one first. Only the homeserver of an
+    alias knows whether it leads to the room."""
+    if alias is None:
+        return ()
+    others = alias.content.get("alt_aliases")
+    names = [alias.content.get("alias"), *(others if isinstance(others, list | tuple) else ())]
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and name and name.isprintable()))
+
+
 def topic(topic: StateEvent | None) -> str | None:
     """Return the text that an m.room.topic event gives, as it came."""
     return _text(topic.content, "topic") if topic else None

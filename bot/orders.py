@@ -393,6 +393,11 @@ def share_used_up(command: EventId) -> str:
     return f"share:{command}"
 
 
+def hint(room_id: RoomId) -> str:
+    """Name the notice in a direct chat that tells what can be said there."""
+    return f"hint:{room_id}"
+
+
 def episode_published(broadcast: EventId) -> str:
     """Name the notice of a broadcast's episode."""
     return f"published:{broadcast}"

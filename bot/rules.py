@@ -98,6 +98,12 @@ def nobody_else(members: Iterable[StateEvent], users: Collection[str]) -> bool:
     return present <= set(users)
 
 
+def are_alone(members: Collection[StateEvent], user: UserId, other: UserId) -> bool:
+    """Return whether both users are in a room with these members, and nobody else is joined, invited or knocking."""
+    joined = {member.state_key for member in members if is_joined(member)}
+    return joined == {user, other} and nobody_else(members, joined)
+
+
 def lets_anybody_in(state: Iterable[Json]) -> bool:
     """Return whether a room with this raw state lets somebody in, or read along, unasked."""
     content = {event.get("type"): event.get("content") for event in state if event.get("state_key") == ""}

@@ -26,6 +26,10 @@ PODCAST_IS_BACK = N_(
 )
 
 
+CHAT_HINT = N_(
+    "I understand only commands, and here they need no prefix: `help` lists them, `status` tells what is recorded in a "
+    "room that we share, and `in ROOM list` its recordings, where ROOM is its name, alias or id."
+)
 ASKED_TOO_MUCH = N_(
     "You have used up your share of my answers: I will not answer you until you have sent no commands for a while."
 )

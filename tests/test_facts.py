@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.facts import avatar, display_name, history_visibility, is_joined, membership, replacement, room_name
+from bot.facts import aliases, avatar, display_name, history_visibility, is_joined, membership, replacement, room_name
 from storage.records import HistoryVisibility, Position, RoomId, StateEvent, UserId
 
 ALICE, BOB = UserId("@alice:hs"), UserId("@bob:hs")
@@ -47,6 +47,14 @@ def test_a_rooms_name_and_picture_are_texts() -> None:
     assert avatar(state("m.room.avatar", {"url": "mxc://hs/a"})) == "mxc://hs/a"
     assert avatar(state("m.room.avatar", {"url": ""})) is None
     assert avatar(None) is None
+
+
+def test_a_rooms_aliases_are_the_main_one_and_the_others() -> None:
+    """Junk names no alias, and none is named twice."""
+    content = {"alias": "#a:hs", "alt_aliases": ["#b:hs", 7, "", "#\ud800:hs", "#a:hs"]}
+    assert aliases(state("m.room.canonical_alias", content)) == ("#a:hs", "#b:hs")
+    assert aliases(state("m.room.canonical_alias", {"alias": None, "alt_aliases": "#b:hs"})) == ()
+    assert aliases(None) == ()
 
 
 @pytest.mark.parametrize("content", [{}, {"replacement_room": None}, {"replacement_room": "!new\ud800"}])

@@ -16,7 +16,7 @@ import numpy as np
 
 from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
-from bot.commands.parse import Heads, is_command
+from bot.commands.grammar import Grammar
 from bot.errors import GiveUp
 from bot.intake.intake import Intake
 from bot.keeper import Keeper
@@ -236,7 +236,7 @@ class World:
             store,
             BOT,
             decrypt=lambda wrapper: self.opens(wrapper),
-            is_command=lambda body, name: is_command(body, Heads(PREFIX, BOT, name)),
+            grammar=Grammar(PREFIX, BOT),
             publishes=partial(settings.may_publish, mod=True),
             prefix=PREFIX,
             clock=clock,

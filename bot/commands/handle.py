@@ -102,13 +102,14 @@ class Commands:
             await jobs.add(db, notice.job(), self._clock())
 
     async def _text(self, command: orders.Command) -> str:
-        """Return what follows the prefix, or the bot's name in that room."""
+        """Return what follows the prefix, or the bot's name in that room; all of it in a direct chat without them."""
         us = UserId(self._settings.matrix.user_id)
         name = None
         if us in command.mentions:
             async with self._store.read() as db:
                 name = facts.display_name(await rooms.state(db, command.room_id, MEMBER, us))
-        return after_head(command.body, Heads(self._settings.commands.prefix, us, name)) or ""
+        text = after_head(command.body, Heads(self._settings.commands.prefix, us, name))
+        return command.body if text is None else text
 
     async def _translated(self, db: Connection, command: orders.Command, text: str, step: _Step) -> _Answer | None:
         """Carry the command out and return the answer in the room's language."""

@@ -14,6 +14,8 @@ from storage.records import EventId
 
 Words = tuple[str, ...]
 
+IN = "in"
+"""The word that is followed by a room and a command, in a direct chat."""
 CODE = re.compile(r"[a-zA-Z]{6}")
 EVENT_ID_CHARACTERS = 255
 """The longest event id (Matrix spec, appendices, event IDs): `$` and at most 254 bytes."""

@@ -25,6 +25,8 @@ NOT_BUILT: tuple[Words, ...] = (
 """The beginnings of commands that a later version will know."""
 CLOSE = 0.7
 """The least `SequenceMatcher.ratio` of a word and the one that was meant."""
+MOST_WORDS = 3
+"""The longest phrase that is looked for."""
 LONGEST_WORD = 30  # characters: comparing takes quadratic time
 
 _ALTERNATIVES = re.compile(r"[a-z]+(?:\|[a-z]+)*")
@@ -35,8 +37,7 @@ def answer(prefix: str, forms: Iterable[Form], words: Words) -> str:
     later = not_built(words)
     if later:
         return replies.not_built_yet(prefix, " ".join(later))
-    known = {shorter for form in forms for phrase in phrases(form) for shorter in (phrase, phrase[:1])}
-    return replies.no_such_command(prefix, _nearest(words, known))
+    return replies.no_such_command(prefix, _nearest(words, _known(forms)))
 
 
 def misfit(prefix: str, forms: Sequence[Form], words: Words) -> str:
@@ -46,6 +47,11 @@ def misfit(prefix: str, forms: Sequence[Form], words: Words) -> str:
         return replies.not_built_yet(prefix, " ".join(later))
     longer = {phrase for form in forms for phrase in phrases(form) if len(phrase) > 1}
     return replies.wrong_words(prefix, forms, _nearest(words, longer))
+
+
+def resembles(forms: Iterable[Form], words: Words) -> bool:
+    """Return whether the words are nearly a command, or one of a later version."""
+    return not_built(words) is not None or _nearest(words, _known(forms)) is not None
 
 
 def not_built(words: Words) -> Words | None:
@@ -62,6 +68,11 @@ def phrases(form: Form) -> tuple[Words, ...]:
             break
         fixed.append(token.split("|"))
     return tuple(product(*fixed))
+
+
+def _known(forms: Iterable[Form]) -> frozenset[Words]:
+    """Return the fixed words of all forms, and their verbs."""
+    return frozenset(shorter for form in forms for phrase in phrases(form) for shorter in (phrase, phrase[:1]))
 
 
 def _nearest(words: Words, known: Iterable[Words]) -> str | None:

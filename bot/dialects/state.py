@@ -3,6 +3,7 @@
 from bot import dialects, facts
 from bot.dialects import fields
 from bot.event_types import (
+    CANONICAL_ALIAS,
     CREATE,
     ENCRYPTION,
     HISTORY_VISIBILITY,
@@ -22,6 +23,7 @@ KEPT = frozenset(
         ENCRYPTION,
         ROOM_NAME,
         ROOM_AVATAR,
+        CANONICAL_ALIAS,
         TOMBSTONE,
         MEMBER,
         HISTORY_VISIBILITY,
@@ -32,10 +34,15 @@ KEPT = frozenset(
 TEXTS = {
     ROOM_NAME: ("name",),
     ROOM_AVATAR: ("url",),
+    CANONICAL_ALIAS: ("alias",),
     TOMBSTONE: ("replacement_room",),
     MEMBER: ("membership", "displayname"),
 }
 """Types of which some texts are kept, and nothing else."""
+LISTS = {CANONICAL_ALIAS: ("alt_aliases",)}
+"""Types of which some lists of texts are kept too."""
+MOST_TEXTS = 50
+"""The longest list of texts that is kept."""
 TEXT_CHARACTERS = 2000
 """The longest text that is kept, more than is ever shown: an event may hold 65,536 bytes, a room 10,000 members."""
 BROADCAST = "broadcast"
@@ -71,7 +78,8 @@ def kept_state(room_id: RoomId, event: Json, at: Position = UNPLACED) -> StateEv
         broadcast = _broadcast(room_id, event)
         content = {BROADCAST: broadcast} if broadcast else {}
     if kind in TEXTS:
-        content = {name: short_text(content[name]) for name in TEXTS[kind] if name in content}
+        texts = {name: short_text(content[name]) for name in TEXTS[kind] if name in content}
+        content = texts | {name: short_texts(content[name]) for name in LISTS.get(kind, ()) if name in content}
     event_id = event.get("event_id")
     return StateEvent(
         room_id=room_id,
@@ -94,6 +102,12 @@ def broadcast_of(info: StateEvent) -> EventId | None:
 def short_text(value: object) -> str | None:
     """Return the beginning of a text; None for anything else."""
     return value[:TEXT_CHARACTERS] if isinstance(value, str) else None
+
+
+def short_texts(value: object) -> list[str]:
+    """Return the beginnings of the first texts of a list; none of anything else."""
+    texts = value[:MOST_TEXTS] if isinstance(value, list) else []
+    return [text[:TEXT_CHARACTERS] for text in texts if isinstance(text, str)]
 
 
 def _broadcast(room_id: RoomId, event: Json) -> EventId | None:

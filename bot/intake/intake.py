@@ -14,7 +14,7 @@ from bot.event_types import CREATE, MEMBER
 from bot.intake import arrival, gapwalk, missed, roomstate, succession
 from bot.intake.isolation import Guard, isolated, unguarded
 from bot.intake.opening import Decrypt, open_sealed
-from bot.intake.selection import IsCommand, Selection
+from bot.intake.selection import Grammar, Selection
 from bot.intake.succession import Publishes
 from bot.intake.timeline import TimelineReader, before_us
 from bot.matrix.batch import RoomBatch, SyncBatch
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 
 class Intake:
-    """The session's sink. `decrypt` tries a kept wrapper again; `is_command` knows the commands' grammar; `publishes`
-    tells which of a room's moderators may make its podcast public."""
+    """The session's sink. `decrypt` tries a kept wrapper again; `publishes` tells which of a room's moderators may make
+    its podcast public."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Intake:
         user_id: UserId,
         *,
         decrypt: Decrypt,
-        is_command: IsCommand,
+        grammar: Grammar,
         publishes: Publishes,
         prefix: str,
         clock: Callable[[], datetime],
@@ -48,7 +48,7 @@ class Intake:
         self._publishes = publishes
         self._prefix = prefix
         self._clock = clock
-        self._selection = Selection(user_id, is_command, clock)
+        self._selection = Selection(user_id, grammar, clock)
         self._timelines = TimelineReader(user_id, self._selection)
 
     async def since(self) -> str | None:

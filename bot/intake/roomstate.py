@@ -11,7 +11,7 @@ from datetime import datetime
 from bot import dialects, facts, orders, rules
 from bot.dialects.fields import type_of
 from bot.dialects.state import kept_state
-from bot.event_types import ENCRYPTION, MEMBER, POWER_LEVELS, ROOM_AVATAR, ROOM_NAME, TOMBSTONE
+from bot.event_types import CANONICAL_ALIAS, ENCRYPTION, MEMBER, POWER_LEVELS, ROOM_AVATAR, ROOM_NAME, TOMBSTONE
 from bot.intake import greeting, missed
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
@@ -22,7 +22,7 @@ from storage.records import Json, Position, RoomId, StateEvent
 
 SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
-EMPTIED = (TOMBSTONE, *sorted(SHOWN))
+EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, *sorted(SHOWN))
 """Types of state whose stored content a redaction removes completely."""
 MEMBERS_AT_ONCE = 200
 

@@ -6,11 +6,12 @@ An event that can't be decrypted is kept as its wrapper, and only if it may belo
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from bot import dialects, facts, orders, words
 from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
-from bot.intake import gapwalk, questions
+from bot.intake import chats, gapwalk, questions
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
@@ -19,22 +20,28 @@ from bot.recording.broadcast.speakers import NOT_RECORDED
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Rejected, VoiceMessage
 from storage import archive, jobs, journal, orphans, rooms
 from storage.database import Connection
-from storage.records import EventId, HeardEvent, TimelineGap, UserId
+from storage.records import EventId, HeardEvent, Room, TimelineGap, UserId
 
 log = logging.getLogger(__name__)
 
-IsCommand = Callable[[str, str | None], bool]
-"""A function that tells whether a message's body is a command, given the bot's display name if the message mentions
-it."""
+
+class Grammar(Protocol):
+    """The grammar of commands (`bot.commands.grammar`)."""
+
+    def is_command(self, body: str, name: str | None) -> bool:
+        """Return whether a message's body is a command. `name`: the bot's display name if the message mentions it."""
+
+    def is_command_in_chat(self, body: str) -> bool:
+        """Return whether a body without the prefix, said in a direct chat, is a command, or nearly one."""
 
 
 class Selection:
     """The selection of events, batch after batch. A command counts against its sender's share of answers here, and
     an unknown broadcast that an event refers to is asked for."""
 
-    def __init__(self, us: UserId, is_command: IsCommand, clock: Callable[[], datetime]) -> None:
+    def __init__(self, us: UserId, grammar: Grammar, clock: Callable[[], datetime]) -> None:
         self._us = us
-        self._is_command = is_command
+        self._grammar = grammar
         self._clock = clock
         self._claims = Claims(clock())
         self._shares = Shares()
@@ -60,9 +67,12 @@ class Selection:
                 log.info("rejected: dialect=%s rule=%s room=%s event=%s", dialect, rule, heard.room_id, heard.event_id)
                 return False
             case TextMessage():
-                return await self._asks(db, heard, event) and await self._has_share(db, heard, event)
+                return await self._asks(db, heard, event) and await self._has_share(
+                    db, heard, event.sender, event.thread
+                )
             case Reacted():
-                return await questions.is_answered_by(db, heard.room_id, event)
+                answers = await questions.is_answered_by(db, heard.room_id, event)
+                return answers and await self._has_share(db, heard, event.sender)
             case MembershipChanged():
                 return not event.joined
             case VoiceMessage():
@@ -98,17 +108,35 @@ class Selection:
         await self._unheard.ask_for(db, heard.room_id, event.broadcast, event.sender, now, soon=gap is None)
 
     async def _asks(self, db: Connection, heard: HeardEvent, message: TextMessage) -> bool:
-        """Return whether the message is a command."""
+        """Return whether the message is a command. In a direct chat it needs no prefix."""
         own = None
         if self._us in message.mentions:
             own = await rooms.state(db, heard.room_id, MEMBER, self._us)
-        return self._is_command(message.body, facts.display_name(own))
+        if self._grammar.is_command(message.body, facts.display_name(own)):
+            return True
+        room = await rooms.room(db, heard.room_id)
+        if room is None or not await chats.are_alone(db, room, message.sender, self._us):
+            return False
+        if self._grammar.is_command_in_chat(message.body):
+            return True
+        if not heard.history:
+            await self._give_hint(db, room, message)
+        return False
 
-    async def _has_share(self, db: Connection, heard: HeardEvent, command: TextMessage) -> bool:
-        """Return whether the command is within its sender's share of answers. A sender who exceeds it is told so
-        once."""
+    async def _give_hint(self, db: Connection, room: Room, message: TextMessage) -> None:
+        """Tell once in a direct chat what can be said there."""
+        with speaking(room.language):
+            body = _(words.CHAT_HINT)
+        notice = orders.Notice(orders.hint(room.room_id), room.room_id, body, thread=message.thread)
+        await jobs.add(db, notice.job(), self._clock())
+
+    async def _has_share(
+        self, db: Connection, heard: HeardEvent, sender: UserId, thread: EventId | None = None
+    ) -> bool:
+        """Return whether a command or reaction is within its sender's share of answers. A sender who exceeds it is told
+        so once."""
         now = self._clock()
-        share = self._shares.take(command.sender, heard.event_id, now)
+        share = self._shares.take(sender, heard.event_id, now)
         if share is Share.EXCEEDED:
             with speaking(await rooms.language(db, heard.room_id)):
                 body = _(words.ASKED_TOO_MUCH)
@@ -117,7 +145,7 @@ class Selection:
                 heard.room_id,
                 body,
                 reply_to=heard.event_id,
-                thread=command.thread,
+                thread=thread,
             )
             await jobs.add(db, notice.job(), now)
         return share is Share.LEFT

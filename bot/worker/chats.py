@@ -18,7 +18,7 @@ from bot.event_types import MEMBER
 from bot.intake.roomstate import state_of
 from bot.matrix.sending import Sending
 from storage import jobs, rooms
-from storage.records import JobId, Position, RoomId, StateEvent, UserId
+from storage.records import JobId, Position, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Chats:
         """Find the chats that hold only the bot and the user, by our state."""
         async with self._store.read() as db:
             members = {chat: await rooms.members(db, chat) for chat in await rooms.direct_chats(db, user_id)}
-        return [chat for chat, present in members.items() if are_alone(present, user_id, self._us)]
+        return [chat for chat, present in members.items() if rules.are_alone(present, user_id, self._us)]
 
     async def _is_private(self, chat: RoomId, user_id: UserId) -> bool:
         """Ask the homeserver whether a chat now holds only the bot and the user."""
@@ -83,7 +83,7 @@ class Chats:
             return False
         kept = (state_of(chat, event, Position(0)) for event in state)
         members = [event for event in kept if event is not None and event.type == MEMBER]
-        return are_alone(members, user_id, self._us) and not rules.lets_anybody_in(state)
+        return rules.are_alone(members, user_id, self._us) and not rules.lets_anybody_in(state)
 
     async def _known(self, user_id: UserId) -> Known | None:
         async with self._store.read() as db:
@@ -133,12 +133,6 @@ class Chats:
         if order.invited != chat:
             async with self._store.write() as db:
                 await jobs.note(db, job_id, replace(order, invited=chat).job(), self._clock())
-
-
-def are_alone(members: Sequence[StateEvent], user_id: UserId, us: UserId) -> bool:
-    """Return whether both users are in a room with these members, and nobody else is joined, invited or knocking."""
-    joined = {member.state_key for member in members if facts.is_joined(member)}
-    return joined == {user_id, us} and rules.nobody_else(members, joined)
 
 
 def _seconds(span: timedelta) -> float:

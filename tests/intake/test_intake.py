@@ -87,6 +87,16 @@ async def test_texts_without_end_are_cut_where_they_enter(world: World) -> None:
         assert len(kept.content[name]) == 2000
 
 
+async def test_a_rooms_aliases_are_kept_in_bounds(world: World) -> None:
+    """The main alias and the first others are kept, each cut where it enters, and nothing else of their event."""
+    content = {"alias": "#a:hs", "alt_aliases": [7, *(f"#{number}{'x' * 60_000}" for number in range(99))], "more": 1}
+    await world.intake.take(batch(before=room_state(state("m.room.canonical_alias", content))))
+    kept = await current(world, "m.room.canonical_alias")
+    assert kept is not None
+    assert set(kept.content) == {"alias", "alt_aliases"}
+    assert (len(kept.content["alt_aliases"]), len(kept.content["alt_aliases"][0])) == (49, 2000)
+
+
 async def test_a_store_in_trouble_takes_nothing_and_keeps_the_token(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,8 +22,8 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
+from bot.commands.grammar import Grammar
 from bot.commands.handle import Commands
-from bot.commands.parse import Heads, is_command
 from bot.demo import verification
 from bot.dialects.fields import sent_at
 from bot.intake import greeting
@@ -214,7 +214,7 @@ class Replay:
             store,
             BOT,
             decrypt=lambda sealed: self.clear.get(sealed.event_id),
-            is_command=lambda body, name: is_command(body, Heads(prefix, BOT, name)),
+            grammar=Grammar(prefix, BOT),
             publishes=partial(settings.may_publish, mod=True),
             prefix=prefix,
             clock=self.clock,

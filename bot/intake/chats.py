@@ -1,0 +1,19 @@
+"""Direct chats by our state: rooms that hold only the bot and one user, who need no prefix there.
+
+Such a room is a room like any other too: a moderator can have it recorded.
+"""
+
+from bot import rules
+from storage import rooms
+from storage.database import Connection
+from storage.records import Room, UserId
+
+
+async def is_meant_as_chat(db: Connection, room: Room) -> bool:
+    """Return whether the room was made as a direct chat, by the bot or by whoever invited it."""
+    return room.direct or await rooms.direct_user(db, room.room_id) is not None
+
+
+async def are_alone(db: Connection, room: Room, user_id: UserId, us: UserId) -> bool:
+    """Return whether the room is a direct chat that holds only the bot and this user."""
+    return await is_meant_as_chat(db, room) and rules.are_alone(await rooms.members(db, room.room_id), user_id, us)

@@ -142,7 +142,7 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     stack.push_async_callback(web.stop)
     await worker.start()
     stack.push_async_callback(worker.stop, DOWNLOADS_GRACE_S)
-    keeper = Keeper(store, clock)
+    keeper = Keeper(store, clock, settings.retention)
     listening = asyncio.create_task(store.database.listen())
     stack.push_async_callback(_cancel, listening)
     for part, stop in ((recorder.run(), recorder.stop), (keeper.run(), keeper.stop)):

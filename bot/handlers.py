@@ -19,6 +19,7 @@ from bot.worker.chats import Chats
 from bot.worker.covering import Covering
 from bot.worker.directs import Directs
 from bot.worker.encoding import Encoding
+from bot.worker.expiring import Expiring, Forewarning
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
@@ -88,6 +89,8 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),
+        orders.Expire.kind: Expiring(store, settings, apply=recorder.apply, clock=clock),
+        orders.Forewarn.kind: Forewarning(store, settings, sending, clock),
         orders.Command.kind: commands,
         orders.Confirm.kind: commands.confirm,
     }

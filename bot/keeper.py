@@ -1,4 +1,5 @@
-"""Housekeeping: rows that were handled long ago are removed, and files that no row names."""
+"""Housekeeping: rows that were handled long ago are removed, and files that no row names; once a day each podcast's
+retention is looked at."""
 
 import asyncio
 import logging
@@ -7,6 +8,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from bot import orders
+from bot.intake import expiry
+from bot.settings import RetentionSettings
 from storage import archive, early_redactions, jobs, journal, orphans, questions, replays, withheld_keys
 from storage.errors import StoreError
 from storage.records import BlobKey
@@ -15,6 +18,7 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
+RETENTION_EVERY = timedelta(days=1)
 FEW = 50  # files that some crashes may leave behind
 KEEP_HANDLED_EVENTS = timedelta(days=30)  # their ids alone, so that none is handled twice
 KEEP_CANDIDATES = timedelta(days=1)  # after the end of their broadcast
@@ -25,9 +29,11 @@ KEEP_FINISHED_JOBS = timedelta(days=7)
 class Keeper:
     """Housekeeping once an hour."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime], retention: RetentionSettings) -> None:
         self._store = store
         self._clock = clock
+        self._retention = retention
+        self._expired_at: datetime | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -35,6 +41,7 @@ class Keeper:
             try:
                 await self.tidy()
                 await self.sweep()
+                await self.expire()
             except (StoreError, OSError) as error:
                 log.error("housekeeping failed, trying again: %s", error)
             with suppress(TimeoutError):
@@ -55,6 +62,15 @@ class Keeper:
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)
         if events or done:
             log.debug("housekeeping: %d events, %d jobs removed", events, done)
+
+    async def expire(self) -> None:
+        """Order a look at the retention of every podcast, at the start and once a day."""
+        now, last = self._clock(), self._expired_at
+        if last is not None and last <= now < last + RETENTION_EVERY:
+            return
+        async with self._store.write() as db:
+            await expiry.order_all(db, self._retention, now)
+        self._expired_at = now
 
     async def sweep(self) -> None:
         """Order the removal of files that no row names.

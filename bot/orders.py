@@ -32,6 +32,7 @@ from storage.records import (
     Position,
     Recording,
     RecordingId,
+    RetentionRule,
     RoomId,
     UserId,
 )
@@ -418,6 +419,11 @@ def podcast_back(room_id: RoomId, heir: RoomId) -> str:
     return f"back:{room_id}:{heir}"
 
 
+def expired(job_id: JobId) -> str:
+    """Name the notice of what retention has deleted, and the one of what it will delete."""
+    return f"expired:{job_id}"
+
+
 def backfilled(job_id: JobId) -> str:
     """Name the notice of what a backfill found."""
     return f"backfilled:{job_id}"
@@ -465,7 +471,37 @@ class Direct(Order):
         return self.user_id
 
 
+@dataclass(frozen=True, slots=True)
+class Forewarn(Order):
+    """Tell a room which of these `recordings` retention will end, and when. The list only shrinks: the first try may
+    have been accepted though nobody knows, and its notice named them all."""
+
+    kind = JobKind("forewarn")
+    subject_field = "topic"
+    topic: str
+    room_id: RoomId
+    recordings: tuple[RecordingId, ...] = ()
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
 # ---- housekeeping
+
+
+@dataclass(frozen=True, slots=True)
+class Expire(_OfRoom):
+    """Delete the recordings of a podcast whose time by retention is over, and have its room told of the next ones.
+    `gone`: the codes of those deleted so far, each with the rule that it went by."""
+
+    kind = JobKind("expire")
+    lasting = True
+    gone: tuple[tuple[str, RetentionRule], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,6 +557,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
-    Notice, Direct, Forget, ImportKeys, RenewAddresses,
+    Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

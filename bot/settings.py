@@ -28,6 +28,8 @@ DATABASE_FILE = "aircheck.db"
 WILDCARDS = {"0.0.0.0", "::", ""}  # noqa: S104  compared with, not bound to
 MIB = 1024 * 1024
 YEAR_S = 366 * 86_400
+MOST_DAYS = 36_500
+"""The longest retention in days: a hundred years."""
 
 
 def web_address(value: str) -> str:
@@ -146,6 +148,11 @@ class RecordingSettings(Section):
     max_broadcast_s: SomeSeconds = 6 * 3600
 
 
+class RetentionSettings(Section):
+    max_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] | None = None
+    warn_days: Annotated[int, Field(ge=0, le=365)] = 7
+
+
 class AudioSettings(Section):
     ffmpeg: str | None = None
     mp3_bitrate_kbps: Literal[32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320] = 64
@@ -191,6 +198,7 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     recording: RecordingSettings = RecordingSettings()
+    retention: RetentionSettings = RetentionSettings()
     audio: AudioSettings = AudioSettings()
     feeds: FeedsSettings = FeedsSettings()
     commands: CommandsSettings = CommandsSettings()

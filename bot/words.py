@@ -1,8 +1,10 @@
 """Notices that the bot sends unasked; answers to commands are in `bot.commands.replies`. Pure; plain, short English."""
 
 import re
+from collections.abc import Sequence
 
 from bot.language import N_, _, plural
+from storage.records import RetentionRule, RuleKind
 
 # Push rule .m.rule.roomnotif looks for `@room` in the plain body; a notice of the bot must not notify a whole room.
 _ROOM_PING = re.compile(r"[@＠]+(?=room)", re.IGNORECASE)
@@ -155,3 +157,58 @@ def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known:
     return plural(
         "I found {count} past broadcast: {parts}.", "I found {count} past broadcasts: {parts}.", found, parts=parts
     )
+
+
+MOST_LISTED = 30
+"""The most recordings that a notice about retention lists; all others are older than those."""
+
+
+def rule_of(rule: RetentionRule) -> str:
+    """Name the rule by which a recording goes."""
+    match rule.kind:
+        case RuleKind.DAYS:
+            return plural("older than {count} day", "older than {count} days", rule.most)
+        case RuleKind.EPISODES:
+            return plural("older than the newest episode", "older than the newest {count} episodes", rule.most)
+        case RuleKind.MAX_DAYS:
+            return plural(
+                "older than {count} day, which the administrator of this Aircheck allows",
+                "older than {count} days, which the administrator of this Aircheck allows",
+                rule.most,
+            )
+
+
+def expires(lines: Sequence[str], *, prefix: str) -> str:
+    """Tell a room which recordings retention will delete. `lines`: one for each, as `expiring` makes them."""
+    first = plural(
+        "This recording will be deleted by retention:",
+        "These {count} recordings will be deleted by retention:",
+        len(lines),
+    )
+    keep = _("`{prefix} keep CODE` keeps one for good: its speaker or a moderator can say so until then.")
+    return "\n".join([first, *listed(lines), keep.format(prefix=prefix)])
+
+
+def expiring(code: str, title: str, when: str, rule: RetentionRule) -> str:
+    """Describe a recording that retention will delete. `when`: the earliest time."""
+    line = _("{code} · {title} · {when} · {rule}")
+    return line.format(code=code, title=title, when=when, rule=rule_of(rule))
+
+
+def expired(gone: Sequence[tuple[str, RetentionRule]]) -> str:
+    """Tell a room which recordings retention has deleted, by which rule."""
+    first = plural(
+        "Retention has deleted this recording, with its audio and its page:",
+        "Retention has deleted these {count} recordings, with their audio and their pages:",
+        len(gone),
+    )
+    lines = [_("{code} · {rule}").format(code=code, rule=rule_of(rule)) for code, rule in gone]
+    return "\n".join([first, *listed(lines), _("Copies in people's apps can't be called back.")])
+
+
+def listed(lines: Sequence[str]) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    more = len(lines) - MOST_LISTED
+    if more <= 0:
+        return list(lines)
+    return [*lines[:MOST_LISTED], plural("… and {count} older one", "… and {count} older ones", more)]

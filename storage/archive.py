@@ -91,6 +91,20 @@ async def recordings(
     return tuple(record(Recording, row) for row in rows)
 
 
+async def not_deleted(db: Connection, room_ids: Sequence[RoomId]) -> tuple[Recording, ...]:
+    """Return all recordings of these rooms but the deleted ones, in no order."""
+    here = recording_table.c.room_id.in_(room_ids) & (recording_table.c.state != RecordingState.DELETED)
+    return await records(Recording, await db.execute(select(recording_table).where(here)))
+
+
+async def rooms_with_recordings(db: Connection) -> dict[RoomId, bool]:
+    """Return the rooms that have recordings, and whether retention has noted any of them for its end."""
+    noted = func.count(recording_table.c.expiry_tried_at)
+    statement = select(recording_table.c.room_id, noted).where(recording_table.c.state != RecordingState.DELETED)
+    rows = await db.execute(statement.group_by(recording_table.c.room_id))
+    return {RoomId(room_id): count > 0 for room_id, count in rows}
+
+
 async def open_recordings(db: Connection, room_id: RoomId | Sequence[RoomId] | None = None) -> tuple[Recording, ...]:
     """Return the recordings that are live or finishing, oldest first."""
     return await _open(db, *(() if room_id is None else (recording_table.c.room_id.in_(_rooms(room_id)),)))

@@ -273,6 +273,7 @@ class Recording:
     kept: bool = False  # retention leaves it alone
     unreviewed: bool = False  # in no feed, and on the pages of its speakers and moderators only, until it is approved
     expiry_told_at: datetime | None = None  # when the room was told that retention will end it
+    expiry_tried_at: datetime | None = None  # when the bot first tried to tell it, or could not any more
     broadcaster_name: str | None = None  # the speaker's display name when the recording began
     announced_as: EventId | None = None  # the notice that announced the episode
     # of a voice broadcast alone
@@ -390,6 +391,20 @@ class Retention:
         if self.days is not None:
             return f"{self.days} days"
         return "forever" if self.episodes is None else f"{self.episodes} episodes"
+
+
+class RuleKind(StrEnum):
+    DAYS = "days"  # of the room
+    EPISODES = "episodes"  # of the room
+    MAX_DAYS = "max_days"  # of the administrator: retention.max_days
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRule:
+    """The rule by which a recording goes: older than `most` days, or beyond the newest `most` episodes."""
+
+    kind: RuleKind
+    most: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ recordings = Table(
     Column("unreviewed", Boolean, nullable=False, server_default="0"),
     Column("expiry_told_at", Utc),
     Column("announced_as", String(255)),
+    Column("expiry_tried_at", Utc),
     Column("broadcaster_name", Text),
     Column("chunks_edition", String(16), nullable=False, server_default=""),
     # of a voice broadcast alone

@@ -21,7 +21,9 @@ from storage.records import (
     NewJob,
     Position,
     RecordingId,
+    RetentionRule,
     RoomId,
+    RuleKind,
     UserId,
 )
 
@@ -92,6 +94,13 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Forget((BlobKey("a"), BlobKey("b"))), {"blobs": ["a", "b"]}, None),
     (orders.ImportKeys(Path("/data/keys-1"), "once"), {"file": "/data/keys-1", "passphrase": "once"}, None),
     (orders.RenewAddresses(), {}, None),
+    (orders.Expire(ROOM), {}, None),
+    (
+        orders.Expire(ROOM, (("kfmtra", RetentionRule(RuleKind.DAYS, 30)),)),
+        {"gone": [["kfmtra", {"kind": "days", "most": 30}]]},
+        None,
+    ),
+    (orders.Forewarn("expired:7", ROOM, (RECORDING,)), {"room_id": ROOM, "recordings": [7]}, ROOM),
 )
 
 
@@ -119,7 +128,8 @@ def test_every_kind_has_its_example_and_its_own_name() -> None:
 def test_what_is_done_once_is_once_only() -> None:
     """Notices, commands and warnings; an address is sent as often as it is asked for."""
     once = [order for order, *_ in EXAMPLES if order.once]
-    assert {type(order) for order in once} == {orders.Notice, orders.Command, orders.Confirm, orders.Direct}
+    once_only = {orders.Notice, orders.Command, orders.Confirm, orders.Direct, orders.Forewarn}
+    assert {type(order) for order in once} == once_only
     assert not orders.Direct.address(ALICE, ROOM).once
 
 

@@ -23,6 +23,7 @@ def test_defaults_need_only_an_address_and_an_account() -> None:
     assert settings.matrix.invites == ("*:hs.example",)
     assert settings.web.address == "http://127.0.0.1:8040"
     assert settings.recording.max_broadcast_s == 6 * 3600
+    assert (settings.retention.max_days, settings.retention.warn_days) == (None, 7)
     assert settings.audio.loudness_lufs == -16
     assert settings.feeds.category == "Society & Culture"
     assert settings.password() is None
@@ -57,6 +58,10 @@ def test_defaults_need_only_an_address_and_an_account() -> None:
         (with_keys("recording", quiet_period_s=float("inf")), "recording.quiet_period_s: must be a finite number"),
         (with_keys("recording", paused_for_s=-1), "recording.paused_for_s: "),
         (with_keys("recording", max_chunk_bytes=1.5), "recording.max_chunk_bytes: must be a whole number"),
+        (with_keys("retention", max_days=0), "retention.max_days: must be greater than or equal to 1"),
+        (with_keys("retention", max_days=1.5), "retention.max_days: must be a whole number"),
+        (with_keys("retention", warn_days=-1), "retention.warn_days: must be greater than or equal to 0"),
+        (with_keys("retention", keep_days=1), "unknown setting retention.keep_days"),
         (with_keys("audio", mp3_bitrate_kbps=65), "audio.mp3_bitrate_kbps: must be 32, 40, "),
         (with_keys("audio", loudness_lufs=3), "audio.loudness_lufs: "),
         (with_keys("feeds", timezone="Mars/Base"), "feeds.timezone: is not the name of a time zone"),

@@ -231,7 +231,7 @@ class World:
         """Build all parts anew over the same store, as a new process does."""
         store, clock, settings, ffmpeg = self.store, self.clock, self.settings, self.ffmpeg
         self.recorder = Recorder(store, limits(quiet_period_s=60), clock)
-        self.keeper = Keeper(store, clock)
+        self.keeper = Keeper(store, clock, settings.retention)
         self.intake = Intake(
             store,
             BOT,

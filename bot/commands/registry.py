@@ -13,6 +13,7 @@ from bot.commands import (
     overview,
     publish,
     record,
+    retention,
     review,
 )
 
@@ -29,6 +30,7 @@ VERBS = MappingProxyType(
             *review.VERBS,
             *describe.VERBS,
             *delete.VERBS,
+            *retention.VERBS,
             *backfill.VERBS,
             *confirm.VERBS,
         )

@@ -21,7 +21,7 @@ from bot.intake.greeting import greet
 from bot.language import _, speaking
 from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import Room, RoomId, StateEvent, UserId, Visibility
+from storage.records import Retention, Room, RoomId, StateEvent, UserId, Visibility
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ async def succeed(
     """Make the new room the heir of the old one, and return it as saved; None where it is no heir, or was one before.
 
     The heir takes over from the old room whether it is recorded, whether it is public (for broadcasts that begin from
-    now on), and the picture. Broadcasts that run in the old room are recorded to their end; new ones there are not.
+    now on), how long recordings stay unless it has said so itself, and the picture. Broadcasts that run in the old room
+    are recorded to their end; new ones there are not.
     """
     old, new = await rooms.room(db, old_id), await rooms.room(db, new_id)
     if old is None or new is None or await heirs.heir(db, old_id) or not await _both_say_so(db, old, new):
@@ -69,6 +70,7 @@ async def succeed(
         visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
         public_since=await journal.position(db) if public else None,
         language=new.language or old.language,
+        retention=new.retention if new.retention != Retention() else old.retention,
         revision=new.revision + 1,
         changed_at=now,
     )

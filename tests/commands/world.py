@@ -9,7 +9,7 @@ from bot import orders
 from bot.commands.handle import Commands
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
-from bot.settings import FeedsSettings, MatrixSettings, Settings, WebSettings
+from bot.settings import FeedsSettings, MatrixSettings, RetentionSettings, Settings, WebSettings
 from storage import archive, jobs, questions, rooms
 from storage.database import Connection
 from storage.records import (
@@ -57,6 +57,7 @@ class World:
         self.store = store
         self.clock = Clock()
         self.feeds = FeedsSettings()
+        self.retention = RetentionSettings()
         self._count = itertools.count(100)
 
     @property
@@ -65,6 +66,7 @@ class World:
             matrix=MatrixSettings(homeserver="https://hs", user_id=BOT, admins=(ADMIN,)),
             web=WebSettings(public_url=BASE),
             feeds=self.feeds,
+            retention=self.retention,
         )
 
     async def open(self, *, room_id: RoomId = ROOM, version: str = "12", **fields: Any) -> None:

@@ -236,7 +236,7 @@ async def test_a_candidate_is_forgotten_a_day_after_the_end(tmp_path: Path) -> N
         replay.serves({MXC: media})
         await replay.tell(capture.room, [orphaned(lost, url=MXC) if one is lost else one for one in capture.broadcast])
         await replay.pass_by(DAY_S - 60)
-        keeper = Keeper(replay.store, replay.clock)
+        keeper = Keeper(replay.store, replay.clock, replay.settings.retention)
         await keeper.tidy()
         assert len(await found(replay, capture)) == 1
         await replay.pass_by(61)

@@ -1,0 +1,181 @@
+"""`retention [N days|N episodes|forever]`, `keep RECORDING`, `unkeep RECORDING`
+
+A new rule deletes nothing by itself: it orders a look at the podcast (`bot.worker.expiring`), which tells the room
+first. What an earlier rule had told and the new one spares is told anew if its time comes.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from bot import orders, words
+from bot.commands.context import Action, Context, Verb
+from bot.commands.find import find_recording
+from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.replies import general
+from bot.commands.replies import retention as replies
+from bot.commands.replies.manual import Form, Group, Who
+from bot.feeds.shown import title_of
+from bot.feeds.titles import time_and_zone
+from bot.intake import expiry
+from bot.language import N_
+from bot.recording.retention import Plan
+from bot.settings import MOST_DAYS
+from storage import archive, heirs, jobs, rooms
+from storage.records import Recording, Retention
+
+MOST_EPISODES = 100_000
+DIGITS = 18
+"""The longest number that is read; a longer one is out of bounds."""
+UNITS = {
+    "day": ("days", MOST_DAYS),
+    "days": ("days", MOST_DAYS),
+    "episode": ("episodes", MOST_EPISODES),
+    "episodes": ("episodes", MOST_EPISODES),
+}
+"""The units of a rule as people write them, each with its name and the highest number."""
+
+
+async def _tell(context: Context) -> str:
+    plan = await _plan(context)
+    kept = sum(recording.kept for recording in await _recordings(context))
+    parts = [replies.stays(context.room.retention, context.settings.retention.max_days)]
+    parts += [replies.kept_count(kept)] if kept else []
+    parts += [replies.coming(_lines(context, plan), context.prefix, at_once=_at_once(context))] if plan.coming else []
+    return "\n".join(parts)
+
+
+async def _set(context: Context, *, retention: Retention) -> str:
+    if not context.asker.moderates:
+        return general.ONLY_MODS
+    before, limits = context.room.retention, context.settings.retention
+    told = replies.stays(retention, limits.max_days)
+    if retention == before:
+        answer = replies.unchanged(told)
+    else:
+        await rooms.save_room(context.db, replace(context.room, retention=retention, changed_at=context.now))
+        await context.note("retention", str(before), str(retention))
+        answer = replies.changed(context.asker.name, told, warn_days=limits.warn_days)
+    plan = await _plan(context)
+    await expiry.spare(context.db, plan.spared)
+    await jobs.add(context.db, orders.Expire(context.room.room_id).job(), context.now)
+    return "\n".join([answer, replies.coming(_lines(context, plan), context.prefix, at_once=_at_once(context))])
+
+
+async def _plan(context: Context) -> Plan:
+    look = await expiry.look(context.db, context.room.room_id, context.settings.retention, context.now)
+    return look.plan if look else Plan()
+
+
+async def _recordings(context: Context) -> tuple[Recording, ...]:
+    return await archive.not_deleted(context.db, await heirs.line(context.db, context.room.room_id))
+
+
+def _lines(context: Context, plan: Plan) -> list[str]:
+    zone = context.settings.feeds.zone
+    return [
+        words.expiring(
+            each.recording.code,
+            title_of(each.recording, zone),
+            time_and_zone(max(each.goes_at, context.now), zone),
+            each.rule,
+        )
+        for each in plan.coming
+    ]
+
+
+def _at_once(context: Context) -> bool:
+    return not context.settings.retention.warn_days
+
+
+async def _refuse(context: Context, *, what: str, most: int) -> str:
+    return replies.out_of_bounds(what, most, context.prefix)
+
+
+async def _keep(context: Context, *, name: RecordingName, kept: bool) -> str:
+    recording = await find_recording(context.db, context.room.room_id, name)
+    if recording is None:
+        return general.NO_RECORDING
+    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
+        return general.ONLY_ITS_SPEAKER_OR_MODS
+    if recording.kept == kept:
+        return replies.kept_already(recording.code) if kept else replies.not_kept(recording.code)
+    await expiry.spare(context.db, [replace(recording, kept=kept)])
+    await context.note("keep" if kept else "unkeep", None, None, subject=recording.code)
+    if kept:
+        return replies.kept(recording.code, context.asker.name)
+    await jobs.add(context.db, orders.Expire(context.room.room_id).job(), context.now)
+    stays = replies.stays(context.room.retention, context.settings.retention.max_days)
+    return replies.no_longer_kept(recording.code, context.asker.name, stays)
+
+
+def _read(given: Words) -> Action | None:
+    match [word.lower() for word in given]:
+        case []:
+            return _tell
+        case ["forever"]:
+            return partial(_set, retention=Retention())
+        case [number, unit] if unit in UNITS and number.lstrip("-").isascii() and number.lstrip("-").isdigit():
+            what, most = UNITS[unit]
+            if len(number) > DIGITS or not 1 <= int(number) <= most:
+                return partial(_refuse, what=what, most=most)
+            return partial(_set, retention=Retention(**{what: int(number)}))
+        case _:
+            return None
+
+
+def _read_name(given: Words, *, kept: bool) -> Action | None:
+    name = recording_name(given[0]) if len(given) == 1 else None
+    return partial(_keep, name=name, kept=kept) if name else None
+
+
+VERBS = (
+    Verb(
+        "retention",
+        (
+            Form(
+                "retention N days|N episodes|forever",
+                Who.MODERATORS,
+                N_("decides how long recordings stay; the room is told before one goes"),
+                "retention 30 days",
+                Group.RECORDING,
+            ),
+            Form(
+                "retention",
+                Who.EVERYBODY,
+                N_("tells how long recordings stay, and what goes next"),
+                "retention",
+                Group.RECORDING,
+            ),
+        ),
+        _read,
+        changes=True,
+    ),
+    Verb(
+        "keep",
+        (
+            Form(
+                "keep RECORDING",
+                Who.SPEAKER_OR_MODERATORS,
+                N_("keeps a recording for good, whatever retention says"),
+                "keep last",
+                Group.ONE_RECORDING,
+            ),
+        ),
+        partial(_read_name, kept=True),
+        changes=True,
+    ),
+    Verb(
+        "unkeep",
+        (
+            Form(
+                "unkeep RECORDING",
+                Who.SPEAKER_OR_MODERATORS,
+                N_("lets retention end a recording again"),
+                "unkeep last",
+                Group.ONE_RECORDING,
+            ),
+        ),
+        partial(_read_name, kept=False),
+        changes=True,
+    ),
+)

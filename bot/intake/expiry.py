@@ -1,0 +1,58 @@
+"""Retention of a podcast: its rules and recordings read together, and orders for the podcasts that need a look."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bot import orders
+from bot.recording.retention import Plan, Policy, plan
+from bot.settings import RetentionSettings
+from storage import archive, heirs, jobs, rooms
+from storage.database import Connection
+from storage.records import Recording, Retention, Room, RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a podcast. `room` is its present one, whose rule holds for the recordings of the whole line."""
+
+    room: Room
+    policy: Policy
+    plan: Plan
+
+
+async def look(db: Connection, room_id: RoomId, limits: RetentionSettings, now: datetime) -> Look | None:
+    """Read the recordings of the podcast that a room belongs to, and decide on them; None for an unknown room."""
+    line = await heirs.line(db, room_id)
+    room = await rooms.room(db, line[-1])
+    if room is None:
+        return None
+    policy = Policy(room.retention, limits.max_days, limits.warn_days, reachable=room.joined)
+    recordings = await archive.not_deleted(db, line)
+    return Look(room, policy, await asyncio.to_thread(plan, recordings, policy, now))
+
+
+async def spare(db: Connection, recordings: Iterable[Recording]) -> None:
+    """Forget that the end of these recordings was told: if a rule ends them later, their room is told anew."""
+    for recording in recordings:
+        await archive.save_recording(db, replace(recording, expiry_told_at=None, expiry_tried_at=None))
+
+
+async def podcasts(db: Connection, limits: RetentionSettings) -> tuple[RoomId, ...]:
+    """Return the present rooms of the podcasts of which a rule may end recordings, or has told so."""
+    found = dict[RoomId, None]()
+    for room_id, noted in (await archive.rooms_with_recordings(db)).items():
+        present = await heirs.present(db, room_id)
+        room = await rooms.room(db, present)
+        if noted or limits.max_days is not None or (room is not None and room.retention != Retention()):
+            found[present] = None
+    return tuple(found)
+
+
+async def order_all(db: Connection, limits: RetentionSettings, now: datetime) -> tuple[orders.Expire, ...]:
+    """Order a look at every podcast that needs one, and return the orders."""
+    wanted = tuple(map(orders.Expire, await podcasts(db, limits)))
+    for order in wanted:
+        await jobs.add(db, order.job(), now)
+    return wanted

@@ -1,4 +1,4 @@
-"""Types of events of the Client-Server API that several modules name. Pure."""
+"""Types of events that several modules name: of the Client-Server API, and our own. Pure."""
 
 # ---- of a room's state
 
@@ -11,6 +11,9 @@ CANONICAL_ALIAS = "m.room.canonical_alias"
 ENCRYPTION = "m.room.encryption"
 HISTORY_VISIBILITY = "m.room.history_visibility"
 TOMBSTONE = "m.room.tombstone"
+JOIN_RULES = "m.room.join_rules"
+PINNED_EVENTS = "m.room.pinned_events"
+DISCLOSURE = "org.aircheck.room"
 
 # ---- of the timeline
 

@@ -31,6 +31,7 @@ from bot.worker.refreshing import Refreshing
 from bot.worker.renewing import RenewingAddresses
 from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory
+from bot.worker.showing import ShowingRoom
 from bot.worker.tracks import Tracks
 from bot.worker.walking import Walking
 from storage.records import JobKind, MediaSource, RecordingId, RoomId, UserId
@@ -86,6 +87,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,
         orders.Notice.kind: Notices(store, sending, prefix=prefix, clock=clock),
+        orders.ShowRoom.kind: ShowingRoom(store, sending, us=session.user_id, clock=clock),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),

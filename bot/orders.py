@@ -200,6 +200,13 @@ class Refresh(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowRoom(_OfRoom):
+    """Bring the room's state event `org.aircheck.room` up to its settings."""
+
+    kind = JobKind("show_room")
+
+
+@dataclass(frozen=True, slots=True)
 class Walk(_OfRoom):
     """Read the next page of what a sync left out of a room's timeline."""
 
@@ -558,5 +565,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn,
+    ShowRoom,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

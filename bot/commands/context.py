@@ -13,9 +13,10 @@ from bot.commands.replies.manual import Form
 from bot.event_types import MEMBER
 from bot.feeds.addresses import Shelf, public_shelf
 from bot.feeds.shown import person
+from bot.intake import disclosing
 from bot.recording.model import RecordingEvent
 from bot.settings import Settings
-from storage import archive, changes, heirs, rooms
+from storage import archive, heirs, rooms
 from storage.database import Connection
 from storage.records import Change, EventId, Position, Recording, RecordingId, Room, RoomId, UserId
 
@@ -89,8 +90,8 @@ class Context:
         """Write a change into the audit log. `what` is the verb; `before` and `after` are as the verb takes them, never
         a text that somebody wrote; `subject` is a recording's code or a user, None for a policy of the room."""
         room_id = None if everywhere else self.room.room_id
-        by, event = self.asker.user_id, self.command
-        await changes.add(self.db, Change(0, self.now, room_id, by, what, subject, before, after, event))
+        change = Change(0, self.now, room_id, self.asker.user_id, what, subject, before, after, self.command)
+        await disclosing.note(self.db, change)
 
     async def in_room(self, room_id: RoomId) -> "Context | None":
         """Return the same context for another room; None where the bot or the asker is not a member."""

@@ -34,6 +34,7 @@ async def _publish_room(context: Context) -> str:
         return replies.public_already(context.public.feed, await archive.count_public(context.db, line))
     room = replace(context.room, visibility=Visibility.PUBLIC, public_since=context.position)
     await rooms.save_room(context.db, room)
+    await context.note("publish", Visibility.PRIVATE, Visibility.PUBLIC)
     await archive.close(context.db, line)
     for recording in await archive.recordings(context.db, context.room.room_id):
         if recording.position > context.position and recording.state is not RecordingState.DELETED:
@@ -51,6 +52,7 @@ async def _unpublish_room(context: Context) -> str:
     line = await heirs.line(context.db, context.room.room_id)
     closed = await archive.count_public(context.db, line)
     await rooms.save_room(context.db, replace(context.room, visibility=Visibility.PRIVATE, public_since=None))
+    await context.note("publish", Visibility.PUBLIC, Visibility.PRIVATE)
     await archive.close(context.db, line)
     await rooms.touch(context.db, context.room.room_id, context.now)
     return replies.now_private(context.asker.name, context.prefix, closed)
@@ -89,6 +91,8 @@ async def _unpublish(context: Context, *, name: RecordingName) -> str:
 
 async def _set(context: Context, recording: Recording, *, public: bool) -> None:
     await archive.save_recording(context.db, replace(recording, public=public))
+    before, after = (Visibility.PRIVATE, Visibility.PUBLIC) if public else (Visibility.PUBLIC, Visibility.PRIVATE)
+    await context.note("publish", before, after, subject=recording.code)
     await rooms.touch(context.db, context.room.room_id, context.now)
 
 

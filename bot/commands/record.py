@@ -17,6 +17,8 @@ from bot.words import CONTINUES_ELSEWHERE, continues_podcast
 from storage import archive, heirs, jobs, rooms
 from storage.records import EndedBy, RecordingState, Room, Visibility
 
+_SWITCH = {True: "on", False: "off"}
+
 
 async def _switch(context: Context, *, on: bool) -> str:
     room = context.room
@@ -33,6 +35,7 @@ async def _switch(context: Context, *, on: bool) -> str:
     if changed or heir:
         switched = replace(heir or room, recording_on=on, changed_at=context.now)
         await rooms.save_room(context.db, told_by_command(switched, context.position) if on else switched)
+        await context.note("record", _SWITCH[room.recording_on and not room.waits], _SWITCH[on])
     if on:
         answer = replies.recording_on(context.asker.name, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC

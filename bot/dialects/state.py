@@ -5,6 +5,7 @@ from bot.dialects import fields
 from bot.event_types import (
     CANONICAL_ALIAS,
     CREATE,
+    DISCLOSURE,
     ENCRYPTION,
     HISTORY_VISIBILITY,
     MEMBER,
@@ -27,6 +28,7 @@ KEPT = frozenset(
         TOMBSTONE,
         MEMBER,
         HISTORY_VISIBILITY,
+        DISCLOSURE,
         *dialects.INFOS,
     }
 )

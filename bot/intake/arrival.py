@@ -7,6 +7,7 @@ from datetime import datetime
 from bot import facts, orders, rules
 from bot.dialects.state import makes_a_space
 from bot.event_types import CREATE
+from bot.intake import disclosing
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
@@ -38,6 +39,7 @@ async def joined(
     await begin_anew(db, room_id, now)
     room = await rooms.room(db, room_id)
     assert room is not None
+    was_on = room.recording_on
     create = await rooms.state(db, room_id, CREATE)
     if await leave_space(db, room_id, now):
         await rooms.save_room(db, replace(room, joined=True, recording_on=False, changed_at=now))
@@ -53,10 +55,14 @@ async def joined(
         room = await take_back(db, room_id, now) or room
     room = replace(room, recording_on=asked and await heirs.heir(db, room_id) is None)
     await rooms.save_room(db, room)
+    if room.recording_on or was_on:  # while the bot was out of the room, nothing was recorded
+        by = room.inviter if room.recording_on else None
+        await disclosing.switched(db, room_id, now, on=room.recording_on, by=by)
     if direct and room.inviter is not None:
         await jobs.hasten(db, orders.Direct.to(room.inviter), now)
     if not direct:
         await jobs.add(db, orders.Cover(room_id).job(), now)
+        await disclosing.show(db, room_id, now)
         old = facts.predecessor(create)
         room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")

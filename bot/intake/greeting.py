@@ -12,10 +12,12 @@ from datetime import datetime
 from bot import orders, words
 from bot.dialects.fields import transaction_of
 from bot.event_types import ENCRYPTED, MESSAGE
+from bot.intake import disclosing
 from bot.language import _, speaking
-from storage import heirs, jobs, journal, rooms
+from storage import consent_notices, heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
+    ConsentNotice,
     EventId,
     HeardEvent,
     Job,
@@ -68,14 +70,19 @@ async def try_again(db: Connection, room_id: RoomId, now: datetime) -> None:
     await jobs.hasten(db, orders.Notice.about(orders.welcomes(room_id)), now)
 
 
-async def said(db: Connection, room_id: RoomId, event_id: EventId) -> None:
+async def said(db: Connection, room_id: RoomId, event_id: EventId, body: str, now: datetime) -> None:
     """Note that the homeserver accepted the notice: the room has been told."""
     room = await rooms.room(db, room_id)
-    if room is None or room.told_at is not None:
+    if room is None:
+        return
+    if not room.direct:
+        await consent_notices.add(db, ConsentNotice(event_id, room_id, now, body))
+    if room.told_at is not None:
         return
     # Until the sync shows its position, the notice counts as after everything heard so far.
     place = await journal.position_of(db, event_id) or await journal.position(db)
     await rooms.save_room(db, replace(room, told_at=place, told_by=event_id))
+    await disclosing.show(db, room_id, now)
 
 
 async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
@@ -86,6 +93,7 @@ async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
     position = await journal.add(db, event, now, keep=False) or await journal.position_of(db, event.event_id)
     if position is not None and (room.told_by == event.event_id or await _is_greeting(db, event)):
         await rooms.save_room(db, replace(room, told_at=position, told_by=event.event_id))
+        await disclosing.show(db, event.room_id, now)
 
 
 def told_by_command(room: Room, position: Position) -> Room:

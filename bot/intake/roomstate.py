@@ -11,8 +11,17 @@ from datetime import datetime
 from bot import dialects, facts, orders, rules
 from bot.dialects.fields import type_of
 from bot.dialects.state import kept_state
-from bot.event_types import CANONICAL_ALIAS, ENCRYPTION, MEMBER, POWER_LEVELS, ROOM_AVATAR, ROOM_NAME, TOMBSTONE
-from bot.intake import greeting, missed
+from bot.event_types import (
+    CANONICAL_ALIAS,
+    DISCLOSURE,
+    ENCRYPTION,
+    MEMBER,
+    POWER_LEVELS,
+    ROOM_AVATAR,
+    ROOM_NAME,
+    TOMBSTONE,
+)
+from bot.intake import disclosing, greeting, missed
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
@@ -24,6 +33,9 @@ SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
 EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, *sorted(SHOWN))
 """Types of state whose stored content a redaction removes completely."""
+SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
+"""Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody
+replaced it."""
 MEMBERS_AT_ONCE = 200
 
 
@@ -86,6 +98,8 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
         await jobs.add(db, orders.Cover(state.room_id).job(), now)
     if state.type == POWER_LEVELS:
         await greeting.try_again(db, state.room_id, now)
+    if state.type in SHOW_AGAIN:
+        await disclosing.show(db, state.room_id, now)
 
 
 async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Position, now: datetime) -> None:
@@ -144,6 +158,7 @@ async def refresh(db: Connection, room_id: RoomId, events: Sequence[Json], asked
         await missed.look(db, room, events, now, isolated, newest=asked_at)
         await gaps.forget_closed(db, room_id)
     await apply_block(db, room_id, events, asked_at, now, isolated, newest=asked_at)
+    await disclosing.show(db, room_id, now)
 
 
 async def ask_for_all(db: Connection, now: datetime) -> None:

@@ -17,6 +17,7 @@ from datetime import datetime
 
 from bot import facts, orders, rules, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
+from bot.intake import disclosing
 from bot.intake.greeting import greet
 from bot.language import _, speaking
 from storage import archive, heirs, jobs, journal, rooms
@@ -78,7 +79,10 @@ async def succeed(
         await archive.close(db, await heirs.line(db, heir.room_id))
     heir = await _with_picture_of(db, old, heir, now)
     await rooms.save_room(db, heir)
-    await rooms.save_room(db, replace(old, recording_on=False, changed_at=now))
+    left = replace(old, recording_on=False, changed_at=now)
+    await rooms.save_room(db, left)
+    await disclosing.compare(db, old, left, now)
+    await disclosing.compare(db, new, heir, now)
     log.info("heir: room=%s old=%s recording=%s %s", new_id, old_id, heir.recording_on, heir.visibility)
     return heir
 
@@ -173,19 +177,21 @@ async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> 
     public = old.visibility is Visibility.PUBLIC and podcast.visibility is Visibility.PUBLIC
     if not public:
         await archive.close(db, await heirs.line(db, old_id))
-    old = replace(
+    freed = replace(
         old,
         visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
         public_since=await journal.position(db) if public else None,
         revision=old.revision + 1,
         changed_at=now,
     )
-    await rooms.save_room(db, old)
+    await rooms.save_room(db, freed)
+    await disclosing.compare(db, old, freed, now)
+    await disclosing.show(db, heir, now)
     await rooms.touch(db, heir, now)
     for room_id in (old_id, heir):
         await jobs.add(db, orders.Cover(room_id).job(), now)
     log.warning("heir removed: room=%s old=%s", heir, old_id)
-    return old
+    return freed
 
 
 async def _with_picture_of(db: Connection, old: Room, heir: Room, now: datetime) -> Room:

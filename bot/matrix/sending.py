@@ -88,6 +88,20 @@ class Sending:
             raise TryLater("the homeserver's answer is not the state of a room", room=room_id)
         return list(answer)
 
+    async def state(self, room_id: RoomId, kind: str) -> Json | None:
+        """Read the content of a state event whose state key is empty; None where there is none."""
+        try:
+            return await self._wire.call("GET", path("rooms", room_id, "state", kind) + "/")
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return None
+
+    async def set_state(self, room_id: RoomId, kind: str, content: Json) -> EventId:
+        """Write a state event whose state key is empty."""
+        where = path("rooms", room_id, "state", kind) + "/"
+        return EventId(_text(await self._wire.call("PUT", where, body=dict(content)), "event_id"))
+
     async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """Read one event, decrypted if its key is there."""
         raw = await self._wire.call("GET", path("rooms", room_id, "event", event_id))
@@ -118,12 +132,7 @@ class Sending:
             return True
         encrypted = room_id in await self._encrypted_rooms()
         if not encrypted:
-            try:
-                await self._wire.call("GET", path("rooms", room_id, "state", ENCRYPTION) + "/")
-                encrypted = True
-            except Refused as refused:
-                if refused.status != 404:
-                    raise
+            encrypted = await self.state(room_id, ENCRYPTION) is not None
         if encrypted:
             self._known_encrypted.add(room_id)  # encryption can't be switched off
         return encrypted

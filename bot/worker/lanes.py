@@ -56,6 +56,7 @@ LANES = (
     Lane("backfill", (orders.Backfill,), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("talk", (orders.Notice, orders.Forewarn), 4, long=16, of_one=1),
+    Lane("show", (orders.ShowRoom,), 2, long=16),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite,), 2, long=16, of_one=2),
     Lane("expire", (orders.Expire,), 1),  # one podcast after the other: nothing else waits for it

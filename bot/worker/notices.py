@@ -62,7 +62,7 @@ class Notices:
             log.info("greeting refused, trying again: room=%s reason=%s", room.room_id, refused.reason)
             raise TryLater("the bot may not speak in the room", at_most_s=GREET_AGAIN_S, room=room.room_id) from None
         async with self._store.write() as db:
-            await greeting.said(db, room.room_id, event_id)
+            await greeting.said(db, room.room_id, event_id, body, self._clock())
 
 
 def notice(body: str, *, reply_to: str | None = None, thread: str | None = None) -> Json:

@@ -103,7 +103,7 @@ def new_state(host: UserId, mods: tuple[UserId, ...], predecessor: Any) -> tuple
 async def tell(world: World) -> None:
     """Put the bot's notice into the new room."""
     async with world.store.write() as db:
-        await greeting.said(db, NEW, EventId("$notice"))
+        await greeting.said(db, NEW, EventId("$notice"), "…", world.clock())
 
 
 async def welcome(world: World) -> str:

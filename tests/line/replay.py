@@ -241,6 +241,7 @@ class Replay:
             orders.Direct.kind: self._direct,
             orders.Invite.kind: self._nothing,
             orders.Refresh.kind: self._nothing,
+            orders.ShowRoom.kind: self._nothing,
             orders.Command.kind: Commands(self.store, self.settings, lambda: b"s" * 32, clock, apply=apply),
         }
 
@@ -252,7 +253,7 @@ class Replay:
         self.said.append(order.body)
         if order.greets:
             async with self.store.write() as db:
-                await greeting.said(db, order.room_id, EventId(f"$greeting{job.id}"))
+                await greeting.said(db, order.room_id, EventId(f"$greeting{job.id}"), order.body, self.clock())
 
     async def _direct(self, job: Job) -> None:
         self.written.append((job.payload["user_id"], job.payload["body"]))

@@ -1,0 +1,47 @@
+"""The disclosure of a room's recording: what is written down and ordered when one of its facts changes."""
+
+from datetime import datetime
+
+from bot import disclosure, orders
+from storage import changes, consent_notices, heirs, jobs
+from storage.database import Connection
+from storage.records import Change, Json, Room, RoomId, UserId
+
+
+async def show(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Order that the room's state event is brought up to its settings, if the bot may."""
+    await jobs.add(db, orders.ShowRoom(room_id).job(), now)
+
+
+async def note(db: Connection, change: Change) -> None:
+    """Write a change into the log, and show the room that changed."""
+    await changes.add(db, change)
+    if change.room_id is not None and change.subject is None:
+        await show(db, change.room_id, change.at)
+
+
+async def switched(db: Connection, room_id: RoomId, now: datetime, *, on: bool, by: UserId | None) -> None:
+    """Note that recording was switched on or off other than by a command: by whom, None for a rule of the bot's."""
+    before, after = ("off", "on") if on else ("on", "off")
+    await note(db, Change(0, now, room_id, by, disclosure.RECORD, before=before, after=after))
+
+
+async def compare(db: Connection, before: Room, after: Room, now: datetime) -> None:
+    """Note what a rule of the bot's changed between two states of a room."""
+    if before.recording_on != after.recording_on:
+        await switched(db, after.room_id, now, on=after.recording_on, by=None)
+    if before.visibility is not after.visibility:
+        change = Change(
+            0, now, after.room_id, None, disclosure.PUBLISH, before=before.visibility, after=after.visibility
+        )
+        await note(db, change)
+    await show(db, after.room_id, now)
+
+
+async def content(db: Connection, room: Room) -> Json:
+    """Return what the room's state event says at present."""
+    podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
+    newest = await changes.newest_of_each(db, [room.room_id])
+    notices = await consent_notices.of_room(db, room.room_id)
+    told = next((notice for notice in notices if notice.event_id == room.told_by), None)
+    return disclosure.state_content(room, podcast.visibility, newest.get(disclosure.RECORD), told)

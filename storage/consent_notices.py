@@ -1,0 +1,27 @@
+"""Consent notices: what a room was told of its recording, when, and by which event."""
+
+from sqlalchemy import select, update
+
+from storage.database import Connection
+from storage.dialect import insert
+from storage.records import ConsentNotice, EventId, RoomId
+from storage.rows import columns, record
+from storage.tables import consent_notices
+
+
+async def add(db: Connection, notice: ConsentNotice) -> None:
+    """Store a notice; one that is stored already stays as it is."""
+    await db.execute(insert(consent_notices).values(**columns(notice)).on_conflict_do_nothing())
+
+
+async def of_room(db: Connection, room_id: RoomId) -> tuple[ConsentNotice, ...]:
+    """Return the notices of a room, the newest first."""
+    here = select(consent_notices).where(consent_notices.c.room_id == room_id)
+    rows = await db.execute(here.order_by(consent_notices.c.said_at.desc(), consent_notices.c.event_id))
+    return tuple(record(ConsentNotice, row) for row in rows)
+
+
+async def note_pinned(db: Connection, event_id: EventId) -> None:
+    """Note that a notice was pinned."""
+    this = consent_notices.c.event_id == event_id
+    await db.execute(update(consent_notices).where(this).values(pinned=True))

@@ -11,11 +11,11 @@ STAMP := $(VENV)/.installed
 SLOW := audio benchmarks demo interleaving line matrix pictures shell web worker \
 	storage/test_migrate.py test_interleavings.py test_many_chunks.py test_rebuild.py
 
-.PHONY: help setup demo test fast check fmt hooks map bench lock clean
+.PHONY: help setup demo test fast check fmt hooks map messages bench lock clean
 .DEFAULT_GOAL := setup
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-7s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## Build .venv with everything that running, the demo and the tests need
 
@@ -58,6 +58,9 @@ hooks: $(STAMP) ## Run the checks before each commit (needs pre-commit)
 
 map: $(STAMP) ## Write the map of the modules in docs/architecture.md
 	$(BIN)/python .ci/map.py
+
+messages: $(STAMP) ## Collect the texts of the bot for its translations in bot/locale
+	$(BIN)/python .ci/messages.py
 
 bench: $(STAMP) ## Measure everything that has a budget (about eighteen minutes)
 	$(BIN)/python -m benchmarks

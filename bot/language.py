@@ -56,9 +56,15 @@ def current() -> str:
     return _chosen.get() or _default
 
 
+def written() -> str:
+    """Return the tag of the language that texts have now: English where the present one has no catalogue."""
+    tag = current()
+    return tag if tag.partition("-")[0] in _known() else ENGLISH
+
+
 def locale() -> Locale:
-    """Return the locale of the language that is spoken now, for dates and numbers; English where it is unknown."""
-    return _locale(current())
+    """Return the locale of the language that texts have now, for dates and numbers."""
+    return _locale(written())
 
 
 @lru_cache(maxsize=32)
@@ -67,6 +73,11 @@ def _locale(language: str) -> Locale:
         return Locale.parse(language, sep="-")
     except (UnknownLocaleError, ValueError):
         return Locale(ENGLISH)
+
+
+@lru_cache(maxsize=1)
+def _known() -> frozenset[str]:
+    return frozenset(tag.partition("-")[0] for tag in languages())
 
 
 def languages() -> tuple[str, ...]:

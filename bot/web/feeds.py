@@ -11,6 +11,7 @@ from aiohttp import web
 from bot.feeds.addresses import PLACEHOLDER, Shelf, personal_shelf, public_shelf
 from bot.feeds.catalog import channel_of, item_of
 from bot.feeds.rss import render
+from bot.language import speaking
 from bot.settings import Settings
 from bot.web.access import Family
 from bot.web.caches import OnceCache
@@ -69,18 +70,19 @@ class Feeds:
 
     def _render(self, view: View, page: EpisodePage) -> RenderedFeed:
         settings, shelf = self._settings.feeds, self._shelf(view)
-        items = [item_of(published, settings, shelf) for published in page.published]
-        channel = channel_of(
-            view.room,
-            view.face,
-            page.published,
-            settings,
-            shelf,
-            private=view.family is Family.PERSONAL,
-            cover=shelf.cover(self._cover(view)),
-            page=page.number,
-            more=page.more,
-        )
+        with speaking(view.room.language):
+            items = [item_of(published, settings, shelf) for published in page.published]
+            channel = channel_of(
+                view.room,
+                view.face,
+                page.published,
+                settings,
+                shelf,
+                private=view.family is Family.PERSONAL,
+                cover=shelf.cover(self._cover(view)),
+                page=page.number,
+                more=page.more,
+            )
         return RenderedFeed(render(channel, items), channel.built_at)
 
     def _shelf(self, view: View) -> Shelf:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from bot.language import _, plural
 from bot.recording import account
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap, spoken_length
@@ -98,12 +99,14 @@ def _is_alike(group: _Group, entry: Entry, reason: str | None) -> bool:
 
 def _row(group: _Group) -> ChunkRow:
     position, length = to_ms(group.first.position), to_ms(group.samples)
-    about = "about " if group.samples and group.first.timing is Timing.ESTIMATED else ""
+    told = spoken_length(length)
+    if group.samples and group.first.timing is Timing.ESTIMATED:
+        told = _("about {length}").format(length=told)
     return ChunkRow(
         numbers=_numbers(group),
-        state=str(group.first.state).replace("_", " "),
+        state=_(account.CHUNK_STATES[group.first.state]),
         reason=group.reason or "",
-        range=_range(position, length, about + spoken_length(length)),
+        range=_range(position, length, told),
     )
 
 
@@ -111,7 +114,7 @@ def _numbers(group: _Group) -> str:
     """Name the numbers: `1–60`, `7`. A chunk that can't be decrypted has no number yet."""
     first, last = group.first.sequence, group.last.sequence
     if first is None:
-        return "no number yet" if group.count == 1 else f"{group.count} without a number yet"
+        return plural("no number yet", "{count} without a number yet", group.count)
     return str(first) if group.count == 1 else f"{first}–{last}"
 
 

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 from bot.feeds.text import clean_line
 from bot.feeds.titles import date_and_time, episode_title, given_title, speaker
+from bot.language import _, spoken_number, spoken_time
+from bot.recording.account import STATES
 from bot.recording.lengths import player_clock, spoken_length
 from storage.records import Episode, Mark, Recording, RecordingState, to_ms
 
@@ -21,7 +23,8 @@ class EpisodeRow:
     date: str  # empty where the title ends with it
     length: str
     size: str
-    state: str
+    state: str  # a word of the style sheet
+    mark: str
     waits: bool  # for approval
 
 
@@ -55,16 +58,18 @@ class AppLink:
 
 
 def episode_row(recording: Recording, episode: Episode | None, zone: ZoneInfo) -> EpisodeRow:
-    title, date = episode_title(recording, zone), date_and_time(recording.started_at, zone)
+    title = episode_title(recording, zone)
+    dated = title.endswith(date_and_time(recording.started_at, zone))
     return EpisodeRow(
         code=recording.code,
         title=title,
         speaker=speaker(recording.broadcaster_name) if given_title(recording) else "",
         moment=recording.started_at.isoformat(timespec="seconds"),
-        date="" if title.endswith(date) else date,
+        date="" if dated else spoken_time(recording.started_at, zone),
         length=spoken_length(to_ms(episode.samples)) if episode else "",
         size=_file_size(episode.bytes) if episode else "",
         state=str(recording.state),
+        mark=_(STATES[recording.state]),
         waits=recording.unreviewed,
     )
 
@@ -99,4 +104,4 @@ def app_links(feed: str, *, private: bool) -> list[AppLink]:
 
 
 def _file_size(count: int) -> str:
-    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{max(1, count // 1000)} kB"
+    return f"{spoken_number(count / 1_000_000, 1)} MB" if count >= 100_000 else f"{max(1, count // 1000)} kB"

@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bot.feeds.addresses import Shelf, personal_shelf, public_shelf
 from bot.feeds.text import clean_text
+from bot.language import _, plural, speaking, written
 from bot.recording import account
 from bot.recording.kinds import lay_out
 from bot.settings import Settings
@@ -41,6 +42,7 @@ class Pages:
             undefined=StrictUndefined,
             auto_reload=False,
         )
+        self._templates.globals.update(_=_, plural=plural, written=written)
 
     def welcome(self) -> web.Response:
         return web.Response(
@@ -54,21 +56,22 @@ class Pages:
     ) -> web.Response:
         """Render a room's page with one page of its episodes."""
         shelf = self._shelf(view, token)
-        return self._page(
-            "room.html",
-            view,
-            cover,
-            shelf,
-            page_address=shelf.page,
-            feed_address=shelf.feed,
-            topic=clean_text(view.face.topic or ""),
-            live=[live_player(recording, self._zone) for recording in live],
-            episodes=[episode_row(*published, self._zone) for published in page.published],
-            newer=page.number - 1,
-            older=page.number + 1 if page.more else 0,
-            apps=app_links(shelf.feed, private=token is not None),
-            prefix=self._settings.commands.prefix,
-        )
+        with speaking(view.room.language):
+            return self._page(
+                "room.html",
+                view,
+                cover,
+                shelf,
+                page_address=shelf.page,
+                feed_address=shelf.feed,
+                topic=clean_text(view.face.topic or ""),
+                live=[live_player(recording, self._zone) for recording in live],
+                episodes=[episode_row(*published, self._zone) for published in page.published],
+                newer=page.number - 1,
+                older=page.number + 1 if page.more else 0,
+                apps=app_links(shelf.feed, private=token is not None),
+                prefix=self._settings.commands.prefix,
+            )
 
     def episode(
         self,
@@ -88,25 +91,26 @@ class Pages:
         running = on_air or recording.state is RecordingState.LIVE
         running |= recording.state is RecordingState.FINISHING and episode is None
         ledger = lay_out(recording, chunks)
-        return self._page(
-            "episode.html",
-            view,
-            cover,
-            shelf,
-            page_address=shelf.episode(recording.code),
-            prefix=self._settings.commands.prefix,
-            live=[live_player(recording, self._zone)] if running else [],
-            audio_address=shelf.audio(recording.code) if episode and not running else None,
-            episode=episode_row(recording, episode, self._zone),
-            chapters=[chapter_link(mark) for mark in episode.chapters] if episode else [],
-            seconds=to_ms(episode.samples) / 1000 if episode else 0,
-            bars=waveform.path if waveform else "",
-            box=(BARS, HEIGHT),
-            missing=account.first_line(recording, account.loss_of(ledger)),
-            description=clean_text(recording.description).split("\n\n") if recording.description else [],
-            verdict=account.verdict(recording, ledger),
-            ledger=table_of(ledger),
-        )
+        with speaking(view.room.language):
+            return self._page(
+                "episode.html",
+                view,
+                cover,
+                shelf,
+                page_address=shelf.episode(recording.code),
+                prefix=self._settings.commands.prefix,
+                live=[live_player(recording, self._zone)] if running else [],
+                audio_address=shelf.audio(recording.code) if episode and not running else None,
+                episode=episode_row(recording, episode, self._zone),
+                chapters=[chapter_link(mark) for mark in episode.chapters] if episode else [],
+                seconds=to_ms(episode.samples) / 1000 if episode else 0,
+                bars=waveform.path if waveform else "",
+                box=(BARS, HEIGHT),
+                missing=account.first_line(recording, account.loss_of(ledger)),
+                description=clean_text(recording.description).split("\n\n") if recording.description else [],
+                verdict=account.verdict(recording, ledger),
+                ledger=table_of(ledger),
+            )
 
     def _shelf(self, view: View, token: str | None) -> Shelf:
         if token is not None:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from bot.language import _
 from bot.web.access import Family
 from bot.web.conditions import Representation, ResponsePlan, plan_response
 
@@ -101,11 +102,11 @@ def health(*, works: bool, heard_at: datetime | None) -> web.Response:
 
 def moved(location: str) -> web.Response:
     """Redirect permanently. The location is relative, so that it holds below a proxy's path too."""
-    return short(308, "Moved", Location=quote(location, safe="/"))
+    return short(308, _("Moved"), Location=quote(location, safe="/"))
 
 
 def not_allowed() -> web.Response:
-    return short(405, "Not allowed", Allow="GET, HEAD")
+    return short(405, _("Not allowed"), Allow="GET, HEAD")
 
 
 def preflight() -> web.Response:
@@ -123,20 +124,20 @@ def preflight() -> web.Response:
 
 
 def not_found() -> web.Response:
-    return short(404, "Not found")
+    return short(404, _("Not found"))
 
 
 def not_yet(seconds: int) -> web.Response:
     """Answer for something that is linked and will exist soon: players treat it as any 404, people read why."""
-    return short(404, "Not yet", **{"Retry-After": str(seconds)})
+    return short(404, _("Not yet"), **{"Retry-After": str(seconds)})
 
 
 def too_many() -> web.Response:
     """Refuse a client that has too many requests running, and close the connection."""
-    answer = short(429, "Too many requests at once", **{"Retry-After": str(RETRY_AFTER_S)})
+    answer = short(429, _("Too many requests at once"), **{"Retry-After": str(RETRY_AFTER_S)})
     answer.force_close()
     return answer
 
 
 def later() -> web.Response:
-    return short(503, "Not yet", **{"Retry-After": str(RETRY_AFTER_S)})
+    return short(503, _("Not yet"), **{"Retry-After": str(RETRY_AFTER_S)})

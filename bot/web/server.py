@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from bot.language import _
 from bot.settings import Settings
 from bot.web import binding, respond
 from bot.web.claims import AddressClaims
@@ -159,7 +160,7 @@ class WebServer:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             log.error("request failed: %s in %s at %s", type(error).__name__, frame.name, where)
-            return respond.short(500, "Something went wrong")
+            return respond.short(500, _("Something went wrong"))
         finally:
             self._connections.end(connection)
 

@@ -205,7 +205,7 @@ class LivePlayer {
   ended() {
     if (this.over) return;
     this.close();
-    this.box.querySelector("[data-state]").textContent = "Ended";
+    this.box.querySelector("[data-state]").textContent = this.box.dataset.ended;
     const { audio } = this;
     const used = [...document.querySelectorAll("audio")].some((player) => !player.paused || player.played.length);
     if (!used) location.reload(); // nothing was played: show the episode's page
@@ -224,7 +224,7 @@ class LivePlayer {
     this.endHls();
     this.audio.pause();
     this.audio.remove();
-    this.box.querySelector(".live").textContent = "This broadcast is no longer available here.";
+    this.box.querySelector(".live").textContent = this.box.dataset.removed;
   }
 
   close() {

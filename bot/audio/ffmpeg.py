@@ -6,7 +6,7 @@ may be tried once more with larger ones, alone, so that a busy machine refuses n
 
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,7 @@ class Ffmpeg:
     def find(cls, configured: str | None = None) -> "Ffmpeg":
         """Return the configured program, else that of the imageio-ffmpeg wheel. Blocks for some 50 ms.
 
-        Raises ConfigError naming audio.ffmpeg when it does not exist, doesn't run, or can't write MP3.
+        Raises ConfigError naming audio.ffmpeg when it does not exist, doesn't run, or can't write MP3 or Opus.
         """
         exe = _bundled() if configured is None else shutil.which(Path(configured).expanduser())
         if exe is None:
@@ -60,8 +60,10 @@ class Ffmpeg:
         version = _ask(exe, "-version").split(b"\n", 1)[0].decode("ascii", "replace")
         if not version.startswith("ffmpeg"):
             raise ConfigError(f"audio.ffmpeg: {exe} is not ffmpeg")
-        if b"libmp3lame" not in _ask(exe, "-encoders"):
-            raise ConfigError(f"audio.ffmpeg: {exe} can't write MP3 (it is built without libmp3lame)")
+        encoders = _ask(exe, "-encoders")
+        for form, encoder in (("MP3", b"libmp3lame"), ("Opus", b"libopus")):
+            if encoder not in encoders:
+                raise ConfigError(f"audio.ffmpeg: {exe} can't write {form} (it is built without {encoder.decode()})")
         return cls(exe, version)
 
     @property
@@ -204,13 +206,24 @@ class Ffmpeg:
     ) -> None:
         """Write PCM as `decode` yields it as bare MP3 frames: 48 kHz, constant rate, no bit reservoir. `seconds`: the
         length of the sound, for the limits. Raises TryLater when ffmpeg hangs or fails."""
-        limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
         command = command_lines.encoder(self.exe, out, kbps=kbps, channels=channels)
+        await self._encode(command, blocks, kbps=kbps, seconds=seconds)
+
+    async def encode_opus(
+        self, blocks: AsyncIterable[bytes], out: Path, *, kbps: int, seconds: float, channels: int = 1
+    ) -> None:
+        """Write PCM as `decode` yields it as Ogg Opus, as long as the sound to the sample. Limits and errors
+        are those of `encode_mp3`."""
+        command = command_lines.opus_encoder(self.exe, out, kbps=kbps, channels=channels)
+        await self._encode(command, blocks, kbps=2 * kbps, seconds=seconds)  # its rate varies
+
+    async def _encode(self, command: Sequence[str], blocks: AsyncIterable[bytes], *, kbps: int, seconds: float) -> None:
+        limits = Limits.encoding(seconds, int(seconds + 10) * kbps * 250)  # twice the room that it takes
         async with self._encoding.first(long=seconds > SHORT_S), running(command, limits, feed=True) as child:
             async for block in blocks:
                 await child.write(block)
             if code := await child.end():
-                raise TryLater(f"ffmpeg could not write the episode (exit {code})")
+                raise TryLater(f"ffmpeg could not write the sound (exit {code})")
 
 
 @asynccontextmanager

@@ -12,29 +12,20 @@ come too early.
 
 from typing import BinaryIO
 
-from bot.audio.ogg import BEGINS, ENDS, OggPage, lacing_of, write_page
-from bot.audio.opus_head import TAGS, Head
+from bot.audio.opus_head import Head
 from bot.audio.opus_packets import CELT, HYBRID, MAX_DURATION, duration, lost, silence, together, well_formed
+from bot.audio.opus_pages import OpusPages
 from storage.records import Samples
-
-PACKETS_PER_PAGE = 50
 
 
 class OpusWriter:
     """A writer of one stream: it takes packets and writes merged ones on new pages with new granules."""
 
     def __init__(self, file: BinaryIO, head: Head, *, pre_skip: int, serial: int = 1) -> None:
-        self._file = file
-        self._serial = serial
+        self._pages = OpusPages(file, head.with_pre_skip(pre_skip), serial=serial)
         self._streams = 1 if head.one_stream else head.packet[19]
-        self._number = 0
-        self._granule = 0
-        self._packets: list[bytes] = []
-        self._lacing = bytearray()
         self._alike: list[bytes] = []  # packets of one frame each, of one configuration
         self._one_stream = head.one_stream
-        self._write(BEGINS, head.with_pre_skip(pre_skip), lacing_of(head.packet))
-        self._write(0, TAGS, lacing_of(TAGS))
 
     def put(self, packet: bytes) -> Samples:
         """Add a packet. Return its samples if no decoder takes it, so that they are lost, else 0. Raises GiveUp
@@ -57,35 +48,17 @@ class OpusWriter:
         if mergeable:
             self._alike.append(packet)
         else:
-            self._add(packet)
+            self._pages.put(packet)
 
     def close(self, trim: int = 0) -> None:
         """End the stream `trim` samples before its last packet ends; the file stays open."""
         self._put_together()
-        self._granule -= trim
-        self._flush(ENDS)
+        self._pages.close(trim)
 
     def _put_together(self) -> None:
         if self._alike:
-            self._add(together(self._alike))
+            self._pages.put(together(self._alike))
             self._alike.clear()
-
-    def _add(self, packet: bytes) -> None:
-        lacing = lacing_of(packet)
-        if len(self._packets) == PACKETS_PER_PAGE or len(self._lacing) + len(lacing) > 255:
-            self._flush(0)
-        self._packets.append(packet)
-        self._lacing += lacing
-        self._granule += duration(packet)
-
-    def _flush(self, flags: int) -> None:
-        self._write(flags, b"".join(self._packets), bytes(self._lacing))
-        self._packets.clear()
-        self._lacing.clear()
-
-    def _write(self, flags: int, body: bytes, lacing: bytes) -> None:
-        self._file.write(write_page(OggPage(flags, self._granule, self._serial, self._number, lacing, body)))
-        self._number += 1
 
 
 def _is_mergeable(packet: bytes) -> bool:

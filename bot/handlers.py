@@ -23,6 +23,7 @@ from bot.worker.expiring import Expiring, Forewarning
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
+from bot.worker.handing_back import HandingBack
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
 from bot.worker.notices import Notices
@@ -33,6 +34,7 @@ from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory
 from bot.worker.showing import ShowingRoom
 from bot.worker.tracks import Tracks
+from bot.worker.unsending import Unsending
 from bot.worker.walking import Walking
 from storage.records import JobKind, MediaSource, RecordingId, RoomId, UserId
 from storage.store import Store
@@ -76,6 +78,10 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Fetch.kind: fetching,
         orders.Encode.kind: Encoding(store, tracks, clock, listened=parts.listened),
         orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=recorder.apply, clock=clock),
+        orders.HandBack.kind: HandingBack(
+            store, settings, parts.ffmpeg, sending, session.uploads, us=session.user_id, clock=clock
+        ),
+        orders.Unsend.kind: Unsending(sending),
         orders.Cover.kind: covering,
         orders.Walk.kind: Walking(store, history, intake, clock=clock),
         orders.Reread.kind: Rereading(store, history, session.user_id, clock=clock),

@@ -184,6 +184,20 @@ class End(_OfRecording):
 
 
 @dataclass(frozen=True, slots=True)
+class HandBack(_OfRecording):
+    """Post a finished recording as a voice message in its room, anew where its sound has changed; or settle what was
+    being sent when it was withdrawn."""
+
+    kind = JobKind("hand_back")
+    lasting = True
+    room_id: RoomId
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
 class Cover(_OfRoom):
     """Make a room's picture. `tries` counts those of the `avatar` that could not be used so far."""
 
@@ -275,6 +289,19 @@ class Redaction(_OfEvent):
     """Ask the homeserver whether it has redacted an event."""
 
     kind = JobKind("redaction")
+    lasting = True
+    room_id: RoomId
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class Unsend(_OfEvent):
+    """Redact an event of the bot's own."""
+
+    kind = JobKind("unsend")
     lasting = True
     room_id: RoomId
 
@@ -554,7 +581,7 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
     event_id = recording.event_id
     return [
         *map(Fetch.about, chunks),
-        *(order.about(recording.id) for order in (Encode, Finish, Tick, End)),
+        *(order.about(recording.id) for order in (Encode, Finish, HandBack, Tick, End)),
         Reread.about(event_id),
         Notice.about(episode_published(event_id)),
         Notice.about(episode_waits(event_id)),
@@ -564,7 +591,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
-    Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn,
-    ShowRoom,
+    Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

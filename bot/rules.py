@@ -77,6 +77,19 @@ def may_send_state(user: UserId, kind: str, room: RoomPower) -> bool:
     return power_of(user, room) >= _state_default(room)
 
 
+def may_send(user: UserId, kind: str, room: RoomPower) -> bool:
+    """Return whether the user may send messages of this type (Client-Server API, m.room.power_levels, `events` and
+    `events_default`). Nobody may where the level can't be read or the room is not known."""
+    if room.create is None:
+        return False
+    content = room.power.content if room.power else {}
+    events = content.get("events")
+    named = isinstance(events, Mapping) and kind in events
+    value = events[kind] if isinstance(events, Mapping) and named else content.get("events_default", 0)
+    level = _level(value, _version(room.create))
+    return power_of(user, room) >= (CREATOR if level is None else level)
+
+
 def may_hear(visibility: HistoryVisibility, started: Position, member: StateEvent | None) -> bool:
     """Return whether a listener hears what began at `started` under this history visibility.
 

@@ -96,6 +96,10 @@ TOLD = {
     "room_full": N_(
         "This room's recordings take all the space they may have. Nothing new is kept until some are deleted."
     ),
+    "unsent": N_(
+        "I can't post this recording as a voice message: the homeserver refuses it. I try again later; the podcast has "
+        "it all the same."
+    ),
 }
 """Notices about one recording."""
 

@@ -177,6 +177,12 @@ async def hasten(db: Connection, begins: JobName, now: datetime) -> None:
     await db.execute(update(jobs).where(ready).values(run_at=now))
 
 
+async def hasten_turn(db: Connection, kinds: Collection[JobKind], turn: str, now: datetime) -> None:
+    """Run the ready jobs of these kinds and this turn now, since their wait is over."""
+    ready = and_(jobs.c.kind.in_(list(kinds)), jobs.c.state == JobState.READY, jobs.c.turn == turn)
+    await db.execute(update(jobs).where(ready).values(run_at=now))
+
+
 async def cancel(db: Connection, names: Iterable[JobName]) -> None:
     """Delete the ready jobs of these names."""
     subjects = defaultdict[JobKind, list[str]](list)

@@ -330,6 +330,26 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedBack:
+    """A voice message that holds a recording, or a numbered part of one: posted, or about to be. The row is written
+    before the upload, and its id names the transaction of the event."""
+
+    id: int  # 0 before it is stored
+    recording_id: RecordingId
+    fingerprint: str  # of the sound that it was made from
+    part: int  # from 1
+    parts: int
+    first: Samples  # of the recording's sound
+    samples: Samples
+    bytes: int
+    sha256: str  # of the file before encryption
+    replaces: EventId | None = None  # the event of an earlier one with other sound
+    source: MediaSource | None = None  # None until it is uploaded: before that no event was sent
+    event_id: EventId | None = None  # None until it is known to be sent
+    withdrawn: bool = False  # to be redacted, at once or when its event is known
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """The MP3 frames of a recording, as far as they are made."""
 

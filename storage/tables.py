@@ -231,6 +231,25 @@ extents = Table(
     Column("offset", BIG, nullable=False),
 )
 
+handed_back = Table(
+    "handed_back",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("first", BIG, nullable=False),
+    Column("samples", BIG, nullable=False),
+    Column("bytes", BIG, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("replaces", String(255)),
+    Column("source", Source),
+    Column("event_id", String(255)),
+    Column("withdrawn", Boolean, nullable=False),
+    **NEVER_AGAIN,
+)
+
 withheld = Table(
     "withheld",
     metadata,

@@ -42,6 +42,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Encode(RECORDING), {}, None),
     (orders.Finish(RECORDING), {}, None),
     (orders.Finish(RECORDING, anew=True), {"anew": True}, None),
+    (orders.HandBack(RECORDING, ROOM), {"room_id": ROOM}, ROOM),
     (orders.End(RECORDING, EndedBy.REMOVED), {"by": "removed"}, None),
     (orders.Cover(ROOM), {}, None),
     (orders.Cover(ROOM, "mxc://hs/a", 3), {"avatar": "mxc://hs/a", "tries": 3}, None),
@@ -64,6 +65,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     ),
     (orders.Reread(EVENT, ROOM, ALICE, unknown=True), {"room_id": ROOM, "sender": ALICE, "unknown": True}, ROOM),
     (orders.Redaction(EVENT, ROOM), {"room_id": ROOM}, ROOM),
+    (orders.Unsend(EVENT, ROOM), {"room_id": ROOM}, ROOM),
     (
         orders.Command(EVENT, ROOM, ALICE, "help", Position(3), sent_at=NOW, thread=EVENT, mentions=("@bot:hs",)),
         {

@@ -1,4 +1,4 @@
-"""One stream of Opus packets as Ogg files of a limited size. No packet is encoded again; together the files give the
+"""Files of a limited size from one stream of Opus packets. No packet is encoded again; together the files give the
 same samples as the stream.
 
 Each file after the first begins with the last packets of the one before, whose sound is skipped as pre-skip, so that

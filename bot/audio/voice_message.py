@@ -19,7 +19,7 @@ from bot.audio.plan import LocalFile, Piece, Silence, Sound, head_skip, length
 from bot.errors import GiveUp, TryLater
 from storage.records import SAMPLE_RATE, BlobKey, Container, OggFacts, Samples
 
-LEAST_BYTES = 1 << 18  # of a file; cutting smaller ones could go on for ever
+LEAST_BYTES = 1 << 16  # of a file; cutting smaller ones could go on for ever
 KBPS = 48  # of a channel: twice what Element Web's recorder sends, so that little is lost once more
 _MAX_SAMPLES = 1 << 40
 

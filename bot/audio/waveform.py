@@ -44,6 +44,16 @@ def joined(pieces: Iterable[tuple[Samples, bytes]]) -> bytes:
     return bytes(row[: _slots(begins)].ljust(_slots(begins), b"\0"))
 
 
+def whole(pieces: Iterable[tuple[Samples, bytes | None]]) -> bytes:
+    """Join the peaks of pieces as `joined`; a piece that was not decoded yet (None) is silent."""
+    return joined((samples, known or bytes(_slots(samples))) for samples, known in pieces)
+
+
+def stretch(row: bytes, first: Samples, samples: Samples) -> bytes:
+    """Return the peaks of a part of a row."""
+    return row[first // SLOT : _slots(first + samples)]
+
+
 def _slots(samples: int) -> int:
     return -(-samples // SLOT)
 

@@ -13,6 +13,7 @@ from bot.commands import (
     overview,
     publish,
     record,
+    replay,
     retention,
     review,
 )
@@ -26,6 +27,7 @@ VERBS = MappingProxyType(
             *feed.VERBS,
             *listeners.VERBS,
             *record.VERBS,
+            *replay.VERBS,
             *publish.VERBS,
             *review.VERBS,
             *describe.VERBS,

@@ -247,6 +247,11 @@ class Person:
         )
         return opened
 
+    async def open_media(self, event: Received) -> bytes:
+        """Download the media of a message, decrypted."""
+        file = event.content.get("file")
+        return await self.download(Uploaded(str((file or event.content)["url"]), file))
+
     async def set_profile(self, *, name: str | None = None, avatar: str | None = None) -> None:
         """Set the display name, the avatar's mxc address, or both."""
         path = f"{CLIENT}/profile/{part(self.user_id)}"

@@ -8,16 +8,19 @@ from bot.event_types import MESSAGE
 from bot.recording.model import Rejected, VoiceMessage
 from storage.records import HeardEvent
 
+HANDED_BACK = "org.aircheck.recording"
+"""A field of voice messages that hold recordings, this bot's or another Aircheck's: they are never recorded again."""
 MARKERS = ("org.matrix.msc3245.voice", "m.voice")
 
 
 def message(heard: HeardEvent) -> VoiceMessage | None:
-    """Read a voice message that stands for itself; None for an answer, an edit or a part of a thread.
+    """Read a voice message that stands for itself; None for an answer, an edit, a part of a thread, or a recording that
+    was handed back.
 
     One whose media can't be fetched is None too: it claims to be nothing that is looked for.
     """
     content = mapping(heard.event.get("content"))
-    if content.get("msgtype") != "m.audio" or not any(name in content for name in MARKERS):
+    if HANDED_BACK in content or content.get("msgtype") != "m.audio" or not any(name in content for name in MARKERS):
         return None
     if heard.clear_relation or content.get("m.relates_to"):
         return None

@@ -98,6 +98,7 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
         await jobs.add(db, orders.Cover(state.room_id).job(), now)
     if state.type == POWER_LEVELS:
         await greeting.try_again(db, state.room_id, now)
+        await jobs.hasten_turn(db, (orders.HandBack.kind, orders.Unsend.kind), state.room_id, now)
     if state.type in SHOW_AGAIN:
         await disclosing.show(db, state.room_id, now)
 

@@ -76,7 +76,9 @@ class Selection:
             case MembershipChanged():
                 return not event.joined
             case VoiceMessage():
-                return await orphans.wanted(db, heard.room_id, event.sender, dialects.INFOS)
+                return event.sender != self._us and await orphans.wanted(
+                    db, heard.room_id, event.sender, dialects.INFOS
+                )
             case ChunkSent() | ChunkSealed():
                 return await self._holds(db, heard, event, gap)
             case BroadcastChanged() if not await _is_known(db, event.broadcast):

@@ -37,10 +37,14 @@ class Sending:
     async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
         """Send one event, encrypted if the room is. A repeat with the same `txn_id` sends nothing new."""
         body: dict[str, Any] = dict(content)
-        if kind not in NOT_ENCRYPTED and await self._is_encrypted(room_id):
+        if kind not in NOT_ENCRYPTED and await self.is_encrypted(room_id):
             kind, body = ENCRYPTED, await self._encrypt(room_id, kind, body)
         answer = await self._wire.call("PUT", path("rooms", room_id, "send", kind, txn_id), body=body)
         return EventId(_text(answer, "event_id"))
+
+    async def redact(self, room_id: RoomId, event_id: EventId, *, txn_id: str) -> None:
+        """Redact an event of the bot's own."""
+        await self._wire.call("PUT", path("rooms", room_id, "redact", event_id, txn_id), body={})
 
     async def join(self, room_id: RoomId) -> None:
         await self._wire.call("POST", path("join", room_id), body={}, timeout_s=180)
@@ -112,6 +116,17 @@ class Sending:
             raise TryLater("the homeserver's answer is not an event", room=room_id, event=event_id)
         return heard
 
+    async def is_encrypted(self, room_id: RoomId) -> bool:
+        """Look into the stored state, and ask the homeserver if it says no: nothing may be sent in clear by mistake."""
+        if room_id in self._known_encrypted:
+            return True
+        encrypted = room_id in await self._encrypted_rooms()
+        if not encrypted:
+            encrypted = await self.state(room_id, ENCRYPTION) is not None
+        if encrypted:
+            self._known_encrypted.add(room_id)  # encryption can't be switched off
+        return encrypted
+
     # ---- internals
 
     async def _note_direct(self, user_id: UserId, room_id: RoomId) -> None:
@@ -125,17 +140,6 @@ class Sending:
         known = chats.get(user_id)
         rooms = [room for room in known if isinstance(room, str)] if isinstance(known, list) else []
         await self._wire.call("PUT", where, body={**chats, user_id: [*rooms, room_id]})
-
-    async def _is_encrypted(self, room_id: RoomId) -> bool:
-        """Look into the stored state, and ask the homeserver if it says no: nothing may be sent in clear by mistake."""
-        if room_id in self._known_encrypted:
-            return True
-        encrypted = room_id in await self._encrypted_rooms()
-        if not encrypted:
-            encrypted = await self.state(room_id, ENCRYPTION) is not None
-        if encrypted:
-            self._known_encrypted.add(room_id)  # encryption can't be switched off
-        return encrypted
 
     async def _encrypt(self, room_id: RoomId, kind: str, content: dict[str, Any]) -> dict[str, Any]:
         """Share the room key with all devices of all members, then encrypt the event; relations stay in clear."""

@@ -26,6 +26,7 @@ from bot.matrix.media import Media
 from bot.matrix.poll import Poll
 from bot.matrix.sending import Sending
 from bot.matrix.upkeep import Upkeep
+from bot.matrix.uploads import Uploads
 from bot.matrix.wire import Backoff, TokenRevoked, Wire, pause
 from bot.settings import Settings
 from storage.records import RoomId, UserId
@@ -75,6 +76,7 @@ class Session(botlib.Bot):
         self.history = History(self.wire)
         self.sending = Sending(self.wire, self.keys, self.upkeep, sink.encrypted_rooms)
         self.media = Media(self.wire)
+        self.uploads = Uploads(self.wire)
         self.api = Api(self.creds, config, settings=settings, directory=directory, wire=self.wire)
         self._settings = settings
         self._sink = sink

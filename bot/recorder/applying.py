@@ -5,14 +5,14 @@ Every event of a recording goes through `apply`, so there is one order and one w
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
 from bot import orders, words
 from bot.language import _, speaking
 from bot.recorder import asking
-from bot.recorder.erasing import erase, forget, withdraw
+from bot.recorder.erasing import erase, forget, take_back, withdraw
 from bot.recording.kinds import kind_of
 from bot.recording.model import (
     Ask,
@@ -30,7 +30,7 @@ from bot.recording.policy import Limits
 from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import Chunk, EventId, NewJob, Position, Recording, RecordingId
+from storage.records import Chunk, ChunkState, EventId, NewJob, Position, Recording, RecordingId
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,8 @@ class Applying:
             await rooms.touch(db, recording.room_id, now)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
+        if _redacted(before, outcome.chunks):
+            await take_back(db, outcome.recording, now)
         if kind.related:
             await self._related(db, recording, outcome.recording, before, event)
         if not outcome.recording.state.is_open:
@@ -115,6 +117,12 @@ class Applying:
                     await _tell(db, recording, what, now)
                 case Erase():
                     await erase(db, recording, now)
+
+
+def _redacted(before: Sequence[Chunk], after: Sequence[Chunk]) -> bool:
+    """Return whether a chunk with sound was redacted."""
+    had_sound = {chunk.id for chunk in before if chunk.blob is not None and chunk.state is not ChunkState.REDACTED}
+    return any(chunk.state is ChunkState.REDACTED and chunk.id in had_sound for chunk in after)
 
 
 def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> NewJob:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import orders, words
-from storage import archive, jobs, journal, rooms, tracks
+from storage import archive, handed_back, jobs, journal, rooms, tracks
 from storage.database import Connection
 from storage.records import BlobKey, Recording
 
@@ -16,19 +16,36 @@ log = logging.getLogger(__name__)
 async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     """Remove everything of a recording except the tombstone, which refuses late events."""
     chunks = await archive.chunks(db, recording.id)
-    await withdraw(db, recording, now)
+    await _remove_episode(db, recording, now)
     await tracks.forget(db, recording.id)
     await forget(db, [chunk.blob for chunk in chunks if chunk.blob], now)
     await archive.delete_chunks(db, recording.id)
     await journal.forget(db, [chunk.event_id for chunk in chunks if chunk.event_id])
     await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], words.TOLD))
+    await take_back(db, recording, now)
+    await handed_back.forget(db, recording.id)
     await archive.save_recording(db, replace(recording, title=None, description=None, broadcaster_name=None))
     await rooms.touch(db, recording.room_id, now)
     log.info("erased: recording=%s room=%s", recording.code, recording.room_id)
 
 
 async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
-    """Remove the episode from feeds, pages and disk, with all its frames."""
+    """Remove the episode from feeds, pages, room and disk, with all its frames."""
+    await _remove_episode(db, recording, now)
+    await take_back(db, recording, now)
+
+
+async def take_back(db: Connection, recording: Recording, now: datetime) -> None:
+    """Order the redaction of the voice messages that hold a recording, and of one that is being sent as soon as its
+    event is known."""
+    for message in await handed_back.withdraw(db, recording.id):
+        assert message.event_id is not None
+        await jobs.add(db, orders.Unsend(message.event_id, recording.room_id).job(), now)
+    if any(message.event_id is None for message in await handed_back.of(db, recording.id)):
+        await jobs.add(db, orders.HandBack(recording.id, recording.room_id).job(), now)
+
+
+async def _remove_episode(db: Connection, recording: Recording, now: datetime) -> None:
     frames = await tracks.empty(db, recording.id)
     await forget(db, frames, now)
     episode = await archive.episode(db, recording.id)

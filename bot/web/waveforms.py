@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from bot.audio.waveform import SLOT, compact, joined, msc3246
+from bot.audio.waveform import compact, msc3246, whole
 from bot.feeds.catalog import Published
 from bot.web.caches import OnceCache
 from storage import tracks
@@ -50,7 +50,7 @@ class Waveforms:
 
 
 def _draw(pieces: tuple[tuple[Samples, bytes | None], ...], samples: Samples) -> Waveform:
-    row = joined((length, known or bytes(-(-length // SLOT))) for length, known in pieces)
+    row = whole(pieces)
     body = {"duration_ms": to_ms(samples), "waveform": msc3246(row), "bars": compact(row)}
     return Waveform(json.dumps(body).encode(), svg_path(b64decode(compact(row, BARS))))
 

@@ -55,7 +55,8 @@ LANES = (
     Lane("look", (orders.Refresh,), 2, long=16),
     Lane("backfill", (orders.Backfill,), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
-    Lane("talk", (orders.Notice, orders.Forewarn), 4, long=16, of_one=1),
+    Lane("hand back", (orders.HandBack,), 1, long=4),
+    Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
     Lane("show", (orders.ShowRoom,), 2, long=16),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite,), 2, long=16, of_one=2),

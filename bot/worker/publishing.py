@@ -19,7 +19,7 @@ from bot.settings import Settings
 from bot.worker import tracks as stored_tracks
 from bot.worker.fetching import Apply
 from bot.worker.stored_track import StoredTrack
-from storage import archive, heirs, jobs, rooms, tracks
+from storage import archive, handed_back, heirs, jobs, rooms, tracks
 from storage.database import Connection
 from storage.records import (
     BlobKey,
@@ -102,6 +102,7 @@ class Publishing:
         if subject.room.joined and not recording.past:
             await self._announce(db, replace(subject, recording=recording), episode, now)
             episode = replace(episode, announced=not recording.unreviewed)
+            await self._hand_back(db, subject, now)
         await archive.save_episode(db, episode)
         await rooms.touch(db, recording.room_id, now)
         await self._apply(db, recording.id, Joined(subject.fingerprint))
@@ -130,6 +131,16 @@ class Publishing:
             return None
         held_s = self._settings.feeds.hold_incomplete_s - self._settings.recording.quiet_period_s
         return recording.quiet_until + timedelta(seconds=held_s)
+
+    async def _hand_back(self, db: Connection, subject: Subject, now: datetime) -> None:
+        """Order a voice message where the room wants that: for a recording that is finished now, and for one that was
+        handed back before and may sound different now."""
+        recording = subject.recording
+        podcast = await heirs.podcast(db, await heirs.line(db, recording.room_id))
+        first = subject.episode is None
+        if podcast.replay and (first or await handed_back.of(db, recording.id)):
+            await jobs.add(db, orders.HandBack(recording.id, recording.room_id).job(), now)
+        await jobs.hasten(db, orders.HandBack.about(recording.id), now)  # it may have waited for its approval
 
     async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
         """Tell the room once, as a reply to the started event: where to hear the episode, or that it waits for

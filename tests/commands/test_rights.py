@@ -28,6 +28,8 @@ MAY = {
     "feed renew": EVERYBODY,
     "record on": MODS,
     "record off": MODS,
+    "replay on": MODS,
+    "replay off": MODS,
     "publish public": MODS,
     "publish private": MODS,
     "publish last": (ADMIN, SPEAKER),

@@ -1,0 +1,54 @@
+"""`replay on|off`: finished recordings are handed back as voice messages."""
+
+from dataclasses import replace
+from functools import partial
+
+from bot.commands.context import Action, Context, Verb
+from bot.commands.parse import Words
+from bot.commands.replies import general
+from bot.commands.replies import replay as replies
+from bot.commands.replies.manual import Form, Group, Who
+from bot.language import N_
+from storage import rooms
+
+
+async def _switch(context: Context, *, on: bool) -> str:
+    if not context.asker.moderates:
+        return general.ONLY_MODS
+    changed = context.room.replay != on
+    if changed:
+        await rooms.save_room(context.db, replace(context.room, replay=on, changed_at=context.now))
+        await context.note("replay", _word(not on), _word(on))
+    return replies.switched(context.asker.name, on=on, changed=changed)
+
+
+def _word(on: bool) -> str:
+    return "on" if on else "off"
+
+
+def _read(words: Words) -> Action | None:
+    match [word.lower() for word in words]:
+        case ["on"]:
+            return partial(_switch, on=True)
+        case ["off"]:
+            return partial(_switch, on=False)
+        case _:
+            return None
+
+
+VERBS = (
+    Verb(
+        "replay",
+        (
+            Form(
+                "replay on|off",
+                Who.MODERATORS,
+                N_("posts each finished recording here as a voice message, which every Matrix client plays, or not"),
+                "replay on",
+                Group.RECORDING,
+            ),
+        ),
+        _read,
+        changes=True,
+    ),
+)

@@ -1,0 +1,323 @@
+"""Finished recordings handed back: posted as one ordinary voice message, for clients that know no broadcasts.
+
+A row is written before the upload, the file's address before the event is sent, and the row's id names the event's
+transaction: a death at any point repeats an upload, never a message. A message that was withdrawn while it may have
+been under way gets its event id by another request with its transaction, and is then redacted.
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bot import orders, rules, words
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.opus_parts import Part
+from bot.audio.plan import Piece
+from bot.audio.voice_message import LEAST_BYTES, make_voice_message
+from bot.audio.waveform import msc3246, stretch, whole
+from bot.errors import GiveUp, TryLater
+from bot.event_types import ENCRYPTED, MESSAGE
+from bot.feeds import titles
+from bot.language import _, speaking
+from bot.matrix.sending import Sending
+from bot.matrix.uploads import Uploads, sealed_file
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import fingerprint
+from bot.settings import Settings
+from bot.worker.pieces import channels_of, pieces_of
+from storage import archive, handed_back, heirs, jobs, rooms, tracks
+from storage.database import Connection
+from storage.records import (
+    EventId,
+    HandedBack,
+    Job,
+    Json,
+    MediaSource,
+    Recording,
+    RecordingId,
+    RecordingState,
+    Room,
+    UserId,
+    to_ms,
+)
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+MIMETYPE = "audio/ogg"
+UNREVIEWED_S = 86_400.0  # the approval hastens the job
+MUTED_S = 3600.0  # a change of the room's power levels hastens the job
+REFUSED_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A recording to hand back, read in one transaction."""
+
+    room: Room
+    recording: Recording
+    fingerprint: str
+    pieces: tuple[Piece, ...]
+    channels: int
+    peaks: bytes
+    messages: tuple[HandedBack, ...]  # of this sound
+
+    @property
+    def posted(self) -> bool:
+        return bool(self.messages) and all(message.event_id is not None for message in self.messages)
+
+
+class HandingBack:
+    """The handler of HandBack orders. `us` is the bot."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        ffmpeg: Ffmpeg,
+        sending: Sending,
+        uploads: Uploads,
+        *,
+        us: UserId,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._ffmpeg = ffmpeg
+        self._sending = sending
+        self._uploads = uploads
+        self._us = us
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        order = orders.HandBack.of(job)
+        await self._settle(order)
+        subject = await self._read(order.recording)
+        if subject is None or subject.posted:
+            return
+        if subject.recording.unreviewed:
+            raise TryLater("the recording waits for its approval", after_s=UNREVIEWED_S)
+        try:
+            sealed = await self._sending.is_encrypted(order.room_id)
+            await self._check_power(subject.room, sealed=sealed)
+            await self._post(subject, sealed=sealed)
+        except GiveUp as refused:
+            await self._tell_refused(subject.recording, refused)
+            raise TryLater("the homeserver refuses a voice message", after_s=REFUSED_S) from None
+
+    # ---- what was withdrawn while it was under way
+
+    async def _settle(self, order: orders.HandBack) -> None:
+        """Redact what was withdrawn while it may have been sent. The same transaction tells its event if it was; if
+        not, an empty notice takes its place, and is redacted too."""
+        async with self._store.read() as db:
+            messages = await handed_back.of(db, order.recording)
+        nothing = {"msgtype": "m.notice", "body": "…", "m.mentions": {}}
+        for message in messages:
+            if message.withdrawn and message.event_id is None:
+                try:
+                    event_id = await self._sending.send(order.room_id, MESSAGE, nothing, txn_id=_transaction(message))
+                except GiveUp:
+                    raise TryLater("the homeserver refuses to tell an event", after_s=REFUSED_S) from None
+                async with self._store.write() as db:
+                    await self._note(db, message, event_id)
+
+    async def _note(self, db: Connection, message: HandedBack, event_id: EventId) -> None:
+        """Note a message's event, and order its redaction where it was withdrawn meanwhile."""
+        noted = await handed_back.posted(db, message.id, event_id)
+        if not noted.withdrawn:
+            return
+        recording = await archive.recording(db, message.recording_id)
+        assert recording is not None
+        await self._unsend(db, recording, (noted,))
+        if recording.state is RecordingState.DELETED:
+            await handed_back.forget(db, recording.id)
+
+    async def _unsend(self, db: Connection, recording: Recording, messages: Sequence[HandedBack]) -> None:
+        for message in messages:
+            assert message.event_id is not None
+            await jobs.add(db, orders.Unsend(message.event_id, recording.room_id).job(), self._clock())
+
+    # ---- posting
+
+    async def _read(self, recording_id: RecordingId) -> _Subject | None:
+        """Read a recording that is to be handed back as it is now; None if there is nothing to do."""
+        async with self._store.read() as db:
+            recording = await archive.recording(db, recording_id)
+            if recording is None or not recording.state.may_have_episode:
+                return None
+            room = await rooms.room(db, recording.room_id)
+            assert room is not None
+            podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
+            if not (room.joined and podcast.replay):
+                return None
+            chunks = await archive.chunks(db, recording_id)
+            episode = await archive.episode(db, recording_id)
+            peaks = await tracks.peaks(db, recording_id)
+            messages = await handed_back.of(db, recording_id)
+        ledger = await asyncio.to_thread(lay_out, recording, chunks)
+        sound = fingerprint(ledger)
+        if episode is None or episode.fingerprint != sound:
+            return None  # the episode is made anew, and ordered again with it
+        return _Subject(
+            room=room,
+            recording=recording,
+            fingerprint=sound,
+            pieces=tuple(pieces_of(ledger.entries)),
+            channels=channels_of(ledger.entries, chunks),
+            peaks=await asyncio.to_thread(whole, peaks),
+            messages=tuple(one for one in messages if one.fingerprint == sound and not one.withdrawn),
+        )
+
+    async def _check_power(self, room: Room, *, sealed: bool) -> None:
+        """Raise TryLater while the bot is muted: nothing is made or uploaded that can't be sent."""
+        async with self._store.read() as db:
+            power = await rooms.power(db, room.room_id)
+        if not rules.may_send(self._us, ENCRYPTED if sealed else MESSAGE, power):
+            raise TryLater("the bot may not speak in the room", after_s=MUTED_S, room=room.room_id)
+
+    async def _post(self, subject: _Subject, *, sealed: bool) -> None:
+        limit = await self._uploads.limit()
+        if limit < LEAST_BYTES:
+            raise GiveUp("the homeserver takes only tiny files", reason="too_large")
+        if subject.messages and all(_is_uploaded(message, sealed=sealed) for message in subject.messages):
+            await self._send_all(subject, subject.messages, {}, sealed=sealed)
+            return
+        scratch = self._store.blobs.scratch
+        with tempfile.TemporaryDirectory(prefix="voice-", dir=scratch, ignore_cleanup_errors=True) as folder:
+            made = await make_voice_message(
+                subject.pieces,
+                subject.channels,
+                Path(folder),
+                local=self._store.blobs.local,
+                ffmpeg=self._ffmpeg,
+                max_bytes=limit,
+            )
+            messages = await self._begin(subject, made)
+            files = {number: part.path for number, part in enumerate(made, start=1)}
+            await self._send_all(subject, messages, files, sealed=sealed)
+
+    async def _begin(self, subject: _Subject, made: Sequence[Part]) -> tuple[HandedBack, ...]:
+        """Write down what is posted; what was written before stays if it is the same. Raises TryLater when it is not:
+        the homeserver takes other sizes since, and what was begun is withdrawn."""
+        recording = subject.recording
+        if subject.messages:
+            if [_form(message) for message in subject.messages] == [_form_of(part) for part in made]:
+                return subject.messages
+            async with self._store.write() as db:
+                await self._unsend(
+                    db, recording, await handed_back.withdraw(db, recording.id, only=subject.fingerprint)
+                )
+            raise TryLater("the voice message is cut in another way", at_most_s=1)
+        async with self._store.write() as db:
+            episode = await archive.episode(db, recording.id)
+            if episode is None or episode.fingerprint != subject.fingerprint:
+                raise TryLater("the sound has changed meanwhile", at_most_s=1)
+            earlier = {one.part: one.event_id for one in await handed_back.of(db, recording.id) if one.event_id}
+            messages = [
+                HandedBack(
+                    0,
+                    recording.id,
+                    subject.fingerprint,
+                    number,
+                    len(made),
+                    part.first,
+                    part.samples,
+                    part.bytes,
+                    part.sha256,
+                    replaces=earlier[min(number, max(earlier))] if earlier else None,
+                )
+                for number, part in enumerate(made, start=1)
+            ]
+            return await handed_back.add(db, messages)
+
+    async def _send_all(
+        self, subject: _Subject, messages: Sequence[HandedBack], files: dict[int, Path], *, sealed: bool
+    ) -> None:
+        """Upload and send what is not sent yet, in order; then redact those with earlier sound."""
+        recording = subject.recording
+        for message in messages:
+            if message.event_id is not None:
+                continue
+            source = message.source
+            if source is None or not _is_uploaded(message, sealed=sealed):
+                name = f"{recording.code}.ogg"
+                source = await self._uploads.upload(files[message.part], MIMETYPE, name=name, sealed=sealed)
+            async with self._store.write() as db:
+                if not await handed_back.uploaded(db, message.id, source):
+                    return  # withdrawn meanwhile, or deleted
+            content = await self._content(subject, message, source)
+            room_id = recording.room_id
+            event_id = await self._sending.send(room_id, MESSAGE, content, txn_id=_transaction(message))
+            async with self._store.write() as db:
+                await self._note(db, message, event_id)
+                if message is messages[-1]:
+                    earlier = await handed_back.withdraw(db, recording.id, but=subject.fingerprint)
+                    await self._unsend(db, recording, earlier)
+                    await handed_back.forget(db, recording.id)
+        log.info("handed back: recording=%s room=%s parts=%d", recording.code, recording.room_id, len(messages))
+
+    async def _content(self, subject: _Subject, message: HandedBack, source: MediaSource) -> Json:
+        """Build the m.audio of a message (MSC3245, MSC1767)."""
+        recording, duration = subject.recording, to_ms(message.samples)
+        peaks = stretch(subject.peaks, message.first, message.samples)
+        content: dict[str, Any] = {
+            "msgtype": "m.audio",
+            "body": await self._body(recording, message),
+            "info": {"mimetype": MIMETYPE, "duration": duration, "size": message.bytes},
+            "org.matrix.msc1767.audio": {
+                "duration": duration,
+                "waveform": await asyncio.to_thread(msc3246, peaks),
+            },
+            "org.matrix.msc3245.voice": {},
+            "m.relates_to": {"rel_type": "m.reference", "event_id": recording.event_id},
+            "m.mentions": {},
+            "org.aircheck.recording": recording.code,
+        }
+        content |= {"url": source.mxc} if source.file is None else {"file": sealed_file(source)}
+        if message.replaces is not None:
+            content["org.aircheck.replaces"] = message.replaces
+        return content
+
+    async def _body(self, recording: Recording, message: HandedBack) -> str:
+        """Name the file as clients show it that know no voice messages."""
+        async with self._store.read() as db:
+            language = await rooms.language(db, recording.room_id)
+        with speaking(language):
+            title = titles.episode_title(recording, self._settings.feeds.zone)
+            if message.parts > 1:
+                title = _("{title} ({part} of {parts})").format(title=title, part=message.part, parts=message.parts)
+        return f"{title}.ogg"
+
+    async def _tell_refused(self, recording: Recording, refused: GiveUp) -> None:
+        """Tell the room once that the homeserver refuses."""
+        log.warning("not handed back: recording=%s reason=%s", recording.code, refused.reason)
+        async with self._store.write() as db:
+            with speaking(await rooms.language(db, recording.room_id)):
+                notice = orders.Notice.on(recording, "unsent", _(words.TOLD["unsent"]))
+            await jobs.add(db, notice.job(), self._clock())
+
+
+def _is_uploaded(message: HandedBack, *, sealed: bool) -> bool:
+    """Return whether a message needs no upload any more. One that was uploaded in clear is sealed for a room that is
+    encrypted now."""
+    if message.event_id is not None:
+        return True
+    return message.source is not None and (message.source.file is not None or not sealed)
+
+
+def _transaction(message: HandedBack) -> str:
+    return f"handed-back-{message.id}"
+
+
+def _form(message: HandedBack) -> tuple[int, int, int, str]:
+    return message.first, message.samples, message.bytes, message.sha256
+
+
+def _form_of(part: Part) -> tuple[int, int, int, str]:
+    return part.first, part.samples, part.bytes, part.sha256

@@ -8,6 +8,7 @@ from bot.commands import (
     delete,
     describe,
     feed,
+    language,
     listeners,
     manual,
     overview,
@@ -34,6 +35,7 @@ VERBS = MappingProxyType(
             *delete.VERBS,
             *retention.VERBS,
             *backfill.VERBS,
+            *language.VERBS,
             *confirm.VERBS,
         )
     }

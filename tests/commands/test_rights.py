@@ -46,6 +46,8 @@ MAY = {
     "title last Soup": (ADMIN, CREATOR, MOD, SPEAKER),
     "delete last": (ADMIN, CREATOR, MOD, SPEAKER),
     "yes": EVERYBODY,
+    "language": EVERYBODY,
+    "language de": MODS,
     "describe last All about soup": (ADMIN, CREATOR, MOD, SPEAKER),
 }
 

@@ -13,7 +13,7 @@ from bot.language import _, spoken_time
 from bot.recording.account import first_line
 from bot.recording.lengths import spoken_length
 from bot.settings import FeedsSettings
-from storage.records import Episode, Recording, RecordingState, Room, to_ms
+from storage.records import Episode, PodcastTexts, Recording, RecordingState, Room, to_ms
 
 Published = tuple[Recording, Episode]
 
@@ -25,10 +25,15 @@ class Face:
     name: str | None
     topic: str | None
     first_speaker: str | None  # display name of the first broadcast's speaker
+    given: PodcastTexts  # by a moderator
 
     @property
     def title(self) -> str:
-        return channel_title(self.name, self.first_speaker)
+        return self.given.title or channel_title(self.name, self.first_speaker)
+
+    @property
+    def description(self) -> str | None:
+        return self.given.description or self.topic
 
 
 def channel_of(
@@ -45,23 +50,28 @@ def channel_of(
 ) -> Channel:
     """Make the channel of one page of a room's feed, with the episodes of that page. `cover`: the picture's address;
     `more`: another page follows."""
-    title = face.title
+    title, given = face.title, face.given
+    category = given.category or settings.category
     return Channel(
         title=title,
-        description=face.topic or _("What was said in {title}.").format(title=title),
+        description=face.description or _("What was said in {title}.").format(title=title),
         page=shelf.page,
         address=shelf.feed_page(page),
         cover=cover,
-        language=settings.language,
-        author=settings.author or title,
-        category=find(settings.category) or Category(settings.category),
-        explicit=settings.explicit,
+        language=given.language or settings.language,
+        author=given.author or settings.author or title,
+        category=find(category) or Category(category),
+        explicit=is_explicit(face, settings),
         built_at=built_at(room, published),
         private=private,
         guid=str(UUID(room.podcast_guid)),
         email=settings.email,
         paging=_paging(shelf, page, more),
     )
+
+
+def is_explicit(face: Face, settings: FeedsSettings) -> bool:
+    return settings.explicit if face.given.explicit is None else face.given.explicit
 
 
 def built_at(room: Room, published: Sequence[Published]) -> datetime:
@@ -80,7 +90,7 @@ def _paging(shelf: Shelf, page: int, more: bool) -> Paging | None:
     )
 
 
-def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item:
+def item_of(published: Published, settings: FeedsSettings, shelf: Shelf, *, explicit: bool) -> Item:
     """Make an item of a recording and its episode."""
     recording, episode = published
     return Item(
@@ -94,7 +104,7 @@ def item_of(published: Published, settings: FeedsSettings, shelf: Shelf) -> Item
         started_at=recording.started_at,
         number=recording.number,
         speaker=speaker(recording.broadcaster_name),
-        explicit=settings.explicit,
+        explicit=explicit,
         chapters=shelf.chapters(recording.code) if episode.chapters else None,
     )
 

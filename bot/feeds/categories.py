@@ -1,6 +1,10 @@
 """Apple's podcast categories (Podcaster's guide to RSS, `itunes:category`). Pure."""
 
+from difflib import get_close_matches
 from typing import NamedTuple
+
+LONGEST_NAME = 80
+"""Longest text that is compared with the names: comparing takes quadratic time."""
 
 
 class Category(NamedTuple):
@@ -8,6 +12,10 @@ class Category(NamedTuple):
 
     name: str
     subcategory: str | None = None
+
+    def __str__(self) -> str:
+        """Return it as `find` reads it."""
+        return f"{self.name} > {self.subcategory}" if self.subcategory else self.name
 
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
@@ -48,3 +56,19 @@ def find(text: str) -> Category | None:
             if wanted in ([subcategory.casefold()], [name.casefold(), subcategory.casefold()]):
                 return Category(name, subcategory)
     return None
+
+
+def nearest(text: str) -> Category | None:
+    """Return the category with the most similar name; None where no name resembles the text."""
+    names = {str(category).casefold(): category for category in _all()}
+    names |= {category.subcategory.casefold(): category for category in _all() if category.subcategory}
+    close = get_close_matches(text.strip().casefold()[:LONGEST_NAME], names, n=1)
+    return names[close[0]] if close else None
+
+
+def _all() -> tuple[Category, ...]:
+    return tuple(
+        Category(name, subcategory)
+        for name, subcategories in CATEGORIES.items()
+        for subcategory in (None, *subcategories)
+    )

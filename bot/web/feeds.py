@@ -9,7 +9,7 @@ from functools import partial
 from aiohttp import web
 
 from bot.feeds.addresses import PLACEHOLDER, Shelf, personal_shelf, public_shelf
-from bot.feeds.catalog import channel_of, item_of
+from bot.feeds.catalog import channel_of, is_explicit, item_of
 from bot.feeds.rss import render
 from bot.language import speaking
 from bot.settings import Settings
@@ -71,7 +71,8 @@ class Feeds:
     def _render(self, view: View, page: EpisodePage) -> RenderedFeed:
         settings, shelf = self._settings.feeds, self._shelf(view)
         with speaking(view.room.language):
-            items = [item_of(published, settings, shelf) for published in page.published]
+            explicit = is_explicit(view.face, settings)
+            items = [item_of(published, settings, shelf, explicit=explicit) for published in page.published]
             channel = channel_of(
                 view.room,
                 view.face,

@@ -124,7 +124,7 @@ async def _face(db: Connection, access: Access) -> Face:
         # The first of those that this access reaches: an earlier speaker's name is not public with the room.
         async for recording, _ in episodes.listed(db, access):
             first = recording.broadcaster_name
-    return Face(name, topic, first)
+    return Face(name, topic, first, access.room.podcast)
 
 
 async def _shown(db: Connection, access: Access, text: str | None) -> str | None:

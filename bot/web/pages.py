@@ -64,7 +64,7 @@ class Pages:
                 shelf,
                 page_address=shelf.page,
                 feed_address=shelf.feed,
-                topic=clean_text(view.face.topic or ""),
+                topic=clean_text(view.face.description or ""),
                 live=[live_player(recording, self._zone) for recording in live],
                 episodes=[episode_row(*published, self._zone) for published in page.published],
                 newer=page.number - 1,

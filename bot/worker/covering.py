@@ -72,8 +72,10 @@ class Covering:
             avatar = await rooms.state(db, room_id, ROOM_AVATAR)
             name = await rooms.state(db, room_id, ROOM_NAME)
             servers = await rooms.servers(db, [room_id])
+            room = await rooms.room(db, room_id)
         # The picture of a room without a name bears no user's name: it may be shown to the public.
-        return facts.avatar(avatar), titles.channel_title(facts.room_name(name), None, servers)
+        given = room.podcast.title if room is not None else None
+        return facts.avatar(avatar), given or titles.channel_title(facts.room_name(name), None, servers)
 
     async def _make(self, room_id: RoomId, avatar: str | None, name: str) -> BlobKey:
         async with self._store.read() as db:

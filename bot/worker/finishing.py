@@ -26,7 +26,7 @@ from bot.worker.fetching import Apply
 from bot.worker.pieces import channels_of, pieces_of
 from bot.worker.publishing import Made, Publishing, Subject
 from bot.worker.tracks import Tracks
-from storage import archive, rooms
+from storage import archive, heirs, rooms
 from storage.blobs import Blobs
 from storage.records import (
     BlobKey,
@@ -115,20 +115,24 @@ class Finishing:
             if recording is None or not recording.state.may_have_episode:
                 return None
             room = await rooms.room(db, recording.room_id)
+            present = await rooms.room(db, await heirs.present(db, recording.room_id))
             assert room is not None
-            name = await rooms.state(db, room.room_id, ROOM_NAME)
-            servers = await rooms.servers(db, [room.room_id])
+            assert present is not None, "an heir is a known room"
+            name = await rooms.state(db, present.room_id, ROOM_NAME)
+            servers = await rooms.servers(db, [present.room_id])
             chunks = await archive.chunks(db, recording_id)
             episode = await archive.episode(db, recording_id)
         ledger = await asyncio.to_thread(lay_out, recording, chunks)
         if not ledger.sounds:
             return None  # the last sound was redacted, so the episode was withdrawn
         room_name = facts.room_name(name)
+        shown_name = None if room_name is None else clean_line(room_name, servers=servers)
         with speaking(room.language):
             marks = await asyncio.to_thread(_chapters, recording, ledger, chunks)
         return Subject(
             room=room,
-            room_name=None if room_name is None else clean_line(room_name, servers=servers),
+            podcast=present.room_id,
+            podcast_title=present.podcast.title or shown_name,
             recording=recording,
             ledger=ledger,
             episode=episode,
@@ -139,13 +143,13 @@ class Finishing:
 
     async def _tags(self, subject: Subject) -> EpisodeTags:
         recording, zone = subject.recording, self._settings.feeds.zone
-        cover = await self._cover(subject.room.room_id)
+        cover = await self._cover(subject.podcast)
         with speaking(subject.room.language):
             comment = account.comment(account.loss_of(subject.ledger))
         return EpisodeTags(
             title=titles.episode_title(recording, zone),
             artist=titles.speaker(recording.broadcaster_name),
-            album=titles.channel_title(subject.room_name, recording.broadcaster_name),
+            album=titles.channel_title(subject.podcast_title, recording.broadcaster_name),
             date=recording.started_at.astimezone(zone),
             cover=await asyncio.to_thread(self._store.blobs.read, cover),
             cover_mime="image/jpeg",

@@ -31,6 +31,7 @@ from storage.records import (
     Recording,
     RecordingState,
     Room,
+    RoomId,
     Visibility,
     to_ms,
 )
@@ -46,7 +47,8 @@ class Subject:
     """A recording to publish, read in one transaction."""
 
     room: Room
-    room_name: str | None
+    podcast: RoomId  # the present room of its podcast
+    podcast_title: str | None  # None: the podcast is named after its first speaker
     recording: Recording
     ledger: Ledger
     episode: Episode | None

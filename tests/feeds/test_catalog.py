@@ -30,7 +30,7 @@ def notes(state: RecordingState, loss: Loss, description: str | None = None) -> 
     """Return the show notes of an episode that was made with this loss."""
     made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, to_samples(900_000), NOON, loss=loss)
     said = replace(recording(), state=state, ended_by=EndedBy.STOPPED, description=description)
-    return item_of((said, made), FeedsSettings(), public_shelf(BASE, "key")).description
+    return item_of((said, made), FeedsSettings(), public_shelf(BASE, "key"), explicit=False).description
 
 
 def test_what_is_missing_is_the_first_line() -> None:
@@ -47,6 +47,7 @@ def test_a_long_description_does_not_push_it_out() -> None:
         (recording(), Episode(RecordingId(1), "guid", BlobKey("ab"), 9, Samples(1), NOON)),
         FeedsSettings(),
         public_shelf(BASE, "key"),
+        explicit=False,
     )
     assert b"<![CDATA[<p>2 min missing at 14:05</p><p>" in render(channel(), [replace(one, description=told)])
 
@@ -70,5 +71,8 @@ def test_an_item_has_chapters_when_its_file_has() -> None:
     made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, Samples(9), NOON)
     marked = replace(made, chapters=(Mark(DurationMs(0), "Beginning"),))
     shelf = personal_shelf(BASE, "token")
-    assert item_of((recording(), made), FeedsSettings(), shelf).chapters is None
-    assert item_of((recording(), marked), FeedsSettings(), shelf).chapters == f"{BASE}/p/token/kfmtra.chapters.json"
+    assert item_of((recording(), made), FeedsSettings(), shelf, explicit=False).chapters is None
+    assert (
+        item_of((recording(), marked), FeedsSettings(), shelf, explicit=False).chapters
+        == f"{BASE}/p/token/kfmtra.chapters.json"
+    )

@@ -14,7 +14,7 @@ import bot.web.feeds
 import bot.web.library
 from bot.feeds.model import Channel, Item
 from bot.feeds.rss import render
-from storage.records import RecordingState, Room, UserId, Visibility
+from storage.records import PodcastTexts, RecordingState, Room, UserId, Visibility
 from tests.web.world import ALICE, BOB, World
 
 GZIP = {"Accept-Encoding": "br, gzip;q=0.8"}
@@ -273,3 +273,27 @@ async def test_feeds_are_built_from_the_setting_alone(world: World, client: Clie
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", **PLAIN}
     async with client.get(f"/r/{room.key}/feed.xml", headers=headers) as answer:
         assert b"evil" not in await answer.read()
+
+
+async def test_a_podcast_is_what_its_room_says_it_is(world: World, client: ClientSession, room: Room) -> None:
+    """Texts that a moderator gave stand in feed and page at once; GUIDs and addresses stay, and so do the bytes."""
+    before = await xml_of(client, f"/r/{room.key}/feed.xml")
+    texts = PodcastTexts("Soup & Bread", "All of it.", "The Kitchen", "pt-BR", "Arts > Food", explicit=True)
+    await world.change(room, podcast=texts)
+    after = await xml_of(client, f"/r/{room.key}/feed.xml")
+    assert after == await xml_of(client, f"/r/{room.key}/feed.xml")
+    channel = ElementTree.fromstring(after)[0]  # noqa: S314
+    itunes = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
+    told = [channel.findtext(name) for name in ("title", "description", "language", f"{itunes}author")]
+    assert told == ["Soup & Bread", "All of it.", "pt-BR", "The Kitchen"]
+    assert [node.attrib["text"] for node in channel.iter(f"{itunes}category")] == ["Arts", "Food"]
+    assert {node.text for node in channel.iter(f"{itunes}explicit")} == {"true"}
+    for name in ("guid", "{https://podcastindex.org/namespace/1.0}guid"):
+        found = [[node.text for node in ElementTree.fromstring(xml).iter(name)] for xml in (before, after)]  # noqa: S314
+        assert found[0] == found[1]
+    assert enclosures(after) == enclosures(before)
+    async with client.get(f"/r/{room.key}/", headers=PLAIN) as answer:
+        page = await answer.text()
+    assert "Soup &amp; Bread" in page
+    assert "All of it." in page
+    assert "Kitchen radio" not in page

@@ -16,7 +16,7 @@ from bot.web.library import View
 from bot.web.pages import Pages
 from bot.web.static_files import StaticFiles
 from storage import archive
-from storage.records import ChunkState, RecordingState, Room, Visibility
+from storage.records import ChunkState, PodcastTexts, RecordingState, Room, Visibility
 from tests.recording.world import absent, mp4, stored
 from tests.web.world import ALICE, NOW, World
 
@@ -300,7 +300,7 @@ async def test_page_before_there_is_audio_shows_the_ledger(
 ) -> None:
     """A recording without an episode has a live player at most, no download, and its ledger."""
     recording = replace(await world.recording(room), state=state)
-    view = View(room, Family.PUBLIC, Face("Kitchen radio", None, None), ())
+    view = View(room, Family.PUBLIC, Face("Kitchen radio", None, None, PodcastTexts()), ())
     sealed = absent("$2", None, ChunkState.WAITING_FOR_KEY, position=20)
     pages = Pages(world.settings, StaticFiles(), lambda: "http://here")
     answer = pages.episode(view, (recording, None), [stored("$1", 1, mp4()), sealed], "cover.jpg", None)

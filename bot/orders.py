@@ -176,11 +176,12 @@ class Finish(_OfRecording):
 
 @dataclass(frozen=True, slots=True)
 class End(_OfRecording):
-    """End a recording from outside its broadcast."""
+    """End a recording from outside its broadcast. With `since` it is an objection, which counts from that position."""
 
     kind = JobKind("end")
     lasting = True
     by: EndedBy
+    since: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,6 +486,11 @@ class Direct(Order):
     def disk_full(cls, user_id: UserId, now: datetime, body: str) -> Self:
         """Make an order to warn an administrator; all of one day are the same order."""
         return cls(f"{user_id}|disk|{now:%Y-%m-%d}", user_id, body=body)
+
+    @classmethod
+    def closed(cls, user_id: UserId, command: EventId, body: str) -> Self:
+        """Make an order to tell a member, once, which recordings their `optout` has closed."""
+        return cls(f"{user_id}|closed|{command}", user_id, body=body)
 
     @classmethod
     def to(cls, user_id: UserId) -> JobName:

@@ -552,11 +552,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """A member's wish not to be recorded. `room_id` is empty where it holds everywhere."""
+    """A member's `optout` or `optin`, said in a room or, with an empty `room_id`, for everywhere."""
 
     user_id: UserId
     room_id: RoomId
-    at: datetime
+    position: Position  # of the command in the journal
+    out: bool  # False: opted in again
+    at: datetime  # when the command was sent
     event_id: EventId | None = None  # of the command
 
 

@@ -95,6 +95,12 @@ async def member_states(db: Connection, room_id: RoomId, users: Collection[str])
     return {row.state_key: record(StateEvent, row) for row in rows}
 
 
+async def states_of(db: Connection, kinds: Collection[str], state_key: str) -> tuple[StateEvent, ...]:
+    """Return the current state events of these types under this key, of all rooms."""
+    theirs = select(room_state).where(room_state.c.type.in_(list(kinds)), room_state.c.state_key == state_key)
+    return tuple(record(StateEvent, row) for row in await db.execute(theirs.order_by(room_state.c.position)))
+
+
 async def save_states(db: Connection, events: Collection[StateEvent]) -> None:
     """Save many state events, no two of them with the same type and state key."""
     await put_all(db, room_state, [columns(event) for event in events])

@@ -370,6 +370,8 @@ optouts = Table(
     metadata,
     Column("user_id", String(255), primary_key=True),
     Column("room_id", String(255), primary_key=True),
+    Column("position", BIG, primary_key=True, autoincrement=False),
+    Column("out", Boolean, nullable=False),
     Column("at", Utc, nullable=False),
     Column("event_id", String(255)),
 )

@@ -14,11 +14,11 @@ from bot.event_types import MEMBER
 from bot.feeds.addresses import Shelf, public_shelf
 from bot.feeds.shown import person
 from bot.intake import disclosing
-from bot.recording.model import RecordingEvent
+from bot.intake.consent import Apply
 from bot.settings import Settings
 from storage import archive, heirs, rooms
 from storage.database import Connection
-from storage.records import Change, EventId, Position, Recording, RecordingId, Room, RoomId, UserId
+from storage.records import Change, EventId, Position, Recording, Room, RoomId, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,6 @@ class ToConfirm:
 
     question: str
     words: Words
-
-
-Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
-"""The recorder's application of an event to a recording, in the caller's transaction."""
 
 
 @dataclass(frozen=True, slots=True)

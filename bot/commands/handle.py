@@ -12,11 +12,12 @@ from functools import partial
 
 from bot import facts, orders
 from bot.commands import confirm, unknown
-from bot.commands.context import Action, Apply, Context, Said, ToConfirm, Verb, asker_of
+from bot.commands.context import Action, Context, Said, ToConfirm, Verb, asker_of
 from bot.commands.parse import Heads, Words, after_head, parse
 from bot.commands.registry import VERBS
 from bot.commands.replies import general
 from bot.event_types import MEMBER
+from bot.intake.consent import Apply
 from bot.language import _, speaking
 from bot.settings import Settings
 from bot.words import CONTINUES_ELSEWHERE

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from bot.commands import (
     backfill,
     confirm,
+    consent,
     delete,
     describe,
     feed,
@@ -30,6 +31,7 @@ VERBS = MappingProxyType(
             *listeners.VERBS,
             *record.VERBS,
             *replay.VERBS,
+            *consent.VERBS,
             *publish.VERBS,
             *review.VERBS,
             *podcast.VERBS,

@@ -17,7 +17,7 @@ from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
 from bot.language import _, speaking
 from bot.recording.broadcast.speakers import NOT_RECORDED
-from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent, Rejected, VoiceMessage
+from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent, Rejected, VoiceMessage
 from storage import archive, jobs, journal, orphans, rooms
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, Room, TimelineGap, UserId
@@ -76,14 +76,20 @@ class Selection:
             case MembershipChanged():
                 return not event.joined
             case VoiceMessage():
-                return event.sender != self._us and await orphans.wanted(
-                    db, heard.room_id, event.sender, dialects.INFOS
-                )
+                return await self._may_be_lost(db, heard, event)
+            case BroadcastStarted():
+                return await self._claims.wanted(db, heard.room_id, event.sender)
             case ChunkSent() | ChunkSealed():
                 return await self._holds(db, heard, event, gap)
             case BroadcastChanged() if not await _is_known(db, event.broadcast):
                 await self._ask_for(db, heard, event, gap)
         return True
+
+    async def _may_be_lost(self, db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:
+        """Return whether a voice message may be a lost chunk of a broadcast that is recorded."""
+        if message.sender == self._us or not await orphans.wanted(db, heard.room_id, message.sender, dialects.INFOS):
+            return False
+        return await self._claims.wanted(db, heard.room_id, message.sender)
 
     async def _holds(
         self, db: Connection, heard: HeardEvent, chunk: ChunkSent | ChunkSealed, gap: TimelineGap | None

@@ -8,7 +8,7 @@ from datetime import datetime
 from bot import dialects, facts
 from bot.event_types import HISTORY_VISIBILITY
 from bot.recorder.applying import Applying
-from bot.recorder.starting import Starting
+from bot.recorder.starting import Starting, may_begin
 from bot.recording.broadcast import machine
 from bot.recording.model import (
     BroadcastChanged,
@@ -20,7 +20,7 @@ from bot.recording.model import (
     RecordingEvent,
 )
 from bot.recording.policy import Limits
-from storage import archive, backfill, history_checks, replays, rooms
+from storage import archive, backfill, history_checks, journal, replays, rooms
 from storage.database import Connection
 from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, RecordingState
 
@@ -37,9 +37,13 @@ class Adopting:
     async def adopt(self, db: Connection, events: Sequence[HeardEvent]) -> Recording | None:
         """Record a whole past broadcast, its started event first, in the caller's transaction.
 
-        Returns None if the first event starts no broadcast. The recording is private, and gets no notice of its own.
+        Returns None if the first event starts no broadcast, or one whose speaker may not be recorded. The recording is
+        private, and gets no notice of its own.
         """
         now = self._clock()
+        first = dialects.read(events[0])
+        if not isinstance(first, BroadcastStarted) or not await self._is_wanted(db, events[0], first):
+            return None
         placed = await backfill.add(db, await replays.originals(db, events, now), now)
         started = dialects.read(placed[0])
         if not isinstance(started, BroadcastStarted):
@@ -56,6 +60,10 @@ class Adopting:
         await self._effects(db, outcome.recording, outcome.effects)
         await backfill.renumber(db, recording.room_id)
         return outcome.recording
+
+    async def _is_wanted(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> bool:
+        place = await journal.position_of(db, heard.event_id) or backfill.BEFORE_ALL
+        return await may_begin(db, replace(heard, position=place), event)
 
     def _retell(self, recording: Recording, events: Sequence[HeardEvent], now: datetime) -> Outcome:
         """Apply all events of a past broadcast in turn. One that gave no sign of life for long was abandoned."""

@@ -6,9 +6,11 @@ from datetime import datetime
 
 from bot import dialects, orders, rules
 from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
+from bot.intake import consent
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording.broadcast.speakers import NOT_RECORDED, speaker_of
+from bot.recording.chunks import NOT_WANTED
 from bot.recording.model import (
     BroadcastChanged,
     BroadcastStarted,
@@ -96,6 +98,9 @@ class Hearing:
         if recording is None or rule is not None:
             log.info("ignored: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
             return
+        if not isinstance(event, BroadcastChanged) and not await consent.may_go_on(db, recording):
+            log.info("ignored: rule=%s room=%s event=%s", NOT_WANTED, heard.room_id, heard.event_id)
+            return
         await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
         if isinstance(event, ChunkSealed):
             await withheld_keys.mark(db, event.session_id, event.sender)
@@ -118,7 +123,8 @@ class Hearing:
     async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
         """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too."""
         for recording in (await archive.open_broadcasts(db, heard.room_id, event.sender))[-1:]:
-            await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+            if await consent.may_go_on(db, recording):
+                await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         recording = await archive.recording_by_event(db, event.redacts)

@@ -13,7 +13,7 @@ from bot.recorder.adopting import Adopting
 from bot.recorder.applying import Applying
 from bot.recorder.hearing import Hearing
 from bot.recorder.starting import Starting
-from bot.recording.model import Ended, Tick
+from bot.recording.model import Ended, Silenced, Tick
 from bot.recording.policy import Limits
 from storage import archive, gaps, journal
 from storage.errors import StoreError
@@ -142,4 +142,5 @@ class Recorder:
         """End a recording for an outside cause."""
         order = orders.End.of(job)
         async with self._store.write() as db:
-            await self.apply(db, order.recording, Ended(order.by))
+            event = Ended(order.by) if order.since is None else Silenced(order.since)
+            await self.apply(db, order.recording, event)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from bot import facts
 from bot.event_types import CREATE, HISTORY_VISIBILITY, MEMBER
+from bot.intake import consent
 from bot.recorder.applying import Applying
 from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
@@ -16,6 +17,12 @@ from storage.database import Connection
 from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, Visibility
 
 log = logging.getLogger(__name__)
+
+
+async def may_begin(db: Connection, heard: HeardEvent, event: BroadcastStarted) -> bool:
+    """Return whether a broadcast's speaker may be recorded. One that is read from the past counts by its time too."""
+    sent_at = event.sent_at if heard.history else None
+    return await consent.may_record(db, heard.room_id, event.sender, began=heard.position, sent_at=sent_at)
 
 
 class Starting:
@@ -39,6 +46,9 @@ class Starting:
             )
             return
         if await archive.recording_by_event(db, heard.event_id) is not None:
+            return
+        if not await may_begin(db, heard, event):
+            log.info("broadcast not recorded: not wanted: room=%s event=%s", heard.room_id, heard.event_id)
             return
         visibility = facts.history_visibility(await rooms.state(db, heard.room_id, HISTORY_VISIBILITY))
         public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bot.language import N_, _, plural, spoken_number
+from bot.recording.chunks import NOT_WANTED
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap
 from storage.records import (
@@ -45,6 +46,7 @@ WHY = {
 }
 """Predicates that fit one chunk or many."""
 ON_ITS_WAY = N_("being fetched")
+UNWANTED = N_("not kept: recording was switched off")
 NO_KEY = {
     "m.unverified": N_(
         "the speaker's client shares keys with verified devices only: the speaker can verify this bot, or allow "
@@ -200,6 +202,8 @@ def why(entry: Entry) -> str | None:
         return _("can't be decrypted: {reason}").format(reason=_(withheld))
     if _is_on_its_way(entry):
         return _(ON_ITS_WAY)
+    if reason == NOT_WANTED:
+        return _(UNWANTED)
     return _(WHY[entry.state]) if entry.state in WHY else None
 
 

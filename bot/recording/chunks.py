@@ -15,6 +15,7 @@ from bot.recording.model import (
     Outcome,
     RecordingEvent,
     Redacted,
+    Silenced,
     Tell,
     VoiceMessage,
 )
@@ -36,6 +37,7 @@ FETCHABLE = JUDGED | {ChunkState.WAITING_FOR_MEDIA}
 FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkState.REFUSED})
 TOO_LARGE = "too_large"
 BEYOND_LIMIT = "beyond_limit"  # the recording is too long; a single chunk that is `too_long` ends nothing
+NOT_WANTED = "not_wanted"  # the speaker, or a moderator, objected
 LIMIT = "limit"  # the sentence for the room
 
 
@@ -84,7 +86,12 @@ def arrived(outcome: Outcome, chunk: Chunk) -> Outcome:
 
 def is_fetchable(chunk: Chunk) -> bool:
     """Return whether media are still accepted for a chunk that is not stored."""
-    return chunk.state in FETCHABLE and chunk.reason != BEYOND_LIMIT
+    return chunk.state in FETCHABLE and chunk.reason not in (BEYOND_LIMIT, NOT_WANTED)
+
+
+def is_removed(chunk: Chunk) -> bool:
+    """Return whether a chunk's sound was taken out of the recording: redacted, or not wanted."""
+    return chunk.state is ChunkState.REDACTED or chunk.reason == NOT_WANTED
 
 
 def _asked_anew(outcome: Outcome, known: Chunk, sent_again: Chunk) -> Outcome:
@@ -157,7 +164,7 @@ def failed(outcome: Outcome, event: ChunkFailed, limits: Limits) -> Outcome:
     came = event.answer.blob if event.answer else None
     if chunk is None or not is_fetchable(chunk):
         return replace(outcome, effects=_forgotten(came, None), ignored=_unfit(chunk))
-    if chunk.state in JUDGED:
+    if chunk.state in JUDGED and event.reason != NOT_WANTED:
         return replace(outcome, effects=_forgotten(came, chunk.blob))
     after = after_failure(outcome, chunk, event, limits)
     unwanted = (*_forgotten(chunk.blob, after.blob), *_forgotten(came, after.blob))
@@ -170,8 +177,8 @@ def after_failure(outcome: Outcome, chunk: Chunk, event: ChunkFailed, limits: Li
     twice decides."""
     answer = event.answer
     if answer is None:
-        if event.state is ChunkState.DAMAGED:
-            return given_up(chunk, event.state, event.reason)  # no address to fetch from
+        if event.state is ChunkState.DAMAGED or event.reason == NOT_WANTED:
+            return given_up(chunk, event.state, event.reason)  # no address to fetch from, or none that may be used
         return replace(chunk, state=event.state, reason=event.reason)
     if answer.digest == chunk.answer:
         return replace(chunk, state=event.state, reason=event.reason)
@@ -216,6 +223,21 @@ def redacted(outcome: Outcome, event: Redacted) -> Outcome:
     gone = replace(given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None)
     effects = (Forget(chunk.blob),) if chunk.blob else ()
     return replace(outcome, chunks=with_chunk(outcome.chunks, gone), effects=effects)
+
+
+def silenced(outcome: Outcome, event: Silenced) -> Outcome:
+    """Remove the sound that came after an objection, and stop waiting for any."""
+    kept: list[Chunk] = []
+    unwanted: list[Effect] = []
+    for chunk in outcome.chunks:
+        if chunk.state is ChunkState.CANDIDATE:
+            continue
+        too_late = chunk.position > event.since and chunk.state is ChunkState.STORED
+        if too_late or chunk.state is ChunkState.WAITING_FOR_KEY or is_fetchable(chunk):
+            unwanted += [Forget(chunk.blob)] if chunk.blob else []
+            chunk = given_up(chunk, ChunkState.REFUSED, NOT_WANTED)
+        kept.append(chunk)
+    return replace(outcome, chunks=tuple(kept), effects=tuple(unwanted))
 
 
 def given_up(chunk: Chunk, state: ChunkState, reason: str) -> Chunk:

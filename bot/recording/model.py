@@ -18,6 +18,7 @@ from storage.records import (
     EndedBy,
     EventId,
     MediaSource,
+    Position,
     Recording,
     SessionId,
     UserId,
@@ -150,6 +151,14 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Silenced:
+    """The objection of the speaker, or of a moderator, said at `since` in the timeline: nothing more is recorded. What
+    came after it is removed, and what was not fetched so far never will be."""
+
+    since: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """The deletion of the whole recording: by a command, by retention, or by its member's wish to be forgotten."""
 
@@ -176,6 +185,7 @@ RecordingEvent = (
     | ChunkStored
     | ChunkFailed
     | Ended
+    | Silenced
     | Deleted
     | Tick
     | Joined

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.recording.account import loss_of
+from bot.recording.chunks import is_removed
 from bot.recording.ledger import LayOut, Ledger, fingerprint
 from bot.recording.model import (
     Ask,
@@ -14,6 +15,7 @@ from bot.recording.model import (
     Outcome,
     RecordingEvent,
     Redacted,
+    Silenced,
     Tell,
     Tick,
     Withdraw,
@@ -67,8 +69,8 @@ def _says_the_same(ledger: Ledger, earlier: Ledger) -> bool:
 
 
 def _silent(outcome: Outcome) -> Outcome:
-    """Finish a recording without any sound. The room is told, unless somebody asked for the deletion."""
-    if any(chunk.state is ChunkState.REDACTED for chunk in outcome.chunks):
+    """Finish a recording without any sound. The room is told, unless somebody asked for the removal."""
+    if any(map(is_removed, outcome.chunks)):
         return outcome.also(Withdraw())
     told = outcome.recording.state is RecordingState.EMPTY and outcome.recording.ended_by not in NOT_TOLD
     return outcome.also(Tell(EMPTY)) if told else outcome
@@ -84,8 +86,8 @@ def _joined(outcome: Outcome, ledger: Ledger, event: Joined) -> Outcome:
 def _is_time(outcome: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, *, was_decided: bool) -> bool:
     if ledger.certain:
         return True
-    if was_decided and isinstance(event, Redacted):
-        return True  # until then the redacted sound stays published
+    if was_decided and isinstance(event, Redacted | Silenced):
+        return True  # until then the removed sound stays published
     quiet_until = outcome.recording.quiet_until
     if quiet_until is not None and now < quiet_until:
         return False

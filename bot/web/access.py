@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.facts import is_joined
+from bot.recording.chunks import is_removed
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
 from bot.rules import may_hear
 from storage.records import (
     Chunk,
-    ChunkState,
     Episode,
     HistoryVisibility,
     Listener,
@@ -124,8 +124,8 @@ def may_serve_audio(recording: Recording, episode: Episode, chunks: Sequence[Chu
     """Return whether the audio of an episode may still be served.
 
     While a late chunk is joined in, the old audio goes on being served: some apps keep the error page of an enclosure
-    that is gone for a minute. With a redacted chunk, audio is served only if it was made without that chunk.
+    that is gone for a minute. If a chunk's sound was removed, audio is served only if it was made without that chunk.
     """
-    if not any(chunk.state is ChunkState.REDACTED for chunk in chunks):
+    if not any(map(is_removed, chunks)):
         return True
     return episode.fingerprint == fingerprint(lay_out(recording, chunks))

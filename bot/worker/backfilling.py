@@ -13,12 +13,13 @@ from datetime import datetime
 
 from bot import dialects, orders, words
 from bot.errors import GiveUp, TryLater
+from bot.intake import consent
 from bot.language import _, speaking
 from bot.recording.kinds import kind_of
 from bot.recording.model import BroadcastStarted
 from bot.worker.retries import ask_anew
 from bot.worker.room_history import RoomHistory
-from storage import archive, jobs, journal, rooms
+from storage import archive, backfill, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
     HeardEvent,
@@ -26,7 +27,6 @@ from storage.records import (
     Recording,
     RecordingState,
     Room,
-    UserId,
 )
 from storage.store import Store
 
@@ -79,12 +79,12 @@ class Backfilling:
                     continue
                 if _is_before(event.sent_at, progress.since):
                     return await self._note(job, replace(progress, walked=True))
-                progress = await self._adopt_one(job, progress, started, event.sender)
+                progress = await self._adopt_one(job, progress, started, event)
             progress = await self._note(job, replace(progress, cursor=page.next_cursor))
         return await self._note(job, replace(progress, walked=True))
 
     async def _adopt_one(
-        self, job: Job, progress: orders.Backfill, started: HeardEvent, sender: UserId
+        self, job: Job, progress: orders.Backfill, started: HeardEvent, event: BroadcastStarted
     ) -> orders.Backfill:
         async with self._store.read() as db:
             known = await archive.recording_by_event(db, started.event_id)
@@ -92,7 +92,9 @@ class Backfilling:
             await self._read_anew(known)
             again = started.event_id in progress.adopted  # after a stop the page is read again
             return progress if again else replace(progress, known=progress.known + 1)
-        pages = [page async for page in self._history.related(progress.room_id, started.event_id, sender)]
+        if not await self._is_wanted(started, event):
+            return progress
+        pages = [page async for page in self._history.related(progress.room_id, started.event_id, event.sender)]
         related = [heard for page in pages for heard in page][:MOST_PARTS]
         async with self._store.write() as db:
             recording = await self._adopt(db, (started, *related))
@@ -104,6 +106,12 @@ class Backfilling:
             "past broadcast adopted: recording=%s room=%s event=%s", recording.code, recording.room_id, started.event_id
         )
         return progress
+
+    async def _is_wanted(self, started: HeardEvent, event: BroadcastStarted) -> bool:
+        """Return whether the speaker of a past broadcast may be recorded."""
+        async with self._store.read() as db:
+            began = await journal.position_of(db, started.event_id) or backfill.BEFORE_ALL
+            return await consent.may_record(db, started.room_id, event.sender, began=began, sent_at=event.sent_at)
 
     async def _read_anew(self, known: Recording) -> None:
         """Read a known broadcast again, to fill its holes and to fetch media that can be used now."""

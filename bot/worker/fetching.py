@@ -18,9 +18,10 @@ from bot import orders, words
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
+from bot.intake import consent
 from bot.language import _, speaking
 from bot.recording.broadcast.orphans import is_candidate
-from bot.recording.chunks import JUDGED, blob_of, is_fetchable
+from bot.recording.chunks import JUDGED, NOT_WANTED, blob_of, is_fetchable
 from bot.recording.model import Answer, ChunkFailed, ChunkStored, RecordingEvent
 from bot.settings import Settings
 from storage import archive, jobs, rooms
@@ -103,6 +104,8 @@ class Fetching:
         if wanted is None:
             return
         recording, chunk = wanted
+        if await self._refused(recording, chunk):
+            return
         part = self._store.blobs.part(f"fetch-{job.id}")
         try:
             event = await self._look_into(recording, chunk, part, first=not order.not_there)
@@ -171,6 +174,16 @@ class Fetching:
         unknown = is_candidate(chunk) and chunk.facts is None
         wanted = (unknown or is_fetchable(chunk)) and chunk.source is not None
         return (recording, chunk) if wanted else None
+
+    async def _refused(self, recording: Recording, chunk: Chunk) -> bool:
+        """Give a chunk up if its speaker may not be recorded; return whether that is so."""
+        async with self._store.read() as db:
+            if await consent.may_go_on(db, recording):
+                return False
+        async with self._store.write() as db:
+            await self._apply(db, recording.id, ChunkFailed(chunk.id, ChunkState.REFUSED, NOT_WANTED))
+        log.info("chunk not fetched: not wanted: recording=%s room=%s", recording.code, recording.room_id)
+        return True
 
     async def _pause_after_no(self, job_id: JobId, order: orders.Fetch, chunk: Chunk) -> float | None:
         """Return the seconds until the next request, doubled with each unusable answer; None when a chunk was judged

@@ -15,6 +15,7 @@ from bot.dialects.fields import answers_for, type_of
 from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MEMBER
+from bot.intake import consent
 from bot.recording.broadcast.speakers import Speaker
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
 from bot.worker.retries import lacks_source
@@ -85,6 +86,9 @@ class Rereading:
             raise GiveUp(
                 "the event is no broadcast of that user", reason="not_a_broadcast", room=room_id, event=broadcast
             )
+        if recording is None and not await self._may_begin(started, event):
+            log.info("broadcast not recorded: not wanted: room=%s event=%s", room_id, broadcast)
+            return
         anew = recording is None and order.unknown
         if anew and not await self._began_here(room_id, event):
             log.info("broadcast not recorded: it began before the bot joined: room=%s event=%s", room_id, broadcast)
@@ -101,9 +105,12 @@ class Rereading:
         """
         room_id, broadcast = started.room_id, started.event_id
         chunks, related, passed_on = await self._chunks(broadcast), set[EventId](), 0
+        goes_on = await self._may_go_on(broadcast)
         async for page in self._history.related(room_id, broadcast, event.sender):
             related |= {heard.event_id for heard in page}
             unheard = [heard for heard in page if (chunk := chunks.get(heard.event_id)) is None or lacks_source(chunk)]
+            if not goes_on:
+                unheard = [heard for heard in unheard if isinstance(dialects.read(heard), BroadcastChanged)]
             unheard = unheard if anew else await self._without_old_changes(unheard)
             await self._pass_on(unheard, anew=anew)
             passed_on += len(unheard)
@@ -179,6 +186,17 @@ class Rereading:
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
         return room is not None and room.joined and room.records
+
+    async def _may_begin(self, started: HeardEvent, event: BroadcastStarted) -> bool:
+        """Return whether the speaker of a broadcast that is not recorded may be recorded."""
+        async with self._store.read() as db:
+            began = await journal.position_of(db, started.event_id)
+            return await consent.may_record(db, started.room_id, event.sender, began=began, sent_at=event.sent_at)
+
+    async def _may_go_on(self, broadcast: EventId) -> bool:
+        async with self._store.read() as db:
+            recording = await archive.recording_by_event(db, broadcast)
+            return recording is None or await consent.may_go_on(db, recording)
 
     async def _recording(self, broadcast: EventId) -> Recording | None:
         async with self._store.read() as db:

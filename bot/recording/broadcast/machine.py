@@ -20,6 +20,8 @@ What is hard to see in the code:
   homeserver was asked for all events of the broadcast (`Ask`), or did not answer for 30 s.
 - After `switched_off` no new chunk is accepted: the speaker or a moderator has refused the recording. After `limit` new
   chunks are listed as refused.
+- An objection (`Silenced`) counts from its own position in the timeline, so it also removes chunks that came after it
+  and were fetched before it was handled. It ends a live broadcast, and stops the healing of one that has ended.
 - Redacting the started event deletes everything, in every state, and late events meet the tombstone: servers don't
   redact events that come after a deletion (https://github.com/matrix-org/synapse/issues/14231). Redacting a chunk takes
   its sound; its length stays, as silence. Redacting `paused`, `resumed` or `stopped` changes nothing: its statement was
@@ -62,6 +64,7 @@ from bot.recording.model import (
     Outcome,
     RecordingEvent,
     Redacted,
+    Silenced,
     Tick,
     VoiceMessage,
 )
@@ -214,9 +217,21 @@ def _applied(
             return on_chunks.opened(outcome, event)
         case Redacted():
             return on_chunks.redacted(outcome, event)
-        case Ended(by=by) if outcome.recording.state is RecordingState.LIVE:
-            return replace(outcome, recording=ended(outcome.recording, by, now, now, limits))
+        case Ended() | Silenced():
+            return _closed(outcome, event, now, limits)
     return outcome
+
+
+def _closed(outcome: Outcome, event: Ended | Silenced, now: datetime, limits: Limits) -> Outcome:
+    """End a live recording from outside; an objection also removes sound from one that has ended."""
+    by, after = EndedBy.SWITCHED_OFF, outcome
+    if isinstance(event, Silenced):
+        after = on_chunks.silenced(outcome, event)
+    else:
+        by = event.by
+    if outcome.recording.state is not RecordingState.LIVE:
+        return after
+    return replace(after, recording=ended(outcome.recording, by, now, now, limits))
 
 
 def _deletes(event: RecordingEvent, recording: Recording) -> bool:

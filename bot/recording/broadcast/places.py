@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from bot.recording.broadcast.runs import Run, pages
+from bot.recording.chunks import NOT_WANTED
 from storage.records import Chunk, ChunkState, OggFacts, Timing
 
 MAX_JUMP = 1000
@@ -89,7 +90,7 @@ def _by_timeline(place: Place) -> tuple[float, float]:
 
 
 def _unreadable(chunk: Chunk) -> bool:
-    return chunk.state in UNNUMBERED and not pages(chunk)
+    return (chunk.state in UNNUMBERED or chunk.reason == NOT_WANTED) and not pages(chunk)
 
 
 # ---- numbers

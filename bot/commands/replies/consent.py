@@ -1,0 +1,115 @@
+"""Answers to the commands of `bot.commands.consent`. Pure."""
+
+from collections.abc import Sequence
+
+from bot.commands.members import Unclear
+from bot.feeds.shown import shown
+from bot.language import N_, _, plural
+from storage.records import RoomId, UserId
+
+
+def out(prefix: str, *, everywhere: bool, closed: int) -> str:
+    """Confirm an `optout`. `closed`: recordings that were running; their codes are told in the direct chat only."""
+    told = [_(NOT_EVERYWHERE if everywhere else NOT_HERE), _("What was recorded before stays until you delete it.")]
+    if closed:
+        told.append(
+            plural(
+                "Your broadcast that was running is closed: our direct chat tells you how to delete it.",
+                "Your {count} broadcasts that were running are closed: our direct chat tells you how to delete them.",
+                closed,
+            )
+        )
+    return " ".join([*told, _("`{prefix} optin` undoes this.").format(prefix=prefix)])
+
+
+NOT_HERE = N_("From your message on I record nothing of you in this room, nor in one that replaces it.")
+NOT_EVERYWHERE = N_("From your message on I record nothing of you, in no room.")
+
+
+def out_already(prefix: str, *, everywhere: bool) -> str:
+    already = _("I record nothing of you anyway.") if everywhere else _("I record nothing of you here anyway.")
+    return f"{already} {_('`{prefix} optin` changes this.').format(prefix=prefix)}"
+
+
+def back_in(prefix: str, *, everywhere: bool) -> str:
+    where = _("in all rooms that I record") if everywhere else _("in this room, where it is recorded")
+    return _(
+        "I record you again, {where}: the broadcasts that you begin from now on. What you said while you were opted "
+        "out stays unrecorded. `{prefix} optout` undoes this."
+    ).format(where=where, prefix=prefix)
+
+
+def in_already(prefix: str, *, everywhere: bool) -> str:
+    where = _("You have opted out nowhere.") if everywhere else _("You have not opted out here.")
+    return f"{where} {_('`{prefix} optout` does that.').format(prefix=prefix)}"
+
+
+def way_to_delete(prefix: str, code: str, room_id: RoomId, room_name: str | None) -> str:
+    """Tell how to delete a recording, in the direct chat."""
+    return _("{code}, in {room}: `{prefix} in {room_id} delete {code}`").format(
+        code=code, room=shown(room_name or "") or _("a room"), prefix=prefix, room_id=room_id
+    )
+
+
+def closed_by_opt_out(ways: Sequence[str]) -> str:
+    """Tell a member, in the direct chat, which recordings an `optout` has closed, and how to delete each."""
+    told = plural(
+        "You asked not to be recorded, so I closed your broadcast that was running. What I recorded of it before your "
+        "message stays until you delete it. Say here:",
+        "You asked not to be recorded, so I closed your {count} broadcasts that were running. What I recorded of them "
+        "before your message stays until you delete it. Say here:",
+        len(ways),
+    )
+    return "\n".join([told, *ways, _("I ask once more before anything is deleted.")])
+
+
+def everybody_is_recorded(prefix: str) -> str:
+    return _(
+        "Everybody who broadcasts here is recorded, but for those who opted out. A moderator can choose: "
+        "`{prefix} speakers USER…`."
+    ).format(prefix=prefix)
+
+
+def only_these_are_recorded(names: Sequence[str], prefix: str) -> str:
+    return _(
+        "Only these members are recorded here, unless they opt out: {names}. A moderator can change this with "
+        "`{prefix} speakers all`."
+    ).format(names=", ".join(names), prefix=prefix)
+
+
+def speakers_already(names: Sequence[str] | None) -> str:
+    if names is None:
+        return _("Everybody is recorded here already, but for those who opted out.")
+    return _("Only these members are recorded here already: {names}.").format(names=", ".join(names))
+
+
+def speakers_changed(who: str, names: Sequence[str] | None, closed: int, prefix: str) -> str:
+    """Tell the room who is recorded from now on. `closed`: recordings of others that were running."""
+    if names is None:
+        return _(
+            "From now on everybody who broadcasts here is recorded, but for those who opted out: {who} decided so."
+        ).format(who=who)
+    told = [
+        _("From now on only these members are recorded here, unless they opt out: {names}. {who} decided so.").format(
+            names=", ".join(names), who=who
+        )
+    ]
+    if closed:
+        told.append(
+            plural(
+                "The broadcast of somebody else that was running is closed.",
+                "The {count} broadcasts of others that were running are closed.",
+                closed,
+            )
+        )
+    told += [_("What was recorded before stays."), _("`{prefix} speakers all` undoes this.").format(prefix=prefix)]
+    return " ".join(told)
+
+
+def unclear(name: Unclear, prefix: str, example: UserId) -> str:
+    """Answer a name that fits no member or several, with an example that is right."""
+    why = (
+        _("Several members have a name that you wrote.") if name.several else _("I don't know a member whom you named.")
+    )
+    say = _("Please write the Matrix id of each, for example `{prefix} speakers {user}`.")
+    return f"{why} {say.format(prefix=prefix, user=example)}"

@@ -1,0 +1,127 @@
+"""Consent: who may be recorded in a room. One function answers (`may_record`), and is asked before anything is fetched.
+
+A member's last word for the room counts: the newest `optout` or `optin` that they said in one of the rooms of its
+podcast, or in a direct chat, for everywhere. A room that only claims to replace another is asked for the other's words
+too: an upgrade that is not confirmed yet exposes nobody. `optin` counts from its position in the timeline: a broadcast
+that began before it stays unrecorded, and so does every broadcast of the past.
+
+The moderators' choice (`speakers`) is that of the podcast's present room. It never overrules a member who opted out.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
+
+from bot import dialects, facts, orders
+from bot.dialects.state import broadcast_of
+from bot.event_types import CREATE
+from bot.recording.chunks import NOT_WANTED
+from bot.recording.model import RecordingEvent, Silenced
+from storage import archive, heirs, jobs, journal, optouts, rooms
+from storage.database import Connection
+from storage.records import EVERYWHERE, OptOut, Position, Recording, RecordingId, RoomId, UserId
+
+Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
+"""The recorder's application of an event to a recording, in the caller's transaction."""
+
+
+async def may_record(
+    db: Connection, room_id: RoomId, user_id: UserId, *, began: Position | None = None, sent_at: datetime | None = None
+) -> bool:
+    """Return whether this user may be recorded in this room.
+
+    `began`: the position at which their broadcast began, where it has one. `sent_at`: the time at which it began, for
+    one that is read from the past: its position may be that of the reading.
+    """
+    line = await heirs.line(db, room_id)
+    present = await rooms.room(db, line[-1])
+    if present is not None and present.speakers is not None and user_id not in present.speakers:
+        return False
+    words = await optouts.of(db, user_id)
+    if not words:
+        return True
+    there = {EVERYWHERE, *await _replaced_too(db, line)}
+    return _allow([word for word in words if word.room_id in there], began, sent_at)
+
+
+def _allow(words: Sequence[OptOut], began: Position | None, sent_at: datetime | None) -> bool:
+    """Return whether a member's words, the oldest first, allow to record a broadcast: they opted in after their last
+    `optout`, and before it began."""
+    outs = [index for index, word in enumerate(words) if word.out]
+    if not outs:
+        return True
+    again = next(iter(words[outs[-1] + 1 :]), None)
+    if again is None:
+        return False
+    return (began is None or began > again.position) and (sent_at is None or sent_at >= again.at)
+
+
+async def _replaced_too(db: Connection, line: Sequence[RoomId]) -> Sequence[RoomId]:
+    """Return the rooms of a line, behind those of the podcasts that its first room claims to continue."""
+    while len(line) < heirs.MOST_ROOMS:
+        claimed = facts.predecessor(await rooms.state(db, line[0], CREATE))
+        if claimed is None or claimed in line:
+            break
+        line = (*await heirs.line(db, claimed), *line)
+    return line
+
+
+async def may_go_on(db: Connection, recording: Recording) -> bool:
+    """Return whether more of a recording may be fetched."""
+    return await may_record(db, recording.room_id, recording.broadcaster, began=recording.position)
+
+
+async def close_refused(
+    db: Connection,
+    apply: Apply,
+    since: Position,
+    *,
+    user_id: UserId | None = None,
+    room_ids: Collection[RoomId] | None = None,
+) -> tuple[Recording, ...]:
+    """Close what may not be recorded any more, of this speaker and in these rooms (None: of all), by an objection that
+    was said at `since`. Return the recordings that were open."""
+    were_open = []
+    for recording in await optouts.unfinished(db, since, user_id=user_id, room_ids=room_ids):
+        if await may_go_on(db, recording):
+            continue
+        await apply(db, recording.id, Silenced(since))
+        chunks = await archive.chunks(db, recording.id)
+        await journal.forget(db, [chunk.event_id for chunk in chunks if chunk.event_id and chunk.reason == NOT_WANTED])
+        if recording.state.is_open:
+            were_open.append(recording)
+    return tuple(were_open)
+
+
+async def look_again(db: Connection, user_id: UserId, since: Position, now: datetime) -> None:
+    """Have the broadcasts read that a member began after `since`, where they opted in, and that were not recorded since
+    the command was not carried out yet."""
+    for info in await rooms.states_of(db, dialects.INFOS, user_id):
+        broadcast = broadcast_of(info) or info.event_id
+        began = await journal.position_of(db, broadcast) if broadcast else None
+        if broadcast is None or began is None or began <= since:
+            continue
+        if await archive.recording_by_event(db, broadcast) is None and await may_record(
+            db, info.room_id, user_id, began=began
+        ):
+            await jobs.add(db, orders.Reread(broadcast, info.room_id, user_id).job(), now)
+
+
+async def is_out(db: Connection, room_id: RoomId, user_id: UserId) -> bool:
+    """Return whether a member's last word for a room is `optout`."""
+    there = {EVERYWHERE, *await _replaced_too(db, await heirs.line(db, room_id))}
+    words = [word for word in await optouts.of(db, user_id) if word.room_id in there]
+    return bool(words) and words[-1].out
+
+
+async def is_out_somewhere(db: Connection, user_id: UserId) -> bool:
+    """Return whether a member's last word for any room, or for everywhere, is `optout`."""
+    words = await optouts.of(db, user_id)
+    where = {word.room_id for word in words}
+    return any([word for word in words if word.room_id in (EVERYWHERE, room_id)][-1].out for room_id in where)
+
+
+async def is_out_everywhere(db: Connection, user_id: UserId) -> bool:
+    """Return whether a member has opted out everywhere, and nowhere in again since."""
+    words = await optouts.of(db, user_id)
+    everywhere = [index for index, word in enumerate(words) if word.room_id == EVERYWHERE]
+    return bool(everywhere) and all(word.out for word in words[everywhere[-1] :])

@@ -1,0 +1,70 @@
+"""Opt-outs: every `optout` and `optin` that a member said in a room, or for everywhere. Never pruned."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from sqlalchemy import ColumnElement, exists, or_, select
+
+from storage.database import Connection
+from storage.dialect import insert
+from storage.records import EVERYWHERE, ChunkState, OptOut, Position, Recording, RecordingState, RoomId, UserId
+from storage.rows import columns, record
+from storage.tables import chunks, optouts, recordings
+
+HALF_KEPT = (
+    ChunkState.WAITING_FOR_KEY,
+    ChunkState.WAITING_FOR_MEDIA,
+    ChunkState.DAMAGED,
+    ChunkState.REFUSED,
+    ChunkState.CANDIDATE,
+)
+"""States of chunks whose sound may still come."""
+
+
+async def add(db: Connection, word: OptOut) -> None:
+    """Store what a member said, once."""
+    await db.execute(insert(optouts).values(**columns(word)).on_conflict_do_nothing())
+
+
+async def of(db: Connection, user_id: UserId) -> tuple[OptOut, ...]:
+    """Return all that a member said, the oldest first."""
+    return await _words(db, optouts.c.user_id == user_id)
+
+
+async def share(db: Connection, room_ids: Collection[RoomId]) -> None:
+    """Make all that members said in one of these rooms hold in each of them."""
+    for word in await _words(db, optouts.c.room_id.in_(list(room_ids))):
+        for room_id in room_ids:
+            await add(db, replace(word, room_id=room_id))
+
+
+async def every(db: Connection, room_ids: Collection[RoomId] | None = None) -> tuple[OptOut, ...]:
+    """Return all that members said in these rooms and for everywhere, the oldest first; in all rooms when None."""
+    return await _words(db, *([] if room_ids is None else [optouts.c.room_id.in_((EVERYWHERE, *room_ids))]))
+
+
+async def _words(db: Connection, *conditions: ColumnElement[bool]) -> tuple[OptOut, ...]:
+    ordered = select(optouts).where(*conditions).order_by(optouts.c.position, optouts.c.user_id, optouts.c.room_id)
+    return tuple(record(OptOut, row) for row in await db.execute(ordered))
+
+
+async def unfinished(
+    db: Connection, since: Position, *, user_id: UserId | None = None, room_ids: Collection[RoomId] | None = None
+) -> tuple[Recording, ...]:
+    """Return the recordings, of this speaker and in these rooms (None: of all), that an objection concerns: they are
+    open, more of their sound may come, or some of it came after `since`."""
+    lies_in = chunks.c.recording_id == recordings.c.id
+    conditions: list[ColumnElement[bool]] = [
+        recordings.c.state != RecordingState.DELETED,
+        or_(
+            recordings.c.state.in_([state for state in RecordingState if state.is_open]),
+            exists().where(lies_in, chunks.c.state.in_(HALF_KEPT)),
+            exists().where(lies_in, chunks.c.position > since, chunks.c.state == ChunkState.STORED),
+        ),
+    ]
+    if user_id is not None:
+        conditions.append(recordings.c.broadcaster == user_id)
+    if room_ids is not None:
+        conditions.append(recordings.c.room_id.in_(list(room_ids)))
+    rows = await db.execute(select(recordings).where(*conditions).order_by(recordings.c.position))
+    return tuple(record(Recording, row) for row in rows)

@@ -365,7 +365,8 @@ class Confirm(_OfEvent):
 @dataclass(frozen=True, slots=True)
 class Notice(Order):
     """Say something in a room, once for each topic: in a thread, or as an answer to an event. One that `greets` has its
-    words made when it is said; `asks`: the command that it asks a question about."""
+    words made when it is said; `asks`: the command that it asks a question about; `announces`: the recording
+    whose episode it announces; `replaces`: the notice of the bot's own that it is put in place of."""
 
     kind = JobKind("notice")
     subject_field = "topic"
@@ -377,6 +378,8 @@ class Notice(Order):
     thread: EventId | None = None
     greets: bool = False
     asks: EventId | None = None
+    announces: RecordingId | None = None
+    replaces: EventId | None = None
 
     @classmethod
     def on(cls, recording: Recording, what: str, body: str) -> Self:
@@ -442,6 +445,11 @@ def episode_published(broadcast: EventId) -> str:
 def episode_waits(broadcast: EventId) -> str:
     """Name the notice that a broadcast's episode waits for approval."""
     return f"waits:{broadcast}"
+
+
+def announcement_gone(broadcast: EventId) -> str:
+    """Name the edit of a broadcast's announcement after its recording was deleted."""
+    return f"gone:{broadcast}"
 
 
 def told_of(what: str, broadcast: EventId) -> str:
@@ -546,11 +554,13 @@ class Expire(_OfRoom):
 
 @dataclass(frozen=True, slots=True)
 class Forget(Order):
-    """Remove blobs that nothing refers to any more. Another set of blobs is another job."""
+    """Remove blobs that nothing refers to any more. Another set of blobs is another job. `recording`: the one whose
+    sound they hold, where they stay for a while."""
 
     kind = JobKind("forget")
     lasting = True
     blobs: tuple[BlobKey, ...]
+    recording: RecordingId | None = None
 
     @property
     def subject(self) -> str:

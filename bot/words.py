@@ -100,8 +100,19 @@ TOLD = {
         "I can't post this recording as a voice message: the homeserver refuses it. I try again later; the podcast has "
         "it all the same."
     ),
+    "deleted": N_(
+        "The recording of this broadcast was deleted, at the wish of its speaker or a moderator. Copies in people's "
+        "apps can't be called back."
+    ),
+    "removed": N_(
+        "This broadcast was redacted, so I deleted its recording: its audio, its episode and its page are gone. Copies "
+        "in people's apps can't be called back."
+    ),
 }
 """Notices about one recording."""
+
+ANNOUNCED_IS_GONE = N_("This recording was deleted.")
+"""The text in place of a recording's announcement."""
 
 
 def published(*, title: str, length: str, whole: str, address: str | None, prefix: str) -> str:

@@ -3,7 +3,7 @@ missing."""
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from storage.database import Connection
 from storage.dialect import insert
@@ -25,3 +25,7 @@ async def answered_at(db: Connection, recording_id: RecordingId) -> datetime | N
         await db.execute(select(asked.c.answered_at).where(asked.c.recording_id == recording_id))
     ).scalar_one_or_none()
     return at
+
+
+async def forget(db: Connection, recording_id: RecordingId) -> None:
+    await db.execute(delete(asked).where(asked.c.recording_id == recording_id))

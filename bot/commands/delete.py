@@ -3,18 +3,20 @@
 What is deleted at once, in the transaction of the confirmed command, is said in `bot.recorder.erasing`.
 """
 
+from dataclasses import replace
 from functools import partial
 
+from bot import orders, words
 from bot.commands.context import Action, Context, ToConfirm, Verb
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import delete as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
-from bot.language import N_
+from bot.language import N_, _, speaking
 from bot.recording.model import Deleted
-from storage import archive
-from storage.records import to_ms
+from storage import archive, jobs
+from storage.records import Recording, to_ms
 
 
 async def _delete(context: Context, *, name: RecordingName) -> str | ToConfirm:
@@ -29,7 +31,16 @@ async def _delete(context: Context, *, name: RecordingName) -> str | ToConfirm:
         return ToConfirm(replies.question(recording, length, context.settings.feeds.zone), (recording.code,))
     await context.apply(context.db, recording.id, Deleted())
     await context.note("delete", recording.state, "deleted", subject=recording.code)
+    if context.said.room_id != context.room.room_id:  # only its asker reads the answer
+        await _tell(context, recording)
     return replies.deleted(recording.code, context.asker.name)
+
+
+async def _tell(context: Context, recording: Recording) -> None:
+    with speaking(context.room.language):
+        body = _(words.TOLD["deleted"])
+    notice = replace(orders.Notice.on(recording, "deleted", body), room_id=context.room.room_id)
+    await jobs.add(context.db, notice.job(), context.now)
 
 
 def _read(words: Words) -> Action | None:

@@ -12,7 +12,7 @@ from functools import partial
 from bot import orders, words
 from bot.language import _, speaking
 from bot.recorder import asking
-from bot.recorder.erasing import erase, forget, take_back, withdraw
+from bot.recorder.erasing import erase, forget, forget_older_audio, take_back, withdraw
 from bot.recording.kinds import kind_of
 from bot.recording.model import (
     Ask,
@@ -30,7 +30,7 @@ from bot.recording.policy import Limits
 from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import Chunk, ChunkState, EventId, NewJob, Position, Recording, RecordingId
+from storage.records import Chunk, ChunkState, EventId, NewJob, Position, Recording, RecordingId, RecordingState
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,7 @@ class Applying:
                     await asking.ask(db, recording, now, now)
                 case Forget(blob=blob):
                     await forget(db, [blob], now)
+                    await forget_older_audio(db, recording.id, now)
                     if recording.state.is_open:  # remove the sound from the live stream
                         await jobs.add(db, orders.Encode(recording.id).job(), now)
                 case Withdraw():
@@ -137,7 +138,7 @@ def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> Ne
 
 async def _tell(db: Connection, recording: Recording, what: str, now: datetime) -> None:
     """Send the room a notice, once. A search of the history reports its recordings together."""
-    if recording.past:
+    if recording.past and recording.state is not RecordingState.DELETED:
         return
     with speaking(await rooms.language(db, recording.room_id)):
         notice = orders.Notice.on(recording, what, _(words.TOLD[what]))

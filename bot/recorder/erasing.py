@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime
 
 from bot import orders, words
-from storage import archive, handed_back, jobs, journal, rooms, tracks
+from bot.intake import announcements
+from storage import archive, handed_back, history_checks, jobs, journal, rooms, tracks
 from storage.database import Connection
-from storage.records import BlobKey, Recording
+from storage.records import BlobKey, Recording, RecordingId
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +19,24 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     await _remove_episode(db, recording, now)
     await tracks.forget(db, recording.id)
     await forget(db, [chunk.blob for chunk in chunks if chunk.blob], now)
+    await forget_older_audio(db, recording.id, now)
     await archive.delete_chunks(db, recording.id)
     await journal.forget(db, [chunk.event_id for chunk in chunks if chunk.event_id])
+    await history_checks.forget(db, recording.id)
     await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], words.TOLD))
     await take_back(db, recording, now)
     await handed_back.forget(db, recording.id)
-    await archive.save_recording(db, replace(recording, title=None, description=None, broadcaster_name=None))
+    await announcements.take_back(db, recording, now)
     await rooms.touch(db, recording.room_id, now)
     log.info("erased: recording=%s room=%s", recording.code, recording.room_id)
+
+
+async def forget_older_audio(db: Connection, recording_id: RecordingId, now: datetime) -> None:
+    """Remove earlier files of an episode now, which would stay a while for downloads that run."""
+    for job in await jobs.unfinished(db, orders.Forget.kind):
+        order = orders.Forget.of(job)
+        if order.recording == recording_id:
+            await jobs.add(db, order.job(), now)
 
 
 async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:

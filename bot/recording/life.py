@@ -30,6 +30,7 @@ def tombstone(recording: Recording, now: datetime) -> Recording:
         title=None,
         description=None,
         broadcaster_name=None,
+        device_id=None,
         resumes=(),
     )
 

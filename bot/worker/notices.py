@@ -9,11 +9,12 @@ from typing import Any
 from bot import orders, words
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
-from bot.intake import greeting
+from bot.intake import announcements, greeting
 from bot.matrix.sending import Sending
 from bot.worker.formatting import formatted
 from storage import questions, rooms
-from storage.records import Job, Json, Room
+from storage.database import Connection
+from storage.records import EventId, Job, Json, Room
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -36,19 +37,32 @@ class Notices:
         order = orders.Notice.of(job)
         async with self._store.read() as db:
             room = await rooms.room(db, order.room_id)
+            is_void = order.announces is not None and await announcements.is_void(db, order.announces)
         if room is None or not room.joined:
             raise GiveUp("the bot is not in the room", reason="not_joined", room=order.room_id)
+        if is_void and not job.attempts:  # an earlier attempt may have said it, and the same one is said again below
+            return
         if order.greets:
             await self._greet(job, room)
             return
         content = notice(order.body, reply_to=order.reply_to, thread=order.thread)
+        if order.replaces is not None:
+            content = edit(content, order.replaces)
         event_id = await self._sending.send(room.room_id, MESSAGE, content, txn_id=greeting.transaction(job.id))
-        if order.asks is not None:
+        if order.asks is not None or order.announces is not None:
             async with self._store.write() as db:
-                await questions.said(db, order.asks, event_id, self._clock())
+                await self._note(db, order, event_id)
         if job.attempts:
             # Newer notices of the room may have overtaken it.
             log.info("notice sent late: room=%s attempt=%d", room.room_id, job.attempts + 1)
+
+    async def _note(self, db: Connection, order: orders.Notice, event_id: EventId) -> None:
+        """Note as which event a question, or a recording's announcement, is in the room."""
+        now = self._clock()
+        if order.asks is not None:
+            await questions.said(db, order.asks, event_id, now)
+        if order.announces is not None:
+            await announcements.said(db, order.announces, event_id, now)
 
     async def _greet(self, job: Job, room: Room) -> None:
         """Send the greeting with the room's present settings. Raises TryLater while the bot may not speak in the
@@ -79,3 +93,11 @@ def notice(body: str, *, reply_to: str | None = None, thread: str | None = None)
         relation = content.setdefault("m.relates_to", {})
         relation |= {"rel_type": "m.thread", "event_id": thread, "is_falling_back": reply_to is None}
     return content
+
+
+def edit(content: Json, of: EventId) -> Json:
+    """Build the event that puts a message in the place of an earlier one (Client-Server API, event replacements). What
+    clients that know no edits show begins with an asterisk."""
+    fallback = {key: f"* {content[key]}" for key in ("body", "formatted_body") if key in content}
+    relation = {"rel_type": "m.replace", "event_id": of}
+    return {**content, **fallback, "m.new_content": dict(content), "m.relates_to": relation}

@@ -100,7 +100,7 @@ class Publishing:
         if old is not None and old.blob != episode.blob:
             redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
             forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
-            await jobs.add(db, orders.Forget((old.blob,)).job(forget_at), now)
+            await jobs.add(db, orders.Forget((old.blob,), recording.id).job(forget_at), now)
         if subject.room.joined and not recording.past:
             await self._announce(db, replace(subject, recording=recording), episode, now)
             episode = replace(episode, announced=not recording.unreviewed)
@@ -159,7 +159,7 @@ class Publishing:
             else:
                 topic = orders.episode_published(recording.event_id)
                 body = words.published(title=title, length=length, whole=whole, address=address, prefix=prefix)
-        notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id)
+        notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id, announces=recording.id)
         await jobs.add(db, notice.job(), now)
 
     async def _public_page(self, db: Connection, recording: Recording) -> str | None:

@@ -65,6 +65,7 @@ from bot.recording.model import (
     RecordingEvent,
     Redacted,
     Silenced,
+    Tell,
     Tick,
     VoiceMessage,
 )
@@ -85,6 +86,7 @@ from storage.records import (
 )
 
 MOST_RESUMES = 255
+REMOVED = "removed"  # the sentence for the room
 
 
 def begin(
@@ -198,7 +200,10 @@ def _applied(
 ) -> Outcome:
     """Apply the event itself, before anything is decided."""
     if _deletes(event, outcome.recording):
-        return replace(outcome, recording=tombstone(outcome.recording, now), effects=(Erase(),))
+        gone = replace(outcome, recording=tombstone(outcome.recording, now), effects=(Erase(),))
+        # Whoever deleted it by a command has the answer; a rule tells the room itself.
+        is_told = isinstance(event, Redacted) and outcome.recording.state.may_have_audio
+        return gone.also(Tell(REMOVED)) if is_told else gone
     candidate = orphans.candidate_of(outcome.chunks, event)
     if candidate is not None:
         return orphans.told(outcome, candidate, event, limits)

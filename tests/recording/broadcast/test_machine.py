@@ -706,13 +706,13 @@ def test_the_same_media_twice_count_once_for_the_limit() -> None:
 
 @pytest.mark.parametrize("ended", [False, True])
 def test_redacting_the_start_deletes_everything(*, ended: bool) -> None:
-    """A redacted start leaves a tombstone without content, live or not."""
+    """A redacted start leaves a tombstone without content, live or not, and the room is told."""
     world = World(replace(recording(), title="My talk", broadcaster_name="Alice"))
     world.speak(slices([7, 3]))
     if ended:
         world.stop(2)
     world.redact(START)
-    assert (world.recording.state, world.chunks, world.effects) == (DELETED, (), [Erase()])
+    assert (world.recording.state, world.chunks, world.effects) == (DELETED, (), [Erase(), Tell("removed")])
     assert (world.recording.title, world.recording.broadcaster_name) == (None, None)
 
 

@@ -1,0 +1,39 @@
+"""`delete RECORDING`, as far as it differs from every deletion (`tests/test_deletion.py`)."""
+
+import pytest
+
+from bot.commands.replies import general
+from storage import archive, changes
+from storage.records import RecordingState
+from tests.commands.world import MOD, ROOM, SPEAKER, World
+
+
+@pytest.mark.parametrize("state", [RecordingState.LIVE, RecordingState.FINISHING, RecordingState.EMPTY])
+async def test_a_recording_in_any_state_can_be_deleted(world: World, state: RecordingState) -> None:
+    """Also one that is still live; then the question says that its rest is not kept either."""
+    recording = await world.recording(state=state, length_ms=None)
+    question = await world.say(SPEAKER, f"!aircheck delete {recording.code}") or ""
+    assert ("It is live now" in question) == (state is RecordingState.LIVE)
+    assert "apps can't be called back" in (await world.say(SPEAKER, "!aircheck yes") or "")
+    assert (await world.look(recording)).state is RecordingState.DELETED
+    assert await world.say(SPEAKER, f"!aircheck delete {recording.code}") == general.NO_RECORDING
+
+
+async def test_feeds_and_pages_lose_it_in_the_same_moment(world: World) -> None:
+    """The transaction of the answer is that of the deletion."""
+    await world.recording(public=True)
+    revision = (await world.room()).revision
+    await world.confirmed(MOD, "!aircheck delete last")
+    async with world.store.read() as db:
+        assert await archive.published(db, ROOM) == ()
+    assert (await world.room()).revision > revision
+
+
+async def test_the_log_of_changes_knows_the_code_and_who_deleted_it(world: World) -> None:
+    """No title, no name of whoever spoke."""
+    recording = await world.recording(title="Soup")
+    await world.confirmed(MOD, "!aircheck delete last")
+    async with world.store.read() as db:
+        (change,) = await changes.of_rooms(db, [ROOM])
+    assert (change.by, change.what, change.subject) == (MOD, "delete", recording.code)
+    assert (change.before, change.after) == ("complete", "deleted")

@@ -43,7 +43,7 @@ async def limit(world: Retained, **settings: int) -> None:
 
 
 async def test_a_room_is_told_once_and_loses_it_a_week_later(world: Retained) -> None:
-    """One notice says what goes, when, and how to keep it; a second one what has gone, and by which rule."""
+    """A notice says what goes, when, and how to keep it; a second one what has gone, and by which rule."""
     await world.rule(retention=THIRTY)
     old, kept = await world.old(31, title="Soup"), await world.old(90, kept=True)
     await world.days(0)
@@ -70,7 +70,7 @@ async def test_a_room_is_told_once_and_loses_it_a_week_later(world: Retained) ->
 
 
 async def test_what_is_not_told_does_not_go(world: Retained) -> None:
-    """Where the bot is muted nothing goes by the room's rule; it is tried each day, and the time begins when it is
+    """Nothing goes by the room's rule where the bot is muted; it tries each day, and the time begins when it is
     heard."""
     await world.rule(retention=THIRTY)
     old = await world.old(31)

@@ -37,6 +37,12 @@ async def predecessor(db: Connection, room_id: RoomId) -> RoomId | None:
     return await _neighbour(db, heirs.c.room_id, heirs.c.heir == room_id)
 
 
+async def replaced(db: Connection) -> frozenset[RoomId]:
+    """Return the rooms whose podcast another room continues."""
+    rows = await db.execute(select(heirs.c.room_id).where(heirs.c.confirmed))
+    return frozenset(RoomId(room_id) for room_id in rows.scalars())
+
+
 async def heir(db: Connection, room_id: RoomId) -> RoomId | None:
     """Return the room that continues the podcast of this one."""
     return await _neighbour(db, heirs.c.heir, heirs.c.room_id == room_id)

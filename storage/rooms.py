@@ -119,6 +119,28 @@ async def members(db: Connection, room_id: RoomId) -> tuple[StateEvent, ...]:
     return tuple(record(StateEvent, row) for row in rows)
 
 
+async def joined_with(db: Connection, user_id: UserId) -> tuple[Room, ...]:
+    """Return the rooms that a user and the bot are both in, the one that changed last first."""
+    member = select(room_state.c.room_id, room_state.c.content).where(
+        room_state.c.room_id.in_(select(rooms.c.room_id).where(rooms.c.joined)),
+        room_state.c.type == "m.room.member",
+        room_state.c.state_key == user_id,
+    )
+    joined = [row.room_id for row in await db.execute(member) if row.content.get("membership") == "join"]
+    rows = await db.execute(select(rooms).where(rooms.c.room_id.in_(joined)).order_by(rooms.c.changed_at.desc()))
+    return tuple(record(Room, row) for row in rows)
+
+
+async def states(db: Connection, kind: str, room_ids: Collection[RoomId]) -> dict[RoomId, StateEvent]:
+    """Return the state events of a type, without a state key, of these rooms, by room."""
+    rows = await db.execute(
+        select(room_state).where(
+            room_state.c.room_id.in_(list(room_ids)), room_state.c.type == kind, room_state.c.state_key == ""
+        )
+    )
+    return {RoomId(row.room_id): record(StateEvent, row) for row in rows}
+
+
 async def servers(db: Connection, where: Collection[RoomId]) -> frozenset[str]:
     """Return the server names, in small letters, of the present and former members of these rooms and of the senders of
     their state."""

@@ -7,7 +7,7 @@ was asked: by `yes`, or by a reaction to it (`bot.intake.questions`). Rights are
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.commands.context import Action, Context, ToConfirm, Verb
+from bot.commands.context import Action, Context, ToConfirm, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import confirm as replies
 from bot.commands.replies import general
@@ -71,7 +71,7 @@ async def _carry_out(context: Context, question: Question, *, in_time: bool) -> 
     action = verb.read(question.words) if verb else None
     if not in_time or there is None or verb is None or action is None:
         return replies.ENDED
-    if context.room.encrypted and not question.encrypted:
+    if (context.room.encrypted or there.room.encrypted) and not question.encrypted:
         return general.NOT_ENCRYPTED
     if there.podcast.room_id != there.room.room_id and not verb.everywhere:
         return CONTINUES_ELSEWHERE
@@ -92,5 +92,6 @@ VERBS = (
         _read,
         changes=True,
         everywhere=True,
+        of_chat=always,
     ),
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot import facts, orders
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.members import Unclear, members_named
 from bot.commands.parse import Words
 from bot.commands.replies import consent as replies
@@ -148,6 +148,7 @@ VERBS = (
         partial(_read_alone, _opt_out),
         changes=True,
         everywhere=True,
+        of_chat=always,
     ),
     Verb(
         "optin",
@@ -155,6 +156,7 @@ VERBS = (
         partial(_read_alone, _opt_in),
         changes=True,
         everywhere=True,
+        of_chat=always,
     ),
     Verb(
         "speakers",

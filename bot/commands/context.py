@@ -122,6 +122,14 @@ Action = Callable[[Context], Awaitable[str | ToConfirm]]
 be undone is done only in a context that is `confirmed`; else the action returns a question about it."""
 
 
+def never(_: Words) -> bool:
+    return False
+
+
+def always(_: Words) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Verb:
     """A command. `read` returns the action that its words ask for, None when they don't fit.
@@ -129,6 +137,9 @@ class Verb:
     `changes`: the command changes something or hands out a secret, so in an encrypted room only an encrypted message
     does it; only such a command may ask for a confirmation.
     `everywhere`: it also works in a room whose podcast continues in another (`storage.heirs`).
+    `of_chat` tells for its words whether, said in a direct chat without a podcast, they are about the chat, or about
+    all rooms that the asker shares with the bot; else a question is about the only shared room, and a change has to
+    name its room.
     """
 
     name: str
@@ -136,6 +147,7 @@ class Verb:
     read: Callable[[Words], Action | None]
     changes: bool
     everywhere: bool = False
+    of_chat: Callable[[Words], bool] = never
 
 
 async def asker_of(db: Connection, room_id: RoomId, user_id: UserId, settings: Settings) -> Asker | None:

@@ -4,24 +4,24 @@ A personal address is never part of an answer: a job sends it in the direct chat
 of its own, `feed` stands for all rooms that the asker and the bot share.
 """
 
-from bot import facts, orders
-from bot.commands.context import Action, Context, Verb
+from bot import orders
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import feed as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
-from bot.event_types import MEMBER
 from bot.feeds.addresses import look_up_hash, token_for
+from bot.intake import chats
 from bot.language import N_
-from storage import archive, heirs, jobs, rooms
-from storage.records import Listener, Room, RoomId, Visibility
+from storage import heirs, jobs, rooms
+from storage.records import Listener, RoomId, Visibility
 
 MOST_ROOMS = 20
 """Addresses sent at once in a direct chat: those of the rooms that changed last."""
 
 
 async def _feed(context: Context) -> str:
-    if await is_mere_chat(context):
+    if await chats.is_mere_chat(context.db, context.room):
         return await _feeds_of_shared_rooms(context)
     if context.room.visibility is Visibility.PUBLIC:
         return replies.public_address(context.public.feed)
@@ -30,39 +30,20 @@ async def _feed(context: Context) -> str:
 
 
 async def _renew(context: Context) -> str:
-    if await is_mere_chat(context):
+    if await chats.is_mere_chat(context.db, context.room):
         return replies.renew_in_the_room(context.prefix)
     await _send_address(context, context.room.room_id, renew=True)
     return replies.address_is_coming(renewed=True)
 
 
-async def is_mere_chat(context: Context) -> bool:
-    """Return whether the room is a direct chat without a podcast; one with `record on` is a room like any other."""
-    room = context.room
-    direct = room.direct or await rooms.direct_user(context.db, room.room_id) is not None
-    return direct and not await _has_podcast(context, room)
-
-
-async def _has_podcast(context: Context, room: Room) -> bool:
-    line = await heirs.line(context.db, room.room_id)
-    return room.recording_on or bool(await archive.recordings(context.db, line, limit=1))
-
-
 async def _feeds_of_shared_rooms(context: Context) -> str:
     sent = 0
-    for room in sorted(await rooms.all_rooms(context.db), key=lambda room: room.changed_at, reverse=True):
-        if sent < MOST_ROOMS and await _shares(context, room) and await _has_podcast(context, room):
+    replaced = await heirs.replaced(context.db)
+    for room in await rooms.joined_with(context.db, context.asker.user_id):
+        if sent < MOST_ROOMS and room.room_id not in replaced and await chats.has_podcast(context.db, room):
             await _send_address(context, room.room_id)
             sent += 1
     return replies.addresses_are_coming(sent) if sent else general.NO_SHARED_ROOM
-
-
-async def _shares(context: Context, room: Room) -> bool:
-    """Return whether both are in the room, and it is the present one of its podcast."""
-    if not room.joined or await heirs.present(context.db, room.room_id) != room.room_id:
-        return False
-    member = await rooms.state(context.db, room.room_id, MEMBER, context.asker.user_id)
-    return facts.is_joined(member)
 
 
 async def _send_address(context: Context, room_id: RoomId, *, renew: bool = False) -> None:
@@ -130,5 +111,6 @@ VERBS = (
         ),
         _read,
         changes=True,
+        of_chat=always,
     ),
 )

@@ -11,19 +11,21 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bot import facts, orders
-from bot.commands import confirm, unknown
+from bot.commands import confirm, places, unknown
 from bot.commands.context import Action, Context, Said, ToConfirm, Verb, asker_of
-from bot.commands.parse import Heads, Words, after_head, parse
+from bot.commands.parse import IN, Heads, Words, after_head, parse, text_after
 from bot.commands.registry import VERBS
 from bot.commands.replies import general
+from bot.commands.replies.places import NOT_ENCRYPTED_THERE
 from bot.event_types import MEMBER
+from bot.intake import chats
 from bot.intake.consent import Apply
 from bot.language import _, speaking
 from bot.settings import Settings
 from bot.words import CONTINUES_ELSEWHERE
 from storage import heirs, jobs, questions, rooms
 from storage.database import Connection
-from storage.records import Job, UserId
+from storage.records import Job, Room, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -33,10 +35,14 @@ OLD = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class _Step:
+    """The meaning of a command. `text` is its words, `room_id` the room that it is about (None: where it was said)."""
+
     verb: str  # for the log: of the registry, never what somebody wrote
     action: Action
-    changes: bool
+    text: str
+    changes: bool = False
     everywhere: bool = True
+    room_id: RoomId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +77,15 @@ class Commands:
     async def __call__(self, job: Job) -> None:
         """Carry the command out and answer it, once, however often it is called for the same command."""
         command = orders.Command.of(job)
-        text = await self._text(command)
-        step = _read(text)
+        async with self._store.read() as db:
+            step = await self._understood(db, command)
         try:
             if step.changes:
                 async with self._store.write() as db:
-                    await self._say(db, command, await self._translated(db, command, text, step))
+                    await self._say(db, command, await self._translated(db, command, step))
                 return
             async with self._store.read() as db:
-                answer = await self._translated(db, command, text, step)
+                answer = await self._translated(db, command, step)
             async with self._store.write() as db:
                 await self._say(db, command, answer)
         except _AnsweredBefore:
@@ -102,41 +108,53 @@ class Commands:
             notice = orders.Notice(topic, order.room_id, answer, reply_to=order.to, thread=question.thread)
             await jobs.add(db, notice.job(), self._clock())
 
-    async def _text(self, command: orders.Command) -> str:
+    @property
+    def _us(self) -> UserId:
+        return UserId(self._settings.matrix.user_id)
+
+    async def _understood(self, db: Connection, command: orders.Command) -> _Step:
+        """Decide what a command asks for, and in which room."""
+        text = await self._text(db, command)
+        room = await rooms.room(db, command.room_id)
+        if room is None or not await chats.are_alone(db, room, command.sender, self._us):
+            return _read(text)
+        return await _read_in_chat(db, room, command.sender, text)
+
+    async def _text(self, db: Connection, command: orders.Command) -> str:
         """Return what follows the prefix, or the bot's name in that room; all of it in a direct chat without them."""
-        us = UserId(self._settings.matrix.user_id)
         name = None
-        if us in command.mentions:
-            async with self._store.read() as db:
-                name = facts.display_name(await rooms.state(db, command.room_id, MEMBER, us))
-        text = after_head(command.body, Heads(self._settings.commands.prefix, us, name))
+        if self._us in command.mentions:
+            name = facts.display_name(await rooms.state(db, command.room_id, MEMBER, self._us))
+        text = after_head(command.body, Heads(self._settings.commands.prefix, self._us, name))
         return command.body if text is None else text
 
-    async def _translated(self, db: Connection, command: orders.Command, text: str, step: _Step) -> _Answer | None:
-        """Carry the command out and return the answer in the room's language."""
+    async def _translated(self, db: Connection, command: orders.Command, step: _Step) -> _Answer | None:
+        """Carry the command out and return the answer in the language of the room where it was said."""
         room = await rooms.room(db, command.room_id)
         with speaking(room.language if room else None):
-            answer = await self._answer(db, command, text, step)
+            answer = await self._answer(db, command, step)
             # An answer that is a constant is still English.
             return None if answer is None else replace(answer, body=_(answer.body))
 
-    async def _answer(self, db: Connection, command: orders.Command, text: str, step: _Step) -> _Answer | None:
+    async def _answer(self, db: Connection, command: orders.Command, step: _Step) -> _Answer | None:
         """Carry the command out and return the answer; None: only members of the room get one."""
         received_at = command.received_at or self._clock()
         said = Said(command.room_id, received_at, command.sent_at, command.encrypted, command.thread)
-        context = await self._context(db, command, said, text)
-        if context is None:
+        context = here = await self._context(db, command, said, step.text)
+        if here is not None and step.room_id is not None:
+            context = await here.in_room(step.room_id)
+        if here is None or context is None:
             log.info(
                 "ignored, not from a member: command=%s room=%s event=%s", step.verb, command.room_id, command.event_id
             )
             return None
         if _is_old(command, context.now):
             return _Answer(general.AWAY)
-        if step.changes and context.room.encrypted and not command.encrypted:
-            return _Answer(general.NOT_ENCRYPTED)
+        if step.changes and not command.encrypted and (here.room.encrypted or context.room.encrypted):
+            return _Answer(general.NOT_ENCRYPTED if here.room.encrypted else NOT_ENCRYPTED_THERE)
         if context.podcast.room_id != context.room.room_id and not step.everywhere:
             return _Answer(CONTINUES_ELSEWHERE)
-        log.info("command=%s room=%s event=%s", step.verb, command.room_id, command.event_id)
+        log.info("command=%s room=%s event=%s", step.verb, context.room.room_id, command.event_id)
         answer = await step.action(context)
         if isinstance(answer, ToConfirm):
             return _Answer(await confirm.ask(context, step.verb, answer), asks=True)
@@ -192,11 +210,32 @@ def _read(text: str) -> _Step:
     command = parse(text)
     verb = VERBS.get(command.verb)
     if verb is None:
-        return _Step("unknown", partial(_unknown, words=(command.verb, *command.words)), changes=False)
+        return _Step("unknown", partial(_unknown, words=(command.verb, *command.words)), text)
     action = verb.read(command.words)
     if action is None:
-        return _Step(verb.name, partial(_misfit, verb=verb, words=(command.verb, *command.words)), changes=False)
-    return _Step(verb.name, action, verb.changes, verb.everywhere)
+        return _Step(verb.name, partial(_misfit, verb=verb, words=(command.verb, *command.words)), text)
+    return _Step(verb.name, action, text, verb.changes, verb.everywhere)
+
+
+async def _read_in_chat(db: Connection, chat: Room, user_id: UserId, text: str) -> _Step:
+    """Parse the text of a command that was said in a direct chat: it may name a room, or be about the only shared
+    one."""
+    command = parse(text)
+    shared = await places.shared_with(db, user_id)
+    if command.verb == IN:
+        fit = places.fit(text_after(text, 1), shared)
+        if len(fit.rooms) == 1:
+            return replace(_read(fit.rest), room_id=fit.rooms[0].room_id)
+        return _Step(IN, partial(places.unclear_room, fitting=fit.rooms, example="status"), text)
+    step, verb = _read(text), VERBS.get(command.verb)
+    if verb is None or verb.read(command.words) is None or verb.of_chat(command.words):
+        return step
+    if not await chats.is_mere_chat(db, chat):
+        return step
+    rooms_of_both = [room for room in shared if room.named]
+    if len(rooms_of_both) == 1 and (not verb.changes or not command.words):
+        return replace(step, room_id=rooms_of_both[0].room_id)
+    return _Step(verb.name, partial(places.which_room, example=verb.forms[0].example), text)
 
 
 async def _unknown(context: Context, *, words: Words) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot import language
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import language as replies
@@ -57,5 +57,6 @@ VERBS = (
         ),
         _read,
         changes=True,
+        of_chat=always,
     ),
 )

@@ -1,20 +1,20 @@
 """`listeners`: how many personal addresses are in use; in a direct chat the asker's own, and their last uses."""
 
 from bot import facts
-from bot.commands.context import Action, Context, Verb
-from bot.commands.feed import is_mere_chat
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import listeners as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import MEMBER, ROOM_NAME
+from bot.intake import chats
 from bot.language import N_
 from storage import heirs, listener_uses, rooms
 from storage.records import RoomId
 
 
 async def _listeners(context: Context) -> str:
-    if await is_mere_chat(context):
+    if await chats.is_mere_chat(context.db, context.room):
         return await _own(context)
     if not context.asker.moderates:
         return general.ONLY_MODS
@@ -59,5 +59,6 @@ VERBS = (
         ),
         _read,
         changes=False,
+        of_chat=always,
     ),
 )

@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.commands import unknown
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import manual as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -33,5 +33,6 @@ VERBS = (
         _read,
         changes=False,
         everywhere=True,
+        of_chat=always,
     ),
 )

@@ -93,5 +93,6 @@ VERBS = (
         _read,
         changes=True,
         everywhere=True,
+        of_chat=bool,
     ),
 )

@@ -13,6 +13,7 @@ from bot.commands import (
     listeners,
     manual,
     overview,
+    places,
     podcast,
     publish,
     record,
@@ -41,6 +42,7 @@ VERBS = MappingProxyType(
             *backfill.VERBS,
             *language.VERBS,
             *confirm.VERBS,
+            *places.VERBS,
         )
     }
 )  # fmt: skip

@@ -4,7 +4,7 @@ Such a room is a room like any other too: a moderator can have it recorded.
 """
 
 from bot import rules
-from storage import rooms
+from storage import archive, heirs, rooms
 from storage.database import Connection
 from storage.records import Room, UserId
 
@@ -12,6 +12,16 @@ from storage.records import Room, UserId
 async def is_meant_as_chat(db: Connection, room: Room) -> bool:
     """Return whether the room was made as a direct chat, by the bot or by whoever invited it."""
     return room.direct or await rooms.direct_user(db, room.room_id) is not None
+
+
+async def is_mere_chat(db: Connection, room: Room) -> bool:
+    """Return whether the room is a direct chat without a podcast; one with `record on` is a room like any other."""
+    return await is_meant_as_chat(db, room) and not await has_podcast(db, room)
+
+
+async def has_podcast(db: Connection, room: Room) -> bool:
+    """Return whether the room is recorded, or was."""
+    return room.recording_on or bool(await archive.recordings(db, await heirs.line(db, room.room_id), limit=1))
 
 
 async def are_alone(db: Connection, room: Room, user_id: UserId, us: UserId) -> bool:

@@ -25,6 +25,7 @@ MAY = {
     "status": EVERYBODY,
     "list": EVERYBODY,
     "feed": EVERYBODY,
+    "in Kitchen radio list": EVERYBODY,
     "feed renew": EVERYBODY,
     "record on": MODS,
     "record off": MODS,

@@ -87,6 +87,10 @@ class World:
         event = StateEvent(room_id, kind, key, sender, content, Position(next(self._count)))
         await rooms.save_state(db, event)
 
+    async def state(self, kind: str, content: Json, *, room_id: RoomId = ROOM) -> None:
+        async with self.store.write() as db:
+            await self._set(db, room_id, kind, content)
+
     async def power_levels(self, content: Json) -> None:
         async with self.store.write() as db:
             await self._set(db, ROOM, "m.room.power_levels", content)

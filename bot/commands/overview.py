@@ -12,7 +12,7 @@ from bot.commands.replies import overview as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.overview import Heard
 from bot.event_types import CREATE
-from bot.language import N_
+from bot.language import N_, _
 from bot.recording import account
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -39,12 +39,12 @@ async def _status(context: Context) -> str:
     ]
     open_ones = await archive.open_recordings(context.db, await heirs.line(context.db, room.room_id))
     running = [recording for recording in open_ones if recording.state is RecordingState.LIVE]
-    lines += [replies.live(recording, context.now, zone) for recording in running] or [replies.NOTHING_LIVE]
+    lines += [replies.live(recording, context.now, zone) for recording in running] or [_(replies.NOTHING_LIVE)]
     last = next(iter(await newest(context.db, room.room_id, 1, _has_ended)), None)
-    lines.append(replies.last_episode(await _looked_into(context, last), zone) if last else replies.NO_EPISODE)
+    lines.append(replies.last_episode(await _looked_into(context, last), zone) if last else _(replies.NO_EPISODE))
     problems = await _problems(context)
     incomplete = last is not None and last.state is RecordingState.INCOMPLETE
-    return "\n".join(lines + (problems or ([] if incomplete else [replies.NO_PROBLEMS])))
+    return "\n".join(lines + (problems or ([] if incomplete else [_(replies.NO_PROBLEMS)])))
 
 
 def _has_ended(state: RecordingState) -> bool:
@@ -75,7 +75,7 @@ async def _problems(context: Context) -> list[str]:
     """Return the room's problems, one plain sentence each."""
     problems = []
     if await rooms.state(context.db, context.room.room_id, CREATE) is None:
-        problems.append(replies.STATE_UNKNOWN)
+        problems.append(_(replies.STATE_UNKNOWN))
     for recording in await newest(
         context.db, context.room.room_id, LOOKED_AT, lambda state: state is not RecordingState.DELETED
     ):

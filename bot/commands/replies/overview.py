@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bot.feeds.shown import person, title_of
-from bot.feeds.titles import date_and_time
-from bot.language import _
+from bot.language import N_, _, plural, spoken_time
 from bot.recording import account
 from bot.recording.lengths import spoken_length
 from storage.records import DurationMs, Loss, Recording, Visibility
@@ -24,7 +23,7 @@ class Heard:
 
 def trouble(code: str, what: str, chunks: int) -> str:
     """Describe a problem of so many chunks of one recording."""
-    return f"{'1 chunk' if chunks == 1 else f'{chunks} chunks'} of {code} {what}."
+    return plural("1 chunk of {code} {what}.", "{count} chunks of {code} {what}.", chunks, code=code, what=what)
 
 
 MOST_TIMES = 5
@@ -33,48 +32,59 @@ MOST_TIMES = 5
 def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo) -> str:
     """Tell of voice messages that may belong to a recording, with the times that are known."""
     spoken = [f"{moment.astimezone(zone):%H:%M}" for moment in times[:MOST_TIMES]] + ["…"] * (len(times) > MOST_TIMES)
-    sent = f" (sent {', '.join(spoken)})" if spoken else ""
-    if count == 1:
-        may_be, so = "1 voice message of its speaker may be a missing part of it", "so it is not in it"
-    else:
-        may_be, so = f"{count} voice messages of its speaker may be missing parts of it", "so they are not in it"
-    return f"{code}: {may_be}{sent}; I can't be certain, {so}."
+    return plural(
+        "{code}: 1 voice message of its speaker may be a missing part of it{sent}; I can't be certain, so it is not in "
+        "it.",
+        "{code}: {count} voice messages of its speaker may be missing parts of it{sent}; I can't be certain, so they "
+        "are not in it.",
+        count,
+        code=code,
+        sent=_(" (sent {times})").format(times=", ".join(spoken)) if spoken else "",
+    )
 
 
 def what_is_recorded(prefix: str, *, on: bool, waits: bool, visibility: Visibility, feed: str) -> str:
-    public = f"The podcast is public: {feed}"
-    private = f"The podcast is private: members get their address with `{prefix} feed`."
-    told = "Recording is on." if on else f"Recording is off: a moderator can say `{prefix} record on`."
     if waits:
-        told = (
+        told = _(
             "Recording waits: I could not say yet what I record here. It begins when my notice is in the room, or when "
-            f"a moderator says `{prefix} record on`."
-        )
-    return f"{told} {public if visibility is Visibility.PUBLIC else private}"
+            "a moderator says `{prefix} record on`."
+        ).format(prefix=prefix)
+    elif on:
+        told = _("Recording is on.")
+    else:
+        told = _("Recording is off: a moderator can say `{prefix} record on`.").format(prefix=prefix)
+    if visibility is Visibility.PUBLIC:
+        heard_by = _("The podcast is public: {feed}").format(feed=feed)
+    else:
+        heard_by = _("The podcast is private: members get their address with `{prefix} feed`.").format(prefix=prefix)
+    return f"{told} {heard_by}"
 
 
-NOTHING_LIVE = "Nothing is live."
-NO_EPISODE = "There is no episode yet."
-NO_PROBLEMS = "I know of no problems."
-STATE_UNKNOWN = "I don't know yet who may do what in this room, so for now nobody counts as a moderator."
+NOTHING_LIVE = N_("Nothing is live.")
+NO_EPISODE = N_("There is no episode yet.")
+NO_PROBLEMS = N_("I know of no problems.")
+STATE_UNKNOWN = N_("I don't know yet who may do what in this room, so for now nobody counts as a moderator.")
 
 
 def live(recording: Recording, now: datetime, zone: ZoneInfo) -> str:
     who = person(recording.broadcaster_name, recording.broadcaster)
     lasted = max(now - recording.started_at, timedelta()) // timedelta(milliseconds=1)
-    since = f"since {date_and_time(recording.started_at, zone)} ({spoken_length(lasted)})"
-    told = f"Live: {who}, {since}{', paused' if recording.paused else ''}. Code: {recording.code}"
+    form = _("Live: {who}, since {time} ({length}). Code: {code}")
+    if recording.paused:
+        form = _("Live: {who}, since {time} ({length}), paused. Code: {code}")
+    since = spoken_time(recording.started_at, zone)
+    told = form.format(who=who, time=since, length=spoken_length(lasted), code=recording.code)
     return f"{told} · {_('waits for approval')}" if recording.unreviewed else told
 
 
 def last_episode(heard: Heard, zone: ZoneInfo) -> str:
-    return f"Last episode: {_described(heard, zone)}"
+    return _("Last episode: {episode}").format(episode=_described(heard, zone))
 
 
 def listed(heard: Sequence[Heard], zone: ZoneInfo, *, visibility: Visibility) -> str:
     lines = []
     for each in heard:
-        public = " · public" if _is_public(each.recording, visibility) else ""
+        public = f" · {_('public')}" if _is_public(each.recording, visibility) else ""
         lines.append(f"{each.recording.code} · {_described(each, zone)}{public}")
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from bot.rules import (
     is_mod,
     may_hear,
     may_redact,
+    may_send,
     power_of,
 )
 from storage.records import HistoryVisibility, Position, RoomId, RoomPower, StateEvent, UserId
@@ -192,3 +193,26 @@ def test_who_may_redact_what_others_say(room: RoomPower, *, may: bool) -> None:
 def test_everybody_may_redact_what_they_said(room: RoomPower) -> None:
     """A user's own events are theirs to redact, whatever their power."""
     assert may_redact(BOB, BOB, room)
+
+
+@pytest.mark.parametrize(
+    ("room", "may"),
+    [
+        (power(), True),
+        (power(users={BOB: 0}), True),
+        (power(users={BOB: -1}), False),
+        (power(events_default=50), False),
+        (power(users={BOB: 50}, events_default=50), True),
+        (power(events={"m.room.message": 10}), False),
+        (power(events={"m.room.encrypted": 10}), True),
+        (power(events={"m.room.message": 0}, events_default=50), True),
+        (power(events={"m.room.message": "x"}), False),
+        (power(events=[]), True),
+        (power("12", creation={"additional_creators": [BOB]}, events_default=100), True),
+        (RoomPower(None, None), False),
+    ],
+)
+def test_who_may_send(room: RoomPower, *, may: bool) -> None:
+    """The level of the event's own type counts, else `events_default`; in a room without power levels everybody may
+    speak, and where nothing is known nobody."""
+    assert may_send(BOB, "m.room.message", room) is may

@@ -277,6 +277,8 @@ def test_a_voice_message_is_told_as_what_it_is(marker: str) -> None:
         voice({"m.relates_to": {"rel_type": "m.reference", "event_id": "$e"}}),
         voice(encrypted=True, clear_relation={"rel_type": "m.thread", "event_id": "$e"}),
         voice(without=("org.matrix.msc3245.voice",)),
+        voice({"org.aircheck.recording": "kfmtra"}),
+        voice({"file": FILE, "org.aircheck.recording": None}, without=("url",), encrypted=True),
         voice({"msgtype": "m.file"}),
         voice({"msgtype": "m.video"}),
         voice({"msgtype": ["m.audio"]}),
@@ -287,7 +289,8 @@ def test_a_voice_message_is_told_as_what_it_is(marker: str) -> None:
     ],
 )
 def test_what_is_no_voice_message_by_itself(event: HeardEvent) -> None:
-    """An answer, an edit, a part of a thread, an audio file, or a message without usable media is no voice message."""
+    """An answer, an edit, a part of a thread, an audio file, a message without usable media, or a recording that an
+    Aircheck handed back is no voice message."""
     assert read(event) is None
 
 

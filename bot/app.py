@@ -130,7 +130,6 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
         decrypt=keys.open_sealed,
         grammar=Grammar(settings.commands.prefix, us),
         publishes=partial(settings.may_publish, mod=True),
-        prefix=settings.commands.prefix,
         clock=clock,
     )
     session = Session(settings, settings.storage.path, intake, keys, clock)

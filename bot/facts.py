@@ -5,7 +5,7 @@ Whatever can't be read is no fact: junk names nothing, and lets nobody in.
 
 from collections.abc import Mapping
 
-from storage.records import HistoryVisibility, RoomId, StateEvent
+from storage.records import HistoryVisibility, Json, RoomId, StateEvent
 
 JOIN = "join"
 """The membership of a user who is in the room."""
@@ -62,6 +62,12 @@ def history_visibility(state: StateEvent | None) -> HistoryVisibility:
         return HistoryVisibility.SHARED
     value = _text(state.content, "history_visibility")
     return HistoryVisibility(value) if value in set(HistoryVisibility) else HistoryVisibility.JOINED
+
+
+def pinned(content: Json) -> list[object]:
+    """Return the events that the content of an m.room.pinned_events event names, as they stand there."""
+    pins = content.get("pinned")
+    return list(pins) if isinstance(pins, list) else []
 
 
 def is_space(create: object) -> bool:

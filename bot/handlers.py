@@ -27,6 +27,7 @@ from bot.worker.handing_back import HandingBack
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
 from bot.worker.notices import Notices
+from bot.worker.pinning import Pinning
 from bot.worker.redactions import Redactions
 from bot.worker.refreshing import Refreshing
 from bot.worker.renewing import RenewingAddresses
@@ -92,8 +93,9 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Forget.kind: Forgetting(store),
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,
-        orders.Notice.kind: Notices(store, sending, prefix=prefix, clock=clock),
+        orders.Notice.kind: Notices(store, sending, settings, clock=clock),
         orders.ShowRoom.kind: ShowingRoom(store, sending, us=session.user_id, clock=clock),
+        orders.Pin.kind: Pinning(store, sending, us=session.user_id),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),

@@ -222,6 +222,13 @@ class ShowRoom(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class Pin(_OfRoom):
+    """Pin the room's newest notice of what is recorded, and none of the bot's older ones."""
+
+    kind = JobKind("pin")
+
+
+@dataclass(frozen=True, slots=True)
 class Walk(_OfRoom):
     """Read the next page of what a sync left out of a room's timeline."""
 
@@ -405,9 +412,9 @@ def welcomes(room_id: RoomId) -> str:
     return f"welcome:{room_id}:"
 
 
-def welcome(room_id: RoomId, position: Position, revision: int) -> str:
+def welcome(room_id: RoomId, cause: str) -> str:
     """Name the greeting that a change in a room asks for."""
-    return f"{welcomes(room_id)}{position}:{revision}"
+    return f"{welcomes(room_id)}{cause}"
 
 
 def is_welcome(job: Job, room_id: RoomId) -> bool:
@@ -608,5 +615,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
+    Pin,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from bot.language import N_, _, plural
-from storage.records import RetentionRule, RuleKind
+from storage.records import Retention, RetentionRule, RuleKind
 
 # Push rule .m.rule.roomnotif looks for `@room` in the plain body; a notice of the bot must not notify a whole room.
 _ROOM_PING = re.compile(r"[@＠]+(?=room)", re.IGNORECASE)
@@ -50,41 +50,30 @@ def continues_podcast(*, public: bool) -> str:
     )
 
 
-def welcome(*, records: bool, direct: bool, public: bool, continues: bool, prefix: str) -> str:
-    """Tell a room that the bot joined what is recorded, for whom, and how to stop it."""
-    if direct:
-        return _("Hello. I record nothing here. Say `{prefix} help` to see what I can do.").format(prefix=prefix)
-    if continues:
-        return _welcome_of_heir(records=records, public=public, prefix=prefix)
-    if records and public:
-        return _(
-            "Hello, I am Aircheck. From now on I record the voice broadcasts of this room for its public podcast, "
-            "which anybody can hear. A moderator can stop this with `{prefix} record off` and make the podcast private "
-            "with `{prefix} publish private`. Say `{prefix} feed` to get its address."
-        ).format(prefix=prefix)
-    if records:
-        return _(
-            "Hello, I am Aircheck. From now on I record the voice broadcasts of this room and publish them as a "
-            "podcast for its members only. A moderator can stop this with `{prefix} record off` and make the podcast "
-            "public with `{prefix} publish public`. Say `{prefix} feed` to get your own address. `{prefix} backfill` "
-            "finds broadcasts from before I joined."
-        ).format(prefix=prefix)
-    return _(
-        "Hello, I am Aircheck. I record nothing here yet: a moderator can say `{prefix} record on`, and I will keep "
-        "this room's voice broadcasts and publish them as a podcast for its members."
-    ).format(prefix=prefix)
-
-
-def _welcome_of_heir(*, records: bool, public: bool, prefix: str) -> str:
-    what = _("From now on I record its voice broadcasts.") if records else _("I record nothing here yet.")
-    change = _(
-        "A moderator can change this with `{switch}` and `{other}`. Say `{prefix} feed` to get the podcast's address."
-    ).format(
-        switch=f"{prefix} record {'off' if records else 'on'}",
-        other=f"{prefix} publish {'private' if public else 'public'}",
-        prefix=prefix,
+def stays(retention: Retention, max_days: int | None) -> str:
+    """Tell how long the room's recordings stay."""
+    if retention.days is not None:
+        how = plural(
+            "Recordings stay here for {count} day after their end.",
+            "Recordings stay here for {count} days after their end.",
+            retention.days,
+        )
+    elif retention.episodes is not None:
+        how = plural(
+            "The newest episode stays here.",
+            "The newest {count} episodes stay here.",
+            retention.episodes,
+        )
+    else:
+        how = _("Recordings stay here forever.")
+    if max_days is None:
+        return how
+    limit = plural(
+        "The administrator lets no room keep them longer than {count} day.",
+        "The administrator lets no room keep them longer than {count} days.",
+        max_days,
     )
-    return " ".join([_("Hello, I am Aircheck."), continues_podcast(public=public), what, change])
+    return f"{how} {limit}"
 
 
 TOLD = {

@@ -21,7 +21,7 @@ async def of_room(db: Connection, room_id: RoomId) -> tuple[ConsentNotice, ...]:
     return tuple(record(ConsentNotice, row) for row in rows)
 
 
-async def note_pinned(db: Connection, event_id: EventId) -> None:
-    """Note that a notice was pinned."""
-    this = consent_notices.c.event_id == event_id
-    await db.execute(update(consent_notices).where(this).values(pinned=True))
+async def note_pinned(db: Connection, room_id: RoomId, event_id: EventId | None) -> None:
+    """Note that of a room's notices this one is pinned and no other; None: none is."""
+    here = consent_notices.c.room_id == room_id
+    await db.execute(update(consent_notices).where(here).values(pinned=consent_notices.c.event_id == event_id))

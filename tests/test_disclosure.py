@@ -1,6 +1,9 @@
 """Facts of a recording that its room is shown."""
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from bot import disclosure
 from storage.records import Change, ConsentNotice, EventId, Retention, UserId, Visibility
@@ -35,3 +38,55 @@ def test_a_room_in_which_nothing_was_ever_recorded_names_nobody() -> None:
     """Nothing changed, so there is nobody who changed it."""
     content = disclosure.state_content(a_room(recording_on=False), Visibility.PRIVATE, None, None)
     assert (content["records"], content["since"], content["by"], content["retention"]) == ([], None, None, "forever")
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "after", "more"),
+    [
+        ("record", "off", "on", True),
+        ("record", "on", "off", False),
+        ("publish", "private", "public", True),
+        ("publish", "public", "private", False),
+        ("replay", "off", "on", True),
+        ("retention", "30 days", "31 days", True),
+        ("retention", "30 days", "forever", True),
+        ("retention", "30 days", "20 episodes", True),
+        ("retention", "30 days", "7 days", False),
+        ("retention", "forever", "365 days", False),
+        ("retention", "20 episodes", "5 episodes", False),
+        ("speakers", "@a:hs", "all", True),
+        ("speakers", "@a:hs @b:hs", "@b:hs", False),
+        ("announce", "on", "off", False),
+    ],
+)
+def test_more_is_what_somebody_could_object_to(what: str, before: str, after: str, more: bool) -> None:
+    """A room is told again of what is recorded, opened or kept in addition, and of nothing less."""
+    assert disclosure.is_more(Change(1, NOW, ROOM, MOD, what, before=before, after=after)) is more
+
+
+def told(**fields: Any) -> str:
+    facts: dict[str, Any] = {"continues": False, "comes": True, "switched_by": "Mo", "max_days": None} | {
+        name: fields.pop(name) for name in ("comes", "switched_by", "max_days") if name in fields
+    }
+    room = a_room(**fields)
+    return disclosure.notice(room, feed="https://f", page="https://p", prefix="!aircheck", **facts)
+
+
+def test_the_notice_says_all_that_a_member_has_to_know() -> None:
+    """Each is told: for whom, where, how long, who switched it on, how to object, and how a moderator stops it."""
+    private = told(retention=Retention(days=30))
+    for words in ("Hello", "voice broadcasts", "members only", "`!aircheck feed`", "30 days", "Mo switched this on"):
+        assert words in private
+    for words in ("`!aircheck optout`", "`!aircheck record off`", "`!aircheck publish public`"):
+        assert words in private
+    public = told(comes=False, visibility=Visibility.PUBLIC, replay=True, speakers=(MOD,), max_days=90)
+    for words in ("anybody can hear", "https://p", "https://f", "voice message", "Only members", "90 days"):
+        assert words in public
+    assert "Hello" not in public
+
+
+def test_where_nothing_is_recorded_the_notice_says_so() -> None:
+    """Nobody is told how to object to what does not happen."""
+    nothing = told(recording_on=False)
+    assert "I record nothing here yet" in nothing
+    assert "optout" not in nothing

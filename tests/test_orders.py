@@ -48,6 +48,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Cover(ROOM, "mxc://hs/a", 3), {"avatar": "mxc://hs/a", "tries": 3}, None),
     (orders.Refresh(ROOM), {}, None),
     (orders.ShowRoom(ROOM), {}, None),
+    (orders.Pin(ROOM), {}, None),
     (orders.Walk(ROOM), {}, None),
     (orders.Invite(ROOM, ALICE, space=True), {"inviter": ALICE, "space": True}, ALICE),
     (orders.Backfill(ROOM), {}, None),

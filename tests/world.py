@@ -238,7 +238,6 @@ class World:
             decrypt=lambda wrapper: self.opens(wrapper),
             grammar=Grammar(PREFIX, BOT),
             publishes=partial(settings.may_publish, mod=True),
-            prefix=PREFIX,
             clock=clock,
         )
 

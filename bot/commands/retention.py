@@ -38,7 +38,7 @@ UNITS = {
 async def _tell(context: Context) -> str:
     plan = await _plan(context)
     kept = sum(recording.kept for recording in await _recordings(context))
-    parts = [replies.stays(context.room.retention, context.settings.retention.max_days)]
+    parts = [words.stays(context.room.retention, context.settings.retention.max_days)]
     parts += [replies.kept_count(kept)] if kept else []
     parts += [replies.coming(_lines(context, plan), context.prefix, at_once=_at_once(context))] if plan.coming else []
     return "\n".join(parts)
@@ -48,7 +48,7 @@ async def _set(context: Context, *, retention: Retention) -> str:
     if not context.asker.moderates:
         return general.ONLY_MODS
     before, limits = context.room.retention, context.settings.retention
-    told = replies.stays(retention, limits.max_days)
+    told = words.stays(retention, limits.max_days)
     if retention == before:
         answer = replies.unchanged(told)
     else:
@@ -104,7 +104,7 @@ async def _keep(context: Context, *, name: RecordingName, kept: bool) -> str:
     if kept:
         return replies.kept(recording.code, context.asker.name)
     await jobs.add(context.db, orders.Expire(context.room.room_id).job(), context.now)
-    stays = replies.stays(context.room.retention, context.settings.retention.max_days)
+    stays = words.stays(context.room.retention, context.settings.retention.max_days)
     return replies.no_longer_kept(recording.code, context.asker.name, stays)
 
 

@@ -29,9 +29,7 @@ async def invited(db: Connection, invite: Invite, now: datetime) -> None:
     await jobs.add(db, orders.Invite(invite.room_id, invite.inviter, space=space).job(), now)
 
 
-async def joined(
-    db: Connection, room_id: RoomId, now: datetime, *, us: UserId, prefix: str, publishes: Publishes
-) -> None:
+async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, publishes: Publishes) -> None:
     """Begin in a room that the bot has joined: record at once if a moderator invited it, and send the greeting.
 
     The heir of an upgraded room continues its podcast; a room whose heir it did not name has its own again.
@@ -67,7 +65,7 @@ async def joined(
         room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
     if not ours:
-        await greet(db, room, now, prefix=prefix, waits=True)
+        await greet(db, room, now, waits=True)
 
 
 async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:

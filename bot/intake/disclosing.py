@@ -3,21 +3,32 @@
 from datetime import datetime
 
 from bot import disclosure, orders
-from storage import changes, consent_notices, heirs, jobs
+from storage import changes, consent_notices, heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import Change, Json, Room, RoomId, UserId
 
 
 async def show(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """Order that the room's state event is brought up to its settings, if the bot may."""
-    await jobs.add(db, orders.ShowRoom(room_id).job(), now)
+    """Order that the room's state event and its pinned notice are brought up to its settings, if the bot may."""
+    for order in (orders.ShowRoom(room_id), orders.Pin(room_id)):
+        await jobs.add(db, order.job(), now)
+
+
+async def tell(db: Connection, room_id: RoomId, cause: str, now: datetime) -> None:
+    """Order the notice of what is recorded, once for each cause. Its words are made when it is said."""
+    notice = orders.Notice(orders.welcome(room_id, cause), room_id, "", greets=True)
+    await jobs.add(db, notice.job(), now)
 
 
 async def note(db: Connection, change: Change) -> None:
-    """Write a change into the log, and show the room that changed."""
+    """Write a change into the log, show the room that changed, and tell it if more is recorded or opened now."""
     await changes.add(db, change)
-    if change.room_id is not None and change.subject is None:
-        await show(db, change.room_id, change.at)
+    room = await rooms.room(db, change.room_id) if change.room_id else None
+    if room is None or change.subject is not None:
+        return
+    await show(db, room.room_id, change.at)
+    if change.event_id and not room.direct and disclosure.is_more(change):
+        await tell(db, room.room_id, change.event_id, change.at)
 
 
 async def switched(db: Connection, room_id: RoomId, now: datetime, *, on: bool, by: UserId | None) -> None:

@@ -9,14 +9,18 @@ id, the sync its position, in either order.
 from dataclasses import replace
 from datetime import datetime
 
-from bot import orders, words
+from bot import disclosure, facts, orders, words
 from bot.dialects.fields import transaction_of
-from bot.event_types import ENCRYPTED, MESSAGE
+from bot.event_types import ENCRYPTED, MEMBER, MESSAGE
+from bot.feeds.addresses import public_shelf
+from bot.feeds.shown import person
 from bot.intake import disclosing
 from bot.language import _, speaking
-from storage import consent_notices, heirs, jobs, journal, rooms
+from bot.settings import Settings
+from storage import changes, consent_notices, heirs, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
+    Change,
     ConsentNotice,
     EventId,
     HeardEvent,
@@ -25,7 +29,6 @@ from storage.records import (
     Position,
     Room,
     RoomId,
-    Visibility,
 )
 
 SAID_AS = frozenset({MESSAGE, ENCRYPTED})
@@ -38,31 +41,49 @@ def transaction(job_id: JobId) -> str:
     return f"{TRANSACTION}{job_id}"
 
 
-async def greet(db: Connection, room: Room, now: datetime, *, prefix: str, waits: bool) -> None:
+async def greet(db: Connection, room: Room, now: datetime, *, waits: bool) -> None:
     """Order the notice, once for each change that calls for it: the bot joined, or a podcast continues here. With
     `waits` nothing is recorded until the notice is in the room.
     """
     if waits:
-        room = replace(room, told_at=None, told_by=None)
-        await rooms.save_room(db, room)
-    topic = orders.welcome(room.room_id, await journal.position(db), room.revision)
-    notice = orders.Notice(topic, room.room_id, await greeting(db, room, prefix=prefix), greets=True)
-    await jobs.add(db, notice.job(), now)
+        await rooms.save_room(db, replace(room, told_at=None, told_by=None))
+    await disclosing.tell(db, room.room_id, f"{await journal.position(db)}:{room.revision}", now)
 
 
-async def greeting(db: Connection, room: Room, *, prefix: str) -> str:
+async def greeting(db: Connection, room: Room, settings: Settings) -> str:
     """Return the notice's text for the room's present settings, in its language."""
     line = await heirs.line(db, room.room_id)
     with speaking(room.language):
         if line[-1] != room.room_id:
             return _(words.CONTINUES_ELSEWHERE)
-        return words.welcome(
-            records=room.recording_on,
-            direct=room.direct,
-            public=room.visibility is Visibility.PUBLIC,
+        podcast = await heirs.podcast(db, line)
+        policies = await changes.newest_of_each(db, [room.room_id])
+        shelf = public_shelf(settings.web.address, podcast.key)
+        return disclosure.notice(
+            replace(room, visibility=podcast.visibility),
             continues=line[0] != room.room_id,
-            prefix=prefix,
+            comes=room.told_at is None or not await consent_notices.of_room(db, room.room_id),
+            switched_by=await _who(db, room, policies.get(disclosure.RECORD)),
+            feed=shelf.feed,
+            page=shelf.page,
+            max_days=settings.retention.max_days,
+            prefix=settings.commands.prefix,
         )
+
+
+async def _who(db: Connection, room: Room, change: Change | None) -> str | None:
+    """Return the name of the member who made a change; None where the bot made it, or nobody knows."""
+    if change is None or change.by is None:
+        return None
+    return person(facts.display_name(await rooms.state(db, room.room_id, MEMBER, change.by)), change.by)
+
+
+async def is_superseded(db: Connection, job: Job, room_id: RoomId) -> bool:
+    """Return whether a newer notice of the room waits, which will tell the same settings."""
+    return any(
+        orders.is_welcome(other, room_id) and other.id > job.id
+        for other in await jobs.unfinished(db, orders.Notice.kind)
+    )
 
 
 async def try_again(db: Connection, room_id: RoomId, now: datetime) -> None:
@@ -77,6 +98,7 @@ async def said(db: Connection, room_id: RoomId, event_id: EventId, body: str, no
         return
     if not room.direct:
         await consent_notices.add(db, ConsentNotice(event_id, room_id, now, body))
+        await disclosing.show(db, room_id, now)
     if room.told_at is not None:
         return
     # Until the sync shows its position, the notice counts as after everything heard so far.

@@ -39,14 +39,12 @@ class Intake:
         decrypt: Decrypt,
         grammar: Grammar,
         publishes: Publishes,
-        prefix: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._user_id = user_id
         self._decrypt = decrypt
         self._publishes = publishes
-        self._prefix = prefix
         self._clock = clock
         self._selection = Selection(user_id, grammar, clock)
         self._timelines = TimelineReader(user_id, self._selection)
@@ -111,9 +109,7 @@ class Intake:
         if batch.timeline:
             await gaps.note_newest(db, batch.room_id, batch.timeline[-1].event_id)
         if batch.joined and not room.joined:
-            await arrival.joined(
-                db, batch.room_id, now, us=self._user_id, prefix=self._prefix, publishes=self._publishes
-            )
+            await arrival.joined(db, batch.room_id, now, us=self._user_id, publishes=self._publishes)
         elif not batch.joined and (room.joined or known is None):
             await arrival.removed(db, batch.room_id, now)
         elif not batch.joined:
@@ -141,7 +137,7 @@ class Intake:
         return behind
 
     async def _settle(self, db: Connection, room_id: RoomId, now: datetime) -> None:
-        await succession.settle(db, room_id, now, publishes=self._publishes, prefix=self._prefix)
+        await succession.settle(db, room_id, now, publishes=self._publishes)
 
     # ---- after a start, and in between
 

@@ -33,7 +33,7 @@ Publishes = Callable[[UserId], bool]
 """A function that tells whether this moderator of a room may make its podcast public (`feeds.public_by`)."""
 
 
-async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: Publishes, prefix: str) -> None:
+async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: Publishes) -> None:
     """Begin the lines whose last condition a change in this room has met. An heir that was greeted before gets a new
     notice."""
     named = facts.predecessor(await rooms.state(db, room_id, CREATE))
@@ -41,7 +41,7 @@ async def settle(db: Connection, room_id: RoomId, now: datetime, *, publishes: P
     for old, new in ((named, room_id), (room_id, replacement)):
         heir = await succeed(db, old, new, now, publishes=publishes) if old and new else None
         if heir is not None:
-            await greet(db, heir, now, prefix=prefix, waits=heir.visibility is Visibility.PUBLIC)
+            await greet(db, heir, now, waits=heir.visibility is Visibility.PUBLIC)
 
 
 async def succeed(

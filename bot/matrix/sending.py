@@ -106,6 +106,17 @@ class Sending:
         where = path("rooms", room_id, "state", kind) + "/"
         return EventId(_text(await self._wire.call("PUT", where, body=dict(content)), "event_id"))
 
+    async def replaced(self, room_id: RoomId, event_id: EventId) -> Json | None:
+        """Read the content of the state event that this one replaced; None where the homeserver does not tell."""
+        event = await self._wire.call("GET", path("rooms", room_id, "event", event_id))
+        unsigned = section(event, "unsigned")
+        if isinstance(unsigned.get("prev_content"), dict):
+            return section(unsigned, "prev_content")
+        before = unsigned.get("replaces_state")
+        if not isinstance(before, str):
+            return None
+        return section(await self._wire.call("GET", path("rooms", room_id, "event", before)), "content")
+
     async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """Read one event, decrypted if its key is there."""
         raw = await self._wire.call("GET", path("rooms", room_id, "event", event_id))

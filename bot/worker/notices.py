@@ -11,6 +11,7 @@ from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
 from bot.intake import announcements, greeting
 from bot.matrix.sending import Sending
+from bot.settings import Settings
 from bot.worker.formatting import formatted
 from storage import questions, rooms
 from storage.database import Connection
@@ -27,10 +28,10 @@ LONGEST_CONTENT = 44_000
 class Notices:
     """The handler of Notice orders."""
 
-    def __init__(self, store: Store, sending: Sending, *, prefix: str, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, sending: Sending, settings: Settings, *, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._sending = sending
-        self._prefix = prefix
+        self._settings = settings
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
@@ -68,7 +69,9 @@ class Notices:
         """Send the greeting with the room's present settings. Raises TryLater while the bot may not speak in the
         room."""
         async with self._store.read() as db:
-            body = await greeting.greeting(db, room, prefix=self._prefix)
+            if await greeting.is_superseded(db, job, room.room_id):
+                return
+            body = await greeting.greeting(db, room, self._settings)
         try:
             transaction = greeting.transaction(job.id)
             event_id = await self._sending.send(room.room_id, MESSAGE, notice(body), txn_id=transaction)

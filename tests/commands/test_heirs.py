@@ -186,7 +186,7 @@ async def test_record_on_before_the_tombstone_lets_the_podcast_in_too(world: Wor
     assert "continues" not in (await world.say(MOD, "!aircheck record on", room_id=NEW) or "")
     await entomb(world, NEW)
     async with world.store.write() as db:
-        await settle(db, ROOM, world.clock(), publishes=lambda _: True, prefix="!aircheck")
+        await settle(db, ROOM, world.clock(), publishes=lambda _: True)
     assert await line(world) == (ROOM, NEW)
     assert (await world.room(NEW)).recording_on
 

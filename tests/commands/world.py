@@ -166,7 +166,7 @@ class World:
     async def answered(self, job: Job, reply_to: str) -> str | None:
         """Handle a job and return the body of its answer, which is said at once."""
         await self.handle(job)
-        found = await self.take(orders.Notice.kind)
+        found = [job for job in await self.take(orders.Notice.kind) if not orders.Notice.of(job).greets]
         assert len(found) <= 1
         if not found:
             return None

@@ -10,11 +10,12 @@ from sqlalchemy import select
 
 from bot import orders
 from bot.errors import GiveUp
+from bot.intake import disclosing
 from bot.matrix.batch import Invite, SyncBatch
 from bot.matrix.sending import Sending
 from bot.worker.notices import Notices
-from storage import archive, rooms, tables
-from storage.records import EventId, HeardEvent, Json, Room, RoomId
+from storage import archive, consent_notices, rooms, tables
+from storage.records import Change, EventId, HeardEvent, Json, Room, RoomId, Visibility
 from tests.world import ALICE, BOT, ROOM, START, Killed, World, batch, heard, info, room_state, world_of
 
 NOTICE = EventId("$notice")
@@ -67,7 +68,7 @@ async def coming(tmp_path: Path) -> AsyncIterator[Coming]:
     async with world_of(tmp_path / "data") as world:
         homeserver = Homeserver()
         sending = cast("Sending", homeserver)
-        world.handlers[orders.Notice.kind] = Notices(world.store, sending, prefix="!aircheck", clock=world.clock)
+        world.handlers[orders.Notice.kind] = Notices(world.store, sending, world.settings, clock=world.clock)
         await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
         await world.intake.take(batch(before=room_state()))
         yield Coming(world, homeserver)
@@ -182,3 +183,23 @@ async def test_a_broadcast_that_a_gap_hid_is_not_read_while_the_room_waits(comin
     state: Any = info(START, "started").event
     await coming.world.intake.take(batch(before=(state,)))
     assert await coming.world.waiting(orders.Reread.kind) == []
+
+
+async def test_a_moderator_who_opens_more_has_the_room_told_again(coming: Coming) -> None:
+    """The notice tells the settings of when it is said, once for all changes before, and each is a row."""
+    world, sent = coming.world, coming.homeserver.sent
+    assert await coming.speak()
+    mod = Change(0, world.clock(), ROOM, ALICE, "publish", before="private", after="public")
+    async with world.store.write() as db:
+        await rooms.save_room(db, replace(await coming.room(), visibility=Visibility.PUBLIC))
+        for command in ("$public", "$replay", "$public"):
+            await disclosing.note(db, replace(mod, event_id=EventId(command)))
+        await disclosing.note(db, replace(mod, before="public", after="private", event_id=EventId("$private")))
+    while await coming.speak():
+        pass
+    (_, hello), (_, told) = sent
+    assert "members only" in hello
+    assert "anybody can hear" in told
+    assert "Alice switched this on" in told
+    async with world.store.read() as db:
+        assert [notice.body for notice in await consent_notices.of_room(db, ROOM)] == [hello]  # one event id here

@@ -108,7 +108,13 @@ async def tell(world: World) -> None:
 
 async def welcome(world: World) -> str:
     (found,) = [payload for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
-    return str(found["body"])
+    assert found["greets"]
+    return await greeted(world, await room(world))
+
+
+async def greeted(world: World, known: Room) -> str:
+    async with world.store.read() as db:
+        return await greeting.greeting(db, known, world.settings)
 
 
 async def test_a_mod_of_both_who_invites_makes_an_heir(world: World) -> None:
@@ -240,9 +246,9 @@ async def test_a_tombstone_that_comes_after_the_bot_makes_an_heir_and_tells_it(w
     await world.hear(tombstone(NEW, "$at last"))
     assert await line(world) == (ROOM, NEW)
     assert ((await room(world)).recording_on, (await room(world, ROOM)).recording_on) == (True, False)
-    said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == NEW]
-    assert ["continues" in body for body in said] == [False, True]
-    assert "it is public" in said[1]
+    assert [notice.greets for notice in await world.ordered(orders.Notice) if notice.room_id == NEW] == [True, True]
+    assert "continues" in await greeted(world, await room(world))
+    assert "it is public" in await greeted(world, await room(world))
 
 
 async def test_a_tombstone_that_only_the_rooms_state_shows_counts_too(world: World) -> None:
@@ -286,8 +292,8 @@ async def test_thrown_out_and_invited_again_the_bot_begins_anew(world: World, ca
     assert await line(world) == (ROOM,)
     assert (await room(world, ROOM)).recording_on
     assert (await room(world)).recording_on
-    said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
-    assert "From now on I record" in said[-1]
+    assert any(notice.greets and notice.room_id == ROOM for notice in await world.ordered(orders.Notice))
+    assert "From now on I record" in await greeted(world, await room(world, ROOM))
 
 
 async def test_an_heir_that_the_bot_comes_back_to_is_looked_at_again(world: World) -> None:
@@ -450,8 +456,7 @@ async def test_the_bots_going_from_the_old_room_changes_nothing_for_the_heir(wor
     await world.intake.take(SyncBatch("back", (back,)))
     old = await room(world, ROOM)
     assert (old.joined, old.recording_on) == (True, False)
-    said = [payload["body"] for payload in await world.waiting(orders.Notice.kind) if payload["room_id"] == ROOM]
-    assert "continues in the room that replaced it" in said[-1]
+    assert "continues in the room that replaced it" in await greeted(world, old)
 
 
 async def test_the_heir_stays_one_when_the_bot_comes_back_to_it(world: World) -> None:

@@ -121,7 +121,7 @@ class World(RoomHistory):
         self.bot.download = self._download
         self.bot.opens = self.homeserver.opens
         self.bot.use(self._codec)
-        notices = Notices(self.bot.store, cast("Sending", self.said), prefix="!aircheck", clock=self.clock)
+        notices = Notices(self.bot.store, cast("Sending", self.said), self.bot.settings, clock=self.clock)
         self.bot.handlers[orders.Notice.kind] = notices
         self.bot.handlers[orders.Refresh.kind] = self._nothing
         self.bot.handlers[orders.Walk.kind] = Walking(self.bot.store, self, self, clock=self.clock)

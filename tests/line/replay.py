@@ -209,14 +209,12 @@ class Replay:
         self._syncs = 0
         limits = Limits(**settings.recording.model_dump())
         self.recorder = Recorder(store, limits, self.clock)
-        prefix = settings.commands.prefix
         self.intake = Intake(
             store,
             BOT,
             decrypt=lambda sealed: self.clear.get(sealed.event_id),
-            grammar=Grammar(prefix, BOT),
+            grammar=Grammar(settings.commands.prefix, BOT),
             publishes=partial(settings.may_publish, mod=True),
-            prefix=prefix,
             clock=self.clock,
         )
         self.worker = Worker(store, self._handlers(), self.clock)
@@ -242,6 +240,7 @@ class Replay:
             orders.Invite.kind: self._nothing,
             orders.Refresh.kind: self._nothing,
             orders.ShowRoom.kind: self._nothing,
+            orders.Pin.kind: self._nothing,
             orders.Command.kind: Commands(self.store, self.settings, lambda: b"s" * 32, clock, apply=apply),
         }
 
@@ -250,10 +249,11 @@ class Replay:
 
     async def _notice(self, job: Job) -> None:
         order = orders.Notice.of(job)
-        self.said.append(order.body)
-        if order.greets:
-            async with self.store.write() as db:
-                await greeting.said(db, order.room_id, EventId(f"$greeting{job.id}"), order.body, self.clock())
+        if not order.greets:
+            self.said.append(order.body)
+            return
+        async with self.store.write() as db:
+            await greeting.said(db, order.room_id, EventId(f"$greeting{job.id}"), "…", self.clock())
 
     async def _direct(self, job: Job) -> None:
         self.written.append((job.payload["user_id"], job.payload["body"]))

@@ -4,33 +4,6 @@ from collections.abc import Sequence
 
 from bot import words
 from bot.language import _, plural
-from storage.records import Retention
-
-
-def stays(retention: Retention, max_days: int | None) -> str:
-    """Tell how long the room's recordings stay."""
-    if retention.days is not None:
-        how = plural(
-            "Recordings stay here for {count} day after their end.",
-            "Recordings stay here for {count} days after their end.",
-            retention.days,
-        )
-    elif retention.episodes is not None:
-        how = plural(
-            "The newest episode stays here.",
-            "The newest {count} episodes stay here.",
-            retention.episodes,
-        )
-    else:
-        how = _("Recordings stay here forever.")
-    if max_days is None:
-        return how
-    limit = plural(
-        "The administrator lets no room keep them longer than {count} day.",
-        "The administrator lets no room keep them longer than {count} days.",
-        max_days,
-    )
-    return f"{how} {limit}"
 
 
 def changed(who: str, told: str, *, warn_days: int) -> str:

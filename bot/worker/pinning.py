@@ -1,0 +1,67 @@
+"""The pinned notice of what a room records: members who come later find it there."""
+
+import logging
+from collections.abc import Collection
+
+from bot import facts, orders, rules
+from bot.errors import TryLater
+from bot.event_types import PINNED_EVENTS
+from bot.matrix.sending import Sending
+from storage import consent_notices, rooms
+from storage.records import EventId, Job, Json, RoomId, UserId
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+WRITES = 5
+"""Writes of one attempt, while others pin and unpin at the same time."""
+
+
+class Pinning:
+    """The handler of Pin orders. Where the bot may not pin, the next change of the power levels orders it again; who
+    unpins a notice is heeded."""
+
+    def __init__(self, store: Store, sending: Sending, *, us: UserId) -> None:
+        self._store = store
+        self._sending = sending
+        self._us = us
+
+    async def __call__(self, job: Job) -> None:
+        room_id = orders.Pin.of(job).room_id
+        async with self._store.read() as db:
+            room = await rooms.room(db, room_id)
+            if room is None or not room.joined or room.direct:
+                return
+            if not rules.may_send_state(self._us, PINNED_EVENTS, await rooms.power(db, room_id)):
+                return
+            notices = await consent_notices.of_room(db, room_id)
+        newest = notices[0].event_id if notices and room.recording_on else None
+        if {notice.event_id for notice in notices if notice.pinned} == ({newest} if newest else set()):
+            return
+        await self._write(room_id, newest, {notice.event_id for notice in notices} - {newest})
+        async with self._store.write() as db:
+            await consent_notices.note_pinned(db, room_id, newest)
+
+    async def _write(self, room_id: RoomId, newest: EventId | None, older: Collection[EventId]) -> None:
+        """Write the room's list without our older notices and with the newest. Whatever somebody else pinned or
+        unpinned between our reading and our writing is written again."""
+        theirs = present = await self._sending.state(room_id, PINNED_EVENTS) or {}
+        for _ in range(WRITES):
+            content = _with(theirs, newest, older)
+            if facts.pinned(content) == facts.pinned(present):
+                return
+            event_id = await self._sending.set_state(room_id, PINNED_EVENTS, content)
+            replaced = await self._sending.replaced(room_id, event_id)
+            if replaced is None or facts.pinned(replaced) == facts.pinned(present):
+                log.info("pinned: room=%s notice=%s", room_id, newest)
+                return
+            theirs, present = replaced, content
+        raise TryLater("others pin and unpin at the same time", room=room_id)
+
+
+def _with(content: Json, newest: EventId | None, older: Collection[EventId]) -> Json:
+    """Return the content of m.room.pinned_events with our newest notice at the end, and none of our older ones."""
+    pins = [pin for pin in facts.pinned(content) if pin not in older]
+    if newest is not None and newest not in pins:
+        pins.append(newest)
+    return {**content, "pinned": pins}

@@ -69,6 +69,10 @@ class Demo:
         self._out = out
         self._narrator = Narrator(out)
 
+    @property
+    def _pace(self) -> float:
+        return QUICK if self._once else 1.0
+
     async def play(self) -> int:
         self._narrator.say("starting a homeserver (Synapse) on loopback")
         async with set_stage(self._directory) as stage:
@@ -90,9 +94,13 @@ class Demo:
         await story.invite_the_bot(stage, self._narrator)
         addresses = await story.ask_for_the_feed(stage, self._narrator, aircheck.address)
         self._narrator.quote(f"Watch the page while Mira speaks: {addresses.page}")
+        await story.delete_a_sound_check(stage, self._narrator, self._pace)
+        await story.ask_for_voice_messages(stage, self._narrator)
         broadcaster = await self._record(stage, aircheck.store)
         await story.hear_the_announcement(stage, self._narrator, broadcaster.broadcast_id)
+        voice_message = await story.receive_the_voice_message(stage, self._narrator)
         passed = await self._check(broadcaster, addresses)
+        passed = await self._verify("voice message", voice_message, broadcaster) and passed
         self._say_addresses(stage, addresses)
         if not self._once:
             self.resting.set()
@@ -102,7 +110,7 @@ class Demo:
     async def _record(self, stage: Stage, store: Store) -> Broadcaster:
         watch = asyncio.ensure_future(story.Watch(store, self._narrator).until_published())
         try:
-            broadcaster = await story.broadcast(stage, self._narrator, QUICK if self._once else 1.0)
+            broadcaster = await story.broadcast(stage, self._narrator, self._pace)
             async with asyncio.timeout(story.PATIENCE_S):
                 await watch
         except TimeoutError:
@@ -118,10 +126,13 @@ class Demo:
         if len(listed) != 1:
             self._narrator.say(f"WRONG: the feed lists {len(listed)} episodes instead of 1", style="bold red")
             return False
-        audio = await listener.listen(listed[0])
+        return await self._verify("episode", await listener.listen(listed[0]), broadcaster)
+
+    async def _verify(self, what: str, audio: bytes, broadcaster: Broadcaster) -> bool:
+        """Compare a file with the broadcast; give whether it passed."""
         ffmpeg = await asyncio.to_thread(Ffmpeg.find)
         verdict = await asyncio.to_thread(verify_episode, audio, broadcaster.truth_ogg(), ffmpeg.exe)
-        for line in describe(verdict):
+        for line in describe(what, verdict):
             self._narrator.say(line, style="bold green" if verdict.ok else "bold red")
         return verdict.ok
 
@@ -139,16 +150,16 @@ class Demo:
             self._out.print(line, soft_wrap=True, markup=False)
 
 
-def describe(verdict: Verdict) -> list[str]:
-    """Put the verdict into lines for people."""
+def describe(what: str, verdict: Verdict) -> list[str]:
+    """Put the verdict on a file into lines for people."""
     if verdict.ok:
         length = f"{verdict.actual / SAMPLE_RATE:.3f} s, {verdict.actual} samples"
         return [
-            f"checked: the episode has the exact length of the broadcast ({length}),",
+            f"checked: the {what} has the exact length of the broadcast ({length}),",
             f"         and is in step with it in all {len(verdict.comparisons)} windows that were compared",
         ]
     more = len(verdict.problems) - SHOWN_PROBLEMS
-    shown = [f"WRONG: {problem}" for problem in verdict.problems[:SHOWN_PROBLEMS]]
+    shown = [f"WRONG: the {what}: {problem}" for problem in verdict.problems[:SHOWN_PROBLEMS]]
     return [*shown, f"WRONG: and {more} more"] if more > 0 else shown
 
 

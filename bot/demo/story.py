@@ -31,6 +31,8 @@ from storage.store import Store
 PAUSE_S = 3.0
 LOOK_S = 0.2  # between two looks at the archive; only the narration waits for it
 PATIENCE_S = 90.0
+SOUND_CHECK = 100  # packets
+VOICE = "org.matrix.msc3245.voice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,57 @@ def addresses_in(text: str, web: str) -> Addresses:
 
 async def hear_the_announcement(stage: Stage, narrator: Narrator, broadcast_id: str) -> None:
     """Wait for the bot's reply to the broadcast that announces the episode."""
+    told = await _reply_to(stage, broadcast_id, "the bot did not announce the episode")
+    narrator.say("Aircheck announces the episode in the room")
+    narrator.quote(told.body)
+
+
+async def delete_a_sound_check(stage: Stage, narrator: Narrator, pace: float) -> None:
+    """Let Mira try her microphone and delete the recording: the bot asks once more, and she confirms."""
+    broadcaster = Broadcaster(stage.browser, stage.room_id)
+    await broadcaster.start()
+    narrator.say("Mira tries her microphone for two seconds")
+    await asyncio.sleep(SOUND_CHECK * PACKET / SAMPLE_RATE / pace)
+    await broadcaster.speak(speech(1)[:SOUND_CHECK])
+    await broadcaster.stop()
+    await _reply_to(stage, broadcaster.broadcast_id, "the bot did not announce the sound check")
+    narrator.say("Aircheck recorded that too. Mira wants it gone: !aircheck delete last")
+    command = await stage.phone.say(stage.room_id, "!aircheck delete last")
+    question = await _reply_to(stage, command, "the bot did not ask before it deletes")
+    narrator.quote(question.body)
+    narrator.say("Mira confirms with a 👍")
+    await stage.phone.react(stage.room_id, question.event_id, "👍")
+    deleted = await _reply_to(stage, question.event_id, "the bot did not delete the sound check")
+    narrator.quote(deleted.body)
+
+
+async def ask_for_voice_messages(stage: Stage, narrator: Narrator) -> None:
+    """Switch on that finished recordings are handed back as voice messages."""
+    narrator.say("Some members' clients know no broadcasts: !aircheck replay on")
+    command = await stage.phone.say(stage.room_id, "!aircheck replay on")
+    narrator.quote((await _reply_to(stage, command, "the bot did not answer")).body)
+
+
+async def receive_the_voice_message(stage: Stage, narrator: Narrator) -> bytes:
+    """Wait for the broadcast as a voice message, as any client gets it; give its file, decrypted."""
+    message = await until(
+        stage.phone,
+        lambda event: event.sender == stage.bot_id and VOICE in event.content,
+        "the bot did not hand the broadcast back",
+    )
+    data = await stage.phone.open_media(message)
+    narrator.say(f"Aircheck hands the broadcast back as an encrypted voice message, {len(data) // 1000} kB of Opus")
+    return data
+
+
+async def _reply_to(stage: Stage, event_id: str, otherwise: str) -> Received:
+    """Wait for the bot's reply to an event."""
 
     def is_the_reply(event: Received) -> bool:
         replied_to = event.content.get("m.relates_to", {}).get("m.in_reply_to", {}).get("event_id")
-        return event.is_notice_of(stage.bot_id) and replied_to == broadcast_id
+        return event.is_notice_of(stage.bot_id) and replied_to == event_id
 
-    told = await until(stage.phone, is_the_reply, "the bot did not announce the episode")
-    narrator.say("Aircheck announces the episode in the room")
-    narrator.quote(told.body)
+    return await until(stage.phone, is_the_reply, otherwise)
 
 
 async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaster:
@@ -133,7 +178,8 @@ async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaste
 
 @dataclass
 class Watch:
-    """A narration of the room's one recording, read from the archive, until its episode is published."""
+    """A narration of the room's recording, read from the archive, until its episode is published. A deleted one is
+    passed over."""
 
     store: Store
     narrator: Narrator
@@ -143,7 +189,8 @@ class Watch:
     async def until_published(self) -> tuple[Recording, Episode]:
         while True:
             async with self.store.read() as db:
-                recording = next(iter(await archive.recordings(db, limit=1)), None)
+                known = await archive.recordings(db, limit=2)
+                recording = next((one for one in known if one.state is not RecordingState.DELETED), None)
                 chunks = await archive.chunks(db, recording.id) if recording else ()
                 episode = await archive.episode(db, recording.id) if recording else None
             for chunk in chunks:

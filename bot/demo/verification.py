@@ -57,7 +57,7 @@ def verify_episode(episode: Path | bytes, truth: Sequence[bytes], ffmpeg: str) -
     """
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(episode, bytes):
-            path = Path(folder) / "episode.mp3"
+            path = Path(folder) / "episode"
             path.write_bytes(episode)
         else:
             path = episode

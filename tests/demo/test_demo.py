@@ -35,7 +35,15 @@ async def test_the_demo_publishes_an_episode_that_is_right(tmp_path: Path, monke
     out, written = console()
     assert await run_demo(once=True, port=0, directory=tmp_path / "kept", out=out) == 0
     told = written.getvalue()
-    for words in ("Aircheck joined", "chunk 11 stored", "published: an episode of 56.5 s", "2712960 samples"):
+    for words in (
+        "Aircheck joined",
+        "To confirm, say `!aircheck yes`",
+        "is deleted",
+        "chunk 11 stored",
+        "published: an episode of 56.5 s",
+        "checked: the episode has the exact length of the broadcast (56.520 s, 2712960 samples)",
+        "checked: the voice message has the exact length of the broadcast (56.520 s, 2712960 samples)",
+    ):
         assert words in told
     assert "/feed.xml" in told
     assert (tmp_path / "kept" / "aircheck").is_dir()
@@ -108,6 +116,8 @@ def test_a_folder_of_its_own_is_removed() -> None:
 def test_the_verdict_in_words() -> None:
     """A passed episode is described by its length; of many problems the first are listed."""
     comparisons = (Comparison(0.0, 0, 1.0),) * 3
-    assert "1.000 s, 48000 samples" in describe(Verdict(48_000, 48_000, comparisons, ()))[0]
-    assert describe(Verdict(1, 2, comparisons, ("it is too long",))) == ["WRONG: it is too long"]
-    assert describe(Verdict(1, 2, comparisons, ("x",) * 7))[-1] == "WRONG: and 2 more"
+    assert "1.000 s, 48000 samples" in describe("episode", Verdict(48_000, 48_000, comparisons, ()))[0]
+    assert describe("episode", Verdict(1, 2, comparisons, ("it is too long",))) == [
+        "WRONG: the episode: it is too long"
+    ]
+    assert describe("episode", Verdict(1, 2, comparisons, ("x",) * 7))[-1] == "WRONG: and 2 more"

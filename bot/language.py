@@ -128,11 +128,21 @@ def spoken_number(number: float, decimals: int = 0) -> str:
     return str(format_decimal(number, "#,##0" + "." * bool(decimals) + "0" * decimals, locale()))
 
 
+def spoken_size(count: int) -> str:
+    """Write a number of bytes: `53.7 MB`, `12 kB`."""
+    return f"{spoken_number(count / 1_000_000, 1)} MB" if count >= 100_000 else f"{max(1, count // 1000)} kB"
+
+
 def spoken_date(moment: datetime, zone: ZoneInfo) -> str:
     """Write a date as the language does: `20 November 2026`."""
     spoken = locale()
     day_first = Locale("en", "GB") if spoken.language == ENGLISH else spoken
     return str(format_date(moment.astimezone(zone), "long", day_first))
+
+
+def spoken_moment(moment: datetime, zone: ZoneInfo) -> str:
+    """Write a date and a time of day with its zone: `20 November 2026, 14:05 (UTC)`."""
+    return f"{spoken_time(moment, zone)} ({zone.key})"
 
 
 def spoken_time(moment: datetime, zone: ZoneInfo) -> str:

@@ -19,9 +19,12 @@ async def add(db: Connection, change: Change) -> Change:
     return replace(change, id=int(result.scalar_one()))
 
 
-async def of_rooms(db: Connection, room_ids: Sequence[RoomId], limit: int | None = None) -> tuple[Change, ...]:
-    """Return the changes of these rooms, the newest first."""
-    statement = select(changes).where(changes.c.room_id.in_(room_ids)).order_by(changes.c.id.desc()).limit(limit)
+async def of_rooms(
+    db: Connection, room_ids: Sequence[RoomId], limit: int | None = None, offset: int = 0
+) -> tuple[Change, ...]:
+    """Return the changes of these rooms, the newest first, without the first `offset`."""
+    here = select(changes).where(changes.c.room_id.in_(room_ids))
+    statement = here.order_by(changes.c.id.desc()).limit(limit).offset(offset)
     return tuple(record(Change, row) for row in await db.execute(statement))
 
 

@@ -26,6 +26,7 @@ async def _backfill(context: Context, *, since: date | None) -> str:
     began = datetime.combine(since, time(), context.settings.feeds.zone) if since else None
     backfill = orders.Backfill(context.room.room_id, since=began, asker=context.asker.user_id)
     await jobs.add(context.db, backfill.job(), context.now)
+    await context.note("backfill", None, since.isoformat() if since else None)
     return replies.BACKFILL_BEGINS
 
 

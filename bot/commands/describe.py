@@ -24,6 +24,8 @@ WORDS_BEFORE = 2  # the verb and the recording
 
 TITLE_MOST = 200
 DESCRIPTION_MOST = 4000
+GIVEN = "given"
+"""The word in the log of changes for a text that somebody wrote."""
 
 _Change = Callable[[Context, Recording, str, Collection[str]], "tuple[Recording, str]"]
 
@@ -51,10 +53,19 @@ async def _change(context: Context, *, name: RecordingName, change: _Change, too
         return replies.NOTHING_TO_SHOW
     changed, answer = change(context, recording, text, await rooms.servers(context.db, [recording.room_id]))
     await archive.save_recording(context.db, changed)
+    if changed.title != recording.title:
+        await context.note("title", _logged(recording.title), GIVEN, subject=recording.code)
+    if changed.description != recording.description:
+        await context.note("describe", _logged(recording.description), GIVEN, subject=recording.code)
     if changed.title != recording.title and changed.state.may_have_episode:
         await jobs.add(context.db, orders.Finish(recording.id).job(), context.now)
     await rooms.touch(context.db, context.room.room_id, context.now)
     return answer
+
+
+def _logged(text: str | None) -> str | None:
+    """Return a text as the log of changes shows it: not what was written."""
+    return None if text is None else GIVEN
 
 
 def _read(words: Words, *, change: _Change, too_long: str, most: int) -> Action | None:

@@ -1,11 +1,12 @@
-"""`record on|off`"""
+"""`record`, `record on|off`: what is recorded in a room."""
 
 from dataclasses import replace
 from functools import partial
 
-from bot import facts, orders
+from bot import disclosure, facts, orders
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
+from bot.commands.policies import setter
 from bot.commands.replies import general
 from bot.commands.replies import record as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -14,7 +15,7 @@ from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
 from bot.language import N_
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
-from storage import archive, heirs, jobs, rooms
+from storage import archive, changes, heirs, jobs, rooms
 from storage.records import EndedBy, RecordingState, Room, Visibility
 
 _SWITCH = {True: "on", False: "off"}
@@ -35,7 +36,7 @@ async def _switch(context: Context, *, on: bool) -> str:
     if changed or heir:
         switched = replace(heir or room, recording_on=on, changed_at=context.now)
         await rooms.save_room(context.db, told_by_command(switched, context.position) if on else switched)
-        await context.note("record", _SWITCH[room.recording_on and not room.waits], _SWITCH[on])
+        await context.note(disclosure.RECORD, _SWITCH[room.recording_on and not room.waits], _SWITCH[on])
     if on:
         answer = replies.recording_on(context.asker.name, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC
@@ -68,8 +69,23 @@ async def _end_what_runs(context: Context) -> int:
     return len(running)
 
 
+async def _tell(context: Context) -> str:
+    room = context.room
+    if context.podcast.room_id != room.room_id:
+        return CONTINUES_ELSEWHERE
+    set_by = await changes.newest_of_each(context.db, await heirs.line(context.db, room.room_id))
+    told = [replies.told(disclosure.recorded(room), context.prefix, waits=room.waits)]
+    switched = await setter(context, set_by.get(disclosure.RECORD))
+    told += [replies.switched(switched, on=room.recording_on)] if switched else []
+    if room.recording_on and room.speakers is not None:
+        told.append(replies.only_some(context.prefix))
+    return " ".join(told)
+
+
 def _read(words: Words) -> Action | None:
     match [word.lower() for word in words]:
+        case []:
+            return _tell
         case ["on"]:
             return partial(_switch, on=True)
         case ["off"]:
@@ -82,6 +98,13 @@ VERBS = (
     Verb(
         "record",
         (
+            Form(
+                "record",
+                Who.EVERYBODY,
+                N_("tells what is recorded here, who switched it on, and when"),
+                "record",
+                Group.RECORDING,
+            ),
             Form(
                 "record on|off",
                 Who.MODERATORS,

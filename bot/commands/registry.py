@@ -15,6 +15,7 @@ from bot.commands import (
     overview,
     places,
     podcast,
+    policies,
     publish,
     record,
     replay,
@@ -41,6 +42,7 @@ VERBS = MappingProxyType(
             *retention.VERBS,
             *backfill.VERBS,
             *language.VERBS,
+            *policies.VERBS,
             *confirm.VERBS,
             *places.VERBS,
         )

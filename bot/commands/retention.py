@@ -15,9 +15,8 @@ from bot.commands.replies import general
 from bot.commands.replies import retention as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.feeds.shown import title_of
-from bot.feeds.titles import time_and_zone
 from bot.intake import expiry
-from bot.language import N_
+from bot.language import N_, spoken_moment
 from bot.recording.retention import Plan
 from bot.settings import MOST_DAYS
 from storage import archive, heirs, jobs, rooms
@@ -76,7 +75,7 @@ def _lines(context: Context, plan: Plan) -> list[str]:
         words.expiring(
             each.recording.code,
             title_of(each.recording, zone),
-            time_and_zone(max(each.goes_at, context.now), zone),
+            spoken_moment(max(each.goes_at, context.now), zone),
             each.rule,
         )
         for each in plan.coming

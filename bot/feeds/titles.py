@@ -37,11 +37,6 @@ def date_and_time(moment: datetime, zone: ZoneInfo) -> str:
     return f"{long_date(moment, zone)}, {moment.astimezone(zone):%H:%M}"
 
 
-def time_and_zone(moment: datetime, zone: ZoneInfo) -> str:
-    """Format a date as `20 November 2026, 14:05 (UTC)`."""
-    return f"{date_and_time(moment, zone)} ({zone.key})"
-
-
 def default_title(display_name: str | None, started: datetime, zone: ZoneInfo) -> str:
     """Make the title `<display name>, 20 November 2026, 14:05`."""
     return f"{speaker(display_name)}, {date_and_time(started, zone)}"

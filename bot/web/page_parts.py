@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from bot.feeds.text import clean_line
 from bot.feeds.titles import date_and_time, episode_title, given_title, speaker
-from bot.language import _, spoken_number, spoken_time
+from bot.language import _, spoken_size, spoken_time
 from bot.recording.account import STATES
 from bot.recording.lengths import player_clock, spoken_length
 from storage.records import Episode, Mark, Recording, RecordingState, to_ms
@@ -67,7 +67,7 @@ def episode_row(recording: Recording, episode: Episode | None, zone: ZoneInfo) -
         moment=recording.started_at.isoformat(timespec="seconds"),
         date="" if dated else spoken_time(recording.started_at, zone),
         length=spoken_length(to_ms(episode.samples)) if episode else "",
-        size=_file_size(episode.bytes) if episode else "",
+        size=spoken_size(episode.bytes) if episode else "",
         state=str(recording.state),
         mark=_(STATES[recording.state]),
         waits=recording.unreviewed,
@@ -101,7 +101,3 @@ def app_links(feed: str, *, private: bool) -> list[AppLink]:
         AppLink("Overcast", f"overcast://x-callback-url/add?url={quote(feed, safe='')}"),
         AppLink("Pocket Casts", f"pktc://subscribe/{bare}"),
     ]
-
-
-def _file_size(count: int) -> str:
-    return f"{spoken_number(count / 1_000_000, 1)} MB" if count >= 100_000 else f"{max(1, count // 1000)} kB"

@@ -14,10 +14,9 @@ from bot import orders, words
 from bot.errors import GiveUp
 from bot.event_types import MESSAGE
 from bot.feeds.shown import title_of
-from bot.feeds.titles import time_and_zone
 from bot.intake import expiry, greeting
 from bot.intake.expiry import Look
-from bot.language import speaking
+from bot.language import speaking, spoken_moment
 from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
 from bot.recording.retention import Expiry
@@ -149,7 +148,7 @@ class Forewarning:
         with speaking(look.room.language):
             lines = [
                 words.expiring(
-                    each.recording.code, title_of(each.recording, zone), time_and_zone(each.goes_at, zone), each.rule
+                    each.recording.code, title_of(each.recording, zone), spoken_moment(each.goes_at, zone), each.rule
                 )
                 for each in tell
             ]

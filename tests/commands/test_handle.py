@@ -134,7 +134,6 @@ async def test_what_is_not_built_does_not_exist(world: World, words: str) -> Non
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ("record", "`!aircheck record on|off`"),
         ("record maybe", "`!aircheck record on|off`"),
         ("record on please", "`!aircheck record on|off`"),
         ("list 0", "`!aircheck list [n]`"),

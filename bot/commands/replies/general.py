@@ -1,6 +1,6 @@
 """Answers that several commands give. Pure; plain, short English."""
 
-from bot.language import N_
+from bot.language import N_, _
 
 AWAY = N_("I was away, please repeat.")
 NOT_ENCRYPTED = N_(
@@ -14,3 +14,9 @@ ONLY_ITS_SPEAKER_OR_MODS = N_("Only its speaker, or a moderator of this room, ca
 NO_RECORDING = N_("There is no recording of that name in this room.")
 NO_RECORDING_YET = N_("There is no recording in this room yet.")
 NO_SHARED_ROOM = N_("We share no room that I record. Invite me to one first.")
+NO_SUCH_PAGE = N_("There is nothing older.")
+
+
+def older(prefix: str, verb: str, page: str) -> str:
+    """Tell how to see what is older than an answer shows. `page`: the words for it."""
+    return _("`{prefix} {verb} {page}` shows what is older.").format(prefix=prefix, verb=verb, page=page)

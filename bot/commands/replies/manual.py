@@ -86,8 +86,14 @@ def wrong_words(prefix: str, forms: Sequence[Form], suggestion: str | None = Non
     return _joined(
         _("I don't understand that."),
         _did_you_mean(prefix, suggestion),
-        say.format(usages=usages, prefix=prefix, example=forms[0].example),
+        say.format(usages=usages, prefix=prefix, example=_telling_example(forms)),
     )
+
+
+def _telling_example(forms: Sequence[Form]) -> str:
+    """Return the first example that shows more than the verb."""
+    examples = [form.example for form in forms]
+    return next((example for example in examples if " " in example), examples[0])
 
 
 def _did_you_mean(prefix: str, suggestion: str | None) -> str:

@@ -21,6 +21,7 @@ WORDS = [
     ROOT / "bot/words.py",
     ROOT / "bot/recording/account.py",
     ROOT / "bot/recording/lengths.py",
+    ROOT / "bot/recording/wrong_lengths.py",
     ROOT / "bot/recording/chapters.py",
     ROOT / "bot/web/page_parts.py",
     ROOT / "bot/web/ledger_table.py",

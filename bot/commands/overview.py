@@ -13,7 +13,7 @@ from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.overview import Heard
 from bot.event_types import CREATE
 from bot.language import N_, _
-from bot.recording import account
+from bot.recording import account, wrong_lengths
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from storage import archive, heirs, orphans, rooms, tracks
@@ -81,9 +81,9 @@ async def _problems(context: Context) -> list[str]:
     ):
         ledger = await _ledger(context, recording)
         troubles = (
-            *account.off_lengths(await tracks.off_by(context.db, recording.id)),
-            *account.off_announced(ledger),
-            *account.off_told(ledger),
+            *wrong_lengths.off_lengths(await tracks.off_by(context.db, recording.id)),
+            *wrong_lengths.off_announced(ledger),
+            *wrong_lengths.off_told(ledger),
             *(account.troubles(ledger) if recording.state is not RecordingState.COMPLETE else ()),
         )
         problems += [replies.trouble(recording.code, told, chunks) for told, chunks in troubles]

@@ -7,16 +7,16 @@ right when a gap heals: a gap is silence of its true length.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.language import N_, _, plural, spoken_number
+from bot.language import N_, _
+from bot.recording import wrong_lengths
 from bot.recording.chunks import NOT_WANTED
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap
 from storage.records import (
     KEY_WITHHELD,
-    SAMPLE_RATE,
     ChunkState,
     DurationMs,
     EndedBy,
@@ -27,12 +27,6 @@ from storage.records import (
     to_ms,
 )
 
-NOTICED = SAMPLE_RATE // 100
-"""Samples. Nobody hears less than 10 ms, and no codec has a shorter frame."""
-ANNOUNCED_WRONG = SAMPLE_RATE
-"""Samples. Element Web announces up to 0.6 s too much for the last chunk of a run."""
-TOLD_WRONG = SAMPLE_RATE // 10
-"""Samples. A smaller difference is the padding of a codec."""
 TOLD_SINGLY = 3
 """Gaps that are named one by one. For more, only the total and the first position are given."""
 
@@ -85,10 +79,6 @@ CHUNK_STATES = {
     ChunkState.REDACTED: N_("redacted"),
     ChunkState.REFUSED: N_("refused"),
 }
-
-
-Predicate = Callable[[int, str], str]
-"""The words about so many chunks and so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,110 +213,15 @@ def _in_part(ledger: Ledger) -> Iterator[tuple[str, int]]:
     """Count the chunks that are damaged inside, and add up the sound that they lack."""
     torn = [sum(hole.samples for hole in entry.holes) for entry in ledger.entries if entry.holes]
     if torn:
-        yield _("arrived partly damaged: {seconds} can't be played").format(seconds=_tenths(sum(torn))), len(torn)
-
-
-def off_lengths(off_by: Iterable[Samples]) -> tuple[tuple[str, int], ...]:
-    """Count the chunks that were decoded to a wrong length, and add up the differences; in the file their length is
-    right. `off_by`: samples too many of each chunk (negative: too few)."""
-    return tuple(_told(off_by, NOTICED, _sounded_shorter, _sounded_longer))
-
-
-def off_announced(ledger: Ledger) -> tuple[tuple[str, int], ...]:
-    """Count the chunks that hold more or less sound than their events announced, and add up the differences. The audio
-    has all sound that was sent; but a speaker may miss sound that was never in the file."""
-    differences = (entry.off_announced for entry in ledger.entries)
-    return tuple(_told(differences, ANNOUNCED_WRONG, _less_than_announced, _more_than_announced))
-
-
-def off_told(ledger: Ledger) -> tuple[tuple[str, int], ...]:
-    """Count the chunks that hold more or less sound than their files claim, and add up the differences."""
-    differences = (entry.off_told for entry in ledger.entries)
-    return tuple(_told(differences, TOLD_WRONG, _less_than_claimed, _more_than_claimed))
-
-
-def _told(differences: Iterable[Samples], noticed: int, less: Predicate, more: Predicate) -> Iterator[tuple[str, int]]:
-    """Yield the predicate of the chunks that are `noticed` samples or more too short, and of those too long."""
-    wrong = [difference for difference in differences if abs(difference) >= noticed]
-    shorter = [-difference for difference in wrong if difference < 0]
-    longer = [difference for difference in wrong if difference > 0]
-    for predicate, lengths in ((less, shorter), (more, longer)):
-        if lengths:
-            yield predicate(len(lengths), _tenths(sum(lengths))), len(lengths)
-
-
-def _sounded_shorter(chunks: int, seconds: str) -> str:
-    return plural(
-        "sounded {seconds} shorter than it should",
-        "sounded {seconds} shorter than they should, taken together",
-        chunks,
-        seconds=seconds,
-    )
-
-
-def _sounded_longer(chunks: int, seconds: str) -> str:
-    return plural(
-        "sounded {seconds} longer than it should",
-        "sounded {seconds} longer than they should, taken together",
-        chunks,
-        seconds=seconds,
-    )
-
-
-def _less_than_announced(chunks: int, seconds: str) -> str:
-    return plural(
-        "holds {seconds} less sound than its event announced",
-        "hold {seconds} less sound than their events announced",
-        chunks,
-        seconds=seconds,
-    )
-
-
-def _more_than_announced(chunks: int, seconds: str) -> str:
-    return plural(
-        "holds {seconds} more sound than its event announced",
-        "hold {seconds} more sound than their events announced",
-        chunks,
-        seconds=seconds,
-    )
-
-
-def _less_than_claimed(chunks: int, seconds: str) -> str:
-    return plural(
-        "holds {seconds} less sound than its file claims",
-        "hold {seconds} less sound than their files claim",
-        chunks,
-        seconds=seconds,
-    )
-
-
-def _more_than_claimed(chunks: int, seconds: str) -> str:
-    return plural(
-        "holds {seconds} more sound than its file claims",
-        "hold {seconds} more sound than their files claim",
-        chunks,
-        seconds=seconds,
-    )
+        yield (
+            _("arrived partly damaged: {seconds} can't be played").format(seconds=wrong_lengths.seconds(sum(torn))),
+            len(torn),
+        )
 
 
 def note(entry: Entry) -> str | None:
     """Return the note on a chunk that is in the audio: a damaged part, or a wrong claim about its length."""
-    if entry.holes:
-        return _("partly damaged")
-    if abs(entry.off_told) >= TOLD_WRONG:
-        more = entry.off_told > 0
-        return _("holds more sound than its file claims") if more else _("holds less sound than its file claims")
-    if abs(entry.off_announced) >= ANNOUNCED_WRONG:
-        more = entry.off_announced > 0
-        return (
-            _("holds more sound than its event announced") if more else _("holds less sound than its event announced")
-        )
-    return None
-
-
-def _tenths(samples: int) -> str:
-    tenths = round(samples / SAMPLE_RATE, 1)
-    return _("{n} s").format(n=spoken_number(tenths, 1)) if tenths else _("less than 0.1 s")
+    return _("partly damaged") if entry.holes else wrong_lengths.note(entry)
 
 
 def gaps(ledger: Ledger) -> Iterator[SilentStretch]:

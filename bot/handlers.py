@@ -16,6 +16,7 @@ from bot.settings import Settings
 from bot.worker.attempts import Handler
 from bot.worker.backfilling import Backfilling
 from bot.worker.chats import Chats
+from bot.worker.choosing_cover import ChoosingCover
 from bot.worker.covering import Covering
 from bot.worker.directs import Directs
 from bot.worker.encoding import Encoding
@@ -84,6 +85,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         ),
         orders.Unsend.kind: Unsending(sending),
         orders.Cover.kind: covering,
+        orders.ChooseCover.kind: ChoosingCover(store, parts.ffmpeg, history, download=parts.download, clock=clock),
         orders.Walk.kind: Walking(store, history, intake, clock=clock),
         orders.Reread.kind: Rereading(store, history, session.user_id, clock=clock),
         orders.Redaction.kind: Redactions(store, history, clock=clock),

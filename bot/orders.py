@@ -208,6 +208,29 @@ class Cover(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class ChooseCover(Order):
+    """Make a picture the cover of a room's podcast, and answer the command that asked for it. It is the event `picture`
+    in the room `said_in`, where the command was said too."""
+
+    kind = JobKind("choose_cover")
+    subject_field = "command"
+    command: EventId
+    room_id: RoomId
+    said_in: RoomId
+    picture: EventId
+    asker: UserId
+    thread: EventId | None = None
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
 class Refresh(_OfRoom):
     """Read a room's current state from the homeserver."""
 
@@ -333,6 +356,7 @@ class Command(_OfEvent):
     encrypted: bool = False
     thread: EventId | None = None
     mentions: tuple[str, ...] = ()
+    reply_to: EventId | None = None
     received_at: datetime | None = None
 
     @property
@@ -432,6 +456,11 @@ def command_answered_by(job: Job) -> EventId | None:
     head = answer(EventId(""))
     is_answer = job.kind == Notice.kind and job.subject.startswith(head)
     return EventId(job.subject.removeprefix(head)) if is_answer else None
+
+
+def cover_answered(command: EventId) -> str:
+    """Name the notice of what became of a picture that was to be a podcast's cover."""
+    return f"cover:{command}"
 
 
 def share_used_up(command: EventId) -> str:
@@ -615,6 +644,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
-    Pin,
+    Pin, ChooseCover,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -121,6 +121,24 @@ def waits(*, title: str, length: str, whole: str, code: str, prefix: str) -> str
     ).format(title=title, length=length, whole=whole, code=code, prefix=prefix)
 
 
+def cover_chosen(*, who: str) -> str:
+    """Tell that a picture became the podcast's cover."""
+    return _("The podcast has a new cover: {who} chose it.").format(who=who)
+
+
+def no_cover(*, posted: bool, most_mb: int) -> str:
+    """Tell that a picture did not become the cover. `posted`: the message has a picture."""
+    if not posted:
+        return _(
+            "I find no picture that I can read in the message that you replied to. Please post the picture again, and "
+            "reply to it."
+        )
+    return _(
+        "I can't use that picture: it has to be a JPEG, PNG, WebP or GIF of at most {most} MB that is not damaged and "
+        "that the homeserver gives me. The cover stays as it was."
+    ).format(most=most_mb)
+
+
 def direct_address(*, room_name: str | None, feed: str, page: str, prefix: str) -> str:
     """Tell a listener their personal address, in the direct chat only."""
     return _(

@@ -46,6 +46,11 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.End(RECORDING, EndedBy.REMOVED), {"by": "removed"}, None),
     (orders.Cover(ROOM), {}, None),
     (orders.Cover(ROOM, "mxc://hs/a", 3), {"avatar": "mxc://hs/a", "tries": 3}, None),
+    (
+        orders.ChooseCover(EVENT, ROOM, ROOM, EVENT, ALICE),
+        {"room_id": ROOM, "said_in": ROOM, "picture": EVENT, "asker": ALICE},
+        ROOM,
+    ),
     (orders.Refresh(ROOM), {}, None),
     (orders.ShowRoom(ROOM), {}, None),
     (orders.Pin(ROOM), {}, None),
@@ -132,7 +137,7 @@ def test_every_kind_has_its_example_and_its_own_name() -> None:
 def test_what_is_done_once_is_once_only() -> None:
     """Notices, commands and warnings; an address is sent as often as it is asked for."""
     once = [order for order, *_ in EXAMPLES if order.once]
-    once_only = {orders.Notice, orders.Command, orders.Confirm, orders.Direct, orders.Forewarn}
+    once_only = {orders.Notice, orders.Command, orders.Confirm, orders.Direct, orders.Forewarn, orders.ChooseCover}
     assert {type(order) for order in once} == once_only
     assert not orders.Direct.address(ALICE, ROOM).once
 

@@ -45,6 +45,7 @@ class Said:
     sent_at: datetime | None
     encrypted: bool
     thread: EventId | None = None
+    reply_to: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)

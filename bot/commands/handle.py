@@ -139,7 +139,7 @@ class Commands:
     async def _answer(self, db: Connection, command: orders.Command, step: _Step) -> _Answer | None:
         """Carry the command out and return the answer; None: only members of the room get one."""
         received_at = command.received_at or self._clock()
-        said = Said(command.room_id, received_at, command.sent_at, command.encrypted, command.thread)
+        said = Said(command.room_id, received_at, command.sent_at, command.encrypted, command.thread, command.reply_to)
         context = here = await self._context(db, command, said, step.text)
         if here is not None and step.room_id is not None:
             context = await here.in_room(step.room_id)

@@ -1,4 +1,4 @@
-"""`podcast`, `podcast FIELD TEXT`, `podcast reset [FIELD]`: the name and the description of a room's podcast.
+"""`podcast`, `podcast FIELD TEXT`, `podcast cover`, `podcast reset [FIELD]`: how a room's podcast is described.
 
 Addresses and GUIDs never change with them: subscribers keep the podcast.
 """
@@ -19,7 +19,7 @@ from bot.feeds.languages import language_tag, nearest_language
 from bot.feeds.text import clean_line, clean_text
 from bot.language import N_
 from storage import jobs, rooms
-from storage.records import PodcastTexts, Room
+from storage.records import BlobKey, Room
 
 WORDS_BEFORE = 2  # the verb and the field
 TITLE_MOST = 200
@@ -72,8 +72,10 @@ READERS: dict[str, _Read] = {
     "explicit": _explicit,
 }
 """The fields that are texts."""
-WRITTEN = ("title", "description", "author")
-"""The fields whose texts people wrote freely: the log of changes does not hold them."""
+COVER = "cover"
+FIELDS = (*READERS, COVER)
+NOT_LOGGED = ("title", "description", "author", COVER)
+"""The fields that hold what people wrote, or a picture: the log of changes does not hold that."""
 
 
 async def _tell(context: Context) -> str:
@@ -88,36 +90,60 @@ async def _set(context: Context, *, field: str) -> str:
     if isinstance(value, _Refused):
         return value.answer
     changed: dict[str, Any] = {field: value}
-    await _save(context, replace(context.room.podcast, **changed))
+    await _save(context, replace(context.room, podcast=replace(context.room.podcast, **changed)))
     return replies.changed(field, context.asker.name, value)
+
+
+async def _choose_cover(context: Context) -> str:
+    if not context.asker.moderates:
+        return general.ONLY_MODS
+    said = context.said
+    if said.reply_to is None:
+        return replies.reply_to_a_picture(context.prefix)
+    order = orders.ChooseCover(
+        context.command, context.room.room_id, said.room_id, said.reply_to, context.asker.user_id, said.thread
+    )
+    await jobs.add(context.db, order.job(), context.now)
+    return replies.FETCHING_COVER
 
 
 async def _reset(context: Context, *, fields: tuple[str, ...]) -> str:
     if not context.asker.moderates:
         return general.ONLY_MODS
-    await _save(context, replace(context.room.podcast, **dict.fromkeys(fields)))
+    texts = replace(context.room.podcast, **{field: None for field in fields if field in READERS})
+    await _save(context, replace(context.room, podcast=texts, own_cover=_cover_after(context.room, fields)))
     return replies.reset(context.asker.name, fields[0] if len(fields) == 1 else None)
 
 
-async def _save(context: Context, texts: PodcastTexts) -> None:
-    """Save the texts, and write each that changed into the log."""
-    room = replace(context.room, podcast=texts)
-    for field in READERS:
-        before, after = (_logged(each, field) for each in (context.room, room))
-        if getattr(texts, field) != getattr(context.room.podcast, field):
-            await context.note(f"podcast {field}", before, after)
+def _cover_after(room: Room, fields: tuple[str, ...]) -> BlobKey | None:
+    return None if COVER in fields else room.own_cover
+
+
+async def _save(context: Context, room: Room) -> None:
+    """Save what is said of the podcast, and write each field that changed into the log."""
+    before = context.room
+    for field in FIELDS:
+        if _value(room, field) != _value(before, field):
+            await context.note(f"podcast {field}", _logged(before, field), _logged(room, field))
     await rooms.save_room(context.db, room)
     await rooms.touch(context.db, room.room_id, context.now)
-    if texts.title != context.room.podcast.title:  # a cover that is drawn bears it
+    if room.podcast.title != before.podcast.title:  # a cover that is drawn bears it
         await jobs.add(context.db, orders.Cover(room.room_id).job(), context.now)
+    if before.own_cover is not None and room.own_cover is None:
+        await jobs.add(context.db, orders.Forget((before.own_cover,)).job(), context.now)
 
 
 def _logged(room: Room, field: str) -> str:
     """Return a field as the log of changes shows it."""
-    value = getattr(room.podcast, field)
+    value = _value(room, field)
     if value is None:
         return "default"
-    return "given" if field in WRITTEN else replies.written(value)
+    return "given" if field in NOT_LOGGED else replies.written(value)
+
+
+def _value(room: Room, field: str) -> Value | None:
+    value: Value | None = room.own_cover if field == COVER else getattr(room.podcast, field)
+    return value
 
 
 def _read(words: Words) -> Action | None:
@@ -125,8 +151,10 @@ def _read(words: Words) -> Action | None:
         case [], _:
             return _tell
         case ["reset"], ():
-            return partial(_reset, fields=tuple(READERS))
-        case ["reset"], (field,) if field.lower() in READERS:
+            return partial(_reset, fields=FIELDS)
+        case ["cover"], ():
+            return _choose_cover
+        case ["reset"], (field,) if field.lower() in FIELDS:
             return partial(_reset, fields=(field.lower(),))
         case [field], (_, *_) if field in READERS:
             return partial(_set, field=field)
@@ -150,6 +178,13 @@ VERBS = (
                 Who.MODERATORS,
                 N_("sets what the podcast's feed, pages and files say"),
                 "podcast title The Kitchen Table",
+                Group.PODCAST,
+            ),
+            Form(
+                "podcast cover",
+                Who.MODERATORS,
+                N_("makes the picture that you reply to the podcast's cover"),
+                "podcast cover",
                 Group.PODCAST,
             ),
             Form(

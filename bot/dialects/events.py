@@ -21,6 +21,7 @@ class TextMessage:
     thread: EventId | None  # the root of its thread
     mentions: tuple[UserId, ...]  # as the sender's client says
     sent_at: datetime | None
+    reply_to: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)

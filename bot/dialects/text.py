@@ -22,7 +22,14 @@ def message(heard: HeardEvent) -> TextMessage | None:
         return None
     if _is_edit(content) or body.lstrip().startswith(">"):
         return None
-    return TextMessage(sender, body, _thread(heard, content), _mentions(content), fields.sent_at(heard.event))
+    return TextMessage(
+        sender,
+        body,
+        _thread(heard, content),
+        _mentions(content),
+        fields.sent_at(heard.event),
+        _reply_to(heard, content),
+    )
 
 
 def _is_edit(content: Json) -> bool:
@@ -33,6 +40,14 @@ def _thread(heard: HeardEvent, content: Json) -> EventId | None:
     """Return the root of the message's thread (Client-Server API, threading). An encrypted event tells it in clear."""
     relation = mapping(heard.clear_relation or content.get("m.relates_to"))
     return fields.event_id(relation.get("event_id")) if relation.get("rel_type") == "m.thread" else None
+
+
+def _reply_to(heard: HeardEvent, content: Json) -> EventId | None:
+    """Return the event that the message replies to (Client-Server API, rich replies), as its sender encrypted it if it
+    is said there too."""
+    relations = (mapping(content.get("m.relates_to")), mapping(heard.clear_relation))
+    replies = (mapping(relation.get("m.in_reply_to")) for relation in relations)
+    return next((event for reply in replies if (event := fields.event_id(reply.get("event_id")))), None)
 
 
 def _mentions(content: Json) -> tuple[UserId, ...]:

@@ -165,6 +165,7 @@ class Hearing:
             encrypted=heard.encrypted,
             thread=message.thread,
             mentions=message.mentions,
+            reply_to=message.reply_to,
             received_at=heard.received_at,
         )
         await jobs.add(db, command.job(), self._clock())

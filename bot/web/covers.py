@@ -1,4 +1,5 @@
-"""A room's picture: the operator's own file, else the one that was made of the room's avatar or name."""
+"""A room's picture: the one that a moderator chose, else the operator's own file, else the one that was made of the
+room's avatar or name."""
 
 import asyncio
 from functools import partial
@@ -32,6 +33,8 @@ class Covers:
 
     def name(self, view: View) -> str:
         """Return the file name. It changes with the picture, for apps keep what they have under one address."""
+        if view.room.own_cover is not None:
+            return _named(view.room.own_cover)
         if self._own is not None:
             return _named(sha256(self._own).hexdigest())
         if view.room.cover is not None:
@@ -40,7 +43,7 @@ class Covers:
 
     async def picture(self, view: View) -> bytes | None:
         """Return a square JPEG; None when its file is gone."""
-        if self._own is not None:
+        if self._own is not None and view.room.own_cover is None:
             return self._own
         try:
             return await self._pictures.get(self.name(view), partial(asyncio.to_thread, self._make, view))
@@ -48,8 +51,9 @@ class Covers:
             return None
 
     def _make(self, view: View) -> bytes:
-        if view.room.cover is not None:
-            return self._store.blobs.read(view.room.cover)
+        blob = view.room.own_cover or view.room.cover
+        if blob is not None:
+            return self._store.blobs.read(blob)
         return drawn_cover(view.face.title, view.room.key)
 
 

@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from bot.pictures.avatar import MAX_AVATAR_BYTES, safe_cover
 from bot.pictures.cover import drawn_cover
 from bot.worker.fetching import ASK_AGAIN_AFTER, AT_ONCE_S, Download
 from storage import jobs, rooms
+from storage.blobs import Blobs
 from storage.private import synced
 from storage.records import BlobKey, Job, MediaSource, MxcUri, RoomId
 from storage.store import Store
@@ -58,9 +59,11 @@ class Covering:
             raise TryLater("the room's avatar can't be used yet", after_s=pause_s, at_most_s=AT_ONCE_S)
 
     async def of(self, room_id: RoomId) -> BlobKey:
-        """Return the room's cover; draw a picture when none was made so far."""
+        """Return the room's cover, a moderator's choice before any other; draw a picture when none was made so far."""
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
+        if room is not None and room.own_cover is not None and self._store.blobs.exists(room.own_cover):
+            return room.own_cover
         if room is not None and room.cover is not None and self._store.blobs.exists(room.cover):
             return room.cover
         _, name = await self._wanted(room_id)
@@ -90,11 +93,8 @@ class Covering:
             if room.cover is not None and room.cover_of == made_of and self._store.blobs.exists(room.cover):
                 return room.cover
             picture = await asyncio.to_thread(drawn_cover, name, room.key)
-        key = BlobKey(hashlib.sha256(picture).hexdigest())
-        part = self._store.blobs.part(f"cover-{secrets.token_hex(8)}")  # two jobs may make the same picture at once
-        await asyncio.to_thread(_write, part, picture)
         now = self._clock()
-        async with self._store.write() as db:
+        async with new_picture(self._store.blobs, picture) as (part, key), self._store.write() as db:
             await asyncio.to_thread(self._store.blobs.add, part, key)
             current = await rooms.room(db, room_id)
             assert current is not None
@@ -106,15 +106,34 @@ class Covering:
 
     async def _avatar(self, room_id: RoomId, url: str) -> bytes | None:
         """Return the avatar as a square JPEG; None when it can't be used. Raises TryLater."""
-        part = self._store.blobs.part(f"avatar-{hashlib.sha256(url.encode()).hexdigest()[:16]}")
-        try:
-            with suppress(GiveUp):
-                await self._download(MediaSource(MxcUri(url)), part, MAX_AVATAR_BYTES)
-                return await safe_cover(self._ffmpeg, part)
-        finally:
-            await asyncio.to_thread(_remove, part)
-        log.info("avatar can't be used, drawing a picture: room=%s", room_id)
-        return None
+        source = MediaSource(MxcUri(url))
+        picture = await safe_picture(self._store.blobs, self._ffmpeg, self._download, source)
+        if picture is None:
+            log.info("avatar can't be used, drawing a picture: room=%s", room_id)
+        return picture
+
+
+async def safe_picture(blobs: Blobs, ffmpeg: Ffmpeg, download: Download, source: MediaSource) -> bytes | None:
+    """Fetch a stranger's picture and return it as a square JPEG; None when it can't be had or used. Raises TryLater."""
+    part = blobs.part(f"picture-{secrets.token_hex(8)}")
+    try:
+        with suppress(GiveUp):
+            await download(source, part, MAX_AVATAR_BYTES)
+            return await safe_cover(ffmpeg, part)
+    finally:
+        await asyncio.to_thread(_remove, part)
+    return None
+
+
+@asynccontextmanager
+async def new_picture(blobs: Blobs, picture: bytes) -> AsyncIterator[tuple[Path, BlobKey]]:
+    """Write a picture into a file of its own, which is to become a blob under this key, and remove what is left."""
+    part = blobs.part(f"cover-{secrets.token_hex(8)}")  # two jobs may make the same picture at once
+    try:
+        await asyncio.to_thread(_write, part, picture)
+        yield part, BlobKey(hashlib.sha256(picture).hexdigest())
+    finally:
+        await asyncio.to_thread(_remove, part)
 
 
 def _write(part: Path, picture: bytes) -> None:

@@ -52,7 +52,7 @@ LANES = (
     Lane("finish", (orders.Finish, orders.Cover), 2, long=16),
     Lane("walk", (orders.Walk,), 4, long=16),
     Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
-    Lane("look", (orders.Refresh,), 2, long=16),
+    Lane("look", (orders.Refresh, orders.ChooseCover), 2, long=16),
     Lane("backfill", (orders.Backfill,), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("hand back", (orders.HandBack,), 1, long=4),

@@ -1,5 +1,6 @@
 """`podcast`, `podcast FIELD TEXT`, `podcast reset`."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from bot import orders
 from bot.commands.replies import describe, general
 from bot.commands.replies import podcast as replies
-from storage import changes
-from storage.records import PodcastTexts
+from storage import changes, rooms
+from storage.records import BlobKey, PodcastTexts
 from tests.commands.world import MEMBER, MOD, ROOM, World
 
 LONG = "ä" * 201
@@ -111,3 +112,28 @@ async def test_reset_takes_back_one_field_or_all(world: World) -> None:
         ("podcast language", "de", "default"),
         ("podcast explicit", "yes", "default"),
     ]
+
+
+async def test_a_cover_is_the_picture_that_is_replied_to(world: World) -> None:
+    """The command orders it; without a reply it says how it is done."""
+    assert await world.say(MOD, "!aircheck podcast cover") == replies.reply_to_a_picture("!aircheck")
+    job = world.command(MOD, "!aircheck podcast cover", reply_to="$picture", thread="$root")
+    assert await world.answered(job, job.subject) == replies.FETCHING_COVER
+    (made,) = await world.take(orders.ChooseCover.kind)
+    order = orders.ChooseCover.of(made)
+    assert (order.command, order.picture, order.thread) == (job.subject, "$picture", "$root")
+    assert (order.room_id, order.said_in, order.asker) == (ROOM, ROOM, MOD)
+    assert await world.say(MEMBER, "!aircheck podcast cover", reply_to="$picture") == general.ONLY_MODS
+    assert not await world.take(orders.ChooseCover.kind)
+
+
+@pytest.mark.parametrize("said", ["reset", "reset cover"])
+async def test_a_cover_that_is_reset_leaves_the_disk(world: World, said: str) -> None:
+    """The room's own picture is the cover again, and the file of the chosen one is removed."""
+    async with world.store.write() as db:
+        await rooms.save_room(db, replace(await world.room(), own_cover=BlobKey("ab")))
+    assert "- cover: a picture that a moderator chose" in (await world.say(MEMBER, "!aircheck podcast") or "")
+    await world.say(MOD, f"!aircheck podcast {said}")
+    assert (await world.room()).own_cover is None
+    assert [orders.Forget.of(job).blobs for job in await world.take(orders.Forget.kind)] == [("ab",)]
+    assert await logged(world) == [("podcast cover", "given", "default")]

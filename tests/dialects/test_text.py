@@ -51,6 +51,27 @@ def test_a_text_message_knows_its_thread(relation: object, thread: str | None) -
 
 
 @pytest.mark.parametrize(
+    ("relation", "reply_to"),
+    [
+        ({"m.in_reply_to": {"event_id": "$picture"}}, "$picture"),
+        ({"rel_type": "m.thread", "event_id": "$root", "m.in_reply_to": {"event_id": "$picture"}}, "$picture"),
+        ({"m.in_reply_to": {"event_id": 5}}, None),
+        ({"m.in_reply_to": ["$picture"]}, None),
+        ({"rel_type": "m.reference", "event_id": "$root"}, None),
+    ],
+)
+def test_a_text_message_knows_the_event_that_it_replies_to(relation: dict[str, Any], reply_to: str | None) -> None:
+    """The reply is read in clear rooms from the content and in encrypted rooms from the wrapper too."""
+    for message_ in (
+        heard(message(**{"m.relates_to": relation})),
+        heard(message(), encrypted=True, clear_relation=relation),
+    ):
+        told = read(message_)
+        assert isinstance(told, TextMessage)
+        assert told.reply_to == reply_to
+
+
+@pytest.mark.parametrize(
     ("mentions", "users"),
     [
         ({"user_ids": ["@bot:hs", "@bob:hs"]}, {"@bot:hs", "@bob:hs"}),

@@ -259,6 +259,20 @@ async def test_cover_that_was_made_is_served(world: World, client: ClientSession
         assert await answer.read() == b"\xff\xd8\xff picture"
 
 
+async def test_cover_that_a_moderator_chose_comes_first(world: World, client: ClientSession, room: Room) -> None:
+    """A chosen picture is served, and named by every page and feed, in the place of the room's own."""
+    made, chosen = [
+        (await world.episode(await world.recording(room), picture)).blob
+        for picture in (b"\xff\xd8\xff 1", b"\xff\xd8\xff 2")
+    ]
+    await world.change(room, cover=made, own_cover=chosen)
+    name = f"cover-{chosen[:16]}.jpg"
+    assert name in (await page(client, f"/r/{room.key}/")).addresses
+    for address, content in (("feed.xml", name.encode()), (name, b"\xff\xd8\xff 2")):
+        async with client.get(f"/r/{room.key}/{address}", headers={"Accept-Encoding": "identity"}) as answer:
+            assert content in await answer.read()
+
+
 async def test_late_sound_is_said(world: World, client: ClientSession, room: Room) -> None:
     """While late audio is added the episode stays and its page says so."""
     recording = await world.recording(room)

@@ -34,6 +34,11 @@ def without_ffmpeg(monkeypatch: pytest.MonkeyPatch, step: Step = _unnoticed) -> 
         return SECOND
 
     monkeypatch.setattr(fetching, "inspect_chunk", look)
+
+    async def square(*_: Any) -> bytes:
+        return b"square"
+
+    monkeypatch.setattr(covering, "safe_cover", square)
     monkeypatch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
     without_encoder(monkeypatch, step)
 

@@ -25,6 +25,7 @@ from bot.matrix.sending import Sending
 from bot.matrix.session import Session
 from bot.worker.backfilling import Backfilling
 from bot.worker.chats import Chats
+from bot.worker.choosing_cover import ChoosingCover
 from bot.worker.directs import Directs
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
@@ -32,7 +33,7 @@ from bot.worker.key_handover import Sealed, clear
 from bot.worker.notices import Notices
 from bot.worker.refreshing import Refreshing
 from bot.worker.room_history import HistoryPage, RoomHistory
-from storage import archive, jobs, rooms
+from storage import archive, changes, jobs, rooms
 from storage.records import (
     EndedBy,
     EventId,
@@ -57,6 +58,7 @@ from tests.world import (
     World,
     batch,
     chunk,
+    download,
     heard,
     room_state,
     sealed,
@@ -112,6 +114,10 @@ class Homeserver(RoomHistory):
                 found = past(number)[0]
             yield HistoryPage((found,), str(number + 1) if number == 0 else None)
 
+    async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        async with self.request("event"):
+            return heard(event_id, "m.room.message", {"msgtype": "m.image", "url": "mxc://hs/picture"})
+
     async def related(self, room_id: RoomId, started: EventId, sender: UserId) -> AsyncIterator[tuple[HeardEvent, ...]]:
         async with self.request("relations"):
             pass
@@ -156,6 +162,7 @@ class Town(World):
             orders.Refresh.kind: Refreshing(store, sending, take_state=self.intake.refresh),
             orders.Command.kind: commands,
             orders.Confirm.kind: commands.confirm,
+            orders.ChooseCover.kind: ChoosingCover(store, self.ffmpeg, homeserver, download=download, clock=clock),
             orders.Backfill.kind: Backfilling(store, homeserver, adopt=self.recorder.adopt, clock=clock),
             orders.ImportKeys.kind: ImportingKeys(cast("Session", self._session()), open_all=self.intake.open_all),
         }
@@ -222,9 +229,11 @@ async def town(directory: Path, homeserver: Homeserver) -> AsyncIterator[Town]:
         await store.close()
 
 
-def said(world: Town, name: str, words: str) -> HeardEvent:
+def said(world: Town, name: str, words: str, reply_to: str | None = None) -> HeardEvent:
     """Build a command that Alice says now."""
-    content = {"msgtype": "m.text", "body": f"{PREFIX} {words}"}
+    content: dict[str, Any] = {"msgtype": "m.text", "body": f"{PREFIX} {words}"}
+    if reply_to is not None:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
     return heard(name, "m.room.message", content, origin_server_ts=round(world.clock().timestamp() * 1000))
 
 
@@ -256,6 +265,8 @@ async def story(world: Town) -> None:
     clear(Sealed(world.store.blobs.part("keys-x"), "of one use"))  # the shell has read what became of them
     await world.hear(said(world, "$backfill", "backfill"))
     await world.work()
+    await world.hear(said(world, "$cover", "podcast cover", reply_to="$picture"))
+    await world.work()
     await world.hear(said(world, "$off", "record off"))
     await world.work()
     world.clock.pass_by(61)
@@ -279,6 +290,7 @@ async def outcome(world: Town) -> dict[str, Any]:
         recordings = sorted(await archive.recordings(db), key=lambda one: one.number)
         room = await rooms.room(db, ROOM)
         listener = await rooms.listener(db, ROOM, ALICE)
+        log = await changes.of_rooms(db, [ROOM])
         waits = [kind for kind in world.handlers for _ in await jobs.unfinished(db, kind) if kind != orders.Forget.kind]
     assert room is not None
     return {
@@ -286,6 +298,8 @@ async def outcome(world: Town) -> dict[str, Any]:
         "joined": world.homeserver.joined,
         "recordings": [(one.event_id, one.number, one.state, one.ended_by) for one in recordings],
         "recording": room.recording_on,
+        "cover": room.own_cover,
+        "changes": [(change.what, change.event_id) for change in log],
         "listener": listener,
         "waits": waits,
         "scratch": list(world.store.blobs.scratch.iterdir()),
@@ -331,16 +345,18 @@ async def once_more(begun: Path, name: str, dies: Callable[[Town], None]) -> tup
 async def test_the_story_is_what_it_says(begun: Path) -> None:
     """All kinds of requests are made, each thing is said once, and three broadcasts are recorded in their order."""
     found, _, asked = await undisturbed(begun)
-    assert set(asked) == {"join", "send", "create", "state", "page", "relations", "keys"}
+    assert set(asked) == {"join", "send", "create", "state", "page", "relations", "keys", "event"}
     assert found["recordings"] == [
         ("$past1", 1, RecordingState.COMPLETE, EndedBy.STOPPED),
         ("$past0", 2, RecordingState.COMPLETE, EndedBy.STOPPED),
         (START, 3, RecordingState.INCOMPLETE, EndedBy.SWITCHED_OFF),
     ]
-    assert len(found["said"]) == sum(found["said"].values()) == 9
+    assert len(found["said"]) == sum(found["said"].values()) == 11
     listener = found["listener"]
     assert (listener.generation, listener.next_generation) == (2, None)
     assert (found["waits"], found["recording"]) == ([], False)
+    assert [change for change in found["changes"] if change[0] == "podcast cover"] == [("podcast cover", "$cover")]
+    assert found["cover"] is not None
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])

@@ -9,6 +9,7 @@ from storage.records import Room
 
 AUTHOR_TOO_LONG = N_("An author has at most {most} characters; yours has {characters}. Nothing was changed.")
 YES_OR_NO = N_("Please say `yes` or `no`.")
+FETCHING_COVER = N_("I am fetching that picture, and will tell you when it is the podcast's cover.")
 SHOWN_CHARACTERS = 200
 
 
@@ -30,10 +31,19 @@ def told(prefix: str, room: Room, settings: FeedsSettings) -> str:
             lines.append(_("- {field}: {default} (default)").format(field=field, default=shown(default)))
         else:
             lines.append(f"- {field}: {shown(written(value), SHOWN_CHARACTERS)}")
+    cover = _("the administrator's picture") if settings.image else _("the room's picture, or one with its name")
+    if room.own_cover is not None:
+        lines.append(_("- cover: a picture that a moderator chose"))
+    else:
+        lines.append(_("- {field}: {default} (default)").format(field="cover", default=cover))
     how = _(
         "A moderator changes one with `{prefix} podcast FIELD TEXT`, and takes it back with `{prefix} podcast reset`."
     )
     return "\n".join([*lines, how.format(prefix=prefix)])
+
+
+def reply_to_a_picture(prefix: str) -> str:
+    return _("Please post a picture here, and say `{prefix} podcast cover` as a reply to it.").format(prefix=prefix)
 
 
 def written(value: str | bool) -> str:

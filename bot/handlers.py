@@ -27,6 +27,7 @@ from bot.worker.forgetting import Forgetting
 from bot.worker.handing_back import HandingBack
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
+from bot.worker.leaving import Leaving
 from bot.worker.notices import Notices
 from bot.worker.pinning import Pinning
 from bot.worker.redactions import Redactions
@@ -99,6 +100,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.ShowRoom.kind: ShowingRoom(store, sending, us=session.user_id, clock=clock),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
+        orders.Leave.kind: Leaving(store, sending, clock=clock),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),
         orders.Expire.kind: Expiring(store, settings, apply=recorder.apply, clock=clock),

@@ -273,6 +273,16 @@ class Invite(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class Leave(_OfRoom):
+    """Leave a room, as a moderator asked at `asked_at`."""
+
+    kind = JobKind("leave")
+    lasting = True
+    reason: str
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Backfill(_OfRoom):
     """Find and record a room's past broadcasts, none that began before `since`; and how far that has come."""
 
@@ -488,6 +498,11 @@ def announcement_gone(broadcast: EventId) -> str:
     return f"gone:{broadcast}"
 
 
+def forgotten_in(command: EventId, room_id: RoomId) -> str:
+    """Name the notice to a room whose recordings changed by a wish that was said elsewhere."""
+    return f"forgotten:{command}:{room_id}"
+
+
 def told_of(what: str, broadcast: EventId) -> str:
     """Name the notice of something that a broadcast met; `what` is a key of `words.TOLD`."""
     return f"tell:{what}:{broadcast}"
@@ -644,6 +659,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
-    Pin, ChooseCover,
+    Pin, ChooseCover, Leave,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from storage.database import Connection
 from storage.records import ListenerUse, RoomId, UserId
@@ -34,3 +34,11 @@ async def of_room(db: Connection, room_id: RoomId) -> dict[UserId, ListenerUse |
     uses = await db.execute(select(listener_uses).where(listener_uses.c.room_id == room_id))
     by_user = {row.user_id: record(ListenerUse, row) for row in uses}
     return {UserId(user_id): by_user.get(user_id) for user_id in users}
+
+
+async def forget(db: Connection, user_id: UserId, room_ids: Collection[RoomId] | None) -> None:
+    """Delete when and by what a user last used their addresses of these rooms; None: of all."""
+    theirs = listener_uses.c.user_id == user_id
+    if room_ids is not None:
+        theirs &= listener_uses.c.room_id.in_(list(room_ids))
+    await db.execute(delete(listener_uses).where(theirs))

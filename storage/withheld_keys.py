@@ -52,5 +52,9 @@ async def prune(db: Connection, before: datetime) -> None:
     await db.execute(delete(withheld).where(withheld.c.noted_at < before))
 
 
+async def forget(db: Connection, sender: UserId) -> None:
+    await db.execute(delete(withheld).where(withheld.c.sender == sender))
+
+
 def _is_valid(said: Withheld) -> bool:
     return bool(CODE.fullmatch(said.code)) and 0 < len(said.session_id) <= 255 and 0 < len(said.sender) <= 255

@@ -97,6 +97,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         },
         ROOM,
     ),
+    (orders.Leave(ROOM, "asked", NOW), {"reason": "asked", "asked_at": "2026-11-20T14:05:00Z"}, None),
     (orders.Notice(orders.answer(EVENT), ROOM, "hello"), {"room_id": ROOM, "body": "hello"}, ROOM),
     (orders.Direct.address(ALICE, ROOM), {"user_id": ALICE, "room_id": ROOM}, ALICE),
     (orders.Direct.disk_full(ALICE, NOW, "full"), {"user_id": ALICE, "body": "full"}, ALICE),

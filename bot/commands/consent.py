@@ -17,7 +17,7 @@ from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import ROOM_NAME
 from bot.feeds.shown import person
-from bot.intake import consent
+from bot.intake import chats, consent
 from bot.language import N_
 from storage import heirs, jobs, optouts, rooms
 from storage.records import EVERYWHERE, OptOut, Recording, UserId
@@ -27,7 +27,7 @@ ALL = "all"
 
 
 async def _opt_out(context: Context) -> str:
-    everywhere, user_id = await _is_direct_chat(context), context.asker.user_id
+    everywhere, user_id = await chats.is_meant_as_chat(context.db, context.room), context.asker.user_id
     is_out = (
         await consent.is_out_everywhere(context.db, user_id)
         if everywhere
@@ -45,7 +45,7 @@ async def _opt_out(context: Context) -> str:
 
 
 async def _opt_in(context: Context) -> str:
-    everywhere, user_id = await _is_direct_chat(context), context.asker.user_id
+    everywhere, user_id = await chats.is_meant_as_chat(context.db, context.room), context.asker.user_id
     is_out = (
         await consent.is_out_somewhere(context.db, user_id)
         if everywhere
@@ -56,11 +56,6 @@ async def _opt_in(context: Context) -> str:
     await _note_word(context, out=False, everywhere=everywhere)
     await consent.look_again(context.db, user_id, context.position, context.now)
     return replies.back_in(context.prefix, everywhere=everywhere)
-
-
-async def _is_direct_chat(context: Context) -> bool:
-    room = context.room
-    return room.direct or await rooms.direct_user(context.db, room.room_id) is not None
 
 
 async def _note_word(context: Context, *, out: bool, everywhere: bool) -> None:

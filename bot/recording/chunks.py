@@ -11,6 +11,7 @@ from bot.recording.model import (
     Effect,
     FetchChunk,
     Forget,
+    Forgotten,
     Opened,
     Outcome,
     RecordingEvent,
@@ -29,6 +30,7 @@ from storage.records import (
     EventId,
     Position,
     RecordingId,
+    UserId,
     chunk_id_of,
 )
 
@@ -213,15 +215,29 @@ def opened(outcome: Outcome, event: Opened) -> Outcome:
     return replace(outcome, chunks=tuple(other for other in outcome.chunks if other is not chunk))
 
 
-def redacted(outcome: Outcome, event: Redacted) -> Outcome:
-    """Remove a chunk's sound. Its place and length stay, so that later chunks keep theirs."""
+def redacted(outcome: Outcome, event: Redacted | Forgotten) -> Outcome:
+    """Remove the sound of a chunk, or of a speaker, whose name goes too. Places and lengths stay, so that later chunks
+    keep theirs."""
+    if isinstance(event, Forgotten):
+        return _forgotten_speaker(outcome, event.sender)
     chunk = find_of_event(outcome.chunks, event.redacts)
-    if chunk is None:
-        return replace(outcome, ignored="unknown_event")
+    return replace(outcome, ignored="unknown_event") if chunk is None else _without_sound(outcome, chunk)
+
+
+def _forgotten_speaker(outcome: Outcome, speaker: UserId) -> Outcome:
+    for chunk in outcome.chunks:
+        if chunk.sender == speaker:
+            outcome = _without_sound(outcome, chunk)
+    if outcome.recording.broadcaster != speaker:
+        return outcome
+    return replace(outcome, recording=replace(outcome.recording, broadcaster_name=None))
+
+
+def _without_sound(outcome: Outcome, chunk: Chunk) -> Outcome:
     if chunk.state is ChunkState.REDACTED:
         return outcome
     gone = replace(given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None)
-    effects = (Forget(chunk.blob),) if chunk.blob else ()
+    effects = (*outcome.effects, Forget(chunk.blob)) if chunk.blob else outcome.effects
     return replace(outcome, chunks=with_chunk(outcome.chunks, gone), effects=effects)
 
 

@@ -164,6 +164,13 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The wish of one of several speakers to be forgotten: their part is taken out."""
+
+    sender: UserId
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The passing of time, and nothing else."""
 
@@ -187,6 +194,7 @@ RecordingEvent = (
     | Ended
     | Silenced
     | Deleted
+    | Forgotten
     | Tick
     | Joined
 )

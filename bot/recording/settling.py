@@ -10,6 +10,7 @@ from bot.recording.ledger import LayOut, Ledger, fingerprint
 from bot.recording.model import (
     Ask,
     Finish,
+    Forgotten,
     Joined,
     LookAgain,
     Outcome,
@@ -86,7 +87,7 @@ def _joined(outcome: Outcome, ledger: Ledger, event: Joined) -> Outcome:
 def _is_time(outcome: Outcome, ledger: Ledger, event: RecordingEvent, now: datetime, *, was_decided: bool) -> bool:
     if ledger.certain:
         return True
-    if was_decided and isinstance(event, Redacted | Silenced):
+    if was_decided and isinstance(event, Redacted | Silenced | Forgotten):
         return True  # until then the removed sound stays published
     quiet_until = outcome.recording.quiet_until
     if quiet_until is not None and now < quiet_until:
@@ -94,7 +95,7 @@ def _is_time(outcome: Outcome, ledger: Ledger, event: RecordingEvent, now: datet
     if not any(chunk.state is ChunkState.WAITING_FOR_MEDIA and not chunk.reason for chunk in outcome.chunks):
         return True
     waited = quiet_until is None or now >= quiet_until + DOWNLOADS_MAY_TAKE
-    return isinstance(event, Redacted) or (isinstance(event, Tick) and waited)
+    return isinstance(event, Redacted | Forgotten) or (isinstance(event, Tick) and waited)
 
 
 def _reopened(outcome: Outcome, now: datetime, limits: Limits) -> Outcome:

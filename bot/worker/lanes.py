@@ -59,7 +59,7 @@ LANES = (
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
     Lane("show", (orders.ShowRoom, orders.Pin), 2, long=16),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
-    Lane("join", (orders.Invite,), 2, long=16, of_one=2),
+    Lane("join", (orders.Invite, orders.Leave), 2, long=16, of_one=2),
     Lane("expire", (orders.Expire,), 1),  # one podcast after the other: nothing else waits for it
     Lane("desk", (orders.Tick, orders.End, orders.Forget, orders.ImportKeys, orders.RenewAddresses), 1, long=4),
 )

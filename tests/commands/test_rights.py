@@ -59,6 +59,8 @@ MAY = {
     "title last Soup": (ADMIN, CREATOR, MOD, SPEAKER),
     "delete last": (ADMIN, CREATOR, MOD, SPEAKER),
     "yes": EVERYBODY,
+    "forget me": EVERYBODY,
+    "leave": MODS,
     "language": EVERYBODY,
     "language de": MODS,
     "describe last All about soup": (ADMIN, CREATOR, MOD, SPEAKER),

@@ -58,6 +58,7 @@ from bot.recording.model import (
     Ended,
     Erase,
     Forget,
+    Forgotten,
     Joined,
     LookAgain,
     Opened,
@@ -220,7 +221,7 @@ def _applied(
             return on_chunks.failed(outcome, event, limits)
         case Opened():
             return on_chunks.opened(outcome, event)
-        case Redacted():
+        case Redacted() | Forgotten():
             return on_chunks.redacted(outcome, event)
         case Ended() | Silenced():
             return _closed(outcome, event, now, limits)

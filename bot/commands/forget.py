@@ -1,0 +1,71 @@
+"""`forget me`: said in a room, it is about that room's podcast; in a direct chat, about all."""
+
+from collections import Counter
+
+from bot import orders
+from bot.commands.context import Action, Context, ToConfirm, Verb, always
+from bot.commands.parse import Words
+from bot.commands.replies import forget as replies
+from bot.commands.replies.manual import Form, Group, Who
+from bot.intake import chats, forgotten
+from bot.intake.forgotten import Traces
+from bot.language import N_, speaking
+from storage import heirs, jobs, rooms
+from storage.records import RoomId
+
+ME = "me"
+
+
+async def _forget(context: Context) -> str | ToConfirm:
+    everywhere = await chats.is_meant_as_chat(context.db, context.room)
+    line = None if everywhere else await heirs.line(context.db, context.room.room_id)
+    traces = await forgotten.traces(context.db, context.asker.user_id, line)
+    alone, shared = len(traces.alone), len(traces.shared)
+    if not alone and not shared:
+        return replies.nothing(everywhere=everywhere)
+    if not context.confirmed:
+        return ToConfirm(replies.question(alone, shared, everywhere=everywhere), (ME,))
+    await forgotten.forget(context.db, context.apply, traces)
+    await context.note("forget", None, str(alone + shared), everywhere=everywhere)
+    await _tell_other_rooms(context, traces)
+    return replies.forgotten(context.prefix, alone, shared, everywhere=everywhere)
+
+
+async def _tell_other_rooms(context: Context, traces: Traces) -> None:
+    """Tell the rooms whose members don't read the answer how many recordings are gone or changed."""
+    counts = Counter[RoomId]()
+    for recording in (*traces.alone, *traces.shared):
+        counts[await heirs.present(context.db, recording.room_id)] += 1
+    for room_id in sorted(counts.keys() - {context.said.room_id}):
+        room = await rooms.room(context.db, room_id)
+        if room is not None and room.joined:
+            with speaking(room.language):
+                body = replies.told(counts[room_id])
+            notice = orders.Notice(orders.forgotten_in(context.command, room.room_id), room.room_id, body)
+            await jobs.add(context.db, notice.job(), context.now)
+
+
+def _read(words: Words) -> Action | None:
+    return _forget if [word.lower() for word in words] == [ME] else None
+
+
+VERBS = (
+    Verb(
+        "forget",
+        (
+            Form(
+                "forget me",
+                Who.EVERYBODY,
+                N_(
+                    "deletes what I recorded of you here, or everywhere when you say it in our direct chat; I ask once "
+                    "more first"
+                ),
+                "forget me",
+                Group.YOU,
+            ),
+        ),
+        _read,
+        changes=True,
+        of_chat=always,
+    ),
+)

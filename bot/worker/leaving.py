@@ -1,0 +1,40 @@
+"""The bot's leaving of a room, once all that it had to say there was said."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from bot import orders
+from bot.errors import TryLater
+from bot.matrix.sending import Sending
+from storage import jobs, rooms
+from storage.records import Job
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS_TAKE = timedelta(seconds=10)
+LOOK_AGAIN_S = 0.5
+
+
+class Leaving:
+    """The handler of Leave orders."""
+
+    def __init__(self, store: Store, sending: Sending, *, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._sending = sending
+        self._clock = clock
+
+    async def __call__(self, job: Job) -> None:
+        """Leave, with the reason. What follows from it follows when the sync shows it (`bot.intake.arrival`)."""
+        order = orders.Leave.of(job)
+        async with self._store.read() as db:
+            room = await rooms.room(db, order.room_id)
+            notices = await jobs.unfinished(db, orders.Notice.kind)
+        if room is None or not room.joined:
+            return  # an earlier attempt left
+        unsaid = any(notice.turn == order.room_id for notice in notices)
+        if unsaid and self._clock() < order.asked_at + LAST_WORDS_TAKE:
+            raise TryLater("the answer is being said", after_s=LOOK_AGAIN_S, at_most_s=LOOK_AGAIN_S)
+        await self._sending.leave(order.room_id, order.reason)
+        log.info("left, as a moderator asked: room=%s", order.room_id)

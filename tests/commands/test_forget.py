@@ -1,0 +1,134 @@
+"""`forget me`: recordings of a member alone are deleted, their part of others is taken out, and it is said how many."""
+
+from collections.abc import Sequence
+
+from bot import orders
+from bot.commands.replies import forget as replies
+from storage import archive, changes, heirs, listener_uses, rooms, withheld_keys
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkState,
+    ListenerUse,
+    Recording,
+    RecordingState,
+    RoomId,
+    SessionId,
+    UserId,
+    Withheld,
+)
+from tests.commands.world import BOT, MEMBER, MOD, ROOM, SPEAKER, World
+from tests.factories import a_room
+
+CHAT, OTHER = RoomId("!chat:hs"), RoomId("!other:hs")
+FORGET = "!aircheck forget me"
+
+
+async def with_chat(world: World) -> None:
+    async with world.store.write() as db:
+        await rooms.save_room(db, a_room(CHAT, at=world.clock(), recording_on=False, direct=True))
+    for user in (BOT, SPEAKER):
+        await world.member(user, room_id=CHAT)
+
+
+async def states(world: World, *recordings: Recording) -> list[bool]:
+    """Return which of the recordings are deleted."""
+    return [(await world.look(recording)).state is RecordingState.DELETED for recording in recordings]
+
+
+async def test_in_a_room_what_is_theirs_there_is_deleted(world: World) -> None:
+    """Also of the room that it replaced; nothing of other members, and nothing in other rooms."""
+    old = RoomId("!old:hs")
+    await world.open(room_id=old)
+    await world.open(room_id=OTHER)
+    async with world.store.write() as db:
+        assert await heirs.inherit(db, old, ROOM)
+    theirs = [await world.recording(), await world.recording(room_id=old), await world.recording(length_ms=None)]
+    others = [await world.recording(room_id=OTHER), await world.recording(broadcaster=MEMBER)]
+    question = await world.say(SPEAKER, FORGET) or ""
+    assert "3 recordings in which you alone speak" in question
+    assert await states(world, *theirs) == [False] * 3
+    answer = await world.say(SPEAKER, "!aircheck yes") or ""
+    assert "3 recordings of you are deleted." in answer
+    assert "`!aircheck optout`" in answer
+    assert await states(world, *theirs, *others) == [True] * 3 + [False] * 2
+    assert await world.say(SPEAKER, FORGET) == replies.nothing(everywhere=False)
+
+
+async def test_in_a_direct_chat_it_is_deleted_everywhere(world: World) -> None:
+    """The rooms are told how many, without a name."""
+    await with_chat(world)
+    await world.open(room_id=OTHER)
+    theirs = [await world.recording(), await world.recording(room_id=OTHER), await world.recording(room_id=OTHER)]
+    assert "in all rooms" in (await world.say(SPEAKER, FORGET, room_id=CHAT) or "")
+    await world.handle(world.command(SPEAKER, "!aircheck yes", room_id=CHAT))
+    said = {notice.room_id: notice.body for notice in map(orders.Notice.of, await world.take(orders.Notice.kind))}
+    assert "3 recordings of you are deleted." in said[CHAT]
+    assert "1 recording of this room" in said[ROOM]
+    assert "2 recordings of this room" in said[OTHER]
+    assert not any(word in said[ROOM] for word in ("Mira", SPEAKER))
+    assert await states(world, *theirs) == [True] * 3
+
+
+async def test_their_part_of_a_recording_with_others_is_taken_out(world: World) -> None:
+    """Its chunks are redacted, without sound, source or name; those of the others stay."""
+    shared = await world.recording()
+    blobs = {SPEAKER: BlobKey("a" * 64), MEMBER: BlobKey("b" * 64)}
+    for user in (SPEAKER, MEMBER, SPEAKER):
+        await world.chunk(shared, ChunkState.STORED, sender=user, blob=blobs[user], bytes=9)
+    await world.chunk(shared, ChunkState.WAITING_FOR_KEY, sender=SPEAKER, session_id=SessionId("s"))
+    answer = await world.confirmed(SPEAKER, FORGET)
+    assert "0 recordings of you are deleted. Your part of 1 recording with other speakers is taken out." in answer
+    async with world.store.read() as db:
+        chunks = await archive.chunks(db, shared.id)
+    assert {chunk.state for chunk in of(chunks, SPEAKER)} == {ChunkState.REDACTED}
+    assert not any(chunk.blob or chunk.source or chunk.session_id for chunk in of(chunks, SPEAKER))
+    assert [(chunk.state, chunk.blob) for chunk in of(chunks, MEMBER)] == [(ChunkState.STORED, blobs[MEMBER])]
+    assert (await world.look(shared)).broadcaster_name is None
+    forgotten = [blob for job in await world.take(orders.Forget.kind) for blob in orders.Forget.of(job).blobs]
+    assert blobs[SPEAKER] in forgotten
+    assert blobs[MEMBER] not in forgotten
+    assert await world.say(SPEAKER, FORGET) == replies.nothing(everywhere=False)
+
+
+def of(chunks: Sequence[Chunk], user: UserId) -> list[Chunk]:
+    return [chunk for chunk in chunks if chunk.sender == user]
+
+
+async def test_what_is_kept_of_a_member_beside_recordings_goes_too(world: World) -> None:
+    """When and by which app they listened, and what their client said of its keys."""
+    await with_chat(world)
+    now = world.clock()
+    async with world.store.write() as db:
+        await listener_uses.save(db, [ListenerUse(room, SPEAKER, now, "app") for room in (ROOM, OTHER)])
+        await withheld_keys.note(db, [Withheld(SessionId("s"), SPEAKER, "m.unverified")], now)
+    await world.recording()
+    await world.confirmed(SPEAKER, FORGET)
+    assert await uses(world) == [None, OTHER]
+    await world.recording()
+    await world.say(SPEAKER, FORGET, room_id=CHAT)
+    await world.handle(world.command(SPEAKER, "!aircheck yes", room_id=CHAT))
+    assert await uses(world) == [None, None]
+
+
+async def uses(world: World) -> list[RoomId | None]:
+    async with world.store.read() as db:
+        found = [await listener_uses.used(db, room, SPEAKER) for room in (ROOM, OTHER)]
+    return [use.room_id if use else None for use in found]
+
+
+async def test_the_log_of_changes_knows_how_many(world: World) -> None:
+    """No names of recordings."""
+    await world.recording(title="Soup")
+    await world.confirmed(SPEAKER, FORGET)
+    async with world.store.read() as db:
+        (change,) = await changes.of_rooms(db, [ROOM])
+    assert (change.by, change.what, change.subject, change.before, change.after) == (SPEAKER, "forget", None, None, "1")
+
+
+async def test_forget_alone_is_not_understood(world: World) -> None:
+    """Nobody deletes others by it."""
+    await world.recording()
+    for words in ("forget", "forget @speaker:hs", "forget me please"):
+        assert "forget me" in (await world.say(MOD, f"!aircheck {words}") or "")
+    assert await world.question(MOD) is None

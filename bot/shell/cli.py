@@ -206,6 +206,24 @@ def rebuild(
     print(asyncio.run(handover.rebuild(settings, recording)))
 
 
+@app.command()
+def prune(
+    config: ConfigFile = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go, and change nothing.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Delete now what retention ends, as happens once a day.
+
+    Prints one line for each recording: code, room, reason. Rooms are told before a recording goes, so one of which
+    they were not told yet only gets a line that says when it will. A running bot does the work; without one, this
+    command does.
+    """
+    settings = _settings(config, debug)
+    from bot.shell import prune as pruning
+
+    asyncio.run(pruning.prune(settings, dry_run=dry_run))
+
+
 def _day(option: str, text: str) -> date:
     """Read a date (ISO 8601). Raises ConfigError with the right form."""
     try:

@@ -127,7 +127,7 @@ async def rebuild(settings: Settings, word: str) -> str:
         requested = await _request_unusable_chunks(store, recording)
         if before is None or not recording.state.may_have_episode:
             raise AircheckError(f"{recording.code} can't be rebuilt: {_why_not(recording)}{requested}")
-        await _rebuild(store, orders.Finish(recording.id, anew=True))
+        await first_try(store, orders.Finish(recording.id, anew=True), "rebuilding the episode")
         async with store.read() as db:
             after = await archive.episode(db, recording.id)
     if after is None or after.made_at == before.made_at:
@@ -145,10 +145,10 @@ async def _request_unusable_chunks(store: Store, recording: Recording) -> str:
     return f"; {count} chunk{'s' * (count != 1)} requested again from the homeserver" if count else ""
 
 
-async def _rebuild(store: Store, order: orders.Order) -> None:
-    """Watch the job to its end. Raises AircheckError when its first try fails."""
+async def first_try(store: Store, order: orders.Order, what: str) -> None:
+    """Have an order carried out now, and show `what` is done. Raises AircheckError when its first try fails."""
     with shown() as progress:
-        progress.add_task("rebuilding the episode")
+        progress.add_task(what)
         tried: int | None = None  # tries of an older job that this one joined
         async for state in watch(store, order, anew=True):
             if tried is None:

@@ -32,7 +32,7 @@ from storage.database import Connection
 from storage.records import Recording, Room, RoomId, to_ms
 from storage.store import Store
 
-ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "continues in")
+ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "retention", "continues in")
 RECORDING_COLUMNS = ("code", "room", "number", "started (UTC)", "length", "state", "missing", "title")
 MIB = 1024 * 1024
 
@@ -89,6 +89,7 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
     """Describe a room, its policies and the space that its recordings take, as JSON."""
     event = await room_rows.state(db, room.room_id, ROOM_NAME)
     line = await heirs.line(db, room.room_id)
+    podcast = await heirs.podcast(db, line)
     return {
         "room_id": room.room_id,
         "name": facts.room_name(event),
@@ -97,7 +98,8 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
         "direct": room.direct,
         "recording": room.recording_on,
         "waiting": room.waits,
-        "podcast": str((await heirs.podcast(db, line)).visibility),
+        "podcast": str(podcast.visibility),
+        "retention": str(podcast.retention),
         "heir": next(iter(line[line.index(room.room_id) + 1 :]), None),
         "recordings": len(await archive.recordings(db, room.room_id)),
         "bytes": await archive.bytes_of_room(db, room.room_id),
@@ -113,6 +115,7 @@ def _room_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         entry["podcast"],
         str(entry["recordings"]),
         f"{entry['bytes'] / MIB:.1f} MiB",
+        entry["retention"],
         entry["heir"] or "",
     )
 

@@ -128,6 +128,7 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "recording": True,
         "waiting": False,
         "podcast": "private",
+        "retention": "forever",
         "heir": None,
         "recordings": 2,
         "bytes": 1_000_099,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot import orders, words
-from bot.feeds.titles import time_and_zone
 from bot.intake import expiry
+from bot.language import ENGLISH, speaking, spoken_moment
 from bot.log import one_line
 from bot.recording.retention import Expiry
 from bot.settings import Settings
@@ -40,8 +40,9 @@ async def prune(settings: Settings, *, dry_run: bool) -> None:
                 await first_try(store, orders.Expire(podcast), "looking at retention")
             await _forgotten(store)
             work = Work(work.podcasts, await _deleted(store, work.go), work.tell)
-    _print([(each, words.rule_of(each.rule)) for each in work.go])
-    _print([(each, _told(each, settings)) for each in work.tell])
+    with speaking(ENGLISH):  # the shell's language, also once a bot that ran here has set another
+        _print([(each, words.rule_of(each.rule)) for each in work.go])
+        _print([(each, _told(each, settings)) for each in work.tell])
     if not (work.go or work.tell):
         sys.stderr.write("nothing has to go\n")
 
@@ -77,7 +78,7 @@ async def _forgotten(store: Store) -> None:
 
 
 def _told(each: Expiry, settings: Settings) -> str:
-    goes = time_and_zone(each.goes_at, settings.feeds.zone)
+    goes = spoken_moment(each.goes_at, settings.feeds.zone)
     return f"{words.rule_of(each.rule)}: the room is told first, and it goes on {goes}"
 
 

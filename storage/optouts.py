@@ -31,10 +31,10 @@ async def of(db: Connection, user_id: UserId) -> tuple[OptOut, ...]:
     return await _words(db, optouts.c.user_id == user_id)
 
 
-async def share(db: Connection, room_ids: Collection[RoomId]) -> None:
-    """Make all that members said in one of these rooms hold in each of them."""
+async def share(db: Connection, room_ids: Collection[RoomId], heirs: Collection[RoomId]) -> None:
+    """Make all that members said in one of these rooms hold in each of the `heirs`."""
     for word in await _words(db, optouts.c.room_id.in_(list(room_ids))):
-        for room_id in room_ids:
+        for room_id in heirs:
             await add(db, replace(word, room_id=room_id))
 
 

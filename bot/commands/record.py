@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from bot import disclosure, facts, orders
+from bot import disclosure, facts
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
 from bot.commands.policies import setter
@@ -14,8 +14,9 @@ from bot.event_types import CREATE
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
 from bot.language import N_
+from bot.recording.model import Ended
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
-from storage import archive, changes, heirs, jobs, rooms
+from storage import archive, changes, heirs, rooms
 from storage.records import EndedBy, RecordingState, Room, Visibility
 
 _SWITCH = {True: "on", False: "off"}
@@ -65,7 +66,7 @@ async def _end_what_runs(context: Context) -> int:
         if recording.state is RecordingState.LIVE
     ]
     for recording in running:
-        await jobs.add(context.db, orders.End(recording.id, EndedBy.SWITCHED_OFF).job(), context.now)
+        await context.apply(context.db, recording.id, Ended(EndedBy.SWITCHED_OFF))
     return len(running)
 
 

@@ -12,22 +12,26 @@ the bot's joining one of its rooms again (`begin_anew`); it never ends while the
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 
 from bot import facts, orders, rules, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
-from bot.intake import disclosing
+from bot.intake import consent, disclosing
 from bot.intake.greeting import greet
 from bot.language import _, speaking
-from storage import archive, heirs, jobs, journal, rooms
+from storage import archive, changes, heirs, jobs, journal, optouts, rooms
 from storage.database import Connection
-from storage.records import Retention, Room, RoomId, StateEvent, UserId, Visibility
+from storage.records import EndedBy, PodcastTexts, Room, RoomId, StateEvent, UserId, Visibility
 
 log = logging.getLogger(__name__)
 
 MADE_OF = frozenset({CREATE, TOMBSTONE, POWER_LEVELS, MEMBER})
 """Types of state that a line of rooms depends on."""
+
+POLICIES = ("announce", "language", "retention", "review", "replay", "speakers")
+"""Fields of a room that the command of the same name changes, and that an heir takes over."""
+TEXTS = tuple(field.name for field in fields(PodcastTexts))
 
 Publishes = Callable[[UserId], bool]
 """A function that tells whether this moderator of a room may make its podcast public (`feeds.public_by`)."""
@@ -50,8 +54,9 @@ async def succeed(
     """Make the new room the heir of the old one, and return it as saved; None where it is no heir, or was one before.
 
     The heir takes over from the old room whether it is recorded, whether it is public (for broadcasts that begin from
-    now on), how long recordings stay unless it has said so itself, and the picture. Broadcasts that run in the old room
-    are recorded to their end; new ones there are not.
+    now on), the picture, and every other policy that its own moderators have not chosen (`_with_policies_of`).
+    Broadcasts that run in the old room are recorded to their end; new ones there are not. What runs in the heir is
+    closed if its speaker may not be recorded by what holds there now.
     """
     old, new = await rooms.room(db, old_id), await rooms.room(db, new_id)
     if old is None or new is None or await heirs.heir(db, old_id) or not await _both_say_so(db, old, new):
@@ -70,19 +75,18 @@ async def succeed(
         recording_on=new.recording_on and (old.recording_on or bool(said_on)),
         visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
         public_since=await journal.position(db) if public else None,
-        language=new.language or old.language,
-        retention=new.retention if new.retention != Retention() else old.retention,
         revision=new.revision + 1,
         changed_at=now,
     )
     if not public:
         await archive.close(db, await heirs.line(db, heir.room_id))
-    heir = await _with_picture_of(db, old, heir, now)
+    heir = await _with_policies_of(db, old, await _with_picture_of(db, old, heir, now), now)
     await rooms.save_room(db, heir)
     left = replace(old, recording_on=False, changed_at=now)
     await rooms.save_room(db, left)
     await disclosing.compare(db, old, left, now)
     await disclosing.compare(db, new, heir, now)
+    await _close_refused(db, heir, now)
     log.info("heir: room=%s old=%s recording=%s %s", new_id, old_id, heir.recording_on, heir.visibility)
     return heir
 
@@ -167,12 +171,13 @@ async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> 
     """Give each of the two rooms a podcast of its own from now on, and return the old room.
 
     The old room is public again only if the podcast stayed public to the end, and then for broadcasts that begin from
-    now on.
+    now on. An opt-out said in any room of the line holds in both halves.
     """
     old = await rooms.room(db, old_id)
     podcast = await rooms.room(db, await heirs.present(db, heir))
     assert old is not None
     assert podcast is not None, "an heir is a known room"
+    await optouts.share(db, await heirs.line(db, old_id), (old_id, heir))
     await heirs.end(db, old_id)
     public = old.visibility is Visibility.PUBLIC and podcast.visibility is Visibility.PUBLIC
     if not public:
@@ -202,3 +207,28 @@ async def _with_picture_of(db: Connection, old: Room, heir: Room, now: datetime)
     if heir.cover is not None:
         await jobs.add(db, orders.Forget((heir.cover,)).job(), now)
     return replace(heir, cover=old.cover, cover_of=old.cover_of)
+
+
+async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime) -> Room:
+    """Give the heir the old room's policies: what its people agreed on must not lapse by an upgrade. What a moderator
+    of the heir chose there by a command stays, for they decide now."""
+    newest = await changes.newest_of_each(db, [heir.room_id])
+    chosen = {what for what, change in newest.items() if change.by is not None}
+    policies = {name: getattr(old, name) for name in POLICIES if name not in chosen}
+    texts = {name: getattr(old.podcast, name) for name in TEXTS if f"podcast {name}" not in chosen}
+    heir = replace(heir, **policies, podcast=replace(heir.podcast, **texts))
+    if "podcast cover" in chosen or heir.own_cover == old.own_cover:
+        return heir
+    if heir.own_cover is not None:
+        await jobs.add(db, orders.Forget((heir.own_cover,)).job(), now)
+    return replace(heir, own_cover=old.own_cover)
+
+
+async def _close_refused(db: Connection, heir: Room, now: datetime) -> None:
+    """Order the end of what runs in the heir and may not be recorded there. Nothing stays of a speaker who had opted
+    out in the old room; of one whom its moderators had not chosen, the sound so far does."""
+    for recording in await archive.open_recordings(db, heir.room_id):
+        if not await consent.may_go_on(db, recording):
+            is_out = await consent.is_out(db, heir.room_id, recording.broadcaster)
+            since = recording.position if is_out else await journal.position(db)
+            await jobs.add(db, orders.End(recording.id, EndedBy.SWITCHED_OFF, since).job(), now)

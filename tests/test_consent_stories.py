@@ -359,7 +359,7 @@ PAST = [("start", ALICE, ROOM, True), ("send", 0, False), ("say", ALICE, ROOM, T
 def test_no_sound_of_a_member_who_had_opted_out_is_kept(
     begun: Path, tmp_path_factory: pytest.TempPathFactory, story: list[tuple[Any, ...]]
 ) -> None:
-    """What was sent before the command may stay, what comes after it never does, in any order of all that happens."""
+    """Sound that was sent before the command may stay; later sound never does, in any order of all that happens."""
     directory = tmp_path_factory.mktemp("story") / "data"
     shutil.copytree(begun, directory)
     try:

@@ -44,6 +44,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Finish(RECORDING, anew=True), {"anew": True}, None),
     (orders.HandBack(RECORDING, ROOM), {"room_id": ROOM}, ROOM),
     (orders.End(RECORDING, EndedBy.REMOVED), {"by": "removed"}, None),
+    (orders.End(RECORDING, EndedBy.SWITCHED_OFF, Position(3)), {"by": "switched_off", "since": 3}, None),
     (orders.Cover(ROOM), {}, None),
     (orders.Cover(ROOM, "mxc://hs/a", 3), {"avatar": "mxc://hs/a", "tries": 3}, None),
     (
@@ -100,6 +101,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Leave(ROOM, "asked", NOW), {"reason": "asked", "asked_at": "2026-11-20T14:05:00Z"}, None),
     (orders.Notice(orders.answer(EVENT), ROOM, "hello"), {"room_id": ROOM, "body": "hello"}, ROOM),
     (orders.Direct.address(ALICE, ROOM), {"user_id": ALICE, "room_id": ROOM}, ALICE),
+    (orders.Direct.closed(ALICE, EVENT, "closed"), {"user_id": ALICE, "body": "closed"}, ALICE),
     (orders.Direct.disk_full(ALICE, NOW, "full"), {"user_id": ALICE, "body": "full"}, ALICE),
     (orders.Forget((BlobKey("a"), BlobKey("b"))), {"blobs": ["a", "b"]}, None),
     (orders.ImportKeys(Path("/data/keys-1"), "once"), {"file": "/data/keys-1", "passphrase": "once"}, None),

@@ -12,6 +12,7 @@ from bot.words import CONTINUES_ELSEWHERE
 from storage import heirs, rooms
 from storage.records import (
     BlobKey,
+    EndedBy,
     Listener,
     Position,
     RecordingState,
@@ -119,7 +120,7 @@ async def test_commands_of_the_heir_are_about_the_whole_podcast(world: World) ->
     assert f"{BASE}/r/{(await world.room()).key}/{old.code}" in (told or "")
     assert (await world.look(old)).public
     await world.say(MOD, "!aircheck record off", room_id=NEW)
-    assert [job.subject for job in await world.take(orders.End.kind)] == [str(running.id)]
+    assert (await world.look(running)).ended_by is EndedBy.SWITCHED_OFF
 
 
 async def test_the_old_room_takes_commands_no_more(world: World) -> None:

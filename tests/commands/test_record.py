@@ -1,15 +1,17 @@
 """`record on|off`."""
 
 from bot import orders
-from storage.records import RecordingState, RoomId
+from storage.records import EndedBy, RecordingState, RoomId
 from tests.commands.world import MEMBER, MOD, World
 
 
 async def test_off_ends_what_is_live_and_says_who_did_it(world: World) -> None:
-    """`record off` ends each live recording of the room by a job, and none that is finishing."""
+    """`record off` ends each live recording of the room at once, and none that is finishing."""
     live = [await world.recording(state=RecordingState.LIVE, length_ms=None) for _ in range(2)]
-    await world.recording(state=RecordingState.FINISHING, length_ms=None)
-    await world.recording(state=RecordingState.LIVE, room_id=RoomId("!other:hs"))
+    others = [
+        await world.recording(state=RecordingState.FINISHING, length_ms=None),
+        await world.recording(state=RecordingState.LIVE, room_id=RoomId("!other:hs")),
+    ]
     await world.member(MOD, name="Mo")
     answer = await world.say(MOD, "!aircheck record off")
     assert answer == (
@@ -17,8 +19,8 @@ async def test_off_ends_what_is_live_and_says_who_did_it(world: World) -> None:
         "What was recorded before stays."
     )
     assert not (await world.room()).recording_on
-    ends = await world.take(orders.End.kind)
-    assert {(job.subject, job.payload["by"]) for job in ends} == {(str(one.id), "switched_off") for one in live}
+    assert {(await world.look(one)).ended_by for one in live} == {EndedBy.SWITCHED_OFF}
+    assert [(await world.look(one)).ended_by for one in others] == [None, None]
 
 
 async def test_on_is_on_again(world: World) -> None:
@@ -40,13 +42,15 @@ async def test_what_is_so_already_is_said(world: World) -> None:
     assert await world.say(MOD, "!aircheck record off") == "Recording is already off."
 
 
-async def test_the_end_of_a_recording_is_asked_for_in_the_transaction_of_the_switch(world: World) -> None:
-    """The switch and the jobs that end recordings are written together or not at all."""
-    await world.recording(state=RecordingState.LIVE, length_ms=None)
+async def test_a_command_that_is_handled_twice_ends_nothing_more(world: World) -> None:
+    """A broadcast that began after `record off` and a new `record on` is not ended by a repetition of the first."""
     job = world.command(MOD, "!aircheck record off")
     await world.handle(job)
+    await world.take(orders.Notice.kind)
+    await world.say(MOD, "!aircheck record on")
+    live = await world.recording(state=RecordingState.LIVE, length_ms=None)
     await world.handle(job)
-    assert len(await world.take(orders.End.kind)) == 1
+    assert (await world.look(live)).state is RecordingState.LIVE
 
 
 async def test_record_on_ends_the_waiting_for_the_notice(world: World) -> None:

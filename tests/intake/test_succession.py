@@ -8,16 +8,23 @@ from typing import Any
 import pytest
 
 from bot import facts, orders
-from bot.intake import greeting
+from bot.intake import consent, greeting
+from bot.intake.succession import take_back
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
-from storage import archive, heirs, journal, rooms, tables
+from storage import archive, changes, heirs, journal, optouts, rooms, tables
 from storage.records import (
+    Announce,
     BlobKey,
+    Change,
+    EndedBy,
     EventId,
     HeardEvent,
     Json,
+    OptOut,
+    PodcastTexts,
     Position,
     RecordingState,
+    Retention,
     Room,
     RoomId,
     UserId,
@@ -467,3 +474,93 @@ async def test_the_heir_stays_one_when_the_bot_comes_back_to_it(world: World) ->
     await come(world, host=MALLORY, mods=(ALICE,), predecessor=UPGRADED)
     assert await line(world) == (ROOM, NEW)
     assert not (await room(world)).recording_on
+
+
+# ---- policies and consent
+
+
+OLD_POLICIES: dict[str, Any] = {
+    "announce": Announce.OFF,
+    "language": "de",
+    "retention": Retention(days=30),
+    "review": True,
+    "replay": True,
+    "speakers": (ALICE,),
+    "podcast": PodcastTexts(title="Kitchen", author="Alice"),
+    "own_cover": BlobKey("ab" * 32),
+}
+
+
+async def test_an_heir_has_all_policies_of_the_old_room(world: World) -> None:
+    """An upgrade loosens nothing that people agreed on, and keeps how the podcast presents itself."""
+    await change(world, ROOM, **OLD_POLICIES)
+    await come(world, **INVITED_BY_THE_MOD)
+    heir = await room(world)
+    assert {name: getattr(heir, name) for name in OLD_POLICIES} == OLD_POLICIES
+
+
+async def test_a_moderator_of_the_heir_may_have_chosen_already(world: World) -> None:
+    """A policy that was set in the heir by a command stays; a rule of the bot's, or a default, does not."""
+    await change(world, ROOM, **OLD_POLICIES)
+    await world.hear(tombstone(None, event_id="$none"))
+    await come(world, **INVITED_BY_THE_MOD)
+    chosen = {"announce": Announce.ON, "podcast": PodcastTexts(title="Garden"), "own_cover": BlobKey("cd" * 32)}
+    await change(world, NEW, **chosen, retention=Retention(episodes=3))
+    async with world.store.write() as db:
+        for what, by in (("announce", ALICE), ("podcast title", ALICE), ("retention", None)):
+            await changes.add(db, Change(0, world.clock(), NEW, by, what))
+    await world.hear(tombstone(event_id="$named"))
+    heir = await room(world)
+    assert (heir.announce, heir.podcast) == (Announce.ON, PodcastTexts(title="Garden", author="Alice"))
+    assert (heir.retention, heir.own_cover) == (Retention(days=30), OLD_POLICIES["own_cover"])
+    assert [BlobKey("cd" * 32)] in [list(order.blobs) for order in await world.ordered(orders.Forget)]
+
+
+async def opts(world: World, room_id: RoomId, *, out: bool = True, at: int = 1) -> None:
+    async with world.store.write() as db:
+        await optouts.add(db, OptOut(ALICE, room_id, Position(at), out, world.clock()))
+
+
+async def may(world: World, room_id: RoomId) -> bool:
+    async with world.store.read() as db:
+        return await consent.may_record(db, room_id, ALICE)
+
+
+async def test_an_opt_out_holds_in_a_room_that_only_claims_to_replace_its_own(world: World) -> None:
+    """Nobody is recorded in the time between the bot's coming and the old room's word."""
+    await world.hear(tombstone(None, event_id="$none"))
+    await opts(world, ROOM)
+    await come(world, there(info(START, "started")), **INVITED_BY_THE_MOD)
+    await tell(world)
+    assert await line(world) == (ROOM,)
+    assert not await may(world, NEW)
+    async with world.store.read() as db:
+        assert await archive.recording_by_event(db, START) is None
+
+
+@pytest.mark.parametrize("where", [ROOM, NEW])
+async def test_an_opt_out_holds_in_both_rooms_when_they_part(world: World, where: RoomId) -> None:
+    """Said in either room of a line, it holds in each when the line ends."""
+    await come(world, **INVITED_BY_THE_MOD)
+    await opts(world, where)
+    assert not await may(world, ROOM)
+    await world.hear(tombstone("!other:hs", event_id="$other"))
+    async with world.store.write() as db:
+        assert await take_back(db, ROOM, world.clock()) is not None
+    assert await line(world) == (ROOM,)
+    assert (await may(world, ROOM), await may(world, NEW)) == (False, False)
+
+
+async def test_a_broadcast_that_the_heir_may_not_record_is_closed(world: World) -> None:
+    """The old room's choice of speakers closes what runs in the heir when it becomes one."""
+    await world.hear(tombstone(None, event_id="$none"))
+    await change(world, ROOM, speakers=(MALLORY,))
+    await come(world, **INVITED_BY_THE_MOD)
+    await tell(world)
+    await world.intake.take(SyncBatch("live", (RoomBatch(NEW, True, (), (there(info(START, "started")),)),)))
+    await world.settle()
+    await world.hear(tombstone(event_id="$named"))
+    (order,) = await world.ordered(orders.End)
+    assert order.by is EndedBy.SWITCHED_OFF
+    await world.work()
+    assert (await world.recording()).ended_by is EndedBy.SWITCHED_OFF

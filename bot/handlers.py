@@ -30,6 +30,7 @@ from bot.worker.invites import Invites
 from bot.worker.leaving import Leaving
 from bot.worker.notices import Notices
 from bot.worker.pinning import Pinning
+from bot.worker.reacting import Reacting
 from bot.worker.redactions import Redactions
 from bot.worker.refreshing import Refreshing
 from bot.worker.renewing import RenewingAddresses
@@ -98,6 +99,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.End.kind: recorder.end,
         orders.Notice.kind: Notices(store, sending, settings, clock=clock),
         orders.ShowRoom.kind: ShowingRoom(store, sending, us=session.user_id, clock=clock),
+        orders.React.kind: Reacting(store, sending),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.Leave.kind: Leaving(store, sending, clock=clock),

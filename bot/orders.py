@@ -12,7 +12,7 @@ of the rows that wait.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -402,12 +402,34 @@ class Confirm(_OfEvent):
 
 # ---- what the bot says
 
+ANSWERED_WITHIN = timedelta(minutes=10)
+"""The age of a command after which its answer helps nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class React(_OfEvent):
+    """React to an event, once."""
+
+    kind = JobKind("react")
+    room_id: RoomId
+    key: str
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
 
 @dataclass(frozen=True, slots=True)
 class Notice(Order):
     """Say something in a room, once for each topic: in a thread, or as an answer to an event. One that `greets` has its
     words made when it is said; `asks`: the command that it asks a question about; `announces`: the recording
-    whose episode it announces; `replaces`: the notice of the bot's own that it is put in place of."""
+    whose episode it announces; `replaces`: the notice of the bot's own that it is put in place of; `begins`: the
+    recording whose beginning it tells. Once the homeserver `refused` it, it waits until the bot may speak, but not
+    longer than `until`."""
 
     kind = JobKind("notice")
     subject_field = "topic"
@@ -421,6 +443,9 @@ class Notice(Order):
     asks: EventId | None = None
     announces: RecordingId | None = None
     replaces: EventId | None = None
+    begins: RecordingId | None = None
+    until: datetime | None = None
+    refused: bool = False
 
     @classmethod
     def on(cls, recording: Recording, what: str, body: str) -> Self:
@@ -481,6 +506,11 @@ def share_used_up(command: EventId) -> str:
 def hint(room_id: RoomId) -> str:
     """Name the notice in a direct chat that tells what can be said there."""
     return f"hint:{room_id}"
+
+
+def recording_begun(broadcast: EventId) -> str:
+    """Name the notice that a broadcast's recording has begun."""
+    return f"begun:{broadcast}"
 
 
 def episode_published(broadcast: EventId) -> str:
@@ -650,6 +680,8 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
         *map(Fetch.about, chunks),
         *(order.about(recording.id) for order in (Encode, Finish, HandBack, Tick, End)),
         Reread.about(event_id),
+        React.about(event_id),
+        Notice.about(recording_begun(event_id)),
         Notice.about(episode_published(event_id)),
         Notice.about(episode_waits(event_id)),
         *(Notice.about(told_of(what, event_id)) for what in told),
@@ -659,6 +691,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
-    Pin, ChooseCover, Leave,
+    Pin, ChooseCover, Leave, React,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

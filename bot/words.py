@@ -104,6 +104,11 @@ ANNOUNCED_IS_GONE = N_("This recording was deleted.")
 """The text in place of a recording's announcement."""
 
 
+def begun(who: str) -> str:
+    """Tell that a broadcast began and is recorded."""
+    return _("I am recording: {who} has begun a broadcast.").format(who=who)
+
+
 def published(*, title: str, length: str, whole: str, address: str | None, prefix: str) -> str:
     """Announce a recording: title, length, complete or what is missing, and where to hear it."""
     if address:

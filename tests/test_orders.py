@@ -55,6 +55,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.Refresh(ROOM), {}, None),
     (orders.ShowRoom(ROOM), {}, None),
     (orders.Pin(ROOM), {}, None),
+    (orders.React(EVENT, ROOM, "🔴"), {"room_id": ROOM, "key": "🔴"}, ROOM),
     (orders.Walk(ROOM), {}, None),
     (orders.Invite(ROOM, ALICE, space=True), {"inviter": ALICE, "space": True}, ALICE),
     (orders.Backfill(ROOM), {}, None),
@@ -140,7 +141,8 @@ def test_every_kind_has_its_example_and_its_own_name() -> None:
 def test_what_is_done_once_is_once_only() -> None:
     """Notices, commands and warnings; an address is sent as often as it is asked for."""
     once = [order for order, *_ in EXAMPLES if order.once]
-    once_only = {orders.Notice, orders.Command, orders.Confirm, orders.Direct, orders.Forewarn, orders.ChooseCover}
+    asked = {orders.Command, orders.Confirm, orders.ChooseCover}
+    once_only = {orders.Notice, orders.React, orders.Direct, orders.Forewarn} | asked
     assert {type(order) for order in once} == once_only
     assert not orders.Direct.address(ALICE, ROOM).once
 

@@ -105,7 +105,14 @@ class Commands:
             with speaking(room.language):
                 answer = _(await confirm.by_reaction(context, question, history=order.history))
             topic = orders.answer(order.event_id)
-            notice = orders.Notice(topic, order.room_id, answer, reply_to=order.to, thread=question.thread)
+            notice = orders.Notice(
+                topic,
+                order.room_id,
+                answer,
+                reply_to=order.to,
+                thread=question.thread,
+                until=order.received_at + orders.ANSWERED_WITHIN,
+            )
             await jobs.add(db, notice.job(), self._clock())
 
     @property
@@ -194,6 +201,7 @@ class Commands:
             answer.body,
             reply_to=command.event_id,
             thread=command.thread,
+            until=(command.received_at or self._clock()) + orders.ANSWERED_WITHIN,
             asks=command.event_id if answer.asks else None,
         )
         if not await jobs.add(db, notice.job(), self._clock()):

@@ -3,6 +3,7 @@
 from types import MappingProxyType
 
 from bot.commands import (
+    announce,
     backfill,
     confirm,
     consent,
@@ -35,6 +36,7 @@ VERBS = MappingProxyType(
             *listeners.VERBS,
             *record.VERBS,
             *replay.VERBS,
+            *announce.VERBS,
             *consent.VERBS,
             *forget.VERBS,
             *publish.VERBS,

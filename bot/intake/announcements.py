@@ -1,13 +1,31 @@
-"""Announcements of episodes in their rooms, and what is put in their place once the recording is deleted."""
+"""Announcements of recordings in their rooms: of the beginning, of the episode, and of what was deleted since."""
 
 from dataclasses import replace
 from datetime import datetime
 
 from bot import orders, words
+from bot.feeds.shown import person
 from bot.language import _, speaking
 from storage import archive, jobs, rooms
 from storage.database import Connection
-from storage.records import EventId, Recording, RecordingId, RecordingState
+from storage.records import Announce, EventId, Recording, RecordingId, RecordingState, Room
+
+RECORDED = "🔴"
+"""The reaction to the started event of a broadcast that is recorded."""
+
+
+async def begun(db: Connection, room: Room, recording: Recording, now: datetime) -> None:
+    """Tell the room that a recording has begun, as it chose: by a notice, by a reaction, or not at all."""
+    if room.announce is Announce.QUIET:
+        order: orders.Order = orders.React(recording.event_id, room.room_id, RECORDED)
+    elif room.announce is Announce.ON:
+        with speaking(room.language):
+            body = words.begun(person(recording.broadcaster_name, recording.broadcaster))
+        topic = orders.recording_begun(recording.event_id)
+        order = orders.Notice(topic, room.room_id, body, begins=recording.id)
+    else:
+        return
+    await jobs.add(db, order.job(), now)
 
 
 async def is_void(db: Connection, recording_id: RecordingId) -> bool:

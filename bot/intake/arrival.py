@@ -61,6 +61,7 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
     if not direct:
         await jobs.add(db, orders.Cover(room_id).job(), now)
         await disclosing.show(db, room_id, now)
+        await disclosing.speak_again(db, room_id, now)
         old = facts.predecessor(create)
         room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")

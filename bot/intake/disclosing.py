@@ -20,6 +20,11 @@ async def tell(db: Connection, room_id: RoomId, cause: str, now: datetime) -> No
     await jobs.add(db, notice.job(), now)
 
 
+async def speak_again(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Do at once what waits in a room: its power levels have changed, or the bot is back, so it may be allowed to."""
+    await jobs.hasten_turn(db, (orders.Notice.kind, orders.HandBack.kind, orders.Unsend.kind), room_id, now)
+
+
 async def note(db: Connection, change: Change) -> None:
     """Write a change into the log, show the room that changed, and tell it if more is recorded or opened now."""
     await changes.add(db, change)

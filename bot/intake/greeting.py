@@ -86,11 +86,6 @@ async def is_superseded(db: Connection, job: Job, room_id: RoomId) -> bool:
     )
 
 
-async def try_again(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """Send a waiting notice at once: the room's power levels have changed, so the bot may be allowed to speak."""
-    await jobs.hasten(db, orders.Notice.about(orders.welcomes(room_id)), now)
-
-
 async def said(db: Connection, room_id: RoomId, event_id: EventId, body: str, now: datetime) -> None:
     """Note that the homeserver accepted the notice: the room has been told."""
     room = await rooms.room(db, room_id)

@@ -21,7 +21,7 @@ from bot.event_types import (
     ROOM_NAME,
     TOMBSTONE,
 )
-from bot.intake import disclosing, greeting, missed
+from bot.intake import disclosing, missed
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
@@ -97,8 +97,7 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
         await rooms.touch(db, state.room_id, now)
         await jobs.add(db, orders.Cover(state.room_id).job(), now)
     if state.type == POWER_LEVELS:
-        await greeting.try_again(db, state.room_id, now)
-        await jobs.hasten_turn(db, (orders.HandBack.kind, orders.Unsend.kind), state.room_id, now)
+        await disclosing.speak_again(db, state.room_id, now)
     if state.type in SHOW_AGAIN:
         await disclosing.show(db, state.room_id, now)
 

@@ -154,6 +154,7 @@ class Selection:
                 body,
                 reply_to=heard.event_id,
                 thread=thread,
+                until=now + orders.ANSWERED_WITHIN,
             )
             await jobs.add(db, notice.job(), now)
         return share is Share.LEFT

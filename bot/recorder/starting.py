@@ -7,7 +7,7 @@ from datetime import datetime
 
 from bot import facts
 from bot.event_types import CREATE, HISTORY_VISIBILITY, MEMBER
-from bot.intake import consent
+from bot.intake import announcements, consent
 from bot.recorder.applying import Applying
 from bot.recording.broadcast import machine
 from bot.recording.model import BroadcastStarted, Ended
@@ -54,6 +54,7 @@ class Starting:
         public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
         recording = await self.begin(db, heard, event, visibility, public=public)
         await self._applying.effects(db, recording, machine.first_effects(recording, self._limits))
+        await announcements.begun(db, room, recording, self._clock())
         log.info("following a broadcast: recording=%s room=%s event=%s", recording.code, heard.room_id, heard.event_id)
 
     async def begin(

@@ -57,7 +57,7 @@ LANES = (
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("hand back", (orders.HandBack,), 1, long=4),
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
-    Lane("show", (orders.ShowRoom, orders.Pin), 2, long=16),
+    Lane("show", (orders.ShowRoom, orders.Pin, orders.React), 4, long=16),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
     Lane("join", (orders.Invite, orders.Leave), 2, long=16, of_one=2),
     Lane("expire", (orders.Expire,), 1),  # one podcast after the other: nothing else waits for it

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,14 +14,15 @@ from bot.intake import announcements, greeting
 from bot.matrix.sending import Sending
 from bot.settings import Settings
 from bot.worker.formatting import formatted
-from storage import questions, rooms
+from storage import archive, jobs, questions, rooms
 from storage.database import Connection
-from storage.records import EventId, Job, Json, Room
+from storage.records import EventId, Job, Json, RecordingState, Room
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 GREET_AGAIN_S = 60.0
+REFUSED_S = 6 * 3600.0  # a change of the room's power levels hastens the job
 LONGEST_CONTENT = 44_000
 """Bytes of JSON that an event of 65,536 bytes holds, encrypted and in base64."""
 
@@ -38,10 +40,10 @@ class Notices:
         order = orders.Notice.of(job)
         async with self._store.read() as db:
             room = await rooms.room(db, order.room_id)
-            is_void = order.announces is not None and await announcements.is_void(db, order.announces)
+            is_untrue = await self._is_untrue(db, job, order)
         if room is None or not room.joined:
             raise GiveUp("the bot is not in the room", reason="not_joined", room=order.room_id)
-        if is_void and not job.attempts:  # an earlier attempt may have said it, and the same one is said again below
+        if is_untrue:
             return
         if order.greets:
             await self._greet(job, room)
@@ -49,13 +51,35 @@ class Notices:
         content = notice(order.body, reply_to=order.reply_to, thread=order.thread)
         if order.replaces is not None:
             content = edit(content, order.replaces)
-        event_id = await self._sending.send(room.room_id, MESSAGE, content, txn_id=greeting.transaction(job.id))
+        event_id = await self._send(job, order, content)
         if order.asks is not None or order.announces is not None:
             async with self._store.write() as db:
                 await self._note(db, order, event_id)
         if job.attempts:
             # Newer notices of the room may have overtaken it.
             log.info("notice sent late: room=%s attempt=%d", room.room_id, job.attempts + 1)
+
+    async def _is_untrue(self, db: Connection, job: Job, order: orders.Notice) -> bool:
+        """Return whether it is too late to say the notice. What an earlier attempt may have said is said again, unless
+        the homeserver refused it."""
+        first = order.refused or not job.attempts
+        if order.announces is not None and first and await announcements.is_void(db, order.announces):
+            return True
+        if order.begins is not None and job.attempts:
+            recording = await archive.recording(db, order.begins)
+            return recording is None or recording.state is not RecordingState.LIVE
+        return order.refused and order.until is not None and order.until < self._clock()
+
+    async def _send(self, job: Job, order: orders.Notice, content: Json) -> EventId:
+        """Send the notice. Raises TryLater where the bot may not speak."""
+        try:
+            return await self._sending.send(order.room_id, MESSAGE, content, txn_id=greeting.transaction(job.id))
+        except GiveUp as refused:
+            if refused.reason != "forbidden":
+                raise
+        async with self._store.write() as db:
+            await jobs.note(db, job.id, replace(order, refused=True).job(), self._clock())
+        raise TryLater("the bot may not speak in the room", after_s=REFUSED_S, room=order.room_id)
 
     async def _note(self, db: Connection, order: orders.Notice, event_id: EventId) -> None:
         """Note as which event a question, or a recording's announcement, is in the room."""

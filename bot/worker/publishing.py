@@ -22,6 +22,7 @@ from bot.worker.stored_track import StoredTrack
 from storage import archive, handed_back, heirs, jobs, rooms, tracks
 from storage.database import Connection
 from storage.records import (
+    Announce,
     BlobKey,
     ChunkState,
     EndedBy,
@@ -148,6 +149,9 @@ class Publishing:
         """Tell the room once, as a reply to the started event: where to hear the episode, or that it waits for
         approval."""
         recording, room, prefix = subject.recording, subject.room, self._settings.commands.prefix
+        told = subject.episode is not None and subject.episode.announced
+        if told or (room.announce is Announce.OFF and not recording.unreviewed):
+            return
         address = await self._public_page(db, recording)
         with speaking(room.language):
             title = titles.episode_title(recording, self._settings.feeds.zone)

@@ -35,6 +35,8 @@ MAY = {
     "record off": MODS,
     "replay on": MODS,
     "replay off": MODS,
+    "announce": EVERYBODY,
+    "announce on": MODS,
     "optout": EVERYBODY,
     "optin": EVERYBODY,
     "speakers": EVERYBODY,

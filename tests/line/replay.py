@@ -241,6 +241,7 @@ class Replay:
             orders.Refresh.kind: self._nothing,
             orders.ShowRoom.kind: self._nothing,
             orders.Pin.kind: self._nothing,
+            orders.React.kind: self._nothing,
             orders.Command.kind: Commands(self.store, self.settings, lambda: b"s" * 32, clock, apply=apply),
         }
 

@@ -12,7 +12,7 @@ from tests.conftest import LONGEST_FIRST
 
 ROOT = Path(__file__).parent.parent
 PURE_FOLDERS = ("bot/recording/", "bot/dialects/", "bot/feeds/")
-PURE_LIBRARIES = {"babel", "feedgen", "lxml", "numpy", "pydantic", "yarl"}  # work in memory
+PURE_LIBRARIES = {"babel", "dateparser", "feedgen", "lxml", "numpy", "pydantic", "yarl"}  # work in memory
 OUTSIDE_WORLD = {
     "asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "random", "secrets", "select", "shutil",
     "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request",

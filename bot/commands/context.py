@@ -141,6 +141,7 @@ class Verb:
     `of_chat` tells for its words whether, said in a direct chat without a podcast, they are about the chat, or about
     all rooms that the asker shares with the bot; else a question is about the only shared room, and a change has to
     name its room.
+    `before` is awaited with the words before the transaction begins: it loads what takes its time.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Verb:
     changes: bool
     everywhere: bool = False
     of_chat: Callable[[Words], bool] = never
+    before: Callable[[Words], Awaitable[None]] | None = None
 
 
 async def asker_of(db: Connection, room_id: RoomId, user_id: UserId, settings: Settings) -> Asker | None:

@@ -5,7 +5,7 @@ job was done), its answer is already there, and the transaction is undone with e
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,6 +43,7 @@ class _Step:
     changes: bool = False
     everywhere: bool = True
     room_id: RoomId | None = None
+    before: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Commands:
         command = orders.Command.of(job)
         async with self._store.read() as db:
             step = await self._understood(db, command)
+        if step.before is not None:
+            await step.before()
         try:
             if step.changes:
                 async with self._store.write() as db:
@@ -222,7 +225,8 @@ def _read(text: str) -> _Step:
     action = verb.read(command.words)
     if action is None:
         return _Step(verb.name, partial(_misfit, verb=verb, words=(command.verb, *command.words)), text)
-    return _Step(verb.name, action, text, verb.changes, verb.everywhere)
+    before = partial(verb.before, command.words) if verb.before else None
+    return _Step(verb.name, action, text, verb.changes, verb.everywhere, before=before)
 
 
 async def _read_in_chat(db: Connection, chat: Room, user_id: UserId, text: str) -> _Step:

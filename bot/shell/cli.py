@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from datetime import date, datetime, time
+from datetime import UTC, datetime, time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -171,7 +171,10 @@ def check(config: ConfigFile = None, debug: Debug = False) -> int:
 def backfill(
     room: Annotated[str, typer.Argument(metavar="ROOM", help="The room, by its id.")],
     since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Skip what began before this day, such as 2026-01-31.")
+        str | None,
+        typer.Option(
+            metavar="DATE", help="Skip what began before this day: 2026-01-31, 31.1.2026, `yesterday`, `2 weeks ago`."
+        ),
     ] = None,
     config: ConfigFile = None,
     debug: Debug = False,
@@ -180,11 +183,10 @@ def backfill(
 
     A running bot does the work; without one, this command does.
     """
-    day = _day("--since", since) if since is not None else None
     settings = _settings(config, debug)
+    began = _day("--since", since, settings) if since is not None else None
     from bot.shell import handover
 
-    began = datetime.combine(day, time(), settings.feeds.zone) if day else None
     print(asyncio.run(handover.backfill(settings, room, began)))
 
 
@@ -224,12 +226,20 @@ def prune(
     asyncio.run(pruning.prune(settings, dry_run=dry_run))
 
 
-def _day(option: str, text: str) -> date:
-    """Read a date (ISO 8601). Raises ConfigError with the right form."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option}: write the date as year-month-day, such as 2026-01-31") from None
+def _day(option: str, text: str, settings: "Settings") -> datetime:
+    """Read the beginning of a day of the past. Raises ConfigError with the right forms."""
+    from bot.dates import Misread, read_past_day
+    from bot.language import speaking
+
+    zone = settings.feeds.zone
+    with speaking(settings.feeds.language):
+        day = read_past_day(text, datetime.now(UTC), zone)
+    if not isinstance(day, Misread):
+        return datetime.combine(day, time(), zone)
+    raise ConfigError(
+        f"{option}: write a day of the past (this one is {day.value}), such as 2026-01-31, 31.1.2026, yesterday "
+        "or 2 weeks ago"
+    )
 
 
 addresses = typer.Typer(help="Listeners' personal addresses.", no_args_is_help=True)

@@ -84,7 +84,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("init", "--user-id", "bot"), "--user-id: must be a Matrix user id"),
         (("init", "--homeserver", "http://127.0.0.1:1"), "--user-id"),
         ((), ", keys ("),
-        (("backfill", "!r", "--since", "31.1.2026"), "--since: write the date as year-month-day, such as 2026-01-31"),
+        (("backfill", "!r", "--since", "yesterday"), "matrix.homeserver"),
     ],
 )
 def test_a_wrong_call_ends_with_one_sentence_and_2(
@@ -96,6 +96,22 @@ def test_a_wrong_call_ends_with_one_sentence_and_2(
     assert printed.out == ""
     assert named in printed.err
     assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("soon", "unreadable"), ("tomorrow", "future"), ("1/2/2026", "ambiguous"), ("1.1.1990", "too early")],
+)
+def test_a_day_that_is_none_of_the_past_is_refused(
+    text: str, why: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--since` takes days as people write them; any other text ends with 2 and examples."""
+    settings_file(here)
+    assert cli.call(("backfill", "!r", "--since", text)) == 2
+    assert capsys.readouterr().err == (
+        f"--since: write a day of the past (this one is {why}), such as 2026-01-31, 31.1.2026, yesterday or 2 weeks "
+        "ago\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "check", "rooms", "recordings"])

@@ -1,6 +1,34 @@
 """Answers to the commands of `bot.commands.backfill`. Pure."""
 
-from bot.language import N_
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from bot.dates import Misread
+from bot.language import N_, _, spoken_moment
 
 BACKFILL_BEGINS = N_("I am searching this room's history for past broadcasts, and will tell you what I found.")
 BACKFILL_UNDER_WAY = N_("I am already searching this room's history, and will tell you what I found.")
+
+_MISREAD = {
+    Misread.UNREADABLE: N_("I can't read that as a day."),
+    Misread.AMBIGUOUS: N_("I can't tell which number is the day and which is the month."),
+    Misread.FUTURE: N_("That day is still to come."),
+    Misread.TOO_EARLY: N_("That is before Matrix began: without a day I search all of the history."),
+}
+
+
+def begins(since: datetime | None, zone: ZoneInfo) -> str:
+    """Tell that the search begins, and how far it goes back."""
+    if since is None:
+        return _(BACKFILL_BEGINS)
+    answer = _("I am searching this room's history for broadcasts since {since}, and will tell you what I found.")
+    return answer.format(since=spoken_moment(since, zone))
+
+
+def misread(why: Misread, prefix: str) -> str:
+    """Refuse a day, with examples."""
+    say = _(
+        "Please write it as in `{prefix} backfill 2026-01-31`, `{prefix} backfill 31.1.2026`, `{prefix} backfill "
+        "yesterday` or `{prefix} backfill 2 weeks ago`."
+    )
+    return f"{_(_MISREAD[why])} {say.format(prefix=prefix)}"

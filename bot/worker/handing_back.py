@@ -53,6 +53,7 @@ MIMETYPE = "audio/ogg"
 UNREVIEWED_S = 86_400.0  # the approval hastens the job
 MUTED_S = 3600.0  # a change of the room's power levels hastens the job
 REFUSED_S = 3600.0
+ANEW_S = 600.0  # the publication hastens the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +147,11 @@ class HandingBack:
     # ---- posting
 
     async def _read(self, recording_id: RecordingId) -> _Subject | None:
-        """Read a recording that is to be handed back as it is now; None if there is nothing to do."""
+        """Read a recording that is to be handed back; None if there is nothing to do. Raises TryLater while its episode
+        is made."""
         async with self._store.read() as db:
             recording = await archive.recording(db, recording_id)
-            if recording is None or not recording.state.may_have_episode:
+            if recording is None or not recording.state.may_have_audio:
                 return None
             room = await rooms.room(db, recording.room_id)
             assert room is not None
@@ -162,8 +164,8 @@ class HandingBack:
             messages = await handed_back.of(db, recording_id)
         ledger = await asyncio.to_thread(lay_out, recording, chunks)
         sound = fingerprint(ledger)
-        if episode is None or episode.fingerprint != sound:
-            return None  # the episode is made anew, and ordered again with it
+        if recording.state.is_open or episode is None or episode.fingerprint != sound:
+            raise TryLater("the episode is being made anew", after_s=ANEW_S)
         return _Subject(
             room=room,
             recording=recording,

@@ -143,7 +143,7 @@ class Publishing:
         first = subject.episode is None
         if podcast.replay and (first or await handed_back.of(db, recording.id)):
             await jobs.add(db, orders.HandBack(recording.id, recording.room_id).job(), now)
-        await jobs.hasten(db, orders.HandBack.about(recording.id), now)  # it may have waited for its approval
+        await jobs.hasten(db, orders.HandBack.about(recording.id), now)  # it may have waited for this
 
     async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
         """Tell the room once, as a reply to the started event: where to hear the episode, or that it waits for

@@ -22,7 +22,7 @@ from bot.worker import handing_back
 from bot.worker.attempts import Handler
 from bot.worker.handing_back import HandingBack
 from bot.worker.unsending import Unsending
-from storage import archive, handed_back, jobs, rooms
+from storage import archive, handed_back, jobs, journal, rooms
 from storage.records import EncryptedFile, EventId, Job, Json, MediaSource, MxcUri, RoomId, Samples
 from tests.worker.quick import without_ffmpeg
 from tests.world import (
@@ -353,6 +353,35 @@ async def test_what_waits_for_approval_waits(world: Town) -> None:
         await jobs.add(db, orders.Finish((await world.recording()).id).job(), world.clock())
     await world.work()
     assert len(world.homeserver.visible) == 1
+
+
+async def test_one_that_is_made_anew_waits(world: Town) -> None:
+    """A recording to which a late chunk came before it was posted is posted once its new episode is there."""
+    server = world.homeserver
+    await world.hear(heard_power(50))
+    await world.begin(chunk("$c1", 1), chunk("$c2", 2))
+    await world.stop(last=3)
+    await world.hear(chunk("$c3", 3))
+    await world.hear(heard_power(0))
+    assert await world.work_one(OURS)
+    assert server.asked == []
+    await world.work()
+    assert [content["info"]["duration"] for content in server.audio] == [3000]
+
+
+async def test_its_own_voice_messages_are_not_heard(world: Town) -> None:
+    """A voice message of the bot, or one that another Aircheck handed back, is kept by nobody, also beside a broadcast
+    of the same sender."""
+    plain = {"msgtype": "m.audio", "url": "mxc://hs/v", "org.matrix.msc3245.voice": {}}
+    ours = replace(
+        heard("$v1", "m.room.message", plain), event={**heard("$v1", "m.room.message", plain).event} | {"sender": BOT}
+    )
+    theirs = heard("$v2", "m.room.message", plain | {"org.aircheck.recording": "kfmtra"})
+    alices = heard("$v3", "m.room.message", plain)
+    await world.begin(chunk("$c1", 1), ours, theirs, alices)
+    async with world.store.read() as db:
+        known = {event: await journal.position_of(db, EventId(event)) for event in ("$v1", "$v2", "$v3")}
+    assert {event for event, position in known.items() if position is not None} == {"$v3"}
 
 
 async def test_a_muted_bot_posts_it_when_it_may(world: Town) -> None:

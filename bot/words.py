@@ -118,12 +118,13 @@ def published(*, title: str, length: str, whole: str, address: str | None, prefi
     return told.format(title=title, length=length, whole=whole, prefix=prefix)
 
 
-def waits(*, title: str, length: str, whole: str, code: str, prefix: str) -> str:
-    """Tell that a recording waits for approval, who can hear it so far, and how it is approved."""
+def waits(*, length: str, whole: str, code: str, prefix: str) -> str:
+    """Tell that a recording waits for approval, who can hear it so far, and how it is approved. As long as it is not
+    published, nothing that it says is repeated."""
     return _(
-        "{title} ({length}, {whole}) waits for approval: so far only its speakers and moderators can hear it, on "
-        "their own pages (`{prefix} feed`). One of them publishes it with `{prefix} approve {code}`."
-    ).format(title=title, length=length, whole=whole, code=code, prefix=prefix)
+        "This recording ({length}, {whole}) waits for approval: so far only its speakers and moderators can hear it, "
+        "on their own pages (`{prefix} feed`). One of them publishes it with `{prefix} approve {code}`."
+    ).format(length=length, whole=whole, code=code, prefix=prefix)
 
 
 def cover_chosen(*, who: str) -> str:

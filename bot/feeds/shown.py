@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from bot.feeds.mxids import SOMEBODY
 from bot.feeds.text import clean_line
-from bot.feeds.titles import episode_title, speaker
+from bot.feeds.titles import credited, episode_title, given_title, speaker
 from bot.words import without_ping
 from storage.records import Recording
 
@@ -32,4 +32,8 @@ def person(display_name: str | None, user_id: str) -> str:
 
 
 def title_of(recording: Recording, zone: ZoneInfo) -> str:
-    return shown(episode_title(recording, zone))
+    """Return the title, with the speaker's name beside one that people gave."""
+    given = given_title(recording)
+    if given is None:
+        return shown(episode_title(recording, zone))
+    return without_ping(credited(shown(given), recording.broadcaster_name))

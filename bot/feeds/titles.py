@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from bot.feeds.mxids import SOMEBODY
 from bot.feeds.text import clean_line, name_holds_mxid
+from bot.language import _
 from storage.records import Recording
 
 NAMELESS_ROOM = "A room"
@@ -45,6 +46,17 @@ def default_title(display_name: str | None, started: datetime, zone: ZoneInfo) -
 def episode_title(recording: Recording, zone: ZoneInfo) -> str:
     """Return the title that people gave, else the default one; at most 255 characters, never empty."""
     return given_title(recording) or default_title(recording.broadcaster_name, recording.started_at, zone)
+
+
+def credited_title(recording: Recording, zone: ZoneInfo) -> str:
+    """Return the title with the speaker's name: the default one has it, one that people gave gets it beside it."""
+    given = given_title(recording)
+    return credited(given, recording.broadcaster_name) if given else episode_title(recording, zone)
+
+
+def credited(title: str, display_name: str | None) -> str:
+    """Put the speaker's name beside a title that people gave."""
+    return _("{title}, by {speaker}").format(title=title, speaker=speaker(display_name))
 
 
 def given_title(recording: Recording) -> str | None:

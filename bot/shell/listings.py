@@ -19,7 +19,7 @@ from rich.text import Text
 from bot import facts
 from bot.errors import ConfigError
 from bot.event_types import ROOM_NAME
-from bot.feeds.titles import episode_title
+from bot.feeds.titles import credited_title, episode_title
 from bot.log import one_line
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -130,7 +130,7 @@ def _recording_row(recording: Recording, ledger: Ledger, settings: Settings) -> 
         spoken_length(to_ms(ledger.samples)),
         str(recording.state),
         spoken_length(to_ms(missing)) if missing else "",
-        episode_title(recording, settings.feeds.zone),
+        credited_title(recording, settings.feeds.zone),
     )
 
 

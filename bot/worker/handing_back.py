@@ -291,7 +291,7 @@ class HandingBack:
         async with self._store.read() as db:
             language = await rooms.language(db, recording.room_id)
         with speaking(language):
-            title = titles.episode_title(recording, self._settings.feeds.zone)
+            title = titles.credited_title(recording, self._settings.feeds.zone)
             if message.parts > 1:
                 title = _("{title} ({part} of {parts})").format(title=title, part=message.part, parts=message.parts)
         return f"{title}.ogg"

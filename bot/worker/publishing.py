@@ -154,12 +154,12 @@ class Publishing:
             return
         address = await self._public_page(db, recording)
         with speaking(room.language):
-            title = titles.episode_title(recording, self._settings.feeds.zone)
+            title = titles.credited_title(recording, self._settings.feeds.zone)
             length = spoken_length(to_ms(episode.samples))
             whole = account.whole(recording, episode.loss)
             if recording.unreviewed:
                 topic = orders.episode_waits(recording.event_id)
-                body = words.waits(title=title, length=length, whole=whole, code=recording.code, prefix=prefix)
+                body = words.waits(length=length, whole=whole, code=recording.code, prefix=prefix)
             else:
                 topic = orders.episode_published(recording.event_id)
                 body = words.published(title=title, length=length, whole=whole, address=address, prefix=prefix)

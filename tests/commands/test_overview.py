@@ -179,7 +179,7 @@ async def test_list_shows_the_newest_first(world: World) -> None:
         world.clock.pass_by(60)
     await world.recording(state=RecordingState.DELETED)
     lines = (await world.say(MEMBER, "!aircheck list") or "").split("\n")
-    assert lines == [f"{made[n].code} · Talk {n} · {n} min · complete" for n in (6, 5, 4, 3, 2)]
+    assert lines == [f"{made[n].code} · Talk {n}, by Mira · {n} min · complete" for n in (6, 5, 4, 3, 2)]
     assert len((await world.say(MEMBER, "!aircheck list 50") or "").split("\n")) == 7
     assert len((await world.say(MEMBER, "!aircheck list 1") or "").split("\n")) == 1
 
@@ -189,6 +189,6 @@ async def test_list_marks_what_is_public_while_the_room_is(world: World) -> None
     live = await world.recording(state=RecordingState.LIVE, length_ms=None, title="Now")
     await world.say(MOD, "!aircheck publish public")
     await world.say(SPEAKER, "!aircheck publish last")
-    assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live · public"
+    assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now, by Mira · live · public"
     await world.say(MOD, "!aircheck publish private")
-    assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now · live"
+    assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now, by Mira · live"

@@ -61,7 +61,7 @@ async def test_the_answer_says_what_will_go_and_when(world: World) -> None:
     """All that the new rule ends is listed with its day, and how to keep one."""
     old, kept = await old_recording(world, 31, title="Soup"), await old_recording(world, 90, kept=True)
     answer = await world.say(MOD, "!aircheck retention 30 days") or ""
-    line = f"{old.code} · Soup · 27 November 2026, 14:05 (UTC) · older than 30 days"
+    line = f"{old.code} · Soup, by Mira · 27 November 2026, 14:05 (UTC) · older than 30 days"
     assert answer.endswith(f"\nThis recording goes:\n{line}\n`!aircheck keep CODE` keeps one.")
     assert kept.code not in answer
     told = await world.say(MEMBER, "!aircheck retention")

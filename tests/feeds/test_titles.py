@@ -1,12 +1,14 @@
 """Titles of episodes and channels that nobody named."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.feeds.titles import channel_title, default_title, speaker
+from bot.feeds.titles import channel_title, credited_title, default_title, speaker
 from bot.recording.lengths import spoken_length
+from tests.factories import a_recording
 
 BEGAN = datetime(2026, 11, 20, 13, 5, 59, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -21,6 +23,14 @@ def test_default_title_is_name_and_local_time() -> None:
 def test_nobody_is_named_by_an_mxid(name: str | None) -> None:
     """A speaker without a name that can be shown is Somebody."""
     assert default_title(name, BEGAN, ZoneInfo("UTC")) == "Somebody, 20 November 2026, 13:05"
+
+
+def test_a_given_title_has_the_speakers_name_beside_it() -> None:
+    """The name follows a title that people gave; the default title has it already."""
+    said = a_recording(at=BEGAN, broadcaster_name="Alice")
+    assert credited_title(said, BERLIN) == "Alice, 20 November 2026, 14:05"
+    assert credited_title(replace(said, title="Soup"), BERLIN) == "Soup, by Alice"
+    assert credited_title(replace(said, title="Soup", broadcaster_name="@a:hs"), BERLIN) == "Soup, by Somebody"
 
 
 def test_a_name_is_itself() -> None:

@@ -185,12 +185,12 @@ async def test_personal_address_is_offered_to_apps_that_keep_it(
     }
 
 
-async def test_date_is_said_once(world: World, client: ClientSession, room: Room) -> None:
-    """A given title stands beside the date; the default title holds it."""
-    await world.episode(await world.recording(room, title="First"), b"1")
-    assert (await page(client, f"/r/{room.key}/")).text.count("20 November 2026") == 1
-    await world.episode(await world.recording(room), b"2")
-    assert (await page(client, f"/r/{room.key}/")).text.count("20 November 2026") == 2
+async def test_speaker_and_date_are_said_once(world: World, client: ClientSession, room: Room) -> None:
+    """A given title stands beside the speaker's name and the date; the default title holds both."""
+    for number, title in ((1, "First"), (2, None)):
+        await world.episode(await world.recording(room, title=title), f"{number}".encode())
+        text = (await page(client, f"/r/{room.key}/")).text
+        assert (text.count("20 November 2026"), text.count("Alice")) == (number, number)
 
 
 async def test_episodes_come_in_pages(

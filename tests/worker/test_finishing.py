@@ -9,7 +9,7 @@ from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.recording.policy import ASKING_MAY_TAKE
 from storage import archive, jobs, rooms
-from storage.records import BlobKey, Episode, EventId, Job, JobId, JobState, MediaSource, RecordingState
+from storage.records import BlobKey, Episode, EventId, Job, JobId, JobState, MediaSource, PodcastTexts, RecordingState
 from tests.world import ROOM, START, World, chunk, download, heard, info, sealed, world_of
 
 C1, C2 = EventId("$c1"), EventId("$c2")
@@ -189,6 +189,24 @@ async def test_what_waits_for_approval_is_announced_when_it_is_approved(world: W
     approved = await made(world)
     assert approved == replace(waiting, published_at=world.clock(), announced=True)
     assert [("waits" in body, "is ready" in body) for body in await replies_to_start(world)] == [(1, 0), (0, 1)]
+
+
+async def test_a_given_title_is_announced_and_tagged_with_its_speaker(world: World) -> None:
+    """The speaker's name stays beside a title; the podcast's own title is the album."""
+    async with world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, podcast=PodcastTexts(title="Soup & Bread")))
+    await world.begin(chunk(C1, 1))
+    async with world.store.write() as db:
+        await archive.save_recording(db, replace(await world.recording(), title="About soup"))
+    await world.hear(info("$stop", "stopped", last_chunk_sequence=1))
+    await world.work()
+    (notice,) = await replies_to_start(world)
+    assert notice.startswith("About soup, by Alice (")
+    tag = await asyncio.to_thread(world.store.blobs.read, (await made(world)).blob)
+    for text in ("About soup", "Alice", "Soup & Bread"):
+        assert text.encode("utf-16-le") in tag or text.encode() in tag
 
 
 async def replies_to_start(world: World) -> list[str]:

@@ -68,8 +68,11 @@ class Keeper:
         now, last = self._clock(), self._expired_at
         if last is not None and last <= now < last + RETENTION_EVERY:
             return
+        async with self._store.read() as db:
+            podcasts = await expiry.podcasts(db, self._retention)
         async with self._store.write() as db:
-            await expiry.order_all(db, self._retention, now)
+            for room_id in podcasts:
+                await jobs.add(db, orders.Expire(room_id).job(), now)
         self._expired_at = now
 
     async def sweep(self) -> None:

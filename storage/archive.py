@@ -4,6 +4,7 @@ import itertools
 import string
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -103,6 +104,22 @@ async def rooms_with_recordings(db: Connection) -> dict[RoomId, bool]:
     statement = select(recording_table.c.room_id, noted).where(recording_table.c.state != RecordingState.DELETED)
     rows = await db.execute(statement.group_by(recording_table.c.room_id))
     return {RoomId(room_id): count > 0 for room_id, count in rows}
+
+
+async def expiry_tried(db: Connection, ids: Sequence[RecordingId], at: datetime | None) -> None:
+    """Note that these recordings' room is told of their end from now on; None: not any more. It was not told yet."""
+    await _note_expiry(db, ids, {"expiry_tried_at": at, "expiry_told_at": None})
+
+
+async def expiry_told(db: Connection, ids: Sequence[RecordingId], at: datetime) -> None:
+    """Note that these recordings' room was told of their end."""
+    await _note_expiry(db, ids, {"expiry_told_at": at})
+
+
+async def _note_expiry(db: Connection, ids: Sequence[RecordingId], values: dict[str, datetime | None]) -> None:
+    for start in range(0, len(ids), AT_ONCE):
+        these = recording_table.c.id.in_(ids[start : start + AT_ONCE])
+        await db.execute(update(recording_table).where(these).values(values))
 
 
 async def open_recordings(db: Connection, room_id: RoomId | Sequence[RoomId] | None = None) -> tuple[Recording, ...]:

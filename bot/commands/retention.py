@@ -98,7 +98,7 @@ async def _keep(context: Context, *, name: RecordingName, kept: bool) -> str:
         return general.ONLY_ITS_SPEAKER_OR_MODS
     if recording.kept == kept:
         return replies.kept_already(recording.code) if kept else replies.not_kept(recording.code)
-    await expiry.spare(context.db, [replace(recording, kept=kept)])
+    await archive.save_recording(context.db, replace(recording, kept=kept, expiry_told_at=None, expiry_tried_at=None))
     await context.note("keep" if kept else "unkeep", None, None, subject=recording.code)
     if kept:
         return replies.kept(recording.code, context.asker.name)

@@ -1,14 +1,13 @@
-"""Retention of a podcast: its rules and recordings read together, and orders for the podcasts that need a look."""
+"""Retention of a podcast: its rules and recordings read together; and which podcasts need a look."""
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from bot import orders
 from bot.recording.retention import Plan, Policy, plan
 from bot.settings import RetentionSettings
-from storage import archive, heirs, jobs, rooms
+from storage import archive, heirs, rooms
 from storage.database import Connection
 from storage.records import Recording, Retention, Room, RoomId
 
@@ -35,8 +34,7 @@ async def look(db: Connection, room_id: RoomId, limits: RetentionSettings, now: 
 
 async def spare(db: Connection, recordings: Iterable[Recording]) -> None:
     """Forget that the end of these recordings was told: if a rule ends them later, their room is told anew."""
-    for recording in recordings:
-        await archive.save_recording(db, replace(recording, expiry_told_at=None, expiry_tried_at=None))
+    await archive.expiry_tried(db, [recording.id for recording in recordings], None)
 
 
 async def podcasts(db: Connection, limits: RetentionSettings) -> tuple[RoomId, ...]:
@@ -48,11 +46,3 @@ async def podcasts(db: Connection, limits: RetentionSettings) -> tuple[RoomId, .
         if noted or limits.max_days is not None or (room is not None and room.retention != Retention()):
             found[present] = None
     return tuple(found)
-
-
-async def order_all(db: Connection, limits: RetentionSettings, now: datetime) -> tuple[orders.Expire, ...]:
-    """Order a look at every podcast that needs one, and return the orders."""
-    wanted = tuple(map(orders.Expire, await podcasts(db, limits)))
-    for order in wanted:
-        await jobs.add(db, order.job(), now)
-    return wanted

@@ -19,7 +19,7 @@ from bot.intake.expiry import Look
 from bot.language import speaking, spoken_moment
 from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
-from bot.recording.retention import Expiry
+from bot.recording.retention import Expiry, Plan
 from bot.settings import Settings
 from bot.worker.fetching import Apply
 from bot.worker.notices import notice
@@ -51,7 +51,12 @@ class Expiring:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        order: orders.Expire | None = orders.Expire.of(job)
+        begun = orders.Expire.of(job)
+        async with self._store.read() as db:
+            look = await expiry.look(db, begun.room_id, self._settings.retention, self._clock())
+        if look is None or (look.plan == Plan() and not begun.gone):
+            return  # as on most days: nothing to write
+        order: orders.Expire | None = begun
         while order is not None:
             async with self._store.write() as db:
                 order = await self._step(db, job, order)
@@ -89,10 +94,8 @@ class Expiring:
 
     async def _forewarn(self, db: Connection, job: Job, look: Look, now: datetime) -> None:
         """Note the recordings that the room has to be told of, and order the notice."""
-        for each in look.plan.tell:
-            tried_at = each.recording.expiry_tried_at
-            if tried_at is None or tried_at > now:
-                await archive.save_recording(db, replace(each.recording, expiry_tried_at=now, expiry_told_at=None))
+        tried = [(each.recording.id, each.recording.expiry_tried_at) for each in look.plan.tell]
+        await archive.expiry_tried(db, [number for number, at in tried if at is None or at > now], now)
         if look.plan.tell and look.room.joined:
             recordings = tuple(each.recording.id for each in look.plan.tell)
             await jobs.add(db, orders.Forewarn(orders.expired(job.id), look.room.room_id, recordings).job(), now)
@@ -128,8 +131,7 @@ class Forewarning:
         async with self._store.write() as db:
             _, tell = await self._untold(db, order)
             now = self._clock()
-            for each in tell:
-                await archive.save_recording(db, replace(each.recording, expiry_told_at=now))
+            await archive.expiry_told(db, [each.recording.id for each in tell], now)
             if tell:  # look again when the first of them goes
                 again = now + look.policy.notice
                 await jobs.add(db, orders.Expire(order.room_id).job(again), now)

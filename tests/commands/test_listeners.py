@@ -37,5 +37,5 @@ async def test_a_listener_reads_when_and_by_which_app_in_the_direct_chat(world: 
     await given(world, SPEAKER, 2, app="Spy")
     await world.open(room_id=CHAT, direct=True, recording_on=False)
     said = str(await world.say(MEMBER, "!aircheck listeners", room_id=CHAT))
-    assert "19 November 2026, 14:05 UTC, AntennaPod" in said
+    assert "19 November 2026, 14:05 (UTC), AntennaPod" in said
     assert "Spy" not in said

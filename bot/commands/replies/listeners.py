@@ -5,8 +5,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from bot.feeds.shown import shown
-from bot.feeds.titles import date_and_time
-from bot.language import N_, _, plural
+from bot.language import N_, _, plural, spoken_moment
 from storage.records import ListenerUse
 
 LATELY = timedelta(days=30)
@@ -37,5 +36,4 @@ def _room(name: str | None) -> str:
 def _use(use: ListenerUse | None, zone: ZoneInfo) -> str:
     if use is None:
         return _("not used yet")
-    moment = f"{date_and_time(use.used_at, zone)} {use.used_at.astimezone(zone):%Z}"
-    return f"{moment}, {shown(use.app) or _('by an app that gives no name')}"
+    return f"{spoken_moment(use.used_at, zone)}, {shown(use.app) or _('by an app that gives no name')}"

@@ -40,7 +40,7 @@ async def test_an_episode_waits_until_its_speaker_approves_it(world: Worlds, per
         await mod.say(room, "!aircheck review on")
         await said(bot, mod, "Review is on")
         spoken = await whole_broadcast(speaker, room, SPEECH)
-        waits = await said(bot, member, "waits for approval")
+        waits = await said(bot, member, "This recording (")
         found = re.search(r"approve ([a-z]{6})", waits)
         assert found is not None
         code = found[1]

@@ -63,6 +63,7 @@ def _is_shorter(after: str, before: str) -> bool:
 def notice(
     room: Room,
     *,
+    public: bool,
     continues: bool,
     comes: bool,
     switched_by: str | None,
@@ -72,10 +73,10 @@ def notice(
     prefix: str,
 ) -> str:
     """Tell a room what is recorded, for whom, where it can be heard, how long it is kept, who switched it on, and how
-    to object. `comes`: the bot has just come; `continues`: the podcast is that of a room that was replaced."""
+    to object. `public`: anybody can hear what begins now; `comes`: the bot has just come; `continues`: the podcast is
+    that of a room that was replaced."""
     if room.direct:
         return _("Hello. I record nothing here. Say `{prefix} help` to see what I can do.").format(prefix=prefix)
-    public = room.visibility is Visibility.PUBLIC
     told = [_("Hello, I am Aircheck.")] if comes else []
     told += [words.continues_podcast(public=public)] if continues else []
     if not room.recording_on:

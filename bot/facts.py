@@ -64,6 +64,11 @@ def history_visibility(state: StateEvent | None) -> HistoryVisibility:
     return HistoryVisibility(value) if value in set(HistoryVisibility) else HistoryVisibility.JOINED
 
 
+def lets_anybody_join(rule: StateEvent | None) -> bool:
+    """Return whether an m.room.join_rules event lets everybody in unasked; without one nobody."""
+    return rule is not None and _text(rule.content, "join_rule") == "public"
+
+
 def pinned(content: Json) -> list[object]:
     """Return the events that the content of an m.room.pinned_events event names, as they stand there."""
     pins = content.get("pinned")

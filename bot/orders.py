@@ -538,6 +538,11 @@ def told_of(what: str, broadcast: EventId) -> str:
     return f"tell:{what}:{broadcast}"
 
 
+def turned(room_id: RoomId, event: str) -> str:
+    """Name the notice of what follows from a state event that closes or opens a room."""
+    return f"turned:{room_id}:{event}"
+
+
 def podcast_back(room_id: RoomId, heir: RoomId) -> str:
     """Name the notice that a room's podcast is back from its heir."""
     return f"back:{room_id}:{heir}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from bot.event_types import ENCRYPTION, HISTORY_VISIBILITY, JOIN_RULES
 from bot.language import N_, _, plural
 from storage.records import Retention, RetentionRule, RuleKind
 
@@ -102,6 +103,38 @@ TOLD = {
 
 ANNOUNCED_IS_GONE = N_("This recording was deleted.")
 """The text in place of a recording's announcement."""
+
+
+CLOSED = {
+    ENCRYPTION: N_(
+        "This room is encrypted now. Its podcast was public: what begins here from now on is for members only, and "
+        "what was public stays so. A moderator can say `publish public` to open what begins from then on, or `publish "
+        "private` to close everything."
+    ),
+    JOIN_RULES: N_(
+        "Not everybody can join this room any more. Its podcast was public: what begins here from now on is for "
+        "members only, and what was public stays so. A moderator can say `publish public` to open what begins from "
+        "then on, or `publish private` to close everything."
+    ),
+    HISTORY_VISIBILITY: N_(
+        "Fewer people than before can read the history of this room. Its podcast was public: what begins here from now "
+        "on is for members only, and what was public stays so. A moderator can say `publish public` to open what "
+        "begins from then on, or `publish private` to close everything."
+    ),
+}
+"""Notices of the change of a room that opens it to fewer people, by the type of its state event."""
+OPENED = {
+    JOIN_RULES: N_(
+        "Anybody can join this room now, and whoever does can hear what I record here. Nothing became public by this. "
+        "A moderator can stop the recording with `record off`."
+    ),
+    HISTORY_VISIBILITY: N_(
+        "More people than before can read the history of this room. Those who join can hear broadcasts that begin from "
+        "now on, also from before they joined. Nothing became public by this. A moderator can stop the recording with "
+        "`record off`."
+    ),
+}
+"""Notices of the change of a room that opens it to more people, by the type of its state event."""
 
 
 def begun(who: str) -> str:

@@ -116,13 +116,17 @@ async def requeue(db: Connection, heard: HeardEvent, now: datetime, *, behind_al
     await db.execute(statement.on_conflict_do_update(index_elements=["event_id"], set_=content, where=only_its_place))
 
 
+OURS = "org.aircheck.room"
+"""The type of state that the bot writes itself, which says nothing of who is in the room."""
+
+
 async def is_before_somebody(db: Connection, room_id: RoomId, at: datetime | None) -> bool:
     """Tell whether a member joined a room, or the room was made public, after a time. Return True when the time is not
     known (None): then the order is not known either."""
     if at is None:
         return True
     marks = union_all(
-        select(room_state.c.position).where(room_state.c.room_id == room_id),
+        select(room_state.c.position).where(room_state.c.room_id == room_id, room_state.c.type != OURS),
         select(rooms.c.public_since).where(rooms.c.room_id == room_id, rooms.c.public_since.is_not(None)),
     )
     later = select(journal.c.position).where(journal.c.position.in_(marks), journal.c.received_at > at)

@@ -456,11 +456,25 @@ class Room:
     speakers: tuple[UserId, ...] | None = None  # only they are recorded; None: everybody
     podcast: PodcastTexts = PodcastTexts()
     own_cover: BlobKey | None = None  # the podcast's picture that a moderator chose
+    closed_since: Position | None = None  # the room closed itself to strangers: what begins after is not public
 
     @property
     def records(self) -> bool:
         """Whether broadcasts that begin now are recorded: recording is on, and the room was told."""
         return self.recording_on and self.told_at is not None
+
+    @property
+    def publishes(self) -> bool:
+        """Whether broadcasts that begin now are public."""
+        return self.visibility is Visibility.PUBLIC and self.closed_since is None
+
+    def opens(self, position: Position) -> bool:
+        """Return whether what begins at this position is public."""
+        return (
+            self.visibility is Visibility.PUBLIC
+            and position > (self.public_since or 0)
+            and (self.closed_since is None or position < self.closed_since)
+        )
 
     @property
     def waits(self) -> bool:

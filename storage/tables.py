@@ -70,6 +70,7 @@ rooms = Table(
     Column("speakers", Users),
     Column("podcast", Texts, nullable=False, server_default="{}"),
     Column("own_cover", String(64)),
+    Column("closed_since", BIG),
 )
 
 room_state = Table(

@@ -69,7 +69,9 @@ def told(**fields: Any) -> str:
         name: fields.pop(name) for name in ("comes", "switched_by", "max_days") if name in fields
     }
     room = a_room(**fields)
-    return disclosure.notice(room, feed="https://f", page="https://p", prefix="!aircheck", **facts)
+    return disclosure.notice(
+        room, public=room.publishes, feed="https://f", page="https://p", prefix="!aircheck", **facts
+    )
 
 
 def test_the_notice_says_all_that_a_member_has_to_know() -> None:

@@ -34,6 +34,7 @@ async def _status(context: Context) -> str:
             on=room.recording_on,
             waits=room.waits,
             visibility=room.visibility,
+            closed=not room.publishes,
             feed=context.public.feed,
         )
     ]

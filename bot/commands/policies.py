@@ -36,7 +36,7 @@ async def _policies(context: Context) -> list[Policy]:
     speakers = None if room.speakers is None else [await _name(context, user) for user in room.speakers]
     return [
         Policy("record", replies.switch(room.recording_on, waits=room.waits), default=not room.recording_on),
-        Policy("publish", context.podcast.visibility, default=context.podcast.visibility == "private"),
+        Policy("publish", "public" if context.podcast.publishes else "private", default=not context.podcast.publishes),
         Policy("announce", room.announce, default=room.announce == "quiet"),
         Policy("language", room.language or settings.feeds.language, default=room.language is None),
         Policy(

@@ -30,17 +30,21 @@ async def _publish_room(context: Context) -> str:
     if not context.settings.may_publish(context.asker.user_id, mod=context.asker.mod):
         return _REFUSALS[context.settings.feeds.public_by]
     line = await heirs.line(context.db, context.room.room_id)
-    if context.room.visibility is Visibility.PUBLIC:
+    if context.room.publishes:
         return replies.public_already(context.public.feed, await archive.count_public(context.db, line))
-    room = replace(context.room, visibility=Visibility.PUBLIC, public_since=context.position)
+    again = context.room.visibility is Visibility.PUBLIC
+    room = replace(context.room, visibility=Visibility.PUBLIC, public_since=context.position, closed_since=None)
     await rooms.save_room(context.db, room)
     await context.note("publish", Visibility.PRIVATE, Visibility.PUBLIC)
-    await archive.close(context.db, line)
+    if not again:  # else the room had closed itself, and what was public stayed so
+        await archive.close(context.db, line)
     for recording in await archive.recordings(context.db, context.room.room_id):
         if recording.position > context.position and recording.state is not RecordingState.DELETED:
             await archive.save_recording(context.db, replace(recording, public=True))
     await rooms.touch(context.db, context.room.room_id, context.now)
     begun = await archive.count_public(context.db, line)
+    if again:
+        return replies.public_again(context.asker.name, context.public.feed, context.public.page, begun)
     return replies.now_public(context.asker.name, context.public.feed, context.public.page, context.prefix, begun)
 
 
@@ -51,7 +55,9 @@ async def _unpublish_room(context: Context) -> str:
         return replies.PRIVATE_ALREADY
     line = await heirs.line(context.db, context.room.room_id)
     closed = await archive.count_public(context.db, line)
-    await rooms.save_room(context.db, replace(context.room, visibility=Visibility.PRIVATE, public_since=None))
+    await rooms.save_room(
+        context.db, replace(context.room, visibility=Visibility.PRIVATE, public_since=None, closed_since=None)
+    )
     await context.note("publish", Visibility.PUBLIC, Visibility.PRIVATE)
     await archive.close(context.db, line)
     await rooms.touch(context.db, context.room.room_id, context.now)

@@ -8,6 +8,7 @@ from bot.event_types import (
     DISCLOSURE,
     ENCRYPTION,
     HISTORY_VISIBILITY,
+    JOIN_RULES,
     MEMBER,
     POWER_LEVELS,
     ROOM_AVATAR,
@@ -28,6 +29,7 @@ KEPT = frozenset(
         TOMBSTONE,
         MEMBER,
         HISTORY_VISIBILITY,
+        JOIN_RULES,
         DISCLOSURE,
         *dialects.INFOS,
     }
@@ -38,6 +40,7 @@ TEXTS = {
     ROOM_AVATAR: ("url",),
     CANONICAL_ALIAS: ("alias",),
     TOMBSTONE: ("replacement_room",),
+    JOIN_RULES: ("join_rule",),
     MEMBER: ("membership", "displayname"),
 }
 """Types of which some texts are kept, and nothing else."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from bot import disclosure, orders
 from storage import changes, consent_notices, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import Change, Json, Room, RoomId, UserId
+from storage.records import Change, Json, Room, RoomId, UserId, Visibility
 
 
 async def show(db: Connection, room_id: RoomId, now: datetime) -> None:
@@ -60,4 +60,5 @@ async def content(db: Connection, room: Room) -> Json:
     newest = await changes.newest_of_each(db, [room.room_id])
     notices = await consent_notices.of_room(db, room.room_id)
     told = next((notice for notice in notices if notice.event_id == room.told_by), None)
-    return disclosure.state_content(room, podcast.visibility, newest.get(disclosure.RECORD), told)
+    visibility = Visibility.PUBLIC if podcast.publishes else Visibility.PRIVATE
+    return disclosure.state_content(room, visibility, newest.get(disclosure.RECORD), told)

@@ -60,7 +60,8 @@ async def greeting(db: Connection, room: Room, settings: Settings) -> str:
         policies = await changes.newest_of_each(db, [room.room_id])
         shelf = public_shelf(settings.web.address, podcast.key)
         return disclosure.notice(
-            replace(room, visibility=podcast.visibility),
+            room,
+            public=podcast.publishes,
             continues=line[0] != room.room_id,
             comes=room.told_at is None or not await consent_notices.of_room(db, room.room_id),
             switched_by=await _who(db, room, policies.get(disclosure.RECORD)),

@@ -21,7 +21,7 @@ from bot.event_types import (
     ROOM_NAME,
     TOMBSTONE,
 )
-from bot.intake import disclosing, missed
+from bot.intake import disclosing, missed, turning
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
@@ -80,11 +80,13 @@ async def apply_state(
     state = state_of(room_id, event, at)
     if state is None:
         return
-    if newest is not None:
-        old = await rooms.state(db, room_id, state.type, state.state_key)
-        if old is not None and (old.position > newest or old == replace(state, position=old.position)):
-            return
+    old = await rooms.state(db, room_id, state.type, state.state_key)
+    repeated = old is not None and old == replace(state, position=old.position)
+    if newest is not None and old is not None and (old.position > newest or repeated):
+        return
     await _save(db, state, now)
+    if state.type in turning.TURNS:
+        await turning.look(db, old, state, now)
     if state.type == ENCRYPTION:
         room = await rooms.room(db, room_id)
         if room is not None and not room.encrypted:

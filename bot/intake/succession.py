@@ -75,6 +75,7 @@ async def succeed(
         recording_on=new.recording_on and (old.recording_on or bool(said_on)),
         visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
         public_since=await journal.position(db) if public else None,
+        closed_since=await journal.position(db) if public and not old.publishes else None,
         revision=new.revision + 1,
         changed_at=now,
     )
@@ -186,6 +187,7 @@ async def _part(db: Connection, old_id: RoomId, heir: RoomId, now: datetime) -> 
         old,
         visibility=Visibility.PUBLIC if public else Visibility.PRIVATE,
         public_since=await journal.position(db) if public else None,
+        closed_since=await journal.position(db) if public and not (old.publishes and podcast.publishes) else None,
         revision=old.revision + 1,
         changed_at=now,
     )

@@ -14,7 +14,7 @@ from bot.recording.model import BroadcastStarted, Ended
 from bot.recording.policy import Limits
 from storage import archive, backfill, heirs, rooms
 from storage.database import Connection
-from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, Visibility
+from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +51,7 @@ class Starting:
             log.info("broadcast not recorded: not wanted: room=%s event=%s", heard.room_id, heard.event_id)
             return
         visibility = facts.history_visibility(await rooms.state(db, heard.room_id, HISTORY_VISIBILITY))
-        public = room.visibility is Visibility.PUBLIC and heard.position > (room.public_since or 0)
-        recording = await self.begin(db, heard, event, visibility, public=public)
+        recording = await self.begin(db, heard, event, visibility, public=room.opens(heard.position))
         await self._applying.effects(db, recording, machine.first_effects(recording, self._limits))
         await announcements.begun(db, room, recording, self._clock())
         log.info("following a broadcast: recording=%s room=%s event=%s", recording.code, heard.room_id, heard.event_id)

@@ -1,10 +1,12 @@
 """`publish public|private`, `publish RECORDING`, `unpublish RECORDING`."""
 
+from dataclasses import replace
+
 import pytest
 
 from bot.commands.replies import general
 from bot.commands.replies import publish as replies
-from storage import heirs
+from storage import heirs, rooms
 from storage.records import EventId, Position, Recording, RecordingState, RoomId, Visibility
 from tests.commands.world import BASE, MEMBER, MOD, ROOM, SPEAKER, World
 
@@ -164,3 +166,17 @@ async def test_last_is_the_newest_that_can_be_heard(world: World) -> None:
     await world.say(SPEAKER, "!aircheck publish last")
     assert (await world.look(newer)).public
     assert not (await world.look(older)).public
+
+
+async def test_a_room_that_closed_itself_is_opened_again_for_what_begins_then(world: World) -> None:
+    """Recordings that were public before stay so; what began in between does not become public."""
+    await world.say(MOD, "!aircheck publish public", position=50)
+    before = await world.recording(public=True, position=Position(60))
+    async with world.store.write() as db:
+        await rooms.save_room(db, replace(await world.room(), closed_since=Position(70)))
+    between = await world.recording(position=Position(80))
+    answer = await world.say(MOD, "!aircheck publish public", position=90)
+    assert "public again" in (answer or "")
+    room = await world.room()
+    assert (room.publishes, room.opens(Position(85)), room.opens(Position(95))) == (True, False, True)
+    assert [(await world.look(one)).public for one in (before, between)] == [True, False]

@@ -43,7 +43,7 @@ def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo)
     )
 
 
-def what_is_recorded(prefix: str, *, on: bool, waits: bool, visibility: Visibility, feed: str) -> str:
+def what_is_recorded(prefix: str, *, on: bool, waits: bool, visibility: Visibility, closed: bool, feed: str) -> str:
     if waits:
         told = _(
             "Recording waits: I could not say yet what I record here. It begins when my notice is in the room, or when "
@@ -53,7 +53,9 @@ def what_is_recorded(prefix: str, *, on: bool, waits: bool, visibility: Visibili
         told = _("Recording is on.")
     else:
         told = _("Recording is off: a moderator can say `{prefix} record on`.").format(prefix=prefix)
-    if visibility is Visibility.PUBLIC:
+    if visibility is Visibility.PUBLIC and closed:
+        heard_by = _("What was public stays so, what begins now is for members only: {feed}").format(feed=feed)
+    elif visibility is Visibility.PUBLIC:
         heard_by = _("The podcast is public: {feed}").format(feed=feed)
     else:
         heard_by = _("The podcast is private: members get their address with `{prefix} feed`.").format(prefix=prefix)

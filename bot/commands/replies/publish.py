@@ -19,6 +19,14 @@ def now_public(who: str, feed: str, page: str, prefix: str, begun: int) -> str:
     return f"{told} {opened} {earlier}\n{where}"
 
 
+def public_again(who: str, feed: str, page: str, begun: int) -> str:
+    """Tell that a podcast that had closed itself opens again. `begun`: recordings that are public now."""
+    return _(
+        "This room's podcast is public again: {who} made it so. Anybody can hear the broadcasts that begin here from "
+        "now on, and {recordings} that were public before.\nFeed: {feed}\nPage: {page}"
+    ).format(who=who, recordings=_recordings(begun), feed=feed, page=page)
+
+
 def public_already(feed: str, count: int) -> str:
     return _(
         "This room's podcast is already public: {recordings}, and what begins here from now on. Its address: {feed}"

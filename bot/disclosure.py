@@ -81,7 +81,8 @@ def notice(
     told += [words.continues_podcast(public=public)] if continues else []
     if not room.recording_on:
         return " ".join([*told, _nothing(prefix)])
-    told += [_what(public=public), _where(feed, page, prefix, public=public)]
+    told += [_what(public=public)]
+    told += [] if public else [_("Say `{prefix} feed` to get your own address.").format(prefix=prefix)]
     told += [_("Only members whom a moderator chose are recorded.")] if room.speakers is not None else []
     told += [_("Each finished recording is also posted here as a voice message.")] if room.replay else []
     told += [words.stays(room.retention, max_days)]
@@ -89,7 +90,8 @@ def notice(
     told += [_objections(prefix, public=public)]
     if comes and not continues:
         told.append(_("`{prefix} backfill` finds broadcasts from before I joined.").format(prefix=prefix))
-    return " ".join(told)
+    where = "\n" + _("Feed: {feed}\nPage: {page}").format(feed=feed, page=page) if public else ""
+    return " ".join(told) + where
 
 
 def _nothing(prefix: str) -> str:
@@ -107,12 +109,6 @@ def _what(*, public: bool) -> str:
     return _(
         "From now on I record the voice broadcasts of this room and publish them as a podcast for its members only."
     )
-
-
-def _where(feed: str, page: str, prefix: str, *, public: bool) -> str:
-    if public:
-        return _("It is on {page}, for podcast apps {feed}.").format(page=page, feed=feed)
-    return _("Say `{prefix} feed` to get your own address.").format(prefix=prefix)
 
 
 def _objections(prefix: str, *, public: bool) -> str:

@@ -2,9 +2,11 @@
 
 import pytest
 
-from bot.commands.replies import general
+from bot import orders, words
+from bot.commands.replies import confirm, general
 from storage import archive, changes
 from storage.records import RecordingState
+from tests.commands.test_places import CHAT, name, open_chat
 from tests.commands.world import MOD, ROOM, SPEAKER, World
 
 
@@ -37,3 +39,18 @@ async def test_the_log_of_changes_knows_the_code_and_who_deleted_it(world: World
         (change,) = await changes.of_rooms(db, [ROOM])
     assert (change.by, change.what, change.subject) == (MOD, "delete", recording.code)
     assert (change.before, change.after) == ("complete", "deleted")
+
+
+async def test_from_a_direct_chat_it_is_confirmed_there_and_told_in_the_room(world: World) -> None:
+    """A yes in the room is no answer to a question in the chat; the room's members learn that the recording is gone."""
+    await open_chat(world, SPEAKER)
+    await name(world, ROOM, "Kitchen")
+    recording = await world.recording()
+    await world.say(SPEAKER, f"in Kitchen delete {recording.code}", room_id=CHAT)
+    assert await world.say(SPEAKER, "!aircheck yes") == confirm.NOTHING_TO_CONFIRM
+    await world.handle(world.command(SPEAKER, "yes", room_id=CHAT))
+    said = {notice.room_id: notice for notice in map(orders.Notice.of, await world.take(orders.Notice.kind))}
+    assert "is deleted" in said[CHAT].body
+    assert said[ROOM].body == words.TOLD["deleted"]
+    assert said[ROOM].reply_to == recording.event_id
+    assert (await world.look(recording)).state is RecordingState.DELETED

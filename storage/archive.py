@@ -92,6 +92,15 @@ async def recordings(
     return tuple(record(Recording, row) for row in rows)
 
 
+async def with_sound(db: Connection, room_ids: Sequence[RoomId], limit: int, offset: int = 0) -> tuple[Recording, ...]:
+    """Return recordings of these rooms that have sound or may have it later, the newest first, without the first
+    `offset`."""
+    states = [state for state in RecordingState if state.may_have_audio]
+    suitable = select(recording_table).where(recording_table.c.state.in_(states))
+    rows = await db.execute(_newest_first(suitable, room_ids, limit, offset))
+    return tuple(record(Recording, row) for row in rows)
+
+
 async def not_deleted(db: Connection, room_ids: Sequence[RoomId]) -> tuple[Recording, ...]:
     """Return all recordings of these rooms but the deleted ones, in no order."""
     here = recording_table.c.room_id.in_(room_ids) & (recording_table.c.state != RecordingState.DELETED)

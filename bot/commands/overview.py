@@ -6,7 +6,8 @@ from functools import partial
 
 from bot.commands.context import Action, Context, Verb
 from bot.commands.find import newest
-from bot.commands.parse import Words, number
+from bot.commands.paging import Page, page_of
+from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import overview as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -40,7 +41,7 @@ async def _status(context: Context) -> str:
     ]
     open_ones = await archive.open_recordings(context.db, await heirs.line(context.db, room.room_id))
     running = [recording for recording in open_ones if recording.state is RecordingState.LIVE]
-    lines += [replies.live(recording, context.now, zone) for recording in running] or [_(replies.NOTHING_LIVE)]
+    lines += replies.all_live(running, context.now, zone)
     last = next(iter(await newest(context.db, room.room_id, 1, _has_ended)), None)
     lines.append(replies.last_episode(await _looked_into(context, last), zone) if last else _(replies.NO_EPISODE))
     problems = await _problems(context)
@@ -101,12 +102,15 @@ async def _candidates(context: Context, recording: Recording) -> list[str]:
     return [replies.candidates(recording.code, len(voice_messages), times, zone)] if voice_messages else []
 
 
-async def _list(context: Context, *, count: int) -> str:
-    recordings = await newest(context.db, context.room.room_id, count, lambda state: state.may_have_audio)
+async def _list(context: Context, *, page: Page) -> str:
+    line = await heirs.line(context.db, context.room.room_id)
+    recordings = await archive.with_sound(context.db, line, page.lines + 1, page.offset)
     if not recordings:
-        return general.NO_RECORDING_YET
-    heard = [await _heard(context, recording) for recording in recordings]
-    return replies.listed(heard, context.settings.feeds.zone, visibility=context.room.visibility)
+        return general.NO_RECORDING_YET if page.number == 1 else general.NO_SUCH_PAGE
+    heard = [await _heard(context, recording) for recording in recordings[: page.lines]]
+    lines = replies.listed(heard, context.settings.feeds.zone, visibility=context.room.visibility)
+    more = [general.older(context.prefix, "list", page.next)] if len(recordings) > page.lines else []
+    return "\n".join([*lines, *more])
 
 
 def _read_status(words: Words) -> Action | None:
@@ -114,14 +118,8 @@ def _read_status(words: Words) -> Action | None:
 
 
 def _read_list(words: Words) -> Action | None:
-    match words:
-        case ():
-            return partial(_list, count=LIST_COUNT)
-        case (word,):
-            count = number(word, LIST_MOST)
-            return partial(_list, count=count) if count else None
-        case _:
-            return None
+    page = page_of(words, LIST_COUNT, LIST_MOST)
+    return partial(_list, page=page) if page else None
 
 
 VERBS = (
@@ -149,6 +147,7 @@ VERBS = (
                 "list 10",
                 Group.LISTENING,
             ),
+            Form("list N PAGE", Who.EVERYBODY, N_("lists older ones"), "list 20 2", Group.LISTENING),
         ),
         _read_list,
         changes=False,

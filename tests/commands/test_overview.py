@@ -44,8 +44,8 @@ async def test_what_is_live_is_told_with_who_since_when_and_how_long(world: Worl
     second = await world.recording(state=RecordingState.LIVE, length_ms=None, paused=True, broadcaster_name=None)
     world.clock.pass_by(130)
     assert (await status(world))[1:3] == [
-        f"Live: Mira, since 20 November 2026, 14:05 (12 min 10 s). Code: {first.code}",
-        f"Live: @speaker:hs, since 20 November 2026, 14:15 (2 min 10 s), paused. Code: {second.code}",
+        f"Live: Mira, since 20 November 2026, 14:05 (UTC), for 12 min 10 s. Code: {first.code}",
+        f"Live: @speaker:hs, since 20 November 2026, 14:15 (UTC), for 2 min 10 s, paused. Code: {second.code}",
     ]
 
 
@@ -150,11 +150,11 @@ async def test_voice_messages_that_may_be_lost_chunks_are_named_with_their_times
         await world.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=sent)
     assert (await status(world))[-1] == (
         f"{recording.code}: 5 voice messages of its speaker may be missing parts of it "
-        "(sent 15:07, 15:09, 15:05, 16:05); I can't be certain, so they are not in it."
+        "(sent 15:07, 15:09, 15:05, 16:05 Europe/Berlin); I can't be certain, so they are not in it."
     )
     for _ in range(2):
         await world.chunk(recording, ChunkState.CANDIDATE, facts=facts, sent_at=begun)
-    assert "16:05, 15:05, …);" in (await status(world))[-1]
+    assert "16:05, 15:05, … Europe/Berlin);" in (await status(world))[-1]
 
 
 async def test_problems_of_long_ago_are_not_told(world: World) -> None:
@@ -179,9 +179,31 @@ async def test_list_shows_the_newest_first(world: World) -> None:
         world.clock.pass_by(60)
     await world.recording(state=RecordingState.DELETED)
     lines = (await world.say(MEMBER, "!aircheck list") or "").split("\n")
+    assert lines.pop() == "`!aircheck list 5 2` shows what is older."
     assert lines == [f"{made[n].code} · Talk {n}, by Mira · {n} min · complete" for n in (6, 5, 4, 3, 2)]
     assert len((await world.say(MEMBER, "!aircheck list 50") or "").split("\n")) == 7
-    assert len((await world.say(MEMBER, "!aircheck list 1") or "").split("\n")) == 1
+    assert len((await world.say(MEMBER, "!aircheck list 1") or "").split("\n")) == 2
+
+
+async def test_a_long_list_is_read_in_pages(world: World) -> None:
+    """A page has at most twenty lines, with the older ones on the next; the last one says nothing of more."""
+    for _ in range(43):
+        await world.recording(length_ms=None)
+        world.clock.pass_by(60)
+    pages = [(await world.say(MEMBER, f"!aircheck list {words}") or "").split("\n") for words in ("50", "20 2", "20 3")]
+    assert [len(page) for page in pages] == [21, 21, 3]
+    assert pages[0][-1] == "`!aircheck list 20 2` shows what is older."
+    assert len({line[:6] for page in pages for line in page if not line.startswith("`")}) == 43
+    assert await world.say(MEMBER, "!aircheck list 20 4") == "There is nothing older."
+
+
+async def test_many_live_broadcasts_are_told_in_bounds(world: World) -> None:
+    """At most ten live broadcasts have a line, and the others are counted."""
+    for _ in range(12):
+        await world.recording(state=RecordingState.LIVE, length_ms=None)
+    told = await status(world)
+    assert len([line for line in told if line.startswith("Live: ")]) == 10
+    assert "… and 2 more are live." in told
 
 
 async def test_list_marks_what_is_public_while_the_room_is(world: World) -> None:

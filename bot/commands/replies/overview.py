@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from bot.feeds.shown import person, title_of
-from bot.language import N_, _, plural, spoken_time
+from bot.language import N_, _, plural, spoken_moment
 from bot.recording import account
 from bot.recording.lengths import spoken_length
 from storage.records import DurationMs, Loss, Recording, Visibility
@@ -27,6 +27,7 @@ def trouble(code: str, what: str, chunks: int) -> str:
 
 
 MOST_TIMES = 5
+MOST_LIVE = 10
 
 
 def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo) -> str:
@@ -39,7 +40,7 @@ def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo)
         "are not in it.",
         count,
         code=code,
-        sent=_(" (sent {times})").format(times=", ".join(spoken)) if spoken else "",
+        sent=_(" (sent {times})").format(times=f"{', '.join(spoken)} {zone.key}") if spoken else "",
     )
 
 
@@ -68,13 +69,22 @@ NO_PROBLEMS = N_("I know of no problems.")
 STATE_UNKNOWN = N_("I don't know yet who may do what in this room, so for now nobody counts as a moderator.")
 
 
+def all_live(running: Sequence[Recording], now: datetime, zone: ZoneInfo) -> list[str]:
+    """Tell what is live, one line each."""
+    if not running:
+        return [_(NOTHING_LIVE)]
+    lines = [live(recording, now, zone) for recording in running[:MOST_LIVE]]
+    more = len(running) - MOST_LIVE
+    return [*lines, plural("… and {count} more is live.", "… and {count} more are live.", more)] if more > 0 else lines
+
+
 def live(recording: Recording, now: datetime, zone: ZoneInfo) -> str:
     who = person(recording.broadcaster_name, recording.broadcaster)
     lasted = max(now - recording.started_at, timedelta()) // timedelta(milliseconds=1)
-    form = _("Live: {who}, since {time} ({length}). Code: {code}")
+    form = _("Live: {who}, since {time}, for {length}. Code: {code}")
     if recording.paused:
-        form = _("Live: {who}, since {time} ({length}), paused. Code: {code}")
-    since = spoken_time(recording.started_at, zone)
+        form = _("Live: {who}, since {time}, for {length}, paused. Code: {code}")
+    since = spoken_moment(recording.started_at, zone)
     told = form.format(who=who, time=since, length=spoken_length(lasted), code=recording.code)
     return f"{told} · {_('waits for approval')}" if recording.unreviewed else told
 
@@ -83,12 +93,13 @@ def last_episode(heard: Heard, zone: ZoneInfo) -> str:
     return _("Last episode: {episode}").format(episode=_described(heard, zone))
 
 
-def listed(heard: Sequence[Heard], zone: ZoneInfo, *, visibility: Visibility) -> str:
+def listed(heard: Sequence[Heard], zone: ZoneInfo, *, visibility: Visibility) -> list[str]:
+    """Describe recordings, one line each."""
     lines = []
     for each in heard:
         public = f" · {_('public')}" if _is_public(each.recording, visibility) else ""
         lines.append(f"{each.recording.code} · {_described(each, zone)}{public}")
-    return "\n".join(lines)
+    return lines
 
 
 def _is_public(recording: Recording, visibility: Visibility) -> bool:

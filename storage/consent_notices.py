@@ -1,5 +1,7 @@
 """Consent notices: what a room was told of its recording, when, and by which event."""
 
+from collections.abc import Collection
+
 from sqlalchemy import select, update
 
 from storage.database import Connection
@@ -19,6 +21,14 @@ async def of_room(db: Connection, room_id: RoomId) -> tuple[ConsentNotice, ...]:
     here = select(consent_notices).where(consent_notices.c.room_id == room_id)
     rows = await db.execute(here.order_by(consent_notices.c.said_at.desc(), consent_notices.c.event_id))
     return tuple(record(ConsentNotice, row) for row in rows)
+
+
+async def every(db: Connection, room_ids: Collection[RoomId] | None = None) -> tuple[ConsentNotice, ...]:
+    """Return the notices of these rooms, the oldest first; of all rooms when None."""
+    of_these = select(consent_notices).order_by(consent_notices.c.said_at, consent_notices.c.event_id)
+    if room_ids is not None:
+        of_these = of_these.where(consent_notices.c.room_id.in_(list(room_ids)))
+    return tuple(record(ConsentNotice, row) for row in await db.execute(of_these))
 
 
 async def note_pinned(db: Connection, room_id: RoomId, event_id: EventId | None) -> None:

@@ -18,7 +18,7 @@ OUT = OptOut(ALICE, EVERYWHERE, Position(5), True, NOW, EventId("$out"))
 
 
 async def test_a_rooms_consent_log_has_its_notices_changes_and_opt_outs(tmp_path: Path) -> None:
-    """What another room was told or decided is not in it; an opt-out that holds everywhere is."""
+    """The log leaves out other rooms, and has the opt-outs that hold everywhere."""
     store = await Store.own(tmp_path / "data")
     async with store.write() as db:
         for room_id in (ROOM, OTHER):

@@ -150,7 +150,7 @@ async def test_media_are_not_fetched_after_an_opt_out(world: World) -> None:
 
 
 async def test_a_job_asks_again_before_it_fetches(world: World) -> None:
-    """Where only the moderators' choice has changed, the chunk is given up when its turn comes."""
+    """A chunk of a speaker whom moderators no longer choose is given up when its turn comes."""
     await world.begin(chunk(C1, 1))
     await speakers(world, UserId("@bob:hs"))
     world.download = never
@@ -196,7 +196,7 @@ async def test_a_broadcast_of_the_past_is_not_read_from_the_homeserver(world: Wo
 
 
 async def test_reading_a_closed_broadcast_again_brings_no_chunk(world: World) -> None:
-    """What the homeserver still has of it is passed on without its sound."""
+    """The rest that the homeserver has of it is passed on without its sound."""
     await world.begin(chunk(C1, 1))
     await world.work()
     await opts(world, out=True)
@@ -226,7 +226,7 @@ class Past(RoomHistory):
 
 @pytest.mark.parametrize("case", ["out", "in again", "never out"])
 async def test_a_search_of_the_history_asks_before_it_reads(world: World, case: str) -> None:
-    """It reads no part of a broadcast whose speaker has opted out, or did once and has opted in since."""
+    """The search reads no part of a broadcast whose speaker has opted out, or did once and has opted in since."""
     began = round((world.clock() - timedelta(days=1)).timestamp() * 1000)
     if case != "never out":
         await opts(world, out=True)
@@ -248,7 +248,7 @@ async def test_a_search_of_the_history_asks_before_it_reads(world: World, case: 
 
 
 async def test_a_broadcast_that_begins_with_the_opt_in_is_not_lost(world: World) -> None:
-    """One that was heard before the command was carried out, and came after it in the timeline, is read again."""
+    """A start that was heard before the command was carried out, and came after it in the timeline, is read again."""
     await opts(world, out=True)
     async with world.store.write() as db:
         said_at = await command(db, world)

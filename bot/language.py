@@ -136,7 +136,7 @@ def spoken_size(count: int) -> str:
 def spoken_date(moment: datetime, zone: ZoneInfo) -> str:
     """Write a date as the language does: `20 November 2026`."""
     spoken = locale()
-    day_first = Locale("en", "GB") if spoken.language == ENGLISH else spoken
+    day_first = _locale("en-GB") if spoken.language == ENGLISH else spoken
     return str(format_date(moment.astimezone(zone), "long", day_first))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bot import language
 from bot.language import configure, plural, speaking, spoken_date, spoken_number, spoken_time
+from bot.recording import wrong_lengths
 
 MOMENT = datetime(2026, 11, 20, 13, 5, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -54,6 +55,17 @@ def test_dates_and_numbers_are_those_of_the_language(tag: str, date: str, number
         assert spoken_date(MOMENT, BERLIN) == date
         assert spoken_time(MOMENT, BERLIN) == f"{date}, 14:05"
         assert spoken_number(4000.5, 1) == number.replace("\xa0", " ")
+
+
+def test_german_is_spoken() -> None:
+    """Texts, their forms, lengths and numbers are German; a text that the catalogue lacks stays English."""
+    with speaking("de-AT"):
+        assert language.written() == "de-AT"
+        assert language._("complete") == "vollständig"
+        assert plural("{count} recording", "{count} recordings", 2) == "2 Aufnahmen"
+        assert wrong_lengths.seconds(72_000) == "1,5 s"
+        assert language._("Nobody ever says this.") == "Nobody ever says this."
+        assert plural("{count} egg", "{count} eggs", 1) == "1 egg"
 
 
 def test_a_form_is_chosen_by_the_number() -> None:

@@ -85,10 +85,10 @@ async def test_everybody_may_ask_what_is_said_of_the_podcast(world: World) -> No
     await world.say(MOD, "!aircheck podcast title Soup @room")
     await world.say(MOD, "!aircheck podcast explicit yes")
     told = await world.say(MEMBER, "!aircheck podcast") or ""
-    assert "- title: Soup room\n" in told
-    assert "- explicit: yes\n" in told
-    assert "- description: the room's topic (default)\n" in told
-    assert "- category: Society & Culture (default)\n" in told
+    assert "• title: Soup room\n" in told
+    assert "• explicit: yes\n" in told
+    assert "• description: the room's topic (default)\n" in told
+    assert "• category: Society & Culture (default)\n" in told
     for said in ("title Bread", "reset", "reset title"):
         assert await world.say(MEMBER, f"!aircheck podcast {said}") == general.ONLY_MODS
     assert (await world.room()).podcast == PodcastTexts(title="Soup @room", explicit=True)
@@ -132,7 +132,7 @@ async def test_a_cover_that_is_reset_leaves_the_disk(world: World, said: str) ->
     """The room's own picture is the cover again, and the file of the chosen one is removed."""
     async with world.store.write() as db:
         await rooms.save_room(db, replace(await world.room(), own_cover=BlobKey("ab")))
-    assert "- cover: a picture that a moderator chose" in (await world.say(MEMBER, "!aircheck podcast") or "")
+    assert "• cover: a picture that a moderator chose" in (await world.say(MEMBER, "!aircheck podcast") or "")
     await world.say(MOD, f"!aircheck podcast {said}")
     assert (await world.room()).own_cover is None
     assert [orders.Forget.of(job).blobs for job in await world.take(orders.Forget.kind)] == [("ab",)]

@@ -28,14 +28,14 @@ def told(prefix: str, room: Room, settings: FeedsSettings) -> str:
     for field, default in defaults.items():
         value = getattr(given, field)
         if value is None:
-            lines.append(_("- {field}: {default} (default)").format(field=field, default=shown(default)))
+            lines.append(_("• {field}: {default} (default)").format(field=field, default=shown(default)))
         else:
-            lines.append(f"- {field}: {shown(written(value), SHOWN_CHARACTERS)}")
+            lines.append(f"• {field}: {shown(written(value), SHOWN_CHARACTERS)}")
     cover = _("the administrator's picture") if settings.image else _("the room's picture, or one with its name")
     if room.own_cover is not None:
-        lines.append(_("- cover: a picture that a moderator chose"))
+        lines.append(_("• cover: a picture that a moderator chose"))
     else:
-        lines.append(_("- {field}: {default} (default)").format(field="cover", default=cover))
+        lines.append(_("• {field}: {default} (default)").format(field="cover", default=cover))
     how = _(
         "A moderator changes one with `{prefix} podcast FIELD TEXT`, and takes it back with `{prefix} podcast reset`."
     )

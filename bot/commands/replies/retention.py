@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot import words
-from bot.language import _, plural
+from bot.language import _, plural, spoken_number
 
 
 def changed(who: str, told: str, *, warn_days: int) -> str:
@@ -42,10 +42,10 @@ def kept_count(count: int) -> str:
 def out_of_bounds(what: str, most: int, prefix: str) -> str:
     """Refuse a number. `what`: the unit as it was written."""
     answer = _(
-        "That is no number of {what} that I can keep: say one from 1 to {most:,}, for example `{prefix} retention 30 "
+        "That is no number of {what} that I can keep: say one from 1 to {most}, for example `{prefix} retention 30 "
         "{what}`. `{prefix} delete CODE` deletes a recording now. Nothing was changed."
     )
-    return answer.format(what=what, most=most, prefix=prefix)
+    return answer.format(what=what, most=spoken_number(most), prefix=prefix)
 
 
 def kept(code: str, who: str) -> str:

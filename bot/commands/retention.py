@@ -94,7 +94,7 @@ async def _keep(context: Context, *, name: RecordingName, kept: bool) -> str:
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return general.NO_RECORDING
-    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
+    if not (context.asker.moderates or await context.spoke_in(recording)):
         return general.ONLY_ITS_SPEAKER_OR_MODS
     if recording.kept == kept:
         return replies.kept_already(recording.code) if kept else replies.not_kept(recording.code)

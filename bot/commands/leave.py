@@ -1,7 +1,7 @@
 """`leave`: the bot leaves the room, and its recordings stay."""
 
 from bot import facts, orders
-from bot.commands.context import Action, Context, ToConfirm, Verb
+from bot.commands.context import Action, Context, ToConfirm, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import leave as replies
@@ -56,5 +56,6 @@ VERBS = (
         _read,
         changes=True,
         everywhere=True,
+        of_chat=always,
     ),
 )

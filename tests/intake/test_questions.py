@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot import orders
+from bot import orders, words
+from bot.intake.shares import AT_ONCE
 from storage import jobs, questions
 from storage.records import EventId, HeardEvent, Question, UserId
 from tests.world import ALICE, BOT, ROOM, World, heard, world_of
@@ -111,3 +112,11 @@ async def test_a_question_counts_from_when_the_homeserver_had_it(world: World) -
 
 def ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
+
+
+async def test_a_flood_of_reactions_is_kept_up_to_a_share_and_told_once(world: World) -> None:
+    """Reactions count against the asker's share of answers as commands do, and who exceeds it is told once."""
+    await world.hear(await said(world), *(thumb(f"$yes{number}") for number in range(200)))
+    assert len(await world.ordered(orders.Confirm)) == AT_ONCE
+    told = [job for job in await world.waiting(orders.Notice.kind) if job["body"] == words.ASKED_TOO_MUCH]
+    assert [job["reply_to"] for job in told] == [f"$yes{AT_ONCE}"]

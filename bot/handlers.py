@@ -24,6 +24,7 @@ from bot.worker.expiring import Expiring, Forewarning
 from bot.worker.fetching import Fetched, Fetching
 from bot.worker.finishing import Finishing
 from bot.worker.forgetting import Forgetting
+from bot.worker.forgetting_member import ForgettingMember
 from bot.worker.handing_back import HandingBack
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
@@ -102,6 +103,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.React.kind: Reacting(store, sending),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
+        orders.ForgetMember.kind: ForgettingMember(store, apply=recorder.apply, clock=clock),
         orders.Leave.kind: Leaving(store, sending, clock=clock),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),

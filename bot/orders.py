@@ -273,6 +273,28 @@ class Invite(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetMember(_OfEvent):
+    """Delete the rest of the recordings of `user_id`, who asked for it by this command: those in which they speak
+    `alone`, and their part of those that are `shared`. Then say `report` in the room where the command was said."""
+
+    kind = JobKind("forget_member")
+    lasting = True
+    user_id: UserId
+    room_id: RoomId
+    report: str
+    alone: tuple[RecordingId, ...] = ()
+    shared: tuple[RecordingId, ...] = ()
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True)
 class Leave(_OfRoom):
     """Leave a room, as a moderator asked at `asked_at`."""
 
@@ -696,6 +718,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
-    Pin, ChooseCover, Leave, React,
+    Pin, ChooseCover, Leave, ForgetMember, React,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

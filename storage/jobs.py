@@ -144,6 +144,12 @@ async def unfinished(db: Connection, kind: JobKind) -> tuple[Job, ...]:
     return tuple(record(Job, row) for row in await db.execute(wanted.order_by(jobs.c.id)))
 
 
+async def put_off(db: Connection, kind: JobKind, now: datetime) -> tuple[Job, ...]:
+    """Return the jobs of a kind that wait for a later time."""
+    wanted = select(jobs).where(jobs.c.kind == kind, jobs.c.state == JobState.READY, jobs.c.run_at > now)
+    return tuple(record(Job, row) for row in await db.execute(wanted.order_by(jobs.c.id)))
+
+
 async def recover(db: Connection, now: datetime) -> int:
     """Make the jobs ready again that were running when the last process ended; return how many."""
     running = await db.execute(select(jobs).where(jobs.c.state == JobState.RUNNING))

@@ -25,10 +25,30 @@ async def _forget(context: Context) -> str | ToConfirm:
         return replies.nothing(everywhere=everywhere)
     if not context.confirmed:
         return ToConfirm(replies.question(alone, shared, everywhere=everywhere), (ME,))
-    await forgotten.forget(context.db, context.apply, traces)
     await context.note("forget", None, str(alone + shared), everywhere=everywhere)
+    await forgotten.remove_the_rest(context.db, traces)
     await _tell_other_rooms(context, traces)
-    return replies.forgotten(context.prefix, alone, shared, everywhere=everywhere)
+    report = replies.forgotten(context.prefix, alone, shared, everywhere=everywhere)
+    return replies.under_way(alone + shared) if await _remove(context, traces, report) else report
+
+
+async def _remove(context: Context, traces: Traces, report: str) -> bool:
+    """Delete the recordings, some of them now. Return whether a job deletes the others, and reports it."""
+    user_id, most = traces.user_id, forgotten.AT_ONCE
+    alone, shared = ([each.id for each in recordings] for recordings in (traces.alone, traces.shared))
+    await forgotten.remove(context.db, context.apply, user_id, alone[:most], shared[:most])
+    if not alone[most:] and not shared[most:]:
+        return False
+    rest = orders.ForgetMember(
+        context.command,
+        user_id,
+        context.said.room_id,
+        report,
+        alone=tuple(alone[most:]),
+        shared=tuple(shared[most:]),
+    )
+    await jobs.add(context.db, rest.job(), context.now)
+    return True
 
 
 async def _tell_other_rooms(context: Context, traces: Traces) -> None:

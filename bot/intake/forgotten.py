@@ -9,6 +9,9 @@ from storage import archive, jobs, journal, listener_uses, spoken, withheld_keys
 from storage.database import Connection
 from storage.records import Recording, RecordingId, RoomId, UserId
 
+AT_ONCE = 20
+"""The number of recordings that one transaction deletes."""
+
 Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 
 
@@ -27,16 +30,23 @@ async def traces(db: Connection, user_id: UserId, room_ids: Sequence[RoomId] | N
     return Traces(user_id, room_ids, *await spoken.by(db, user_id, room_ids))
 
 
-async def forget(db: Connection, apply: Apply, of: Traces) -> None:
-    """Remove what was found, and what is kept of the member beside it, in the caller's transaction. Their wishes, the
-    log of changes, and the address that they listen by stay."""
-    for recording in of.alone:
-        await apply(db, recording.id, Deleted())
-    for recording in of.shared:
-        theirs = [chunk for chunk in await archive.chunks(db, recording.id) if chunk.sender == of.user_id]
-        await apply(db, recording.id, Forgotten(of.user_id))
+async def remove(
+    db: Connection, apply: Apply, user_id: UserId, alone: Sequence[RecordingId], shared: Sequence[RecordingId]
+) -> None:
+    """Delete recordings of a member alone, and take their part out of those that are shared, in the caller's
+    transaction."""
+    for recording_id in alone:
+        await apply(db, recording_id, Deleted())
+    for recording_id in shared:
+        theirs = [chunk for chunk in await archive.chunks(db, recording_id) if chunk.sender == user_id]
+        await apply(db, recording_id, Forgotten(user_id))
         await journal.forget(db, [chunk.event_id for chunk in theirs if chunk.event_id])
         await jobs.cancel(db, [orders.Fetch.about(chunk.id) for chunk in theirs])
+
+
+async def remove_the_rest(db: Connection, of: Traces) -> None:
+    """Delete what is kept of a member beside recordings. Their wishes, the log of changes, and the address that they
+    listen by stay."""
     await listener_uses.forget(db, of.user_id, of.room_ids)
     if of.room_ids is None:
         await withheld_keys.forget(db, of.user_id)

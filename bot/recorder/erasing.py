@@ -33,7 +33,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
 
 async def forget_older_audio(db: Connection, recording_id: RecordingId, now: datetime) -> None:
     """Remove earlier files of an episode now, which would stay a while for downloads that run."""
-    for job in await jobs.unfinished(db, orders.Forget.kind):
+    for job in await jobs.put_off(db, orders.Forget.kind, now):
         order = orders.Forget.of(job)
         if order.recording == recording_id:
             await jobs.add(db, order.job(), now)

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from bot import orders
 from bot.commands.replies import forget as replies
+from bot.intake import forgotten
 from storage import archive, changes, heirs, listener_uses, rooms, withheld_keys
 from storage.records import (
     BlobKey,
@@ -132,3 +135,16 @@ async def test_forget_alone_is_not_understood(world: World) -> None:
     for words in ("forget", "forget @speaker:hs", "forget me please"):
         assert "forget me" in (await world.say(MOD, f"!aircheck {words}") or "")
     assert await world.question(MOD) is None
+
+
+async def test_many_recordings_go_some_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report comes when all are gone; none that began later is among them."""
+    monkeypatch.setattr(forgotten, "AT_ONCE", 1)
+    theirs = [await world.recording() for _ in range(3)]
+    assert await world.confirmed(SPEAKER, FORGET) == "I am deleting 3 recordings, and report when they are gone."
+    later = await world.recording()
+    (job,) = await world.take(orders.ForgetMember.kind)
+    rest = orders.ForgetMember.of(job)
+    assert set(rest.alone) == {recording.id for recording in theirs[1:]}
+    assert rest.report.startswith("3 recordings of you are deleted.")
+    assert await states(world, *theirs, later) == [True, False, False, False]

@@ -32,6 +32,15 @@ def question(alone: int, shared: int, *, everywhere: bool) -> str:
     return "\n".join([what, *parts])
 
 
+def under_way(count: int) -> str:
+    """Answer where there is much to delete; `forgotten` follows."""
+    return plural(
+        "I am deleting {count} recording, and report when it is gone.",
+        "I am deleting {count} recordings, and report when they are gone.",
+        count,
+    )
+
+
 def forgotten(prefix: str, alone: int, shared: int, *, everywhere: bool) -> str:
     """Report what is gone, and how to object to what comes."""
     parts = [plural("{count} recording of you is deleted.", "{count} recordings of you are deleted.", alone)]

@@ -64,7 +64,7 @@ MAY = {
     "forget me": EVERYBODY,
     "leave": MODS,
     "language": EVERYBODY,
-    "language de": MODS,
+    "language en": MODS,
     "describe last All about soup": (ADMIN, CREATOR, MOD, SPEAKER),
 }
 

@@ -9,6 +9,7 @@ from string import Formatter
 import pytest
 
 from bot.commands.registry import VERBS
+from bot.commands.replies.manual import Group, Who
 
 ROOT = Path(__file__).parent.parent
 SPEC = importlib.util.spec_from_file_location("messages", ROOT / ".ci" / "messages.py")
@@ -21,6 +22,7 @@ FILES = messages.files()
 WORDS = [
     *sorted((ROOT / "bot/commands/replies").glob("*.py")),
     ROOT / "bot/words.py",
+    ROOT / "bot/disclosure.py",
     ROOT / "bot/recording/account.py",
     ROOT / "bot/recording/lengths.py",
     ROOT / "bot/recording/wrong_lengths.py",
@@ -60,6 +62,13 @@ def unmarked(path: Path) -> list[str]:
 def test_every_sentence_is_marked(path: Path) -> None:
     """Each sentence that the bot says is a literal inside of `_`, `plural` or `N_`."""
     assert unmarked(path) == []
+
+
+def test_help_is_marked() -> None:
+    """Help about each form of a command is in the catalogue."""
+    texts = {message.id for message in messages.texts()}
+    assert {form.about for verb in VERBS.values() for form in verb.forms} <= texts
+    assert {str(who) for who in Who} | {str(group) for group in Group} <= texts
 
 
 def test_only_literals_are_marked() -> None:

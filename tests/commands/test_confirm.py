@@ -36,7 +36,7 @@ async def test_the_question_names_what_will_be_gone_and_how_to_confirm_it(world:
     recording = await world.recording(title="Soup")
     question = await world.say(SPEAKER, DELETE)
     assert question is not None
-    assert f"{recording.code} · Soup · 1 min 1 s" in question
+    assert f"{recording.code} · Soup, by Mira · 1 min 1 s" in question
     assert "`!aircheck yes`" in question
     assert "👍 within 60 seconds" in question
     assert await world.look(recording) == recording

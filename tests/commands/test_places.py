@@ -9,7 +9,7 @@ from bot.commands.places import Shared, fit, labels
 from bot.commands.replies import general
 from bot.commands.replies import places as replies
 from storage import questions
-from storage.records import RoomId, UserId, Visibility
+from storage.records import EventId, RecordingState, RoomId, UserId, Visibility
 from tests.commands.world import ADMIN, CREATOR, MEMBER, MOD, ROOM, SPEAKER, World
 
 CHAT = RoomId("!chat:hs")
@@ -246,3 +246,9 @@ async def test_what_cannot_be_undone_is_asked_in_the_chat(world: World) -> None:
         question = await questions.open_of(db, CHAT, SPEAKER)
     assert question is not None
     assert (question.room_id, question.about) == (CHAT, ROOM)
+    async with world.store.write() as db:
+        await questions.said(db, question.command, EventId("$question"), world.clock())
+    await world.handle(world.command(SPEAKER, "yes", room_id=CHAT))
+    answers = [job for job in await world.take(orders.Notice.kind) if job.subject.startswith("answer:")]
+    assert [job.payload["room_id"] for job in answers] == [CHAT]
+    assert (await world.look(recording)).state is RecordingState.DELETED

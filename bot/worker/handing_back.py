@@ -181,6 +181,7 @@ class HandingBack:
         async with self._store.read() as db:
             power = await rooms.power(db, room.room_id)
         if not rules.may_send(self._us, ENCRYPTED if sealed else MESSAGE, power):
+            log.info("voice message waits until the bot may speak: room=%s", room.room_id)
             raise TryLater("the bot may not speak in the room", after_s=MUTED_S, room=room.room_id)
 
     async def _post(self, subject: _Subject, *, sealed: bool) -> None:

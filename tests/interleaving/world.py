@@ -124,12 +124,14 @@ class World(RoomHistory):
         notices = Notices(self.bot.store, cast("Sending", self.said), self.bot.settings, clock=self.clock)
         self.bot.handlers[orders.Notice.kind] = notices
         self.bot.handlers[orders.Refresh.kind] = self._nothing
+        for order in (orders.ShowRoom, orders.Pin, orders.React):
+            self.bot.handlers[order.kind] = self._nothing
         self.bot.handlers[orders.Walk.kind] = Walking(self.bot.store, self, self, clock=self.clock)
 
         self.bot.handlers[orders.Reread.kind] = Rereading(self.bot.store, self, BOT, clock=self.clock)
 
     async def _nothing(self, _: Job) -> None:
-        """Do nothing: the room's state is as it was heard."""
+        """Do nothing: the room's state is as it was heard, and what the bot shows there is not looked at."""
 
     # ---- life and death
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from bot.worker import covering
+from storage import rooms
 from storage.records import DeviceId, Episode
 from tests.audio.sounds import Studio
 from tests.interleaving import verdict
@@ -25,7 +27,7 @@ from tests.interleaving.sound import Pcm
 from tests.interleaving.speaker import Audible
 from tests.interleaving.truth import Sound, Truth
 from tests.interleaving.world import World
-from tests.world import ALICE, find_ffmpeg, world_of
+from tests.world import ALICE, ROOM, find_ffmpeg, world_of
 
 STORIES = int(os.environ.get("AIRCHECK_INTERLEAVINGS", "40"))
 STEPS = 40
@@ -50,6 +52,10 @@ def begun(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEventL
     async def begin() -> None:
         async with world_of(directory) as world:
             await world.join()
+            async with world.store.write() as db:
+                room = await rooms.room(db, ROOM)
+                assert room is not None
+                await rooms.save_room(db, replace(room, replay=True))
             await world.work()
 
     with pytest.MonkeyPatch.context() as patch:

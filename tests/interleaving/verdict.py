@@ -11,6 +11,7 @@ from bot.audio.track import settled_frames
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.report import recording_json
+from bot.worker.pieces import pieces_of
 from storage import archive, rooms, tables, tracks
 from storage.database import Connection
 from storage.records import (
@@ -30,7 +31,7 @@ from tests.interleaving import sound
 from tests.interleaving.homeserver import sha256
 from tests.interleaving.listener import Heard
 from tests.interleaving.truth import Part, Quiet, Sound, Truth
-from tests.interleaving.world import World
+from tests.interleaving.world import World, sound_of
 from tests.world import ROOM
 
 ABANDONED_AFTER_S = 1800
@@ -79,6 +80,7 @@ async def judge(world: World) -> None:
             _is_gone(one)
         else:
             _is_true(world, truths[started], one)
+        _is_handed_back(world, one)
     await _was_said_once(world, archived)
     await _nothing_is_left_over(world, archived)
 
@@ -95,6 +97,13 @@ def _is_gone(one: Kept) -> None:
     assert recording.state is RecordingState.DELETED
     assert (one.chunks, one.episode) == ((), None)
     assert (recording.title, recording.description, recording.broadcaster_name) == (None, None, None)
+
+
+def _is_handed_back(world: World, one: Kept) -> None:
+    """Assert that the room has one voice message with the present sound; none where there is no episode."""
+    ledger = lay_out(one.recording, one.chunks)
+    expected = [sound_of(tuple(pieces_of(ledger.entries)))] if one.episode else []
+    assert world.posted.visible(one.recording.code) == expected
 
 
 def _is_true(world: World, truth: Truth, one: Kept) -> None:

@@ -12,16 +12,22 @@ import pytest
 
 from bot import dialects, orders
 from bot.audio import grid
+from bot.audio.opus_parts import Part
+from bot.audio.plan import length
+from bot.audio.voice_message import LEAST_BYTES
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.matrix.sending import Sending
+from bot.matrix.uploads import Uploads
 from bot.recording.model import BroadcastChanged, ChunkSealed, ChunkSent
-from bot.worker import covering
+from bot.worker import covering, handing_back
 from bot.worker.attempts import LONGEST_PAUSE_S
+from bot.worker.handing_back import HandingBack
 from bot.worker.lanes import LANES
 from bot.worker.notices import Notices
 from bot.worker.rereading import Rereading
 from bot.worker.room_history import RoomHistory
+from bot.worker.unsending import Unsending
 from bot.worker.walking import Walking
 from storage import gaps, jobs, journal
 from storage.records import (
@@ -32,8 +38,10 @@ from storage.records import (
     JobKind,
     Json,
     MediaSource,
+    MxcUri,
     RecordingId,
     RoomId,
+    Samples,
     SessionId,
     TimelineGap,
     UserId,
@@ -77,6 +85,51 @@ class Said:
         return EventId(f"${txn_id}")
 
 
+class Posted:
+    """The room as it gets voice messages, and the files that they name."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, Json] = {}
+        self.redacted: set[str] = set()
+        self.files: list[bytes] = []
+
+    async def is_encrypted(self, room_id: RoomId) -> bool:
+        return False
+
+    async def limit(self) -> int:
+        return LEAST_BYTES
+
+    async def upload(self, file: Path, mimetype: str, *, name: str, sealed: bool) -> MediaSource:
+        self.files.append(await asyncio.to_thread(file.read_bytes))
+        return MediaSource(MxcUri(f"mxc://hs/{len(self.files) - 1}"))
+
+    async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
+        self.events.setdefault(txn_id, content)
+        return EventId(f"${txn_id}")
+
+    async def redact(self, room_id: RoomId, event_id: EventId, *, txn_id: str) -> None:
+        self.redacted.add(event_id)
+
+    def visible(self, code: str) -> list[bytes]:
+        """Return the files of a recording's messages that are not redacted."""
+        return [
+            self.files[int(content["url"].rpartition("/")[2])]
+            for name, content in self.events.items()
+            if f"${name}" not in self.redacted and content.get("org.aircheck.recording") == code
+        ]
+
+
+def sound_of(pieces: Sequence[Any]) -> bytes:
+    """Return what stands for a voice message with this sound."""
+    return repr(list(pieces)).encode()
+
+
+async def _make_voice_message(pieces: Sequence[Any], channels: int, folder: Path, **_: Any) -> list[Part]:
+    data, path = sound_of(pieces), folder / "sound"
+    await asyncio.to_thread(path.write_bytes, data)
+    return [Part(path, Samples(0), length(pieces), len(data), sha256(data))]
+
+
 class World(RoomHistory):
     """The bot, its homeserver and its people. `run` drives the bot; a death in it is followed by a start."""
 
@@ -90,6 +143,7 @@ class World(RoomHistory):
         """With a voice that people could hear, ffmpeg decodes and encodes."""
         self.loop = loop
         self.said = Said()
+        self.posted = Posted()
         self.complaints = Complaints()
         self.voice = voice or Voice()
         self.broadcasts: list[Broadcast] = []
@@ -108,6 +162,7 @@ class World(RoomHistory):
         if not voice:
             patch.setattr(grid, "frame_bytes", lambda _: RAW_FRAME)
             patch.setattr(grid, "SEGMENT_FRAMES", FRAMES_OF_A_SEGMENT)
+        patch.setattr(handing_back, "make_voice_message", _make_voice_message)
         patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
         self._complete()
         logging.getLogger("bot").addHandler(self.complaints)
@@ -126,6 +181,11 @@ class World(RoomHistory):
         self.bot.handlers[orders.Refresh.kind] = self._nothing
         for order in (orders.ShowRoom, orders.Pin, orders.React):
             self.bot.handlers[order.kind] = self._nothing
+        sending, uploads = cast("Sending", self.posted), cast("Uploads", self.posted)
+        self.bot.handlers[orders.HandBack.kind] = HandingBack(
+            self.bot.store, self.bot.settings, self.bot.ffmpeg, sending, uploads, us=BOT, clock=self.clock
+        )
+        self.bot.handlers[orders.Unsend.kind] = Unsending(sending)
         self.bot.handlers[orders.Walk.kind] = Walking(self.bot.store, self, self, clock=self.clock)
 
         self.bot.handlers[orders.Reread.kind] = Rereading(self.bot.store, self, BOT, clock=self.clock)

@@ -93,6 +93,15 @@ def test_pages_have_no_text_of_their_own(path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.parent.name)
+def test_every_language_has_every_text(file: Path) -> None:
+    """A catalogue holds the texts of the code and no other, each translated in all its forms."""
+    collected = messages.texts()
+    texts = {message.id for message in collected}
+    assert {message.id for message in messages.read(file)} ^ texts == set(), "run `make messages`"
+    assert messages.untranslated(file, collected) == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.parent.name)
 def test_placeholders_are_those_of_the_text(file: Path) -> None:
     """A translation puts in what the English text puts in, and nothing else; commands stay as they are."""
     for message in messages.read(file):

@@ -1,0 +1,64 @@
+"""The room is in control: no sequence of commands, membership changes, retention and restarts leaves an address working
+for somebody who may not hear it, or a deleted recording audible.
+
+AIRCHECK_CONTROL=2000 tries so many stories instead of the usual few.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from bot.worker import covering
+from tests.control.machine import Control
+from tests.world import world_of
+
+STORIES = int(os.environ.get("AIRCHECK_CONTROL", "8"))
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Make an event loop for the machine: Hypothesis calls it from a function that is not async."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.run_until_complete(made.shutdown_default_executor())
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEventLoop) -> Path:
+    """Make a store whose bot is in the room, with nothing left to do."""
+    directory = tmp_path_factory.mktemp("begun") / "data"
+
+    async def begin() -> None:
+        async with world_of(directory) as world:
+            await world.join()
+            await world.work()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
+        loop.run_until_complete(begin())
+    return directory
+
+
+def test_nobody_hears_what_the_room_has_not_allowed(begun: Path, loop: asyncio.AbstractEventLoop) -> None:
+    """Whatever people say and whoever comes and goes, an address opens what its owner may hear, and nothing else."""
+
+    class Here(Control):
+        def __init__(self) -> None:
+            super().__init__(begun, loop)
+
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=STORIES,
+            stateful_step_count=STEPS,
+            phases=[Phase.reuse, Phase.generate],
+            report_multiple_bugs=False,
+        ),
+    )

@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parent.parent
 CATALOGUES = ROOT / "bot" / "locale"
-OPTIONS = {"web/templates/**.html": {"silent": "false"}}
+OPTIONS = {"**/templates/**.html": {"silent": "false"}}
 BEGAN = datetime(2026, 11, 29, tzinfo=UTC)
 VERSION = "0.1.0"
 KEYWORDS = {"_": None, "N_": None, "plural": (1, 2)}
@@ -42,7 +42,7 @@ def python_texts(
             yield call.lineno, call.func.id, words if len(words) > 1 else words[0], []
 
 
-SOURCES = [("web/templates/**.html", "jinja2"), ("**.py", python_texts)]
+SOURCES = [("**/templates/**.html", "jinja2"), ("**.py", python_texts)]
 
 
 def texts() -> Catalog:

@@ -315,6 +315,26 @@ def rooms(config: ConfigFile = None, as_json: AsJson = False, debug: Debug = Fal
     asyncio.run(listings.print_rooms(settings, as_json=as_json))
 
 
+@app.command()
+def export(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="consent|ROOM|RECORDING", help="The log of consent, a room by its id, or a recording."),
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write: new, or empty.")],
+    config: ConfigFile = None,
+    debug: Debug = False,
+) -> None:
+    """Copy recordings, or the log of consent, into a folder that needs no Aircheck.
+
+    A browser plays the episodes from index.html. A room's predecessors, from before its upgrades, come with it.
+    """
+    settings = _settings(config, debug)
+    from bot.shell import export as exporting
+
+    print(asyncio.run(exporting.export(settings, what, to)))
+
+
 def call(arguments: Sequence[str]) -> int:
     """Run one command line; give its exit code."""
     try:

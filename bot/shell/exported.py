@@ -1,0 +1,178 @@
+"""An exported recording: its files in the folder, its entry in the feed, and its place on the page."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bot.feeds.addresses import Shelf
+from bot.feeds.catalog import Face, channel_of, item_of, show_notes
+from bot.feeds.rss import render
+from bot.feeds.text import clean_text
+from bot.feeds.titles import date_and_time, episode_title, speaker
+from bot.language import _, current, speaking
+from bot.recording.lengths import player_clock, spoken_length
+from bot.recording.report import recording_json
+from bot.settings import FeedsSettings, Settings
+from storage import archive
+from storage.private import FILE_MODE, make_folder
+from storage.records import (
+    BlobKey,
+    Chunk,
+    ChunkState,
+    Container,
+    Episode,
+    Recording,
+    RecordingId,
+    RecordingState,
+    Room,
+    RoomId,
+    to_ms,
+)
+from storage.store import Store
+
+AUDIO, CHUNKS, COVER = "audio", "chunks", "cover.jpg"
+HERE = Shelf("./")
+"""The shelf of a feed whose files lie beside it."""
+ENDINGS = {
+    Container.OGG_OPUS: "ogg", Container.OGG_VORBIS: "ogg", Container.OGG_FLAC: "ogg", Container.MP4_AAC: "m4a",
+    Container.ADTS_AAC: "aac", Container.MP3: "mp3", Container.WAV: "wav", Container.CAF: "caf",
+    Container.WEBM: "webm", Container.FLAC: "flac", Container.UNKNOWN: "bin",
+}  # fmt: skip
+TEMPLATES = Path(__file__).parent / "templates"
+TRIES = 5
+"""Copies of one recording that are begun anew because its files were replaced meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Podcast:
+    """The podcast that is exported from; `rooms` are those of its line."""
+
+    room: Room
+    face: Face
+    rooms: tuple[RoomId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A recording in the folder. `audio` is None while there is no episode; `json` is its entry in recordings.json."""
+
+    recording: Recording
+    episode: Episode | None
+    audio: str | None
+    json: dict[str, Any]
+
+    def remove(self, folder: Path) -> None:
+        """Remove the recording's files. Blocking."""
+        (folder / AUDIO / f"{self.recording.code}.mp3").unlink(missing_ok=True)
+        shutil.rmtree(folder / CHUNKS / self.recording.code, ignore_errors=True)
+
+
+async def copy_recording(store: Store, settings: Settings, recording_id: RecordingId, folder: Path) -> Exported:
+    """Copy a recording's episode and chunks, as they stand now. The episode may be replaced at any time, so a copy
+    that misses a file begins anew. Raises OSError."""
+    for attempt in range(1, TRIES + 1):
+        async with store.read() as db:
+            recording = await archive.recording(db, recording_id)
+            chunks = await archive.chunks(db, recording_id)
+            episode = await archive.episode(db, recording_id)
+        assert recording is not None, "a recording's row is never removed"
+        if recording.state is RecordingState.DELETED:
+            chunks, episode = (), None
+        audio = f"{AUDIO}/{recording.code}.mp3" if episode else None
+        title = episode_title(recording, settings.feeds.zone)
+        exported = Exported(
+            recording, episode, audio, recording_json(recording, chunks, episode, title=title, path=audio)
+        )
+        try:
+            if episode:
+                await _copy(store, episode.blob, folder / AUDIO / f"{recording.code}.mp3")
+            for chunk in chunks:
+                if chunk.state in (ChunkState.STORED, ChunkState.DUPLICATE) and chunk.blob:
+                    await _copy(store, chunk.blob, folder / CHUNKS / recording.code / _file_name(chunk))
+            return exported
+        except FileNotFoundError:
+            await asyncio.to_thread(exported.remove, folder)
+            if attempt == TRIES:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _file_name(chunk: Chunk) -> str:
+    """Name a chunk's file by its number and its hash, under which `recordings.json` lists it."""
+    ending = ENDINGS[chunk.facts.container if chunk.facts else Container.UNKNOWN]
+    number = "" if chunk.sequence is None else f"{chunk.sequence:05}-"
+    return f"{number}{chunk.blob}.{ending}"
+
+
+async def _copy(store: Store, key: BlobKey, target: Path) -> None:
+    def copy(source: Path) -> None:
+        make_folder(target.parent.parent)
+        make_folder(target.parent)
+        shutil.copyfile(source, target)
+        target.chmod(FILE_MODE)
+
+    async with store.blobs.local(key) as source:
+        await asyncio.to_thread(copy, source)
+
+
+def feed_of(podcast: Podcast, exported: Sequence[Exported], settings: FeedsSettings) -> bytes:
+    """Render the feed of what was published, with addresses inside the folder."""
+    published = [(each.recording, each.episode) for each in exported if each.episode and each.episode.published_at]
+    channel = channel_of(podcast.room, podcast.face, published, settings, HERE, private=True, cover=HERE.cover(COVER))
+    items = [
+        replace(
+            item_of((recording, episode), settings, HERE, explicit=channel.explicit),
+            page=f"./index.html#{recording.code}",
+            audio=f"./{AUDIO}/{recording.code}.mp3",
+            chapters=None,
+        )
+        for recording, episode in published
+    ]
+    return render(replace(channel, page="./index.html"), items)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A recording on the page, in words."""
+
+    code: str
+    title: str
+    speaker: str
+    date: str
+    length: str
+    audio: str | None
+    notes: tuple[str, ...]
+    chapters: tuple[tuple[str, str], ...]
+    chunks: str
+
+
+def page_of(podcast: Podcast, exported: Sequence[Exported], settings: FeedsSettings) -> str:
+    """Render the page that plays the episodes from the folder."""
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )  # fmt: skip
+    with speaking(podcast.room.language):
+        entries = [_entry(each, settings) for each in exported if each.recording.state.may_have_audio]
+        template = templates.get_template("export.html")
+        return template.render(_=_, language=current(), title=podcast.face.title, cover=COVER, entries=entries)
+
+
+def _entry(exported: Exported, settings: FeedsSettings) -> Entry:
+    recording, episode = exported.recording, exported.episode
+    return Entry(
+        code=recording.code,
+        title=episode_title(recording, settings.zone),
+        speaker=speaker(recording.broadcaster_name),
+        date=date_and_time(recording.started_at, settings.zone),
+        length=spoken_length(to_ms(episode.samples)) if episode else "",
+        audio=exported.audio,
+        notes=tuple(clean_text(show_notes(recording, episode, settings)).split("\n\n")) if episode else (),
+        chapters=tuple((player_clock(mark.at), mark.title) for mark in episode.chapters) if episode else (),
+        chunks=f"{CHUNKS}/{recording.code}/",
+    )

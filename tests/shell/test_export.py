@@ -1,0 +1,204 @@
+"""`aircheck export`: a folder that can be read and played without Aircheck."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from bot.errors import AircheckError, ConfigError
+from bot.recorder import Recorder
+from bot.recording.model import Deleted
+from bot.recording.policy import Limits
+from bot.settings import Settings, validate
+from bot.shell import export as exporting
+from bot.shell import exported
+from storage import archive, changes, optouts, rooms
+from storage.records import (
+    BlobKey,
+    Change,
+    ChunkFacts,
+    Container,
+    Episode,
+    EventId,
+    OptOut,
+    Position,
+    Recording,
+    RecordingState,
+    RoomId,
+    Samples,
+    StateEvent,
+    Timing,
+    UserId,
+    to_samples,
+)
+from storage.store import Store
+from tests.factories import a_chunk, a_recording, a_room
+
+NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
+ROOM, OTHER = RoomId("!studio:hs.example"), RoomId("!other:hs.example")
+ALICE, MOD = UserId("@alice:hs.example"), UserId("@mod:hs.example")
+MP3, OGG = b"ID3 an episode", b"OggS a chunk"
+MOMENT = "2026-11-20T14:05:00.000+00:00"
+HOSTILE = '<script>alert("x")</script>'
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    matrix = {"homeserver": "http://127.0.0.1:1", "user_id": "@bot:hs.example"}
+    return validate({"matrix": matrix, "storage": {"directory": str(tmp_path / "data")}})
+
+
+async def add(store: Store, event: str, *, at: datetime = NOW, room_id: RoomId = ROOM, **fields: object) -> Recording:
+    """Store a recording with one chunk and an episode, and their files."""
+    mp3, ogg = MP3 + event.encode(), OGG + event.encode()
+    keys = [BlobKey(sha256(content).hexdigest()) for content in (mp3, ogg)]
+    for key, content in zip(keys, (mp3, ogg), strict=True):
+        part = store.blobs.part("file")
+        part.write_bytes(content)
+        store.blobs.add(part, key)
+    facts = ChunkFacts(Container.OGG_OPUS, Timing.EXACT, to_samples(2_000), sample_rate=48_000, channels=1)
+    async with store.write() as db:
+        made = a_recording(at=at, room_id=room_id, event_id=EventId(event), broadcaster_name="Alice", **fields)
+        saved = await archive.add_recording(db, made)
+        chunk = a_chunk(
+            recording_id=saved.id, event_id=EventId(f"{event}-1"), blob=keys[1], bytes=len(ogg), facts=facts
+        )
+        await archive.save_chunks(db, [chunk])
+        samples = Samples(96_000)
+        await archive.save_episode(db, Episode(saved.id, event, keys[0], len(mp3), samples, at, published_at=at))
+    return saved
+
+
+async def filled(settings: Settings) -> tuple[Recording, Recording]:
+    """Make a room with two recordings, the older one first, and another room with one."""
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        await rooms.save_room(db, a_room(ROOM))
+        await rooms.save_room(db, a_room(OTHER))
+        name = StateEvent(ROOM, "m.room.name", "", ALICE, {"name": "The Studio"}, Position(1))
+        await rooms.save_state(db, name)
+        await changes.add(db, Change(0, NOW, ROOM, MOD, "record", before="off", after="on"))
+    older = await add(store, "$old", at=NOW - timedelta(days=1), title=HOSTILE, description=HOSTILE)
+    newer = await add(store, "$new")
+    await add(store, "$elsewhere", room_id=OTHER)
+    await store.close()
+    return older, newer
+
+
+async def test_a_room_becomes_a_folder_that_needs_no_bot(settings: Settings, tmp_path: Path) -> None:
+    """The audio, the chunks, the list, the feed, the page and the room's log of consent are in the folder, and every
+    file that they name is there."""
+    older, newer = await filled(settings)
+    target = tmp_path / "copy"
+    said = await exporting.export(settings, ROOM, target)
+    assert "2 episodes" in said
+    assert (target / "audio" / f"{newer.code}.mp3").read_bytes() == MP3 + b"$new"
+    listed = json.loads((target / "recordings.json").read_text())
+    assert [entry["code"] for entry in listed] == [newer.code, older.code]
+    for entry in listed:
+        assert (target / entry["episode"]["path"]).stat().st_size == entry["episode"]["bytes"]
+        (chunk,) = entry["chunks"]
+        (file,) = (target / "chunks" / entry["code"]).iterdir()
+        assert (file.name, sha256(file.read_bytes()).hexdigest()) == (f"00001-{chunk['sha256']}.ogg", chunk["sha256"])
+    channel = ElementTree.fromstring((target / "feed.xml").read_bytes())[0]  # noqa: S314  our own
+    addresses = [item.find("enclosure").get("url") for item in channel.findall("item")]  # type: ignore[union-attr]
+    assert [address and (target / address).is_file() for address in addresses] == [True, True]
+    page = (target / "index.html").read_text()
+    assert f'src="audio/{newer.code}.mp3"' in page
+    assert "<script" not in page
+    log = json.loads((target / "consent.json").read_text())
+    assert [change["by"] for change in log["changes"]] == [MOD]
+    assert {path.stat().st_mode & 0o077 for path in target.rglob("*")} == {0}
+
+
+async def test_one_recording_is_exported_alone(settings: Settings, tmp_path: Path) -> None:
+    """A code names one recording; nothing of the others is in the folder."""
+    older, newer = await filled(settings)
+    await exporting.export(settings, newer.code, tmp_path / "copy")
+    assert [path.name for path in (tmp_path / "copy" / "audio").iterdir()] == [f"{newer.code}.mp3"]
+    assert older.code not in (tmp_path / "copy" / "index.html").read_text()
+
+
+async def test_nothing_deleted_is_in_the_copy(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording that is deleted while the copy grows leaves its tombstone alone."""
+    _, newer = await filled(settings)
+    copy_one = exported.copy_recording
+
+    async def copy_and_delete(*arguments: object) -> object:
+        copied = await copy_one(*arguments)  # type: ignore[arg-type]
+        if copied.recording.state is not RecordingState.DELETED:
+            store = await Store.look(settings.storage.path)
+            recorder = Recorder(store, Limits(60, 1800, 14400, 21600, 1 << 20), lambda: NOW)
+            async with store.write() as db:
+                await recorder.apply(db, copied.recording.id, Deleted())
+            await store.close()
+        return copied
+
+    monkeypatch.setattr(exporting, "copy_recording", copy_and_delete)
+    await exporting.export(settings, newer.code, tmp_path / "copy")
+    (entry,) = json.loads((tmp_path / "copy" / "recordings.json").read_text())
+    assert (entry["state"], entry["episode"], entry["chunks"]) == ("deleted", None, [])
+    assert [path for path in (tmp_path / "copy").rglob("*") if path.suffix in (".mp3", ".ogg")] == []
+    assert newer.code not in (tmp_path / "copy" / "index.html").read_text()
+
+
+async def test_the_log_of_consent_names_nobody_who_was_merely_there(settings: Settings, tmp_path: Path) -> None:
+    """The log says who switched what and who opted out, and lists no members."""
+    await filled(settings)
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        await optouts.add(db, OptOut(ALICE, ROOM, Position(3), out=True, at=NOW))
+        present = StateEvent(ROOM, "m.room.member", "@present:hs.example", MOD, {"membership": "join"}, Position(2))
+        await rooms.save_state(db, present)
+    await store.close()
+    await exporting.export(settings, "consent", tmp_path / "log")
+    text = (tmp_path / "log" / "consent.json").read_text()
+    log = json.loads(text)
+    assert [(each["by"], each["what"], each["at"]) for each in log["changes"]] == [(MOD, "record", MOMENT)]
+    assert [(each["user_id"], each["out"]) for each in log["opt_outs"]] == [(ALICE, True)]
+    assert "@present" not in text
+
+
+@pytest.mark.parametrize("what", ["!nowhere:hs", "zzzzzz", "$nothing", "two words"])
+async def test_what_does_not_exist_is_named(settings: Settings, tmp_path: Path, what: str) -> None:
+    """A wrong name is a wrong argument, and no folder appears."""
+    await filled(settings)
+    with pytest.raises(ConfigError):
+        await exporting.export(settings, what, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_a_folder_with_something_in_it_is_left_alone(settings: Settings, tmp_path: Path) -> None:
+    """The export refuses a folder that is not empty, and takes an empty one."""
+    await filled(settings)
+    target = tmp_path / "copy"
+    target.mkdir()
+    await exporting.export(settings, ROOM, target)
+    before = sorted(target.rglob("*"))
+    with pytest.raises(ConfigError, match="not an empty folder"):
+        await exporting.export(settings, ROOM, target)
+    assert sorted(target.rglob("*")) == before
+
+
+async def test_an_export_that_fails_leaves_no_folder(settings: Settings, tmp_path: Path) -> None:
+    """A missing file ends the export with one sentence; the rest of an earlier try is cleared away."""
+    _, newer = await filled(settings)
+    part = tmp_path / ".copy.part"
+    part.mkdir()
+    (part / exporting.MARK).touch()
+    (part / "old").touch()
+    store = await Store.look(settings.storage.path)
+    async with store.read() as db:
+        episode = await archive.episode(db, newer.id)
+    assert episode is not None
+    store.blobs.remove(episode.blob)
+    await store.close()
+    with pytest.raises(AircheckError, match="can't be written"):
+        await exporting.export(settings, ROOM, tmp_path / "copy")
+    assert not part.exists()
+    assert not (tmp_path / "copy").exists()

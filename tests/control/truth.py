@@ -1,4 +1,4 @@
-"""What people decided, and so who may hear what: the judge of the bot, by rules of its own."""
+"""The decisions of the people, and so who may hear what: the judge of the bot, by rules of its own."""
 
 from dataclasses import dataclass, field
 

@@ -61,7 +61,7 @@ class Bot(World):
 
 
 class Town:
-    """Two members, their rooms, and the bot. `handled`: the place up to which words were carried out."""
+    """Two members, their rooms, and the bot. `handled`: the place before which all words were carried out."""
 
     def __init__(self, bot: Bot) -> None:
         self.bot = bot
@@ -88,6 +88,7 @@ class Town:
         await self.survive(self.bot.settle)
 
     async def work(self, count: int) -> None:
+        await self.settle()
         for _ in range(count):
             await self.survive(lambda: self.bot.work_one(core.DONE_HERE))
 
@@ -102,7 +103,7 @@ class Town:
         await self.bot.settle()
         while await self.bot.work_one([orders.Command.kind]):
             await self.bot.settle()
-        self.handled = self.place
+        self.handled = self.place + 1
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         one = next(one for one in self.broadcasts if source.mxc in one.chunks)
@@ -354,7 +355,7 @@ PAST = [("start", ALICE, ROOM, True), ("send", 0, False), ("say", ALICE, ROOM, T
 @example(story=RACE)
 @example(story=[*AGAIN, ("send", 0, False)])
 @example(story=LATE_KEY)
-@example(story=[*UPGRADE, ("tombstone",)])
+@example(story=[*UPGRADE, ("work", 3), ("tombstone",)])
 @example(story=[*PAST, ("say", ALICE, ROOM, False), ("search", 0)])
 def test_no_sound_of_a_member_who_had_opted_out_is_kept(
     begun: Path, tmp_path_factory: pytest.TempPathFactory, story: list[tuple[Any, ...]]

@@ -46,7 +46,7 @@ def is_more(change: Change) -> bool:
         case "publish":
             return after == Visibility.PUBLIC != before
         case "speakers":
-            return after == "all" or not set(after.split()) <= set(before.split())
+            return before != "all" and (after == "all" or not set(after.split()) <= set(before.split()))
         case "retention":
             return before != FOREVER and not _is_shorter(after, before)
         case _:

@@ -56,6 +56,7 @@ def test_a_room_in_which_nothing_was_ever_recorded_names_nobody() -> None:
         ("retention", "20 episodes", "5 episodes", False),
         ("speakers", "@a:hs", "all", True),
         ("speakers", "@a:hs @b:hs", "@b:hs", False),
+        ("speakers", "all", "@b:hs", False),
         ("announce", "on", "off", False),
     ],
 )

@@ -69,6 +69,7 @@ class Town:
         self.words: list[Word] = []
         self.handled = self.place = 0
         self.upgrading = False
+        self.fetched_too_late: list[str] = []
         self.keys_to_come: dict[EventId, HeardEvent] = {}  # sealed events, and what they hold
         self.keys: dict[EventId, HeardEvent] = {}
         bot.download = self._download
@@ -107,7 +108,8 @@ class Town:
 
     async def _download(self, source: MediaSource, part: Path, max_bytes: int) -> FetchedMedia:
         one = next(one for one in self.broadcasts if source.mxc in one.chunks)
-        assert not self.is_out(one, self.handled), "fetched after the opt-out"
+        if self.is_out(one, self.handled):
+            self.fetched_too_late.append(source.mxc)  # a job's errors are logged, and would fail nothing here
         return await core.download(source, part, max_bytes)
 
     # ---- the truth
@@ -241,6 +243,7 @@ class Town:
         await self.bot.work_on()
 
     async def judge(self) -> None:
+        assert self.fetched_too_late == []
         files = set(self.bot.files())
         assert not files & self.unwanted(), "sound of somebody who had opted out"
         silent = {word.who for word in self.words}
@@ -272,7 +275,7 @@ STEPS = st.one_of(
     st.tuples(st.just("say"), st.just(ALICE), WHERE, st.booleans()),
     st.tuples(st.just("settle")),
     st.tuples(st.just("carry out")),
-    st.tuples(st.just("work"), st.integers(1, 3)),
+    st.tuples(st.just("work"), st.integers(1, 9)),
     st.tuples(st.just("keys")),
     st.tuples(st.just("restart")),
     st.tuples(st.just("die"), st.integers(1, 6), st.booleans()),
@@ -355,7 +358,7 @@ PAST = [("start", ALICE, ROOM, True), ("send", 0, False), ("say", ALICE, ROOM, T
 @example(story=RACE)
 @example(story=[*AGAIN, ("send", 0, False)])
 @example(story=LATE_KEY)
-@example(story=[*UPGRADE, ("work", 3), ("tombstone",)])
+@example(story=[*UPGRADE, ("work", 9), ("tombstone",)])
 @example(story=[*PAST, ("say", ALICE, ROOM, False), ("search", 0)])
 def test_no_sound_of_a_member_who_had_opted_out_is_kept(
     begun: Path, tmp_path_factory: pytest.TempPathFactory, story: list[tuple[Any, ...]]

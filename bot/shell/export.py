@@ -9,14 +9,13 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bot import facts
 from bot.commands.find import find_recording
 from bot.commands.parse import recording_name
+from bot.consent_log import consent_json
 from bot.errors import AircheckError, ConfigError
 from bot.event_types import ROOM_NAME
 from bot.feeds.catalog import Face
@@ -25,6 +24,7 @@ from bot.settings import Settings
 from bot.shell.exported import COVER, Exported, Podcast, copy_recording, feed_of, page_of
 from bot.shell.handover import closing_store, shown
 from storage import archive, consent_log, heirs, rooms
+from storage.consent_log import ConsentLog
 from storage.database import Connection
 from storage.private import make_folder, sync, write_whole
 from storage.records import Recording, RecordingState, RoomId
@@ -146,7 +146,7 @@ async def _describe(
         picture = store.blobs.read(cover) if cover else drawn_cover(podcast.face.title, podcast.room.key)
         write_whole(folder / COVER, picture)
         _write_json(folder / "recordings.json", [each.json for each in exported])
-        _write_json(folder / CONSENT_FILE, asdict(log))
+        _write_json(folder / CONSENT_FILE, _consent(log))
         write_whole(folder / "feed.xml", feed_of(podcast, exported, settings.feeds))
         write_whole(folder / "index.html", page_of(podcast, exported, settings.feeds).encode())
 
@@ -157,17 +157,13 @@ async def _export_consent(store: Store, target: Path) -> str:
     async with store.read() as db:
         log = await consent_log.read(db)
     with _growing(target) as folder:
-        await asyncio.to_thread(_write_json, folder / CONSENT_FILE, asdict(log))
+        await asyncio.to_thread(_write_json, folder / CONSENT_FILE, _consent(log))
     return f"The log of consent was exported: {target / CONSENT_FILE}"
 
 
+def _consent(log: ConsentLog) -> dict[str, Any]:
+    return consent_json(log.notices, log.changes, log.opt_outs)
+
+
 def _write_json(file: Path, value: Any) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=_moment)
-    write_whole(file, text.encode("utf-8", "replace") + b"\n")
-
-
-def _moment(value: object) -> str:
-    """Return a time by RFC 3339, for JSON. Raises TypeError for anything else."""
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds")
-    raise TypeError(f"{type(value).__name__} has no JSON")
+    write_whole(file, json.dumps(value, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n")

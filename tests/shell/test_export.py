@@ -160,7 +160,7 @@ async def test_the_log_of_consent_names_nobody_who_was_merely_there(settings: Se
     text = (tmp_path / "log" / "consent.json").read_text()
     log = json.loads(text)
     assert [(each["by"], each["what"], each["at"]) for each in log["changes"]] == [(MOD, "record", MOMENT)]
-    assert [(each["user_id"], each["out"]) for each in log["opt_outs"]] == [(ALICE, True)]
+    assert [(each["user_id"], each["said"]) for each in log["opt_outs"]] == [(ALICE, "optout")]
     assert "@present" not in text
 
 

@@ -129,7 +129,9 @@ def spoken_number(number: float, decimals: int = 0) -> str:
 
 
 def spoken_size(count: int) -> str:
-    """Write a number of bytes: `53.7 MB`, `12 kB`."""
+    """Write a number of bytes: `50 GB`, `53.7 MB`, `12 kB`."""
+    if count >= 1_000_000_000:
+        return f"{spoken_number(count / 1_000_000_000, 1)} GB"
     return f"{spoken_number(count / 1_000_000, 1)} MB" if count >= 100_000 else f"{max(1, count // 1000)} kB"
 
 

@@ -1,4 +1,4 @@
-"""`replay on|off`: finished recordings are handed back as voice messages."""
+"""`replay`, `replay on|off`: finished recordings are handed back as voice messages."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,6 +10,10 @@ from bot.commands.replies import replay as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.language import N_
 from storage import rooms
+
+
+async def _tell(context: Context) -> str:
+    return replies.told(on=context.room.replay)
 
 
 async def _switch(context: Context, *, on: bool) -> str:
@@ -28,6 +32,8 @@ def _word(on: bool) -> str:
 
 def _read(words: Words) -> Action | None:
     match [word.lower() for word in words]:
+        case []:
+            return _tell
         case ["on"]:
             return partial(_switch, on=True)
         case ["off"]:
@@ -40,6 +46,13 @@ VERBS = (
     Verb(
         "replay",
         (
+            Form(
+                "replay",
+                Who.EVERYBODY,
+                N_("tells whether finished recordings are posted here as voice messages"),
+                "replay",
+                Group.RECORDING,
+            ),
             Form(
                 "replay on|off",
                 Who.MODERATORS,

@@ -59,7 +59,7 @@ async def test_settings_tell_the_space_that_the_recordings_take(world: World) ->
     """Chunks and episodes of the room count."""
     recording = await world.recording()
     await world.chunk(recording, ChunkState.STORED, sequence=1, bytes=1_499_991)
-    assert (await lines(world, "settings"))[-1] == "The recordings take 1.5 MB of 53,687.1 MB that they may take."
+    assert (await lines(world, "settings"))[-1] == "The recordings take 1.5 MB of 53.7 GB that they may take."
 
 
 async def test_record_tells_what_is_recorded_and_who_switched_it(world: World) -> None:

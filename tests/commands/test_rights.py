@@ -33,6 +33,7 @@ MAY = {
     "log 20 2": MODS,
     "record on": MODS,
     "record off": MODS,
+    "replay": EVERYBODY,
     "replay on": MODS,
     "replay off": MODS,
     "announce": EVERYBODY,

@@ -10,6 +10,8 @@ from storage.records import Change, PodcastTexts, Retention
 
 VALUE_CHARACTERS = 200
 """The longest part of a value that is shown."""
+DONE_ONCE = frozenset({"backfill", "forget"})
+"""Commands in the log that changed no setting: there was nothing before them."""
 NO_CHANGES = N_("Nothing was changed here so far.")
 
 
@@ -89,6 +91,8 @@ def change(each: Change, setter: str | None, subject: str | None) -> str:
     what = f"{setter} · {command}"
     if each.before is None and each.after is None:
         return what
+    if each.what in DONE_ONCE:
+        return f"{what}: {_value(each.after)}"
     return f"{what}: {_value(each.before)} → {_value(each.after)}"
 
 

@@ -3,6 +3,12 @@
 from bot.language import _
 
 
+def told(*, on: bool) -> str:
+    if on:
+        return _("Replay is on: I post each finished recording here as a voice message.")
+    return _("Replay is off: finished recordings are not posted here as voice messages.")
+
+
 def switched(who: str, *, on: bool, changed: bool) -> str:
     if not changed:
         return _("Replay is already on.") if on else _("Replay is already off.")

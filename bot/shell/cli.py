@@ -62,11 +62,12 @@ def _root(
 
 def _settings(config: Path | None, debug: bool) -> "Settings":
     """Load the settings and set up the log as they say. Raises ConfigError."""
-    from bot import log
+    from bot import language, log
     from bot.sources import load
 
     settings = load(config)
     log.configure(settings.log, debug=debug)
+    language.configure(settings.feeds.language)
     return settings
 
 

@@ -7,8 +7,10 @@ grows is not in it.
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,13 @@ from bot.event_types import ROOM_NAME
 from bot.feeds.catalog import Face
 from bot.pictures.cover import drawn_cover
 from bot.settings import Settings
-from bot.shell.exported import COVER, Exported, Podcast, copy_recording, feed_of, page_of
+from bot.shell.exported import COVER, TRIES, Exported, Podcast, copy_recording, feed_of, page_of
 from bot.shell.handover import closing_store, shown
 from storage import archive, consent_log, heirs, rooms
 from storage.consent_log import ConsentLog
 from storage.database import Connection
 from storage.private import make_folder, sync, write_whole
-from storage.records import Recording, RecordingState, RoomId
+from storage.records import EVERYWHERE, Recording, RoomId, UserId
 from storage.store import Store
 
 CONSENT = "consent"
@@ -43,6 +45,7 @@ async def export(settings: Settings, what: str, target: Path) -> str:
     Raises ConfigError for what does not exist and for a folder with something in it, AircheckError when the folder
     can't be written.
     """
+    target = await asyncio.to_thread(target.resolve)
     if not await asyncio.to_thread(_is_free, target):
         raise ConfigError(f"--to: {target} is not an empty folder")
     async with closing_store(await Store.look(settings.storage.path)) as store:
@@ -115,23 +118,32 @@ async def _podcast(db: Connection, line: Sequence[RoomId]) -> Podcast:
 async def _copy(
     store: Store, settings: Settings, recordings: Sequence[Recording], folder: Path
 ) -> tuple[Exported, ...]:
-    """Copy the files of the recordings. Those that were deleted meanwhile are left as their tombstones."""
+    """Copy the files of the recordings. What was removed meanwhile is not in the copy."""
     exported = []
     with shown() as progress:
         task = progress.add_task("copying", total=len(recordings))
         for number, recording in enumerate(recordings):
             progress.update(task, description=f"copying: {number + 1} of {len(recordings)} recordings")
             exported.append(await copy_recording(store, settings, recording.id, folder))
-    async with store.read() as db:
-        now = {each.id: each for each in await archive.recordings(db)}
-    kept = []
-    for each in exported:
-        current = now.get(each.recording.id)
-        if current is None or current.state is RecordingState.DELETED:
-            await asyncio.to_thread(each.remove, folder)
-            each = await copy_recording(store, settings, each.recording.id, folder)
-        kept.append(each)
-    return tuple(kept)
+    settled = [await _settled(store, settings, each, folder) for each in exported]
+    for each in settled:
+        for name in each.missing:
+            sys.stderr.write(f"missing in the store, so not in the copy: {name}\n")
+    return tuple(settled)
+
+
+async def _settled(store: Store, settings: Settings, exported: Exported, folder: Path) -> Exported:
+    """Copy a recording again that was changed while the others were copied: sound may have been removed from it."""
+    for _ in range(TRIES):
+        async with store.read() as db:
+            current = await archive.recording(db, exported.recording.id)
+            edition = await archive.edition(db, exported.recording.id)
+        assert current is not None, "a recording's row is never removed"
+        if current.state is exported.recording.state and edition == exported.edition:
+            break
+        await asyncio.to_thread(exported.remove, folder)
+        exported = await copy_recording(store, settings, exported.recording.id, folder)
+    return exported
 
 
 async def _describe(
@@ -141,12 +153,13 @@ async def _describe(
     cover = podcast.room.own_cover or podcast.room.cover
     async with store.read() as db:
         log = await consent_log.read(db, podcast.room.room_id)
+    speakers = frozenset[UserId]().union(*(each.speakers for each in exported))
 
     def write() -> None:
         picture = store.blobs.read(cover) if cover else drawn_cover(podcast.face.title, podcast.room.key)
         write_whole(folder / COVER, picture)
         _write_json(folder / "recordings.json", [each.json for each in exported])
-        _write_json(folder / CONSENT_FILE, _consent(log))
+        _write_json(folder / CONSENT_FILE, _consent(_of_speakers(log, speakers)))
         write_whole(folder / "feed.xml", feed_of(podcast, exported, settings.feeds))
         write_whole(folder / "index.html", page_of(podcast, exported, settings.feeds).encode())
 
@@ -159,6 +172,16 @@ async def _export_consent(store: Store, target: Path) -> str:
     with _growing(target) as folder:
         await asyncio.to_thread(_write_json, folder / CONSENT_FILE, _consent(log))
     return f"The log of consent was exported: {target / CONSENT_FILE}"
+
+
+def _of_speakers(log: ConsentLog, speakers: Collection[UserId]) -> ConsentLog:
+    """Leave out what people said for everywhere who don't speak in the exported recordings: a copy is handed on, and
+    they may never have been in the room."""
+    return replace(
+        log,
+        changes=tuple(change for change in log.changes if change.room_id is not None or change.by in speakers),
+        opt_outs=tuple(word for word in log.opt_outs if word.room_id != EVERYWHERE or word.user_id in speakers),
+    )
 
 
 def _consent(log: ConsentLog) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from bot.feeds.catalog import Face, channel_of, item_of, show_notes
 from bot.feeds.rss import render
 from bot.feeds.text import clean_text
 from bot.feeds.titles import date_and_time, episode_title, speaker
-from bot.language import _, current, speaking
+from bot.language import _, speaking, written
 from bot.recording.lengths import player_clock, spoken_length
 from bot.recording.report import recording_json
 from bot.settings import FeedsSettings, Settings
+from bot.web.access import may_serve_audio
 from storage import archive
+from storage.cache import Edition
 from storage.private import FILE_MODE, make_folder
 from storage.records import (
     BlobKey,
@@ -31,6 +33,7 @@ from storage.records import (
     RecordingState,
     Room,
     RoomId,
+    UserId,
     to_ms,
 )
 from storage.store import Store
@@ -65,6 +68,9 @@ class Exported:
     episode: Episode | None
     audio: str | None
     json: dict[str, Any]
+    edition: Edition  # of its chunks when they were copied
+    speakers: frozenset[UserId]
+    missing: tuple[str, ...] = ()  # files that the store lacks
 
     def remove(self, folder: Path) -> None:
         """Remove the recording's files. Blocking."""
@@ -73,33 +79,51 @@ class Exported:
 
 
 async def copy_recording(store: Store, settings: Settings, recording_id: RecordingId, folder: Path) -> Exported:
-    """Copy a recording's episode and chunks, as they stand now. The episode may be replaced at any time, so a copy
-    that misses a file begins anew. Raises OSError."""
+    """Copy a recording's episode and chunks, as they stand now. A file may be replaced at any time, so a copy that
+    misses one begins anew; a file that the store lacks is named. Raises OSError."""
     for attempt in range(1, TRIES + 1):
-        async with store.read() as db:
-            recording = await archive.recording(db, recording_id)
-            chunks = await archive.chunks(db, recording_id)
-            episode = await archive.episode(db, recording_id)
+        exported, files = await _read(store, settings, recording_id)
+        missing = []
+        for key, name in files:
+            try:
+                await _copy(store, key, folder / name)
+            except FileNotFoundError:
+                missing.append(name)
+        if not missing or attempt == TRIES:
+            return replace(exported, missing=tuple(missing), audio=_unless(exported.audio, missing))
+        await asyncio.to_thread(exported.remove, folder)
+    raise AssertionError("the last try returns")
+
+
+def _unless(name: str | None, missing: Sequence[str]) -> str | None:
+    return None if name in missing else name
+
+
+async def _read(
+    store: Store, settings: Settings, recording_id: RecordingId
+) -> tuple[Exported, list[tuple[BlobKey, str]]]:
+    """Read a recording and the files to be copied, with their names in the folder. An episode with sound that was
+    removed since is left out."""
+    async with store.read() as db:
+        recording = await archive.recording(db, recording_id)
         assert recording is not None, "a recording's row is never removed"
-        if recording.state is RecordingState.DELETED:
-            chunks, episode = (), None
-        audio = f"{AUDIO}/{recording.code}.mp3" if episode else None
-        title = episode_title(recording, settings.feeds.zone)
-        exported = Exported(
-            recording, episode, audio, recording_json(recording, chunks, episode, title=title, path=audio)
-        )
-        try:
-            if episode:
-                await _copy(store, episode.blob, folder / AUDIO / f"{recording.code}.mp3")
-            for chunk in chunks:
-                if chunk.state in (ChunkState.STORED, ChunkState.DUPLICATE) and chunk.blob:
-                    await _copy(store, chunk.blob, folder / CHUNKS / recording.code / _file_name(chunk))
-            return exported
-        except FileNotFoundError:
-            await asyncio.to_thread(exported.remove, folder)
-            if attempt == TRIES:
-                raise
-    raise AssertionError("the last try returns or raises")
+        edition = await archive.edition(db, recording_id)
+        chunks = await archive.chunks(db, recording_id)
+        episode = await archive.episode(db, recording_id)
+    if episode and not await asyncio.to_thread(may_serve_audio, recording, episode, chunks):
+        episode = None
+    audio = f"{AUDIO}/{recording.code}.mp3" if episode else None
+    title = episode_title(recording, settings.feeds.zone)
+    described = await asyncio.to_thread(recording_json, recording, chunks, episode, title=title, path=audio)
+    files = [(episode.blob, audio)] if episode and audio else []
+    files += [
+        (chunk.blob, f"{CHUNKS}/{recording.code}/{_file_name(chunk)}")
+        for chunk in chunks
+        if chunk.state in (ChunkState.STORED, ChunkState.DUPLICATE) and chunk.blob
+    ]
+    deleted = recording.state is RecordingState.DELETED
+    speakers = frozenset() if deleted else frozenset({recording.broadcaster, *(chunk.sender for chunk in chunks)})
+    return Exported(recording, episode, audio, described, edition, speakers), files
 
 
 def _file_name(chunk: Chunk) -> str:
@@ -122,7 +146,14 @@ async def _copy(store: Store, key: BlobKey, target: Path) -> None:
 
 def feed_of(podcast: Podcast, exported: Sequence[Exported], settings: FeedsSettings) -> bytes:
     """Render the feed of what was published, with addresses inside the folder."""
-    published = [(each.recording, each.episode) for each in exported if each.episode and each.episode.published_at]
+    with speaking(podcast.room.language):
+        return _rendered(podcast, exported, settings)
+
+
+def _rendered(podcast: Podcast, exported: Sequence[Exported], settings: FeedsSettings) -> bytes:
+    published = [
+        (each.recording, each.episode) for each in exported if each.audio and each.episode and each.episode.published_at
+    ]
     channel = channel_of(podcast.room, podcast.face, published, settings, HERE, private=True, cover=HERE.cover(COVER))
     items = [
         replace(
@@ -160,7 +191,7 @@ def page_of(podcast: Podcast, exported: Sequence[Exported], settings: FeedsSetti
     with speaking(podcast.room.language):
         entries = [_entry(each, settings) for each in exported if each.recording.state.may_have_audio]
         template = templates.get_template("export.html")
-        return template.render(_=_, language=current(), title=podcast.face.title, cover=COVER, entries=entries)
+        return template.render(_=_, language=written(), title=podcast.face.title, cover=COVER, entries=entries)
 
 
 def _entry(exported: Exported, settings: FeedsSettings) -> Entry:

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +18,11 @@ from bot.shell import export as exporting
 from bot.shell import exported
 from storage import archive, changes, optouts, rooms
 from storage.records import (
+    EVERYWHERE,
     BlobKey,
     Change,
     ChunkFacts,
+    ChunkState,
     Container,
     Episode,
     EventId,
@@ -40,6 +43,7 @@ from tests.factories import a_chunk, a_recording, a_room
 NOW = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)
 ROOM, OTHER = RoomId("!studio:hs.example"), RoomId("!other:hs.example")
 ALICE, MOD = UserId("@alice:hs.example"), UserId("@mod:hs.example")
+SPEAKER, STRANGER = UserId("@alice:hs"), UserId("@stranger:hs")
 MP3, OGG = b"ID3 an episode", b"OggS a chunk"
 MOMENT = "2026-11-20T14:05:00.000+00:00"
 HOSTILE = '<script>alert("x")</script>'
@@ -185,9 +189,11 @@ async def test_a_folder_with_something_in_it_is_left_alone(settings: Settings, t
     assert sorted(target.rglob("*")) == before
 
 
-async def test_an_export_that_fails_leaves_no_folder(settings: Settings, tmp_path: Path) -> None:
-    """A missing file ends the export with one sentence; the rest of an earlier try is cleared away."""
-    _, newer = await filled(settings)
+async def test_a_file_that_is_missing_is_named(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that the store lost is named, and the others are copied; the rest of an earlier try is cleared away."""
+    older, newer = await filled(settings)
     part = tmp_path / ".copy.part"
     part.mkdir()
     (part / exporting.MARK).touch()
@@ -198,7 +204,43 @@ async def test_an_export_that_fails_leaves_no_folder(settings: Settings, tmp_pat
     assert episode is not None
     store.blobs.remove(episode.blob)
     await store.close()
+    assert "1 episode " in await exporting.export(settings, ROOM, tmp_path / "copy")
+    assert f"audio/{newer.code}.mp3" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "copy" / "audio").iterdir()] == [f"{older.code}.mp3"]
+    assert not (tmp_path / "copy" / "old").exists()
+
+
+async def test_a_folder_that_cannot_be_written_is_an_error(settings: Settings, tmp_path: Path) -> None:
+    """The sentence names the folder, and nothing is left of the try."""
+    await filled(settings)
+    (tmp_path / "file").touch()
     with pytest.raises(AircheckError, match="can't be written"):
-        await exporting.export(settings, ROOM, tmp_path / "copy")
-    assert not part.exists()
-    assert not (tmp_path / "copy").exists()
+        await exporting.export(settings, ROOM, tmp_path / "file" / "copy")
+
+
+async def test_removed_sound_is_not_in_the_copy(settings: Settings, tmp_path: Path) -> None:
+    """An episode that still holds a redacted chunk is left out, as the web leaves it out."""
+    _, newer = await filled(settings)
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        (chunk,) = await archive.chunks(db, newer.id)
+        gone = replace(chunk, state=ChunkState.REDACTED, reason="redacted", blob=None, bytes=None)
+        await archive.save_chunks(db, [gone])
+    await store.close()
+    await exporting.export(settings, newer.code, tmp_path / "copy")
+    assert [path for path in (tmp_path / "copy").rglob("*") if path.suffix in (".mp3", ".ogg")] == []
+
+
+async def test_a_copy_tells_nothing_of_those_who_do_not_speak_in_it(settings: Settings, tmp_path: Path) -> None:
+    """Opt-outs for everywhere are in the copy of a room only if their member speaks in it."""
+    await filled(settings)
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        for number, user in enumerate((SPEAKER, STRANGER)):
+            await optouts.add(db, OptOut(user, EVERYWHERE, Position(number), out=True, at=NOW))
+            await changes.add(db, Change(0, NOW, None, user, "optout", subject=user))
+    await store.close()
+    await exporting.export(settings, ROOM, tmp_path / "copy")
+    text = (tmp_path / "copy" / "consent.json").read_text()
+    assert SPEAKER in text
+    assert STRANGER not in text

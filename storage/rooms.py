@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from storage.database import Connection
 from storage.dialect import after
 from storage.records import Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
-from storage.rows import columns, put, put_all, record
+from storage.rows import columns, put, put_all, record, records
 from storage.tables import directs, listener_uses, listeners, room_state, rooms
 
 
@@ -116,7 +116,7 @@ async def members(db: Connection, room_id: RoomId) -> tuple[StateEvent, ...]:
     rows = await db.execute(
         select(room_state).where(room_state.c.room_id == room_id, room_state.c.type == "m.room.member")
     )
-    return tuple(record(StateEvent, row) for row in rows)
+    return await records(StateEvent, rows)
 
 
 async def joined_with(db: Connection, user_id: UserId) -> tuple[Room, ...]:

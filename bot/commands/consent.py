@@ -4,6 +4,7 @@ All three count from the command's position in the timeline. What may not be rec
 transaction (`bot.intake.consent`).
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -88,7 +89,8 @@ async def _tell_speakers(context: Context) -> str:
 async def _name_speakers(context: Context, *, words: Words) -> str:
     if not context.asker.moderates:
         return general.ONLY_MODS
-    named = members_named(words, await rooms.members(context.db, context.room.room_id))
+    members = await rooms.members(context.db, context.room.room_id)
+    named = await asyncio.to_thread(members_named, words, members)
     if isinstance(named, Unclear):
         return replies.unclear(named, context.prefix, context.asker.user_id)
     return await _set_speakers(context, named)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bot.commands import unknown
-from bot.commands.parse import Heads, is_command
+from bot.commands.parse import LONGEST_WORD, Heads, is_command
 from bot.commands.registry import VERBS
 from storage.records import UserId
 
@@ -23,4 +23,4 @@ class Grammar:
         """Return whether a body without the prefix, said in a direct chat, is a command, or nearly one."""
         words = tuple(body.split(maxsplit=unknown.MOST_WORDS)[: unknown.MOST_WORDS])
         forms = [form for verb in VERBS.values() for form in verb.forms]
-        return bool(words) and (words[0].lower() in VERBS or unknown.resembles(forms, words))
+        return bool(words) and (words[0][:LONGEST_WORD].lower() in VERBS or unknown.resembles(forms, words))

@@ -1,55 +1,94 @@
 """Members by the names that people give: a Matrix id, a mention as clients write it, a display name. Pure."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from urllib.parse import unquote
 
 from bot import facts
 from bot.commands.parse import Words
 from storage.records import StateEvent, UserId
 
-_LINK = re.compile(r"\[[^\]\n]*\]\(<?(https://matrix\.to/#/[^\s)>]+)>?\)|<(https://matrix\.to/#/[^\s>]+)>")
+MOST_CHARACTERS = 5000
+"""The longest text that is looked through for names."""
+MOST_PARTS = 50
+"""The most words that are looked up, a mention counting as one."""
+LONGEST_NAME = 10
+"""The longest display name that is found, in words."""
+
+_LINK = re.compile(
+    r"\[[^\]\n]{0,255}+\]\(<?(https://matrix\.to/#/[^\s)>]{1,800})>?\)|<(https://matrix\.to/#/[^\s>]{1,800})>"
+)
 _ADDRESS = re.compile(r"https://matrix\.to/#/(@[^?\s]+|%40[^?\s]+)(?:\?\S*)?", re.IGNORECASE)
 
 
+class Unclear(Enum):
+    """The reason why words name no members."""
+
+    NOBODY = auto()  # a name fits no member
+    SEVERAL = auto()  # a name fits several
+    TOO_LONG = auto()
+
+
 @dataclass(frozen=True, slots=True)
-class Unclear:
-    """A name that fits no member, or several."""
+class _Present:
+    """The members who are in a room or invited: their ids, and by each plain display name the ids of who has it."""
 
-    several: bool
+    ids: set[str] = field(default_factory=set)
+    by_name: Mapping[str, list[UserId]] = field(default_factory=lambda: defaultdict(list))
 
 
-def members_named(words: Words, members: Sequence[StateEvent]) -> tuple[UserId, ...] | Unclear:
+def members_named(words: Words, members: Iterable[StateEvent]) -> tuple[UserId, ...] | Unclear:
     """Return the members of a room whom the words name, in their order, each once.
 
     A display name may have several words: the longest that fits counts. One that several members have names nobody.
     """
-    present = [member for member in members if facts.membership(member.content) in (facts.JOIN, "invite")]
-    parts = _LINK.sub(lambda link: link[1] or link[2], " ".join(words)).replace(",", " ").split()
-    named: dict[UserId, None] = {}
+    text = " ".join(words)
+    if len(text) > MOST_CHARACTERS:
+        return Unclear.TOO_LONG
+    parts = _LINK.sub(lambda link: link[1] or link[2], text).replace(",", " ").split()
+    if len(parts) > MOST_PARTS:
+        return Unclear.TOO_LONG
+    present, named = _present(members), dict[UserId, None]()
     while parts:
-        for count in range(len(parts), 0, -1):
-            fitting = _fitting(" ".join(parts[:count]), present)
-            if fitting:
-                break
+        count, fitting = _longest_fitting(parts, present)
         if len(fitting) != 1:
-            return Unclear(several=bool(fitting))
+            return Unclear.SEVERAL if fitting else Unclear.NOBODY
         named[fitting[0]] = None
         parts = parts[count:]
     return tuple(named)
 
 
-def _fitting(text: str, members: Sequence[StateEvent]) -> list[UserId]:
+def _present(members: Iterable[StateEvent]) -> _Present:
+    present = _Present()
+    for member in members:
+        if facts.membership(member.content) not in (facts.JOIN, "invite"):
+            continue
+        present.ids.add(member.state_key)
+        if name := _plain(facts.display_name(member) or ""):
+            present.by_name[name].append(UserId(member.state_key))
+    return present
+
+
+def _longest_fitting(parts: Sequence[str], present: _Present) -> tuple[int, list[UserId]]:
+    """Return the length of the longest beginning, in words, that fits members, and whom it fits."""
+    for count in range(min(len(parts), LONGEST_NAME), 0, -1):
+        fitting = _fitting(" ".join(parts[:count]), present)
+        if fitting:
+            return count, fitting
+    return 0, []
+
+
+def _fitting(text: str, present: _Present) -> list[UserId]:
     """Return the members whose id is this text, else those who have it as display name, in any case."""
     address = _ADDRESS.fullmatch(text)
     text = unquote(address[1]) if address else text
-    for member in members:
-        if member.state_key == text:
-            return [UserId(member.state_key)]
+    if text in present.ids:
+        return [UserId(text)]
     name = _plain(text.removeprefix("@"))
-    names = [(member, facts.display_name(member)) for member in members]
-    return [UserId(member.state_key) for member, shown in names if name and shown and _plain(shown) == name]
+    return present.by_name.get(name, []) if name else []
 
 
 def _plain(name: str) -> str:

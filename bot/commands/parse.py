@@ -19,6 +19,8 @@ IN = "in"
 CODE = re.compile(r"[a-zA-Z]{6}")
 EVENT_ID_CHARACTERS = 255
 """The longest event id (Matrix spec, appendices, event IDs): `$` and at most 254 bytes."""
+LONGEST_WORD = 30
+"""The longest word that is compared with the words of commands, in characters."""
 NUMBER = re.compile(r"[0-9]{1,6}")
 ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 """A backslash escape of CommonMark."""
@@ -26,7 +28,8 @@ ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: `verb` in small letters, the words after it as they were written. Without a verb it is `help`."""
+    """A command: `verb` in small letters and cut at LONGEST_WORD, the words after it as they were written. Without a
+    verb it is `help`."""
 
     verb: str
     words: Words = ()
@@ -71,7 +74,7 @@ def after_head(body: str, heads: Heads) -> str | None:
     if head is None:
         return None
     rest = body[head.end() :]
-    return ESCAPE.sub(r"\1", rest) if head["escaped"] else rest
+    return "".join(ESCAPE.split(rest)) if head["escaped"] else rest
 
 
 @lru_cache(maxsize=128)
@@ -93,13 +96,13 @@ def _pattern(heads: Heads) -> re.Pattern[str]:
     ]
     if name:
         ways.append(rf"@?(?:{name}|\[{name}\]){follows}")
-    return re.compile(rf"\s*(?:{'|'.join(ways)})", re.IGNORECASE)
+    return re.compile(rf"\s*+(?:{'|'.join(ways)})", re.IGNORECASE)
 
 
 def parse(text: str) -> Command:
     """Parse the text after the prefix. Whether there is such a verb is the registry's to say."""
     verb, *words = text.split() or ["help"]
-    return Command(verb.lower(), tuple(words))
+    return Command(verb[:LONGEST_WORD].lower(), tuple(words))
 
 
 def text_after(text: str, count: int) -> str:

@@ -7,7 +7,8 @@ room only. Rooms that the asker is not in are never found, so an answer tells no
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from urllib.parse import unquote
 
 from bot import facts
@@ -44,11 +45,14 @@ class Shared:
     name: str | None
     aliases: tuple[str, ...]
     named: bool = True
+    shown: str = field(init=False)
+    """The name as an answer shows it; empty where there is none."""
+    key: str = field(init=False)
+    """The name as it is compared."""
 
-    @property
-    def key(self) -> str:
-        """The name as it is compared; empty where there is none."""
-        return name_key(self.name or "")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shown", shown(self.name or "", NAME_CHARACTERS))
+        object.__setattr__(self, "key", _compared(self.shown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,11 @@ class Fit:
 
 def name_key(name: str) -> str:
     """Return a name as it is compared: in any case, whatever its white space, without what no answer shows."""
-    return " ".join(shown(name, NAME_CHARACTERS).casefold().split())
+    return _compared(shown(name, NAME_CHARACTERS))
+
+
+def _compared(name: str) -> str:
+    return " ".join(name.casefold().split())
 
 
 def fit(text: str, shared: Sequence[Shared]) -> Fit:
@@ -69,18 +77,29 @@ def fit(text: str, shared: Sequence[Shared]) -> Fit:
     link = _LINK.match(text)
     if link is not None:
         return Fit(_by_address(unquote(link["room"]), shared), text[link.end() :].lstrip())
-    words = list(_WORD.finditer(text))
+    words = list(islice(_WORD.finditer(text), MOST_WORDS + 1))
     if words and words[0].group()[0] in "!#":
         found = _by_address(words[0].group(), shared)
         if found:
             return Fit(found, text[words[0].end() :].lstrip())
-    lengths = range(1, min(len(words), MOST_WORDS) + 1)
-    for count in sorted(lengths, key=lambda count: (count < len(words), count), reverse=True):
-        end = words[count - 1].end()
-        found = _by_name(name_key(text[:end]), shared)
-        if found:
-            return Fit(found, text[end:].lstrip())
-    return Fit(())
+    return _by_beginning(text, [word.end() for word in words], [room for room in shared if room.named])
+
+
+def _by_beginning(text: str, ends: Sequence[int], named: Sequence[Shared]) -> Fit:
+    """Return the rooms that the longest beginning fits that a command follows; `ends`: those of the words. All of the
+    text counts where no shorter one fits. What begins no room's name begins none with more words either."""
+    best = Fit(())
+    for end in ends:
+        if end > NAME_CHARACTERS or (best.rooms and end == ends[-1]):
+            break
+        key = name_key(text[:end])
+        if not key:
+            continue
+        found = _by_name(key, named)
+        if not found:
+            break
+        best = Fit(found, text[end:].lstrip())
+    return best
 
 
 def _by_address(address: str, shared: Sequence[Shared]) -> tuple[Shared, ...]:
@@ -91,11 +110,10 @@ def _by_address(address: str, shared: Sequence[Shared]) -> tuple[Shared, ...]:
     )
 
 
-def _by_name(beginning: str, shared: Sequence[Shared]) -> tuple[Shared, ...]:
+def _by_name(beginning: str, named: Sequence[Shared]) -> tuple[Shared, ...]:
     """Return the rooms of this name, else those whose name begins with it."""
-    named = [room for room in shared if room.named and beginning]
-    same = tuple(room for room in named if room.key == beginning)
-    return same or tuple(room for room in named if room.key.startswith(beginning))
+    fitting = [room for room in named if room.key.startswith(beginning)]
+    return tuple(room for room in fitting if room.key == beginning) or tuple(fitting)
 
 
 def labels(some: Sequence[Shared], shared: Sequence[Shared]) -> list[str]:
@@ -106,7 +124,7 @@ def labels(some: Sequence[Shared], shared: Sequence[Shared]) -> list[str]:
 
 
 def _label(room: Shared, keys: Counter[str]) -> str:
-    name = shown(room.name or "", NAME_CHARACTERS)
+    name = room.shown
     if room.named and name and len(name) <= SHOWN_CHARACTERS and keys[room.key] == 1 and "`" not in name:
         return name
     alias = next((alias for alias in room.aliases if "`" not in alias and len(alias) <= SHOWN_CHARACTERS), None)
@@ -120,16 +138,12 @@ async def shared_with(db: Connection, user_id: UserId) -> tuple[Shared, ...]:
     ids = [room.room_id for room in joined]
     names = await rooms.states(db, ROOM_NAME, ids)
     aliases = await rooms.states(db, CANONICAL_ALIAS, ids)
-    named = {room.room_id for room in joined if not await chats.is_mere_chat(db, room)} - replaced
-    return tuple(
-        Shared(
-            room_id,
-            facts.room_name(names.get(room_id)),
-            facts.aliases(aliases.get(room_id)),
-            named=room_id in named,
-        )
-        for room_id in ids
-    )
+    found = []
+    for room in joined:
+        named = room.room_id not in replaced and not await chats.is_mere_chat(db, room)
+        name, others = facts.room_name(names.get(room.room_id)), facts.aliases(aliases.get(room.room_id))
+        found.append(Shared(room.room_id, name, others, named=named))
+    return tuple(found)
 
 
 async def which_room(context: Context, *, example: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from itertools import product
 
-from bot.commands.parse import Words
+from bot.commands.parse import LONGEST_WORD, Words
 from bot.commands.replies import manual as replies
 from bot.commands.replies.manual import Form
 
@@ -27,7 +27,6 @@ CLOSE = 0.7
 """The least `SequenceMatcher.ratio` of a word and the one that was meant."""
 MOST_WORDS = 3
 """The longest phrase that is looked for."""
-LONGEST_WORD = 30  # characters: comparing takes quadratic time
 
 _ALTERNATIVES = re.compile(r"[a-z]+(?:\|[a-z]+)*")
 
@@ -56,7 +55,7 @@ def resembles(forms: Iterable[Form], words: Words) -> bool:
 
 def not_built(words: Words) -> Words | None:
     """Return the beginning of a command that is not built yet, if the words have it."""
-    beginning = tuple(word.lower() for word in words[:2])
+    beginning = tuple(word[:LONGEST_WORD].lower() for word in words[:2])
     return next((command for command in NOT_BUILT if beginning[: len(command)] == command), None)
 
 
@@ -87,6 +86,6 @@ def _closeness(words: Words, phrase: Words) -> float | None:
     """Return how close the words are to the phrase, up to 1; None where one of them differs too much."""
     if len(words) < len(phrase):
         return None
-    written = [word.lower()[:LONGEST_WORD] for word in words[: len(phrase)]]
+    written = [word[:LONGEST_WORD].lower() for word in words[: len(phrase)]]
     ratios = [SequenceMatcher(None, *pair).ratio() for pair in zip(written, phrase, strict=True)]
     return sum(ratios) if min(ratios) >= CLOSE else None

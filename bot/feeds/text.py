@@ -59,7 +59,7 @@ def _bounded(text: str) -> str:
     if len(text) <= TEXT_CHARACTERS:
         return text
     beginning = text[:TEXT_CHARACTERS]
-    *_, word = beginning.rsplit(maxsplit=1)
+    word = (beginning.rsplit(maxsplit=1) or [""])[-1]
     return beginning[: -len(word)] if word and len(word) <= LONGEST_WORD else beginning
 
 

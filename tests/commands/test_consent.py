@@ -172,6 +172,16 @@ async def test_a_mention_names_a_member(world: World, mention: str) -> None:
     assert (await world.room()).speakers == (ANN,)
 
 
+@pytest.mark.parametrize("words", [f"{MEMBER} " * 51, "x" * 5001])
+async def test_too_many_names_are_refused(world: World, words: str) -> None:
+    """More than fifty words, or an overlong one, name nobody; the answer says how many may be named."""
+    answer = await world.say(MOD, f"!aircheck speakers {words}")
+    assert "at most 50 members" in (answer or "")
+    assert (await world.room()).speakers is None
+    await world.say(MOD, f"!aircheck speakers {f'{MEMBER} ' * 50}")
+    assert (await world.room()).speakers == (MEMBER,)
+
+
 async def test_speakers_is_for_moderators(world: World) -> None:
     """Others may only ask."""
     assert await world.say(MEMBER, "!aircheck speakers @member:hs") == general.ONLY_MODS

@@ -1,6 +1,7 @@
 """A room by hand: members with their powers, recordings, and commands said in it."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -46,6 +47,7 @@ MEMBER = UserId("@member:hs")
 SPEAKER = UserId("@speaker:hs")  # an ordinary member who spoke
 STRANGER = UserId("@stranger:hs")
 BANNED = UserId("@banned:hs")  # was a moderator
+EVERYBODY = (BOT, ADMIN, CREATOR, MOD, MEMBER, SPEAKER)
 SECRET = b"s" * 32
 BASE = "https://pod.example"
 
@@ -69,15 +71,16 @@ class World:
             retention=self.retention,
         )
 
-    async def open(self, *, room_id: RoomId = ROOM, version: str = "12", **fields: Any) -> None:
-        """A room with everybody in it, whose power levels know the moderator alone."""
+    async def open(
+        self, *, room_id: RoomId = ROOM, version: str = "12", members: Sequence[UserId] = EVERYBODY, **fields: Any
+    ) -> None:
+        """A room with these members, whose power levels know the moderator alone."""
         levels = {"users": {MOD: 50, BANNED: 100}}
-        joined = (BOT, ADMIN, CREATOR, MOD, MEMBER, SPEAKER)
         async with self.store.write() as db:
             await rooms.save_room(db, a_room(room_id, at=self.clock(), **fields))
             await self._set(db, room_id, "m.room.create", {"room_version": version}, sender=CREATOR)
             await self._set(db, room_id, "m.room.power_levels", levels)
-            for user in joined:
+            for user in members:
                 await self._set(db, room_id, "m.room.member", {"membership": "join"}, key=user, sender=user)
             await self._set(db, room_id, "m.room.member", {"membership": "ban"}, key=BANNED)
 

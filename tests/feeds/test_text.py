@@ -37,6 +37,11 @@ def test_long_line_is_cut_with_an_ellipsis() -> None:
     assert clean_line("x" * 255) == "x" * 255
 
 
+def test_a_long_blank_is_nothing() -> None:
+    """A text that begins with more white space than is looked at has nothing to show."""
+    assert clean_line(" " * 7000 + "x") == ""
+
+
 def test_text_keeps_its_paragraphs() -> None:
     """Line ends of every kind become one kind, with at most one empty line in a row."""
     assert clean_text("a\r\nb\u2028c\n\n\n\n d ") == "a\nb\nc\n\nd"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.commands.members import Unclear
+from bot.commands.members import MOST_PARTS, Unclear
 from bot.feeds.shown import shown
 from bot.language import N_, _, plural
 from storage.records import RoomId, UserId
@@ -106,10 +106,16 @@ def speakers_changed(who: str, names: Sequence[str] | None, closed: int, prefix:
     return " ".join(told)
 
 
-def unclear(name: Unclear, prefix: str, example: UserId) -> str:
-    """Answer a name that fits no member or several, with an example that is right."""
-    why = (
-        _("Several members have a name that you wrote.") if name.several else _("I don't know a member whom you named.")
-    )
+_UNCLEAR = {
+    Unclear.NOBODY: N_("I don't know a member whom you named."),
+    Unclear.SEVERAL: N_("Several members have a name that you wrote."),
+    Unclear.TOO_LONG: N_("That is more than I read at once."),
+}
+
+
+def unclear(why: Unclear, prefix: str, example: UserId) -> str:
+    """Answer names by which no members can be told, with an example that is right."""
     say = _("Please write the Matrix id of each, for example `{prefix} speakers {user}`.")
-    return f"{why} {say.format(prefix=prefix, user=example)}"
+    if why is Unclear.TOO_LONG:
+        say = _("Please name at most {most} members, by the Matrix id of each: `{prefix} speakers {user}`.")
+    return f"{_(_UNCLEAR[why])} {say.format(prefix=prefix, user=example, most=MOST_PARTS)}"

@@ -18,16 +18,18 @@ def recorded(room: Room) -> list[str]:
     return ["broadcasts"] if room.records else []
 
 
-def state_content(room: Room, visibility: Visibility, switched: Change | None, told: ConsentNotice | None) -> Json:
+def state_content(
+    room: Room, visibility: Visibility, switched: Change | None, told: ConsentNotice | None, max_days: int | None
+) -> Json:
     """Return the content of the state event `org.aircheck.room`. `switched` is the newest change of what is recorded,
-    `told` the notice with which recording began."""
+    `told` the notice with which recording began; `max_days`: no room keeps a recording longer."""
     since = switched.at if switched else None
     if room.records and since and told:
         since = max(since, told.said_at)
     return {
         "records": recorded(room),
         "visibility": str(visibility),
-        "retention": str(room.retention),
+        "retention": str(room.retention.within(max_days)),
         "since": _ms(since) if since else None,
         "by": switched.by if switched else None,
     }
@@ -75,7 +77,7 @@ def notice(
     """Tell a room what is recorded, for whom, where it can be heard, how long it is kept, who switched it on, and how
     to object. `public`: anybody can hear what begins now; `comes`: the bot has just come; `continues`: the podcast is
     that of a room that was replaced."""
-    if room.direct:
+    if room.direct and not room.recording_on:
         return _("Hello. I record nothing here. Say `{prefix} help` to see what I can do.").format(prefix=prefix)
     told = [_("Hello, I am Aircheck.")] if comes else []
     told += [words.continues_podcast(public=public)] if continues else []

@@ -99,7 +99,9 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Tick.kind: recorder.tick,
         orders.End.kind: recorder.end,
         orders.Notice.kind: Notices(store, sending, settings, clock=clock),
-        orders.ShowRoom.kind: ShowingRoom(store, sending, us=session.user_id, clock=clock),
+        orders.ShowRoom.kind: ShowingRoom(
+            store, sending, us=session.user_id, max_days=settings.retention.max_days, clock=clock
+        ),
         orders.React.kind: Reacting(store, sending),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),

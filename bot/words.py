@@ -123,6 +123,12 @@ CLOSED = {
     ),
 }
 """Notices of the change of a room that opens it to fewer people, by the type of its state event."""
+CLOSED_UNSEEN = N_(
+    "I was out of this room for a while, and it may have closed itself meanwhile. Its podcast was public: what begins "
+    "here from now on is for members only, and what was public stays so. A moderator can say `publish public` to open "
+    "what begins from then on, or `publish private` to close everything."
+)
+"""The notice to a room with a public podcast in which the bot is again."""
 OPENED = {
     JOIN_RULES: N_(
         "Anybody can join this room now, and whoever does can hear what I record here. Nothing became public by this. "

@@ -19,6 +19,7 @@ from storage.records import (
     ChunkState,
     Episode,
     EventId,
+    Position,
     Recording,
     RecordingId,
     RecordingKind,
@@ -173,9 +174,12 @@ async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> in
     return int((await db.execute(counted)).scalar_one())
 
 
-async def close(db: Connection, room_id: RoomId | Sequence[RoomId]) -> None:
-    """Make all recordings of these rooms private permanently: a podcast that is made public again begins empty."""
+async def close(db: Connection, room_id: RoomId | Sequence[RoomId], after: Position | None = None) -> None:
+    """Make all recordings of these rooms private permanently: a podcast that is made public again begins empty. With
+    `after`, only what began after that position."""
     of_these = recording_table.c.public & recording_table.c.room_id.in_(_rooms(room_id))
+    if after is not None:
+        of_these &= recording_table.c.position > after
     await db.execute(update(recording_table).where(of_these).values(public=False))
 
 

@@ -406,6 +406,12 @@ class Retention:
     days: int | None = None
     episodes: int | None = None
 
+    def within(self, max_days: int | None) -> "Retention":
+        """Return the shorter of this rule and so many days. Days and episodes can't be compared: episodes stay."""
+        if max_days is None or self.episodes is not None:
+            return self
+        return Retention(days=max_days if self.days is None else min(self.days, max_days))
+
     def __str__(self) -> str:
         """Return it as commands and the state event `org.aircheck.room` say it."""
         if self.days is not None:

@@ -17,7 +17,7 @@ TOLD = ConsentNotice(EventId("$notice"), ROOM, NOW + timedelta(seconds=3), "…"
 def test_the_state_event_says_what_is_recorded_for_whom_how_long_and_who_switched_it() -> None:
     """The content is what INTERFACE promises, in milliseconds."""
     room = a_room(retention=Retention(days=30))
-    assert disclosure.state_content(room, Visibility.PUBLIC, SWITCHED, None) == {
+    assert disclosure.state_content(room, Visibility.PUBLIC, SWITCHED, None, None) == {
         "records": ["broadcasts"],
         "visibility": "public",
         "retention": "30 days",
@@ -28,15 +28,31 @@ def test_the_state_event_says_what_is_recorded_for_whom_how_long_and_who_switche
 
 def test_recording_counts_from_the_notice_that_it_waited_for() -> None:
     """Until the room was told nothing is recorded; then it is since the notice."""
-    waits = disclosure.state_content(a_room(told_at=None), Visibility.PRIVATE, SWITCHED, None)
+    waits = disclosure.state_content(a_room(told_at=None), Visibility.PRIVATE, SWITCHED, None, None)
     assert waits["records"] == []
-    told = disclosure.state_content(a_room(), Visibility.PRIVATE, SWITCHED, TOLD)
+    told = disclosure.state_content(a_room(), Visibility.PRIVATE, SWITCHED, TOLD, None)
     assert told["since"] == round(TOLD.said_at.timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("rule", "max_days", "said"),
+    [
+        (Retention(), 90, "90 days"),
+        (Retention(days=30), 90, "30 days"),
+        (Retention(days=365), 90, "90 days"),
+        (Retention(episodes=20), 90, "20 episodes"),
+        (Retention(), None, "forever"),
+    ],
+)
+def test_the_shorter_of_two_rules_is_shown(rule: Retention, max_days: int | None, said: str) -> None:
+    """A recording that the administrator ends sooner is not said to stay longer."""
+    content = disclosure.state_content(a_room(retention=rule), Visibility.PRIVATE, SWITCHED, TOLD, max_days)
+    assert content["retention"] == said
 
 
 def test_a_room_in_which_nothing_was_ever_recorded_names_nobody() -> None:
     """Nothing changed, so there is nobody who changed it."""
-    content = disclosure.state_content(a_room(recording_on=False), Visibility.PRIVATE, None, None)
+    content = disclosure.state_content(a_room(recording_on=False), Visibility.PRIVATE, None, None, None)
     assert (content["records"], content["since"], content["by"], content["retention"]) == ([], None, None, "forever")
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from bot import facts, orders, rules
 from bot.dialects.state import makes_a_space
 from bot.event_types import CREATE
-from bot.intake import disclosing
+from bot.intake import disclosing, turning
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
@@ -49,6 +49,7 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
     asked = not direct and room.inviter is not None and rules.is_mod(room.inviter, power)
     room = replace(room, joined=True, direct=direct, recording_on=False, changed_at=now)
     await rooms.save_room(db, room)
+    room = await turning.back(db, room, now)
     if asked:
         room = await take_back(db, room_id, now) or room
     room = replace(room, recording_on=asked and await heirs.heir(db, room_id) is None)

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from bot import disclosure, orders
+from bot.intake import chats
 from storage import changes, consent_notices, heirs, jobs, rooms
 from storage.database import Connection
 from storage.records import Change, Json, Room, RoomId, UserId, Visibility
@@ -32,7 +33,7 @@ async def note(db: Connection, change: Change) -> None:
     if room is None or change.subject is not None:
         return
     await show(db, room.room_id, change.at)
-    if change.event_id and not room.direct and disclosure.is_more(change):
+    if change.event_id and disclosure.is_more(change) and not await chats.is_mere_chat(db, room):
         await tell(db, room.room_id, change.event_id, change.at)
 
 
@@ -54,11 +55,11 @@ async def compare(db: Connection, before: Room, after: Room, now: datetime) -> N
     await show(db, after.room_id, now)
 
 
-async def content(db: Connection, room: Room) -> Json:
-    """Return what the room's state event says at present."""
+async def content(db: Connection, room: Room, max_days: int | None) -> Json:
+    """Return what the room's state event says at present. `max_days`: no room keeps a recording longer."""
     podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
     newest = await changes.newest_of_each(db, [room.room_id])
     notices = await consent_notices.of_room(db, room.room_id)
     told = next((notice for notice in notices if notice.event_id == room.told_by), None)
     visibility = Visibility.PUBLIC if podcast.publishes else Visibility.PRIVATE
-    return disclosure.state_content(room, visibility, newest.get(disclosure.RECORD), told)
+    return disclosure.state_content(room, visibility, newest.get(disclosure.RECORD), told, max_days)

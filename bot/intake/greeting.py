@@ -14,7 +14,7 @@ from bot.dialects.fields import transaction_of
 from bot.event_types import ENCRYPTED, MEMBER, MESSAGE
 from bot.feeds.addresses import public_shelf
 from bot.feeds.shown import person
-from bot.intake import disclosing
+from bot.intake import chats, disclosing
 from bot.language import _, speaking
 from bot.settings import Settings
 from storage import changes, consent_notices, heirs, jobs, journal, rooms
@@ -92,7 +92,7 @@ async def said(db: Connection, room_id: RoomId, event_id: EventId, body: str, no
     room = await rooms.room(db, room_id)
     if room is None:
         return
-    if not room.direct:
+    if not await chats.is_mere_chat(db, room):
         await consent_notices.add(db, ConsentNotice(event_id, room_id, now, body))
         await disclosing.show(db, room_id, now)
     if room.told_at is not None:

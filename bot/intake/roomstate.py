@@ -31,7 +31,7 @@ from storage.records import Json, Position, RoomId, StateEvent
 
 SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
-EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, *sorted(SHOWN))
+EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, *sorted(SHOWN))
 """Types of state whose stored content a redaction removes completely."""
 SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
 """Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody

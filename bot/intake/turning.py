@@ -12,9 +12,9 @@ from bot import disclosure, facts, orders, words
 from bot.event_types import ENCRYPTION, HISTORY_VISIBILITY, JOIN_RULES
 from bot.intake import disclosing
 from bot.language import _, speaking
-from storage import heirs, jobs, rooms
+from storage import archive, heirs, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import Change, HistoryVisibility, Room, StateEvent, Visibility
+from storage.records import Change, EventId, HistoryVisibility, Position, Room, StateEvent, Visibility
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +33,27 @@ async def look(db: Connection, old: StateEvent | None, new: StateEvent, now: dat
     """Compare a new state event with the `old` one (None: not known, or there was none), before the room's row knows of
     it, and tell the room's moderators what follows from it."""
     room = await rooms.room(db, new.room_id)
-    if room is None or not room.joined or room.direct or await heirs.heir(db, room.room_id) is not None:
+    if room is None or not room.joined or await heirs.heir(db, room.room_id) is not None:
         return
     if old is None and new.type == JOIN_RULES:
         return  # a room has one from its beginning: it was not read yet
     opener = _openness(room, new, new.type) - _openness(room, old, new.type)
     if opener < 0 and room.publishes:
-        await _close(db, room, new, now)
-        await _tell(db, room, new, words.CLOSED[new.type], now)
+        await _close(db, room, new.position, new.event_id, now)
+        await _tell(db, room, new.event_id or str(new.position), words.CLOSED[new.type], now)
     elif opener > 0 and room.recording_on:
-        await _tell(db, room, new, words.OPENED[new.type], now)
+        await _tell(db, room, new.event_id or str(new.position), words.OPENED[new.type], now)
+
+
+async def back(db: Connection, room: Room, now: datetime) -> Room:
+    """Close a public room in which the bot is again, and return it: nobody told the bot whether it closed meanwhile."""
+    if not room.publishes:
+        return room
+    at = await journal.position(db)
+    closed = await _close(db, room, at, None, now)
+    if await heirs.heir(db, room.room_id) is None:
+        await _tell(db, closed, str(at), words.CLOSED_UNSEEN, now)
+    return closed
 
 
 def _openness(room: Room, state: StateEvent | None, kind: str) -> int:
@@ -54,17 +65,19 @@ def _openness(room: Room, state: StateEvent | None, kind: str) -> int:
     return int(facts.lets_anybody_join(state))
 
 
-async def _close(db: Connection, room: Room, state: StateEvent, now: datetime) -> None:
-    closed = replace(room, closed_since=state.position, revision=room.revision + 1, changed_at=now)
+async def _close(db: Connection, room: Room, at: Position, event_id: EventId | None, now: datetime) -> Room:
+    closed = replace(room, closed_since=at, revision=room.revision + 1, changed_at=now)
     await rooms.save_room(db, closed)
+    await archive.close(db, room.room_id, after=at)
     before, after = Visibility.PUBLIC, Visibility.PRIVATE
-    change = Change(0, now, room.room_id, None, disclosure.PUBLISH, before=before, after=after, event_id=state.event_id)
+    change = Change(0, now, room.room_id, None, disclosure.PUBLISH, before=before, after=after, event_id=event_id)
     await disclosing.note(db, change)
-    log.info("closed itself: room=%s event=%s", room.room_id, state.event_id)
+    log.info("closed itself: room=%s event=%s", room.room_id, event_id)
+    return closed
 
 
-async def _tell(db: Connection, room: Room, state: StateEvent, body: str, now: datetime) -> None:
+async def _tell(db: Connection, room: Room, cause: str, body: str, now: datetime) -> None:
     with speaking(room.language):
         text = _(body)
-    topic = orders.turned(room.room_id, state.event_id or str(state.position))
-    await jobs.add(db, orders.Notice(topic, room.room_id, text).job(), now)
+    notice = orders.Notice(orders.turned(room.room_id, cause), room.room_id, text)
+    await jobs.add(db, notice.job(), now)

@@ -30,7 +30,7 @@ class Pinning:
         room_id = orders.Pin.of(job).room_id
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
-            if room is None or not room.joined or room.direct:
+            if room is None or not room.joined:
                 return
             if not rules.may_send_state(self._us, PINNED_EVENTS, await rooms.power(db, room_id)):
                 return

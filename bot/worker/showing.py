@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from bot import orders, rules
 from bot.errors import TryLater
 from bot.event_types import DISCLOSURE
-from bot.intake import disclosing
+from bot.intake import chats, disclosing
 from bot.matrix.sending import Sending
 from storage import rooms
 from storage.records import Job, Json, RoomId, UserId
@@ -23,10 +23,13 @@ class ShowingRoom:
     """The handler of ShowRoom orders. Where the bot may not write the event, the next change of the power levels orders
     it again."""
 
-    def __init__(self, store: Store, sending: Sending, *, us: UserId, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, sending: Sending, *, us: UserId, max_days: int | None, clock: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._sending = sending
         self._us = us
+        self._max_days = max_days
         self._clock = clock
         self._written: dict[RoomId, tuple[Json, datetime]] = {}  # last written by this process
 
@@ -34,11 +37,13 @@ class ShowingRoom:
         room_id = orders.ShowRoom.of(job).room_id
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
-            if room is None or not room.joined or room.direct:
+            if room is None or not room.joined:
                 return
             if not rules.may_send_state(self._us, DISCLOSURE, await rooms.power(db, room_id)):
                 return
-            content = await disclosing.content(db, room)
+            content = await disclosing.content(db, room, self._max_days)
+            if content["since"] is None and await chats.is_mere_chat(db, room):
+                return  # nobody has switched recording on here
             known = await rooms.state(db, room_id, DISCLOSURE)
         if known is not None and known.content == content:
             return

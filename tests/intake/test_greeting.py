@@ -203,3 +203,31 @@ async def test_a_moderator_who_opens_more_has_the_room_told_again(coming: Coming
     assert "Alice switched this on" in told
     async with world.store.read() as db:
         assert [notice.body for notice in await consent_notices.of_room(db, ROOM)] == [hello]  # one event id here
+
+
+async def test_a_direct_chat_that_is_recorded_is_told_like_any_room(coming: Coming) -> None:
+    """An invite may call a room of any size a direct chat: its members are told what is recorded, and it is noted."""
+    while await coming.speak():
+        pass
+    async with coming.world.store.write() as db:
+        await db.execute(tables.consent_notices.delete())
+        await rooms.save_room(db, replace(await coming.room(), direct=True, recording_on=True))
+        said = EventId("$on")
+        change = Change(0, coming.world.clock(), ROOM, ALICE, "record", before="off", after="on", event_id=said)
+        await disclosing.note(db, change)
+    assert await coming.speak()
+    (_, told) = coming.homeserver.sent[-1]
+    assert "From now on I record" in told
+    async with coming.world.store.read() as db:
+        assert [notice.body for notice in await consent_notices.of_room(db, ROOM)] == [told]
+
+
+async def test_a_mere_chat_is_greeted_and_nothing_is_noted(coming: Coming) -> None:
+    """Nobody is recorded there."""
+    async with coming.world.store.write() as db:
+        await rooms.save_room(db, replace(await coming.room(), direct=True, recording_on=False))
+    while await coming.speak():
+        pass
+    assert "I record nothing here" in coming.homeserver.sent[-1][1]
+    async with coming.world.store.read() as db:
+        assert await consent_notices.of_room(db, ROOM) == ()

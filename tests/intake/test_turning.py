@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bot import orders
-from storage import archive, changes, rooms
+from storage import archive, changes, journal, rooms
 from storage.records import EventId, HeardEvent, Position, Room, Visibility
-from tests.world import ROOM, START, World, heard, info, room_state, state
+from tests.world import BOT, ROOM, START, World, heard, info, room_state, state
 
 LATER = EventId("$later")
 JOINING, HISTORY, ENCRYPTION = "m.room.join_rules", "m.room.history_visibility", "m.room.encryption"
@@ -103,3 +103,30 @@ async def test_what_changed_while_the_bot_was_away_counts_too(world: World) -> N
     await world.intake.refresh(ROOM, list(room_state(hidden, OPEN[1])), Position(20_000))
     assert len(await told(world)) == 1
     assert not (await room(world)).publishes
+
+
+async def test_what_began_between_the_closing_and_its_reading_is_not_public(world: World) -> None:
+    """The answer of the homeserver may be older than what was heard since."""
+    await public_room(world)
+    await world.begin()
+    async with world.store.read() as db:
+        asked_at = await journal.position(db)
+    later = replace(info(LATER, "started", device_id="E"), event_id=LATER)
+    await world.hear(later)
+    assert await public(world, START, LATER) == [True, True]
+    hidden = state(JOINING, {"join_rule": "invite"}, event_id="$closed")
+    await world.intake.refresh(ROOM, list(room_state(hidden, OPEN[1])), asked_at)
+    assert await public(world, START, LATER) == [True, False]
+
+
+@pytest.mark.parametrize("visibility", Visibility)
+async def test_a_public_room_that_the_bot_comes_back_to_is_closed(world: World, visibility: Visibility) -> None:
+    """The room may have closed itself while nobody told the bot; a moderator opens it again."""
+    await public_room(world, visibility=visibility)
+    await world.hear(heard("$bye", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await world.hear(before=room_state(*OPEN))
+    back = await room(world)
+    assert (back.visibility, back.publishes) == (visibility, False)
+    bodies = await told(world)
+    assert len(bodies) == (visibility is Visibility.PUBLIC)
+    assert all("`publish public`" in body for body in bodies)

@@ -132,6 +132,16 @@ async def test_pins_of_somebody_who_pins_at_the_same_time_are_kept(board: Board)
     assert await board.work() == ["$e", OLD]
 
 
+async def test_the_notice_of_a_direct_chat_that_is_recorded_is_pinned(board: Board) -> None:
+    """An invite may call a room of any size a direct chat."""
+    async with board.world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, direct=True))
+    await board.tell(NEW)
+    assert await board.work() == [NEW]
+
+
 async def test_a_death_after_the_request_pins_nothing_twice(board: Board) -> None:
     """The present list is read first."""
     await board.tell(NEW)

@@ -48,7 +48,9 @@ class Shown:
         commands = Commands(world.store, world.settings, lambda: b"s" * 32, world.clock, apply=world.recorder.apply)
         world.handlers[orders.Command.kind] = commands
         sending = cast("Sending", self.homeserver)
-        world.handlers[orders.ShowRoom.kind] = ShowingRoom(world.store, sending, us=BOT, clock=world.clock)
+        world.handlers[orders.ShowRoom.kind] = ShowingRoom(
+            world.store, sending, us=BOT, max_days=None, clock=world.clock
+        )
 
     async def invited(self, *more: Json, direct: bool = False) -> None:
         await self.world.intake.take(SyncBatch("t", invites=(Invite(ROOM, ALICE, direct=direct, encrypted=False),)))
@@ -141,8 +143,30 @@ async def test_a_death_after_the_request_writes_nothing_twice(shown: Shown) -> N
     assert await shown.work() == []
 
 
+async def test_a_direct_chat_that_is_recorded_is_shown_like_any_room(shown: Shown) -> None:
+    """An invite may call a room of any size a direct chat."""
+    await shown.invited(POWERFUL, direct=True)
+    (on,) = await shown.say("$on", "record on")
+    assert (on["records"], on["by"]) == (["broadcasts"], ALICE)
+    await shown.world.hear(shown.event(on))
+    (off,) = await shown.say("$off", "record off")
+    assert off["records"] == []
+
+
+async def test_a_redacted_event_is_written_again(shown: Shown) -> None:
+    """Clients would read nothing there until the next change of a setting."""
+    await shown.invited(POWERFUL)
+    (on,) = (await shown.say("$on", "record on"))[-1:]
+    ours = shown.event(on)
+    await shown.world.hear(ours)
+    shown.world.clock.pass_by(SAME_AGAIN_AFTER.total_seconds())
+    shown.homeserver.content = {}
+    await shown.world.hear(heard("$r", "m.room.redaction", {"redacts": ours.event_id}, redacts=ours.event_id))
+    assert await shown.work() == [on]
+
+
 async def test_chats_and_rooms_that_the_bot_left_are_not_written_to(shown: Shown) -> None:
-    """A direct chat has no such event, and a room without the bot gets none."""
+    """A mere chat has no such event, and a room without the bot gets none."""
     await shown.invited(POWERFUL, direct=True)
     assert await shown.work() == []
     await shown.world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)

@@ -10,8 +10,8 @@ of the rows that wait.
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -653,11 +653,18 @@ class Forewarn(Order):
 @dataclass(frozen=True, slots=True)
 class Expire(_OfRoom):
     """Delete the recordings of a podcast whose time by retention is over, and have its room told of the next ones.
-    `gone`: the codes of those deleted so far, each with the rule that it went by."""
+    `gone`: the codes of the first that were deleted so far, each with the rule that it went by; `unlisted`: the number
+    of the others."""
 
     kind = JobKind("expire")
     lasting = True
     gone: tuple[tuple[str, RetentionRule], ...] = ()
+    unlisted: int = 0
+
+    def with_more(self, gone: Sequence[tuple[str, RetentionRule]], most: int) -> Self:
+        """Add deleted recordings; at most so many are listed."""
+        every = (*self.gone, *gone)
+        return replace(self, gone=every[:most], unlisted=self.unlisted + len(every[most:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,20 +262,20 @@ def expiring(code: str, title: str, when: str, rule: RetentionRule) -> str:
     return line.format(code=code, title=title, when=when, rule=rule_of(rule))
 
 
-def expired(gone: Sequence[tuple[str, RetentionRule]]) -> str:
-    """Tell a room which recordings retention has deleted, by which rule."""
+def expired(gone: Sequence[tuple[str, RetentionRule]], unlisted: int = 0) -> str:
+    """Tell a room which recordings retention has deleted, by which rule, and how many more."""
     first = plural(
         "Retention has deleted this recording, with its audio and its page:",
         "Retention has deleted these {count} recordings, with their audio and their pages:",
-        len(gone),
+        len(gone) + unlisted,
     )
     lines = [_("{code} · {rule}").format(code=code, rule=rule_of(rule)) for code, rule in gone]
-    return "\n".join([first, *listed(lines), _("Copies in people's apps can't be called back.")])
+    return "\n".join([first, *listed(lines, unlisted), _("Copies in people's apps can't be called back.")])
 
 
-def listed(lines: Sequence[str]) -> list[str]:
-    """Return the first lines, and how many more there are."""
-    more = len(lines) - MOST_LISTED
+def listed(lines: Sequence[str], unlisted: int = 0) -> list[str]:
+    """Return the first lines, and how many more there are, with those that are `unlisted` here."""
+    more = len(lines) - MOST_LISTED + unlisted
     if more <= 0:
         return list(lines)
     return [*lines[:MOST_LISTED], plural("… and {count} older one", "… and {count} older ones", more)]

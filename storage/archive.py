@@ -108,6 +108,24 @@ async def not_deleted(db: Connection, room_ids: Sequence[RoomId]) -> tuple[Recor
     return await records(Recording, await db.execute(select(recording_table).where(here)))
 
 
+async def recordings_by_id(db: Connection, ids: Sequence[RecordingId]) -> dict[RecordingId, Recording]:
+    """Return the recordings of these ids that there are."""
+    found = dict[RecordingId, Recording]()
+    for start in range(0, len(ids), AT_ONCE):
+        these = recording_table.c.id.in_(ids[start : start + AT_ONCE])
+        rows = await records(Recording, await db.execute(select(recording_table).where(these)))
+        found |= {row.id: row for row in rows}
+    return found
+
+
+async def nth_episode(db: Connection, room_ids: Sequence[RoomId], number: int) -> RecordingId | None:
+    """Return the n-th newest recording of these rooms that has an episode or may get one; None: there are fewer."""
+    states = [state for state in RecordingState if state.may_have_episode]
+    suitable = select(recording_table.c.id, recording_table.c.started_at).where(recording_table.c.state.in_(states))
+    row = (await db.execute(_newest_first(suitable, room_ids, 1, number - 1))).one_or_none()
+    return RecordingId(row.id) if row else None
+
+
 async def rooms_with_recordings(db: Connection) -> dict[RoomId, bool]:
     """Return the rooms that have recordings, and whether retention has noted any of them for its end."""
     noted = func.count(recording_table.c.expiry_tried_at)

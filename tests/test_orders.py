@@ -114,8 +114,8 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.RenewAddresses(), {}, None),
     (orders.Expire(ROOM), {}, None),
     (
-        orders.Expire(ROOM, (("kfmtra", RetentionRule(RuleKind.DAYS, 30)),)),
-        {"gone": [["kfmtra", {"kind": "days", "most": 30}]]},
+        orders.Expire(ROOM, (("kfmtra", RetentionRule(RuleKind.DAYS, 30)),), unlisted=2),
+        {"gone": [["kfmtra", {"kind": "days", "most": 30}]], "unlisted": 2},
         None,
     ),
     (orders.Forewarn("expired:7", ROOM, (RECORDING,)), {"room_id": ROOM, "recordings": [7]}, ROOM),

@@ -1,8 +1,9 @@
 """Retention: recordings whose time is over are deleted, and their room is told, before and after.
 
-Deletion comes some recordings at a time, each time with its rows in the log of changes and in the order itself, so that
-a process that dies goes on where it was. The last transaction of a look orders the notices. A recording counts as told
-once the homeserver has accepted the notice that names it.
+A look only reads. What it decided is written some recordings at a time, after a second look at those alone: if one of
+them, or a rule, has changed meanwhile, the podcast is looked at again. Each deletion comes with its rows in the log of
+changes and in the order itself, so that a process that dies goes on where it was. The last transaction orders the
+notices. A recording counts as told once the homeserver has accepted the notice that names it.
 """
 
 import logging
@@ -25,7 +26,7 @@ from bot.worker.fetching import Apply
 from bot.worker.notices import notice
 from storage import archive, changes, jobs
 from storage.database import Connection
-from storage.records import Change, Job, RecordingId, RetentionRule, RuleKind
+from storage.records import Change, Job, Recording, RecordingId, RuleKind
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,11 @@ def _next(expiries: Sequence[Expiry]) -> datetime:
     return min(each.goes_at for each in expiries)
 
 
+def _tried(recording: Recording, now: datetime) -> bool:
+    """Return whether the bot has begun to tell of this recording's end, by a clock that was right."""
+    return recording.expiry_tried_at is not None and recording.expiry_tried_at <= now
+
+
 class Expiring:
     """The handler of Expire orders. `apply` is the recorder's."""
 
@@ -51,40 +57,57 @@ class Expiring:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        begun = orders.Expire.of(job)
-        async with self._store.read() as db:
-            look = await expiry.look(db, begun.room_id, self._settings.retention, self._clock())
-        if look is None or (look.plan == Plan() and not begun.gone):
-            return  # as on most days: nothing to write
-        order: orders.Expire | None = begun
-        while order is not None:
+        order = orders.Expire.of(job)
+        finished = False
+        while not finished:
+            async with self._store.read() as db:
+                look = await expiry.look(db, order.room_id, self._settings.retention, self._clock())
+            if look is None or (look.plan == Plan() and not order.gone):
+                return  # as on most days: nothing to write
+            if look.plan.go:
+                order = await self._delete(job, order, look)
+            else:
+                finished = await self._finish(job, order, look)
+
+    async def _delete(self, job: Job, order: orders.Expire, look: Look) -> orders.Expire:
+        """Delete what has to go, as long as nothing of it changes; return the order with what is gone."""
+        for start in range(0, len(look.plan.go), AT_ONCE):
+            some = look.plan.go[start : start + AT_ONCE]
             async with self._store.write() as db:
-                order = await self._step(db, job, order)
+                now = self._clock()
+                same = await self._unchanged(db, look, [each.recording for each in some])
+                going = [each for each in some if each.recording.id in same]
+                for each in going:
+                    await self._delete_one(db, look, each, now)
+                order = order.with_more([(each.recording.code, each.rule) for each in going], words.MOST_LISTED)
+                await jobs.note(db, job.id, order.job(), now)
+            if len(going) < len(some):
+                break
+        return order
 
-    async def _step(self, db: Connection, job: Job, order: orders.Expire) -> orders.Expire | None:
-        """Delete some recordings that have to go, and return the order with them. None: no more have to go, and the
-        notices are ordered."""
-        now = self._clock()
-        look = await expiry.look(db, order.room_id, self._settings.retention, now)
-        if look is None:
-            return None
-        if look.plan.go:
-            batch = look.plan.go[:AT_ONCE]
-            for each in batch:
-                await self._delete(db, look, each, now)
-            gone = tuple((each.recording.code, each.rule) for each in batch)
-            order = replace(order, gone=order.gone + gone)
-            await jobs.note(db, job.id, order.job(), now)
-            return order
-        await expiry.spare(db, look.plan.spared)
-        await self._forewarn(db, job, look, now)
-        if order.gone and look.room.joined:
-            await jobs.add(db, self._farewell(job, look, order.gone).job(), now)
-        if look.plan.told:
-            await jobs.add(db, orders.Expire(look.room.room_id).job(_next(look.plan.told)), now)
-        return None
+    async def _finish(self, job: Job, order: orders.Expire, look: Look) -> bool:
+        """Order the notices; False, and nothing is written, where a new look is needed."""
+        async with self._store.write() as db:
+            now = self._clock()
+            new = [each.recording for each in look.plan.tell if not _tried(each.recording, now)]
+            noted = [*look.plan.spared, *new]
+            if len(await self._unchanged(db, look, noted)) < len(noted):
+                return False
+            await expiry.spare(db, look.plan.spared)
+            await archive.expiry_tried(db, [recording.id for recording in new], now)
+            if look.plan.tell and look.room.joined:
+                recordings = tuple(each.recording.id for each in look.plan.tell)
+                await jobs.add(db, orders.Forewarn(orders.expired(job.id), look.room.room_id, recordings).job(), now)
+            if order.gone and look.room.joined:
+                await jobs.add(db, self._farewell(job, look, order).job(), now)
+            if look.plan.told:
+                await jobs.add(db, orders.Expire(look.room.room_id).job(_next(look.plan.told)), now)
+        return True
 
-    async def _delete(self, db: Connection, look: Look, each: Expiry, now: datetime) -> None:
+    async def _unchanged(self, db: Connection, look: Look, recordings: Sequence[Recording]) -> frozenset[RecordingId]:
+        return await expiry.unchanged(db, look, self._settings.retention, recordings)
+
+    async def _delete_one(self, db: Connection, look: Look, each: Expiry, now: datetime) -> None:
         """Delete a recording, as the bot's own change."""
         recording, what = each.recording, LOGGED_AS[each.rule.kind]
         await self._apply(db, recording.id, Deleted())
@@ -92,17 +115,9 @@ class Expiring:
         await changes.add(db, row)
         log.info("expired: recording=%s room=%s rule=%s %d", recording.code, recording.room_id, what, each.rule.most)
 
-    async def _forewarn(self, db: Connection, job: Job, look: Look, now: datetime) -> None:
-        """Note the recordings that the room has to be told of, and order the notice."""
-        tried = [(each.recording.id, each.recording.expiry_tried_at) for each in look.plan.tell]
-        await archive.expiry_tried(db, [number for number, at in tried if at is None or at > now], now)
-        if look.plan.tell and look.room.joined:
-            recordings = tuple(each.recording.id for each in look.plan.tell)
-            await jobs.add(db, orders.Forewarn(orders.expired(job.id), look.room.room_id, recordings).job(), now)
-
-    def _farewell(self, job: Job, look: Look, gone: Sequence[tuple[str, RetentionRule]]) -> orders.Notice:
+    def _farewell(self, job: Job, look: Look, order: orders.Expire) -> orders.Notice:
         with speaking(look.room.language):
-            return orders.Notice(orders.expired(job.id), look.room.room_id, words.expired(gone))
+            return orders.Notice(orders.expired(job.id), look.room.room_id, words.expired(order.gone, order.unlisted))
 
 
 class Forewarning:
@@ -118,28 +133,34 @@ class Forewarning:
         """Say what will go, then count it as told. Raises GiveUp where the bot may not speak: the next look tries
         again."""
         order = orders.Forewarn.of(job)
+        look, tell = await self._untold(order)
+        if look is None or not tell:
+            return  # told by an earlier order, kept, deleted, or spared by another rule
+        order = replace(order, recordings=tuple(each.recording.id for each in tell))
         async with self._store.write() as db:
-            look, tell = await self._untold(db, order)
-            if look is None or not tell:
-                return  # told by an earlier order, kept, deleted, or spared by another rule
-            order = replace(order, recordings=tuple(each.recording.id for each in tell))
             await jobs.note(db, job.id, order.job(), self._clock())
         if not look.room.joined:
             raise GiveUp("the bot is not in the room", reason="not_joined", room=order.room_id)
         content = notice(self._body(look, tell))
         await self._sending.send(look.room.room_id, MESSAGE, content, txn_id=greeting.transaction(job.id))
-        async with self._store.write() as db:
-            _, tell = await self._untold(db, order)
-            now = self._clock()
-            await archive.expiry_told(db, [each.recording.id for each in tell], now)
-            if tell:  # look again when the first of them goes
-                again = now + look.policy.notice
-                await jobs.add(db, orders.Expire(order.room_id).job(again), now)
-        log.info("told what will go: room=%s recordings=%d", order.room_id, len(tell))
+        look, tell = await self._untold(order)
+        told = await self._note(look, [each.recording for each in tell]) if look else 0
+        log.info("told what will go: room=%s recordings=%d", order.room_id, told)
 
-    async def _untold(self, db: Connection, order: orders.Forewarn) -> tuple[Look | None, tuple[Expiry, ...]]:
+    async def _note(self, look: Look, recordings: Sequence[Recording]) -> int:
+        """Count these recordings as told, but for those that have changed since the look; return how many are."""
+        async with self._store.write() as db:
+            told = await expiry.unchanged(db, look, self._settings.retention, recordings)
+            now = self._clock()
+            await archive.expiry_told(db, sorted(told), now)
+            if told:  # look again when the first of them goes
+                await jobs.add(db, orders.Expire(look.room.room_id).job(now + look.policy.notice), now)
+        return len(told)
+
+    async def _untold(self, order: orders.Forewarn) -> tuple[Look | None, tuple[Expiry, ...]]:
         """Return those of the order's recordings that the room still has to be told of."""
-        look = await expiry.look(db, order.room_id, self._settings.retention, self._clock())
+        async with self._store.read() as db:
+            look = await expiry.look(db, order.room_id, self._settings.retention, self._clock())
         if look is None or look.room.room_id != order.room_id:
             return None, ()  # the podcast has moved on, and its present room is told
         wanted = frozenset[RecordingId](order.recordings)

@@ -1,17 +1,21 @@
 """Retention at work: the room is told, waits, and loses what nobody keeps."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from bot import orders
+from bot import orders, words
+from bot.recording.model import Deleted, RecordingEvent
 from bot.settings import RetentionSettings
 from bot.worker import expiring
+from bot.worker.expiring import Expiring
 from storage import archive, heirs, jobs, rooms
-from storage.records import EventId, RecordingState, Retention, RoomId
+from storage.database import Connection
+from storage.records import EventId, JobId, NewJob, Recording, RecordingId, RecordingState, Retention, RoomId
 from tests.factories import a_recording, a_room
 from tests.worker.retained import DAY, DAY_S, Retained, retained
 from tests.world import ALICE, ROOM
@@ -49,7 +53,7 @@ async def test_a_room_is_told_once_and_loses_it_a_week_later(world: Retained) ->
     await world.days(0)
     told = (
         "This recording will be deleted by retention:\n"
-        f"{old.code} · Soup · 27 November 2026, 14:05 (UTC) · older than 30 days\n"
+        f"{old.code} · Soup, by Somebody · 27 November 2026, 14:05 (UTC) · older than 30 days\n"
         "`!aircheck keep CODE` keeps one for good: its speaker or a moderator can say so until then."
     )
     assert world.ears.words == [told]
@@ -171,6 +175,73 @@ async def test_many_go_some_at_a_time_and_are_told_together(world: Retained, mon
     assert len(world.ears.words) == 2
     assert world.ears.words[1].startswith("Retention has deleted these 35 recordings, ")
     assert len(await world.log()) == 35
+
+
+async def test_a_look_is_made_once_for_all_that_goes(world: Retained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many go, the podcast is read twice, and no transaction that writes reads more than it deletes; the order
+    grows no longer than the notice."""
+    monkeypatch.setattr(expiring, "AT_ONCE", 2)
+    monkeypatch.setattr(words, "MOST_LISTED", 3)
+    await limit(world, warn_days=0)
+    await world.rule(retention=Retention(days=1))
+    for days in range(2, 11):
+        await world.old(days)
+    reads, batches, orders_noted = [], [], []
+
+    async def read_all(db: Connection, line: Sequence[RoomId]) -> tuple[Recording, ...]:
+        reads.append(line)
+        return await not_deleted(db, line)
+
+    async def read_some(db: Connection, ids: Sequence[RecordingId]) -> dict[RecordingId, Recording]:
+        batches.append(len(ids))
+        return await by_id(db, ids)
+
+    async def note(db: Connection, job_id: JobId, progress: NewJob, now: datetime) -> None:
+        orders_noted.append(progress.payload)
+        await note_all(db, job_id, progress, now)
+
+    not_deleted, by_id, note_all = archive.not_deleted, archive.recordings_by_id, jobs.note
+    monkeypatch.setattr(archive, "not_deleted", read_all)
+    monkeypatch.setattr(archive, "recordings_by_id", read_some)
+    monkeypatch.setattr(jobs, "note", note)
+    await world.days(0)
+    assert set((await world.states()).values()) == {"deleted"}
+    assert (len(reads), batches) == (2, [2, 2, 2, 2, 1, 0])
+    assert (len(orders_noted[-1]["gone"]), orders_noted[-1]["unlisted"]) == (3, 6)
+    assert "these 9 recordings" in world.ears.words[-1]
+    assert "… and 6 older ones" in world.ears.words[-1]
+
+
+@pytest.mark.parametrize("what", ["kept", "newer deleted", "longer rule"])
+async def test_a_change_while_recordings_go_spares_the_others(
+    world: Retained, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A recording that is kept, or that the rule does not end any more, stays though the look had found it."""
+    monkeypatch.setattr(expiring, "AT_ONCE", 1)
+    await limit(world, warn_days=0)
+    await world.rule(retention=Retention(episodes=1))
+    newest, first, second = await world.old(1), await world.old(2), await world.old(3)
+    apply = world.recorder.apply
+
+    async def meanwhile(db: Connection, recording_id: RecordingId, event: RecordingEvent) -> None:
+        await apply(db, recording_id, event)
+        if recording_id != first.id:
+            return
+        match what:
+            case "kept":
+                await archive.save_recording(db, replace(second, kept=True))
+            case "newer deleted":
+                await apply(db, newest.id, Deleted())
+            case _:
+                room = await rooms.room(db, ROOM)
+                assert room is not None
+                await rooms.save_room(db, replace(room, retention=Retention(episodes=2)))
+
+    world.handlers[orders.Expire.kind] = Expiring(world.store, world.settings, apply=meanwhile, clock=world.clock)
+    await world.days(0)
+    states = await world.states()
+    assert (states[first.event_id], states[second.event_id]) == ("deleted", "complete")
+    assert f"this recording, with its audio and its page:\n{first.code} · " in world.ears.words[-1]
 
 
 async def test_a_warning_names_only_what_still_goes(world: Retained) -> None:

@@ -32,7 +32,7 @@ async def _opt_out(context: Context) -> str:
     is_out = (
         await consent.is_out_everywhere(context.db, user_id)
         if everywhere
-        else await consent.is_out(context.db, context.room.room_id, user_id)
+        else await consent.has_said_out(context.db, context.room.room_id, user_id)
     )
     if is_out:
         return replies.out_already(context.prefix, everywhere=everywhere)

@@ -1,9 +1,10 @@
 """Consent: who may be recorded in a room. One function answers (`may_record`), and is asked before anything is fetched.
 
 A member's last word for the room counts: the newest `optout` or `optin` that they said in one of the rooms of its
-podcast, or in a direct chat, for everywhere. A room that only claims to replace another is asked for the other's words
-too: an upgrade that is not confirmed yet exposes nobody. `optin` counts from its position in the timeline: a broadcast
-that began before it stays unrecorded, and so does every broadcast of the past.
+podcast, or in a direct chat, for everywhere. Where a room only claims to replace another, the other's words can forbid,
+too, but never allow: an upgrade that is not confirmed yet exposes nobody, and no claim undoes an `optout`. `optin`
+counts from its position in the timeline: a broadcast that began before it stays unrecorded, and so does every broadcast
+of the past.
 
 The moderators' choice (`speakers`) is that of the podcast's present room. It never overrules a member who opted out.
 """
@@ -36,11 +37,19 @@ async def may_record(
     present = await rooms.room(db, line[-1])
     if present is not None and present.speakers is not None and user_id not in present.speakers:
         return False
+    return all(_allow(words, began, sent_at) for words in await _words(db, line, user_id))
+
+
+async def _words(db: Connection, line: Sequence[RoomId], user_id: UserId) -> tuple[Sequence[OptOut], ...]:
+    """Return a member's words for the rooms of a line, and those together with the words for the rooms that it only
+    claims to continue. Either can forbid."""
     words = await optouts.of(db, user_id)
     if not words:
-        return True
-    there = {EVERYWHERE, *await _replaced_too(db, line)}
-    return _allow([word for word in words if word.room_id in there], began, sent_at)
+        return ()
+    return tuple(
+        [word for word in words if word.room_id in (EVERYWHERE, *room_ids)]
+        for room_ids in (line, await _replaced_too(db, line))
+    )
 
 
 def _allow(words: Sequence[OptOut], began: Position | None, sent_at: datetime | None) -> bool:
@@ -107,9 +116,13 @@ async def look_again(db: Connection, user_id: UserId, since: Position, now: date
 
 
 async def is_out(db: Connection, room_id: RoomId, user_id: UserId) -> bool:
-    """Return whether a member's last word for a room is `optout`."""
-    there = {EVERYWHERE, *await _replaced_too(db, await heirs.line(db, room_id))}
-    words = [word for word in await optouts.of(db, user_id) if word.room_id in there]
+    """Return whether a member's last word for a room is `optout`, or was for one that it claims to replace."""
+    return any(words and words[-1].out for words in await _words(db, await heirs.line(db, room_id), user_id))
+
+
+async def has_said_out(db: Connection, room_id: RoomId, user_id: UserId) -> bool:
+    """Return whether a member's last word for the podcast of a room is `optout`, whatever it claims to replace."""
+    words, *_ = await _words(db, await heirs.line(db, room_id), user_id) or ((),)
     return bool(words) and words[-1].out
 
 

@@ -7,6 +7,7 @@ import pytest
 from bot import orders
 from bot.commands.replies import feed as feed_replies
 from bot.feeds.addresses import look_up_hash, token_for
+from bot.intake import consent
 from bot.intake.succession import settle
 from bot.words import CONTINUES_ELSEWHERE
 from storage import heirs, rooms
@@ -102,6 +103,17 @@ async def test_until_then_the_new_room_has_nothing_of_the_old_one(world: World) 
     assert recording.code in (await world.say(MEMBER, "!aircheck list") or "")
     await world.say(MEMBER, "!aircheck feed", room_id=NEW)
     assert await listeners(world) == [None, listener(NEW, 1)]
+
+
+async def test_an_opt_out_is_kept_where_a_claimed_one_holds_too(world: World) -> None:
+    """An `optout` in a room that claims to replace another outlasts an `optin` in that one."""
+    await replaced(world)
+    await world.say(MEMBER, "!aircheck optout")
+    assert "anyway" not in (await world.say(MEMBER, "!aircheck optout", room_id=NEW) or "")
+    await world.say(MEMBER, "!aircheck optin")
+    async with world.store.read() as db:
+        allowed = [await consent.may_record(db, room_id, MEMBER) for room_id in (ROOM, NEW)]
+    assert allowed == [True, False]
 
 
 async def test_commands_of_the_heir_are_about_the_whole_podcast(world: World) -> None:

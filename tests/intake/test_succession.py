@@ -13,6 +13,7 @@ from bot.intake.succession import take_back
 from bot.matrix.batch import Invite, RoomBatch, SyncBatch
 from storage import archive, changes, heirs, journal, optouts, rooms, tables
 from storage.records import (
+    EVERYWHERE,
     Announce,
     BlobKey,
     Change,
@@ -536,6 +537,32 @@ async def test_an_opt_out_holds_in_a_room_that_only_claims_to_replace_its_own(wo
     assert not await may(world, NEW)
     async with world.store.read() as db:
         assert await archive.recording_by_event(db, START) is None
+
+
+@pytest.mark.parametrize("where", [EVERYWHERE, NEW])
+async def test_a_claim_to_replace_a_room_lifts_no_opt_out(world: World, where: RoomId) -> None:
+    """An `optin` in the room that is claimed counts there alone, as long as that room does not confirm it."""
+    await opts(world, where, at=1)
+    await opts(world, ROOM, out=False, at=2)
+    await come(world, host=MALLORY, mods=(MALLORY,), predecessor=UPGRADED)
+    assert await line(world) == (ROOM,)
+    assert (await may(world, ROOM), await may(world, NEW)) == (True, False)
+    async with world.store.read() as db:
+        assert await consent.is_out(db, NEW, ALICE)
+    await opts(world, NEW, out=False, at=3)
+    assert await may(world, NEW)
+
+
+@pytest.mark.parametrize("where", [ROOM, NEW])
+async def test_an_opt_in_after_the_rooms_parted_counts_in_its_own(world: World, where: RoomId) -> None:
+    """What was shared when the line ended is undone in each room by itself, whatever its `create` names."""
+    await come(world, **INVITED_BY_THE_MOD)
+    await opts(world, where)
+    await world.hear(tombstone("!other:hs", event_id="$other"))
+    async with world.store.write() as db:
+        await take_back(db, ROOM, world.clock())
+    await opts(world, ROOM, out=False, at=2)
+    assert (await may(world, ROOM), await may(world, NEW)) == (True, False)
 
 
 @pytest.mark.parametrize("where", [ROOM, NEW])

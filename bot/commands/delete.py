@@ -15,15 +15,18 @@ from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.language import N_, _, speaking
 from bot.recording.model import Deleted
+from bot.words import CONTINUES_ELSEWHERE
 from storage import archive, jobs
 from storage.records import Recording, to_ms
 
 
 async def _delete(context: Context, *, name: RecordingName) -> str | ToConfirm:
     recording = await find_recording(context.db, context.room.room_id, name)
+    if context.podcast.room_id != context.room.room_id and not _is_theirs(context, recording):
+        return CONTINUES_ELSEWHERE
     if recording is None:
         return general.NO_RECORDING
-    if not (context.asker.moderates or context.asker.user_id == recording.broadcaster):
+    if not (context.asker.moderates or _is_theirs(context, recording)):
         return general.ONLY_ITS_SPEAKER_OR_MODS
     if not context.confirmed:
         episode = await archive.episode(context.db, recording.id)
@@ -34,6 +37,12 @@ async def _delete(context: Context, *, name: RecordingName) -> str | ToConfirm:
     if context.said.room_id != context.room.room_id:  # only its asker reads the answer
         await _tell(context, recording)
     return replies.deleted(recording.code, context.asker.name)
+
+
+def _is_theirs(context: Context, recording: Recording | None) -> bool:
+    """Return whether the asker is the recording's broadcaster: all that counts in a room that was upgraded, which they
+    may still be in when they are not in its heir."""
+    return recording is not None and recording.broadcaster == context.asker.user_id
 
 
 async def _tell(context: Context, recording: Recording) -> None:
@@ -62,5 +71,6 @@ VERBS = (
         ),
         _read,
         changes=True,
+        everywhere=True,
     ),
 )

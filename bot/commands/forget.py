@@ -86,6 +86,7 @@ VERBS = (
         ),
         _read,
         changes=True,
+        everywhere=True,
         of_chat=always,
     ),
 )

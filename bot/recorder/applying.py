@@ -13,6 +13,7 @@ from bot import orders, words
 from bot.language import _, speaking
 from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, forget_older_audio, take_back, withdraw
+from bot.recording.chunks import is_removed
 from bot.recording.kinds import kind_of
 from bot.recording.model import (
     Ask,
@@ -30,7 +31,7 @@ from bot.recording.policy import Limits
 from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import Chunk, ChunkState, EventId, NewJob, Position, Recording, RecordingId, RecordingState
+from storage.records import Chunk, EventId, NewJob, Position, Recording, RecordingId, RecordingState
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Applying:
             await rooms.touch(db, recording.room_id, now)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
-        if _redacted(before, outcome.chunks):
+        if _removed(before, outcome.chunks):
             await take_back(db, outcome.recording, now)
         if kind.related:
             await self._related(db, recording, outcome.recording, before, event)
@@ -120,10 +121,10 @@ class Applying:
                     await erase(db, recording, now)
 
 
-def _redacted(before: Sequence[Chunk], after: Sequence[Chunk]) -> bool:
-    """Return whether a chunk with sound was redacted."""
-    had_sound = {chunk.id for chunk in before if chunk.blob is not None and chunk.state is not ChunkState.REDACTED}
-    return any(chunk.state is ChunkState.REDACTED and chunk.id in had_sound for chunk in after)
+def _removed(before: Sequence[Chunk], after: Sequence[Chunk]) -> bool:
+    """Return whether the sound of a chunk was taken out."""
+    had_sound = {chunk.id for chunk in before if chunk.blob is not None and not is_removed(chunk)}
+    return any(is_removed(chunk) and chunk.id in had_sound for chunk in after)
 
 
 def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> NewJob:

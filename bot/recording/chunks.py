@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from bot.recording.ledger import Entry
 from bot.recording.model import (
     Answer,
     ChunkFailed,
@@ -91,7 +92,7 @@ def is_fetchable(chunk: Chunk) -> bool:
     return chunk.state in FETCHABLE and chunk.reason not in (BEYOND_LIMIT, NOT_WANTED)
 
 
-def is_removed(chunk: Chunk) -> bool:
+def is_removed(chunk: Chunk | Entry) -> bool:
     """Return whether a chunk's sound was taken out of the recording: redacted, or not wanted."""
     return chunk.state is ChunkState.REDACTED or chunk.reason == NOT_WANTED
 

@@ -12,6 +12,7 @@ from bot.audio.episode import MadeEpisode
 from bot.feeds import addresses, titles
 from bot.language import speaking
 from bot.recording import account
+from bot.recording.chunks import is_removed
 from bot.recording.ledger import Ledger
 from bot.recording.lengths import spoken_length
 from bot.recording.model import Joined
@@ -99,8 +100,8 @@ class Publishing:
                 await jobs.add(db, orders.Finish(recording.id).job(held_until), now)
         old = subject.episode
         if old is not None and old.blob != episode.blob:
-            redacted = any(entry.state is ChunkState.REDACTED for entry in subject.ledger.entries)
-            forget_at = now if redacted else now + KEEP_OLD_AUDIO_FOR
+            removed = any(map(is_removed, subject.ledger.entries))
+            forget_at = now if removed else now + KEEP_OLD_AUDIO_FOR
             await jobs.add(db, orders.Forget((old.blob,), recording.id).job(forget_at), now)
         if subject.room.joined and not recording.past:
             await self._announce(db, replace(subject, recording=recording), episode, now)

@@ -22,6 +22,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
+from tests.commands.test_places import CHAT, open_chat
 from tests.commands.world import ADMIN, BANNED, BASE, CREATOR, MEMBER, MOD, ROOM, SECRET, SPEAKER, World
 
 NEW = RoomId("!new:hs")
@@ -136,15 +137,37 @@ async def test_commands_of_the_heir_are_about_the_whole_podcast(world: World) ->
 
 
 async def test_the_old_room_takes_commands_no_more(world: World) -> None:
-    """In the old room only `help` and `record` still work."""
+    """Commands that change or tell something of the podcast do nothing there."""
     recording = await world.recording()
     await inherited(world)
     before = await world.room()
-    for words in ("record on", "publish public", "list", "status", "feed", f"unpublish {recording.code}"):
+    code = recording.code
+    for words in ("record on", "publish public", "list", "status", "feed", f"unpublish {code}", f"delete {code}"):
         assert await world.say(MOD, f"!aircheck {words}") == CONTINUES_ELSEWHERE
     assert "!aircheck publish" in (await world.say(MOD, "!aircheck help") or "")
     assert await world.room() == before
     assert await world.take(orders.Direct.kind) == ()
+
+
+async def test_the_old_rooms_speakers_can_still_remove_what_is_theirs(world: World) -> None:
+    """The line that the direct message of an `optout` names works for whoever is in the old room alone; so does `forget
+    me`."""
+    live = await world.recording(state=RecordingState.LIVE, length_ms=None)
+    older = await world.recording()
+    await open_chat(world, SPEAKER)
+    await inherited(world)
+    await world.member(SPEAKER, "leave", room_id=NEW)
+    await world.say(SPEAKER, "!aircheck optout")
+    (direct,) = await world.take(orders.Direct.kind)
+    lines = str(orders.Direct.of(direct).body).splitlines()
+    (said,) = [line.split("`")[1] for line in lines if live.code in line]
+    assert "`!aircheck yes`" in (await world.say(SPEAKER, said, room_id=CHAT) or "")
+    await world.handle(world.command(SPEAKER, "yes", room_id=CHAT))
+    assert (await world.look(live)).state is RecordingState.DELETED
+    await world.take(orders.Notice.kind)
+    await world.say(SPEAKER, "!aircheck forget me")
+    await world.handle(world.command(SPEAKER, "!aircheck yes"))
+    assert (await world.look(older)).state is RecordingState.DELETED
 
 
 @pytest.mark.parametrize("who", [MOD, ADMIN])

@@ -555,7 +555,7 @@ async def test_a_claim_to_replace_a_room_lifts_no_opt_out(world: World, where: R
 
 @pytest.mark.parametrize("where", [ROOM, NEW])
 async def test_an_opt_in_after_the_rooms_parted_counts_in_its_own(world: World, where: RoomId) -> None:
-    """What was shared when the line ended is undone in each room by itself, whatever its `create` names."""
+    """Words that were shared when the line ended are undone in each room by itself, whatever its `create` names."""
     await come(world, **INVITED_BY_THE_MOD)
     await opts(world, where)
     await world.hear(tombstone("!other:hs", event_id="$other"))

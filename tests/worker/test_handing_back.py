@@ -17,7 +17,7 @@ from bot.audio.plan import Piece, length
 from bot.errors import GiveUp
 from bot.matrix.sending import Sending
 from bot.matrix.uploads import TooLarge, Uploads
-from bot.recording.model import Deleted
+from bot.recording.model import Deleted, Silenced
 from bot.worker import handing_back
 from bot.worker.attempts import Handler
 from bot.worker.handing_back import HandingBack
@@ -238,6 +238,22 @@ async def test_it_is_replaced_when_it_heals_and_when_a_chunk_is_redacted(world: 
     assert server.visible == [third]
     async with world.store.read() as db:
         assert len(await handed_back.of(db, (await world.recording()).id)) == 1
+
+
+async def test_sound_that_is_not_wanted_goes_at_once(world: Town) -> None:
+    """The message that holds it is redacted before a new one is sent, and the old episode's file leaves the disk."""
+    await world.handed_back()
+    recording, server = await world.recording(), world.homeserver
+    async with world.store.write() as db:
+        old, since = await archive.episode(db, recording.id), await journal.position_of(db, C1)
+        assert old is not None
+        assert since is not None
+        await world.recorder.apply(db, recording.id, Silenced(since))
+        (unsend,) = list(await jobs.unfinished(db, orders.Unsend.kind))
+    assert unsend.subject == "$handed-back-1"
+    await world.work()
+    assert server.visible == [server.audio[-1]] != [server.audio[0]]
+    assert old.blob not in world.files()
 
 
 async def test_a_deletion_redacts_it(world: Town) -> None:

@@ -8,14 +8,14 @@ LOCKED := $(VENV)/.locked-$(shell cksum < requirements-dev.lock | cut -d' ' -f1)
 STAMP := $(VENV)/.installed
 
 # Tests that take long, of those that need no homeserver: they run ffmpeg, other processes or whole stories.
-SLOW := audio benchmarks demo interleaving line matrix pictures shell web worker \
+SLOW := audio benchmarks clients demo interleaving line matrix pictures shell web worker \
 	storage/test_migrate.py test_interleavings.py test_many_chunks.py test_rebuild.py
 
-.PHONY: help setup demo test fast check fmt hooks map messages bench lock clean
+.PHONY: help setup demo test test-clients fast check fmt hooks map messages bench lock clean
 .DEFAULT_GOAL := setup
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## Build .venv with everything that running, the demo and the tests need
 
@@ -39,6 +39,14 @@ demo: $(STAMP) ## Run a homeserver, a broadcaster and the bot on this machine (P
 
 test: check ## Run all checks and all tests (about twelve minutes on two cores)
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+CLIENTS := tests/clients/node_modules/.package-lock.json
+test-clients: $(STAMP) $(CLIENTS) ## Test with another client, matrix-js-sdk (needs node 20 or newer and npm)
+	$(BIN)/python -m pytest -m clients tests/clients
+
+$(CLIENTS): tests/clients/package.json tests/clients/package-lock.json
+	npm ci --prefix tests/clients --loglevel error
+	@touch $@
 
 fast: check ## Run all checks and the quick unit tests (under a minute)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not synapse" $(addprefix --ignore tests/,$(SLOW))
@@ -72,4 +80,4 @@ lock: ## Resolve the dependencies again into both lock files (needs uv)
 	$(LOCK) --extra demo --extra dev -o requirements-dev.lock
 
 clean: ## Remove .venv and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) tests/clients/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,5 +1,6 @@
 """The docs compared with the code: keys, defaults, commands, dependencies, links."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -102,11 +103,12 @@ def test_the_table_has_every_room_command() -> None:
 
 
 def test_every_dependency_is_explained() -> None:
-    """docs/dependencies.md has each library that pyproject.toml names."""
+    """docs/dependencies.md has each library that pyproject.toml or the clients' package.json names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [
         *project["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
+        *json.loads((ROOT / "tests/clients/package.json").read_text())["dependencies"],
     ]
     text = (ROOT / "docs/dependencies.md").read_text().lower()
     missing = [name for entry in wanted if (name := re.split(r"[\[><=,]", entry)[0].lower()) not in text]
@@ -158,4 +160,4 @@ def test_make_help_lists_every_target() -> None:
     """Each target that is called by name has a line of help."""
     makefile = (ROOT / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
-    assert set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)) == set(phony.split())
+    assert set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)) == set(phony.split())

@@ -210,8 +210,8 @@ NOT_TOLD = N_(
 HISTORY_REFUSED = N_("The homeserver does not let me read this room's history.")
 
 
-def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known: int) -> str:
-    """Report what a search of a room's history found."""
+def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known: int, waiting: int = 0) -> str:
+    """Report what a search of a room's history found, and how much of it waits for approval."""
     if not found:
         return _("I found no past broadcasts in this room's history.")
     counts = (
@@ -221,9 +221,17 @@ def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known:
         (known, _("{n} already there")),
     )
     parts = ", ".join(told.format(n=n) for n, told in counts if n)
-    return plural(
+    report = plural(
         "I found {count} past broadcast: {parts}.", "I found {count} past broadcasts: {parts}.", found, parts=parts
     )
+    if not waiting:
+        return report
+    unheard = plural(
+        "{count} of them waits for approval: `review` tells which.",
+        "{count} of them wait for approval: `review` tells which.",
+        waiting,
+    )
+    return f"{report} {unheard}"
 
 
 MOST_LISTED = 30

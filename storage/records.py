@@ -6,7 +6,7 @@ timeline (the journal's row number): `origin_server_ts` is the sender's word and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType
@@ -462,7 +462,13 @@ class Room:
     speakers: tuple[UserId, ...] | None = None  # only they are recorded; None: everybody
     podcast: PodcastTexts = PodcastTexts()
     own_cover: BlobKey | None = None  # the podcast's picture that a moderator chose
+    own_cover_event: EventId | None = None  # the message that it was posted in; its redaction ends the cover
+    own_cover_room: RoomId | None = None  # the room of that message, which may be an earlier one of the podcast's
+    own_cover_sender: UserId | None = None
     closed_since: Position | None = None  # the room closed itself to strangers: what begins after is not public
+
+    def without_own_cover(self) -> "Room":
+        return replace(self, own_cover=None, own_cover_event=None, own_cover_room=None, own_cover_sender=None)
 
     @property
     def records(self) -> bool:

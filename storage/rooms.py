@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 
 from storage.database import Connection
 from storage.dialect import after
-from storage.records import Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
+from storage.records import EventId, Listener, Room, RoomId, RoomPower, StateEvent, UserId, Visibility
 from storage.rows import columns, put, put_all, record, records
 from storage.tables import directs, listener_uses, listeners, room_state, rooms
 
@@ -50,6 +50,12 @@ async def room_by_key(db: Connection, key: str) -> Room | None:
 async def all_rooms(db: Connection) -> tuple[Room, ...]:
     """Return every room that was ever joined, in a stable order."""
     return tuple(record(Room, row) for row in await db.execute(select(rooms).order_by(rooms.c.room_id)))
+
+
+async def covered_by(db: Connection, room_id: RoomId, event_id: EventId) -> tuple[Room, ...]:
+    """Return the rooms whose podcast's own cover was posted in this message."""
+    its = (rooms.c.own_cover_event == event_id, rooms.c.own_cover_room == room_id)
+    return tuple(record(Room, row) for row in await db.execute(select(rooms).where(*its).order_by(rooms.c.room_id)))
 
 
 async def save_room(db: Connection, value: Room) -> None:

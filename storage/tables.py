@@ -70,6 +70,9 @@ rooms = Table(
     Column("speakers", Users),
     Column("podcast", Texts, nullable=False, server_default="{}"),
     Column("own_cover", String(64)),
+    Column("own_cover_event", String(255), index=True),
+    Column("own_cover_room", String(255)),
+    Column("own_cover_sender", String(255)),
     Column("closed_since", BIG),
 )
 

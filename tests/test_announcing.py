@@ -14,7 +14,7 @@ from bot.recording.model import Deleted
 from bot.worker.notices import Notices
 from bot.worker.reacting import Reacting
 from storage import jobs, rooms
-from storage.records import Announce, EventId, Json, RoomId
+from storage.records import Announce, EventId, Json, RecordingState, RoomId
 from tests.worker.quick import without_ffmpeg
 from tests.world import ALICE, BOT, ROOM, START, Killed, World, chunk, heard, info, world_of
 
@@ -121,6 +121,18 @@ async def test_with_off_neither_is_said(told: Told) -> None:
     await told.work()
     told.world.clock.pass_by(61)
     assert await told.work() == []
+
+
+async def test_with_off_a_room_is_not_told_either_that_an_episode_waits_for_approval(told: Told) -> None:
+    """`status`, `list` and `review` tell moderators what waits."""
+    async with told.world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, announce=Announce.OFF, review=True))
+    await told.world.begin()
+    assert await told.whole() == []
+    recording = await told.world.recording()
+    assert (recording.unreviewed, recording.state) == (True, RecordingState.COMPLETE)
 
 
 async def test_a_refused_reaction_is_not_tried_again(told: Told) -> None:

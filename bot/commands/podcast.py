@@ -19,7 +19,7 @@ from bot.feeds.languages import language_tag, nearest_language
 from bot.feeds.text import clean_line, clean_text
 from bot.language import N_
 from storage import jobs, rooms
-from storage.records import BlobKey, Room
+from storage.records import Room
 
 WORDS_BEFORE = 2  # the verb and the field
 TITLE_MOST = 200
@@ -111,12 +111,9 @@ async def _reset(context: Context, *, fields: tuple[str, ...]) -> str:
     if not context.asker.moderates:
         return general.ONLY_MODS
     texts = replace(context.room.podcast, **{field: None for field in fields if field in READERS})
-    await _save(context, replace(context.room, podcast=texts, own_cover=_cover_after(context.room, fields)))
+    room = context.room.without_own_cover() if COVER in fields else context.room
+    await _save(context, replace(room, podcast=texts))
     return replies.reset(context.asker.name, fields[0] if len(fields) == 1 else None)
-
-
-def _cover_after(room: Room, fields: tuple[str, ...]) -> BlobKey | None:
-    return None if COVER in fields else room.own_cover
 
 
 async def _save(context: Context, room: Room) -> None:

@@ -31,6 +31,7 @@ MADE_OF = frozenset({CREATE, TOMBSTONE, POWER_LEVELS, MEMBER})
 
 POLICIES = ("announce", "language", "retention", "review", "replay", "speakers")
 """Fields of a room that the command of the same name changes, and that an heir takes over."""
+OWN_COVER = ("own_cover", "own_cover_event", "own_cover_room", "own_cover_sender")
 TEXTS = tuple(field.name for field in fields(PodcastTexts))
 
 Publishes = Callable[[UserId], bool]
@@ -223,7 +224,7 @@ async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime
         return heir
     if heir.own_cover is not None:
         await jobs.add(db, orders.Forget((heir.own_cover,)).job(), now)
-    return replace(heir, own_cover=old.own_cover)
+    return replace(heir, **{name: getattr(old, name) for name in OWN_COVER})
 
 
 async def _close_refused(db: Connection, heir: Room, now: datetime) -> None:

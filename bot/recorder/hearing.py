@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from bot import dialects, orders, rules
+from bot import dialects, orders
 from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
-from bot.intake import consent
+from bot.intake import consent, own_cover, redacting
 from bot.recorder.applying import Applying
 from bot.recorder.starting import Starting
 from bot.recording.broadcast.speakers import NOT_RECORDED, speaker_of
@@ -24,7 +24,7 @@ from bot.recording.model import (
 )
 from storage import archive, early_redactions, jobs, journal, replays, rooms, withheld_keys
 from storage.database import Connection
-from storage.records import ChunkState, EndedBy, HeardEvent, RecordingState, RoomId, UserId
+from storage.records import ChunkState, EndedBy, HeardEvent, RecordingState, UserId
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Hearing:
         return chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY
 
     async def _begin(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
-        if await self._redacted_by(db, heard, event.sender) is None:
+        if await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender) is None:
             await self._start(db, heard, event)
         else:
             log.info("broadcast not recorded: it is redacted: room=%s event=%s", heard.room_id, heard.event_id)
@@ -85,7 +85,7 @@ class Hearing:
             await self._suspect(db, heard, event)
         else:
             await self._to_recording(db, heard, event)
-        redactor = await self._redacted_by(db, heard, event.sender)
+        redactor = await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender)
         if redactor is not None:  # listed in the ledger, without sound
             await self._redact(db, heard, Redacted(heard.event_id, redactor, may=True))
 
@@ -105,21 +105,6 @@ class Hearing:
         if isinstance(event, ChunkSealed):
             await withheld_keys.mark(db, event.session_id, event.sender)
 
-    async def _redacted_by(self, db: Connection, heard: HeardEvent, sender: UserId) -> UserId | None:
-        """Return a user who redacted this event before it came and was allowed to."""
-        redactors = await early_redactions.by(db, heard.room_id, heard.event_id)
-        for user, may in sorted(redactors.items()):
-            if await self._counts(db, heard.room_id, Redacted(heard.event_id, user, may), sender):
-                return user
-        return None
-
-    async def _counts(self, db: Connection, room_id: RoomId, redaction: Redacted, sender: UserId) -> bool:
-        """Return whether a redaction counts for an event of `sender`: the redactor's own event, or one that their power
-        let them redact at the time; if that is not known, by their power now."""
-        if redaction.may is not None:
-            return redaction.may or redaction.sender == sender
-        return rules.may_redact(redaction.sender, sender, await rooms.power(db, room_id))
-
     async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
         """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too."""
         for recording in (await archive.open_broadcasts(db, heard.room_id, event.sender))[-1:]:
@@ -133,17 +118,33 @@ class Hearing:
             recording = await archive.recording(db, chunk.recording_id)
         if recording is None:
             await early_redactions.note(db, heard.room_id, event.redacts, event.sender, self._clock(), may=event.may)
+            await self._uncover(db, heard, event)
         elif recording.room_id != heard.room_id:
             return
-        elif not await self._counts(db, heard.room_id, event, chunk.sender if chunk else recording.broadcaster):
-            log.info("redaction ignored, sender lacks the power level: room=%s event=%s", heard.room_id, heard.event_id)
-            if event.may is None:
-                await jobs.add(db, orders.Redaction(event.redacts, heard.room_id).job(), self._clock())
-        else:
+        elif await self._counts(db, heard, event, chunk.sender if chunk else recording.broadcaster):
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
             await journal.forget(db, [event.redacts])  # a redacted event need not wait for its key
             if chunk is not None:
                 await jobs.cancel(db, [orders.Fetch.about(chunk.id)])
+
+    async def _uncover(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
+        """Take the redacted picture from the podcasts whose cover it is."""
+        for room in await rooms.covered_by(db, heard.room_id, event.redacts):
+            assert room.own_cover_sender is not None, "it is saved with the event"
+            if await self._counts(db, heard, event, room.own_cover_sender):
+                bare = room.without_own_cover()
+                await own_cover.change(db, room, bare, self._clock(), by=None, said=heard.event_id)
+                log.info("cover redacted: room=%s event=%s", room.room_id, heard.event_id)
+
+    async def _counts(self, db: Connection, heard: HeardEvent, event: Redacted, sender: UserId) -> bool:
+        """Return whether a redaction counts for an event of `sender`; where that is not known, the homeserver is
+        asked."""
+        if await redacting.counts(db, heard.room_id, event, sender):
+            return True
+        log.info("redaction ignored, sender lacks the power level: room=%s event=%s", heard.room_id, heard.event_id)
+        if event.may is None:
+            await jobs.add(db, orders.Redaction(event.redacts, heard.room_id).job(), self._clock())
+        return False
 
     async def _departed(self, db: Connection, heard: HeardEvent, user: UserId) -> None:
         for recording in await archive.open_broadcasts(db, heard.room_id, user):

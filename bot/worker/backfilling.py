@@ -141,6 +141,7 @@ class Backfilling:
             incomplete=states[RecordingState.INCOMPLETE],
             empty=states[RecordingState.EMPTY],
             known=progress.known,
+            waiting=sum(recording.unreviewed and recording.state.may_have_audio for recording in adopted),
         )
         log.info("backfilled: room=%s adopted=%d known=%d", progress.room_id, len(adopted), progress.known)
         await self._tell(job, progress, body)

@@ -148,10 +148,10 @@ class Publishing:
 
     async def _announce(self, db: Connection, subject: Subject, episode: Episode, now: datetime) -> None:
         """Tell the room once, as a reply to the started event: where to hear the episode, or that it waits for
-        approval."""
+        approval. A room that wants no announcements is told neither: `status`, `list` and `review` say what waits."""
         recording, room, prefix = subject.recording, subject.room, self._settings.commands.prefix
         told = subject.episode is not None and subject.episode.announced
-        if told or (room.announce is Announce.OFF and not recording.unreviewed):
+        if told or room.announce is Announce.OFF:
             return
         address = await self._public_page(db, recording)
         with speaking(room.language):

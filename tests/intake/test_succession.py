@@ -489,6 +489,9 @@ OLD_POLICIES: dict[str, Any] = {
     "speakers": (ALICE,),
     "podcast": PodcastTexts(title="Kitchen", author="Alice"),
     "own_cover": BlobKey("ab" * 32),
+    "own_cover_event": EventId("$picture"),
+    "own_cover_room": ROOM,
+    "own_cover_sender": ALICE,
 }
 
 

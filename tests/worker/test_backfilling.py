@@ -1,6 +1,7 @@
 """The search of a room's history: resumed where it stopped, told of once, also when it may not be made."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -56,17 +57,18 @@ def heard(event_id: str) -> HeardEvent:
 
 
 class Adopter:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, **recordings: Any) -> None:
         self.clock = clock
+        self.recordings = {"state": RecordingState.EMPTY, **recordings}
 
     async def __call__(self, db: Connection, events: Sequence[HeardEvent]) -> Recording | None:
         recording = a_recording(
             at=self.clock(),
             room_id=ROOM,
             event_id=events[0].event_id,
-            state=RecordingState.EMPTY,
             position=Position(-1),
             history_visibility=HistoryVisibility.SHARED,
+            **self.recordings,
         )
         return await archive.add_recording(db, recording)
 
@@ -102,6 +104,15 @@ async def test_a_search_that_was_cut_off_goes_on_where_it_was(store: Store) -> N
     assert await notices(store) == ["I found 6 past broadcasts: 6 without sound."]
     async with store.read() as db:
         assert len(await archive.recordings(db, ROOM)) == 6
+
+
+async def test_what_was_found_and_waits_for_approval_is_said_so(store: Store) -> None:
+    """Nobody would learn it otherwise: past broadcasts are not announced one by one."""
+    clock = Clock()
+    adopt = Adopter(clock, state=RecordingState.COMPLETE, unreviewed=True)
+    await Backfilling(store, History(), adopt=adopt, clock=clock)(await begin(store, clock))
+    report = "I found 6 past broadcasts: 6 recorded whole. 6 of them wait for approval: `review` tells which."
+    assert await notices(store) == [report]
 
 
 async def test_a_history_that_may_not_be_read_is_said_so(store: Store) -> None:

@@ -11,15 +11,17 @@ import pytest
 from PIL import Image
 
 from bot import orders
+from bot.dialects.redaction import carried_out
 from bot.errors import GiveUp
 from bot.matrix.media import FetchedMedia
 from bot.worker.choosing_cover import ChoosingCover
 from bot.worker.room_history import RoomHistory
-from storage import changes, rooms
-from storage.records import EventId, HeardEvent, Job, JobId, JobState, MediaSource, Room, RoomId
+from storage import changes, journal, rooms
+from storage.records import EventId, HeardEvent, Job, JobId, JobState, MediaSource, Room, RoomId, UserId
 from tests.world import ALICE, ROOM, World, heard
 
 PICTURE, COMMAND = EventId("$picture"), EventId("$command")
+MODERATOR, MALLORY = UserId("@moderator:hs"), UserId("@mallory:hs")
 SHOWN = {"msgtype": "m.image", "body": "a.png", "url": "mxc://hs/a"}
 UNUSABLE, NO_PICTURE = "I can't use that picture", "I find no picture"
 
@@ -127,3 +129,70 @@ async def test_in_an_encrypted_room_the_homeserver_chooses_nothing(world: World)
         await rooms.save_room(db, replace(await the_room(world), encrypted=True))
     assert (await choose(world)).startswith(NO_PICTURE)
     assert (await the_room(world)).own_cover is None
+
+
+def redaction(by: UserId) -> HeardEvent:
+    return heard(f"$redaction{by}", "m.room.redaction", {}, redacts=PICTURE, sender=by)
+
+
+async def with_moderator(world: World) -> None:
+    levels = {"users": {ALICE: 100, MODERATOR: 50}}
+    await world.hear(heard("$levels", "m.room.power_levels", levels, state_key=""))
+
+
+@pytest.mark.parametrize("by", [ALICE, MODERATOR])
+async def test_the_redaction_of_the_picture_ends_the_cover(world: World, by: UserId) -> None:
+    """By its sender, or by who may redact others, in all rooms of the podcast; the file goes, and the log tells it."""
+    await with_moderator(world)
+    await choose(world)
+    chosen = await the_room(world)
+    async with world.store.write() as db:
+        await rooms.save_room(db, replace(chosen, room_id=RoomId("!later:hs"), key="later"))
+    await world.hear(redaction(by))
+    room = await the_room(world)
+    assert room == replace(chosen.without_own_cover(), revision=chosen.revision + 1, changed_at=world.clock())
+    async with world.store.read() as db:
+        later = await rooms.room(db, RoomId("!later:hs"))
+        change = (await changes.of_rooms(db, [ROOM]))[0]
+    assert later is not None
+    assert later.own_cover is None
+    assert (change.what, change.by, change.before, change.after) == ("podcast cover", None, "given", "default")
+    await world.work()
+    assert chosen.own_cover not in world.files()
+
+
+async def test_a_redaction_by_who_may_not_leaves_the_cover(world: World) -> None:
+    """A homeserver may deliver it all the same; one of another room names another event."""
+    await with_moderator(world)
+    await choose(world)
+    before = await the_room(world)
+    elsewhere = replace(redaction(ALICE), room_id=RoomId("!other:hs"))
+    async with world.store.write() as db:
+        await journal.add(db, elsewhere, world.clock())
+    await world.hear(redaction(MALLORY))
+    assert await the_room(world) == before
+
+
+async def test_whether_a_redactor_may_is_asked_where_it_is_not_known(world: World) -> None:
+    """The homeserver's word ends the cover, as it ends recordings."""
+    await choose(world)
+    async with world.store.write() as db:
+        await rooms.forget_state(db, ROOM)
+    await world.hear(redaction(MODERATOR))
+    assert (await the_room(world)).own_cover is not None
+    assert [order.event_id for order in await world.ordered(orders.Redaction)] == [PICTURE]
+    shown = carried_out(message({}))
+    assert shown is not None
+    async with world.store.write() as db:
+        await journal.requeue(db, shown, world.clock())
+    await world.settle()
+    assert (await the_room(world)).own_cover is None
+
+
+@pytest.mark.parametrize(("by", "chosen"), [(ALICE, False), (MODERATOR, False), (MALLORY, True)])
+async def test_a_picture_that_was_redacted_before_it_was_fetched(world: World, by: UserId, chosen: bool) -> None:
+    """The homeserver may still show it: it is no cover all the same, unless the redaction does not count."""
+    await with_moderator(world)
+    await world.hear(redaction(by))
+    assert (await choose(world)).startswith(NO_PICTURE) is not chosen
+    assert ((await the_room(world)).own_cover is not None) is chosen

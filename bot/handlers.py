@@ -17,6 +17,7 @@ from bot.worker.attempts import Handler
 from bot.worker.backfilling import Backfilling
 from bot.worker.chats import Chats
 from bot.worker.choosing_cover import ChoosingCover
+from bot.worker.closing_refused import ClosingRefused
 from bot.worker.covering import Covering
 from bot.worker.directs import Directs
 from bot.worker.encoding import Encoding
@@ -106,6 +107,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Pin.kind: Pinning(store, sending, us=session.user_id),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.ForgetMember.kind: ForgettingMember(store, apply=recorder.apply, clock=clock),
+        orders.CloseRefused.kind: ClosingRefused(store, apply=recorder.apply, clock=clock),
         orders.Leave.kind: Leaving(store, sending, clock=clock),
         orders.Invite.kind: Invites(store, sending, allowed=settings.matrix.invites),
         orders.Refresh.kind: Refreshing(store, sending, take_state=intake.refresh),

@@ -295,6 +295,27 @@ class ForgetMember(_OfEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class CloseRefused(_OfEvent):
+    """Close the recordings behind `after` that had ended when this command, at `since` in the timeline, objected to
+    what is recorded of `user_id` and in `room_ids` (None: of all)."""
+
+    kind = JobKind("close_refused")
+    lasting = True
+    since: Position
+    user_id: UserId | None = None
+    room_ids: tuple[RoomId, ...] | None = None
+    after: RecordingId | None = None
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str | None:
+        return self.user_id
+
+
+@dataclass(frozen=True, slots=True)
 class Leave(_OfRoom):
     """Leave a room, as a moderator asked at `asked_at`."""
 
@@ -725,6 +746,6 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
-    Pin, ChooseCover, Leave, ForgetMember, React,
+    Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -7,7 +7,17 @@ from sqlalchemy import ColumnElement, exists, or_, select
 
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import EVERYWHERE, ChunkState, OptOut, Position, Recording, RecordingState, RoomId, UserId
+from storage.records import (
+    EVERYWHERE,
+    ChunkState,
+    OptOut,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingState,
+    RoomId,
+    UserId,
+)
 from storage.rows import columns, record
 from storage.tables import chunks, optouts, recordings
 
@@ -48,23 +58,41 @@ async def _words(db: Connection, *conditions: ColumnElement[bool]) -> tuple[OptO
     return tuple(record(OptOut, row) for row in await db.execute(ordered))
 
 
-async def unfinished(
-    db: Connection, since: Position, *, user_id: UserId | None = None, room_ids: Collection[RoomId] | None = None
+async def running(
+    db: Connection, *, user_id: UserId | None, room_ids: Collection[RoomId] | None
 ) -> tuple[Recording, ...]:
-    """Return the recordings, of this speaker and in these rooms (None: of all), that an objection concerns: they are
-    open, more of their sound may come, or some of it came after `since`."""
+    """Return the open recordings of this speaker and in these rooms (None: of all)."""
+    are_open = recordings.c.state.in_([state for state in RecordingState if state.is_open])
+    found = select(recordings).where(are_open, *_theirs(user_id, room_ids)).order_by(recordings.c.position)
+    return tuple(record(Recording, row) for row in await db.execute(found))
+
+
+async def half_kept(
+    db: Connection,
+    since: Position,
+    *,
+    user_id: UserId | None,
+    room_ids: Collection[RoomId] | None,
+    given_up: Collection[str],
+    after: RecordingId | None,
+    limit: int,
+) -> tuple[Recording, ...]:
+    """Return the next recordings behind `after`, of this speaker and in these rooms (None: of all), that have ended and
+    that an objection concerns: more of their sound may come, or some of it came after `since`. No sound comes of chunks
+    that are not there for one of the reasons `given_up`."""
     lies_in = chunks.c.recording_id == recordings.c.id
-    conditions: list[ColumnElement[bool]] = [
-        recordings.c.state != RecordingState.DELETED,
-        or_(
-            recordings.c.state.in_([state for state in RecordingState if state.is_open]),
-            exists().where(lies_in, chunks.c.state.in_(HALF_KEPT)),
-            exists().where(lies_in, chunks.c.position > since, chunks.c.state == ChunkState.STORED),
-        ),
-    ]
-    if user_id is not None:
-        conditions.append(recordings.c.broadcaster == user_id)
-    if room_ids is not None:
-        conditions.append(recordings.c.room_id.in_(list(room_ids)))
-    rows = await db.execute(select(recordings).where(*conditions).order_by(recordings.c.position))
-    return tuple(record(Recording, row) for row in rows)
+    awaited = chunks.c.state.in_(HALF_KEPT), or_(chunks.c.reason.is_(None), chunks.c.reason.not_in(given_up))
+    ended = [state for state in RecordingState if not state.is_open and state is not RecordingState.DELETED]
+    concerned = or_(
+        exists().where(lies_in, *awaited),
+        exists().where(lies_in, chunks.c.position > since, chunks.c.state == ChunkState.STORED),
+    )
+    found = select(recordings).where(
+        recordings.c.id > (after or 0), recordings.c.state.in_(ended), concerned, *_theirs(user_id, room_ids)
+    )
+    return tuple(record(Recording, row) for row in await db.execute(found.order_by(recordings.c.id).limit(limit)))
+
+
+def _theirs(user_id: UserId | None, room_ids: Collection[RoomId] | None) -> list[ColumnElement[bool]]:
+    of_user = [] if user_id is None else [recordings.c.broadcaster == user_id]
+    return of_user if room_ids is None else [*of_user, recordings.c.room_id.in_(list(room_ids))]

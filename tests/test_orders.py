@@ -104,6 +104,11 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         {"user_id": ALICE, "room_id": ROOM, "report": "gone", "alone": [7]},
         ALICE,
     ),
+    (
+        orders.CloseRefused(EVENT, Position(3), ALICE, (ROOM,), RECORDING),
+        {"since": 3, "user_id": ALICE, "room_ids": [ROOM], "after": 7},
+        ALICE,
+    ),
     (orders.Leave(ROOM, "asked", NOW), {"reason": "asked", "asked_at": "2026-11-20T14:05:00Z"}, None),
     (orders.Notice(orders.answer(EVENT), ROOM, "hello"), {"room_id": ROOM, "body": "hello"}, ROOM),
     (orders.Direct.address(ALICE, ROOM), {"user_id": ALICE, "room_id": ROOM}, ALICE),
@@ -146,7 +151,7 @@ def test_every_kind_has_its_example_and_its_own_name() -> None:
 def test_what_is_done_once_is_once_only() -> None:
     """Notices, commands and warnings; an address is sent as often as it is asked for."""
     once = [order for order, *_ in EXAMPLES if order.once]
-    asked = {orders.Command, orders.Confirm, orders.ChooseCover, orders.ForgetMember}
+    asked = {orders.Command, orders.Confirm, orders.ChooseCover, orders.ForgetMember, orders.CloseRefused}
     once_only = {orders.Notice, orders.React, orders.Direct, orders.Forewarn} | asked
     assert {type(order) for order in once} == once_only
     assert not orders.Direct.address(ALICE, ROOM).once

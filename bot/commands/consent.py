@@ -1,7 +1,7 @@
 """`optout`, `optin`, `speakers`: who is recorded.
 
-All three count from the command's position in the timeline. What may not be recorded any more is closed in the same
-transaction (`bot.intake.consent`).
+All three count from the command's position in the timeline. What runs and may not be recorded any more is closed in
+the same transaction; what has ended waits for no more sound, a few recordings at a time (`bot.intake.consent`).
 """
 
 import asyncio
@@ -38,7 +38,8 @@ async def _opt_out(context: Context) -> str:
         return replies.out_already(context.prefix, everywhere=everywhere)
     await _note_word(context, out=True, everywhere=everywhere)
     line = None if everywhere else await heirs.line(context.db, context.room.room_id)
-    closed = await consent.close_refused(context.db, context.apply, context.position, user_id=user_id, room_ids=line)
+    objection = orders.CloseRefused(context.command, context.position, user_id, line)
+    closed = await consent.close_refused(context.db, context.apply, objection, context.now)
     if closed:
         body = await _how_to_delete(context, closed)
         await jobs.add(context.db, orders.Direct.closed(user_id, context.command, body).job(), context.now)
@@ -108,7 +109,8 @@ async def _set_speakers(context: Context, speakers: tuple[UserId, ...] | None) -
     await rooms.save_room(context.db, replace(context.room, speakers=speakers))
     await context.note("speakers", _said(before), _said(speakers))
     line = await heirs.line(context.db, context.room.room_id)
-    closed = await consent.close_refused(context.db, context.apply, context.position, room_ids=line)
+    objection = orders.CloseRefused(context.command, context.position, room_ids=line)
+    closed = await consent.close_refused(context.db, context.apply, objection, context.now)
     return replies.speakers_changed(context.asker.name, names, len(closed), context.prefix)
 
 

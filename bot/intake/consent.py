@@ -9,17 +9,21 @@ of the past.
 The moderators' choice (`speakers`) is that of the podcast's present room. It never overrules a member who opted out.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects, facts, orders
 from bot.dialects.state import broadcast_of
 from bot.event_types import CREATE
-from bot.recording.chunks import NOT_WANTED
+from bot.recording.chunks import GIVEN_UP, NOT_WANTED
 from bot.recording.model import RecordingEvent, Silenced
 from storage import archive, heirs, jobs, journal, optouts, rooms
 from storage.database import Connection
 from storage.records import EVERYWHERE, OptOut, Position, Recording, RecordingId, RoomId, UserId
+
+AT_ONCE = 20
+"""The number of recordings that had ended and that one transaction closes."""
 
 Apply = Callable[[Connection, RecordingId, RecordingEvent], Awaitable[None]]
 """The recorder's application of an event to a recording, in the caller's transaction."""
@@ -80,25 +84,46 @@ async def may_go_on(db: Connection, recording: Recording) -> bool:
 
 
 async def close_refused(
-    db: Connection,
-    apply: Apply,
-    since: Position,
-    *,
-    user_id: UserId | None = None,
-    room_ids: Collection[RoomId] | None = None,
+    db: Connection, apply: Apply, objection: orders.CloseRefused, now: datetime
 ) -> tuple[Recording, ...]:
-    """Close what may not be recorded any more, of this speaker and in these rooms (None: of all), by an objection that
-    was said at `since`. Return the recordings that were open."""
-    were_open = []
-    for recording in await optouts.unfinished(db, since, user_id=user_id, room_ids=room_ids):
-        if await may_go_on(db, recording):
-            continue
-        await apply(db, recording.id, Silenced(since))
-        chunks = await archive.chunks(db, recording.id)
-        await journal.forget(db, [chunk.event_id for chunk in chunks if chunk.event_id and chunk.reason == NOT_WANTED])
-        if recording.state.is_open:
-            were_open.append(recording)
+    """Close what may not be recorded any more after an objection: all that is open, and the first of what has ended;
+    the order itself is for the rest. Return the recordings that were open."""
+    were_open = [
+        recording
+        for recording in await optouts.running(db, user_id=objection.user_id, room_ids=objection.room_ids)
+        if await _close(db, apply, recording, objection.since)
+    ]
+    rest = await close_ended(db, apply, objection)
+    if rest is not None:
+        await jobs.add(db, rest.job(), now)
     return tuple(were_open)
+
+
+async def close_ended(db: Connection, apply: Apply, objection: orders.CloseRefused) -> orders.CloseRefused | None:
+    """Close the next recordings that have ended and may not be completed after an objection, in the caller's
+    transaction. Return the order for the rest; None: there is none."""
+    found = await optouts.half_kept(
+        db,
+        objection.since,
+        user_id=objection.user_id,
+        room_ids=objection.room_ids,
+        given_up=GIVEN_UP,
+        after=objection.after,
+        limit=AT_ONCE,
+    )
+    for recording in found:
+        await _close(db, apply, recording, objection.since)
+    return replace(objection, after=found[-1].id) if len(found) == AT_ONCE else None
+
+
+async def _close(db: Connection, apply: Apply, recording: Recording, since: Position) -> bool:
+    """Close a recording, unless it may go on. Return whether it was closed."""
+    if await may_go_on(db, recording):
+        return False
+    await apply(db, recording.id, Silenced(since))
+    chunks = await archive.chunks(db, recording.id)
+    await journal.forget(db, [chunk.event_id for chunk in chunks if chunk.event_id and chunk.reason == NOT_WANTED])
+    return True
 
 
 async def look_again(db: Connection, user_id: UserId, since: Position, now: datetime) -> None:

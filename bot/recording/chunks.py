@@ -41,6 +41,8 @@ FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkSta
 TOO_LARGE = "too_large"
 BEYOND_LIMIT = "beyond_limit"  # the recording is too long; a single chunk that is `too_long` ends nothing
 NOT_WANTED = "not_wanted"  # the speaker, or a moderator, objected
+GIVEN_UP = frozenset({BEYOND_LIMIT, NOT_WANTED})
+"""Reasons for which no media are accepted any more."""
 LIMIT = "limit"  # the sentence for the room
 
 
@@ -89,7 +91,7 @@ def arrived(outcome: Outcome, chunk: Chunk) -> Outcome:
 
 def is_fetchable(chunk: Chunk) -> bool:
     """Return whether media are still accepted for a chunk that is not stored."""
-    return chunk.state in FETCHABLE and chunk.reason not in (BEYOND_LIMIT, NOT_WANTED)
+    return chunk.state in FETCHABLE and chunk.reason not in GIVEN_UP
 
 
 def is_removed(chunk: Chunk | Entry) -> bool:

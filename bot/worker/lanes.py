@@ -53,7 +53,7 @@ LANES = (
     Lane("walk", (orders.Walk,), 4, long=16),
     Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
     Lane("look", (orders.Refresh, orders.ChooseCover), 2, long=16),
-    Lane("backfill", (orders.Backfill, orders.ForgetMember), 2, long=16, of_one=2),
+    Lane("backfill", (orders.Backfill, orders.ForgetMember, orders.CloseRefused), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("hand back", (orders.HandBack,), 1, long=4),
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),

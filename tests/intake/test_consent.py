@@ -54,7 +54,8 @@ async def opts(world: World, *, out: bool, room_id: RoomId = ROOM) -> None:
         at = await command(db, world)
         await optouts.add(db, OptOut(ALICE, room_id, at, out, world.clock()))
         if out:
-            await consent.close_refused(db, world.recorder.apply, at, user_id=ALICE)
+            objection = orders.CloseRefused(EventId(f"$out{at}"), at, ALICE)
+            await consent.close_refused(db, world.recorder.apply, objection, world.clock())
 
 
 async def speakers(world: World, *users: UserId) -> None:

@@ -85,9 +85,9 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Encode.kind: Encoding(store, tracks, clock, listened=parts.listened),
         orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=recorder.apply, clock=clock),
         orders.HandBack.kind: HandingBack(
-            store, settings, parts.ffmpeg, sending, session.uploads, us=session.user_id, clock=clock
+            store, settings, parts.ffmpeg, sending, session.uploads, history, us=session.user_id, clock=clock
         ),
-        orders.Unsend.kind: Unsending(sending),
+        orders.Unsend.kind: Unsending(store, sending),
         orders.Cover.kind: covering,
         orders.ChooseCover.kind: ChoosingCover(store, parts.ffmpeg, history, download=parts.download, clock=clock),
         orders.Walk.kind: Walking(store, history, intake, clock=clock),

@@ -57,6 +57,11 @@ async def withdraw(
     return tuple(message for row in rows if (message := record(HandedBack, row)).event_id is not None)
 
 
+async def drop(db: Connection, message_id: int) -> None:
+    """Delete the row of a message that was not posted."""
+    await db.execute(delete(handed_back).where(handed_back.c.id == message_id))
+
+
 async def forget(db: Connection, recording_id: RecordingId) -> None:
     """Delete the rows of a recording's messages that were withdrawn and whose event is known."""
     gone = handed_back.c.withdrawn & handed_back.c.event_id.is_not(None)

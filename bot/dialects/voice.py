@@ -6,7 +6,7 @@ from bot.dialects.events import Reader
 from bot.dialects.fields import mapping
 from bot.event_types import MESSAGE
 from bot.recording.model import Rejected, VoiceMessage
-from storage.records import HeardEvent
+from storage.records import HeardEvent, MediaSource, MxcUri
 
 HANDED_BACK = "org.aircheck.recording"
 """A field of voice messages that hold recordings, this bot's or another Aircheck's: they are never recorded again."""
@@ -34,6 +34,13 @@ def message(heard: HeardEvent) -> VoiceMessage | None:
         announced_bytes=fields.size(content),
         sent_at=fields.sent_at(heard.event),
     )
+
+
+def handed_back(heard: HeardEvent) -> MxcUri | None:
+    """Return the address of the file of a recording that was handed back; None for any other message."""
+    content = mapping(heard.event.get("content"))
+    source = media.source(content)
+    return source.mxc if HANDED_BACK in content and isinstance(source, MediaSource) else None
 
 
 READERS: dict[str, Reader] = {MESSAGE: message}

@@ -70,14 +70,17 @@ class History:
             return events_of(answer.get("chunk")), None if next_cursor == stop else next_cursor
         raise GiveUp("an event of the room's history is too long", reason="too_large", room=room_id)
 
-    async def relations(self, room_id: RoomId, event_id: EventId) -> AsyncIterator[tuple[dict[str, Any], ...]]:
-        """Yield pages of the events that refer to one by m.reference, oldest first (Client-Server API, aggregations).
+    async def relations(
+        self, room_id: RoomId, event_id: EventId, *, backwards: bool = False
+    ) -> AsyncIterator[tuple[dict[str, Any], ...]]:
+        """Yield pages of the events that refer to one by m.reference, oldest first, or newest first (Client-Server API,
+        aggregations).
 
         They are not filtered by type, which an encrypted room hides. Ends after `MOST_PAGES` pages, and with the
         first page after `RELATIONS_MAY_TAKE_S`. Raises TryLater, Refused.
         """
         where = path("rooms", room_id, "relations", event_id, "m.reference", api="client/v1")
-        query = {"dir": "f", "limit": str(RELATIONS_PER_PAGE)}
+        query = {"dir": "b" if backwards else "f", "limit": str(RELATIONS_PER_PAGE)}
         began = time.monotonic()
         async for answer, _ in self._answers(where, query, "next_batch", None):
             yield events_of(answer.get("chunk"))

@@ -72,12 +72,15 @@ class Uploads:
         self._wire = wire
         self._limit: int | None = None
         self._limit_until = 0.0
-        self._refused = MOST_BYTES  # half of the smallest size that was refused
+        self._refused = MOST_BYTES  # half of the smallest size that was refused within the last hour
+        self._refused_until = 0.0
 
     async def limit(self) -> int:
         """Return the bytes that an upload may have (Client-Server API, content repository: config), as the homeserver
-        said within the last hour, and as it refused. Raises TryLater, Refused."""
+        said and refused within the last hour. Raises TryLater, Refused."""
         now = asyncio.get_running_loop().time()
+        if now >= self._refused_until:
+            self._refused = MOST_BYTES
         if self._limit is None or now >= self._limit_until:
             size = (await self._config()).get("m.upload.size")
             self._limit = size if isinstance(size, int) and 0 < size < MOST_BYTES else MOST_BYTES
@@ -138,6 +141,7 @@ class Uploads:
         """Return TooLarge for a file that is, also by the limit of a proxy."""
         if isinstance(error, Refused | NotMatrix) and error.status == 413:
             self._refused = min(self._refused, size // 2)
+            self._refused_until = asyncio.get_running_loop().time() + LIMIT_HOLDS_S
             return TooLarge(self._refused)
         return error
 

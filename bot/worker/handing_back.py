@@ -1,8 +1,7 @@
 """Finished recordings handed back: posted as one ordinary voice message, for clients that know no broadcasts.
 
 A row is written before the upload, the file's address before the event is sent, and the row's id names the event's
-transaction: a death at any point repeats an upload, never a message. A message that was withdrawn while it may have
-been under way gets its event id by another request with its transaction, and is then redacted.
+transaction: a death at any point repeats an upload, never a message. What may have been posted is looked for first.
 """
 
 import asyncio
@@ -29,18 +28,19 @@ from bot.matrix.uploads import Uploads, sealed_file
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
 from bot.settings import Settings
+from bot.worker import unanswered
+from bot.worker.attempts import LONGEST_WISH_S
 from bot.worker.pieces import channels_of, pieces_of
+from bot.worker.room_history import RoomHistory
 from storage import archive, handed_back, heirs, jobs, rooms, tracks
 from storage.database import Connection
 from storage.records import (
-    EventId,
     HandedBack,
     Job,
     Json,
     MediaSource,
     Recording,
     RecordingId,
-    RecordingState,
     Room,
     UserId,
     to_ms,
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 MIMETYPE = "audio/ogg"
 UNREVIEWED_S = 86_400.0  # the approval hastens the job
 MUTED_S = 3600.0  # a change of the room's power levels hastens the job
-REFUSED_S = 3600.0
+REFUSED_S = 3600.0  # doubled each time: the sound may have to be encoded anew
 ANEW_S = 600.0  # the publication hastens the job
 
 
@@ -67,6 +67,7 @@ class _Subject:
     channels: int
     peaks: bytes
     messages: tuple[HandedBack, ...]  # of this sound
+    earlier: bool  # whether there are any with another sound
 
     @property
     def posted(self) -> bool:
@@ -83,6 +84,7 @@ class HandingBack:
         ffmpeg: Ffmpeg,
         sending: Sending,
         uploads: Uploads,
+        history: RoomHistory,
         *,
         us: UserId,
         clock: Callable[[], datetime],
@@ -92,14 +94,22 @@ class HandingBack:
         self._ffmpeg = ffmpeg
         self._sending = sending
         self._uploads = uploads
+        self._unanswered = unanswered.Unanswered(store, sending, history, us=us, clock=clock)
         self._us = us
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
         order = orders.HandBack.of(job)
-        await self._settle(order)
+        refused_s = min(LONGEST_WISH_S, REFUSED_S * 2.0 ** min(job.attempts, 10))
+        try:
+            await self._unanswered.settle(order)
+        except GiveUp:
+            raise TryLater("the homeserver refuses to tell an event", after_s=refused_s) from None
         subject = await self._read(order.recording)
-        if subject is None or subject.posted:
+        if subject is None:
+            return
+        if subject.posted:
+            await self._end(subject)
             return
         if subject.recording.unreviewed:
             raise TryLater("the recording waits for its approval", after_s=UNREVIEWED_S)
@@ -109,40 +119,19 @@ class HandingBack:
             await self._post(subject, sealed=sealed)
         except GiveUp as refused:
             await self._tell_refused(subject.recording, refused)
-            raise TryLater("the homeserver refuses a voice message", after_s=REFUSED_S) from None
+            raise TryLater("the homeserver refuses a voice message", after_s=refused_s) from None
 
-    # ---- what was withdrawn while it was under way
+    async def _end(self, subject: _Subject) -> None:
+        """Redact what has an earlier sound, where the last message turned out to be posted."""
+        if subject.earlier:
+            async with self._store.write() as db:
+                await self._withdraw_earlier(db, subject)
 
-    async def _settle(self, order: orders.HandBack) -> None:
-        """Redact what was withdrawn while it may have been sent. The same transaction tells its event if it was; if
-        not, an empty notice takes its place, and is redacted too."""
-        async with self._store.read() as db:
-            messages = await handed_back.of(db, order.recording)
-        nothing = {"msgtype": "m.notice", "body": "…", "m.mentions": {}}
-        for message in messages:
-            if message.withdrawn and message.event_id is None:
-                try:
-                    event_id = await self._sending.send(order.room_id, MESSAGE, nothing, txn_id=_transaction(message))
-                except GiveUp:
-                    raise TryLater("the homeserver refuses to tell an event", after_s=REFUSED_S) from None
-                async with self._store.write() as db:
-                    await self._note(db, message, event_id)
-
-    async def _note(self, db: Connection, message: HandedBack, event_id: EventId) -> None:
-        """Note a message's event, and order its redaction where it was withdrawn meanwhile."""
-        noted = await handed_back.posted(db, message.id, event_id)
-        if not noted.withdrawn:
-            return
-        recording = await archive.recording(db, message.recording_id)
-        assert recording is not None
-        await self._unsend(db, recording, (noted,))
-        if recording.state is RecordingState.DELETED:
-            await handed_back.forget(db, recording.id)
-
-    async def _unsend(self, db: Connection, recording: Recording, messages: Sequence[HandedBack]) -> None:
-        for message in messages:
-            assert message.event_id is not None
-            await jobs.add(db, orders.Unsend(message.event_id, recording.room_id).job(), self._clock())
+    async def _withdraw_earlier(self, db: Connection, subject: _Subject) -> None:
+        recording = subject.recording
+        earlier = await handed_back.withdraw(db, recording.id, but=subject.fingerprint)
+        await unanswered.unsend(db, recording, earlier, self._clock())
+        await handed_back.forget(db, recording.id)
 
     # ---- posting
 
@@ -174,6 +163,7 @@ class HandingBack:
             channels=channels_of(ledger.entries, chunks),
             peaks=await asyncio.to_thread(whole, peaks),
             messages=tuple(one for one in messages if one.fingerprint == sound and not one.withdrawn),
+            earlier=any(one.fingerprint != sound or one.withdrawn for one in messages),
         )
 
     async def _check_power(self, room: Room, *, sealed: bool) -> None:
@@ -213,13 +203,11 @@ class HandingBack:
             if [_form(message) for message in subject.messages] == [_form_of(part) for part in made]:
                 return subject.messages
             async with self._store.write() as db:
-                await self._unsend(
-                    db, recording, await handed_back.withdraw(db, recording.id, only=subject.fingerprint)
-                )
+                withdrawn = await handed_back.withdraw(db, recording.id, only=subject.fingerprint)
+                await unanswered.unsend(db, recording, withdrawn, self._clock())
             raise TryLater("the voice message is cut in another way", at_most_s=1)
         async with self._store.write() as db:
-            episode = await archive.episode(db, recording.id)
-            if episode is None or episode.fingerprint != subject.fingerprint:
+            if await self._sound(db, recording.id) != subject.fingerprint:
                 raise TryLater("the sound has changed meanwhile", at_most_s=1)
             earlier = {one.part: one.event_id for one in await handed_back.of(db, recording.id) if one.event_id}
             messages = [
@@ -239,6 +227,15 @@ class HandingBack:
             ]
             return await handed_back.add(db, messages)
 
+    async def _sound(self, db: Connection, recording_id: RecordingId) -> str | None:
+        """Return the fingerprint that a recording has now, which its episode may not have yet; None if it has no
+        audio any more."""
+        recording = await archive.recording(db, recording_id)
+        if recording is None or not recording.state.may_have_audio:
+            return None
+        chunks = await archive.chunks(db, recording_id)
+        return fingerprint(await asyncio.to_thread(lay_out, recording, chunks))
+
     async def _send_all(
         self, subject: _Subject, messages: Sequence[HandedBack], files: dict[int, Path], *, sealed: bool
     ) -> None:
@@ -253,16 +250,14 @@ class HandingBack:
                 source = await self._uploads.upload(files[message.part], MIMETYPE, name=name, sealed=sealed)
             async with self._store.write() as db:
                 if not await handed_back.uploaded(db, message.id, source):
-                    return  # withdrawn meanwhile, or deleted
+                    raise TryLater("the voice message was withdrawn meanwhile", at_most_s=1)
             content = await self._content(subject, message, source)
             room_id = recording.room_id
-            event_id = await self._sending.send(room_id, MESSAGE, content, txn_id=_transaction(message))
+            event_id = await self._sending.send(room_id, MESSAGE, content, txn_id=unanswered.transaction(message))
             async with self._store.write() as db:
-                await self._note(db, message, event_id)
+                await unanswered.note(db, message, event_id, self._clock())
                 if message is messages[-1]:
-                    earlier = await handed_back.withdraw(db, recording.id, but=subject.fingerprint)
-                    await self._unsend(db, recording, earlier)
-                    await handed_back.forget(db, recording.id)
+                    await self._withdraw_earlier(db, subject)
         log.info("handed back: recording=%s room=%s parts=%d", recording.code, recording.room_id, len(messages))
 
     async def _content(self, subject: _Subject, message: HandedBack, source: MediaSource) -> Json:
@@ -312,10 +307,6 @@ def _is_uploaded(message: HandedBack, *, sealed: bool) -> bool:
     if message.event_id is not None:
         return True
     return message.source is not None and (message.source.file is not None or not sealed)
-
-
-def _transaction(message: HandedBack) -> str:
-    return f"handed-back-{message.id}"
 
 
 def _form(message: HandedBack) -> tuple[int, int, int, str]:

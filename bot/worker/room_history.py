@@ -60,6 +60,14 @@ class RoomHistory:
             heard = await self._session.keys.hear_all(room_id, theirs, history=True)
             yield await _parts(heard, started, speaker)
 
+    async def referring(
+        self, room_id: RoomId, event_id: EventId, sender: UserId
+    ) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        """Yield what a user said in reference to an event, in pages, newest first, decrypted where possible."""
+        async for events in self._session.history.relations(room_id, event_id, backwards=True):
+            theirs = [event for event in events if sender_of(event) == sender]
+            yield await self._session.keys.hear_all(room_id, theirs, history=True)
+
     async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
         """Read the info event of this type and sender from the room's state; None where there is none."""
         try:

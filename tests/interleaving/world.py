@@ -183,9 +183,9 @@ class World(RoomHistory):
             self.bot.handlers[order.kind] = self._nothing
         sending, uploads = cast("Sending", self.posted), cast("Uploads", self.posted)
         self.bot.handlers[orders.HandBack.kind] = HandingBack(
-            self.bot.store, self.bot.settings, self.bot.ffmpeg, sending, uploads, us=BOT, clock=self.clock
+            self.bot.store, self.bot.settings, self.bot.ffmpeg, sending, uploads, self, us=BOT, clock=self.clock
         )
-        self.bot.handlers[orders.Unsend.kind] = Unsending(sending)
+        self.bot.handlers[orders.Unsend.kind] = Unsending(self.bot.store, sending)
         self.bot.handlers[orders.Walk.kind] = Walking(self.bot.store, self, self, clock=self.clock)
 
         self.bot.handlers[orders.Reread.kind] = Rereading(self.bot.store, self, BOT, clock=self.clock)
@@ -290,6 +290,15 @@ class World(RoomHistory):
             read = dialects.read(one)
             if isinstance(read, BroadcastChanged | ChunkSent | ChunkSealed) and read.broadcast == started:
                 yield (one,) if read.sender == sender else ()
+
+    async def referring(
+        self, room_id: RoomId, event_id: EventId, sender: UserId
+    ) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        yield tuple(
+            HeardEvent(room_id, EventId(f"${name}"), {"content": content})
+            for name, content in self.posted.events.items()
+            if f"${name}" not in self.posted.redacted and content.get("m.relates_to", {}).get("event_id") == event_id
+        )
 
     async def newest_info(self, room_id: RoomId, kind: str, sender: UserId) -> HeardEvent | None:
         return None

@@ -116,6 +116,17 @@ async def test_a_file_that_is_too_large(errcode: str, uploads: Uploads, stub: St
     assert await uploads.limit() == SIZE // 2
 
 
+async def test_a_refusal_for_its_size_is_not_remembered_for_ever(
+    uploads: Uploads, stub: Stub, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an hour a larger file is tried again."""
+    monkeypatch.setattr("bot.matrix.uploads.LIMIT_HOLDS_S", 0.0)
+    stub.says(UPLOAD, 413, "M_TOO_LARGE")
+    with pytest.raises(TooLarge):
+        await uploads.upload(file, "audio/ogg", name="a", sealed=False)
+    assert await uploads.limit() == MOST_BYTES
+
+
 async def test_other_refusals(uploads: Uploads, stub: Stub, file: Path) -> None:
     """A refusal is one, a homeserver that is away is asked again, and an answer without an address is none."""
     stub.says(UPLOAD, 403, "M_FORBIDDEN")

@@ -15,15 +15,17 @@ from bot import orders
 from bot.audio.opus_parts import Part
 from bot.audio.plan import Piece, length
 from bot.errors import GiveUp
+from bot.intake import disclosing
 from bot.matrix.sending import Sending
 from bot.matrix.uploads import TooLarge, Uploads
 from bot.recording.model import Deleted, Silenced
 from bot.worker import handing_back
 from bot.worker.attempts import Handler
 from bot.worker.handing_back import HandingBack
+from bot.worker.room_history import RoomHistory
 from bot.worker.unsending import Unsending
 from storage import archive, handed_back, jobs, journal, rooms
-from storage.records import EncryptedFile, EventId, Job, Json, MediaSource, MxcUri, RoomId, Samples
+from storage.records import EncryptedFile, EventId, HeardEvent, Job, Json, MediaSource, MxcUri, RoomId, Samples, UserId
 from tests.worker.quick import without_ffmpeg
 from tests.world import (
     BOT,
@@ -86,6 +88,18 @@ class Homeserver:
         async with self.request("redact"):
             self.redacted.add(event_id)
 
+    async def referring(
+        self, room_id: RoomId, event_id: EventId, sender: UserId
+    ) -> AsyncIterator[tuple[HeardEvent, ...]]:
+        for name, content in self.events.items():
+            if f"${name}" not in self.redacted and content.get("m.relates_to", {}).get("event_id") == event_id:
+                yield (heard(f"${name}", "m.room.message", content),)
+
+    def forget_transactions(self) -> None:
+        """Take each request for a new one, as after a day."""
+        self.events = {f"{name}-before": content for name, content in self.events.items()}
+        self.redacted = {f"{name}-before" for name in self.redacted}
+
     async def limit(self) -> int:
         return self.largest
 
@@ -123,11 +137,12 @@ class Town(World):
         self.writes = 0  # of the handlers that hand back
         super()._begin()
         sending, uploads = cast("Sending", self.homeserver), cast("Uploads", self.homeserver)
+        history = cast("RoomHistory", self.homeserver)
         self.handlers |= {
             orders.HandBack.kind: self._counted(
-                HandingBack(self.store, self.settings, self.ffmpeg, sending, uploads, us=BOT, clock=self.clock)
+                HandingBack(self.store, self.settings, self.ffmpeg, sending, uploads, history, us=BOT, clock=self.clock)
             ),
-            orders.Unsend.kind: self._counted(Unsending(sending)),
+            orders.Unsend.kind: self._counted(Unsending(self.store, sending)),
         }
 
     def _counted(self, handler: Handler) -> Handler:
@@ -312,6 +327,100 @@ async def test_a_deletion_during_the_request(world: Town, monkeypatch: pytest.Mo
     assert world.homeserver.visible == []
 
 
+@pytest.mark.parametrize("forgotten", [False, True], ids=["soon", "later"])
+@pytest.mark.parametrize("taken", [False, True], ids=["before", "after"])
+async def test_a_request_without_an_answer_before_it_heals(world: Town, taken: bool, forgotten: bool) -> None:
+    """A message that may have been sent when a late chunk came is replaced if it was, and never posted if it was not,
+    also when the homeserver has forgotten its transaction."""
+    server = world.homeserver
+    await world.begin(chunk("$c1", 1), chunk("$c2", 2))
+    server.left, server.taken = 2, taken
+    with pytest.raises(Killed):
+        await world.stop(last=3)
+    server.left = None
+    await world.hear(chunk("$c3", 3))
+    if forgotten:
+        server.forget_transactions()
+    await world.rise_again()
+    await world.work()
+    (message,) = server.visible
+    assert message["info"]["duration"] == 3000
+    before = "$handed-back-1-before" if forgotten else "$handed-back-1"
+    assert message.get("org.aircheck.replaces") == (before if taken else None)
+    async with world.store.read() as db:
+        assert len(await handed_back.of(db, (await world.recording()).id)) == 1
+        assert [await jobs.unfinished(db, kind) for kind in OURS] == [(), ()]
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_transaction_that_the_homeserver_forgot(world: Town, deleted: bool) -> None:
+    """A message whose answer was lost is found in the room, and not posted again."""
+    server = world.homeserver
+    server.left, server.taken = 2, True
+    with pytest.raises(Killed):
+        await world.handed_back()
+    server.left = None
+    server.forget_transactions()
+    await world.rise_again()
+    if deleted:
+        await world.delete()
+    await world.work()
+    assert [content["msgtype"] for content in server.events.values()] == ["m.audio"]
+    assert server.visible == ([] if deleted else server.audio)
+
+
+async def test_a_redaction_during_the_upload(world: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording of which a chunk is redacted while its file is uploaded is posted without it."""
+    upload = world.homeserver.upload
+
+    async def redacted_meanwhile(*args: Any, **kwargs: Any) -> MediaSource:
+        if not world.homeserver.uploaded:
+            await world.hear(REDACTION)
+        return await upload(*args, **kwargs)
+
+    monkeypatch.setattr(world.homeserver, "upload", redacted_meanwhile)
+    await world.handed_back()
+    world.clock.pass_by(5)
+    await world.work()
+    assert world.homeserver.asked == ["upload", "upload", "send"]
+    assert len(world.homeserver.visible) == 1
+
+
+async def test_a_redaction_while_it_is_made(world: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with a chunk that was redacted while it was made is not uploaded."""
+
+    async def redacted_meanwhile(*args: Any, **kwargs: Any) -> list[Part]:
+        made = await fake(*args, **kwargs)
+        monkeypatch.setattr(handing_back, "make_voice_message", fake)
+        await world.hear(REDACTION)
+        return made
+
+    monkeypatch.setattr(handing_back, "make_voice_message", redacted_meanwhile)
+    await world.handed_back()
+    world.clock.pass_by(5)
+    await world.work()
+    assert world.homeserver.asked == ["upload", "send"]
+
+
+async def test_a_room_that_the_bot_left(world: Town) -> None:
+    """A redaction is not tried in a room that the bot left, and is made when it is back."""
+    server = world.homeserver
+    await world.handed_back()
+    await world.policy(joined=False)
+    await world.delete()
+    for _ in range(48):
+        world.clock.pass_by(3600)
+        await world.work()
+    async with world.store.read() as db:
+        (unsend,) = await jobs.unfinished(db, orders.Unsend.kind)
+    assert unsend.attempts == 1
+    await world.policy(joined=True)
+    async with world.store.write() as db:
+        await disclosing.speak_again(db, ROOM, world.clock())
+    await world.work()
+    assert server.visible == []
+
+
 async def test_parts_are_numbered(world: Town) -> None:
     """A recording that is larger than the homeserver takes is posted in numbered parts, in order, each with its own
     length; a new set replaces it part by part."""
@@ -417,16 +526,19 @@ def heard_power(needed: int) -> Any:
 
 
 async def test_a_refusal_is_told_once(world: Town) -> None:
-    """A refusal of the homeserver is told in the room once, and the bot goes on trying."""
+    """A refusal of the homeserver is told in the room once, and the bot goes on trying, ever more rarely."""
     world.homeserver.refuses = True
     await world.handed_back()
-    for _ in range(3):
-        world.clock.pass_by(3700)
+    for _ in range(30):
+        world.clock.pass_by(86_400)
         await world.work()
+    async with world.store.read() as db:
+        (order,) = await jobs.unfinished(db, orders.HandBack.kind)
+    assert 9 <= order.attempts <= 12
     said = [notice for notice in await world.ordered(orders.Notice) if "voice message" in notice.body]
     assert len(said) == 1
     world.homeserver.refuses = False
-    world.clock.pass_by(3700)
+    world.clock.pass_by(7 * 86_400)
     await world.work()
     assert len(world.homeserver.visible) == 1
 

@@ -1,0 +1,111 @@
+"""Voice messages that may have been posted: nobody noted the answer to their request.
+
+They are looked for in the room by the address of their file, which works also after the homeserver forgot a
+transaction. Where one is not found, and is not to be posted any more, a notice takes its transaction and is redacted,
+so that a request that is still under way posts nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+
+from bot import orders
+from bot.dialects import voice
+from bot.errors import GiveUp, TryLater
+from bot.event_types import MESSAGE
+from bot.matrix.sending import Sending
+from bot.recording.kinds import lay_out
+from bot.recording.ledger import fingerprint
+from bot.worker.attempts import LONGEST_WISH_S
+from bot.worker.room_history import RoomHistory
+from storage import archive, handed_back, jobs, rooms
+from storage.database import Connection
+from storage.records import EventId, HandedBack, Json, Recording, RecordingState, UserId
+from storage.store import Store
+
+NOTHING: Json = {"msgtype": "m.notice", "body": "…", "m.mentions": {}}
+
+
+class Unanswered:
+    """A finder of the messages of a recording whose events are not known. `us` is the bot."""
+
+    def __init__(
+        self, store: Store, sending: Sending, history: RoomHistory, *, us: UserId, clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._sending = sending
+        self._history = history
+        self._us = us
+        self._clock = clock
+
+    async def settle(self, order: orders.HandBack) -> None:
+        """Note the events of those that were posted, and see to it that those that are withdrawn, or have another
+        sound, are not posted later. Raises TryLater, GiveUp."""
+        async with self._store.read() as db:
+            messages = [one for one in await handed_back.of(db, order.recording) if one.source and not one.event_id]
+            if not messages:
+                return
+            recording = await archive.recording(db, order.recording)
+            room = await rooms.room(db, order.room_id)
+            chunks = await archive.chunks(db, order.recording)
+        assert recording is not None
+        if room is None or not room.joined:
+            if any(one.withdrawn for one in messages):
+                raise TryLater("the bot is not in the room", after_s=LONGEST_WISH_S, room=order.room_id)
+            return
+        deleted = recording.state is RecordingState.DELETED
+        sound = "" if deleted else fingerprint(await asyncio.to_thread(lay_out, recording, chunks))
+        found = await self._look_for(recording, {one.source.mxc for one in messages if one.source})
+        for message in messages:
+            event_id = found.get(message.source.mxc) if message.source else None
+            if event_id is not None:
+                async with self._store.write() as db:
+                    await note(db, message, event_id, self._clock())
+            elif message.withdrawn or message.fingerprint != sound:
+                await self._take_transaction(order, message)
+
+    async def _look_for(self, recording: Recording, wanted: Collection[str]) -> dict[str, EventId]:
+        """Return the events of the recording's messages, by the addresses of their files."""
+        found: dict[str, EventId] = {}
+        try:
+            async for page in self._history.referring(recording.room_id, recording.event_id, self._us):
+                for heard in page:
+                    address = voice.handed_back(heard)
+                    if address is not None and address in wanted:
+                        found[address] = heard.event_id
+                if len(found) == len(wanted):
+                    break
+        except GiveUp as refused:
+            if refused.reason != "not_found":  # an old homeserver can't tell
+                raise
+        return found
+
+    async def _take_transaction(self, order: orders.HandBack, message: HandedBack) -> None:
+        event_id = await self._sending.send(order.room_id, MESSAGE, NOTHING, txn_id=transaction(message))
+        async with self._store.write() as db:
+            await handed_back.drop(db, message.id)
+            await jobs.add(db, orders.Unsend(event_id, order.room_id).job(), self._clock())
+
+
+def transaction(message: HandedBack) -> str:
+    """Name the transaction of a message's event."""
+    return f"handed-back-{message.id}"
+
+
+async def note(db: Connection, message: HandedBack, event_id: EventId, now: datetime) -> None:
+    """Note a message's event, and order its redaction where it was withdrawn meanwhile."""
+    noted = await handed_back.posted(db, message.id, event_id)
+    if not noted.withdrawn:
+        return
+    recording = await archive.recording(db, message.recording_id)
+    assert recording is not None
+    await unsend(db, recording, (noted,), now)
+    if recording.state is RecordingState.DELETED:
+        await handed_back.forget(db, recording.id)
+
+
+async def unsend(db: Connection, recording: Recording, messages: Sequence[HandedBack], now: datetime) -> None:
+    """Order the redaction of messages whose events are known."""
+    for message in messages:
+        assert message.event_id is not None
+        await jobs.add(db, orders.Unsend(message.event_id, recording.room_id).job(), now)

@@ -104,7 +104,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
             store, sending, us=session.user_id, max_days=settings.retention.max_days, clock=clock
         ),
         orders.React.kind: Reacting(store, sending),
-        orders.Pin.kind: Pinning(store, sending, us=session.user_id),
+        orders.Pin.kind: Pinning(store, sending, us=session.user_id, clock=clock),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.ForgetMember.kind: ForgettingMember(store, apply=recorder.apply, clock=clock),
         orders.CloseRefused.kind: ClosingRefused(store, apply=recorder.apply, clock=clock),

@@ -246,9 +246,11 @@ class ShowRoom(_OfRoom):
 
 @dataclass(frozen=True, slots=True)
 class Pin(_OfRoom):
-    """Pin the room's newest notice of what is recorded, and none of the bot's older ones."""
+    """Pin the room's newest notice of what is recorded, and none of the bot's older ones. `written`: the event that an
+    attempt wrote; what somebody else pinned just before it may be lost."""
 
     kind = JobKind("pin")
+    written: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,9 +568,14 @@ def episode_waits(broadcast: EventId) -> str:
     return f"waits:{broadcast}"
 
 
-def announcement_gone(broadcast: EventId) -> str:
-    """Name the edit of a broadcast's announcement after its recording was deleted."""
-    return f"gone:{broadcast}"
+def announcement_gone(notice: EventId) -> str:
+    """Name the edit of an announcement after its recording was deleted."""
+    return f"gone:{notice}"
+
+
+def waits_no_more(notice: EventId) -> str:
+    """Name the edit of the notice that an episode waits for approval, after the approval."""
+    return f"approved:{notice}"
 
 
 def forgotten_in(command: EventId, room_id: RoomId) -> str:
@@ -737,10 +744,13 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
         Reread.about(event_id),
         React.about(event_id),
         Notice.about(recording_begun(event_id)),
-        Notice.about(episode_published(event_id)),
-        Notice.about(episode_waits(event_id)),
         *(Notice.about(told_of(what, event_id)) for what in told),
     ]
+
+
+def announcements_of(recording: Recording) -> list[JobName]:
+    """Name the notices that announce a recording."""
+    return [Notice.about(topic(recording.event_id)) for topic in (episode_published, episode_waits)]
 
 
 ORDERS: tuple[type[Order], ...] = (

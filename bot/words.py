@@ -103,6 +103,8 @@ TOLD = {
 
 ANNOUNCED_IS_GONE = N_("This recording was deleted.")
 """The text in place of a recording's announcement."""
+WAITED = N_("This recording was approved.")
+"""The text in place of the notice that a recording waits for approval."""
 
 
 CLOSED = {

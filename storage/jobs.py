@@ -189,14 +189,14 @@ async def hasten_turn(db: Connection, kinds: Collection[JobKind], turn: str, now
     await db.execute(update(jobs).where(ready).values(run_at=now))
 
 
-async def cancel(db: Connection, names: Iterable[JobName]) -> None:
-    """Delete the ready jobs of these names."""
+async def cancel(db: Connection, names: Iterable[JobName], *, tried: bool = True) -> None:
+    """Delete the ready jobs of these names; without `tried` only those of which no attempt was made."""
     subjects = defaultdict[JobKind, list[str]](list)
     for name in names:
         subjects[name.kind].append(name.subject)
     for kind, of_kind in subjects.items():
         ready = and_(jobs.c.kind == kind, jobs.c.subject.in_(of_kind), jobs.c.state == JobState.READY)
-        await db.execute(delete(jobs).where(ready))
+        await db.execute(delete(jobs).where(ready if tried else and_(ready, jobs.c.attempts == 0)))
 
 
 async def count(db: Connection, *states: JobState) -> int:

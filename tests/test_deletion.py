@@ -14,7 +14,7 @@ from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
 from bot.worker.notices import Notices
 from storage import archive, history_checks, jobs, journal, rooms, tables
-from storage.records import EventId, Job, JobState, Json, RecordingState, RoomId
+from storage.records import Announce, EventId, Job, JobState, Json, RecordingState, RoomId
 from tests.worker.quick import without_ffmpeg
 from tests.world import INFO, ROOM, START, Killed, World, chunk, heard, info, sealed, world_of
 
@@ -252,6 +252,67 @@ async def test_a_death_between_announcement_and_note_leaves_no_announcement(
         await delete(world)
     await all_done(world)
     assert len(edits(room)) == 1
+
+
+async def test_an_announcement_whose_answer_was_lost_is_taken_back(world: World, room: Room) -> None:
+    """The recording is deleted before the next attempt, which learns the event that is to be edited."""
+
+    async def die() -> None:
+        raise Killed
+
+    room.before_answer = die
+    with pytest.raises(Killed):
+        await broadcast(world)
+    await world.rise_again()
+    speak(world, room)
+    await delete(world)
+    assert not any("is ready" in str(payload) for payload in await world.waiting(orders.Notice.kind))
+    await all_done(world)
+    assert [edit["m.new_content"]["body"] for edit in edits(room)] == [words.ANNOUNCED_IS_GONE]
+
+
+async def approve(world: World) -> None:
+    recording = await world.recording()
+    async with world.store.write() as db:
+        await archive.save_recording(db, replace(recording, unreviewed=False))
+        await jobs.add(db, orders.Finish(recording.id).job(), world.clock())
+    await world.work()
+
+
+@pytest.mark.parametrize("announce", [Announce.QUIET, Announce.OFF])
+async def test_nothing_waits_for_approval_after_it(world: World, room: Room, announce: Announce) -> None:
+    """The first notice is edited at the approval, the newest one at the deletion."""
+    async with world.store.write() as db:
+        known = await rooms.room(db, ROOM)
+        assert known is not None
+        await rooms.save_room(db, replace(known, review=True))
+    await broadcast(world)
+    async with world.store.write() as db:
+        await rooms.save_room(db, replace(known, review=True, announce=announce))
+    waits = (await world.recording()).announced_as
+    await approve(world)
+    await all_done(world)
+    (edit,) = edits(room)
+    assert (edit["m.relates_to"]["event_id"], edit["m.new_content"]["body"]) == (waits, words.WAITED)
+    newest = (await world.recording()).announced_as
+    assert (newest == waits) is (announce is Announce.OFF)
+    await delete(world)
+    await all_done(world)
+    (_, gone) = edits(room)
+    assert (gone["m.relates_to"]["event_id"], gone["m.new_content"]["body"]) == (newest, words.ANNOUNCED_IS_GONE)
+
+
+async def test_a_late_answer_that_it_waits_is_edited_after_the_approval(world: World, room: Room) -> None:
+    """The approval came between the request and its answer."""
+    async with world.store.write() as db:
+        known = await rooms.room(db, ROOM)
+        assert known is not None
+        await rooms.save_room(db, replace(known, review=True))
+    room.before_answer = lambda: approve(world)
+    await broadcast(world)
+    (edit,) = edits(room)
+    assert edit["m.new_content"]["body"] == words.WAITED
+    assert await announcement(world, room) != edit["m.relates_to"]["event_id"]
 
 
 async def test_a_redacted_broadcast_is_told_once(world: World, room: Room) -> None:

@@ -8,7 +8,7 @@ from bot.feeds.shown import person
 from bot.language import _, speaking
 from storage import archive, jobs, rooms
 from storage.database import Connection
-from storage.records import Announce, EventId, Recording, RecordingId, RecordingState, Room
+from storage.records import Announce, EventId, JobState, Recording, RecordingId, RecordingState, Room
 
 RECORDED = "🔴"
 """The reaction to the started event of a broadcast that is recorded."""
@@ -34,23 +34,66 @@ async def is_void(db: Connection, recording_id: RecordingId) -> bool:
     return recording is None or recording.state is RecordingState.DELETED
 
 
-async def said(db: Connection, recording_id: RecordingId, event_id: EventId, now: datetime) -> None:
-    """Note as which event a recording was announced. One that was deleted meanwhile is taken back at once."""
-    recording = await archive.recording(db, recording_id)
+async def is_untrue(db: Connection, notice: orders.Notice) -> bool:
+    """Return whether an announcement comes too late: its recording is deleted, or waits for approval no longer."""
+    assert notice.announces is not None
+    recording = await archive.recording(db, notice.announces)
+    if recording is None or recording.state is RecordingState.DELETED:
+        return True
+    return not recording.unreviewed and _tells_that_it_waits(notice, recording)
+
+
+async def said(db: Connection, notice: orders.Notice, event_id: EventId, now: datetime) -> None:
+    """Note as which event a recording was announced. An announcement that is untrue meanwhile is edited at once."""
+    recording = await archive.recording(db, notice.announces) if notice.announces is not None else None
     if recording is None:
         return
-    announced = replace(recording, announced_as=event_id)
-    await archive.save_recording(db, announced)
-    if announced.state is RecordingState.DELETED:
-        await take_back(db, announced, now)
+    waits = _tells_that_it_waits(notice, recording)
+    if recording.announced_as is None or not waits:  # the approval may have been told in front of a late retry
+        recording = replace(recording, announced_as=event_id)
+        await archive.save_recording(db, recording)
+    if recording.state is RecordingState.DELETED:
+        await _say_that_it_is_gone(db, recording, event_id, now)
+    elif waits and not recording.unreviewed:
+        await _say_that_it_was_approved(db, recording, event_id, now)
+
+
+async def approved(db: Connection, recording: Recording, now: datetime) -> None:
+    """Order an edit of the notice that a recording waits for approval."""
+    if recording.announced_as is not None:
+        await _say_that_it_was_approved(db, recording, recording.announced_as, now)
 
 
 async def take_back(db: Connection, recording: Recording, now: datetime) -> None:
-    """Order an edit of a deleted recording's announcement, which would lead nowhere."""
-    if recording.announced_as is None:
-        return
-    with speaking(await rooms.language(db, recording.room_id)):
-        body = _(words.ANNOUNCED_IS_GONE)
-    topic = orders.announcement_gone(recording.event_id)
-    notice = orders.Notice(topic, recording.room_id, body, replaces=recording.announced_as)
+    """Order an edit of a deleted recording's announcement, which would lead nowhere. One whose first attempt may have
+    reached the homeserver is sent again, to learn its event, without the words that told of the recording."""
+    names = orders.announcements_of(recording)
+    await jobs.cancel(db, names, tried=False)
+    for name in names:
+        job = await jobs.find(db, name)
+        if job is not None and job.state in (JobState.READY, JobState.RUNNING):
+            text = await _translated(db, recording, words.ANNOUNCED_IS_GONE)
+            await jobs.note(db, job.id, replace(orders.Notice.of(job), body=text).job(), now)
+    if recording.announced_as is not None:
+        await _say_that_it_is_gone(db, recording, recording.announced_as, now)
+
+
+def _tells_that_it_waits(notice: orders.Notice, recording: Recording) -> bool:
+    return notice.topic == orders.episode_waits(recording.event_id)
+
+
+async def _say_that_it_is_gone(db: Connection, recording: Recording, event_id: EventId, now: datetime) -> None:
+    text = await _translated(db, recording, words.ANNOUNCED_IS_GONE)
+    notice = orders.Notice(orders.announcement_gone(event_id), recording.room_id, text, replaces=event_id)
     await jobs.add(db, notice.job(), now)
+
+
+async def _say_that_it_was_approved(db: Connection, recording: Recording, event_id: EventId, now: datetime) -> None:
+    text = await _translated(db, recording, words.WAITED)
+    notice = orders.Notice(orders.waits_no_more(event_id), recording.room_id, text, replaces=event_id)
+    await jobs.add(db, notice.job(), now)
+
+
+async def _translated(db: Connection, recording: Recording, text: str) -> str:
+    with speaking(await rooms.language(db, recording.room_id)):
+        return _(text)

@@ -63,7 +63,7 @@ class Notices:
         """Return whether it is too late to say the notice. What an earlier attempt may have said is said again, unless
         the homeserver refused it."""
         first = order.refused or not job.attempts
-        if order.announces is not None and first and await announcements.is_void(db, order.announces):
+        if order.announces is not None and first and await announcements.is_untrue(db, order):
             return True
         if order.begins is not None and job.attempts:
             recording = await archive.recording(db, order.begins)
@@ -87,7 +87,7 @@ class Notices:
         if order.asks is not None:
             await questions.said(db, order.asks, event_id, now)
         if order.announces is not None:
-            await announcements.said(db, order.announces, event_id, now)
+            await announcements.said(db, order, event_id, now)
 
     async def _greet(self, job: Job, room: Room) -> None:
         """Send the greeting with the room's present settings. Raises TryLater while the bot may not speak in the

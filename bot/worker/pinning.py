@@ -1,14 +1,17 @@
 """The pinned notice of what a room records: members who come later find it there."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
 
 from bot import facts, orders, rules
 from bot.errors import TryLater
 from bot.event_types import PINNED_EVENTS
 from bot.matrix.sending import Sending
-from storage import consent_notices, rooms
-from storage.records import EventId, Job, Json, RoomId, UserId
+from bot.matrix.sync import section
+from storage import consent_notices, jobs, rooms
+from storage.records import EventId, Job, Json, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -21,13 +24,15 @@ class Pinning:
     """The handler of Pin orders. Where the bot may not pin, the next change of the power levels orders it again; who
     unpins a notice is heeded."""
 
-    def __init__(self, store: Store, sending: Sending, *, us: UserId) -> None:
+    def __init__(self, store: Store, sending: Sending, *, us: UserId, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._sending = sending
         self._us = us
+        self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        room_id = orders.Pin.of(job).room_id
+        order = orders.Pin.of(job)
+        room_id = order.room_id
         async with self._store.read() as db:
             room = await rooms.room(db, room_id)
             if room is None or not room.joined:
@@ -38,25 +43,40 @@ class Pinning:
         newest = notices[0].event_id if notices and room.recording_on else None
         if {notice.event_id for notice in notices if notice.pinned} == ({newest} if newest else set()):
             return
-        await self._write(room_id, newest, {notice.event_id for notice in notices} - {newest})
+        await self._write(job, order, newest, {notice.event_id for notice in notices} - {newest})
         async with self._store.write() as db:
             await consent_notices.note_pinned(db, room_id, newest)
 
-    async def _write(self, room_id: RoomId, newest: EventId | None, older: Collection[EventId]) -> None:
+    async def _write(self, job: Job, order: orders.Pin, newest: EventId | None, older: Collection[EventId]) -> None:
         """Write the room's list without our older notices and with the newest. Whatever somebody else pinned or
         unpinned between our reading and our writing is written again."""
-        theirs = present = await self._sending.state(room_id, PINNED_EVENTS) or {}
+        room_id = order.room_id
+        present = await self._sending.state(room_id, PINNED_EVENTS) or {}
+        theirs = await self._under(order, present)
         for _ in range(WRITES):
             content = _with(theirs, newest, older)
             if facts.pinned(content) == facts.pinned(present):
                 return
             event_id = await self._sending.set_state(room_id, PINNED_EVENTS, content)
+            async with self._store.write() as db:
+                await jobs.note(db, job.id, replace(order, written=event_id).job(), self._clock())
             replaced = await self._sending.replaced(room_id, event_id)
             if replaced is None or facts.pinned(replaced) == facts.pinned(present):
                 log.info("pinned: room=%s notice=%s", room_id, newest)
                 return
             theirs, present = replaced, content
         raise TryLater("others pin and unpin at the same time", room=room_id)
+
+    async def _under(self, order: orders.Pin, present: Json) -> Json:
+        """Return the room's list without our own change: if an earlier attempt wrote the present one, and died before
+        it looked, the one that it replaced."""
+        if order.written is None:
+            return present
+        ours = await self._sending.get_event(order.room_id, order.written)
+        if facts.pinned(section(ours.event, "content")) != facts.pinned(present):
+            return present
+        replaced = await self._sending.replaced(order.room_id, order.written)
+        return present if replaced is None else replaced
 
 
 def _with(content: Json, newest: EventId | None, older: Collection[EventId]) -> Json:

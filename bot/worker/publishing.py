@@ -10,6 +10,7 @@ from pathlib import Path
 from bot import orders, words
 from bot.audio.episode import MadeEpisode
 from bot.feeds import addresses, titles
+from bot.intake import announcements
 from bot.language import speaking
 from bot.recording import account
 from bot.recording.chunks import is_removed
@@ -151,6 +152,8 @@ class Publishing:
         approval. A room that wants no announcements is told neither: `status`, `list` and `review` say what waits."""
         recording, room, prefix = subject.recording, subject.room, self._settings.commands.prefix
         told = subject.episode is not None and subject.episode.announced
+        if not told and not recording.unreviewed:
+            await announcements.approved(db, recording, now)
         if told or room.announce is Announce.OFF:
             return
         address = await self._public_page(db, recording)

@@ -12,7 +12,7 @@ from bot.event_types import PINNED_EVENTS
 from bot.matrix.sending import Sending
 from bot.worker.pinning import Pinning
 from storage import consent_notices, jobs, rooms
-from storage.records import ConsentNotice, EventId, Json, RoomId
+from storage.records import ConsentNotice, EventId, HeardEvent, Json, RoomId
 from tests.world import ALICE, BOT, ROOM, Killed, World, batch, heard, room_state, state, world_of
 
 LEVELS = {"users": {ALICE: 100, BOT: 50}}
@@ -27,6 +27,7 @@ class Homeserver:
     writes: int = 0
     meanwhile: list[Json] = field(default_factory=list)
     before: list[Json | None] = field(default_factory=list)
+    wrote: list[Json] = field(default_factory=list)
 
     async def state(self, room_id: RoomId, kind: str) -> Json | None:
         assert kind == PINNED_EVENTS
@@ -36,11 +37,15 @@ class Homeserver:
         if self.meanwhile:
             self.content = self.meanwhile.pop(0)
         self.before.append(self.content)
+        self.wrote.append(content)
         self.content, self.writes = content, self.writes + 1
         return EventId(f"$pins{self.writes}")
 
     async def replaced(self, room_id: RoomId, event_id: EventId) -> Json | None:
-        return self.before[-1]
+        return self.before[int(event_id.removeprefix("$pins")) - 1]
+
+    async def get_event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
+        return heard(event_id, PINNED_EVENTS, self.wrote[int(event_id.removeprefix("$pins")) - 1], state_key="")
 
 
 @dataclass
@@ -51,7 +56,9 @@ class Board:
     homeserver: Homeserver = field(default_factory=Homeserver)
 
     def begin(self) -> None:
-        self.world.handlers[orders.Pin.kind] = Pinning(self.world.store, cast("Sending", self.homeserver), us=BOT)
+        self.world.handlers[orders.Pin.kind] = Pinning(
+            self.world.store, cast("Sending", self.homeserver), us=BOT, clock=self.world.clock
+        )
 
     async def tell(self, event_id: EventId) -> None:
         """Let the bot have said a notice."""
@@ -140,6 +147,22 @@ async def test_the_notice_of_a_direct_chat_that_is_recorded_is_pinned(board: Boa
         await rooms.save_room(db, replace(room, direct=True))
     await board.tell(NEW)
     assert await board.work() == [NEW]
+
+
+@pytest.mark.parametrize("since", [None, {"pinned": ["$f", NEW]}])
+async def test_a_death_before_the_look_loses_no_pin_of_others(board: Board, since: Json | None) -> None:
+    """The list that was replaced is read again, unless somebody changed the bot's own list since."""
+    board.homeserver.content = {"pinned": ["$a"]}
+    board.homeserver.meanwhile = [{"pinned": ["$a", "$b"]}]
+    await board.tell(NEW)
+    board.world.store.die_at(2, after_commit=True)
+    with pytest.raises(Killed):
+        await board.work()
+    assert board.homeserver.content == {"pinned": ["$a", NEW]}
+    board.homeserver.content = since or board.homeserver.content
+    await board.world.rise_again()
+    board.begin()
+    assert await board.work() == (["$f", NEW] if since else ["$a", "$b", NEW])
 
 
 async def test_a_death_after_the_request_pins_nothing_twice(board: Board) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from benchmarks import download, finishing, http, joining, large, live, live_page, soak, steps
+from benchmarks import download, finishing, handing_back, http, joining, large, live, live_page, soak, steps
 from benchmarks.figures import Figure, failed, rows
 
 Benchmark = Callable[[], list[Figure]]
@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "short": (finishing.short_chunks,),
     "steps": (partial(steps.costs, 120), partial(steps.costs, 5), steps.levels),
     "live": (live.figures,),
+    "handing-back": (handing_back.figures,),
     "download": (download.figures,),
     "large": (large.figures,),
     "http": (http.figures,),

@@ -473,8 +473,8 @@ class Notice(Order):
     """Say something in a room, once for each topic: in a thread, or as an answer to an event. One that `greets` has its
     words made when it is said; `asks`: the command that it asks a question about; `announces`: the recording
     whose episode it announces; `replaces`: the notice of the bot's own that it is put in place of; `begins`: the
-    recording whose beginning it tells. Once the homeserver `refused` it, it waits until the bot may speak, but not
-    longer than `until`."""
+    recording whose beginning it tells; `prefixed`: the body has `{prefix}` in front of the commands that it names. Once
+    the homeserver `refused` it, it waits until the bot may speak, but not longer than `until`."""
 
     kind = JobKind("notice")
     subject_field = "topic"
@@ -489,6 +489,7 @@ class Notice(Order):
     announces: RecordingId | None = None
     replaces: EventId | None = None
     begins: RecordingId | None = None
+    prefixed: bool = False
     until: datetime | None = None
     refused: bool = False
 

@@ -25,7 +25,7 @@ SHOWN_CHARACTERS = 100
 
 PODCAST_IS_BACK = N_(
     "This room's podcast continued in another room, which this room never named as its replacement. It is back here, "
-    "under its old addresses. A moderator can say `record on` to record here again."
+    "under its old addresses. A moderator can say `{prefix} record on` to record here again."
 )
 
 
@@ -110,36 +110,36 @@ WAITED = N_("This recording was approved.")
 CLOSED = {
     ENCRYPTION: N_(
         "This room is encrypted now. Its podcast was public: what begins here from now on is for members only, and "
-        "what was public stays so. A moderator can say `publish public` to open what begins from then on, or `publish "
-        "private` to close everything."
+        "what was public stays so. A moderator can say `{prefix} publish public` to open what begins from then on, or "
+        "`{prefix} publish private` to close everything."
     ),
     JOIN_RULES: N_(
         "Not everybody can join this room any more. Its podcast was public: what begins here from now on is for "
-        "members only, and what was public stays so. A moderator can say `publish public` to open what begins from "
-        "then on, or `publish private` to close everything."
+        "members only, and what was public stays so. A moderator can say `{prefix} publish public` to open what begins "
+        "from then on, or `{prefix} publish private` to close everything."
     ),
     HISTORY_VISIBILITY: N_(
         "Fewer people than before can read the history of this room. Its podcast was public: what begins here from now "
-        "on is for members only, and what was public stays so. A moderator can say `publish public` to open what "
-        "begins from then on, or `publish private` to close everything."
+        "on is for members only, and what was public stays so. A moderator can say `{prefix} publish public` to open "
+        "what begins from then on, or `{prefix} publish private` to close everything."
     ),
 }
 """Notices of the change of a room that opens it to fewer people, by the type of its state event."""
 CLOSED_UNSEEN = N_(
     "I was out of this room for a while, and it may have closed itself meanwhile. Its podcast was public: what begins "
-    "here from now on is for members only, and what was public stays so. A moderator can say `publish public` to open "
-    "what begins from then on, or `publish private` to close everything."
+    "here from now on is for members only, and what was public stays so. A moderator can say `{prefix} publish public` "
+    "to open what begins from then on, or `{prefix} publish private` to close everything."
 )
 """The notice to a room with a public podcast in which the bot is again."""
 OPENED = {
     JOIN_RULES: N_(
         "Anybody can join this room now, and whoever does can hear what I record here. Nothing became public by this. "
-        "A moderator can stop the recording with `record off`."
+        "A moderator can stop the recording with `{prefix} record off`."
     ),
     HISTORY_VISIBILITY: N_(
         "More people than before can read the history of this room. Those who join can hear broadcasts that begin from "
         "now on, also from before they joined. Nothing became public by this. A moderator can stop the recording with "
-        "`record off`."
+        "`{prefix} record off`."
     ),
 }
 """Notices of the change of a room that opens it to more people, by the type of its state event."""

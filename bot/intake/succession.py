@@ -125,7 +125,7 @@ async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
         await _part(db, room_id, new.room_id, now)
         with speaking(old.language):
             body = _(words.PODCAST_IS_BACK)
-        notice = orders.Notice(orders.podcast_back(room_id, new.room_id), room_id, body)
+        notice = orders.Notice(orders.podcast_back(room_id, new.room_id), room_id, body, prefixed=True)
         await jobs.add(db, notice.job(), now)
 
 

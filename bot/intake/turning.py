@@ -79,5 +79,5 @@ async def _close(db: Connection, room: Room, at: Position, event_id: EventId | N
 async def _tell(db: Connection, room: Room, cause: str, body: str, now: datetime) -> None:
     with speaking(room.language):
         text = _(body)
-    notice = orders.Notice(orders.turned(room.room_id, cause), room.room_id, text)
+    notice = orders.Notice(orders.turned(room.room_id, cause), room.room_id, text, prefixed=True)
     await jobs.add(db, notice.job(), now)

@@ -48,7 +48,9 @@ class Notices:
         if order.greets:
             await self._greet(job, room)
             return
-        content = notice(order.body, reply_to=order.reply_to, thread=order.thread)
+        prefix = self._settings.commands.prefix
+        body = order.body.format(prefix=prefix) if order.prefixed else order.body
+        content = notice(body, reply_to=order.reply_to, thread=order.thread)
         if order.replaces is not None:
             content = edit(content, order.replaces)
         event_id = await self._send(job, order, content)

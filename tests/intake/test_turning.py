@@ -62,7 +62,7 @@ async def test_a_room_that_closes_itself_publishes_nothing_new(world: World, how
     closed = await room(world)
     assert (closed.visibility, closed.publishes) == (Visibility.PUBLIC, False)
     (body,) = await told(world)
-    assert "`publish public`" in body
+    assert "`{prefix} publish public`" in body
     async with world.store.read() as db:
         (change,) = [one for one in await changes.of_rooms(db, [ROOM]) if one.what == "publish"]
     assert (change.by, change.before, change.after) == (None, "public", "private")
@@ -129,4 +129,4 @@ async def test_a_public_room_that_the_bot_comes_back_to_is_closed(world: World, 
     assert (back.visibility, back.publishes) == (visibility, False)
     bodies = await told(world)
     assert len(bodies) == (visibility is Visibility.PUBLIC)
-    assert all("`publish public`" in body for body in bodies)
+    assert all("`{prefix} publish public`" in body for body in bodies)

@@ -8,7 +8,7 @@ from bot import orders
 from bot.errors import GiveUp
 from bot.worker.notices import notice
 from tests.worker.post import Post, job
-from tests.world import ROOM
+from tests.world import PREFIX, ROOM
 
 
 async def test_a_notice_is_the_same_event_however_often_it_is_sent(post: Post) -> None:
@@ -30,6 +30,14 @@ async def test_a_notice_that_was_late_is_told_in_the_log(post: Post, caplog: pyt
     await post.notices(job(orders.Notice.kind, payload, post.clock, attempts=2))
     assert f"notice sent late: room={ROOM} attempt=3" in caplog.text
     assert "hello" not in caplog.text
+
+
+async def test_a_notice_names_commands_with_their_prefix(post: Post) -> None:
+    """The prefix is a setting, which those who order the notice need not know."""
+    payload = {"room_id": ROOM, "body": "say `{prefix} record off`", "prefixed": True}
+    await post.notices(job(orders.Notice.kind, payload, post.clock))
+    await post.notices(job(orders.Notice.kind, {"room_id": ROOM, "body": "{Soup}"}, post.clock))
+    assert [content["body"] for *_, content in post.homeserver.sent] == [f"say `{PREFIX} record off`", "{Soup}"]
 
 
 async def test_nothing_is_said_where_the_bot_is_not(post: Post) -> None:

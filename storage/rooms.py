@@ -125,6 +125,14 @@ async def members(db: Connection, room_id: RoomId) -> tuple[StateEvent, ...]:
     return await records(StateEvent, rows)
 
 
+async def present_members(db: Connection, room_id: RoomId, most: int) -> tuple[StateEvent, ...]:
+    """Return the m.room.member events of whoever is joined, invited or knocking, but no more than `most`."""
+    is_present = room_state.c.content["membership"].as_string().in_(("join", "invite", "knock"))
+    of_room = (room_state.c.room_id == room_id) & (room_state.c.type == "m.room.member")
+    rows = await db.execute(select(room_state).where(of_room, is_present).limit(most))
+    return tuple(record(StateEvent, row) for row in rows)
+
+
 async def joined_with(db: Connection, user_id: UserId) -> tuple[Room, ...]:
     """Return the rooms that a user and the bot are both in, the one that changed last first."""
     member = select(room_state.c.room_id, room_state.c.content).where(

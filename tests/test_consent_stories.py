@@ -28,6 +28,8 @@ from tests.world import ALICE, BOT, INFO, ROOM, Killed, Mortal, World, media_of,
 
 BOB = UserId("@bob:hs")
 NEW, CHAT = RoomId("!new:hs"), RoomId("!chat:hs")
+CHATS = {ALICE: CHAT, BOB: RoomId("!chat-of-bob:hs")}
+"""The direct chats; in a story, CHAT stands for that of whoever says something."""
 STORIES = int(os.environ.get("AIRCHECK_STORIES", "20"))
 
 
@@ -181,7 +183,9 @@ class Town:
 
     async def say(self, who: UserId, room: RoomId, out: bool) -> None:
         body = "!aircheck optout" if out else "!aircheck optin"
-        event = self.said(who, room, "m.room.message", {"msgtype": "m.text", "body": body})
+        event = self.said(
+            who, CHATS[who] if room == CHAT else room, "m.room.message", {"msgtype": "m.text", "body": body}
+        )
         async with self.bot.store.read() as db:
             for_line = room != CHAT and len(await heirs.line(db, ROOM)) > 1
         self.words.append(Word(who, room, out, self.place, for_line or room == CHAT))
@@ -325,7 +329,7 @@ async def tell(directory: Path, story: list[tuple[Any, ...]]) -> None:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Make a store whose bot is in the room and in the direct chat of both members."""
+    """Make a store whose bot is in the room and in a direct chat with each of both members."""
     directory = tmp_path_factory.mktemp("begun") / "data"
 
     async def begin() -> None:
@@ -334,10 +338,11 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             joined = {"membership": "join"}
             bob = core.heard("$bob", "m.room.member", joined, state_key=BOB, sender=BOB)
             await world.hear(bob)
-            members = tuple(state("m.room.member", joined, user, user) for user in (ALICE, BOB, BOT))
-            async with world.store.write() as db:
-                await rooms.save_room(db, a_room(CHAT, direct=True, recording_on=False))
-            await world.intake.take(SyncBatch("chat", (RoomBatch(CHAT, True, members, ()),)))
+            for each, chat in CHATS.items():
+                members = tuple(state("m.room.member", joined, user, user) for user in (each, BOT))
+                async with world.store.write() as db:
+                    await rooms.save_room(db, a_room(chat, direct=True, recording_on=False))
+                await world.intake.take(SyncBatch(f"chat {each}", (RoomBatch(chat, True, members, ()),)))
             await world.work()
 
     with pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,7 @@ from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import ROOM_NAME
 from bot.feeds.shown import person
-from bot.intake import chats, consent
+from bot.intake import consent
 from bot.language import N_
 from storage import heirs, jobs, optouts, rooms
 from storage.records import EVERYWHERE, OptOut, Recording, UserId
@@ -28,7 +28,7 @@ ALL = "all"
 
 
 async def _opt_out(context: Context) -> str:
-    everywhere, user_id = await chats.is_meant_as_chat(context.db, context.room), context.asker.user_id
+    everywhere, user_id = await context.in_own_chat(), context.asker.user_id
     is_out = (
         await consent.is_out_everywhere(context.db, user_id)
         if everywhere
@@ -47,7 +47,7 @@ async def _opt_out(context: Context) -> str:
 
 
 async def _opt_in(context: Context) -> str:
-    everywhere, user_id = await chats.is_meant_as_chat(context.db, context.room), context.asker.user_id
+    everywhere, user_id = await context.in_own_chat(), context.asker.user_id
     is_out = (
         await consent.is_out_somewhere(context.db, user_id)
         if everywhere

@@ -13,7 +13,7 @@ from bot.commands.replies.manual import Form
 from bot.event_types import MEMBER
 from bot.feeds.addresses import Shelf, public_shelf
 from bot.feeds.shown import person
-from bot.intake import disclosing
+from bot.intake import chats, disclosing
 from bot.intake.consent import Apply
 from bot.settings import Settings
 from storage import archive, heirs, rooms
@@ -102,6 +102,11 @@ class Context:
     async def spoke_in(self, recording: Recording) -> bool:
         """Return whether the asker is one of the recording's speakers."""
         return await archive.spoke_in(self.db, self.asker.user_id, recording.id)
+
+    async def in_own_chat(self) -> bool:
+        """Return whether the room is the direct chat of the asker and the bot, and nobody else is in it."""
+        us = UserId(self.settings.matrix.user_id)
+        return await chats.are_alone(self.db, self.room, self.asker.user_id, us)
 
     @property
     def forms(self) -> tuple[Form, ...]:

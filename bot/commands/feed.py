@@ -21,7 +21,7 @@ MOST_ROOMS = 20
 
 
 async def _feed(context: Context) -> str:
-    if await chats.is_mere_chat(context.db, context.room):
+    if await _is_about_all(context):
         return await _feeds_of_shared_rooms(context)
     if context.room.visibility is Visibility.PUBLIC:
         return replies.public_address(context.public.feed)
@@ -29,8 +29,12 @@ async def _feed(context: Context) -> str:
     return replies.address_is_coming(renewed=False)
 
 
+async def _is_about_all(context: Context) -> bool:
+    return await context.in_own_chat() and not await chats.has_podcast(context.db, context.room)
+
+
 async def _renew(context: Context) -> str:
-    if await chats.is_mere_chat(context.db, context.room):
+    if await _is_about_all(context):
         return replies.renew_in_the_room(context.prefix)
     await _send_address(context, context.room.room_id, renew=True)
     return replies.address_is_coming(renewed=True)

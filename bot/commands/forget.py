@@ -7,7 +7,7 @@ from bot.commands.context import Action, Context, ToConfirm, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import forget as replies
 from bot.commands.replies.manual import Form, Group, Who
-from bot.intake import chats, forgotten
+from bot.intake import forgotten
 from bot.intake.forgotten import Traces
 from bot.language import N_, speaking
 from storage import heirs, jobs, rooms
@@ -17,7 +17,7 @@ ME = "me"
 
 
 async def _forget(context: Context) -> str | ToConfirm:
-    everywhere = await chats.is_meant_as_chat(context.db, context.room)
+    everywhere = await context.in_own_chat()
     line = None if everywhere else await heirs.line(context.db, context.room.room_id)
     traces = await forgotten.traces(context.db, context.asker.user_id, line)
     alone, shared = len(traces.alone), len(traces.shared)

@@ -1,4 +1,7 @@
-"""`listeners`: how many personal addresses are in use; in a direct chat the asker's own, and their last uses."""
+"""`listeners`: how many personal addresses are in use; in the direct chat the asker's own, and their last uses.
+
+When and by which app somebody listens is for them alone: a room that is called a direct chat may have other members.
+"""
 
 from bot import facts
 from bot.commands.context import Action, Context, Verb, always
@@ -7,14 +10,13 @@ from bot.commands.replies import general
 from bot.commands.replies import listeners as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import MEMBER, ROOM_NAME
-from bot.intake import chats
 from bot.language import N_
 from storage import heirs, listener_uses, rooms
 from storage.records import RoomId
 
 
 async def _listeners(context: Context) -> str:
-    if await chats.is_mere_chat(context.db, context.room):
+    if await context.in_own_chat():
         return await _own(context)
     if not context.asker.moderates:
         return general.ONLY_MODS

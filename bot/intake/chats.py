@@ -6,7 +6,10 @@ Such a room is a room like any other too: a moderator can have it recorded.
 from bot import rules
 from storage import archive, heirs, rooms
 from storage.database import Connection
-from storage.records import Room, UserId
+from storage.records import Room, RoomId, UserId
+
+ENOUGH = 3
+"""So many members show that two are not alone."""
 
 
 async def is_meant_as_chat(db: Connection, room: Room) -> bool:
@@ -26,4 +29,10 @@ async def has_podcast(db: Connection, room: Room) -> bool:
 
 async def are_alone(db: Connection, room: Room, user_id: UserId, us: UserId) -> bool:
     """Return whether the room is a direct chat that holds only the bot and this user."""
-    return await is_meant_as_chat(db, room) and rules.are_alone(await rooms.members(db, room.room_id), user_id, us)
+    return await is_meant_as_chat(db, room) and await holds_only(db, room.room_id, user_id, us)
+
+
+async def holds_only(db: Connection, room_id: RoomId, user_id: UserId, us: UserId) -> bool:
+    """Return whether a room holds only the bot and this user. Anybody can call a room of thousands a direct chat, so
+    the members are not all read."""
+    return rules.are_alone(await rooms.present_members(db, room_id, ENOUGH), user_id, us)

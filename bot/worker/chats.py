@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from bot import facts, orders, rules
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MEMBER
+from bot.intake import chats
 from bot.intake.roomstate import state_of
 from bot.matrix.sending import Sending
 from storage import jobs, rooms
@@ -71,8 +72,8 @@ class Chats:
     async def _open_with(self, user_id: UserId) -> Sequence[RoomId]:
         """Find the chats that hold only the bot and the user, by our state."""
         async with self._store.read() as db:
-            members = {chat: await rooms.members(db, chat) for chat in await rooms.direct_chats(db, user_id)}
-        return [chat for chat, present in members.items() if rules.are_alone(present, user_id, self._us)]
+            opened = await rooms.direct_chats(db, user_id)
+            return [chat for chat in opened if await chats.holds_only(db, chat, user_id, self._us)]
 
     async def _is_private(self, chat: RoomId, user_id: UserId) -> bool:
         """Ask the homeserver whether a chat now holds only the bot and the user."""

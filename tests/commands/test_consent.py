@@ -19,7 +19,7 @@ from storage.records import (
     RoomId,
     UserId,
 )
-from tests.commands.world import MEMBER, MOD, ROOM, SPEAKER, World
+from tests.commands.world import BOT, MEMBER, MOD, ROOM, SPEAKER, World
 
 CHAT = RoomId("!chat:hs")
 ANN = UserId("@ann:hs")
@@ -57,7 +57,7 @@ async def test_an_opt_out_holds_in_its_room_and_is_logged(world: World) -> None:
 
 async def test_in_a_direct_chat_it_holds_everywhere(world: World) -> None:
     """An opt-out in the direct chat closes what runs in all rooms."""
-    await world.open(room_id=CHAT, direct=True, recording_on=False)
+    await world.open(room_id=CHAT, members=(BOT, SPEAKER), direct=True, recording_on=False)
     live = await world.recording(**LIVE)
     assert "in no room" in (await world.say(SPEAKER, "!aircheck optout", room_id=CHAT) or "")
     assert await words(world) == [(SPEAKER, EVERYWHERE, True)]
@@ -114,7 +114,7 @@ async def test_an_old_recording_does_not_heal_after_an_opt_out(world: World) -> 
 
 async def test_the_last_word_counts(world: World) -> None:
     """`optin` says what it can't bring back; whoever has not opted out is told so."""
-    await world.open(room_id=CHAT, direct=True, recording_on=False)
+    await world.open(room_id=CHAT, members=(BOT, SPEAKER), direct=True, recording_on=False)
     assert "have not opted out" in (await world.say(SPEAKER, "!aircheck optin") or "")
     await world.say(SPEAKER, "!aircheck optout", room_id=CHAT)
     assert "again" in (await world.say(SPEAKER, "!aircheck optin") or "")
@@ -127,6 +127,15 @@ async def test_the_last_word_counts(world: World) -> None:
         (ROOM, True),
         (EVERYWHERE, False),
     ]
+
+
+async def test_a_direct_chat_with_others_is_a_room(world: World) -> None:
+    """Anybody can call a room a direct chat: with a third member an `optin` there takes back no other word."""
+    await world.open(room_id=CHAT, direct=True, recording_on=False)
+    await world.say(SPEAKER, "!aircheck optout")
+    assert "in this room" in (await world.say(SPEAKER, "!aircheck optout", room_id=CHAT) or "")
+    assert "in this room" in (await world.say(SPEAKER, "!aircheck optin", room_id=CHAT) or "")
+    assert [(room, out) for _, room, out in await words(world)] == [(ROOM, True), (CHAT, True), (CHAT, False)]
 
 
 async def test_speakers_limits_who_is_recorded(world: World) -> None:

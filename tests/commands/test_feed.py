@@ -8,7 +8,7 @@ from bot.commands.replies import general
 from bot.feeds.addresses import look_up_hash, token_for
 from storage import rooms
 from storage.records import Listener, RoomId, Visibility
-from tests.commands.world import BASE, BOT, MEMBER, MOD, ROOM, SECRET, World
+from tests.commands.world import BASE, BOT, MEMBER, MOD, ROOM, SECRET, SPEAKER, World
 
 CHAT = RoomId("!chat:hs")
 OTHER = RoomId("!other:hs")
@@ -78,11 +78,11 @@ async def test_in_a_public_room_the_address_is_said_aloud(world: World) -> None:
     assert len(await sent(world)) == 1
 
 
-async def open_chat(world: World, *, direct: bool = True) -> None:
+async def open_chat(world: World, *, direct: bool = True, recorded: bool = False) -> None:
     async with world.store.write() as db:
         if not direct:
             await rooms.save_direct(db, MEMBER, CHAT, world.clock())
-    await world.open(room_id=CHAT, direct=direct, recording_on=False)
+    await world.open(room_id=CHAT, members=(BOT, MEMBER), direct=direct, recording_on=recorded)
 
 
 @pytest.mark.parametrize("direct", [True, False], ids=["theirs", "the bot's"])
@@ -108,6 +108,14 @@ async def test_in_a_direct_chat_with_nothing_shared_it_says_so(bare: World) -> N
     assert await sent(bare) == []
 
 
+async def test_with_a_third_member_feed_is_about_the_room_alone(world: World) -> None:
+    """Where others read along, nobody is told how many rooms the asker shares with the bot."""
+    await open_chat(world)
+    await world.member(SPEAKER, room_id=CHAT)
+    assert await world.say(MEMBER, "!aircheck feed", room_id=CHAT) == replies.address_is_coming(renewed=False)
+    assert [subject for subject, _ in await sent(world)] == [f"{MEMBER}|{CHAT}"]
+
+
 async def test_renew_asks_for_the_room_in_a_direct_chat(world: World) -> None:
     """`feed renew` in a direct chat ends no address by mistake."""
     await open_chat(world)
@@ -121,8 +129,7 @@ async def test_renew_asks_for_the_room_in_a_direct_chat(world: World) -> None:
 
 async def test_a_direct_chat_that_records_is_a_room_like_any_other(world: World) -> None:
     """After `record on` in a direct chat, `feed` means the chat's own podcast."""
-    await open_chat(world)
-    await world.say(MOD, "!aircheck record on", room_id=CHAT)
+    await open_chat(world, recorded=True)
     await world.say(MEMBER, "!aircheck feed", room_id=CHAT)
     assert [subject for subject, _ in await sent(world)] == [f"{MEMBER}|{CHAT}"]
     assert BOT not in repr(await listener(world, CHAT))

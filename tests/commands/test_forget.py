@@ -148,3 +148,12 @@ async def test_many_recordings_go_some_at_a_time(world: World, monkeypatch: pyte
     assert set(rest.alone) == {recording.id for recording in theirs[1:]}
     assert rest.report.startswith("3 recordings of you are deleted.")
     assert await states(world, *theirs, later) == [True, False, False, False]
+
+
+async def test_in_a_direct_chat_with_others_nothing_of_other_rooms_is_deleted(world: World) -> None:
+    """Once somebody else is there, `forget me` is about that room, and counts no recordings of others."""
+    await with_chat(world)
+    await world.member(MEMBER, room_id=CHAT)
+    recording = await world.recording()
+    assert await world.say(SPEAKER, FORGET, room_id=CHAT) == replies.nothing(everywhere=False)
+    assert await states(world, recording) == [False]

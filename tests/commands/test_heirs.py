@@ -23,7 +23,7 @@ from storage.records import (
     Visibility,
 )
 from tests.commands.test_places import CHAT, open_chat
-from tests.commands.world import ADMIN, BANNED, BASE, CREATOR, MEMBER, MOD, ROOM, SECRET, SPEAKER, World
+from tests.commands.world import ADMIN, BANNED, BASE, BOT, CREATOR, MEMBER, MOD, ROOM, SECRET, SPEAKER, World
 
 NEW = RoomId("!new:hs")
 
@@ -234,7 +234,7 @@ async def test_the_address_stays_what_it_was(world: World) -> None:
     await world.take(orders.Direct.kind)
     await inherited(world)
     chat = RoomId("!chat:hs")
-    await world.open(room_id=chat, direct=True, recording_on=False)
+    await world.open(room_id=chat, members=(BOT, MEMBER), direct=True, recording_on=False)
     coming = {NEW: feed_replies.address_is_coming(renewed=False), chat: feed_replies.addresses_are_coming(1)}
     for where, answer in coming.items():
         assert await world.say(MEMBER, "!aircheck feed", room_id=where) == answer

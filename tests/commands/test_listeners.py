@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+import pytest
+
+from bot.commands.replies import general
 from storage import listener_uses, rooms
 from storage.records import Listener, ListenerUse, RoomId, UserId
-from tests.commands.world import MEMBER, MOD, ROOM, SPEAKER, STRANGER, World
+from tests.commands.world import BOT, MEMBER, MOD, ROOM, SPEAKER, STRANGER, World
 
 CHAT = RoomId("!chat:hs")
 
@@ -30,12 +33,22 @@ async def test_moderators_read_numbers_alone(world: World) -> None:
     assert "Only a moderator" in str(await world.say(MEMBER, "!aircheck listeners"))
 
 
-async def test_a_listener_reads_when_and_by_which_app_in_the_direct_chat(world: World) -> None:
-    """In the direct chat the asker's own addresses are listed, and nobody else's."""
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_a_listener_reads_when_and_by_which_app_in_the_direct_chat(world: World, *, recorded: bool) -> None:
+    """In the direct chat, recorded or not, the asker's own addresses are listed, and nobody else's."""
     await world.open()
     await given(world, MEMBER, 1)
     await given(world, SPEAKER, 2, app="Spy")
-    await world.open(room_id=CHAT, direct=True, recording_on=False)
+    await world.open(room_id=CHAT, members=(BOT, MEMBER), direct=True, recording_on=recorded)
     said = str(await world.say(MEMBER, "!aircheck listeners", room_id=CHAT))
     assert "19 November 2026, 14:05 (UTC), AntennaPod" in said
     assert "Spy" not in said
+
+
+@pytest.mark.parametrize("membership", ["join", "invite", "knock"])
+async def test_with_a_third_member_nobody_reads_when_somebody_listens(world: World, membership: str) -> None:
+    """A direct chat that holds somebody else, or soon may, is answered like any other room."""
+    await given(world, MEMBER, 1)
+    await world.open(room_id=CHAT, members=(BOT, MEMBER), direct=True, recording_on=False)
+    await world.member(SPEAKER, membership, room_id=CHAT)
+    assert await world.say(MEMBER, "!aircheck listeners", room_id=CHAT) == general.ONLY_MODS

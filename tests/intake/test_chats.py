@@ -9,7 +9,7 @@ import pytest
 from bot import orders, words
 from bot.intake.shares import AT_ONCE
 from storage import rooms
-from storage.records import HeardEvent
+from storage.records import HeardEvent, Position, StateEvent
 from tests.world import ALICE, ROOM, World, batch, heard, room_state, world_of
 
 BOB = "@bob:hs"
@@ -99,3 +99,17 @@ async def test_a_chat_that_the_bot_made_counts_too(world: World) -> None:
         await rooms.save_direct(db, ALICE, ROOM, world.clock())
     await world.hear(said("$a", "status"))
     assert await commands(world) == ["status"]
+
+
+async def test_no_more_members_are_read_than_it_takes(world: World) -> None:
+    """A room of many that somebody called a direct chat costs no more than any other."""
+    await join(world)
+    async with world.store.write() as db:
+        for number, membership in enumerate(["leave", "ban", "invite", "knock", "join", "join"]):
+            member = StateEvent(
+                ROOM, "m.room.member", f"@m{number}:hs", ALICE, {"membership": membership}, Position(number)
+            )
+            await rooms.save_state(db, member)
+        present = await rooms.present_members(db, ROOM, 9)
+        assert len(await rooms.present_members(db, ROOM, 3)) == 3
+    assert {member.content["membership"] for member in present} == {"join", "invite", "knock"}

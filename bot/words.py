@@ -255,15 +255,16 @@ def rule_of(rule: RetentionRule) -> str:
             )
 
 
-def expires(lines: Sequence[str], *, prefix: str) -> str:
-    """Tell a room which recordings retention will delete. `lines`: one for each, as `expiring` makes them."""
+def expires(lines: Sequence[str], *, unlisted: int, prefix: str) -> str:
+    """Tell a room which recordings retention will delete. `lines`: one for each but those that are `unlisted`, as
+    `expiring` makes them."""
     first = plural(
         "This recording will be deleted by retention:",
         "These {count} recordings will be deleted by retention:",
-        len(lines),
+        len(lines) + unlisted,
     )
     keep = _("`{prefix} keep CODE` keeps one for good: its speaker or a moderator can say so until then.")
-    return "\n".join([first, *listed(lines), keep.format(prefix=prefix)])
+    return "\n".join([first, *listed(lines, unlisted), keep.format(prefix=prefix)])
 
 
 def expiring(code: str, title: str, when: str, rule: RetentionRule) -> str:

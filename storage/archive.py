@@ -89,8 +89,7 @@ async def recordings(
     db: Connection, room_id: RoomId | Sequence[RoomId] | None = None, limit: int | None = None
 ) -> tuple[Recording, ...]:
     """Return recordings, the newest first by `started_at`, then by id; of all rooms when `room_id` is None."""
-    rows = await db.execute(_newest_first(select(recording_table), room_id, limit))
-    return tuple(record(Recording, row) for row in rows)
+    return await records(Recording, await db.execute(_newest_first(select(recording_table), room_id, limit)))
 
 
 async def with_sound(db: Connection, room_ids: Sequence[RoomId], limit: int, offset: int = 0) -> tuple[Recording, ...]:
@@ -167,6 +166,17 @@ async def _open(db: Connection, *conditions: ColumnElement[bool]) -> tuple[Recor
     return tuple(record(Recording, row) for row in await db.execute(statement.order_by(recording_table.c.position)))
 
 
+async def begun_after(
+    db: Connection, room_id: RoomId | Sequence[RoomId], position: Position, *, or_open: bool = False
+) -> tuple[Recording, ...]:
+    """Return the recordings of these rooms that began after a position and are not deleted, in no order; `or_open`:
+    those that are live or finishing too."""
+    new = recording_table.c.position > position
+    wanted = or_(new, recording_table.c.state.in_(OPEN)) if or_open else new
+    here = recording_table.c.room_id.in_(_rooms(room_id)) & (recording_table.c.state != RecordingState.DELETED)
+    return await records(Recording, await db.execute(select(recording_table).where(here, wanted)))
+
+
 async def add_recording(db: Connection, value: Recording) -> Recording:
     """Store a new recording and return it with its id, code and number."""
     result = await db.execute(
@@ -189,6 +199,20 @@ async def count_public(db: Connection, room_id: RoomId | Sequence[RoomId]) -> in
     """Count the recordings of these rooms that have sound and are public while their podcast is."""
     of_these = recording_table.c.public & ~recording_table.c.unreviewed & recording_table.c.room_id.in_(_rooms(room_id))
     counted = select(func.count()).where(of_these, recording_table.c.state.in_(MAY_HAVE_AUDIO))
+    return int((await db.execute(counted)).scalar_one())
+
+
+async def count_states(db: Connection, room_ids: Sequence[RoomId]) -> dict[RecordingState, int]:
+    """Count the recordings of these rooms in each state."""
+    state = recording_table.c.state
+    statement = select(state, func.count()).where(recording_table.c.room_id.in_(room_ids)).group_by(state)
+    return {RecordingState(word): count for word, count in await db.execute(statement)}
+
+
+async def count_kept(db: Connection, room_ids: Sequence[RoomId]) -> int:
+    """Count the recordings of these rooms that are kept for good."""
+    kept = recording_table.c.kept & (recording_table.c.state != RecordingState.DELETED)
+    counted = select(func.count()).where(kept, recording_table.c.room_id.in_(room_ids))
     return int((await db.execute(counted)).scalar_one())
 
 

@@ -17,13 +17,14 @@ async def _leave(context: Context) -> str | ToConfirm:
         return general.ONLY_MODS
     if not context.confirmed:
         line = await heirs.line(context.db, context.room.room_id)
-        recordings = [each for each in await archive.recordings(context.db, line) if each.state.may_have_audio]
+        counts = await archive.count_states(context.db, line)
+        recordings = sum(count for state, count in counts.items() if state.may_have_audio)
         public = await archive.count_public(context.db, line)
         if context.podcast.visibility is not Visibility.PUBLIC:
             public = 0
-        live = sum(recording.state is RecordingState.LIVE for recording in recordings)
+        live = counts.get(RecordingState.LIVE, 0)
         room = await _name_elsewhere(context)
-        return ToConfirm(replies.question(context.prefix, room, len(recordings), public, live), ())
+        return ToConfirm(replies.question(context.prefix, room, recordings, public, live), ())
     leave = orders.Leave(context.room.room_id, replies.reason(context.asker.name), context.now)
     await jobs.add(context.db, leave.job(), context.now)
     await context.note("leave", "joined", "left")

@@ -17,7 +17,7 @@ from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.review import waits
 from bot.language import N_
 from storage import archive, heirs, rooms
-from storage.records import Recording, RecordingState, Visibility
+from storage.records import Recording, Visibility
 
 _REFUSALS = {
     "nobody": general.NOBODY_PUBLISHES,
@@ -38,9 +38,8 @@ async def _publish_room(context: Context) -> str:
     await context.note("publish", Visibility.PRIVATE, Visibility.PUBLIC)
     if not again:  # else the room had closed itself, and what was public stayed so
         await archive.close(context.db, line)
-    for recording in await archive.recordings(context.db, context.room.room_id):
-        if recording.position > context.position and recording.state is not RecordingState.DELETED:
-            await archive.save_recording(context.db, replace(recording, public=True))
+    for recording in await archive.begun_after(context.db, context.room.room_id, context.position):
+        await archive.save_recording(context.db, replace(recording, public=True))
     await rooms.touch(context.db, context.room.room_id, context.now)
     begun = await archive.count_public(context.db, line)
     if again:

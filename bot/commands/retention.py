@@ -20,7 +20,7 @@ from bot.language import N_, spoken_moment
 from bot.recording.retention import Plan
 from bot.settings import MOST_DAYS
 from storage import archive, heirs, jobs, rooms
-from storage.records import Recording, Retention
+from storage.records import Retention
 
 MOST_EPISODES = 100_000
 DIGITS = 18
@@ -36,10 +36,10 @@ UNITS = {
 
 async def _tell(context: Context) -> str:
     plan = await _plan(context)
-    kept = sum(recording.kept for recording in await _recordings(context))
+    kept = await archive.count_kept(context.db, await heirs.line(context.db, context.room.room_id))
     parts = [words.stays(context.room.retention, context.settings.retention.max_days)]
     parts += [replies.kept_count(kept)] if kept else []
-    parts += [replies.coming(_lines(context, plan), context.prefix, at_once=_at_once(context))] if plan.coming else []
+    parts += [_coming(context, plan)] if plan.go or plan.tell or plan.told else []
     return "\n".join(parts)
 
 
@@ -57,7 +57,7 @@ async def _set(context: Context, *, retention: Retention) -> str:
     plan = await _plan(context)
     await expiry.spare(context.db, plan.spared)
     await jobs.add(context.db, orders.Expire(context.room.room_id).job(), context.now)
-    return "\n".join([answer, replies.coming(_lines(context, plan), context.prefix, at_once=_at_once(context))])
+    return "\n".join([answer, _coming(context, plan)])
 
 
 async def _plan(context: Context) -> Plan:
@@ -65,25 +65,19 @@ async def _plan(context: Context) -> Plan:
     return look.plan if look else Plan()
 
 
-async def _recordings(context: Context) -> tuple[Recording, ...]:
-    return await archive.not_deleted(context.db, await heirs.line(context.db, context.room.room_id))
-
-
-def _lines(context: Context, plan: Plan) -> list[str]:
-    zone = context.settings.feeds.zone
-    return [
+def _coming(context: Context, plan: Plan) -> str:
+    zone, coming = context.settings.feeds.zone, plan.coming
+    lines = [
         words.expiring(
             each.recording.code,
             title_of(each.recording, zone),
             spoken_moment(max(each.goes_at, context.now), zone),
             each.rule,
         )
-        for each in plan.coming
+        for each in coming[: words.MOST_LISTED]
     ]
-
-
-def _at_once(context: Context) -> bool:
-    return not context.settings.retention.warn_days
+    at_once = not context.settings.retention.warn_days
+    return replies.coming(lines, context.prefix, unlisted=len(coming) - len(lines), at_once=at_once)
 
 
 async def _refuse(context: Context, *, what: str, most: int) -> str:

@@ -35,7 +35,7 @@ async def _switch(context: Context, *, on: bool) -> str:
         await rooms.save_room(context.db, replace(context.room, review=on))
         await context.note("review", _SAID[not on], _SAID[on])
     if on:
-        for recording in await archive.recordings(context.db, line):
+        for recording in await archive.begun_after(context.db, line, context.position, or_open=True):
             if not recording.unreviewed and await _is_new(context, recording):
                 await _set(context, recording, unreviewed=True)
     waiting = tuple((await archive.unreviewed(context.db, line)).values())
@@ -44,11 +44,9 @@ async def _switch(context: Context, *, on: bool) -> str:
 
 async def _is_new(context: Context, recording: Recording) -> bool:
     """Return whether `review on` counts for a recording: it runs, or has no episode yet, or began after the command."""
-    if recording.state is RecordingState.DELETED:
-        return False
     if recording.state is RecordingState.LIVE or recording.position > context.position:
         return True
-    return recording.state.is_open and await archive.episode(context.db, recording.id) is None
+    return await archive.episode(context.db, recording.id) is None
 
 
 async def _approve(context: Context, *, name: RecordingName) -> str:

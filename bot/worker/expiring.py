@@ -173,6 +173,7 @@ class Forewarning:
                 words.expiring(
                     each.recording.code, title_of(each.recording, zone), spoken_moment(each.goes_at, zone), each.rule
                 )
-                for each in tell
+                for each in tell[: words.MOST_LISTED]
             ]
-            return words.expires(lines, prefix=self._settings.commands.prefix)
+            unlisted = len(tell) - len(lines)
+            return words.expires(lines, unlisted=unlisted, prefix=self._settings.commands.prefix)

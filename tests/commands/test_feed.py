@@ -109,7 +109,7 @@ async def test_in_a_direct_chat_with_nothing_shared_it_says_so(bare: World) -> N
 
 
 async def test_with_a_third_member_feed_is_about_the_room_alone(world: World) -> None:
-    """Where others read along, nobody is told how many rooms the asker shares with the bot."""
+    """If others read along, they are not told how many rooms the asker shares with the bot."""
     await open_chat(world)
     await world.member(SPEAKER, room_id=CHAT)
     assert await world.say(MEMBER, "!aircheck feed", room_id=CHAT) == replies.address_is_coming(renewed=False)

@@ -21,17 +21,18 @@ def unchanged(told: str) -> str:
     return _("{told} That was the rule already.").format(told=told)
 
 
-def coming(lines: Sequence[str], prefix: str, *, at_once: bool) -> str:
-    """Tell what the rule will delete. `lines`: one for each recording, as `words.expiring` makes them; `at_once`: the
-    room is not told first."""
+def coming(lines: Sequence[str], prefix: str, *, unlisted: int, at_once: bool) -> str:
+    """Tell what the rule will delete. `lines`: one for each recording, as `words.expiring` makes them, but for those
+    that are `unlisted`; `at_once`: the room is not told first."""
     if not lines:
         return _("Nothing has to go so far.")
+    count, listed = len(lines) + unlisted, words.listed(lines, unlisted)
     if at_once:
-        first = plural("This recording goes now:", "These {count} recordings go now:", len(lines))
-        return "\n".join([first, *words.listed(lines)])
-    first = plural("This recording goes:", "These {count} recordings go:", len(lines))
+        first = plural("This recording goes now:", "These {count} recordings go now:", count)
+        return "\n".join([first, *listed])
+    first = plural("This recording goes:", "These {count} recordings go:", count)
     keep = _("`{prefix} keep CODE` keeps one.").format(prefix=prefix)
-    return "\n".join([first, *words.listed(lines), keep])
+    return "\n".join([first, *listed, keep])
 
 
 def kept_count(count: int) -> str:

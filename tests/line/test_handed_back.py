@@ -14,8 +14,10 @@ from bot.audio.voice_message import LEAST_BYTES
 from bot.demo.received import Received
 from bot.demo.slicing import speech
 from bot.demo.verification import Signal, decode
+from bot.dialects import voice
+from bot.worker.room_history import RoomHistory
 from storage import archive
-from storage.records import SAMPLE_RATE, RecordingState
+from storage.records import SAMPLE_RATE, EventId, RecordingState, RoomId, UserId
 from tests.lab import People
 from tests.line.conftest import Worlds
 from tests.line.world import move_in, recorded, whole_broadcast
@@ -59,6 +61,11 @@ async def test_a_recording_is_handed_back_and_goes_with_it(
         ]
         recording, ledger = await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         files = [await alice.open_media(message) for message in messages]
+        history = RoomHistory(aircheck.session).referring(
+            RoomId(room), EventId(speaker.broadcast_id), UserId(bot.user_id)
+        )
+        found = [event async for page in history for event in page if voice.handed_back(event)]
+        assert {event.event_id for event in found} == {message.event_id for message in messages}
         for message, data in zip(messages, files, strict=True):
             content = dict(message.content)
             assert ("file" in content, "url" in content) == (encrypted, not encrypted)

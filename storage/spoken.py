@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, or_, select, union
 
 from storage.database import Connection
 from storage.records import ChunkState, Recording, RecordingState, RoomId, UserId
@@ -16,17 +16,19 @@ async def by(
     """Return the recordings in these rooms (None: in all) of this speaker alone, and those with other speakers too,
     without those that were deleted, or that hold nothing of the speaker any more."""
     in_it = chunks.c.recording_id == recordings.c.id
-    theirs, others = (
-        exists().where(in_it, chunks.c.sender == user_id),
-        exists().where(in_it, chunks.c.sender != user_id),
-    )
+    others = exists().where(in_it, chunks.c.sender != user_id)
     left = exists().where(in_it, chunks.c.sender == user_id, chunks.c.state != ChunkState.REDACTED)
     began = recordings.c.broadcaster == user_id
-    alone = or_(began, theirs) & ~others
-    shared = others & or_(left, and_(began, recordings.c.broadcaster_name.is_not(None)))
-    there = recordings.c.state != RecordingState.DELETED
+    # Found by two indexes: an OR would read every recording.
+    sent_in = select(chunks.c.recording_id).where(chunks.c.sender == user_id)
+    begun = select(recordings.c.id).where(began)
+    of_them = select(recordings, others.label("shared")).where(
+        recordings.c.id.in_(union(sent_in, begun)),
+        recordings.c.state != RecordingState.DELETED,
+        or_(~others, left, and_(began, recordings.c.broadcaster_name.is_not(None))),
+    )
     if room_ids is not None:
-        there &= recordings.c.room_id.in_(list(room_ids))
-    of_alone = await db.execute(select(recordings).where(there, alone).order_by(recordings.c.id))
-    of_shared = await db.execute(select(recordings).where(there, shared).order_by(recordings.c.id))
-    return tuple(record(Recording, row) for row in of_alone), tuple(record(Recording, row) for row in of_shared)
+        of_them = of_them.where(recordings.c.room_id.in_(list(room_ids)))
+    rows = (await db.execute(of_them.order_by(recordings.c.id))).all()
+    alone, shared = ([record(Recording, row) for row in rows if row.shared == is_shared] for is_shared in (False, True))
+    return tuple(alone), tuple(shared)

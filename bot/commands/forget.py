@@ -54,8 +54,8 @@ async def _remove(context: Context, traces: Traces, report: str) -> bool:
 async def _tell_other_rooms(context: Context, traces: Traces) -> None:
     """Tell the rooms whose members don't read the answer how many recordings are gone or changed."""
     counts = Counter[RoomId]()
-    for recording in (*traces.alone, *traces.shared):
-        counts[await heirs.present(context.db, recording.room_id)] += 1
+    for room_id, count in Counter(recording.room_id for recording in (*traces.alone, *traces.shared)).items():
+        counts[await heirs.present(context.db, room_id)] += count
     for room_id in sorted(counts.keys() - {context.said.room_id}):
         room = await rooms.room(context.db, room_id)
         if room is not None and room.joined:

@@ -133,6 +133,13 @@ async def rooms_with_recordings(db: Connection) -> dict[RoomId, bool]:
     return {RoomId(room_id): count > 0 for room_id, count in rows}
 
 
+async def has_untold_ends(db: Connection, room_ids: Sequence[RoomId]) -> bool:
+    """Return whether these rooms were to be told that a recording ends, and were not, so far."""
+    here = recording_table.c.room_id.in_(room_ids) & (recording_table.c.state != RecordingState.DELETED)
+    untold = recording_table.c.expiry_tried_at.is_not(None) & recording_table.c.expiry_told_at.is_(None)
+    return (await db.execute(select(recording_table.c.id).where(here, untold).limit(1))).first() is not None
+
+
 async def expiry_tried(db: Connection, ids: Sequence[RecordingId], at: datetime | None) -> None:
     """Note that these recordings' room is told of their end from now on; None: not any more. It was not told yet."""
     await _note_expiry(db, ids, {"expiry_tried_at": at, "expiry_told_at": None})

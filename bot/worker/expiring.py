@@ -131,7 +131,7 @@ class Forewarning:
 
     async def __call__(self, job: Job) -> None:
         """Say what will go, then count it as told. Raises GiveUp where the bot may not speak: the next look tries
-        again."""
+        again, at the latest when the room's power levels change."""
         order = orders.Forewarn.of(job)
         look, tell = await self._untold(order)
         if look is None or not tell:

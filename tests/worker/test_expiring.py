@@ -18,7 +18,7 @@ from storage.database import Connection
 from storage.records import EventId, JobId, NewJob, Recording, RecordingId, RecordingState, Retention, RoomId
 from tests.factories import a_recording, a_room
 from tests.worker.retained import DAY, DAY_S, Retained, retained
-from tests.world import ALICE, ROOM
+from tests.world import ALICE, ROOM, heard
 
 LIVE = RecordingState.LIVE
 THIRTY = Retention(days=30)
@@ -89,6 +89,23 @@ async def test_what_is_not_told_does_not_go(world: Retained) -> None:
     assert (await world.states())[old.event_id] == "complete"
     await world.days(1)
     assert (await world.states())[old.event_id] == "deleted"
+
+
+async def test_the_room_is_told_as_soon_as_the_bot_may_speak(world: Retained) -> None:
+    """A refused warning is said when the power levels change; a later change says nothing more."""
+    await world.rule(retention=THIRTY)
+    old = await world.old(31)
+    world.ears.muted = True
+    await world.days(0)
+    world.clock.pass_by(60)
+    world.ears.muted = False
+    for name in ("$levels", "$again"):
+        await world.hear(heard(name, "m.room.power_levels", {"users": {ALICE: 100}}, state_key=""))
+        due = [order.room_id for order in await world.ordered(orders.Expire)]
+        assert due == [ROOM]  # the second is the one of a week later
+        await world.done()
+        assert [old.code in told for told in world.ears.words] == [True]
+        assert (await world.look(old)).expiry_told_at == world.clock()
 
 
 async def test_the_limit_of_the_administrator_holds_where_the_bot_is_muted(world: Retained) -> None:

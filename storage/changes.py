@@ -28,9 +28,12 @@ async def of_rooms(
     return tuple(record(Change, row) for row in await db.execute(statement))
 
 
-async def newest_of_each(db: Connection, room_ids: Sequence[RoomId]) -> dict[str, Change]:
-    """Return the newest change of each policy of these rooms, by `what`; changes about a subject are left out."""
-    here = changes.c.room_id.in_(room_ids) & changes.c.subject.is_(None)
+async def newest_of_each(db: Connection, room_id: RoomId, *, by_rules: bool = True) -> dict[str, Change]:
+    """Return the newest change of each policy of a room, by `what`; changes about a subject are left out, and those by
+    the bot's own rules too unless `by_rules`."""
+    here = (changes.c.room_id == room_id) & changes.c.subject.is_(None)
+    if not by_rules:
+        here &= changes.c.by.is_not(None)
     newest = select(func.max(changes.c.id)).where(here).group_by(changes.c.what)
     rows = await db.execute(select(changes).where(changes.c.id.in_(newest)))
     return {change.what: change for change in (record(Change, row) for row in rows)}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from bot import facts, orders
+from bot import facts, logged, orders
 from bot.commands.context import Action, Context, Verb, always
 from bot.commands.members import Unclear, members_named
 from bot.commands.parse import Words
@@ -24,7 +24,6 @@ from storage import heirs, jobs, optouts, rooms
 from storage.records import EVERYWHERE, OptOut, Recording, UserId
 
 OUT, IN = "out", "in"
-ALL = "all"
 
 
 async def _opt_out(context: Context) -> str:
@@ -107,15 +106,11 @@ async def _set_speakers(context: Context, speakers: tuple[UserId, ...] | None) -
     if (before is not None and speakers is not None and set(before) == set(speakers)) or before is speakers:
         return replies.speakers_already(names)
     await rooms.save_room(context.db, replace(context.room, speakers=speakers))
-    await context.note("speakers", _said(before), _said(speakers))
+    await context.note("speakers", logged.speakers(before), logged.speakers(speakers))
     line = await heirs.line(context.db, context.room.room_id)
     objection = orders.CloseRefused(context.command, context.position, room_ids=line)
     closed = await consent.close_refused(context.db, context.apply, objection, context.now)
     return replies.speakers_changed(context.asker.name, names, len(closed), context.prefix)
-
-
-def _said(speakers: tuple[UserId, ...] | None) -> str:
-    return ALL if speakers is None else " ".join(speakers)
 
 
 async def _names(context: Context, users: Sequence[UserId]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from bot import orders
+from bot import logged, orders
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words, text_after
 from bot.commands.replies import describe, general
@@ -74,8 +74,6 @@ READERS: dict[str, _Read] = {
 """The fields that are texts."""
 COVER = "cover"
 FIELDS = (*READERS, COVER)
-NOT_LOGGED = ("title", "description", "author", COVER)
-"""The fields that hold what people wrote, or a picture: the log of changes does not hold that."""
 
 
 async def _tell(context: Context) -> str:
@@ -121,21 +119,14 @@ async def _save(context: Context, room: Room) -> None:
     before = context.room
     for field in FIELDS:
         if _value(room, field) != _value(before, field):
-            await context.note(f"podcast {field}", _logged(before, field), _logged(room, field))
+            what = f"podcast {field}"
+            await context.note(what, logged.policies(before)[what], logged.policies(room)[what])
     await rooms.save_room(context.db, room)
     await rooms.touch(context.db, room.room_id, context.now)
     if room.podcast.title != before.podcast.title:  # a cover that is drawn bears it
         await jobs.add(context.db, orders.Cover(room.room_id).job(), context.now)
     if before.own_cover is not None and room.own_cover is None:
         await jobs.add(context.db, orders.Forget((before.own_cover,)).job(), context.now)
-
-
-def _logged(room: Room, field: str) -> str:
-    """Return a field as the log of changes shows it."""
-    value = _value(room, field)
-    if value is None:
-        return "default"
-    return "given" if field in NOT_LOGGED else replies.written(value)
 
 
 def _value(room: Room, field: str) -> Value | None:

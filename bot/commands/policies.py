@@ -10,6 +10,7 @@ from bot.commands.replies import general
 from bot.commands.replies import policies as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.policies import Policy
+from bot.disclosure import RECORD
 from bot.event_types import MEMBER
 from bot.feeds.shown import person
 from bot.language import N_, spoken_moment
@@ -22,7 +23,7 @@ LOG_MOST = 50
 
 async def _settings(context: Context) -> str:
     line = await heirs.line(context.db, context.room.room_id)
-    set_by = await changes.newest_of_each(context.db, line)
+    set_by = await decisions(context)
     lines = [
         replies.policy(policy, await setter(context, set_by.get(policy.what))) for policy in await _policies(context)
     ]
@@ -68,6 +69,24 @@ async def _told(context: Context, change: Change) -> str:
     if subject is not None and subject.startswith("@"):
         subject = await _name(context, UserId(subject))
     return replies.change(change, await setter(context, change), subject)
+
+
+async def decisions(context: Context) -> dict[str, Change]:
+    """Return the change that gave each policy of the podcast its present value: the newest in the present room, else in
+    the rooms before it, the later ones first. A policy that a room has taken over was decided where it comes from."""
+    found: dict[str, Change] = {}
+    *before, present = await heirs.line(context.db, context.room.room_id)
+    for room_id in (*before, present):
+        newest = await changes.newest_of_each(context.db, room_id)
+        if room_id != present and (switched := newest.get(RECORD)) and switched.by is None:  # by the upgrade itself
+            del newest[RECORD]
+            people = await changes.newest_of_each(context.db, room_id, by_rules=False)
+            newest |= {what: change for what, change in people.items() if what == RECORD}
+        for what, change in newest.items():
+            taken_over = change.by is None and what in found and found[what].after == change.after
+            if not taken_over:
+                found[what] = change
+    return found
 
 
 async def setter(context: Context, change: Change | None) -> str | None:

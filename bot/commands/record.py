@@ -6,7 +6,7 @@ from functools import partial
 from bot import disclosure, facts
 from bot.commands.context import Action, Context, Verb
 from bot.commands.parse import Words
-from bot.commands.policies import setter
+from bot.commands.policies import decisions, setter
 from bot.commands.replies import general
 from bot.commands.replies import record as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -16,7 +16,7 @@ from bot.intake.succession import succeed, take_back
 from bot.language import N_
 from bot.recording.model import Ended
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
-from storage import archive, changes, heirs, rooms
+from storage import archive, heirs, rooms
 from storage.records import EndedBy, RecordingState, Room, Visibility
 
 _SWITCH = {True: "on", False: "off"}
@@ -74,9 +74,8 @@ async def _tell(context: Context) -> str:
     room = context.room
     if context.podcast.room_id != room.room_id:
         return CONTINUES_ELSEWHERE
-    set_by = await changes.newest_of_each(context.db, await heirs.line(context.db, room.room_id))
     told = [replies.told(disclosure.recorded(room), context.prefix, waits=room.waits)]
-    switched = await setter(context, set_by.get(disclosure.RECORD))
+    switched = await setter(context, (await decisions(context)).get(disclosure.RECORD))
     told += [replies.switched(switched, on=room.recording_on)] if switched else []
     if room.recording_on and room.speakers is not None:
         told.append(replies.only_some(context.prefix))

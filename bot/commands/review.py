@@ -14,12 +14,12 @@ from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
 from bot.commands.replies import review as replies
 from bot.commands.replies.manual import Form, Group, Who
+from bot.intake.reviewing import APPROVED, WAITS, is_unheard
 from bot.language import N_
 from storage import archive, heirs, jobs, rooms
-from storage.records import Recording, RecordingState
+from storage.records import Recording
 
 _SAID = {True: "on", False: "off"}
-_WAITS, _APPROVED = "waits", "approved"
 
 
 async def _tell(context: Context) -> str:
@@ -44,9 +44,7 @@ async def _switch(context: Context, *, on: bool) -> str:
 
 async def _is_new(context: Context, recording: Recording) -> bool:
     """Return whether `review on` counts for a recording: it runs, or has no episode yet, or began after the command."""
-    if recording.state is RecordingState.LIVE or recording.position > context.position:
-        return True
-    return await archive.episode(context.db, recording.id) is None
+    return recording.position > context.position or await is_unheard(context.db, recording)
 
 
 async def _approve(context: Context, *, name: RecordingName) -> str:
@@ -66,7 +64,7 @@ async def _approve(context: Context, *, name: RecordingName) -> str:
 async def _set(context: Context, recording: Recording, *, unreviewed: bool) -> None:
     await archive.save_recording(context.db, replace(recording, unreviewed=unreviewed))
     await rooms.touch(context.db, context.room.room_id, context.now)
-    before, after = (_APPROVED, _WAITS) if unreviewed else (_WAITS, _APPROVED)
+    before, after = (APPROVED, WAITS) if unreviewed else (WAITS, APPROVED)
     await context.note("approve", before, after, subject=recording.code)
 
 

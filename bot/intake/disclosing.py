@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bot import disclosure, orders
+from bot import disclosure, logged, orders
 from bot.intake import chats
 from storage import archive, changes, consent_notices, heirs, jobs, rooms
 from storage.database import Connection
@@ -48,20 +48,17 @@ async def switched(db: Connection, room_id: RoomId, now: datetime, *, on: bool, 
 
 async def compare(db: Connection, before: Room, after: Room, now: datetime) -> None:
     """Note what a rule of the bot's changed between two states of a room."""
-    if before.recording_on != after.recording_on:
-        await switched(db, after.room_id, now, on=after.recording_on, by=None)
-    if before.visibility is not after.visibility:
-        change = Change(
-            0, now, after.room_id, None, disclosure.PUBLISH, before=before.visibility, after=after.visibility
-        )
-        await note(db, change)
+    was = logged.policies(before)
+    for what, value in logged.policies(after).items():
+        if value != was[what]:
+            await note(db, Change(0, now, after.room_id, None, what, before=was[what], after=value))
     await show(db, after.room_id, now)
 
 
 async def content(db: Connection, room: Room, max_days: int | None) -> Json:
     """Return what the room's state event says at present. `max_days`: no room keeps a recording longer."""
     podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
-    newest = await changes.newest_of_each(db, [room.room_id])
+    newest = await changes.newest_of_each(db, room.room_id)
     notices = await consent_notices.of_room(db, room.room_id)
     told = next((notice for notice in notices if notice.event_id == room.told_by), None)
     visibility = Visibility.PUBLIC if podcast.publishes else Visibility.PRIVATE

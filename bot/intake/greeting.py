@@ -57,7 +57,7 @@ async def greeting(db: Connection, room: Room, settings: Settings) -> str:
         if line[-1] != room.room_id:
             return _(words.CONTINUES_ELSEWHERE)
         podcast = await heirs.podcast(db, line)
-        policies = await changes.newest_of_each(db, [room.room_id])
+        policies = await changes.newest_of_each(db, room.room_id)
         shelf = public_shelf(settings.web.address, podcast.key)
         return disclosure.notice(
             room,

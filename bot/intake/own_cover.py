@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bot import orders
+from bot import logged, orders
 from storage import changes, jobs, rooms
 from storage.database import Connection
 from storage.records import Change, EventId, Room, UserId
@@ -13,11 +13,7 @@ async def change(db: Connection, before: Room, after: Room, now: datetime, *, by
     picture that the room had."""
     await rooms.save_room(db, after)
     await rooms.touch(db, after.room_id, now)
-    states = {"before": _state(before), "after": _state(after)}
+    states = {"before": logged.cover(before), "after": logged.cover(after)}
     await changes.add(db, Change(0, now, after.room_id, by, "podcast cover", **states, event_id=said))
     if before.own_cover is not None and before.own_cover != after.own_cover:
         await jobs.add(db, orders.Forget((before.own_cover,)).job(), now)
-
-
-def _state(room: Room) -> str:
-    return "default" if room.own_cover is None else "given"

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from bot import facts, orders, rules, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
-from bot.intake import consent, disclosing
+from bot.intake import consent, disclosing, reviewing
 from bot.intake.greeting import greet
 from bot.language import _, speaking
 from storage import archive, changes, heirs, jobs, journal, optouts, rooms
@@ -57,7 +57,8 @@ async def succeed(
     The heir takes over from the old room whether it is recorded, whether it is public (for broadcasts that begin from
     now on), the picture, and every other policy that its own moderators have not chosen (`_with_policies_of`).
     Broadcasts that run in the old room are recorded to their end; new ones there are not. What runs in the heir is
-    closed if its speaker may not be recorded by what holds there now.
+    closed if its speaker may not be recorded by what holds there now, and waits for approval if the old room wanted
+    that.
     """
     old, new = await rooms.room(db, old_id), await rooms.room(db, new_id)
     if old is None or new is None or await heirs.heir(db, old_id) or not await _both_say_so(db, old, new):
@@ -89,6 +90,8 @@ async def succeed(
     await disclosing.compare(db, old, left, now)
     await disclosing.compare(db, new, heir, now)
     await _close_refused(db, heir, now)
+    if heir.review and not new.review:
+        await reviewing.hold(db, heir, now)
     log.info("heir: room=%s old=%s recording=%s %s", new_id, old_id, heir.recording_on, heir.visibility)
     return heir
 
@@ -215,7 +218,7 @@ async def _with_picture_of(db: Connection, old: Room, heir: Room, now: datetime)
 async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime) -> Room:
     """Give the heir the old room's policies: what its people agreed on must not lapse by an upgrade. What a moderator
     of the heir chose there by a command stays, for they decide now."""
-    newest = await changes.newest_of_each(db, [heir.room_id])
+    newest = await changes.newest_of_each(db, heir.room_id)
     chosen = {what for what, change in newest.items() if change.by is not None}
     policies = {name: getattr(old, name) for name in POLICIES if name not in chosen}
     texts = {name: getattr(old.podcast, name) for name in TEXTS if f"podcast {name}" not in chosen}

@@ -149,6 +149,27 @@ async def test_the_old_room_takes_commands_no_more(world: World) -> None:
     assert await world.take(orders.Direct.kind) == ()
 
 
+async def test_the_heir_names_who_decided_in_the_old_room(world: World) -> None:
+    """`settings` and `record` tell the new room's decisions first, then the old one's, which it took over; never the
+    upgrade itself."""
+    await world.say(CREATOR, "!aircheck record off")
+    await world.say(CREATOR, "!aircheck record on")
+    for words in ("retention 30 days", "review on", "announce off"):
+        await world.say(CREATOR, f"!aircheck {words}")
+    await replaced(world)
+    async with world.store.write() as db:
+        new = await rooms.room(db, NEW)
+        assert new is not None
+        await rooms.save_room(db, replace(new, recording_on=True, inviter=MOD))
+        await settle(db, NEW, world.clock(), publishes=lambda _: True)
+    assert await line(world) == (ROOM, NEW)
+    await world.say(MOD, "!aircheck announce on", room_id=NEW)
+    told = (await world.say(MEMBER, "!aircheck settings", room_id=NEW) or "").splitlines()
+    by = {one.split("`")[1]: one.split(" · ")[1].split(",")[0] for one in told if "`" in one}
+    assert [by[what] for what in ("record", "retention", "review", "announce")] == [CREATOR, CREATOR, CREATOR, MOD]
+    assert CREATOR in (await world.say(MEMBER, "!aircheck record", room_id=NEW) or "")
+
+
 async def test_the_old_rooms_speakers_can_still_remove_what_is_theirs(world: World) -> None:
     """The line that the direct message of an `optout` names works for whoever is in the old room alone; so does `forget
     me`."""

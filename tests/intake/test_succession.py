@@ -501,6 +501,19 @@ async def test_an_heir_has_all_policies_of_the_old_room(world: World) -> None:
     await come(world, **INVITED_BY_THE_MOD)
     heir = await room(world)
     assert {name: getattr(heir, name) for name in OLD_POLICIES} == OLD_POLICIES
+    async with world.store.read() as db:
+        noted = await changes.newest_of_each(db, NEW)
+    assert {what: change.after for what, change in noted.items() if change.by is None} == {
+        "announce": "off",
+        "language": "de",
+        "retention": "30 days",
+        "review": "on",
+        "replay": "on",
+        "speakers": ALICE,
+        "podcast title": "given",
+        "podcast author": "given",
+        "podcast cover": "given",
+    }
 
 
 async def test_a_moderator_of_the_heir_may_have_chosen_already(world: World) -> None:
@@ -579,6 +592,19 @@ async def test_an_opt_out_holds_in_both_rooms_when_they_part(world: World, where
         assert await take_back(db, ROOM, world.clock()) is not None
     assert await line(world) == (ROOM,)
     assert (await may(world, ROOM), await may(world, NEW)) == (False, False)
+
+
+async def test_a_broadcast_that_runs_in_the_heir_waits_if_the_old_room_wants_review(world: World) -> None:
+    """Although it began before the new room was the heir, it is not published unheard."""
+    await world.hear(tombstone(None, event_id="$none"))
+    await change(world, ROOM, review=True)
+    await come(world, **INVITED_BY_THE_MOD)
+    await tell(world)
+    await world.intake.take(SyncBatch("live", (RoomBatch(NEW, True, (), (there(info(START, "started")),)),)))
+    await world.settle()
+    assert not (await world.recording()).unreviewed
+    await world.hear(tombstone(event_id="$named"))
+    assert (await world.recording()).unreviewed
 
 
 async def test_a_broadcast_that_the_heir_may_not_record_is_closed(world: World) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bot.feeds.shown import shown
 from bot.language import N_, _
+from bot.logged import written
 from bot.settings import FeedsSettings
 from storage.records import Room
 
@@ -44,13 +45,6 @@ def told(prefix: str, room: Room, settings: FeedsSettings) -> str:
 
 def reply_to_a_picture(prefix: str) -> str:
     return _("Please post a picture here, and say `{prefix} podcast cover` as a reply to it.").format(prefix=prefix)
-
-
-def written(value: str | bool) -> str:
-    """Return a field's value as the command takes it."""
-    if isinstance(value, str):
-        return value
-    return "yes" if value else "no"
 
 
 def changed(field: str, who: str, value: str | bool) -> str:

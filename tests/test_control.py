@@ -17,7 +17,7 @@ from bot.worker import covering
 from tests.control.machine import Control
 from tests.world import world_of
 
-STORIES = int(os.environ.get("AIRCHECK_CONTROL", "8"))
+STORIES = int(os.environ.get("AIRCHECK_CONTROL", "5"))
 STEPS = 30
 
 

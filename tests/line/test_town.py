@@ -76,7 +76,10 @@ STEPS = (
 async def test_every_command_is_explained_refused_and_done(
     world: Worlds, person: People, version: str, *, encrypted: bool
 ) -> None:
-    """Help explains each command; a member without power is refused what is a moderator's, and a moderator is not."""
+    """Help explains each command; a member without power is refused what is a moderator's, and a moderator is not.
+
+    The plain room alone hears the help, and the members' commands that everybody may say: each answer takes its time.
+    """
     bot = await world()
     host, mod, member = await person("host"), await person("mod"), await person("member")
     curious, keen = await person("curious"), await person("keen")
@@ -89,11 +92,12 @@ async def test_every_command_is_explained_refused_and_done(
         await host.set_power(room, {**creator, mod.user_id: 50, bot.user_id: 50})
         speaker = await whole_broadcast(host, room, SPEECH)
         await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
-        for verb in VERBS:
+        for verb in () if encrypted else VERBS:
             assert f"`!aircheck {verb}" in await said(keen, room, f"help {verb}")
         for number, step in enumerate(STEPS):  # two take turns: one alone would use up their share of answers
-            refused = await said((member, curious)[number % 2], room, step.words)
-            assert (refused in REFUSALS) is not step.all_may, step.words
+            if not (encrypted and step.all_may):
+                refused = await said((member, curious)[number % 2], room, step.words)
+                assert (refused in REFUSALS) is not step.all_may, step.words
             assert step.answer in await said((mod, host)[number % 2], room, step.words), step.words
         for what, who in (("announce", mod), ("publish", host), ("review", host)):
             assert f"`{what}`" in await said(who, room, "settings")

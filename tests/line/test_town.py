@@ -94,7 +94,8 @@ async def test_every_command_is_explained_refused_and_done(
         await recorded(aircheck.store, speaker.broadcast_id, RecordingState.COMPLETE)
         for verb in () if encrypted else VERBS:
             assert f"`!aircheck {verb}" in await said(keen, room, f"help {verb}")
-        for number, step in enumerate(STEPS):  # two take turns: one alone would use up their share of answers
+        # Two take turns: one alone would use up their share of answers. The speaker's turn is "forget me", then "yes".
+        for number, step in enumerate(STEPS, start=1):
             if not (encrypted and step.all_may):
                 refused = await said((member, curious)[number % 2], room, step.words)
                 assert (refused in REFUSALS) is not step.all_may, step.words

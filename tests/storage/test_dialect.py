@@ -39,6 +39,12 @@ def test_no_other_module_has_words_of_sqlite(name: str) -> None:
     assert [word for word in words_of(FOLDER / name) if ONLY_SQLITE.search(word)] == []
 
 
+def test_no_upgrade_names_the_rows_of_sqlite() -> None:
+    """The statements of the migrations order rows by columns."""
+    migrations = sorted((FOLDER / "migrations" / "versions").glob("v*.py"))
+    assert [file.name for file in migrations for word in words_of(file) if "rowid" in word] == []
+
+
 def test_every_table_and_index_can_be_made_in_postgresql() -> None:
     """All types and defaults exist in the other database, and an index of some rows is of the same rows there."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]

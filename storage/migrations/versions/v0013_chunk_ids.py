@@ -33,7 +33,7 @@ COPY = f"""
     INSERT INTO new_chunks (id, event_id, sender, attached, {", ".join(KEPT)})
     SELECT event_id, event_id, broadcaster, adopted, {", ".join(KEPT)}
     FROM chunks JOIN (SELECT id, broadcaster FROM recordings) AS owners ON owners.id = chunks.recording_id
-    ORDER BY chunks.rowid
+    ORDER BY chunks.position
 """  # noqa: S608  names of columns
 """The chunks of all recordings so far are chunks of broadcasts: their senders are the broadcasters."""
 

@@ -15,7 +15,7 @@ depends_on = None
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 COPY = """
     INSERT INTO new_optouts (user_id, room_id, position, out, at, event_id)
-    SELECT user_id, room_id, 0, 1, at, event_id FROM optouts ORDER BY rowid
+    SELECT user_id, room_id, 0, TRUE, at, event_id FROM optouts
 """
 
 

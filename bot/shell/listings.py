@@ -29,10 +29,10 @@ from bot.settings import Settings
 from storage import archive, heirs
 from storage import rooms as room_rows
 from storage.database import Connection
-from storage.records import Recording, Room, RoomId, to_ms
+from storage.records import Announce, Recording, Room, RoomId, to_ms
 from storage.store import Store
 
-ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "retention", "continues in")
+ROOM_COLUMNS = ("room", "name", "recording", "podcast", "recordings", "size", "retention", "also", "continues in")
 RECORDING_COLUMNS = ("code", "room", "number", "started (UTC)", "length", "state", "missing", "title")
 MIB = 1024 * 1024
 
@@ -100,6 +100,11 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
         "waiting": room.waits,
         "podcast": str(podcast.visibility),
         "retention": str(podcast.retention),
+        "announce": str(podcast.announce),
+        "language": podcast.language,
+        "review": podcast.review,
+        "replay": podcast.replay,
+        "speakers": None if podcast.speakers is None else list(podcast.speakers),
         "heir": next(iter(line[line.index(room.room_id) + 1 :]), None),
         "recordings": len(await archive.recordings(db, room.room_id)),
         "bytes": await archive.bytes_of_room(db, room.room_id),
@@ -116,8 +121,18 @@ def _room_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         str(entry["recordings"]),
         f"{entry['bytes'] / MIB:.1f} MiB",
         entry["retention"],
+        _other_policies(entry),
         entry["heir"] or "",
     )
+
+
+def _other_policies(entry: Mapping[str, Any]) -> str:
+    """Name the policies that differ from those of a new room."""
+    told = [f"announce {entry['announce']}"] if entry["announce"] != Announce.QUIET else []
+    told += [f"language {entry['language']}"] if entry["language"] else []
+    told += [name for name in ("review", "replay") if entry[name]]
+    told += [f"speakers: {len(entry['speakers'])}"] if entry["speakers"] is not None else []
+    return ", ".join(told)
 
 
 def _recording_row(recording: Recording, ledger: Ledger, settings: Settings) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from bot.shell.finding import Level
 from storage import archive, heirs, rooms
 from storage.errors import StoreError
 from storage.records import (
+    Announce,
     BlobKey,
     ChunkFacts,
     Container,
@@ -129,10 +130,35 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "waiting": False,
         "podcast": "private",
         "retention": "forever",
+        "announce": "quiet",
+        "language": None,
+        "review": False,
+        "replay": False,
+        "speakers": None,
         "heir": None,
         "recordings": 2,
         "bytes": 1_000_099,
     }
+
+
+async def test_policies_that_are_not_the_usual_ones_are_listed(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table names them in one column, --json each under its own key."""
+    await filled(settings)
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        chosen = a_room(ROOM, announce=Announce.ON, language="de", review=True, replay=True, speakers=(ALICE,))
+        await rooms.save_room(db, chosen)
+    await store.close()
+    await listings.print_rooms(settings, as_json=False)
+    heads, row = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert dict(zip(heads, row, strict=True))["also"] == "announce on, language de, review, replay, speakers: 1"
+    await listings.print_rooms(settings, as_json=True)
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert [entry[key] for key in ("announce", "language", "review", "replay", "speakers")] == [
+        "on", "de", True, True, [ALICE],
+    ]  # fmt: skip
 
 
 async def test_a_room_that_was_not_told_yet_is_listed_as_waiting(

@@ -15,6 +15,9 @@ from bot.language import ENGLISH, current
 MOST_CHARACTERS = 50
 """The longest text that is read as a day."""
 EARLIEST = date(2000, 1, 1)
+"""The earliest day: nothing was broadcast before it."""
+LATEST = date(9000, 1, 1)
+"""The latest day of which every zone has a midnight."""
 
 _EITHER_WAY = re.compile(r"(\d{1,2})/(\d{1,2})/\d{2,4}")
 """Day and month in one of two orders."""
@@ -38,9 +41,12 @@ def warm_up() -> None:
 
 
 def read_past_day(text: str, now: datetime, zone: ZoneInfo) -> date | Misread:
-    """Read the day that a text names, today at the latest."""
+    """Read the day that a text names: a date of ISO 8601 as it stands, others from EARLIEST to today."""
     local = now.astimezone(zone)
-    day = _read(text.strip(), local.replace(tzinfo=None))
+    try:
+        return min(max(date.fromisoformat(text.strip()), EARLIEST), LATEST)
+    except ValueError:
+        day = _read(text.strip(), local.replace(tzinfo=None))
     if isinstance(day, Misread):
         return day
     if day > local.date():
@@ -50,10 +56,6 @@ def read_past_day(text: str, now: datetime, zone: ZoneInfo) -> date | Misread:
 
 def _read(text: str, now: datetime) -> date | Misread:
     """Read a day; `now` is the local time, without its zone."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        pass
     if len(text) > MOST_CHARACTERS or _NOT_A_DAY.fullmatch(text):
         return Misread.UNREADABLE
     either_way = _EITHER_WAY.fullmatch(text)

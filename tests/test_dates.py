@@ -66,7 +66,16 @@ def test_a_day_is_one_of_the_rooms_zone() -> None:
     """Shortly before midnight UTC it is the next day in Berlin."""
     assert read("yesterday", zone="Europe/Berlin") == date(2026, 11, 20)
     assert read("2026-11-21", zone="Europe/Berlin") == date(2026, 11, 21)
-    assert read("2026-11-21") is Misread.FUTURE
+    assert read("today", zone="Europe/Berlin") == date(2026, 11, 21)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [("2090-01-01", date(2090, 1, 1)), ("1970-01-01", date(2000, 1, 1)), ("9999-12-31", date(9000, 1, 1))],
+)
+def test_a_full_date_is_taken_as_it_stands(text: str, day: date) -> None:
+    """Whoever writes a date of ISO 8601 means it, also one of the future: nothing began after it."""
+    assert read(text) == day
 
 
 @pytest.mark.parametrize(
@@ -75,8 +84,8 @@ def test_a_day_is_one_of_the_rooms_zone() -> None:
         ("1/2/2026", Misread.AMBIGUOUS),
         ("tomorrow", Misread.FUTURE),
         ("in 3 days", Misread.FUTURE),
-        ("2027-01-01", Misread.FUTURE),
-        ("1999-12-31", Misread.TOO_EARLY),
+        ("1.1.2027", Misread.FUTURE),
+        ("31.12.1999", Misread.TOO_EARLY),
         ("100 years ago", Misread.TOO_EARLY),
         ("soon", Misread.UNREADABLE),
         ("12", Misread.UNREADABLE),

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.soaking.crowd import Truth
 from benchmarks.soaking.ways import FATES, WHOLE
 
-SAID_BEFORE = 2  # in each room: the welcome, and the answer to `publish public`
+SAID_BEFORE = 3  # in each room: the welcome, the answer to `publish public`, and the notice that it is public now
 STORED, REDACTED, MISSING, DUPLICATE = "stored", "redacted", "missing", "duplicate"
 
 

@@ -154,7 +154,8 @@ async def test_what_proves_nothing_is_named_and_not_put_in(kind: str, tmp_path: 
         sent = candidate.sent_at + timedelta(hours=1)  # Berlin in winter
         said = await replay.ask(capture.room, "!aircheck status")
         assert said.split("\n")[-1] == (
-            f"{recording.code}: 1 voice message of its speaker may be a missing part of it (sent {sent:%H:%M}); "
+            f"{recording.code}: 1 voice message of its speaker may be a missing part of it "
+            f"(sent {sent:%H:%M} Europe/Berlin); "
             "I can't be certain, so it is not in it."
         )
 

@@ -319,12 +319,14 @@ class CloseRefused(_OfEvent):
 
 @dataclass(frozen=True, slots=True)
 class Leave(_OfRoom):
-    """Leave a room, as a moderator asked at `asked_at`."""
+    """Leave a room, as the moderator `asker` asked at `asked_at`, by a `command`."""
 
     kind = JobKind("leave")
     lasting = True
     reason: str
     asked_at: datetime
+    asker: UserId | None = None
+    command: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,6 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=bool,
     ),
 )

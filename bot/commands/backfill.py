@@ -5,7 +5,7 @@ from datetime import datetime, time
 from functools import partial
 
 from bot import dates, orders
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import backfill as replies
 from bot.commands.replies import general
@@ -58,7 +58,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=always,
         before=_warm_up,
     ),
 )

@@ -90,7 +90,7 @@ VERBS = (
         "yes",
         (Form("yes", Who.EVERYBODY, N_("confirms what I asked you, within a minute"), "yes", Group.YOU),),
         _read,
-        changes=True,
+        changes=always,
         everywhere=True,
         of_chat=always,
     ),

@@ -59,7 +59,7 @@ class ToConfirm:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The context of one command. `db` is a transaction for writing if the verb `changes` something; `text` is what
+    """The context of one command. `db` is a transaction for writing if the command `changes` something; `text` is what
     follows the prefix.
 
     `podcast` is the podcast that the room belongs to, as one room (`storage.heirs`): for reading, never to be saved.
@@ -140,8 +140,8 @@ def always(_: Words) -> bool:
 class Verb:
     """A command. `read` returns the action that its words ask for, None when they don't fit.
 
-    `changes`: the command changes something or hands out a secret, so in an encrypted room only an encrypted message
-    does it; only such a command may ask for a confirmation.
+    `changes` tells for its words whether the command changes something or hands out a secret, so that in an encrypted
+    room only an encrypted message does it; only such a command may ask for a confirmation.
     `everywhere`: it also works in a room whose podcast continues in another (`storage.heirs`).
     `of_chat` tells for its words whether, said in a direct chat without a podcast, they are about the chat, or about
     all rooms that the asker shares with the bot; else a question is about the only shared room, and a change has to
@@ -152,7 +152,7 @@ class Verb:
     name: str
     forms: tuple[Form, ...]
     read: Callable[[Words], Action | None]
-    changes: bool
+    changes: Callable[[Words], bool]
     everywhere: bool = False
     of_chat: Callable[[Words], bool] = never
     before: Callable[[Words], Awaitable[None]] | None = None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot import orders, words
-from bot.commands.context import Action, Context, ToConfirm, Verb
+from bot.commands.context import Action, Context, ToConfirm, Verb, always
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import delete as replies
@@ -48,7 +48,9 @@ def _is_theirs(context: Context, recording: Recording | None) -> bool:
 async def _tell(context: Context, recording: Recording) -> None:
     with speaking(context.room.language):
         body = _(words.TOLD["deleted"])
-    notice = replace(orders.Notice.on(recording, "deleted", body), room_id=context.room.room_id)
+    notice = orders.Notice.on(recording, "deleted", body)
+    if recording.room_id != context.room.room_id:  # an answer to what is in another room leads nowhere
+        notice = replace(notice, room_id=context.room.room_id, reply_to=None)
     await jobs.add(context.db, notice.job(), context.now)
 
 
@@ -70,7 +72,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=always,
         everywhere=True,
     ),
 )

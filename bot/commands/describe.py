@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot import orders
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.commands.replies import describe as replies
@@ -86,7 +86,7 @@ VERBS = (
             ),
         ),
         partial(_read, change=_titled, too_long=replies.TITLE_TOO_LONG, most=TITLE_MOST),
-        changes=True,
+        changes=always,
     ),
     Verb(
         "describe",
@@ -100,6 +100,6 @@ VERBS = (
             ),
         ),
         partial(_read, change=_described, too_long=replies.DESCRIPTION_TOO_LONG, most=DESCRIPTION_MOST),
-        changes=True,
+        changes=always,
     ),
 )

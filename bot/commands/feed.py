@@ -114,7 +114,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=always,
         of_chat=always,
     ),
 )

@@ -85,7 +85,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=always,
         everywhere=True,
         of_chat=always,
     ),

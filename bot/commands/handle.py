@@ -226,7 +226,7 @@ def _read(text: str) -> _Step:
     if action is None:
         return _Step(verb.name, partial(_misfit, verb=verb, words=(command.verb, *command.words)), text)
     before = partial(verb.before, command.words) if verb.before else None
-    return _Step(verb.name, action, text, verb.changes, verb.everywhere, before=before)
+    return _Step(verb.name, action, text, verb.changes(command.words), verb.everywhere, before=before)
 
 
 async def _read_in_chat(db: Connection, chat: Room, user_id: UserId, text: str) -> _Step:
@@ -245,7 +245,7 @@ async def _read_in_chat(db: Connection, chat: Room, user_id: UserId, text: str) 
     if not await chats.is_mere_chat(db, chat):
         return step
     rooms_of_both = [room for room in shared if room.named]
-    if len(rooms_of_both) == 1 and (not verb.changes or not command.words):
+    if len(rooms_of_both) == 1 and not verb.changes(command.words):
         return replace(step, room_id=rooms_of_both[0].room_id)
     return _Step(verb.name, partial(places.which_room, example=verb.forms[0].example), text)
 

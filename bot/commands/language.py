@@ -56,7 +56,7 @@ VERBS = (
             Form("language", Who.EVERYBODY, N_("tells which languages I speak"), "language", Group.ROOM),
         ),
         _read,
-        changes=True,
+        changes=bool,
         of_chat=always,
     ),
 )

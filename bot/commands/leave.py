@@ -1,4 +1,4 @@
-"""`leave`: the bot leaves the room, and its recordings stay."""
+"""`leave`: the bot leaves the room, and its recordings stay. The log says so once it is out (`bot.intake.arrival`)."""
 
 from bot import facts, orders
 from bot.commands.context import Action, Context, ToConfirm, Verb, always
@@ -25,9 +25,9 @@ async def _leave(context: Context) -> str | ToConfirm:
         live = counts.get(RecordingState.LIVE, 0)
         room = await _name_elsewhere(context)
         return ToConfirm(replies.question(context.prefix, room, recordings, public, live), ())
-    leave = orders.Leave(context.room.room_id, replies.reason(context.asker.name), context.now)
+    reason, asker = replies.reason(context.asker.name), context.asker.user_id
+    leave = orders.Leave(context.room.room_id, reason, context.now, asker=asker, command=context.command)
     await jobs.add(context.db, leave.job(), context.now)
-    await context.note("leave", "joined", "left")
     return replies.leaving(context.asker.name)
 
 
@@ -55,7 +55,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=always,
         everywhere=True,
         of_chat=always,
     ),

@@ -4,7 +4,7 @@ When and by which app somebody listens is for them alone: a room that is called 
 """
 
 from bot import facts
-from bot.commands.context import Action, Context, Verb, always
+from bot.commands.context import Action, Context, Verb, always, never
 from bot.commands.parse import Words
 from bot.commands.replies import general
 from bot.commands.replies import listeners as replies
@@ -60,7 +60,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=False,
+        changes=never,
         of_chat=always,
     ),
 )

@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.commands import unknown
-from bot.commands.context import Action, Context, Verb, always
+from bot.commands.context import Action, Context, Verb, always, never
 from bot.commands.parse import Words
 from bot.commands.replies import manual as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -31,7 +31,7 @@ VERBS = (
         "help",
         (Form("help [command]", Who.EVERYBODY, N_("lists what I can do"), "help feed", Group.ROOM),),
         _read,
-        changes=False,
+        changes=never,
         everywhere=True,
         of_chat=always,
     ),

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, never
 from bot.commands.find import newest
 from bot.commands.paging import Page, page_of
 from bot.commands.parse import Words
@@ -135,7 +135,7 @@ VERBS = (
             ),
         ),
         _read_status,
-        changes=False,
+        changes=never,
     ),
     Verb(
         "list",
@@ -150,6 +150,6 @@ VERBS = (
             Form("list N PAGE", Who.EVERYBODY, N_("lists older ones"), "list 20 2", Group.LISTENING),
         ),
         _read_list,
-        changes=False,
+        changes=never,
     ),
 )

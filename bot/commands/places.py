@@ -12,7 +12,7 @@ from itertools import islice
 from urllib.parse import unquote
 
 from bot import facts
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, never
 from bot.commands.parse import IN, Words
 from bot.commands.replies import places as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -183,7 +183,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=False,
+        changes=never,
         everywhere=True,
     ),
 )

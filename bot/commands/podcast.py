@@ -184,6 +184,6 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=bool,
     ),
 )

@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot import facts
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, never
 from bot.commands.paging import Page, page_of
 from bot.commands.parse import Words
 from bot.commands.replies import general
@@ -123,7 +123,7 @@ VERBS = (
             ),
         ),
         _read_settings,
-        changes=False,
+        changes=never,
     ),
     Verb(
         "log",
@@ -132,6 +132,6 @@ VERBS = (
             Form("log N PAGE", Who.MODERATORS, N_("tells what was changed before that"), "log 20 2", Group.ROOM),
         ),
         _read_log,
-        changes=False,
+        changes=never,
     ),
 )

@@ -8,7 +8,7 @@ public, in every room of the podcast: a later `publish public` opens none of it.
 from dataclasses import replace
 from functools import partial
 
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
@@ -139,7 +139,7 @@ VERBS = (
             ),
         ),
         _read_publish,
-        changes=True,
+        changes=always,
     ),
     Verb(
         "unpublish",
@@ -153,6 +153,6 @@ VERBS = (
             ),
         ),
         _read_unpublish,
-        changes=True,
+        changes=always,
     ),
 )

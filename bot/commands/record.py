@@ -114,7 +114,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=bool,
         everywhere=True,
         of_chat=bool,
     ),

@@ -62,6 +62,6 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=bool,
     ),
 )

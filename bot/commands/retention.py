@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot import orders, words
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
@@ -141,7 +141,7 @@ VERBS = (
             ),
         ),
         _read,
-        changes=True,
+        changes=bool,
     ),
     Verb(
         "keep",
@@ -155,7 +155,7 @@ VERBS = (
             ),
         ),
         partial(_read_name, kept=True),
-        changes=True,
+        changes=always,
     ),
     Verb(
         "unkeep",
@@ -169,6 +169,6 @@ VERBS = (
             ),
         ),
         partial(_read_name, kept=False),
-        changes=True,
+        changes=always,
     ),
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot import orders
-from bot.commands.context import Action, Context, Verb
+from bot.commands.context import Action, Context, Verb, always
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
@@ -105,7 +105,7 @@ VERBS = (
             ),
         ),
         _read_review,
-        changes=True,
+        changes=bool,
     ),
     Verb(
         "approve",
@@ -119,6 +119,6 @@ VERBS = (
             ),
         ),
         _read_approve,
-        changes=True,
+        changes=always,
     ),
 )

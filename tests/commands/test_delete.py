@@ -4,8 +4,8 @@ import pytest
 
 from bot import orders, words
 from bot.commands.replies import confirm, general
-from storage import archive, changes
-from storage.records import RecordingState
+from storage import archive, changes, heirs
+from storage.records import RecordingState, RoomId
 from tests.commands.test_places import CHAT, name, open_chat
 from tests.commands.world import MOD, ROOM, SPEAKER, World
 
@@ -39,6 +39,22 @@ async def test_the_log_of_changes_knows_the_code_and_who_deleted_it(world: World
         (change,) = await changes.of_rooms(db, [ROOM])
     assert (change.by, change.what, change.subject) == (MOD, "delete", recording.code)
     assert (change.before, change.after) == ("complete", "deleted")
+
+
+async def test_what_an_upgraded_room_recorded_is_told_in_the_present_room(world: World) -> None:
+    """The notice there is no reply, since what it is about is in the other room."""
+    old = RoomId("!old:hs")
+    await world.open(room_id=old)
+    async with world.store.write() as db:
+        assert await heirs.inherit(db, old, ROOM)
+    await open_chat(world, SPEAKER)
+    await name(world, ROOM, "Kitchen")
+    recording = await world.recording(room_id=old)
+    await world.say(SPEAKER, f"in Kitchen delete {recording.code}", room_id=CHAT)
+    await world.handle(world.command(SPEAKER, "yes", room_id=CHAT))
+    said = {notice.room_id: notice for notice in map(orders.Notice.of, await world.take(orders.Notice.kind))}
+    assert said[ROOM].body == words.TOLD["deleted"]
+    assert said[ROOM].reply_to is None
 
 
 async def test_from_a_direct_chat_it_is_confirmed_there_and_told_in_the_room(world: World) -> None:

@@ -16,6 +16,7 @@ from tests.commands.world import BASE, BOT, MEMBER, MOD, ROOM, SPEAKER, World
 
 CHANGING = ["record off", "publish public", "feed", "feed renew", "publish last", "unpublish last", "publish private"]
 READING = ["help", "status", "list"]
+ASKING = ["announce", "language", "podcast", "record", "replay", "retention", "review", "speakers"]
 
 
 @pytest.mark.parametrize("command", CHANGING + READING)
@@ -54,7 +55,7 @@ async def test_unencrypted_words_change_nothing_in_an_encrypted_room(bare: World
     assert await bare.say(MOD, f"!aircheck {command}", encrypted=True) != general.NOT_ENCRYPTED
 
 
-@pytest.mark.parametrize("command", READING)
+@pytest.mark.parametrize("command", READING + ASKING)
 async def test_unencrypted_words_may_ask(bare: World, command: str) -> None:
     """A command that only reads is answered unencrypted too."""
     await bare.open(encrypted=True)

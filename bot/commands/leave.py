@@ -1,4 +1,4 @@
-"""`leave`: the bot leaves the room, and its recordings stay. The log says so once it is out (`bot.intake.arrival`)."""
+"""`leave`: the bot leaves the room, and its recordings stay. The log says so once it is out (`bot.worker.leaving`)."""
 
 from bot import facts, orders
 from bot.commands.context import Action, Context, ToConfirm, Verb, always

@@ -11,14 +11,11 @@ from bot.intake import disclosing, turning
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
-from storage import archive, changes, gaps, heirs, jobs, rooms
+from storage import archive, gaps, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import Change, EndedBy, JobState, RoomId, UserId
+from storage.records import EndedBy, RoomId, UserId
 
 log = logging.getLogger(__name__)
-
-LEAVE = "leave"
-"""The word in the log of changes for what the command of that name did."""
 
 
 async def invited(db: Connection, invite: Invite, now: datetime) -> None:
@@ -94,16 +91,4 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await gaps.forget_room(db, room_id)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)
-    await _note_leave(db, room_id, now)
     log.info("no longer a member: room=%s", room_id)
-
-
-async def _note_leave(db: Connection, room_id: RoomId, now: datetime) -> None:
-    """Note that the bot has left as a moderator asked, once for each time that it was asked."""
-    job = await jobs.find(db, orders.Leave.about(room_id))
-    if job is None or job.state is JobState.FAILED:
-        return
-    order, noted = orders.Leave.of(job), (await changes.newest_of_each(db, room_id)).get(LEAVE)
-    if order.asker is not None and (noted is None or noted.event_id != order.command):
-        change = Change(0, now, room_id, order.asker, LEAVE, before="joined", after="left", event_id=order.command)
-        await changes.add(db, change)

@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from bot import orders
 from bot.errors import TryLater
 from bot.matrix.sending import Sending
-from storage import jobs, rooms
-from storage.records import Job
+from storage import changes, jobs, rooms
+from storage.records import Change, Job
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
+LEAVE = "leave"
+"""The command, and so the name in the log of changes."""
 LAST_WORDS_TAKE = timedelta(seconds=10)
 LOOK_AGAIN_S = 0.5
 
@@ -32,9 +34,22 @@ class Leaving:
             room = await rooms.room(db, order.room_id)
             notices = await jobs.unfinished(db, orders.Notice.kind)
         if room is None or not room.joined:
-            return  # an earlier attempt left
+            await self._note(order)  # an earlier attempt left
+            return
         unsaid = any(notice.turn == order.room_id for notice in notices)
         if unsaid and self._clock() < order.asked_at + LAST_WORDS_TAKE:
             raise TryLater("the answer is being said", after_s=LOOK_AGAIN_S, at_most_s=LOOK_AGAIN_S)
         await self._sending.leave(order.room_id, order.reason)
+        await self._note(order)
         log.info("left, as a moderator asked: room=%s", order.room_id)
+
+    async def _note(self, order: orders.Leave) -> None:
+        """Note in the log of changes that the bot has left, once for each time that it was asked."""
+        if order.asker is None:
+            return  # an order of an earlier version
+        async with self._store.write() as db:
+            noted = (await changes.newest_of_each(db, order.room_id)).get(LEAVE)
+            if noted is None or noted.event_id != order.command:
+                by, command = order.asker, order.command
+                change = Change(0, self._clock(), order.room_id, by, LEAVE, None, "joined", "left", command)
+                await changes.add(db, change)

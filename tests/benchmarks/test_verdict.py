@@ -92,16 +92,17 @@ def notice(event: str | None) -> Recording:
 @pytest.mark.parametrize(
     ("way", "announced", "others", "right"),
     [
-        (Way.PLAIN, 1, 2, True),
-        (Way.PLAIN, 2, 2, False),
-        (Way.PLAIN, 0, 2, False),
-        (Way.PLAIN, 1, 3, False),
-        (Way.REDACTED, 0, 2, True),
-        (Way.REDACTED, 1, 2, False),
+        (Way.PLAIN, 1, 3, True),
+        (Way.PLAIN, 2, 3, False),
+        (Way.PLAIN, 0, 3, False),
+        (Way.PLAIN, 1, 2, False),
+        (Way.PLAIN, 1, 4, False),
+        (Way.REDACTED, 0, 3, True),
+        (Way.REDACTED, 1, 3, False),
     ],
 )
 def test_notices_are_counted(way: Way, announced: int, others: int, right: bool) -> None:
-    """Exactly one announcement of each episode, one welcome and one answer are right, any other number is a fault."""
+    """Right are one announcement of each episode, two notices of what is recorded, and one answer."""
     verdict = Verdict()
     judge_notices(verdict, truth(way), [notice("$b")] * announced + [notice(None)] * others)
     assert verdict.wrong_notices == int(not right)

@@ -1,10 +1,8 @@
 """`leave`: what stays is said first; then the bot leaves."""
 
 from bot import orders
-from bot.intake import arrival
-from storage import changes
 from storage.records import RecordingState, Visibility
-from tests.commands.world import MOD, ROOM, World
+from tests.commands.world import MOD, World
 
 
 async def test_the_question_says_what_stays(world: World) -> None:
@@ -33,19 +31,3 @@ async def test_once_confirmed_the_bot_is_ordered_to_leave_with_the_reason(world:
     assert "Mo asked me to" in await world.confirmed(MOD, "!aircheck leave")
     (job,) = await world.take(orders.Leave.kind)
     assert orders.Leave.of(job).reason == "Mo asked me to leave."
-
-
-async def test_the_log_says_that_the_bot_left_once_it_is_out(world: World) -> None:
-    """Before that nothing has changed; a later removal by others is not put down to whoever asked once."""
-    await world.confirmed(MOD, "!aircheck leave")
-    assert await left(world) == []
-    for _ in range(2):
-        async with world.store.write() as db:
-            await arrival.removed(db, ROOM, world.clock())
-    assert await left(world) == [(MOD, "joined", "left")]
-
-
-async def left(world: World) -> list[tuple[object, ...]]:
-    async with world.store.read() as db:
-        noted = await changes.of_rooms(db, [ROOM])
-    return [(change.by, change.before, change.after) for change in noted if change.what == "leave"]

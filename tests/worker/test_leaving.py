@@ -7,10 +7,10 @@ import pytest
 from bot import orders
 from bot.matrix.sending import Sending
 from bot.worker.leaving import LAST_WORDS_TAKE, Leaving
-from storage import jobs
+from storage import changes, jobs, rooms
 from storage.records import EndedBy, EventId
 from tests.worker.post import Post
-from tests.world import BOT, ROOM, heard
+from tests.world import ALICE, BOT, ROOM, heard
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def leaving(post: Post) -> Post:
     async with post.world.store.write() as db:
         for order in (
             orders.Notice(orders.answer(EventId("$leave")), ROOM, "I am leaving."),
-            orders.Leave(ROOM, "Alice asked me to leave.", post.clock()),
+            orders.Leave(ROOM, "Alice asked me to leave.", post.clock(), asker=ALICE, command=EventId("$leave")),
         ):
             await jobs.add(db, order.job(), post.clock())
     return post
@@ -62,3 +62,28 @@ async def test_what_runs_is_closed_when_the_bot_is_out(leaving: Post) -> None:
     assert recording.ended_by is EndedBy.REMOVED
     await leaving.world.work_one([orders.Leave.kind])
     assert leaving.homeserver.left == []
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["left", "killed before its note"])
+async def test_the_log_says_once_that_the_bot_left(leaving: Post, died: bool) -> None:
+    """Before it is out nothing is noted; an attempt that died after its request is noted by the next."""
+    leaving.clock.pass_by(LAST_WORDS_TAKE.seconds)
+    out = heard("$out", "m.room.member", {"membership": "leave"}, state_key=BOT)
+    assert await left(leaving) == []
+    if died:
+        await leaving.world.hear(out, joined=False)
+    await leaving.world.work_one([orders.Leave.kind])
+    if not died:
+        await leaving.world.hear(out, joined=False)
+    assert len(leaving.homeserver.left) == (0 if died else 1)
+    assert await left(leaving) == [(ALICE, "joined", "left", "$leave")]
+    async with leaving.world.store.read() as db:
+        room = await rooms.room(db, ROOM)
+    assert room is not None
+    assert not room.joined
+
+
+async def left(post: Post) -> list[tuple[object, ...]]:
+    async with post.world.store.read() as db:
+        noted = await changes.of_rooms(db, [ROOM])
+    return [(each.by, each.before, each.after, each.event_id) for each in noted if each.what == "leave"]

@@ -33,7 +33,7 @@ from tests.intake.homeserver import (
     reread,
     switch,
 )
-from tests.world import ALICE, BOT, ROOM, START, World, batch, chunk, heard, info, room_state, state
+from tests.world import ALICE, BOT, INFO, ROOM, START, World, batch, chunk, heard, info, room_state, state
 
 # ---- broadcasts that nobody heard begin
 
@@ -119,6 +119,24 @@ async def test_what_was_live_when_the_bot_came_is_not_followed(world: World) -> 
     end = info("$stop", "stopped").event
     await gap(world, before=(end,), room_id=other)
     await world.intake.refresh(other, [*room_state(), end], await position(world))
+    assert await world.waiting(orders.Reread.kind) == []
+
+
+async def test_a_state_that_goes_back_to_before_the_bot_came_is_no_news(world: World) -> None:
+    """After a fork of the room's history a sync may show the end of a broadcast from before the bot joined, although a
+    later one was heard: nothing of the earlier one is recorded."""
+    relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": "$old"}}
+    end = heard("$oldend", INFO, {"state": "stopped"} | relation, state_key=ALICE, origin_server_ts=1_000)
+    other = RoomId("!other:hs")
+    await world.intake.take(SyncBatch("t", (RoomBatch(other, True, (*room_state(), end.event)),)))
+    async with world.store.write() as db:
+        room = await rooms.room(db, other)
+        assert room is not None
+        await rooms.save_room(db, replace(room, recording_on=True, told_at=Position(0)))
+    begun = replace(info(START, "started"), room_id=other)
+    begun = replace(begun, event={**begun.event, "origin_server_ts": 5_000})
+    await world.intake.take(SyncBatch("u", (RoomBatch(other, True, (), (begun,)),)))
+    await world.intake.take(SyncBatch("v", (RoomBatch(other, True, (end.event,)),)))
     assert await world.waiting(orders.Reread.kind) == []
 
 

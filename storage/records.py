@@ -131,7 +131,7 @@ class Visibility(StrEnum):
 
 
 class Announce(StrEnum):
-    """How a room is told of its recordings: the command `announce`."""
+    """The way in which a room is told of its recordings: the command `announce`."""
 
     ON = "on"  # a notice when one begins, and one when it is published
     QUIET = "quiet"  # a reaction when one begins, a notice when it is published
@@ -401,7 +401,7 @@ class PodcastTexts:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long a room's recordings stay: so many days, or so many episodes; forever when both are None."""
+    """The time that a room's recordings stay: so many days, or so many episodes; forever when both are None."""
 
     days: int | None = None
     episodes: int | None = None

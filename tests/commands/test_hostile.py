@@ -13,7 +13,7 @@ from storage.records import Recording, RecordingState, RoomId, UserId
 from tests.commands.world import BOT, MOD, World
 
 CHAT = RoomId("!chat:hs")
-MOST = 1.0
+MOST = 0.15
 """The most time of a command's thread, in seconds: some ten times what a command takes on a slow machine."""
 HOSTILE = ("@a:b.de " * 7500, "[" * 60_000, "\u0130" * 30_000)
 BEGINNINGS = (
@@ -36,9 +36,12 @@ async def test_no_text_takes_the_bots_time(world: World) -> None:
     for beginning in BEGINNINGS:
         for text in HOSTILE:
             room = {"room_id": CHAT} if beginning == "in" else {}
-            start = time.thread_time()
-            await world.say(MOD, f"\\!aircheck {beginning} {text}", **room)
-            took[beginning, text[:8]] = time.thread_time() - start
+            for _ in range(3):  # a collection of garbage may fall into one of them, slow words are slow each time
+                start = time.thread_time()
+                await world.say(MOD, f"\\!aircheck {beginning} {text}", **room)
+                took[beginning, text[:8]] = time.thread_time() - start
+                if took[beginning, text[:8]] <= MOST:
+                    break
     assert {key: spent for key, spent in took.items() if spent > MOST} == {}
 
 

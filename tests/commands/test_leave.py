@@ -6,7 +6,7 @@ from tests.commands.world import MOD, World
 
 
 async def test_the_question_says_what_stays(world: World) -> None:
-    """How many recordings, how many of them are public, what runs, and how to delete them."""
+    """The question names the number of recordings, of the public ones, what runs, and the way to delete them."""
     await world.open(visibility=Visibility.PUBLIC)
     await world.recording(public=True)
     await world.recording(state=RecordingState.LIVE)

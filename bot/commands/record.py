@@ -3,13 +3,13 @@
 from dataclasses import replace
 from functools import partial
 
-from bot import disclosure, facts
-from bot.commands.context import Action, Context, Verb
-from bot.commands.parse import Words
+from bot import disclosure, facts, logged
+from bot.commands.context import Context, Verb
 from bot.commands.policies import decisions, setter
 from bot.commands.replies import general
 from bot.commands.replies import record as replies
 from bot.commands.replies.manual import Form, Group, Who
+from bot.commands.switching import read_switch
 from bot.event_types import CREATE
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
@@ -18,8 +18,6 @@ from bot.recording.model import Ended
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
 from storage import archive, heirs, rooms
 from storage.records import EndedBy, RecordingState, Room, Visibility
-
-_SWITCH = {True: "on", False: "off"}
 
 
 async def _switch(context: Context, *, on: bool) -> str:
@@ -37,7 +35,8 @@ async def _switch(context: Context, *, on: bool) -> str:
     if changed or heir:
         switched = replace(heir or room, recording_on=on, changed_at=context.now)
         await rooms.save_room(context.db, told_by_command(switched, context.position) if on else switched)
-        await context.note(disclosure.RECORD, _SWITCH[room.recording_on and not room.waits], _SWITCH[on])
+        before = logged.switch(room.recording_on and not room.waits)
+        await context.note(disclosure.RECORD, before, logged.switch(on))
     if on:
         answer = replies.recording_on(context.asker.name, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC
@@ -82,18 +81,6 @@ async def _tell(context: Context) -> str:
     return " ".join(told)
 
 
-def _read(words: Words) -> Action | None:
-    match [word.lower() for word in words]:
-        case []:
-            return _tell
-        case ["on"]:
-            return partial(_switch, on=True)
-        case ["off"]:
-            return partial(_switch, on=False)
-        case _:
-            return None
-
-
 VERBS = (
     Verb(
         "record",
@@ -113,7 +100,7 @@ VERBS = (
                 Group.RECORDING,
             ),
         ),
-        _read,
+        partial(read_switch, _tell, _switch),
         changes=bool,
         everywhere=True,
         of_chat=bool,

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from functools import partial
 
-from bot.commands.context import Action, Context, Verb
-from bot.commands.parse import Words
+from bot import logged
+from bot.commands.context import Context, Verb
 from bot.commands.replies import general
 from bot.commands.replies import replay as replies
 from bot.commands.replies.manual import Form, Group, Who
+from bot.commands.switching import read_switch
 from bot.language import N_
 from storage import rooms
 
@@ -22,24 +23,8 @@ async def _switch(context: Context, *, on: bool) -> str:
     changed = context.room.replay != on
     if changed:
         await rooms.save_room(context.db, replace(context.room, replay=on, changed_at=context.now))
-        await context.note("replay", _word(not on), _word(on))
+        await context.note("replay", logged.switch(not on), logged.switch(on))
     return replies.switched(context.asker.name, on=on, changed=changed)
-
-
-def _word(on: bool) -> str:
-    return "on" if on else "off"
-
-
-def _read(words: Words) -> Action | None:
-    match [word.lower() for word in words]:
-        case []:
-            return _tell
-        case ["on"]:
-            return partial(_switch, on=True)
-        case ["off"]:
-            return partial(_switch, on=False)
-        case _:
-            return None
 
 
 VERBS = (
@@ -61,7 +46,7 @@ VERBS = (
                 Group.RECORDING,
             ),
         ),
-        _read,
+        partial(read_switch, _tell, _switch),
         changes=bool,
     ),
 )

@@ -7,19 +7,18 @@ counts for what is live, and for what began after the command and was read befor
 from dataclasses import replace
 from functools import partial
 
-from bot import orders
+from bot import logged, orders
 from bot.commands.context import Action, Context, Verb, always
 from bot.commands.find import find_recording
 from bot.commands.parse import RecordingName, Words, recording_name
 from bot.commands.replies import general
 from bot.commands.replies import review as replies
 from bot.commands.replies.manual import Form, Group, Who
+from bot.commands.switching import read_switch
 from bot.intake.reviewing import APPROVED, WAITS, is_unheard
 from bot.language import N_
 from storage import archive, heirs, jobs, rooms
 from storage.records import Recording
-
-_SAID = {True: "on", False: "off"}
 
 
 async def _tell(context: Context) -> str:
@@ -33,7 +32,7 @@ async def _switch(context: Context, *, on: bool) -> str:
     changed, line = context.room.review != on, await heirs.line(context.db, context.room.room_id)
     if changed:
         await rooms.save_room(context.db, replace(context.room, review=on))
-        await context.note("review", _SAID[not on], _SAID[on])
+        await context.note("review", logged.switch(not on), logged.switch(on))
     if on:
         for recording in await archive.begun_after(context.db, line, context.position, or_open=True):
             if not recording.unreviewed and await _is_new(context, recording):
@@ -68,18 +67,6 @@ async def _set(context: Context, recording: Recording, *, unreviewed: bool) -> N
     await context.note("approve", before, after, subject=recording.code)
 
 
-def _read_review(words: Words) -> Action | None:
-    match [word.lower() for word in words]:
-        case []:
-            return _tell
-        case ["on"]:
-            return partial(_switch, on=True)
-        case ["off"]:
-            return partial(_switch, on=False)
-        case _:
-            return None
-
-
 def _read_approve(words: Words) -> Action | None:
     name = recording_name(words[0]) if len(words) == 1 else None
     return partial(_approve, name=name) if name else None
@@ -104,7 +91,7 @@ VERBS = (
                 Group.PODCAST,
             ),
         ),
-        _read_review,
+        partial(read_switch, _tell, _switch),
         changes=bool,
     ),
     Verb(

@@ -17,8 +17,8 @@ from bot.commands.replies import consent as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import ROOM_NAME
-from bot.feeds.shown import person
 from bot.intake import consent
+from bot.intake.naming import names_of
 from bot.language import N_
 from storage import heirs, jobs, optouts, rooms
 from storage.records import EVERYWHERE, OptOut, Recording, UserId
@@ -83,7 +83,7 @@ async def _tell_speakers(context: Context) -> str:
     speakers = context.podcast.speakers
     if speakers is None:
         return replies.everybody_is_recorded(context.prefix)
-    return replies.only_these_are_recorded(await _names(context, speakers), context.prefix)
+    return replies.only_these_are_recorded(await names_of(context.db, context.room.room_id, speakers), context.prefix)
 
 
 async def _name_speakers(context: Context, *, words: Words) -> str:
@@ -102,7 +102,7 @@ async def _name_everybody(context: Context) -> str:
 
 async def _set_speakers(context: Context, speakers: tuple[UserId, ...] | None) -> str:
     before = context.room.speakers
-    names = None if speakers is None else await _names(context, speakers)
+    names = None if speakers is None else await names_of(context.db, context.room.room_id, speakers)
     if (before is not None and speakers is not None and set(before) == set(speakers)) or before is speakers:
         return replies.speakers_already(names)
     await rooms.save_room(context.db, replace(context.room, speakers=speakers))
@@ -111,11 +111,6 @@ async def _set_speakers(context: Context, speakers: tuple[UserId, ...] | None) -
     objection = orders.CloseRefused(context.command, context.position, room_ids=line)
     closed = await consent.close_refused(context.db, context.apply, objection, context.now)
     return replies.speakers_changed(context.asker.name, names, len(closed), context.prefix)
-
-
-async def _names(context: Context, users: Sequence[UserId]) -> list[str]:
-    members = await rooms.member_states(context.db, context.room.room_id, users)
-    return [person(facts.display_name(members.get(user)), user) for user in users]
 
 
 # ---- grammar

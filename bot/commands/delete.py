@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import partial
 
 from bot import orders, words
-from bot.commands.context import Action, Context, ToConfirm, Verb, always
+from bot.commands.context import Context, ToConfirm, Verb, always
 from bot.commands.find import find_recording
-from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.one_recording import read_name
+from bot.commands.parse import RecordingName
 from bot.commands.replies import delete as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
@@ -54,11 +55,6 @@ async def _tell(context: Context, recording: Recording) -> None:
     await jobs.add(context.db, notice.job(), context.now)
 
 
-def _read(words: Words) -> Action | None:
-    name = recording_name(words[0]) if len(words) == 1 else None
-    return partial(_delete, name=name) if name else None
-
-
 VERBS = (
     Verb(
         "delete",
@@ -71,7 +67,7 @@ VERBS = (
                 Group.ONE_RECORDING,
             ),
         ),
-        _read,
+        partial(read_name, _delete),
         changes=always,
         everywhere=True,
     ),

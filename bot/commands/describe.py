@@ -10,10 +10,9 @@ from functools import partial
 
 from bot import orders
 from bot.commands.context import Action, Context, Verb, always
-from bot.commands.find import find_recording
+from bot.commands.one_recording import changeable
 from bot.commands.parse import RecordingName, Words, recording_name, text_after
 from bot.commands.replies import describe as replies
-from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.feeds.text import DESCRIPTION_BYTES, clean_line, clean_text
 from bot.language import N_
@@ -41,11 +40,9 @@ def _described(context: Context, recording: Recording, text: str, servers: Colle
 
 
 async def _change(context: Context, *, name: RecordingName, change: _Change, too_long: str, most: int) -> str:
-    recording = await find_recording(context.db, context.room.room_id, name)
-    if recording is None:
-        return general.NO_RECORDING
-    if not (context.asker.moderates or await context.spoke_in(recording)):
-        return general.ONLY_ITS_SPEAKER_OR_MODS
+    recording = await changeable(context, name)
+    if isinstance(recording, str):
+        return recording
     text = text_after(context.text, WORDS_BEFORE)
     if len(text) > most:
         return replies.too_long(too_long, len(text), most)

@@ -7,7 +7,7 @@ job was done), its answer is already there, and the transaction is undone with e
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from bot import facts, orders
@@ -29,8 +29,6 @@ from storage.records import Job, Room, RoomId, UserId
 from storage.store import Store
 
 log = logging.getLogger(__name__)
-
-OLD = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +211,7 @@ class Commands:
 
 def _is_old(command: orders.Command, now: datetime) -> bool:
     """Return whether the command was sent too long ago to be carried out."""
-    return command.history or command.sent_at is None or now - command.sent_at > OLD
+    return command.history or command.sent_at is None or now - command.sent_at > orders.ANSWERED_WITHIN
 
 
 def _read(text: str) -> _Step:

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from bot import facts
 from bot.commands.context import Action, Context, Verb, never
 from bot.commands.paging import Page, page_of
 from bot.commands.parse import Words
@@ -11,10 +10,9 @@ from bot.commands.replies import policies as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.policies import Policy
 from bot.disclosure import RECORD
-from bot.event_types import MEMBER
-from bot.feeds.shown import person
+from bot.intake.naming import name_of
 from bot.language import N_, spoken_moment
-from storage import archive, changes, heirs, rooms
+from storage import archive, changes, heirs
 from storage.records import Change, Retention, UserId
 
 LOG_COUNT = 10
@@ -34,7 +32,11 @@ async def _settings(context: Context) -> str:
 async def _policies(context: Context) -> list[Policy]:
     """Return the policies of the room, each under the command that changes it."""
     room, settings = context.room, context.settings
-    speakers = None if room.speakers is None else [await _name(context, user) for user in room.speakers]
+    speakers = (
+        None
+        if room.speakers is None
+        else [await name_of(context.db, context.room.room_id, user) for user in room.speakers]
+    )
     return [
         Policy("record", replies.switch(room.recording_on, waits=room.waits), default=not room.recording_on),
         Policy("publish", "public" if context.podcast.publishes else "private", default=not context.podcast.publishes),
@@ -67,7 +69,7 @@ async def _log(context: Context, *, page: Page) -> str:
 async def _told(context: Context, change: Change) -> str:
     subject = change.subject
     if subject is not None and subject.startswith("@"):
-        subject = await _name(context, UserId(subject))
+        subject = await name_of(context.db, context.room.room_id, UserId(subject))
     return replies.change(change, await setter(context, change), subject)
 
 
@@ -93,12 +95,8 @@ async def setter(context: Context, change: Change | None) -> str | None:
     """Return who made a change and when; None where nothing is known of it."""
     if change is None:
         return None
-    who = replies.by_rule() if change.by is None else await _name(context, change.by)
+    who = replies.by_rule() if change.by is None else await name_of(context.db, context.room.room_id, change.by)
     return replies.setter(who, spoken_moment(change.at, context.settings.feeds.zone))
-
-
-async def _name(context: Context, user_id: UserId) -> str:
-    return person(facts.display_name(await rooms.state(context.db, context.room.room_id, MEMBER, user_id)), user_id)
 
 
 def _read_settings(words: Words) -> Action | None:

@@ -10,7 +10,8 @@ from functools import partial
 
 from bot.commands.context import Action, Context, Verb, always
 from bot.commands.find import find_recording
-from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.one_recording import changeable, read_name
+from bot.commands.parse import RecordingName, Words
 from bot.commands.replies import general
 from bot.commands.replies import publish as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -83,11 +84,9 @@ async def _publish(context: Context, *, name: RecordingName) -> str:
 
 
 async def _unpublish(context: Context, *, name: RecordingName) -> str:
-    recording = await find_recording(context.db, context.room.room_id, name)
-    if recording is None:
-        return general.NO_RECORDING
-    if not (context.asker.moderates or await context.spoke_in(recording)):
-        return general.ONLY_ITS_SPEAKER_OR_MODS
+    recording = await changeable(context, name)
+    if isinstance(recording, str):
+        return recording
     if not recording.public:
         return replies.recording_private_already(recording.code)
     await _set(context, recording, public=False)
@@ -108,15 +107,9 @@ def _read_publish(words: Words) -> Action | None:
         case ["private"]:
             return _unpublish_room
         case [_]:
-            name = recording_name(words[0])
-            return partial(_publish, name=name) if name else None
+            return read_name(_publish, words)
         case _:
             return None
-
-
-def _read_unpublish(words: Words) -> Action | None:
-    name = recording_name(words[0]) if len(words) == 1 else None
-    return partial(_unpublish, name=name) if name else None
 
 
 VERBS = (
@@ -152,7 +145,7 @@ VERBS = (
                 Group.ONE_RECORDING,
             ),
         ),
-        _read_unpublish,
+        partial(read_name, _unpublish),
         changes=always,
     ),
 )

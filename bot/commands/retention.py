@@ -9,8 +9,8 @@ from functools import partial
 
 from bot import orders, words
 from bot.commands.context import Action, Context, Verb, always
-from bot.commands.find import find_recording
-from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.one_recording import changeable, read_name
+from bot.commands.parse import RecordingName, Words
 from bot.commands.replies import general
 from bot.commands.replies import retention as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -85,11 +85,9 @@ async def _refuse(context: Context, *, what: str, most: int) -> str:
 
 
 async def _keep(context: Context, *, name: RecordingName, kept: bool) -> str:
-    recording = await find_recording(context.db, context.room.room_id, name)
-    if recording is None:
-        return general.NO_RECORDING
-    if not (context.asker.moderates or await context.spoke_in(recording)):
-        return general.ONLY_ITS_SPEAKER_OR_MODS
+    recording = await changeable(context, name)
+    if isinstance(recording, str):
+        return recording
     if recording.kept == kept:
         return replies.kept_already(recording.code) if kept else replies.not_kept(recording.code)
     await archive.save_recording(context.db, replace(recording, kept=kept, expiry_told_at=None, expiry_tried_at=None))
@@ -114,11 +112,6 @@ def _read(given: Words) -> Action | None:
             return partial(_set, retention=Retention(**{what: int(number)}))
         case _:
             return None
-
-
-def _read_name(given: Words, *, kept: bool) -> Action | None:
-    name = recording_name(given[0]) if len(given) == 1 else None
-    return partial(_keep, name=name, kept=kept) if name else None
 
 
 VERBS = (
@@ -154,7 +147,7 @@ VERBS = (
                 Group.ONE_RECORDING,
             ),
         ),
-        partial(_read_name, kept=True),
+        partial(read_name, partial(_keep, kept=True)),
         changes=always,
     ),
     Verb(
@@ -168,7 +161,7 @@ VERBS = (
                 Group.ONE_RECORDING,
             ),
         ),
-        partial(_read_name, kept=False),
+        partial(read_name, partial(_keep, kept=False)),
         changes=always,
     ),
 )

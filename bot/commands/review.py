@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 
 from bot import logged, orders
-from bot.commands.context import Action, Context, Verb, always
-from bot.commands.find import find_recording
-from bot.commands.parse import RecordingName, Words, recording_name
+from bot.commands.context import Context, Verb, always
+from bot.commands.one_recording import changeable, read_name
+from bot.commands.parse import RecordingName
 from bot.commands.replies import general
 from bot.commands.replies import review as replies
 from bot.commands.replies.manual import Form, Group, Who
@@ -47,11 +47,9 @@ async def _is_new(context: Context, recording: Recording) -> bool:
 
 
 async def _approve(context: Context, *, name: RecordingName) -> str:
-    recording = await find_recording(context.db, context.room.room_id, name)
-    if recording is None:
-        return general.NO_RECORDING
-    if not (context.asker.moderates or await context.spoke_in(recording)):
-        return general.ONLY_ITS_SPEAKER_OR_MODS
+    recording = await changeable(context, name)
+    if isinstance(recording, str):
+        return recording
     if not recording.unreviewed:
         return replies.does_not_wait(recording.code)
     await _set(context, recording, unreviewed=False)
@@ -65,11 +63,6 @@ async def _set(context: Context, recording: Recording, *, unreviewed: bool) -> N
     await rooms.touch(context.db, context.room.room_id, context.now)
     before, after = (APPROVED, WAITS) if unreviewed else (WAITS, APPROVED)
     await context.note("approve", before, after, subject=recording.code)
-
-
-def _read_approve(words: Words) -> Action | None:
-    name = recording_name(words[0]) if len(words) == 1 else None
-    return partial(_approve, name=name) if name else None
 
 
 VERBS = (
@@ -105,7 +98,7 @@ VERBS = (
                 Group.ONE_RECORDING,
             ),
         ),
-        _read_approve,
+        partial(read_name, _approve),
         changes=always,
     ),
 )

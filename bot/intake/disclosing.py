@@ -42,7 +42,7 @@ async def note(db: Connection, change: Change) -> None:
 
 async def switched(db: Connection, room_id: RoomId, now: datetime, *, on: bool, by: UserId | None) -> None:
     """Note that recording was switched on or off other than by a command: by whom, None for a rule of the bot's."""
-    before, after = ("off", "on") if on else ("on", "off")
+    before, after = logged.switch(not on), logged.switch(on)
     await note(db, Change(0, now, room_id, by, disclosure.RECORD, before=before, after=after))
 
 

@@ -9,12 +9,12 @@ id, the sync its position, in either order.
 from dataclasses import replace
 from datetime import datetime
 
-from bot import disclosure, facts, orders, words
+from bot import disclosure, orders, words
 from bot.dialects.fields import transaction_of
-from bot.event_types import ENCRYPTED, MEMBER, MESSAGE
+from bot.event_types import ENCRYPTED, MESSAGE
 from bot.feeds.addresses import public_shelf
-from bot.feeds.shown import person
 from bot.intake import chats, disclosing
+from bot.intake.naming import name_of
 from bot.language import _, speaking
 from bot.settings import Settings
 from storage import changes, consent_notices, heirs, jobs, journal, rooms
@@ -76,7 +76,7 @@ async def _who(db: Connection, room: Room, change: Change | None) -> str | None:
     """Return the name of the member who made a change; None where the bot made it, or nobody knows."""
     if change is None or change.by is None:
         return None
-    return person(facts.display_name(await rooms.state(db, room.room_id, MEMBER, change.by)), change.by)
+    return await name_of(db, room.room_id, change.by)
 
 
 async def is_superseded(db: Connection, job: Job, room_id: RoomId) -> bool:

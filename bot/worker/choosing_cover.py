@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot import facts, orders, words
+from bot import orders, words
 from bot.audio.ffmpeg import Ffmpeg
 from bot.dialects.fields import answers_for, sender_of
 from bot.dialects.pictures import picture
 from bot.errors import GiveUp
-from bot.event_types import MEMBER
-from bot.feeds.shown import person
 from bot.intake import own_cover, redacting
+from bot.intake.naming import name_of
 from bot.language import speaking
 from bot.pictures.avatar import MAX_AVATAR_BYTES
 from bot.worker.covering import new_picture, safe_picture
@@ -92,8 +91,7 @@ class ChoosingCover:
         room = await rooms.room(db, order.room_id)
         if room is None:
             return False
-        member = await rooms.state(db, room.room_id, MEMBER, order.asker)
-        who = person(facts.display_name(member), order.asker)
+        who = await name_of(db, room.room_id, order.asker)
         with speaking(room.language):
             if chosen:
                 body = words.cover_chosen(who=who)

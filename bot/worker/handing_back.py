@@ -207,7 +207,8 @@ class HandingBack:
                 await unanswered.unsend(db, recording, withdrawn, self._clock())
             raise TryLater("the voice message is cut in another way", at_most_s=1)
         async with self._store.write() as db:
-            if await self._sound(db, recording.id) != subject.fingerprint:
+            now = await archive.recording(db, recording.id)
+            if now is None or await unanswered.sound_of(db, now) != subject.fingerprint:
                 raise TryLater("the sound has changed meanwhile", at_most_s=1)
             earlier = {one.part: one.event_id for one in await handed_back.of(db, recording.id) if one.event_id}
             messages = [
@@ -226,15 +227,6 @@ class HandingBack:
                 for number, part in enumerate(made, start=1)
             ]
             return await handed_back.add(db, messages)
-
-    async def _sound(self, db: Connection, recording_id: RecordingId) -> str | None:
-        """Return the fingerprint that a recording has now, which its episode may not have yet; None if it has no
-        audio any more."""
-        recording = await archive.recording(db, recording_id)
-        if recording is None or not recording.state.may_have_audio:
-            return None
-        chunks = await archive.chunks(db, recording_id)
-        return fingerprint(await asyncio.to_thread(lay_out, recording, chunks))
 
     async def _send_all(
         self, subject: _Subject, messages: Sequence[HandedBack], files: dict[int, Path], *, sealed: bool

@@ -47,14 +47,12 @@ class Unanswered:
                 return
             recording = await archive.recording(db, order.recording)
             room = await rooms.room(db, order.room_id)
-            chunks = await archive.chunks(db, order.recording)
-        assert recording is not None
+            assert recording is not None
+            sound = await sound_of(db, recording)
         if room is None or not room.joined:
             if any(one.withdrawn for one in messages):
                 raise TryLater("the bot is not in the room", after_s=LONGEST_WISH_S, room=order.room_id)
             return
-        deleted = recording.state is RecordingState.DELETED
-        sound = "" if deleted else fingerprint(await asyncio.to_thread(lay_out, recording, chunks))
         found = await self._look_for(recording, {one.source.mxc for one in messages if one.source})
         for message in messages:
             event_id = found.get(message.source.mxc) if message.source else None
@@ -85,6 +83,15 @@ class Unanswered:
         async with self._store.write() as db:
             await handed_back.drop(db, message.id)
             await jobs.add(db, orders.Unsend(event_id, order.room_id).job(), self._clock())
+
+
+async def sound_of(db: Connection, recording: Recording) -> str | None:
+    """Return the fingerprint of a recording's sound as it is now, which its episode may not have yet; None if it has
+    none any more."""
+    if not recording.state.may_have_audio:
+        return None
+    chunks = await archive.chunks(db, recording.id)
+    return fingerprint(await asyncio.to_thread(lay_out, recording, chunks))
 
 
 def transaction(message: HandedBack) -> str:

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from bot.worker import covering
 from tests.control.machine import Control
-from tests.world import world_of
+from tests.interleaving.begun import begin, new_loop
 
 STORIES = int(os.environ.get("AIRCHECK_CONTROL", "5"))
 STEPS = 30
@@ -23,27 +22,12 @@ STEPS = 30
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Make an event loop for the machine: Hypothesis calls it from a function that is not async."""
-    made = asyncio.new_event_loop()
-    yield made
-    made.run_until_complete(made.shutdown_default_executor())
-    made.close()
+    yield from new_loop()
 
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEventLoop) -> Path:
-    """Make a store whose bot is in the room, with nothing left to do."""
-    directory = tmp_path_factory.mktemp("begun") / "data"
-
-    async def begin() -> None:
-        async with world_of(directory) as world:
-            await world.join()
-            await world.work()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
-        loop.run_until_complete(begin())
-    return directory
+    return begin(tmp_path_factory.mktemp("begun") / "data", loop)
 
 
 def test_nobody_hears_what_the_room_has_not_allowed(begun: Path, loop: asyncio.AbstractEventLoop) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +15,17 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from bot.worker import covering
-from storage import rooms
 from storage.records import DeviceId, Episode
 from tests.audio.sounds import Studio
 from tests.interleaving import verdict
+from tests.interleaving.begun import begin, new_loop
 from tests.interleaving.homeserver import Fate
 from tests.interleaving.machine import Interleavings
 from tests.interleaving.sound import Pcm
 from tests.interleaving.speaker import Audible
 from tests.interleaving.truth import Sound, Truth
 from tests.interleaving.world import World
-from tests.world import ALICE, ROOM, find_ffmpeg, world_of
+from tests.world import ALICE, find_ffmpeg
 
 STORIES = int(os.environ.get("AIRCHECK_INTERLEAVINGS", "40"))
 STEPS = 40
@@ -37,31 +35,12 @@ QUIET = 0.02
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Make an event loop for the machine: Hypothesis calls it from a function that is not async."""
-    made = asyncio.new_event_loop()
-    yield made
-    made.run_until_complete(made.shutdown_default_executor())
-    made.close()
+    yield from new_loop()
 
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory, loop: asyncio.AbstractEventLoop) -> Path:
-    """Make a store whose bot is in the room, with nothing left to do."""
-    directory = tmp_path_factory.mktemp("begun") / "data"
-
-    async def begin() -> None:
-        async with world_of(directory) as world:
-            await world.join()
-            async with world.store.write() as db:
-                room = await rooms.room(db, ROOM)
-                assert room is not None
-                await rooms.save_room(db, replace(room, replay=True))
-            await world.work()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(covering, "drawn_cover", lambda name, key: f"{name} {key}".encode())
-        loop.run_until_complete(begin())
-    return directory
+    return begin(tmp_path_factory.mktemp("begun") / "data", loop, replay=True)
 
 
 def test_whatever_happens_the_archive_is_the_truth(begun: Path, loop: asyncio.AbstractEventLoop) -> None:

@@ -10,7 +10,7 @@ from bot.commands.replies import policies as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.policies import Policy
 from bot.disclosure import RECORD
-from bot.intake.naming import name_of
+from bot.intake.naming import name_of, names_of
 from bot.language import N_, spoken_moment
 from storage import archive, changes, heirs
 from storage.records import Change, Retention, UserId
@@ -32,11 +32,7 @@ async def _settings(context: Context) -> str:
 async def _policies(context: Context) -> list[Policy]:
     """Return the policies of the room, each under the command that changes it."""
     room, settings = context.room, context.settings
-    speakers = (
-        None
-        if room.speakers is None
-        else [await name_of(context.db, context.room.room_id, user) for user in room.speakers]
-    )
+    speakers = None if room.speakers is None else await names_of(context.db, room.room_id, room.speakers)
     return [
         Policy("record", replies.switch(room.recording_on, waits=room.waits), default=not room.recording_on),
         Policy("publish", "public" if context.podcast.publishes else "private", default=not context.podcast.publishes),

@@ -26,6 +26,7 @@ from bot.worker.room_history import RoomHistory
 from bot.worker.unsending import Unsending
 from storage import archive, handed_back, jobs, journal, rooms
 from storage.records import EncryptedFile, EventId, HeardEvent, Job, Json, MediaSource, MxcUri, RoomId, Samples, UserId
+from tests.worker.mortal import MortalHomeserver
 from tests.worker.quick import without_ffmpeg
 from tests.world import (
     BOT,
@@ -47,30 +48,18 @@ BIG = 1 << 30
 REDACTION = heard("$r", "m.room.redaction", {}, redacts=C1)
 
 
-class Homeserver:
+class Homeserver(MortalHomeserver):
     """A homeserver that knows transactions, and dies at the n-th request: before it is taken, or before its answer is
     read."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.events: dict[str, Json] = {}  # by transaction: the same one is the same event
         self.redacted: set[str] = set()
         self.uploaded: list[bytes] = []
         self.largest = BIG
         self.encrypted = False
         self.refuses = False
-        self.asked: list[str] = []
-        self.left: int | None = None
-        self.taken = False
-
-    @asynccontextmanager
-    async def request(self, what: str) -> AsyncIterator[None]:
-        self.asked.append(what)
-        dies = len(self.asked) == self.left
-        if dies and not self.taken:
-            raise Killed
-        yield
-        if dies:
-            raise Killed
 
     async def is_encrypted(self, room_id: RoomId) -> bool:
         return self.encrypted

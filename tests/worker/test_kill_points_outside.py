@@ -45,6 +45,7 @@ from storage.records import (
     UserId,
 )
 from tests.worker.conftest import addresses
+from tests.worker.mortal import MortalHomeserver
 from tests.worker.quick import EVERY, without_ffmpeg
 from tests.world import (
     ALICE,
@@ -69,26 +70,14 @@ from tests.world import (
 SEALED = EventId("$sealed")
 
 
-class Homeserver(RoomHistory):
+class Homeserver(MortalHomeserver, RoomHistory):
     """A homeserver that remembers requests, and dies at the n-th: before it is taken, or before its answer is read."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.said: dict[tuple[RoomId, str], str] = {}  # by room and transaction: the same one is the same event
         self.joined: set[RoomId] = set()
         self.chats: list[RoomId] = []
-        self.asked: list[str] = []
-        self.left: int | None = None
-        self.taken = False
-
-    @asynccontextmanager
-    async def request(self, what: str) -> AsyncIterator[None]:
-        self.asked.append(what)
-        dies = len(self.asked) == self.left
-        if dies and not self.taken:
-            raise Killed
-        yield
-        if dies:
-            raise Killed
 
     async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
         async with self.request("send"):

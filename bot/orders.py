@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from bot import topics
 from bot.errors import MisfitJob
 from storage.records import (
     BlobKey,
@@ -25,7 +26,6 @@ from storage.records import (
     EndedBy,
     EventId,
     Job,
-    JobId,
     JobKind,
     JobName,
     NewJob,
@@ -481,7 +481,7 @@ class Notice(Order):
     kind = JobKind("notice")
     subject_field = "topic"
     topic: str
-    """Text of one of the functions below."""
+    """Made by `bot.topics`."""
     room_id: RoomId
     body: str
     reply_to: EventId | None = None
@@ -498,7 +498,7 @@ class Notice(Order):
     @classmethod
     def on(cls, recording: Recording, what: str, body: str) -> Self:
         """Make the notice of something that a recording met, such as its limit; `what` as in `words.TOLD`."""
-        return cls(told_of(what, recording.event_id), recording.room_id, body, reply_to=recording.event_id)
+        return cls(topics.told_of(what, recording.event_id), recording.room_id, body, reply_to=recording.event_id)
 
     @classmethod
     def about(cls, topic: str) -> JobName:
@@ -514,101 +514,16 @@ class Notice(Order):
         return self.room_id
 
 
-def welcomes(room_id: RoomId) -> str:
-    """Name the beginning that the topics of all greetings of a room share."""
-    return f"welcome:{room_id}:"
-
-
-def welcome(room_id: RoomId, cause: str) -> str:
-    """Name the greeting that a change in a room asks for."""
-    return f"{welcomes(room_id)}{cause}"
-
-
 def is_welcome(job: Job, room_id: RoomId) -> bool:
     """Return whether a job greets this room."""
-    return job.kind == Notice.kind and job.subject.startswith(welcomes(room_id))
-
-
-def answer(command: EventId) -> str:
-    """Name the answer to a command."""
-    return f"answer:{command}"
+    return job.kind == Notice.kind and job.subject.startswith(topics.welcomes(room_id))
 
 
 def command_answered_by(job: Job) -> EventId | None:
     """Return the command that a job answers; None where it is no answer."""
-    head = answer(EventId(""))
+    head = topics.answer(EventId(""))
     is_answer = job.kind == Notice.kind and job.subject.startswith(head)
     return EventId(job.subject.removeprefix(head)) if is_answer else None
-
-
-def cover_answered(command: EventId) -> str:
-    """Name the notice of what became of a picture that was to be a podcast's cover."""
-    return f"cover:{command}"
-
-
-def share_used_up(command: EventId) -> str:
-    """Name the notice to somebody who asks more than their share."""
-    return f"share:{command}"
-
-
-def hint(room_id: RoomId) -> str:
-    """Name the notice in a direct chat that tells what can be said there."""
-    return f"hint:{room_id}"
-
-
-def recording_begun(broadcast: EventId) -> str:
-    """Name the notice that a broadcast's recording has begun."""
-    return f"begun:{broadcast}"
-
-
-def episode_published(broadcast: EventId) -> str:
-    """Name the notice of a broadcast's episode."""
-    return f"published:{broadcast}"
-
-
-def episode_waits(broadcast: EventId) -> str:
-    """Name the notice that a broadcast's episode waits for approval."""
-    return f"waits:{broadcast}"
-
-
-def announcement_gone(notice: EventId) -> str:
-    """Name the edit of an announcement after its recording was deleted."""
-    return f"gone:{notice}"
-
-
-def waits_no_more(notice: EventId) -> str:
-    """Name the edit of the notice that an episode waits for approval, after the approval."""
-    return f"approved:{notice}"
-
-
-def forgotten_in(command: EventId, room_id: RoomId) -> str:
-    """Name the notice to a room whose recordings changed by a wish that was said elsewhere."""
-    return f"forgotten:{command}:{room_id}"
-
-
-def told_of(what: str, broadcast: EventId) -> str:
-    """Name the notice of something that a broadcast met; `what` is a key of `words.TOLD`."""
-    return f"tell:{what}:{broadcast}"
-
-
-def turned(room_id: RoomId, event: str) -> str:
-    """Name the notice of what follows from a state event that closes or opens a room."""
-    return f"turned:{room_id}:{event}"
-
-
-def podcast_back(room_id: RoomId, heir: RoomId) -> str:
-    """Name the notice that a room's podcast is back from its heir."""
-    return f"back:{room_id}:{heir}"
-
-
-def expired(job_id: JobId) -> str:
-    """Name the notice of what retention has deleted, and the one of what it will delete."""
-    return f"expired:{job_id}"
-
-
-def backfilled(job_id: JobId) -> str:
-    """Name the notice of what a backfill found."""
-    return f"backfilled:{job_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -746,14 +661,14 @@ def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable
         *(order.about(recording.id) for order in (Encode, Finish, HandBack, Tick, End)),
         Reread.about(event_id),
         React.about(event_id),
-        Notice.about(recording_begun(event_id)),
-        *(Notice.about(told_of(what, event_id)) for what in told),
+        Notice.about(topics.recording_begun(event_id)),
+        *(Notice.about(topics.told_of(what, event_id)) for what in told),
     ]
 
 
 def announcements_of(recording: Recording) -> list[JobName]:
     """Name the notices that announce a recording."""
-    return [Notice.about(topic(recording.event_id)) for topic in (episode_published, episode_waits)]
+    return [Notice.about(topic(recording.event_id)) for topic in (topics.episode_published, topics.episode_waits)]
 
 
 ORDERS: tuple[type[Order], ...] = (

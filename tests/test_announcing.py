@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot import orders
+from bot import orders, topics
 from bot.errors import GiveUp
 from bot.matrix.sending import Sending
 from bot.recording.model import Deleted
@@ -72,7 +72,7 @@ class Told:
     async def answer(self) -> None:
         """Order an answer to a command of now."""
         until = self.world.clock() + orders.ANSWERED_WITHIN
-        notice = orders.Notice(orders.answer(EventId("$q")), ROOM, "the answer", until=until)
+        notice = orders.Notice(topics.answer(EventId("$q")), ROOM, "the answer", until=until)
         async with self.world.store.write() as db:
             await jobs.add(db, notice.job(), self.world.clock())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import orders
+from bot import orders, topics
 from bot.errors import MisfitJob
 from storage.records import (
     BlobKey,
@@ -110,7 +110,7 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         ALICE,
     ),
     (orders.Leave(ROOM, "asked", NOW), {"reason": "asked", "asked_at": "2026-11-20T14:05:00Z"}, None),
-    (orders.Notice(orders.answer(EVENT), ROOM, "hello"), {"room_id": ROOM, "body": "hello"}, ROOM),
+    (orders.Notice(topics.answer(EVENT), ROOM, "hello"), {"room_id": ROOM, "body": "hello"}, ROOM),
     (orders.Direct.address(ALICE, ROOM), {"user_id": ALICE, "room_id": ROOM}, ALICE),
     (orders.Direct.closed(ALICE, EVENT, "closed"), {"user_id": ALICE, "body": "closed"}, ALICE),
     (orders.Direct.disk_full(ALICE, NOW, "full"), {"user_id": ALICE, "body": "full"}, ALICE),

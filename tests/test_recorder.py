@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import orders
+from bot import orders, topics
 from bot.errors import GiveUp, TryLater
 from bot.matrix.media import FetchedMedia
 from bot.recorder import Recorder
@@ -139,7 +139,7 @@ async def test_a_deleted_recording_is_not_announced(world: World) -> None:
     """Notices that wait for a recording are cancelled when it is deleted."""
     await world.begin()
     async with world.store.write() as db:
-        told = orders.Notice(orders.episode_published(START), RoomId("!room:hs"), "…")
+        told = orders.Notice(topics.episode_published(START), RoomId("!room:hs"), "…")
         await jobs.add(db, told.job(), world.clock())
     await world.hear(heard("$r", "m.room.redaction", {}, redacts=START))
     assert (await world.recording()).state is RecordingState.DELETED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import orders
+from bot import orders, topics
 from bot.dialects import redaction as redacting
 from bot.errors import GiveUp
 from bot.keeper import KEEP_HANDLED_EVENTS
@@ -259,8 +259,8 @@ async def test_a_start_that_is_redacted_while_live_leaves_nothing_behind(world: 
     async with world.store.write() as db:
         ended = orders.End(recording.id, EndedBy.LEFT)
         reread = orders.Reread(START, ROOM, ALICE)
-        topics = (orders.episode_published(START), *(orders.told_of(what, START) for what in ("limit", "room_full")))
-        notices = (orders.Notice(topic, ROOM, "…") for topic in topics)
+        told = (topics.episode_published(START), *(topics.told_of(what, START) for what in ("limit", "room_full")))
+        notices = (orders.Notice(topic, ROOM, "…") for topic in told)
         for order in (orders.Finish(recording.id), orders.Tick(recording.id), ended, reread, *notices):
             await jobs.add(db, order.job(later(world)), world.clock())
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from bot import orders
+from bot import orders, topics
 from bot.commands.context import Action, Context, ToConfirm, Verb, always
 from bot.commands.parse import Words
 from bot.commands.replies import forget as replies
@@ -61,7 +61,7 @@ async def _tell_other_rooms(context: Context, traces: Traces) -> None:
         if room is not None and room.joined:
             with speaking(room.language):
                 body = replies.told(counts[room_id])
-            notice = orders.Notice(orders.forgotten_in(context.command, room.room_id), room.room_id, body)
+            notice = orders.Notice(topics.forgotten_in(context.command, room.room_id), room.room_id, body)
             await jobs.add(context.db, notice.job(), context.now)
 
 

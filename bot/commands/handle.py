@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from bot import facts, orders
+from bot import facts, orders, topics
 from bot.commands import confirm, places, unknown
 from bot.commands.context import Action, Context, Said, ToConfirm, Verb, asker_of
 from bot.commands.parse import IN, Heads, Words, after_head, parse, text_after
@@ -105,7 +105,7 @@ class Commands:
                 return
             with speaking(room.language):
                 answer = _(await confirm.by_reaction(context, question, history=order.history))
-            topic = orders.answer(order.event_id)
+            topic = topics.answer(order.event_id)
             notice = orders.Notice(
                 topic,
                 order.room_id,
@@ -197,7 +197,7 @@ class Commands:
         if answer is None:
             return
         notice = orders.Notice(
-            orders.answer(command.event_id),
+            topics.answer(command.event_id),
             command.room_id,
             answer.body,
             reply_to=command.event_id,

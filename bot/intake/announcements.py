@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from bot import orders, words
+from bot import orders, topics, words
 from bot.feeds.shown import person
 from bot.language import _, speaking
 from storage import archive, jobs, rooms
@@ -21,7 +21,7 @@ async def begun(db: Connection, room: Room, recording: Recording, now: datetime)
     elif room.announce is Announce.ON:
         with speaking(room.language):
             body = words.begun(person(recording.broadcaster_name, recording.broadcaster))
-        topic = orders.recording_begun(recording.event_id)
+        topic = topics.recording_begun(recording.event_id)
         order = orders.Notice(topic, room.room_id, body, begins=recording.id)
     else:
         return
@@ -79,18 +79,18 @@ async def take_back(db: Connection, recording: Recording, now: datetime) -> None
 
 
 def _tells_that_it_waits(notice: orders.Notice, recording: Recording) -> bool:
-    return notice.topic == orders.episode_waits(recording.event_id)
+    return notice.topic == topics.episode_waits(recording.event_id)
 
 
 async def _say_that_it_is_gone(db: Connection, recording: Recording, event_id: EventId, now: datetime) -> None:
     text = await _translated(db, recording, words.ANNOUNCED_IS_GONE)
-    notice = orders.Notice(orders.announcement_gone(event_id), recording.room_id, text, replaces=event_id)
+    notice = orders.Notice(topics.announcement_gone(event_id), recording.room_id, text, replaces=event_id)
     await jobs.add(db, notice.job(), now)
 
 
 async def _say_that_it_was_approved(db: Connection, recording: Recording, event_id: EventId, now: datetime) -> None:
     text = await _translated(db, recording, words.WAITED)
-    notice = orders.Notice(orders.waits_no_more(event_id), recording.room_id, text, replaces=event_id)
+    notice = orders.Notice(topics.waits_no_more(event_id), recording.room_id, text, replaces=event_id)
     await jobs.add(db, notice.job(), now)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bot import disclosure, logged, orders
+from bot import disclosure, logged, orders, topics
 from bot.intake import chats
 from storage import archive, changes, consent_notices, heirs, jobs, rooms
 from storage.database import Connection
@@ -17,7 +17,7 @@ async def show(db: Connection, room_id: RoomId, now: datetime) -> None:
 
 async def tell(db: Connection, room_id: RoomId, cause: str, now: datetime) -> None:
     """Order the notice of what is recorded, once for each cause. Its words are made when it is said."""
-    notice = orders.Notice(orders.welcome(room_id, cause), room_id, "", greets=True)
+    notice = orders.Notice(topics.welcome(room_id, cause), room_id, "", greets=True)
     await jobs.add(db, notice.job(), now)
 
 

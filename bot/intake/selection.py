@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from bot import dialects, facts, orders, words
+from bot import dialects, facts, orders, topics, words
 from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
 from bot.intake import chats, gapwalk, questions
@@ -135,7 +135,7 @@ class Selection:
         """Tell once in a direct chat what can be said there."""
         with speaking(room.language):
             body = _(words.CHAT_HINT)
-        notice = orders.Notice(orders.hint(room.room_id), room.room_id, body, thread=message.thread)
+        notice = orders.Notice(topics.hint(room.room_id), room.room_id, body, thread=message.thread)
         await jobs.add(db, notice.job(), self._clock())
 
     async def _has_share(
@@ -149,7 +149,7 @@ class Selection:
             with speaking(await rooms.language(db, heard.room_id)):
                 body = _(words.ASKED_TOO_MUCH)
             notice = orders.Notice(
-                orders.share_used_up(heard.event_id),
+                topics.share_used_up(heard.event_id),
                 heard.room_id,
                 body,
                 reply_to=heard.event_id,

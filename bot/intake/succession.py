@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import datetime
 
-from bot import facts, orders, rules, words
+from bot import facts, orders, rules, topics, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
 from bot.intake import consent, disclosing, reviewing
 from bot.intake.greeting import greet
@@ -128,7 +128,7 @@ async def judge_pending(db: Connection, room_id: RoomId, now: datetime) -> None:
         await _part(db, room_id, new.room_id, now)
         with speaking(old.language):
             body = _(words.PODCAST_IS_BACK)
-        notice = orders.Notice(orders.podcast_back(room_id, new.room_id), room_id, body, prefixed=True)
+        notice = orders.Notice(topics.podcast_back(room_id, new.room_id), room_id, body, prefixed=True)
         await jobs.add(db, notice.job(), now)
 
 

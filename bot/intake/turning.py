@@ -8,7 +8,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from bot import disclosure, facts, orders, words
+from bot import disclosure, facts, orders, topics, words
 from bot.event_types import ENCRYPTION, HISTORY_VISIBILITY, JOIN_RULES
 from bot.intake import disclosing
 from bot.language import _, speaking
@@ -79,5 +79,5 @@ async def _close(db: Connection, room: Room, at: Position, event_id: EventId | N
 async def _tell(db: Connection, room: Room, cause: str, body: str, now: datetime) -> None:
     with speaking(room.language):
         text = _(body)
-    notice = orders.Notice(orders.turned(room.room_id, cause), room.room_id, text, prefixed=True)
+    notice = orders.Notice(topics.turned(room.room_id, cause), room.room_id, text, prefixed=True)
     await jobs.add(db, notice.job(), now)

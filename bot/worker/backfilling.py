@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import dialects, orders, words
+from bot import dialects, orders, topics, words
 from bot.errors import GiveUp, TryLater
 from bot.intake import consent
 from bot.language import _, speaking
@@ -147,7 +147,7 @@ class Backfilling:
         await self._tell(job, progress, body)
 
     async def _tell(self, job: Job, progress: orders.Backfill, body: str) -> None:
-        topic = orders.backfilled(job.id)
+        topic = topics.backfilled(job.id)
         notice = orders.Notice(topic, progress.room_id, body, reply_to=progress.reply_to)
         async with self._store.write() as db:
             await jobs.add(db, notice.job(), self._clock())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot import orders, words
+from bot import orders, topics, words
 from bot.audio.ffmpeg import Ffmpeg
 from bot.dialects.fields import answers_for, sender_of
 from bot.dialects.pictures import picture
@@ -97,7 +97,7 @@ class ChoosingCover:
                 body = words.cover_chosen(who=who)
             else:
                 body = words.no_cover(posted=posted, most_mb=MAX_AVATAR_BYTES // 1024 // 1024)
-        topic = orders.cover_answered(order.command)
+        topic = topics.cover_answered(order.command)
         notice = orders.Notice(topic, order.said_in, body, reply_to=order.command, thread=order.thread)
         return await jobs.add(db, notice.job(), self._clock())
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import orders, words
+from bot import orders, topics, words
 from bot.errors import GiveUp
 from bot.event_types import MESSAGE
 from bot.feeds.shown import title_of
@@ -97,7 +97,7 @@ class Expiring:
             await archive.expiry_tried(db, [recording.id for recording in new], now)
             if look.plan.tell and look.room.joined:
                 recordings = tuple(each.recording.id for each in look.plan.tell)
-                await jobs.add(db, orders.Forewarn(orders.expired(job.id), look.room.room_id, recordings).job(), now)
+                await jobs.add(db, orders.Forewarn(topics.expired(job.id), look.room.room_id, recordings).job(), now)
             if order.gone and look.room.joined:
                 await jobs.add(db, self._farewell(job, look, order).job(), now)
             if look.plan.told:
@@ -117,7 +117,7 @@ class Expiring:
 
     def _farewell(self, job: Job, look: Look, order: orders.Expire) -> orders.Notice:
         with speaking(look.room.language):
-            return orders.Notice(orders.expired(job.id), look.room.room_id, words.expired(order.gone, order.unlisted))
+            return orders.Notice(topics.expired(job.id), look.room.room_id, words.expired(order.gone, order.unlisted))
 
 
 class Forewarning:

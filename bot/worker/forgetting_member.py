@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from bot import orders
+from bot import orders, topics
 from bot.intake import forgotten
 from bot.worker.fetching import Apply
 from storage import jobs
@@ -29,7 +29,7 @@ class ForgettingMember:
             async with self._store.write() as db:
                 await forgotten.remove(db, self._apply, order.user_id, alone, shared)
                 await jobs.note(db, job.id, order.job(), self._clock())
-        topic = orders.forgotten_in(order.event_id, order.room_id)
+        topic = topics.forgotten_in(order.event_id, order.room_id)
         report = orders.Notice(topic, order.room_id, order.report, reply_to=order.event_id)
         async with self._store.write() as db:
             await jobs.add(db, report.job(), self._clock())

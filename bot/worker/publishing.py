@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bot import orders, words
+from bot import orders, topics, words
 from bot.audio.episode import MadeEpisode
 from bot.feeds import addresses, titles
 from bot.intake import announcements
@@ -162,10 +162,10 @@ class Publishing:
             length = spoken_length(to_ms(episode.samples))
             whole = account.whole(recording, episode.loss)
             if recording.unreviewed:
-                topic = orders.episode_waits(recording.event_id)
+                topic = topics.episode_waits(recording.event_id)
                 body = words.waits(length=length, whole=whole, code=recording.code, prefix=prefix)
             else:
-                topic = orders.episode_published(recording.event_id)
+                topic = topics.episode_published(recording.event_id)
                 body = words.published(title=title, length=length, whole=whole, address=address, prefix=prefix)
         notice = orders.Notice(topic, room.room_id, body, reply_to=recording.event_id, announces=recording.id)
         await jobs.add(db, notice.job(), now)

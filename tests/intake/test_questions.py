@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import orders, words
+from bot import orders, topics, words
 from bot.intake.shares import AT_ONCE
 from storage import jobs, questions
 from storage.records import EventId, HeardEvent, Question, UserId
@@ -25,7 +25,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         now = world.clock()
         async with world.store.write() as db:
             await questions.ask(db, Question(COMMAND, ROOM, ALICE, "delete", ("kfmtra",), now, encrypted=False))
-            notice = orders.Notice(orders.answer(COMMAND), ROOM, "Delete?", asks=COMMAND)
+            notice = orders.Notice(topics.answer(COMMAND), ROOM, "Delete?", asks=COMMAND)
             await jobs.add(db, notice.job(), now)
         yield world
 

@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from bot import orders
+from bot import orders, topics
 from bot.matrix.sending import Sending
 from bot.worker.leaving import LAST_WORDS_TAKE, Leaving
 from storage import changes, jobs, rooms
@@ -22,7 +22,7 @@ async def leaving(post: Post) -> Post:
     await drop_notices(post)
     async with post.world.store.write() as db:
         for order in (
-            orders.Notice(orders.answer(EventId("$leave")), ROOM, "I am leaving."),
+            orders.Notice(topics.answer(EventId("$leave")), ROOM, "I am leaving."),
             orders.Leave(ROOM, "Alice asked me to leave.", post.clock(), asker=ALICE, command=EventId("$leave")),
         ):
             await jobs.add(db, order.job(), post.clock())

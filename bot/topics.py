@@ -1,0 +1,88 @@
+"""Topics of notices: each names what a notice tells, so that it is told once. Pure."""
+
+from storage.records import EventId, JobId, RoomId
+
+
+def welcomes(room_id: RoomId) -> str:
+    """Name the beginning that the topics of all greetings of a room share."""
+    return f"welcome:{room_id}:"
+
+
+def welcome(room_id: RoomId, cause: str) -> str:
+    """Name the greeting that a change in a room asks for."""
+    return f"{welcomes(room_id)}{cause}"
+
+
+def answer(command: EventId) -> str:
+    """Name the answer to a command."""
+    return f"answer:{command}"
+
+
+def cover_answered(command: EventId) -> str:
+    """Name the notice of what became of a picture that was to be a podcast's cover."""
+    return f"cover:{command}"
+
+
+def share_used_up(command: EventId) -> str:
+    """Name the notice to somebody who asks more than their share."""
+    return f"share:{command}"
+
+
+def hint(room_id: RoomId) -> str:
+    """Name the notice in a direct chat that tells what can be said there."""
+    return f"hint:{room_id}"
+
+
+def recording_begun(broadcast: EventId) -> str:
+    """Name the notice that a broadcast's recording has begun."""
+    return f"begun:{broadcast}"
+
+
+def episode_published(broadcast: EventId) -> str:
+    """Name the notice of a broadcast's episode."""
+    return f"published:{broadcast}"
+
+
+def episode_waits(broadcast: EventId) -> str:
+    """Name the notice that a broadcast's episode waits for approval."""
+    return f"waits:{broadcast}"
+
+
+def announcement_gone(notice: EventId) -> str:
+    """Name the edit of an announcement after its recording was deleted."""
+    return f"gone:{notice}"
+
+
+def waits_no_more(notice: EventId) -> str:
+    """Name the edit of the notice that an episode waits for approval, after the approval."""
+    return f"approved:{notice}"
+
+
+def forgotten_in(command: EventId, room_id: RoomId) -> str:
+    """Name the notice to a room whose recordings changed by a wish that was said elsewhere."""
+    return f"forgotten:{command}:{room_id}"
+
+
+def told_of(what: str, broadcast: EventId) -> str:
+    """Name the notice of something that a broadcast met; `what` is a key of `words.TOLD`."""
+    return f"tell:{what}:{broadcast}"
+
+
+def turned(room_id: RoomId, event: str) -> str:
+    """Name the notice of what follows from a state event that closes or opens a room."""
+    return f"turned:{room_id}:{event}"
+
+
+def podcast_back(room_id: RoomId, heir: RoomId) -> str:
+    """Name the notice that a room's podcast is back from its heir."""
+    return f"back:{room_id}:{heir}"
+
+
+def expired(job_id: JobId) -> str:
+    """Name the notice of what retention has deleted, and the one of what it will delete."""
+    return f"expired:{job_id}"
+
+
+def backfilled(job_id: JobId) -> str:
+    """Name the notice of what a backfill found."""
+    return f"backfilled:{job_id}"

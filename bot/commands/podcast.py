@@ -10,6 +10,7 @@ from typing import Any
 
 from bot import logged, orders
 from bot.commands.context import Action, Context, Verb
+from bot.commands.describe import DESCRIPTION_MOST, TITLE_MOST
 from bot.commands.parse import Words, text_after
 from bot.commands.replies import describe, general
 from bot.commands.replies import podcast as replies
@@ -17,13 +18,12 @@ from bot.commands.replies.manual import Form, Group, Who
 from bot.feeds import categories
 from bot.feeds.languages import language_tag, nearest_language
 from bot.feeds.text import clean_line, clean_text
+from bot.intake import own_cover
 from bot.language import N_
 from storage import jobs, rooms
-from storage.records import Room
+from storage.records import PodcastTexts, Room
 
 WORDS_BEFORE = 2  # the verb and the field
-TITLE_MOST = 200
-DESCRIPTION_MOST = 4000
 YES_OR_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -88,7 +88,7 @@ async def _set(context: Context, *, field: str) -> str:
     if isinstance(value, _Refused):
         return value.answer
     changed: dict[str, Any] = {field: value}
-    await _save(context, replace(context.room, podcast=replace(context.room.podcast, **changed)))
+    await _save(context, context.room, replace(context.room.podcast, **changed))
     return replies.changed(field, context.asker.name, value)
 
 
@@ -108,30 +108,26 @@ async def _choose_cover(context: Context) -> str:
 async def _reset(context: Context, *, fields: tuple[str, ...]) -> str:
     if not context.asker.moderates:
         return general.ONLY_MODS
-    texts = replace(context.room.podcast, **{field: None for field in fields if field in READERS})
-    room = context.room.without_own_cover() if COVER in fields else context.room
-    await _save(context, replace(room, podcast=texts))
+    room = context.room
+    if COVER in fields and room.own_cover is not None:
+        bare = room.without_own_cover()
+        await own_cover.change(context.db, room, bare, context.now, by=context.asker.user_id, said=context.command)
+        room = bare
+    await _save(context, room, replace(room.podcast, **{field: None for field in fields if field in READERS}))
     return replies.reset(context.asker.name, fields[0] if len(fields) == 1 else None)
 
 
-async def _save(context: Context, room: Room) -> None:
+async def _save(context: Context, before: Room, texts: PodcastTexts) -> None:
     """Save what is said of the podcast, and write each field that changed into the log."""
-    before = context.room
-    for field in FIELDS:
-        if _value(room, field) != _value(before, field):
+    room = replace(before, podcast=texts)
+    for field in READERS:
+        if getattr(texts, field) != getattr(before.podcast, field):
             what = f"podcast {field}"
             await context.note(what, logged.policies(before)[what], logged.policies(room)[what])
     await rooms.save_room(context.db, room)
     await rooms.touch(context.db, room.room_id, context.now)
-    if room.podcast.title != before.podcast.title:  # a cover that is drawn bears it
+    if texts.title != before.podcast.title:  # a cover that is drawn bears it
         await jobs.add(context.db, orders.Cover(room.room_id).job(), context.now)
-    if before.own_cover is not None and room.own_cover is None:
-        await jobs.add(context.db, orders.Forget((before.own_cover,)).job(), context.now)
-
-
-def _value(room: Room, field: str) -> Value | None:
-    value: Value | None = room.own_cover if field == COVER else getattr(room.podcast, field)
-    return value
 
 
 def _read(words: Words) -> Action | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from bot import orders, words
 from bot.intake import announcements
+from bot.intake.unsending import unsend
 from storage import archive, handed_back, history_checks, jobs, journal, rooms, tracks
 from storage.database import Connection
 from storage.records import BlobKey, Recording, RecordingId
@@ -48,9 +49,7 @@ async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
 async def take_back(db: Connection, recording: Recording, now: datetime) -> None:
     """Order the redaction of the voice messages that hold a recording, and of one that is being sent as soon as its
     event is known."""
-    for message in await handed_back.withdraw(db, recording.id):
-        assert message.event_id is not None
-        await jobs.add(db, orders.Unsend(message.event_id, recording.room_id).job(), now)
+    await unsend(db, recording, await handed_back.withdraw(db, recording.id), now)
     if any(message.event_id is None for message in await handed_back.of(db, recording.id)):
         await jobs.add(db, orders.HandBack(recording.id, recording.room_id).job(), now)
 

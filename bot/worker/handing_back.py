@@ -22,6 +22,7 @@ from bot.audio.waveform import msc3246, stretch, whole
 from bot.errors import GiveUp, TryLater
 from bot.event_types import ENCRYPTED, MESSAGE
 from bot.feeds import titles
+from bot.intake.unsending import unsend
 from bot.language import _, speaking
 from bot.matrix.sending import Sending
 from bot.matrix.uploads import Uploads, sealed_file
@@ -130,7 +131,7 @@ class HandingBack:
     async def _withdraw_earlier(self, db: Connection, subject: _Subject) -> None:
         recording = subject.recording
         earlier = await handed_back.withdraw(db, recording.id, but=subject.fingerprint)
-        await unanswered.unsend(db, recording, earlier, self._clock())
+        await unsend(db, recording, earlier, self._clock())
         await handed_back.forget(db, recording.id)
 
     # ---- posting
@@ -204,7 +205,7 @@ class HandingBack:
                 return subject.messages
             async with self._store.write() as db:
                 withdrawn = await handed_back.withdraw(db, recording.id, only=subject.fingerprint)
-                await unanswered.unsend(db, recording, withdrawn, self._clock())
+                await unsend(db, recording, withdrawn, self._clock())
             raise TryLater("the voice message is cut in another way", at_most_s=1)
         async with self._store.write() as db:
             now = await archive.recording(db, recording.id)

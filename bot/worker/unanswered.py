@@ -6,13 +6,14 @@ so that a request that is still under way posts nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from bot import orders
 from bot.dialects import voice
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
+from bot.intake.unsending import unsend
 from bot.matrix.sending import Sending
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
@@ -109,10 +110,3 @@ async def note(db: Connection, message: HandedBack, event_id: EventId, now: date
     await unsend(db, recording, (noted,), now)
     if recording.state is RecordingState.DELETED:
         await handed_back.forget(db, recording.id)
-
-
-async def unsend(db: Connection, recording: Recording, messages: Sequence[HandedBack], now: datetime) -> None:
-    """Order the redaction of messages whose events are known."""
-    for message in messages:
-        assert message.event_id is not None
-        await jobs.add(db, orders.Unsend(message.event_id, recording.room_id).job(), now)

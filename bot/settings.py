@@ -146,6 +146,12 @@ class RecordingSettings(Section):
     paused_for_s: SomeSeconds = 14_400
     max_chunk_bytes: Annotated[int, Field(gt=0)] = 64 * MIB
     max_broadcast_s: SomeSeconds = 6 * 3600
+    session_gap_s: SomeSeconds = 600
+
+
+class WalkieSettings(Section):
+    floor_s: SomeSeconds = 60
+    guard_s: Seconds = 1
 
 
 class RetentionSettings(Section):
@@ -198,6 +204,7 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     web: WebSettings = WebSettings()
     recording: RecordingSettings = RecordingSettings()
+    walkie: WalkieSettings = WalkieSettings()
     retention: RetentionSettings = RetentionSettings()
     audio: AudioSettings = AudioSettings()
     feeds: FeedsSettings = FeedsSettings()

@@ -52,7 +52,9 @@ KEY_WITHHELD = "withheld:"
 
 
 class RecordingKind(StrEnum):
-    VOICE_BROADCAST = "voice_broadcast"
+    VOICE_BROADCAST = "voice_broadcast"  # one speaker, numbered chunks
+    VOICE_MESSAGES = "voice_messages"  # a session of voice messages: many speakers, one after the other
+    WALKIE_TALKIE = "walkie_talkie"  # a session of transmissions, which only the holder of the floor can send
 
 
 class RecordingState(StrEnum):
@@ -92,6 +94,7 @@ class EndedBy(StrEnum):
     REMOVED = "removed"  # the bot left or was removed
     SWITCHED_OFF = "switched_off"  # by `record off` or `optout`
     LIMIT = "limit"  # longer than recording.max_broadcast_s
+    GAP = "gap"  # nobody said anything for recording.session_gap_s
 
 
 class ChunkState(StrEnum):
@@ -237,11 +240,14 @@ class Chunk:
     session_id: SessionId | None = None
     announced_ms: DurationMs | None = None
     announced_bytes: int | None = None
-    sent_at: datetime | None = None  # origin_server_ts, the sender's word
+    sent_at: datetime | None = None  # origin_server_ts, the sender's word; in sessions clamped (`session.joining`)
     blob: BlobKey | None = None  # decrypted bytes; for a chunk that is not stored, the bytes that can't be used
     bytes: int | None = None
     facts: ChunkFacts | None = None
     answer: str | None = None  # names the last answer of the homeserver that could not be used
+    # of sessions alone
+    sender_name: str | None = None  # the sender's display name when they sent it
+    transmission: EventId | None = None  # the start of the voice broadcast that it is a part of
     # of a voice broadcast alone
     sequence: int | None = None  # None: not yet decrypted, or the client gave none
     attached: bool = False  # sent as a plain voice message; its sound proved that it is a chunk
@@ -276,6 +282,8 @@ class Recording:
     expiry_tried_at: datetime | None = None  # when the bot first tried to tell it, or could not any more
     broadcaster_name: str | None = None  # the speaker's display name when the recording began
     announced_as: EventId | None = None  # the notice that announced the episode
+    # of sessions alone
+    thread: EventId | None = None  # the root of the thread that the messages stand in
     # of a voice broadcast alone
     device_id: DeviceId | None = None
     paused: bool = False
@@ -439,7 +447,7 @@ class Room:
     key: str  # random; names the room in public addresses
     podcast_guid: str  # podcast:guid, made once
     joined: bool  # the bot is in the room
-    recording_on: bool
+    recording_on: bool  # voice broadcasts
     visibility: Visibility
     public_since: Position | None
     encrypted: bool
@@ -453,6 +461,7 @@ class Room:
         0
     )  # position of the notice or command that began recording; None: still awaited
     told_by: EventId | None = None  # that notice
+    messages_since: Position | None = None  # voice messages behind this position are recorded; None: none are
     # policies: who set each, and when, is in the log of changes (`storage.changes`)
     announce: Announce = Announce.QUIET
     language: str | None = None  # in which the bot speaks here; None: `feeds.language`
@@ -474,6 +483,10 @@ class Room:
     def records(self) -> bool:
         """Whether broadcasts that begin now are recorded: recording is on, and the room was told."""
         return self.recording_on and self.told_at is not None
+
+    def records_message(self, position: Position) -> bool:
+        """Return whether a voice message at this position is recorded."""
+        return self.messages_since is not None and self.told_at is not None and position > self.messages_since
 
     @property
     def publishes(self) -> bool:

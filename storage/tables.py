@@ -62,6 +62,7 @@ rooms = Table(
     Column("cover_of", Text),
     Column("told_at", BIG, server_default="0"),
     Column("told_by", String(255)),
+    Column("messages_since", BIG),
     Column("announce", Word(Announce), nullable=False, server_default="quiet"),
     Column("language", String(16)),
     Column("retention", Kept, nullable=False, server_default="{}"),
@@ -143,6 +144,8 @@ recordings = Table(
     Column("expiry_tried_at", Utc),
     Column("broadcaster_name", Text),
     Column("chunks_edition", String(16), nullable=False, server_default=""),
+    # of sessions alone
+    Column("thread", String(255)),
     # of a voice broadcast alone
     Column("device_id", String(255)),
     Column("paused", Boolean, nullable=False),
@@ -150,6 +153,7 @@ recordings = Table(
     Column("resumes", Positions, nullable=False, server_default="[]"),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
     Index("ix_recordings_newest", "room_id", "started_at", "id"),
+    Index("ix_recordings_of_kind", "room_id", "kind", "position"),
     Index("ix_recordings_unreviewed", "room_id", "unreviewed"),
     **NEVER_AGAIN,
 )
@@ -173,10 +177,20 @@ chunks = Table(
     Column("bytes", BIG),
     Column("facts", Facts),
     Column("answer", String(160)),
+    # of sessions alone
+    Column("sender_name", Text),
+    Column("transmission", String(255), index=True),
     # of a voice broadcast alone
     Column("sequence", BIG),
     Column("attached", Boolean, nullable=False),
     Index("ix_chunks_candidates", "state", **only_where("state = 'candidate'")),
+)
+
+erased_messages = Table(
+    "erased_messages",
+    metadata,
+    Column("event_id", String(255), primary_key=True),
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False),
 )
 
 episodes = Table(

@@ -14,15 +14,15 @@ MARKERS = ("org.matrix.msc3245.voice", "m.voice")
 
 
 def message(heard: HeardEvent) -> VoiceMessage | None:
-    """Read a voice message that stands for itself; None for an answer, an edit, a part of a thread, or a recording that
-    was handed back.
+    """Read a voice message; None for an edit, or a recording that was handed back.
 
     One whose media can't be fetched is None too: it claims to be nothing that is looked for.
     """
     content = mapping(heard.event.get("content"))
     if HANDED_BACK in content or content.get("msgtype") != "m.audio" or not any(name in content for name in MARKERS):
         return None
-    if heard.clear_relation or content.get("m.relates_to"):
+    relation = mapping(heard.clear_relation if heard.clear_relation is not None else content.get("m.relates_to"))
+    if relation.get("rel_type") == "m.replace":
         return None
     sender, source = fields.sender_of(heard.event), media.source(content)
     if sender is None or isinstance(source, Rejected):
@@ -33,6 +33,8 @@ def message(heard: HeardEvent) -> VoiceMessage | None:
         announced_ms=fields.duration_ms(content),
         announced_bytes=fields.size(content),
         sent_at=fields.sent_at(heard.event),
+        thread=fields.event_id(relation.get("event_id")) if relation.get("rel_type") == "m.thread" else None,
+        plain=not relation,
     )
 
 

@@ -76,7 +76,7 @@ class Selection:
             case MembershipChanged():
                 return not event.joined
             case VoiceMessage():
-                return await self._may_be_lost(db, heard, event)
+                return await self._is_recorded(db, heard, event)
             case BroadcastStarted():
                 return await self._claims.wanted(db, heard.room_id, event.sender)
             case ChunkSent() | ChunkSealed():
@@ -85,11 +85,14 @@ class Selection:
                 await self._ask_for(db, heard, event, gap)
         return True
 
-    async def _may_be_lost(self, db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:
-        """Return whether a voice message may be a lost chunk of a broadcast that is recorded."""
-        if message.sender == self._us or not await orphans.wanted(db, heard.room_id, message.sender, dialects.INFOS):
+    async def _is_recorded(self, db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:
+        """Return whether voice messages are recorded, or this one may be a lost chunk of a broadcast that is."""
+        if message.sender == self._us:
             return False
-        return await self._claims.wanted(db, heard.room_id, message.sender)
+        room = await rooms.room(db, heard.room_id)
+        recorded = room is not None and room.messages_since is not None
+        lost = message.plain and await orphans.wanted(db, heard.room_id, message.sender, dialects.INFOS)
+        return (recorded or lost) and await self._claims.wanted(db, heard.room_id, message.sender)
 
     async def _holds(
         self, db: Connection, heard: HeardEvent, chunk: ChunkSent | ChunkSealed, gap: TimelineGap | None

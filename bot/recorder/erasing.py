@@ -7,7 +7,8 @@ from datetime import datetime
 from bot import orders, words
 from bot.intake import announcements
 from bot.intake.unsending import unsend
-from storage import archive, handed_back, history_checks, jobs, journal, rooms, tracks
+from bot.recording.kinds import kind_of
+from storage import archive, handed_back, history_checks, jobs, journal, rooms, sessions, tracks
 from storage.database import Connection
 from storage.records import BlobKey, Recording, RecordingId
 
@@ -22,7 +23,10 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     await forget(db, [chunk.blob for chunk in chunks if chunk.blob], now)
     await forget_older_audio(db, recording.id, now)
     await archive.delete_chunks(db, recording.id)
-    await journal.forget(db, [chunk.event_id for chunk in chunks if chunk.event_id])
+    events = [chunk.event_id for chunk in chunks if chunk.event_id]
+    await journal.forget(db, events)
+    if not kind_of(recording).related:  # a search of the history could find its messages one by one
+        await sessions.erase(db, recording.id, [event_id for event_id in events if event_id != recording.event_id])
     await history_checks.forget(db, recording.id)
     await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], words.TOLD))
     await take_back(db, recording, now)

@@ -8,6 +8,7 @@ from bot import dialects, orders
 from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
 from bot.intake import consent, own_cover, redacting
 from bot.recorder.applying import Applying
+from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
 from bot.recording.broadcast.speakers import NOT_RECORDED, speaker_of
 from bot.recording.chunks import NOT_WANTED
@@ -32,9 +33,10 @@ log = logging.getLogger(__name__)
 class Hearing:
     """A handler of the journal's events, one at a time, in the caller's transaction."""
 
-    def __init__(self, applying: Applying, starting: Starting, clock: Callable[[], datetime]) -> None:
+    def __init__(self, applying: Applying, starting: Starting, joining: Joining, clock: Callable[[], datetime]) -> None:
         self._apply = applying.apply
         self._start = starting.start
+        self._join = joining.take
         self._clock = clock
 
     async def hear(self, db: Connection, heard: HeardEvent) -> None:
@@ -82,7 +84,7 @@ class Hearing:
 
     async def _sound(self, db: Connection, heard: HeardEvent, event: ChunkSent | ChunkSealed | VoiceMessage) -> None:
         if isinstance(event, VoiceMessage):
-            await self._suspect(db, heard, event)
+            await self._message(db, heard, event)
         else:
             await self._to_recording(db, heard, event)
         redactor = await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender)
@@ -105,9 +107,13 @@ class Hearing:
         if isinstance(event, ChunkSealed):
             await withheld_keys.mark(db, event.session_id, event.sender)
 
-    async def _suspect(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
-        """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too."""
-        for recording in (await archive.open_broadcasts(db, heard.room_id, event.sender))[-1:]:
+    async def _message(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
+        """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too; any
+        other message is a part of a session."""
+        running = await archive.open_broadcasts(db, heard.room_id, event.sender) if event.plain else ()
+        if not running:
+            await self._join(db, heard, event)
+        for recording in running[-1:]:
             if await consent.may_go_on(db, recording):
                 await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
 

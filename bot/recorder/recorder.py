@@ -12,6 +12,7 @@ from bot.errors import TryLater
 from bot.recorder.adopting import Adopting
 from bot.recorder.applying import Applying
 from bot.recorder.hearing import Hearing
+from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
 from bot.recording.model import Ended, Silenced, Tick
 from bot.recording.policy import Limits
@@ -41,7 +42,7 @@ class Recorder:
         self._store = store
         self._hears = hears
         self._clock = clock
-        self._hearing = Hearing(applying, starting, clock)
+        self._hearing = Hearing(applying, starting, Joining(applying, limits, clock), clock)
         self._stopping = False
         self.apply = applying.apply
         self.adopt = Adopting(applying, starting, limits, clock).adopt

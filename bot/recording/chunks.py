@@ -249,6 +249,9 @@ def silenced(outcome: Outcome, event: Silenced) -> Outcome:
     kept: list[Chunk] = []
     unwanted: list[Effect] = []
     for chunk in outcome.chunks:
+        if event.sender not in (None, chunk.sender):
+            kept.append(chunk)
+            continue
         if chunk.state is ChunkState.CANDIDATE:
             continue
         too_late = chunk.position > event.since and chunk.state is ChunkState.STORED

@@ -1,54 +1,29 @@
-"""The kinds of recordings, and the functions that differ between them. Pure.
+"""The kinds of recordings. Pure.
 
 A kind is a module and a line in this table. All other code is the same for all kinds, and uses this table: nothing
 outside a kind's own modules looks at `Recording.kind`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Iterable, Mapping
 
-from bot.recording.broadcast import layout, machine, pauses
-from bot.recording.ledger import LayOut, Ledger
-from bot.recording.model import Outcome, RecordingEvent
-from bot.recording.policy import Limits
-from storage.records import Chunk, EventId, Mark, Position, Recording, RecordingKind
+from bot.recording.broadcast import layout as broadcast_layout
+from bot.recording.broadcast import machine as broadcast_machine
+from bot.recording.broadcast import pauses
+from bot.recording.kind import Kind
+from bot.recording.ledger import Ledger
+from bot.recording.session import layout as session_layout
+from bot.recording.session import machine as session_machine
+from bot.recording.session import turns
+from storage.records import Chunk, Recording, RecordingKind
 
-
-class Machine(Protocol):
-    """The machine of one kind of recording: a state and an event in, the new state and its effects out."""
-
-    def __call__(
-        self,
-        recording: Recording,
-        chunks: tuple[Chunk, ...],
-        event: RecordingEvent,
-        *,
-        now: datetime,
-        limits: Limits,
-        event_id: EventId | None = None,
-        position: Position | None = None,
-        asked: bool = True,
-    ) -> Outcome: ...
-
-
-Chapters = Callable[[Recording, Iterable[Chunk], Ledger, str | None], tuple[Mark, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """The parts of a recording that its kind decides."""
-
-    step: Machine
-    lay_out: LayOut
-    chapters: Chapters  # of recording, chunks, ledger and the title that people gave it
-    related: bool  # its events relate to the first: the homeserver is asked for all of them before any counts as
-    # missing, and one that lost its relation is looked for
-
+_SESSION = Kind(session_machine.step, session_layout.lay_out, turns.chapters, related=False)
 
 KINDS: Mapping[RecordingKind, Kind] = {
-    RecordingKind.VOICE_BROADCAST: Kind(machine.step, layout.lay_out, pauses.chapters, related=True),
+    RecordingKind.VOICE_BROADCAST: Kind(
+        broadcast_machine.step, broadcast_layout.lay_out, pauses.chapters, related=True
+    ),
+    RecordingKind.VOICE_MESSAGES: _SESSION,
+    RecordingKind.WALKIE_TALKIE: _SESSION,
 }
 
 

@@ -24,6 +24,7 @@ class Entry:
     samples: Samples
     timing: Timing
     continues: bool = False  # continues the Ogg run of the nearest sound before it
+    pause: Samples = NOTHING  # silence before it that stands for nothing: the pause between two messages
     silence: bool = False  # nothing of it is heard: it is silence of `samples`, which may be 0
     blob: BlobKey | None = None
     container: Container = Container.UNKNOWN
@@ -90,6 +91,8 @@ def fingerprint(ledger: Ledger) -> str:
     """Return a digest of everything that the audio is made from: the same fingerprint means the same sound."""
     pieces: list[tuple[str, bool, int]] = []
     for entry in ledger.entries:
+        if entry.pause:
+            pieces.append(("", False, int(entry.pause)))
         if entry.sounds:
             pieces.append((entry.blob or "", entry.continues, entry.samples))
         elif entry.samples and pieces and not pieces[-1][0]:

@@ -73,14 +73,17 @@ class ChunkSealed:
 
 @dataclass(frozen=True, slots=True)
 class VoiceMessage:
-    """An ordinary voice message. It counts only while a broadcast of its sender is open: it may be a chunk that lost
-    its relation (`broadcast.orphans`)."""
+    """An ordinary voice message: a part of a session where voice messages are recorded. While a broadcast of its sender
+    is open it may also be a chunk that lost its relation (`broadcast.orphans`), unless it has another (`plain`)."""
 
     sender: UserId
     source: MediaSource
     announced_ms: DurationMs | None
     announced_bytes: int | None
     sent_at: datetime | None
+    thread: EventId | None = None  # the root of its thread
+    plain: bool = True  # it stands for itself: no answer, and no part of a thread
+    sender_name: str | None = None  # the recorder reads it from the room's state
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,11 @@ class Ended:
 @dataclass(frozen=True, slots=True)
 class Silenced:
     """The objection of the speaker, or of a moderator, said at `since` in the timeline: nothing more is recorded. What
-    came after it is removed, and what was not fetched so far never will be."""
+    came after it is removed, and what was not fetched so far never will be. `sender`: the one speaker of several who is
+    not recorded any more; None: nobody is."""
 
     since: Position
+    sender: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,16 @@ class Limits:
     paused_for_s: float
     max_broadcast_s: float
     max_chunk_bytes: int
+    session_gap_s: float = 600
 
     @property
     def quiet_period(self) -> timedelta:
         return timedelta(seconds=self.quiet_period_s)
+
+    @property
+    def session_gap(self) -> timedelta:
+        """The longest time between two messages of one session."""
+        return timedelta(seconds=self.session_gap_s)
 
     @property
     def max_samples(self) -> Samples:

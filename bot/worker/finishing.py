@@ -177,4 +177,4 @@ def _is_made(subject: Subject) -> bool:
 
 
 def _chapters(recording: Recording, ledger: Ledger, chunks: Sequence[Chunk]) -> tuple[Mark, ...]:
-    return kind_of(recording).chapters(recording, chunks, ledger, titles.given_title(recording))
+    return kind_of(recording).chapters(recording, chunks, ledger, titles.given_title(recording), titles.speaker)

@@ -8,8 +8,10 @@ from storage.records import BlobKey, Chunk, Cut
 
 
 def pieces_of(entries: Iterable[Entry]) -> Iterator[Piece]:
-    """Yield a piece for each entry that takes time."""
+    """Yield a piece for each entry that takes time, and for the pause before it."""
     for entry in entries:
+        if entry.pause:
+            yield Silence(entry.pause)
         if entry.sounds:
             assert entry.blob is not None
             yield Sound(entry.blob, entry.container, entry.continues, entry.samples)

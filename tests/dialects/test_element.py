@@ -268,14 +268,32 @@ def test_a_voice_message_is_told_as_what_it_is(marker: str) -> None:
     assert sealed.source.file.key == KEY
 
 
+THREAD = {"rel_type": "m.thread", "event_id": "$root"}
+
+
+@pytest.mark.parametrize(
+    ("event", "thread"),
+    [
+        (voice({"m.relates_to": {"m.in_reply_to": {"event_id": "$e"}}}), None),
+        (voice({"m.relates_to": THREAD}), "$root"),
+        (voice({"m.relates_to": THREAD | {"m.in_reply_to": {"event_id": "$e"}}}), "$root"),
+        (voice({"m.relates_to": {"rel_type": "m.reference", "event_id": "$e"}}), None),
+        (voice(encrypted=True, clear_relation=THREAD), "$root"),
+        (voice({"m.relates_to": THREAD | {"event_id": 7}}), None),
+    ],
+)
+def test_related_voice_message(event: HeardEvent, thread: str | None) -> None:
+    """An answer, or a part of a thread, is a voice message, but none that stands for itself."""
+    message = read(event)
+    assert isinstance(message, VoiceMessage)
+    assert (message.thread, message.plain) == (thread, False)
+
+
 @pytest.mark.parametrize(
     "event",
     [
-        voice({"m.relates_to": {"m.in_reply_to": {"event_id": "$e"}}}),
-        voice({"m.relates_to": {"rel_type": "m.thread", "event_id": "$e"}}),
         voice({"m.relates_to": {"rel_type": "m.replace", "event_id": "$e"}}),
-        voice({"m.relates_to": {"rel_type": "m.reference", "event_id": "$e"}}),
-        voice(encrypted=True, clear_relation={"rel_type": "m.thread", "event_id": "$e"}),
+        voice(encrypted=True, clear_relation={"rel_type": "m.replace", "event_id": "$e"}),
         voice(without=("org.matrix.msc3245.voice",)),
         voice({"org.aircheck.recording": "kfmtra"}),
         voice({"file": FILE, "org.aircheck.recording": None}, without=("url",), encrypted=True),
@@ -289,8 +307,8 @@ def test_a_voice_message_is_told_as_what_it_is(marker: str) -> None:
     ],
 )
 def test_what_is_no_voice_message_by_itself(event: HeardEvent) -> None:
-    """An answer, an edit, a part of a thread, an audio file, a message without usable media, or a recording that an
-    Aircheck handed back is no voice message."""
+    """An edit, an audio file, a message without usable media, or a recording that an Aircheck handed back is no voice
+    message."""
     assert read(event) is None
 
 

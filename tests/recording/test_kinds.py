@@ -11,6 +11,7 @@ MAY_NAME_A_KIND = {
     BOT / "recording/kinds.py",
     BOT / "recording/report.py",  # shows it
     *(BOT / "recording/broadcast").glob("*.py"),
+    *(BOT / "recording/session").glob("*.py"),
 }
 
 

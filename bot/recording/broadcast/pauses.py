@@ -11,11 +11,14 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from bot.recording.chapters import marks
+from bot.recording.kind import Named
 from bot.recording.ledger import Entry, Ledger
 from storage.records import Chunk, ChunkId, Container, Mark, Position, Recording, Samples
 
 
-def chapters(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger, title: str | None) -> tuple[Mark, ...]:
+def chapters(
+    recording: Recording, chunks: Iterable[Chunk], ledger: Ledger, title: str | None, _named: Named
+) -> tuple[Mark, ...]:
     """Return the chapters of a broadcast. `title`: the title that people gave."""
     return marks(ledger, resumptions(ledger, chunks, recording.resumes), title)
 

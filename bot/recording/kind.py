@@ -1,0 +1,45 @@
+"""The functions that a kind of recording decides on. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from bot.recording.ledger import LayOut, Ledger
+from bot.recording.model import Outcome, RecordingEvent
+from bot.recording.policy import Limits
+from storage.records import Chunk, EventId, Mark, Position, Recording
+
+
+class Machine(Protocol):
+    """The machine of one kind of recording: a state and an event in, the new state and its effects out."""
+
+    def __call__(
+        self,
+        recording: Recording,
+        chunks: tuple[Chunk, ...],
+        event: RecordingEvent,
+        *,
+        now: datetime,
+        limits: Limits,
+        event_id: EventId | None = None,
+        position: Position | None = None,
+        asked: bool = True,
+    ) -> Outcome: ...
+
+
+Named = Callable[[str | None], str]
+"""The name to show for a display name: never an MXID, `Somebody` where there is none."""
+
+Chapters = Callable[[Recording, Iterable[Chunk], Ledger, str | None, Named], tuple[Mark, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The parts of a recording that its kind decides."""
+
+    step: Machine
+    lay_out: LayOut
+    chapters: Chapters  # of recording, chunks, ledger, the title that people gave it, and the names to show
+    related: bool  # its events relate to the first: the homeserver is asked for all of them before any counts as
+    # missing, and one that lost its relation is looked for

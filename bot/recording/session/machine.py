@@ -1,0 +1,194 @@
+"""The life of a session: a state and an event in, the new state and its effects out. Pure; the clock is passed in.
+
+    live ──nobody speaks for session_gap_s──▶ finishing ──▶ complete | incomplete | empty ──late message──▶ finishing …
+
+What is hard to see in the code:
+
+- A message is whole when it is sent: nothing proves that another one follows, and nothing is waited for but media. So a
+  session is over when the gap is, and decided as soon as all its messages are there.
+- A message that belongs into a session that has ended (found late, or decrypted late) re-opens it, as a late chunk does
+  with a broadcast. `session.joining` decides where a message belongs; here it does.
+- Redacting a message takes it out of the sound, also the first one: the session keeps that one's event id as its own.
+- An objection of one speaker takes their later messages out; the others' session goes on. Who speaks alone ends it.
+- The same event twice changes nothing: a chunk is identified by its event id, and states only move forward.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from bot.recording import chunks as on_chunks
+from bot.recording.life import by_this_clock, ended, tombstone
+from bot.recording.model import (
+    ChunkFailed,
+    ChunkStored,
+    Deleted,
+    Effect,
+    Ended,
+    Erase,
+    Forget,
+    Forgotten,
+    LookAgain,
+    Outcome,
+    RecordingEvent,
+    Redacted,
+    Silenced,
+    Tick,
+    VoiceMessage,
+)
+from bot.recording.policy import Limits
+from bot.recording.session.layout import lay_out
+from bot.recording.settling import settled
+from storage.records import (
+    Chunk,
+    EndedBy,
+    EventId,
+    HistoryVisibility,
+    Position,
+    Recording,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+)
+
+MESSAGES = RecordingKind.VOICE_MESSAGES
+TRANSMISSIONS = RecordingKind.WALKIE_TALKIE
+
+
+def begin(
+    message: VoiceMessage,
+    kind: RecordingKind,
+    *,
+    room_id: RoomId,
+    event_id: EventId,
+    position: Position,
+    said_at: datetime,
+    now: datetime,
+    history_visibility: HistoryVisibility = HistoryVisibility.JOINED,
+    public: bool = False,
+) -> Recording:
+    """Return the recording of a session that begins with this message. Storage gives it its id, code and number."""
+    return Recording(
+        id=RecordingId(0),
+        code="",
+        number=0,
+        room_id=room_id,
+        event_id=event_id,
+        kind=kind,
+        broadcaster=message.sender,
+        state=RecordingState.LIVE,
+        position=position,
+        started_at=said_at,
+        heard_at=now,
+        history_visibility=history_visibility,
+        public=public,
+        broadcaster_name=message.sender_name,
+        thread=message.thread,
+    )
+
+
+def step(
+    recording: Recording,
+    chunks: tuple[Chunk, ...],
+    event: RecordingEvent,
+    *,
+    now: datetime,
+    limits: Limits,
+    event_id: EventId | None = None,
+    position: Position | None = None,
+    asked: bool = True,
+) -> Outcome:
+    """Apply an event to a session. `event_id` and `position` are the event's own; a message has both, and the time
+    that counts for it as its `sent_at` (`session.joining`)."""
+    before = Outcome(by_this_clock(recording, now, limits), chunks)
+    if recording.state is RecordingState.DELETED:
+        unwanted = (Forget(blob),) if (blob := on_chunks.blob_of(event)) else ()
+        return replace(before, effects=unwanted, ignored="deleted")
+    if isinstance(event, Deleted):
+        return replace(before, recording=tombstone(recording, now), effects=(Erase(),))
+    after = _applied(before, event, event_id, position, now, limits)
+    if after.ignored:
+        return after
+    if after.recording.state is RecordingState.LIVE:
+        return _watched(before, after, event, now, limits, asked=asked)
+    return settled(before, after, event, now, limits, lay_out=lay_out, asked=asked)
+
+
+def _applied(
+    outcome: Outcome,
+    event: RecordingEvent,
+    event_id: EventId | None,
+    position: Position | None,
+    now: datetime,
+    limits: Limits,
+) -> Outcome:
+    """Apply the event itself, before anything is decided."""
+    match event:
+        case VoiceMessage():
+            assert event_id is not None
+            assert position is not None
+            return _take_in(outcome, event, event_id, position, now)
+        case ChunkStored():
+            return _within_limit(outcome, on_chunks.stored(outcome, event, limits), now, limits)
+        case ChunkFailed():
+            return on_chunks.failed(outcome, event, limits)
+        case Redacted() | Forgotten():
+            return on_chunks.redacted(outcome, event)
+        case Silenced(sender=None) | Ended():
+            after = on_chunks.silenced(outcome, event) if isinstance(event, Silenced) else outcome
+            by = event.by if isinstance(event, Ended) else EndedBy.SWITCHED_OFF
+            return _closed(after, by, now, limits)
+        case Silenced(sender=sender):
+            after = on_chunks.silenced(outcome, event)
+            others = any(chunk.sender != sender for chunk in after.chunks)
+            return after if others else _closed(after, EndedBy.SWITCHED_OFF, now, limits)
+    return outcome
+
+
+def _take_in(outcome: Outcome, event: VoiceMessage, event_id: EventId, position: Position, now: datetime) -> Outcome:
+    """Take in a message. It is a sign of life if it is new."""
+    chunk = on_chunks.sent(event, outcome.recording.id, event_id, position)
+    after = on_chunks.arrived(outcome, replace(chunk, sender_name=event.sender_name))
+    if after.ignored or len(after.chunks) == len(outcome.chunks):
+        return after
+    return replace(after, recording=replace(after.recording, heard_at=max(after.recording.heard_at, now)))
+
+
+def _closed(outcome: Outcome, by: EndedBy, now: datetime, limits: Limits) -> Outcome:
+    if outcome.recording.state is not RecordingState.LIVE:
+        return outcome
+    return replace(outcome, recording=ended(outcome.recording, by, now, now, limits))
+
+
+def _within_limit(before: Outcome, after: Outcome, now: datetime, limits: Limits) -> Outcome:
+    """End a live session whose newest message goes beyond the limit: its announced length was wrong."""
+    if not on_chunks.ended_by_limit(after) or on_chunks.ended_by_limit(before):
+        return after
+    return _closed(after, EndedBy.LIMIT, now, limits)
+
+
+# ---- the clock
+
+
+def first_effects(recording: Recording, limits: Limits) -> tuple[Effect, ...]:
+    """Return the effects of the session's beginning."""
+    return (LookAgain(recording.started_at + limits.session_gap),)
+
+
+def _watched(
+    before: Outcome, after: Outcome, event: RecordingEvent, now: datetime, limits: Limits, *, asked: bool
+) -> Outcome:
+    """End a live session when a Tick finds that nobody spoke for the gap; else schedule the next Tick."""
+    if not isinstance(event, Tick):
+        return after
+    last = _last_said(after)
+    over = last + limits.session_gap
+    if now < over:
+        return after.also(LookAgain(over))
+    recording = ended(after.recording, EndedBy.GAP, last, now, limits)
+    return settled(before, replace(after, recording=recording), event, now, limits, lay_out=lay_out, asked=asked)
+
+
+def _last_said(outcome: Outcome) -> datetime:
+    """Return when the last message was sent, whether it is heard or not."""
+    return max((chunk.sent_at for chunk in outcome.chunks if chunk.sent_at), default=outcome.recording.started_at)

@@ -239,7 +239,7 @@ def _forgotten_speaker(outcome: Outcome, speaker: UserId) -> Outcome:
 def _without_sound(outcome: Outcome, chunk: Chunk) -> Outcome:
     if chunk.state is ChunkState.REDACTED:
         return outcome
-    gone = replace(given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None)
+    gone = replace(given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None, sender_name=None)
     effects = (*outcome.effects, Forget(chunk.blob)) if chunk.blob else outcome.effects
     return replace(outcome, chunks=with_chunk(outcome.chunks, gone), effects=effects)
 
@@ -257,7 +257,7 @@ def silenced(outcome: Outcome, event: Silenced) -> Outcome:
         too_late = chunk.position > event.since and chunk.state is ChunkState.STORED
         if too_late or chunk.state is ChunkState.WAITING_FOR_KEY or is_fetchable(chunk):
             unwanted += [Forget(chunk.blob)] if chunk.blob else []
-            chunk = given_up(chunk, ChunkState.REFUSED, NOT_WANTED)
+            chunk = replace(given_up(chunk, ChunkState.REFUSED, NOT_WANTED), sender_name=None)
         kept.append(chunk)
     return replace(outcome, chunks=tuple(kept), effects=tuple(unwanted))
 

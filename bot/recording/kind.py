@@ -41,5 +41,6 @@ class Kind:
     step: Machine
     lay_out: LayOut
     chapters: Chapters  # of recording, chunks, ledger, the title that people gave it, and the names to show
+    several_speakers: bool  # each chunk may be somebody else's
     related: bool  # its events relate to the first: the homeserver is asked for all of them before any counts as
     # missing, and one that lost its relation is looked for

@@ -16,11 +16,11 @@ from bot.recording.session import machine as session_machine
 from bot.recording.session import turns
 from storage.records import Chunk, Recording, RecordingKind
 
-_SESSION = Kind(session_machine.step, session_layout.lay_out, turns.chapters, related=False)
+_SESSION = Kind(session_machine.step, session_layout.lay_out, turns.chapters, several_speakers=True, related=False)
 
 KINDS: Mapping[RecordingKind, Kind] = {
     RecordingKind.VOICE_BROADCAST: Kind(
-        broadcast_machine.step, broadcast_layout.lay_out, pauses.chapters, related=True
+        broadcast_machine.step, broadcast_layout.lay_out, pauses.chapters, several_speakers=False, related=True
     ),
     RecordingKind.VOICE_MESSAGES: _SESSION,
     RecordingKind.WALKIE_TALKIE: _SESSION,

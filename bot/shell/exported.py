@@ -13,13 +13,13 @@ from bot.feeds.addresses import Shelf
 from bot.feeds.catalog import Face, channel_of, item_of, show_notes
 from bot.feeds.rss import render
 from bot.feeds.text import clean_text
-from bot.feeds.titles import date_and_time, episode_title, speaker
+from bot.feeds.titles import date_and_time, episode_title, given_title, speaker
 from bot.language import _, speaking, written
 from bot.recording.lengths import player_clock, spoken_length
 from bot.recording.report import recording_json
 from bot.settings import FeedsSettings, Settings
 from bot.web.access import may_serve_audio
-from storage import archive
+from storage import archive, rooms
 from storage.cache import Edition
 from storage.private import FILE_MODE, make_folder
 from storage.records import (
@@ -110,11 +110,21 @@ async def _read(
         edition = await archive.edition(db, recording_id)
         chunks = await archive.chunks(db, recording_id)
         episode = await archive.episode(db, recording_id)
+        language = await rooms.language(db, recording.room_id)
     if episode and not await asyncio.to_thread(may_serve_audio, recording, episode, chunks):
         episode = None
     audio = f"{AUDIO}/{recording.code}.mp3" if episode else None
-    title = episode_title(recording, settings.feeds.zone)
-    described = await asyncio.to_thread(recording_json, recording, chunks, episode, title=title, path=audio)
+    with speaking(language):
+        described = await asyncio.to_thread(
+            recording_json,
+            recording,
+            chunks,
+            episode,
+            title=episode_title(recording, settings.feeds.zone),
+            given_title=given_title(recording),
+            named=speaker,
+            path=audio,
+        )
     files = [(episode.blob, audio)] if episode and audio else []
     files += [
         (chunk.blob, f"{CHUNKS}/{recording.code}/{_file_name(chunk)}")

@@ -19,7 +19,8 @@ from rich.text import Text
 from bot import facts
 from bot.errors import ConfigError
 from bot.event_types import ROOM_NAME
-from bot.feeds.titles import credited_title, episode_title
+from bot.feeds.titles import credited_title, episode_title, given_title, speaker
+from bot.language import speaking
 from bot.log import one_line
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -75,8 +76,18 @@ async def print_recordings(settings: Settings, *, room_id: str | None, as_json: 
             if as_json:
                 episode = await archive.episode(db, recording.id)
                 path = store.blobs.relative(episode.blob) if episode else None
-                title = episode_title(recording, settings.feeds.zone)
-                entries.append(recording_json(recording, chunks, episode, title=title, path=path))
+                with speaking(await room_rows.language(db, recording.room_id)):
+                    entries.append(
+                        recording_json(
+                            recording,
+                            chunks,
+                            episode,
+                            title=episode_title(recording, settings.feeds.zone),
+                            given_title=given_title(recording),
+                            named=speaker,
+                            path=path,
+                        )
+                    )
             else:
                 rows.append(_recording_row(recording, lay_out(recording, chunks), settings))
     if as_json:

@@ -183,7 +183,7 @@ def _is_heard(parts: list[Part], heard: sound.Pcm, ledger: Ledger) -> None:
 
 def _lists_what_there_is(truth: Truth, one: Kept, ledger: Ledger) -> None:
     """Each chunk once, each number that is missing, each gap."""
-    shown = recording_json(one.recording, one.chunks, one.episode, title="", path=None)
+    shown = recording_json(one.recording, one.chunks, one.episode, title="", given_title=None, named=str, path=None)
     listed = [chunk for chunk in shown["chunks"] if chunk["event_id"] is not None]
     assert Counter(chunk["event_id"] for chunk in listed) == Counter(row.event_id for row in one.chunks)
     spoken = {row.event_id for piece in truth.broadcast.pieces if (row := truth.row(piece))}

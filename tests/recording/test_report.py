@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from bot.recording.report import recording_json
 from storage.records import BlobKey, ChunkState, Episode, RecordingId, RecordingState, Samples
+from tests.recording.session.samples import a_session
 from tests.recording.world import NOON, World, absent, blob, mp4, recording, slices
 
 
@@ -21,7 +22,9 @@ def test_a_complete_recording() -> None:
     world.say("$1", 1, facts[0])
     world.say("$2", 2, facts[1])
     world.stop(2)
-    shown = recording_json(world.recording, world.chunks, episode(), title="Alice, today", path="blobs/ab/ab")
+    shown = recording_json(
+        world.recording, world.chunks, episode(), title="Alice, today", given_title=None, named=str, path="blobs/ab/ab"
+    )
     assert json.loads(json.dumps(shown)) == {
         "id": "$start",
         "code": "kfmtra",
@@ -34,6 +37,8 @@ def test_a_complete_recording() -> None:
         "started_at": "2026-11-20T12:00:00.000+00:00",
         "ended_at": "2026-11-20T12:00:00.000+00:00",
         "duration_ms": 11_120,
+        "speakers": [{"user_id": "@alice:hs", "name": None, "heard_ms": 11_120}],
+        "chapters": [],
         "chunks": [
             {
                 "sequence": 1,
@@ -76,7 +81,7 @@ def test_what_is_missing() -> None:
     world.say("$1", 1, mp4(5))
     world.seal("$s")
     world.say("$4", 4, mp4(5))
-    shown = recording_json(world.recording, world.chunks, None, title="", path=None)
+    shown = recording_json(world.recording, world.chunks, None, title="", given_title=None, named=str, path=None)
     assert [(chunk["sequence"], chunk["event_id"], chunk["state"]) for chunk in shown["chunks"]] == [
         (1, "$1", "stored"),
         (None, "$s", "waiting_for_key"),
@@ -94,6 +99,52 @@ def test_what_is_missing() -> None:
 def test_a_tombstone_shows_nothing() -> None:
     """A deleted recording shows neither chunks nor an episode, even if rows were left."""
     gone = replace(recording(), state=RecordingState.DELETED)
-    shown = recording_json(gone, [absent("$1", 1, ChunkState.DAMAGED)], episode(), title="Secret", path="blobs/x")
+    shown = recording_json(
+        gone,
+        [absent("$1", 1, ChunkState.DAMAGED)],
+        episode(),
+        title="Secret",
+        given_title=None,
+        named=str,
+        path="blobs/x",
+    )
     assert (shown["chunks"], shown["gaps"], shown["episode"], shown["duration_ms"]) == ([], [], None, 0)
+    assert (shown["speakers"], shown["chapters"]) == ([], [])
     assert "Secret" not in json.dumps(shown)
+
+
+def test_a_session() -> None:
+    """A session lists its speakers and chapters, and each message has a sender and no number."""
+    session, messages = a_session("ann 4", "ben 3", "ann 2")
+    shown = recording_json(session, messages, None, title="", given_title=None, named=str, path=None)
+    assert (shown["kind"], shown["broadcaster"]) == ("voice_messages", "@ann:hs")
+    assert shown["speakers"] == [
+        {"user_id": "@ann:hs", "name": "Ann", "heard_ms": 6000},
+        {"user_id": "@ben:hs", "name": "Ben", "heard_ms": 3000},
+    ]
+    assert shown["chapters"] == [
+        {"position_ms": 0, "title": "Ann"},
+        {"position_ms": 5000, "title": "Ben"},
+        {"position_ms": 9000, "title": "Ann"},
+    ]
+    assert [(chunk["sequence"], chunk["sender"]) for chunk in shown["chunks"]] == [
+        (None, "@ann:hs"),
+        (None, "@ben:hs"),
+        (None, "@ann:hs"),
+    ]
+
+
+def test_chunks_of_a_broadcast_have_no_sender() -> None:
+    """A broadcast has one speaker, whom its chunks don't repeat."""
+    world = World()
+    world.say("$1", 1, mp4(5))
+    shown = recording_json(world.recording, world.chunks, None, title="", given_title=None, named=str, path=None)
+    assert "sender" not in shown["chunks"][0]
+
+
+def test_the_first_speaker_is_the_broadcaster() -> None:
+    """Whoever began a session and can't be heard in it is not its broadcaster."""
+    session, messages = a_session("ann 4", "ben 3")
+    waiting = replace(messages[0], state=ChunkState.WAITING_FOR_KEY, blob=None, facts=None)
+    shown = recording_json(session, [waiting, messages[1]], None, title="", given_title=None, named=str, path=None)
+    assert (shown["broadcaster"], len(shown["speakers"])) == ("@ben:hs", 1)

@@ -14,9 +14,12 @@ TOMBSTONE = "m.room.tombstone"
 JOIN_RULES = "m.room.join_rules"
 PINNED_EVENTS = "m.room.pinned_events"
 DISCLOSURE = "org.aircheck.room"
+PERMIT = "org.aircheck.walkie.permit"
+FLOOR = "org.aircheck.walkie.floor"
 
 # ---- of the timeline
 
 MESSAGE = "m.room.message"
 REACTION = "m.reaction"
 ENCRYPTED = "m.room.encrypted"
+REQUEST = "org.aircheck.walkie.request"

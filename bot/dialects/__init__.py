@@ -6,7 +6,7 @@ Nothing behind them looks at raw JSON. A new dialect is a module with READERS, a
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bot.dialects import element, members, msc3888, reactions, redaction, sealed, text, voice
+from bot.dialects import element, members, msc3888, reactions, redaction, sealed, text, voice, walkie
 from bot.dialects.events import Event, Reader
 from bot.dialects.fields import type_of
 from bot.recording.model import Rejected
@@ -22,6 +22,7 @@ DIALECTS: Mapping[str, Mapping[str, Reader]] = {
     "text": text.READERS,
     "reactions": reactions.READERS,
     "members": members.READERS,
+    "walkie": walkie.READERS,
     "redaction": redaction.READERS,
     "sealed": sealed.READERS,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.recording.model import Rejected, RoomEvent
-from storage.records import EventId, HeardEvent, UserId
+from storage.records import DeviceId, EventId, HeardEvent, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,28 @@ class MembershipChanged:
     joined: bool
 
 
-Event = RoomEvent | TextMessage | Reacted | MembershipChanged
+@dataclass(frozen=True, slots=True)
+class FloorRequested:
+    """A member asks for the floor of a walkie-talkie, from a device where their client names it."""
+
+    sender: UserId
+    device_id: DeviceId | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PermitWritten:
+    """A member's own permit: whether they want to receive and to send, until when (None: for ever), and on which
+    devices (None: on all)."""
+
+    user: UserId
+    receive: bool
+    send: bool
+    expires_at: datetime | None
+    devices: tuple[DeviceId, ...] | None
+
+
+Event = RoomEvent | TextMessage | Reacted | MembershipChanged | FloorRequested | PermitWritten
 """An event as `bot.dialects.read` returns it."""
 
 Reader = Callable[[HeardEvent], Event | Rejected | None]

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bot import dialects, facts, orders, topics, words
-from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
+from bot.dialects.events import Event, FloorRequested, MembershipChanged, PermitWritten, Reacted, TextMessage
 from bot.event_types import MEMBER
 from bot.intake import chats, gapwalk, questions
 from bot.intake.claims import Claims
@@ -73,6 +73,8 @@ class Selection:
             case Reacted():
                 answers = await questions.is_answered_by(db, heard.room_id, event)
                 return answers and await self._has_share(db, heard, event.sender)
+            case FloorRequested() | PermitWritten():
+                return False
             case MembershipChanged():
                 return not event.joined
             case VoiceMessage():

@@ -44,26 +44,14 @@ class MembershipChanged:
 
 @dataclass(frozen=True, slots=True)
 class FloorRequested:
-    """A member asks for the floor of a walkie-talkie, from a device where their client names it."""
+    """A request for the floor of a walkie-talkie, from a device where the sender's client names it."""
 
     sender: UserId
     device_id: DeviceId | None
     sent_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class PermitWritten:
-    """A member's own permit: whether they want to receive and to send, until when (None: for ever), and on which
-    devices (None: on all)."""
-
-    user: UserId
-    receive: bool
-    send: bool
-    expires_at: datetime | None
-    devices: tuple[DeviceId, ...] | None
-
-
-Event = RoomEvent | TextMessage | Reacted | MembershipChanged | FloorRequested | PermitWritten
+Event = RoomEvent | TextMessage | Reacted | MembershipChanged | FloorRequested
 """An event as `bot.dialects.read` returns it."""
 
 Reader = Callable[[HeardEvent], Event | Rejected | None]

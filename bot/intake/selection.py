@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bot import dialects, facts, orders, topics, words
-from bot.dialects.events import Event, FloorRequested, MembershipChanged, PermitWritten, Reacted, TextMessage
+from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
 from bot.intake import chats, gapwalk, questions
 from bot.intake.claims import Claims
@@ -70,11 +70,8 @@ class Selection:
                 return await self._asks(db, heard, event) and await self._has_share(
                     db, heard, event.sender, event.thread
                 )
-            case Reacted():
-                answers = await questions.is_answered_by(db, heard.room_id, event)
-                return answers and await self._has_share(db, heard, event.sender)
-            case FloorRequested() | PermitWritten():
-                return False
+            case Reacted() | FloorRequested():
+                return await self._wishes(db, heard, event)
             case MembershipChanged():
                 return not event.joined
             case VoiceMessage():
@@ -86,6 +83,13 @@ class Selection:
             case BroadcastChanged() if not await _is_known(db, event.broadcast):
                 await self._ask_for(db, heard, event, gap)
         return True
+
+    async def _wishes(self, db: Connection, heard: HeardEvent, event: Reacted | FloorRequested) -> bool:
+        """Return whether the event is a wish of its sender that is heeded in this room."""
+        if not isinstance(event, Reacted):
+            return False
+        answers = await questions.is_answered_by(db, heard.room_id, event)
+        return answers and await self._has_share(db, heard, event.sender)
 
     async def _is_recorded(self, db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:
         """Return whether voice messages are recorded, or this one may be a lost chunk of a broadcast that is."""

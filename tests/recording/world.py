@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bot import dialects
-from bot.dialects.events import MembershipChanged, Reacted, TextMessage
 from bot.recording.broadcast import machine
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
@@ -28,7 +27,7 @@ from bot.recording.model import (
     Outcome,
     RecordingEvent,
     Redacted,
-    Rejected,
+    RoomEvent,
     Tick,
 )
 from bot.recording.policy import Limits
@@ -288,7 +287,7 @@ def replayed(name: str) -> World:
         if isinstance(event, BroadcastStarted):
             begun = machine.begin(event, room_id=ROOM, event_id=each.event_id, position=each.position, now=NOON)
             world = World(begun)
-        elif world and not isinstance(event, Rejected | TextMessage | Reacted | MembershipChanged | None):
+        elif world and isinstance(event, RoomEvent):
             world.tell(event, each.event_id, each.position)
             if FetchChunk(chunk_id_of(each.event_id)) in world.effects:
                 world.tell(media[each.event_id])

@@ -157,8 +157,8 @@ async def forget(db: Connection, recording_id: RecordingId) -> frozenset[BlobKey
 
 
 async def last_level(db: Connection, before: Recording, target_lufs: float | None) -> str | None:
-    """Return the level at the end of the newest track with this target that the room had before this recording. So a
-    recording begins with the same gain each time it is made."""
+    """Return the level at the end of the newest track of this kind and with this target that the room had before this
+    recording. So a recording begins with the same gain each time it is made."""
     if target_lufs is None:
         return None
     statement = (
@@ -166,6 +166,7 @@ async def last_level(db: Connection, before: Recording, target_lufs: float | Non
         .join(recordings, recordings.c.id == cut_table.c.recording_id)
         .join(track_table, track_table.c.recording_id == cut_table.c.recording_id)
         .where(recordings.c.room_id == before.room_id, recordings.c.position < before.position)
+        .where(recordings.c.kind == before.kind)
         .where(track_table.c.target_lufs == target_lufs, cut_table.c.level.is_not(None))
         .order_by(recordings.c.position.desc(), cut_table.c.ordinal.desc())
         .limit(1)

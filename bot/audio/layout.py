@@ -7,6 +7,8 @@ from bot.audio.grid import Form
 from bot.audio.plan import DECODER_PRE_ROLL, Piece, Silence, Sound
 from storage.records import Container, Cut
 
+_PAUSE = "pause "
+
 
 def piece_keys(pieces: Sequence[Piece], form: Form) -> list[str]:
     """Return a key for each piece: pieces with the same key decode to the same samples. Blobs are named by their
@@ -15,7 +17,7 @@ def piece_keys(pieces: Sequence[Piece], form: Form) -> list[str]:
     before: list[Sound] = []  # earlier slices of the same Ogg run that the decoder still remembers
     for piece in pieces:
         if isinstance(piece, Silence):
-            keys.append(f"silence {piece.samples}")
+            keys.append(f"{_PAUSE if piece.pause else 'silence '}{piece.samples}")
             before = []
             continue
         before = before if piece.continues else []
@@ -35,3 +37,10 @@ def layout(pieces: Sequence[Piece], form: Form) -> list[Cut]:
         else Cut(ordinal, key, piece.samples, piece.blob, piece.container, piece.continues)
         for ordinal, (key, piece) in enumerate(zip(piece_keys(pieces, form), pieces, strict=True))
     ]
+
+
+def piece_of(cut: Cut) -> Piece:
+    """Return the piece that a cut was made from."""
+    if cut.blob is None:
+        return Silence(cut.samples, pause=cut.key.startswith(_PAUSE))
+    return Sound(cut.blob, cut.container, cut.continues, cut.samples)

@@ -30,9 +30,11 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A gap of its true length."""
+    """A gap of its true length, or the pause between two messages: in a pause nothing is missing, and the level of the
+    sound after it is decided anew."""
 
     samples: Samples
+    pause: bool = False
 
 
 Piece = Sound | Silence

@@ -25,7 +25,7 @@ from bot.audio.leveller import LevelState
 from bot.audio.limiter import CONTEXT as LIMITER_REACH
 from bot.audio.limiter import limited
 from bot.audio.peaks import Pcm
-from bot.audio.plan import LocalFile, Mismatch, Piece
+from bot.audio.plan import LocalFile, Mismatch, Piece, Silence
 from bot.audio.track import AHEAD, ENCODER_PRE_ROLL, identity
 from bot.errors import TryLater
 from storage.private import synced
@@ -212,14 +212,22 @@ class Rendering:
         self.decided[index] = Decided(cut, deciding.peaks)
 
     def _level_before(self, index: int) -> LevelState:
-        """Return the level state that the piece before this one left."""
+        """Return the level state that the piece before this one left. A pause forgets it."""
+        if self._is_pause(index) or self._is_pause(index - 1):
+            return leveller.begin(None)
         level = self.cuts[index - 1].level if index else None
         return LevelState.from_json(level) if level else leveller.begin(self._start_db)
 
     def _gain_behind(self, index: int) -> float | None:
-        """Return the gain in dB that the next piece begins with, if that is decided."""
+        """Return the gain in dB that the next piece begins with, if that is decided and no pause."""
+        if self._is_pause(index) or self._is_pause(index + 1):
+            return None
         gains = self.cuts[index + 1].gains if index + 1 < len(self.cuts) else None
         return float(np.frombuffer(gains, "<i2")[0]) / 100 if gains else None
+
+    def _is_pause(self, index: int) -> bool:
+        piece = self._pieces[index] if 0 <= index < len(self._pieces) else None
+        return isinstance(piece, Silence) and piece.pause
 
 
 def _cut_out(encoded: Path, skipped: int, frames: int | None, form: Form, out: Path) -> Rendered:

@@ -83,19 +83,20 @@ class Encoding:
         """Return the track's pieces and those after them that can be heard now, up to a missing chunk that is waited
         for.
 
-        Silence counts only once a piece follows it.
+        Silence counts only once a piece follows it. Nothing is missing in a pause.
         """
         hold = self._holds.pop(recording_id, None)
         now = self._clock()
         grown = list(before)
-        gap: list[Piece] = []
+        gap: list[Silence] = []
         for piece in behind:
             if isinstance(piece, Silence):
                 gap.append(piece)
                 continue
-            if gap and (hold is None or hold.pieces != len(grown)):
+            missing = any(not silence.pause for silence in gap)
+            if missing and (hold is None or hold.pieces != len(grown)):
                 hold = _Hold(len(grown), now + HELD_FOR)
-            if gap and hold is not None and now < hold.until:
+            if missing and hold is not None and now < hold.until:
                 self._holds[recording_id] = hold
                 break
             grown += [*gap, piece]

@@ -4,26 +4,19 @@ from collections.abc import Iterable, Iterator
 
 from bot.audio.plan import Piece, Silence, Sound
 from bot.recording.ledger import Entry
-from storage.records import BlobKey, Chunk, Cut
+from storage.records import BlobKey, Chunk
 
 
 def pieces_of(entries: Iterable[Entry]) -> Iterator[Piece]:
     """Yield a piece for each entry that takes time, and for the pause before it."""
     for entry in entries:
         if entry.pause:
-            yield Silence(entry.pause)
+            yield Silence(entry.pause, pause=True)
         if entry.sounds:
             assert entry.blob is not None
             yield Sound(entry.blob, entry.container, entry.continues, entry.samples)
         elif entry.samples:
             yield Silence(entry.samples)
-
-
-def piece_of(cut: Cut) -> Piece:
-    """Return the piece that a cut was made from."""
-    if cut.blob is None:
-        return Silence(cut.samples)
-    return Sound(cut.blob, cut.container, cut.continues, cut.samples)
 
 
 def channels_of(entries: Iterable[Entry], chunks: Iterable[Chunk]) -> int:

@@ -20,14 +20,14 @@ from bot import orders
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form, byte_range
 from bot.audio.hls import first_due
-from bot.audio.layout import layout
+from bot.audio.layout import layout, piece_of
 from bot.audio.leveller import LevelState
 from bot.audio.plan import Piece
 from bot.audio.render import Rendered, Rendering, Warm
 from bot.audio.track import missing_spans, place_pieces, reusable, settled_frames
 from bot.errors import TryLater
+from bot.recording.kinds import kind_of
 from bot.settings import Settings
-from bot.worker.pieces import piece_of
 from bot.worker.stored_track import StoredTrack, appended_cuts, batch_size, decided_as, match_cuts, moved_extents
 from storage import archive, jobs, tracks
 from storage.cache import Edition, EditionCache
@@ -220,7 +220,8 @@ class Tracks:
     ) -> StoredTrack:
         gone = await tracks.forget(db, recording.id) if old else frozenset()
         await forget(db, gone, now)
-        level = await tracks.last_level(db, recording, form.target_lufs)
+        several = kind_of(recording).several_speakers  # each is evened from their first sound on
+        level = None if several else await tracks.last_level(db, recording, form.target_lufs)
         gain = LevelState.from_json(level).gain if level else None
         start_db = None if gain is None else gain / 100
         generation = old.track.generation + 1 if old else 0

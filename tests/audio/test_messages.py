@@ -1,0 +1,97 @@
+"""Messages of several speakers in one track: each is evened by its own sound alone."""
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.audio.ffmpeg import Ffmpeg
+from bot.audio.grid import Form
+from bot.audio.layout import layout, piece_of
+from bot.audio.peaks import Pcm
+from bot.audio.plan import Piece, Silence, Sound
+from bot.audio.render import Rendering
+from storage.records import SAMPLE_RATE, Container, Cut, Samples
+from tests.audio.sounds import WAV, Studio, as_key, local
+from tests.audio.voices import TARGET, at, in_room, voice
+
+FORM = Form(1, 64, TARGET)
+PAUSE = Silence(Samples(SAMPLE_RATE), pause=True)
+
+
+def spoken(studio: Studio, *messages: tuple[int, float, float]) -> list[Piece]:
+    """Record messages, each of a voice, of a loudness, of a length in seconds; with a pause between two."""
+    pieces: list[Piece] = []
+    for number, (who, lufs, seconds) in enumerate(messages):
+        first = number * SAMPLE_RATE // 2
+        part = in_room(lufs - 35, at(lufs, voice(who)[first : first + int(seconds * SAMPLE_RATE)]))
+        path = studio.record(f"{number}.wav", part, WAV)
+        pieces += [PAUSE] if number else []
+        pieces.append(Sound(as_key(path), Container.WAV, False, Samples(len(part))))
+    return pieces
+
+
+async def rendered(
+    pieces: Sequence[Piece],
+    studio: Studio,
+    ffmpeg: Ffmpeg,
+    *,
+    decided: Sequence[Cut] = (),
+    start_db: float | None = None,
+) -> tuple[Path, list[Cut]]:
+    """Return the MP3 of the pieces, and their cuts."""
+    known = {cut.key: cut for cut in decided}
+    cuts = [known.get(cut.key, cut) for cut in layout(pieces, FORM)]
+    rendering = Rendering(pieces, cuts, FORM, start_db=start_db, local=local, ffmpeg=ffmpeg, workdir=studio.folder)
+    out = studio.folder / "out.mp3"
+    await rendering.make(0, None, out)
+    return out, rendering.cuts
+
+
+def integrated(studio: Studio, sound: Pcm) -> float:
+    """Return the loudness that ffmpeg's own meter finds."""
+    source = ("-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1", "-i", "pipe:")
+    command = [studio.exe, *source, "-af", "ebur128=dualmono=true", "-f", "null", "-"]
+    said = subprocess.run(command, input=sound.tobytes(), capture_output=True, check=True).stderr.decode()
+    found = re.search(r"I:\s+(-?[\d.]+)", said.rpartition("Summary:")[2])
+    assert found is not None
+    return float(found[1])
+
+
+async def test_a_whisper_is_as_loud_as_a_shout(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Messages more than 20 dB apart, long and short, are each within 2 LU of the target, from their first second on;
+    the gain changes in the pause between them alone."""
+    messages = ((1, -15.0, 4), (2, -38.0, 5), (1, -15.0, 1), (2, -38.0, 1.2), (1, -12.0, 3))
+    pieces = spoken(studio, *messages)
+    out, cuts = await rendered(pieces, studio, ffmpeg)
+    heard, begin = studio.hear(out), 0
+    for piece, cut in zip(pieces, cuts, strict=True):
+        assert cut.gains is not None
+        gains = np.frombuffer(cut.gains, "<i2") / 100
+        if isinstance(piece, Sound):
+            assert integrated(studio, heard[begin : begin + piece.samples]) == pytest.approx(TARGET, abs=2)
+            assert gains.max() - gains.min() < 2
+        begin += piece.samples
+
+
+async def test_a_message_is_evened_alone(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """A message that comes last, and stands in the middle, has the gain that it would have had in its turn, and
+    changes no other; nor does the level of the room's last episodes change the second."""
+    first, second, third = ((1, -15.0, 2), (2, -38.0, 2), (1, -20.0, 2))
+    pieces = spoken(studio, first, second, third)
+    _, in_turn = await rendered(pieces, studio, ffmpeg)
+    _, without = await rendered([*pieces[:2], pieces[4]], studio, ffmpeg, start_db=12)
+    _, healed = await rendered(pieces, studio, ffmpeg, decided=without)
+    assert [cut.gains for cut in healed[1:]] == [cut.gains for cut in in_turn[1:]]
+    assert healed[0].gains == without[0].gains
+
+
+def test_a_pause_is_no_gap() -> None:
+    """A pause and a gap of one length are two pieces with keys of their own, and are read back from their cuts."""
+    pieces: list[Piece] = [PAUSE, Silence(PAUSE.samples)]
+    cuts = layout(pieces, FORM)
+    assert [cut.key for cut in cuts] == ["pause 48000", "silence 48000"]
+    assert [piece_of(cut) for cut in cuts] == pieces

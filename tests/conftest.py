@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bot.demo.synapse import Homeserver
+from storage import migrate
 from tests.lab import People
 from tests.world import World, world_of
 
@@ -35,6 +37,8 @@ LONGEST_FIRST = (
     "tests/test_many_chunks.py",
 )
 
+STORAGE = Path(__file__).parent / "storage"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark whatever asks for the homeserver with `synapse`; in a run of several processes, sort the longest first."""
@@ -54,6 +58,32 @@ def _logging_goes_on() -> Iterator[None]:
     """The shell ends its process's log; a process of tests goes on."""
     yield
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def _empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a new database, made once."""
+    path = tmp_path_factory.mktemp("empty") / "aircheck.db"
+    migrate.upgrade(path)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _copied_databases(request: pytest.FixtureRequest, _empty_database: Path) -> Iterator[None]:
+    """Copy new databases: to make one takes longer than most tests. The tests of storage make each of theirs."""
+    upgrade = migrate.upgrade
+
+    def copy_or_upgrade(path: Path) -> None:
+        if path.exists():
+            upgrade(path)
+        else:
+            path.touch(mode=0o600)
+            shutil.copyfile(_empty_database, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if STORAGE not in request.path.parents:
+            patch.setattr(migrate, "upgrade", copy_or_upgrade)
+        yield
 
 
 @pytest.fixture(scope="session")

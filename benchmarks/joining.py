@@ -49,7 +49,7 @@ FRAMES = (
     "mp3",
 )
 FORM = Form(1, KBPS, -16.0)
-TAGS = EpisodeTags("Benchmark", "Nobody", "Benchmarks", datetime(2026, 11, 20, tzinfo=UTC), b"", "")
+TAGS = EpisodeTags("Benchmark", ("Nobody",), "Benchmarks", datetime(2026, 11, 20, tzinfo=UTC), b"", "")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sqlalchemy import (
 from storage.records import (
     ChunkFacts,
     Container,
+    Credit,
     DurationMs,
     EncryptedFile,
     Hole,
@@ -148,6 +149,19 @@ class Chapters(TypeDecorator[tuple[Mark, ...]]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Mark, ...]:
         return tuple(Mark(DurationMs(at), title) for at, title in value or ())
+
+
+class Credits(TypeDecorator[tuple[Credit, ...]]):
+    """Credits as JSON: pairs of user id and display name."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Credit, ...] | None, dialect: Dialect) -> Any:
+        return [[credit.user_id, credit.name] for credit in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Credit, ...]:
+        return tuple(Credit(UserId(user_id), name) for user_id, name in value or ())
 
 
 class Texts(TypeDecorator[PodcastTexts]):

@@ -254,6 +254,14 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Credit:
+    """A speaker of a recording, with the display name that they had when they spoke, as it came."""
+
+    user_id: UserId
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """A recording of one kind. Its chunks hold the sound as it was sent, its episode the joined audio."""
 
@@ -284,6 +292,7 @@ class Recording:
     announced_as: EventId | None = None  # the notice that announced the episode
     # of sessions alone
     thread: EventId | None = None  # the root of the thread that the messages stand in
+    speakers: tuple[Credit, ...] = ()  # who is in the audio, in the order of their first sound
     # of a voice broadcast alone
     device_id: DeviceId | None = None
     paused: bool = False
@@ -335,6 +344,7 @@ class Episode:
     loss: Loss = Loss()
     chapters: tuple[Mark, ...] = ()  # as they are in the file
     titled: str | None = None  # the recording's `title` when the file was made
+    credited: str | None = None  # the speakers' names in the file; None: in an old row
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from storage.columns import Chapters, Facts, Kept, Lost, Positions, Source, Texts, Users, Utc, Word, Words
+from storage.columns import Chapters, Credits, Facts, Kept, Lost, Positions, Source, Texts, Users, Utc, Word, Words
 from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.records import (
     Announce,
@@ -146,6 +146,7 @@ recordings = Table(
     Column("chunks_edition", String(16), nullable=False, server_default=""),
     # of sessions alone
     Column("thread", String(255)),
+    Column("speakers", Credits, nullable=False, server_default="[]"),
     # of a voice broadcast alone
     Column("device_id", String(255)),
     Column("paused", Boolean, nullable=False),
@@ -208,6 +209,7 @@ episodes = Table(
     Column("loss", Lost, nullable=False),
     Column("chapters", Chapters, nullable=False, server_default="[]"),
     Column("titled", Text),
+    Column("credited", Text),
 )
 
 tracks = Table(

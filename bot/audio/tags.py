@@ -36,7 +36,7 @@ class EpisodeTags:
     """The values of a tag. Names come from strangers and are cleaned here. `cover` is JPEG or PNG, empty for none."""
 
     title: str
-    artist: str
+    artists: tuple[str, ...]
     album: str
     date: datetime  # aware
     cover: bytes
@@ -48,8 +48,9 @@ class EpisodeTags:
 def id3(tags: EpisodeTags, length: DurationMs) -> bytes:
     """Return the tag as bytes, without padding; the same values give the same bytes."""
     tag = ID3()
-    for kind, text in ((TIT2, tags.title), (TPE1, tags.artist), (TALB, tags.album), (TCON, "Podcast")):
+    for kind, text in ((TIT2, tags.title), (TALB, tags.album), (TCON, "Podcast")):
         tag.add(kind(encoding=Encoding.UTF8, text=plain(text)))
+    tag.add(TPE1(encoding=Encoding.UTF8, text=[plain(artist) for artist in tags.artists]))
     tag.add(TDRC(encoding=Encoding.UTF8, text=f"{tags.date.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"))
     tag.add(TLEN(encoding=Encoding.UTF8, text=str(length)))
     if tags.comment:

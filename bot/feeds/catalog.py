@@ -8,7 +8,7 @@ from uuid import UUID
 from bot.feeds.addresses import Shelf
 from bot.feeds.categories import Category, find
 from bot.feeds.model import Channel, Item, Paging
-from bot.feeds.titles import channel_title, episode_title, speaker
+from bot.feeds.titles import channel_title, episode_title, persons, speakers
 from bot.language import _, spoken_time
 from bot.recording.account import first_line
 from bot.recording.lengths import spoken_length
@@ -103,7 +103,8 @@ def item_of(published: Published, settings: FeedsSettings, shelf: Shelf, *, expl
         seconds=max(1, round(to_ms(episode.samples) / 1000)),
         started_at=recording.started_at,
         number=recording.number,
-        speaker=speaker(recording.broadcaster_name),
+        speakers=speakers(recording),
+        persons=persons(recording),
         explicit=explicit,
         chapters=shelf.chapters(recording.code) if episode.chapters else None,
     )
@@ -117,7 +118,7 @@ def show_notes(recording: Recording, episode: Episode, settings: FeedsSettings) 
 
 
 def default_description(recording: Recording, episode: Episode, settings: FeedsSettings) -> str:
-    """Describe an episode that nobody described: speaker, date, length, and whether it is complete."""
-    who, when = speaker(recording.broadcaster_name), spoken_time(recording.started_at, settings.zone)
+    """Describe an episode that nobody described: speakers, date, length, and whether it is complete."""
+    who, when = speakers(recording), spoken_time(recording.started_at, settings.zone)
     whole = _("Complete.") if recording.state is RecordingState.COMPLETE else _("Its page says more.")
     return f"{who}, {when}. {spoken_length(to_ms(episode.samples))}. {whole}"

@@ -50,6 +50,7 @@ class Item:
     seconds: int
     started_at: datetime
     number: int
-    speaker: str
+    speakers: str  # their names in one line
+    persons: tuple[str, ...]  # the name of each
     explicit: bool
     chapters: str | None = None  # address; None where there are none

@@ -93,21 +93,23 @@ class PodcastChannel(BaseExtension):
 
 
 class PodcastItem(BaseEntryExtension):
-    """The elements of an item. All three attributes are set before the feed is written; the name is clean already."""
+    """The elements of an item. All attributes are set before the feed is written; the names are clean already."""
 
     item: Item
-    speaker: str
+    speakers: str
+    persons: tuple[str, ...]
     published_at: datetime
 
     def extend_rss(self, node: Any) -> Any:
         item = self.item
         _add(node, "", "pubDate", rfc_2822(self.published_at))
-        _add(node, ITUNES, "author", self.speaker)
+        _add(node, ITUNES, "author", self.speakers)
         _add(node, ITUNES, "duration", str(item.seconds))
         _add(node, ITUNES, "episode", str(item.number))
         _add(node, ITUNES, "episodeType", "full")
         _add(node, ITUNES, "explicit", "true" if item.explicit else "false")
-        _add(node, PODCAST, "person", self.speaker, role="host")
+        for number, person in enumerate(self.persons):
+            _add(node, PODCAST, "person", person, role="co-host" if number else "host")
         if item.chapters is not None:
             _add(node, PODCAST, "chapters", url=item.chapters, type=CHAPTERS)
         return node

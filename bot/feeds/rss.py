@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.feeds.model import Channel, Item
+from bot.feeds.mxids import SOMEBODY
 from bot.feeds.podcast_namespace import PodcastChannel, PodcastItem, feedgen
 from bot.feeds.text import clean_line, escaped, paragraphs
 from bot.feeds.titles import NAMELESS_ROOM, speaker
@@ -41,13 +42,15 @@ def render(channel: Channel, items: Sequence[Item]) -> bytes:
 
 
 def _add_item(entry: Any, item: Item, published_at: datetime) -> None:
-    entry.title(clean_line(item.title) or speaker(item.speaker))
+    speakers = clean_line(item.speakers) or SOMEBODY
+    entry.title(clean_line(item.title) or speakers)
     entry.link(href=item.page)
     entry.guid(item.guid, permalink=False)
     entry.content(paragraphs(item.description) or paragraphs(item.title), type="CDATA")
     entry.enclosure(item.audio, item.bytes, "audio/mpeg")
     entry.podcast.item = item
-    entry.podcast.speaker = speaker(item.speaker)
+    entry.podcast.speakers = speakers
+    entry.podcast.persons = tuple(map(speaker, item.persons))
     entry.podcast.published_at = published_at
 
 

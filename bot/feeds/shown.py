@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 from bot.feeds.mxids import SOMEBODY
 from bot.feeds.text import clean_line
-from bot.feeds.titles import credited, episode_title, given_title, speaker
+from bot.feeds.titles import credited, episode_title, given_title, speaker, together, with_others
+from bot.recording.speakers import credits_of
 from bot.words import without_ping
 from storage.records import Recording
 
@@ -32,8 +33,14 @@ def person(display_name: str | None, user_id: str) -> str:
 
 
 def title_of(recording: Recording, zone: ZoneInfo) -> str:
-    """Return the title, with the speaker's name beside one that people gave."""
+    """Return the title with the names of the speakers that it does not tell."""
     given = given_title(recording)
     if given is None:
-        return shown(episode_title(recording, zone))
-    return without_ping(credited(shown(given), recording.broadcaster_name))
+        return without_ping(with_others(shown(episode_title(recording, zone)), recording))
+    return without_ping(credited(shown(given), recording))
+
+
+def people(recording: Recording) -> str:
+    """Return the names of the speakers, or their MXIDs where there are none that can be shown. For the room's own
+    members only."""
+    return together([person(credit.name, credit.user_id) for credit in credits_of(recording)])

@@ -1,16 +1,21 @@
 """Titles of episodes, channels and speakers, also where nobody gave one: for feeds, pages, tags, notices. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from bot.feeds.mxids import SOMEBODY
 from bot.feeds.text import clean_line, name_holds_mxid
-from bot.language import _
+from bot.language import _, plural
+from bot.recording.speakers import credits_of
 from storage.records import Recording
 
 NAMELESS_ROOM = "A room"
+MOST_TOGETHER = 3
+"""The most people that one line names."""
+MOST_PERSONS = 50
+"""The most people that a list names: each is an element of a feed's item, and a value of the file's tag."""
 # Not by strftime, which uses the locale of the process.
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -49,14 +54,44 @@ def episode_title(recording: Recording, zone: ZoneInfo) -> str:
 
 
 def credited_title(recording: Recording, zone: ZoneInfo) -> str:
-    """Return the title with the speaker's name: the default one has it, one that people gave gets it beside it."""
+    """Return the title with the speakers' names: the default one has the first, and gets the others beside it; one that
+    people gave gets all."""
     given = given_title(recording)
-    return credited(given, recording.broadcaster_name) if given else episode_title(recording, zone)
+    return credited(given, recording) if given else with_others(episode_title(recording, zone), recording)
 
 
-def credited(title: str, display_name: str | None) -> str:
-    """Put the speaker's name beside a title that people gave."""
-    return _("{title}, by {speaker}").format(title=title, speaker=speaker(display_name))
+def credited(title: str, recording: Recording) -> str:
+    """Put the speakers' names beside a title that people gave."""
+    return _("{title}, by {speaker}").format(title=title, speaker=speakers(recording))
+
+
+def with_others(title: str, recording: Recording) -> str:
+    """Put the names of the other speakers beside a title that names whoever began."""
+    others = [speaker(credit.name) for credit in credits_of(recording) if credit.user_id != recording.broadcaster]
+    return _("{title}, with {speakers}").format(title=title, speakers=together(others)) if others else title
+
+
+def speakers(recording: Recording) -> str:
+    """Return the names of all speakers in one line: `Ann, Ben and 3 others`."""
+    return together([speaker(credit.name) for credit in credits_of(recording)])
+
+
+def persons(recording: Recording) -> tuple[str, ...]:
+    """Return the name to show of each speaker, every name once."""
+    return tuple(dict.fromkeys(speaker(credit.name) for credit in credits_of(recording)))[:MOST_PERSONS]
+
+
+def together(names: Sequence[str]) -> str:
+    """Put the names of people into one line. Those without a name, and those behind the first few, are counted."""
+    named = list(dict.fromkeys(name for name in names if name != SOMEBODY)) or [SOMEBODY]
+    if len(named) > MOST_TOGETHER or (len(named) == MOST_TOGETHER and len(names) > MOST_TOGETHER):
+        named = named[: MOST_TOGETHER - 1]
+    others = len(names) - len(named)
+    if others:
+        return plural("{names} and {count} other", "{names} and {count} others", others, names=", ".join(named))
+    if len(named) == 1:
+        return named[0]
+    return _("{several} and {last}").format(several=", ".join(named[:-1]), last=named[-1])
 
 
 def given_title(recording: Recording) -> str | None:

@@ -36,7 +36,7 @@ def recording_json(
         "number": recording.number,
         "room_id": recording.room_id,
         "kind": str(recording.kind),
-        "broadcaster": spoke[0].user_id if spoke else recording.broadcaster,
+        "broadcaster": spoke[0].credit.user_id if spoke else recording.broadcaster,
         "state": str(recording.state),
         "ended_by": str(recording.ended_by) if recording.ended_by else None,
         "started_at": _moment(recording.started_at),
@@ -51,7 +51,7 @@ def recording_json(
 
 
 def _speaker(speaker: Speaker) -> dict[str, Any]:
-    return {"user_id": speaker.user_id, "name": speaker.name, "heard_ms": to_ms(speaker.heard)}
+    return {"user_id": speaker.credit.user_id, "name": speaker.credit.name, "heard_ms": to_ms(speaker.heard)}
 
 
 def _chapter(mark: Mark) -> dict[str, Any]:

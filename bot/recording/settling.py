@@ -22,6 +22,7 @@ from bot.recording.model import (
     Withdraw,
 )
 from bot.recording.policy import ASKING_MAY_TAKE, DOWNLOADS_MAY_TAKE, Limits
+from bot.recording.speakers import credits_of
 from storage.records import ChunkState, EndedBy, RecordingState
 
 EMPTY = "empty"  # the sentence for the room
@@ -58,6 +59,7 @@ def settled(
     if (
         was_decided
         and decided.recording.state is before.recording.state
+        and credits_of(decided.recording) == credits_of(before.recording)
         and _says_the_same(ledger, lay_out(before.recording, before.chunks))
     ):
         return decided

@@ -1,38 +1,38 @@
 """The speakers of a recording: the one rule for its JSON, pages, tags, feeds and notices. Pure.
 
 A speaker is somebody whose sound is in the audio. They stand in the order of their first sound, under the display name
-that they had when they spoke; whoever has no sound left is none.
+that they had when they spoke; whoever has no sound left is none. A recording with several speakers keeps them in its
+row (`credited`), so that whatever lists recordings need not read their chunks.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.recording.chunks import is_removed
 from bot.recording.ledger import Entry, Ledger
-from storage.records import Chunk, Recording, Samples, UserId
+from storage.records import Chunk, Credit, Recording, Samples, UserId
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A speaker with their display name as it came, and the length of what is heard of them."""
+    """A speaker, and the length of what is heard of them."""
 
-    user_id: UserId
-    name: str | None
+    credit: Credit
     heard: Samples
 
 
 def speakers(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> tuple[Speaker, ...]:
     """Return the speakers of a recording, in the order of their first sound."""
     by_id = {chunk.id: chunk for chunk in chunks}
-    heard: dict[UserId, Speaker] = {}
+    found: dict[UserId, Speaker] = {}
     for entry in ledger.entries:
         if not entry.sounds or entry.chunk_id is None:
             continue
         chunk = by_id[entry.chunk_id]
-        known = heard.get(chunk.sender, Speaker(chunk.sender, None, Samples(0)))
-        name = known.name or name_of(recording, chunk)
-        heard[chunk.sender] = Speaker(chunk.sender, name, Samples(known.heard + _heard(entry)))
-    return tuple(heard.values())
+        known = found.get(chunk.sender, Speaker(Credit(chunk.sender, None), Samples(0)))
+        name = known.credit.name or name_of(recording, chunk)
+        found[chunk.sender] = Speaker(Credit(chunk.sender, name), Samples(known.heard + _heard(entry)))
+    return tuple(found.values())
 
 
 def name_of(recording: Recording, chunk: Chunk) -> str | None:
@@ -42,6 +42,26 @@ def name_of(recording: Recording, chunk: Chunk) -> str | None:
     if chunk.sender_name is None and chunk.sender == recording.broadcaster:
         return recording.broadcaster_name
     return chunk.sender_name
+
+
+def credits_of(recording: Recording) -> tuple[Credit, ...]:
+    """Return the speakers that a recording's row names. Whoever began it stands for those who are not heard yet."""
+    return recording.speakers or (Credit(recording.broadcaster, recording.broadcaster_name),)
+
+
+def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> Recording:
+    """Return a recording of several speakers with those who are in its audio now. Whoever began it and has nothing left
+    in it is followed by the next speaker as its broadcaster."""
+    chunks = tuple(chunks)
+    spoke = tuple(speaker.credit for speaker in speakers(recording, chunks, ledger))
+    after = replace(recording, speakers=spoke)
+    remaining = [chunk for chunk in chunks if not is_removed(chunk)]
+    if any(chunk.sender == recording.broadcaster for chunk in remaining) or not chunks:
+        return after
+    if not remaining:
+        return replace(after, broadcaster_name=None)
+    first = spoke[0] if spoke else Credit(remaining[0].sender, remaining[0].sender_name)
+    return replace(after, broadcaster=first.user_id, broadcaster_name=first.name)
 
 
 def _heard(entry: Entry) -> int:

@@ -13,7 +13,7 @@ from bot.feeds.addresses import Shelf
 from bot.feeds.catalog import Face, channel_of, item_of, show_notes
 from bot.feeds.rss import render
 from bot.feeds.text import clean_text
-from bot.feeds.titles import date_and_time, episode_title, given_title, speaker
+from bot.feeds.titles import date_and_time, episode_title, given_title, speaker, speakers
 from bot.language import _, speaking, written
 from bot.recording.lengths import player_clock, spoken_length
 from bot.recording.report import recording_json
@@ -183,7 +183,7 @@ class Entry:
 
     code: str
     title: str
-    speaker: str
+    speakers: str
     date: str
     length: str
     audio: str | None
@@ -209,7 +209,7 @@ def _entry(exported: Exported, settings: FeedsSettings) -> Entry:
     return Entry(
         code=recording.code,
         title=episode_title(recording, settings.zone),
-        speaker=speaker(recording.broadcaster_name),
+        speakers=speakers(recording),
         date=date_and_time(recording.started_at, settings.zone),
         length=spoken_length(to_ms(episode.samples)) if episode else "",
         audio=exported.audio,

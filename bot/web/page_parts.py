@@ -5,7 +5,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from bot.feeds.text import clean_line
-from bot.feeds.titles import date_and_time, episode_title, given_title, speaker
+from bot.feeds.titles import date_and_time, episode_title, given_title, speakers
 from bot.language import _, spoken_size, spoken_time
 from bot.recording.account import STATES
 from bot.recording.lengths import player_clock, spoken_length
@@ -18,7 +18,7 @@ class EpisodeRow:
 
     code: str
     title: str
-    speaker: str  # empty where the title begins with it
+    speakers: str  # empty where the title begins with the only one
     moment: str  # RFC 3339
     date: str  # empty where the title ends with it
     length: str
@@ -33,7 +33,7 @@ class LivePlayer:
     """A recording that is live, or has just ended and has no episode yet."""
 
     code: str
-    speaker: str
+    speakers: str
     moment: str  # RFC 3339
     since: str
     running: bool
@@ -63,7 +63,7 @@ def episode_row(recording: Recording, episode: Episode | None, zone: ZoneInfo) -
     return EpisodeRow(
         code=recording.code,
         title=title,
-        speaker=speaker(recording.broadcaster_name) if given_title(recording) else "",
+        speakers=speakers(recording) if given_title(recording) or len(recording.speakers) > 1 else "",
         moment=recording.started_at.isoformat(timespec="seconds"),
         date="" if dated else spoken_time(recording.started_at, zone),
         length=spoken_length(to_ms(episode.samples)) if episode else "",
@@ -77,7 +77,7 @@ def episode_row(recording: Recording, episode: Episode | None, zone: ZoneInfo) -
 def live_player(recording: Recording, zone: ZoneInfo) -> LivePlayer:
     return LivePlayer(
         code=recording.code,
-        speaker=speaker(recording.broadcaster_name),
+        speakers=speakers(recording),
         moment=recording.started_at.isoformat(timespec="seconds"),
         since=f"{recording.started_at.astimezone(zone):%H:%M}",
         running=recording.state is RecordingState.LIVE,

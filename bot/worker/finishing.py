@@ -24,7 +24,7 @@ from bot.recording.ledger import Ledger, fingerprint
 from bot.settings import Settings
 from bot.worker.fetching import Apply
 from bot.worker.pieces import channels_of, pieces_of
-from bot.worker.publishing import Made, Publishing, Subject
+from bot.worker.publishing import Made, Publishing, Subject, names_in_file
 from bot.worker.tracks import Tracks
 from storage import archive, heirs, rooms
 from storage.blobs import Blobs
@@ -148,7 +148,7 @@ class Finishing:
             comment = account.comment(account.loss_of(subject.ledger))
         return EpisodeTags(
             title=titles.episode_title(recording, zone),
-            artist=titles.speaker(recording.broadcaster_name),
+            artists=titles.persons(recording),
             album=titles.channel_title(subject.podcast_title, recording.broadcaster_name),
             date=recording.started_at.astimezone(zone),
             cover=await asyncio.to_thread(self._store.blobs.read, cover),
@@ -169,9 +169,11 @@ def _refuse_damaged(blobs: Blobs, pieces: Iterable[Piece]) -> None:
 
 
 def _is_made(subject: Subject) -> bool:
-    """Return whether the episode's file has this sound, this title and these chapters."""
+    """Return whether the episode's file has this sound, these names, this title and these chapters."""
     episode = subject.episode
     if episode is None or episode.fingerprint != subject.fingerprint:
+        return False
+    if episode.credited not in (None, names_in_file(subject.recording)):
         return False
     return (episode.titled, episode.chapters) == (subject.recording.title, subject.chapters)
 

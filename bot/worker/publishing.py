@@ -198,7 +198,13 @@ def _episode(subject: Subject, made: MadeEpisode | None, now: datetime) -> Episo
         fingerprint=subject.fingerprint,
         chapters=subject.chapters,
         titled=subject.recording.title,
+        credited=names_in_file(subject.recording),
     )
+
+
+def names_in_file(recording: Recording) -> str:
+    """Return the names that an episode's file holds, as its row keeps them: of the default title, and the artists."""
+    return "\n".join((titles.speaker(recording.broadcaster_name), *titles.persons(recording)))
 
 
 def may_heal(recording: Recording, ledger: Ledger) -> bool:

@@ -35,7 +35,7 @@ LEVEL = Form(1, 64, -16.0)
 FLOAT = ("-c:a", "pcm_f32le", "-f", "wav")
 TAGS = EpisodeTags(
     title="Ada, 20 November 2026, 14:05",
-    artist="Ada",
+    artists=("Ada",),
     album="Räume & Träume",
     date=datetime(2026, 11, 20, 14, 5, tzinfo=UTC),
     cover=b"",
@@ -160,7 +160,7 @@ async def test_tags(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
     """Title, names, date, cover, length and chapters are in the file as other programs read them."""
     chapters = (Mark(DurationMs(1000), "missing"), Mark(DurationMs(0), "Ada"), Mark(DurationMs(9999), "never"))
     cover = drawn_cover("Räume", "key")
-    tags = EpisodeTags(TAGS.title, "Ada", TAGS.album, TAGS.date, cover, "image/jpeg", "A comment", chapters)
+    tags = EpisodeTags(TAGS.title, ("Ada",), TAGS.album, TAGS.date, cover, "image/jpeg", "A comment", chapters)
     _, out = await make(wav(studio, signal(96_000)), ffmpeg, tmp_path, tags=tags)
     read = mutagen.mp3.MP3(out).tags
     assert read.version == (2, 4, 0)
@@ -180,11 +180,17 @@ async def test_tags(studio: Studio, ffmpeg: Ffmpeg, tmp_path: Path) -> None:
 
 def test_hostile_names() -> None:
     """Names of strangers become one line of bounded length without control characters."""
-    tags = EpisodeTags("a\0b\nc\ud800", "\x1b[31m", "x" * 5000, TAGS.date, b"", "", "\u2028")
+    tags = EpisodeTags("a\0b\nc\ud800", ("\x1b[31m",), "x" * 5000, TAGS.date, b"", "", "\u2028")
     tag = id3(tags, DurationMs(1000))
     assert b"a b c" in tag
     assert b"\x1b" not in tag
     assert len(tag) < 1500
+
+
+def test_several_artists() -> None:
+    """Each speaker is a value of its own, as ID3v2.4 lists several artists."""
+    tag = id3(EpisodeTags("t", ("Ann", "B\0en"), "a", TAGS.date, b"", ""), DurationMs(1000))
+    assert ID3(io.BytesIO(tag))["TPE1"].text == ["Ann", "B en"]
 
 
 def test_chapters_stand_in_the_order_of_time() -> None:
@@ -192,7 +198,7 @@ def test_chapters_stand_in_the_order_of_time() -> None:
     contents."""
     titles = ["The first has the longest title of all", "Short", "x", "Two words"]
     chapters = tuple(Mark(DurationMs(1000 * number), title) for number, title in enumerate(titles))
-    tag = id3(EpisodeTags("t", "a", "a", TAGS.date, b"", "", "a comment", chapters), DurationMs(9000))
+    tag = id3(EpisodeTags("t", ("a",), "a", TAGS.date, b"", "", "a comment", chapters), DurationMs(9000))
     places = [tag.index(f"chp{number:03}".encode(), tag.index(b"CHAP")) for number in range(len(titles))]
     assert places == sorted(places)
     assert [str(one.sub_frames["TIT2"]) for one in ID3(io.BytesIO(tag)).getall("CHAP")] == titles
@@ -201,7 +207,7 @@ def test_chapters_stand_in_the_order_of_time() -> None:
 def test_many_chapters() -> None:
     """Chapters beyond the most that a table of contents can count are left out."""
     chapters = tuple(Mark(DurationMs(n), "x") for n in range(300))
-    tag = id3(EpisodeTags("t", "a", "a", TAGS.date, b"", "", None, chapters), DurationMs(1000))
+    tag = id3(EpisodeTags("t", ("a",), "a", TAGS.date, b"", "", None, chapters), DurationMs(1000))
     assert tag.count(b"CHAP") == MAX_CHAPTERS
 
 

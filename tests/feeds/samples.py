@@ -43,7 +43,8 @@ def item(number: int = 1, **changes: Any) -> Item:
         seconds=184,
         started_at=NOW + timedelta(hours=number),
         number=number,
-        speaker="Alice",
+        speakers="Alice",
+        persons=("Alice",),
         explicit=False,
         chapters=f"{BASE}/r/0123456789abcdef/abcdef.chapters.json",
     )

@@ -10,6 +10,7 @@ from bot.feeds.rss import render
 from bot.settings import FeedsSettings
 from storage.records import (
     BlobKey,
+    Credit,
     DurationMs,
     EndedBy,
     Episode,
@@ -18,12 +19,23 @@ from storage.records import (
     RecordingId,
     RecordingState,
     Samples,
+    UserId,
     to_samples,
 )
 from tests.feeds.samples import BASE, channel
 from tests.recording.world import NOON, recording
 
 TWO_MINUTES = Loss(to_samples(120_000), 1, ((to_samples(845_000), to_samples(120_000)),))
+ITEM_OF_A_BROADCAST = (
+    "<title>Ann &amp; Ben, 20 November 2026, 12:00</title><link>https://pods.example.org/r/key/kfmtra</link>"
+    "<description><![CDATA[<p>Ann &amp; Ben, 20 November 2026, 12:00. 15 min. Complete.</p>]]></description>"
+    '<guid isPermaLink="false">guid</guid>'
+    '<enclosure url="https://pods.example.org/r/key/kfmtra.mp3" length="9" type="audio/mpeg"/>'
+    "<pubDate>Fri, 20 Nov 2026 12:00:00 +0000</pubDate><itunes:author>Ann &amp; Ben</itunes:author>"
+    "<itunes:duration>900</itunes:duration><itunes:episode>1</itunes:episode><itunes:episodeType>full"
+    "</itunes:episodeType><itunes:explicit>false</itunes:explicit>"
+    '<podcast:person role="host">Ann &amp; Ben</podcast:person>'
+)
 
 
 def notes(state: RecordingState, loss: Loss, description: str | None = None) -> str:
@@ -76,3 +88,26 @@ def test_an_item_has_chapters_when_its_file_has() -> None:
         item_of((recording(), marked), FeedsSettings(), shelf, explicit=False).chapters
         == f"{BASE}/p/token/kfmtra.chapters.json"
     )
+
+
+def test_an_item_names_all_speakers() -> None:
+    """An episode of several speakers has all of them as persons, its author in one line, no MXID anywhere."""
+    heard = tuple(Credit(UserId(f"@{name}:hs"), name) for name in ("Ann", "Ben", "Cem", "Dora", "@eva:hs"))
+    made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, to_samples(900_000), NOON)
+    said = replace(recording(), broadcaster_name="Ann", speakers=heard, state=RecordingState.COMPLETE)
+    one = item_of((said, made), FeedsSettings(), public_shelf(BASE, "key"), explicit=False)
+    xml = render(channel(), [one]).decode()
+    assert xml.count('<podcast:person role="co-host">') == 4
+    assert '<podcast:person role="host">Ann</podcast:person>' in xml
+    assert "<itunes:author>Ann, Ben and 3 others</itunes:author>" in xml
+    assert "<p>Ann, Ben and 3 others, 20 November 2026" in xml
+    assert ":hs" not in xml
+
+
+def test_an_item_of_a_broadcast_stays_the_same() -> None:
+    """The item of a broadcast is byte for byte what earlier versions wrote: podcast apps would load it again."""
+    made = Episode(RecordingId(1), "guid", BlobKey("ab"), 9, to_samples(900_000), NOON)
+    said = replace(recording(), broadcaster_name="Ann & Ben", state=RecordingState.COMPLETE)
+    one = item_of((said, made), FeedsSettings(), public_shelf(BASE, "key"), explicit=False)
+    item = render(channel(), [one]).decode().partition("<item>")[2].partition("</item>")[0]
+    assert item == ITEM_OF_A_BROADCAST

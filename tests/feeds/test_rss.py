@@ -207,7 +207,7 @@ hostile = st.one_of(
 def test_hostile_words_stay_well_formed(title: str, description: str, author: str, name: str) -> None:
     """With any text the feed is well-formed, stable, within its limits, and names no MXID."""
     one = channel(title=title, description=description, author=author)
-    items = [item(1, title=name, description=description, speaker=author)]
+    items = [item(1, title=name, description=description, speakers=author, persons=(author, name))]
     xml = render(one, items)
     assert xml == render(one, items)
     tree = parsed(xml)

@@ -2,12 +2,22 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.feeds.titles import channel_title, credited_title, default_title, speaker
+from bot.feeds.titles import (
+    MOST_PERSONS,
+    channel_title,
+    credited_title,
+    default_title,
+    persons,
+    speaker,
+    speakers,
+)
 from bot.recording.lengths import spoken_length
+from storage.records import Credit, Recording, UserId
 from tests.factories import a_recording
 
 BEGAN = datetime(2026, 11, 20, 13, 5, 59, tzinfo=UTC)
@@ -31,6 +41,43 @@ def test_a_given_title_has_the_speakers_name_beside_it() -> None:
     assert credited_title(said, BERLIN) == "Alice, 20 November 2026, 14:05"
     assert credited_title(replace(said, title="Soup"), BERLIN) == "Soup, by Alice"
     assert credited_title(replace(said, title="Soup", broadcaster_name="@a:hs"), BERLIN) == "Soup, by Somebody"
+
+
+def a_session(*names: str | None, **changes: Any) -> Recording:
+    """Return a session in which people of these names are heard, in this order."""
+    heard = tuple(Credit(UserId(f"@{number}:hs"), name) for number, name in enumerate(names))
+    return a_recording(at=BEGAN, broadcaster=heard[0].user_id, broadcaster_name=names[0], speakers=heard, **changes)
+
+
+def test_a_title_names_the_other_speakers() -> None:
+    """The default title of a session names whoever began it; beside it stand the others."""
+    assert credited_title(a_session("Ann"), BERLIN) == "Ann, 20 November 2026, 14:05"
+    assert credited_title(a_session("Ann", "Ben"), BERLIN) == "Ann, 20 November 2026, 14:05, with Ben"
+    assert credited_title(a_session("Ann", "Ben", title="Soup"), BERLIN) == "Soup, by Ann and Ben"
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (["Ann"], "Ann"),
+        (["Ann", "Ben"], "Ann and Ben"),
+        (["Ann", "Ben", "Cem"], "Ann, Ben and Cem"),
+        (["Ann", "Ben", "Cem", "Dora", "Eva"], "Ann, Ben and 3 others"),
+        (["Ann", "Ben", "Cem", "@dora:hs"], "Ann, Ben and 2 others"),
+        (["@ann:hs", "Ben"], "Ben and 1 other"),
+        ([None, "@ann:hs"], "Somebody and 1 other"),
+        (["Ann", "Ann"], "Ann and 1 other"),
+    ],
+)
+def test_speakers_in_one_line(names: list[str | None], line: str) -> None:
+    """A line names the first speakers and counts the others; none stands there as an MXID."""
+    assert speakers(a_session(*names)) == line
+
+
+def test_a_list_of_speakers_has_every_name_once() -> None:
+    """Feeds and tags list each name, up to a bound."""
+    assert persons(a_session("Ann", "@ben:hs", "Ann", None)) == ("Ann", "Somebody")
+    assert len(persons(a_session(*(f"Name {number}" for number in range(200))))) == MOST_PERSONS
 
 
 def test_a_name_is_itself() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from bot.feeds.shown import person, title_of
+from bot.feeds.shown import people, title_of
 from bot.language import N_, _, plural, spoken_moment
 from bot.recording import account
 from bot.recording.lengths import spoken_length
@@ -79,13 +79,12 @@ def all_live(running: Sequence[Recording], now: datetime, zone: ZoneInfo) -> lis
 
 
 def live(recording: Recording, now: datetime, zone: ZoneInfo) -> str:
-    who = person(recording.broadcaster_name, recording.broadcaster)
     lasted = max(now - recording.started_at, timedelta()) // timedelta(milliseconds=1)
     form = _("Live: {who}, since {time}, for {length}. Code: {code}")
     if recording.paused:
         form = _("Live: {who}, since {time}, for {length}, paused. Code: {code}")
     since = spoken_moment(recording.started_at, zone)
-    told = form.format(who=who, time=since, length=spoken_length(lasted), code=recording.code)
+    told = form.format(who=people(recording), time=since, length=spoken_length(lasted), code=recording.code)
     return f"{told} · {_('waits for approval')}" if recording.unreviewed else told
 
 

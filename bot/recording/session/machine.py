@@ -38,6 +38,7 @@ from bot.recording.model import (
 from bot.recording.policy import Limits
 from bot.recording.session.layout import lay_out
 from bot.recording.settling import settled
+from bot.recording.speakers import credited
 from storage.records import (
     Chunk,
     EndedBy,
@@ -106,7 +107,7 @@ def step(
         return replace(before, effects=unwanted, ignored="deleted")
     if isinstance(event, Deleted):
         return replace(before, recording=tombstone(recording, now), effects=(Erase(),))
-    after = _applied(before, event, event_id, position, now, limits)
+    after = _credited(before, _applied(before, event, event_id, position, now, limits))
     if after.ignored:
         return after
     if after.recording.state is RecordingState.LIVE:
@@ -143,6 +144,14 @@ def _applied(
             others = any(chunk.sender != sender for chunk in after.chunks)
             return after if others else _closed(after, EndedBy.SWITCHED_OFF, now, limits)
     return outcome
+
+
+def _credited(before: Outcome, after: Outcome) -> Outcome:
+    """Note who is in the audio, where the event changed a chunk."""
+    if after.chunks == before.chunks:
+        return after
+    ledger = lay_out(after.recording, after.chunks)
+    return replace(after, recording=credited(after.recording, after.chunks, ledger))
 
 
 def _take_in(outcome: Outcome, event: VoiceMessage, event_id: EventId, position: Position, now: datetime) -> Outcome:

@@ -19,6 +19,7 @@ from storage.records import (
     Credit,
     DurationMs,
     EncryptedFile,
+    EndedBy,
     Hole,
     Loss,
     Mark,
@@ -27,9 +28,11 @@ from storage.records import (
     OggFacts,
     PodcastTexts,
     Position,
+    RecordingState,
     Retention,
     Samples,
     Timing,
+    Transmission,
     UserId,
 )
 
@@ -214,3 +217,26 @@ class Words(TypeDecorator[tuple[str, ...]]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
         return tuple(value or ())
+
+
+class Transmissions(TypeDecorator[tuple[Transmission, ...]]):
+    """Transmissions as JSON; times by RFC 3339."""
+
+    impl = JSON
+    cache_ok = True
+    TIMES = ("started_at", "heard_at", "ended_at", "quiet_until", "yields_at")
+
+    def process_bind_param(self, value: tuple[Transmission, ...] | None, dialect: Dialect) -> Any:
+        times = self.TIMES
+        return [
+            dataclasses.asdict(part) | {name: at.isoformat() for name in times if (at := getattr(part, name))}
+            for part in value or ()
+        ]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Transmission, ...]:
+        return tuple(self._read(part) for part in value or ())
+
+    def _read(self, part: dict[str, Any]) -> Transmission:
+        times = {name: datetime.fromisoformat(at) for name in self.TIMES if (at := part[name])}
+        ended_by = EndedBy(part["ended_by"]) if part["ended_by"] else None
+        return Transmission(**part | times | {"state": RecordingState(part["state"]), "ended_by": ended_by})

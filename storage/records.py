@@ -262,6 +262,26 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class Transmission:
+    """A voice broadcast that is a part of a session: a transmission of a walkie-talkie. Its chunks name it."""
+
+    event_id: EventId  # of its started event
+    sender: UserId
+    position: Position  # of its started event
+    started_at: datetime  # clamped, as the time of a message
+    heard_at: datetime  # last sign of life, by our clock
+    state: RecordingState = RecordingState.LIVE  # DELETED: its start was redacted
+    sender_name: str | None = None  # the sender's display name when it began
+    device_id: DeviceId | None = None
+    paused: bool = False
+    announced_last: int | None = None  # last_chunk_sequence of the stopped event
+    ended_by: EndedBy | None = None
+    ended_at: datetime | None = None
+    quiet_until: datetime | None = None
+    yields_at: datetime | None = None  # when its sender gives the floor back, though chunks are missing; None: no more
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """A recording of one kind. Its chunks hold the sound as it was sent, its episode the joined audio."""
 
@@ -293,6 +313,7 @@ class Recording:
     # of sessions alone
     thread: EventId | None = None  # the root of the thread that the messages stand in
     speakers: tuple[Credit, ...] = ()  # who is in the audio, in the order of their first sound
+    transmissions: tuple[Transmission, ...] = ()  # those that are voice broadcasts, in the order of the timeline
     # of a voice broadcast alone
     device_id: DeviceId | None = None
     paused: bool = False
@@ -643,6 +664,26 @@ class ConsentNotice:
     said_at: datetime
     body: str
     pinned: bool = False
+
+
+class FloorMarkKind(StrEnum):
+    """The two kinds of state that tell who has the floor of a walkie-talkie."""
+
+    POWER = "power"  # m.room.power_levels
+    FLOOR = "floor"  # org.aircheck.walkie.floor, by the bot
+
+
+@dataclass(frozen=True, slots=True)
+class FloorMark:
+    """A place in a room's timeline at which it may have changed who has the floor of its walkie-talkie."""
+
+    room_id: RoomId
+    position: Position
+    kind: FloorMarkKind
+    users: tuple[UserId, ...]  # POWER: who may speak in the locked room; FLOOR: the holder, or nobody
+    ours: bool  # the bot sent it
+    locked: bool  # the room is locked for everybody else; FLOOR: always
+    noted_at: datetime
 
 
 class JobState(StrEnum):

@@ -16,13 +16,28 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from storage.columns import Chapters, Credits, Facts, Kept, Lost, Positions, Source, Texts, Users, Utc, Word, Words
+from storage.columns import (
+    Chapters,
+    Credits,
+    Facts,
+    Kept,
+    Lost,
+    Positions,
+    Source,
+    Texts,
+    Transmissions,
+    Users,
+    Utc,
+    Word,
+    Words,
+)
 from storage.dialect import BIG, NEVER_AGAIN, only_where
 from storage.records import (
     Announce,
     ChunkState,
     Container,
     EndedBy,
+    FloorMarkKind,
     HistoryVisibility,
     JobState,
     RecordingKind,
@@ -147,6 +162,7 @@ recordings = Table(
     # of sessions alone
     Column("thread", String(255)),
     Column("speakers", Credits, nullable=False, server_default="[]"),
+    Column("transmissions", Transmissions, nullable=False, server_default="[]"),
     # of a voice broadcast alone
     Column("device_id", String(255)),
     Column("paused", Boolean, nullable=False),
@@ -192,6 +208,25 @@ erased_messages = Table(
     metadata,
     Column("event_id", String(255), primary_key=True),
     Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False),
+)
+
+transmissions = Table(
+    "transmissions",
+    metadata,
+    Column("event_id", String(255), primary_key=True),
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+floor_marks = Table(
+    "floor_marks",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("position", BIG, primary_key=True, autoincrement=False),
+    Column("kind", Word(FloorMarkKind), primary_key=True),
+    Column("users", Users, nullable=False),
+    Column("ours", Boolean, nullable=False),
+    Column("locked", Boolean, nullable=False),
+    Column("noted_at", Utc, nullable=False, index=True),
 )
 
 episodes = Table(

@@ -41,7 +41,8 @@ FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkSta
 TOO_LARGE = "too_large"
 BEYOND_LIMIT = "beyond_limit"  # the recording is too long; a single chunk that is `too_long` ends nothing
 NOT_WANTED = "not_wanted"  # the speaker, or a moderator, objected
-GIVEN_UP = frozenset({BEYOND_LIMIT, NOT_WANTED})
+OUT_OF_TURN = "out_of_turn"  # the sender did not have the floor of the walkie-talkie
+GIVEN_UP = frozenset({BEYOND_LIMIT, NOT_WANTED, OUT_OF_TURN})
 """Reasons for which no media are accepted any more."""
 LIMIT = "limit"  # the sentence for the room
 
@@ -87,6 +88,27 @@ def arrived(outcome: Outcome, chunk: Chunk) -> Outcome:
     if known.state is not ChunkState.WAITING_FOR_KEY or chunk.state is ChunkState.WAITING_FOR_KEY:
         return outcome
     return _fetched(outcome, replace(chunk, position=known.position))
+
+
+def refused_out_of_turn(
+    outcome: Outcome,
+    event: ChunkSent | ChunkSealed | VoiceMessage,
+    event_id: EventId,
+    position: Position,
+    *,
+    transmission: EventId | None = None,
+    name: str | None = None,
+) -> Outcome:
+    """List what its sender said without the floor. Its media are never fetched."""
+    if find(outcome.chunks, chunk_id_of(event_id)) is not None:
+        return outcome
+    if len(outcome.chunks) >= MAX_CHUNKS:
+        return replace(outcome, ignored="too_many_chunks")
+    whose = outcome.recording.id, event_id, position
+    chunk = sealed(event, *whose) if isinstance(event, ChunkSealed) else sent(event, *whose)
+    sequence = event.sequence if isinstance(event, ChunkSent) else None
+    listed = replace(chunk, transmission=transmission, sender_name=name, sequence=sequence)
+    return replace(outcome, chunks=with_chunk(outcome.chunks, given_up(listed, ChunkState.REFUSED, OUT_OF_TURN)))
 
 
 def is_fetchable(chunk: Chunk) -> bool:
@@ -224,20 +246,21 @@ def redacted(outcome: Outcome, event: Redacted | Forgotten) -> Outcome:
     if isinstance(event, Forgotten):
         return _forgotten_speaker(outcome, event.sender)
     chunk = find_of_event(outcome.chunks, event.redacts)
-    return replace(outcome, ignored="unknown_event") if chunk is None else _without_sound(outcome, chunk)
+    return replace(outcome, ignored="unknown_event") if chunk is None else without_sound(outcome, chunk)
 
 
 def _forgotten_speaker(outcome: Outcome, speaker: UserId) -> Outcome:
     for chunk in outcome.chunks:
         if chunk.sender == speaker:
-            outcome = _without_sound(outcome, chunk)
+            outcome = without_sound(outcome, chunk)
     if outcome.recording.broadcaster != speaker:
         return outcome
     return replace(outcome, recording=replace(outcome.recording, broadcaster_name=None))
 
 
-def _without_sound(outcome: Outcome, chunk: Chunk) -> Outcome:
-    if chunk.state is ChunkState.REDACTED:
+def without_sound(outcome: Outcome, chunk: Chunk) -> Outcome:
+    """Remove the sound of a chunk."""
+    if chunk.state is ChunkState.REDACTED or chunk.reason == OUT_OF_TURN:
         return outcome
     gone = replace(given_up(chunk, ChunkState.REDACTED, "redacted"), announced_bytes=None, sender_name=None)
     effects = (*outcome.effects, Forget(chunk.blob)) if chunk.blob else outcome.effects

@@ -32,6 +32,7 @@ def tombstone(recording: Recording, now: datetime) -> Recording:
         broadcaster_name=None,
         device_id=None,
         resumes=(),
+        transmissions=(),
         speakers=(),
     )
 

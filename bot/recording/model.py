@@ -32,6 +32,7 @@ class BroadcastStarted:
     sender: UserId
     device_id: DeviceId | None
     sent_at: datetime | None
+    sender_name: str | None = None  # the recorder reads it from the room's state
 
 
 class Change(StrEnum):
@@ -59,6 +60,7 @@ class ChunkSent:
     announced_ms: DurationMs | None
     announced_bytes: int | None
     sent_at: datetime | None
+    in_turn: bool = True  # its sender had the floor, where that is needed; the recorder knows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class ChunkSealed:
     sender: UserId
     session_id: SessionId
     sent_at: datetime | None
+    in_turn: bool = True  # as of ChunkSent
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class VoiceMessage:
     thread: EventId | None = None  # the root of its thread
     plain: bool = True  # it stands for itself: no answer, and no part of a thread
     sender_name: str | None = None  # the recorder reads it from the room's state
+    in_turn: bool = True  # as of ChunkSent
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,8 @@ class Joined:
 
 
 RecordingEvent = (
-    BroadcastChanged
+    BroadcastStarted
+    | BroadcastChanged
     | ChunkSent
     | ChunkSealed
     | VoiceMessage
@@ -203,7 +208,7 @@ RecordingEvent = (
     | Tick
     | Joined
 )
-"""Events that apply to a recording (a `BroadcastStarted` begins one)."""
+"""Events that apply to a recording. A `BroadcastStarted` begins one, or a transmission of a session."""
 
 
 # ---- effects: they become job rows in the transaction of the state
@@ -257,7 +262,30 @@ class Ask:
     """An order to ask the homeserver for all events of the recording, before any counts as missing."""
 
 
-Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Erase
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """An order to post a transmission that was a broadcast as a voice message. If the one that is posted has the same
+    sound, nothing is to be done."""
+
+    transmission: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """An order to redact the voice message that a transmission was handed back as."""
+
+    transmission: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """A statement that a broadcast which began at `since` is over, and with it the turn of its sender."""
+
+    sender: UserId
+    since: Position
+
+
+Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Erase | HandBack | TakeBack | Spoke
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from bot import dialects
 from bot.recording.broadcast import machine
+from bot.recording.kind import Machine
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
 from bot.recording.model import (
@@ -177,10 +178,11 @@ class World:
     limits: Limits = LIMITS
     effects: list[Effect] = field(default_factory=list)  # of the last event
     position: int = 1
+    step: Machine = machine.step
 
     def tell(self, event: RecordingEvent, event_id: str = "$event", position: int | None = None) -> Outcome:
         self.position += 1
-        outcome = machine.step(
+        outcome = self.step(
             self.recording,
             self.chunks,
             event,

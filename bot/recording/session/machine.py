@@ -10,6 +10,9 @@ What is hard to see in the code:
   with a broadcast. `session.joining` decides where a message belongs; here it does.
 - Redacting a message takes it out of the sound, also the first one: the session keeps that one's event id as its own.
 - An objection of one speaker takes their later messages out; the others' session goes on. Who speaks alone ends it.
+- A voice broadcast that is a transmission lives by its own rules (`transmissions`): every event about it or one of its
+  chunks goes to it. A session that ends ends those that are running.
+- What somebody said without the floor of a walkie-talkie is listed, and is no sign of life.
 - The same event twice changes nothing: a chunk is identified by its event id, and states only move forward.
 """
 
@@ -19,7 +22,11 @@ from datetime import datetime
 from bot.recording import chunks as on_chunks
 from bot.recording.life import by_this_clock, ended, tombstone
 from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
     ChunkFailed,
+    ChunkSealed,
+    ChunkSent,
     ChunkStored,
     Deleted,
     Effect,
@@ -28,6 +35,7 @@ from bot.recording.model import (
     Forget,
     Forgotten,
     LookAgain,
+    Opened,
     Outcome,
     RecordingEvent,
     Redacted,
@@ -36,6 +44,7 @@ from bot.recording.model import (
     VoiceMessage,
 )
 from bot.recording.policy import Limits
+from bot.recording.session import transmissions
 from bot.recording.session.layout import lay_out
 from bot.recording.settling import settled
 from bot.recording.speakers import credited
@@ -124,6 +133,8 @@ def _applied(
     limits: Limits,
 ) -> Outcome:
     """Apply the event itself, before anything is decided."""
+    if (after := _to_transmission(outcome, event, event_id, position, now, limits)) is not None:
+        return _within_limit(outcome, after, now, limits)
     match event:
         case VoiceMessage():
             assert event_id is not None
@@ -133,14 +144,18 @@ def _applied(
             return _within_limit(outcome, on_chunks.stored(outcome, event, limits), now, limits)
         case ChunkFailed():
             return on_chunks.failed(outcome, event, limits)
-        case Redacted() | Forgotten():
+        case Redacted():
             return on_chunks.redacted(outcome, event)
+        case Forgotten(sender=sender):
+            return transmissions.forgotten(on_chunks.redacted(outcome, event), sender)
         case Silenced(sender=None) | Ended():
             after = on_chunks.silenced(outcome, event) if isinstance(event, Silenced) else outcome
             by = event.by if isinstance(event, Ended) else EndedBy.SWITCHED_OFF
             return _closed(after, by, now, limits)
         case Silenced(sender=sender):
-            after = on_chunks.silenced(outcome, event)
+            after = transmissions.ended(
+                on_chunks.silenced(outcome, event), EndedBy.SWITCHED_OFF, now, limits, sender=sender
+            )
             others = any(chunk.sender != sender for chunk in after.chunks)
             return after if others else _closed(after, EndedBy.SWITCHED_OFF, now, limits)
     return outcome
@@ -154,8 +169,47 @@ def _credited(before: Outcome, after: Outcome) -> Outcome:
     return replace(after, recording=credited(after.recording, after.chunks, ledger))
 
 
+def _to_transmission(
+    outcome: Outcome,
+    event: RecordingEvent,
+    event_id: EventId | None,
+    position: Position | None,
+    now: datetime,
+    limits: Limits,
+) -> Outcome | None:
+    """Apply an event about a broadcast that is a transmission, or about one of its chunks; None for any other event."""
+    match event:
+        case BroadcastStarted():
+            assert event_id is not None
+            assert position is not None
+            return transmissions.begun(outcome, event, event_id, position, now, limits)
+        case Tick():
+            return transmissions.ticked(outcome, now, limits)
+        case BroadcastChanged(broadcast=broadcast) | ChunkSent(broadcast=broadcast) | ChunkSealed(broadcast=broadcast):
+            transmission = transmissions.find(outcome.recording, broadcast)
+            if transmission is None:
+                return replace(outcome, ignored="other_broadcast")
+        case ChunkStored(chunk_id=chunk_id) | ChunkFailed(chunk_id=chunk_id):
+            transmission = transmissions.of_chunk(outcome, on_chunks.find(outcome.chunks, chunk_id))
+        case Opened(event_id=opened):
+            transmission = transmissions.of_chunk(outcome, on_chunks.find_of_event(outcome.chunks, opened))
+        case Redacted(redacts=redacted):
+            if (whole := transmissions.find(outcome.recording, redacted)) is not None:
+                return transmissions.removed(outcome, whole)
+            transmission = transmissions.of_chunk(outcome, on_chunks.find_of_event(outcome.chunks, redacted))
+        case _:
+            return None
+    if transmission is None:
+        return None
+    return transmissions.step(
+        outcome, transmission, event, now=now, limits=limits, event_id=event_id, position=position
+    )
+
+
 def _take_in(outcome: Outcome, event: VoiceMessage, event_id: EventId, position: Position, now: datetime) -> Outcome:
-    """Take in a message. It is a sign of life if it is new."""
+    """Take in a message. It is a sign of life if it is new, and was said in turn."""
+    if not event.in_turn:
+        return on_chunks.refused_out_of_turn(outcome, event, event_id, position, name=event.sender_name)
     chunk = on_chunks.sent(event, outcome.recording.id, event_id, position)
     after = on_chunks.arrived(outcome, replace(chunk, sender_name=event.sender_name))
     if after.ignored or len(after.chunks) == len(outcome.chunks):
@@ -166,7 +220,8 @@ def _take_in(outcome: Outcome, event: VoiceMessage, event_id: EventId, position:
 def _closed(outcome: Outcome, by: EndedBy, now: datetime, limits: Limits) -> Outcome:
     if outcome.recording.state is not RecordingState.LIVE:
         return outcome
-    return replace(outcome, recording=ended(outcome.recording, by, now, now, limits))
+    over = transmissions.ended(outcome, by, now, limits)
+    return replace(over, recording=ended(over.recording, by, now, now, limits))
 
 
 def _within_limit(before: Outcome, after: Outcome, now: datetime, limits: Limits) -> Outcome:
@@ -194,10 +249,13 @@ def _watched(
     over = last + limits.session_gap
     if now < over:
         return after.also(LookAgain(over))
+    after = transmissions.ended(after, EndedBy.ABANDONED, now, limits)
     recording = ended(after.recording, EndedBy.GAP, last, now, limits)
     return settled(before, replace(after, recording=recording), event, now, limits, lay_out=lay_out, asked=asked)
 
 
 def _last_said(outcome: Outcome) -> datetime:
-    """Return when the last message was sent, whether it is heard or not."""
-    return max((chunk.sent_at for chunk in outcome.chunks if chunk.sent_at), default=outcome.recording.started_at)
+    """Return when the last message was sent, or the last broadcast gave a sign of life, whether it is heard or not."""
+    sent = [chunk.sent_at for chunk in outcome.chunks if chunk.sent_at and chunk.reason != on_chunks.OUT_OF_TURN]
+    began = [each.ended_at or each.started_at for each in outcome.recording.transmissions]
+    return max(sent + began, default=outcome.recording.started_at)

@@ -28,6 +28,7 @@ from bot.recording.policy import Limits
 from bot.settings import Settings
 from bot.web.binding import free_port
 from bot.web.server import WebServer
+from bot.worker.keeping_floor import KeepingFloor
 from bot.worker.lanes import Worker
 from bot.worker.renewing import warn_of_another_secret
 from storage.errors import StoreError
@@ -135,7 +136,10 @@ async def _assemble(settings: Settings, store: Store, ffmpeg: Ffmpeg, clock: Clo
     session = Session(settings, settings.storage.path, intake, keys, clock)
     recorder = Recorder(store, limits_of(settings), clock, hears=lambda: session.in_touch)
     web = WebServer(store, settings, freshness=session.ready.is_set, heard_at=lambda: session.heard_at, clock=clock)
-    parts = Parts(settings, store, ffmpeg, clock, intake, session, recorder, listened=web.listened)
+    floors = KeepingFloor(store, session.sending, session.delayed, us=us, terms=settings.walkie, clock=clock)
+    await floors.begin()
+    session.before_sync = floors.put_first_right
+    parts = Parts(settings, store, ffmpeg, clock, intake, session, recorder, floors, listened=web.listened)
     worker = Worker(store, handlers_of(parts), clock)
     await web.start(health=lambda: worker.healthy)
     stack.push_async_callback(web.stop)

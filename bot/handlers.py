@@ -29,6 +29,7 @@ from bot.worker.forgetting_member import ForgettingMember
 from bot.worker.handing_back import HandingBack
 from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
+from bot.worker.keeping_floor import KeepingFloor
 from bot.worker.leaving import Leaving
 from bot.worker.notices import Notices
 from bot.worker.pinning import Pinning
@@ -57,6 +58,7 @@ class Parts:
     intake: Intake
     session: Session
     recorder: Recorder
+    floors: KeepingFloor
     listened: Callable[[RecordingId], bool]
 
     async def download(self, source: MediaSource, part: Path, max_bytes: int) -> Fetched:
@@ -103,6 +105,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.ShowRoom.kind: ShowingRoom(
             store, sending, us=session.user_id, max_days=settings.retention.max_days, clock=clock
         ),
+        orders.KeepFloor.kind: parts.floors,
         orders.React.kind: Reacting(store, sending),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id, clock=clock),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),

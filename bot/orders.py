@@ -254,6 +254,14 @@ class Pin(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class KeepFloor(_OfRoom):
+    """Bring a room's power levels and its floor event up to its walkie-talkie, and look at its clocks."""
+
+    kind = JobKind("keep_floor")
+    lasting = True
+
+
+@dataclass(frozen=True, slots=True)
 class Walk(_OfRoom):
     """Read the next page of what a sync left out of a room's timeline."""
 
@@ -674,6 +682,6 @@ def announcements_of(recording: Recording) -> list[JobName]:
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
-    Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused,
+    Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -1,5 +1,7 @@
 """Topics of notices: each names what a notice tells, so that it is told once. Pure."""
 
+from datetime import datetime
+
 from storage.records import EventId, JobId, RoomId
 
 
@@ -86,3 +88,8 @@ def expired(job_id: JobId) -> str:
 def backfilled(job_id: JobId) -> str:
     """Name the notice of what a backfill found."""
     return f"backfilled:{job_id}"
+
+
+def floor_hindered(room_id: RoomId, since: datetime) -> str:
+    """Name the notice that the bot can't keep a room's floor."""
+    return f"floor:{room_id}:{since.timestamp():.3f}"

@@ -290,3 +290,12 @@ def listed(lines: Sequence[str], unlisted: int = 0) -> list[str]:
     if more <= 0:
         return list(lines)
     return [*lines[:MOST_LISTED], plural("… and {count} older one", "… and {count} older ones", more)]
+
+
+def floor_hindered(needed: int | None) -> str:
+    """Tell a room that the bot can't keep the floor of its walkie-talkie. `needed`: a power level; None: not known."""
+    if needed is None:
+        return _("The homeserver does not let me change this room's power levels, so I can't give anybody the floor.")
+    return _(
+        "I can't give anybody the floor: I need power level {level} in this room. Once I have it, I put all right."
+    ).format(level=needed)

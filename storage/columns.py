@@ -17,9 +17,13 @@ from storage.records import (
     ChunkFacts,
     Container,
     Credit,
+    DelayedRelease,
     DurationMs,
     EncryptedFile,
     EndedBy,
+    Floor,
+    FloorPhase,
+    FloorRequest,
     Hole,
     Loss,
     Mark,
@@ -28,9 +32,11 @@ from storage.records import (
     OggFacts,
     PodcastTexts,
     Position,
+    Raised,
     RecordingState,
     Retention,
     Samples,
+    SavedLevel,
     Timing,
     Transmission,
     UserId,
@@ -240,3 +246,80 @@ class Transmissions(TypeDecorator[tuple[Transmission, ...]]):
         times = {name: datetime.fromisoformat(at) for name in self.TIMES if (at := part[name])}
         ended_by = EndedBy(part["ended_by"]) if part["ended_by"] else None
         return Transmission(**part | times | {"state": RecordingState(part["state"]), "ended_by": ended_by})
+
+
+class Devices(TypeDecorator[tuple[str, ...]]):
+    """Device ids as JSON; None stays NULL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> Any:
+        return None if value is None else list(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...] | None:
+        return None if value is None else tuple(value)
+
+
+class Floors(TypeDecorator[Floor]):
+    """A Floor as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Floor | None, dialect: Dialect) -> Any:
+        floor = value or Floor()
+        times = {name: _written(getattr(floor, name)) for name in ("since", "until", "guard_until")}
+        return dataclasses.asdict(floor) | times
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Floor:
+        times = {name: _read(value[name]) for name in ("since", "until", "guard_until")}
+        queue = tuple(FloorRequest(**request) for request in value["queue"])
+        return Floor(**{**value, **times, "phase": FloorPhase(value["phase"]), "queue": queue})
+
+
+class SavedLevels(TypeDecorator[tuple[SavedLevel, ...]]):
+    """SavedLevels as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[SavedLevel, ...] | None, dialect: Dialect) -> Any:
+        return [dataclasses.asdict(level) for level in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[SavedLevel, ...]:
+        return tuple(SavedLevel(**level) for level in value or ())
+
+
+class RaisedUsers(TypeDecorator[tuple[Raised, ...]]):
+    """Raised members as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Raised, ...] | None, dialect: Dialect) -> Any:
+        return [dataclasses.asdict(raised) | {"lowered_at": _written(raised.lowered_at)} for raised in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Raised, ...]:
+        return tuple(Raised(**{**raised, "lowered_at": _read(raised["lowered_at"])}) for raised in value or ())
+
+
+class Delayed(TypeDecorator[DelayedRelease]):
+    """A DelayedRelease as JSON."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: DelayedRelease | None, dialect: Dialect) -> Any:
+        return None if value is None else dataclasses.asdict(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> DelayedRelease | None:
+        return None if value is None else DelayedRelease(value["serial"], tuple(value["ids"]), value["levels"])
+
+
+def _written(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(UTC).isoformat()
+
+
+def _read(time: str | None) -> datetime | None:
+    return None if time is None else datetime.fromisoformat(time)

@@ -19,10 +19,15 @@ from sqlalchemy import (
 from storage.columns import (
     Chapters,
     Credits,
+    Delayed,
+    Devices,
     Facts,
+    Floors,
     Kept,
     Lost,
     Positions,
+    RaisedUsers,
+    SavedLevels,
     Source,
     Texts,
     Transmissions,
@@ -40,6 +45,7 @@ from storage.records import (
     FloorMarkKind,
     HistoryVisibility,
     JobState,
+    PermitSource,
     RecordingKind,
     RecordingState,
     Visibility,
@@ -457,6 +463,37 @@ consent_notices = Table(
     Column("said_at", Utc, nullable=False),
     Column("body", Text, nullable=False),
     Column("pinned", Boolean, nullable=False),
+)
+
+walkies = Table(
+    "walkies",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("on", Boolean, nullable=False),
+    Column("floor_s", Float, nullable=False),
+    Column("guard_s", Float, nullable=False),
+    Column("floor", Floors, nullable=False),
+    Column("panel", String(255)),
+    Column("locked", Boolean, nullable=False),
+    Column("saved", SavedLevels, nullable=False),
+    Column("raised", RaisedUsers, nullable=False),
+    Column("shown", TREE),
+    Column("delayed", Delayed),
+    Column("hindered", Boolean, nullable=False),
+)
+
+permits = Table(
+    "permits",
+    metadata,
+    Column("room_id", String(255), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("source", Word(PermitSource), primary_key=True),
+    Column("position", BIG, nullable=False),
+    Column("receive", Boolean, nullable=False),
+    Column("send", Boolean, nullable=False),
+    Column("expires_at", Utc),
+    Column("devices", Devices),
+    Column("written", Boolean, nullable=False),
 )
 
 jobs = Table(

@@ -7,15 +7,18 @@ from bot.event_types import (
     CREATE,
     DISCLOSURE,
     ENCRYPTION,
+    FLOOR,
     HISTORY_VISIBILITY,
     JOIN_RULES,
     MEMBER,
+    PERMIT,
     POWER_LEVELS,
     ROOM_AVATAR,
     ROOM_NAME,
     TOMBSTONE,
 )
 from bot.recording.model import BroadcastChanged, BroadcastStarted
+from bot.walkie import permits
 from storage.records import EventId, HeardEvent, Json, Position, RoomId, StateEvent, UserId
 
 KEPT = frozenset(
@@ -31,6 +34,8 @@ KEPT = frozenset(
         HISTORY_VISIBILITY,
         JOIN_RULES,
         DISCLOSURE,
+        PERMIT,
+        FLOOR,
         *dialects.INFOS,
     }
 )
@@ -82,6 +87,10 @@ def kept_state(room_id: RoomId, event: Json, at: Position = UNPLACED) -> StateEv
             return None  # each user has their own, whatever somebody else sends
         broadcast = _broadcast(room_id, event)
         content = {BROADCAST: broadcast} if broadcast else {}
+    if kind == PERMIT:
+        if key != sender:
+            return None  # anybody may write one under a key that is no user id, also the bot's keys
+        content = dict(permits.content(permits.read(room_id, UserId(sender), content, at)))
     if kind in TEXTS:
         texts = {name: short_text(content[name]) for name in TEXTS[kind] if name in content}
         content = texts | {name: short_texts(content[name]) for name in LISTS.get(kind, ()) if name in content}

@@ -7,7 +7,7 @@ from datetime import datetime
 from bot import facts, orders, rules
 from bot.dialects.state import makes_a_space
 from bot.event_types import CREATE
-from bot.intake import disclosing, turning
+from bot.intake import disclosing, turning, walkie
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
@@ -63,6 +63,7 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
         await jobs.add(db, orders.Cover(room_id).job(), now)
         await disclosing.show(db, room_id, now)
         await disclosing.speak_again(db, room_id, now)
+        await walkie.look(db, room_id, now)
         old = facts.predecessor(create)
         room = (await succeed(db, old, room_id, now, publishes=publishes) if old else None) or room
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
@@ -89,6 +90,7 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await rooms.forget_state(db, room_id)
     await heirs.forget_hosts(db, room_id)
     await gaps.forget_room(db, room_id)
+    await walkie.removed(db, room_id, now)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)
     log.info("no longer a member: room=%s", room_id)

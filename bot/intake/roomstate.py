@@ -15,23 +15,25 @@ from bot.event_types import (
     CANONICAL_ALIAS,
     DISCLOSURE,
     ENCRYPTION,
+    FLOOR,
     MEMBER,
+    PERMIT,
     POWER_LEVELS,
     ROOM_AVATAR,
     ROOM_NAME,
     TOMBSTONE,
 )
-from bot.intake import disclosing, missed, turning
+from bot.intake import disclosing, missed, turning, walkie
 from bot.intake.isolation import Guard, isolated
 from bot.matrix import nesting
 from bot.recording.model import Redacted
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
-from storage.records import Json, Position, RoomId, StateEvent
+from storage.records import Json, Position, RoomId, StateEvent, UserId
 
 SHOWN = frozenset({ROOM_NAME, ROOM_AVATAR})
 """Types of state that feeds and pages show."""
-EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, *sorted(SHOWN))
+EMPTIED = (TOMBSTONE, CANONICAL_ALIAS, DISCLOSURE, FLOOR, *sorted(SHOWN))
 """Types of state whose stored content a redaction removes completely."""
 SHOW_AGAIN = frozenset({POWER_LEVELS, DISCLOSURE})
 """Types of state after which the bot's own state event is compared with the room: it may be written now, or somebody
@@ -60,7 +62,7 @@ async def apply_block(
     for start in range(0, len(members), MEMBERS_AT_ONCE):
         some = members[start : start + MEMBERS_AT_ONCE]
         async with guard(db, room_id, None):
-            joined |= await apply_members(db, room_id, some, at, newest)
+            joined |= await apply_members(db, room_id, some, at, now, newest)
     await hasten(db, room_id, joined, now)
 
 
@@ -75,7 +77,7 @@ async def apply_state(
 ) -> None:
     """Apply an event to the room's current state."""
     if type_of(event) == MEMBER:
-        await apply_members(db, room_id, [event], at, newest)
+        await apply_members(db, room_id, [event], at, now, newest)
         return
     state = state_of(room_id, event, at)
     if state is None:
@@ -85,6 +87,8 @@ async def apply_state(
     if newest is not None and old is not None and (old.position > newest or repeated):
         return
     await _save(db, state, now)
+    if state.type == PERMIT and (old is None or old.event_id != state.event_id):
+        await walkie.permit_heard(db, state, now)
     if state.type in turning.TURNS:
         await turning.look(db, old, state, now)
     if state.type == ENCRYPTION:
@@ -100,6 +104,9 @@ async def _save(db: Connection, state: StateEvent, now: datetime) -> None:
         await jobs.add(db, orders.Cover(state.room_id).job(), now)
     if state.type == POWER_LEVELS:
         await disclosing.speak_again(db, state.room_id, now)
+        await walkie.look(db, state.room_id, now)
+    if state.type == FLOOR:
+        await walkie.floor_heard(db, state, now)
     if state.type in SHOW_AGAIN:
         await disclosing.show(db, state.room_id, now)
 
@@ -116,7 +123,7 @@ async def redact(db: Connection, room_id: RoomId, redaction: Redacted, at: Posit
 
 
 async def apply_members(
-    db: Connection, room_id: RoomId, events: Sequence[Json], at: Position, newest: Position | None
+    db: Connection, room_id: RoomId, events: Sequence[Json], at: Position, now: datetime, newest: Position | None
 ) -> set[str]:
     """Apply members to the current state, in three statements. Return who is joined.
 
@@ -138,6 +145,9 @@ async def apply_members(
         if new != old:
             changed[new.state_key] = new
     await rooms.save_states(db, changed.values())
+    gone = [UserId(user) for user, member in changed.items() if not facts.is_joined(member)]
+    if gone:
+        await walkie.left(db, room_id, gone, now)
     return {member.state_key for member in members if facts.is_joined(member)}
 
 

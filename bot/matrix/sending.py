@@ -101,9 +101,9 @@ class Sending:
                 raise
             return None
 
-    async def set_state(self, room_id: RoomId, kind: str, content: Json) -> EventId:
-        """Write a state event whose state key is empty."""
-        where = path("rooms", room_id, "state", kind) + "/"
+    async def set_state(self, room_id: RoomId, kind: str, content: Json, *, key: str = "") -> EventId:
+        """Write a state event under a state key."""
+        where = state_path(room_id, kind, key)
         return EventId(_text(await self._wire.call("PUT", where, body=dict(content)), "event_id"))
 
     async def replaced(self, room_id: RoomId, event_id: EventId) -> Json | None:
@@ -182,6 +182,11 @@ class Sending:
             await self._upkeep.send_to_device(ENCRYPTED, body)
             olm.outbound_group_sessions[room_id].users_shared_with.update(receivers)
         olm.outbound_group_sessions[room_id].shared = True
+
+
+def state_path(room_id: RoomId, kind: str, key: str) -> str:
+    """Return the path of a state event; the state key may be empty."""
+    return path("rooms", room_id, "state", kind, key) if key else path("rooms", room_id, "state", kind) + "/"
 
 
 def _text(answer: Json, key: str) -> str:

@@ -18,6 +18,7 @@ import simplematrixbotlib as botlib
 
 from bot.errors import AircheckError, ConfigError, StartError, TryLater
 from bot.matrix.batch import SyncBatch
+from bot.matrix.delayed import DelayedEvents
 from bot.matrix.history import History
 from bot.matrix.identity import Identity, IdentityState
 from bot.matrix.keys import Keys
@@ -59,7 +60,8 @@ class NotWritten(TryLater):
 
 
 class Session(botlib.Bot):
-    """The session: `run` until `stop`. `ready` is set when the first batch of this process is stored."""
+    """The session: `run` until `stop`. `ready` is set when the first batch of this process is stored; `before_sync` is
+    awaited once, between the login and the first sync."""
 
     def __init__(
         self, settings: Settings, directory: Path, sink: Sink, keys: Keys, clock: Callable[[], datetime]
@@ -77,6 +79,8 @@ class Session(botlib.Bot):
         self.sending = Sending(self.wire, self.keys, self.upkeep, sink.encrypted_rooms)
         self.media = Media(self.wire)
         self.uploads = Uploads(self.wire)
+        self.delayed = DelayedEvents(self.wire)
+        self.before_sync: Callable[[], Awaitable[None]] | None = None
         self.api = Api(self.creds, config, settings=settings, directory=directory, wire=self.wire)
         self._settings = settings
         self._sink = sink
@@ -135,6 +139,8 @@ class Session(botlib.Bot):
         """Log in and sync until stopped; the library names this method."""
         await self._open()
         await self._persist(lambda: self._unless_stopped(self._log_in()))
+        if self.before_sync is not None:
+            await self._unless_stopped(self.before_sync())
         since = await self._sink.since()
         while True:
             since = await self._persist(partial(self._next, since))

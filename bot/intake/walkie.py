@@ -1,0 +1,222 @@
+"""Walkie-talkies: an event is applied to a room's floor in the caller's transaction. What follows from it for the
+homeserver is a job (`orders.KeepFloor`)."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bot import orders
+from bot.walkie import machine, permits
+from bot.walkie.model import Asked, FloorEvent, Lapsed, Locked, SwitchedOff, SwitchedOn, Tick
+from storage import jobs, walkies
+from storage.database import Connection
+from storage.records import (
+    Floor,
+    FloorPhase,
+    Permit,
+    PermitSource,
+    Position,
+    RoomId,
+    StateEvent,
+    UserId,
+    Walkie,
+)
+
+log = logging.getLogger(__name__)
+
+
+async def apply(db: Connection, room_id: RoomId, event: FloorEvent, now: datetime) -> Floor | None:
+    """Apply an event to a room's floor, and return it as it is then; None where no walkie-talkie is on. Who asks
+    without a permit gets no place."""
+    walkie = await walkies.get(db, room_id)
+    if walkie is None:
+        return None
+    return (await _apply(db, walkie, event, now)).floor if walkie.on else None
+
+
+async def switch_on(db: Connection, room_id: RoomId, now: datetime, *, floor_s: float, guard_s: float) -> None:
+    """Switch a room's walkie-talkie on. The caller has checked that the bot may (`levels.missing`)."""
+    walkie = await walkies.get(db, room_id) or Walkie(room_id, on=False, floor_s=floor_s, guard_s=guard_s)
+    if not walkie.on:
+        walkie = replace(walkie, on=True, floor_s=floor_s, guard_s=guard_s, hindered=False)
+        await _apply(db, walkie, SwitchedOn(), now)
+        log.info("walkie-talkie on: room=%s", room_id)
+
+
+async def switch_off(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Switch a room's walkie-talkie off, and have its power levels put back."""
+    walkie = await walkies.get(db, room_id)
+    if walkie is not None and walkie.on:
+        await _apply(db, replace(walkie, on=False), SwitchedOff(), now)
+        log.info("walkie-talkie off: room=%s", room_id)
+
+
+async def is_on(db: Connection, room_id: RoomId) -> bool:
+    walkie = await walkies.get(db, room_id)
+    return walkie is not None and walkie.on
+
+
+# ---- permits
+
+
+async def permit_of(db: Connection, room_id: RoomId, user: UserId) -> Permit | None:
+    """Return the permit that counts of a member's, also one that has ended; None where they have none."""
+    return permits.counting(await walkies.permits_of(db, room_id, user))
+
+
+async def give_permit(
+    db: Connection, room_id: RoomId, user: UserId, *, until: datetime | None, at: Position, now: datetime
+) -> None:
+    """Give a member a permit by the bot, which they asked for at the position `at`; `until` None: for ever."""
+    given = Permit(room_id, user, PermitSource.BOT, at, receive=True, send=True, expires_at=until, written=False)
+    await _permit(db, given, now)
+
+
+async def end_permit(db: Connection, room_id: RoomId, user: UserId, *, at: Position, now: datetime) -> None:
+    """End a member's permit by the bot: they left the walkie-talkie at the position `at`."""
+    ended = Permit(room_id, user, PermitSource.BOT, at, receive=False, send=False, written=False)
+    await _permit(db, ended, now)
+
+
+async def _permit(db: Connection, permit: Permit, now: datetime) -> None:
+    known = {other.source: other for other in await walkies.permits_of(db, permit.room_id, permit.user_id)}
+    same = known.get(permit.source)
+    if same is not None and same.position > permit.position:
+        return
+    bots = known.get(PermitSource.BOT)
+    if permit.source is PermitSource.MEMBER and bots is not None and not bots.written:
+        await walkies.save_permit(db, replace(bots, written=True))  # the member's own event is newer
+    await walkies.save_permit(db, permit)
+    await look(db, permit.room_id, now)
+
+
+# ---- what the sync shows
+
+
+async def permit_heard(db: Connection, state: StateEvent, now: datetime) -> None:
+    """Take in a permit of a member's own client. The bot's are known from their rows, and nobody else gives any."""
+    if state.state_key == state.sender:
+        await _permit(db, permits.read(state.room_id, state.sender, state.content, state.position), now)
+
+
+async def floor_heard(db: Connection, state: StateEvent, now: datetime) -> None:
+    """Have the floor event written again if it is not as the bot wrote it last."""
+    walkie = await walkies.get(db, state.room_id)
+    if walkie is not None and walkie.shown is not None and state.content != walkie.shown:
+        await walkies.save(db, replace(walkie, shown=None))
+        await _order(db, state.room_id, now)
+
+
+async def look(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """Look at a room's clocks, permits and power levels again, if it has or had a walkie-talkie."""
+    walkie = await walkies.get(db, room_id)
+    if walkie is not None:
+        await _apply(db, walkie, Tick(), now)
+        await _order(db, room_id, now)
+
+
+async def left(db: Connection, room_id: RoomId, users: Sequence[UserId], now: datetime) -> None:
+    """End the floor of members who left the room, and their places in the queue."""
+    walkie = await walkies.get(db, room_id)
+    if walkie is None or not walkie.on:
+        return
+    for user in users:
+        walkie = await _apply(db, walkie, Lapsed(user), now)
+
+
+async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
+    """End the floor of a room that the bot is out of. Its power levels are put right once the bot is back."""
+    walkie = await walkies.get(db, room_id)
+    if walkie is not None and walkie.on:
+        walkie = replace(walkie, floor=machine.step(walkie, SwitchedOff(), now), shown=None)
+        await walkies.save(db, walkie)
+
+
+# ---- at the start
+
+
+async def begin(db: Connection, now: datetime, *, floor_s: float, guard_s: float) -> tuple[RoomId, ...]:
+    """Look at all floors at the start of a process, under its settings. Return the rooms to be put right."""
+    rooms = []
+    for walkie in await walkies.every(db):
+        if walkie.on or walkie.locked or walkie.raised or walkie.delayed:
+            anew = replace(walkie, floor_s=floor_s, guard_s=guard_s, shown=None)
+            await _apply(db, anew, Tick(), now)
+            await _order(db, walkie.room_id, now)
+            rooms.append(walkie.room_id)
+    return tuple(rooms)
+
+
+# ---- the work
+
+
+async def ticked(db: Connection, room_id: RoomId, now: datetime) -> Walkie | None:
+    """Apply what the clock and the permits have done, for the job that brings the homeserver up to it."""
+    walkie = await walkies.get(db, room_id)
+    if walkie is None:
+        return None
+    after = await lapsed(db, walkie, now)
+    after = replace(after, floor=machine.step(after, Tick(), now))
+    if after != walkie:
+        await walkies.save(db, after)
+    return after
+
+
+async def kept(db: Connection, shown: Walkie, now: datetime) -> None:
+    """Note that the homeserver is brought up to a walkie-talkie as it was a moment ago, and order the next look."""
+    walkie = await walkies.get(db, shown.room_id)
+    if walkie is None:
+        return
+    if shown.floor.phase is FloorPhase.RELEASING:
+        walkie = await _apply(db, walkie, Locked(shown.floor.serial), now)
+    due = await next_look(db, walkie)
+    if due is not None:
+        await jobs.add(db, orders.KeepFloor(shown.room_id).job(max(due, now)), now)
+
+
+async def hindered(db: Connection, room_id: RoomId, notice: orders.Notice, now: datetime) -> None:
+    """End a room's floor, and its queue, because the bot lacks a right. The room is told, once until it has it."""
+    walkie = await walkies.get(db, room_id)
+    if walkie is None:
+        return
+    if not walkie.hindered:
+        await jobs.add(db, notice.job(), now)
+    await walkies.save(db, replace(walkie, hindered=True, floor=machine.step(walkie, SwitchedOff(), now)))
+    log.warning("floor can't be kept, the bot lacks a right: room=%s", room_id)
+
+
+async def _apply(db: Connection, walkie: Walkie, event: FloorEvent, now: datetime) -> Walkie:
+    """Apply an event after what the clock and the permits have done; store what changed, and order its consequences."""
+    after = await lapsed(db, walkie, now)
+    if not isinstance(event, Asked) or permits.may_send(await permit_of(db, walkie.room_id, event.user), now):
+        after = replace(after, floor=machine.step(after, event, now))
+    before = await walkies.get(db, walkie.room_id)
+    if after != before:
+        await walkies.save(db, after)
+        await _order(db, walkie.room_id, now)
+    if before is None or after.floor.holder != before.floor.holder:
+        log.info("floor: room=%s holder=%s phase=%s", walkie.room_id, after.floor.holder, after.floor.phase)
+    return after
+
+
+async def lapsed(db: Connection, walkie: Walkie, now: datetime) -> Walkie:
+    """Return a walkie-talkie without those whose permit has ended, neither as holder nor in its queue."""
+    floor = walkie.floor
+    present = [*([floor.holder] if floor.holder else []), *(request.user for request in floor.queue)]
+    for user in present if walkie.on else ():
+        if not permits.may_send(await permit_of(db, walkie.room_id, user), now):
+            walkie = replace(walkie, floor=machine.step(walkie, Lapsed(user), now))
+    return walkie
+
+
+async def next_look(db: Connection, walkie: Walkie) -> datetime | None:
+    """Return when the floor changes by itself: a time is over, or the holder's permit ends."""
+    holder = walkie.floor.holder
+    permit = await permit_of(db, walkie.room_id, holder) if holder else None
+    times = [machine.next_look(walkie), permit.expires_at if permit else None]
+    return min((time for time in times if time is not None), default=None)
+
+
+async def _order(db: Connection, room_id: RoomId, now: datetime) -> None:
+    await jobs.add(db, orders.KeepFloor(room_id).job(), now)

@@ -1,0 +1,159 @@
+"""The power levels of a room with a walkie-talkie: what is set, what is put back, and who is raised. Pure.
+
+All that the bot writes is made from the levels as they are now, so that what others changed meanwhile stays.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot import facts, rules
+from bot.event_types import ENCRYPTED, FLOOR, MESSAGE, PERMIT, POWER_LEVELS, REACTION, REQUEST
+from storage.records import Json, Raised, RoomPower, SavedLevel, StateEvent, UserId
+
+SPEAKER = 10
+"""The level of the floor's holder, and of the transmissions."""
+ADMIN = 100
+"""The level that the bot needs."""
+ECHO = timedelta(minutes=1)
+"""The time after the end of a floor in which its holder's level may come back: somebody's client writes power levels
+that it read while they had the floor."""
+
+
+def missing(us: UserId, room: RoomPower) -> int | None:
+    """Return the level that the bot would need to keep the floor, if it has less; None where it has enough."""
+    content = _content(room)
+    state_default = _number(content.get("state_default"), rules.MOD)
+    events = _section(content, "events")
+    needed = [ADMIN, *(_number(events.get(kind), state_default) for kind in (POWER_LEVELS, FLOOR))]
+    needed += [_number(events.get(kind), 0) for kind in (MESSAGE, ENCRYPTED, PERMIT, REQUEST, REACTION)]
+    level = max(needed)
+    return level if rules.power_of(us, room) < level else None
+
+
+def unlimited(us: UserId, members: Iterable[StateEvent], room: RoomPower) -> tuple[UserId, ...]:
+    """Return the joined members whom the bot can't limit, in order: they have the level of transmissions anyway."""
+    joined = (UserId(member.state_key) for member in members if facts.is_joined(member))
+    return tuple(sorted(user for user in joined if user != us and not needs_raise(user, room)))
+
+
+def needs_raise(user: UserId, room: RoomPower) -> bool:
+    """Return whether a member has less than the level of transmissions."""
+    return rules.power_of(user, room) < SPEAKER
+
+
+def with_power(room: RoomPower, content: Json) -> RoomPower:
+    """Return a room with these power levels in place of those that are known."""
+    if room.create is None:
+        return room
+    blank = replace(room.create, type=POWER_LEVELS, content=content)
+    return RoomPower(room.create, replace(room.power or blank, content=content))
+
+
+def locked(content: Json, saved: Iterable[SavedLevel] = ()) -> tuple[Json, tuple[SavedLevel, ...]]:
+    """Return the levels of a room with a walkie-talkie, and what `unlocked` needs to put them back. `saved`: from an
+    earlier try, whose write may have been made or not: a level that is ours by now was saved by that."""
+    events = dict(_section(content, "events"))
+    earlier = {level.event_type: level for level in saved}
+    levels = []
+    for kind, ours in _wanted(content).items():
+        known = earlier.get(kind)
+        if known is not None and kind in events and _is(events[kind], known.ours):
+            levels.append(known)
+        else:
+            levels.append(SavedLevel(kind, ours, kind in events, events.get(kind)))
+        events[kind] = ours
+    kept = [level for kind, level in earlier.items() if kind not in {new.event_type for new in levels}]
+    return {**content, "events": events}, (*levels, *kept)
+
+
+def unlocked(content: Json, saved: Iterable[SavedLevel]) -> Json:
+    """Put back what `locked` has replaced, but for what others changed meanwhile."""
+    events = dict(_section(content, "events"))
+    for level in saved:
+        if level.event_type in events and _is(events[level.event_type], level.ours):
+            _put(events, level.event_type, had_entry=level.had_entry, before=level.before)
+    if events == _section(content, "events"):
+        return content
+    return {**content, "events": events}
+
+
+def raised(content: Json, user: UserId) -> Json:
+    """Return the levels with the holder raised."""
+    return {**content, "users": {**_section(content, "users"), user: SPEAKER}}
+
+
+def raising(content: Json, user: UserId, known: Iterable[Raised]) -> tuple[Raised, ...]:
+    """Return the raised members with this one, to be written down before they are raised. `known`: those of before; a
+    level that is the raised one already was given by the bot."""
+    users = _section(content, "users")
+    others = tuple(one for one in known if one.user != user)
+    mine = next((one for one in known if one.user == user), None)
+    if mine is not None and user in users and _is(users[user], SPEAKER):
+        return (*others, replace(mine, lowered_at=None))
+    return (*others, Raised(user, user in users, users.get(user)))
+
+
+def lowered(content: Json, raised: Iterable[Raised], holder: UserId | None) -> Json:
+    """Return the levels without those whom the bot raised and who don't have the floor now. A level that somebody else
+    gave them meanwhile stays."""
+    users = dict(_section(content, "users"))
+    for one in raised:
+        if one.user != holder and one.user in users and _is(users[one.user], SPEAKER):
+            _put(users, one.user, had_entry=one.had_entry, before=one.before)
+    if users == _section(content, "users"):
+        return content
+    return {**content, "users": users}
+
+
+def remembered(raised: Iterable[Raised], holder: UserId | None, now: datetime) -> tuple[Raised, ...]:
+    """Return the raised members to be remembered once all but the holder are lowered: a while longer, because of
+    ECHO."""
+    noted = [one if one.user == holder else replace(one, lowered_at=one.lowered_at or now) for one in raised]
+    return tuple(one for one in noted if one.lowered_at is None or now - one.lowered_at < ECHO)
+
+
+def _wanted(content: Json) -> dict[str, int]:
+    """Return the entries of `events` that a walkie-talkie sets."""
+    events = _section(content, "events")
+    defaults = {
+        PERMIT: _number(content.get("state_default"), rules.MOD),
+        REQUEST: _number(content.get("events_default"), 0),
+        REACTION: _number(content.get("events_default"), 0),
+    }
+    open_to_all = {kind: 0 for kind, default in defaults.items() if _number(events.get(kind), default) > 0}
+    return {MESSAGE: SPEAKER, ENCRYPTED: SPEAKER} | open_to_all
+
+
+def _content(room: RoomPower) -> Json:
+    return room.power.content if room.power else {}
+
+
+def _section(content: Json, key: str) -> Mapping[str, Any]:
+    section = content.get(key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _number(value: object, default: int) -> int:
+    """Return a level; the default where there is none. One that can't be read is above everybody."""
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return rules.CREATOR
+    try:
+        return int(value)
+    except ValueError:
+        return rules.CREATOR
+
+
+def _is(value: object, level: int) -> bool:
+    return not isinstance(value, bool) and value == level
+
+
+def _put(entries: dict[str, Any], key: str, *, had_entry: bool, before: object) -> None:
+    """Put an entry back: its value, or that there was none."""
+    if had_entry:
+        entries[key] = before
+    else:
+        del entries[key]

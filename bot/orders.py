@@ -505,7 +505,7 @@ class Notice(Order):
 
     @classmethod
     def on(cls, recording: Recording, what: str, body: str) -> Self:
-        """Make the notice of something that a recording met, such as its limit; `what` as in `words.TOLD`."""
+        """Make the notice of something that a recording met, such as its limit; `what` as in `wording.TOLD`."""
         return cls(topics.told_of(what, recording.event_id), recording.room_id, body, reply_to=recording.event_id)
 
     @classmethod
@@ -662,7 +662,7 @@ class RenewAddresses(Order):
 
 
 def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable[str]) -> list[JobName]:
-    """Name all that a recording may still ask for; `told`: of what a room is told, as in `words.TOLD`."""
+    """Name all that a recording may still ask for; `told`: of what a room is told, as in `wording.TOLD`."""
     event_id = recording.event_id
     return [
         *map(Fetch.about, chunks),

@@ -66,7 +66,7 @@ def forgotten_in(command: EventId, room_id: RoomId) -> str:
 
 
 def told_of(what: str, broadcast: EventId) -> str:
-    """Name the notice of something that a broadcast met; `what` is a key of `words.TOLD`."""
+    """Name the notice of something that a broadcast met; `what` is a key of `wording.TOLD`."""
     return f"tell:{what}:{broadcast}"
 
 

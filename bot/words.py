@@ -77,30 +77,6 @@ def stays(retention: Retention, max_days: int | None) -> str:
     return f"{how} {limit}"
 
 
-TOLD = {
-    "empty": N_(
-        "There is nothing to hear in this broadcast: no sound arrived, or none that can be played. If some still "
-        "arrives, it is published as usual."
-    ),
-    "limit": N_("This broadcast is longer than I may record. The rest of it is not kept."),
-    "room_full": N_(
-        "This room's recordings take all the space they may have. Nothing new is kept until some are deleted."
-    ),
-    "unsent": N_(
-        "I can't post this recording as a voice message: the homeserver refuses it. I try again later; the podcast has "
-        "it all the same."
-    ),
-    "deleted": N_(
-        "The recording of this broadcast was deleted, at the wish of its speaker or a moderator. Copies in people's "
-        "apps can't be called back."
-    ),
-    "removed": N_(
-        "This broadcast was redacted, so I deleted its recording: its audio, its episode and its page are gone. Copies "
-        "in people's apps can't be called back."
-    ),
-}
-"""Notices about one recording."""
-
 ANNOUNCED_IS_GONE = N_("This recording was deleted.")
 """The text in place of a recording's announcement."""
 WAITED = N_("This recording was approved.")
@@ -143,11 +119,6 @@ OPENED = {
     ),
 }
 """Notices of the change of a room that opens it to more people, by the type of its state event."""
-
-
-def begun(who: str) -> str:
-    """Tell that a broadcast began and is recorded."""
-    return _("I am recording: {who} has begun a broadcast.").format(who=who)
 
 
 def published(*, title: str, length: str, whole: str, address: str | None, prefix: str) -> str:

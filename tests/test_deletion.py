@@ -11,6 +11,7 @@ from sqlalchemy import select
 from bot import language, orders, words
 from bot.intake import announcements
 from bot.matrix.sending import Sending
+from bot.recording.broadcast.words import WORDS as BROADCAST
 from bot.recording.model import Deleted
 from bot.worker.notices import Notices
 from storage import archive, history_checks, jobs, journal, rooms, tables
@@ -323,5 +324,5 @@ async def test_a_redacted_broadcast_is_told_once(world: World, room: Room) -> No
         await all_done(world)
     assert (await world.recording()).state is RecordingState.DELETED
     told = [content["body"] for content in room.said.values() if "redacted" in content["body"]]
-    assert told == [words.TOLD["removed"]]
+    assert told == [BROADCAST.told["removed"]]
     assert len(edits(room)) == 1

@@ -24,6 +24,9 @@ WORDS = [
     ROOT / "bot/words.py",
     ROOT / "bot/disclosure.py",
     ROOT / "bot/recording/account.py",
+    ROOT / "bot/recording/wording.py",
+    ROOT / "bot/recording/broadcast/words.py",
+    ROOT / "bot/recording/session/words.py",
     ROOT / "bot/recording/lengths.py",
     ROOT / "bot/recording/wrong_lengths.py",
     ROOT / "bot/recording/chapters.py",
@@ -58,7 +61,7 @@ def unmarked(path: Path) -> list[str]:
     return [text for text in texts if isinstance(text, str) and is_sentence(text)]
 
 
-@pytest.mark.parametrize("path", WORDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WORDS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_sentence_is_marked(path: Path) -> None:
     """Each sentence that the bot says is a literal inside of `_`, `plural` or `N_`."""
     assert unmarked(path) == []

@@ -6,7 +6,7 @@ What is deleted at once, in the transaction of the confirmed command, is said in
 from dataclasses import replace
 from functools import partial
 
-from bot import orders, words
+from bot import orders
 from bot.commands.context import Context, ToConfirm, Verb, always
 from bot.commands.find import find_recording
 from bot.commands.one_recording import read_name
@@ -14,8 +14,9 @@ from bot.commands.parse import RecordingName
 from bot.commands.replies import delete as replies
 from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
-from bot.language import N_, _, speaking
+from bot.language import N_, speaking
 from bot.recording.model import Deleted
+from bot.recording.wording import told
 from bot.words import CONTINUES_ELSEWHERE
 from storage import archive, jobs
 from storage.records import Recording, to_ms
@@ -48,7 +49,7 @@ def _is_theirs(context: Context, recording: Recording | None) -> bool:
 
 async def _tell(context: Context, recording: Recording) -> None:
     with speaking(context.room.language):
-        body = _(words.TOLD["deleted"])
+        body = told(recording, "deleted")
     notice = orders.Notice.on(recording, "deleted", body)
     if recording.room_id != context.room.room_id:  # an answer to what is in another room leads nowhere
         notice = replace(notice, room_id=context.room.room_id, reply_to=None)

@@ -17,6 +17,7 @@ from bot.language import N_, _
 from bot.recording import account, wrong_lengths
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import Ledger
+from bot.recording.wording import words_of
 from storage import archive, heirs, orphans, rooms, tracks
 from storage.records import Loss, Recording, RecordingState, to_ms
 
@@ -88,7 +89,7 @@ async def _problems(context: Context) -> list[str]:
             *wrong_lengths.off_told(ledger),
             *(account.troubles(ledger) if recording.state is not RecordingState.COMPLETE else ()),
         )
-        problems += [replies.trouble(recording.code, told, chunks) for told, chunks in troubles]
+        problems += [words_of(recording).trouble(recording.code, told, chunks) for told, chunks in troubles]
         if recording.state is not RecordingState.COMPLETE:
             problems += await _candidates(context, recording)
     return problems[:MOST_PROBLEMS]

@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import orders, topics, words
-from bot.feeds.shown import person
+from bot.feeds.shown import people
 from bot.language import _, speaking
+from bot.recording.wording import words_of
 from storage import archive, jobs, rooms
 from storage.database import Connection
 from storage.records import Announce, EventId, JobState, Recording, RecordingId, RecordingState, Room
@@ -20,7 +21,7 @@ async def begun(db: Connection, room: Room, recording: Recording, now: datetime)
         order: orders.Order = orders.React(recording.event_id, room.room_id, RECORDED)
     elif room.announce is Announce.ON:
         with speaking(room.language):
-            body = words.begun(person(recording.broadcaster_name, recording.broadcaster))
+            body = _(words_of(recording).begun).format(who=people(recording))
         topic = topics.recording_begun(recording.event_id)
         order = orders.Notice(topic, room.room_id, body, begins=recording.id)
     else:

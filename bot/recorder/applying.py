@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
-from bot import orders, words
-from bot.language import _, speaking
+from bot import orders
+from bot.language import speaking
 from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, forget_older_audio, take_back, withdraw
 from bot.recording.chunks import is_removed
@@ -28,6 +28,7 @@ from bot.recording.model import (
     Withdraw,
 )
 from bot.recording.policy import Limits
+from bot.recording.wording import told
 from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
@@ -142,5 +143,5 @@ async def _tell(db: Connection, recording: Recording, what: str, now: datetime) 
     if recording.past and recording.state is not RecordingState.DELETED:
         return
     with speaking(await rooms.language(db, recording.room_id)):
-        notice = orders.Notice.on(recording, what, _(words.TOLD[what]))
+        notice = orders.Notice.on(recording, what, told(recording, what))
     await jobs.add(db, notice.job(), now)

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Collection
 from datetime import datetime
 
-from bot import orders, words
+from bot import orders
 from bot.intake import announcements
 from bot.intake.unsending import unsend
 from bot.recording.kinds import kind_of
+from bot.recording.wording import TOLD
 from storage import archive, handed_back, history_checks, jobs, journal, rooms, sessions, tracks
 from storage.database import Connection
 from storage.records import BlobKey, Recording, RecordingId
@@ -28,7 +29,7 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     if not kind_of(recording).related:  # a search of the history could find its messages one by one
         await sessions.erase(db, recording.id, [event_id for event_id in events if event_id != recording.event_id])
     await history_checks.forget(db, recording.id)
-    await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], words.TOLD))
+    await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], TOLD))
     await take_back(db, recording, now)
     await handed_back.forget(db, recording.id)
     await announcements.take_back(db, recording, now)

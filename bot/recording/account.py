@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from bot.language import N_, _
 from bot.recording import wrong_lengths
-from bot.recording.chunks import NOT_WANTED
+from bot.recording.chunks import NOT_WANTED, OUT_OF_TURN
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap
+from bot.recording.wording import words_of
 from storage.records import (
     KEY_WITHHELD,
     ChunkState,
     DurationMs,
-    EndedBy,
     Loss,
     Recording,
     RecordingState,
@@ -41,6 +41,7 @@ WHY = {
 """Predicates that fit one chunk or many."""
 ON_ITS_WAY = N_("being fetched")
 UNWANTED = N_("not kept: recording was switched off")
+WITHOUT_FLOOR = N_("said without the floor")
 NO_KEY = {
     "m.unverified": N_(
         "the speaker's client shares keys with verified devices only: the speaker can verify this bot, or allow "
@@ -51,15 +52,6 @@ NO_KEY = {
     "m.unavailable": N_("the speaker's client no longer has the key"),
 }
 NO_KEY_AT_ALL = N_("the speaker's client does not share the key")
-
-WHY_NO_END = {
-    EndedBy.ABANDONED: N_("its end never came"),
-    EndedBy.RESTARTED: N_("its speaker started a new broadcast before its end"),
-    EndedBy.LEFT: N_("its speaker left before its end"),
-    EndedBy.REMOVED: N_("the bot was removed before its end"),
-    EndedBy.SWITCHED_OFF: N_("recording was switched off before its end"),
-    EndedBy.LIMIT: N_("it was longer than may be recorded"),
-}
 
 STATES = {
     RecordingState.LIVE: N_("live"),
@@ -107,7 +99,7 @@ def _lacks_end(ledger: Ledger) -> bool:
 
 
 def _is_absent(entry: Entry) -> bool:
-    return entry.state not in (ChunkState.STORED, ChunkState.DUPLICATE)
+    return entry.state not in (ChunkState.STORED, ChunkState.DUPLICATE) and entry.reason != OUT_OF_TURN
 
 
 # ---- the whole recording
@@ -146,8 +138,9 @@ def missing(recording: Recording, loss: Loss) -> str | None:
 def _end(recording: Recording, loss: Loss) -> str | None:
     if recording.state is not RecordingState.INCOMPLETE:
         return None
-    if recording.ended_by in WHY_NO_END:
-        return _(WHY_NO_END[recording.ended_by])
+    no_end = words_of(recording).no_end
+    if recording.ended_by and recording.ended_by in no_end:
+        return _(no_end[recording.ended_by])
     if loss.end:
         return _("its end is missing")
     return None if loss.gaps else _("some of it may be missing")
@@ -194,6 +187,8 @@ def why(entry: Entry) -> str | None:
         return _(ON_ITS_WAY)
     if reason == NOT_WANTED:
         return _(UNWANTED)
+    if reason == OUT_OF_TURN:
+        return _(WITHOUT_FLOOR)
     return _(WHY[entry.state]) if entry.state in WHY else None
 
 

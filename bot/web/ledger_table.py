@@ -1,14 +1,15 @@
 """A ledger as the tables of an episode's page: like chunks in one row, long tables cut. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from bot.feeds.mxids import SOMEBODY
 from bot.language import _, plural
 from bot.recording import account
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap, spoken_length
-from storage.records import DurationMs, Timing, to_ms
+from storage.records import ChunkId, DurationMs, Timing, to_ms
 
 ROWS_ON_PAGE = 500
 """Most rows of gaps, and of chunks: some 100 kB."""
@@ -35,9 +36,9 @@ class GapRow:
 @dataclass(frozen=True, slots=True)
 class ChunkRow:
     """Chunks in a row, by number and in the audio, that are alike; `reason`: why they are not in the audio, or what is
-    wrong with them."""
+    wrong with them. `part`: their numbers, or whose message it is where several people speak."""
 
-    numbers: str
+    part: str
     state: str
     reason: str
     range: TimeRange
@@ -54,14 +55,16 @@ class LedgerTable:
     count: int  # of all chunks
 
 
-def table_of(ledger: Ledger) -> LedgerTable:
+def table_of(ledger: Ledger, senders: Mapping[ChunkId, str] | None = None) -> LedgerTable:
+    """Return the tables of a ledger. `senders`: the name to show for the sender of each chunk where several people
+    speak; each chunk is then a row of its own."""
     shown_gaps = islice(account.gaps(ledger), ROWS_ON_PAGE)
     gaps = tuple(GapRow(_range(gap.position, gap.length, spoken_gap(gap.length)), gap.why) for gap in shown_gaps)
-    groups = _groups(ledger.entries)
+    groups = _groups(ledger.entries, apart=senders is not None)
     return LedgerTable(
         gaps=gaps,
         more_gaps=len(ledger.gaps) - len(gaps),
-        chunks=tuple(map(_row, groups[:ROWS_ON_PAGE])),
+        chunks=tuple(_row(group, senders) for group in groups[:ROWS_ON_PAGE]),
         more_chunks=sum(group.count for group in groups[ROWS_ON_PAGE:]),
         count=len(ledger.entries),
     )
@@ -76,11 +79,11 @@ class _Group:
     samples: int
 
 
-def _groups(entries: Iterable[Entry]) -> list[_Group]:
+def _groups(entries: Iterable[Entry], *, apart: bool) -> list[_Group]:
     groups: list[_Group] = []
     for entry in entries:
         reason = account.why(entry) or account.note(entry)
-        if groups and _is_alike(groups[-1], entry, reason):
+        if groups and not apart and _is_alike(groups[-1], entry, reason):
             last = groups[-1]
             groups[-1] = replace(last, last=entry, count=last.count + 1, samples=last.samples + entry.samples)
         else:
@@ -97,17 +100,21 @@ def _is_alike(group: _Group, entry: Entry, reason: str | None) -> bool:
     return alike and entry.sequence == group.last.sequence + 1
 
 
-def _row(group: _Group) -> ChunkRow:
+def _row(group: _Group, senders: Mapping[ChunkId, str] | None) -> ChunkRow:
     position, length = to_ms(group.first.position), to_ms(group.samples)
     told = spoken_length(length)
     if group.samples and group.first.timing is Timing.ESTIMATED:
         told = _("about {length}").format(length=told)
     return ChunkRow(
-        numbers=_numbers(group),
+        part=_numbers(group) if senders is None else _sender(group, senders),
         state=_(account.CHUNK_STATES[group.first.state]),
         reason=group.reason or "",
         range=_range(position, length, told),
     )
+
+
+def _sender(group: _Group, senders: Mapping[ChunkId, str]) -> str:
+    return senders[group.first.chunk_id] if group.first.chunk_id else SOMEBODY
 
 
 def _numbers(group: _Group) -> str:

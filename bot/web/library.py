@@ -105,6 +105,10 @@ class Library:
         async with self._store.read() as db:
             return await episodes.read_on_air(db, room_ids)
 
+    async def spoken_in(self, recording: Recording) -> tuple[Chunk, ...]:
+        """Return the chunks of a recording in which several people speak; none of others."""
+        return await self.chunks(recording) if len(recording.speakers) > 1 else ()
+
     async def chunks(self, recording: Recording) -> tuple[Chunk, ...]:
         async with self._store.read() as db:
             return await archive.chunks(db, recording.id)

@@ -1,15 +1,20 @@
 """Recordings, live players, chapters and apps as the templates show them. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from bot.feeds.text import clean_line
-from bot.feeds.titles import date_and_time, episode_title, given_title, speakers
+from bot.feeds.titles import date_and_time, episode_title, given_title, speaker, speakers
 from bot.language import _, spoken_size, spoken_time
 from bot.recording.account import STATES
+from bot.recording.chunks import is_removed
+from bot.recording.kinds import kind_of
 from bot.recording.lengths import player_clock, spoken_length
-from storage.records import Episode, Mark, Recording, RecordingState, to_ms
+from bot.recording.speakers import name_of
+from bot.recording.wording import words_of
+from storage.records import Chunk, ChunkId, Episode, Mark, Recording, RecordingState, to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class LivePlayer:
     speakers: str
     moment: str  # RFC 3339
     since: str
+    several: bool  # several people may speak
+    newest: str  # who spoke last of several
+    gone: str  # said in the place of the player when the recording was removed
+    waiting: str  # said at the live edge
     running: bool
     waits: bool  # for approval
 
@@ -74,15 +83,35 @@ def episode_row(recording: Recording, episode: Episode | None, zone: ZoneInfo) -
     )
 
 
-def live_player(recording: Recording, zone: ZoneInfo) -> LivePlayer:
+def live_player(recording: Recording, chunks: Sequence[Chunk], zone: ZoneInfo) -> LivePlayer:
+    words = words_of(recording)
     return LivePlayer(
         code=recording.code,
         speakers=speakers(recording),
         moment=recording.started_at.isoformat(timespec="seconds"),
         since=f"{recording.started_at.astimezone(zone):%H:%M}",
+        several=kind_of(recording).several_speakers,
+        newest=_newest(recording, chunks),
+        gone=_(words.gone),
+        waiting=_(words.waiting),
         running=recording.state is RecordingState.LIVE,
         waits=recording.unreviewed,
     )
+
+
+def senders(recording: Recording, chunks: Sequence[Chunk]) -> dict[ChunkId, str] | None:
+    """Return the name to show for the sender of each chunk; None where one person alone speaks."""
+    if not kind_of(recording).several_speakers:
+        return None
+    return {chunk.id: speaker(name_of(recording, chunk)) for chunk in chunks}
+
+
+def _newest(recording: Recording, chunks: Sequence[Chunk]) -> str:
+    heard = {credit.user_id for credit in recording.speakers}
+    if len(heard) < 2:
+        return ""
+    newest = max((chunk for chunk in chunks if chunk.sender in heard), key=lambda chunk: chunk.position, default=None)
+    return "" if newest is None or is_removed(newest) else speaker(name_of(recording, newest))
 
 
 def chapter_link(mark: Mark) -> ChapterLink:

@@ -11,12 +11,13 @@ from bot.feeds.text import clean_text
 from bot.language import _, plural, speaking, written
 from bot.recording import account
 from bot.recording.kinds import lay_out
+from bot.recording.wording import words_of
 from bot.settings import Settings
 from bot.web.access import Family
 from bot.web.episodes import EpisodePage
 from bot.web.ledger_table import table_of
 from bot.web.library import View
-from bot.web.page_parts import LivePlayer, app_links, chapter_link, episode_row, live_player
+from bot.web.page_parts import LivePlayer, app_links, chapter_link, episode_row, live_player, senders
 from bot.web.respond import LIVE_PAGE, OF_FAMILY, PAGE, SAFE
 from bot.web.static_files import StaticFiles
 from bot.web.waveforms import BARS, HEIGHT, Waveform
@@ -24,6 +25,8 @@ from storage.records import Chunk, Episode, Recording, RecordingState, to_ms
 
 TEMPLATES = Path(__file__).parent / "templates"
 EPISODES_ON_PAGE = 50
+OPEN_PARTS = 30
+"""The most messages that an episode's page shows without being asked."""
 
 
 class Pages:
@@ -52,9 +55,15 @@ class Pages:
         )
 
     def room(
-        self, view: View, page: EpisodePage, live: Sequence[Recording], cover: str, token: str | None
+        self,
+        view: View,
+        page: EpisodePage,
+        live: Sequence[tuple[Recording, Sequence[Chunk]]],
+        cover: str,
+        token: str | None,
     ) -> web.Response:
-        """Render a room's page with one page of its episodes."""
+        """Render a room's page with one page of its episodes. `live`: what is on the air, with the chunks of those
+        recordings in which several people speak."""
         shelf = self._shelf(view, token)
         with speaking(view.room.language):
             return self._page(
@@ -65,7 +74,7 @@ class Pages:
                 page_address=shelf.page,
                 feed_address=shelf.feed,
                 topic=clean_text(view.face.description or ""),
-                live=[live_player(recording, self._zone) for recording in live],
+                live=[live_player(*running, self._zone) for running in live],
                 episodes=[episode_row(*published, self._zone) for published in page.published],
                 newer=page.number - 1,
                 older=page.number + 1 if page.more else 0,
@@ -91,6 +100,7 @@ class Pages:
         running = on_air or recording.state is RecordingState.LIVE
         running |= recording.state is RecordingState.FINISHING and episode is None
         ledger = lay_out(recording, chunks)
+        named, words = senders(recording, chunks), words_of(recording)
         with speaking(view.room.language):
             return self._page(
                 "episode.html",
@@ -99,7 +109,7 @@ class Pages:
                 shelf,
                 page_address=shelf.episode(recording.code),
                 prefix=self._settings.commands.prefix,
-                live=[live_player(recording, self._zone)] if running else [],
+                live=[live_player(recording, chunks, self._zone)] if running else [],
                 audio_address=shelf.audio(recording.code) if episode and not running else None,
                 episode=episode_row(recording, episode, self._zone),
                 chapters=[chapter_link(mark) for mark in episode.chapters] if episode else [],
@@ -109,7 +119,10 @@ class Pages:
                 missing=account.first_line(recording, account.loss_of(ledger)),
                 description=clean_text(recording.description).split("\n\n") if recording.description else [],
                 verdict=account.verdict(recording, ledger),
-                ledger=table_of(ledger),
+                ledger=table_of(ledger, named),
+                parts=(_(words.part), _(words.parts)),
+                several=named is not None,
+                open_parts=OPEN_PARTS,
             )
 
     def _shelf(self, view: View, token: str | None) -> Shelf:

@@ -163,7 +163,7 @@ class RoomRoutes:
         if page is None:
             return None
         view = await self._library.view(asked.access)
-        live = await self._library.live(asked.access)
+        live = [(each, await self._library.spoken_in(each)) for each in await self._library.live(asked.access)]
         return self._pages.room(view, page, live, self._covers.name(view), asked.token)
 
     async def _episode(self, asked: RoomRequest, code: str) -> web.Response | None:

@@ -19,10 +19,11 @@ from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
 from bot.intake import consent
-from bot.language import _, speaking
+from bot.language import speaking
 from bot.recording.broadcast.orphans import is_candidate
 from bot.recording.chunks import JUDGED, NOT_WANTED, blob_of, is_fetchable
 from bot.recording.model import Answer, ChunkFailed, ChunkStored, RecordingEvent
+from bot.recording.wording import told
 from bot.settings import Settings
 from storage import archive, jobs, rooms
 from storage.database import Connection
@@ -221,7 +222,7 @@ class Fetching:
     async def _tell_room(self, db: Connection, recording: Recording) -> None:
         """Tell the room that its space is used up, once in each broadcast."""
         with speaking(await rooms.language(db, recording.room_id)):
-            notice = orders.Notice.on(recording, ROOM_FULL, _(words.TOLD[ROOM_FULL]))
+            notice = orders.Notice.on(recording, ROOM_FULL, told(recording, ROOM_FULL))
         await jobs.add(db, notice.job(), self._clock())
 
     async def _tell_admins(self, free: int) -> None:

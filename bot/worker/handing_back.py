@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bot import orders, rules, words
+from bot import orders, rules
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.opus_parts import Part
 from bot.audio.plan import Piece
@@ -28,6 +28,7 @@ from bot.matrix.sending import Sending
 from bot.matrix.uploads import Uploads, sealed_file
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
+from bot.recording.wording import told
 from bot.settings import Settings
 from bot.worker import unanswered
 from bot.worker.attempts import LONGEST_WISH_S
@@ -290,7 +291,7 @@ class HandingBack:
         log.warning("not handed back: recording=%s reason=%s", recording.code, refused.reason)
         async with self._store.write() as db:
             with speaking(await rooms.language(db, recording.room_id)):
-                notice = orders.Notice.on(recording, "unsent", _(words.TOLD["unsent"]))
+                notice = orders.Notice.on(recording, "unsent", told(recording, "unsent"))
             await jobs.add(db, notice.job(), self._clock())
 
 

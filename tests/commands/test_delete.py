@@ -2,8 +2,9 @@
 
 import pytest
 
-from bot import orders, words
+from bot import orders
 from bot.commands.replies import confirm, general
+from bot.recording.broadcast.words import WORDS as BROADCAST
 from storage import archive, changes, heirs
 from storage.records import RecordingState, RoomId
 from tests.commands.test_places import CHAT, name, open_chat
@@ -53,7 +54,7 @@ async def test_what_an_upgraded_room_recorded_is_told_in_the_present_room(world:
     await world.say(SPEAKER, f"in Kitchen delete {recording.code}", room_id=CHAT)
     await world.handle(world.command(SPEAKER, "yes", room_id=CHAT))
     said = {notice.room_id: notice for notice in map(orders.Notice.of, await world.take(orders.Notice.kind))}
-    assert said[ROOM].body == words.TOLD["deleted"]
+    assert said[ROOM].body == BROADCAST.told["deleted"]
     assert said[ROOM].reply_to is None
 
 
@@ -67,6 +68,6 @@ async def test_from_a_direct_chat_it_is_confirmed_there_and_told_in_the_room(wor
     await world.handle(world.command(SPEAKER, "yes", room_id=CHAT))
     said = {notice.room_id: notice for notice in map(orders.Notice.of, await world.take(orders.Notice.kind))}
     assert "is deleted" in said[CHAT].body
-    assert said[ROOM].body == words.TOLD["deleted"]
+    assert said[ROOM].body == BROADCAST.told["deleted"]
     assert said[ROOM].reply_to == recording.event_id
     assert (await world.look(recording)).state is RecordingState.DELETED

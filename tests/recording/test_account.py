@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bot.recording import account
+from bot.recording.broadcast.words import WORDS as BROADCAST
 from bot.recording.chapters import marks
+from bot.recording.chunks import OUT_OF_TURN
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
 from bot.recording.lengths import player_clock, spoken_gap
@@ -16,10 +18,12 @@ from storage.records import (
     EndedBy,
     Hole,
     Recording,
+    RecordingKind,
     RecordingState,
     to_ms,
     to_samples,
 )
+from tests.recording.session.samples import a_session
 from tests.recording.world import absent, mp4, recording, stored
 
 HERE, DAMAGED, WAITING = ChunkState.STORED, ChunkState.DAMAGED, ChunkState.WAITING_FOR_KEY
@@ -71,19 +75,38 @@ def test_what_is_missing_is_one_line(states: list[ChunkState], told: str) -> Non
     assert account.first_line(recorded, loss) == told[0].upper() + told[1:]
 
 
-@pytest.mark.parametrize("by", list(account.WHY_NO_END))
+@pytest.mark.parametrize("by", list(BROADCAST.no_end))
 def test_an_end_that_was_not_seen_is_told_with_its_reason(by: EndedBy) -> None:
     """Ended by anything but `stopped`, and nothing missing in between."""
     recorded = over(by=by)
     loss = account.loss_of(lay_out(recorded, said(HERE)))
-    assert account.missing(recorded, loss) == account.WHY_NO_END[by]
+    assert account.missing(recorded, loss) == BROADCAST.no_end[by]
     gapped = account.loss_of(lay_out(recorded, said(HERE, DAMAGED, HERE)))
-    assert account.missing(recorded, gapped) == f"1 min missing at 1:00, {account.WHY_NO_END[by]}"
+    assert account.missing(recorded, gapped) == f"1 min missing at 1:00, {BROADCAST.no_end[by]}"
 
 
 def test_every_end_has_its_words() -> None:
     """No way to end is left out, but the one that a client announces, and the end of a session that lacks nothing."""
-    assert set(account.WHY_NO_END) == set(EndedBy) - {EndedBy.STOPPED, EndedBy.GAP}
+    assert set(BROADCAST.no_end) == set(EndedBy) - {EndedBy.STOPPED, EndedBy.GAP}
+
+
+def test_a_session_lacks_no_end() -> None:
+    """A session may end by anything: its messages are whole, so only what is missing of them is told."""
+    session, messages = a_session("ann 60", "ben 60", "ann 60")
+    gone = replace(messages[1], state=DAMAGED, blob=None, facts=None, announced_ms=DurationMs(60_000))
+    chunks = [messages[0], gone, messages[2]]
+    for by in (EndedBy.GAP, EndedBy.SWITCHED_OFF, EndedBy.REMOVED):
+        ended = replace(session, state=RecordingState.INCOMPLETE, ended_by=by)
+        assert account.missing(ended, account.loss_of(lay_out(ended, chunks))) == "1 min missing at 1:01"
+
+
+def test_what_was_said_without_the_floor() -> None:
+    """A transmission without the floor says so, and is neither trouble nor a missing end."""
+    session, messages = a_session("ann 60", "ben 60", kind=RecordingKind.WALKIE_TALKIE)
+    refused = replace(messages[1], state=ChunkState.REFUSED, reason=OUT_OF_TURN, blob=None, facts=None)
+    ledger = lay_out(session, [messages[0], refused])
+    assert account.why(ledger.entries[1]) == "said without the floor"
+    assert (account.troubles(ledger), account.loss_of(ledger).end) == ((), False)
 
 
 def test_every_loss_has_its_words() -> None:

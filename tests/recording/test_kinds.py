@@ -10,6 +10,7 @@ BOT = Path(__file__).parents[2] / "bot"
 MAY_NAME_A_KIND = {
     BOT / "recording/kinds.py",
     BOT / "recording/report.py",  # shows it
+    BOT / "recording/wording.py",  # the table of their words
     *(BOT / "recording/broadcast").glob("*.py"),
     *(BOT / "recording/session").glob("*.py"),
 }

@@ -14,7 +14,7 @@ def test_what_is_stored_is_one_row() -> None:
     """Consecutive alike chunks share a row with their numbers and total length."""
     rows = table_of(lay_out(OVER, [stored(f"${n}", n, mp4(5, Timing.EXACT)) for n in range(1, 61)]))
     (row,) = rows.chunks
-    assert (row.numbers, row.state, row.reason) == ("1–60", "stored", "")
+    assert (row.part, row.state, row.reason) == ("1–60", "stored", "")
     assert (row.range.at_ms, row.range.length_ms, row.range.at, row.range.length) == (0, 300_000, "0:00", "5 min")
     assert rows.count == 60
 
@@ -23,14 +23,14 @@ def test_a_number_out_of_its_turn_has_a_row_of_its_own() -> None:
     """Chunks with swapped numbers stand in the order of the audio, each in a row of its own."""
     first, second, third = slices([7, 7, 7])
     rows = table_of(lay_out(OVER, [stored("$b", 1, second), stored("$a", 2, first), stored("$c", 3, third)]))
-    assert [row.numbers for row in rows.chunks] == ["2", "1", "3"]
+    assert [row.part for row in rows.chunks] == ["2", "1", "3"]
 
 
 def test_what_has_no_number_yet_says_so() -> None:
     """Chunks without a number are counted; an estimated length is marked."""
     sealed = [absent(f"$s{n}", None, ChunkState.WAITING_FOR_KEY, position=20 + n) for n in range(2)]
     rows = table_of(lay_out(OVER, [stored("$1", 1, mp4()), *sealed, stored("$4", 4, mp4(), position=30)]))
-    assert [(row.numbers, row.state, row.range.length) for row in rows.chunks] == [
+    assert [(row.part, row.state, row.range.length) for row in rows.chunks] == [
         ("1", "stored", "about 5 s"),
         ("2 without a number yet", "waiting for key", "about 10 s"),
         ("4", "stored", "about 5 s"),

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from bot import orders, words
+from bot import orders
 from bot.audio.ffmpeg import AGAIN, FIRST, Ffmpeg
 from bot.audio.inspect import inspect_chunk
 from bot.errors import GiveUp, LimitHit, TryLater, WrongBytes
 from bot.matrix.media import FetchedMedia
 from bot.recording import kinds
+from bot.recording.wording import OF_ALL
 from bot.worker import fetching
 from bot.worker.retries import ask_anew
 from storage import archive, jobs, rooms
@@ -295,7 +296,7 @@ async def test_a_room_that_has_used_up_its_space_is_told_once(tmp_path: Path) ->
         assert [await world.work_one(FETCH) for _ in range(3)] == [True, True, False]
         assert ((await the_chunk(world)).state, (await the_chunk(world)).reason) == (ChunkState.REFUSED, "room_full")
         said = [job["body"] for job in await world.waiting(orders.Notice.kind)]
-    assert said.count(words.TOLD["room_full"]) == 1
+    assert said.count(OF_ALL["room_full"]) == 1
 
 
 async def test_nothing_new_is_fetched_while_the_disk_is_nearly_full(tmp_path: Path) -> None:

@@ -21,11 +21,6 @@ class Heard:
     loss: Loss
 
 
-def trouble(code: str, what: str, chunks: int) -> str:
-    """Describe a problem of so many chunks of one recording."""
-    return plural("1 chunk of {code} {what}.", "{count} chunks of {code} {what}.", chunks, code=code, what=what)
-
-
 MOST_TIMES = 5
 MOST_LIVE = 10
 

@@ -5,6 +5,7 @@
 
 const PLAYLIST = "application/vnd.apple.mpegurl";
 const AGAIN_MS = 5000; // pause before the next try, after an error or while there is no audio yet
+const REFRESH_MS = 15000; // between two looks at what a page says of a running session
 const ASK_MS = 30000; // between checks for the end, while nobody listens or there is no audio
 const GONE_MS = 25000; // a recording that is missing for so long was removed; less than ASK_MS
 const TWICE_MS = 60000; // two decoding errors within this time: give up on HLS
@@ -251,4 +252,18 @@ class LivePlayer {
   }
 }
 
+// A session's page changes with each message: who spoke last, and the table.
+async function refresh() {
+  const parts = document.querySelectorAll("[data-fresh]");
+  if (!parts.length || document.hidden) return;
+  const answer = await fetch(location.href).catch(() => null);
+  const text = answer?.ok ? await answer.text().catch(() => "") : "";
+  const page = new DOMParser().parseFromString(text, "text/html");
+  for (const part of parts) {
+    const now = page.querySelector(`[data-fresh="${part.dataset.fresh}"]`);
+    if (now && now.innerHTML !== part.innerHTML) part.innerHTML = now.innerHTML;
+  }
+}
+
 for (const box of document.querySelectorAll("[data-live]")) new LivePlayer(box);
+setInterval(refresh, REFRESH_MS);

@@ -1,0 +1,20 @@
+"""The words that a kind of recording needs of its own. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from storage.records import EndedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words for the recordings of one kind, marked for the catalogue: whoever says them looks them up."""
+
+    begun: str  # the notice that one is recorded now; {who}
+    told: Mapping[str, str]  # notices about one recording
+    no_end: Mapping[EndedBy, str]  # why the end of an incomplete one may be missing
+    trouble: Callable[[str, str, int], str]  # a problem of so many of its parts: code, problem, count
+    gone: str  # in the place of a player whose recording was removed
+    waiting: str  # at the live edge
+    part: str  # names the first column of the table of its parts
+    parts: str  # above that table; {n}

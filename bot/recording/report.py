@@ -61,10 +61,9 @@ def _chapter(mark: Mark) -> dict[str, Any]:
 def _chunk(entry: Entry, known: dict[ChunkId, Chunk], *, senders: bool) -> dict[str, Any]:
     chunk = known[entry.chunk_id] if entry.chunk_id else None
     facts = chunk.facts if chunk else None
-    sender = {"sender": chunk.sender if chunk else None} if senders else {}
+    several = {"sequence": None, "sender": chunk.sender if chunk else None}
     return {
-        "sequence": entry.sequence,
-        **sender,
+        **(several if senders else {"sequence": entry.sequence}),
         "event_id": chunk.event_id if chunk else None,
         "state": str(entry.state),
         "position_ms": to_ms(entry.position),

@@ -8,7 +8,7 @@ row (`credited`), so that whatever lists recordings need not read their chunks.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bot.recording.chunks import is_removed
+from bot.recording.chunks import OUT_OF_TURN, is_removed
 from bot.recording.ledger import Entry, Ledger
 from storage.records import Chunk, Credit, Recording, Samples, UserId
 
@@ -55,7 +55,7 @@ def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> R
     chunks = tuple(chunks)
     spoke = tuple(speaker.credit for speaker in speakers(recording, chunks, ledger))
     after = replace(recording, speakers=spoke)
-    remaining = [chunk for chunk in chunks if not is_removed(chunk)]
+    remaining = [chunk for chunk in chunks if not is_removed(chunk) and chunk.reason != OUT_OF_TURN]
     if any(chunk.sender == recording.broadcaster for chunk in remaining) or not chunks:
         return after
     if not remaining:

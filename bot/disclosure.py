@@ -1,21 +1,45 @@
 """Disclosure: the facts of a room's recording that its members and their clients are shown. Pure."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from bot import words
-from bot.language import _
-from storage.records import Change, ConsentNotice, Json, Retention, Room, Visibility
+from bot.language import N_, _, spoken_list
+from storage.records import Change, ConsentNotice, Json, Recorded, Retention, Room, Visibility
 
 RECORD = "record"
-"""The command, and so the name in the log of changes, that switches recording on and off."""
+RECORD_MESSAGES = "record messages"
+SWITCHES: Mapping[Recorded, str] = {Recorded.BROADCASTS: RECORD, Recorded.MESSAGES: RECORD_MESSAGES}
+"""The commands, and so the names in the log of changes, that switch on and off what is recorded."""
+KINDS: Mapping[Recorded, str] = {
+    Recorded.BROADCASTS: N_("voice broadcasts"),
+    Recorded.MESSAGES: N_("voice messages"),
+}
+"""The kinds of what is recorded, as they are told."""
 PUBLISH = "publish"
 """The command that makes the podcast public or private."""
 FOREVER = str(Retention())
 
 
-def recorded(room: Room) -> list[str]:
-    """Return the kinds of what is recorded in a room, as the state event `org.aircheck.room` names them."""
-    return ["broadcasts"] if room.records else []
+def listed(recorded: Collection[Recorded]) -> list[Recorded]:
+    """Return the kinds of what is recorded in the order in which they are told."""
+    return [kind for kind in Recorded if kind in recorded]
+
+
+def spoken(recorded: Collection[Recorded]) -> str:
+    """Name the kinds of what is recorded: `voice broadcasts and voice messages`."""
+    return spoken_list([_(KINDS[kind]) for kind in listed(recorded)])
+
+
+def commands(kinds: Collection[Recorded], prefix: str) -> str:
+    """Name the commands that switch these kinds on."""
+    return spoken_list([f"`{prefix} {SWITCHES[kind]} on`" for kind in listed(kinds)])
+
+
+def last_switch(newest: Mapping[str, Change]) -> Change | None:
+    """Return the last change of what is recorded. `newest`: the newest change of each policy."""
+    switched = [newest[what] for what in SWITCHES.values() if what in newest]
+    return max(switched, key=lambda change: change.id, default=None)
 
 
 def state_content(
@@ -24,10 +48,10 @@ def state_content(
     """Return the content of the state event `org.aircheck.room`. `switched` is the newest change of what is recorded,
     `told` the notice with which recording began; `max_days`: no room keeps a recording longer."""
     since = switched.at if switched else None
-    if room.records and since and told:
+    if room.recorded and since and told:
         since = max(since, told.said_at)
     return {
-        "records": recorded(room),
+        "records": [str(kind) for kind in listed(room.recorded)],
         "visibility": str(visibility),
         "retention": str(room.retention.within(max_days)),
         "since": _ms(since) if since else None,
@@ -43,7 +67,7 @@ def is_more(change: Change) -> bool:
     """Return whether more is recorded, opened or kept after a change of a room's policy than before it."""
     before, after = change.before or "", change.after or ""
     match change.what:
-        case "record" | "replay":
+        case "record" | "record messages" | "replay":
             return after == "on" != before
         case "publish":
             return after == Visibility.PUBLIC != before
@@ -77,20 +101,20 @@ def notice(
     """Tell a room what is recorded, for whom, where it can be heard, how long it is kept, who switched it on, and how
     to object. `public`: anybody can hear what begins now; `comes`: the bot has just come; `continues`: the podcast is
     that of a room that was replaced."""
-    if room.direct and not room.recording_on:
+    if room.direct and not room.switched_on:
         return _("Hello. I record nothing here. Say `{prefix} help` to see what I can do.").format(prefix=prefix)
     told = [_("Hello, I am Aircheck.")] if comes else []
     told += [words.continues_podcast(public=public)] if continues else []
-    if not room.recording_on:
+    if not room.switched_on:
         return " ".join([*told, _nothing(prefix)])
-    told += [_what(public=public)]
+    told += [_what(spoken(room.switched_on), public=public)]
     told += [] if public else [_("Say `{prefix} feed` to get your own address.").format(prefix=prefix)]
     told += [_("Only members whom a moderator chose are recorded.")] if room.speakers is not None else []
     told += [_("Each finished recording is also posted here as a voice message.")] if room.replay else []
     told += [words.stays(room.retention, max_days)]
     told += [_("{who} switched this on.").format(who=switched_by)] if switched_by else []
     told += [_objections(prefix, public=public)]
-    if comes and not continues:
+    if comes and not continues and Recorded.BROADCASTS in room.switched_on:
         told.append(_("`{prefix} backfill` finds broadcasts from before I joined.").format(prefix=prefix))
     where = "\n" + _("Feed: {feed}\nPage: {page}").format(feed=feed, page=page) if public else ""
     return " ".join(told) + where
@@ -98,19 +122,17 @@ def notice(
 
 def _nothing(prefix: str) -> str:
     return _(
-        "I record nothing here yet: a moderator can say `{prefix} record on`, and I will keep this room's voice "
-        "broadcasts and publish them as a podcast for its members."
+        "I record nothing here yet: a moderator can say `{prefix} record on` for voice broadcasts, `{prefix} record "
+        "messages on` for voice messages, and I will publish them as a podcast for the members of this room."
     ).format(prefix=prefix)
 
 
-def _what(*, public: bool) -> str:
+def _what(kinds: str, *, public: bool) -> str:
     if public:
-        return _(
-            "From now on I record the voice broadcasts of this room for its public podcast, which anybody can hear."
-        )
-    return _(
-        "From now on I record the voice broadcasts of this room and publish them as a podcast for its members only."
-    )
+        told = _("From now on I record {kinds} in this room for its public podcast, which anybody can hear.")
+    else:
+        told = _("From now on I record {kinds} in this room and publish them as a podcast for its members only.")
+    return told.format(kinds=kinds)
 
 
 def _objections(prefix: str, *, public: bool) -> str:

@@ -9,7 +9,7 @@ The texts are extracted from the code, so `_` and `plural` take literals only; `
 where it is used. Dates and numbers in sentences are written as the language writes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from babel.core import Locale, UnknownLocaleError
 from babel.dates import format_date
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -126,6 +127,11 @@ def N_(text: str) -> str:  # noqa: N802 (gettext's own name)
 def spoken_number(number: float, decimals: int = 0) -> str:
     """Write a number as the language does: `4,000`, `1.5`."""
     return str(format_decimal(number, "#,##0" + "." * bool(decimals) + "0" * decimals, locale()))
+
+
+def spoken_list(parts: Sequence[str]) -> str:
+    """Write a list as the language does: `a, b, and c`."""
+    return str(format_list(parts, locale=locale()))
 
 
 def spoken_size(count: int) -> str:

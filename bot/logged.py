@@ -16,6 +16,7 @@ def policies(room: Room) -> dict[str, str | None]:
     texts = {field.name: getattr(room.podcast, field.name) for field in fields(PodcastTexts)}
     return {
         "record": switch(room.recording_on),
+        "record messages": switch(room.messages_on),
         "publish": room.visibility,
         "announce": room.announce,
         "language": room.language,

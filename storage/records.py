@@ -141,6 +141,13 @@ class Announce(StrEnum):
     OFF = "off"  # only the state event `org.aircheck.room`
 
 
+class Recorded(StrEnum):
+    """Kinds of what a room records, each switched on by itself, as the state event `org.aircheck.room` names them."""
+
+    BROADCASTS = "broadcasts"
+    MESSAGES = "messages"
+
+
 class HistoryVisibility(StrEnum):
     """m.room.history_visibility (Client-Server API, room history visibility)."""
 
@@ -493,6 +500,7 @@ class Room:
     )  # position of the notice or command that began recording; None: still awaited
     told_by: EventId | None = None  # that notice
     messages_since: Position | None = None  # voice messages behind this position are recorded; None: none are
+    messages_wait: bool = False  # they will be, once the notice is in the room
     # policies: who set each, and when, is in the log of changes (`storage.changes`)
     announce: Announce = Announce.QUIET
     language: str | None = None  # in which the bot speaks here; None: `feeds.language`
@@ -517,7 +525,29 @@ class Room:
 
     def records_message(self, position: Position) -> bool:
         """Return whether a voice message at this position is recorded."""
-        return self.messages_since is not None and self.told_at is not None and position > self.messages_since
+        return self.messages_since is not None and position > self.messages_since
+
+    @property
+    def switched_on(self) -> frozenset[Recorded]:
+        """The kinds that are switched on, whether the room was told or not."""
+        broadcasts = {Recorded.BROADCASTS} if self.recording_on else set()
+        return frozenset(broadcasts | ({Recorded.MESSAGES} if self.messages_on else set()))
+
+    @property
+    def messages_on(self) -> bool:
+        """Whether the recording of voice messages is switched on, whether the room was told or not."""
+        return self.messages_wait or self.messages_since is not None
+
+    @property
+    def recorded(self) -> frozenset[Recorded]:
+        """The kinds that are recorded now."""
+        return self.switched_on - self.awaits_notice
+
+    @property
+    def awaits_notice(self) -> frozenset[Recorded]:
+        """The kinds that are switched on, and not recorded only because the room was not told yet."""
+        untold = {Recorded.BROADCASTS: self.told_at is None, Recorded.MESSAGES: self.messages_since is None}
+        return frozenset(kind for kind in self.switched_on if untold[kind])
 
     @property
     def publishes(self) -> bool:
@@ -534,8 +564,8 @@ class Room:
 
     @property
     def waits(self) -> bool:
-        """Whether broadcasts are not recorded only because the room was not told yet."""
-        return self.joined and self.recording_on and self.told_at is None
+        """Whether something is not recorded only because the room was not told yet."""
+        return self.joined and bool(self.awaits_notice)
 
 
 @dataclass(frozen=True, slots=True)

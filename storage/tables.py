@@ -84,6 +84,7 @@ rooms = Table(
     Column("told_at", BIG, server_default="0"),
     Column("told_by", String(255)),
     Column("messages_since", BIG),
+    Column("messages_wait", Boolean, nullable=False, server_default="0"),
     Column("announce", Word(Announce), nullable=False, server_default="quiet"),
     Column("language", String(16)),
     Column("retention", Kept, nullable=False, server_default="{}"),

@@ -33,8 +33,8 @@ async def _status(context: Context) -> str:
     lines = [
         replies.what_is_recorded(
             context.prefix,
-            on=room.recording_on,
-            waits=room.waits,
+            recorded=room.recorded,
+            waiting=room.awaits_notice,
             visibility=room.visibility,
             closed=not room.publishes,
             feed=context.public.feed,

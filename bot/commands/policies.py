@@ -9,11 +9,11 @@ from bot.commands.replies import general
 from bot.commands.replies import policies as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.policies import Policy
-from bot.disclosure import RECORD
+from bot.disclosure import SWITCHES
 from bot.intake.naming import name_of, names_of
 from bot.language import N_, spoken_moment
 from storage import archive, changes, heirs
-from storage.records import Change, Retention, UserId
+from storage.records import Change, Recorded, Retention, UserId
 
 LOG_COUNT = 10
 LOG_MOST = 50
@@ -34,7 +34,14 @@ async def _policies(context: Context) -> list[Policy]:
     room, settings = context.room, context.settings
     speakers = None if room.speakers is None else await names_of(context.db, room.room_id, room.speakers)
     return [
-        Policy("record", replies.switch(room.recording_on, waits=room.waits), default=not room.recording_on),
+        *(
+            Policy(
+                SWITCHES[kind],
+                replies.switch(kind in room.switched_on, waits=kind in room.awaits_notice),
+                default=kind not in room.switched_on,
+            )
+            for kind in Recorded
+        ),
         Policy("publish", "public" if context.podcast.publishes else "private", default=not context.podcast.publishes),
         Policy("announce", room.announce, default=room.announce == "quiet"),
         Policy("language", room.language or settings.feeds.language, default=room.language is None),
@@ -76,10 +83,11 @@ async def decisions(context: Context) -> dict[str, Change]:
     *before, present = await heirs.line(context.db, context.room.room_id)
     for room_id in (*before, present):
         newest = await changes.newest_of_each(context.db, room_id)
-        if room_id != present and (switched := newest.get(RECORD)) and switched.by is None:  # by the upgrade itself
-            del newest[RECORD]
+        by_upgrade = {what for what in SWITCHES.values() if what in newest and newest[what].by is None}
+        if room_id != present and by_upgrade:
             people = await changes.newest_of_each(context.db, room_id, by_rules=False)
-            newest |= {what: change for what, change in people.items() if what == RECORD}
+            newest = {what: change for what, change in newest.items() if what not in by_upgrade}
+            newest |= {what: change for what, change in people.items() if what in by_upgrade}
         for what, change in newest.items():
             taken_over = change.by is None and what in found and found[what].after == change.after
             if not taken_over:

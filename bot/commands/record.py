@@ -1,47 +1,73 @@
-"""`record`, `record on|off`: what is recorded in a room."""
+"""`record`, `record on|off`, `record messages on|off`: what is recorded in a room."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 
 from bot import disclosure, facts, logged
-from bot.commands.context import Context, Verb
+from bot.commands.context import Action, Context, Verb
+from bot.commands.parse import Words
 from bot.commands.policies import decisions, setter
 from bot.commands.replies import general
 from bot.commands.replies import record as replies
 from bot.commands.replies.manual import Form, Group, Who
-from bot.commands.switching import read_switch
 from bot.event_types import CREATE
 from bot.intake.greeting import told_by_command
 from bot.intake.succession import succeed, take_back
 from bot.language import N_
+from bot.recording.kinds import kind_of
 from bot.recording.model import Ended
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
 from storage import archive, heirs, rooms
-from storage.records import EndedBy, RecordingState, Room, Visibility
+from storage.records import EndedBy, Position, Recorded, RecordingState, Room, Visibility
 
 
-async def _switch(context: Context, *, on: bool) -> str:
-    room = context.room
+async def _switch(context: Context, kinds: Collection[Recorded], *, on: bool) -> str:
+    """Switch kinds of what is recorded on or off. Only `record on` makes or ends a line of rooms."""
+    room, lets_in = context.room, on and Recorded.BROADCASTS in kinds
     if context.podcast.room_id != room.room_id:
         # A moderator may take the podcast back from an heir that the room's tombstone doesn't name.
-        back = await take_back(context.db, room.room_id, context.now) if on and context.asker.moderates else None
+        back = await take_back(context.db, room.room_id, context.now) if lets_in and context.asker.moderates else None
         if back is None:
             return CONTINUES_ELSEWHERE
         room = back
     if not context.asker.moderates:
         return general.ONLY_MODS
-    changed = room.recording_on != on or (on and room.waits)
-    heir = await _heir(context) if on else None
-    if changed or heir:
-        switched = replace(heir or room, recording_on=on, changed_at=context.now)
-        await rooms.save_room(context.db, told_by_command(switched, context.position) if on else switched)
-        before = logged.switch(room.recording_on and not room.waits)
-        await context.note(disclosure.RECORD, before, logged.switch(on))
+    heir = await _heir(context) if lets_in else None
+    was = room.recorded if on else room.switched_on
+    changing = [kind for kind in kinds if heir or (kind in was) != on]
+    after = heir or room
+    for kind in changing:
+        after = _switched(after, kind, context.position, on=on)
+    if changing:
+        await rooms.save_room(context.db, replace(after, changed_at=context.now))
+    for kind in changing:
+        await context.note(disclosure.SWITCHES[kind], logged.switch(kind in was), logged.switch(on))
+    return await _answer(context, kinds, after, heir, changed=bool(changing), on=on)
+
+
+async def _answer(
+    context: Context, kinds: Collection[Recorded], after: Room, heir: Room | None, *, changed: bool, on: bool
+) -> str:
+    who, kind = context.asker.name, disclosure.spoken(kinds)
     if on:
-        answer = replies.recording_on(context.asker.name, changed=changed)
+        answer = replies.recording_on(who, kind, changed=changed)
         public = heir is not None and heir.visibility is Visibility.PUBLIC
         return f"{answer} {continues_podcast(public=public)}" if heir else answer
-    return replies.recording_off(context.asker.name, await _end_what_runs(context), changed=changed)
+    running = await _end_what_runs(context, after)
+    if after.switched_on:
+        return replies.kind_off(who, kind, running, changed=changed)
+    return replies.recording_off(who, running, changed=changed)
+
+
+def _switched(room: Room, kind: Recorded, position: Position, *, on: bool) -> Room:
+    """Return the room with a kind switched by a moderator's command, which stands in for a notice."""
+    match kind:
+        case Recorded.BROADCASTS:
+            switched = replace(room, recording_on=on)
+            return told_by_command(switched, position) if on else switched
+        case Recorded.MESSAGES:
+            return replace(room, messages_since=position if on else None, messages_wait=False)
 
 
 async def _heir(context: Context) -> Room | None:
@@ -57,12 +83,13 @@ async def _heir(context: Context) -> Room | None:
     return await succeed(context.db, old, context.room.room_id, context.now, publishes=publishes)
 
 
-async def _end_what_runs(context: Context) -> int:
-    """End the live recordings, and return how many. One that is finishing has already ended by itself."""
+async def _end_what_runs(context: Context, room: Room) -> int:
+    """End the live recordings of what is switched off, and return how many. One that is finishing has already ended by
+    itself."""
     running = [
         recording
-        for recording in await archive.open_recordings(context.db, await heirs.line(context.db, context.room.room_id))
-        if recording.state is RecordingState.LIVE
+        for recording in await archive.open_recordings(context.db, await heirs.line(context.db, room.room_id))
+        if recording.state is RecordingState.LIVE and kind_of(recording).recorded_with.isdisjoint(room.switched_on)
     ]
     for recording in running:
         await context.apply(context.db, recording.id, Ended(EndedBy.SWITCHED_OFF))
@@ -73,12 +100,28 @@ async def _tell(context: Context) -> str:
     room = context.room
     if context.podcast.room_id != room.room_id:
         return CONTINUES_ELSEWHERE
-    told = [replies.told(disclosure.recorded(room), context.prefix, waits=room.waits)]
-    switched = await setter(context, (await decisions(context)).get(disclosure.RECORD))
-    told += [replies.switched(switched, on=room.recording_on)] if switched else []
-    if room.recording_on and room.speakers is not None:
+    told = replies.told(room.recorded, room.awaits_notice, context.prefix)
+    decided = await decisions(context)
+    for kind in Recorded:
+        switched = await setter(context, decided.get(disclosure.SWITCHES[kind]))
+        told += [replies.switched(kind, switched, on=kind in room.switched_on)] if switched else []
+    if room.switched_on and room.speakers is not None:
         told.append(replies.only_some(context.prefix))
     return " ".join(told)
+
+
+def _read(words: Words) -> Action | None:
+    match [word.lower() for word in words]:
+        case []:
+            return _tell
+        case ["on"]:
+            return partial(_switch, kinds=(Recorded.BROADCASTS,), on=True)
+        case ["off"]:
+            return partial(_switch, kinds=tuple(Recorded), on=False)
+        case ["messages", "on" | "off" as word]:
+            return partial(_switch, kinds=(Recorded.MESSAGES,), on=word == "on")
+        case _:
+            return None
 
 
 VERBS = (
@@ -95,12 +138,19 @@ VERBS = (
             Form(
                 "record on|off",
                 Who.MODERATORS,
-                N_("starts or stops recording this room's broadcasts"),
+                N_("starts recording this room's broadcasts, or stops recording anything"),
                 "record on",
                 Group.RECORDING,
             ),
+            Form(
+                "record messages on|off",
+                Who.MODERATORS,
+                N_("starts or stops recording this room's voice messages"),
+                "record messages on",
+                Group.RECORDING,
+            ),
         ),
-        partial(read_switch, _tell, _switch),
+        _read,
         changes=bool,
         everywhere=True,
         of_chat=bool,

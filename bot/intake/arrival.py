@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from bot import facts, orders, rules
+from bot import disclosure, facts, orders, rules
 from bot.dialects.state import makes_a_space
 from bot.event_types import CREATE
 from bot.intake import disclosing, turning, walkie
@@ -13,7 +13,7 @@ from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
 from storage import archive, gaps, heirs, jobs, rooms
 from storage.database import Connection
-from storage.records import EndedBy, RoomId, UserId
+from storage.records import EndedBy, Room, RoomId, UserId
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +37,27 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
     await begin_anew(db, room_id, now)
     room = await rooms.room(db, room_id)
     assert room is not None
-    was_on = room.recording_on
+    was_on = room.switched_on
     create = await rooms.state(db, room_id, CREATE)
     if await leave_space(db, room_id, now):
-        await rooms.save_room(db, replace(room, joined=True, recording_on=False, changed_at=now))
+        await rooms.save_room(db, replace(_nothing_on(room), joined=True, changed_at=now))
         return
     # The bot creates rooms for direct chats only, and may see one in a sync before its request is answered.
     ours = await rooms.direct_user(db, room_id) is not None or (create and create.sender == us)
     direct = room.direct or bool(ours)
     power = await rooms.power(db, room_id)
     asked = not direct and room.inviter is not None and rules.is_mod(room.inviter, power)
-    room = replace(room, joined=True, direct=direct, recording_on=False, changed_at=now)
+    room = replace(_nothing_on(room), joined=True, direct=direct, changed_at=now)
     await rooms.save_room(db, room)
     room = await turning.back(db, room, now)
     if asked:
         room = await take_back(db, room_id, now) or room
     room = replace(room, recording_on=asked and await heirs.heir(db, room_id) is None)
     await rooms.save_room(db, room)
-    if room.recording_on or was_on:  # while the bot was out of the room, nothing was recorded
-        by = room.inviter if room.recording_on else None
-        await disclosing.switched(db, room_id, now, on=room.recording_on, by=by)
+    for kind in disclosure.listed(was_on | room.switched_on):  # while the bot was out of the room, nothing was recorded
+        on = kind in room.switched_on
+        by = room.inviter if on else None
+        await disclosing.switched(db, room_id, disclosure.SWITCHES[kind], now, on=on, by=by)
     if direct and room.inviter is not None:
         await jobs.hasten(db, orders.Direct.to(room.inviter), now)
     if not direct:
@@ -69,6 +70,10 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
     log.info("joined: room=%s recording=%s", room_id, "on" if room.recording_on else "off")
     if not ours:
         await greet(db, room, now, waits=True)
+
+
+def _nothing_on(room: Room) -> Room:
+    return replace(room, recording_on=False, messages_since=None, messages_wait=False)
 
 
 async def leave_space(db: Connection, room_id: RoomId, now: datetime) -> bool:

@@ -24,7 +24,7 @@ async def is_mere_chat(db: Connection, room: Room) -> bool:
 
 async def has_podcast(db: Connection, room: Room) -> bool:
     """Return whether the room is recorded, or was."""
-    return room.recording_on or bool(await archive.recordings(db, await heirs.line(db, room.room_id), limit=1))
+    return bool(room.switched_on) or bool(await archive.recordings(db, await heirs.line(db, room.room_id), limit=1))
 
 
 async def are_alone(db: Connection, room: Room, user_id: UserId, us: UserId) -> bool:

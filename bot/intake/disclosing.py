@@ -40,10 +40,11 @@ async def note(db: Connection, change: Change) -> None:
         await tell(db, room.room_id, change.event_id, change.at)
 
 
-async def switched(db: Connection, room_id: RoomId, now: datetime, *, on: bool, by: UserId | None) -> None:
-    """Note that recording was switched on or off other than by a command: by whom, None for a rule of the bot's."""
+async def switched(db: Connection, room_id: RoomId, what: str, now: datetime, *, on: bool, by: UserId | None) -> None:
+    """Note that a kind of what is recorded was switched on or off other than by a command: by whom, None for a rule of
+    the bot's."""
     before, after = logged.switch(not on), logged.switch(on)
-    await note(db, Change(0, now, room_id, by, disclosure.RECORD, before=before, after=after))
+    await note(db, Change(0, now, room_id, by, what, before=before, after=after))
 
 
 async def compare(db: Connection, before: Room, after: Room, now: datetime) -> None:
@@ -62,4 +63,4 @@ async def content(db: Connection, room: Room, max_days: int | None) -> Json:
     notices = await consent_notices.of_room(db, room.room_id)
     told = next((notice for notice in notices if notice.event_id == room.told_by), None)
     visibility = Visibility.PUBLIC if podcast.publishes else Visibility.PRIVATE
-    return disclosure.state_content(room, visibility, newest.get(disclosure.RECORD), told, max_days)
+    return disclosure.state_content(room, visibility, disclosure.last_switch(newest), told, max_days)

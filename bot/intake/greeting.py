@@ -46,7 +46,7 @@ async def greet(db: Connection, room: Room, now: datetime, *, waits: bool) -> No
     `waits` nothing is recorded until the notice is in the room.
     """
     if waits:
-        await rooms.save_room(db, replace(room, told_at=None, told_by=None))
+        await rooms.save_room(db, _untold(room))
     await disclosing.tell(db, room.room_id, f"{await journal.position(db)}:{room.revision}", now)
 
 
@@ -64,7 +64,7 @@ async def greeting(db: Connection, room: Room, settings: Settings) -> str:
             public=podcast.publishes,
             continues=line[0] != room.room_id,
             comes=room.told_at is None or not await consent_notices.of_room(db, room.room_id),
-            switched_by=await _who(db, room, policies.get(disclosure.RECORD)),
+            switched_by=await _who(db, room, disclosure.last_switch(policies)),
             feed=shelf.feed,
             page=shelf.page,
             max_days=settings.retention.max_days,
@@ -95,28 +95,47 @@ async def said(db: Connection, room_id: RoomId, event_id: EventId, body: str, no
     if not await chats.is_mere_chat(db, room):
         await consent_notices.add(db, ConsentNotice(event_id, room_id, now, body))
         await disclosing.show(db, room_id, now)
-    if room.told_at is not None:
+    if _is_told(room):
         return
     # Until the sync shows its position, the notice counts as after everything heard so far.
     place = await journal.position_of(db, event_id) or await journal.position(db)
-    await rooms.save_room(db, replace(room, told_at=place, told_by=event_id))
+    await rooms.save_room(db, _told(room, event_id, place))
     await disclosing.show(db, room_id, now)
 
 
 async def heard(db: Connection, event: HeardEvent, now: datetime) -> None:
     """Record the notice's position if this message of the bot's own is the notice."""
     room = await rooms.room(db, event.room_id)
-    if room is None or (room.told_at is not None and room.told_by != event.event_id):
+    if room is None or (_is_told(room) and room.told_by != event.event_id):
         return
     position = await journal.add(db, event, now, keep=False) or await journal.position_of(db, event.event_id)
     if position is not None and (room.told_by == event.event_id or await _is_greeting(db, event)):
-        await rooms.save_room(db, replace(room, told_at=position, told_by=event.event_id))
+        await rooms.save_room(db, _told(room, event.event_id, position))
         await disclosing.show(db, event.room_id, now)
 
 
 def told_by_command(room: Room, position: Position) -> Room:
-    """Return the room as told at this position, by a moderator's `record on`, if no notice did so before."""
+    """Return the room as told of its broadcasts at this position, by a moderator's `record on`, if no notice did so
+    before."""
     return room if room.told_at is not None else replace(room, told_at=position, told_by=None)
+
+
+def _untold(room: Room) -> Room:
+    """Return the room as one in which nothing is recorded until the notice is there."""
+    return replace(room, told_at=None, told_by=None, messages_since=None, messages_wait=room.messages_on)
+
+
+def _is_told(room: Room) -> bool:
+    return room.told_at is not None and not room.messages_wait
+
+
+def _told(room: Room, event_id: EventId, position: Position) -> Room:
+    """Return the room as told by the notice at this position of all that waited for it, and not of what a command began
+    to record before."""
+    again = room.told_by == event_id  # its position is known better now
+    if room.messages_wait or (again and room.messages_since == room.told_at):
+        room = replace(room, messages_since=position, messages_wait=False)
+    return replace(room, told_at=position, told_by=event_id) if again or room.told_at is None else room
 
 
 async def _is_greeting(db: Connection, event: HeardEvent) -> bool:

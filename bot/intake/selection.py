@@ -96,7 +96,7 @@ class Selection:
         if message.sender == self._us:
             return False
         room = await rooms.room(db, heard.room_id)
-        recorded = room is not None and room.messages_since is not None
+        recorded = room is not None and room.messages_on
         lost = message.plain and await orphans.wanted(db, heard.room_id, message.sender, dialects.INFOS)
         return (recorded or lost) and await self._claims.wanted(db, heard.room_id, message.sender)
 

@@ -11,18 +11,18 @@ the bot's joining one of its rooms again (`begin_anew`); it never ends while the
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 
-from bot import facts, orders, rules, topics, words
+from bot import disclosure, facts, logged, orders, rules, topics, words
 from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
 from bot.intake import consent, disclosing, reviewing
 from bot.intake.greeting import greet
 from bot.language import _, speaking
 from storage import archive, changes, heirs, jobs, journal, optouts, rooms
 from storage.database import Connection
-from storage.records import EndedBy, PodcastTexts, Room, RoomId, StateEvent, UserId, Visibility
+from storage.records import Change, EndedBy, PodcastTexts, Room, RoomId, StateEvent, UserId, Visibility
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ async def succeed(
 ) -> Room | None:
     """Make the new room the heir of the old one, and return it as saved; None where it is no heir, or was one before.
 
-    The heir takes over from the old room whether it is recorded, whether it is public (for broadcasts that begin from
-    now on), the picture, and every other policy that its own moderators have not chosen (`_with_policies_of`).
+    The heir takes over from the old room what is recorded, whether it is public (for what begins from now on), the
+    picture, and every other policy that its own moderators have not chosen (`_with_policies_of`).
     Broadcasts that run in the old room are recorded to their end; new ones there are not. What runs in the heir is
     closed if its speaker may not be recorded by what holds there now, and waits for approval if the old room wanted
     that.
@@ -85,7 +85,7 @@ async def succeed(
         await archive.close(db, await heirs.line(db, heir.room_id))
     heir = await _with_policies_of(db, old, await _with_picture_of(db, old, heir, now), now)
     await rooms.save_room(db, heir)
-    left = replace(old, recording_on=False, changed_at=now)
+    left = replace(old, recording_on=False, messages_since=None, messages_wait=False, changed_at=now)
     await rooms.save_room(db, left)
     await disclosing.compare(db, old, left, now)
     await disclosing.compare(db, new, heir, now)
@@ -219,7 +219,9 @@ async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime
     """Give the heir the old room's policies: what its people agreed on must not lapse by an upgrade. What a moderator
     of the heir chose there by a command stays, for they decide now."""
     newest = await changes.newest_of_each(db, heir.room_id)
-    chosen = {what for what, change in newest.items() if change.by is not None}
+    chosen = {what: change for what, change in newest.items() if change.by is not None}
+    if old.messages_on and not heir.messages_on and not _switched_off(chosen):
+        heir = replace(heir, messages_since=await journal.position(db))
     policies = {name: getattr(old, name) for name in POLICIES if name not in chosen}
     texts = {name: getattr(old.podcast, name) for name in TEXTS if f"podcast {name}" not in chosen}
     heir = replace(heir, **policies, podcast=replace(heir.podcast, **texts))
@@ -228,6 +230,12 @@ async def _with_policies_of(db: Connection, old: Room, heir: Room, now: datetime
     if heir.own_cover is not None:
         await jobs.add(db, orders.Forget((heir.own_cover,)).job(), now)
     return replace(heir, **{name: getattr(old, name) for name in OWN_COVER})
+
+
+def _switched_off(newest: Mapping[str, Change]) -> bool:
+    """Return whether people have switched off the recording of voice messages, or all recording. `newest`: their newest
+    change of each policy."""
+    return any(newest[what].after == logged.switch(False) for what in disclosure.SWITCHES.values() if what in newest)
 
 
 async def _close_refused(db: Connection, heir: Room, now: datetime) -> None:

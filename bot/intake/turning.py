@@ -41,7 +41,7 @@ async def look(db: Connection, old: StateEvent | None, new: StateEvent, now: dat
     if opener < 0 and room.publishes:
         await _close(db, room, new.position, new.event_id, now)
         await _tell(db, room, new.event_id or str(new.position), words.CLOSED[new.type], now)
-    elif opener > 0 and room.recording_on:
+    elif opener > 0 and room.switched_on:
         await _tell(db, room, new.event_id or str(new.position), words.OPENED[new.type], now)
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from bot.recording.ledger import LayOut, Ledger
 from bot.recording.model import Outcome, RecordingEvent
 from bot.recording.policy import Limits
-from storage.records import Chunk, EventId, Mark, Position, Recording
+from storage.records import Chunk, EventId, Mark, Position, Recorded, Recording
 
 
 class Machine(Protocol):
@@ -44,3 +44,4 @@ class Kind:
     several_speakers: bool  # each chunk may be somebody else's
     related: bool  # its events relate to the first: the homeserver is asked for all of them before any counts as
     # missing, and one that lost its relation is looked for
+    recorded_with: frozenset[Recorded]  # one runs only while its room has any of these switched on

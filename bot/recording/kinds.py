@@ -5,6 +5,7 @@ outside a kind's own modules looks at `Recording.kind`.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from bot.recording.broadcast import layout as broadcast_layout
 from bot.recording.broadcast import machine as broadcast_machine
@@ -14,16 +15,28 @@ from bot.recording.ledger import Ledger
 from bot.recording.session import layout as session_layout
 from bot.recording.session import machine as session_machine
 from bot.recording.session import turns
-from storage.records import Chunk, Recording, RecordingKind
+from storage.records import Chunk, Recorded, Recording, RecordingKind
 
-_SESSION = Kind(session_machine.step, session_layout.lay_out, turns.chapters, several_speakers=True, related=False)
+_MESSAGES = Kind(
+    session_machine.step,
+    session_layout.lay_out,
+    turns.chapters,
+    several_speakers=True,
+    related=False,
+    recorded_with=frozenset({Recorded.MESSAGES}),
+)
 
 KINDS: Mapping[RecordingKind, Kind] = {
     RecordingKind.VOICE_BROADCAST: Kind(
-        broadcast_machine.step, broadcast_layout.lay_out, pauses.chapters, several_speakers=False, related=True
+        broadcast_machine.step,
+        broadcast_layout.lay_out,
+        pauses.chapters,
+        several_speakers=False,
+        related=True,
+        recorded_with=frozenset({Recorded.BROADCASTS}),
     ),
-    RecordingKind.VOICE_MESSAGES: _SESSION,
-    RecordingKind.WALKIE_TALKIE: _SESSION,
+    RecordingKind.VOICE_MESSAGES: _MESSAGES,
+    RecordingKind.WALKIE_TALKIE: replace(_MESSAGES, recorded_with=frozenset({Recorded.BROADCASTS, Recorded.MESSAGES})),
 }
 
 

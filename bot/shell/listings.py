@@ -108,6 +108,7 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
         "encrypted": room.encrypted,
         "direct": room.direct,
         "recording": room.recording_on,
+        "recording_messages": room.messages_on,
         "waiting": room.waits,
         "podcast": str(podcast.visibility),
         "retention": str(podcast.retention),
@@ -123,7 +124,10 @@ async def room_json(db: Connection, room: Room) -> dict[str, Any]:
 
 
 def _room_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    recording = "waiting for its notice" if entry["waiting"] else "on" if entry["recording"] else "off"
+    recording = " + ".join(
+        kind for kind, name in (("broadcasts", "recording"), ("messages", "recording_messages")) if entry[name]
+    )
+    recording = "waiting for its notice" if entry["waiting"] else recording or "off"
     return (
         entry["room_id"],
         entry["name"] or "",

@@ -40,7 +40,7 @@ class Pinning:
             if not rules.may_send_state(self._us, PINNED_EVENTS, await rooms.power(db, room_id)):
                 return
             notices = await consent_notices.of_room(db, room_id)
-        newest = notices[0].event_id if notices and room.recording_on else None
+        newest = notices[0].event_id if notices and room.switched_on else None
         if {notice.event_id for notice in notices if notice.pinned} == ({newest} if newest else set()):
             return
         await self._write(job, order, newest, {notice.event_id for notice in notices} - {newest})

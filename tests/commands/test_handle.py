@@ -167,7 +167,9 @@ async def test_help_names_every_command_with_the_prefix_that_is_set(world: World
             who = "" if form.who is Who.EVERYBODY else f" ({form.who})"
             assert lines.count(f"`!aircheck {form.usage}`{who}: {form.about}") == 1
     assert [line for line in lines if line in set(Group)] == list(Group)
-    assert "`!aircheck record on|off` (moderators): starts or stops recording this room's broadcasts" in lines
+    assert (
+        "`!aircheck record messages on|off` (moderators): starts or stops recording this room's voice messages" in lines
+    )
     assert len("\n".join(lines)) < 12_000  # an event holds 65,536 bytes, with a formatted body
 
 

@@ -24,7 +24,10 @@ async def status(world: World) -> list[str]:
 async def test_a_quiet_room_says_so(world: World) -> None:
     """`status` of a quiet room has four lines: recording, live, last episode, problems."""
     assert await status(world) == [
-        "Recording is on. The podcast is private: members get their address with `!aircheck feed`.",
+        (
+            "Recording is on. I record voice broadcasts. "
+            "The podcast is private: members get their address with `!aircheck feed`."
+        ),
         "Nothing is live.",
         "There is no episode yet.",
         "I know of no problems.",

@@ -33,6 +33,8 @@ MAY = {
     "log 20 2": MODS,
     "record on": MODS,
     "record off": MODS,
+    "record messages on": MODS,
+    "record messages off": MODS,
     "replay": EVERYBODY,
     "replay on": MODS,
     "replay off": MODS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from bot import orders
+from bot import disclosure, orders
 from bot.commands.handle import Commands
 from bot.recorder import Recorder
 from bot.recording.policy import Limits
@@ -206,6 +206,10 @@ class World:
             found = await rooms.room(db, room_id)
         assert found is not None
         return found
+
+    async def recorded(self) -> list[str]:
+        """The kinds of what is recorded in the room, as clients read them."""
+        return [str(kind) for kind in disclosure.listed((await self.room()).recorded)]
 
     async def look(self, recording: Recording) -> Recording:
         """The recording as it stands now."""

@@ -23,7 +23,7 @@ async def test_a_room_is_asked_about_and_changed_from_a_direct_chat(world: World
         assert (await ask(alice, bot, chats[alice], "status")).startswith("Recording is on.")
         assert await ask(bob, bot, chats[bob], f"in {alias} record off") == "Only a moderator of this room can do that."
         assert "switched it off" in await ask(alice, bot, chats[alice], f"in {alias} record off")
-        assert "Switched off by" in await ask(bob, bot, chats[bob], "record")
+        assert "switched off by" in await ask(bob, bot, chats[bob], "record")
         assert "`record`" in await ask(alice, bot, chats[alice], f"in {alias} log")
 
         await bob.say(chats[bob], "Thank you!")

@@ -127,6 +127,7 @@ async def test_rooms_for_machines(settings: Settings, capsys: pytest.CaptureFixt
         "encrypted": False,
         "direct": False,
         "recording": True,
+        "recording_messages": False,
         "waiting": False,
         "podcast": "private",
         "retention": "forever",

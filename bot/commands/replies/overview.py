@@ -1,15 +1,16 @@
 """Answers to the commands of `bot.commands.overview`. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from bot import disclosure
 from bot.feeds.shown import people, title_of
 from bot.language import N_, _, plural, spoken_moment
 from bot.recording import account
 from bot.recording.lengths import spoken_length
-from storage.records import DurationMs, Loss, Recording, Visibility
+from storage.records import DurationMs, Loss, Recorded, Recording, Visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,33 @@ def candidates(code: str, count: int, times: Sequence[datetime], zone: ZoneInfo)
     )
 
 
-def what_is_recorded(prefix: str, *, on: bool, waits: bool, visibility: Visibility, closed: bool, feed: str) -> str:
-    if waits:
-        told = _(
-            "Recording waits: I could not say yet what I record here. It begins when my notice is in the room, or when "
-            "a moderator says `{prefix} record on`."
-        ).format(prefix=prefix)
-    elif on:
-        told = _("Recording is on.")
-    else:
-        told = _("Recording is off: a moderator can say `{prefix} record on`.").format(prefix=prefix)
+def what_is_recorded(
+    prefix: str,
+    *,
+    recorded: Collection[Recorded],
+    waiting: Collection[Recorded],
+    visibility: Visibility,
+    closed: bool,
+    feed: str,
+) -> str:
+    """Tell what is recorded and who can hear it. `waiting`: the kinds that wait for the bot's notice."""
+    told = [_("Recording is on. I record {kinds}.").format(kinds=disclosure.spoken(recorded))] if recorded else []
+    if waiting:
+        told.append(
+            _(
+                "Recording waits: I could not say yet what I record here. It begins when my notice is in the room, or "
+                "when a moderator says {commands}."
+            ).format(commands=disclosure.commands(waiting, prefix))
+        )
+    elif not recorded:
+        told = [_("Recording is off: a moderator can say `{prefix} record on`.").format(prefix=prefix)]
     if visibility is Visibility.PUBLIC and closed:
         heard_by = _("What was public stays so, what begins now is for members only: {feed}").format(feed=feed)
     elif visibility is Visibility.PUBLIC:
         heard_by = _("The podcast is public: {feed}").format(feed=feed)
     else:
         heard_by = _("The podcast is private: members get their address with `{prefix} feed`.").format(prefix=prefix)
-    return f"{told} {heard_by}"
+    return " ".join([*told, heard_by])
 
 
 NOTHING_LIVE = N_("Nothing is live.")

@@ -1,31 +1,39 @@
 """Answers to the commands of `bot.commands.record`. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
-from bot.language import N_, _, plural
-
-KINDS = {"broadcasts": N_("voice broadcasts")}
-"""The kinds of what is recorded (`bot.disclosure.recorded`), as they are told."""
-
-
-def told(recorded: Sequence[str], prefix: str, *, waits: bool) -> str:
-    """Tell what is recorded in a room."""
-    if waits:
-        return _(
-            "I record nothing here yet: recording begins when my notice is in the room, or when a moderator says "
-            "`{prefix} record on`."
-        ).format(prefix=prefix)
-    if not recorded:
-        return _("I record nothing here. A moderator can say `{prefix} record on`.").format(prefix=prefix)
-    kinds = ", ".join(_(KINDS[kind]) for kind in recorded)
-    return _("I record here: {kinds}. Say `{prefix} optout` if I should record nothing of you.").format(
-        kinds=kinds, prefix=prefix
-    )
+from bot import disclosure
+from bot.language import _, plural
+from storage.records import Recorded
 
 
-def switched(setter: str, *, on: bool) -> str:
-    """Tell who switched recording on or off, and when."""
-    said = _("Switched on by {setter}.") if on else _("Switched off by {setter}.")
+def told(recorded: Collection[Recorded], waiting: Collection[Recorded], prefix: str) -> list[str]:
+    """Tell what is recorded in a room. `waiting`: the kinds that wait for the bot's notice."""
+    told = []
+    if recorded:
+        form = _("I record here: {kinds}. Say `{prefix} optout` if I should record nothing of you.")
+        told.append(form.format(kinds=disclosure.spoken(recorded), prefix=prefix))
+    if waiting:
+        form = _(
+            "I do not record {kinds} here yet: recording begins when my notice is in the room, or when a moderator "
+            "says {commands}."
+        )
+        told.append(form.format(kinds=disclosure.spoken(waiting), commands=disclosure.commands(waiting, prefix)))
+    nothing = _("I record nothing here. A moderator can say `{prefix} record on` or `{prefix} record messages on`.")
+    return told or [nothing.format(prefix=prefix)]
+
+
+def switched(kind: Recorded, setter: str, *, on: bool) -> str:
+    """Tell who switched the recording of a kind on or off, and when."""
+    match kind, on:
+        case Recorded.BROADCASTS, True:
+            said = _("Voice broadcasts: switched on by {setter}.")
+        case Recorded.BROADCASTS, False:
+            said = _("Voice broadcasts: switched off by {setter}.")
+        case Recorded.MESSAGES, True:
+            said = _("Voice messages: switched on by {setter}.")
+        case _:
+            said = _("Voice messages: switched off by {setter}.")
     return said.format(setter=setter)
 
 
@@ -33,24 +41,38 @@ def only_some(prefix: str) -> str:
     return _("Only some members are recorded: `{prefix} speakers` names them.").format(prefix=prefix)
 
 
-def recording_on(who: str, *, changed: bool) -> str:
+def recording_on(who: str, kind: str, *, changed: bool) -> str:
+    """Tell that the recording of a kind is on. `kind`: as it is told."""
     if not changed:
-        return _("Recording is already on.")
-    return _("Recording is on: {who} switched it on. I keep the voice broadcasts that begin here from now on.").format(
-        who=who
-    )
+        return _("Recording is already on: {kind}.").format(kind=kind)
+    form = _("Recording is on: {who} switched it on. I keep the {kind} that begin here from now on.")
+    return form.format(who=who, kind=kind)
+
+
+def kind_off(who: str, kind: str, running: int, *, changed: bool) -> str:
+    """Tell that the recording of a kind is off, where others are recorded."""
+    if not changed and not running:
+        return _("Recording of {kind} is already off.").format(kind=kind)
+    told = [_("Recording of {kind} is off: {who} switched it off.").format(kind=kind, who=who)]
+    return " ".join([*told, *_closed(running), _("What was recorded before stays.")])
 
 
 def recording_off(who: str, running: int, *, changed: bool) -> str:
+    """Tell that nothing is recorded any more."""
     if not changed and not running:
         return _("Recording is already off.")
     told = [_("Recording is off: {who} switched it off.").format(who=who)]
-    if running:
-        told.append(
-            plural(
-                "The broadcast that is running is closed here.",
-                "The {count} broadcasts that are running are closed here.",
-                running,
-            )
+    return " ".join([*told, *_closed(running), _("What was recorded before stays.")])
+
+
+def _closed(running: int) -> list[str]:
+    """Tell how many recordings were closed; nothing where there were none."""
+    if not running:
+        return []
+    return [
+        plural(
+            "The recording that is running is closed here.",
+            "The {count} recordings that are running are closed here.",
+            running,
         )
-    return " ".join([*told, _("What was recorded before stays.")])
+    ]

@@ -125,6 +125,10 @@ class Container(StrEnum):
     CAF = "caf"
     WEBM = "webm"
     FLAC = "flac"
+    AMR = "amr"
+    AMR_WB = "amr-wb"
+    MP4_AMR = "3gp/amr"
+    MP4_AMR_WB = "3gp/amr-wb"
     UNKNOWN = "unknown"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ffmpeg
 
-from bot.audio.containers import DEMUXERS
+from bot.audio.containers import DECODERS, DEMUXERS
 from bot.errors import GiveUp
 from storage.records import SAMPLE_RATE, Container
 
@@ -145,12 +145,15 @@ def _input(path: Path, container: Container, **options: object) -> "ffmpeg.nodes
     demuxer = DEMUXERS.get(container)
     if demuxer is None:
         raise GiveUp("the chunk's container is not known", reason="not_audio")
+    decoder = DECODERS.get(container)
+    if decoder is not None:
+        options = {**options, "acodec": decoder}
     return ffmpeg.input(
         f"file:{path.absolute()}",
         f=demuxer,
         format_whitelist=demuxer,
         protocol_whitelist="file",
-        codec_whitelist=CODECS,
+        codec_whitelist=decoder or CODECS,
         threads=1,
         **options,
     )

@@ -4,8 +4,11 @@ Only these demuxers are ever used: playlists and manifests (HLS, DASH, ffconcat)
 are not among them.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
+from bot.audio import amr
 from bot.audio.flac import repair_flac, streaminfo
 from bot.audio.frames import repair_adts, repair_mp3
 from bot.audio.matroska import repair_matroska
@@ -27,7 +30,20 @@ DEMUXERS = {
     Container.CAF: "caf",
     Container.WEBM: "matroska",
     Container.FLAC: "flac",
+    Container.AMR: "amr",
+    Container.AMR_WB: "amr",
+    Container.MP4_AMR: "mov",
+    Container.MP4_AMR_WB: "mov",
 }
+DECODERS = {
+    Container.AMR: "libopencore_amrnb",
+    Container.AMR_WB: "libopencore_amrwb",
+    Container.MP4_AMR: "libopencore_amrnb",
+    Container.MP4_AMR_WB: "libopencore_amrwb",
+}
+"""Decoders that are chosen by name: ffmpeg's own of AMR knows no silence of a recorder that stops sending."""
+MP4 = frozenset({Container.MP4_AAC, Container.MP4_AMR, Container.MP4_AMR_WB})
+AMR = frozenset({Container.AMR, Container.AMR_WB})  # whose frames are counted, all of one length
 LEFT_IN = {Container.MP3: 3200, Container.MP4_AAC: 12_288}
 """Samples at 48 kHz that a decoder may leave in of the padding, at most. MP3: 529 samples of the source, whose rate may
 be 8 kHz. MP4: older builds of ffmpeg leave in the end of the last frame, which may be one of HE-AAC at 8 kHz."""
@@ -40,21 +56,25 @@ def find_repair(file: BinaryIO, container: Container) -> Repair:
     Raises GiveUp: `truncated` where the container announces bytes that are missing, `undecodable` where the file is
     damaged in too many places.
     """
-    look = {
-        Container.MP4_AAC: repair_mp4,
+    looks: dict[Container, Callable[[BinaryIO], Repair]] = {
+        **dict.fromkeys(MP4, repair_mp4),
         Container.WAV: repair_wav,
         Container.CAF: repair_caf,
         Container.MP3: repair_mp3,
         Container.ADTS_AAC: repair_adts,
         Container.WEBM: repair_matroska,
         Container.FLAC: repair_flac,
-    }.get(container)
+        Container.AMR: partial(amr.repair_amr, codec=amr.NARROW),
+        Container.AMR_WB: partial(amr.repair_amr, codec=amr.WIDE),
+    }
+    look = looks.get(container)
     return look(file) if look else AS_IS
 
 
 def read_length(file: BinaryIO, container: Container) -> StatedLength | None:
     """Return the length that the container states for its sound; None where it states no useful one."""
-    read = {Container.MP3: _mp3_samples, Container.FLAC: streaminfo, Container.MP4_AAC: mp4_duration}.get(container)
+    of_mp4 = dict.fromkeys(MP4, mp4_duration)
+    read = {Container.MP3: _mp3_samples, Container.FLAC: streaminfo, **of_mp4}.get(container)
     length = read(file) if read else None
     return stated_length(*length) if length else None
 
@@ -109,5 +129,5 @@ def _has_lame_tag(file: BinaryIO) -> bool:
 
 def refuse_crafted(file: BinaryIO, container: Container) -> None:
     """Raise GiveUp (`undecodable`) for files that no recorder writes and that are costly to decode."""
-    if container is Container.MP4_AAC and has_many_edits(file):
+    if container in MP4 and has_many_edits(file):
         raise GiveUp("the chunk has more edits than a recording", reason="undecodable")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.audio.containers import LEFT_IN, read_length, refuse_crafted, timing
+from bot.audio.containers import AMR, LEFT_IN, MP4, read_length, refuse_crafted, timing
 from bot.audio.decodable import Decodable, make_decodable
 from bot.audio.ffmpeg import FIRST, SHORT_S, Ffmpeg, Tries
 from bot.audio.ogg_search import walk_pages
@@ -57,6 +57,8 @@ async def _inspected(path: Path, copy: Path, ffmpeg: Ffmpeg, max_seconds: float,
     if source.rate:
         _refuse_odd(source.rate, source.channels)
     bound = _bearable(path, max_seconds, source.rate, source.channels)
+    if container in AMR and stated is not None and stated.samples > bound * SAMPLE_RATE:
+        raise _too_long()
     heard, alike = await _decoded(decodable.path, container, ffmpeg, bound, source, tries)
     channels = 1 if alike else source.channels
     facts = ChunkFacts(container, exact, heard, sample_rate=source.rate, channels=channels)
@@ -100,7 +102,7 @@ def _compared(facts: ChunkFacts, stated: StatedLength, repair: Repair) -> ChunkF
         return replace(facts, samples=Samples(stated.samples))
     if repair.counted and lacking < facts.samples:
         return replace(facts, samples=Samples(stated.samples), timing=Timing.ESTIMATED)
-    if facts.container is Container.MP4_AAC or repair.whole:
+    if facts.container in MP4 or repair.whole:
         return replace(facts, timing=Timing.ESTIMATED)
     raise GiveUp("the chunk's file holds less sound than it states", reason="truncated")
 

@@ -44,6 +44,17 @@ def has_many_edits(file: BinaryIO) -> bool:
     return any(uint(file, start + 4, 4) > _MAX_EDITS for _, start, _ in lists)
 
 
+def sound_codec(file: BinaryIO) -> bytes:
+    """Return the four letters of the codec of the first track with sound, as its sample entry names it (ISO/IEC
+    14496-12, 8.5.2); empty where no table is found by the sizes of the boxes."""
+    movies = _movies(boxes_in(file, 0, file.seek(0, 2)))
+    for track in boxes_of(file, movies[:1], b"trak"):
+        if is_sound(file, track) and (entries := boxes_of(file, [track], b"mdia", b"minf", b"stbl", b"stsd")):
+            file.seek(entries[0][1] + 12)
+            return file.read(4)
+    return b""
+
+
 def _movies(boxes: Iterable[Box]) -> list[Box]:
     return [box for box in boxes if box[0] == b"moov"]
 

@@ -4,10 +4,13 @@ import re
 from itertools import islice, takewhile
 from typing import BinaryIO
 
+from bot.audio import amr
 from bot.audio.frames import CLOSE, Measure, adts_frame, first_frame, mp3_frame
 from bot.audio.mp3 import after_id3
+from bot.audio.mp4 import sound_codec
 from bot.audio.ogg import CAPTURE, OggPage
 from bot.audio.ogg_search import find_pages
+from bot.audio.repair import from_offset
 from bot.errors import GiveUp
 from storage.records import Container
 
@@ -17,10 +20,11 @@ _OGG_CODECS = (
     (b"\x7fFLAC", Container.OGG_FLAC),
 )
 _FRAMES: tuple[tuple[Container, Measure], ...] = ((Container.ADTS_AAC, adts_frame), (Container.MP3, mp3_frame))
+_AMR_IN_MP4 = {b"samr": Container.MP4_AMR, b"sawb": Container.MP4_AMR_WB}
 _MAX_PAGES = 16
 _IN_FRONT = 4096  # bytes after a tag in which the first Ogg page must begin
 _MAGIC = re.compile(
-    rb"(?s)\x00\x00..ftyp[ -~]{4}|RIFF....WAVE|RF64....WAVE|caff\x00\x01\x00\x00desc"
+    rb"(?s)\x00\x00..ftyp[ -~]{4}|#!AMR(?:-WB)?\n|RIFF....WAVE|RF64....WAVE|caff\x00\x01\x00\x00desc"
     rb"|fLaC[\x00\x80]\x00\x00\x22|\x1aE\xdf\xa3[\x01-\xfe].{,40}(?:webm|matroska)"
 )
 """Beginnings of containers that are searched for after other bytes. They are longer than the magic bytes at the start
@@ -36,6 +40,13 @@ def sniff(file: BinaryIO) -> Container:
 def find(file: BinaryIO) -> tuple[Container, int]:
     """Return the container and its offset: a tag or other bytes may precede it. For MP3, ADTS and Ogg the offset is 0,
     since their own walks find the first frame or page. Raises GiveUp: `empty`, `not_audio`."""
+    container, begin = _find(file)
+    if container is Container.MP4_AAC:
+        return _AMR_IN_MP4.get(sound_codec(from_offset(file, begin)), container), begin
+    return container, begin
+
+
+def _find(file: BinaryIO) -> tuple[Container, int]:
     file.seek(0)
     start = file.read(64)
     if not start:
@@ -64,7 +75,10 @@ def find(file: BinaryIO) -> tuple[Container, int]:
 def _by_magic(start: bytes) -> Container | None:
     """Return the container that begins with these bytes; None for Ogg, for frames, and for unknown ones."""
     if start[4:8] == b"ftyp":
-        return Container.MP4_AAC
+        return Container.MP4_AAC  # or AMR, as its tables say
+    for codec, container in ((amr.NARROW, Container.AMR), (amr.WIDE, Container.AMR_WB)):
+        if start.startswith(codec.magic):
+            return container
     if start[:4] in (b"RIFF", b"RF64") and start[8:12] == b"WAVE":
         return Container.WAV
     for magic, container in ((b"caff", Container.CAF), (b"fLaC", Container.FLAC), (b"\x1aE\xdf\xa3", Container.WEBM)):

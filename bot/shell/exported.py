@@ -44,7 +44,8 @@ HERE = Shelf("./")
 ENDINGS = {
     Container.OGG_OPUS: "ogg", Container.OGG_VORBIS: "ogg", Container.OGG_FLAC: "ogg", Container.MP4_AAC: "m4a",
     Container.ADTS_AAC: "aac", Container.MP3: "mp3", Container.WAV: "wav", Container.CAF: "caf",
-    Container.WEBM: "webm", Container.FLAC: "flac", Container.UNKNOWN: "bin",
+    Container.WEBM: "webm", Container.FLAC: "flac", Container.AMR: "amr", Container.AMR_WB: "awb",
+    Container.MP4_AMR: "3gp", Container.MP4_AMR_WB: "3gp", Container.UNKNOWN: "bin",
 }  # fmt: skip
 TEMPLATES = Path(__file__).parent / "templates"
 TRIES = 5

@@ -23,6 +23,8 @@ WAV = ("-c:a", "pcm_s16le", "-f", "wav")
 FLAC = ("-c:a", "flac", "-f", "flac")
 CAF = ("-c:a", "pcm_s16be", "-f", "caf")
 WEBM = ("-c:a", "libopus", "-b:a", "64k", "-f", "webm")
+AMR = ("-c:a", "libopencore_amrnb", "-ar", "8000", "-ac", "1", "-b:a", "12.2k", "-f", "amr")
+THREEGP = (*AMR[:-1], "3gp")
 ADTS = ("-c:a", "aac", "-b:a", "128k", "-f", "adts")
 
 

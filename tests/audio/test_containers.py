@@ -15,11 +15,28 @@ from bot.audio.containers import read_length
 from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.inspect import inspect_chunk
-from bot.audio.plan import Mismatch, Sound
+from bot.audio.plan import Mismatch, Piece, Silence, Sound, length
 from bot.audio.repair import StatedLength
 from bot.errors import GiveUp
-from storage.records import SAMPLE_RATE, ChunkFacts, Container, Timing
-from tests.audio.sounds import ADTS, CAF, FLAC, M4A, MP3, OPUS, WAV, WEBM, Pcm, Studio, as_key, lag, local, signal
+from storage.records import SAMPLE_RATE, ChunkFacts, Container, Samples, Timing
+from tests.audio.sounds import (
+    ADTS,
+    AMR,
+    CAF,
+    FLAC,
+    M4A,
+    MP3,
+    OPUS,
+    THREEGP,
+    WAV,
+    WEBM,
+    Pcm,
+    Studio,
+    as_key,
+    lag,
+    local,
+    signal,
+)
 
 VORBIS = ("-c:a", "libvorbis", "-f", "ogg")
 OGG_FLAC = ("-c:a", "flac", "-f", "ogg")
@@ -93,7 +110,7 @@ async def test_estimated(form: tuple[str, ...], rate: int, studio: Studio, ffmpe
     assert {0 <= lag(sound, heard, place, most=PADDED) < PADDED for place in (0, LENGTH - 9600)} == {True}
 
 
-async def joined(pieces: Sequence[Sound], ffmpeg: Ffmpeg, workdir: Path) -> Pcm:
+async def joined(pieces: Sequence[Piece], ffmpeg: Ffmpeg, workdir: Path) -> Pcm:
     wrong: list[Mismatch] = []
     heard = np.concatenate(
         [block async for block in decode_pieces(pieces, local, ffmpeg, workdir, report=wrong.append)]
@@ -128,6 +145,72 @@ async def test_everything_in_one_broadcast(studio: Studio, ffmpeg: Ffmpeg) -> No
     assert len(heard) == len(sound)
     for begin, end in pairwise(accumulate([LENGTH] * len(forms), initial=0)):
         assert [lag(sound, heard, place) for place in (begin + 2000, end - 12_000)] == [0, 0]
+
+
+async def test_each_container_as_a_message(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Messages of every container that clients send, from 8 kHz on, in one session: each tone is in its place and as
+    long as it was recorded, to the sample where the container says how long that was."""
+    forms = [
+        (OPUS, 48_000, 1),
+        (M4A, 44_100, 2),
+        (WEBM, 48_000, 1),
+        (MP3, 22_050, 1),
+        (WAV, 8000, 2),
+        (CAF, 16_000, 1),
+        (AMR, 8000, 1),
+        (THREEGP, 8000, 1),
+        (FRAGMENTED, 44_100, 1),
+        (ADTS, 16_000, 1),
+        (WAV, 48_000, 1),
+    ]
+    pieces: list[Piece] = []
+    spans: list[tuple[int, int, int]] = []
+    for number, (form, rate, channels) in enumerate(forms):
+        hz = 300 + 230 * number
+        tone = np.sin(np.arange(LENGTH) * 2 * np.pi * hz / SAMPLE_RATE).astype(np.float32) * np.float32(0.3)
+        path = recorded(studio, str(number), tone, form, rate, channels)
+        facts = await look(path, ffmpeg)
+        assert (facts.timing is Timing.EXACT) is (form not in (AMR, THREEGP, FRAGMENTED, ADTS))
+        assert facts.samples == LENGTH or (facts.timing is Timing.ESTIMATED and 0 < facts.samples - LENGTH < PADDED)
+        pieces += [Silence(Samples(SAMPLE_RATE), pause=True)] if pieces else []
+        spans.append((hz, length(pieces), facts.samples))
+        pieces.append(Sound(as_key(path), facts.container, continues=False, samples=facts.samples))
+    heard = await joined(pieces, ffmpeg, studio.folder)
+    assert len(heard) == length(pieces)
+    for hz, begin, samples in spans:
+        message = heard[begin : begin + samples]
+        spectrum = np.abs(np.fft.rfft(message * np.hanning(samples)))
+        assert spectrum.argmax() * SAMPLE_RATE / samples == pytest.approx(hz, abs=2)
+        assert not heard[begin + samples : begin + samples + SAMPLE_RATE].any()
+
+
+WB_FRAMES = [b"\x44" + np.random.default_rng(3).bytes(60) for _ in range(100)]
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["AMR", "AMR-WB"])
+async def test_amr(wide: bool, studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """Frames are counted, silence of a recorder that stops sending among them. Damage is silence of its length, and a
+    frame that is cut off at the end is left out."""
+    if wide:
+        magic, frames = b"#!AMR-WB\n", WB_FRAMES
+    else:
+        sound = np.concatenate([signal(48_000), np.zeros(96_000, np.float32)])
+        data = studio.record("a", sound, AMR, "-dtx", "1").read_bytes()
+        magic, frames = data[:6], []
+        at = 6
+        while at < len(data):
+            size = {7: 32, 8: 6, 15: 1}[data[at] >> 3]
+            frames.append(data[at : at + size])
+            at += size
+        assert {len(frame) for frame in frames} == {32, 6, 1}
+    damaged = [*frames[:20], b"\xff" * len(frames[0]), *frames[21:40], b"\xff" + frames[40][1:], *frames[41:]]
+    for kept, holes in ((frames, []), (damaged, [20, 40])):
+        path = studio.folder / "a"
+        path.write_bytes(magic + b"".join(kept) + frames[0][:5])
+        facts = await look(path, ffmpeg)
+        assert facts.container is (Container.AMR_WB if wide else Container.AMR)
+        assert (facts.timing, facts.samples) == (Timing.ESTIMATED, len(frames) * 960)
+        assert [(hole.at, hole.samples) for hole in facts.holes] == [(number * 960, 960) for number in holes]
 
 
 BOX_NAMES = [b"moov", b"trak", b"edts", b"elst", b"mdia", b"mdhd", b"mvhd"]

@@ -26,6 +26,7 @@ from bot.audio.sniff import find
 from bot.errors import GiveUp
 from storage.records import Container
 from tests.audio.hostile.adts import adts
+from tests.audio.hostile.amr import WIDE, amr
 from tests.audio.hostile.mp3 import frame, id3
 from tests.audio.hostile.mp4 import Movie
 from tests.audio.hostile.ogg import opus
@@ -49,6 +50,8 @@ SEEDS = (
     CAF_HEAD + b"data" + struct.pack(">qI", -1, 0) + bytes(100),
     FLAC_HEAD + bytes(100),
     b"\x1aE\xdf\xa3" + bytes(100) + b"A_OPUS",
+    amr(b"\x3c" + bytes(31)),
+    amr(b"\x44" + bytes(60), magic=WIDE),
 )
 
 

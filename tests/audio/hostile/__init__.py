@@ -3,6 +3,6 @@
 Nothing here is downloaded. The import of this package collects all of them in `kit.ATTACKS`.
 """
 
-from tests.audio.hostile import adts, flac, matroska, mp3, mp4, ogg, riff
+from tests.audio.hostile import adts, amr, flac, matroska, mp3, mp4, ogg, riff
 
-__all__ = ["adts", "flac", "matroska", "mp3", "mp4", "ogg", "riff"]
+__all__ = ["adts", "amr", "flac", "matroska", "mp3", "mp4", "ogg", "riff"]

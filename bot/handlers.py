@@ -32,6 +32,7 @@ from bot.worker.invites import Invites
 from bot.worker.keeping_floor import KeepingFloor
 from bot.worker.leaving import Leaving
 from bot.worker.notices import Notices
+from bot.worker.past_messages import BackfillingMessages, MakingEpisode
 from bot.worker.pinning import Pinning
 from bot.worker.reacting import Reacting
 from bot.worker.redactions import Redactions
@@ -96,6 +97,10 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         orders.Reread.kind: Rereading(store, history, session.user_id, clock=clock),
         orders.Redaction.kind: Redactions(store, history, clock=clock),
         orders.Backfill.kind: Backfilling(store, history, adopt=recorder.adopt, clock=clock),
+        orders.MakeEpisode.kind: MakingEpisode(store, history, recorder.gathering, session.user_id, prefix, clock),
+        orders.BackfillMessages.kind: BackfillingMessages(
+            store, history, recorder.gathering, session.user_id, prefix, clock
+        ),
         orders.RenewAddresses.kind: RenewingAddresses(store),
         orders.ImportKeys.kind: ImportingKeys(session, open_all=intake.open_all),
         orders.Forget.kind: Forgetting(store),

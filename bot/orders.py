@@ -360,6 +360,79 @@ class Backfill(_OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class Gathered:
+    """The progress of a search of the history for past voice messages."""
+
+    cursor: str | None = None
+    """The start of the next page of the room's history."""
+    position: Position | None = None
+    """The position of the last voice message that was met."""
+    recordings: tuple[RecordingId, ...] = ()
+    """The recordings that were begun, or that messages were added to."""
+    known: tuple[RecordingId, ...] = ()
+    """Other recordings, which hold messages that were met."""
+    elsewhere: int = 0
+    """Messages in these other recordings."""
+    refused: int = 0
+    """Messages whose senders may not be recorded."""
+    sealed: int = 0
+    """Messages that can't be decrypted."""
+    beyond: int = 0
+    """Messages for which the recording has no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeEpisode(_OfEvent):
+    """Make one recording of the voice messages from `message` on up to this command of `asker`'s, who is a `mod` or is
+    to be its sender; then answer it. And how far that has come."""
+
+    kind = JobKind("make_episode")
+    lasting = True
+    room_id: RoomId
+    message: EventId
+    asker: UserId
+    mod: bool
+    thread: EventId | None = None
+    """The thread that the command was said in."""
+    of_thread: EventId | None = None
+    """The thread that the messages stand in."""
+    so_far: Gathered = Gathered()
+    walked: bool = False
+    """Whether all messages were read."""
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillMessages(_OfRoom):
+    """Find and record a room's past voice messages, none that was sent before `since`; and how far that has come: first
+    back to the oldest message, then onwards from there."""
+
+    kind = JobKind("backfill_messages")
+    since: datetime | None = None
+    asker: UserId | None = None
+    cursor: str | None = None
+    """The start of the next page on the way back."""
+    first: EventId | None = None
+    """The oldest message so far."""
+    reached: bool = False
+    """Whether the way back has come to its end."""
+    so_far: Gathered = Gathered()
+    walked: bool = False
+    """Whether all messages were read."""
+
+    @property
+    def turn(self) -> str | None:
+        return self.asker
+
+
+@dataclass(frozen=True, slots=True)
 class Reread(_OfEvent):
     """Read from the homeserver what the sync did not show of a broadcast; the event is its started event. `unknown`:
     nobody heard it begin, an event only refers to it."""
@@ -682,6 +755,6 @@ def announcements_of(recording: Recording) -> list[JobName]:
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
-    Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor,
+    Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bot.event_types import ENCRYPTION, HISTORY_VISIBILITY, JOIN_RULES
 from bot.language import N_, _, plural
@@ -183,20 +184,61 @@ NOT_TOLD = N_(
 HISTORY_REFUSED = N_("The homeserver does not let me read this room's history.")
 
 
-def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known: int, waiting: int = 0) -> str:
-    """Report what a search of a room's history found, and how much of it waits for approval."""
-    if not found:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The numbers of the recordings that a search of a room's history made, by their states, and of those that it knew;
+    `waiting`: of those that wait for approval."""
+
+    complete: int
+    incomplete: int
+    empty: int
+    known: int
+    waiting: int = 0
+
+    @property
+    def all(self) -> int:
+        return self.complete + self.incomplete + self.empty + self.known
+
+
+def backfilled(found: Found) -> str:
+    """Report which broadcasts a search of a room's history found, and how many of them wait for approval."""
+    if not found.all:
         return _("I found no past broadcasts in this room's history.")
-    counts = (
-        (complete, _("{n} recorded whole")),
-        (incomplete, _("{n} incomplete (`status` and their pages say what is missing)")),
-        (empty, _("{n} without sound")),
-        (known, _("{n} already there")),
-    )
-    parts = ", ".join(told.format(n=n) for n, told in counts if n)
+    parts = _parts(found)
     report = plural(
-        "I found {count} past broadcast: {parts}.", "I found {count} past broadcasts: {parts}.", found, parts=parts
+        "I found {count} past broadcast: {parts}.", "I found {count} past broadcasts: {parts}.", found.all, parts=parts
     )
+    return _with_waiting(report, found.waiting)
+
+
+def messages_backfilled(found: Found, *, names: str, prefix: str) -> str:
+    """Report which sessions of voice messages a search of a room's history found; of whom they are that are new, and
+    how to object."""
+    if not found.all:
+        return _("I found no past voice messages to record in this room's history.")
+    report = plural(
+        "I found the voice messages of {count} episode: {parts}.",
+        "I found the voice messages of {count} episodes: {parts}.",
+        found.all,
+        parts=_parts(found),
+    )
+    report = _with_waiting(report, found.waiting)
+    if not names:
+        return report
+    return f"{report} {_('They are by {names}.').format(names=names)} {_only_for_members(prefix)}"
+
+
+def _parts(found: Found) -> str:
+    counts = (
+        (found.complete, _("{n} recorded whole")),
+        (found.incomplete, _("{n} incomplete (`status` and their pages say what is missing)")),
+        (found.empty, _("{n} without sound")),
+        (found.known, _("{n} already there")),
+    )
+    return ", ".join(told.format(n=n) for n, told in counts if n)
+
+
+def _with_waiting(report: str, waiting: int) -> str:
     if not waiting:
         return report
     unheard = plural(
@@ -205,6 +247,88 @@ def backfilled(*, found: int, complete: int, incomplete: int, empty: int, known:
         waiting,
     )
     return f"{report} {unheard}"
+
+
+REPLY_TO_A_VOICE_MESSAGE = N_(
+    "Please say that as an answer (a reply) to the voice message with which the episode is to begin."
+)
+NOT_TOLD_FOR_EPISODE = N_(
+    "I can't do that yet: my notice of what I record is not in this room. A moderator can say `record on`, then this "
+    "again."
+)
+NO_SUCH_VOICE_MESSAGE = N_(
+    "I find no voice message there that I can read. Please say that as an answer (a reply) to the voice message with "
+    "which the episode is to begin."
+)
+NO_KEY_FOR_IT = N_(
+    "I can't decrypt the message that you replied to: whoever runs me can import its key with `aircheck keys import`."
+)
+ONLY_ITS_SENDER_OR_MODS = N_("Only a moderator of this room, or whoever sent that message, can do that.")
+NOTHING_TO_GATHER = N_("From that message on I found nothing that I could make an episode of.")
+
+
+def episode_made(*, who: str, code: str, names: str, messages: int, prefix: str) -> str:
+    """Tell that past messages became an episode: of whom it is, who can hear it, and how to object."""
+    made = plural(
+        "{who} made an episode ({code}) of {count} voice message of the past, by {names}.",
+        "{who} made an episode ({code}) of {count} voice messages of the past, by {names}.",
+        messages,
+        who=who,
+        code=code,
+        names=names,
+    )
+    return f"{made} {_only_for_members(prefix)}"
+
+
+def _only_for_members(prefix: str) -> str:
+    return _(
+        "Only members of this room can hear it. Whoever speaks in it and does not want that can delete their messages "
+        "in this room, or say `{prefix} forget me`; after `{prefix} optout` nothing more of them is recorded."
+    ).format(prefix=prefix)
+
+
+def names_of(names: Sequence[str], most: int) -> str:
+    """List the first names, and how many more there are."""
+    more = len(names) - most
+    if more <= 0:
+        return ", ".join(names)
+    listed_names = ", ".join(names[:most])
+    return plural("{names} and {count} other", "{names} and {count} others", more, names=listed_names)
+
+
+def left_out(*, elsewhere: int, refused: int, sealed: int, beyond: int) -> Sequence[str]:
+    """Tell which past messages were not recorded, and why; a sentence for each reason."""
+    told = (
+        (
+            elsewhere,
+            plural(
+                "{count} message is in another recording already.",
+                "{count} messages are in other recordings already.",
+                elsewhere,
+            ),
+        ),
+        (
+            refused,
+            plural(
+                "{count} message was left out, since its sender is not recorded here.",
+                "{count} messages were left out, since their senders are not recorded here.",
+                refused,
+            ),
+        ),
+        (
+            sealed,
+            plural("{count} message could not be decrypted.", "{count} messages could not be decrypted.", sealed),
+        ),
+        (
+            beyond,
+            plural(
+                "The last message did not fit, since a recording can't be longer.",
+                "The last {count} messages did not fit, since a recording can't be longer.",
+                beyond,
+            ),
+        ),
+    )
+    return [sentence for count, sentence in told if count]
 
 
 MOST_LISTED = 30

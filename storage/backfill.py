@@ -35,6 +35,11 @@ async def add(db: Connection, events: Sequence[HeardEvent], now: datetime) -> tu
     return tuple(placed)
 
 
+async def below_all(db: Connection, places: int) -> Position:
+    """Return the first of so many positions below every one so far."""
+    return Position(await _lowest(db) - places)
+
+
 async def _lowest(db: Connection) -> Position:
     """Return the lowest position so far, also of pruned rows: a recording keeps the position of its started event, the
     first of its broadcast."""

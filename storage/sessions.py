@@ -1,14 +1,26 @@
 """Sessions of messages: the messages beside one in the timeline, and those that were erased."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select, union_all
 
 from storage.database import Connection
 from storage.dialect import insert
-from storage.records import Chunk, EventId, Position, RecordingId, RecordingKind, RoomId
+from storage.records import (
+    Chunk,
+    ChunkState,
+    EventId,
+    Position,
+    RecordingId,
+    RecordingKind,
+    RecordingState,
+    RoomId,
+    UserId,
+)
 from storage.rows import record
 from storage.tables import chunks, erased_messages, recordings
+
+AT_ONCE = 500  # recordings; a statement may hold only so many values
 
 
 async def beside(
@@ -52,3 +64,33 @@ async def is_erased(db: Connection, event_id: EventId) -> bool:
     """Return whether a message belonged to a session that was deleted."""
     found = select(erased_messages.c.event_id).where(erased_messages.c.event_id == event_id)
     return (await db.execute(found)).first() is not None
+
+
+async def recorded(db: Connection, events: Collection[EventId]) -> dict[EventId, Chunk]:
+    """Return the chunks, of any recording, that came in these events."""
+    rows = await db.execute(select(chunks).where(chunks.c.event_id.in_(events)))
+    return {chunk.event_id: chunk for chunk in (record(Chunk, row) for row in rows) if chunk.event_id}
+
+
+async def erased(db: Connection, events: Collection[EventId]) -> frozenset[EventId]:
+    """Return the messages among these that belonged to a session that was deleted; the first is its tombstone's."""
+    gone = (recordings.c.state == RecordingState.DELETED) & recordings.c.event_id.in_(events)
+    statement = union_all(
+        select(erased_messages.c.event_id).where(erased_messages.c.event_id.in_(events)),
+        select(recordings.c.event_id).where(gone),
+    )
+    return frozenset((await db.execute(statement)).scalars())
+
+
+async def speakers(db: Connection, recording_ids: Sequence[RecordingId]) -> tuple[tuple[UserId, ...], int]:
+    """Return the senders of the messages in these recordings, by their first ones, and the number of the messages,
+    without those that were removed or refused."""
+    first, count = dict[UserId, Position](), 0
+    for start in range(0, len(recording_ids), AT_ONCE):
+        theirs = chunks.c.recording_id.in_(recording_ids[start : start + AT_ONCE])
+        kept = chunks.c.state.not_in([ChunkState.REDACTED, ChunkState.REFUSED])
+        counted = select(chunks.c.sender, func.min(chunks.c.position).label("first"), func.count().label("messages"))
+        for row in await db.execute(counted.where(theirs, kept).group_by(chunks.c.sender)):
+            count += row.messages
+            first[UserId(row.sender)] = min(first.get(row.sender, row.first), row.first)
+    return tuple(sorted(first, key=lambda sender: first[sender])), count

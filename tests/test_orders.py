@@ -72,6 +72,25 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
         },
         ALICE,
     ),
+    (
+        orders.MakeEpisode(
+            EVENT, ROOM, EVENT, ALICE, mod=True, so_far=orders.Gathered("t", Position(3), (RECORDING,), sealed=2)
+        ),
+        {
+            "room_id": ROOM,
+            "message": EVENT,
+            "asker": ALICE,
+            "mod": True,
+            "so_far": {"cursor": "t", "position": 3, "recordings": [7], "sealed": 2},
+        },
+        ROOM,
+    ),
+    (orders.BackfillMessages(ROOM), {}, None),
+    (
+        orders.BackfillMessages(ROOM, since=NOW, asker=ALICE, cursor="t", first=EVENT, reached=True),
+        {"since": "2026-11-20T14:05:00Z", "asker": ALICE, "cursor": "t", "first": EVENT, "reached": True},
+        ALICE,
+    ),
     (orders.Reread(EVENT, ROOM, ALICE, unknown=True), {"room_id": ROOM, "sender": ALICE, "unknown": True}, ROOM),
     (orders.Redaction(EVENT, ROOM), {"room_id": ROOM}, ROOM),
     (orders.Unsend(EVENT, ROOM), {"room_id": ROOM}, ROOM),
@@ -153,6 +172,7 @@ def test_what_is_done_once_is_once_only() -> None:
     """Notices, commands and warnings; an address is sent as often as it is asked for."""
     once = [order for order, *_ in EXAMPLES if order.once]
     asked = {orders.Command, orders.Confirm, orders.ChooseCover, orders.ForgetMember, orders.CloseRefused}
+    asked.add(orders.MakeEpisode)
     once_only = {orders.Notice, orders.React, orders.Direct, orders.Forewarn} | asked
     assert {type(order) for order in once} == once_only
     assert not orders.Direct.address(ALICE, ROOM).once

@@ -123,9 +123,10 @@ class Context:
         return public_shelf(self.settings.web.address, self.podcast.key)
 
 
-Action = Callable[[Context], Awaitable[str | ToConfirm]]
+Action = Callable[[Context], Awaitable[str | ToConfirm | None]]
 """The work of one command. It returns the answer; a refusal is an answer too, and then nothing was changed. What can't
-be undone is done only in a context that is `confirmed`; else the action returns a question about it."""
+be undone is done only in a context that is `confirmed`; else the action returns a question about it. None: a job that
+the action ordered, once for this command, gives the answer."""
 
 
 def never(_: Words) -> bool:

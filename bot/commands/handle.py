@@ -145,7 +145,7 @@ class Commands:
             return None if answer is None else replace(answer, body=_(answer.body))
 
     async def _answer(self, db: Connection, command: orders.Command, step: _Step) -> _Answer | None:
-        """Carry the command out and return the answer; None: only members of the room get one."""
+        """Carry the command out and return the answer; None: only members of the room get one, or a job gives it."""
         received_at = command.received_at or self._clock()
         said = Said(command.room_id, received_at, command.sent_at, command.encrypted, command.thread, command.reply_to)
         context = here = await self._context(db, command, said, step.text)
@@ -166,7 +166,7 @@ class Commands:
         answer = await step.action(context)
         if isinstance(answer, ToConfirm):
             return _Answer(await confirm.ask(context, step.verb, answer), asks=True)
-        return _Answer(answer)
+        return None if answer is None else _Answer(answer)
 
     async def _context(
         self, db: Connection, order: orders.Command | orders.Confirm, said: Said, text: str

@@ -14,13 +14,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import dialects, facts, orders
+from bot.dialects.events import Event
 from bot.dialects.state import broadcast_of
 from bot.event_types import CREATE
 from bot.recording.chunks import GIVEN_UP, NOT_WANTED
-from bot.recording.model import RecordingEvent, Silenced
+from bot.recording.model import RecordingEvent, Rejected, Silenced, VoiceMessage
 from storage import archive, heirs, jobs, journal, optouts, rooms
 from storage.database import Connection
-from storage.records import EVERYWHERE, OptOut, Position, Recording, RecordingId, RoomId, UserId
+from storage.records import EVERYWHERE, HeardEvent, OptOut, Position, Recording, RecordingId, RoomId, UserId
 
 AT_ONCE = 20
 """The number of recordings that had ended and that one transaction closes."""
@@ -76,6 +77,12 @@ async def _replaced_too(db: Connection, line: Sequence[RoomId]) -> Sequence[Room
             break
         line = (*await heirs.line(db, claimed), *line)
     return line
+
+
+async def may_be_gathered(db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> bool:
+    """Return whether an event is a voice message that a search of the history may record later, at its position of
+    now."""
+    return isinstance(event, VoiceMessage) and await may_record(db, heard.room_id, event.sender)
 
 
 async def may_go_on(db: Connection, recording: Recording) -> bool:

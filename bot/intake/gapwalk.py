@@ -20,7 +20,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import kept_state, stands_at
 from bot.event_types import MEMBER
-from bot.intake import missed, roomstate
+from bot.intake import consent, missed, roomstate
 from bot.intake.isolation import isolated
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted, Rejected
@@ -129,11 +129,12 @@ async def _take_event(
     db: Connection, gap: TimelineGap, heard: HeardEvent, place: Position, now: datetime, wanted: Wanted
 ) -> None:
     event = dialects.read(heard)
-    if not await wanted(db, heard, event, gap):
+    keep = await wanted(db, heard, event, gap)
+    if not keep and not await consent.may_be_gathered(db, heard, event):
         return
     # The power that a redaction's sender had then is not known: the gap may hide that too.
     raw = judged(heard.event, None) if isinstance(event, Redacted) else heard.event
-    position = await journal.add(db, replace(heard, event=raw, history=True), now, position=place)
+    position = await journal.add(db, replace(heard, event=raw, history=True), now, keep=keep, position=place)
     if position is not None and isinstance(event, Redacted):
         await roomstate.redact(db, heard.room_id, event, position, now)
 

@@ -13,7 +13,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import is_kept
 from bot.event_types import MEMBER
-from bot.intake import greeting, questions, roomstate
+from bot.intake import consent, greeting, questions, roomstate
 from bot.intake.isolation import Guard
 from bot.intake.selection import Selection
 from bot.matrix.batch import RoomBatch
@@ -78,7 +78,7 @@ class TimelineReader:
             heard, event = await _judge(db, heard, event)
         keep = not before_us and await self._selection.wants(db, heard, event)
         is_state = is_kept(heard)
-        if not keep and not is_state:
+        if not keep and not is_state and (before_us or not await consent.may_be_gathered(db, heard, event)):
             return
         # A broadcast from before the bot joined gets no position here: a search of the history gives it one.
         place = journal.position(db) if before_us and kind in dialects.INFOS else journal.add(db, heard, now, keep=keep)

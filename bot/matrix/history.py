@@ -47,14 +47,16 @@ class History:
                 return
 
     async def page(
-        self, room_id: RoomId, start: str, stop: str | None
+        self, room_id: RoomId, start: str, stop: str | None, *, onwards: bool = False, types: Sequence[str] = ()
     ) -> tuple[tuple[dict[str, Any], ...], str | None]:
-        """Read one page from `start` backwards, newest event first, and the token of the next page.
+        """Read one page from `start` backwards, newest event first, or `onwards`, oldest first, and the token of the
+        next page; only with events of `types` if any are given.
 
-        The token is None when `stop` or the room's beginning is reached. A page that is too long is requested again
+        The token is None when `stop` or the end of the history is reached. A page that is too long is requested again
         with fewer events. Raises TryLater, Refused, and GiveUp (too_large) for a single event that is too long.
         """
-        query = {"dir": "b", "from": start, **({"to": stop} if stop else {})}
+        query = {"dir": "f" if onwards else "b", "from": start, **({"to": stop} if stop else {})}
+        query |= {"filter": json.dumps({"types": list(types)})} if types else {}
         for limit in GAP_PAGES:
             try:
                 answer = await self._wire.call(
@@ -69,6 +71,12 @@ class History:
             next_cursor = token(answer.get("end"))
             return events_of(answer.get("chunk")), None if next_cursor == stop else next_cursor
         raise GiveUp("an event of the room's history is too long", reason="too_large", room=room_id)
+
+    async def around(self, room_id: RoomId, event_id: EventId) -> tuple[tuple[dict[str, Any], ...], str | None]:
+        """Read an event, with those directly after it that the homeserver gives, and the token of the page after them
+        (Client-Server API, event context). Raises TryLater, Refused."""
+        answer = await self._wire.call("GET", path("rooms", room_id, "context", event_id), query={"limit": "0"})
+        return events_of([answer.get("event"), *events_of(answer.get("events_after"))]), token(answer.get("end"))
 
     async def relations(
         self, room_id: RoomId, event_id: EventId, *, backwards: bool = False

@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from bot import dialects, facts
-from bot.event_types import HISTORY_VISIBILITY
+from bot import dialects
 from bot.recorder.applying import Applying
-from bot.recorder.starting import Starting, may_begin
+from bot.recorder.starting import Starting, may_begin, past_visibility
 from bot.recording.broadcast import machine
 from bot.recording.model import (
     BroadcastChanged,
@@ -20,9 +19,9 @@ from bot.recording.model import (
     RecordingEvent,
 )
 from bot.recording.policy import Limits
-from storage import archive, backfill, history_checks, journal, replays, rooms
+from storage import archive, backfill, history_checks, journal, replays
 from storage.database import Connection
-from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording, RecordingState
+from storage.records import EndedBy, HeardEvent, Recording, RecordingState
 
 
 class Adopting:
@@ -48,10 +47,7 @@ class Adopting:
         started = dialects.read(placed[0])
         if not isinstance(started, BroadcastStarted):
             return None
-        state = await rooms.state(db, placed[0].room_id, HISTORY_VISIBILITY)
-        # Events from before the bot joined can be read only where newcomers may read; for the others that is not known.
-        came_before = placed[0].position < backfill.BEFORE_ALL
-        visibility = facts.history_visibility(state) if came_before else HistoryVisibility.JOINED
+        visibility = await past_visibility(db, placed[0].room_id, placed[0].position)
         recording = replace(await self._begin(db, placed[0], started, visibility, public=False), past=True)
         outcome = await asyncio.to_thread(self._retell, recording, placed[1:], now)
         await archive.save_recording(db, outcome.recording)

@@ -11,6 +11,7 @@ from bot import orders
 from bot.errors import TryLater
 from bot.recorder.adopting import Adopting
 from bot.recorder.applying import Applying
+from bot.recorder.gathering import Gathering
 from bot.recorder.hearing import Hearing
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
@@ -31,7 +32,7 @@ UNREAD_AT_MOST_S = 30.0  # deadlines are checked after this time in any case, ho
 class Recorder:
     """The handler of the journal. `hears` tells whether all of the homeserver's events were written to it.
 
-    `apply` applies an event to a recording, `adopt` records a whole past broadcast.
+    `apply` applies an event to a recording, `adopt` records a whole past broadcast, `gathering` past voice messages.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Recorder:
         self._hearing = Hearing(applying, starting, Joining(applying, limits, clock), clock)
         self._stopping = False
         self.apply = applying.apply
+        self.gathering = Gathering(applying, limits, clock)
         self.adopt = Adopting(applying, starting, limits, clock).adopt
 
     async def run(self) -> None:

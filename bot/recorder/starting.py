@@ -14,7 +14,7 @@ from bot.recording.model import BroadcastStarted, Ended
 from bot.recording.policy import Limits
 from storage import archive, backfill, heirs, rooms
 from storage.database import Connection
-from storage.records import EndedBy, HeardEvent, HistoryVisibility, Recording
+from storage.records import EndedBy, HeardEvent, HistoryVisibility, Position, Recording, RoomId
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,16 @@ async def may_begin(db: Connection, heard: HeardEvent, event: BroadcastStarted) 
     """Return whether a broadcast's speaker may be recorded. One that is read from the past counts by its time too."""
     sent_at = event.sent_at if heard.history else None
     return await consent.may_record(db, heard.room_id, event.sender, began=heard.position, sent_at=sent_at)
+
+
+async def past_visibility(db: Connection, room_id: RoomId, position: Position) -> HistoryVisibility:
+    """Return the history visibility that counts for a recording that is found in the past.
+
+    Events from before the bot joined can be read only where newcomers may read; for the others that is not known.
+    """
+    if position >= backfill.BEFORE_ALL:
+        return HistoryVisibility.JOINED
+    return facts.history_visibility(await rooms.state(db, room_id, HISTORY_VISIBILITY))
 
 
 class Starting:

@@ -134,15 +134,7 @@ class Backfilling:
 
     async def _report(self, job: Job, progress: orders.Backfill, adopted: tuple[Recording, ...]) -> None:
         """Tell the room how many broadcasts were found, recorded, incomplete or known before."""
-        states = Counter(recording.state for recording in adopted)
-        body = words.backfilled(
-            found=len(adopted) + progress.known,
-            complete=states[RecordingState.COMPLETE],
-            incomplete=states[RecordingState.INCOMPLETE],
-            empty=states[RecordingState.EMPTY],
-            known=progress.known,
-            waiting=sum(recording.unreviewed and recording.state.may_have_audio for recording in adopted),
-        )
+        body = words.backfilled(found_of(adopted, progress.known))
         log.info("backfilled: room=%s adopted=%d known=%d", progress.room_id, len(adopted), progress.known)
         await self._tell(job, progress, body)
 
@@ -152,6 +144,18 @@ class Backfilling:
         async with self._store.write() as db:
             await jobs.add(db, notice.job(), self._clock())
             await journal.put(db, journal.report_of(job.id), body)  # for the shell, which may have ordered the search
+
+
+def found_of(made: Sequence[Recording], known: int) -> words.Found:
+    """Count the recordings that a search made, by their states."""
+    states = Counter(recording.state for recording in made)
+    return words.Found(
+        complete=states[RecordingState.COMPLETE],
+        incomplete=states[RecordingState.INCOMPLETE],
+        empty=states[RecordingState.EMPTY],
+        known=known,
+        waiting=sum(recording.unreviewed and recording.state.may_have_audio for recording in made),
+    )
 
 
 def _is_before(began: datetime | None, since: datetime | None) -> bool:

@@ -53,7 +53,8 @@ LANES = (
     Lane("walk", (orders.Walk,), 4, long=16),
     Lane("reread", (orders.Reread, orders.Redaction), 2, long=16),
     Lane("look", (orders.Refresh, orders.ChooseCover), 2, long=16),
-    Lane("backfill", (orders.Backfill, orders.ForgetMember, orders.CloseRefused), 2, long=16, of_one=2),
+    Lane("backfill", (orders.Backfill, orders.BackfillMessages, orders.MakeEpisode), 2, long=16, of_one=2),
+    Lane("objections", (orders.ForgetMember, orders.CloseRefused), 2, long=16, of_one=2),
     Lane("command", (orders.Command, orders.Confirm), 2, of_one=1),  # the commands of one room are handled in order
     Lane("floor", (orders.KeepFloor,), 8, long=16),
     Lane("hand back", (orders.HandBack,), 1, long=4),

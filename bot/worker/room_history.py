@@ -4,18 +4,28 @@ Broadcasts are found by their info events, which are never encrypted, and comple
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bot import dialects
+from bot.dialects import fields
 from bot.dialects.fields import sender_of
+from bot.event_types import ENCRYPTED, MESSAGE
 from bot.matrix.session import Session
 from bot.matrix.wire import Refused
 from bot.recording.broadcast.speakers import Speaker
 from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent
 from storage.records import EventId, HeardEvent, RoomId, UserId
 
+log = logging.getLogger(__name__)
+
 Part = BroadcastChanged | ChunkSent | ChunkSealed
+MESSAGES = (MESSAGE, ENCRYPTED)
+"""Types of events that may be voice messages."""
+MOST_PAGES = 20_000
+"""The most pages that are read onwards: a million messages. More are a circle of the homeserver's."""
 READ_AT_ONCE = 50  # events handled before the event loop gets a turn
 
 
@@ -24,6 +34,14 @@ class HistoryPage:
     """The started events of the broadcasts in one page of history, newest first."""
 
     started: tuple[HeardEvent, ...]
+    next_cursor: str | None  # None: the room's beginning is reached
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesPage:
+    """The messages in one page of history, newest first: their ids, and the times that their senders name."""
+
+    messages: tuple[tuple[EventId, datetime | None], ...]
     next_cursor: str | None  # None: the room's beginning is reached
 
 
@@ -45,6 +63,30 @@ class RoomHistory:
         """Read one page from `start` back to `stop`: its events, newest first, and the next cursor (None: no more)."""
         events, next_cursor = await self._session.history.page(room_id, start, stop)
         return await self._session.keys.hear_all(room_id, events, history=True), next_cursor
+
+    async def said_in(self, room_id: RoomId, cursor: str | None) -> AsyncIterator[MessagesPage]:
+        """Yield what messages there are, page by page, from `cursor` (None: now) back to the room's beginning."""
+        history = self._session.history
+        async for events, next_cursor in history.pages(room_id, cursor, types=MESSAGES):
+            named = [(fields.event_id(event.get("event_id")), fields.sent_at(event)) for event in events]
+            yield MessagesPage(tuple((name, at) for name, at in named if name is not None), next_cursor)
+
+    async def onwards(
+        self, room_id: RoomId, event_id: EventId, cursor: str | None
+    ) -> AsyncIterator[tuple[tuple[HeardEvent, ...], str | None]]:
+        """Yield messages up to the newest, oldest first, decrypted where possible, in pages, each with the cursor of
+        the next (None: no more): from `cursor`, or from this event on, which is the first."""
+        history, keys = self._session.history, self._session.keys
+        for number in range(MOST_PAGES):
+            if number == 0 and cursor is None:
+                events, next_cursor = await history.around(room_id, event_id)
+            elif cursor is not None:
+                events, next_cursor = await history.page(room_id, cursor, None, onwards=True, types=MESSAGES)
+            cursor = None if next_cursor == cursor else next_cursor
+            yield await keys.hear_all(room_id, events, history=True), cursor
+            if cursor is None:
+                return
+        log.warning("history left after %d pages: room=%s", MOST_PAGES, room_id)
 
     async def event(self, room_id: RoomId, event_id: EventId) -> HeardEvent:
         """Read an event as it is now, decrypted if possible."""

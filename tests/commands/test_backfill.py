@@ -33,7 +33,7 @@ async def test_a_day_is_taken_as_people_write_it(world: World, words: str, day: 
 async def test_a_day_in_german_is_taken_where_german_is_spoken(world: World) -> None:
     """`gestern` is a day in a room whose language is German only."""
     answer = await world.say(MOD, "!aircheck backfill gestern")
-    assert answer == replies.misread(Misread.UNREADABLE, "!aircheck")
+    assert answer == replies.misread(Misread.UNREADABLE, "!aircheck backfill")
     await world.say(MOD, "!aircheck language de")
     await world.say(MOD, "!aircheck backfill gestern")
     assert await since(world) == datetime(2026, 11, 19, tzinfo=UTC)
@@ -45,7 +45,7 @@ async def test_a_day_in_german_is_taken_where_german_is_spoken(world: World) -> 
 async def test_another_day_is_refused_with_examples(world: World, words: str, why: Misread) -> None:
     """A day to come and an ambiguous one begin no search; the answer has days that are right."""
     answer = await world.say(MOD, f"!aircheck backfill {words}")
-    assert answer == replies.misread(why, "!aircheck")
+    assert answer == replies.misread(why, "!aircheck backfill")
     for example in ("2026-01-31", "31.1.2026", "yesterday", "2 weeks ago"):
         assert f"`!aircheck backfill {example}`" in answer
     assert await world.take(orders.Backfill.kind) == ()

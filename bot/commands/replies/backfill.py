@@ -7,6 +7,7 @@ from bot.dates import Misread
 from bot.language import N_, _, spoken_moment
 
 BACKFILL_BEGINS = N_("I am searching this room's history for past broadcasts, and will tell you what I found.")
+MESSAGES_BEGIN = N_("I am searching this room's history for voice messages, and will tell you what I recorded of them.")
 BACKFILL_UNDER_WAY = N_("I am already searching this room's history, and will tell you what I found.")
 
 _MISREAD = {
@@ -25,10 +26,21 @@ def begins(since: datetime | None, zone: ZoneInfo) -> str:
     return answer.format(since=spoken_moment(since, zone))
 
 
-def misread(why: Misread, prefix: str) -> str:
-    """Refuse a day, with examples."""
-    say = _(
-        "Please write it as in `{prefix} backfill 2026-01-31`, `{prefix} backfill 31.1.2026`, `{prefix} backfill "
-        "yesterday` or `{prefix} backfill 2 weeks ago`."
+def messages_begin(since: datetime | None, zone: ZoneInfo) -> str:
+    """Tell that the search for voice messages begins, and how far it goes back."""
+    if since is None:
+        return _(MESSAGES_BEGIN)
+    answer = _(
+        "I am searching this room's history for voice messages since {since}, and will tell you what I recorded of "
+        "them."
     )
-    return f"{_(_MISREAD[why])} {say.format(prefix=prefix)}"
+    return answer.format(since=spoken_moment(since, zone))
+
+
+def misread(why: Misread, command: str) -> str:
+    """Refuse a day, with examples. `command`: with its prefix."""
+    say = _(
+        "Please write it as in `{command} 2026-01-31`, `{command} 31.1.2026`, `{command} yesterday` or `{command} 2 "
+        "weeks ago`."
+    )
+    return f"{_(_MISREAD[why])} {say.format(command=command)}"

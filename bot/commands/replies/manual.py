@@ -14,6 +14,7 @@ class Who(StrEnum):
     MODERATORS = N_("moderators")
     PUBLISHERS = N_("moderators, or as the administrator decided")
     SPEAKER = N_("its speaker, administrators")
+    SENDER_OR_MODERATORS = N_("whoever sent that message, moderators, administrators")
     SPEAKER_OR_MODERATORS = N_("its speaker, moderators, administrators")
 
 

@@ -17,7 +17,6 @@ from bot.recording.session import transmissions
 from storage.records import (
     SAMPLE_RATE,
     Chunk,
-    ChunkId,
     ChunkState,
     Container,
     Position,
@@ -43,7 +42,7 @@ class _Part:
     """A message, or a broadcast that is a transmission, in the order of the timeline. The places of its entries are not
     those in the session."""
 
-    place: tuple[Position, ChunkId | str]
+    place: tuple[Position, float, str]
     entries: tuple[Entry, ...]
     whole: bool  # all of it that was sent is there
     certain: bool  # and there is no need to wait for more
@@ -93,7 +92,9 @@ def _message(chunk: Chunk) -> _Part:
         samples = min(to_samples(chunk.announced_ms or 0), MAX_GAP)
     entry = _entry(chunk, Samples(samples))
     whole = passed_over or (entry.state is ChunkState.STORED and not entry.holes)
-    return _Part((chunk.position, chunk.id), (entry,), whole, whole)
+    # One of two messages at one position was found late, between its neighbours (`session.past`).
+    said_at = chunk.sent_at.timestamp() if chunk.sent_at else 0.0
+    return _Part((chunk.position, said_at, chunk.id), (entry,), whole, whole)
 
 
 def _broadcast(recording: Recording, transmission: Transmission, chunks: tuple[Chunk, ...]) -> _Part:
@@ -103,7 +104,7 @@ def _broadcast(recording: Recording, transmission: Transmission, chunks: tuple[C
     gone = transmission.state is RecordingState.DELETED or not ledger.entries
     over = transmission.state is not RecordingState.LIVE
     return _Part(
-        (transmission.position, transmission.event_id),
+        (transmission.position, 0.0, transmission.event_id),
         (*ledger.entries, *listed),
         whole=gone or ledger.complete,
         certain=over and (gone or ledger.certain or transmission.state.is_decided),

@@ -221,7 +221,8 @@ def _closed(outcome: Outcome, by: EndedBy, now: datetime, limits: Limits) -> Out
     if outcome.recording.state is not RecordingState.LIVE:
         return outcome
     over = transmissions.ended(outcome, by, now, limits)
-    return replace(over, recording=ended(over.recording, by, now, now, limits))
+    at = _last_said(over) if by is EndedBy.GAP else now
+    return replace(over, recording=ended(over.recording, by, at, now, limits))
 
 
 def _within_limit(before: Outcome, after: Outcome, now: datetime, limits: Limits) -> Outcome:

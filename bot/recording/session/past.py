@@ -1,0 +1,41 @@
+"""The order of past messages, and which of them belong together. Pure.
+
+The homeserver gives the order; times are the words of strangers. So a time may part two neighbours, or keep them
+together, but it moves nothing, and one that is wrong concerns only the messages beside it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.recording.policy import Limits
+from bot.recording.session.joining import CLOSED
+from storage.records import Position, Recording, RecordingKind, RecordingState
+
+
+def positions(known: Sequence[Position | None], after: Position) -> tuple[Position, ...]:
+    """Return positions for messages in the order of the timeline, none before `after`. `known`: the positions at which
+    they were heard; a message without one comes directly after the one before it."""
+    placed: list[Position] = []
+    for index, position in enumerate(known):
+        if position is None or position <= after:
+            following = min((each for each in known[index + 1 :] if each is not None and each > after), default=None)
+            position = Position(after + 1 if following is None else min(after + 1, following))
+        placed.append(position)
+        after = position
+    return tuple(placed)
+
+
+def said_at(sent_at: datetime | None, before: datetime | None, now: datetime) -> datetime:
+    """Return the time that counts for a past message: its own, or that of the message before it where it has none."""
+    return min(sent_at or before or now, now)
+
+
+def belong_together(one: datetime | None, other: datetime | None, limits: Limits) -> bool:
+    """Return whether two neighbours in the timeline are parts of one session."""
+    return one is not None and other is not None and abs(other - one) < limits.session_gap
+
+
+def may_grow(recording: Recording) -> bool:
+    """Return whether past messages may be added to a recording: nothing of the past becomes public by it."""
+    closed = recording.state is RecordingState.DELETED or recording.ended_by in CLOSED
+    return recording.kind is RecordingKind.VOICE_MESSAGES and not (recording.public or closed)

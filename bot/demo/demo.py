@@ -1,10 +1,11 @@
-"""`aircheck demo`: homeserver, bot and broadcaster on loopback; the episode is checked at the end."""
+"""`aircheck demo`: homeserver, bot and people on loopback; the episodes are checked at the end."""
 
 import asyncio
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from bot.demo.broadcaster import Broadcaster
 from bot.demo.stage import Stage, set_stage, settings_for
 from bot.demo.story import Addresses, Narrator
 from bot.demo.synapse import port_is_free
+from bot.demo.talk import Message
 from bot.demo.verification import Verdict, verify_episode
 from bot.errors import ConfigError, StartError
-from storage.records import SAMPLE_RATE
+from bot.recording.session.layout import PAUSE
+from storage.records import SAMPLE_RATE, to_ms
 from storage.store import Store
 
 SHOWN_PROBLEMS = 5
@@ -100,7 +103,8 @@ class Demo:
         await story.hear_the_announcement(stage, self._narrator, broadcaster.broadcast_id)
         voice_message = await story.receive_the_voice_message(stage, self._narrator)
         passed = await self._check(broadcaster, addresses)
-        passed = await self._verify("voice message", voice_message, broadcaster) and passed
+        passed = await self._verify("voice message", voice_message, broadcaster.truth_ogg()) and passed
+        passed = await self._talk(stage, aircheck.store, addresses) and passed
         self._say_addresses(stage, addresses)
         if not self._once:
             self.resting.set()
@@ -126,13 +130,47 @@ class Demo:
         if len(listed) != 1:
             self._narrator.say(f"WRONG: the feed lists {len(listed)} episodes instead of 1", style="bold red")
             return False
-        return await self._verify("episode", await listener.listen(listed[0]), broadcaster)
+        return await self._verify("episode", await listener.listen(listed[0]), broadcaster.truth_ogg())
 
-    async def _verify(self, what: str, audio: bytes, broadcaster: Broadcaster) -> bool:
-        """Compare a file with the broadcast; give whether it passed."""
+    async def _talk(self, stage: Stage, store: Store, addresses: Addresses) -> bool:
+        """Let people send voice messages, and check the episode that they become; give whether it passed."""
+        await story.switch_on_voice_messages(stage, self._narrator)
+        messages, first = await story.talk(stage, self._narrator)
+        try:
+            async with asyncio.timeout(story.PATIENCE_S):
+                await story.Watch(store, self._narrator, first).until_published()
+        except TimeoutError:
+            raise StartError("the episode of the voice messages was not published") from None
+        await story.hear_the_announcement(stage, self._narrator, first)
+        listed = await listener.subscribe(addresses.feed)
+        if len(listed) != 2:
+            self._narrator.say(f"WRONG: the feed lists {len(listed)} episodes instead of 2", style="bold red")
+            return False
+        truth = [message.ogg for message in messages]
+        audio = await listener.listen(listed[0])
+        passed = await self._verify("episode", audio, truth, of="voice messages", pause=PAUSE)
+        return self._compare_chapters(await listener.chapters_of(listed[0]), messages) and passed
+
+    def _compare_chapters(self, chapters: Sequence[tuple[float, str]], messages: Sequence[Message]) -> bool:
+        """Compare the chapters with the messages, each by another speaker than the one before."""
+        expected, at = [], 0
+        for message in messages:
+            expected.append((to_ms(at) / 1000, message.name))
+            at += message.samples + PAUSE
+        if list(chapters) != expected:
+            self._narrator.say(f"WRONG: the chapters are {chapters}, not {expected}", style="bold red")
+            return False
+        told = ", ".join(f"{name} at {begins:.3f} s" for begins, name in chapters)
+        self._narrator.say(f"checked: it has a chapter for each turn ({told})", style="bold green")
+        return True
+
+    async def _verify(
+        self, what: str, audio: bytes, truth: Sequence[bytes], *, of: str = "broadcast", pause: int = 0
+    ) -> bool:
+        """Compare a file with what was sent; give whether it passed."""
         ffmpeg = await asyncio.to_thread(Ffmpeg.find)
-        verdict = await asyncio.to_thread(verify_episode, audio, broadcaster.truth_ogg(), ffmpeg.exe)
-        for line in describe(what, verdict):
+        verdict = await asyncio.to_thread(partial(verify_episode, audio, truth, ffmpeg.exe, pause=pause))
+        for line in describe(what, verdict, of):
             self._narrator.say(line, style="bold green" if verdict.ok else "bold red")
         return verdict.ok
 
@@ -150,13 +188,13 @@ class Demo:
             self._out.print(line, soft_wrap=True, markup=False)
 
 
-def describe(what: str, verdict: Verdict) -> list[str]:
+def describe(what: str, verdict: Verdict, of: str = "broadcast") -> list[str]:
     """Put the verdict on a file into lines for people."""
     if verdict.ok:
         length = f"{verdict.actual / SAMPLE_RATE:.3f} s, {verdict.actual} samples"
         return [
-            f"checked: the {what} has the exact length of the broadcast ({length}),",
-            f"         and is in step with it in all {len(verdict.comparisons)} windows that were compared",
+            f"checked: the {what} has the exact length of the {of} ({length}),",
+            f"         and is in step in all {len(verdict.comparisons)} windows that were compared",
         ]
     more = len(verdict.problems) - SHOWN_PROBLEMS
     shown = [f"WRONG: the {what}: {problem}" for problem in verdict.problems[:SHOWN_PROBLEMS]]

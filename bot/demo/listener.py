@@ -1,11 +1,13 @@
 """A podcast app: reads the feed, downloads the episode."""
 
+import json
 from dataclasses import dataclass
 
 import aiohttp
 from lxml import etree
 
 from bot.errors import AircheckError
+from bot.feeds.podcast_namespace import PODCAST
 
 FEED_LIMIT_S = 30
 
@@ -20,6 +22,7 @@ class Enclosure:
     length: int  # bytes, as the feed says
     mimetype: str
     title: str
+    chapters: str | None = None  # address
 
 
 def enclosures(feed: bytes) -> list[Enclosure]:
@@ -35,8 +38,9 @@ def enclosures(feed: bytes) -> list[Enclosure]:
                 length = int(enclosure.get("length", ""))
             except ValueError:
                 raise FeedError("an enclosure of the feed has no length") from None
-            title = item.findtext("title") or ""
-            listed.append(Enclosure(enclosure.get("url", ""), length, enclosure.get("type", ""), title))
+            title, chapters = item.findtext("title") or "", item.find(f"{{{PODCAST}}}chapters")
+            address = None if chapters is None else chapters.get("url")
+            listed.append(Enclosure(enclosure.get("url", ""), length, enclosure.get("type", ""), title, address))
     return listed
 
 
@@ -55,6 +59,15 @@ async def listen(enclosure: Enclosure) -> bytes:
     if len(audio) != enclosure.length:
         raise FeedError(f"the episode has {len(audio)} bytes, the feed says {enclosure.length}")
     return audio
+
+
+async def chapters_of(enclosure: Enclosure) -> list[tuple[float, str]]:
+    """Read the chapters that the feed names: where each begins, in seconds, and its title. Raises FeedError."""
+    if enclosure.chapters is None:
+        return []
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FEED_LIMIT_S)) as http:
+        told = json.loads(await _get(http, enclosure.chapters))
+    return [(chapter["startTime"], chapter["title"]) for chapter in told["chapters"]]
 
 
 async def _get(http: aiohttp.ClientSession, url: str) -> bytes:

@@ -11,16 +11,20 @@ from bot.demo.synapse import Homeserver, free_port
 from bot.settings import Settings, validate
 
 MIB = 1024 * 1024
+SESSION_GAP_S = 8
+"""The silence after which a session of voice messages is over: short, so that nobody waits for it long."""
 ROOM_NAME = "The Kitchen Table"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The set-up: Mira moderates an encrypted room on her phone and broadcasts from her browser, with one account."""
+    """The set-up: Mira moderates an encrypted room on her phone and broadcasts from her browser, with one account.
+    Jonas is in it too."""
 
     homeserver: Homeserver
     phone: Person
     browser: Person
+    jonas: Person
     room_id: str
     password: str  # Mira's
     bot_id: str
@@ -36,15 +40,18 @@ async def set_stage(directory: Path) -> AsyncIterator[Stage]:
         password, bot_password = secrets.token_urlsafe(9), secrets.token_urlsafe(18)
         bot_id = await homeserver.register("aircheck", bot_password)
         mira = await homeserver.register("mira", password)
+        jonas_id = await homeserver.register("jonas", password)
         devices = []
-        for name in ("Phone", "Element Web"):
-            keys = directory / "mira" / name.lower().replace(" ", "-")
-            person = await Person.log_in(homeserver.address, mira, password, keys, device_name=name)
+        for user, name in ((mira, "Phone"), (mira, "Element Web"), (jonas_id, "Phone")):
+            keys = directory / user[1:].partition(":")[0] / name.lower().replace(" ", "-")
+            person = await Person.log_in(homeserver.address, user, password, keys, device_name=name)
             devices.append(await opened.enter_async_context(person))
-        phone, browser = devices
+        phone, browser, jonas = devices
         await phone.set_profile(name="Mira")
-        room_id = await phone.create_room(ROOM_NAME, encrypted=True)
-        yield Stage(homeserver, phone, browser, room_id, password, bot_id, bot_password)
+        await jonas.set_profile(name="Jonas")
+        room_id = await phone.create_room(ROOM_NAME, encrypted=True, invite=[jonas_id])
+        await jonas.join(room_id)
+        yield Stage(homeserver, phone, browser, jonas, room_id, password, bot_id, bot_password)
 
 
 def settings_for(stage: Stage, directory: Path, port: int) -> Settings:
@@ -58,6 +65,7 @@ def settings_for(stage: Stage, directory: Path, port: int) -> Settings:
             },
             "storage": {"directory": str(directory / "aircheck"), "min_free_bytes": 64 * MIB},
             "web": {"port": port or free_port()},
+            "recording": {"session_gap_s": SESSION_GAP_S},
             "log": {"level": "warning"},
         }
     )

@@ -14,6 +14,7 @@ from bot.demo.people import Person
 from bot.demo.received import Received
 from bot.demo.slicing import PACKET, SPEECH_PARTS, speech
 from bot.demo.stage import ROOM_NAME, Stage
+from bot.demo.talk import Message, record, send
 from bot.errors import StartError
 from storage import archive
 from storage.records import (
@@ -22,6 +23,7 @@ from storage.records import (
     ChunkId,
     ChunkState,
     Episode,
+    EventId,
     Recording,
     RecordingState,
     to_ms,
@@ -31,6 +33,7 @@ from storage.store import Store
 PAUSE_S = 3.0
 LOOK_S = 0.2  # between two looks at the archive; only the narration waits for it
 PATIENCE_S = 90.0
+PACKETS_PER_SECOND = SAMPLE_RATE // PACKET
 SOUND_CHECK = 100  # packets
 VOICE = "org.matrix.msc3245.voice"
 
@@ -97,9 +100,9 @@ def addresses_in(text: str, web: str) -> Addresses:
     return Addresses(feeds[0], pages[0])
 
 
-async def hear_the_announcement(stage: Stage, narrator: Narrator, broadcast_id: str) -> None:
-    """Wait for the bot's reply to the broadcast that announces the episode."""
-    told = await _reply_to(stage, broadcast_id, "the bot did not announce the episode")
+async def hear_the_announcement(stage: Stage, narrator: Narrator, event_id: str) -> None:
+    """Wait for the bot's reply to the broadcast, or to the first voice message, that announces the episode."""
+    told = await _reply_to(stage, event_id, "the bot did not announce the episode")
     narrator.say("Aircheck announces the episode in the room")
     narrator.quote(told.body)
 
@@ -176,13 +179,40 @@ async def broadcast(stage: Stage, narrator: Narrator, pace: float) -> Broadcaste
     return broadcaster
 
 
+SAID = (("Mira", 1, 0, 7), ("Jonas", 2, 0, 6), ("Mira", 1, 8, 5))
+"""The voice messages: who says them, which part of the shipped speech, from which second on, how many seconds."""
+
+
+async def switch_on_voice_messages(stage: Stage, narrator: Narrator) -> None:
+    """Let Mira have voice messages recorded too."""
+    narrator.say("Not every client can broadcast, but all send voice messages: !aircheck record messages on")
+    command = await stage.phone.say(stage.room_id, "!aircheck record messages on")
+    narrator.quote((await _reply_to(stage, command, "the bot did not answer")).body)
+
+
+async def talk(stage: Stage, narrator: Narrator) -> tuple[list[Message], EventId]:
+    """Let Mira and Jonas send voice messages; give them, and the event of the first."""
+    people = {"Mira": stage.phone, "Jonas": stage.jonas}
+    messages, first = [], None
+    for name, part, begins, length in SAID:
+        packets = speech(part)[begins * PACKETS_PER_SECOND : (begins + length) * PACKETS_PER_SECOND]
+        message = record(name, people[name], packets)
+        event_id = await send(message, stage.room_id)
+        messages.append(message)
+        first = first or EventId(event_id)
+        narrator.say(f"{name} sends a voice message of {to_ms(message.samples) / 1000:.1f} s")
+    assert first is not None
+    return messages, first
+
+
 @dataclass
 class Watch:
     """A narration of the room's recording, read from the archive, until its episode is published. A deleted one is
-    passed over."""
+    passed over; `began`: the event of the one that is meant, without which it is the newest."""
 
     store: Store
     narrator: Narrator
+    began: EventId | None = None
     _told: set[tuple[ChunkId, ChunkState]] = field(default_factory=set)
     _state: RecordingState | None = None
 
@@ -190,7 +220,7 @@ class Watch:
         while True:
             async with self.store.read() as db:
                 known = await archive.recordings(db, limit=2)
-                recording = next((one for one in known if one.state is not RecordingState.DELETED), None)
+                recording = next((one for one in known if self._is_meant(one)), None)
                 chunks = await archive.chunks(db, recording.id) if recording else ()
                 episode = await archive.episode(db, recording.id) if recording else None
             for chunk in chunks:
@@ -203,15 +233,21 @@ class Watch:
                     return recording, episode
             await asyncio.sleep(LOOK_S)
 
+    def _is_meant(self, recording: Recording) -> bool:
+        if self.began is not None:
+            return recording.event_id == self.began
+        return recording.state is not RecordingState.DELETED
+
     def _tell_chunk(self, chunk: Chunk) -> None:
         if (chunk.id, chunk.state) in self._told:
             return
         self._told.add((chunk.id, chunk.state))
-        number = "?" if chunk.sequence is None else chunk.sequence
+        part = f"chunk {'?' if chunk.sequence is None else chunk.sequence}"
+        part = f"voice message of {chunk.sender_name}" if chunk.sender_name else part
         if chunk.state is ChunkState.STORED:
-            self.narrator.say(f"    chunk {number} stored, {seconds_of(chunk):.1f} s", style="green")
+            self.narrator.say(f"    {part} stored, {seconds_of(chunk):.1f} s", style="green")
         elif chunk.state is not ChunkState.WAITING_FOR_MEDIA:
-            self.narrator.say(f"    chunk {number} {chunk.state.replace('_', ' ')}", style="yellow")
+            self.narrator.say(f"    {part} {chunk.state.replace('_', ' ')}", style="yellow")
 
     def _tell_state(self, recording: Recording) -> None:
         if recording.state is not self._state:

@@ -50,8 +50,8 @@ class Verdict:
         return not self.problems
 
 
-def verify_episode(episode: Path | bytes, truth: Sequence[bytes], ffmpeg: str) -> Verdict:
-    """Compare an episode with `truth`, one continuous Ogg file for each run.
+def verify_episode(episode: Path | bytes, truth: Sequence[bytes], ffmpeg: str, *, pause: int = 0) -> Verdict:
+    """Compare an episode with `truth`, one continuous Ogg file for each run; `pause` samples of silence lie between.
 
     Takes about a second for each minute of sound: call it in a thread.
     """
@@ -67,7 +67,8 @@ def verify_episode(episode: Path | bytes, truth: Sequence[bytes], ffmpeg: str) -
             run = Path(folder) / f"run{number}.ogg"
             run.write_bytes(data)
             runs.append(decode(run, ffmpeg))
-    return compare(episode_sound, runs)
+    silence = np.zeros(pause, np.float32)
+    return compare(episode_sound, [part for run in runs for part in (silence, run)][1:] if pause else runs)
 
 
 def compare(episode: Signal, runs: Sequence[Signal]) -> Verdict:

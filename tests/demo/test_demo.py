@@ -29,8 +29,8 @@ def console() -> tuple[Console, StringIO]:
 
 
 @pytest.mark.synapse
-async def test_the_demo_publishes_an_episode_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --once the demo checks the episode against the broadcast, prints the addresses and ends with 0."""
+async def test_the_demo_publishes_episodes_that_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --once the demo checks both episodes against what was said, prints the addresses and ends with 0."""
     monkeypatch.setattr(demo, "QUICK", 1000.0)
     out, written = console()
     assert await run_demo(once=True, port=0, directory=tmp_path / "kept", out=out) == 0
@@ -43,6 +43,9 @@ async def test_the_demo_publishes_an_episode_that_is_right(tmp_path: Path, monke
         "published: an episode of 56.5 s",
         "checked: the episode has the exact length of the broadcast (56.520 s, 2712960 samples)",
         "checked: the voice message has the exact length of the broadcast (56.520 s, 2712960 samples)",
+        "voice message of Jonas stored",
+        "checked: the episode has the exact length of the voice messages (19.760 s, 948480 samples)",
+        "checked: it has a chapter for each turn (Mira at 0.000 s, Jonas at 7.920 s, Mira at 14.840 s)",
     ):
         assert words in told
     assert "/feed.xml" in told

@@ -114,8 +114,8 @@ OPENED = {
         "A moderator can stop the recording with `{prefix} record off`."
     ),
     HISTORY_VISIBILITY: N_(
-        "More people than before can read the history of this room. Those who join can hear broadcasts that begin from "
-        "now on, also from before they joined. Nothing became public by this. A moderator can stop the recording with "
+        "More people than before can read the history of this room. Those who join can hear what begins from now "
+        "on, also from before they joined. Nothing became public by this. A moderator can stop the recording with "
         "`{prefix} record off`."
     ),
 }

@@ -14,7 +14,7 @@ async def test_the_question_says_what_stays(world: World) -> None:
     question = await world.say(MOD, "!aircheck leave") or ""
     assert "2 recordings stay in the archive" in question
     assert "1 of them is public" in question
-    assert "1 broadcast that is running is closed" in question
+    assert "1 recording that is running is closed" in question
     assert "`!aircheck delete RECORDING`" in question
     assert await world.take(orders.Leave.kind) == ()
 

@@ -16,7 +16,7 @@ from bot.web.library import View
 from bot.web.pages import Pages
 from bot.web.static_files import StaticFiles
 from storage import archive
-from storage.records import ChunkState, PodcastTexts, RecordingState, Room, Visibility
+from storage.records import ChunkState, DurationMs, Mark, PodcastTexts, RecordingState, Room, Visibility
 from tests.recording.world import absent, mp4, stored
 from tests.web.world import ALICE, NOW, World
 
@@ -191,6 +191,43 @@ async def test_speaker_and_date_are_said_once(world: World, client: ClientSessio
         await world.episode(await world.recording(room, title=title), f"{number}".encode())
         text = (await page(client, f"/r/{room.key}/")).text
         assert (text.count("20 November 2026"), text.count("Alice")) == (number, number)
+
+
+async def test_episode_page_of_a_session(world: World, client: ClientSession, room: Room) -> None:
+    """A session's page names its speakers, and lists each message with its speaker and without a number; nobody who
+    has no name is named by an MXID."""
+    session = await world.session(room, "Ann", "Ben", None, "Ann")
+    await world.episode(session, chapters=(Mark(DurationMs(0), "Ann"), Mark(DurationMs(61_000), "Ben")))
+    found = await page(client, f"/r/{room.key}/{session.code}")
+    words = " ".join(found.text.split())
+    assert "Ann, Ben and 1 other" in words
+    assert "Chapters 0:00 Ann 1:01 Ben" in words
+    assert "All voice messages in playback order (4) Speaker Position Length State" in words
+    rows = ["Ann 0:00 1 min stored", "Ben 1:01 1 min stored", "Somebody 2:02 1 min stored", "Ann 3:03 1 min stored"]
+    assert " ".join(rows) in words
+    assert not any(word in words for word in (":hs", "number", "chunk"))
+
+
+async def test_live_page_of_a_session(world: World, client: ClientSession, room: Room) -> None:
+    """While a session runs its pages say who was heard last, in parts that the page loads again."""
+    session = await world.session(room, "Ann", "Ben", state=RecordingState.LIVE, ended_by=None)
+    for address in (f"/r/{room.key}/", f"/r/{room.key}/{session.code}"):
+        async with client.get(address) as answer:
+            html = (await answer.read()).decode()
+        words = " ".join(Reader(html).text.split())
+        assert "Ann and Ben Last heard: Ben" in words
+        assert "Waiting for the next voice message." in words
+        assert 'data-removed="These voice messages are no longer available here."' in html
+        assert f'data-fresh="newest-{session.code}"' in html
+        assert ":hs" not in html
+
+
+async def test_live_page_of_a_broadcast_is_not_loaded_again(world: World, client: ClientSession, room: Room) -> None:
+    """A broadcast's pages have no parts that change with each message."""
+    recording = await world.recording(room, state=RecordingState.LIVE)
+    for address in (f"/r/{room.key}/", f"/r/{room.key}/{recording.code}"):
+        async with client.get(address) as answer:
+            assert b"data-fresh" not in await answer.read()
 
 
 async def test_episodes_come_in_pages(

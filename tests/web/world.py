@@ -19,13 +19,16 @@ from storage.records import (
     ChunkFacts,
     ChunkState,
     Container,
+    Credit,
     DurationMs,
+    EndedBy,
     Episode,
     EventId,
     HistoryVisibility,
     Listener,
     Position,
     Recording,
+    RecordingKind,
     Room,
     RoomId,
     StateEvent,
@@ -146,6 +149,29 @@ class World:
         )
         async with self.store.write() as db:
             await archive.save_chunks(db, [chunk])
+
+    async def session(self, room: Room, *names: str | None, **changes: Any) -> Recording:
+        """Add a session of voice messages, each a minute long, by people of these names in turn."""
+        users = {name: UserId(f"@user{number}:hs") for number, name in enumerate(dict.fromkeys(names))}
+        heard = tuple(Credit(user, name) for name, user in users.items())
+        about = {"kind": RecordingKind.VOICE_MESSAGES, "ended_by": EndedBy.GAP, "speakers": heard}
+        first = {"broadcaster": heard[0].user_id, "broadcaster_name": heard[0].name}
+        recording = await self.recording(room, **(about | first | changes))
+        for name in names:
+            self.events += 1
+            message = a_chunk(
+                event_id=EventId(f"$message{self.events}"),
+                recording_id=recording.id,
+                position=Position(self.events),
+                sender=users[name],
+                sender_name=name,
+                sequence=None,
+                blob=BlobKey(f"{self.events:064}"),
+                facts=ChunkFacts(Container.WAV, Timing.EXACT, to_samples(60_000), 48_000, 1),
+            )
+            async with self.store.write() as db:
+                await archive.save_chunks(db, [message])
+        return recording
 
 
 def settings_with(**sections: dict[str, Any]) -> Settings:

@@ -6,8 +6,7 @@ from storage.records import Announce
 HOW = {
     Announce.ON: N_("Recordings are announced by a notice when they begin, and by one when they are published."),
     Announce.QUIET: N_(
-        "A recording that begins is marked by a reaction to the broadcast, and announced by a notice when it is "
-        "published."
+        "When a recording begins, the message that begins it gets a reaction; when it is published, a notice says so."
     ),
     Announce.OFF: N_(
         "Recordings are not announced. What is recorded here stands in the pinned notice, and in the room's state for "

@@ -30,8 +30,8 @@ def question(prefix: str, room: str | None, recordings: int, public: int, live: 
     if live:
         parts.append(
             plural(
-                "{count} broadcast that is running is closed where it is now.",
-                "{count} broadcasts that are running are closed where they are now.",
+                "{count} recording that is running is closed where it is now.",
+                "{count} recordings that are running are closed where they are now.",
                 live,
             )
         )

@@ -46,7 +46,7 @@ class Form:
 
 def overview(prefix: str, forms: Sequence[Form]) -> str:
     """List all forms, one line each, by group. Who may use a form is told unless everybody may."""
-    lines = [_("I record this room's voice broadcasts and make a podcast of them.")]
+    lines = [_("I record voice broadcasts and voice messages, and make a podcast of them.")]
     for group in Group:
         members = [form for form in forms if form.group is group]
         if members:

@@ -7,11 +7,11 @@ def now_public(who: str, feed: str, page: str, prefix: str, begun: int) -> str:
     """Tell that the podcast is public. `begun`: recordings that began after the command, before it was carried out."""
     told = _("This room's podcast is public now: {who} made it so.").format(who=who)
     if begun:
-        opened = _(
-            "Anybody can hear the broadcasts that begin here from now on, and {recordings} that began meanwhile."
-        ).format(recordings=_recordings(begun))
+        opened = _("Anybody can hear what begins here from now on, and {recordings} that began meanwhile.").format(
+            recordings=_recordings(begun)
+        )
     else:
-        opened = _("Anybody can hear the broadcasts that begin here from now on.")
+        opened = _("Anybody can hear what begins here from now on.")
     earlier = _(
         "Earlier ones stay private, even if they were public before: `{prefix} publish RECORDING` opens one."
     ).format(prefix=prefix)
@@ -22,8 +22,8 @@ def now_public(who: str, feed: str, page: str, prefix: str, begun: int) -> str:
 def public_again(who: str, feed: str, page: str, begun: int) -> str:
     """Tell that a podcast that had closed itself opens again. `begun`: recordings that are public now."""
     return _(
-        "This room's podcast is public again: {who} made it so. Anybody can hear the broadcasts that begin here from "
-        "now on, and {recordings} that were public before.\nFeed: {feed}\nPage: {page}"
+        "This room's podcast is public again: {who} made it so. Anybody can hear what begins here from now "
+        "on, and {recordings} that were public before.\nFeed: {feed}\nPage: {page}"
     ).format(who=who, recordings=_recordings(begun), feed=feed, page=page)
 
 

@@ -1,8 +1,9 @@
 """Sessions of messages: the messages beside one in the timeline, and those that were erased."""
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, union_all
+from sqlalchemy import ColumnElement, Select, func, select, union_all
 
 from storage.database import Connection
 from storage.dialect import insert
@@ -11,6 +12,7 @@ from storage.records import (
     ChunkState,
     EventId,
     Position,
+    Recording,
     RecordingId,
     RecordingKind,
     RecordingState,
@@ -18,7 +20,11 @@ from storage.records import (
     UserId,
 )
 from storage.rows import record
-from storage.tables import chunks, erased_messages, recordings
+from storage.tables import chunks, erased_messages, recordings, room_state
+
+NEAREST = 3
+"""Sessions on each side that are looked into. They follow one another; only one that was full, or closed, may have
+others inside."""
 
 AT_ONCE = 500  # recordings; a statement may hold only so many values
 
@@ -26,38 +32,60 @@ AT_ONCE = 500  # recordings; a statement may hold only so many values
 async def beside(
     db: Connection, room_id: RoomId, kind: RecordingKind, thread: EventId | None, position: Position
 ) -> tuple[Chunk | None, Chunk | None]:
-    """Return the nearest messages before and after a position, in any session of a room and thread."""
-    before = chunks.c.position < position, chunks.c.position.desc()
-    after = chunks.c.position > position, chunks.c.position.asc()
-    return (
-        await _nearest(db, room_id, kind, thread, *before),
-        await _nearest(db, room_id, kind, thread, *after),
+    """Return the nearest messages before and after a position, in any session of a room and thread. Two indexes lead
+    there, however many messages there are."""
+    place = recordings.c.position
+    here = select(recordings.c.id).where(
+        recordings.c.room_id == room_id,
+        recordings.c.kind == kind,
+        recordings.c.thread.is_(None) if thread is None else recordings.c.thread == thread,
+        recordings.c.state != RecordingState.DELETED,
     )
+    earlier = await _ids(db, here.where(place < position).order_by(place.desc()))
+    later = await _ids(db, here.where(place > position).order_by(place))
+    # A message that was found late may stand before the one that its session is named after.
+    sessions = [*earlier, *later]
+    at = chunks.c.position
+    before = [chunk for session in sessions if (chunk := await _nearest(db, session, at < position, at.desc()))]
+    after = [chunk for session in sessions if (chunk := await _nearest(db, session, at > position, at.asc()))]
+    return (
+        max(before, key=lambda chunk: chunk.position, default=None),
+        min(after, key=lambda chunk: chunk.position, default=None),
+    )
+
+
+async def _ids(db: Connection, sessions: Select[Any]) -> list[RecordingId]:
+    return [RecordingId(row.id) for row in await db.execute(sessions.limit(NEAREST))]
 
 
 async def _nearest(
-    db: Connection,
-    room_id: RoomId,
-    kind: RecordingKind,
-    thread: EventId | None,
-    where: ColumnElement[bool],
-    order: ColumnElement[Position],
+    db: Connection, session: RecordingId, where: ColumnElement[bool], order: ColumnElement[Position]
 ) -> Chunk | None:
-    here = (
-        recordings.c.room_id == room_id,
-        recordings.c.kind == kind,
-        recordings.c.thread.is_not_distinct_from(thread),
-    )
-    theirs = select(chunks).join(recordings, recordings.c.id == chunks.c.recording_id).where(*here, where)
+    theirs = select(chunks).where(chunks.c.recording_id == session, where)
     row = (await db.execute(theirs.order_by(order).limit(1))).one_or_none()
     return record(Chunk, row) if row else None
+
+
+async def are_divided(
+    db: Connection, room_id: RoomId, earlier: Position, later: Position, types: Collection[str]
+) -> bool:
+    """Return whether state of these types was sent between two positions: other people may hear the later one."""
+    at = room_state.c.position
+    between = select(at).where(room_state.c.room_id == room_id, room_state.c.type.in_(types), at > earlier, at < later)
+    return (await db.execute(between.limit(1))).first() is not None
+
+
+async def is_late(db: Connection, session: Recording) -> bool:
+    """Return whether a later recording of the room was numbered already."""
+    later = (recordings.c.room_id == session.room_id, recordings.c.position > session.position)
+    return (await db.execute(select(recordings.c.id).where(*later).limit(1))).first() is not None
 
 
 async def erase(db: Connection, recording_id: RecordingId, events: Iterable[EventId]) -> None:
     """Note the messages of a deleted session: no search of the history finds them again."""
     rows = [{"event_id": event_id, "recording_id": recording_id} for event_id in events]
     if rows:
-        await db.execute(insert(erased_messages).values(rows).on_conflict_do_nothing(index_elements=["event_id"]))
+        await db.execute(insert(erased_messages).on_conflict_do_nothing(index_elements=["event_id"]), rows)
 
 
 async def is_erased(db: Connection, event_id: EventId) -> bool:

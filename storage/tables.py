@@ -177,7 +177,7 @@ recordings = Table(
     Column("resumes", Positions, nullable=False, server_default="[]"),
     UniqueConstraint("room_id", "number", name="uq_recordings_room_number"),
     Index("ix_recordings_newest", "room_id", "started_at", "id"),
-    Index("ix_recordings_of_kind", "room_id", "kind", "position"),
+    Index("ix_recordings_of_kind", "room_id", "kind", "thread", "position"),
     Index("ix_recordings_unreviewed", "room_id", "unreviewed"),
     **NEVER_AGAIN,
 )
@@ -186,7 +186,7 @@ chunks = Table(
     "chunks",
     metadata,
     Column("id", String(255), primary_key=True),
-    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("recording_id", BIG, ForeignKey("recordings.id", ondelete="CASCADE"), nullable=False),
     Column("event_id", String(255), unique=True),
     Column("sender", String(255), nullable=False, index=True),
     Column("position", BIG, nullable=False),
@@ -208,6 +208,7 @@ chunks = Table(
     Column("sequence", BIG),
     Column("attached", Boolean, nullable=False),
     Index("ix_chunks_candidates", "state", **only_where("state = 'candidate'")),
+    Index("ix_chunks_in_order", "recording_id", "position"),
 )
 
 erased_messages = Table(
@@ -347,6 +348,17 @@ redacted = Table(
     Column("may", Boolean),  # redact others' events, by power when it was said
     UniqueConstraint("event_id", "sender", "room_id"),
     Index("ix_redacted_newest", "room_id", "id"),
+)
+
+sealed_messages = Table(
+    "sealed_messages",
+    metadata,
+    Column("id", BIG, primary_key=True, autoincrement=True),
+    Column("event_id", String(255), nullable=False, unique=True),
+    Column("room_id", String(255), nullable=False),
+    Column("sender", String(255), nullable=False, index=True),
+    Column("heard_at", Utc, nullable=False, index=True),
+    Index("ix_sealed_messages_room", "room_id", "id"),
 )
 
 gaps = Table(

@@ -5,7 +5,7 @@ Every event of a recording goes through `apply`, so there is one order and one w
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -24,6 +24,7 @@ from bot.recording.model import (
     Forget,
     LookAgain,
     RecordingEvent,
+    Release,
     Tell,
     Withdraw,
 )
@@ -39,10 +40,15 @@ log = logging.getLogger(__name__)
 LONG = 300  # chunks; more take longer than the event loop may be held
 
 
+Releases = Callable[[Connection, Recording, Release], Awaitable[None]]
+"""A function that takes a released voice message into a session, where its room records them (`joining`)."""
+
+
 class Applying:
     """A writer of the machines' outcomes, in the caller's transaction."""
 
-    def __init__(self, chunks: Chunks, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(self, chunks: Chunks, limits: Limits, clock: Callable[[], datetime], release: Releases) -> None:
+        self._release = release
         self._chunks = chunks
         self._limits = limits
         self._clock = clock
@@ -114,6 +120,8 @@ class Applying:
                     await forget_older_audio(db, recording.id, now)
                     if recording.state.is_open:  # remove the sound from the live stream
                         await jobs.add(db, orders.Encode(recording.id).job(), now)
+                case Release():
+                    await self._release(db, recording, effect)
                 case Withdraw():
                     await withdraw(db, recording, now)
                 case Tell(what=what):

@@ -209,10 +209,9 @@ class Gathering:
 
     async def _has_room(self, db: Connection, recording_id: RecordingId, each: _Met) -> bool:
         recording = await archive.recording(db, recording_id)
-        if recording is None:
+        if recording is None or recording.state is RecordingState.DELETED:
             return False
-        chunks = await archive.chunks(db, recording_id)
-        return joining.has_room(recording, chunks, each.message.announced_ms, self._limits)
+        return joining.has_room(await archive.chunks(db, recording_id), each.message.announced_ms, self._limits)
 
 
 async def _is_redacted(db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:

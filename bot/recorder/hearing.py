@@ -83,11 +83,12 @@ class Hearing:
             log.info("broadcast not recorded: it is redacted: room=%s event=%s", heard.room_id, heard.event_id)
 
     async def _sound(self, db: Connection, heard: HeardEvent, event: ChunkSent | ChunkSealed | VoiceMessage) -> None:
-        if isinstance(event, VoiceMessage):
-            await self._message(db, heard, event)
-        else:
-            await self._to_recording(db, heard, event)
         redactor = await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender)
+        if isinstance(event, VoiceMessage):
+            if redactor is None:
+                await self._message(db, heard, event)
+            return
+        await self._to_recording(db, heard, event)
         if redactor is not None:  # listed in the ledger, without sound
             await self._redact(db, heard, Redacted(heard.event_id, redactor, may=True))
 
@@ -108,14 +109,12 @@ class Hearing:
             await withheld_keys.mark(db, event.session_id, event.sender)
 
     async def _message(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
-        """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too; any
-        other message is a part of a session."""
+        """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too. One
+        that can't be a lost chunk is a part of a session."""
         running = await archive.open_broadcasts(db, heard.room_id, event.sender) if event.plain else ()
-        if not running:
-            await self._join(db, heard, event)
-        for recording in running[-1:]:
-            if await consent.may_go_on(db, recording):
-                await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
+        if running and await consent.may_go_on(db, running[-1]):
+            await self._apply(db, running[-1].id, event, event_id=heard.event_id, position=heard.position)
+        await self._join(db, heard, event)  # unless it is a candidate now
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         recording = await archive.recording_by_event(db, event.redacts)

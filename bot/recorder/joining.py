@@ -9,21 +9,38 @@ from bot import facts
 from bot.event_types import HISTORY_VISIBILITY, MEMBER
 from bot.intake import announcements, consent
 from bot.recorder.applying import Applying
-from bot.recording.model import VoiceMessage
+from bot.recording.kinds import kind_of
+from bot.recording.model import Ended, Release, VoiceMessage
 from bot.recording.policy import Limits
 from bot.recording.session import joining, machine
-from storage import archive, heirs, rooms, sessions
+from storage import archive, backfill, heirs, rooms, sessions
+from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import Chunk, HeardEvent, Recording, Room
+from storage.records import (
+    Chunk,
+    EndedBy,
+    EventId,
+    HeardEvent,
+    Position,
+    Recording,
+    RecordingState,
+    Room,
+    UserId,
+)
 
 log = logging.getLogger(__name__)
+
+LONGEST_NAME = 255  # characters of a display name that are kept with each message
+WHO_HEARS = (MEMBER, HISTORY_VISIBILITY)
+"""Types of state that decide who may hear a message."""
 
 
 class Joining:
     """A taker of voice messages, in the caller's transaction."""
 
-    def __init__(self, applying: Applying, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(self, applying: Applying, chunks: Chunks, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._applying = applying
+        self._chunks = chunks
         self._limits = limits
         self._clock = clock
 
@@ -32,49 +49,107 @@ class Joining:
         room = await rooms.room(db, heard.room_id)
         if room is None or not room.joined or not room.records_message(heard.position):
             return
-        if not await consent.may_record(db, heard.room_id, message.sender, began=heard.position):
+        if await is_known(db, heard.event_id):
+            return
+        # A time that is read from the past counts too, as for broadcasts.
+        sent_at = message.sent_at if heard.history else None
+        if not await consent.may_record(db, heard.room_id, message.sender, began=heard.position, sent_at=sent_at):
             log.info("message not recorded: not wanted: room=%s event=%s", heard.room_id, heard.event_id)
             return
-        if await archive.chunk_of_event(db, heard.event_id) or await sessions.is_erased(db, heard.event_id):
-            return
-        await self._join(db, room, heard, message)
+        await self._join(db, room, heard, message, machine.Line(thread=message.thread))
 
-    async def _join(self, db: Connection, room: Room, heard: HeardEvent, message: VoiceMessage) -> None:
-        before, after = await sessions.beside(db, heard.room_id, machine.MESSAGES, message.thread, heard.position)
-        now = self._clock()
-        said_at = joining.said_at(message.sent_at, before, heard.received_at or now)
-        member = await rooms.state(db, heard.room_id, MEMBER, message.sender)
-        message = replace(message, sent_at=said_at, sender_name=facts.display_name(member))
-        session = await self._session(db, message, before, after)
+    async def take_back(self, db: Connection, recording: Recording, released: Release) -> None:
+        """Take a message that a recording released into a session, at its original position: one that was too long for
+        its own, or one that is no part of a broadcast, where messages are recorded."""
+        chunk = released.chunk
+        room = await rooms.room(db, recording.room_id)
+        if room is None or chunk.event_id is None or chunk.source is None:
+            return
+        if kind_of(recording).related and not room.records_message(chunk.position):
+            return
+        if not await consent.may_record(db, room.room_id, chunk.sender, began=chunk.position):
+            return
+        heard = HeardEvent(room.room_id, chunk.event_id, {}, position=chunk.position, history=True)
+        message = VoiceMessage(
+            chunk.sender,
+            chunk.source,
+            chunk.announced_ms,
+            chunk.announced_bytes,
+            chunk.sent_at,
+            thread=recording.thread,
+            sender_name=chunk.sender_name,
+        )
+        await self._join(db, room, heard, message, machine.Line.of(recording))
+
+    async def _join(
+        self,
+        db: Connection,
+        room: Room,
+        heard: HeardEvent,
+        message: VoiceMessage,
+        line: machine.Line,
+    ) -> None:
+        before, after = await sessions.beside(db, heard.room_id, line.kind, line.thread, heard.position)
+        heard_at = heard.received_at or self._clock()
+        said_at = joining.said_at(message, before, after, heard_at, self._limits, past=heard.history)
+        name = message.sender_name or await name_of(db, room, message.sender)
+        message = replace(message, sent_at=said_at, sender_name=name)
+        session = await self._session(db, room, message, heard.position, before, after)
         if session is None:
-            session = await self._begin(db, room, heard, message)
+            session = await self._begin(db, room, heard, message, line)
         await self._applying.apply(db, session.id, message, event_id=heard.event_id, position=heard.position)
 
     async def _session(
-        self, db: Connection, message: VoiceMessage, before: Chunk | None, after: Chunk | None
+        self,
+        db: Connection,
+        room: Room,
+        message: VoiceMessage,
+        position: Position,
+        before: Chunk | None,
+        after: Chunk | None,
     ) -> Recording | None:
         """Return the session that a message goes on with: that of the message before it, or of the one after."""
-        near = []
+        between = before is not None and after is not None and before.recording_id == after.recording_id
         if before is not None and joining.follows(before.sent_at, message.sent_at, self._limits):
-            near.append(before)
-        if after is not None and joining.follows(message.sent_at, after.sent_at, self._limits):
-            near.append(after)
-        for chunk in near:
-            session = await archive.recording(db, chunk.recording_id)
-            assert session is not None, "its chunks refer to it"
-            chunks = await archive.chunks(db, session.id)
-            if joining.has_room(session, chunks, message.announced_ms, self._limits):
+            session = await self._with_room(db, before, message, between=between)
+            if session is not None:
                 return session
+        if after is None or between or not joining.follows(message.sent_at, after.sent_at, self._limits):
+            return None
+        session = await self._with_room(db, after, message, between=False)
+        return session if session and await self._is_heard_by_the_same(db, room, position, session) else None
+
+    async def _with_room(
+        self, db: Connection, beside: Chunk, message: VoiceMessage, *, between: bool
+    ) -> Recording | None:
+        """Return the session of the message beside one, if it takes this one too. A live one that is full ends."""
+        session = await archive.recording(db, beside.recording_id)
+        assert session is not None, "its chunks refer to it"
+        if not joining.takes(session, between=between):
+            return None
+        if joining.has_room(await self._chunks.of(db, session.id), message.announced_ms, self._limits):
+            return session
+        if session.state is RecordingState.LIVE and not between:
+            await self._applying.apply(db, session.id, Ended(EndedBy.LIMIT))
         return None
 
-    async def _begin(self, db: Connection, room: Room, heard: HeardEvent, message: VoiceMessage) -> Recording:
+    async def _is_heard_by_the_same(self, db: Connection, room: Room, position: Position, session: Recording) -> bool:
+        """Return whether a message from before the beginning of a session is for the same ears: a session is heard by
+        who could read the room when it began."""
+        if session.public and not room.opens(position):
+            return False
+        return not await sessions.are_divided(db, room.room_id, position, session.position, WHO_HEARS)
+
+    async def _begin(
+        self, db: Connection, room: Room, heard: HeardEvent, message: VoiceMessage, line: machine.Line
+    ) -> Recording:
         now = self._clock()
         assert message.sent_at is not None
-        state = await rooms.state(db, heard.room_id, HISTORY_VISIBILITY)
+        state = await rooms.state(db, room.room_id, HISTORY_VISIBILITY)
         begun = machine.begin(
             message,
-            machine.MESSAGES,
-            room_id=heard.room_id,
+            line.kind,
+            room_id=room.room_id,
             event_id=heard.event_id,
             position=heard.position,
             said_at=message.sent_at,
@@ -82,10 +157,28 @@ class Joining:
             history_visibility=facts.history_visibility(state),
             public=room.opens(heard.position),
         )
-        await rooms.touch(db, heard.room_id, now)
-        present = await rooms.room(db, await heirs.present(db, heard.room_id))
+        await rooms.touch(db, room.room_id, now)
+        present = await rooms.room(db, await heirs.present(db, room.room_id))
         recording = await archive.add_recording(db, replace(begun, unreviewed=present is not None and present.review))
+        if await sessions.is_late(db, recording):
+            await backfill.renumber(db, room.room_id)
         await self._applying.effects(db, recording, machine.first_effects(recording, self._limits))
-        await announcements.begun(db, room, recording, now)
-        log.info("following a session: recording=%s room=%s event=%s", recording.code, heard.room_id, heard.event_id)
+        if now < recording.started_at + self._limits.session_gap:  # else it is over already
+            await announcements.begun(db, room, recording, now)
+        log.info("following a session: recording=%s room=%s event=%s", recording.code, room.room_id, heard.event_id)
         return recording
+
+
+async def is_known(db: Connection, event_id: EventId) -> bool:
+    """Return whether a message is a part of a recording, or was one of a recording that was deleted."""
+    return (
+        await archive.chunk_of_event(db, event_id) is not None
+        or await archive.recording_by_event(db, event_id) is not None
+        or await sessions.is_erased(db, event_id)
+    )
+
+
+async def name_of(db: Connection, room: Room, sender: UserId) -> str | None:
+    """Return the display name of a message's sender in its room."""
+    name = facts.display_name(await rooms.state(db, room.room_id, MEMBER, sender))
+    return None if name is None else name[:LONGEST_NAME]

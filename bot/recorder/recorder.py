@@ -15,11 +15,12 @@ from bot.recorder.gathering import Gathering
 from bot.recorder.hearing import Hearing
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
-from bot.recording.model import Ended, Silenced, Tick
+from bot.recording.model import Ended, Release, Silenced, Tick
 from bot.recording.policy import Limits
 from storage import archive, gaps, journal
+from storage.database import Connection
 from storage.errors import StoreError
-from storage.records import Job, RecordingState
+from storage.records import Job, Recording, RecordingState
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,16 @@ class Recorder:
     def __init__(
         self, store: Store, limits: Limits, clock: Callable[[], datetime], *, hears: Callable[[], bool] = lambda: True
     ) -> None:
-        applying = Applying(store.chunks, limits, clock)
+        async def release(db: Connection, recording: Recording, released: Release) -> None:
+            await joining.take_back(db, recording, released)
+
+        applying = Applying(store.chunks, limits, clock, release)
+        joining = Joining(applying, store.chunks, limits, clock)
         starting = Starting(applying, limits, clock)
         self._store = store
         self._hears = hears
         self._clock = clock
-        self._hearing = Hearing(applying, starting, Joining(applying, limits, clock), clock)
+        self._hearing = Hearing(applying, starting, joining, clock)
         self._stopping = False
         self.apply = applying.apply
         self.gathering = Gathering(applying, limits, clock)

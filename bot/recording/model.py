@@ -258,6 +258,14 @@ class Erase:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """An order to take a voice message into a session, if its room records them: it is no part of this recording, or
+    too long for it."""
+
+    chunk: Chunk  # with the address of its media
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """An order to ask the homeserver for all events of the recording, before any counts as missing."""
 
@@ -285,7 +293,9 @@ class Spoke:
     since: Position
 
 
-Effect = FetchChunk | LookAgain | Ask | Finish | Forget | Withdraw | Tell | Erase | HandBack | TakeBack | Spoke
+Effect = (
+    FetchChunk | LookAgain | Ask | Finish | Forget | Release | Withdraw | Tell | Erase | HandBack | TakeBack | Spoke
+)
 
 
 @dataclass(frozen=True, slots=True)

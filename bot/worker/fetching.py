@@ -172,6 +172,8 @@ class Fetching:
             chunk = await archive.chunk(db, order.chunk_id)
         if recording is None or chunk is None or recording.state is RecordingState.DELETED:
             return None
+        if chunk.recording_id != recording.id:
+            return None  # it moved, with an order of its own
         unknown = is_candidate(chunk) and chunk.facts is None
         wanted = (unknown or is_fetchable(chunk)) and chunk.source is not None
         return (recording, chunk) if wanted else None

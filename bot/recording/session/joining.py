@@ -2,26 +2,40 @@
 
 A message goes on with the session of the message before it in the timeline, in the same thread, if it was sent less
 than `session_gap` after that one, whoever sent it. A message that comes late, as after a gap in the timeline, may also
-belong to the session of the message after it.
+belong to the session of the message after it. One that would belong to both joins the earlier: neither gives up its id.
 
-A time is the word of its sender: it is clamped between the time of the message before and the time at which the message
-was heard, so that it orders nothing.
+A time is the word of its sender: it is clamped between the times of the messages beside it, and to the time at which
+the message was heard, so that times rise with the timeline. A time before the gap of the message before is no time: a
+clock that is that wrong would go on with a session of long ago.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from bot.recording.chunks import is_removed
 from bot.recording.life import clamped
+from bot.recording.model import VoiceMessage
 from bot.recording.policy import MAX_CHUNKS, Limits
+from bot.recording.session.layout import MAX_GAP
 from storage.records import Chunk, EndedBy, Recording, RecordingState, to_samples
 
-CLOSED = frozenset({EndedBy.STOPPED, EndedBy.LIMIT, EndedBy.REMOVED, EndedBy.SWITCHED_OFF})
+FULL_OR_UNWANTED = frozenset({EndedBy.LIMIT, EndedBy.SWITCHED_OFF})
 """Ends after which a session takes no other message."""
+CLOSED = FULL_OR_UNWANTED | {EndedBy.STOPPED, EndedBy.REMOVED}
+"""Ends after which a session takes no message behind its last."""
 
 
-def said_at(sent_at: datetime | None, before: Chunk | None, heard_at: datetime) -> datetime:
-    """Return the time that counts for a message. `before`: the message before it, in any session of its thread."""
-    return clamped(sent_at, before.sent_at if before else None, heard_at)
+def said_at(
+    message: VoiceMessage, before: Chunk | None, after: Chunk | None, heard_at: datetime, limits: Limits, *, past: bool
+) -> datetime:
+    """Return the time that counts for a message. `before`, `after`: the messages beside it, in any session of its
+    thread. `past`: it was heard long after it was sent, so that `heard_at` tells little."""
+    earliest = before.sent_at if before else None
+    latest = min(heard_at, after.sent_at) if after and after.sent_at else heard_at
+    claimed = message.sent_at
+    if claimed and earliest and claimed <= earliest - limits.session_gap and not past:
+        claimed = None
+    return clamped(claimed, earliest, latest)
 
 
 def follows(earlier: datetime | None, later: datetime | None, limits: Limits) -> bool:
@@ -29,13 +43,23 @@ def follows(earlier: datetime | None, later: datetime | None, limits: Limits) ->
     return earlier is not None and later is not None and later - earlier < limits.session_gap
 
 
-def has_room(recording: Recording, chunks: Sequence[Chunk], announced_ms: int | None, limits: Limits) -> bool:
-    """Return whether a session takes another message. One that is full, or was closed, is followed by another one."""
-    if recording.state is RecordingState.DELETED or recording.ended_by in CLOSED:
+def takes(session: Recording, *, between: bool) -> bool:
+    """Return whether a session takes another message. `between`: it stands between two of the session's own. One that
+    was made of the past takes none: it is a choice of messages."""
+    if session.past or session.state is RecordingState.DELETED or session.ended_by in FULL_OR_UNWANTED:
         return False
-    heard = sum(_samples(chunk) for chunk in chunks) + to_samples(announced_ms or 0)
-    return len(chunks) < MAX_CHUNKS and heard <= limits.max_samples
+    return between or session.ended_by not in CLOSED
 
 
-def _samples(chunk: Chunk) -> int:
-    return chunk.facts.samples if chunk.facts else to_samples(chunk.announced_ms or 0)
+def has_room(chunks: Sequence[Chunk], announced_ms: int | None, limits: Limits) -> bool:
+    """Return whether a message of this length fits into a session. One that is full is followed by another."""
+    expected = sum(map(_expected, chunks)) + min(to_samples(announced_ms or 0), MAX_GAP)
+    return len(chunks) < MAX_CHUNKS and expected <= limits.max_samples
+
+
+def _expected(chunk: Chunk) -> int:
+    """Return the length of a message. Of one that is not here it is a stranger's word, so it is bounded: whatever is
+    longer finds out when it is here."""
+    if is_removed(chunk):
+        return 0
+    return chunk.facts.samples if chunk.facts else min(to_samples(chunk.announced_ms or 0), MAX_GAP)

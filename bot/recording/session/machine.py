@@ -13,10 +13,11 @@ What is hard to see in the code:
 - A voice broadcast that is a transmission lives by its own rules (`transmissions`): every event about it or one of its
   chunks goes to it. A session that ends ends those that are running.
 - What somebody said without the floor of a walkie-talkie is listed, and is no sign of life.
+- A message that turns out to be too long for what is left of the session is released: another session begins with it.
 - The same event twice changes nothing: a chunk is identified by its event id, and states only move forward.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot.recording import chunks as on_chunks
@@ -39,6 +40,7 @@ from bot.recording.model import (
     Outcome,
     RecordingEvent,
     Redacted,
+    Release,
     Silenced,
     Tick,
     VoiceMessage,
@@ -50,6 +52,7 @@ from bot.recording.settling import settled
 from bot.recording.speakers import credited
 from storage.records import (
     Chunk,
+    ChunkState,
     EndedBy,
     EventId,
     HistoryVisibility,
@@ -59,10 +62,24 @@ from storage.records import (
     RecordingKind,
     RecordingState,
     RoomId,
+    to_ms,
 )
 
 MESSAGES = RecordingKind.VOICE_MESSAGES
 TRANSMISSIONS = RecordingKind.WALKIE_TALKIE
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The messages of a room that sessions are made of, one after the other: of one kind, in one thread."""
+
+    kind: RecordingKind = MESSAGES
+    thread: EventId | None = None
+
+    @classmethod
+    def of(cls, recording: Recording) -> "Line":
+        """Return the line in which a message that this recording releases stands."""
+        return cls(recording.kind if recording.kind in (MESSAGES, TRANSMISSIONS) else MESSAGES, recording.thread)
 
 
 def begin(
@@ -116,7 +133,7 @@ def step(
         return replace(before, effects=unwanted, ignored="deleted")
     if isinstance(event, Deleted):
         return replace(before, recording=tombstone(recording, now), effects=(Erase(),))
-    after = _credited(before, _applied(before, event, event_id, position, now, limits))
+    after = _with_its_end(_credited(before, _applied(before, event, event_id, position, now, limits)))
     if after.ignored:
         return after
     if after.recording.state is RecordingState.LIVE:
@@ -141,7 +158,7 @@ def _applied(
             assert position is not None
             return _take_in(outcome, event, event_id, position, now)
         case ChunkStored():
-            return _within_limit(outcome, on_chunks.stored(outcome, event, limits), now, limits)
+            return _stored(outcome, event, now, limits)
         case ChunkFailed():
             return on_chunks.failed(outcome, event, limits)
         case Redacted():
@@ -225,8 +242,22 @@ def _closed(outcome: Outcome, by: EndedBy, now: datetime, limits: Limits) -> Out
     return replace(over, recording=ended(over.recording, by, at, now, limits))
 
 
+def _stored(outcome: Outcome, event: ChunkStored, now: datetime, limits: Limits) -> Outcome:
+    """Keep the media of a message. One that is longer than what is left of the session is released, and ends it; but
+    never the first, whose id is the session's."""
+    chunk = on_chunks.find(outcome.chunks, event.chunk_id)
+    others = tuple(other for other in outcome.chunks if other is not chunk)
+    kept = sum(other.facts.samples for other in others if other.state is ChunkState.STORED and other.facts)
+    fits = not kept or kept + event.facts.samples <= limits.max_samples
+    if fits or chunk is None or not on_chunks.is_fetchable(chunk) or chunk.event_id == outcome.recording.event_id:
+        return _within_limit(outcome, on_chunks.stored(outcome, event, limits), now, limits)
+    unwanted = tuple(Forget(blob) for blob in {event.blob, chunk.blob} if blob is not None)
+    release = Release(replace(chunk, announced_ms=to_ms(event.facts.samples)))
+    return _closed(replace(outcome, chunks=others, effects=(*unwanted, release)), EndedBy.LIMIT, now, limits)
+
+
 def _within_limit(before: Outcome, after: Outcome, now: datetime, limits: Limits) -> Outcome:
-    """End a live session whose newest message goes beyond the limit: its announced length was wrong."""
+    """End a live session whose newest sound goes beyond the limit."""
     if not on_chunks.ended_by_limit(after) or on_chunks.ended_by_limit(before):
         return after
     return _closed(after, EndedBy.LIMIT, now, limits)
@@ -255,8 +286,17 @@ def _watched(
     return settled(before, replace(after, recording=recording), event, now, limits, lay_out=lay_out, asked=asked)
 
 
+def _with_its_end(outcome: Outcome) -> Outcome:
+    """Move the end of a session that was over to its last message, which may have come since."""
+    if outcome.recording.ended_by is not EndedBy.GAP:
+        return outcome
+    return replace(outcome, recording=replace(outcome.recording, ended_at=_last_said(outcome)))
+
+
 def _last_said(outcome: Outcome) -> datetime:
-    """Return when the last message was sent, or the last broadcast gave a sign of life, whether it is heard or not."""
+    """Return when the last message was sent, or the last broadcast gave a sign of life, whether it is heard or not. The
+    clock may have been set back since a message was heard."""
+    heard_at = outcome.recording.heard_at
     sent = [chunk.sent_at for chunk in outcome.chunks if chunk.sent_at and chunk.reason != on_chunks.OUT_OF_TURN]
     began = [each.ended_at or each.started_at for each in outcome.recording.transmissions]
-    return max(sent + began, default=outcome.recording.started_at)
+    return max([min(max(sent, default=outcome.recording.started_at), heard_at), *began])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 
-from bot.recording.chapters import CLOSEST, MOST
+from bot.recording.chapters import MOST
 from bot.recording.kind import Named
 from bot.recording.ledger import Ledger
 from storage.records import Chunk, Mark, Recording, UserId, to_ms
@@ -25,13 +25,4 @@ def chapters(
         if chunk.sender != before:
             marks.append(Mark(to_ms(entry.position), named(chunk.sender_name)))
         before = chunk.sender
-    return tuple(islice(_apart(marks), MOST)) if len(speakers) > 1 else ()
-
-
-def _apart(marks: Iterable[Mark]) -> Iterable[Mark]:
-    """Leave out turns that begin within a second of the one before."""
-    last: Mark | None = None
-    for mark in marks:
-        if last is None or mark.at - last.at >= CLOSEST:
-            yield mark
-            last = mark
+    return tuple(islice(marks, MOST)) if len(speakers) > 1 else ()

@@ -52,7 +52,7 @@ def test_the_first_who_asks_has_the_floor() -> None:
 
 
 def test_the_next_waits_for_the_lock_and_the_guard_time() -> None:
-    """A floor that was taken back goes to the next only when the homeserver has locked it and the guard time is over."""
+    """A floor that was taken back goes to the next once the homeserver has locked it and the guard time is over."""
     released = after(asked(ANN), asked(BOB), Spoke(ANN), Tick())
     assert (released.phase, released.holder) == (FloorPhase.RELEASING, None)
     walkie = replace(NEW, floor=released)
@@ -190,7 +190,7 @@ def test_one_holder_for_a_bounded_time_and_nobody_waits_for_ever(story: list[Flo
     if not room.walkie.on:
         return
     expected = waiting(room.walkie.floor)
-    had = []
+    had: list[UserId] = []
     for _ in count():
         room.do("locked")
         holder = room.walkie.floor.holder

@@ -1,0 +1,270 @@
+"""The floor is the homeserver's: power levels and floor event follow the rows, whoever writes them too."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot import orders
+from bot.walkie.model import Asked, GaveBack, Lapsed, Spoke
+from storage.records import EventId, FloorPhase, Position, UserId
+from tests.clock import Clock
+from tests.walkie.homeserver import (
+    ALL,
+    ANN,
+    BEFORE,
+    BOB,
+    CAT,
+    FLOOR,
+    FLOOR_S,
+    GUARD_S,
+    LEVELS,
+    Homeserver,
+    Talk,
+    changed,
+    talk,
+)
+from tests.world import BOT, ROOM, batch, state
+
+ALICE = UserId("@alice:hs")
+
+
+def asks(user: UserId) -> Asked:
+    return Asked(user, EventId(f"$ask{user}"), Position(9))
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Talk]:
+    async with talk(tmp_path / "data") as world:
+        await world.enter()
+        await world.on()
+        await world.keep()
+        yield world
+
+
+async def test_a_room_is_locked_and_unlocked(room: Talk) -> None:
+    """Nobody may speak in the room until somebody has the floor; switched off, all levels are as before."""
+    assert room.homeserver.speakers() == []
+    assert room.homeserver.floor["holder"] is None
+    await room.off()
+    await room.keep()
+    assert room.homeserver.levels == BEFORE
+
+
+async def test_the_holder_alone_may_speak_and_the_next_follows(room: Talk) -> None:
+    """The first who asked is raised before the floor event names them; after their transmission nobody may speak for
+    the guard time, then the next may."""
+    await room.apply(asks(ANN))
+    await room.apply(asks(BOB))
+    await room.keep()
+    assert room.homeserver.speakers() == [ANN]
+    assert room.homeserver.floor["holder"] == ANN
+    assert room.homeserver.floor["until"] - room.homeserver.floor["since"] == FLOOR_S * 1000
+    assert room.homeserver.floor["queue"] == [BOB]
+    kinds = [kind for _, kind, *_ in room.homeserver.written]
+    assert kinds[-2:] == [LEVELS, FLOOR]
+    await room.apply(Spoke(ANN))
+    await room.keep()
+    assert room.homeserver.speakers() == []
+    assert room.homeserver.levels["users"] == BEFORE["users"]
+    assert (await room.row()).floor.phase is FloorPhase.GUARD
+    await room.later(GUARD_S)
+    assert room.homeserver.speakers() == [BOB]
+    await room.check()
+
+
+async def test_a_floor_ends_with_its_time(room: Talk) -> None:
+    """Who says nothing loses the floor after `walkie.floor_s`; nothing is scheduled any more."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    assert [event.kind for event in room.homeserver.delayed.values()] == [LEVELS, FLOOR]
+    await room.later(FLOOR_S - 1)
+    assert room.homeserver.speakers() == [ANN]
+    await room.later(1)
+    assert room.homeserver.speakers() == []
+    assert room.homeserver.delayed == {}
+
+
+async def test_the_homeserver_releases_the_floor_of_a_dead_bot(room: Talk) -> None:
+    """While the bot is gone the scheduled release locks the room and shows a free floor."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    room.clock.pass_by(FLOOR_S + 1)
+    room.homeserver.pass_time()
+    assert room.homeserver.speakers() == []
+    assert room.homeserver.floor["holder"] is None
+    await room.start_again()
+    await room.check()
+
+
+async def test_without_delayed_events_a_start_puts_the_room_right(tmp_path: Path) -> None:
+    """A homeserver without them leaves the holder raised until the bot is back, which releases them first of all."""
+    async with talk(tmp_path / "data", Homeserver(Clock(), longest_ms=0)) as world:
+        await world.enter()
+        await world.on()
+        await world.apply(asks(ANN))
+        await world.apply(asks(BOB))
+        await world.keep()
+        assert world.homeserver.delayed == {}
+        world.clock.pass_by(FLOOR_S + 100)
+        await world.start_again()
+        assert world.homeserver.speakers() == []
+        await world.later(GUARD_S)
+        assert world.homeserver.speakers() == [BOB]
+
+
+async def test_who_has_the_level_anyway_gets_the_floor_event_alone(room: Talk) -> None:
+    """A moderator's level stays as it is, and a release leaves it so."""
+    theirs = changed(room.homeserver.levels, users={CAT: 50})
+    room.homeserver.write(LEVELS, "", ALICE, theirs)
+    await room.apply(asks(CAT))
+    await room.keep()
+    assert room.homeserver.floor["holder"] == CAT
+    await room.apply(GaveBack(CAT))
+    await room.keep()
+    assert room.homeserver.floor["holder"] is None
+    assert room.homeserver.levels == theirs
+
+
+async def test_what_others_write_at_the_same_moment_is_kept(room: Talk) -> None:
+    """A change between the bot's reading and its writing is written again, with the holder raised in it."""
+    room.homeserver.between = changed(room.homeserver.levels, events={"m.room.topic": 75})
+    await room.apply(asks(ANN))
+    await room.keep()
+    assert room.homeserver.levels["events"]["m.room.topic"] == 75
+    assert room.homeserver.speakers() == [ANN]
+
+
+async def test_the_release_is_scheduled_anew_when_others_change_the_levels(room: Talk) -> None:
+    """The homeserver drops the scheduled release then; the new one has their change in it."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    room.homeserver.write(LEVELS, "", ALICE, changed(room.homeserver.levels, events={"m.room.topic": 75}))
+    await room.keep()
+    (levels,) = [event.content for event in room.homeserver.delayed.values() if event.kind == LEVELS]
+    assert levels["events"]["m.room.topic"] == 75
+    assert ANN not in levels["users"] or levels["users"][ANN] == 5
+
+
+async def test_levels_that_bring_a_former_holder_back_are_put_right(room: Talk) -> None:
+    """A client writes the levels that it read while somebody had the floor: there are never two holders for long."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    read = room.homeserver.levels
+    await room.apply(Spoke(ANN))
+    await room.apply(asks(BOB))
+    await room.keep()
+    await room.later(GUARD_S)
+    room.homeserver.write(LEVELS, "", ALICE, changed(read, events={"m.room.topic": 75}))
+    await room.keep()
+    assert room.homeserver.speakers() == [BOB]
+    assert room.homeserver.levels["events"]["m.room.topic"] == 75
+
+
+async def test_a_floor_event_of_somebody_else_is_written_over(room: Talk) -> None:
+    """The floor is what the bot says."""
+    room.homeserver.write(FLOOR, "", ALICE, {"holder": BOB})
+    await room.keep()
+    assert room.homeserver.floor["holder"] is None
+
+
+async def test_a_lost_right_is_told_once_and_put_right_when_it_is_back(room: Talk) -> None:
+    """A bot that was demoted ends floor and queue, says so once, and lowers the holder as soon as it may."""
+    await room.apply(asks(ANN))
+    await room.apply(asks(BOB))
+    await room.keep()
+    held = room.homeserver.levels
+    room.homeserver.write(LEVELS, "", ALICE, changed(held, users={BOT: 50}))
+    await room.keep()
+    await room.apply(asks(CAT))
+    await room.keep()
+    row = await room.row()
+    assert (row.hindered, row.floor.holder, row.floor.queue) == (True, None, ())
+    told = [notice["body"] for notice in await room.waiting(orders.Notice.kind) if "floor" in notice["body"]]
+    assert len(told) == 1
+    assert "100" in told[0]
+    room.homeserver.write(LEVELS, "", ALICE, held)
+    await room.keep()
+    assert room.homeserver.speakers() == []
+    await room.check()
+    await room.apply(asks(CAT))
+    await room.later(GUARD_S)
+    assert room.homeserver.speakers() == [CAT]
+
+
+async def test_who_leaves_loses_the_floor(room: Talk) -> None:
+    """Leaving the room ends the floor, and a place in the queue."""
+    await room.apply(asks(ANN))
+    await room.apply(asks(BOB))
+    await room.keep()
+    gone = [state("m.room.member", {"membership": "leave"}, user, user, f"$gone{user}") for user in (ANN, BOB)]
+    await room.intake.take(batch(before=tuple(gone)))
+    await room.keep()
+    row = await room.row()
+    assert (row.floor.holder, row.floor.queue) == (None, ())
+    assert room.homeserver.speakers() == []
+
+
+async def test_a_permit_that_ends_ends_the_floor(room: Talk) -> None:
+    """A member's own event is newer than the bot's; it ends by itself, and the floor with it."""
+    ends = round(room.clock().timestamp() * 1000) + 30_000
+    permit = {"receive": True, "send": True, "expires_ts": ends}
+    room.homeserver.write("org.aircheck.walkie.permit", ANN, ANN, permit)
+    await room.keep()
+    await room.apply(asks(ANN))
+    await room.keep()
+    assert room.homeserver.speakers() == [ANN]
+    await room.later(29)
+    assert room.homeserver.speakers() == [ANN]
+    await room.later(1)
+    assert room.homeserver.speakers() == []
+    await room.apply(asks(ANN))
+    await room.keep()
+    assert (await room.row()).floor.queue == ()
+
+
+async def test_the_bot_writes_the_permits_that_it_gives(room: Talk) -> None:
+    """They stand under `_` and the user id; what somebody else writes there counts for nothing."""
+    kind = "org.aircheck.walkie.permit"
+    assert room.homeserver.current[kind, f"_{ANN}"] == {"receive": True, "send": True, "expires_ts": None}
+    room.homeserver.write(kind, f"_{ANN}", BOB, {"receive": False})
+    await room.keep()
+    await room.apply(asks(ANN))
+    assert (await room.row()).floor.holder == ANN
+
+
+async def test_who_has_no_permit_gets_no_floor(room: Talk) -> None:
+    """Neither somebody who never joined, nor somebody whose own event takes the right back."""
+    room.homeserver.write("org.aircheck.walkie.permit", BOB, BOB, {"receive": False, "send": True})
+    await room.keep()
+    for user in (BOB, UserId("@dan:hs")):
+        await room.apply(asks(user))
+    assert (await room.row()).floor.holder is None
+
+
+async def test_an_outage_ends_with_the_room_put_right(room: Talk) -> None:
+    """While the homeserver can't be reached the floor waits; then it follows."""
+    room.homeserver.away = True
+    await room.apply(asks(ANN))
+    await room.keep()
+    room.homeserver.away = False
+    await room.later(3)
+    await room.check()
+    assert room.homeserver.speakers() == [ANN]
+
+
+async def test_a_bot_that_was_put_out_of_the_room_puts_it_right_when_it_is_back(room: Talk) -> None:
+    """Nobody keeps the floor of a room that the bot left."""
+    await room.apply(asks(ANN))
+    await room.keep()
+    await room.intake.take(batch(joined=False))
+    await room.keep()
+    assert (await room.row()).floor.holder is None
+    members = [state("m.room.member", {"membership": "join"}, user, user) for user in (BOT, *ALL)]
+    create = state("m.room.create", {"room_version": "11"})
+    await room.intake.take(batch(before=(create, *members, state(LEVELS, room.homeserver.levels))))
+    await room.keep()
+    await room.check()
+    await room.apply(Lapsed(ANN))
+    assert room.homeserver.speakers() == []
+    assert (await room.row()).room_id == ROOM

@@ -70,7 +70,7 @@ def test_without_guard_time_the_next_follows_the_lock() -> None:
 
 
 def test_only_the_holder_ends_the_floor() -> None:
-    """What others give back, say or lose ends nobody's floor; it takes them out of the queue."""
+    """Words and departures of others end nobody's floor; they take them out of the queue."""
     floor = after(asked(ANN), asked(BOB), asked(CAT), asked(DAN), TookBack(BOB), GaveBack(CAT), Lapsed(DAN), Spoke(BOB))
     assert (floor.holder, waiting(floor)) == (ANN, [])
 

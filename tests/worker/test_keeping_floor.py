@@ -74,7 +74,7 @@ async def test_the_holder_alone_may_speak_and_the_next_follows(room: Talk) -> No
 
 
 async def test_a_floor_ends_with_its_time(room: Talk) -> None:
-    """Who says nothing loses the floor after `walkie.floor_s`; nothing is scheduled any more."""
+    """A silent holder loses the floor after `walkie.floor_s`; nothing is scheduled any more."""
     await room.apply(asks(ANN))
     await room.keep()
     assert [event.kind for event in room.homeserver.delayed.values()] == [LEVELS, FLOOR]

@@ -40,7 +40,7 @@ async def do(world: Talk, step: str) -> None:
 
 
 HOLDS = {"on": [], "grant": [ANN], "next": [BOB], "time over": [], "off": list(ALL)}
-"""Who may speak at the end of each step."""
+"""Members who may speak at the end of each step."""
 
 
 async def story(world: Talk, dies: Callable[[], bool], risen: Callable[[], Awaitable[None]]) -> None:

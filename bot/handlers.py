@@ -83,13 +83,15 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
     sending, prefix = session.sending, settings.commands.prefix
     commands = Commands(store, settings, store.secret, clock, apply=recorder.apply)
     chats = Chats(store, sending, us=session.user_id, clock=clock)
+    handing_back = HandingBack(
+        store, settings, parts.ffmpeg, sending, session.uploads, history, us=session.user_id, clock=clock
+    )
     return {
         orders.Fetch.kind: fetching,
         orders.Encode.kind: Encoding(store, tracks, clock, listened=parts.listened),
         orders.Finish.kind: Finishing(store, settings, tracks, cover=covering.of, apply=recorder.apply, clock=clock),
-        orders.HandBack.kind: HandingBack(
-            store, settings, parts.ffmpeg, sending, session.uploads, history, us=session.user_id, clock=clock
-        ),
+        orders.HandBack.kind: handing_back,
+        orders.HandBackPart.kind: handing_back,
         orders.Unsend.kind: Unsending(store, sending),
         orders.Cover.kind: covering,
         orders.ChooseCover.kind: ChoosingCover(store, parts.ffmpeg, history, download=parts.download, clock=clock),

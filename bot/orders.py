@@ -199,6 +199,20 @@ class HandBack(_OfRecording):
 
 
 @dataclass(frozen=True, slots=True)
+class HandBackPart(_OfEvent):
+    """Post the transmission of a session that began with this event, as `HandBack` posts a recording."""
+
+    kind = JobKind("hand_back_part")
+    lasting = True
+    recording: RecordingId
+    room_id: RoomId
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
 class Cover(_OfRoom):
     """Make a room's picture. `tries` counts those of the `avatar` that could not be used so far."""
 
@@ -734,11 +748,15 @@ class RenewAddresses(Order):
         return "all"
 
 
-def of_recording(recording: Recording, chunks: Iterable[ChunkId], told: Iterable[str]) -> list[JobName]:
-    """Name all that a recording may still ask for; `told`: of what a room is told, as in `wording.TOLD`."""
+def of_recording(
+    recording: Recording, chunks: Iterable[ChunkId], told: Iterable[str], parts: Iterable[EventId] = ()
+) -> list[JobName]:
+    """Name all that a recording may still ask for; `told`: of what a room is told, as in `wording.TOLD`; `parts`: the
+    broadcasts that are its transmissions."""
     event_id = recording.event_id
     return [
         *map(Fetch.about, chunks),
+        *(order.about(part) for order in (HandBackPart, Reread) for part in parts),
         *(order.about(recording.id) for order in (Encode, Finish, HandBack, Tick, End)),
         Reread.about(event_id),
         React.about(event_id),
@@ -754,7 +772,7 @@ def announcements_of(recording: Recording) -> list[JobName]:
 
 ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
-    Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, Unsend,
+    Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

@@ -29,7 +29,7 @@ from storage.records import (
 )
 from storage.rows import columns, put, put_all, record, records
 from storage.tables import chunks as chunk_table
-from storage.tables import episodes, extents
+from storage.tables import episodes, extents, transmissions
 from storage.tables import recordings as recording_table
 from storage.tables import rooms as room_table
 
@@ -61,6 +61,26 @@ async def recording_by_event(db: Connection, event_id: EventId) -> Recording | N
     """Return the recording of a started event."""
     row = (await db.execute(select(recording_table).where(recording_table.c.event_id == event_id))).one_or_none()
     return record(Recording, row) if row else None
+
+
+async def recording_of_broadcast(db: Connection, started: EventId) -> Recording | None:
+    """Return the recording that holds the sound of a broadcast: its own, or a session in which it is a transmission."""
+    of_session = select(transmissions.c.recording_id).where(transmissions.c.event_id == started)
+    holds = or_(recording_table.c.event_id == started, recording_table.c.id.in_(of_session))
+    row = (await db.execute(select(recording_table).where(holds))).one_or_none()
+    return record(Recording, row) if row else None
+
+
+async def add_transmission(db: Connection, recording_id: RecordingId, started: EventId) -> None:
+    """Note that a broadcast is a transmission of this session. The row outlasts the session's content: a broadcast that
+    was deleted never becomes a recording of its own."""
+    await put(db, transmissions, {"event_id": started, "recording_id": recording_id})
+
+
+async def transmissions_of(db: Connection, recording_id: RecordingId) -> tuple[EventId, ...]:
+    """Return the broadcasts that are, or were, transmissions of a session."""
+    mine = select(transmissions.c.event_id).where(transmissions.c.recording_id == recording_id)
+    return tuple((await db.execute(mine)).scalars())
 
 
 async def recording_by_code(db: Connection, code: str) -> Recording | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from storage.database import Connection
 from storage.records import EventId, HandedBack, MediaSource, RecordingId
@@ -11,9 +11,14 @@ from storage.rows import columns, record
 from storage.tables import handed_back
 
 
-async def of(db: Connection, recording_id: RecordingId) -> tuple[HandedBack, ...]:
-    """Return a recording's voice messages, the oldest first."""
-    statement = select(handed_back).where(handed_back.c.recording_id == recording_id).order_by(handed_back.c.id)
+def _whose(recording_id: RecordingId, part: EventId | None) -> ColumnElement[bool]:
+    """Build the condition that a message holds a recording, or (`part`) one transmission of it."""
+    return (handed_back.c.recording_id == recording_id) & handed_back.c.transmission.is_not_distinct_from(part)
+
+
+async def of(db: Connection, recording_id: RecordingId, part: EventId | None = None) -> tuple[HandedBack, ...]:
+    """Return a recording's voice messages, or those of one of its transmissions, the oldest first."""
+    statement = select(handed_back).where(_whose(recording_id, part)).order_by(handed_back.c.id)
     return tuple(record(HandedBack, row) for row in await db.execute(statement))
 
 
@@ -42,12 +47,17 @@ async def posted(db: Connection, message_id: int, event_id: EventId) -> HandedBa
 
 
 async def withdraw(
-    db: Connection, recording_id: RecordingId, *, but: str | None = None, only: str | None = None
+    db: Connection,
+    recording_id: RecordingId,
+    part: EventId | None = None,
+    *,
+    but: str | None = None,
+    only: str | None = None,
 ) -> tuple[HandedBack, ...]:
-    """Withdraw a recording's messages, except those with the fingerprint `but`, or only those with `only`. Return the
-    ones that are to be redacted now; of others the event is not known yet. Messages that nobody began to send are
-    deleted."""
-    whose = (handed_back.c.recording_id == recording_id) & handed_back.c.withdrawn.is_(False)
+    """Withdraw the messages of a recording, or of one of its transmissions, except those with the fingerprint `but`, or
+    only those with `only`. Return the ones that are to be redacted now; of others the event is not known yet. Messages
+    that nobody began to send are deleted."""
+    whose = _whose(recording_id, part) & handed_back.c.withdrawn.is_(False)
     if but is not None:
         whose &= handed_back.c.fingerprint != but
     if only is not None:
@@ -62,7 +72,8 @@ async def drop(db: Connection, message_id: int) -> None:
     await db.execute(delete(handed_back).where(handed_back.c.id == message_id))
 
 
-async def forget(db: Connection, recording_id: RecordingId) -> None:
-    """Delete the rows of a recording's messages that were withdrawn and whose event is known."""
+async def forget(db: Connection, recording_id: RecordingId, part: EventId | None = None) -> None:
+    """Delete the rows of messages of a recording, or of one of its transmissions, that were withdrawn and whose event
+    is known."""
     gone = handed_back.c.withdrawn & handed_back.c.event_id.is_not(None)
-    await db.execute(delete(handed_back).where(handed_back.c.recording_id == recording_id, gone))
+    await db.execute(delete(handed_back).where(_whose(recording_id, part), gone))

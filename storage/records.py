@@ -397,6 +397,7 @@ class HandedBack:
     source: MediaSource | None = None  # None until it is uploaded: before that no event was sent
     event_id: EventId | None = None  # None until it is known to be sent
     withdrawn: bool = False  # to be redacted, at once or when its event is known
+    transmission: EventId | None = None  # the broadcast that it holds, of those in a session; None: the whole recording
 
 
 @dataclass(frozen=True, slots=True)

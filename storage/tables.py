@@ -310,6 +310,7 @@ handed_back = Table(
     Column("source", Source),
     Column("event_id", String(255)),
     Column("withdrawn", Boolean, nullable=False),
+    Column("transmission", String(255)),
     **NEVER_AGAIN,
 )
 

@@ -13,6 +13,7 @@ from bot.intake import consent
 from bot.recording.broadcast.speakers import NOT_RECORDED, Speaker, speaker_of
 from bot.recording.chunks import NOT_WANTED
 from bot.recording.model import BroadcastStarted, ChunkSealed, ChunkSent
+from bot.recording.session.transmissions import part
 from storage import archive, journal
 from storage.database import Connection
 from storage.records import EventId, Position, Recording, RecordingState, RoomId, UserId
@@ -34,7 +35,7 @@ class Claims:
     async def refusal(self, db: Connection, room_id: RoomId, chunk: ChunkSent | ChunkSealed) -> str | None:
         """Return why the chunk can't belong to its broadcast: NOT_RECORDED if the broadcast is not known, NOT_WANTED if
         its speaker may not be recorded; None if the chunk may."""
-        recording = self._followed.get(chunk.broadcast) or await archive.recording_by_event(db, chunk.broadcast)
+        recording = self._followed.get(chunk.broadcast) or await self._broadcast(db, chunk.broadcast)
         if recording is None:
             started = await journal.pending(db, chunk.broadcast)
             event = dialects.read(started) if started else None
@@ -53,6 +54,10 @@ class Claims:
         # An unreadable chunk may be anything, so it is kept only while keys come.
         ended_at = recording.ended_at if isinstance(chunk, ChunkSealed) else None
         return "too_late" if ended_at is not None and ended_at <= self._now - KEYS_MAY_COME_FOR else None
+
+    async def _broadcast(self, db: Connection, started: EventId) -> Recording | None:
+        recording = await archive.recording_of_broadcast(db, started)
+        return part(recording, started) if recording else None
 
     async def wanted(self, db: Connection, room_id: RoomId, sender: UserId, began: Position | None = None) -> bool:
         """Return whether a member's sound may be recorded (`consent`), asked once a batch."""

@@ -141,7 +141,7 @@ async def look_again(db: Connection, user_id: UserId, since: Position, now: date
         began = await journal.position_of(db, broadcast) if broadcast else None
         if broadcast is None or began is None or began <= since:
             continue
-        if await archive.recording_by_event(db, broadcast) is None and await may_record(
+        if await archive.recording_of_broadcast(db, broadcast) is None and await may_record(
             db, info.room_id, user_id, began=began
         ):
             await jobs.add(db, orders.Reread(broadcast, info.room_id, user_id).job(), now)

@@ -20,7 +20,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import kept_state, stands_at
 from bot.event_types import MEMBER
-from bot.intake import consent, missed, roomstate
+from bot.intake import consent, floor_marks, missed, roomstate
 from bot.intake.isolation import isolated
 from bot.matrix.batch import RoomBatch
 from bot.recording.model import Redacted, Rejected
@@ -97,6 +97,7 @@ async def take_page(
     next_cursor: str | None,
     now: datetime,
     wanted: Wanted,
+    us: UserId,
 ) -> None:
     """Store the wanted events of a page, and the walk's progress. `next_cursor`: where the next page begins,
     None where there is none."""
@@ -112,6 +113,8 @@ async def take_page(
     for place, heard in enumerate(reversed(page), start=first):
         if heard.event_id in originals:
             async with isolated(db, heard.room_id, heard.event_id):
+                if not heard.encrypted:
+                    await floor_marks.note(db, us, heard.room_id, heard.event, Position(place), now)
                 await _take_event(db, gap, heard, Position(place), now, wanted)
     gap = replace(gap, unclaimed=(await gaps.get(db, gap.id) or gap).unclaimed)
     if met or next_cursor is None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from bot import dialects, facts, orders
 from bot.dialects.fields import type_of
 from bot.event_types import CREATE, MEMBER
-from bot.intake import arrival, gapwalk, missed, roomstate, succession
+from bot.intake import arrival, floor_marks, gapwalk, missed, roomstate, succession
 from bot.intake.isolation import Guard, isolated, unguarded
 from bot.intake.opening import Decrypt, open_sealed
 from bot.intake.selection import Grammar, Selection
@@ -129,10 +129,13 @@ class Intake:
         elif batch.joined:
             await missed.look(db, room, before, now, guard)
         behind = False
+        at = await journal.position(db)
         if room.joined:
             for event in before:
-                behind = behind or await roomstate.is_behind(db, batch.room_id, event)
-        at = await journal.position(db)
+                is_behind = await roomstate.is_behind(db, batch.room_id, event)
+                behind = behind or is_behind
+                if not is_behind:
+                    await floor_marks.note(db, self._user_id, batch.room_id, event, at, now)
         await roomstate.apply_block(db, batch.room_id, before, at, now, guard)
         return behind
 
@@ -177,7 +180,7 @@ class Intake:
         async with self._store.write() as db:
             current = await gaps.get(db, gap.id)
             if current == gap and gap.walking:
-                await gapwalk.take_page(db, gap, newest_first, next_cursor, now, self._selection.wants)
+                await gapwalk.take_page(db, gap, newest_first, next_cursor, now, self._selection.wants, self._user_id)
                 await gapwalk.ask_for_next_page(db, gap.room_id, now)
         self._selection.end()
 

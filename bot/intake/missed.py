@@ -15,6 +15,7 @@ from bot.dialects.state import broadcast_of, kept_state
 from bot.intake.isolation import Guard
 from bot.recording.broadcast.speakers import speaker_of
 from bot.recording.kinds import kind_of
+from bot.recording.session.transmissions import part
 from storage import archive, gaps, jobs, journal, rooms
 from storage.database import Connection
 from storage.records import (
@@ -72,7 +73,7 @@ async def _unheard(db: Connection, info: StateEvent, newest: Position | None) ->
         return None  # heard before: the state went back to it
     if kept is None or (broadcast not in (kept.event_id, broadcast_of(kept)) and not _is_older(info, kept)):
         return broadcast
-    return broadcast if await archive.recording_by_event(db, broadcast) is not None else None
+    return broadcast if await archive.recording_of_broadcast(db, broadcast) is not None else None
 
 
 def _is_older(info: StateEvent, kept: StateEvent) -> bool:
@@ -87,11 +88,11 @@ async def _is_wanted(db: Connection, room: Room, broadcast: EventId, sender: Use
     A broadcast that is seen for the first time gets its position in the timeline: after everything that was heard
     before the gap, and before everything after it.
     """
-    recording = await archive.recording_by_event(db, broadcast)
+    recording = await archive.recording_of_broadcast(db, broadcast)
     if recording is not None:
         # Events from while the bot was out of the room do not concern it, even if it is invited back.
         over = recording.state is RecordingState.DELETED or recording.ended_by is EndedBy.REMOVED
-        return not over and speaker_of(recording).counts(sender, room.room_id)
+        return not over and speaker_of(part(recording, broadcast)).counts(sender, room.room_id)
     if not room.joined:
         return False  # a search of the history will give it a position
     at = await _place_in_a_gap(db, room.room_id, now)

@@ -171,6 +171,6 @@ class Selection:
 
 async def _is_known(db: Connection, broadcast: EventId) -> bool:
     """Return whether the started event of a broadcast was heard."""
-    if await archive.recording_by_event(db, broadcast) is not None:
+    if await archive.recording_of_broadcast(db, broadcast) is not None:
         return True
     return await journal.position_of(db, broadcast) is not None

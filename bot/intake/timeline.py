@@ -13,7 +13,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import is_kept
 from bot.event_types import MEMBER
-from bot.intake import consent, greeting, questions, roomstate
+from bot.intake import consent, floor_marks, greeting, questions, roomstate
 from bot.intake.isolation import Guard
 from bot.intake.selection import Selection
 from bot.matrix.batch import RoomBatch
@@ -88,6 +88,7 @@ class TimelineReader:
             position = position or await journal.position_of(db, heard.event_id)
             assert position is not None
             await roomstate.apply_state(db, heard.room_id, heard.event, position, now)
+            await floor_marks.note(db, self._us, heard.room_id, heard.event, position, now)
         match event:
             case MembershipChanged(user=user, joined=True):
                 await roomstate.hasten(db, heard.room_id, {user}, now)

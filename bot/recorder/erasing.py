@@ -11,7 +11,7 @@ from bot.recording.kinds import kind_of
 from bot.recording.wording import TOLD
 from storage import archive, handed_back, history_checks, jobs, journal, rooms, sessions, tracks
 from storage.database import Connection
-from storage.records import BlobKey, Recording, RecordingId
+from storage.records import BlobKey, EventId, Recording, RecordingId
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,11 @@ async def erase(db: Connection, recording: Recording, now: datetime) -> None:
     if not kind_of(recording).related:  # a search of the history could find its messages one by one
         await sessions.erase(db, recording.id, [event_id for event_id in events if event_id != recording.event_id])
     await history_checks.forget(db, recording.id)
-    await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], TOLD))
-    await take_back(db, recording, now)
-    await handed_back.forget(db, recording.id)
+    parts = await archive.transmissions_of(db, recording.id)
+    await jobs.cancel(db, orders.of_recording(recording, [chunk.id for chunk in chunks], TOLD, parts))
+    for part in (None, *parts):
+        await take_back(db, recording, now, part)
+        await handed_back.forget(db, recording.id, part)
     await announcements.take_back(db, recording, now)
     await rooms.touch(db, recording.room_id, now)
     log.info("erased: recording=%s room=%s", recording.code, recording.room_id)
@@ -51,12 +53,19 @@ async def withdraw(db: Connection, recording: Recording, now: datetime) -> None:
     await take_back(db, recording, now)
 
 
-async def take_back(db: Connection, recording: Recording, now: datetime) -> None:
-    """Order the redaction of the voice messages that hold a recording, and of one that is being sent as soon as its
-    event is known."""
-    await unsend(db, recording, await handed_back.withdraw(db, recording.id), now)
-    if any(message.event_id is None for message in await handed_back.of(db, recording.id)):
-        await jobs.add(db, orders.HandBack(recording.id, recording.room_id).job(), now)
+async def take_back(db: Connection, recording: Recording, now: datetime, part: EventId | None = None) -> None:
+    """Order the redaction of the voice messages that hold a recording, or one of its transmissions, and of one that is
+    being sent as soon as its event is known."""
+    await unsend(db, recording, await handed_back.withdraw(db, recording.id, part), now)
+    if any(message.event_id is None for message in await handed_back.of(db, recording.id, part)):
+        await jobs.add(db, hand_back(recording, part).job(), now)
+
+
+def hand_back(recording: Recording, part: EventId | None) -> orders.HandBack | orders.HandBackPart:
+    """Make the order to post a recording, or one of its transmissions, or to settle what was being posted."""
+    if part is None:
+        return orders.HandBack(recording.id, recording.room_id)
+    return orders.HandBackPart(part, recording.id, recording.room_id)
 
 
 async def _remove_episode(db: Connection, recording: Recording, now: datetime) -> None:

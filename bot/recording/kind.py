@@ -45,3 +45,4 @@ class Kind:
     related: bool  # its events relate to the first: the homeserver is asked for all of them before any counts as
     # missing, and one that lost its relation is looked for
     recorded_with: frozenset[Recorded]  # one runs only while its room has any of these switched on
+    replayed: bool = True  # it is handed back as one voice message, where the room wants that

@@ -36,7 +36,11 @@ KINDS: Mapping[RecordingKind, Kind] = {
         recorded_with=frozenset({Recorded.BROADCASTS}),
     ),
     RecordingKind.VOICE_MESSAGES: _MESSAGES,
-    RecordingKind.WALKIE_TALKIE: replace(_MESSAGES, recorded_with=frozenset({Recorded.BROADCASTS, Recorded.MESSAGES})),
+    RecordingKind.WALKIE_TALKIE: replace(
+        _MESSAGES,
+        recorded_with=frozenset({Recorded.BROADCASTS, Recorded.MESSAGES}),
+        replayed=False,  # its sound is in the room already
+    ),
 }
 
 

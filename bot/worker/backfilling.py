@@ -87,7 +87,7 @@ class Backfilling:
         self, job: Job, progress: orders.Backfill, started: HeardEvent, event: BroadcastStarted
     ) -> orders.Backfill:
         async with self._store.read() as db:
-            known = await archive.recording_by_event(db, started.event_id)
+            known = await archive.recording_of_broadcast(db, started.event_id)
         if known is not None:
             await self._read_anew(known)
             again = started.event_id in progress.adopted  # after a stop the page is read again

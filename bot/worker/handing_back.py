@@ -1,5 +1,8 @@
 """Finished recordings handed back: posted as one ordinary voice message, for clients that know no broadcasts.
 
+A transmission of a walkie-talkie that was a broadcast is posted by itself when it is over, whether the room wants whole
+recordings or not; sessions of what is in the room as voice messages already are never posted (`Kind.replayed`).
+
 A row is written before the upload, the file's address before the event is sent, and the row's id names the event's
 transaction: a death at any point repeats an upload, never a message. What may have been posted is looked for first.
 """
@@ -26,8 +29,9 @@ from bot.intake.unsending import unsend
 from bot.language import _, speaking
 from bot.matrix.sending import Sending
 from bot.matrix.uploads import Uploads, sealed_file
-from bot.recording.kinds import lay_out
-from bot.recording.ledger import fingerprint
+from bot.recording.kinds import kind_of, lay_out
+from bot.recording.ledger import Ledger, fingerprint
+from bot.recording.session import transmissions
 from bot.recording.wording import told
 from bot.settings import Settings
 from bot.worker import unanswered
@@ -37,12 +41,13 @@ from bot.worker.room_history import RoomHistory
 from storage import archive, handed_back, heirs, jobs, rooms, tracks
 from storage.database import Connection
 from storage.records import (
+    ChunkId,
+    EventId,
     HandedBack,
     Job,
     Json,
     MediaSource,
     Recording,
-    RecordingId,
     Room,
     UserId,
     to_ms,
@@ -55,6 +60,7 @@ MIMETYPE = "audio/ogg"
 UNREVIEWED_S = 86_400.0  # the approval hastens the job
 MUTED_S = 3600.0  # a change of the room's power levels hastens the job
 REFUSED_S = 3600.0  # doubled each time: the sound may have to be encoded anew
+MOST_TRIES_FOR_BARS = 10  # a transmission is posted without a waveform then
 ANEW_S = 600.0  # the publication hastens the job
 
 
@@ -63,7 +69,8 @@ class _Subject:
     """A recording to hand back, read in one transaction."""
 
     room: Room
-    recording: Recording
+    recording: Recording  # or a transmission of a session, as if it were one
+    part: EventId | None  # that transmission
     fingerprint: str
     pieces: tuple[Piece, ...]
     channels: int
@@ -101,19 +108,20 @@ class HandingBack:
         self._clock = clock
 
     async def __call__(self, job: Job) -> None:
-        order = orders.HandBack.of(job)
+        is_part = job.kind == orders.HandBackPart.kind
+        order = orders.HandBackPart.of(job) if is_part else orders.HandBack.of(job)
         refused_s = min(LONGEST_WISH_S, REFUSED_S * 2.0 ** min(job.attempts, 10))
         try:
             await self._unanswered.settle(order)
         except GiveUp:
             raise TryLater("the homeserver refuses to tell an event", after_s=refused_s) from None
-        subject = await self._read(order.recording)
+        subject = await self._read(order, attempts=job.attempts)
         if subject is None:
             return
         if subject.posted:
             await self._end(subject)
             return
-        if subject.recording.unreviewed:
+        if subject.recording.unreviewed and subject.part is None:  # the room has heard its transmissions
             raise TryLater("the recording waits for its approval", after_s=UNREVIEWED_S)
         try:
             sealed = await self._sending.is_encrypted(order.room_id)
@@ -131,39 +139,53 @@ class HandingBack:
 
     async def _withdraw_earlier(self, db: Connection, subject: _Subject) -> None:
         recording = subject.recording
-        earlier = await handed_back.withdraw(db, recording.id, but=subject.fingerprint)
+        earlier = await handed_back.withdraw(db, recording.id, subject.part, but=subject.fingerprint)
         await unsend(db, recording, earlier, self._clock())
-        await handed_back.forget(db, recording.id)
+        await handed_back.forget(db, recording.id, subject.part)
 
     # ---- posting
 
-    async def _read(self, recording_id: RecordingId) -> _Subject | None:
-        """Read a recording that is to be handed back; None if there is nothing to do. Raises TryLater while its episode
-        is made."""
+    async def _read(self, order: unanswered.Order, *, attempts: int) -> _Subject | None:
+        """Read a recording that is to be handed back, or a transmission; None if there is nothing to do. Raises
+        TryLater while its sound is made ready."""
+        part = unanswered.part_of(order)
         async with self._store.read() as db:
-            recording = await archive.recording(db, recording_id)
+            recording = await archive.recording(db, order.recording)
             if recording is None or not recording.state.may_have_audio:
                 return None
             room = await rooms.room(db, recording.room_id)
             assert room is not None
             podcast = await heirs.podcast(db, await heirs.line(db, room.room_id))
-            if not (room.joined and podcast.replay):
+            if not room.joined or (part is None and not (podcast.replay and kind_of(recording).replayed)):
                 return None
-            chunks = await archive.chunks(db, recording_id)
-            episode = await archive.episode(db, recording_id)
-            peaks = await tracks.peaks(db, recording_id)
-            messages = await handed_back.of(db, recording_id)
-        ledger = await asyncio.to_thread(lay_out, recording, chunks)
+            chunks = await archive.chunks(db, recording.id)
+            episode = await archive.episode(db, recording.id)
+            peaks = await tracks.peaks(db, recording.id)
+            messages = await handed_back.of(db, recording.id, part)
+        whole_ledger = await asyncio.to_thread(lay_out, recording, chunks)
+        row = await asyncio.to_thread(whole, peaks)
+        if part is None:
+            ledger = whole_ledger
+            if recording.state.is_open or episode is None or episode.fingerprint != fingerprint(ledger):
+                raise TryLater("the episode is being made anew", after_s=ANEW_S)
+        else:
+            recording, chunks = transmissions.alone(recording, part, chunks)
+            ledger = await asyncio.to_thread(lay_out, recording, chunks)
+            if not recording.state.is_decided or not ledger.sounds:
+                return None  # it is ordered again when it is over, or heals
+            first = next(entry.position for entry in whole_ledger.entries if entry.chunk_id in _ids(ledger))
+            row = stretch(row, first, ledger.samples)
+            if not any(row) and attempts < MOST_TRIES_FOR_BARS:
+                raise TryLater("the sound is being decoded for the live stream", at_most_s=1)
         sound = fingerprint(ledger)
-        if recording.state.is_open or episode is None or episode.fingerprint != sound:
-            raise TryLater("the episode is being made anew", after_s=ANEW_S)
         return _Subject(
             room=room,
             recording=recording,
+            part=part,
             fingerprint=sound,
             pieces=tuple(pieces_of(ledger.entries)),
             channels=channels_of(ledger.entries, chunks),
-            peaks=await asyncio.to_thread(whole, peaks),
+            peaks=row,
             messages=tuple(one for one in messages if one.fingerprint == sound and not one.withdrawn),
             earlier=any(one.fingerprint != sound or one.withdrawn for one in messages),
         )
@@ -205,14 +227,15 @@ class HandingBack:
             if [_form(message) for message in subject.messages] == [_form_of(part) for part in made]:
                 return subject.messages
             async with self._store.write() as db:
-                withdrawn = await handed_back.withdraw(db, recording.id, only=subject.fingerprint)
+                withdrawn = await handed_back.withdraw(db, recording.id, subject.part, only=subject.fingerprint)
                 await unsend(db, recording, withdrawn, self._clock())
             raise TryLater("the voice message is cut in another way", at_most_s=1)
         async with self._store.write() as db:
             now = await archive.recording(db, recording.id)
-            if now is None or await unanswered.sound_of(db, now) != subject.fingerprint:
+            if now is None or await unanswered.sound_of(db, now, subject.part) != subject.fingerprint:
                 raise TryLater("the sound has changed meanwhile", at_most_s=1)
-            earlier = {one.part: one.event_id for one in await handed_back.of(db, recording.id) if one.event_id}
+            known = await handed_back.of(db, recording.id, subject.part)
+            earlier = {one.part: one.event_id for one in known if one.event_id}
             messages = [
                 HandedBack(
                     0,
@@ -225,6 +248,7 @@ class HandingBack:
                     part.bytes,
                     part.sha256,
                     replaces=earlier[min(number, max(earlier))] if earlier else None,
+                    transmission=subject.part,
                 )
                 for number, part in enumerate(made, start=1)
             ]
@@ -293,6 +317,10 @@ class HandingBack:
             with speaking(await rooms.language(db, recording.room_id)):
                 notice = orders.Notice.on(recording, "unsent", told(recording, "unsent"))
             await jobs.add(db, notice.job(), self._clock())
+
+
+def _ids(ledger: Ledger) -> set[ChunkId | None]:
+    return {entry.chunk_id for entry in ledger.entries if entry.sounds}
 
 
 def _is_uploaded(message: HandedBack, *, sealed: bool) -> bool:

@@ -18,6 +18,7 @@ from bot.event_types import MEMBER
 from bot.intake import consent
 from bot.recording.broadcast.speakers import Speaker
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
+from bot.recording.session.transmissions import part
 from bot.worker.retries import lacks_source
 from bot.worker.room_history import RoomHistory
 from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms
@@ -62,7 +63,7 @@ class Rereading:
     async def _answered(self, broadcast: EventId) -> None:
         """Record that the homeserver has returned all of its events, so that absent chunks may count as missing."""
         async with self._store.write() as db:
-            recording = await archive.recording_by_event(db, broadcast)
+            recording = await archive.recording_of_broadcast(db, broadcast)
             if recording is not None and recording.state.is_open:
                 await history_checks.note(db, recording.id, self._clock())
                 await jobs.add(db, orders.Tick(recording.id).job(), self._clock())
@@ -130,7 +131,8 @@ class Rereading:
             return 0
         if isinstance(read, BroadcastChanged) and read.broadcast == started.event_id:
             recording = await self._recording(started.event_id)
-            if read.change is Change.STOPPED and recording is not None and recording.state is RecordingState.LIVE:
+            broadcast = part(recording, started.event_id) if recording else None
+            if read.change is Change.STOPPED and broadcast is not None and broadcast.state is RecordingState.LIVE:
                 await self._pass_on([newest])
                 return 1
         if isinstance(read, BroadcastStarted) and newest.event_id.startswith("$"):
@@ -195,16 +197,16 @@ class Rereading:
 
     async def _may_go_on(self, broadcast: EventId) -> bool:
         async with self._store.read() as db:
-            recording = await archive.recording_by_event(db, broadcast)
-            return recording is None or await consent.may_go_on(db, recording)
+            recording = await archive.recording_of_broadcast(db, broadcast)
+            return recording is None or await consent.may_go_on(db, part(recording, broadcast))
 
     async def _recording(self, broadcast: EventId) -> Recording | None:
         async with self._store.read() as db:
-            return await archive.recording_by_event(db, broadcast)
+            return await archive.recording_of_broadcast(db, broadcast)
 
     async def _chunks(self, broadcast: EventId) -> dict[EventId, Chunk]:
         async with self._store.read() as db:
-            recording = await archive.recording_by_event(db, broadcast)
+            recording = await archive.recording_of_broadcast(db, broadcast)
             chunks = await archive.chunks(db, recording.id) if recording else ()
         return {chunk.event_id: chunk for chunk in chunks if chunk.event_id}
 

@@ -17,13 +17,15 @@ from bot.intake.unsending import unsend
 from bot.matrix.sending import Sending
 from bot.recording.kinds import lay_out
 from bot.recording.ledger import fingerprint
+from bot.recording.session.transmissions import alone
 from bot.worker.attempts import LONGEST_WISH_S
 from bot.worker.room_history import RoomHistory
 from storage import archive, handed_back, jobs, rooms
 from storage.database import Connection
-from storage.records import EventId, HandedBack, Json, Recording, RecordingState, UserId
+from storage.records import EventId, HandedBack, Json, Recording, RecordingState, RoomId, UserId
 from storage.store import Store
 
+Order = orders.HandBack | orders.HandBackPart
 NOTHING: Json = {"msgtype": "m.notice", "body": "…", "m.mentions": {}}
 
 
@@ -39,22 +41,24 @@ class Unanswered:
         self._us = us
         self._clock = clock
 
-    async def settle(self, order: orders.HandBack) -> None:
+    async def settle(self, order: Order) -> None:
         """Note the events of those that were posted, and see to it that those that are withdrawn, or have another
         sound, are not posted later. Raises TryLater, GiveUp."""
         async with self._store.read() as db:
-            messages = [one for one in await handed_back.of(db, order.recording) if one.source and not one.event_id]
+            known = await handed_back.of(db, order.recording, part_of(order))
+            messages = [one for one in known if one.source and not one.event_id]
             if not messages:
                 return
             recording = await archive.recording(db, order.recording)
             room = await rooms.room(db, order.room_id)
             assert recording is not None
-            sound = await sound_of(db, recording)
+            sound = await sound_of(db, recording, part_of(order))
         if room is None or not room.joined:
             if any(one.withdrawn for one in messages):
                 raise TryLater("the bot is not in the room", after_s=LONGEST_WISH_S, room=order.room_id)
             return
-        found = await self._look_for(recording, {one.source.mxc for one in messages if one.source})
+        began = part_of(order) or recording.event_id
+        found = await self._look_for(order.room_id, began, {one.source.mxc for one in messages if one.source})
         for message in messages:
             event_id = found.get(message.source.mxc) if message.source else None
             if event_id is not None:
@@ -63,11 +67,11 @@ class Unanswered:
             elif message.withdrawn or message.fingerprint != sound:
                 await self._take_transaction(order, message)
 
-    async def _look_for(self, recording: Recording, wanted: Collection[str]) -> dict[str, EventId]:
-        """Return the events of the recording's messages, by the addresses of their files."""
+    async def _look_for(self, room_id: RoomId, began: EventId, wanted: Collection[str]) -> dict[str, EventId]:
+        """Return the events of the messages that refer to where their sound began, by the addresses of their files."""
         found: dict[str, EventId] = {}
         try:
-            async for page in self._history.referring(recording.room_id, recording.event_id, self._us):
+            async for page in self._history.referring(room_id, began, self._us):
                 for heard in page:
                     address = voice.handed_back(heard)
                     if address is not None and address in wanted:
@@ -79,20 +83,27 @@ class Unanswered:
                 raise
         return found
 
-    async def _take_transaction(self, order: orders.HandBack, message: HandedBack) -> None:
+    async def _take_transaction(self, order: Order, message: HandedBack) -> None:
         event_id = await self._sending.send(order.room_id, MESSAGE, NOTHING, txn_id=transaction(message))
         async with self._store.write() as db:
             await handed_back.drop(db, message.id)
             await jobs.add(db, orders.Unsend(event_id, order.room_id).job(), self._clock())
 
 
-async def sound_of(db: Connection, recording: Recording) -> str | None:
-    """Return the fingerprint of a recording's sound as it is now, which its episode may not have yet; None if it has
-    none any more."""
+async def sound_of(db: Connection, recording: Recording, part: EventId | None = None) -> str | None:
+    """Return the fingerprint of the sound of a recording, or of one of its transmissions, as it is now, which its
+    episode may not have yet; None if it has none any more."""
+    chunks = await archive.chunks(db, recording.id)
+    if part is not None and recording.state is not RecordingState.DELETED:
+        recording, chunks = alone(recording, part, chunks)
     if not recording.state.may_have_audio:
         return None
-    chunks = await archive.chunks(db, recording.id)
     return fingerprint(await asyncio.to_thread(lay_out, recording, chunks))
+
+
+def part_of(order: Order) -> EventId | None:
+    """Return the transmission that an order is about; None: the whole recording."""
+    return order.event_id if isinstance(order, orders.HandBackPart) else None
 
 
 def transaction(message: HandedBack) -> str:
@@ -109,4 +120,4 @@ async def note(db: Connection, message: HandedBack, event_id: EventId, now: date
     assert recording is not None
     await unsend(db, recording, (noted,), now)
     if recording.state is RecordingState.DELETED:
-        await handed_back.forget(db, recording.id)
+        await handed_back.forget(db, recording.id, message.transmission)

@@ -42,7 +42,7 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
     await world.begin(chunk("$1", 1))
     caplog.set_level(logging.INFO, "bot")
     caplog.clear()
-    looks, read = [], archive.recording_by_event
+    looks, read = [], archive.recording_of_broadcast
 
     async def counted(db: Connection, event_id: EventId) -> Recording | None:
         looks.append(event_id)
@@ -52,7 +52,7 @@ async def test_a_flood_of_a_strangers_chunks_leaves_no_trace(
     async with world.store.read() as db:
         before = await journal.position(db)
     with monkeypatch.context() as patched:
-        patched.setattr(archive, "recording_by_event", counted)
+        patched.setattr(archive, "recording_of_broadcast", counted)
         await world.intake.take(batch(*flood[: MANY // 2], chunk("$2", 2), *flood[MANY // 2 :]))
     assert looks == [START]
     assert len([line for line in caplog.messages if "events ignored" in line]) == 1

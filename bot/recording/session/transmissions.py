@@ -69,6 +69,15 @@ def part(recording: Recording, broadcast: EventId) -> Recording:
     return recording if transmission is None else _as_broadcast(recording, transmission, cut=False)
 
 
+def alone(recording: Recording, broadcast: EventId, chunks: Iterable[Chunk]) -> tuple[Recording, tuple[Chunk, ...]]:
+    """Return a transmission of a session as a recording of its own, and the chunks that are heard in it."""
+    transmission = find(recording, broadcast)
+    assert transmission is not None, "its messages refer to it"
+    chunks = tuple(chunks)
+    mine, _others = _divided(chunks, transmission)
+    return _as_broadcast(recording, transmission, cut=_is_cut(chunks, transmission)), mine
+
+
 def of_chunk(outcome: Outcome, chunk: Chunk | None) -> Transmission | None:
     """Return the transmission whose sound a chunk is a part of; None for a message, and for a chunk that is not heard
     by any rule of its broadcast."""
@@ -284,6 +293,4 @@ def _lacks_a_number(outcome: Outcome, transmission: Transmission) -> bool:
 
 def lay_out(recording: Recording, transmission: Transmission, chunks: Iterable[Chunk]) -> Ledger:
     """Lay out the sound of a transmission, given the chunks of its session, as that of a broadcast."""
-    chunks = tuple(chunks)
-    mine, _others = _divided(chunks, transmission)
-    return layout.lay_out(_as_broadcast(recording, transmission, cut=_is_cut(chunks, transmission)), mine)
+    return layout.lay_out(*alone(recording, transmission.event_id, chunks))

@@ -7,22 +7,29 @@ import pytest
 from bot.dialects.floor import mark_of
 from bot.event_types import FLOOR, POWER_LEVELS
 from bot.recording.session.floor import Turn, has_kept, holds, turn_of
-from storage.records import FloorMark, Position, RoomId, UserId
+from storage.records import FloorMark, Json, Position, RoomId, UserId
 
 ROOM = RoomId("!room:hs")
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
+BOT = UserId("@bot:hs")
 ANN, BEN, MOD = UserId("@ann:hs"), UserId("@ben:hs"), UserId("@mod:hs")
+
+
+def mark(position: int, kind: str, content: Json, *, ours: bool) -> FloorMark:
+    event = {"type": kind, "state_key": "", "sender": BOT if ours else MOD, "content": content}
+    made = mark_of(event, BOT, ROOM, Position(position), NOW)
+    assert made is not None
+    return made
 
 
 def power(position: int, *able: UserId, ours: bool = True, needed: int = 10) -> FloorMark:
     """Return the mark of power levels by which these members, and a moderator, may speak."""
     users = {MOD: 100} | dict.fromkeys(able, 10) | {UserId("@low:hs"): 9, UserId("@odd:hs"): "10"}
-    content = {"users": users, "events": {"m.room.message": needed}}
-    return mark_of(POWER_LEVELS, content, ROOM, Position(position), NOW, ours=ours)
+    return mark(position, POWER_LEVELS, {"users": users, "events": {"m.room.message": needed}}, ours=ours)
 
 
 def floor(position: int, holder: object, *, ours: bool = True) -> FloorMark:
-    return mark_of(FLOOR, {"holder": holder}, ROOM, Position(position), NOW, ours=ours)
+    return mark(position, FLOOR, {"holder": holder}, ours=ours)
 
 
 ROUND = [power(1), floor(2, None), power(10, ANN), floor(11, ANN), power(20), floor(21, None)]

@@ -202,7 +202,7 @@ async def test_episode_page_of_a_session(world: World, client: ClientSession, ro
     words = " ".join(found.text.split())
     assert "Ann, Ben and 1 other" in words
     assert "Chapters 0:00 Ann 1:01 Ben" in words
-    assert "All voice messages in playback order (4) Speaker Position Length State" in words
+    assert "All voice messages in playback order (4) SpeakerPositionLengthState" in words
     rows = ["Ann 0:00 1 min stored", "Ben 1:01 1 min stored", "Somebody 2:02 1 min stored", "Ann 3:03 1 min stored"]
     assert " ".join(rows) in words
     assert not any(word in words for word in (":hs", "number", "chunk"))

@@ -16,6 +16,8 @@ KINDS: Mapping[Recorded, str] = {
     Recorded.MESSAGES: N_("voice messages"),
 }
 """The kinds of what is recorded, as they are told."""
+WALKIE = "walkie"
+"""The command, and so the name in the log of changes, that switches the walkie-talkie on and off."""
 PUBLISH = "publish"
 """The command that makes the podcast public or private."""
 FOREVER = str(Retention())
@@ -67,7 +69,7 @@ def is_more(change: Change) -> bool:
     """Return whether more is recorded, opened or kept after a change of a room's policy than before it."""
     before, after = change.before or "", change.after or ""
     match change.what:
-        case "record" | "record messages" | "replay":
+        case "record" | "record messages" | "replay" | "walkie":
             return after == "on" != before
         case "publish":
             return after == Visibility.PUBLIC != before
@@ -97,10 +99,11 @@ def notice(
     page: str,
     max_days: int | None,
     prefix: str,
+    walkie: bool = False,
 ) -> str:
     """Tell a room what is recorded, for whom, where it can be heard, how long it is kept, who switched it on, and how
     to object. `public`: anybody can hear what begins now; `comes`: the bot has just come; `continues`: the podcast is
-    that of a room that was replaced."""
+    that of a room that was replaced; `walkie`: the room is a walkie-talkie."""
     if room.direct and not room.switched_on:
         return _("Hello. I record nothing here. Say `{prefix} help` to see what I can do.").format(prefix=prefix)
     told = [_("Hello, I am Aircheck.")] if comes else []
@@ -111,6 +114,7 @@ def notice(
     told += [] if public else [_("Say `{prefix} feed` to get your own address.").format(prefix=prefix)]
     told += [_("Only members whom a moderator chose are recorded.")] if room.speakers is not None else []
     told += [_("Each finished recording is also posted here as a voice message.")] if room.replay else []
+    told += [_("This room is a walkie-talkie: I record what is sent with its floor.")] if walkie else []
     told += [words.stays(room.retention, max_days)]
     told += [_("{who} switched this on.").format(who=switched_by)] if switched_by else []
     told += [_objections(prefix, public=public)]

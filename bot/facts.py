@@ -5,8 +5,10 @@ Whatever can't be read is no fact: junk names nothing, and lets nobody in.
 
 from collections.abc import Mapping
 
-from storage.records import HistoryVisibility, Json, RoomId, StateEvent
+from storage.records import EventId, HistoryVisibility, Json, RoomId, StateEvent
 
+WALKIE_MADE = "org.aircheck.walkie.made"
+"""The field of m.room.create that marks a room which the bot made for a walkie-talkie."""
 JOIN = "join"
 """The membership of a user who is in the room."""
 
@@ -103,3 +105,14 @@ def _room_id(content: object, key: str) -> RoomId | None:
 def _text(content: object, key: str) -> str | None:
     text = content.get(key) if isinstance(content, Mapping) else None
     return text if isinstance(text, str) else None
+
+
+def walkie_marker(command: EventId) -> Json:
+    """Return the content of m.room.create that marks a room which the bot makes for a walkie-talkie, by a command."""
+    return {WALKIE_MADE: command}
+
+
+def walkie_made_by(create: object) -> str | None:
+    """Return the command that had the bot make a room for a walkie-talkie; None for other rooms. Anybody can mark a
+    room: only one whose creator is the bot is such a room."""
+    return _text(create, WALKIE_MADE)

@@ -32,6 +32,7 @@ from bot.worker.invites import Invites
 from bot.worker.keeping_floor import KeepingFloor
 from bot.worker.leaving import Leaving
 from bot.worker.notices import Notices
+from bot.worker.panels import PuttingButtons, TakingAway
 from bot.worker.past_messages import BackfillingMessages, MakingEpisode
 from bot.worker.pinning import Pinning
 from bot.worker.reacting import Reacting
@@ -114,6 +115,8 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         ),
         orders.KeepFloor.kind: parts.floors,
         orders.React.kind: Reacting(store, sending),
+        orders.PutButtons.kind: PuttingButtons(store, sending),
+        orders.TakeAway.kind: TakingAway(store, sending),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id, clock=clock),
         orders.Direct.kind: Directs(store, sending, chats, addresses=parts.personal_addresses, prefix=prefix),
         orders.ForgetMember.kind: ForgettingMember(store, apply=recorder.apply, clock=clock),

@@ -494,6 +494,60 @@ class Unsend(_OfEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeAway(_OfEvent):
+    """Redact a member's reaction to the panel of a walkie-talkie, once it was acted on."""
+
+    kind = JobKind("take_away")
+    room_id: RoomId
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class PutButtons(_OfEvent):
+    """React to a panel with each of its buttons, so that members need only tap them."""
+
+    kind = JobKind("put_buttons")
+    room_id: RoomId
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class MakeWalkie(_OfEvent):
+    """Make a room with a walkie-talkie, as this command of `asker` asked for in a direct chat, and invite `users`.
+    `made`: the room that an attempt made."""
+
+    kind = JobKind("make_walkie")
+    asker: UserId
+    name: str
+    users: tuple[UserId, ...]
+    said_in: RoomId
+    thread: EventId | None = None
+    made: RoomId | None = None
+
+    @property
+    def once(self) -> bool:
+        return True
+
+    @property
+    def turn(self) -> str:
+        return self.asker
+
+
+@dataclass(frozen=True, slots=True)
 class Command(_OfEvent):
     """Carry out what `body`, said to the bot in a room, asks for, and answer. `sent_at` is the sender's word (None: it
     can't be believed), `received_at` ours; `history`: it was read from the past; `mentions` are user ids."""
@@ -570,8 +624,9 @@ class Notice(Order):
     """Say something in a room, once for each topic: in a thread, or as an answer to an event. One that `greets` has its
     words made when it is said; `asks`: the command that it asks a question about; `announces`: the recording
     whose episode it announces; `replaces`: the notice of the bot's own that it is put in place of; `begins`: the
-    recording whose beginning it tells; `prefixed`: the body has `{prefix}` in front of the commands that it names. Once
-    the homeserver `refused` it, it waits until the bot may speak, but not longer than `until`."""
+    recording whose beginning it tells; `panel`: members react to it; `prefixed`: the body has `{prefix}` in front of
+    the commands that it names. Once the homeserver `refused` it, it waits until the bot may speak, but not longer than
+    `until`."""
 
     kind = JobKind("notice")
     subject_field = "topic"
@@ -586,6 +641,7 @@ class Notice(Order):
     announces: RecordingId | None = None
     replaces: EventId | None = None
     begins: RecordingId | None = None
+    panel: bool = False
     prefixed: bool = False
     until: datetime | None = None
     refused: bool = False
@@ -612,6 +668,11 @@ class Notice(Order):
 def is_welcome(job: Job, room_id: RoomId) -> bool:
     """Return whether a job greets this room."""
     return job.kind == Notice.kind and job.subject.startswith(topics.welcomes(room_id))
+
+
+def is_panel(job: Job, room_id: RoomId) -> bool:
+    """Return whether a job posts a panel of this room's walkie-talkie."""
+    return job.kind == Notice.kind and job.subject.startswith(topics.panels(room_id))
 
 
 def command_answered_by(job: Job) -> EventId | None:
@@ -774,5 +835,6 @@ ORDERS: tuple[type[Order], ...] = (
     Fetch, Tick, Encode, Finish, End, Cover, Refresh, Walk, Invite, Backfill, Reread, Redaction, Command, Confirm,
     Notice, Direct, Forget, ImportKeys, RenewAddresses, Expire, Forewarn, ShowRoom, HandBack, HandBackPart, Unsend,
     Pin, ChooseCover, Leave, ForgetMember, React, CloseRefused, KeepFloor, MakeEpisode, BackfillMessages,
+    TakeAway, PutButtons, MakeWalkie,
 )  # fmt: skip
 KINDS = {order.kind: order for order in ORDERS}

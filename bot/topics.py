@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from storage.records import EventId, JobId, RoomId
+from storage.records import EventId, JobId, RoomId, UserId
 
 
 def welcomes(room_id: RoomId) -> str:
@@ -93,3 +93,33 @@ def backfilled(job_id: JobId) -> str:
 def floor_hindered(room_id: RoomId, since: datetime) -> str:
     """Name the notice that the bot can't keep a room's floor."""
     return f"floor:{room_id}:{since.timestamp():.3f}"
+
+
+def panels(room_id: RoomId) -> str:
+    """Name the beginning that the topics of all panels of a room share."""
+    return f"panel:{room_id}:"
+
+
+def panel(room_id: RoomId, cause: EventId) -> str:
+    """Name the panel of a walkie-talkie that an event switched on."""
+    return f"{panels(room_id)}{cause}"
+
+
+def panel_gone(panel: EventId) -> str:
+    """Name the edit of a panel after its walkie-talkie was switched off."""
+    return f"panel gone:{panel}"
+
+
+def join_first(room_id: RoomId, user_id: UserId, hour: str) -> str:
+    """Name the notice to a member who asks for the floor without a permit; one an hour is enough."""
+    return f"join first:{room_id}:{user_id}:{hour}"
+
+
+def floor_given(request: EventId) -> str:
+    """Name the notice to a member who waited for the floor by a command, and has it now."""
+    return f"floor given:{request}"
+
+
+def walkie_made(command: EventId) -> str:
+    """Name the notice of whom the bot could not invite to a room that it made."""
+    return f"made:{command}"

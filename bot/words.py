@@ -30,6 +30,8 @@ PODCAST_IS_BACK = N_(
 )
 
 
+PANEL_IS_OFF = N_("The walkie-talkie of this room was switched off.")
+"""The text in place of a panel."""
 CHAT_HINT = N_(
     "I understand only commands, and here they need no prefix: `help` lists them, `status` tells what is recorded in a "
     "room that we share, and `in ROOM list` its recordings, where ROOM is its name, alias or id."
@@ -37,6 +39,17 @@ CHAT_HINT = N_(
 ASKED_TOO_MUCH = N_(
     "You have used up your share of my answers: I will not answer you until you have sent no commands for a while."
 )
+
+
+def join_first(who: str) -> str:
+    """Tell a member who asks for the floor without a permit what to do first."""
+    return _("{who}, please react with ✅ to the panel first: only who is willing to listen can speak.").format(who=who)
+
+
+def not_invited(room: str, users: Sequence[str]) -> str:
+    """Tell who could not be invited to a room that the bot made."""
+    told = _("The room {room} is there, but I could not invite {users}.")
+    return told.format(room=room, users=", ".join(users))
 
 
 def continues_podcast(*, public: bool) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import func, or_, select
 
 from storage.database import Connection
-from storage.records import Change, RoomId
+from storage.records import Change, RoomId, UserId
 from storage.rows import columns, record
 from storage.tables import changes
 
@@ -45,3 +46,9 @@ async def every(db: Connection, room_ids: Sequence[RoomId] | None = None) -> tup
     if room_ids is not None:
         statement = statement.where(or_(changes.c.room_id.in_(room_ids), changes.c.room_id.is_(None)))
     return tuple(record(Change, row) for row in await db.execute(statement))
+
+
+async def count(db: Connection, what: str, *, by: UserId, since: datetime) -> int:
+    """Return how often a user made this change since then."""
+    theirs = (changes.c.what == what) & (changes.c.by == by) & (changes.c.at >= since)
+    return int((await db.execute(select(func.count()).select_from(changes).where(theirs))).scalar_one())

@@ -799,6 +799,7 @@ class Walkie:
     shown: Json | None = None  # the content of the floor event, as last written; None: not known
     delayed: DelayedRelease | None = None
     hindered: bool = False  # the bot lacks a right, and the room was told
+    pinned: EventId | None = None  # the panel that the bot has pinned
 
 
 class PermitSource(StrEnum):

@@ -81,6 +81,13 @@ async def is_late(db: Connection, session: Recording) -> bool:
     return (await db.execute(select(recordings.c.id).where(*later).limit(1))).first() is not None
 
 
+async def live(db: Connection, room_id: RoomId, kind: RecordingKind) -> tuple[Recording, ...]:
+    """Return the live sessions of a kind in a room, the oldest first."""
+    here = (recordings.c.room_id == room_id, recordings.c.kind == kind, recordings.c.state == RecordingState.LIVE)
+    rows = await db.execute(select(recordings).where(*here).order_by(recordings.c.position))
+    return tuple(record(Recording, row) for row in rows)
+
+
 async def erase(db: Connection, recording_id: RecordingId, events: Iterable[EventId]) -> None:
     """Note the messages of a deleted session: no search of the history finds them again."""
     rows = [{"event_id": event_id, "recording_id": recording_id} for event_id in events]

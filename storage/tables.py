@@ -494,6 +494,7 @@ walkies = Table(
     Column("shown", TREE),
     Column("delayed", Delayed),
     Column("hindered", Boolean, nullable=False),
+    Column("pinned", String(255)),
 )
 
 permits = Table(

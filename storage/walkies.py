@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from storage.database import Connection
-from storage.records import Permit, RoomId, UserId, Walkie
+from storage.records import EventId, Permit, RoomId, UserId, Walkie
 from storage.rows import columns, put, record
 from storage.tables import permits, walkies
 
@@ -28,6 +28,11 @@ async def save(db: Connection, walkie: Walkie) -> None:
 async def note(db: Connection, room_id: RoomId, **changes: Any) -> None:
     """Store some fields of a walkie-talkie; the others may have changed since it was read."""
     await db.execute(update(walkies).where(walkies.c.room_id == room_id).values(**changes))
+
+
+async def note_pinned(db: Connection, room_id: RoomId, panel: EventId | None) -> None:
+    """Note which panel of a room the bot has pinned."""
+    await db.execute(update(walkies).where(walkies.c.room_id == room_id).values(pinned=panel))
 
 
 async def permits_of(db: Connection, room_id: RoomId, user_id: UserId) -> tuple[Permit, ...]:

@@ -58,6 +58,13 @@ EXAMPLES: tuple[tuple[orders.Order, Json, str | None], ...] = (
     (orders.KeepFloor(ROOM), {}, None),
     (orders.Pin(ROOM), {}, None),
     (orders.React(EVENT, ROOM, "🔴"), {"room_id": ROOM, "key": "🔴"}, ROOM),
+    (orders.TakeAway(EVENT, ROOM), {"room_id": ROOM}, ROOM),
+    (orders.PutButtons(EVENT, ROOM), {"room_id": ROOM}, ROOM),
+    (
+        orders.MakeWalkie(EVENT, ALICE, "Shift", (UserId("@b:hs"),), ROOM, made=ROOM),
+        {"asker": ALICE, "name": "Shift", "users": ["@b:hs"], "said_in": ROOM, "made": ROOM},
+        ALICE,
+    ),
     (orders.Walk(ROOM), {}, None),
     (orders.Invite(ROOM, ALICE, space=True), {"inviter": ALICE, "space": True}, ALICE),
     (orders.Backfill(ROOM), {}, None),
@@ -173,7 +180,7 @@ def test_what_is_done_once_is_once_only() -> None:
     """Notices, commands and warnings; an address is sent as often as it is asked for."""
     once = [order for order, *_ in EXAMPLES if order.once]
     asked = {orders.Command, orders.Confirm, orders.ChooseCover, orders.ForgetMember, orders.CloseRefused}
-    asked.add(orders.MakeEpisode)
+    asked |= {orders.MakeEpisode, orders.MakeWalkie, orders.TakeAway, orders.PutButtons}
     once_only = {orders.Notice, orders.React, orders.Direct, orders.Forewarn} | asked
     assert {type(order) for order in once} == once_only
     assert not orders.Direct.address(ALICE, ROOM).once

@@ -105,8 +105,12 @@ class Context:
 
     async def in_own_chat(self) -> bool:
         """Return whether the room is the direct chat of the asker and the bot, and nobody else is in it."""
-        us = UserId(self.settings.matrix.user_id)
-        return await chats.are_alone(self.db, self.room, self.asker.user_id, us)
+        return await chats.are_alone(self.db, self.room, self.asker.user_id, self.us)
+
+    @property
+    def us(self) -> UserId:
+        """The bot's own user id."""
+        return UserId(self.settings.matrix.user_id)
 
     @property
     def forms(self) -> tuple[Form, ...]:

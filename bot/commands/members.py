@@ -22,6 +22,8 @@ _LINK = re.compile(
     r"\[[^\]\n]{0,255}+\]\(<?(https://matrix\.to/#/[^\s)>]{1,800})>?\)|<(https://matrix\.to/#/[^\s>]{1,800})>"
 )
 _ADDRESS = re.compile(r"https://matrix\.to/#/(@[^?\s]+|%40[^?\s]+)(?:\?\S*)?", re.IGNORECASE)
+_MXID = re.compile(r"@[!-9;-~]{1,200}:[A-Za-z0-9.\-\[\]:]{1,230}")
+"""A user id (Matrix spec, appendices, user identifiers, with historical ones)."""
 
 
 class Unclear(Enum):
@@ -48,7 +50,7 @@ def members_named(words: Words, members: Iterable[StateEvent]) -> tuple[UserId, 
     text = " ".join(words)
     if len(text) > MOST_CHARACTERS:
         return Unclear.TOO_LONG
-    parts = _LINK.sub(lambda link: link[1] or link[2], text).replace(",", " ").split()
+    parts = _without_markdown(text).replace(",", " ").split()
     if len(parts) > MOST_PARTS:
         return Unclear.TOO_LONG
     present, named = _present(members), dict[UserId, None]()
@@ -59,6 +61,28 @@ def members_named(words: Words, members: Iterable[StateEvent]) -> tuple[UserId, 
         named[fitting[0]] = None
         parts = parts[count:]
     return tuple(named)
+
+
+def name_and_users(text: str) -> tuple[str, tuple[UserId, ...]]:
+    """Parse a name with users behind it, by their Matrix ids or mentions; each user once, in their order."""
+    parts = _without_markdown(text[:MOST_CHARACTERS]).split()
+    users: list[UserId] = []
+    while parts and (user := _user_id(parts[-1])) is not None:
+        users.insert(0, user)
+        parts.pop()
+    return " ".join(parts), tuple(dict.fromkeys(users))
+
+
+def _without_markdown(text: str) -> str:
+    """Return a text with the addresses of its links alone."""
+    return _LINK.sub(lambda link: link[1] or link[2], text)
+
+
+def _user_id(word: str) -> UserId | None:
+    """Return the user whom a word names by a Matrix id, or by a link to it; None for any other word."""
+    address = _ADDRESS.fullmatch(word.rstrip(","))
+    text = unquote(address[1]) if address else word.rstrip(",")
+    return UserId(text) if _MXID.fullmatch(text) else None
 
 
 def _present(members: Iterable[StateEvent]) -> _Present:

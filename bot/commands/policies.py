@@ -9,8 +9,9 @@ from bot.commands.replies import general
 from bot.commands.replies import policies as replies
 from bot.commands.replies.manual import Form, Group, Who
 from bot.commands.replies.policies import Policy
-from bot.disclosure import SWITCHES
+from bot.disclosure import SWITCHES, WALKIE
 from bot.intake.naming import name_of, names_of
+from bot.intake.walkie import is_on as is_walkie
 from bot.language import N_, spoken_moment
 from storage import archive, changes, heirs
 from storage.records import Change, Recorded, Retention, UserId
@@ -32,6 +33,7 @@ async def _settings(context: Context) -> str:
 async def _policies(context: Context) -> list[Policy]:
     """Return the policies of the room, each under the command that changes it."""
     room, settings = context.room, context.settings
+    walkie = await is_walkie(context.db, room.room_id)
     speakers = None if room.speakers is None else await names_of(context.db, room.room_id, room.speakers)
     return [
         *(
@@ -53,6 +55,7 @@ async def _policies(context: Context) -> list[Policy]:
         Policy("review", replies.switch(room.review), default=not room.review),
         Policy("replay", replies.switch(room.replay), default=not room.replay),
         Policy("speakers", replies.speakers(speakers), default=speakers is None),
+        Policy(WALKIE, replies.switch(walkie), default=not walkie),
         *replies.podcast(room.podcast, own_cover=room.own_cover is not None),
     ]
 

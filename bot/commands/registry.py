@@ -25,6 +25,7 @@ from bot.commands import (
     replay,
     retention,
     review,
+    walkie,
 )
 
 VERBS = MappingProxyType(
@@ -37,6 +38,7 @@ VERBS = MappingProxyType(
             *listeners.VERBS,
             *record.VERBS,
             *replay.VERBS,
+            *walkie.VERBS,
             *announce.VERBS,
             *consent.VERBS,
             *forget.VERBS,

@@ -15,9 +15,6 @@ from bot.commands.replies.manual import Form
 NOT_BUILT: tuple[Words, ...] = (
     ("record", "calls"),
     ("record", "call"),
-    ("walkie",),
-    ("talk",),
-    ("over",),
     ("check",),
     ("studio",),
 )

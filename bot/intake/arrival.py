@@ -42,9 +42,9 @@ async def joined(db: Connection, room_id: RoomId, now: datetime, *, us: UserId, 
     if await leave_space(db, room_id, now):
         await rooms.save_room(db, replace(_nothing_on(room), joined=True, changed_at=now))
         return
-    # The bot creates rooms for direct chats only, and may see one in a sync before its request is answered.
-    ours = await rooms.direct_user(db, room_id) is not None or (create and create.sender == us)
-    direct = room.direct or bool(ours)
+    # The bot creates rooms for direct chats and walkie-talkies, and may see one before its request is answered.
+    ours = await rooms.direct_user(db, room_id) is not None or (create is not None and create.sender == us)
+    direct = room.direct or (ours and (create is None or facts.walkie_made_by(create.content) is None))
     power = await rooms.power(db, room_id)
     asked = not direct and room.inviter is not None and rules.is_mod(room.inviter, power)
     room = replace(_nothing_on(room), joined=True, direct=direct, changed_at=now)

@@ -37,7 +37,8 @@ async def note(db: Connection, change: Change) -> None:
     if room is None or change.subject is not None:
         return
     await show(db, room.room_id, change.at)
-    if change.event_id and disclosure.is_more(change) and not await chats.is_mere_chat(db, room):
+    is_more = disclosure.is_more(change) and (change.what != disclosure.WALKIE or room.switched_on)
+    if change.event_id and is_more and not await chats.is_mere_chat(db, room):
         await tell(db, room.room_id, change.event_id, change.at)
 
 

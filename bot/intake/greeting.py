@@ -13,7 +13,7 @@ from bot import disclosure, orders, words
 from bot.dialects.fields import transaction_of
 from bot.event_types import ENCRYPTED, MESSAGE
 from bot.feeds.addresses import public_shelf
-from bot.intake import chats, disclosing
+from bot.intake import chats, disclosing, walkie
 from bot.intake.naming import name_of
 from bot.language import _, speaking
 from bot.settings import Settings
@@ -63,6 +63,7 @@ async def greeting(db: Connection, room: Room, settings: Settings) -> str:
             room,
             public=podcast.publishes,
             continues=line[0] != room.room_id,
+            walkie=await walkie.is_on(db, room.room_id),
             comes=room.told_at is None or not await consent_notices.of_room(db, room.room_id),
             switched_by=await _who(db, room, disclosure.last_switch(policies)),
             feed=shelf.feed,

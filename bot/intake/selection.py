@@ -5,13 +5,13 @@ An event that can't be decrypted is kept as its wrapper, and only if it may belo
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from bot import dialects, facts, orders, topics, words
 from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
-from bot.intake import chats, gapwalk, questions
+from bot.intake import chats, gapwalk, questions, wishes
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
@@ -23,6 +23,10 @@ from storage.database import Connection
 from storage.records import EventId, HeardEvent, Room, TimelineGap, UserId
 
 log = logging.getLogger(__name__)
+
+WISHES_AT_ONCE = 60
+ONE_WISH_MORE_EACH = timedelta(seconds=1)
+"""A member's share of reactions and requests to a walkie-talkie. Speaking once in ten seconds takes a few."""
 
 
 class Grammar(Protocol):
@@ -45,6 +49,7 @@ class Selection:
         self._clock = clock
         self._claims = Claims(clock())
         self._shares = Shares()
+        self._wish_shares = Shares(WISHES_AT_ONCE, ONE_WISH_MORE_EACH)
         self._unheard = UnheardBroadcasts()
 
     def begin(self) -> None:
@@ -86,6 +91,8 @@ class Selection:
 
     async def _wishes(self, db: Connection, heard: HeardEvent, event: Reacted | FloorRequested) -> bool:
         """Return whether the event is a wish of its sender that is heeded in this room."""
+        if await wishes.is_wish(db, heard.room_id, event):
+            return self._wish_shares.take(event.sender, heard.event_id, self._clock()) is Share.LEFT
         if not isinstance(event, Reacted):
             return False
         answers = await questions.is_answered_by(db, heard.room_id, event)

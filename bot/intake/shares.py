@@ -1,4 +1,5 @@
-"""Each member's share of the bot's answers: 30 at once, then one more every 5 s. Pure, except for its memory.
+"""Each member's share of the bot's work: of its answers, and of what the members of a walkie-talkie wish. Pure, except
+for its memory.
 
 A command beyond the share is not stored, so that a thousand commands of one member delay no answer to others.
 """
@@ -11,6 +12,7 @@ from enum import Enum
 from storage.records import EventId, UserId
 
 AT_ONCE = 30
+"""The commands of a member that are answered at once, after a rest."""
 ONE_MORE_EACH = timedelta(seconds=5)
 MOST_ASKERS = 10_000  # members that are remembered: the last ones to ask
 
@@ -26,7 +28,7 @@ class Share(Enum):
 @dataclass(slots=True)
 class _Asker:
     counted_at: datetime
-    left: float = AT_ONCE
+    left: float
     told: bool = False
     answered: dict[EventId, Share] = field(default_factory=dict)  # of the last commands: a batch may be taken again
 
@@ -34,20 +36,22 @@ class _Asker:
 class Shares:
     """All members' shares, in memory: a restart gives everybody a full one."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = AT_ONCE, one_more_each: timedelta = ONE_MORE_EACH) -> None:
+        self._at_once = at_once
+        self._one_more_each = one_more_each
         self._askers: OrderedDict[UserId, _Asker] = OrderedDict()
 
     def take(self, user_id: UserId, event_id: EventId, now: datetime) -> Share:
         """Count a command against its sender's share. The same event gets the same answer again."""
-        asker = self._askers.setdefault(user_id, _Asker(now))
+        asker = self._askers.setdefault(user_id, _Asker(now, self._at_once))
         self._askers.move_to_end(user_id)
         if len(self._askers) > MOST_ASKERS:
             self._askers.popitem(last=False)
         if event_id in asker.answered:
             return asker.answered[event_id]
-        asker.left = min(AT_ONCE, asker.left + max(timedelta(), now - asker.counted_at) / ONE_MORE_EACH)
+        asker.left = min(self._at_once, asker.left + max(timedelta(), now - asker.counted_at) / self._one_more_each)
         asker.counted_at = now
-        if asker.left == AT_ONCE:
+        if asker.left == self._at_once:
             asker.told = False
         if asker.left < 1 and asker.told:
             return Share.USED_UP
@@ -55,6 +59,6 @@ class Shares:
         asker.left -= 1 if share is Share.LEFT else 0
         asker.told = asker.told or share is Share.EXCEEDED
         asker.answered[event_id] = share
-        if len(asker.answered) > AT_ONCE:
+        if len(asker.answered) > self._at_once:
             del asker.answered[next(iter(asker.answered))]
         return share

@@ -13,7 +13,7 @@ from bot.dialects.members import change_of
 from bot.dialects.redaction import judged
 from bot.dialects.state import is_kept
 from bot.event_types import MEMBER
-from bot.intake import consent, floor_marks, greeting, questions, roomstate
+from bot.intake import consent, floor_marks, greeting, panels, questions, roomstate
 from bot.intake.isolation import Guard
 from bot.intake.selection import Selection
 from bot.matrix.batch import RoomBatch
@@ -73,6 +73,7 @@ class TimelineReader:
         if sender_of(heard.event) == self._us and kind in greeting.SAID_AS and not before_us:
             await greeting.heard(db, heard, now)
             await questions.heard(db, heard, now)
+            await panels.heard(db, heard, now)
         event = dialects.read(heard)
         if isinstance(event, Redacted):
             heard, event = await _judge(db, heard, event)

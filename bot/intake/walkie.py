@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot import orders
+from bot.intake import floor_requests
 from bot.walkie import machine, permits
 from bot.walkie.model import Asked, FloorEvent, Lapsed, Locked, SwitchedOff, SwitchedOn, Tick
 from storage import jobs, walkies
@@ -195,6 +196,8 @@ async def _apply(db: Connection, walkie: Walkie, event: FloorEvent, now: datetim
     if after != before:
         await walkies.save(db, after)
         await _order(db, walkie.room_id, now)
+    if before is not None:
+        await floor_requests.settle(db, before.floor, after.floor, now)
     if before is None or after.floor.holder != before.floor.holder:
         log.info("floor: room=%s holder=%s phase=%s", walkie.room_id, after.floor.holder, after.floor.phase)
     return after

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from bot import facts
 from bot.errors import GiveUp, TryLater
-from bot.event_types import ENCRYPTED, ENCRYPTION, HISTORY_VISIBILITY
+from bot.event_types import CREATE, ENCRYPTED, ENCRYPTION, HISTORY_VISIBILITY
 from bot.matrix import nesting
 from bot.matrix.keys import Keys
 from bot.matrix.sync import events_of, section
@@ -32,6 +33,7 @@ class Sending:
         self._upkeep = upkeep
         self._encrypted_rooms = encrypted_rooms
         self._known_encrypted: set[RoomId] = set()
+        self._made: dict[RoomId, bool] = {}  # whether the bot made the room for a walkie-talkie
         self._sharing: defaultdict[RoomId, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def send(self, room_id: RoomId, kind: str, content: Json, *, txn_id: str) -> EventId:
@@ -43,7 +45,7 @@ class Sending:
         return EventId(_text(answer, "event_id"))
 
     async def redact(self, room_id: RoomId, event_id: EventId, *, txn_id: str) -> None:
-        """Redact an event of the bot's own."""
+        """Redact an event: the bot's own, or anybody's where the bot has the power."""
         await self._wire.call("PUT", path("rooms", room_id, "redact", event_id, txn_id), body={})
 
     async def join(self, room_id: RoomId) -> None:
@@ -83,6 +85,30 @@ class Sending:
         except (TryLater, Refused) as error:  # the room exists; a second one would be worse
             log.warning("m.direct could not be written: room=%s (%s)", room_id, error)
         return room_id
+
+    async def create_walkie(self, name: str, marker: Json) -> RoomId:
+        """Create an encrypted room that nobody can join uninvited, and in which only the bot has any power. `marker`
+        becomes a part of its m.room.create event, by which a repeat finds it."""
+        body = {
+            "preset": "private_chat",
+            "name": name,
+            "creation_content": marker,
+            "initial_state": [
+                MEGOLM_STATE,
+                {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},
+            ],
+        }
+        room_id = RoomId(_text(await self._wire.call("POST", path("createRoom"), body=body), "room_id"))
+        self._known_encrypted.add(room_id)
+        return room_id
+
+    async def invite(self, room_id: RoomId, user_id: UserId) -> None:
+        await self._wire.call("POST", path("rooms", room_id, "invite"), body={"user_id": user_id})
+
+    async def joined_rooms(self) -> tuple[RoomId, ...]:
+        answer = await self._wire.call("GET", path("joined_rooms"))
+        listed = answer.get("joined_rooms")
+        return tuple(RoomId(room) for room in listed if isinstance(room, str)) if isinstance(listed, list) else ()
 
     async def room_state(self, room_id: RoomId) -> list[Json]:
         """Read the room's current state as whole events."""
@@ -154,13 +180,26 @@ class Sending:
 
     async def _encrypt(self, room_id: RoomId, kind: str, content: dict[str, Any]) -> dict[str, Any]:
         """Share the room key with all devices of all members, then encrypt the event; relations stay in clear."""
-        members = await self.joined_members(room_id)
+        members = await self.joined_members(room_id) | await self._expected(room_id)
         async with self._sharing[room_id]:
             await self._share(room_id, members)
             wrapper: dict[str, Any] = self._keys.olm.group_encrypt(room_id, {"type": kind, "content": content})
         if "m.relates_to" in content:
             wrapper["m.relates_to"] = content["m.relates_to"]
         return wrapper
+
+    async def _expected(self, room_id: RoomId) -> frozenset[UserId]:
+        """Return those who are invited to a room that the bot made: they can read what was said before they joined, as
+        the history of such a room shows it."""
+        if room_id not in self._made:
+            create = await self.state(room_id, CREATE)
+            self._made[room_id] = create is not None and facts.walkie_made_by(create) is not None
+        if not self._made[room_id]:
+            return frozenset()
+        where = path("rooms", room_id, "members")
+        answer = await self._wire.call("GET", where, query={"membership": "invite"}, max_bytes=MAX_STATE_BYTES)
+        keys = (event.get("state_key") for event in events_of(answer.get("chunk")))
+        return frozenset(UserId(key) for key in keys if isinstance(key, str))
 
     async def _share(self, room_id: RoomId, members: frozenset[UserId]) -> None:
         olm = self._keys.olm

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot import dialects, orders
-from bot.dialects.events import Event, MembershipChanged, Reacted, TextMessage
-from bot.intake import consent, own_cover, redacting
+from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
+from bot.intake import consent, own_cover, redacting, wishes
 from bot.recorder.applying import Applying
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
@@ -60,8 +60,8 @@ class Hearing:
                 await self._departed(db, heard, user)
             case TextMessage():
                 await self._command(db, heard, event)
-            case Reacted():
-                await self._confirm(db, heard, event)
+            case Reacted() | FloorRequested():
+                await self._wish(db, heard, event)
         await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
 
     async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
@@ -117,6 +117,7 @@ class Hearing:
         await self._join(db, heard, event)  # unless it is a candidate now
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
+        await wishes.redacted(db, heard, event, self._clock())
         recording = await archive.recording_by_event(db, event.redacts)
         chunk = await archive.chunk_of_event(db, event.redacts)
         if recording is None and chunk is not None:
@@ -175,6 +176,13 @@ class Hearing:
             received_at=heard.received_at,
         )
         await jobs.add(db, command.job(), self._clock())
+
+    async def _wish(self, db: Connection, heard: HeardEvent, event: Reacted | FloorRequested) -> None:
+        """Handle a wish to a walkie-talkie; any other reaction confirms a question."""
+        if isinstance(event, FloorRequested):
+            await wishes.requested(db, heard, event, self._clock())
+        elif not await wishes.reacted(db, heard, event, self._clock()):
+            await self._confirm(db, heard, event)
 
     async def _confirm(self, db: Connection, heard: HeardEvent, reaction: Reacted) -> None:
         now = self._clock()

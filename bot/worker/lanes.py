@@ -60,8 +60,9 @@ LANES = (
     Lane("hand back", (orders.HandBack, orders.HandBackPart), 1, long=4),
     Lane("talk", (orders.Notice, orders.Unsend, orders.Forewarn), 4, long=16, of_one=1),
     Lane("show", (orders.ShowRoom, orders.Pin, orders.React), 4, long=16),
+    Lane("panel", (orders.TakeAway, orders.PutButtons), 4, long=16, of_one=1),
     Lane("direct", (orders.Direct,), 2, long=16, of_one=1),
-    Lane("join", (orders.Invite, orders.Leave), 2, long=16, of_one=2),
+    Lane("join", (orders.Invite, orders.Leave, orders.MakeWalkie), 2, long=16, of_one=2),
     Lane("expire", (orders.Expire,), 1),  # one podcast after the other: nothing else waits for it
     Lane("desk", (orders.Tick, orders.End, orders.Forget, orders.ImportKeys, orders.RenewAddresses), 1, long=4),
 )

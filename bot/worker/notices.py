@@ -10,7 +10,7 @@ from typing import Any
 from bot import orders, words
 from bot.errors import GiveUp, TryLater
 from bot.event_types import MESSAGE
-from bot.intake import announcements, greeting
+from bot.intake import announcements, greeting, panels
 from bot.matrix.sending import Sending
 from bot.settings import Settings
 from bot.worker.formatting import formatted
@@ -54,7 +54,7 @@ class Notices:
         if order.replaces is not None:
             content = edit(content, order.replaces)
         event_id = await self._send(job, order, content)
-        if order.asks is not None or order.announces is not None:
+        if order.asks is not None or order.announces is not None or order.panel:
             async with self._store.write() as db:
                 await self._note(db, order, event_id)
         if job.attempts:
@@ -64,6 +64,8 @@ class Notices:
     async def _is_untrue(self, db: Connection, job: Job, order: orders.Notice) -> bool:
         """Return whether it is too late to say the notice. What an earlier attempt may have said is said again, unless
         the homeserver refused it."""
+        if order.panel and await panels.is_untrue(db, job, order.room_id):
+            return True
         first = order.refused or not job.attempts
         if order.announces is not None and first and await announcements.is_untrue(db, order):
             return True
@@ -84,12 +86,14 @@ class Notices:
         raise TryLater("the bot may not speak in the room", after_s=REFUSED_S, room=order.room_id)
 
     async def _note(self, db: Connection, order: orders.Notice, event_id: EventId) -> None:
-        """Note as which event a question, or a recording's announcement, is in the room."""
+        """Note as which event a question, a panel, or a recording's announcement is in the room."""
         now = self._clock()
         if order.asks is not None:
             await questions.said(db, order.asks, event_id, now)
         if order.announces is not None:
             await announcements.said(db, order, event_id, now)
+        if order.panel:
+            await panels.said(db, order.room_id, event_id, now)
 
     async def _greet(self, job: Job, room: Room) -> None:
         """Send the greeting with the room's present settings. Raises TryLater while the bot may not speak in the

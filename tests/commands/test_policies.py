@@ -30,6 +30,7 @@ async def test_settings_of_a_fresh_room_are_all_defaults(world: World) -> None:
         "`review`: off · default",
         "`replay`: off · default",
         "`speakers`: all · default",
+        "`walkie`: off · default",
         "`podcast`: as the room is called · default",
         "No recording takes space.",
     ]
@@ -46,7 +47,7 @@ async def test_settings_tell_who_set_what_and_when_in_the_rooms_time(world: Worl
     assert told[2] == "`publish`: public · Mo, 20 November 2026, 15:05 (Europe/Berlin)"
     assert told[5] == "`retention`: 90 days · Mo, 20 November 2026, 15:07 (Europe/Berlin)"
     assert told[7] == "`replay`: on · Mo, 20 November 2026, 15:08 (Europe/Berlin)"
-    assert told[9] == "`podcast title`: “Soup @all” · Mo, 20 November 2026, 15:09 (Europe/Berlin)"
+    assert told[10] == "`podcast title`: “Soup @all” · Mo, 20 November 2026, 15:09 (Europe/Berlin)"
 
 
 async def test_what_a_rule_changed_is_nobodys_decision(world: World) -> None:

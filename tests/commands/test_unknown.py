@@ -56,11 +56,8 @@ def test_a_second_word_that_is_nearly_right_gets_a_suggestion(words: str, meant:
 @pytest.mark.parametrize(
     ("words", "command"),
     [
-        ("walkie on", "walkie"),
-        ("WALKIE join 30m", "walkie"),
-        ("talk", "talk"),
-        ("over", "over"),
         ("check", "check"),
+        ("CHECK now", "check"),
         ("studio", "studio"),
         ("record calls off", "record calls"),
         ("record call", "record call"),

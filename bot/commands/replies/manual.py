@@ -23,6 +23,7 @@ class Group(StrEnum):
 
     LISTENING = N_("Listening")
     RECORDING = N_("Recording")
+    WALKIE = N_("The walkie-talkie")
     PODCAST = N_("The podcast")
     ONE_RECORDING = N_("One recording")
     YOU = N_("You")

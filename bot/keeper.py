@@ -10,7 +10,18 @@ from datetime import datetime, timedelta
 from bot import orders
 from bot.intake import expiry
 from bot.settings import RetentionSettings
-from storage import archive, early_redactions, floor_marks, jobs, journal, orphans, questions, replays, withheld_keys
+from storage import (
+    archive,
+    early_redactions,
+    floor_marks,
+    jobs,
+    journal,
+    orphans,
+    questions,
+    replays,
+    sealed_messages,
+    withheld_keys,
+)
 from storage.errors import StoreError
 from storage.records import BlobKey
 from storage.store import Store
@@ -23,6 +34,7 @@ FEW = 50  # files that some crashes may leave behind
 KEEP_HANDLED_EVENTS = timedelta(days=30)  # their ids alone, so that none is handled twice
 KEEP_CANDIDATES = timedelta(days=1)  # after the end of their broadcast
 KEEP_FLOOR_MARKS = timedelta(days=30)
+KEEP_SEALED_MESSAGES = timedelta(days=7)  # their keys come no more
 KEEP_QUESTIONS = timedelta(days=1)
 KEEP_FINISHED_JOBS = timedelta(days=7)
 
@@ -59,6 +71,7 @@ class Keeper:
             await orphans.prune(db, now - KEEP_CANDIDATES)
             await replays.prune(db, now - KEEP_HANDLED_EVENTS)
             await floor_marks.prune(db, now - KEEP_FLOOR_MARKS)
+            await sealed_messages.prune(db, now - KEEP_SEALED_MESSAGES)
             await questions.prune(db, now - KEEP_QUESTIONS)
             await early_redactions.prune(db, now - KEEP_HANDLED_EVENTS)
             done = await jobs.prune(db, now, KEEP_FINISHED_JOBS)

@@ -1,5 +1,6 @@
 """The journal: events as they were heard, before they are handled. Its positions give the order of all events."""
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from storage.records import EventId, HeardEvent, JobId, Position, RoomId, Sessio
 from storage.tables import journal, meta, room_state, rooms
 
 SYNC_TOKEN = "sync_token"  # noqa: S105  a key of ours, not a secret
+AT_ONCE = 100  # rows are read in one turn of the event loop
 NEWEST = "newest_position"  # the newest position when rows were last removed: positions are never used again
 
 
@@ -181,7 +183,11 @@ async def sealed(db: Connection, sessions: Iterable[SessionId] | None = None) ->
     statement = select(journal).where(journal.c.session_id.is_not(None), journal.c.event.is_not(None))
     if sessions is not None:
         statement = statement.where(journal.c.session_id.in_(list(sessions)))
-    return tuple(_heard(row) for row in await db.execute(statement.order_by(journal.c.position)))
+    found: list[HeardEvent] = []
+    for some in (await db.execute(statement.order_by(journal.c.position))).partitions(AT_ONCE):
+        found += map(_heard, some)
+        await asyncio.sleep(0)
+    return tuple(found)
 
 
 async def unseal(db: Connection, opened: HeardEvent) -> None:

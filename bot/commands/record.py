@@ -18,7 +18,7 @@ from bot.language import N_
 from bot.recording.kinds import kind_of
 from bot.recording.model import Ended
 from bot.words import CONTINUES_ELSEWHERE, continues_podcast
-from storage import archive, heirs, rooms
+from storage import archive, heirs, rooms, sealed_messages
 from storage.records import EndedBy, Position, Recorded, RecordingState, Room, Visibility
 
 
@@ -41,6 +41,8 @@ async def _switch(context: Context, kinds: Collection[Recorded], *, on: bool) ->
         after = _switched(after, kind, context.position, on=on)
     if changing:
         await rooms.save_room(context.db, replace(after, changed_at=context.now))
+    if not after.messages_on:
+        await sealed_messages.forget_room(context.db, context.room.room_id)
     for kind in changing:
         await context.note(disclosure.SWITCHES[kind], logged.switch(kind in was), logged.switch(on))
     return await _answer(context, kinds, after, heir, changed=bool(changing), on=on)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.recording.model import Rejected, RoomEvent
+from bot.recording.model import MessageSealed, Rejected, RoomEvent
 from storage.records import DeviceId, EventId, HeardEvent, UserId
 
 
@@ -51,7 +51,7 @@ class FloorRequested:
     sent_at: datetime | None
 
 
-Event = RoomEvent | TextMessage | Reacted | MembershipChanged | FloorRequested
+Event = RoomEvent | MessageSealed | TextMessage | Reacted | MembershipChanged | FloorRequested
 """An event as `bot.dialects.read` returns it."""
 
 Reader = Callable[[HeardEvent], Event | Rejected | None]

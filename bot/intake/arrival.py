@@ -11,7 +11,7 @@ from bot.intake import disclosing, turning, walkie
 from bot.intake.greeting import greet
 from bot.intake.succession import Publishes, begin_anew, succeed, take_back
 from bot.matrix.batch import Invite
-from storage import archive, gaps, heirs, jobs, rooms
+from storage import archive, gaps, heirs, jobs, rooms, sealed_messages
 from storage.database import Connection
 from storage.records import EndedBy, Room, RoomId, UserId
 
@@ -95,6 +95,7 @@ async def removed(db: Connection, room_id: RoomId, now: datetime) -> None:
     await rooms.forget_state(db, room_id)
     await heirs.forget_hosts(db, room_id)
     await gaps.forget_room(db, room_id)
+    await sealed_messages.forget_room(db, room_id)
     await walkie.removed(db, room_id, now)
     for recording in await archive.open_recordings(db, room_id):
         await jobs.add(db, orders.End(recording.id, EndedBy.REMOVED).job(), now)

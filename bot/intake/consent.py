@@ -19,7 +19,7 @@ from bot.dialects.state import broadcast_of
 from bot.event_types import CREATE
 from bot.recording.chunks import GIVEN_UP, NOT_WANTED
 from bot.recording.model import RecordingEvent, Rejected, Silenced, VoiceMessage
-from storage import archive, heirs, jobs, journal, optouts, rooms
+from storage import archive, heirs, jobs, journal, optouts, rooms, sealed_messages
 from storage.database import Connection
 from storage.records import EVERYWHERE, HeardEvent, OptOut, Position, Recording, RecordingId, RoomId, UserId
 
@@ -100,6 +100,8 @@ async def close_refused(
         for recording in await optouts.running(db, user_id=objection.user_id, room_ids=objection.room_ids)
         if await _close(db, apply, recording, objection.since)
     ]
+    if objection.user_id is not None:
+        await sealed_messages.forget_sender(db, objection.user_id, objection.room_ids)
     rest = await close_ended(db, apply, objection)
     if rest is not None:
         await jobs.add(db, rest.job(), now)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bot import orders
 from bot.recording.model import Deleted, Forgotten, RecordingEvent
-from storage import archive, jobs, journal, listener_uses, spoken, withheld_keys
+from storage import archive, jobs, journal, listener_uses, sealed_messages, spoken, withheld_keys
 from storage.database import Connection
 from storage.records import Recording, RecordingId, RoomId, UserId
 
@@ -48,5 +48,6 @@ async def remove_the_rest(db: Connection, of: Traces) -> None:
     """Delete what is kept of a member beside recordings. Their wishes, the log of changes, and the address that they
     listen by stay."""
     await listener_uses.forget(db, of.user_id, of.room_ids)
+    await sealed_messages.forget_sender(db, of.user_id, of.room_ids)
     if of.room_ids is None:
         await withheld_keys.forget(db, of.user_id)

@@ -9,7 +9,8 @@ from bot import dialects
 from bot.dialects.events import TextMessage
 from bot.dialects.redaction import emptied
 from bot.intake.isolation import Guard
-from storage import journal, replays
+from bot.recording.model import MessageSealed, VoiceMessage
+from storage import journal, replays, sealed_messages
 from storage.database import Connection
 from storage.records import HeardEvent
 
@@ -30,16 +31,19 @@ async def open_sealed(
         if opened is not None:
             async with guard(db, heard.room_id, heard.event_id):
                 original = await replays.originals(db, [opened], now)
-                await journal.unseal(db, _without_words(opened, copy=not original))
+                alone = isinstance(dialects.read(heard), MessageSealed)
+                await journal.unseal(db, _without_words(opened, alone=alone, copy=not original))
+                await sealed_messages.opened(db, opened.event_id)
             log.info("decrypted late: room=%s event=%s", heard.room_id, heard.event_id)
         elif number % TRIED_AT_ONCE == TRIED_AT_ONCE - 1:
             await asyncio.sleep(0)
 
 
-def _without_words(opened: HeardEvent, *, copy: bool) -> HeardEvent:
-    """Empty a decrypted event that is a copy, or has nothing to do with a broadcast: its content is private, and a
-    command must not be carried out long after it was sent.
+def _without_words(opened: HeardEvent, *, alone: bool, copy: bool) -> HeardEvent:
+    """Empty a decrypted event that is a copy, or has nothing to do with a recording: its content is private, and a
+    command must not be carried out long after it was sent. One that stands `alone` refers to no broadcast, and can only
+    be a voice message.
     """
-    if not copy and not isinstance(dialects.read(opened), TextMessage | None):
-        return opened
-    return emptied(opened)
+    event = dialects.read(opened)
+    unwanted = not isinstance(event, VoiceMessage) if alone else isinstance(event, TextMessage | None)
+    return emptied(opened) if copy or unwanted else opened

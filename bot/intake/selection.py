@@ -17,8 +17,16 @@ from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
 from bot.language import _, speaking
 from bot.recording.broadcast.speakers import NOT_RECORDED
-from bot.recording.model import BroadcastChanged, BroadcastStarted, ChunkSealed, ChunkSent, Rejected, VoiceMessage
-from storage import archive, jobs, journal, orphans, rooms
+from bot.recording.model import (
+    BroadcastChanged,
+    BroadcastStarted,
+    ChunkSealed,
+    ChunkSent,
+    MessageSealed,
+    Rejected,
+    VoiceMessage,
+)
+from storage import archive, jobs, journal, orphans, rooms, sealed_messages
 from storage.database import Connection
 from storage.records import EventId, HeardEvent, Room, TimelineGap, UserId
 
@@ -79,8 +87,8 @@ class Selection:
                 return await self._wishes(db, heard, event)
             case MembershipChanged():
                 return not event.joined
-            case VoiceMessage():
-                return await self._is_recorded(db, heard, event)
+            case VoiceMessage() | MessageSealed():
+                return event.sender != self._us and await self._is_recorded(db, heard, event)
             case BroadcastStarted():
                 return await self._claims.wanted(db, heard.room_id, event.sender)
             case ChunkSent() | ChunkSealed():
@@ -98,12 +106,14 @@ class Selection:
         answers = await questions.is_answered_by(db, heard.room_id, event)
         return answers and await self._has_share(db, heard, event.sender)
 
-    async def _is_recorded(self, db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:
-        """Return whether voice messages are recorded, or this one may be a lost chunk of a broadcast that is."""
-        if message.sender == self._us:
-            return False
+    async def _is_recorded(self, db: Connection, heard: HeardEvent, message: VoiceMessage | MessageSealed) -> bool:
+        """Return whether voice messages are recorded, or this one may be a lost chunk of a broadcast that is. An event
+        that can't be decrypted is kept in case that it is one."""
         room = await rooms.room(db, heard.room_id)
         recorded = room is not None and room.messages_on
+        if isinstance(message, MessageSealed):
+            short = len(str(heard.event)) <= sealed_messages.LONGEST
+            return recorded and short and await self._claims.wanted(db, heard.room_id, message.sender)
         lost = message.plain and await orphans.wanted(db, heard.room_id, message.sender, dialects.INFOS)
         return (recorded or lost) and await self._claims.wanted(db, heard.room_id, message.sender)
 

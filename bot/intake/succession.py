@@ -20,7 +20,7 @@ from bot.event_types import CREATE, MEMBER, POWER_LEVELS, TOMBSTONE
 from bot.intake import consent, disclosing, reviewing
 from bot.intake.greeting import greet
 from bot.language import _, speaking
-from storage import archive, changes, heirs, jobs, journal, optouts, rooms
+from storage import archive, changes, heirs, jobs, journal, optouts, rooms, sealed_messages
 from storage.database import Connection
 from storage.records import Change, EndedBy, PodcastTexts, Room, RoomId, StateEvent, UserId, Visibility
 
@@ -87,6 +87,7 @@ async def succeed(
     await rooms.save_room(db, heir)
     left = replace(old, recording_on=False, messages_since=None, messages_wait=False, changed_at=now)
     await rooms.save_room(db, left)
+    await sealed_messages.forget_room(db, old_id)
     await disclosing.compare(db, old, left, now)
     await disclosing.compare(db, new, heir, now)
     await _close_refused(db, heir, now)

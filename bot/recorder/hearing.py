@@ -18,12 +18,13 @@ from bot.recording.model import (
     ChunkSealed,
     ChunkSent,
     Ended,
+    MessageSealed,
     Opened,
     Redacted,
     Rejected,
     VoiceMessage,
 )
-from storage import archive, early_redactions, jobs, journal, replays, rooms, withheld_keys
+from storage import archive, early_redactions, jobs, journal, replays, rooms, sealed_messages, withheld_keys
 from storage.database import Connection
 from storage.records import ChunkState, EndedBy, HeardEvent, RecordingState, UserId
 
@@ -62,7 +63,7 @@ class Hearing:
                 await self._command(db, heard, event)
             case Reacted() | FloorRequested():
                 await self._wish(db, heard, event)
-        await journal.handled(db, heard, keep=isinstance(event, ChunkSealed) and await self._waits(db, heard))
+        await journal.handled(db, heard, keep=await self._waits(db, heard, event))
 
     async def _not_a_chunk(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> None:
         """Handle a stored encrypted event that turned out not to be a chunk once it was decrypted."""
@@ -71,10 +72,26 @@ class Hearing:
             rule = event.rule if isinstance(event, Rejected) else None
             await self._apply(db, chunk.recording_id, Opened(heard.event_id, rule), event_id=heard.event_id)
 
-    async def _waits(self, db: Connection, heard: HeardEvent) -> bool:
-        """Return whether the encrypted event is still needed, since its key has not come."""
+    async def _waits(self, db: Connection, heard: HeardEvent, event: Event | Rejected | None) -> bool:
+        """Return whether an encrypted event is still needed, since its key has not come."""
+        if isinstance(event, MessageSealed):
+            return await self._may_be_a_message(db, heard, event)
+        if not isinstance(event, ChunkSealed):
+            return False
         chunk = await archive.chunk_of_event(db, heard.event_id)
         return chunk is not None and chunk.state is ChunkState.WAITING_FOR_KEY
+
+    async def _may_be_a_message(self, db: Connection, heard: HeardEvent, event: MessageSealed) -> bool:
+        """Note that an event waits for its key, if its sender's voice messages are recorded here."""
+        room = await rooms.room(db, heard.room_id)
+        if room is None or not room.joined or not room.records_message(heard.position):
+            return False
+        if not await consent.may_record(db, heard.room_id, event.sender, began=heard.position):
+            return False
+        if await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender) is not None:
+            return False
+        await sealed_messages.note(db, heard, event.sender, self._clock())
+        return True
 
     async def _begin(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
         if await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender) is None:
@@ -125,6 +142,9 @@ class Hearing:
         if recording is None:
             await early_redactions.note(db, heard.room_id, event.redacts, event.sender, self._clock(), may=event.may)
             await self._uncover(db, heard, event)
+            sender = await sealed_messages.sender_of(db, heard.room_id, event.redacts)
+            if sender is not None and await redacting.counts(db, heard.room_id, event, sender):
+                await sealed_messages.forget(db, event.redacts)
         elif recording.room_id != heard.room_id:
             return
         elif await self._counts(db, heard, event, chunk.sender if chunk else recording.broadcaster):

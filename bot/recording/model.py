@@ -91,6 +91,13 @@ class VoiceMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageSealed:
+    """An event that can't be decrypted yet and refers to no broadcast: it may be a voice message, or anything else."""
+
+    sender: UserId
+
+
+@dataclass(frozen=True, slots=True)
 class Redacted:
     redacts: EventId
     sender: UserId

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.dialects import READERS, read
-from bot.recording.model import BroadcastStarted, ChunkSealed, ChunkSent, Redacted, Rejected
-from storage.records import EventId, HeardEvent, RoomId, SessionId
+from bot.recording.model import BroadcastStarted, ChunkSealed, ChunkSent, MessageSealed, Redacted, Rejected
+from storage.records import EventId, HeardEvent, Json, RoomId, SessionId, UserId
 from tests.recording.world import DATA
 
 EXAMPLES = json.loads((DATA / "examples.json").read_text())
@@ -84,9 +84,19 @@ def test_sealed_event_from_its_wrapper_alone() -> None:
     assert (event.broadcast, event.session_id) == ("$start", "...")
 
 
-def test_sealed_event_without_a_reference() -> None:
-    """An encrypted message without a reference is left out."""
-    assert read(heard({"type": "m.room.encrypted", "content": {"session_id": "s"}}, session_id=SessionId("s"))) is None
+@pytest.mark.parametrize("relation", [None, {"rel_type": "m.thread", "event_id": "$r"}, {"m.in_reply_to": {}}])
+def test_sealed_event_without_a_reference(relation: Json | None) -> None:
+    """An encrypted message without a reference may be a voice message."""
+    content = {"session_id": "s", "m.relates_to": relation}
+    sealed = heard({"type": "m.room.encrypted", "content": content}, session_id=SessionId("s"))
+    assert read(sealed) == MessageSealed(UserId("@a:hs"))
+
+
+@pytest.mark.parametrize("rel_type", ["m.replace", "m.annotation"])
+def test_sealed_event_that_is_no_message_of_its_own(rel_type: str) -> None:
+    """An edit and a reaction are left out."""
+    content = {"session_id": "s", "m.relates_to": {"rel_type": rel_type, "event_id": "$r"}}
+    assert read(heard({"type": "m.room.encrypted", "content": content}, session_id=SessionId("s"))) is None
 
 
 KEYS = st.sampled_from(

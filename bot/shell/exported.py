@@ -15,6 +15,7 @@ from bot.feeds.rss import render
 from bot.feeds.text import clean_text
 from bot.feeds.titles import date_and_time, episode_title, given_title, speaker, speakers
 from bot.language import _, speaking, written
+from bot.recording.kinds import kind_of
 from bot.recording.lengths import player_clock, spoken_length
 from bot.recording.report import recording_json
 from bot.settings import FeedsSettings, Settings
@@ -126,10 +127,11 @@ async def _read(
             named=speaker,
             path=audio,
         )
+    several = kind_of(recording).several_speakers
     files = [(episode.blob, audio)] if episode and audio else []
     files += [
-        (chunk.blob, f"{CHUNKS}/{recording.code}/{_file_name(chunk)}")
-        for chunk in chunks
+        (chunk.blob, f"{CHUNKS}/{recording.code}/{_file_name(chunk, number if several else chunk.sequence)}")
+        for number, chunk in enumerate(chunks, start=1)
         if chunk.state in (ChunkState.STORED, ChunkState.DUPLICATE) and chunk.blob
     ]
     deleted = recording.state is RecordingState.DELETED
@@ -137,11 +139,12 @@ async def _read(
     return Exported(recording, episode, audio, described, edition, speakers), files
 
 
-def _file_name(chunk: Chunk) -> str:
-    """Name a chunk's file by its number and its hash, under which `recordings.json` lists it."""
+def _file_name(chunk: Chunk, number: int | None) -> str:
+    """Name a chunk's file by its number, or its place in the timeline where several people speak, and its hash, under
+    which `recordings.json` lists it."""
     ending = ENDINGS[chunk.facts.container if chunk.facts else Container.UNKNOWN]
-    number = "" if chunk.sequence is None else f"{chunk.sequence:05}-"
-    return f"{number}{chunk.blob}.{ending}"
+    place = "" if number is None else f"{number:05}-"
+    return f"{place}{chunk.blob}.{ending}"
 
 
 async def _copy(store: Store, key: BlobKey, target: Path) -> None:

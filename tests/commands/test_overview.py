@@ -1,6 +1,7 @@
 """`status` and `list [n]`."""
 
 from datetime import timedelta
+from typing import Any
 
 from bot.settings import FeedsSettings
 from storage.records import (
@@ -8,8 +9,10 @@ from storage.records import (
     ChunkFacts,
     ChunkState,
     Container,
+    Credit,
     DurationMs,
     EndedBy,
+    RecordingKind,
     RecordingState,
     Timing,
     to_samples,
@@ -217,3 +220,19 @@ async def test_list_marks_what_is_public_while_the_room_is(world: World) -> None
     assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now, by Mira · live · public"
     await world.say(MOD, "!aircheck publish private")
     assert await world.say(MEMBER, "!aircheck list") == f"{live.code} · Now, by Mira · live"
+
+
+async def test_a_session_is_told_with_all_who_speak(world: World) -> None:
+    """`status` and `list` name the speakers of a session, and count its messages, not chunks."""
+    heard = (Credit(SPEAKER, "Mira"), Credit(MEMBER, "Jonas"))
+    about: dict[str, Any] = {"kind": RecordingKind.VOICE_MESSAGES, "speakers": heard}
+    session = await world.recording(state=RecordingState.INCOMPLETE, ended_by=EndedBy.SWITCHED_OFF, **about)
+    await world.chunk(session, ChunkState.DAMAGED)
+    world.clock.pass_by(60)
+    live = await world.recording(state=RecordingState.LIVE, length_ms=None, **about)
+    told = await status(world)
+    assert told[1] == (f"Live: Mira and Jonas, since 20 November 2026, 14:06 (UTC), for 0 s. Code: {live.code}")
+    assert told[2].startswith("Last episode: Mira, 20 November 2026, 14:05, with Jonas · 1 min 1 s · incomplete")
+    assert told[3] == f"1 message of {session.code} arrived damaged."
+    listed = (await world.say(MEMBER, "!aircheck list") or "").split("\n")
+    assert listed[-1].startswith(f"{session.code} · Mira, 20 November 2026, 14:05, with Jonas · ")

@@ -24,11 +24,13 @@ from storage.records import (
     ChunkFacts,
     ChunkState,
     Container,
+    Credit,
     Episode,
     EventId,
     OptOut,
     Position,
     Recording,
+    RecordingKind,
     RecordingState,
     RoomId,
     Samples,
@@ -116,6 +118,35 @@ async def test_a_room_becomes_a_folder_that_needs_no_bot(settings: Settings, tmp
     log = json.loads((target / "consent.json").read_text())
     assert [change["by"] for change in log["changes"]] == [MOD]
     assert {path.stat().st_mode & 0o077 for path in target.rglob("*")} == {0}
+
+
+async def test_a_session_names_its_speakers(settings: Settings, tmp_path: Path) -> None:
+    """The copy of a session names all who speak on its page, in its feed and in its list; the files of its messages
+    stand in their order."""
+    heard = (Credit(UserId("@alice:hs"), "Alice"), Credit(UserId("@ben:hs"), "Ben"))
+    store = await Store.own(settings.storage.path)
+    async with store.write() as db:
+        await rooms.save_room(db, a_room(ROOM, at=NOW))
+    session = await add(store, "$first", kind=RecordingKind.VOICE_MESSAGES, speakers=heard)
+    part, key = store.blobs.part("second"), BlobKey(sha256(b"second").hexdigest())
+    part.write_bytes(b"second")
+    store.blobs.add(part, key)
+    facts = ChunkFacts(Container.OGG_OPUS, Timing.EXACT, to_samples(3_000), sample_rate=48_000, channels=1)
+    async with store.write() as db:
+        second = a_chunk(recording_id=session.id, event_id=EventId("$second"), sequence=None, position=Position(9),
+                         sender=heard[1].user_id, sender_name="Ben", blob=key, bytes=6, facts=facts)  # fmt: skip
+        await archive.save_chunks(db, [second])
+    await store.close()
+    await exporting.export(settings, session.code, tmp_path / "copy")
+    page = (tmp_path / "copy" / "index.html").read_text()
+    assert "Alice and Ben" in page
+    assert ":hs" not in page
+    assert '<podcast:person role="co-host">Ben</podcast:person>' in (tmp_path / "copy" / "feed.xml").read_text()
+    (listed,) = json.loads((tmp_path / "copy" / "recordings.json").read_text())
+    assert [speaker["name"] for speaker in listed["speakers"]] == ["Alice", "Ben"]
+    names = sorted(path.name for path in (tmp_path / "copy" / "chunks" / session.code).iterdir())
+    assert [name[:6] for name in names] == ["00001-", "00002-"]
+    assert names[1] == f"00002-{key}.ogg"
 
 
 async def test_one_recording_is_exported_alone(settings: Settings, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 from aiohttp import ClientSession
 
+from bot import orders, topics
 from bot.feeds.titles import episode_title, given_title, speaker
 from bot.recording.model import Forgotten
 from bot.recording.report import recording_json
 from bot.web.server import WebServer
-from storage import archive, rooms
-from storage.records import UserId, Visibility
+from storage import archive, jobs, rooms
+from storage.records import Announce, UserId, Visibility
 from tests.worker.session_world import BOB, Tone, begin, end, say, session
 from tests.world import ALICE, ROOM, World, batch, heard, state
 
@@ -54,6 +55,35 @@ async def published(world: World, first: str) -> dict[str, bytes]:
     finally:
         await server.stop()
     return found
+
+
+async def test_the_announcement_names_who_spoke(world: World) -> None:
+    """A finished session is announced as a reply to its first message, with all who spoke, its length and its state; a
+    room that wants it is told when it begins, too."""
+    await name(world, ALICE, "Xanthippe")
+    await name(world, BOB, "Quirinus")
+    await begin(world, FILES)
+    async with world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, announce=Announce.ON))
+    await say(world, "a", ALICE)
+    await say(world, "b", BOB)
+    await end(world)
+    recording = await session(world, "a")
+    async with world.store.read() as db:
+        begun = await jobs.find(db, orders.Notice.about(topics.recording_begun(recording.event_id)))
+        told = await jobs.find(db, orders.Notice.about(topics.episode_published(recording.event_id)))
+    assert begun is not None
+    assert told is not None
+    assert orders.Notice.of(begun).body.startswith("I am recording: Xanthippe has sent a voice message.")
+    notice = orders.Notice.of(told)
+    assert notice.reply_to == "$a"
+    title = episode_title(recording, world.settings.feeds.zone)
+    assert title.startswith("Xanthippe, ")
+    assert (
+        notice.body == f"{title}, with Quirinus (3 s, complete) is ready. Say `!aircheck feed` to get your own address."
+    )
 
 
 @pytest.mark.parametrize(("gone", "forgotten"), [(ALICE, False), (BOB, True)])

@@ -12,6 +12,10 @@ from bot.recording.chunks import OUT_OF_TURN, is_removed
 from bot.recording.ledger import Entry, Ledger
 from storage.records import Chunk, Credit, Recording, Samples, UserId
 
+MOST_CREDITED = 200
+LONGEST_NAME = 255
+"""Bounds of a recording's row, which every list of recordings reads: a name is a stranger's word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
@@ -53,7 +57,7 @@ def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> R
     """Return a recording of several speakers with those who are in its audio now. Whoever began it and has nothing left
     in it is followed by the next speaker as its broadcaster."""
     chunks = tuple(chunks)
-    spoke = tuple(speaker.credit for speaker in speakers(recording, chunks, ledger))
+    spoke = tuple(_bounded(speaker.credit) for speaker in speakers(recording, chunks, ledger)[:MOST_CREDITED])
     after = replace(recording, speakers=spoke)
     remaining = [chunk for chunk in chunks if not is_removed(chunk) and chunk.reason != OUT_OF_TURN]
     if any(chunk.sender == recording.broadcaster for chunk in remaining) or not chunks:
@@ -62,6 +66,10 @@ def credited(recording: Recording, chunks: Iterable[Chunk], ledger: Ledger) -> R
         return replace(after, broadcaster_name=None)
     first = spoke[0] if spoke else Credit(remaining[0].sender, remaining[0].sender_name)
     return replace(after, broadcaster=first.user_id, broadcaster_name=first.name)
+
+
+def _bounded(credit: Credit) -> Credit:
+    return replace(credit, name=credit.name and credit.name[:LONGEST_NAME])
 
 
 def _heard(entry: Entry) -> int:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from bot.recording.chunks import redacted
 from bot.recording.kinds import lay_out
 from bot.recording.model import Forgotten, Outcome, Redacted
-from bot.recording.speakers import Speaker, credited, name_of, speakers
+from bot.recording.speakers import LONGEST_NAME, MOST_CREDITED, Speaker, credited, name_of, speakers
 from storage.records import Chunk, ChunkState, Credit, Recording, Samples, UserId
 from tests.recording.session.samples import a_session
 from tests.recording.world import ALICE, SECOND, World, mp4
@@ -91,3 +91,12 @@ def test_whoever_began_and_is_not_heard_yet_keeps_it() -> None:
     waiting = [replace(messages[0], state=ChunkState.WAITING_FOR_MEDIA, facts=None, blob=None), messages[1]]
     left = credited(session, waiting, lay_out(session, waiting))
     assert (left.broadcaster, [credit.name for credit in left.speakers]) == (ANN, ["Ben"])
+
+
+def test_a_row_keeps_so_many_names_of_such_a_length() -> None:
+    """However many people speak, under whatever names, the row of their session stays small."""
+    session, messages = a_session(*(f"user{number} 1" for number in range(MOST_CREDITED + 5)))
+    chunks = [replace(message, sender_name="x" * 60_000) for message in messages]
+    left = credited(session, chunks, lay_out(session, chunks))
+    assert len(left.speakers) == MOST_CREDITED
+    assert {len(credit.name or "") for credit in left.speakers} == {LONGEST_NAME}

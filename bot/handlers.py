@@ -31,6 +31,7 @@ from bot.worker.importing import ImportingKeys
 from bot.worker.invites import Invites
 from bot.worker.keeping_floor import KeepingFloor
 from bot.worker.leaving import Leaving
+from bot.worker.making_walkie import MakingWalkie
 from bot.worker.notices import Notices
 from bot.worker.panels import PuttingButtons, TakingAway
 from bot.worker.past_messages import BackfillingMessages, MakingEpisode
@@ -115,6 +116,7 @@ def handlers_of(parts: Parts) -> dict[JobKind, Handler]:
         ),
         orders.KeepFloor.kind: parts.floors,
         orders.React.kind: Reacting(store, sending),
+        orders.MakeWalkie.kind: MakingWalkie(store, sending, settings, us=session.user_id, clock=clock),
         orders.PutButtons.kind: PuttingButtons(store, sending),
         orders.TakeAway.kind: TakingAway(store, sending),
         orders.Pin.kind: Pinning(store, sending, us=session.user_id, clock=clock),

@@ -171,7 +171,7 @@ async def test_reactions_to_an_old_panel_and_other_emoji_count_for_nothing(world
 
 
 async def test_without_a_walkie_talkie_requests_are_not_kept(world: World) -> None:
-    """Where it is off, nothing of it is kept."""
+    """Nothing of a walkie-talkie that is off is kept."""
     async with world.store.write() as db:
         await panels.close(db, ROOM, world.clock())
         await walkie.switch_off(db, ROOM, world.clock())

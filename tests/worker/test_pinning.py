@@ -9,6 +9,7 @@ import pytest
 
 from bot import orders
 from bot.event_types import PINNED_EVENTS
+from bot.intake import panels, walkie
 from bot.matrix.sending import Sending
 from bot.worker.pinning import Pinning
 from storage import consent_notices, jobs, rooms
@@ -16,7 +17,7 @@ from storage.records import ConsentNotice, EventId, HeardEvent, Json, RoomId
 from tests.world import ALICE, BOT, ROOM, Killed, World, batch, heard, room_state, state, world_of
 
 LEVELS = {"users": {ALICE: 100, BOT: 50}}
-OLD, NEW, THEIRS = EventId("$old"), EventId("$new"), "$theirs"
+OLD, NEW, PANEL, THEIRS = EventId("$old"), EventId("$new"), EventId("$panel"), "$theirs"
 
 
 @dataclass
@@ -74,6 +75,17 @@ class Board:
             await rooms.save_room(db, replace(room, recording_on=on))
             await jobs.add(db, orders.Pin(ROOM).job(), self.world.clock())
 
+    async def post(self, *, on: bool) -> None:
+        """Switch the walkie-talkie on and post its panel, or switch it off."""
+        now = self.world.clock()
+        async with self.world.store.write() as db:
+            if on:
+                await walkie.switch_on(db, ROOM, now, floor_s=60, guard_s=1)
+                await panels.said(db, ROOM, PANEL, now)
+            else:
+                await panels.close(db, ROOM, now)
+                await walkie.switch_off(db, ROOM, now)
+
     async def work(self) -> object:
         while await self.world.work_one([orders.Pin.kind]):
             pass
@@ -125,6 +137,27 @@ async def test_a_notice_of_a_room_that_is_not_recorded_any_more_is_unpinned(boar
     await board.work()
     await board.record(on=False)
     assert await board.work() == [THEIRS]
+
+
+async def test_the_panel_of_a_walkie_talkie_is_pinned_beside_the_notice(board: Board) -> None:
+    """The panel stays until it is switched off. Its unpinning is heeded, also where a newer notice is pinned later."""
+    await board.tell(OLD)
+    await board.post(on=True)
+    assert await board.work() == [OLD, PANEL]
+    board.homeserver.content = {"pinned": [THEIRS, OLD]}
+    await board.tell(NEW)
+    assert await board.work() == [THEIRS, NEW]
+    await board.post(on=False)
+    assert await board.work() == [THEIRS, NEW]
+
+
+async def test_the_panel_is_unpinned_when_it_is_switched_off(board: Board) -> None:
+    """A room that records nothing has its panel pinned alone."""
+    await board.record(on=False)
+    await board.post(on=True)
+    assert await board.work() == [PANEL]
+    await board.post(on=False)
+    assert await board.work() == []
 
 
 async def test_pins_of_somebody_who_pins_at_the_same_time_are_kept(board: Board) -> None:

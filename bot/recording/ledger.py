@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from storage.records import BlobKey, Chunk, ChunkId, ChunkState, Container, Hole, Recording, Samples, Timing
+from storage.records import BlobKey, Chunk, ChunkId, ChunkState, Container, Hole, Recording, Samples, Timing, UserId
 
 NOTHING = Samples(0)
 
@@ -33,6 +33,7 @@ class Entry:
     off_told: Samples = NOTHING  # how many samples more than its file claims it holds; negative: fewer
     holes: tuple[Hole, ...] = ()  # inside its sound, from its first sample on
     sequence: int | None = None  # of a voice broadcast alone
+    sender: UserId | None = None  # of a transmission alone: who sent a chunk that was never seen
 
     @property
     def sounds(self) -> bool:

@@ -61,7 +61,7 @@ def _chapter(mark: Mark) -> dict[str, Any]:
 def _chunk(entry: Entry, known: dict[ChunkId, Chunk], *, senders: bool) -> dict[str, Any]:
     chunk = known[entry.chunk_id] if entry.chunk_id else None
     facts = chunk.facts if chunk else None
-    several = {"sequence": None, "sender": chunk.sender if chunk else None}
+    several = {"sequence": None, "sender": chunk.sender if chunk else entry.sender}
     return {
         **(several if senders else {"sequence": entry.sequence}),
         "event_id": chunk.event_id if chunk else None,

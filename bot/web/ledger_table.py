@@ -1,15 +1,14 @@
 """A ledger as the tables of an episode's page: like chunks in one row, long tables cut. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from bot.feeds.mxids import SOMEBODY
 from bot.language import _, plural
 from bot.recording import account
 from bot.recording.ledger import Entry, Ledger
 from bot.recording.lengths import player_clock, spoken_gap, spoken_length
-from storage.records import ChunkId, DurationMs, Timing, to_ms
+from storage.records import DurationMs, Timing, to_ms
 
 ROWS_ON_PAGE = 500
 """Most rows of gaps, and of chunks: some 100 kB."""
@@ -55,16 +54,16 @@ class LedgerTable:
     count: int  # of all chunks
 
 
-def table_of(ledger: Ledger, senders: Mapping[ChunkId, str] | None = None) -> LedgerTable:
-    """Return the tables of a ledger. `senders`: the name to show for the sender of each chunk where several people
-    speak; each chunk is then a row of its own."""
+def table_of(ledger: Ledger, named: Callable[[Entry], str] | None = None) -> LedgerTable:
+    """Return the tables of a ledger. `named`: the name to show for the sender of an entry where several people speak;
+    each is then a row of its own."""
     shown_gaps = islice(account.gaps(ledger), ROWS_ON_PAGE)
     gaps = tuple(GapRow(_range(gap.position, gap.length, spoken_gap(gap.length)), gap.why) for gap in shown_gaps)
-    groups = _groups(ledger.entries, apart=senders is not None)
+    groups = _groups(ledger.entries, apart=named is not None)
     return LedgerTable(
         gaps=gaps,
         more_gaps=len(ledger.gaps) - len(gaps),
-        chunks=tuple(_row(group, senders) for group in groups[:ROWS_ON_PAGE]),
+        chunks=tuple(_row(group, named) for group in groups[:ROWS_ON_PAGE]),
         more_chunks=sum(group.count for group in groups[ROWS_ON_PAGE:]),
         count=len(ledger.entries),
     )
@@ -100,21 +99,17 @@ def _is_alike(group: _Group, entry: Entry, reason: str | None) -> bool:
     return alike and entry.sequence == group.last.sequence + 1
 
 
-def _row(group: _Group, senders: Mapping[ChunkId, str] | None) -> ChunkRow:
+def _row(group: _Group, named: Callable[[Entry], str] | None) -> ChunkRow:
     position, length = to_ms(group.first.position), to_ms(group.samples)
     told = spoken_length(length)
     if group.samples and group.first.timing is Timing.ESTIMATED:
         told = _("about {length}").format(length=told)
     return ChunkRow(
-        part=_numbers(group) if senders is None else _sender(group, senders),
+        part=_numbers(group) if named is None else named(group.first),
         state=_(account.CHUNK_STATES[group.first.state]),
         reason=group.reason or "",
         range=_range(position, length, told),
     )
-
-
-def _sender(group: _Group, senders: Mapping[ChunkId, str]) -> str:
-    return senders[group.first.chunk_id] if group.first.chunk_id else SOMEBODY
 
 
 def _numbers(group: _Group) -> str:

@@ -1,20 +1,22 @@
 """Recordings, live players, chapters and apps as the templates show them. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from bot.feeds.mxids import SOMEBODY
 from bot.feeds.text import clean_line
 from bot.feeds.titles import date_and_time, episode_title, given_title, speaker, speakers
 from bot.language import _, spoken_size, spoken_time
 from bot.recording.account import STATES
 from bot.recording.chunks import is_removed
 from bot.recording.kinds import kind_of
+from bot.recording.ledger import Entry
 from bot.recording.lengths import player_clock, spoken_length
 from bot.recording.speakers import name_of
 from bot.recording.wording import words_of
-from storage.records import Chunk, ChunkId, Episode, Mark, Recording, RecordingState, to_ms
+from storage.records import Chunk, Episode, Mark, Recording, RecordingState, to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,19 @@ def live_player(recording: Recording, chunks: Sequence[Chunk], zone: ZoneInfo) -
     )
 
 
-def senders(recording: Recording, chunks: Sequence[Chunk]) -> dict[ChunkId, str] | None:
-    """Return the name to show for the sender of each chunk; None where one person alone speaks."""
+def senders(recording: Recording, chunks: Sequence[Chunk]) -> Callable[[Entry], str] | None:
+    """Return the function that names the sender of a ledger's entry; None where one person alone speaks."""
     if not kind_of(recording).several_speakers:
         return None
-    return {chunk.id: speaker(name_of(recording, chunk)) for chunk in chunks}
+    names = {chunk.id: speaker(name_of(recording, chunk)) for chunk in chunks}
+    of_users = {chunk.sender: names[chunk.id] for chunk in chunks if not is_removed(chunk)}
+
+    def named(entry: Entry) -> str:
+        if entry.chunk_id is not None:
+            return names[entry.chunk_id]
+        return of_users.get(entry.sender, SOMEBODY) if entry.sender else SOMEBODY
+
+    return named
 
 
 def _newest(recording: Recording, chunks: Sequence[Chunk]) -> str:

@@ -105,7 +105,7 @@ def _broadcast(recording: Recording, transmission: Transmission, chunks: tuple[C
     over = transmission.state is not RecordingState.LIVE
     return _Part(
         (transmission.position, 0.0, transmission.event_id),
-        (*ledger.entries, *listed),
+        (*(replace(entry, sender=transmission.sender) for entry in ledger.entries), *listed),
         whole=gone or ledger.complete,
         certain=over and (gone or ledger.certain or transmission.state.is_decided),
     )

@@ -25,6 +25,7 @@ from bot.recording.model import (
     TakeBack,
     VoiceMessage,
 )
+from bot.recording.report import recording_json
 from bot.recording.session import machine
 from storage.records import (
     ChunkFacts,
@@ -177,6 +178,8 @@ def test_a_lost_chunk_of_a_broadcast_is_a_gap_in_the_session() -> None:
     world.wait(60)
     assert world.recording.state.value == "incomplete"
     assert [(gap.position, gap.samples) for gap in world.ledger.gaps] == [(5 * SECOND + 2 * PAGE - PRE_SKIP, 3 * PAGE)]
+    shown = recording_json(world.recording, world.chunks, None, title="", given_title=None, named=str, path=None)
+    assert [(one["sequence"], one["sender"]) for one in shown["chunks"] if one["event_id"] is None] == [(None, BEN)]
     world.tell(chunk(2), "$c2", 22)
     world.store("$c2", facts[1])
     assert world.recording.state is RecordingState.COMPLETE

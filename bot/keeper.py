@@ -32,7 +32,7 @@ EVERY_S = 3600.0
 RETENTION_EVERY = timedelta(days=1)
 FEW = 50  # files that some crashes may leave behind
 KEEP_HANDLED_EVENTS = timedelta(days=30)  # their ids alone, so that none is handled twice
-KEEP_CANDIDATES = timedelta(days=1)  # after the end of their broadcast
+KEEP_CANDIDATES = timedelta(days=7)  # after the end of their broadcast, if its own look (`orphans`) never came
 KEEP_FLOOR_MARKS = timedelta(days=30)
 KEEP_SEALED_MESSAGES = timedelta(days=7)  # their keys come no more
 KEEP_QUESTIONS = timedelta(days=1)

@@ -47,11 +47,17 @@ async def elsewhere(db: Connection, recording: Recording) -> tuple[Chunk, ...]:
     return tuple(record(Chunk, row) for row in rows)
 
 
-async def settle(db: Connection, recording: Recording) -> None:
+async def settle(db: Connection, recording: Recording) -> tuple[Chunk, ...]:
     """Delete the candidates of complete recordings, which lack nothing, once no recording of the speaker in the room is
-    open."""
-    if not await archive.open_broadcasts(db, recording.room_id, recording.broadcaster):
-        await _remove(db, *_of_its_speaker(recording), recordings.c.state == RecordingState.COMPLETE)
+    open. Return them."""
+    if await archive.open_broadcasts(db, recording.room_id, recording.broadcaster):
+        return ()
+    return await _remove(db, *_of_its_speaker(recording), recordings.c.state == RecordingState.COMPLETE)
+
+
+async def forget(db: Connection, recording_id: RecordingId) -> None:
+    """Delete the candidates that are stored with this recording."""
+    await _remove(db, recordings.c.id == recording_id)
 
 
 async def prune(db: Connection, before: datetime) -> None:
@@ -60,11 +66,14 @@ async def prune(db: Connection, before: datetime) -> None:
     await _remove(db, recordings.c.ended_at < before)
 
 
-async def _remove(db: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Delete the candidates of recordings that meet these conditions."""
+async def _remove(db: Connection, *conditions: ColumnElement[bool]) -> tuple[Chunk, ...]:
+    """Delete the candidates of recordings that meet these conditions, and return them."""
+    found = await db.execute(select(chunks).where(IS_CANDIDATE, _lies_with(*conditions)).order_by(chunks.c.position))
+    removed = tuple(record(Chunk, row) for row in found)
     theirs = select(chunks.c.recording_id).where(IS_CANDIDATE, _lies_with(*conditions))
     await archive.chunks_change(db, recordings.c.id.in_(theirs))
     await db.execute(delete(chunks).where(IS_CANDIDATE, _lies_with(*conditions)))
+    return removed
 
 
 def _of_its_speaker(recording: Recording) -> tuple[ColumnElement[bool], ...]:

@@ -13,6 +13,7 @@ from bot import orders
 from bot.language import speaking
 from bot.recorder import asking
 from bot.recorder.erasing import erase, forget, forget_older_audio, take_back, withdraw
+from bot.recording.broadcast.orphans import is_candidate, kept_until, released
 from bot.recording.chunks import is_removed
 from bot.recording.kinds import kind_of
 from bot.recording.model import (
@@ -23,9 +24,11 @@ from bot.recording.model import (
     Finish,
     Forget,
     LookAgain,
+    Outcome,
     RecordingEvent,
     Release,
     Tell,
+    Tick,
     Withdraw,
 )
 from bot.recording.policy import Limits
@@ -94,17 +97,29 @@ class Applying:
         if _removed(before, outcome.chunks):
             await take_back(db, outcome.recording, now)
         if kind.related:
-            await self._related(db, recording, outcome.recording, before, event)
+            await self._candidates(db, recording, before, outcome, event)
+            await asking.ask_early(db, recording, outcome.recording, before, event, now)
         if not outcome.recording.state.is_open:
             self._chunks.forget(recording_id)
 
-    async def _related(
-        self, db: Connection, before: Recording, after: Recording, chunks: tuple[Chunk, ...], event: RecordingEvent
+    async def _candidates(
+        self, db: Connection, before: Recording, chunks: tuple[Chunk, ...], outcome: Outcome, event: RecordingEvent
     ) -> None:
-        """Settle the candidates of a recording whose state changed, and ask for missing events of a running one."""
+        """Release the candidates that are no chunks: those that an event shows, all of a complete recording, and after
+        a day the rest, for which it is looked at again."""
+        after, now = outcome.recording, self._clock()
+        free = released(chunks, outcome, event, now)
         if after.state is not before.state:
-            await orphans.settle(db, after)
-        await asking.ask_early(db, before, after, chunks, event, self._clock())
+            free += await orphans.settle(db, after)
+        for chunk in {chunk.id: chunk for chunk in free}.values():
+            await self._release(db, after, Release(chunk))
+        until = kept_until(after)
+        if until is None or not any(is_candidate(chunk) for chunk in outcome.chunks):
+            return
+        if until <= now:
+            await orphans.forget(db, after.id)
+        elif after.state is not before.state or isinstance(event, Tick):
+            await jobs.add(db, orders.Tick(after.id).job(until), now)
 
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
         """Write effects as jobs. Rows that must not outlast this transaction are removed at once."""

@@ -228,7 +228,7 @@ async def test_a_redaction_takes_a_candidate(what: str, tmp_path: Path) -> None:
 
 
 async def test_a_candidate_is_forgotten_a_day_after_the_end(tmp_path: Path) -> None:
-    """A candidate is forgotten a day after the end, because its source holds a key."""
+    """A candidate is forgotten a day after the quiet period, because its source holds a key."""
     capture = Capture("plain")
     lost = parts(capture)[1]
     async with replaying(tmp_path / "data") as replay:
@@ -240,7 +240,7 @@ async def test_a_candidate_is_forgotten_a_day_after_the_end(tmp_path: Path) -> N
         keeper = Keeper(replay.store, replay.clock, replay.settings.retention)
         await keeper.tidy()
         assert len(await found(replay, capture)) == 1
-        await replay.pass_by(61)
+        await replay.pass_by(61 + QUIET_S)
         await keeper.tidy()
         assert await found(replay, capture) == ()
 

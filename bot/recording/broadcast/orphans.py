@@ -9,6 +9,8 @@ https://github.com/element-hq/element-ios/issues/7261
   serial is 32 random bits, new for each stream, so nothing else fits. Other containers prove nothing, so their voice
   messages are never attached.
 - Pages that are known already (or were redacted) are a chunk sent twice, and no candidate.
+- A candidate whose sound shows that it is whole, or that proves nothing, is no lost chunk. It is released, and becomes
+  a part of a session where voice messages are recorded.
 - The client's number is lost. The number of such a chunk is computed each time, from the chunks that its pages
   touch, and is never stored: so the chunk that really has the number can still come, and is heard. If every number is
   taken (the client never counted the lost chunk), it shares its neighbour's: within one stream pages are the order,
@@ -18,14 +20,17 @@ https://github.com/element-hq/element-ios/issues/7261
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from bot.recording.broadcast.places import NEAR
 from bot.recording.broadcast.runs import Stream, pages, streams
 from bot.recording.chunks import JUDGED, after_failure, find, find_of_event, given_up, with_chunk
 from bot.recording.model import ChunkFailed, ChunkStored, FetchChunk, Outcome, RecordingEvent, Redacted
 from bot.recording.policy import Limits
-from storage.records import Chunk, ChunkFacts, ChunkId, ChunkState, EndedBy, OggFacts
+from storage.records import Chunk, ChunkFacts, ChunkId, ChunkState, EndedBy, OggFacts, Recording, RecordingState
 
+KEPT_FOR = timedelta(days=1)
+"""The time for which candidates are kept after the end of their broadcast: a late chunk may prove them."""
 MAX_CANDIDATES = 50
 """Candidates of one recording. Nobody loses more chunks in one broadcast; people do send many voice messages."""
 
@@ -85,6 +90,35 @@ def _failed(outcome: Outcome, candidate: Chunk, event: ChunkFailed, limits: Limi
     if after.state in JUDGED:
         return given_up(candidate, candidate.state, event.reason)
     return replace(after, state=candidate.state)
+
+
+def released(before: Sequence[Chunk], after: Outcome, event: RecordingEvent, now: datetime) -> tuple[Chunk, ...]:
+    """Return the candidates, as they were before an event, that turned out to be no chunks, and all that are left a day
+    after the end. Of a broadcast that its speaker took back, only those that nobody has looked into."""
+    candidates = [chunk for chunk in before if is_candidate(chunk) and chunk.source is not None]
+    if after.recording.state is RecordingState.DELETED:
+        taken_back = isinstance(event, Redacted)
+        return tuple(chunk for chunk in candidates if taken_back and chunk.facts is None)
+    left = {chunk.id: chunk for chunk in after.chunks if is_candidate(chunk)}
+    until = kept_until(after.recording)
+    over = until is not None and until <= now
+    return tuple(chunk for chunk in candidates if chunk.id in left and (over or _stands_alone(left[chunk.id])))
+
+
+def kept_until(recording: Recording) -> datetime | None:
+    """Return when the candidates of a recording are kept no longer, by our clock; None while it is not decided."""
+    if not recording.state.is_decided:
+        return None
+    return (recording.quiet_until or recording.heard_at) + KEPT_FOR
+
+
+def _stands_alone(candidate: Chunk) -> bool:
+    """Return whether a candidate can be no part of a longer stream: it is a stream of its own, its container proves
+    nothing, or it was given up."""
+    if candidate.facts is None:
+        return candidate.source is None
+    ogg = candidate.facts.ogg
+    return ogg is None or (ogg.begins_run and ogg.eos)
 
 
 def attached(outcome: Outcome) -> Outcome:

@@ -9,17 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot import dialects, facts
+from bot import dialects
 from bot.dialects.voice import thread_of
-from bot.event_types import MEMBER
 from bot.intake import consent, redacting
 from bot.orders import Gathered
 from bot.recorder.applying import Applying
+from bot.recorder.joining import name_of
 from bot.recorder.starting import past_visibility
 from bot.recording.model import Ended, VoiceMessage
 from bot.recording.policy import Limits
 from bot.recording.session import joining, machine, past
 from storage import archive, backfill, heirs, journal, replays, rooms, sessions
+from storage.chunks import Chunks
 from storage.database import Connection
 from storage.records import (
     Chunk,
@@ -58,8 +59,9 @@ class _Met:
 class Gathering:
     """A gatherer of past voice messages, in the caller's transaction. Events come in the order of the timeline."""
 
-    def __init__(self, applying: Applying, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(self, applying: Applying, chunks: Chunks, limits: Limits, clock: Callable[[], datetime]) -> None:
         self._applying = applying
+        self._chunks = chunks
         self._limits = limits
         self._clock = clock
 
@@ -155,23 +157,21 @@ class Gathering:
         return _known(replace(so_far, elsewhere=so_far.elsewhere + 1), chunk.recording_id)
 
     async def _add(self, db: Connection, recording_id: RecordingId, each: _Met) -> None:
-        member = await rooms.state(db, each.heard.room_id, MEMBER, each.message.sender)
         recording = await archive.recording(db, recording_id)
         assert recording is not None, "it was begun or found in this transaction"
-        message = replace(
-            each.message,
-            sent_at=past.said_at(each.message.sent_at, recording.started_at, self._clock()),
-            sender_name=facts.display_name(member),
-        )
+        sent_at = past.said_at(each.message.sent_at, recording.started_at, self._clock())
+        message = replace(each.message, sent_at=sent_at, sender_name=await self._name(db, each))
         await self._applying.apply(db, recording_id, message, event_id=each.event_id, position=each.position)
+
+    async def _name(self, db: Connection, each: _Met) -> str | None:
+        return await name_of(db, each.heard.room_id, each.message.sender)
 
     # ---- recordings
 
     async def _begin(self, db: Connection, each: _Met) -> Recording:
         now, room_id = self._clock(), each.heard.room_id
-        member = await rooms.state(db, room_id, MEMBER, each.message.sender)
         begun = machine.begin(
-            replace(each.message, sender_name=facts.display_name(member)),
+            replace(each.message, sender_name=await self._name(db, each)),
             machine.MESSAGES,
             room_id=room_id,
             event_id=each.event_id,
@@ -208,10 +208,13 @@ class Gathering:
         return None
 
     async def _has_room(self, db: Connection, recording_id: RecordingId, each: _Met) -> bool:
+        """Return whether a recording takes another message. One that was deleted while it was made takes none."""
         recording = await archive.recording(db, recording_id)
         if recording is None or recording.state is RecordingState.DELETED:
             return False
-        return joining.has_room(await archive.chunks(db, recording_id), each.message.announced_ms, self._limits)
+        if recording.ended_by in joining.FULL_OR_UNWANTED:
+            return False
+        return joining.has_room(await self._chunks.of(db, recording_id), each.message.announced_ms, self._limits)
 
 
 async def _is_redacted(db: Connection, heard: HeardEvent, message: VoiceMessage) -> bool:

@@ -25,6 +25,7 @@ from storage.records import (
     Recording,
     RecordingState,
     Room,
+    RoomId,
     UserId,
 )
 
@@ -56,7 +57,8 @@ class Joining:
         if not await consent.may_record(db, heard.room_id, message.sender, began=heard.position, sent_at=sent_at):
             log.info("message not recorded: not wanted: room=%s event=%s", heard.room_id, heard.event_id)
             return
-        await self._join(db, room, heard, message, machine.Line(thread=message.thread))
+        line = machine.Line(thread=message.thread)
+        await self._join(db, room, heard, message, line, public=room.opens(heard.position))
 
     async def take_back(self, db: Connection, recording: Recording, released: Release) -> None:
         """Take a message that a recording released into a session, at its original position: one that was too long for
@@ -79,7 +81,10 @@ class Joining:
             thread=recording.thread,
             sender_name=chunk.sender_name,
         )
-        await self._join(db, room, heard, message, machine.Line.of(recording))
+        line = machine.Line.of(recording)
+        # What a search of the history recorded is private, and stays so.
+        was_recorded = recording.public or line.kind is not machine.MESSAGES or room.records_message(chunk.position)
+        await self._join(db, room, heard, message, line, public=was_recorded and room.opens(chunk.position))
 
     async def _join(
         self,
@@ -88,15 +93,17 @@ class Joining:
         heard: HeardEvent,
         message: VoiceMessage,
         line: machine.Line,
+        *,
+        public: bool,
     ) -> None:
         before, after = await sessions.beside(db, heard.room_id, line.kind, line.thread, heard.position)
         heard_at = heard.received_at or self._clock()
         said_at = joining.said_at(message, before, after, heard_at, self._limits, past=heard.history)
-        name = message.sender_name or await name_of(db, room, message.sender)
+        name = message.sender_name or await name_of(db, room.room_id, message.sender)
         message = replace(message, sent_at=said_at, sender_name=name)
         session = await self._session(db, room, message, heard.position, before, after)
         if session is None:
-            session = await self._begin(db, room, heard, message, line)
+            session = await self._begin(db, room, heard, message, line, public=public)
         await self._applying.apply(db, session.id, message, event_id=heard.event_id, position=heard.position)
 
     async def _session(
@@ -141,7 +148,7 @@ class Joining:
         return not await sessions.are_divided(db, room.room_id, position, session.position, WHO_HEARS)
 
     async def _begin(
-        self, db: Connection, room: Room, heard: HeardEvent, message: VoiceMessage, line: machine.Line
+        self, db: Connection, room: Room, heard: HeardEvent, message: VoiceMessage, line: machine.Line, *, public: bool
     ) -> Recording:
         now = self._clock()
         assert message.sent_at is not None
@@ -155,7 +162,7 @@ class Joining:
             said_at=message.sent_at,
             now=now,
             history_visibility=facts.history_visibility(state),
-            public=room.opens(heard.position),
+            public=public,
         )
         await rooms.touch(db, room.room_id, now)
         present = await rooms.room(db, await heirs.present(db, room.room_id))
@@ -178,7 +185,7 @@ async def is_known(db: Connection, event_id: EventId) -> bool:
     )
 
 
-async def name_of(db: Connection, room: Room, sender: UserId) -> str | None:
+async def name_of(db: Connection, room_id: RoomId, sender: UserId) -> str | None:
     """Return the display name of a message's sender in its room."""
-    name = facts.display_name(await rooms.state(db, room.room_id, MEMBER, sender))
+    name = facts.display_name(await rooms.state(db, room_id, MEMBER, sender))
     return None if name is None else name[:LONGEST_NAME]

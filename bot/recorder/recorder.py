@@ -51,7 +51,7 @@ class Recorder:
         self._hearing = Hearing(applying, starting, joining, clock)
         self._stopping = False
         self.apply = applying.apply
-        self.gathering = Gathering(applying, limits, clock)
+        self.gathering = Gathering(applying, store.chunks, limits, clock)
         self.adopt = Adopting(applying, starting, limits, clock).adopt
 
     async def run(self) -> None:

@@ -50,3 +50,21 @@ async def test_another_day_is_refused_with_examples(world: World, words: str, wh
         assert f"`!aircheck backfill {example}`" in answer
     assert await world.take(orders.Backfill.kind) == ()
     assert (await world.room(ROOM)).recording_on
+
+
+async def test_messages_are_searched_for_by_a_search_of_their_own(world: World) -> None:
+    """With or without a day; a second one waits for the first to end, and broadcasts are searched for meanwhile."""
+    began = datetime(2026, 11, 19, tzinfo=UTC)
+    answer = await world.say(MOD, "!aircheck backfill messages yesterday")
+    assert answer == replies.messages_begin(began, world.feeds.zone)
+    assert await world.say(MOD, "!aircheck backfill MESSAGES") == replies.BACKFILL_UNDER_WAY
+    assert await world.say(MOD, "!aircheck backfill") == replies.BACKFILL_BEGINS
+    (job,) = await world.take(orders.BackfillMessages.kind)
+    assert orders.BackfillMessages.of(job).since == began
+
+
+async def test_a_day_that_messages_can_t_be_searched_from_is_refused(world: World) -> None:
+    """The examples are those of this command."""
+    answer = await world.say(MOD, "!aircheck backfill messages tomorrow")
+    assert answer == replies.misread(Misread.FUTURE, "!aircheck backfill messages")
+    assert "`!aircheck backfill messages 2 weeks ago`" in answer

@@ -35,6 +35,9 @@ MAY = {
     "record off": MODS,
     "record messages on": MODS,
     "record messages off": MODS,
+    "episode": EVERYBODY,  # whose message it is a job finds out
+    "backfill": MODS,
+    "backfill messages": MODS,
     "replay": EVERYBODY,
     "replay on": MODS,
     "replay off": MODS,

@@ -7,23 +7,29 @@ from typing import Any
 
 import pytest
 
-from bot import orders
+from bot import orders, words
 from bot.errors import GiveUp
+from bot.recording.kinds import lay_out
+from bot.recording.model import Deleted
+from bot.recording.session import joining
 from bot.worker.past_messages import BackfillingMessages, MakingEpisode
 from bot.worker.room_history import MessagesPage, RoomHistory
-from storage import archive, jobs
+from storage import archive, jobs, optouts, rooms
 from storage.records import (
     Chunk,
     ChunkState,
     EventId,
     HeardEvent,
+    OptOut,
+    Position,
     Recording,
     RecordingState,
     RoomId,
     SessionId,
     UserId,
+    Visibility,
 )
-from tests.world import ALICE, BOT, PREFIX, ROOM, World, state
+from tests.world import ALICE, BOT, PREFIX, ROOM, START, World, heard, info, state
 
 BOB, CAROL = UserId("@bob:hs"), UserId("@carol:hs")
 COMMAND = EventId("$command")
@@ -50,7 +56,8 @@ class Past(RoomHistory):
 
     def seals(self, name: str) -> None:
         """Make the last message one whose key has not come."""
-        sealed = {"type": "m.room.encrypted", "sender": ALICE, "content": {"ciphertext": "…"}}
+        sealed: dict[str, Any] = {"type": "m.room.encrypted", "sender": ALICE, "content": {"ciphertext": "…"}}
+        sealed["origin_server_ts"] = self.timeline[-1].event["origin_server_ts"]
         self.timeline[-1] = replace(
             self.timeline[-1], event=sealed, encrypted=True, session_id=SessionId(name), event_id=EventId(name)
         )
@@ -161,3 +168,239 @@ async def test_messages_from_one_on_become_one_episode(world: World, past: Past)
     )
     assert f"`{PREFIX} forget me`" in answer
     assert recording.ended_at == chunks[-1].sent_at
+
+
+async def test_the_same_command_again_gives_the_same_recording(world: World, past: Past) -> None:
+    """Messages that were sent since are added to it."""
+    past.says("$a")
+    past.says("$b", BOB)
+    await ask(world, "$a")
+    made, _ = await look(world, "$a")
+    past.says("$c", CAROL)
+    answer = await ask(world, "$a", command="$again")
+    recording, chunks = await look(world, "$a")
+    assert (recording.id, recording.state) == (made.id, RecordingState.COMPLETE)
+    assert heard_in(chunks) == ["$a", "$b", "$c"]
+    assert "3 voice messages" in answer
+    assert await recordings(world) == ["$a"]
+
+
+async def test_a_thread_is_an_episode_of_its_own(world: World, past: Past) -> None:
+    """The messages of the thread from there on, and none of the room's; and the room's without the thread's."""
+    thread: dict[str, Any] = {"m.relates_to": {"rel_type": "m.thread", "event_id": "$root"}}
+    past.says("$a")
+    past.says("$t0", **thread)
+    past.says("$t1", BOB, **thread)
+    past.says("$b")
+    past.says("$t2", **thread)
+    await ask(world, "$t1")
+    await ask(world, "$a", command="$other")
+    assert heard_in((await look(world, "$t1"))[1]) == ["$t1", "$t2"]
+    assert heard_in((await look(world, "$a"))[1]) == ["$a", "$b"]
+    assert (await look(world, "$t1"))[0].thread == "$root"
+
+
+async def test_what_is_in_another_recording_stays_there(world: World, past: Past) -> None:
+    """The answer counts it, and the episode begins with the first message that is in no other."""
+    for name in ("$a", "$b", "$c"):
+        past.says(name)
+    await ask(world, "$b", command="$first")
+    answer = await ask(world, "$a")
+    assert "of 1 voice message of the past, by Alice." in answer
+    assert answer.endswith("2 messages are in other recordings already.")
+    past.says("$d")
+    await ask(world, "$c", command="$third")
+    assert [len((await look(world, first))[1]) for first in ("$a", "$b", "$d")] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("words", [["optout"], ["optout", "optin"]], ids=["out", "out, and in again later"])
+async def test_who_opted_out_is_passed_over(world: World, past: Past, words: list[str]) -> None:
+    """Their message is left out and counted; an `optin` later than the message does not open the past."""
+    past.says("$a", BOB)
+    past.says("$b")
+    async with world.store.write() as db:
+        for number, word in enumerate(words, start=1):
+            out = OptOut(BOB, ROOM, Position(number), word == "optout", world.clock(), EventId(word))
+            await optouts.add(db, out)
+    answer = await ask(world, "$a")
+    assert heard_in((await look(world, "$b"))[1]) == ["$b"]
+    assert "by Alice." in answer
+    assert answer.endswith("1 message was left out, since its sender is not recorded here.")
+
+
+async def test_only_the_chosen_speakers_are_in_it(world: World, past: Past) -> None:
+    """`speakers` holds for the past too; where nobody is left, nothing is made."""
+    past.says("$a", BOB)
+    past.says("$b")
+    await change_room(world, speakers=(ALICE,))
+    await ask(world, "$a")
+    assert await recordings(world) == ["$b"]
+    await change_room(world, speakers=(CAROL,))
+    past.says("$c")
+    answer = await ask(world, "$c", command="$again")
+    assert answer.startswith("From that message on I found nothing that I could make an episode of. 1 message was left")
+    assert await recordings(world) == ["$b"]
+
+
+async def test_a_message_whose_key_comes_later_is_added_by_the_same_command(world: World, past: Past) -> None:
+    """Not decrypted, it is counted; once it can be read it is put between its neighbours."""
+    past.says("$a")
+    unread = past.says("$k", BOB)
+    past.seals("$k")
+    past.says("$c")
+    assert (await ask(world, "$a")).endswith("1 message could not be decrypted.")
+    past.timeline[1] = replace(unread, encrypted=True)
+    assert "3 voice messages" in await ask(world, "$a", command="$again")
+    recording, chunks = await look(world, "$a")
+    ledger = lay_out(recording, chunks)
+    assert [entry.chunk_id for entry in ledger.entries] == ["$a", "$k", "$c"]
+
+
+@pytest.mark.parametrize(
+    ("message", "asker", "mod", "answer"),
+    [
+        ("$nowhere", ALICE, True, words.NO_SUCH_VOICE_MESSAGE),
+        ("$text", ALICE, True, words.NO_SUCH_VOICE_MESSAGE),
+        ("$bot", ALICE, True, words.NO_SUCH_VOICE_MESSAGE),
+        ("$back", ALICE, True, words.NO_SUCH_VOICE_MESSAGE),
+        ("$sealed", ALICE, True, words.NO_KEY_FOR_IT),
+        ("$bob", CAROL, False, words.ONLY_ITS_SENDER_OR_MODS),
+    ],
+)
+async def test_an_answer_to_something_else_makes_nothing(
+    world: World, past: Past, message: str, asker: UserId, mod: bool, answer: str
+) -> None:
+    """The answer is a clear sentence: for a text, what can't be read, a posted recording, and another's message."""
+    past.says("$text", msgtype="m.text", body="Soup?")
+    past.says("$bot", BOT)
+    handed_back: dict[str, Any] = {"org.aircheck.recording": "kfmtra"}
+    past.says("$back", **handed_back)
+    past.says("$sealed")
+    past.seals("$sealed")
+    past.says("$bob", BOB)
+    assert await ask(world, message, asker=asker, mod=mod) == answer
+    assert await recordings(world) == []
+
+
+async def test_the_sender_of_the_message_may_make_it_too(world: World, past: Past) -> None:
+    """Others' messages after it are in it as well: that is why the room is told of whom it is."""
+    past.says("$a", BOB)
+    past.says("$b")
+    answer = await ask(world, "$a", asker=BOB, mod=False)
+    assert answer.startswith("Bob made an episode")
+    assert "by Bob, Alice." in answer
+
+
+async def test_what_does_not_fit_is_told(world: World, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording holds at most so many messages; what was said first is in it."""
+    monkeypatch.setattr(joining, "MAX_CHUNKS", 2)
+    for name in ("$a", "$b", "$c", "$d"):
+        past.says(name)
+    assert (await ask(world, "$a")).endswith("The last 2 messages did not fit, since a recording can't be longer.")
+    assert heard_in((await look(world, "$a"))[1]) == ["$a", "$b"]
+
+
+async def test_what_was_redacted_meanwhile_or_deleted_before_is_not_found(world: World, past: Past) -> None:
+    """The homeserver gave a page whose message was redacted before it was recorded; what was deleted stays so."""
+    for name in ("$a", "$b", "$c"):
+        past.says(name)
+    redaction = heard("$r", "m.room.redaction", {}, redacts="$b")
+    await world.hear(redaction)
+    await ask(world, "$a")
+    recording, chunks = await look(world, "$a")
+    assert heard_in(chunks) == ["$a", "$c"]
+    async with world.store.write() as db:
+        await world.recorder.apply(db, recording.id, Deleted())
+    await world.work()
+    assert (await ask(world, "$a", command="$again")) == words.NOTHING_TO_GATHER
+    assert (await backfill(world)) == "I found no past voice messages to record in this room's history."
+    assert (await look(world, "$a"))[0].state is RecordingState.DELETED
+
+
+async def test_a_history_that_ends_in_a_refusal_gives_what_there_is(world: World, past: Past) -> None:
+    """The episode holds what was read."""
+    for name in ("$a", "$b", "$c", "$d", "$e"):
+        past.says(name)
+    past.refuses_at = 3
+    await ask(world, "$a")
+    recording, chunks = await look(world, "$a")
+    assert (recording.state, heard_in(chunks)) == (RecordingState.COMPLETE, ["$a", "$b", "$c"])
+
+
+async def test_messages_keep_the_position_at_which_they_were_heard(world: World, past: Past) -> None:
+    """So whoever was there then can hear the episode, and its number is right."""
+    for name in ("$a", "$b"):
+        await world.hear(past.says(name))
+    await world.begin()
+    await world.hear(info("$stop", "stopped"))
+    await ask(world, "$a")
+    recording, chunks = await look(world, "$a")
+    assert recording.position > 0
+    assert [chunk.position for chunk in chunks] == [recording.position, recording.position + 1]
+    assert await recordings(world) == ["$a", START]
+
+
+# ---- all of the past
+
+
+async def test_a_rooms_past_becomes_sessions(world: World, past: Past) -> None:
+    """They part by time and by thread, are numbered in the order of the timeline, private, and made once."""
+    await change_room(world, visibility=Visibility.PUBLIC, public_since=Position(0))
+    thread: dict[str, Any] = {"m.relates_to": {"rel_type": "m.thread", "event_id": "$root"}}
+    past.says("$a")
+    past.says("$t", BOB, **thread)
+    past.says("$b", BOB, after_s=500)
+    past.says("$c", after_s=700)
+    past.says("$u", **thread)
+    answer = await backfill(world)
+    assert answer.startswith("I found the voice messages of 4 episodes: 4 recorded whole. They are by Alice, Bob.")
+    assert await recordings(world) == ["$a", "$t", "$c", "$u"]
+    found = [await look(world, first) for first in ("$a", "$t", "$c", "$u")]
+    assert [heard_in(chunks) for _, chunks in found] == [["$a", "$b"], ["$t"], ["$c"], ["$u"]]
+    assert all(recording.past and not recording.public for recording, _ in found)
+    assert all(recording.ended_at == chunks[-1].sent_at for recording, chunks in found)
+    again = await backfill(world)
+    assert again == "I found the voice messages of 4 episodes: 4 already there."
+    assert await said(world, "published:") == []
+
+
+async def test_a_search_goes_back_to_its_day(world: World, past: Past) -> None:
+    """Older messages are left alone, also in the same page."""
+    past.says("$old")
+    past.says("$older")
+    past.says("$new", after_s=86_400)
+    await backfill(world, since=past.at - timedelta(hours=1))
+    assert await recordings(world) == ["$new"]
+
+
+async def test_a_late_key_puts_a_past_message_into_its_session(world: World, past: Past) -> None:
+    """Saying the command again after an import of keys adds it, and makes no episode of its own."""
+    past.says("$a")
+    unread = past.says("$k", BOB)
+    past.seals("$k")
+    past.says("$c")
+    assert (await backfill(world)).endswith("1 message could not be decrypted.")
+    past.timeline[1] = replace(unread, encrypted=True)
+    assert (await backfill(world)).startswith("I found the voice messages of 1 episode: 1 recorded whole.")
+    recording, chunks = await look(world, "$a")
+    assert [entry.chunk_id for entry in lay_out(recording, chunks).entries] == ["$a", "$k", "$c"]
+    assert await recordings(world) == ["$a"]
+
+
+async def test_nothing_of_the_past_is_added_to_what_is_public(world: World, past: Past) -> None:
+    """A public session stays as it is; messages beside it become private ones of their own."""
+    await world.hear(past.says("$a"))
+    await ask(world, "$a")
+    recording, _ = await look(world, "$a")
+    async with world.store.write() as db:
+        await archive.save_recording(db, replace(recording, public=True))
+    past.says("$b")
+    await backfill(world)
+    assert [(await look(world, first))[0].public for first in ("$a", "$b")] == [True, False]
+
+
+async def change_room(world: World, **changes: Any) -> None:
+    async with world.store.write() as db:
+        room = await rooms.room(db, ROOM)
+        assert room is not None
+        await rooms.save_room(db, replace(room, **changes))

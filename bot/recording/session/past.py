@@ -14,11 +14,12 @@ from storage.records import Position, Recording, RecordingKind, RecordingState
 
 def positions(known: Sequence[Position | None], after: Position) -> tuple[Position, ...]:
     """Return positions for messages in the order of the timeline, none before `after`. `known`: the positions at which
-    they were heard; a message without one comes directly after the one before it."""
+    they were heard; a message without one comes directly after the one before it, and never after the next: where there
+    is no position between the two, they share one."""
     placed: list[Position] = []
     for index, position in enumerate(known):
-        if position is None or position <= after:
-            following = min((each for each in known[index + 1 :] if each is not None and each > after), default=None)
+        if position is None or position < after:
+            following = min((each for each in known[index + 1 :] if each is not None and each >= after), default=None)
             position = Position(after + 1 if following is None else min(after + 1, following))
         placed.append(position)
         after = position

@@ -176,7 +176,8 @@ class Finish(_OfRecording):
 
 @dataclass(frozen=True, slots=True)
 class End(_OfRecording):
-    """End a recording from outside its broadcast. With `since` it is an objection, which counts from that position."""
+    """End a recording for an outside cause. With `since` it is an objection, which counts from that position: who may
+    still be recorded goes on."""
 
     kind = JobKind("end")
     lasting = True

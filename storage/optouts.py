@@ -19,7 +19,7 @@ from storage.records import (
     UserId,
 )
 from storage.rows import columns, record
-from storage.tables import chunks, optouts, recordings
+from storage.tables import chunks, optouts, recordings, transmissions
 
 HALF_KEPT = (
     ChunkState.WAITING_FOR_KEY,
@@ -61,9 +61,14 @@ async def _words(db: Connection, *conditions: ColumnElement[bool]) -> tuple[OptO
 async def running(
     db: Connection, *, user_id: UserId | None, room_ids: Collection[RoomId] | None
 ) -> tuple[Recording, ...]:
-    """Return the open recordings of this speaker and in these rooms (None: of all)."""
+    """Return the open recordings in these rooms (None: in all) in which this user may take part (None: anybody)."""
     are_open = recordings.c.state.in_([state for state in RecordingState if state.is_open])
-    found = select(recordings).where(are_open, *_theirs(user_id, room_ids)).order_by(recordings.c.position)
+    theirs = []
+    if user_id is not None:
+        speaks = exists().where(chunks.c.recording_id == recordings.c.id, chunks.c.sender == user_id)
+        begins = exists().where(transmissions.c.recording_id == recordings.c.id)  # perhaps another's
+        theirs = [or_(recordings.c.broadcaster == user_id, speaks, begins)]
+    found = select(recordings).where(are_open, *theirs, *_in(room_ids)).order_by(recordings.c.position)
     return tuple(record(Recording, row) for row in await db.execute(found))
 
 
@@ -77,22 +82,23 @@ async def half_kept(
     after: RecordingId | None,
     limit: int,
 ) -> tuple[Recording, ...]:
-    """Return the next recordings behind `after`, of this speaker and in these rooms (None: of all), that have ended and
-    that an objection concerns: more of their sound may come, or some of it came after `since`. No sound comes of chunks
-    that are not there for one of the reasons `given_up`."""
+    """Return the next recordings behind `after`, in these rooms (None: in all), that have ended and that an objection
+    to the sound of this user (None: of anybody) concerns: more of it may come, or some of it came after `since`. No
+    sound comes of chunks that are not there for one of the reasons `given_up`."""
     lies_in = chunks.c.recording_id == recordings.c.id
-    awaited = chunks.c.state.in_(HALF_KEPT), or_(chunks.c.reason.is_(None), chunks.c.reason.not_in(given_up))
+    awaited = chunks.c.state.in_(HALF_KEPT) & or_(chunks.c.reason.is_(None), chunks.c.reason.not_in(given_up))
+    too_late = (chunks.c.position > since) & (chunks.c.state == ChunkState.STORED)
+    if user_id is None:
+        concerned = or_(exists().where(lies_in, awaited), exists().where(lies_in, too_late))
+    else:  # found by the index of senders
+        theirs = select(chunks.c.recording_id).where(chunks.c.sender == user_id, or_(awaited, too_late))
+        concerned = recordings.c.id.in_(theirs)
     ended = [state for state in RecordingState if not state.is_open and state is not RecordingState.DELETED]
-    concerned = or_(
-        exists().where(lies_in, *awaited),
-        exists().where(lies_in, chunks.c.position > since, chunks.c.state == ChunkState.STORED),
-    )
     found = select(recordings).where(
-        recordings.c.id > (after or 0), recordings.c.state.in_(ended), concerned, *_theirs(user_id, room_ids)
+        recordings.c.id > (after or 0), recordings.c.state.in_(ended), concerned, *_in(room_ids)
     )
     return tuple(record(Recording, row) for row in await db.execute(found.order_by(recordings.c.id).limit(limit)))
 
 
-def _theirs(user_id: UserId | None, room_ids: Collection[RoomId] | None) -> list[ColumnElement[bool]]:
-    of_user = [] if user_id is None else [recordings.c.broadcaster == user_id]
-    return of_user if room_ids is None else [*of_user, recordings.c.room_id.in_(list(room_ids))]
+def _in(room_ids: Collection[RoomId] | None) -> list[ColumnElement[bool]]:
+    return [] if room_ids is None else [recordings.c.room_id.in_(list(room_ids))]

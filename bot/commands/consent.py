@@ -18,10 +18,11 @@ from bot.commands.replies import general
 from bot.commands.replies.manual import Form, Group, Who
 from bot.event_types import ROOM_NAME
 from bot.intake import consent
+from bot.intake.consent import Refused
 from bot.intake.naming import names_of
 from bot.language import N_
 from storage import heirs, jobs, optouts, rooms
-from storage.records import EVERYWHERE, OptOut, Recording, UserId
+from storage.records import EVERYWHERE, OptOut, UserId
 
 OUT, IN = "out", "in"
 
@@ -38,11 +39,11 @@ async def _opt_out(context: Context) -> str:
     await _note_word(context, out=True, everywhere=everywhere)
     line = None if everywhere else await heirs.line(context.db, context.room.room_id)
     objection = orders.CloseRefused(context.command, context.position, user_id, line)
-    closed = await consent.close_refused(context.db, context.apply, objection, context.now)
-    if closed:
-        body = await _how_to_delete(context, closed)
+    refused = await consent.close_refused(context.db, context.apply, objection, context.now)
+    if refused:
+        body = await _how_to_delete(context, refused)
         await jobs.add(context.db, orders.Direct.closed(user_id, context.command, body).job(), context.now)
-    return replies.out(context.prefix, everywhere=everywhere, closed=len(closed))
+    return replies.out(context.prefix, everywhere=everywhere, closed=_closed(refused), left=_left(refused))
 
 
 async def _opt_in(context: Context) -> str:
@@ -67,13 +68,27 @@ async def _note_word(context: Context, *, out: bool, everywhere: bool) -> None:
     await context.note("optout", before, after, subject=user_id, everywhere=everywhere)
 
 
-async def _how_to_delete(context: Context, closed: Sequence[Recording]) -> str:
-    """Write the direct message about the recordings that an opt-out has closed."""
-    ways = []
-    for recording in closed:
-        name = await rooms.state(context.db, recording.room_id, ROOM_NAME)
-        ways.append(replies.way_to_delete(context.prefix, recording.code, recording.room_id, facts.room_name(name)))
-    return replies.closed_by_opt_out(ways)
+async def _how_to_delete(context: Context, refused: Sequence[Refused]) -> str:
+    """Write the direct message about the recordings that an opt-out has closed, and those that go on without its
+    asker."""
+    closed, left = [], []
+    for each in refused:
+        recording = each.recording
+        name = facts.room_name(await rooms.state(context.db, recording.room_id, ROOM_NAME))
+        if each.closed:
+            closed.append(replies.way_to_delete(context.prefix, recording.code, recording.room_id, name))
+        else:
+            left.append(replies.way_to_be_forgotten(context.prefix, recording.code, recording.room_id, name))
+    return replies.told_after_opt_out(closed, left)
+
+
+def _closed(refused: Sequence[Refused]) -> int:
+    return sum(each.closed for each in refused)
+
+
+def _left(refused: Sequence[Refused]) -> int:
+    """Return how many recordings go on without a member who was in them."""
+    return len(refused) - _closed(refused)
 
 
 # ---- speakers
@@ -109,8 +124,10 @@ async def _set_speakers(context: Context, speakers: tuple[UserId, ...] | None) -
     await context.note("speakers", logged.speakers(before), logged.speakers(speakers))
     line = await heirs.line(context.db, context.room.room_id)
     objection = orders.CloseRefused(context.command, context.position, room_ids=line)
-    closed = await consent.close_refused(context.db, context.apply, objection, context.now)
-    return replies.speakers_changed(context.asker.name, names, len(closed), context.prefix)
+    refused = await consent.close_refused(context.db, context.apply, objection, context.now)
+    return replies.speakers_changed(
+        context.asker.name, names, context.prefix, closed=_closed(refused), left=_left(refused)
+    )
 
 
 # ---- grammar

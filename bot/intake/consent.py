@@ -3,14 +3,16 @@
 A member's last word for the room counts: the newest `optout` or `optin` that they said in one of the rooms of its
 podcast, or in a direct chat, for everywhere. Where a room only claims to replace another, the other's words can forbid,
 too, but never allow: an upgrade that is not confirmed yet exposes nobody, and no claim undoes an `optout`. `optin`
-counts from its position in the timeline: a broadcast that began before it stays unrecorded, and so does every broadcast
-of the past.
+counts from its position in the timeline: a broadcast or message that began before it stays unrecorded, and so does
+everything of the past.
+
+A recording of several speakers goes on without one who objects. Only where nobody else takes part it is closed.
 
 The moderators' choice (`speakers`) is that of the podcast's present room. It never overrules a member who opted out.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot import dialects, facts, orders
@@ -18,10 +20,12 @@ from bot.dialects.events import Event
 from bot.dialects.state import broadcast_of
 from bot.event_types import CREATE
 from bot.recording.chunks import GIVEN_UP, NOT_WANTED
+from bot.recording.kinds import kind_of
 from bot.recording.model import RecordingEvent, Rejected, Silenced, VoiceMessage
+from bot.recording.objecting import began, taking_part
 from storage import archive, heirs, jobs, journal, optouts, rooms, sealed_messages
 from storage.database import Connection
-from storage.records import EVERYWHERE, HeardEvent, OptOut, Position, Recording, RecordingId, RoomId, UserId
+from storage.records import EVERYWHERE, Chunk, HeardEvent, OptOut, Position, Recording, RecordingId, RoomId, UserId
 
 AT_ONCE = 20
 """The number of recordings that had ended and that one transaction closes."""
@@ -86,30 +90,41 @@ async def may_be_gathered(db: Connection, heard: HeardEvent, event: Event | Reje
 
 
 async def may_go_on(db: Connection, recording: Recording) -> bool:
-    """Return whether more of a recording may be fetched."""
+    """Return whether more of a broadcast may be recorded."""
     return await may_record(db, recording.room_id, recording.broadcaster, began=recording.position)
+
+
+async def may_fetch(db: Connection, recording: Recording, chunk: Chunk) -> bool:
+    """Return whether the sound of a chunk may be fetched."""
+    return await may_record(db, recording.room_id, chunk.sender, began=began(recording, chunk))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A recording that an objection concerns. `closed`: nobody else takes part in it; else it goes on without those who
+    may not be recorded."""
+
+    recording: Recording
+    closed: bool
 
 
 async def close_refused(
     db: Connection, apply: Apply, objection: orders.CloseRefused, now: datetime
-) -> tuple[Recording, ...]:
-    """Close what may not be recorded any more after an objection: all that is open, and the first of what has ended;
-    the order itself is for the rest. Return the recordings that were open."""
-    were_open = [
-        recording
-        for recording in await optouts.running(db, user_id=objection.user_id, room_ids=objection.room_ids)
-        if await _close(db, apply, recording, objection.since)
-    ]
+) -> tuple[Refused, ...]:
+    """Take out what may not be recorded any more after an objection: of all that is open, and of the first that have
+    ended; the order itself is for the rest. Return the recordings that were open."""
+    running = await optouts.running(db, user_id=objection.user_id, room_ids=objection.room_ids)
+    concerned = [await _refuse(db, apply, recording, objection) for recording in running]
     if objection.user_id is not None:
         await sealed_messages.forget_sender(db, objection.user_id, objection.room_ids)
     rest = await close_ended(db, apply, objection)
     if rest is not None:
         await jobs.add(db, rest.job(), now)
-    return tuple(were_open)
+    return tuple(refused for refused in concerned if refused is not None)
 
 
 async def close_ended(db: Connection, apply: Apply, objection: orders.CloseRefused) -> orders.CloseRefused | None:
-    """Close the next recordings that have ended and may not be completed after an objection, in the caller's
+    """Take out of the next recordings that have ended what may not be completed after an objection, in the caller's
     transaction. Return the order for the rest; None: there is none."""
     found = await optouts.half_kept(
         db,
@@ -121,18 +136,62 @@ async def close_ended(db: Connection, apply: Apply, objection: orders.CloseRefus
         limit=AT_ONCE,
     )
     for recording in found:
-        await _close(db, apply, recording, objection.since)
+        await _refuse(db, apply, recording, objection)
     return replace(objection, after=found[-1].id) if len(found) == AT_ONCE else None
 
 
-async def _close(db: Connection, apply: Apply, recording: Recording, since: Position) -> bool:
-    """Close a recording, unless it may go on. Return whether it was closed."""
-    if await may_go_on(db, recording):
-        return False
-    await apply(db, recording.id, Silenced(since))
+async def _refuse(db: Connection, apply: Apply, recording: Recording, objection: orders.CloseRefused) -> Refused | None:
+    """Apply an objection to a recording; None if it changes nothing."""
+    members, refused = await _taking_part(db, recording, objection.since)
+    if not refused or objection.user_id not in (None, *refused):
+        return None
+    closed = refused == members
+    objecting = refused if closed or objection.user_id is None else {objection.user_id}
+    await _silence(db, apply, recording, dict.fromkeys(sorted(objecting), objection.since), closed=closed)
+    return Refused(recording, closed)
+
+
+async def refuse_what_runs(db: Connection, apply: Apply, recording: Recording, since: Position) -> None:
+    """Apply to a running recording what holds now for its room, which continues another's podcast since a position.
+    Nothing stays of a speaker who had opted out in the old room; of one whom its moderators had not chosen, the sound
+    so far does."""
+    members, refused = await _taking_part(db, recording, since)
+    before_all = Position(recording.position - 1)
+    places = {
+        member: before_all if await is_out(db, recording.room_id, member) else since for member in sorted(refused)
+    }
+    if refused:
+        await _silence(db, apply, recording, places, closed=refused == members)
+
+
+async def refused_of(db: Connection, recording: Recording, since: Position) -> frozenset[UserId]:
+    """Return those who take part in a recording, and may not be recorded in it from a position on."""
+    _, refused = await _taking_part(db, recording, since)
+    return refused
+
+
+async def _taking_part(
+    db: Connection, recording: Recording, since: Position
+) -> tuple[frozenset[UserId], frozenset[UserId]]:
+    """Return all who take part in a recording, and those of them who may not be recorded in it from a position on."""
+    members = taking_part(recording, await archive.chunks(db, recording.id))
+    place = since if kind_of(recording).several_speakers else recording.position
+    refused = [user for user in members if not await may_record(db, recording.room_id, user, began=place)]
+    return members, frozenset(refused)
+
+
+async def _silence(
+    db: Connection, apply: Apply, recording: Recording, places: Mapping[UserId, Position], *, closed: bool
+) -> None:
+    """Take out of a recording what each of these members said behind a place. `closed`: nobody else takes part."""
+    one_place = len(set(places.values())) == 1
+    if not (closed and one_place):
+        for member, place in places.items():
+            await apply(db, recording.id, Silenced(place, member))
+    if closed:
+        await apply(db, recording.id, Silenced(max(places.values())))
     chunks = await archive.chunks(db, recording.id)
     await journal.forget(db, [chunk.event_id for chunk in chunks if chunk.event_id and chunk.reason == NOT_WANTED])
-    return True
 
 
 async def look_again(db: Connection, user_id: UserId, since: Position, now: datetime) -> None:

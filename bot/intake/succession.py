@@ -240,10 +240,8 @@ def _switched_off(newest: Mapping[str, Change]) -> bool:
 
 
 async def _close_refused(db: Connection, heir: Room, now: datetime) -> None:
-    """Order the end of what runs in the heir and may not be recorded there. Nothing stays of a speaker who had opted
-    out in the old room; of one whom its moderators had not chosen, the sound so far does."""
+    """Order the end of what runs in the heir and may not be recorded there (`consent.refuse_what_runs`)."""
+    since = await journal.position(db)
     for recording in await archive.open_recordings(db, heir.room_id):
-        if not await consent.may_go_on(db, recording):
-            is_out = await consent.is_out(db, heir.room_id, recording.broadcaster)
-            since = recording.position if is_out else await journal.position(db)
+        if await consent.refused_of(db, recording, since):
             await jobs.add(db, orders.End(recording.id, EndedBy.SWITCHED_OFF, since).job(), now)

@@ -9,13 +9,14 @@ from datetime import datetime
 
 from bot import orders
 from bot.errors import TryLater
+from bot.intake import consent
 from bot.recorder.adopting import Adopting
 from bot.recorder.applying import Applying
 from bot.recorder.gathering import Gathering
 from bot.recorder.hearing import Hearing
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
-from bot.recording.model import Ended, Release, Silenced, Tick
+from bot.recording.model import Ended, Release, Tick
 from bot.recording.policy import Limits
 from storage import archive, gaps, journal
 from storage.database import Connection
@@ -150,5 +151,7 @@ class Recorder:
         """End a recording for an outside cause."""
         order = orders.End.of(job)
         async with self._store.write() as db:
-            event = Ended(order.by) if order.since is None else Silenced(order.since)
-            await self.apply(db, order.recording, event)
+            if order.since is None:
+                await self.apply(db, order.recording, Ended(order.by))
+            elif (recording := await archive.recording(db, order.recording)) is not None:
+                await consent.refuse_what_runs(db, self.apply, recording, order.since)

@@ -181,7 +181,7 @@ class Fetching:
     async def _refused(self, recording: Recording, chunk: Chunk) -> bool:
         """Give a chunk up if its speaker may not be recorded; return whether that is so."""
         async with self._store.read() as db:
-            if await consent.may_go_on(db, recording):
+            if await consent.may_fetch(db, recording, chunk):
                 return False
         async with self._store.write() as db:
             await self._apply(db, recording.id, ChunkFailed(chunk.id, ChunkState.REFUSED, NOT_WANTED))

@@ -39,7 +39,7 @@ STEPS = (
     Step("replay on", False, "Replay is on:"),
     Step("announce", True, "marked by a reaction"),
     Step("announce on", False, "by a notice when they begin"),
-    Step("speakers", True, "Everybody who broadcasts here is recorded"),
+    Step("speakers", True, "Everybody here is recorded"),
     Step("speakers all", False, "already"),
     Step("retention", True, "Recordings stay here forever."),
     Step("retention 20 episodes", False, "Nothing has to go so far."),

@@ -314,7 +314,9 @@ class Delayed(TypeDecorator[DelayedRelease]):
         return None if value is None else dataclasses.asdict(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> DelayedRelease | None:
-        return None if value is None else DelayedRelease(value["serial"], tuple(value["ids"]), value["levels"])
+        if value is None:
+            return None
+        return DelayedRelease(**{**value, "ids": tuple(value["ids"]), "stale": tuple(value.get("stale", ()))})
 
 
 def _written(time: datetime | None) -> str | None:

@@ -779,8 +779,10 @@ class DelayedRelease:
     """The delayed events (MSC4140) that release the floor if the bot dies: their ids, and what they will write."""
 
     serial: int  # of the grant
-    ids: tuple[str, ...]
+    ids: tuple[str, ...] = ()
     levels: Json | None = None  # None: the holder has no raised level
+    asked: bool = False  # asked for, and the ids are not known yet
+    stale: tuple[str, ...] = ()  # of earlier ones, to be cancelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ LIMITS = (
     "rc_media_create",
     "rc_key_requests",
     "rc_admin_redaction",
+    "rc_delayed_event_mgmt",
 )
 
 
@@ -137,6 +138,7 @@ class Homeserver:
             "federation_domain_whitelist": [],
             "max_upload_size": "200M",
             "presence": {"enabled": False},
+            "max_event_delay_duration": "24h",  # delayed events (MSC4140)
             "rc_login": {"address": NO_LIMIT, "account": NO_LIMIT, "failed_attempts": NO_LIMIT},
             "rc_joins": {"local": NO_LIMIT, "remote": NO_LIMIT},
             "rc_invites": {"per_room": NO_LIMIT, "per_user": NO_LIMIT, "per_issuer": NO_LIMIT},

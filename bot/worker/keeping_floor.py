@@ -120,6 +120,7 @@ class KeepingFloor:
                 raise TryLater(error.sentence, after_s=error.after_s, at_most_s=AGAIN_S, room=room_id) from None
             async with self._store.write() as db:
                 await floors.kept(db, walkie, self._clock())
+            await self._cancel(walkie)
 
     async def _keep(self, walkie: Walkie, power: RoomPower) -> Walkie:
         """Make the homeserver agree with a walkie-talkie, and return it with what it was brought to."""
@@ -128,8 +129,8 @@ class KeepingFloor:
             walkie, present = await self._settle_levels(walkie, present)
             walkie = await self._grant(walkie, levels.with_power(power, present))
             walkie = await self._show(walkie)
-            if walkie.floor.holder is None:
-                walkie = await self._cancel(walkie)
+            if walkie.floor.holder is None and walkie.delayed is not None:
+                walkie = await self._change(walkie, delayed=await self._given_up(walkie))
         walkie = await self._change(walkie, hindered=False)
         await self._write_permits(walkie)
         return walkie
@@ -224,28 +225,39 @@ class KeepingFloor:
         known = walkie.delayed
         if known is not None and (known.serial, known.levels) == (floor.serial, lowered) and known.ids:
             return walkie
-        walkie = await self._cancel(walkie)
+        given_up = await self._given_up(walkie)
+        walkie = await self._change(walkie, delayed=given_up if given_up.stale else None)
         assert floor.until is not None
         delay_ms = round((floor.until + BACKSTOP - self._clock()).total_seconds() * 1000)
         if not 0 < delay_ms <= await self._delayed.longest_ms():
             return walkie
         # Noted before it is asked for: whatever is scheduled and was not written down is found and cancelled.
-        walkie = await self._change(walkie, delayed=DelayedRelease(floor.serial, (), lowered))
+        wanted = DelayedRelease(floor.serial, levels=lowered, stale=given_up.stale)
+        walkie = await self._change(walkie, delayed=replace(wanted, asked=True))
         released = machine.content(replace(floor, holder=None, since=floor.until, until=floor.until))
         contents = {FLOOR: released} if lowered is None else {POWER_LEVELS: lowered, FLOOR: released}
         ids = [
             await self._delayed.schedule(walkie.room_id, kind, content, delay_ms) for kind, content in contents.items()
         ]
-        made = DelayedRelease(floor.serial, tuple(delay_id for delay_id in ids if delay_id), lowered)
-        return await self._change(walkie, delayed=made)
+        return await self._change(walkie, delayed=replace(wanted, ids=tuple(delay_id for delay_id in ids if delay_id)))
 
-    async def _cancel(self, walkie: Walkie) -> Walkie:
-        """Cancel the scheduled release."""
-        if walkie.delayed is None:
-            return walkie
-        for delay_id in walkie.delayed.ids or await self._delayed.scheduled(walkie.room_id):
+    async def _given_up(self, walkie: Walkie) -> DelayedRelease:
+        """Return what is scheduled as stale, and whatever was asked for before a crash."""
+        known = walkie.delayed or DelayedRelease(walkie.floor.serial)
+        lost = await self._delayed.scheduled(walkie.room_id) if known.asked else []
+        return DelayedRelease(known.serial, stale=tuple(dict.fromkeys([*known.stale, *known.ids, *lost])))
+
+    async def _cancel(self, walkie: Walkie) -> None:
+        """Cancel stale events. Homeservers limit how fast that can be done, so it holds up no floor."""
+        known = walkie.delayed
+        if known is None or not known.stale:
+            if known is not None and not (known.ids or known.asked):
+                await self._change(walkie, delayed=None)
+            return
+        for delay_id in known.stale:
             await self._delayed.cancel(delay_id)
-        return await self._change(walkie, delayed=None)
+        kept = replace(known, stale=())
+        await self._change(walkie, delayed=kept if kept.ids or kept.asked else None)
 
     # ---- rows and requests
 
@@ -283,6 +295,8 @@ def _is_settled(walkie: Walkie, power: RoomPower) -> bool:
         return False
     known = walkie.delayed
     if floor.holder is None:
-        return known is None and all(one.lowered_at is not None for one in walkie.raised)
-    scheduled = known is None or known.levels in (None, levels.lowered(content, walkie.raised, None))
+        none_scheduled = known is None or not (known.ids or known.asked)
+        return none_scheduled and all(one.lowered_at is not None for one in walkie.raised)
+    without = levels.lowered(content, walkie.raised, None)
+    scheduled = known is None or not (known.ids or known.asked) or known.levels in (None, without)
     return scheduled and not levels.needs_raise(floor.holder, power)

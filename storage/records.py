@@ -51,6 +51,10 @@ KEY_WITHHELD = "withheld:"
 """The beginning of a chunk's reason when its speaker's client does not share the key. The client's code is appended."""
 
 
+OUT_OF_TURN = "out_of_turn"
+"""A chunk's reason when its sender did not have the floor of the walkie-talkie."""
+
+
 class RecordingKind(StrEnum):
     VOICE_BROADCAST = "voice_broadcast"  # one speaker, numbered chunks
     VOICE_MESSAGES = "voice_messages"  # a session of voice messages: many speakers, one after the other
@@ -527,6 +531,11 @@ class Room:
     def records(self) -> bool:
         """Whether broadcasts that begin now are recorded: recording is on, and the room was told."""
         return self.recording_on and self.told_at is not None
+
+    def records_transmission(self, position: Position) -> bool:
+        """Return whether a transmission of a walkie-talkie at this position is recorded."""
+        told = self.told_at is not None and position > self.told_at
+        return (self.recording_on and told) or self.records_message(position)
 
     def records_message(self, position: Position) -> bool:
         """Return whether a voice message at this position is recorded."""

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, union_all
+from sqlalchemy import ColumnElement, Row, Select, func, select, union_all
 
 from storage.database import Connection
 from storage.dialect import insert
 from storage.records import (
+    OUT_OF_TURN,
     Chunk,
     ChunkState,
     EventId,
@@ -17,7 +18,9 @@ from storage.records import (
     RecordingKind,
     RecordingState,
     RoomId,
+    Transmission,
     UserId,
+    chunk_id_of,
 )
 from storage.rows import record
 from storage.tables import chunks, erased_messages, recordings, room_state
@@ -35,33 +38,51 @@ async def beside(
     """Return the nearest messages before and after a position, in any session of a room and thread. Two indexes lead
     there, however many messages there are."""
     place = recordings.c.position
-    here = select(recordings.c.id).where(
+    here = select(recordings.c.id, recordings.c.transmissions).where(
         recordings.c.room_id == room_id,
         recordings.c.kind == kind,
         recordings.c.thread.is_(None) if thread is None else recordings.c.thread == thread,
         recordings.c.state != RecordingState.DELETED,
     )
-    earlier = await _ids(db, here.where(place < position).order_by(place.desc()))
-    later = await _ids(db, here.where(place > position).order_by(place))
+    earlier = await _nearby(db, here.where(place < position).order_by(place.desc()))
+    later = await _nearby(db, here.where(place > position).order_by(place))
     # A message that was found late may stand before the one that its session is named after.
     sessions = [*earlier, *later]
     at = chunks.c.position
-    before = [chunk for session in sessions if (chunk := await _nearest(db, session, at < position, at.desc()))]
-    after = [chunk for session in sessions if (chunk := await _nearest(db, session, at > position, at.asc()))]
+    before = [chunk for session in sessions if (chunk := await _nearest(db, session.id, at < position, at.desc()))]
+    after = [chunk for session in sessions if (chunk := await _nearest(db, session.id, at > position, at.asc()))]
+    started = [_start(session.id, each) for session in sessions for each in session.transmissions]
+    before += [chunk for chunk in started if chunk.position < position]
+    after += [chunk for chunk in started if chunk.position > position]
     return (
         max(before, key=lambda chunk: chunk.position, default=None),
         min(after, key=lambda chunk: chunk.position, default=None),
     )
 
 
-async def _ids(db: Connection, sessions: Select[Any]) -> list[RecordingId]:
-    return [RecordingId(row.id) for row in await db.execute(sessions.limit(NEAREST))]
+async def _nearby(db: Connection, sessions: Select[Any]) -> Sequence[Row[Any]]:
+    rows: Sequence[Row[Any]] = (await db.execute(sessions.limit(NEAREST))).all()
+    return rows
+
+
+def _start(session: RecordingId, transmission: Transmission) -> Chunk:
+    """Return the start of a broadcast that is a transmission as if it were a message: it holds no sound."""
+    return Chunk(
+        id=chunk_id_of(transmission.event_id),
+        recording_id=session,
+        event_id=transmission.event_id,
+        sender=transmission.sender,
+        position=transmission.position,
+        state=ChunkState.STORED,
+        sent_at=transmission.started_at,
+    )
 
 
 async def _nearest(
     db: Connection, session: RecordingId, where: ColumnElement[bool], order: ColumnElement[Position]
 ) -> Chunk | None:
-    theirs = select(chunks).where(chunks.c.recording_id == session, where)
+    counts = chunks.c.reason.is_distinct_from(OUT_OF_TURN)
+    theirs = select(chunks).where(chunks.c.recording_id == session, where, counts)
     row = (await db.execute(theirs.order_by(order).limit(1))).one_or_none()
     return record(Chunk, row) if row else None
 

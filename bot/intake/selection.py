@@ -11,7 +11,7 @@ from typing import Protocol
 from bot import dialects, facts, orders, topics, words
 from bot.dialects.events import Event, FloorRequested, MembershipChanged, Reacted, TextMessage
 from bot.event_types import MEMBER
-from bot.intake import chats, gapwalk, questions, wishes
+from bot.intake import chats, gapwalk, questions, walkie, wishes
 from bot.intake.claims import Claims
 from bot.intake.shares import Share, Shares
 from bot.intake.unheard import UnheardBroadcasts
@@ -109,8 +109,13 @@ class Selection:
     async def _is_recorded(self, db: Connection, heard: HeardEvent, message: VoiceMessage | MessageSealed) -> bool:
         """Return whether voice messages are recorded, or this one may be a lost chunk of a broadcast that is. An event
         that can't be decrypted is kept in case that it is one."""
+        if message.sender == self._us:
+            return False
+        talks = await walkie.is_on(db, heard.room_id)
+        if talks and isinstance(message, VoiceMessage):
+            return True  # it ends the turn of its sender, whether it is recorded or not
         room = await rooms.room(db, heard.room_id)
-        recorded = room is not None and room.messages_on
+        recorded = talks or (room is not None and room.messages_on)
         if isinstance(message, MessageSealed):
             short = len(str(heard.event)) <= sealed_messages.LONGEST
             return recorded and short and await self._claims.wanted(db, heard.room_id, message.sender)

@@ -11,32 +11,37 @@ from functools import partial
 
 from bot import orders
 from bot.language import speaking
-from bot.recorder import asking
-from bot.recorder.erasing import erase, forget, forget_older_audio, take_back, withdraw
+from bot.recorder import asking, floor
+from bot.recorder.erasing import erase, forget, forget_older_audio, hand_back, take_back, withdraw
 from bot.recording.broadcast.orphans import is_candidate, kept_until, released
 from bot.recording.chunks import is_removed
 from bot.recording.kinds import kind_of
 from bot.recording.model import (
     Ask,
+    ChunkSent,
     Effect,
     Erase,
     FetchChunk,
     Finish,
     Forget,
+    HandBack,
     LookAgain,
     Outcome,
     RecordingEvent,
     Release,
+    Spoke,
+    TakeBack,
     Tell,
     Tick,
     Withdraw,
 )
 from bot.recording.policy import Limits
+from bot.recording.session import transmissions
 from bot.recording.wording import told
 from storage import archive, jobs, orphans, rooms
 from storage.chunks import Chunks
 from storage.database import Connection
-from storage.records import Chunk, EventId, NewJob, Position, Recording, RecordingId, RecordingState
+from storage.records import BlobKey, Chunk, EventId, NewJob, Position, Recording, RecordingId, RecordingState
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +99,11 @@ class Applying:
             await rooms.touch(db, recording.room_id, now)
             log.info("recording=%s room=%s is %s", recording.code, recording.room_id, outcome.recording.state)
         await self.effects(db, outcome.recording, outcome.effects)
-        if _removed(before, outcome.chunks):
-            await take_back(db, outcome.recording, now)
+        removed = _removed(before, outcome.chunks)
+        for part in {None, *removed} if removed else ():
+            await take_back(db, outcome.recording, now, part)
+        for transmission in outcome.recording.transmissions:
+            await self._part(db, transmission.event_id, (recording, before), (outcome.recording, outcome.chunks), event)
         if kind.related:
             await self._candidates(db, recording, before, outcome, event)
             await asking.ask_early(db, recording, outcome.recording, before, event, now)
@@ -121,6 +129,24 @@ class Applying:
         elif after.state is not before.state or isinstance(event, Tick):
             await jobs.add(db, orders.Tick(after.id).job(until), now)
 
+    async def _part(
+        self,
+        db: Connection,
+        broadcast: EventId,
+        before: tuple[Recording, Sequence[Chunk]],
+        after: tuple[Recording, Sequence[Chunk]],
+        event: RecordingEvent,
+    ) -> None:
+        """Ask for missing events of a broadcast that is a transmission, as for any other."""
+        if transmissions.find(before[0], broadcast) is None:
+            return
+        (earlier, chunks), (later, _chunks) = (
+            transmissions.alone(each[0], broadcast, each[1]) for each in (before, after)
+        )
+        concerns = not isinstance(event, ChunkSent) or event.broadcast == broadcast
+        if earlier.state is RecordingState.LIVE and concerns:
+            await asking.ask_early(db, earlier, later, chunks, event, self._clock())
+
     async def effects(self, db: Connection, recording: Recording, effects: tuple[Effect, ...]) -> None:
         """Write effects as jobs. Rows that must not outlast this transaction are removed at once."""
         now = self._clock()
@@ -131,24 +157,42 @@ class Applying:
                 case Ask():
                     await asking.ask(db, recording, now, now)
                 case Forget(blob=blob):
-                    await forget(db, [blob], now)
-                    await forget_older_audio(db, recording.id, now)
-                    if recording.state.is_open:  # remove the sound from the live stream
-                        await jobs.add(db, orders.Encode(recording.id).job(), now)
+                    await _forget(db, recording, blob, now)
                 case Release():
                     await self._release(db, recording, effect)
                 case Withdraw():
                     await withdraw(db, recording, now)
+                case HandBack() | TakeBack() | Spoke():
+                    await _of_transmission(db, recording, effect, now)
                 case Tell(what=what):
                     await _tell(db, recording, what, now)
                 case Erase():
                     await erase(db, recording, now)
 
 
-def _removed(before: Sequence[Chunk], after: Sequence[Chunk]) -> bool:
-    """Return whether the sound of a chunk was taken out."""
+async def _forget(db: Connection, recording: Recording, blob: BlobKey, now: datetime) -> None:
+    await forget(db, [blob], now)
+    await forget_older_audio(db, recording.id, now)
+    if recording.state.is_open:  # remove the sound from the live stream
+        await jobs.add(db, orders.Encode(recording.id).job(), now)
+
+
+async def _of_transmission(
+    db: Connection, recording: Recording, effect: HandBack | TakeBack | Spoke, now: datetime
+) -> None:
+    match effect:
+        case HandBack(transmission=part):
+            await jobs.add(db, hand_back(recording, part).job(), now)
+        case TakeBack(transmission=part):
+            await take_back(db, recording, now, part)
+        case Spoke(sender=sender, since=since):
+            await floor.spoke(db, recording.room_id, sender, since, now)
+
+
+def _removed(before: Sequence[Chunk], after: Sequence[Chunk]) -> set[EventId | None]:
+    """Return the transmissions from which the sound of a chunk was taken out; None: it was a part of none."""
     had_sound = {chunk.id for chunk in before if chunk.blob is not None and not is_removed(chunk)}
-    return any(is_removed(chunk) and chunk.id in had_sound for chunk in after)
+    return {chunk.transmission for chunk in after if is_removed(chunk) and chunk.id in had_sound}
 
 
 def _job_of(effect: FetchChunk | LookAgain | Finish, recording: Recording) -> NewJob:

@@ -172,7 +172,7 @@ class Gathering:
         now, room_id = self._clock(), each.heard.room_id
         begun = machine.begin(
             replace(each.message, sender_name=await self._name(db, each)),
-            machine.MESSAGES,
+            machine.Line(thread=each.message.thread),
             room_id=room_id,
             event_id=each.event_id,
             position=each.position,

@@ -10,6 +10,7 @@ from bot.intake import consent, own_cover, redacting, wishes
 from bot.recorder.applying import Applying
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
+from bot.recorder.transmitting import Transmitting
 from bot.recording.broadcast.speakers import NOT_RECORDED, speaker_of
 from bot.recording.chunks import NOT_WANTED
 from bot.recording.model import (
@@ -24,6 +25,7 @@ from bot.recording.model import (
     Rejected,
     VoiceMessage,
 )
+from bot.recording.session.transmissions import part
 from storage import archive, early_redactions, jobs, journal, replays, rooms, sealed_messages, withheld_keys
 from storage.database import Connection
 from storage.records import ChunkState, EndedBy, HeardEvent, RecordingState, UserId
@@ -34,8 +36,16 @@ log = logging.getLogger(__name__)
 class Hearing:
     """A handler of the journal's events, one at a time, in the caller's transaction."""
 
-    def __init__(self, applying: Applying, starting: Starting, joining: Joining, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        applying: Applying,
+        starting: Starting,
+        joining: Joining,
+        transmitting: Transmitting,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._apply = applying.apply
+        self._transmitting = transmitting
         self._start = starting.start
         self._join = joining.take
         self._clock = clock
@@ -94,10 +104,10 @@ class Hearing:
         return True
 
     async def _begin(self, db: Connection, heard: HeardEvent, event: BroadcastStarted) -> None:
-        if await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender) is None:
-            await self._start(db, heard, event)
-        else:
+        if await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender) is not None:
             log.info("broadcast not recorded: it is redacted: room=%s event=%s", heard.room_id, heard.event_id)
+        elif not await self._transmitting.start(db, heard, event):
+            await self._start(db, heard, event)
 
     async def _sound(self, db: Connection, heard: HeardEvent, event: ChunkSent | ChunkSealed | VoiceMessage) -> None:
         redactor = await redacting.redacted_by(db, heard.room_id, heard.event_id, event.sender)
@@ -112,13 +122,15 @@ class Hearing:
     async def _to_recording(
         self, db: Connection, heard: HeardEvent, event: BroadcastChanged | ChunkSent | ChunkSealed
     ) -> None:
-        recording = await archive.recording_by_event(db, event.broadcast)
+        recording = await archive.recording_of_broadcast(db, event.broadcast)
+        broadcast = part(recording, event.broadcast) if recording else None
         # The machine checks this rule too, but only after all chunks were read.
-        rule = speaker_of(recording).refusal(event.sender, heard.room_id) if recording else NOT_RECORDED
-        if recording is None or rule is not None:
+        rule = speaker_of(broadcast).refusal(event.sender, heard.room_id) if broadcast else NOT_RECORDED
+        event = await self._transmitting.part(db, heard, event, recording)
+        if recording is None or broadcast is None or rule is not None:
             log.info("ignored: rule=%s room=%s event=%s", rule, heard.room_id, heard.event_id)
             return
-        if not isinstance(event, BroadcastChanged) and not await consent.may_go_on(db, recording):
+        if not isinstance(event, BroadcastChanged) and not await consent.may_go_on(db, broadcast):
             log.info("ignored: rule=%s room=%s event=%s", NOT_WANTED, heard.room_id, heard.event_id)
             return
         await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
@@ -128,6 +140,8 @@ class Hearing:
     async def _message(self, db: Connection, heard: HeardEvent, event: VoiceMessage) -> None:
         """Keep a voice message as a candidate of its speaker's newest open broadcast, where the others find it too. One
         that can't be a lost chunk is a part of a session."""
+        if await self._transmitting.message(db, heard, event):
+            return
         running = await archive.open_broadcasts(db, heard.room_id, event.sender) if event.plain else ()
         if running and await consent.may_go_on(db, running[-1]):
             await self._apply(db, running[-1].id, event, event_id=heard.event_id, position=heard.position)
@@ -135,7 +149,7 @@ class Hearing:
 
     async def _redact(self, db: Connection, heard: HeardEvent, event: Redacted) -> None:
         await wishes.redacted(db, heard, event, self._clock())
-        recording = await archive.recording_by_event(db, event.redacts)
+        recording = await archive.recording_of_broadcast(db, event.redacts)
         chunk = await archive.chunk_of_event(db, event.redacts)
         if recording is None and chunk is not None:
             recording = await archive.recording(db, chunk.recording_id)
@@ -147,7 +161,9 @@ class Hearing:
                 await sealed_messages.forget(db, event.redacts)
         elif recording.room_id != heard.room_id:
             return
-        elif await self._counts(db, heard, event, chunk.sender if chunk else recording.broadcaster):
+        elif await self._counts(
+            db, heard, event, chunk.sender if chunk else part(recording, event.redacts).broadcaster
+        ):
             await self._apply(db, recording.id, event, event_id=heard.event_id, position=heard.position)
             await journal.forget(db, [event.redacts])  # a redacted event need not wait for its key
             if chunk is not None:

@@ -10,7 +10,7 @@ from bot.event_types import HISTORY_VISIBILITY, MEMBER
 from bot.intake import announcements, consent
 from bot.recorder.applying import Applying
 from bot.recording.kinds import kind_of
-from bot.recording.model import Ended, Release, VoiceMessage
+from bot.recording.model import BroadcastStarted, Ended, Release, VoiceMessage
 from bot.recording.policy import Limits
 from bot.recording.session import joining, machine
 from storage import archive, backfill, heirs, rooms, sessions
@@ -60,6 +60,15 @@ class Joining:
         line = machine.Line(thread=message.thread)
         await self._join(db, room, heard, message, line, public=room.opens(heard.position))
 
+    async def transmission(
+        self, db: Connection, room: Room, heard: HeardEvent, said: VoiceMessage | BroadcastStarted
+    ) -> Recording | None:
+        """Take a transmission of a walkie-talkie into its session, and return that. No session begins with what was
+        said out of turn."""
+        return await self._join(
+            db, room, heard, said, machine.Line(machine.TRANSMISSIONS), public=room.opens(heard.position)
+        )
+
     async def take_back(self, db: Connection, recording: Recording, released: Release) -> None:
         """Take a message that a recording released into a session, at its original position: one that was too long for
         its own, or one that is no part of a broadcast, where messages are recorded."""
@@ -91,26 +100,29 @@ class Joining:
         db: Connection,
         room: Room,
         heard: HeardEvent,
-        message: VoiceMessage,
+        message: VoiceMessage | BroadcastStarted,
         line: machine.Line,
         *,
         public: bool,
-    ) -> None:
+    ) -> Recording | None:
         before, after = await sessions.beside(db, heard.room_id, line.kind, line.thread, heard.position)
         heard_at = heard.received_at or self._clock()
         said_at = joining.said_at(message, before, after, heard_at, self._limits, past=heard.history)
         name = message.sender_name or await name_of(db, room.room_id, message.sender)
         message = replace(message, sent_at=said_at, sender_name=name)
         session = await self._session(db, room, message, heard.position, before, after)
+        if session is None and isinstance(message, VoiceMessage) and not message.in_turn:
+            return None
         if session is None:
             session = await self._begin(db, room, heard, message, line, public=public)
         await self._applying.apply(db, session.id, message, event_id=heard.event_id, position=heard.position)
+        return session
 
     async def _session(
         self,
         db: Connection,
         room: Room,
-        message: VoiceMessage,
+        message: VoiceMessage | BroadcastStarted,
         position: Position,
         before: Chunk | None,
         after: Chunk | None,
@@ -127,14 +139,15 @@ class Joining:
         return session if session and await self._is_heard_by_the_same(db, room, position, session) else None
 
     async def _with_room(
-        self, db: Connection, beside: Chunk, message: VoiceMessage, *, between: bool
+        self, db: Connection, beside: Chunk, message: VoiceMessage | BroadcastStarted, *, between: bool
     ) -> Recording | None:
         """Return the session of the message beside one, if it takes this one too. A live one that is full ends."""
         session = await archive.recording(db, beside.recording_id)
         assert session is not None, "its chunks refer to it"
         if not joining.takes(session, between=between):
             return None
-        if joining.has_room(await self._chunks.of(db, session.id), message.announced_ms, self._limits):
+        announced_ms = message.announced_ms if isinstance(message, VoiceMessage) else None
+        if joining.has_room(await self._chunks.of(db, session.id), announced_ms, self._limits):
             return session
         if session.state is RecordingState.LIVE and not between:
             await self._applying.apply(db, session.id, Ended(EndedBy.LIMIT))
@@ -148,14 +161,21 @@ class Joining:
         return not await sessions.are_divided(db, room.room_id, position, session.position, WHO_HEARS)
 
     async def _begin(
-        self, db: Connection, room: Room, heard: HeardEvent, message: VoiceMessage, line: machine.Line, *, public: bool
+        self,
+        db: Connection,
+        room: Room,
+        heard: HeardEvent,
+        message: VoiceMessage | BroadcastStarted,
+        line: machine.Line,
+        *,
+        public: bool,
     ) -> Recording:
         now = self._clock()
         assert message.sent_at is not None
         state = await rooms.state(db, room.room_id, HISTORY_VISIBILITY)
         begun = machine.begin(
             message,
-            line.kind,
+            line,
             room_id=room.room_id,
             event_id=heard.event_id,
             position=heard.position,

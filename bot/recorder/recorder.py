@@ -16,6 +16,7 @@ from bot.recorder.gathering import Gathering
 from bot.recorder.hearing import Hearing
 from bot.recorder.joining import Joining
 from bot.recorder.starting import Starting
+from bot.recorder.transmitting import Transmitting
 from bot.recording.model import Ended, Release, Tick
 from bot.recording.policy import Limits
 from storage import archive, gaps, journal
@@ -49,7 +50,7 @@ class Recorder:
         self._store = store
         self._hears = hears
         self._clock = clock
-        self._hearing = Hearing(applying, starting, joining, clock)
+        self._hearing = Hearing(applying, starting, joining, Transmitting(joining, clock), clock)
         self._stopping = False
         self.apply = applying.apply
         self.gathering = Gathering(applying, store.chunks, limits, clock)

@@ -22,6 +22,7 @@ from bot.recording.model import (
     VoiceMessage,
 )
 from bot.recording.policy import MAX_CHUNKS, Limits
+from storage.records import OUT_OF_TURN as OUT_OF_TURN
 from storage.records import (
     BlobKey,
     Chunk,
@@ -41,7 +42,6 @@ FAILURES = frozenset({ChunkState.WAITING_FOR_MEDIA, ChunkState.DAMAGED, ChunkSta
 TOO_LARGE = "too_large"
 BEYOND_LIMIT = "beyond_limit"  # the recording is too long; a single chunk that is `too_long` ends nothing
 NOT_WANTED = "not_wanted"  # the speaker, or a moderator, objected
-OUT_OF_TURN = "out_of_turn"  # the sender did not have the floor of the walkie-talkie
 GIVEN_UP = frozenset({BEYOND_LIMIT, NOT_WANTED, OUT_OF_TURN})
 """Reasons for which no media are accepted any more."""
 LIMIT = "limit"  # the sentence for the room

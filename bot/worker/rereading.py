@@ -18,7 +18,7 @@ from bot.event_types import MEMBER
 from bot.intake import consent
 from bot.recording.broadcast.speakers import Speaker
 from bot.recording.model import BroadcastChanged, BroadcastStarted, Change
-from bot.recording.session.transmissions import part
+from bot.recording.session.transmissions import alone, find, part
 from bot.worker.retries import lacks_source
 from bot.worker.room_history import RoomHistory
 from storage import archive, backfill, gaps, history_checks, jobs, journal, replays, rooms
@@ -208,6 +208,8 @@ class Rereading:
         async with self._store.read() as db:
             recording = await archive.recording_of_broadcast(db, broadcast)
             chunks = await archive.chunks(db, recording.id) if recording else ()
+        if recording is not None and find(recording, broadcast) is not None:
+            _recording, chunks = alone(recording, broadcast, chunks)
         return {chunk.event_id: chunk for chunk in chunks if chunk.event_id}
 
     async def _read(self, room_id: RoomId, event_id: EventId) -> HeardEvent:

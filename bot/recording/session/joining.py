@@ -14,7 +14,7 @@ from datetime import datetime
 
 from bot.recording.chunks import is_removed
 from bot.recording.life import clamped
-from bot.recording.model import VoiceMessage
+from bot.recording.model import BroadcastStarted, VoiceMessage
 from bot.recording.policy import MAX_CHUNKS, Limits
 from bot.recording.session.layout import MAX_GAP
 from storage.records import Chunk, EndedBy, Recording, RecordingState, to_samples
@@ -26,7 +26,13 @@ CLOSED = FULL_OR_UNWANTED | {EndedBy.STOPPED, EndedBy.REMOVED}
 
 
 def said_at(
-    message: VoiceMessage, before: Chunk | None, after: Chunk | None, heard_at: datetime, limits: Limits, *, past: bool
+    message: VoiceMessage | BroadcastStarted,
+    before: Chunk | None,
+    after: Chunk | None,
+    heard_at: datetime,
+    limits: Limits,
+    *,
+    past: bool,
 ) -> datetime:
     """Return the time that counts for a message. `before`, `after`: the messages beside it, in any session of its
     thread. `past`: it was heard long after it was sent, so that `heard_at` tells little."""

@@ -83,8 +83,8 @@ class Line:
 
 
 def begin(
-    message: VoiceMessage,
-    kind: RecordingKind,
+    message: VoiceMessage | BroadcastStarted,
+    line: Line,
     *,
     room_id: RoomId,
     event_id: EventId,
@@ -101,7 +101,7 @@ def begin(
         number=0,
         room_id=room_id,
         event_id=event_id,
-        kind=kind,
+        kind=line.kind,
         broadcaster=message.sender,
         state=RecordingState.LIVE,
         position=position,
@@ -110,7 +110,7 @@ def begin(
         history_visibility=history_visibility,
         public=public,
         broadcaster_name=message.sender_name,
-        thread=message.thread,
+        thread=line.thread,
     )
 
 

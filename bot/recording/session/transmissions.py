@@ -66,7 +66,7 @@ def find(recording: Recording, broadcast: EventId | None) -> Transmission | None
 def part(recording: Recording, broadcast: EventId) -> Recording:
     """Return the broadcast that a started event began, as a recording: itself, or a transmission of a session."""
     transmission = find(recording, broadcast)
-    return recording if transmission is None else _as_broadcast(recording, transmission, cut=False)
+    return recording if transmission is None else _as_broadcast(recording, transmission)
 
 
 def alone(recording: Recording, broadcast: EventId, chunks: Iterable[Chunk]) -> tuple[Recording, tuple[Chunk, ...]]:
@@ -75,7 +75,7 @@ def alone(recording: Recording, broadcast: EventId, chunks: Iterable[Chunk]) -> 
     assert transmission is not None, "its messages refer to it"
     chunks = tuple(chunks)
     mine, _others = _divided(chunks, transmission)
-    return _as_broadcast(recording, transmission, cut=_is_cut(chunks, transmission)), mine
+    return _as_broadcast(recording, transmission, passed_over(chunks, transmission)), mine
 
 
 def of_chunk(outcome: Outcome, chunk: Chunk | None) -> Transmission | None:
@@ -98,7 +98,7 @@ def begun(
     if find(outcome.recording, event_id) is not None:
         return outcome
     for each in outcome.recording.transmissions:
-        if machine.restarts(event, position, _as_broadcast(outcome.recording, each, cut=False)):
+        if machine.restarts(event, position, _as_broadcast(outcome.recording, each)):
             outcome = step(outcome, each, Ended(EndedBy.RESTARTED), now=now, limits=limits)
     assert event.sent_at is not None
     new = Transmission(
@@ -129,7 +129,7 @@ def step(
         assert position is not None
         return _out_of_turn(outcome, transmission, event, event_id, position, now, limits)
     mine, others = _divided(outcome.chunks, transmission)
-    broadcast = _as_broadcast(outcome.recording, transmission, cut=_is_cut(outcome.chunks, transmission))
+    broadcast = _as_broadcast(outcome.recording, transmission, passed_over(outcome.chunks, transmission))
     left = replace(limits, max_broadcast_s=limits.max_broadcast_s - _seconds(others))
     after = machine.step(broadcast, mine, event, now=now, limits=left, event_id=event_id, position=position, asked=True)
     if after.ignored:
@@ -155,8 +155,9 @@ def _divided(chunks: Sequence[Chunk], transmission: Transmission) -> tuple[tuple
     return mine, tuple(chunk for chunk in chunks if chunk.id not in ids)
 
 
-def _is_cut(chunks: Iterable[Chunk], transmission: Transmission) -> bool:
-    return any(is_passed_over(chunk) for chunk in chunks if chunk.transmission == transmission.event_id)
+def passed_over(chunks: Iterable[Chunk], transmission: Transmission) -> tuple[Chunk, ...]:
+    """Return the chunks of a transmission that count as if they had not been said."""
+    return tuple(each for each in chunks if each.transmission == transmission.event_id and is_passed_over(each))
 
 
 def _seconds(chunks: Iterable[Chunk]) -> float:
@@ -165,11 +166,12 @@ def _seconds(chunks: Iterable[Chunk]) -> float:
     return sum(lengths.values()) / SAMPLE_RATE
 
 
-def _as_broadcast(recording: Recording, transmission: Transmission, *, cut: bool) -> Recording:
-    """Return a transmission as a recording. `cut`: the floor was lost before its end."""
+def _as_broadcast(recording: Recording, transmission: Transmission, cut: Sequence[Chunk] = ()) -> Recording:
+    """Return a transmission as a recording. `cut`: the chunks that are passed over; nothing is missing from the first
+    of them on."""
     fields = {name: getattr(transmission, name) for name in OF_A_BROADCAST}
     if cut:
-        fields["announced_last"] = None
+        fields["announced_last"] = _announced_before(cut, transmission.announced_last)
         fields["ended_by"] = EndedBy.STOPPED if transmission.ended_by is not None else None
     return replace(
         recording,
@@ -183,6 +185,15 @@ def _as_broadcast(recording: Recording, transmission: Transmission, *, cut: bool
         transmissions=(),
         **fields,
     )
+
+
+def _announced_before(cut: Sequence[Chunk], announced: int | None) -> int | None:
+    """Return the number up to which chunks are expected, if the numbers of those that are passed over tell it."""
+    numbers = [chunk.sequence for chunk in cut if chunk.sequence is not None]
+    if len(numbers) < len(cut):
+        return None
+    before = min(numbers) - 1
+    return (before if announced is None else min(announced, before)) or None
 
 
 def _with(outcome: Outcome, transmission: Transmission) -> Outcome:

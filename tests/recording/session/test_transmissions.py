@@ -59,7 +59,7 @@ def walkie() -> World:
     first = message()
     begun = machine.begin(
         first,
-        machine.TRANSMISSIONS,
+        machine.Line(machine.TRANSMISSIONS),
         room_id=ROOM,
         event_id=EventId("$m1"),
         position=Position(10),

@@ -37,9 +37,8 @@ def said(who: UserId = ANN, at: datetime = NOON, announced_ms: int | None = 4000
 
 def begun(message: VoiceMessage) -> Recording:
     """Return the session that begins with this message, as it is stored."""
-    begin = machine.begin(
-        message, machine.MESSAGES, room_id=ROOM, event_id=FIRST, position=Position(1), said_at=NOON, now=NOON
-    )
+    line = machine.Line(thread=message.thread)
+    begin = machine.begin(message, line, room_id=ROOM, event_id=FIRST, position=Position(1), said_at=NOON, now=NOON)
     return replace(begin, id=RecordingId(1), code="kfmtra", number=1)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from benchmarks import download, finishing, handing_back, http, joining, large, live, live_page, soak, steps
+from benchmarks import download, finishing, handing_back, http, joining, large, live, live_page, messages, soak, steps
 from benchmarks.figures import Figure, failed, rows
 
 Benchmark = Callable[[], list[Figure]]
@@ -21,6 +21,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "joining": (joining.figures,),
     "finishing": tuple(partial(finishing.figures, seconds) for seconds in finishing.FINISH_S),
     "short": (finishing.short_chunks,),
+    "messages": (messages.figures,),
     "steps": (partial(steps.costs, 120), partial(steps.costs, 5), steps.levels),
     "live": (live.figures,),
     "handing-back": (handing_back.figures,),

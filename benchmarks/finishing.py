@@ -11,7 +11,6 @@ from benchmarks.figures import Figure, at_most
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.track import settled_frames
 from bot.demo.slicing import PRE_SKIP
-from storage import archive, tracks
 from storage.records import SAMPLE_RATE
 
 HOUR = 3600
@@ -124,7 +123,7 @@ async def record_live(directory: Path, seconds: int, chunk_seconds: int) -> Cour
             await broadcast.send(piece)
             await running.until_fetched(number)
             said += piece.samples
-            await _made(running, broadcast, settled_frames(said - PRE_SKIP))
+            await running.until_made(broadcast.id, settled_frames(said - PRE_SKIP))
             if number % quarter == 0:
                 costs.append((usage.cpu_seconds() - cpu) * HOUR * SAMPLE_RATE / (said - begun))
         watching.cancel()
@@ -132,19 +131,6 @@ async def record_live(directory: Path, seconds: int, chunk_seconds: int) -> Cour
         began = time.monotonic()
         await broadcast.published()
         return Course(tuple(costs), turns.longest_s, time.monotonic() - began)
-
-
-async def _made(running: pipeline.Pipeline, broadcast: pipeline.Broadcast, frames: int) -> None:
-    """Wait until a broadcast's track has so many frames."""
-
-    async def check() -> bool | None:
-        async with running.store.read() as db:
-            recording = await archive.recording_by_event(db, broadcast.id)
-            assert recording is not None
-            return bool(await tracks.extents_of(db, recording.id, frames - 1, frames)) or None
-
-    if frames:
-        await running.until(check)
 
 
 def short_chunks() -> list[Figure]:

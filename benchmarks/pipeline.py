@@ -41,6 +41,7 @@ from storage.records import (
     JobKind,
     Json,
     MediaSource,
+    Position,
     Room,
     RoomId,
     Visibility,
@@ -143,28 +144,44 @@ class Broadcast:
 
     async def published(self) -> Episode:
         """Wait for the episode that feeds list, and return it."""
-
-        async def check() -> Episode | None:
-            async with self._pipeline.store.read() as db:
-                recording = await archive.recording_by_event(db, self.id)
-                episode = await archive.episode(db, recording.id) if recording else None
-            return episode if episode is not None and episode.published_at is not None else None
-
-        return await self._pipeline.until(check)
+        return await self._pipeline.published(self.id)
 
     async def _hear(self, event_id: EventId, kind: str, content: Json, state_key: str | None = None) -> None:
-        now = datetime.now(UTC)
-        event = {
-            "type": kind,
-            "event_id": event_id,
-            "sender": SPEAKER,
-            "content": content,
-            "origin_server_ts": int(now.timestamp() * 1000),
-        }
-        if state_key is not None:
-            event["state_key"] = state_key
+        more = {} if state_key is None else {"state_key": state_key}
+        await self._pipeline.hear(self.room_id, event_id, kind, content, SPEAKER, **more)
+
+
+class Session:
+    """Voice messages in a room of their own, as any client sends them. The first one's event names the recording."""
+
+    def __init__(self, pipeline: "Pipeline", name: str) -> None:
+        self.room_id = RoomId(f"!{name}:bench")
+        self.id = EventId(f"${name}-1")
+        self.count = 0
+        self._pipeline = pipeline
+        self._name = name
+
+    async def start(self) -> None:
+        """Make the room, and record its voice messages."""
+        room = replace(
+            rooms.new_room(self.room_id, datetime.now(UTC)), joined=True, recording_on=True, messages_since=Position(0)
+        )
         async with self._pipeline.store.write() as db:
-            await journal.add(db, HeardEvent(self.room_id, event_id, event), now)
+            await rooms.save_room(db, room)
+
+    async def send(self, data: bytes, duration_ms: DurationMs, sender: str) -> datetime:
+        """Upload and send a message; return when it was sent."""
+        self.count += 1
+        mxc = self._pipeline.media.put(f"{self._name}-{self.count}", data)
+        content = {
+            "msgtype": "m.audio",
+            "body": "Voice message",
+            "url": mxc,
+            "info": {"duration": duration_ms, "mimetype": "audio/ogg", "size": len(data)},
+            "org.matrix.msc3245.voice": {},
+        }
+        event_id = EventId(f"${self._name}-{self.count}")
+        return await self._pipeline.hear(self.room_id, event_id, "m.room.message", content, sender)
 
 
 class Pipeline:
@@ -189,6 +206,18 @@ class Pipeline:
         async with self._news:
             self._news.notify_all()
 
+    async def until_made(self, recording_id: EventId, frames: int) -> None:
+        """Wait until a recording's track has so many frames."""
+
+        async def check() -> bool | None:
+            async with self.store.read() as db:
+                recording = await archive.recording_by_event(db, recording_id)
+                assert recording is not None
+                return bool(await stored_tracks.extents_of(db, recording.id, frames - 1, frames)) or None
+
+        if frames:
+            await self.until(check)
+
     async def until_encoded(self, broadcast: "Broadcast", samples: int) -> None:
         """Wait until so much of a broadcast is in its track."""
 
@@ -210,6 +239,37 @@ class Pipeline:
     def broadcast(self, name: str) -> Broadcast:
         return Broadcast(self, name)
 
+    def session(self, name: str) -> Session:
+        return Session(self, name)
+
+    async def hear(
+        self, room_id: RoomId, event_id: EventId, kind: str, content: Json, sender: str, **more: str
+    ) -> datetime:
+        """Put an event into the journal; return when it was sent."""
+        now = datetime.now(UTC)
+        event = {
+            "type": kind,
+            "event_id": event_id,
+            "sender": sender,
+            "content": content,
+            "origin_server_ts": int(now.timestamp() * 1000),
+            **more,
+        }
+        async with self.store.write() as db:
+            await journal.add(db, HeardEvent(room_id, event_id, event), now)
+        return now
+
+    async def published(self, recording_id: EventId) -> Episode:
+        """Wait for the episode that feeds list, and return it."""
+
+        async def check() -> Episode | None:
+            async with self.store.read() as db:
+                recording = await archive.recording_by_event(db, recording_id)
+                episode = await archive.episode(db, recording.id) if recording else None
+            return episode if episode is not None and episode.published_at is not None else None
+
+        return await self.until(check)
+
     async def until(self, check: Callable[[], Awaitable[T | None]]) -> T:
         """Run a check after each commit until it returns something, and return that."""
         with self.store.changes.subscribe() as changed:
@@ -221,9 +281,10 @@ class Pipeline:
                     await changed.wait()
 
 
-def settings_for(directory: Path) -> Settings:
+def settings_for(directory: Path, **sections: Json) -> Settings:
     return validate(
-        {
+        sections
+        | {
             "matrix": {"homeserver": "http://bench", "user_id": "@bot:bench"},
             "storage": {"directory": str(directory), "min_free_bytes": 0},
             "web": {"port": 0},
@@ -232,9 +293,9 @@ def settings_for(directory: Path) -> Settings:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Pipeline]:
-    """Start a pipeline over an empty store in `directory`."""
-    settings, clock = settings_for(directory / "data"), app.utc_now
+async def running(directory: Path, **sections: Json) -> AsyncIterator[Pipeline]:
+    """Start a pipeline over an empty store in `directory`, with these sections of settings."""
+    settings, clock = settings_for(directory / "data", **sections), app.utc_now
     ffmpeg = await asyncio.to_thread(Ffmpeg.find)
     folder = directory / "media"
     folder.mkdir()
@@ -282,6 +343,7 @@ def _handlers(
         orders.Forget.kind: Forgetting(store),
         orders.Tick.kind: recorder.tick,
         orders.Notice.kind: _ignore,
+        orders.React.kind: _ignore,
         orders.Reread.kind: _ignore,
     }
 

@@ -34,7 +34,6 @@ class Course:
     held_s: float  # the longest block of the event loop, in CPU
     finish_s: float
     finish_cpu_s: float
-    late_s: float  # one more message, which comes after the episode, stored → in the episode
 
 
 def message(number: int) -> tuple[bytes, Samples]:
@@ -70,7 +69,7 @@ async def record(directory: Path) -> Course:
         episode = await running.published(session.id)
         finish_s, cpu = (datetime.now(UTC) - sent).total_seconds() - GAP_S, usage.cpu_seconds() - cpu
         assert episode.samples == said, "the episode is not what was said"
-        return Course(tuple(costs), turns.longest_s, finish_s, cpu, 0.0)
+        return Course(tuple(costs), turns.longest_s, finish_s, cpu)
 
 
 async def chunk_cpu(directory: Path) -> float:

@@ -107,7 +107,7 @@ class Applying:
         if kind.related:
             await self._candidates(db, recording, before, outcome, event)
             await asking.ask_early(db, recording, outcome.recording, before, event, now)
-        if not outcome.recording.state.is_open:
+        if not outcome.recording.state.is_open and Finish() not in outcome.effects:  # which needs them, and then Joined
             self._chunks.forget(recording_id)
 
     async def _candidates(

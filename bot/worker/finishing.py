@@ -120,7 +120,7 @@ class Finishing:
             assert present is not None, "an heir is a known room"
             name = await rooms.state(db, present.room_id, ROOM_NAME)
             servers = await rooms.servers(db, [present.room_id])
-            chunks = await archive.chunks(db, recording_id)
+            chunks = await self._store.chunks.of(db, recording_id)
             episode = await archive.episode(db, recording_id)
         ledger = await asyncio.to_thread(lay_out, recording, chunks)
         if not ledger.sounds:

@@ -8,15 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bot.audio.decode import decode_pieces
 from bot.audio.ffmpeg import Ffmpeg
 from bot.audio.grid import Form
 from bot.audio.layout import layout, piece_of
 from bot.audio.peaks import Pcm
-from bot.audio.plan import Piece, Silence, Sound
+from bot.audio.plan import Piece, Silence, Sound, length
 from bot.audio.render import Rendering
-from storage.records import SAMPLE_RATE, Container, Cut, Samples
-from tests.audio.sounds import WAV, Studio, as_key, local
+from bot.recording.kinds import lay_out
+from bot.worker.stored_track import StoredTrack, appended_cuts
+from storage.records import SAMPLE_RATE, Container, Cut, RecordingId, Samples, Track
+from tests.audio.sounds import WAV, Studio, as_key, captured, local
 from tests.audio.voices import TARGET, at, in_room, voice
+from tests.factories import a_recording
+from tests.recording.world import stored
 
 FORM = Form(1, 64, TARGET)
 PAUSE = Silence(Samples(SAMPLE_RATE), pause=True)
@@ -95,3 +100,30 @@ def test_a_pause_is_no_gap() -> None:
     cuts = layout(pieces, FORM)
     assert [cut.key for cut in cuts] == ["pause 48000", "silence 48000"]
     assert [piece_of(cut) for cut in cuts] == pieces
+
+
+async def test_a_broadcast_between_messages_goes_on_as_one_stream(studio: Studio, ffmpeg: Ffmpeg) -> None:
+    """The slices of one Ogg stream that stand between two messages sound as they do alone, whatever piece is decoded
+    first, and are laid out the same piece by piece."""
+    message = spoken(studio, (1, -20.0, 1.1))
+    chunks = captured("plain")[:3]
+    ledger = lay_out(a_recording(), [stored(str(chunk.path), chunk.sequence, chunk.facts) for chunk in chunks])
+    slices = [
+        Sound(as_key(chunk.path), entry.container, entry.continues, entry.samples)
+        for chunk, entry in zip(chunks, ledger.entries, strict=True)
+    ]
+    assert [piece.continues for piece in slices] == [False, True, True]
+    pieces: list[Piece] = [*message, PAUSE, *slices, PAUSE, *message]
+    alone = np.concatenate([block async for block in decode_pieces(slices, local, ffmpeg, studio.folder)])
+    begin = length(pieces[:2])
+    for first in (0, 3, 4):
+        stream = decode_pieces(pieces, local, ffmpeg, studio.folder, first=first)
+        heard = np.concatenate([block async for block in stream])
+        skipped = length(pieces[:first])
+        part = slice(max(begin, skipped), begin + len(alone))
+        assert (heard[part.start - skipped : part.stop - skipped] == alone[part.start - begin :]).all()
+    cuts: list[Cut] = []
+    for count in range(1, len(pieces) + 1):
+        there = StoredTrack(Track(RecordingId(1), 1, 64, TARGET, None, 0), tuple(cuts), tuple(pieces[: count - 1]))
+        cuts += appended_cuts(there, pieces[:count]) or []
+    assert cuts == layout(pieces, FORM)

@@ -69,8 +69,8 @@ class TimelineReader:
                 await asyncio.sleep(0)  # thousands of events may be ignored without any other await
 
     async def _hear(self, db: Connection, heard: HeardEvent, now: datetime, *, before_us: bool) -> None:
-        kind = type_of(heard.event)
-        if sender_of(heard.event) == self._us and kind in greeting.SAID_AS and not before_us:
+        kind, ours = type_of(heard.event), sender_of(heard.event) == self._us
+        if ours and kind in greeting.SAID_AS and not before_us:
             await greeting.heard(db, heard, now)
             await questions.heard(db, heard, now)
             await panels.heard(db, heard, now)
@@ -79,7 +79,8 @@ class TimelineReader:
             heard, event = await _judge(db, heard, event)
         keep = not before_us and await self._selection.wants(db, heard, event)
         is_state = is_kept(heard)
-        if not keep and not is_state and (before_us or not await consent.may_be_gathered(db, heard, event)):
+        gathered = not (before_us or ours) and await consent.may_be_gathered(db, heard, event)
+        if not (keep or is_state or gathered):
             return
         # A broadcast from before the bot joined gets no position here: a search of the history gives it one.
         place = journal.position(db) if before_us and kind in dialects.INFOS else journal.add(db, heard, now, keep=keep)

@@ -16,7 +16,7 @@ from bot.orders import Gathered
 from bot.recorder.applying import Applying
 from bot.recorder.joining import name_of
 from bot.recorder.starting import past_visibility
-from bot.recording.model import Ended, VoiceMessage
+from bot.recording.model import Ended, LookAgain, VoiceMessage
 from bot.recording.policy import Limits
 from bot.recording.session import joining, machine, past
 from storage import archive, backfill, heirs, journal, replays, rooms, sessions
@@ -41,10 +41,12 @@ PLACES = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class _Met:
-    """A voice message that a search met. `chunk`: as it is recorded already."""
+    """A voice message that a search met. `heard_at`: the position at which the bot heard it, if it did; `chunk`: as it
+    is recorded already."""
 
     heard: HeardEvent
     message: VoiceMessage
+    heard_at: Position | None
     chunk: Chunk | None
 
     @property
@@ -135,16 +137,18 @@ class Gathering:
             after = await backfill.below_all(db, PLACES)
         positions = past.positions([heard_at.get(heard.event_id) for heard, _ in there], after)
         met = [
-            _Met(replace(heard, position=position), message, chunks.get(heard.event_id))
+            _Met(replace(heard, position=position), message, heard_at.get(heard.event_id), chunks.get(heard.event_id))
             for (heard, message), position in zip(there, positions, strict=True)
         ]
         last = positions[-1] if positions else after
         return tuple(met), replace(so_far, sealed=so_far.sealed + sealed, position=last)
 
     async def _is_wanted(self, db: Connection, each: _Met) -> bool:
-        """Return whether the sender of a message may be recorded: who opted in since may not."""
+        """Return whether the sender of a message may be recorded: who opted in since may not. Of a message that was not
+        heard nothing proves that it came later."""
         room_id, message = each.heard.room_id, each.message
-        return await consent.may_record(db, room_id, message.sender, began=each.position, sent_at=message.sent_at)
+        began = backfill.BEFORE_ALL if each.heard_at is None else each.heard_at
+        return await consent.may_record(db, room_id, message.sender, began=began, sent_at=message.sent_at)
 
     async def _met_again(self, db: Connection, each: _Met, chunk: Chunk, so_far: Gathered) -> Gathered:
         """Go on with the recording that an earlier search began with this message; count what is in any other."""
@@ -184,6 +188,8 @@ class Gathering:
         unreviewed = present is not None and present.review
         recording = await archive.add_recording(db, replace(begun, past=True, unreviewed=unreviewed))
         await backfill.renumber(db, room_id)
+        # Should the search be given up, the recording ends by its clock.
+        await self._applying.effects(db, recording, (LookAgain(now + self._limits.session_gap),))
         await rooms.touch(db, room_id, now)
         log.info("past messages: recording=%s room=%s event=%s", recording.code, room_id, each.event_id)
         return recording

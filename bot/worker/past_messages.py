@@ -136,27 +136,35 @@ class MakingEpisode(Search):
         """End the recording, and answer the command: what was made, of whom, and what was left out; or `nothing`."""
         so_far = order.so_far
         async with self.store.write() as db:
-            body = _(nothing)
+            body, made = _(nothing), None
             for recording_id in so_far.recordings:
                 recording = await self.gathering.end(db, recording_id, announced=True)
                 if recording.state is not RecordingState.DELETED:
-                    body = await self._announcement(db, order, recording)
+                    body, made = await self._announcement(db, order, recording), recording
             body = " ".join([body, *_left_out(so_far)])
             topic = topics.answer(order.event_id)
             notice = orders.Notice(topic, order.room_id, body, reply_to=order.event_id, thread=order.thread)
-            await jobs.add(db, notice.job(), self.clock())
+            if await jobs.add(db, notice.job(), self.clock()) and made is not None:
+                await self._note(db, order, made)
         log.info("episode of past messages: room=%s event=%s", order.room_id, order.message)
 
     async def _announcement(self, db: Connection, order: orders.MakeEpisode, recording: Recording) -> str:
-        """Note what was made in the log of changes, and return the words that tell of it."""
-        now, who = self.clock(), await name_of(db, order.room_id, order.asker)
-        change = Change(
-            0, now, order.room_id, order.asker, "episode", recording.code, before=None, after=None,
-            event_id=order.event_id,
-        )  # fmt: skip
-        await disclosing.note(db, change)
+        who = await name_of(db, order.room_id, order.asker)
         names, messages = await _speakers(db, order.room_id, [recording.id])
         return words.episode_made(who=who, code=recording.code, names=names, messages=messages, prefix=self.prefix)
+
+    async def _note(self, db: Connection, order: orders.MakeEpisode, recording: Recording) -> None:
+        """Write into the log of changes who made the episode."""
+        change = Change(
+            id=0,
+            at=self.clock(),
+            room_id=order.room_id,
+            by=order.asker,
+            what="episode",
+            subject=recording.code,
+            event_id=order.event_id,
+        )
+        await disclosing.note(db, change)
 
 
 class BackfillingMessages(Search):
@@ -173,6 +181,7 @@ class BackfillingMessages(Search):
                 order = await self._go_back(job, order)
                 order = await self._go_onwards(job, order)
             except GiveUp:
+                await self._ended((await self._so_far(job)).recordings)
                 await self._tell(job, order.room_id, _(words.HISTORY_REFUSED))
                 raise
             made = await self._ended(order.so_far.recordings)
@@ -211,6 +220,13 @@ class BackfillingMessages(Search):
                 order = replace(order, so_far=replace(so_far, cursor=cursor), walked=cursor is None)
                 await jobs.note(db, job.id, order.job(), self.clock())
         return order
+
+    async def _so_far(self, job: Job) -> Gathered:
+        """Return the progress as it was written down."""
+        async with self.store.read() as db:
+            noted = await jobs.job(db, job.id)
+        assert noted is not None, "it is running"
+        return orders.BackfillMessages.of(noted).so_far
 
     async def _note(self, job: Job, order: orders.BackfillMessages) -> None:
         async with self.store.write() as db:

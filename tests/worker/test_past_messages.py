@@ -10,7 +10,7 @@ import pytest
 from bot import orders, words
 from bot.errors import GiveUp
 from bot.recording.kinds import lay_out
-from bot.recording.model import Deleted
+from bot.recording.model import Deleted, Forgotten
 from bot.recording.session import joining
 from bot.worker.past_messages import BackfillingMessages, MakingEpisode
 from bot.worker.room_history import MessagesPage, RoomHistory
@@ -29,6 +29,7 @@ from storage.records import (
     UserId,
     Visibility,
 )
+from tests.worker.quick import without_ffmpeg
 from tests.world import ALICE, BOT, PREFIX, ROOM, START, World, heard, info, state
 
 BOB, CAROL = UserId("@bob:hs"), UserId("@carol:hs")
@@ -87,6 +88,11 @@ class Past(RoomHistory):
             place += len(page)
             cursor = str(place)
             yield page, cursor if place < len(self.timeline) else None
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ffmpeg(monkeypatch)
 
 
 @pytest.fixture
@@ -317,6 +323,23 @@ async def test_what_was_redacted_meanwhile_or_deleted_before_is_not_found(world:
     assert (await look(world, "$a"))[0].state is RecordingState.DELETED
 
 
+async def test_whoever_speaks_in_it_can_take_their_part_out(world: World, past: Past) -> None:
+    """By `forget me`, as of any session; by a redaction their message goes."""
+    for name, who in (("$a", ALICE), ("$b", BOB), ("$c", CAROL)):
+        past.says(name, who)
+    await ask(world, "$a")
+    recording, _ = await look(world, "$a")
+    async with world.store.write() as db:
+        await world.recorder.apply(db, recording.id, Forgotten(BOB))
+    redaction = heard("$r", "m.room.redaction", {}, redacts="$c")
+    await world.hear(redaction)
+    await world.work()
+    recording, chunks = await look(world, "$a")
+    assert (recording.state, heard_in(chunks)) == (RecordingState.COMPLETE, ["$a"])
+    again = await ask(world, "$a", command="$again")
+    assert "of 1 voice message of the past, by Alice." in again
+
+
 async def test_a_history_that_ends_in_a_refusal_gives_what_there_is(world: World, past: Past) -> None:
     """The episode holds what was read."""
     for name in ("$a", "$b", "$c", "$d", "$e"):
@@ -385,6 +408,17 @@ async def test_a_late_key_puts_a_past_message_into_its_session(world: World, pas
     recording, chunks = await look(world, "$a")
     assert [entry.chunk_id for entry in lay_out(recording, chunks).entries] == ["$a", "$k", "$c"]
     assert await recordings(world) == ["$a"]
+
+
+async def test_a_search_that_is_refused_leaves_no_session_live(world: World, past: Past) -> None:
+    """The sessions that were found end, and whoever asked is told."""
+    for name in ("$a", "$b", "$c", "$d", "$e"):
+        past.says(name)
+    past.refuses_at = 3
+    assert await backfill(world) == "The homeserver does not let me read this room's history."
+    await world.work()
+    recording, chunks = await look(world, "$a")
+    assert (recording.state, heard_in(chunks)) == (RecordingState.COMPLETE, ["$a", "$b", "$c"])
 
 
 async def test_nothing_of_the_past_is_added_to_what_is_public(world: World, past: Past) -> None:

@@ -10,7 +10,7 @@ from storage.records import Change, PodcastTexts, Retention
 
 VALUE_CHARACTERS = 200
 """The longest part of a value that is shown."""
-DONE_ONCE = frozenset({"backfill", "forget"})
+DONE_ONCE = frozenset({"backfill", "backfill messages", "forget"})
 """Commands in the log that changed no setting: there was nothing before them."""
 NO_CHANGES = N_("Nothing was changed here so far.")
 

@@ -260,7 +260,7 @@ def _spoken_by(user_id: UserId) -> ColumnElement[bool]:
 
 
 async def spoke_in(db: Connection, user_id: UserId, recording_id: RecordingId) -> bool:
-    """Return whether this user is one of a recording's speakers, who may publish, name and approve it."""
+    """Return whether this user is one of a recording's speakers, who may approve it."""
     statement = select(recording_table.c.id).where(recording_table.c.id == recording_id, _spoken_by(user_id))
     return (await db.execute(statement)).first() is not None
 

@@ -1,12 +1,13 @@
 """Facts of a recording that its room is shown."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot import disclosure
-from storage.records import Change, ConsentNotice, EventId, Retention, UserId, Visibility
+from storage.records import Change, ConsentNotice, EventId, Position, Retention, UserId, Visibility
 from tests.factories import NOW, ROOM, a_room
 
 MOD = UserId("@mod:hs")
@@ -61,6 +62,8 @@ def test_a_room_in_which_nothing_was_ever_recorded_names_nobody() -> None:
     [
         ("record", "off", "on", True),
         ("record", "on", "off", False),
+        ("record messages", "off", "on", True),
+        ("record messages", "on", "off", False),
         ("publish", "private", "public", True),
         ("publish", "public", "private", False),
         ("replay", "off", "on", True),
@@ -102,6 +105,29 @@ def test_the_notice_says_all_that_a_member_has_to_know() -> None:
     for words in ("anybody can hear", "https://p", "https://f", "voice message", "Only members", "90 days"):
         assert words in public
     assert "Hello" not in public
+
+
+@pytest.mark.parametrize(
+    ("room", "records", "spoken"),
+    [
+        ({"messages_since": Position(5)}, ["broadcasts", "messages"], "voice broadcasts and voice messages"),
+        ({"messages_since": Position(5), "recording_on": False}, ["messages"], "I record voice messages in this room"),
+        ({"messages_wait": True}, ["broadcasts"], "voice broadcasts and voice messages"),
+        ({}, ["broadcasts"], "I record voice broadcasts in this room"),
+    ],
+)
+def test_each_kind_that_is_recorded_is_named(room: dict[str, Any], records: list[str], spoken: str) -> None:
+    """The notice names what is switched on; the state event what is recorded already."""
+    content = disclosure.state_content(a_room(**room), Visibility.PRIVATE, SWITCHED, None, None)
+    assert content["records"] == records
+    assert spoken in told(**room)
+
+
+def test_the_last_switch_of_either_kind_is_told() -> None:
+    """`since` and `by` are those of the newest change of what is recorded, whichever kind it was about."""
+    later = replace(SWITCHED, id=2, by=UserId("@other:hs"), what="record messages")
+    assert disclosure.last_switch({"record": SWITCHED, "record messages": later, "replay": SWITCHED}) == later
+    assert disclosure.last_switch({"replay": SWITCHED}) is None
 
 
 def test_where_nothing_is_recorded_the_notice_says_so() -> None:

@@ -99,6 +99,10 @@ class Context:
         podcast = await heirs.podcast(self.db, await heirs.line(self.db, room_id))
         return replace(self, room=room, podcast=podcast, asker=asker)
 
+    def began(self, recording: Recording) -> bool:
+        """Return whether the asker is the recording's broadcaster: its first speaker."""
+        return recording.broadcaster == self.asker.user_id
+
     async def spoke_in(self, recording: Recording) -> bool:
         """Return whether the asker is one of the recording's speakers."""
         return await archive.spoke_in(self.db, self.asker.user_id, recording.id)

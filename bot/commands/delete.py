@@ -29,7 +29,7 @@ async def _delete(context: Context, *, name: RecordingName) -> str | ToConfirm:
     if recording is None:
         return general.NO_RECORDING
     if not (context.asker.moderates or _is_theirs(context, recording)):
-        return general.ONLY_ITS_SPEAKER_OR_MODS
+        return general.ONLY_ITS_BROADCASTER_OR_MODS
     if not context.confirmed:
         episode = await archive.episode(context.db, recording.id)
         length = to_ms(episode.samples) if episode else None
@@ -44,7 +44,7 @@ async def _delete(context: Context, *, name: RecordingName) -> str | ToConfirm:
 def _is_theirs(context: Context, recording: Recording | None) -> bool:
     """Return whether the asker is the recording's broadcaster: all that counts in a room that was upgraded, which they
     may still be in when they are not in its heir."""
-    return recording is not None and recording.broadcaster == context.asker.user_id
+    return recording is not None and context.began(recording)
 
 
 async def _tell(context: Context, recording: Recording) -> None:
@@ -62,7 +62,7 @@ VERBS = (
         (
             Form(
                 "delete RECORDING",
-                Who.SPEAKER_OR_MODERATORS,
+                Who.BROADCASTER_OR_MODERATORS,
                 N_("deletes a recording (its code, or `last`) for good; I ask once more first"),
                 "delete kfmtra",
                 Group.ONE_RECORDING,

@@ -76,7 +76,7 @@ VERBS = (
         (
             Form(
                 "title RECORDING TEXT",
-                Who.SPEAKER_OR_MODERATORS,
+                Who.BROADCASTER_OR_MODERATORS,
                 N_("sets the title of a recording (its code, or `last`)"),
                 "title last Soup for beginners",
                 Group.ONE_RECORDING,
@@ -90,7 +90,7 @@ VERBS = (
         (
             Form(
                 "describe RECORDING TEXT",
-                Who.SPEAKER_OR_MODERATORS,
+                Who.BROADCASTER_OR_MODERATORS,
                 N_("sets the description of a recording"),
                 "describe last Stock first, then bread.",
                 Group.ONE_RECORDING,

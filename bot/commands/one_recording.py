@@ -23,11 +23,11 @@ def read_name(action: OfRecording, words: Words) -> Action | None:
 
 
 async def changeable(context: Context, name: RecordingName) -> Recording | str:
-    """Return the recording of this name if the asker may change it, as its speakers and moderators may; else the
+    """Return the recording of this name if the asker may change it, as whoever began it and moderators may; else the
     refusal."""
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return general.NO_RECORDING
-    if not (context.asker.moderates or await context.spoke_in(recording)):
-        return general.ONLY_ITS_SPEAKER_OR_MODS
+    if not (context.asker.moderates or context.began(recording)):
+        return general.ONLY_ITS_BROADCASTER_OR_MODS
     return recording

@@ -70,8 +70,8 @@ async def _publish(context: Context, *, name: RecordingName) -> str:
     recording = await find_recording(context.db, context.room.room_id, name)
     if recording is None:
         return general.NO_RECORDING
-    if not (context.asker.admin or await context.spoke_in(recording)):
-        return general.ONLY_ITS_SPEAKER
+    if not (context.asker.admin or context.began(recording)):
+        return general.ONLY_ITS_BROADCASTER
     if recording.unreviewed:
         return waits(recording.code, context.prefix)
     if context.room.visibility is Visibility.PRIVATE:
@@ -125,7 +125,7 @@ VERBS = (
             ),
             Form(
                 "publish RECORDING",
-                Who.SPEAKER,
+                Who.BROADCASTER,
                 N_("puts an older recording (its code, or `last`) into the public podcast"),
                 "publish last",
                 Group.ONE_RECORDING,
@@ -139,7 +139,7 @@ VERBS = (
         (
             Form(
                 "unpublish RECORDING",
-                Who.SPEAKER_OR_MODERATORS,
+                Who.BROADCASTER_OR_MODERATORS,
                 N_("takes a recording out of the public podcast"),
                 "unpublish last",
                 Group.ONE_RECORDING,

@@ -94,7 +94,7 @@ async def _end_what_runs(context: Context, room: Room) -> int:
         if recording.state is RecordingState.LIVE and kind_of(recording).recorded_with.isdisjoint(room.switched_on)
     ]
     for recording in running:
-        await context.apply(context.db, recording.id, Ended(EndedBy.SWITCHED_OFF))
+        await context.apply(context.db, recording.id, Ended(EndedBy.SWITCHED_OFF, context.position))
     return len(running)
 
 

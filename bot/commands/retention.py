@@ -141,7 +141,7 @@ VERBS = (
         (
             Form(
                 "keep RECORDING",
-                Who.SPEAKER_OR_MODERATORS,
+                Who.BROADCASTER_OR_MODERATORS,
                 N_("keeps a recording for good, whatever retention says"),
                 "keep last",
                 Group.ONE_RECORDING,
@@ -155,7 +155,7 @@ VERBS = (
         (
             Form(
                 "unkeep RECORDING",
-                Who.SPEAKER_OR_MODERATORS,
+                Who.BROADCASTER_OR_MODERATORS,
                 N_("lets retention end a recording again"),
                 "unkeep last",
                 Group.ONE_RECORDING,

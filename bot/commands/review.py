@@ -9,7 +9,8 @@ from functools import partial
 
 from bot import logged, orders
 from bot.commands.context import Context, Verb, always
-from bot.commands.one_recording import changeable, read_name
+from bot.commands.find import find_recording
+from bot.commands.one_recording import read_name
 from bot.commands.parse import RecordingName
 from bot.commands.replies import general
 from bot.commands.replies import review as replies
@@ -47,9 +48,11 @@ async def _is_new(context: Context, recording: Recording) -> bool:
 
 
 async def _approve(context: Context, *, name: RecordingName) -> str:
-    recording = await changeable(context, name)
-    if isinstance(recording, str):
-        return recording
+    recording = await find_recording(context.db, context.room.room_id, name)
+    if recording is None:
+        return general.NO_RECORDING
+    if not (context.asker.moderates or await context.spoke_in(recording)):
+        return general.ONLY_ITS_SPEAKERS_OR_MODS
     if not recording.unreviewed:
         return replies.does_not_wait(recording.code)
     await _set(context, recording, unreviewed=False)
@@ -92,7 +95,7 @@ VERBS = (
         (
             Form(
                 "approve RECORDING",
-                Who.SPEAKER_OR_MODERATORS,
+                Who.SPEAKERS_OR_MODERATORS,
                 N_("publishes an episode that waits for approval (its code, or `last`)"),
                 "approve last",
                 Group.ONE_RECORDING,

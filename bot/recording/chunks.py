@@ -10,6 +10,7 @@ from bot.recording.model import (
     ChunkSent,
     ChunkStored,
     Effect,
+    Ended,
     FetchChunk,
     Forget,
     Forgotten,
@@ -279,6 +280,20 @@ def silenced(outcome: Outcome, event: Silenced) -> Outcome:
             continue
         too_late = chunk.position > event.since and chunk.state is ChunkState.STORED
         if too_late or chunk.state is ChunkState.WAITING_FOR_KEY or is_fetchable(chunk):
+            unwanted += [Forget(chunk.blob)] if chunk.blob else []
+            chunk = replace(given_up(chunk, ChunkState.REFUSED, NOT_WANTED), sender_name=None)
+        kept.append(chunk)
+    return replace(outcome, chunks=tuple(kept), effects=tuple(unwanted))
+
+
+def cut(outcome: Outcome, event: Ended) -> Outcome:
+    """Remove the messages that were sent after the command that ended the recording, before it was carried out."""
+    if event.since is None:
+        return outcome
+    kept: list[Chunk] = []
+    unwanted: list[Effect] = []
+    for chunk in outcome.chunks:
+        if chunk.position > event.since and chunk.transmission is None and not is_removed(chunk):
             unwanted += [Forget(chunk.blob)] if chunk.blob else []
             chunk = replace(given_up(chunk, ChunkState.REFUSED, NOT_WANTED), sender_name=None)
         kept.append(chunk)

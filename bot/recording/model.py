@@ -159,9 +159,11 @@ class ChunkFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An end with an outside cause: left, removed, switched off, restarted."""
+    """An end with an outside cause: left, removed, switched off, restarted. Messages that came behind `since` in the
+    timeline are removed."""
 
     by: EndedBy
+    since: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

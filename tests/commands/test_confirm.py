@@ -150,7 +150,7 @@ async def test_rights_are_looked_up_again(world: World) -> None:
     await world.recording()
     await asked(world)
     await world.power_levels({"users": {}})
-    assert await world.say(MOD, YES) == general.ONLY_ITS_SPEAKER_OR_MODS
+    assert await world.say(MOD, YES) == general.ONLY_ITS_BROADCASTER_OR_MODS
     await asked(world, SPEAKER)
     await world.member(SPEAKER, "leave")
     assert await world.say(SPEAKER, YES) is None

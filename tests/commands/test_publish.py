@@ -125,9 +125,9 @@ async def test_a_speaker_publishes_an_older_recording_and_takes_it_out(world: Wo
 async def test_a_moderator_takes_out_what_is_not_theirs_and_puts_nothing_in(world: World) -> None:
     """A moderator may unpublish somebody else's recording, but not publish it."""
     recording = await published(world)
-    assert await world.say(MOD, "!aircheck publish last") == general.ONLY_ITS_SPEAKER
+    assert await world.say(MOD, "!aircheck publish last") == general.ONLY_ITS_BROADCASTER
     await world.say(SPEAKER, "!aircheck publish last")
-    assert await world.say(MEMBER, "!aircheck unpublish last") == general.ONLY_ITS_SPEAKER_OR_MODS
+    assert await world.say(MEMBER, "!aircheck unpublish last") == general.ONLY_ITS_BROADCASTER_OR_MODS
     assert (await world.look(recording)).public
     await world.say(MOD, "!aircheck unpublish last")
     assert not (await world.look(recording)).public

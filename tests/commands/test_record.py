@@ -4,8 +4,8 @@ from typing import Any
 
 from bot import orders
 from bot.intake import greeting
-from storage import journal
-from storage.records import EndedBy, EventId, HeardEvent, Position, RecordingKind, RecordingState, RoomId
+from storage import archive, journal
+from storage.records import ChunkState, EndedBy, EventId, HeardEvent, Position, RecordingKind, RecordingState, RoomId
 from tests.commands.world import MEMBER, MOD, ROOM, World
 
 
@@ -152,3 +152,16 @@ async def test_messages_that_a_room_takes_over_wait_for_the_notice(world: World)
     room = await world.room()
     assert room.messages_since == room.told_at == place
     assert await world.recorded() == ["broadcasts", "messages"]
+
+
+async def test_a_message_behind_the_command_is_not_kept(world: World) -> None:
+    """A message that was taken in before `record off` was carried out, and stands behind it in the timeline, goes; one
+    of before it that is still being fetched stays."""
+    session = await world.recording(kind=RecordingKind.VOICE_MESSAGES, state=RecordingState.LIVE, length_ms=None)
+    placed = {EventId("$before"): Position(70), EventId("$behind"): Position(72)}
+    for event_id, position in placed.items():
+        await world.chunk(session, ChunkState.WAITING_FOR_MEDIA, event_id=event_id, position=position)
+    await world.say(MOD, "!aircheck record off", position=71)
+    async with world.store.read() as db:
+        states = {chunk.event_id: chunk.state for chunk in await archive.chunks(db, session.id)}
+    assert states == {EventId("$before"): ChunkState.WAITING_FOR_MEDIA, EventId("$behind"): ChunkState.REFUSED}

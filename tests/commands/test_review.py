@@ -8,7 +8,7 @@ from bot import orders
 from bot.commands.replies import general
 from bot.commands.replies import review as replies
 from storage import changes, heirs
-from storage.records import ChunkState, Position, RecordingState, RoomId
+from storage.records import ChunkState, Position, RecordingKind, RecordingState, RoomId
 from tests.commands.world import MEMBER, MOD, ROOM, SPEAKER, World
 
 OLD_ROOM = RoomId("!old:hs")
@@ -87,19 +87,18 @@ async def test_what_is_live_can_be_approved_beforehand(world: World) -> None:
 async def test_nobody_else_approves(world: World) -> None:
     """Another member, and a speaker who has left, can't approve."""
     recording = await world.recording(unreviewed=True)
-    assert await world.say(MEMBER, "!aircheck approve last") == general.ONLY_ITS_SPEAKER_OR_MODS
+    assert await world.say(MEMBER, "!aircheck approve last") == general.ONLY_ITS_SPEAKERS_OR_MODS
     await world.member(SPEAKER, "leave")
     assert await world.say(SPEAKER, "!aircheck approve last") is None
     assert (await world.look(recording)).unreviewed
 
 
 async def test_who_sent_some_of_the_sound_is_a_speaker(world: World) -> None:
-    """Everybody whose sound is stored speaks in a recording; a refused part makes nobody its speaker."""
-    recording = await world.recording(unreviewed=True)
+    """Everybody whose sound is stored may approve a recording; a refused part makes nobody its speaker."""
+    recording = await world.recording(unreviewed=True, kind=RecordingKind.VOICE_MESSAGES)
     await world.chunk(recording, ChunkState.REFUSED, sender=MEMBER)
-    assert await world.say(MEMBER, "!aircheck title last Soup") == general.ONLY_ITS_SPEAKER_OR_MODS
+    assert await world.say(MEMBER, "!aircheck approve last") == general.ONLY_ITS_SPEAKERS_OR_MODS
     await world.chunk(recording, ChunkState.STORED, sender=MEMBER)
-    assert await world.say(MEMBER, "!aircheck title last Soup") != general.ONLY_ITS_SPEAKER_OR_MODS
     assert await world.say(MEMBER, "!aircheck approve last") == replies.approved(recording.code, MEMBER, runs=False)
 
 

@@ -7,15 +7,16 @@ import pytest
 from bot.commands.replies import general
 from bot.commands.replies import overview as overview_replies
 from bot.settings import FeedsSettings
-from storage.records import RecordingState, UserId, Visibility
+from storage.records import ChunkState, RecordingKind, RecordingState, UserId, Visibility
 from tests.commands.world import ADMIN, BANNED, CREATOR, MEMBER, MOD, SPEAKER, STRANGER, World
 
 EVERYBODY = (ADMIN, CREATOR, MOD, SPEAKER, MEMBER)
 MODS = (ADMIN, CREATOR, MOD)
 REFUSALS = {
     general.ONLY_MODS,
-    general.ONLY_ITS_SPEAKER,
-    general.ONLY_ITS_SPEAKER_OR_MODS,
+    general.ONLY_ITS_BROADCASTER,
+    general.ONLY_ITS_BROADCASTER_OR_MODS,
+    general.ONLY_ITS_SPEAKERS_OR_MODS,
     general.ONLY_ADMINS_PUBLISH,
     general.NOBODY_PUBLISHES,
 }
@@ -182,3 +183,17 @@ async def test_a_speaker_who_left_has_no_say_any_more(world: World) -> None:
     await world.member(SPEAKER, "leave")
     assert await world.say(SPEAKER, "!aircheck unpublish last") is None
     assert (await world.look(recording)).public
+
+
+async def test_whoever_speaks_in_a_session_without_having_begun_it_may_approve_it_only(world: World) -> None:
+    """Its broadcaster is the first speaker: they and moderators decide about what holds others' sound too."""
+    recording = await world.recording(kind=RecordingKind.VOICE_MESSAGES, unreviewed=True)
+    await world.say(MOD, "!aircheck publish public")
+    await world.chunk(recording, ChunkState.STORED, sender=MEMBER)
+    for command in ("title last Soup", "describe last Soup", "keep last", "unpublish last", "delete last"):
+        assert await world.say(MEMBER, f"!aircheck {command}") == general.ONLY_ITS_BROADCASTER_OR_MODS
+    assert await world.say(MEMBER, "!aircheck publish last") == general.ONLY_ITS_BROADCASTER
+    await world.say(MEMBER, "!aircheck approve last")
+    assert not (await world.look(recording)).unreviewed
+    assert not (await world.look(recording)).public
+    assert "is public now" in (await world.say(SPEAKER, "!aircheck publish last") or "")

@@ -620,3 +620,43 @@ async def test_a_broadcast_that_the_heir_may_not_record_is_closed(world: World) 
     assert order.by is EndedBy.SWITCHED_OFF
     await world.work()
     assert (await world.recording()).ended_by is EndedBy.SWITCHED_OFF
+
+
+@pytest.mark.parametrize(
+    ("old", "said", "recorded"),
+    [
+        ({"messages_since": Position(1)}, {}, {"broadcasts", "messages"}),
+        ({"messages_since": Position(1), "recording_on": False}, {}, {"messages"}),
+        ({"messages_since": Position(1)}, {"record messages": "off"}, {"broadcasts"}),
+        ({"messages_since": Position(1), "recording_on": False}, {"record": "off"}, set()),
+        ({}, {}, {"broadcasts"}),
+    ],
+)
+async def test_an_heir_records_messages_where_the_old_room_did(
+    world: World, old: dict[str, Any], said: dict[str, str], recorded: set[str]
+) -> None:
+    """The switch is taken over unless people have switched it off there, from the upgrade on; the old room is off."""
+    await change(world, ROOM, **old)
+    await world.hear(tombstone(None, event_id="$none"))
+    await come(world, **INVITED_BY_THE_MOD)
+    await tell(world)
+    async with world.store.write() as db:
+        for what, after in said.items():
+            await changes.add(db, Change(0, world.clock(), NEW, ALICE, what, after=after))
+    await world.hear(tombstone(event_id="$named"))
+    heir = await room(world)
+    assert heir.recorded == recorded
+    assert not heir.records_message(Position(1))
+    assert not (await room(world, ROOM)).switched_on
+
+
+async def test_a_room_that_the_bot_comes_back_to_records_broadcasts_only(world: World) -> None:
+    """Messages are recorded again once a moderator says so; the log tells that a rule switched them off."""
+    await change(world, ROOM, messages_since=Position(1))
+    await world.hear(heard("$k", "m.room.member", {"membership": "leave"}, state_key=BOT), joined=False)
+    await world.intake.take(SyncBatch("asked", invites=(Invite(ROOM, ALICE, direct=False, encrypted=False),)))
+    await world.intake.take(batch(before=room_state()))
+    assert (await room(world, ROOM)).switched_on == {"broadcasts"}
+    async with world.store.read() as db:
+        noted = (await changes.newest_of_each(db, ROOM))["record messages"]
+    assert (noted.by, noted.before, noted.after) == (None, "on", "off")

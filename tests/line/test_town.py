@@ -15,7 +15,7 @@ from tests.line.test_asking import reply_to
 from tests.line.world import recorded, welcome, whole_broadcast
 
 SPEECH = speech(1)[:150]  # 3 s
-REFUSALS = {general.ONLY_MODS, general.ONLY_ITS_SPEAKER_OR_MODS, "Das kann nur die Moderation dieses Raums."}
+REFUSALS = {general.ONLY_MODS, general.ONLY_ITS_BROADCASTER_OR_MODS, "Das kann nur die Moderation dieses Raums."}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ class Who(StrEnum):
     EVERYBODY = N_("everybody")
     MODERATORS = N_("moderators")
     PUBLISHERS = N_("moderators, or as the administrator decided")
-    SPEAKER = N_("its speaker, administrators")
+    BROADCASTER = N_("whoever began it, administrators")
     SENDER_OR_MODERATORS = N_("whoever sent that message, moderators, administrators")
-    SPEAKER_OR_MODERATORS = N_("its speaker, moderators, administrators")
+    BROADCASTER_OR_MODERATORS = N_("whoever began it, moderators, administrators")
+    SPEAKERS_OR_MODERATORS = N_("its speakers, moderators, administrators")
 
 
 class Group(StrEnum):

@@ -166,7 +166,7 @@ def _applied(
         case Forgotten(sender=sender):
             return transmissions.forgotten(on_chunks.redacted(outcome, event), sender)
         case Silenced(sender=None) | Ended():
-            after = on_chunks.silenced(outcome, event) if isinstance(event, Silenced) else outcome
+            after = on_chunks.silenced(outcome, event) if isinstance(event, Silenced) else on_chunks.cut(outcome, event)
             by = event.by if isinstance(event, Ended) else EndedBy.SWITCHED_OFF
             return _closed(after, by, now, limits)
         case Silenced(sender=sender):

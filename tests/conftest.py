@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from bot.demo.synapse import Homeserver
 from storage import migrate
-from tests.lab import People
+from tests.lab import FederatedHomeserver, People
 from tests.world import World, world_of
 
 # A busy machine is no failure, and continuous integration tries the same examples each time.
@@ -43,7 +43,7 @@ STORAGE = Path(__file__).parent / "storage"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark whatever asks for the homeserver with `synapse`; in a run of several processes, sort the longest first."""
     for item in items:
-        if "homeserver" in getattr(item, "fixturenames", ()):
+        if {"homeserver", "federation"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("synapse")
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: _rank(item.nodeid.partition("::")[0]))
@@ -92,6 +92,21 @@ def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homeserver]
     started = asyncio.run(Homeserver.start(tmp_path_factory.mktemp("homeserver")))
     yield started
     asyncio.run(started.stop())
+
+
+@pytest.fixture(scope="session")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FederatedHomeserver, FederatedHomeserver]]:
+    """Two Synapses that are federated over loopback."""
+    directory = tmp_path_factory.mktemp("federation")
+
+    async def start() -> tuple[FederatedHomeserver, FederatedHomeserver]:
+        one, other = (FederatedHomeserver.start_federated(directory / name) for name in ("one", "other"))
+        return await asyncio.gather(one, other)
+
+    pair = asyncio.run(start())
+    yield pair
+    for homeserver in pair:
+        asyncio.run(homeserver.stop())
 
 
 @pytest.fixture

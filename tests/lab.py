@@ -3,14 +3,20 @@
 import itertools
 import os
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from numpy.typing import NDArray
 
 from bot.demo.people import Person
-from bot.demo.synapse import Homeserver
+from bot.demo.synapse import Homeserver, free_port
 
 DATA = Path(__file__).parent / "data"
 PASSWORD = "correct horse"
@@ -59,3 +65,59 @@ def decode(data: bytes) -> NDArray[np.float32]:
     ]
     done = subprocess.run(command, input=data, capture_output=True, check=True)
     return np.frombuffer(done.stdout, np.float32)
+
+
+class FederatedHomeserver(Homeserver):
+    """Synapse that also speaks with other homeservers on loopback, by TLS with a certificate that nobody signed."""
+
+    @classmethod
+    async def start_federated(cls, directory: Path) -> "FederatedHomeserver":
+        """Start one whose server name leads to its own port on loopback."""
+        homeserver = cls(directory, free_port(), f"localhost:{free_port()}")
+        homeserver._configure()
+        _write_certificate(homeserver.directory)
+        await homeserver._launch()
+        return homeserver
+
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        del settings["federation_domain_whitelist"]
+        federation = {
+            "port": int(self.server_name.rpartition(":")[2]),
+            "bind_addresses": ["127.0.0.1"],
+            "type": "http",
+            "tls": True,
+            "resources": [{"names": ["federation"], "compress": False}],
+        }
+        return {
+            **settings,
+            "listeners": [*settings["listeners"], federation],
+            "tls_certificate_path": str(self.directory / "tls.crt"),
+            "tls_private_key_path": str(self.directory / "tls.key"),
+            "federation_verify_certificates": False,
+            "ip_range_blacklist": [],
+            "federation_ip_range_blacklist": [],
+        }
+
+
+def _write_certificate(directory: Path) -> None:
+    """Write a certificate for localhost that it signed itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    unencrypted = serialization.NoEncryption()
+    (directory / "tls.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
+    )

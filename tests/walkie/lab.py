@@ -81,6 +81,12 @@ class Member:
                 await asyncio.sleep(0.01)
         return found
 
+    async def hears(self, room: str, body: str) -> None:
+        """Wait until this homeserver shows a message."""
+        async with asyncio.timeout(30):
+            while body not in await self.messages(room):  # noqa: ASYNC110 (another server's timeline)
+                await asyncio.sleep(0.02)
+
     async def _send(self, room: str, kind: str, content: Json) -> None:
         await self.api.call("PUT", room_path(room, "send", kind, f"t{next(self._sent)}"), content)
 

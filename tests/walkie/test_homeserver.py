@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from bot.demo.synapse import Homeserver
 from bot.walkie.model import GaveBack, TookBack
+from tests.lab import FederatedHomeserver
 from tests.line.conftest import Worlds
-from tests.walkie.lab import FLOOR, LEVELS, Bot, members
+from tests.walkie.lab import FLOOR, LEVELS, PERMIT, Bot, members
 
 ROUNDS = {"10": 15, "12": 10}
 
@@ -82,3 +84,46 @@ async def test_the_homeserver_takes_the_floor_of_a_bot_that_is_gone(world: World
             await floor.free()
             await floor.switch(on=False)
         assert await alice.state(room, LEVELS) == before
+
+
+async def test_a_remote_member_has_the_floor_and_loses_it(
+    federation: tuple[FederatedHomeserver, FederatedHomeserver], tmp_path: Path
+) -> None:
+    """A grant reaches the other homeserver, which takes the holder's transmission. After a release it refuses them;
+    whatever it took before it heard of that, the bot's homeserver never shows."""
+    near, far = federation
+    bot = await Worlds(near, tmp_path)(walkie={"floor_s": 20, "guard_s": 0})
+    async with members((near, "alice"), (near, "bob"), (far, "cat")) as (alice, bob, cat):
+        room = await alice.create("10", bot.user_id, bob.user_id, cat.user_id)
+        async with bot.running() as aircheck:
+            floor = Bot(aircheck, room, bot)
+            await bob.join(room)
+            await cat.join(room, via=near.server_name)
+            await floor.joined(alice.user_id, bob.user_id, cat.user_id)
+            await floor.switch(on=True)
+            await cat.sees(room, LEVELS, lambda content: PERMIT in content["events"])
+            for member in (bob, cat):
+                await member.permit(room)
+            await floor.permitted(bob.user_id, cat.user_id)
+            for number in range(1, 4):
+                await cat.ask(room)
+                assert await floor.granted(2 * number - 1) == cat.user_id
+                await cat.sees(room, FLOOR, lambda content: content["holder"] == cat.user_id)
+                assert await cat.say(room, f"remote {number}")
+                await bob.hears(room, f"remote {number}")
+                await bob.ask(room)
+                await floor.waits(bob.user_id)
+                await floor.apply(GaveBack(cat.user_id))
+                assert await floor.granted(2 * number) == bob.user_id
+                await cat.say(room, f"stray {number}")  # its homeserver may not have heard of the release
+                assert await bob.say(room, f"near {number}")
+                await cat.hears(room, f"near {number}")
+                assert not await cat.say(room, f"late {number}")
+                await floor.apply(GaveBack(bob.user_id))
+                await floor.free()
+            shown = {body.split()[0] for body in await alice.messages(room)}
+            assert {"remote", "near"} <= shown
+            assert not {"stray", "late"} & shown
+            await floor.switch(on=False)
+            await cat.sees(room, LEVELS, lambda content: "m.room.message" not in content["events"])
+            assert await cat.say(room, "everybody may speak again")

@@ -12,7 +12,20 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from benchmarks import download, finishing, handing_back, http, joining, large, live, live_page, messages, soak, steps
+from benchmarks import (
+    download,
+    finishing,
+    handing_back,
+    http,
+    joining,
+    large,
+    live,
+    live_page,
+    messages,
+    soak,
+    steps,
+    walkie,
+)
 from benchmarks.figures import Figure, failed, rows
 
 Benchmark = Callable[[], list[Figure]]
@@ -29,6 +42,7 @@ GROUPS: dict[str, tuple[Benchmark, ...]] = {
     "large": (large.figures,),
     "http": (http.figures,),
     "page": (live_page.figures,),
+    "walkie": (walkie.figures,),
 }
 ON_REQUEST: dict[str, tuple[Benchmark, ...]] = {"soak": (soak.figures,)}
 
